@@ -1,0 +1,57 @@
+"""Recurrent cells from their equations, and ways to compute them. Usable without the harness.
+
+    import cells
+    cell = cells.get("lstm")
+    program = cells.backend("numba").prepare(cell, cell.init(16, 32), steps=100, batch=8)
+    out = program.forward(x)                     # x (T, B, I); out.output (T, B, H), out.state {"h": (B, H), "c": ...}
+    grads = program.backward(d_output)           # grads.params, grads.x, grads.state
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import find
+from .contract import GatedCell, State
+from .primitives import absolute, cos, exp, log, logsigmoid, maximum, minimum, relu, sigmoid, sin, softplus, sqrt, tanh
+
+if TYPE_CHECKING:
+    from .program import Backend
+
+__all__ = [
+    "GatedCell", "State", "absolute", "backend", "backend_names", "cos", "exp", "get", "log", "logsigmoid", "maximum",
+    "minimum", "names", "relu", "sigmoid", "sin", "softplus", "sqrt", "tanh",
+]  # fmt: skip
+
+
+def names() -> list[str]:
+    """Every cell in the zoo and of installed packages (entry points `cellbench.cells`)."""
+    return find.names(f"{__name__}.zoo", "cellbench.cells")
+
+
+def get(spec: str, **options) -> GatedCell:
+    """The cell that a spec names: 'lstm', 'elman:activation=relu', 'path/to/file.py:Name'; options may be keywords too.
+
+    Raises ValueError for an unknown cell or option, EquationError for equations that cannot be recorded.
+    """
+    cell = find.member(spec, GatedCell, f"{__name__}.zoo", "cellbench.cells")
+    if options:
+        known = cell.__dataclass_fields__
+        for key in options:
+            if key not in known:
+                raise ValueError(f"{spec!r} has no option {key!r}{find.nearest(key, known)}; options: {', '.join(known)}")
+        cell = type(cell)(**{k: getattr(cell, k) for k in known} | options)
+    cell.derivation()
+    return cell
+
+
+def backend_names() -> list[str]:
+    """Every backend, of installed packages too (entry points `cellbench.backends`)."""
+    return find.names(f"{__name__}.backends", "cellbench.backends")
+
+
+def backend(spec: str) -> Backend:
+    """The backend that a name or path/to/file.py:Name names. Raises ValueError for an unknown one."""
+    from .program import Backend
+
+    return find.member(spec, Backend, f"{__name__}.backends", "cellbench.backends")

@@ -1,0 +1,180 @@
+"""Everything that follows from a cell's equations: its graph, vector-Jacobian product, degree in the state, operations.
+
+Input names: wx_G and wh_G for the two products at gate G (biases included), prev_S for a state at t-1. Cotangents are d_ + name;
+the seeds of the product are d_S for the new states and d_output for an output that is no state.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from .graph import Node, Tape, ordered
+from .primitives import FUNCTIONS, OPERATORS, pullbacks
+
+if TYPE_CHECKING:
+    from .contract import GatedCell
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """A cell's recorded step. `names` are the names that the author gave to intermediate values."""
+
+    tape: Tape
+    inputs: dict[str, Node]
+    states: dict[str, Node]
+    output: Node
+    names: dict[Node, str]
+
+    @property
+    def output_state(self) -> str | None:
+        """The state that is the output, or None where the output is no state."""
+        return next((name for name, node in self.states.items() if node is self.output), None)
+
+    def separate(self, gate: str) -> bool:
+        """Whether the gate's two products are used apart, other than in one sum (as n in the GRU)."""
+        nodes = ordered([*self.states.values(), self.output])
+        wx, wh = self.inputs["wx_" + gate], self.inputs["wh_" + gate]
+        users = [n for n in nodes if wx in n.args or wh in n.args]
+        return any(n.op != "+" or set(n.args) != {wx, wh} for n in users)
+
+    @property
+    def forward(self) -> list[Node]:
+        """The operations of one step, in order."""
+        return [n for n in ordered([*self.states.values(), self.output]) if not n.is_leaf]
+
+    @property
+    def affine(self) -> bool:
+        """Whether every new state is affine in the old ones (degree at most 1)."""
+        return all(degree(node) <= 1 for node in self.states.values())
+
+
+class EquationError(ValueError):
+    """A cell's equations cannot be recorded."""
+
+
+@lru_cache(maxsize=256)
+def derive(cell: GatedCell) -> Derivation:
+    """Records the cell's equations. Raises EquationError, with file, line and vocabulary, where that is impossible."""
+    from .contract import State
+
+    tape = Tape()
+    wx = State(**{g: tape.input("wx_" + g) for g in cell.gates})
+    wh = State(**{g: tape.input("wh_" + g) for g in cell.gates})
+    prev = State(**{s: tape.input("prev_" + s) for s in cell.states})
+    result, names = _call(cell, wx, wh, prev)
+    output, state = result if isinstance(result, tuple) else (None, result)
+    states = _states(cell, state)
+    inputs = {n.value: n for v in (wx, wh, prev) for n in vars(v).values()}
+    derivation = Derivation(tape, inputs, states, output or states[cell.states[0]], names)
+    used = ordered([*states.values(), derivation.output])
+    for gate in cell.gates:
+        if inputs["wx_" + gate] not in used and inputs["wh_" + gate] not in used:
+            raise EquationError(f"{_place(cell)}: gate {gate!r} is never used; take it out of gates or use wx.{gate}")
+    return derivation
+
+
+def _call(cell, wx, wh, prev):
+    """The result of the equations, and the names of its local variables."""
+    local: dict = {}
+    code = type(cell).equations.__code__
+
+    def watch(frame, event, arg):
+        if event == "return" and frame.f_code is code:
+            local.update(frame.f_locals)
+
+    outer = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        result = cell.equations(wx, wh, prev)
+    except Exception as error:
+        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == code.co_filename), 0)
+        raise EquationError(
+            f"{code.co_filename}:{line}: {error}. Equations may use + - * / **, numbers, gates "
+            f"({', '.join(cell.gates)}), states ({', '.join(cell.states)}) and {', '.join(FUNCTIONS)}"
+        ) from error
+    finally:
+        sys.setprofile(outer)
+    return result, {v: k for k, v in local.items() if isinstance(v, Node) and not v.is_leaf and k.isidentifier()}
+
+
+def _states(cell, state) -> dict[str, Node]:
+    from .contract import State
+
+    if not isinstance(state, State):
+        raise EquationError(f"{_place(cell)}: equations must return State(...), or (output, State(...)); got {state!r}")
+    made = vars(state)
+    if set(made) != set(cell.states) or not all(isinstance(v, Node) for v in made.values()):
+        raise EquationError(f"{_place(cell)}: State has {', '.join(made)}; states says {', '.join(cell.states)}")
+    return {name: made[name] for name in cell.states}
+
+
+def _place(cell) -> str:
+    code = type(cell).equations.__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def vector_jacobian(derivation: Derivation, *, unsaturated: bool = False) -> dict[str, Node]:
+    """Cotangents {"d_" + input: node} of one step by reverse mode; an input that has no influence is left out.
+
+    Seeds are the inputs d_S (of each new state) and, for an output that is no state, d_output. With `unsaturated` the
+    derivatives use arguments, not values, so that a saturated unit's does not round to zero.
+    """
+    tape = derivation.tape
+    cotangent: dict[Node, Node] = {}
+
+    def add(node: Node, g: Node) -> None:
+        cotangent[node] = cotangent[node] + g if node in cotangent else g
+
+    for name, node in derivation.states.items():
+        add(node, tape.input("d_" + name))
+    if derivation.output_state is None:
+        add(derivation.output, tape.input("d_output"))
+    for node in reversed(ordered([*derivation.states.values(), derivation.output])):
+        if node.is_leaf or node not in cotangent:
+            continue
+        for arg, rule in zip(node.args, pullbacks(node.op, unsaturated), strict=True):
+            if arg.op != "constant":
+                add(arg, rule(cotangent[node], node, *node.args))
+    return {"d_" + name: cotangent[node] for name, node in derivation.inputs.items() if node in cotangent}
+
+
+def degree(node: Node) -> float:
+    """Degree in the old state (the recurrent product counts as linear in it); infinite for anything that is no polynomial."""
+    if node.op == "input":
+        return 1 if node.value.startswith(("prev_", "wh_")) else 0
+    degrees = [degree(arg) for arg in node.args]
+    if not any(degrees):
+        return 0
+    if node.op in ("+", "-", "neg"):
+        return max(degrees)
+    if node.op == "*":
+        return sum(degrees)
+    if node.op == "/" and degrees[1] == 0:
+        return degrees[0]
+    return float("inf")
+
+
+def kept(derivation: Derivation, cotangents: dict[str, Node]) -> list[Node]:
+    """The values of a step that its backward needs and cannot cheaply recompute, in the order of the forward.
+
+    Old and new states are kept anyway; sums, differences and products of kept values are computed again.
+    """
+    forward = ordered([*derivation.states.values(), derivation.output])
+    inside = set(forward)
+    needed = [a for n in ordered(cotangents.values()) if n not in inside for a in n.args if a in inside]
+    needed += [n for n in cotangents.values() if n in inside]
+    have = {n for n in forward if n.op == "constant" or str(n.value).startswith("prev_")} | set(derivation.states.values())
+    keep: dict[Node, None] = {}
+
+    def cheap(node: Node) -> bool:
+        return node in have or node in keep or (node.op in OPERATORS and all(cheap(a) for a in node.args))
+
+    # expensive ones first, so that what can be had from them is not kept as well
+    for node in sorted(set(needed), key=lambda n: (n.op in OPERATORS, forward.index(n))):
+        if not cheap(node):
+            keep[node] = None
+    return sorted(keep, key=forward.index)

@@ -1,0 +1,126 @@
+"""Finds members (cells, backends, probes, tasks): in their folder, by entry point, or by path `file.py:Name`.
+
+A member is written `name` or `name:option=value:option=value`. Listing imports nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterable
+from dataclasses import fields
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'lstm'?` or nothing."""
+    close = difflib.get_close_matches(str(word), list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def names(package: str, group: str) -> list[str]:
+    """Public names of all members: the files of the package, then the entry points of the group."""
+    found = importlib.import_module(package)
+    files = [m.name for m in pkgutil.iter_modules(found.__path__) if not m.name.startswith("_")]
+    return sorted(files) + sorted(e.name for e in entry_points(group=group) if e.name not in files)
+
+
+def member(spec: str, base: type[T], package: str, group: str) -> T:
+    """The member that a spec names, with its options set. Raises ValueError with the nearest right name."""
+    spec, options = _split(spec)
+    cls = _from_path(spec, base, package) if ".py" in spec else _by_name(spec, base, package, group)
+    return cls(**_options(cls, spec, options))
+
+
+def _split(spec: str) -> tuple[str, list[str]]:
+    parts = spec.split(":")
+    named = [p for p in parts if "=" not in p]
+    return ":".join(named), [p for p in parts if "=" in p]
+
+
+def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
+    kind = group.partition(".")[2].rstrip("s")
+    known = names(package, group)
+    if name not in known:
+        raise ValueError(
+            f"unknown {kind} {name!r}{nearest(name, known)} {kind}s: {', '.join(known)}. "
+            f"A new {kind} is a file in {package.replace('.', '/')}/, or path/to/file.py:Name."
+        )
+    for entry in entry_points(group=group):
+        if entry.name == name:
+            return entry.load()
+    module = importlib.import_module(f"{package}.{name}")
+    return _only_class(module, base, name)
+
+
+def _from_path(spec: str, base: type[T], package: str) -> type[T]:
+    path, _, name = spec.partition(":")
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise ValueError(f"no file {path!r}; give path/to/file.py:Name")
+    # inside the package, so that the file may also import relatively, as the members that ship with it do
+    module_name = f"{package}._{file.stem}_{hashlib.sha256(file.read_bytes() + str(file).encode()).hexdigest()[:12]}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        module_spec = importlib.util.spec_from_file_location(module_name, file)
+        assert module_spec and module_spec.loader
+        module = importlib.util.module_from_spec(module_spec)
+        sys.modules[module_name] = module
+        try:
+            module_spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    if not name:
+        return _only_class(module, base, path)
+    cls = getattr(module, name, None)
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        known = [k for k, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base) and v is not base]
+        raise ValueError(f"{path} has no {base.__name__} {name!r}{nearest(name, known)}; it has: {', '.join(known) or 'none'}")
+    return cls
+
+
+def _only_class(module: Any, base: type[T], name: str) -> type[T]:
+    own = [v for v in vars(module).values() if inspect.isclass(v) and issubclass(v, base) and v.__module__ == module.__name__]
+    if len(own) != 1:
+        raise ValueError(f"{name} defines {len(own)} classes of kind {base.__name__}; it must define one, or be given as file.py:Name")
+    return own[0]
+
+
+def _options(cls: type, name: str, texts: list[str]) -> dict[str, Any]:
+    known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    values = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        if key not in known:
+            raise ValueError(f"{name!r} has no option {key!r}{nearest(key, known)}; options: {', '.join(known)}")
+        values[key] = convert(value, known[key].default, f"option {key} of {name!r}")
+    return values
+
+
+def public_name(member: object) -> str:
+    """The name a member is called by: its file's name where it lies in its kind's folder, else its class's."""
+    package, _, module = type(member).__module__.rpartition(".")
+    own = package.rpartition(".")[2] in ("zoo", "backends", "probes", "tasks") and not module.startswith("_")
+    return module if own else type(member).__name__
+
+
+def convert(text: str, like: Any, what: str) -> Any:
+    """The text as the type of `like`. Raises ValueError, naming `what`."""
+    if isinstance(like, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{what} is {text!r}; it must be true or false")
+        return text.lower() == "true"
+    try:
+        return type(like)(text)
+    except ValueError:
+        raise ValueError(f"{what} is {text!r}; it must be of type {type(like).__name__}, as {like!r} is") from None

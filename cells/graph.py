@@ -1,0 +1,119 @@
+"""Recording scalars: run a cell's equations once on Nodes and keep the expression graph, in the order it was written.
+
+Nodes are hash-consed on one Tape, so that equal expressions are one node; nothing is reordered or simplified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from numbers import Real
+from typing import Any
+
+
+class Node:
+    """One scalar of the graph: an operator or function of the vocabulary over other nodes, an input, or a constant."""
+
+    __slots__ = ("args", "index", "op", "tape", "value")
+    __array_ufunc__ = None  # NumPy's own functions refuse a Node instead of making an object array
+
+    def __init__(self, tape: Tape, op: str, args: tuple[Node, ...], value: Any, index: int) -> None:
+        self.tape, self.op, self.args, self.value, self.index = tape, op, args, value, index
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is an input or a constant."""
+        return self.op in ("input", "constant")
+
+    def __add__(self, other):
+        return self.tape.apply("+", self, other)
+
+    def __radd__(self, other):
+        return self.tape.apply("+", other, self)
+
+    def __sub__(self, other):
+        return self.tape.apply("-", self, other)
+
+    def __rsub__(self, other):
+        return self.tape.apply("-", other, self)
+
+    def __mul__(self, other):
+        return self.tape.apply("*", self, other)
+
+    def __rmul__(self, other):
+        return self.tape.apply("*", other, self)
+
+    def __truediv__(self, other):
+        return self.tape.apply("/", self, other)
+
+    def __rtruediv__(self, other):
+        return self.tape.apply("/", other, self)
+
+    def __neg__(self):
+        return self.tape.apply("neg", self)
+
+    def __pos__(self):
+        return self
+
+    def __pow__(self, exponent):
+        if not isinstance(exponent, int) or not 1 <= exponent <= 8:
+            raise TypeError(f"a power must be a whole number from 1 to 8, not {exponent!r}; write exp(p * log(a))")
+        product = self
+        for _ in range(exponent - 1):
+            product = product * self
+        return product
+
+    def __bool__(self):
+        raise TypeError("Python control flow on a value; use maximum, minimum, relu or a product with a gate")
+
+    __lt__ = __le__ = __gt__ = __ge__ = lambda self, other: bool(self)
+
+    def __repr__(self):
+        return str(self.value) if self.is_leaf else f"{self.op}({', '.join(map(repr, self.args))})"
+
+
+class Tape:
+    """Makes nodes, one for each distinct expression, and remembers the order they were made in."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple, Node] = {}
+
+    def _node(self, op: str, args: tuple[Node, ...] = (), value: Any = None) -> Node:
+        # repr keeps -0.0 and 0.0 apart
+        key = (op, tuple(map(id, args)), repr(value))
+        if key not in self._nodes:
+            self._nodes[key] = Node(self, op, args, value, len(self._nodes))
+        return self._nodes[key]
+
+    def input(self, name: str) -> Node:
+        return self._node("input", value=name)
+
+    def constant(self, value: Real) -> Node:
+        return self._node("constant", value=float(value))
+
+    def apply(self, op: str, *values: Any) -> Node:
+        return self._node(op, tuple(self._lift(v) for v in values))
+
+    def _lift(self, value: Any) -> Node:
+        if isinstance(value, Node):
+            return value
+        if isinstance(value, Real) and not isinstance(value, bool):
+            return self.constant(value)
+        raise TypeError(f"cannot compute with {value!r} of type {type(value).__name__}; use numbers and the cell's values")
+
+
+def apply(op: str, *values: Any) -> Node:
+    """Records a function of the vocabulary on the tape of its arguments."""
+    tape = next(v.tape for v in values if isinstance(v, Node))
+    return tape.apply(op, *values)
+
+
+def ordered(roots: Iterable[Node], without: Container[Node] = ()) -> list[Node]:
+    """All nodes that the roots need, in the order they were written; what is in `without` is not entered."""
+    reach: set[Node] = set()
+    todo = list(roots)
+    while todo:
+        node = todo.pop()
+        if node not in reach and node not in without:
+            reach.add(node)
+            todo.extend(node.args)
+    return sorted(reach, key=lambda n: n.index)

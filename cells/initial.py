@@ -1,0 +1,98 @@
+"""Initialisation schemes, by name: a function here whose first arguments are (cell, shapes, rng).
+
+A scheme starts from torch's unless it says otherwise. 'orthogonal(1.2)' calls orthogonal with gain 1.2.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .find import nearest
+
+if TYPE_CHECKING:
+    from .contract import GatedCell
+
+Arrays = dict[str, np.ndarray]
+Shapes = dict[str, tuple[int, ...]]
+
+
+def torch(cell: GatedCell, shapes: Shapes, rng: np.random.Generator) -> Arrays:
+    """Uniform in +-1/sqrt(H) for every array, as torch.nn.RNN, LSTM, GRU and Linear (of H inputs)."""
+    bound = 1 / math.sqrt(shapes["weight_hh"][1])
+    return {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
+
+
+def orthogonal(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, gain: float = 1.0) -> Arrays:
+    """Each gate's recurrent block is `gain` times a random orthogonal matrix (Saxe et al. 2013); the rest as torch."""
+    arrays = torch(cell, shapes, rng)
+    hidden = shapes["weight_hh"][1]
+    arrays["weight_hh"] = np.concatenate([gain * random_orthogonal(hidden, rng) for _ in cell.gates])
+    return arrays
+
+
+def identity(cell: GatedCell, shapes: Shapes, rng: np.random.Generator) -> Arrays:
+    """Each gate's recurrent block is the identity and the biases are 0 (IRNN, Le et al. 2015); input weights as torch."""
+    arrays = torch(cell, shapes, rng)
+    arrays["weight_hh"] = np.tile(np.eye(shapes["weight_hh"][1]), (len(cell.gates), 1))
+    return arrays | {name: np.zeros(shape) for name, shape in shapes.items() if name.startswith("bias")}
+
+
+def forget_bias(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, bias: float = 1.0) -> Arrays:
+    """The keep gate's bias is `bias`, in all (Jozefowicz et al. 2015); the rest as torch."""
+    arrays = torch(cell, shapes, rng)
+    _set_bias(cell, arrays, "keep_gate", bias)
+    return arrays
+
+
+def chrono(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, longest: float = 100.0) -> Arrays:
+    """Keep gate's bias log U(1, longest - 1), input gate's its negative (Tallec & Ollivier 2018); the rest as torch."""
+    if longest <= 2:
+        raise ValueError(f"chrono's longest time span is {longest}; it must be above 2 steps")
+    arrays = torch(cell, shapes, rng)
+    bias = np.log(rng.uniform(1, longest - 1, shapes["weight_hh"][1]))
+    _set_bias(cell, arrays, "keep_gate", bias)
+    if cell.input_gate is not None:
+        _set_bias(cell, arrays, "input_gate", -bias)
+    return arrays
+
+
+SCHEMES = {f.__name__: f for f in (torch, orthogonal, identity, forget_bias, chrono)}
+
+
+def initialise(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, scheme: str) -> Arrays:
+    """Arrays drawn by the named scheme. Raises ValueError for an unknown scheme, or one that the cell has no gate for."""
+    match = re.fullmatch(r"(\w+)(?:\((.*)\))?", scheme.strip())
+    name = match[1] if match else scheme
+    if match is None or name not in SCHEMES:
+        raise ValueError(f"unknown scheme {scheme!r}{nearest(name, SCHEMES)}; schemes: {', '.join(SCHEMES)}")
+    try:
+        arguments = [float(a) for a in match[2].split(",")] if match[2] else []
+    except ValueError:
+        raise ValueError(f"scheme {scheme!r} has an argument that is no number; write it as {name}(1.5)") from None
+    if len(arguments) > SCHEMES[name].__code__.co_argcount - 3:
+        raise ValueError(f"scheme {scheme!r} has too many arguments; {name}: {SCHEMES[name].__doc__}")
+    return SCHEMES[name](cell, shapes, rng, *arguments)
+
+
+def random_orthogonal(size: int, rng: np.random.Generator) -> np.ndarray:
+    """A (size, size) orthogonal matrix, uniform over the group (QR with the signs of R made positive)."""
+    q, r = np.linalg.qr(rng.standard_normal((size, size)))
+    return q * np.sign(np.diag(r))
+
+
+def _set_bias(cell: GatedCell, arrays: Arrays, role: str, value: float | np.ndarray) -> None:
+    """Sets the sum of the gate's biases: bias_ih takes it, bias_hh becomes 0."""
+    gate = getattr(cell, role)
+    if gate is None:
+        raise ValueError(f"cell {cell.name!r} states no {role}, which this scheme sets the bias of")
+    if "bias_ih" not in arrays:
+        raise ValueError(f"cell {cell.name!r} has no bias here; give it biases=1 or 2")
+    hidden = arrays["weight_hh"].shape[1]
+    start = cell.gates.index(gate) * hidden
+    for name, v in (("bias_ih", value), ("bias_hh", 0.0)):
+        if name in arrays:
+            arrays[name][start : start + hidden] = v

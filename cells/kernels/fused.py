@@ -1,0 +1,113 @@
+"""A cell's fused Numba kernels, printed: one driver a direction over the steps of a segment, around the cell's own lines.
+
+The printed module holds its vocabulary as well, so that it stands alone and equal text is equal code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from ..contract import GatedCell
+from ..printing import plain_number
+from .modules import load
+from .step import Step, step
+
+
+def module(cell: GatedCell, dtype: str) -> ModuleType:
+    """The cell's kernels in this dtype: forward, forward_keeping, backward."""
+    return load(f"numba_{cell.name}_{dtype}", text(cell, dtype))
+
+
+def text(cell: GatedCell, dtype: str) -> str:
+    """The printed module."""
+    source = step(cell, lambda value: f"{dtype}({plain_number(value)})")
+    vocabulary = (Path(__file__).parent / f"{dtype}.py").read_text(encoding="utf8")
+    title = f'"""Kernels of {cell.name!r} ({cell.options or "default options"}) in {dtype}, printed from its equations."""\n\n# '
+    parts = [title + vocabulary.split('"""', 2)[1].replace("\n", "\n# ") + vocabulary.split('"""', 2)[2].rstrip()]
+    parts += [_forward(cell, source, keeping) for keeping in (False, True)]
+    return "\n\n\n".join([*parts, _backward(cell, source)]) + "\n"
+
+
+def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
+    states, gates = cell.states, cell.gates
+    arrays = ["wx_at", "wh_at", "weight", "bias_hh", *(f"{s}_at" for s in states), "output_at", "keep_at"]
+    clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
+    read = [f"wx_{g} = wx_at[t, b, {k}, j]" for k, g in enumerate(gates)]
+    read += [f"wh_{g} = wh_at[b, {k}, j]" + ("" if g in source.summed else f" + bias_hh[{k}, j]") for k, g in enumerate(gates)]
+    read += [f"prev_{s} = {s}_at[now_{s}, b, j]" for s in states]
+    write = [f"{s}_at[then_{s}, b, j] = {source.new_states[s]}" for s in states]
+    write += [] if source.output_state == states[0] else [f"output_at[t, b, j] = {source.output}"]
+    write += [f"keep_at[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
+    return f'''
+@njit(**OPTIONS)
+def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
+    """The steps of one segment. wx_at (T, B, G, H) with its biases; S_at (T + 1, B, H), or two rows used in turn."""
+    steps, batch, gates, hidden = wx_at.shape
+    wh_rows = wh_at.reshape(batch, gates * hidden)
+    for t in range(steps):
+{_indent(clock, 2)}
+        np.dot({states[0]}_at[now_{states[0]}], weight, wh_rows)
+        for b in range(batch):
+            for j in range(hidden):
+{_indent([*read, *source.forward, *write], 4)}
+'''.strip()
+
+
+def _backward(cell: GatedCell, source: Step) -> str:
+    states, gates = cell.states, cell.gates
+    arrays = ["keep_at", *(f"{s}_at" for s in states), "d_output_at", *(f"d_{s}_at" for s in states), "d_wx_at", "d_wh_at"]
+    read = [f"keep_{v} = keep_at[t, {k}, b, j]" for k, v in enumerate(source.keeps)]
+    read += [line for s in states for line in (f"prev_{s} = {s}_at[t, b, j]", f"new_{s} = {s}_at[t + 1, b, j]")]
+    read += [f"d_{s} = d_{s}_at[then, b, j]" for s in states]
+    out = source.output_state
+    read += ["d_output = d_output_at[t, b, j]"]
+    read += [f"d_{out} = d_{out} + d_output", f"d_{out}_at[then, b, j] = d_{out}"] if out else []
+    write = [f"d_wx_at[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}" for k, g in enumerate(gates)]
+    if not all_summed(cell, source):
+        write += [f"d_wh_at[t, b, {k}, j] = {source.cotangents.get('wh_' + g, 'ZERO')}" for k, g in enumerate(gates)]
+    write += [f"d_{s}_at[now, b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in states]
+    return f'''
+@njit(**OPTIONS)
+def backward({", ".join(arrays)}, weight, product):
+    """The steps of one segment, last first. d_S_at (T + 1, B, H), or two rows used in turn; product (B, H) is scratch."""
+    steps, batch, gates, hidden = d_wx_at.shape
+    d_wh_rows = d_wh_at.reshape(steps, batch, gates * hidden)
+    for t in range(steps - 1, -1, -1):
+        now, then = t % len(d_{states[0]}_at), (t + 1) % len(d_{states[0]}_at)
+        for b in range(batch):
+            for j in range(hidden):
+{_indent([*read, *source.backward, *write], 4)}
+        np.dot(d_wh_rows[t], weight, product)
+        d_{states[0]}_at[now] += product
+'''.strip()
+
+
+def all_summed(cell: GatedCell, source: Step) -> bool:
+    """Whether d_wx and d_wh are one array, for every gate uses its products in one sum."""
+    return set(source.summed) == set(cell.gates)
+
+
+def _indent(lines: list[str], depth: int) -> str:
+    return "\n".join("    " * depth + line for line in lines)
+
+
+@contextmanager
+def many_arrays() -> Iterator[None]:
+    """Lets LLVM vectorise a loop over more arrays than its default allows, while kernels are compiled.
+
+    A step reads and writes 10 to 30 arrays; the default gives up at 8 pairs that must be checked for overlap, and the LSTM
+    forward then takes 28 ns an element instead of 3.
+    """
+    from llvmlite import binding
+
+    names, defaults = ("runtime-memory-check-threshold", "vectorize-memory-check-threshold"), (8, 128)
+    for name in names:
+        binding.set_option("", f"-{name}=2000")
+    try:
+        yield
+    finally:
+        for name, value in zip(names, defaults, strict=True):
+            binding.set_option("", f"-{name}={value}")

@@ -1,0 +1,62 @@
+"""A cell's step as printed source: what a kernel reads, computes, keeps for the backward, and writes.
+
+Forward and backward come from one derivation, so that nothing a gate computed is computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..contract import GatedCell
+from ..derive import derive, kept, vector_jacobian
+from ..graph import Node
+from ..printing import assignments, plain_number
+
+
+@dataclass(frozen=True)
+class Step:
+    """Source lines of one step, and the variables they leave.
+
+    Forward reads wx_G, wh_G, prev_S; it leaves new_states, output and keeps (all variable names). Backward reads keep_K (in
+    the order of keeps), prev_S, new_S, d_S and, for an output that is no state, d_output; cotangents maps the forward's
+    input names to variables. A gate in `summed` uses its two products in one sum only, so that d_wx and d_wh are one array.
+    """
+
+    forward: list[str]
+    new_states: dict[str, str]
+    output: str
+    output_state: str | None
+    keeps: list[str]
+    backward: list[str]
+    cotangents: dict[str, str]
+    summed: tuple[str, ...]
+
+
+def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsaturated: bool = False) -> Step:
+    """The cell's step, with constants printed by `number`; `unsaturated` as in `derive.vector_jacobian`."""
+    d = derive(cell)
+    cotangents = vector_jacobian(d, unsaturated=unsaturated)
+    keep = kept(d, cotangents)
+    inputs = {node: name for name, node in d.inputs.items()}
+    names = {node: name for name, node in d.states.items()} | d.names
+    forward, variable = assignments([*d.states.values(), d.output, *keep], inputs, names, number)
+    known: dict[Node, str] = {node: name for node, name in inputs.items() if name.startswith("prev_")}
+    known |= {node: "new_" + name for name, node in d.states.items()}
+    known |= {node: f"keep_{variable[node]}" for node in keep}
+    known |= {d.tape.input(seed): seed for seed in ["d_output", *("d_" + s for s in d.states)]}
+    backward, result = assignments(list(cotangents.values()), known, d.names, number)
+    return Step(
+        forward=forward,
+        new_states={s: variable[node] for s, node in d.states.items()},
+        output=variable[d.output],
+        output_state=d.output_state,
+        keeps=[variable[node] for node in keep],
+        backward=backward,
+        cotangents={name[2:]: _text(node, result, number) for name, node in cotangents.items()},
+        summed=tuple(g for g in cell.gates if not d.separate(g)),
+    )
+
+
+def _text(node: Node, variable: dict[Node, str], number: Callable[[float], str]) -> str:
+    return number(node.value) if node.op == "constant" else variable[node]

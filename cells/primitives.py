@@ -1,0 +1,158 @@
+"""The vocabulary of cell equations: every function that may be applied to a value, and its local derivative.
+
+A primitive is evaluated on float64 or float32 NumPy arrays, on torch tensors, and on the recording scalars of `graph`.
+Derivatives take (g, y, *arguments), g the cotangent of the value y, one rule for each argument, and return a Node.
+Conventions as in torch: relu'(0) = 0, and a tie in maximum or minimum splits the gradient in halves.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .graph import Node, apply
+
+Rule = Callable[..., Node]
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One function of the vocabulary.
+
+    `pullbacks` use the value where they can (tanh' = 1 - y^2: cheap, and 0 once y rounds to 1); `unsaturated` ones, where
+    given, use the argument only (tanh' = sech^2 a: right however far the unit is saturated). `latex` has one {} an argument.
+    """
+
+    name: str
+    numpy: Callable[..., Any]
+    torch: Callable[..., Any]
+    pullbacks: tuple[Rule, ...]
+    latex: str
+    unsaturated: tuple[Rule, ...] = ()
+
+    def __call__(self, *values: Any) -> Any:
+        if any(isinstance(v, Node) for v in values):
+            return apply(self.name, *values)
+        torch = sys.modules.get("torch")
+        if torch is not None and any(isinstance(v, torch.Tensor) for v in values):
+            return self.torch(torch, *values)
+        return self.numpy(*values)
+
+
+VOCABULARY: dict[str, Primitive] = {}
+
+
+def primitive(
+    name: str, numpy: Callable, torch: Callable, *pullbacks: Rule, latex: str, unsaturated: tuple[Rule, ...] = ()
+) -> Primitive:
+    """Adds a function to the vocabulary and returns it."""
+    VOCABULARY[name] = Primitive(name, numpy, torch, pullbacks, latex, unsaturated)
+    return VOCABULARY[name]
+
+
+def _sigmoid(a):
+    # exp of a non-positive number only, so nothing overflows; NaN stays NaN
+    e = np.exp(-np.abs(a))
+    return np.where(a >= 0, 1 / (1 + e), e / (1 + e)).astype(np.asarray(a).dtype)
+
+
+def _softplus(a):
+    return np.logaddexp(a, np.zeros((), np.asarray(a).dtype))
+
+
+def _tie(a, b):
+    """1 where a > b, 1/2 where a == b, 0 elsewhere."""
+    return ((a > b) + (a >= b)).astype(np.asarray(a).dtype) / 2
+
+
+def _sech2(a):
+    # 4 e^-2|a| / (1 + e^-2|a|)^2: full relative accuracy where 1 - tanh^2 has rounded to 0
+    e = np.exp(-2 * np.abs(a))
+    return 4 * e / ((1 + e) * (1 + e))
+
+
+def _torch_sech2(t, a):
+    e = t.exp(-2 * a.abs())
+    return 4 * e / ((1 + e) * (1 + e))
+
+
+def _torch_tie(t, a, b):
+    a, b = t.as_tensor(a), t.as_tensor(b)
+    return ((a > b).to(t.result_type(a, b)) + (a >= b)) / 2
+
+
+def _torch_max(t, a, b):
+    return t.maximum(*t.broadcast_tensors(t.as_tensor(a), t.as_tensor(b)))
+
+
+def _torch_min(t, a, b):
+    return t.minimum(*t.broadcast_tensors(t.as_tensor(a), t.as_tensor(b)))
+
+
+exp = primitive("exp", np.exp, lambda t, a: t.exp(a), lambda g, y, a: g * y, latex=r"\exp\left({}\right)")
+log = primitive("log", np.log, lambda t, a: t.log(a), lambda g, y, a: g / a, latex=r"\log\left({}\right)")
+sqrt = primitive("sqrt", np.sqrt, lambda t, a: t.sqrt(a), lambda g, y, a: g * 0.5 / y, latex=r"\sqrt{{{}}}")
+sin = primitive("sin", np.sin, lambda t, a: t.sin(a), lambda g, y, a: g * cos(a), latex=r"\sin\left({}\right)")
+cos = primitive("cos", np.cos, lambda t, a: t.cos(a), lambda g, y, a: -(g * sin(a)), latex=r"\cos\left({}\right)")
+sigmoid = primitive(
+    "sigmoid", _sigmoid, lambda t, a: t.sigmoid(a), lambda g, y, a: g * (y * (1 - y)),
+    latex=r"\sigma\left({}\right)", unsaturated=(lambda g, y, a: g * (y * sigmoid(-a)),),
+)  # fmt: skip
+tanh = primitive(
+    "tanh", np.tanh, lambda t, a: t.tanh(a), lambda g, y, a: g * (1 - y * y),
+    latex=r"\tanh\left({}\right)", unsaturated=(lambda g, y, a: g * sech2(a),),
+)  # fmt: skip
+softplus = primitive(
+    "softplus", _softplus, lambda t, a: t.nn.functional.softplus(a, threshold=1e9), lambda g, y, a: g * sigmoid(a),
+    latex=r"\operatorname{{softplus}}\left({}\right)",
+)  # fmt: skip
+logsigmoid = primitive(
+    "logsigmoid", lambda a: -_softplus(-a), lambda t, a: t.nn.functional.logsigmoid(a), lambda g, y, a: g * sigmoid(-a),
+    latex=r"\log\sigma\left({}\right)",
+)  # fmt: skip
+relu = primitive(
+    "relu", lambda a: np.maximum(a, np.zeros((), np.asarray(a).dtype)), lambda t, a: t.relu(a),
+    lambda g, y, a: g * positive(y), latex=r"\operatorname{{relu}}\left({}\right)",
+)  # fmt: skip
+absolute = primitive(
+    "absolute", np.abs, lambda t, a: t.abs(a), lambda g, y, a: g * (positive(a) - positive(-a)),
+    latex=r"\left|{}\right|",
+)  # fmt: skip
+maximum = primitive(
+    "maximum", np.maximum, _torch_max, lambda g, y, a, b: g * tie(a, b), lambda g, y, a, b: g * tie(b, a),
+    latex=r"\max\left({}, {}\right)",
+)  # fmt: skip
+minimum = primitive(
+    "minimum", np.minimum, _torch_min, lambda g, y, a, b: g * tie(b, a), lambda g, y, a, b: g * tie(a, b),
+    latex=r"\min\left({}, {}\right)",
+)  # fmt: skip
+
+FUNCTIONS = tuple(VOCABULARY)  # what equations may call; the three below occur in derivatives only
+
+positive = primitive(
+    "positive", lambda a: (a > 0).astype(np.asarray(a).dtype), lambda t, a: (a > 0).to(a.dtype),
+    latex=r"\left[{} > 0\right]",
+)  # fmt: skip
+tie = primitive("tie", _tie, _torch_tie, latex=r"\operatorname{{tie}}\left({}, {}\right)")
+sech2 = primitive("sech2", _sech2, _torch_sech2, latex=r"\operatorname{{sech}}^2\left({}\right)")
+
+# Operators: their rules, in the same form. They print as the operator itself.
+OPERATORS: dict[str, tuple[Rule, ...]] = {
+    "+": (lambda g, y, a, b: g, lambda g, y, a, b: g),
+    "-": (lambda g, y, a, b: g, lambda g, y, a, b: -g),
+    "*": (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
+    "/": (lambda g, y, a, b: g / b, lambda g, y, a, b: -(g * y / b)),
+    "neg": (lambda g, y, a: -g,),
+}
+
+
+def pullbacks(op: str, unsaturated: bool) -> tuple[Rule, ...]:
+    """Derivative rules of an operator or function, one an argument."""
+    if op in OPERATORS:
+        return OPERATORS[op]
+    entry = VOCABULARY[op]
+    return entry.unsaturated if unsaturated and entry.unsaturated else entry.pullbacks

@@ -1,0 +1,1 @@
+"""The cells, one file each; a file's name is the cell's."""

@@ -1,0 +1,25 @@
+"""Long short-term memory: a cell state c that gates write to, keep and read."""
+
+from ..contract import GatedCell, State
+from ..primitives import sigmoid, tanh
+
+
+class LSTM(GatedCell):
+    """With forget gate, no peepholes (Hochreiter & Schmidhuber 1997; Gers et al. 2000; two biases as in torch.nn.LSTM)."""
+
+    gates = ("i", "f", "g", "o")
+    states = ("h", "c")
+    keep_gate = "f"
+    input_gate = "i"
+    biases: int = 2
+
+    def equations(self, wx, wh, prev):
+        i = sigmoid(wx.i + wh.i)
+        f = sigmoid(wx.f + wh.f)
+        g = tanh(wx.g + wh.g)
+        o = sigmoid(wx.o + wh.o)
+        c = f * prev.c + i * g
+        return State(h=o * tanh(c), c=c)
+
+    def torch_module(self):
+        return "LSTM", {}
