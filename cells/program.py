@@ -146,8 +146,7 @@ class Program:
         Raises ValueError for an x that is not (T, B, I) of real floating numbers, or a state of another name or shape.
         """
         self.load(x, state)
-        self.run_forward()
-        self.ran = True
+        self.advance()
         self.sync()
         return self._read_forward()
 
@@ -156,17 +155,22 @@ class Program:
 
         Raises ValueError before a forward, for other shapes, and for a program that was prepared for forward only.
         """
+        if trace and (reason := self.untraceable()):
+            raise ValueError(reason)
+        self.pull_back(d_output, d_state, trace, again=True)
+        self.sync()
+        return self._read_gradients()
+
+    def pull_back(self, d_output: Any, d_state: Arrays | None = None, trace: bool = False, again: bool = False) -> Gradients:
+        """The same without the copies: the gradients as the backend's own arrays, which its next run may overwrite."""
         if self.direction != "backward":
             raise ValueError("this program was prepared with direction='forward' and saved nothing; prepare it with 'backward'")
         if not self.ran:
             raise ValueError("backward needs a forward before it")
-        if trace and (reason := self.untraceable()):
-            raise ValueError(reason)
         self._d_output = self._checked("d_output", d_output, (self.steps, self.batch, self.output_size))
         self._d_state = self._states("d_state", d_state)
-        self.run_backward(trace, again=True)
-        self.sync()
-        return self._read_gradients()
+        self.run_backward(trace, again)
+        return self.gradients
 
     def untraceable(self) -> str | None:
         """None, or the reason why there is no trajectory."""
@@ -181,10 +185,14 @@ class Program:
             shape = (self.steps, self.batch, self.output_size)
             self._d_output = self.place(np.ones(shape)) if d_output is None else self._checked("d_output", d_output, shape)
 
-    def run(self) -> None:
-        """Forward, or forward and backward, of what was loaded. Returns before it is done where `sync` says so."""
+    def advance(self) -> None:
+        """The forward alone, of what was loaded; `output` and `last` are the backend's own arrays."""
         self.run_forward()
         self.ran = True
+
+    def run(self) -> None:
+        """Forward, or forward and backward, of what was loaded. Returns before it is done where `sync` says so."""
+        self.advance()
         if self.direction == "backward":
             self.run_backward()
 

@@ -1,0 +1,30 @@
+"""A program as a node of torch's autograd, so that any backend's kernels train a torch model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .program import Program
+
+
+def apply(program: Program, params: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Output (T, B, O) of the program on x (T, B, I) from a zero state, differentiable in the parameters and in x."""
+    return _Run.apply(program, tuple(params), x, *params.values())
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, program: Program, names: tuple[str, ...], x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        ctx.program, ctx.names = program, names
+        program.assign({name: v.detach() for name, v in zip(names, values, strict=True)})
+        program.load(x.detach())
+        program.advance()
+        return torch.as_tensor(program.output).detach().clone()  # the program uses its buffer again
+
+    @staticmethod
+    def backward(ctx: Any, *d_outputs: torch.Tensor) -> tuple[Any, ...]:
+        gradients = ctx.program.pull_back(d_outputs[0])
+        params = [torch.as_tensor(gradients.params[name]) for name in ctx.names]
+        return None, None, torch.as_tensor(gradients.x), *params

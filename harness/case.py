@@ -1,0 +1,68 @@
+"""A case: one thing to measure, fully resolved. Its id is a hash of its definition."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cells
+
+from .store import DEFINITION
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured. `spec` finds the cell again in a worker; a field that does not apply is None.
+
+    probe_options are the options of the probe and of the task, so that another option is another case.
+    """
+
+    probe: str
+    spec: str
+    backend: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    threads: int = 1
+    steps: int | None = None
+    batch: int | None = None
+    input_size: int | None = None
+    hidden_size: int | None = None
+    direction: str | None = None
+    task: str | None = None
+    seed: int | None = None
+    variant: str | None = None
+    probe_options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The columns that every row of the case carries."""
+        values = asdict(self) | _cell_columns(self.spec)
+        return {name: values.get(name) for name in DEFINITION}
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits, equal for equal definitions (for a cell by path, of the same file)."""
+        text = json.dumps([asdict(self), _source(self.spec)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def __str__(self) -> str:
+        size = f"T={self.steps} B={self.batch} I={self.input_size} H={self.hidden_size}" if self.steps else None
+        parts = (self.probe, self.spec, self.backend, self.task, size, self.direction, self.variant)
+        seed = [] if self.seed is None else [f"seed {self.seed}"]
+        return " ".join([str(p) for p in parts if p] + seed)
+
+
+@lru_cache
+def _cell_columns(spec: str) -> dict[str, str | None]:
+    cell = cells.get(spec)
+    return {"cell": cell.name, "options": cell.options or None}
+
+
+@lru_cache
+def _source(spec: str) -> str | None:
+    path = Path(spec.partition(".py")[0] + ".py")
+    return hashlib.sha256(path.read_bytes()).hexdigest() if ".py" in spec else None

@@ -1,0 +1,121 @@
+"""The command `cellbench`. Only `run` needs Hydra, and nothing heavy is imported before it is used."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+DESCRIPTION = "Benchmarks and diagnostics for recurrent cells."
+RUN_HELP = """\
+measure: cellbench run [KEY=VALUE ...]
+  cells=[elman,lstm,gru]       names, path/to/file.py:Name, options as elman:activation=relu; or all
+  backends=[numpy,numba,torch,native]     probes=[parameters,throughput,gradient_decay,clipping,training]
+  tasks=[adding,spoken_digits]            experiment=quick|report|speed
+  workload.steps=[64,256] workload.batch=16 workload.input_size=32 workload.hidden_size=64
+  direction=[forward,backward] dtype=float32 device=cpu threads=1 seeds=2 results=DIR budget_s=N case_timeout_s=N
+  probe.NAME.OPTION=VALUE      an option of a probe
+  --plan                       print the cases and about how long they take, run nothing
+  -m                           Hydra multirun: KEY=A,B makes a run of each
+  resume=RUN                   go on with an interrupted run"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code: 0, 1 where a case ended in an error, 2 for bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["run"]:
+            from .run import run
+
+            return run(arguments[1:])
+        parsed = parser().parse_args(arguments)
+        return parsed.do(parsed)
+    except ValueError as error:  # ConfigError, ResultsError, EquationError: one line each
+        print(f"cellbench: {error}", file=sys.stderr)
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise ValueError(f"{message}; `cellbench --help` shows what there is")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands but `run`, whose arguments are Hydra's."""
+    top = _Parser("cellbench", description=DESCRIPTION, epilog=RUN_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--version", action="version", version=f"cellbench {_version()}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    commands.add_parser("run", help="measure; see below", add_help=False)
+    report = commands.add_parser("report", help="write the page and the tables of runs (the newest one if none is given)")
+    report.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs")
+    report.add_argument("--results", type=Path, default=Path("results/runs"), help="where to look for the newest run")
+    report.add_argument("--output", type=Path, help="folder of the page (default: results/reports/RUN)")
+    report.set_defaults(do=_report)
+    listing = commands.add_parser("list", help="what there is: cells, backends, probes, tasks")
+    listing.add_argument("kind", nargs="?", choices=["cells", "backends", "probes", "tasks"])
+    listing.set_defaults(do=_list)
+    data = commands.add_parser("data", help="data fetch [TASK ...]: download real data for tasks")
+    data.add_argument("action", choices=["fetch"])
+    data.add_argument("tasks", nargs="*", metavar="TASK")
+    data.set_defaults(do=_data)
+    importing = commands.add_parser("import", help="take over pytest-benchmark's JSON as a run")
+    importing.add_argument("file", type=Path)
+    importing.add_argument("--results", type=Path, default=Path("results/runs"))
+    importing.set_defaults(do=_import)
+    return top
+
+
+def _version() -> str:
+    try:
+        return version("cellbench")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    import cells
+
+    from . import probe, task
+
+    kinds = {"cells": cells.names, "backends": cells.backend_names, "probes": probe.names, "tasks": task.names}
+    for kind in [arguments.kind] if arguments.kind else kinds:
+        print(f"{kind}: {', '.join(kinds[kind]())}")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from . import report, store
+
+    runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
+    frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
+    folder = arguments.output or Path("results/reports") / "+".join(m["run"] for m in manifests)[:120]
+    page = report.write(frame, manifests, folder)
+    print(report.tables.summary_text(frame))
+    print(f"page: {page}")
+    return 0
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from . import archives
+
+    known = archives.known()
+    for name in arguments.tasks or known:
+        if name not in known:
+            raise ValueError(f"task {name!r} has no archive; those with one: {', '.join(known)}")
+    for name in arguments.tasks or known:
+        path = archives.fetch(known[name])
+        print(f"{name}: {path} ({known[name].licence})")
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from .imported import import_benchmarks
+
+    print(f"run: {import_benchmarks(arguments.file, arguments.results)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

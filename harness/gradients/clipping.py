@@ -1,0 +1,36 @@
+"""Norms and clipping that neither overflow nor underflow, whatever the dtype of the gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def total_norm(arrays: Iterable[Any]) -> float:
+    """Euclidean norm over all entries of all arrays (NumPy or torch), exact from 1e-300 to 1e300; NaN or inf if one entry is.
+
+    Scaled by the largest entry and summed in float64; torch.nn.utils.clip_grad_norm_ sums squares in the arrays' own dtype,
+    so that float32 entries of 1e20 give inf and those of 1e-25 give 0.
+    """
+    flat = [np.asarray(a.detach().cpu() if hasattr(a, "detach") else a, dtype=np.float64).ravel() for a in arrays]
+    flat = [a for a in flat if a.size]
+    largest = max((float(np.max(np.abs(a))) for a in flat), default=0.0)
+    if any(np.isnan(a).any() for a in flat):
+        return float("nan")
+    if largest == 0 or np.isinf(largest):
+        return largest
+    return largest * float(np.sqrt(sum(np.sum(np.square(a / largest)) for a in flat)))
+
+
+def clip_by_norm(arrays: list[Any], max_norm: float) -> tuple[list[Any], float]:
+    """The arrays scaled to a total norm of at most max_norm, and the norm they had. Raises ValueError for a norm that is not finite."""
+    norm = total_norm(arrays)
+    if not np.isfinite(norm):
+        raise ValueError(f"total norm is {norm}; entries that are not finite cannot be clipped, skip the step")
+    if norm <= max_norm:
+        return arrays, norm
+    # in two steps, so that the factor itself does not underflow in float32
+    largest = max(float(abs(a).max()) for a in arrays)
+    return [(a / largest) * (max_norm / (norm / largest)) for a in arrays], norm

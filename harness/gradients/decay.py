@@ -1,0 +1,111 @@
+"""How the gradient of one loss term at the last step grows or decays over lags, in a form that cannot over- or underflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cells import GatedCell
+from cells.kernels import arrays
+
+MARGIN = 0.01  # nats a step within which a gradient counts as stable
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Growth of the log norm in nats a step (negative: decay) with a 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def log_norms(cell: GatedCell, params: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """(T + 1, B): natural log of the norm of dL/d(joint state) by lag 0..T, for L = sum of the last output, each sample apart.
+
+    The adjoint runs in float64 with derivatives of the pre-activations and is scaled to norm 1 at every step, its log kept
+    apart. x is (T, B, I); the first state is zero.
+    """
+    steps, batch, _ = x.shape
+    _, hidden = cell.sizes(params)
+    step = arrays.module(cell, unsaturated=True)
+    history, keeps = _forward(cell, step, params, np.asarray(x, np.float64), hidden)
+    d_output = np.ones((batch, cell.output_size(hidden)))
+    if cell.readout:
+        d_output = d_output @ params["weight_out"]
+    output_state = cell.derivation().output_state
+    d_state = [np.zeros((batch, hidden)) for _ in cell.states]
+    if output_state is not None:
+        d_state[cell.states.index(output_state)] = d_output
+    logs = np.empty((steps + 1, batch))
+    log_scale = np.zeros(batch)
+    for lag in range(steps + 1):
+        norm = np.sqrt(sum((d**2).sum(1) for d in d_state))
+        with np.errstate(divide="ignore"):
+            log_scale = log_scale + np.log(norm)
+        logs[lag] = log_scale
+        if lag < steps:
+            t = steps - 1 - lag
+            unit = np.where(norm > 0, norm, 1)[:, None]
+            direct = d_output if lag == 0 and output_state is None else np.zeros_like(d_output)
+            d_state = _pull(step, params, keeps[t], history[t], history[t + 1], direct, [d / unit for d in d_state])
+            if lag == 0 and output_state is None:
+                log_scale = np.zeros(batch)
+    return logs
+
+
+def _forward(cell, step, params, x, hidden):
+    """States and kept values of every step."""
+    params = {k: np.asarray(v, np.float64) for k, v in params.items()}
+    gates = len(cell.gates)
+    history, keeps = [tuple(np.zeros((x.shape[1], hidden)) for _ in cell.states)], []
+    for x_t in x:
+        wx = np.split(x_t @ params["weight_ih"].T + params.get("bias_ih", 0), gates, axis=-1)
+        wh = np.split(history[-1][0] @ params["weight_hh"].T + params.get("bias_hh", 0), gates, axis=-1)
+        _, state, keep = step.forward(wx, wh, history[-1])
+        history.append(state)
+        keeps.append(keep)
+    return history, keeps
+
+
+def _pull(step, params, keep, prev, new, d_output, d_new):
+    """d_state at t-1 from d_state at t."""
+    _, d_wh, d_prev = step.backward(keep, prev, new, d_output, d_new)
+    d_state = [np.broadcast_to(d, new[0].shape) for d in d_prev]
+    through = np.concatenate([np.broadcast_to(d, new[0].shape) for d in d_wh], axis=-1) @ params["weight_hh"]
+    return [d_state[0] + through, *d_state[1:]]
+
+
+def rate(logs: np.ndarray) -> Rate:
+    """Mean increment of the log norm over the middle half of the lags, averaged over samples, with a Newey-West 95 % interval.
+
+    The mean of increments, not a line through the log norms, which are a random walk. The first quarter is left out (the
+    adjoint turns towards the growing direction), and the last (the state still feels its start). Exact zeros give -inf.
+    """
+    lags = len(logs) - 1
+    window = logs[lags // 4 : max(lags - lags // 4, lags // 4 + 1) + 1]
+    if np.isneginf(window).any():
+        return Rate(-np.inf, -np.inf, -np.inf)
+    steps = np.diff(window, axis=0).mean(1)
+    half = 1.96 * _newey_west(steps)
+    return Rate(float(steps.mean()), float(steps.mean() - half), float(steps.mean() + half))
+
+
+def _newey_west(values: np.ndarray) -> float:
+    """Standard error of the mean of a correlated series (Bartlett weights); inf for fewer than 4 values."""
+    count = len(values)
+    if count < 4:
+        return float("inf")
+    centred = values - values.mean()
+    width = int(4 * (count / 100) ** (2 / 9)) + 1
+    covariance = [float(centred[k:] @ centred[: count - k]) / count for k in range(width + 1)]
+    variance = covariance[0] + 2 * sum((1 - k / (width + 1)) * c for k, c in enumerate(covariance) if k)
+    return float(np.sqrt(max(variance, 0.0) / count))
+
+
+def word(low: float, high: float) -> str:
+    """vanishes or explodes where the interval lies wholly beyond 0.01 nats a step, else stable."""
+    if high < -MARGIN:
+        return "vanishes"
+    return "explodes" if low > MARGIN else "stable"

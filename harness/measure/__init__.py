@@ -1,0 +1,1 @@
+"""Clocks, interleaving, worker processes. Knows no cell and no probe."""

@@ -1,0 +1,55 @@
+"""Peak memory of a piece of work: resident memory of this process on the CPU, PyTorch's allocator on CUDA."""
+
+from __future__ import annotations
+
+import gc
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+
+def peak_bytes(work: Callable[[], object], device: str = "cpu") -> int:
+    """Bytes by which `work` raised the peak above what was in use before it."""
+    gc.collect()
+    return _cuda_peak(work) if device == "cuda" else _resident_peak(work)
+
+
+def _cuda_peak(work: Callable[[], object]) -> int:
+    import torch
+
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    held = work()
+    torch.cuda.synchronize()
+    del held
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _resident_peak(work: Callable[[], object]) -> int:
+    reset = _reset_peak()
+    before = _status("VmRSS") if reset else _highest()
+    held = work()
+    after = _status("VmHWM") if reset else _highest()
+    del held
+    return max(0, after - before)
+
+
+def _reset_peak() -> bool:
+    """Sets the kernel's high-water mark of this process back to what is in use; False where it cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return _highest()
+
+
+def _highest() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

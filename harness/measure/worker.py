@@ -1,0 +1,139 @@
+"""Runs a function in a fresh process, so that a crash, a hang or exhausted memory takes nothing along."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import psutil
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+# float32 means float32 on CUDA too, as on the CPU: without this cuDNN may compute in TF32
+PRECISION = {"NVIDIA_TF32_OVERRIDE": "0"}
+Emit = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a worker ended: ok, failed, crashed, timed_out or out_of_memory; a reason for all but ok; what it returned."""
+
+    status: str
+    reason: str | None = None
+    value: Any = None
+
+
+def call(
+    function: Callable[..., Any], *args: Any, on_message: Emit = lambda message: None,
+    threads: int = 1, timeout_s: float | None = None, limit_memory: bool = True,
+) -> Outcome:  # fmt: skip
+    """Runs function(emit, *args) in a spawned process; what it emits is handed to on_message at once.
+
+    Threads of BLAS, OpenMP and Numba are limited from the start. With `limit_memory` the process may map what is available
+    now and no more, so that too large an allocation raises there instead of ending in the kernel's hands.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    limit = psutil.virtual_memory().available + (4 << 30) if limit_memory else None
+    process = context.Process(target=_enter, args=(sending, limit, threads, function, args), daemon=True)
+    with _environment(threads):
+        process.start()
+    sending.close()
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    try:
+        return _listen(process, receiving, on_message, deadline, timeout_s)
+    finally:
+        _end(process)
+        receiving.close()
+
+
+def _listen(process, receiving: Connection, on_message: Emit, deadline: float | None, timeout_s: float | None) -> Outcome:
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not receiving.poll(left):
+            return Outcome("timed_out", f"no result after {timeout_s:g} s; case_timeout_s=SECONDS allows more")
+        try:
+            kind, content = receiving.recv()
+        except EOFError:
+            process.join(5)
+            return _ended(process.exitcode)
+        if kind == "message":
+            on_message(content)
+        elif kind == "value":
+            return Outcome("ok", value=content)
+        else:
+            return Outcome(kind, content)
+
+
+def _ended(code: int | None) -> Outcome:
+    if code == -signal.SIGKILL:
+        return Outcome("crashed", "killed by SIGKILL from outside, most likely by the kernel for lack of memory")
+    name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+    return Outcome("crashed", f"the process ended without a result: {name}")
+
+
+def _end(process) -> None:
+    if process.is_alive():
+        process.kill()
+    process.join()
+    process.close()
+
+
+class _environment:
+    """The thread limits in the environment while the child is started, since libraries read them when they load."""
+
+    def __init__(self, threads: int) -> None:
+        self.new = dict.fromkeys(THREAD_VARIABLES, str(threads)) | PRECISION
+
+    def __enter__(self) -> None:
+        self.old = {k: os.environ.get(k) for k in self.new}
+        os.environ.update(self.new)
+
+    def __exit__(self, *error: object) -> None:
+        for key, value in self.old.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _enter(sending: Connection, limit: int | None, threads: int, function: Callable[..., Any], args: tuple) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if limit is not None:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    try:
+        value = function(lambda message: sending.send(("message", message)), *args)
+        sending.send(("value", value))
+    except Exception as error:
+        sending.send((_kind(error), _describe(error)))
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _kind(error: Exception) -> str:
+    memory = isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
+    return "out_of_memory" if memory else "failed"
+
+
+def _describe(error: Exception) -> str:
+    """One line: type, message, and the place that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""  # noqa: PTH119
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:400]}{place}"

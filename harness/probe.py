@@ -1,0 +1,126 @@
+"""The contract of a probe: a question, the cases it makes of a plan, and how one case is measured.
+
+A probe is a dataclass; its fields are its options (`probe.NAME.OPTION` on the command line). Methods that measure run in a
+worker process and may raise NotOk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import cells
+from cells import find
+
+from .case import Case
+
+Series = dict[str, Any]
+Emit = Callable[[tuple[str, list[Series]]], None]
+
+
+class NotOk(Exception):
+    """A case ends with a status other than ok, and the reason."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run was asked for, checked: every list is of names or sizes to combine."""
+
+    cells: tuple[str, ...]
+    backends: tuple[str, ...]
+    tasks: tuple[str, ...]
+    steps: tuple[int, ...]
+    batch: tuple[int, ...]
+    input_size: tuple[int, ...]
+    hidden_size: tuple[int, ...]
+    direction: tuple[str, ...]
+    dtype: str
+    device: str
+    threads: int
+    seeds: tuple[int, ...]
+
+    @property
+    def sizes(self) -> list[dict[str, int]]:
+        """All combinations of the workload's sizes."""
+        return [
+            {"steps": t, "batch": b, "input_size": i, "hidden_size": h}
+            for i in self.input_size for h in self.hidden_size for b in self.batch for t in self.steps
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Base of all probes. `repeats` is the number of processes of the second pass; 0 means that there is none."""
+
+    repeats: ClassVar[int] = 0
+
+    @property
+    def name(self) -> str:
+        return find.public_name(self)
+
+    def cases(self, plan: Plan) -> list[Case]:
+        """What this probe measures of the plan, in order."""
+        raise NotImplementedError
+
+    def measure(self, case: Case, emit: Emit) -> tuple[str | None, list[Series]]:
+        """First pass, one case a process: (implementation, series). emit((case.id, series)) hands over parts before the end."""
+        raise NotImplementedError
+
+    def groups(self, cases: list[Case]) -> list[list[Case]]:
+        """The ok cases that are measured together in the second pass."""
+        return []
+
+    def together(self, cases: list[Case], process: int, emit: Emit) -> None:
+        """Second pass, one group a process: emits series for each case."""
+
+    def estimate_s(self, case: Case) -> float:
+        """About how long a case takes, both passes, in seconds on two slow cores."""
+        return 2.0
+
+
+def series(metric: str, unit: str, values: float | Iterable[float], lag: Iterable[float] | None = None, **more: Any) -> Series:
+    """Values of one metric; lag is their position on a per-step axis; process and sample go into `more`."""
+    numbers = [float(v) for v in values] if isinstance(values, Iterable) else [float(values)]
+    return {"metric": metric, "unit": unit, "values": numbers, **({} if lag is None else {"lag": [int(k) for k in lag]}), **more}
+
+
+def names() -> list[str]:
+    return find.names(f"{__package__}.probes", "cellbench.probes")
+
+
+def get(spec: str, options: dict[str, Any] | None = None) -> Probe:
+    """The probe that a spec names, with options set. Raises ValueError for an unknown probe."""
+    probe = find.member(spec, Probe, f"{__package__}.probes", "cellbench.probes")
+    return type(probe)(**options) if options else probe
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a worker found of a case."""
+
+    status: str
+    reason: str | None = None
+    implementation: str | None = None
+    series: list[Series] = field(default_factory=list)
+
+
+def measure_case(emit: Emit, spec: str, options: dict[str, Any], case: Case) -> Found:
+    """Runs in the worker: the first pass of one case."""
+    try:
+        return Found("ok", None, *get(spec, options).measure(case, emit))
+    except NotOk as stop:
+        return Found(stop.status, stop.reason)
+
+
+def measure_together(emit: Emit, spec: str, options: dict[str, Any], cases: list[Case], process: int) -> None:
+    """Runs in the worker: the second pass of one group."""
+    get(spec, options).together(cases, process, emit)
+
+
+def cell_of(case: Case) -> cells.GatedCell:
+    return cells.get(case.spec)

@@ -1,0 +1,104 @@
+"""How fast is a cell on each backend: forward, and forward and backward together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from time import perf_counter
+
+import numpy as np
+
+from ..case import Case
+from ..measure.memory import peak_bytes
+from ..measure.timing import Timed, interleave
+from ..probe import Probe, cell_of, series
+from ..programs import check, inputs, prepare
+
+BASE = "native"  # what ratios are taken to
+
+
+@dataclass(frozen=True)
+class Throughput(Probe):
+    """Seconds of one run, in fresh processes that hold one cell's backends together and time them in random order.
+
+    processes   how many; the interval is taken over them
+    samples     of each backend in each process
+    sample_s    about how long a sample takes (several runs if one is shorter)
+    """
+
+    processes: int = 3
+    samples: int = 10
+    sample_s: float = 0.005
+
+    @property
+    def repeats(self):
+        return self.processes
+
+    def cases(self, plan):
+        return [
+            Case(self.name, c, b, plan.device, plan.dtype, plan.threads, **size, direction=d)
+            for c in plan.cells for size in plan.sizes for d in plan.direction for b in plan.backends
+        ]  # fmt: skip
+
+    def measure(self, case, emit):
+        """Prepares and checks; also the first call's time (preparing included) and the peak memory of a later one."""
+        given = inputs(case)
+        start = perf_counter()
+        program = self.loaded(case, given)
+        program.run()
+        program.sync()
+        first_call_s = perf_counter() - start
+        error, allowed = check(program.read(), given, case)
+        implementation = program.implementation
+        del program
+        peak = peak_bytes(lambda: self.once(case, given), case.device)
+        return implementation, [
+            series("first_call_s", "s", first_call_s),
+            series("peak_bytes", "B", peak),
+            series("check_error", "1", error),
+            series("check_tolerance", "1", allowed),
+        ]
+
+    def loaded(self, case, given):
+        program = prepare(case, given.params)
+        program.load(given.x, None, given.d_output)
+        return program
+
+    def once(self, case, given):
+        program = self.loaded(case, given)
+        program.run()
+        program.sync()
+        return program
+
+    def groups(self, cases):
+        """All backends of a cell at all its workloads share a process, so that each ratio is taken inside one."""
+        return [list(g) for _, g in groupby(cases, key=lambda c: (c.spec, c.device, c.dtype))]
+
+    def together(self, cases, process, emit):
+        rng = np.random.default_rng(process)
+        for _, group in groupby(cases, key=lambda c: (c.steps, c.batch, c.input_size, c.hidden_size, c.direction)):
+            self.compare(list(group), process, rng, emit)
+
+    def compare(self, cases: list[Case], process, rng, emit):
+        given = inputs(cases[0])
+        programs = {case.backend: self.loaded(case, given) for case in cases}
+        seconds = interleave({b: Timed(p.run, p.sync) for b, p in programs.items()}, self.samples, rng, sample_s=self.sample_s)
+        median = {b: float(np.median(s)) for b, s in seconds.items()}
+        for case in cases:
+            emit((case.id, self.rates(case, seconds[case.backend], median, process)))
+
+    def rates(self, case, seconds, median, process):
+        own = median[case.backend]
+        flop = case.steps * case.batch * cell_of(case).operations(case.input_size, case.hidden_size).of(case.direction)
+        ratio = [series("ratio_to_native", "1", median[BASE] / own, process=process)] if BASE in median else []
+        return [
+            series("seconds", "s", seconds, process=process),
+            series("steps_per_s", "1/s", case.steps / own, process=process),
+            series("sequences_per_s", "1/s", case.batch / own, process=process),
+            series("flop_per_s", "FLOP/s", flop / own, process=process),
+            *ratio,
+        ]
+
+    def estimate_s(self, case):
+        start = {"numpy": 0.8, "numba": 2.0}.get(case.backend or "", 3.0)
+        return start + self.processes * (1.0 + self.samples * 1e-4 * case.steps)

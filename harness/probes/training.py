@@ -1,0 +1,105 @@
+"""How long does a cell take to train on each backend, and what does it reach?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+
+from .. import task as tasks
+from ..case import Case
+from ..measure.timing import collector_off
+from ..probe import NotOk, Probe, cell_of, series
+
+
+@dataclass(frozen=True)
+class Training(Probe):
+    """Adam with gradients clipped by norm, from torch's initialisation; the same for every cell and backend.
+
+    backends        which to train on; empty means all of the run's
+    loss, elapsed   are recorded at every step; elapsed counts training only, not the tests after each epoch
+    """
+
+    backends: tuple[str, ...] = ()
+    hidden_size: int = 64
+    batch: int = 64
+    epochs: int = 6
+    learning_rate: float = 0.003
+    max_norm: float = 1.0
+
+    def cases(self, plan):
+        return [
+            Case(
+                self.name, c, b, plan.device, plan.dtype, plan.threads, batch=self.batch, hidden_size=self.hidden_size,
+                task=t, seed=s,
+            )
+            for t in plan.tasks for c in plan.cells for s in plan.seeds for b in self.backends or plan.backends
+        ]  # fmt: skip
+
+    def measure(self, case, emit):
+        from .. import training as t
+
+        try:
+            data = tasks.get(case.task).data(np.random.default_rng([case.seed, 1]))
+        except tasks.DataAbsent as absent:
+            raise NotOk("skipped", str(absent)) from None
+        input_size = data.train.x.shape[2]
+        sized = replace(case, steps=data.train.x.shape[1], input_size=input_size)
+        implementation = t.check_backend(sized)
+        params = cell_of(case).init(input_size, self.hidden_size, case.seed)
+        model = t.Model(sized, params, data.output_size, case.seed)
+        emit((case.id, self.aims(data)))
+        return implementation, self.train(t, model, data, case, emit)
+
+    def aims(self, data):
+        chance = [] if data.classes is None else [series("chance_accuracy", "1", data.chance_accuracy)]
+        unit = self.unit(data)
+        return [series("trivial_loss", unit, data.trivial_loss), series("target_loss", unit, data.target_loss), *chance]
+
+    def unit(self, data):
+        return "1" if data.classes is None else "nats"
+
+    def train(self, t, model, data, case, emit):
+        import torch
+
+        optimiser = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
+        rng = np.random.default_rng([case.seed, 2])
+        elapsed, reached, epochs = [], math.nan, []
+        losses: list[float] = []
+        for _ in range(self.epochs):
+            start, before = perf_counter(), elapsed[-1] if elapsed else 0.0
+            with collector_off():
+                for batch in t.batches(data.train, self.batch, case.device, rng):
+                    losses.append(self.step(t, model, optimiser, data, batch))
+                    elapsed.append(before + perf_counter() - start)
+                    if not math.isfinite(losses[-1]):
+                        emit((case.id, self.curves(data, losses, elapsed, epochs, reached)))
+                        raise NotOk("diverged", f"the loss is {losses[-1]} at step {len(losses)}")
+            test_loss, accuracy = t.evaluate(model, data, self.batch)
+            epochs.append((elapsed[-1] - before, test_loss, accuracy))
+            if math.isnan(reached) and test_loss <= data.target_loss:
+                reached = elapsed[-1]
+        return self.curves(data, losses, elapsed, epochs, reached)
+
+    def step(self, t, model, optimiser, data, batch):
+        optimiser.zero_grad(set_to_none=True)
+        loss = t.loss_of(data, model(batch.x, batch.last), batch)
+        loss.backward()
+        t.scale_gradients(model, t.gradient_norm(model), self.max_norm)
+        optimiser.step()
+        return float(loss)
+
+    def curves(self, data, losses, elapsed, epochs, reached):
+        unit, steps, count = self.unit(data), range(1, len(losses) + 1), range(1, len(epochs) + 1)
+        seconds, test_losses, accuracies = zip(*epochs, strict=True) if epochs else ((), (), ())
+        accuracy = [] if data.classes is None else [series("accuracy", "1", accuracies, count)]
+        return [
+            series("loss", unit, losses, steps), series("elapsed_s", "s", elapsed, steps),
+            series("epoch_s", "s", seconds, count), series("test_loss", unit, test_losses, count),
+            *accuracy, series("time_to_target_s", "s", reached),
+        ]  # fmt: skip
+
+    def estimate_s(self, case):
+        return 4.0 + self.epochs * (2.0 if case.backend == "native" else 1.0)

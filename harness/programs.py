@@ -1,0 +1,86 @@
+"""Programs made ready and held against the float64 reference: nothing is timed or trained that was not checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import cells
+from cells.program import Forward, Gradients, Program
+
+from .case import Case
+from .probe import NotOk
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a program is checked and timed with, in the case's dtype."""
+
+    params: dict[str, np.ndarray]
+    x: np.ndarray
+    d_output: np.ndarray
+
+
+def inputs(case: Case, seed: int = 0) -> Inputs:
+    """Torch-initialised parameters, and standard normal x (T, B, I) and d_output (T, B, O)."""
+    cell, rng = cells.get(case.spec), np.random.default_rng(seed)
+    params = {k: v.astype(case.dtype) for k, v in cell.init(case.input_size, case.hidden_size, seed=seed).items()}
+    shape = (case.steps, case.batch)
+    x = rng.standard_normal((*shape, case.input_size)).astype(case.dtype)
+    return Inputs(params, x, rng.standard_normal((*shape, cell.output_size(case.hidden_size))).astype(case.dtype))
+
+
+def prepare(case: Case, params: dict[str, np.ndarray]) -> Program:
+    """The case's program. Raises NotOk with status unavailable or unsupported."""
+    cell, backend = cells.get(case.spec), cells.backend(case.backend)
+    if reason := backend.unavailable(case.device):
+        raise NotOk("unavailable", reason)
+    if reason := backend.unsupported(cell, case.dtype, case.device, case.direction):
+        raise NotOk("unsupported", reason)
+    return backend.prepare(
+        cell, params, steps=case.steps, batch=case.batch, dtype=case.dtype, device=case.device, direction=case.direction
+    )
+
+
+def tolerance(dtype: str, steps: int) -> float:
+    """Allowed error relative to the array's largest entry: 32 eps (1 + sqrt T), for rounding adds up like a random walk."""
+    return float(32 * np.finfo(dtype).eps * (1 + np.sqrt(steps)))
+
+
+def error_of(found: tuple[Forward, Gradients | None], given: Inputs, case: Case) -> tuple[float, str]:
+    """The largest error against the float64 reference over output, states and gradients, and the array it is in."""
+    reference = cells.backend("numpy").prepare(
+        cells.get(case.spec), given.params, steps=case.steps, batch=case.batch, dtype="float64", direction=case.direction
+    )
+    reference.load(given.x, None, given.d_output if case.direction == "backward" else None)
+    reference.run()
+    expected = arrays(*reference.read())
+    errors = {name: relative_error(value, expected[name]) for name, value in arrays(*found).items()}
+    worst = max(errors, key=lambda name: np.inf if np.isnan(errors[name]) else errors[name])
+    return errors[worst], worst
+
+
+def check(found: tuple[Forward, Gradients | None], given: Inputs, case: Case) -> tuple[float, float]:
+    """(error, tolerance). Raises NotOk with status wrong, naming the array."""
+    allowed = tolerance(case.dtype, case.steps)
+    error, name = error_of(found, given, case)
+    if not error <= allowed:  # NaN is wrong too
+        raise NotOk("wrong", f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is allowed")
+    return error, allowed
+
+
+def arrays(out: Forward, grads: Gradients | None) -> dict[str, np.ndarray]:
+    """All arrays of a result by name."""
+    found = {"output": out.output} | {f"state {k}": v for k, v in out.state.items()}
+    if grads is not None:
+        found |= {f"d_{k}": v for k, v in grads.params.items()} | {"d_x": grads.x}
+        found |= {f"d_state {k}": v for k, v in grads.state.items()}
+    return found
+
+
+def relative_error(value: np.ndarray, expected: np.ndarray) -> float:
+    """Largest absolute difference over the largest absolute entry expected (or 1e-30); NaN where anything is not finite."""
+    if not np.isfinite(expected).all():
+        return float("nan")
+    return float(np.max(np.abs(value - expected)) / max(float(np.max(np.abs(expected))), 1e-30))

@@ -1,0 +1,57 @@
+"""Shows the case in hand and the time left: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+SHOWN = ("ok", "unsupported")  # what is not said aloud on a terminal
+
+
+class Progress:
+    """Estimates of all cases make the whole; the time left is scaled by how the estimates did so far."""
+
+    def __init__(self, total_s: float, stream: Any = None, clock: Any = time.monotonic) -> None:
+        self.total_s, self.clock = total_s, clock
+        self.stream = stream or sys.stderr
+        self.began = clock()
+        self.past_s, self.current_s, self.label = 0.0, 0.0, ""
+        self.bar = _bar(total_s) if self.stream.isatty() else None
+
+    def start(self, label: str, estimate_s: float) -> None:
+        """The next case is in hand."""
+        self.past_s += self.current_s
+        self.label, self.current_s = label, estimate_s
+        if self.bar:
+            self.bar.update(0, completed=self.past_s, description=f"{label}  {self.left()}")
+
+    def finish(self, status: str, reason: str | None) -> None:
+        """The case has ended."""
+        text = f"{self.label}: {status}" + (f" ({reason})" if reason else "")
+        if self.bar is None:
+            print(f"{text}  [{self.left()}]", file=self.stream, flush=True)
+        elif status not in SHOWN:
+            self.bar.console.print(text, markup=False, highlight=False)
+
+    def left(self) -> str:
+        """About how long it still takes."""
+        spent = self.clock() - self.began
+        pace = spent / self.past_s if self.past_s > 5 else 1.0
+        left = max(0.0, self.total_s - self.past_s - self.current_s / 2) * pace
+        return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
+
+    def close(self) -> None:
+        if self.bar:
+            self.bar.stop()
+
+
+def _bar(total_s: float) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(BarColumn(30), TextColumn("{task.percentage:3.0f} %  {task.description}"), console=Console(stderr=True), transient=True)
+    bar.add_task("", total=total_s)
+    bar.start()
+    return bar

@@ -1,0 +1,15 @@
+"""A report from results alone: one self-contained page, the same as Markdown, and its figures as SVG files.
+
+    frame = harness.load("results/runs/NAME")
+    page = report.write(frame, manifests, folder)     # folder/index.html, report.md, *.svg
+    print(report.tables.summary_text(frame))          # the summary for a terminal
+
+Drawing libraries are imported when a figure is drawn, not here.
+"""
+
+from __future__ import annotations
+
+from . import tables
+from .page import write
+
+__all__ = ["tables", "write"]

@@ -1,0 +1,216 @@
+"""The tables behind the summary: sizes, every timing, every training, clipping, what did not run, and the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .observations import DIRECTIONS, SETTING, estimates, of_metric, of_probe, printable, setting_text, unique, varying
+from .table import Entry, Table, number
+from .tables import measured
+from .units import digits, exact, interval, quantity
+
+RATES = {"steps_per_s": "steps/s", "sequences_per_s": "sequences/s", "flop_per_s": "GFLOP/s"}
+KINDS = {"seconds": "s", "flop_per_s": "flop/s", "ratio_to_native": "x", "first_call_s": "s", "peak_bytes": "B"}
+EXIT_1 = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")
+
+
+def parameters(frame: pd.DataFrame) -> Table:
+    """Counts by array and operations per cell and size."""
+    part = of_probe(frame, "parameters")
+    sizes = varying(part, ("run", "input_size", "hidden_size"))
+    arrays = [name for name in unique(part["metric"]) if name.startswith("parameters.")]
+    header = ["cell", *sizes, "parameters", *[name.removeprefix("parameters.") for name in arrays], "memory", "state"]
+    header += ["forward FLOP", "backward FLOP", "affine in the state"]
+    rows = []
+    for values, found in _cases(part, ["label", *sizes]):
+        fields = [number(exact(found.get(name, np.nan))) for name in ("parameters", *arrays)]
+        fields += [number(quantity(found.get("parameter_bytes", np.nan), "B"))]
+        fields += [number(exact(found.get(name, np.nan))) for name in ("state_size", "forward_flop", "backward_flop")]
+        rows.append((*map(_text, values), *fields, Entry({0.0: "no", 1.0: "yes"}.get(found.get("affine", np.nan), "–"))))
+    shared = _shared(part, ("input_size", "hidden_size"))
+    note = f"{shared}FLOP per step and sequence: 2 per multiply-add in products, 1 per elementwise primitive. State: numbers carried per sequence."
+    return Table("Parameters and operations", tuple(header), tuple(rows), note).without_empty()
+
+
+def _cases(part: pd.DataFrame, keys: list[str]) -> Iterable[tuple[tuple, dict[str, float]]]:
+    """By keys, in order of appearance: the median value of each metric."""
+    for values, rows in part.groupby(keys, sort=False):
+        yield values, rows.groupby("metric", sort=False)["value"].median().to_dict()
+
+
+def _text(value: Any) -> Entry:
+    return Entry("–" if value in ("", -1) else str(value))
+
+
+def _shared(part: pd.DataFrame, keys: Iterable[str]) -> str:
+    """'All at H 128, float32. ' for the settings that have one value."""
+    single = {key: unique(part[key])[0] for key in keys if len(unique(part[key])) == 1}
+    return f"All at {setting_text(single, list(single))}. " if single else ""
+
+
+def throughput(frame: pd.DataFrame) -> Table:
+    """Every workload, backend and direction that was timed."""
+    part = of_probe(frame, "throughput")
+    extra = varying(part)
+    keys = ["label", "backend", *SETTING, "steps", "direction"]
+    found: dict[tuple, dict[str, dict]] = {}
+    for row in estimates(part, keys, "process").to_dict("records"):
+        found.setdefault(tuple(row[key] for key in keys), {})[row["metric"]] = row
+    ran = part[part["implementation"] != ""].groupby(keys, sort=False)["implementation"].agg(lambda names: ", ".join(unique(names)))
+    header = ["cell", "backend", "ran", *extra, "T", "direction", "time", *RATES.values(), "speed-up", "first call", "peak memory"]
+    header += ["error", "tolerance", "processes"]
+    rows = [_timing(dict(zip(keys, case, strict=True)), metrics, ran.get(case, ""), extra) for case, metrics in found.items()]
+    note = (
+        f"{_shared(part, [key for key in SETTING if key != 'run'])}Median of the medians of the processes; interval: range over processes, from 3 "
+        "processes on. Ran: the library that really did the work. Error: relative, against the float64 reference."
+    )
+    return Table("Throughput", tuple(header), tuple(rows), note).without_empty()
+
+
+def _timing(case: dict[str, Any], metrics: dict[str, dict], ran: str, extra: list[str]) -> tuple[Entry, ...]:
+    def entry(metric: str, spread: bool = True) -> Entry:
+        row, kind = metrics.get(metric, {"median": np.nan}), KINDS.get(metric, "count")
+        return measured(row if spread else {"median": row["median"]}, "median", kind)
+
+    def error(metric: str) -> Entry:
+        value = metrics.get(metric, {"median": np.nan})["median"]
+        return number("–" if np.isnan(value) else f"{value:.1e}")
+
+    for row in metrics.values():
+        row |= {"median_low": row["low"], "median_high": row["high"]}
+    fields = [Entry(case["label"]), Entry(case["backend"]), Entry(ran), *[_text(case[key]) for key in extra]]
+    fields += [number(str(case["steps"]) if case["steps"] >= 0 else "–"), Entry(DIRECTIONS.get(case["direction"], case["direction"]))]
+    fields += [entry("seconds"), *[entry(metric) for metric in RATES], entry("ratio_to_native")]
+    fields += [entry("first_call_s", False), entry("peak_bytes", False), error("check_error"), error("check_tolerance")]
+    return (*fields, number(exact(metrics.get("seconds", {"units": np.nan})["units"])))
+
+
+def training(frame: pd.DataFrame) -> Table:
+    """How each training ended: medians over seeds with their range."""
+    part = of_probe(frame, "training")
+    extra = varying(part, [key for key in SETTING if key not in ("input_size", "batch")])
+    header = ["task", "cell", "backend", *extra, "seeds", "last training loss", "test loss", "trivial loss", "accuracy", "chance"]
+    header += ["target loss", "time to target", "reached", "epoch"]
+    rows = []
+    for values, here in part.groupby(["task", "label", "backend", *extra], sort=False):
+        unit = next((u for u in of_metric(here, "loss", "test_loss")["unit"] if u not in ("", "1")), "")
+        rows.append((*map(_text, values), number(str(here["seed"].nunique())), *_trained(here, unit)))
+    note = f"{_shared(part, ('device', 'dtype', 'threads', 'hidden_size'))}Median over seeds; in brackets their range. Test loss and accuracy after the last epoch."
+    return Table("Training", tuple(header), tuple(rows), note).without_empty()
+
+
+def _trained(here: pd.DataFrame, unit: str) -> list[Entry]:
+    times = of_metric(here, "time_to_target_s")
+    reached = f"{times['value'].notna().sum()} of {len(times)}" if len(times) else "–"
+    seconds = of_metric(here, "epoch_s").groupby("seed")["value"].median()
+    entries = [_over_seeds(_last(here, "loss"), "1", unit), _over_seeds(_last(here, "test_loss"), "1", unit)]
+    entries += [_over_seeds(_last(here, "trivial_loss"), "1", unit), _over_seeds(_last(here, "accuracy"), "%")]
+    entries += [_over_seeds(_last(here, "chance_accuracy"), "%"), _over_seeds(_last(here, "target_loss"), "1", unit)]
+    return [*entries, _over_seeds(times["value"].dropna(), "s"), number(reached), _over_seeds(seconds, "s")]
+
+
+def _last(here: pd.DataFrame, metric: str) -> pd.Series:
+    """By seed: the value at the largest lag."""
+    return of_metric(here, metric).sort_values("lag", kind="stable").groupby("seed")["value"].agg(lambda v: v.iloc[-1])
+
+
+def _over_seeds(values: pd.Series, kind: str, unit: str = "") -> Entry:
+    """Median over seeds and, where seeds differ, their range; a NaN loss stays NaN instead of vanishing from the median."""
+    if not len(values):
+        return number("–")
+    if values.isna().any():
+        return number("NaN" if values.isna().all() else f"NaN in {values.isna().sum()} of {len(values)}")
+    middle, low, high = values.median(), values.min(), values.max()
+    text = quantity(middle, kind) + (f" {unit}" if unit else "")
+    return number(text, interval(low, high, kind, middle) if high > low else "")
+
+
+def clipping(frame: pd.DataFrame) -> Table:
+    """What clipping did, by threshold: fractions and counts are medians over seeds."""
+    part = of_probe(frame, "clipping")
+    extra = varying(part, ("task", *SETTING))
+    header = ["cell", "backend", *extra, "clipping", "seeds", "steps clipped", "loss spikes", "non-finite steps", "error rate", "solved"]
+    rows = []
+    for values, here in part.groupby(["label", "backend", *extra, "variant"], sort=False):
+        solved, at = of_metric(here, "solved")["value"], of_metric(here, "solved_step")["value"].dropna()
+        fields = [number(str(here["seed"].nunique())), _over_seeds(of_metric(here, "clipped_fraction")["value"], "%")]
+        fields += [_over_seeds(of_metric(here, name)["value"], "count") for name in ("spikes", "nonfinite_steps")]
+        fields += [_over_seeds(of_metric(here, "error_rate")["value"], "%")]
+        step = f"median step {at.median():.0f}" if len(at) else ""
+        rows.append((*map(_text, values), *fields, number(f"{solved.sum():.0f} of {len(solved)}" if len(solved) else "–", step)))
+    note = f"{_shared(part, ('task', 'device', 'dtype', 'steps', 'batch', 'hidden_size'))}Median over seeds; in brackets their range."
+    return Table("Clipping", tuple(header), tuple(rows), note).without_empty()
+
+
+def not_ok(frame: pd.DataFrame) -> Table:
+    """Every case without a result, with its reason; cases that share cell, backend, status and reason share a row. Errors come first."""
+    part = frame[frame["status"] != "ok"]
+    part = part.assign(rank=[0 if status in EXIT_1 else 1 for status in part["status"]]).sort_values("rank", kind="stable")
+    spread = varying(part, ("run", "variant", "device", "dtype", "threads", "task", "direction", "steps", "batch", "input_size", "hidden_size", "seed"))
+    rows = []
+    for values, here in part.groupby(["probe", "label", "backend", "status", "reason"], sort=False):
+        probe, cell, backend, status, reason = values
+        where = "; ".join(text for text in (_spread(here, key) for key in spread) if text)
+        rows.append((_text(probe), _text(cell), _text(backend), Entry(where), Entry(status, kind="status"), Entry(reason), number(str(len(here)))))
+    return Table("Cases without a result", ("probe", "cell", "backend", "where", "status", "reason", "cases"), tuple(rows)).without_empty()
+
+
+def _spread(here: pd.DataFrame, key: str) -> str:
+    """'T 64, 256' or 'forward': the values of one setting among these cases."""
+    values = unique(here[key])
+    name = {"steps": "T ", "batch": "B ", "input_size": "I ", "hidden_size": "H ", "threads": "threads ", "seed": "seed "}.get(key, "")
+    return name + ", ".join(DIRECTIONS.get(v, str(v)) for v in values) if values else ""
+
+
+def environment(manifests: list[dict]) -> Table:
+    """Whatever the manifests say besides command and configuration, a column for each run."""
+    kept = [{k: v for k, v in manifest.items() if k not in ("command", "config")} for manifest in manifests]
+    return _side_by_side("Environment", kept, manifests)
+
+
+def configuration(manifests: list[dict]) -> Table:
+    """The resolved configuration of each run."""
+    return _side_by_side("Configuration", [manifest.get("config") or {} for manifest in manifests], manifests)
+
+
+def _side_by_side(heading: str, trees: list[dict], manifests: list[dict]) -> Table:
+    flat = [dict(_leaves(tree)) for tree in trees]
+    names = list(dict.fromkeys(name for leaves in flat for name in leaves))
+    header = [_run(manifest, i) for i, manifest in enumerate(manifests)]
+    rows = tuple((Entry(name), *[Entry(leaves.get(name, "–")) for leaves in flat]) for name in names)
+    return Table(heading, ("", *header), rows)
+
+
+def _run(manifest: dict, index: int) -> str:
+    return printable(manifest.get("run") or f"run {index + 1}")
+
+
+def _leaves(tree: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    """('git.commit', '1a2b') for every leaf of a nested dict; a list of plain values is one leaf."""
+    if isinstance(tree, dict) and tree:
+        for name, value in tree.items():
+            yield from _leaves(value, f"{path}.{printable(name)}" if path else printable(name))
+    elif isinstance(tree, list | tuple) and any(isinstance(value, dict) for value in tree):
+        for i, value in enumerate(tree):
+            yield from _leaves(value, f"{path}[{i}]")
+    elif isinstance(tree, list | tuple):
+        yield path, ", ".join(map(_said, tree)) or "none"
+    else:
+        yield path, _size(path, tree)
+
+
+def _said(value: Any) -> str:
+    if value is None or value == {}:
+        return "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else printable(value)
+
+
+def _size(path: str, value: Any) -> str:
+    """A leaf as text; bytes also in the unit that a person reads."""
+    if path.endswith("_bytes") and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,.0f} ({quantity(float(value), 'B')})"
+    return _said(value) if not isinstance(value, float) else digits(value)

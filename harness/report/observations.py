@@ -1,0 +1,110 @@
+"""The tidy frame made ready for grouping: labels, plain nulls, estimates over processes or seeds.
+
+After `prepare` a null is "" in a text column and -1 in a whole-number column, so that every column can be a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+TEXT = (
+    "run", "case", "probe", "cell", "options", "variant", "backend", "implementation", "device", "dtype", "direction", "task",
+    "metric", "unit", "status", "reason",
+)  # fmt: skip
+WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "process", "sample")
+SETTING = ("run", "device", "dtype", "threads", "batch", "input_size", "hidden_size")  # what may vary besides steps
+NAMES = {"steps": "T", "batch": "B", "input_size": "I", "hidden_size": "H", "direction": "direction", "threads": "threads"}
+DIRECTIONS = {"forward": "forward", "backward": "forward+backward"}
+THRESHOLD = 0.01  # nats per step within which a gradient counts as neither vanishing nor exploding
+FEWEST = 3  # processes from which on their range is shown as an interval
+
+
+def printable(text: object) -> str:
+    """The text on one line without control characters; a name may come from anybody."""
+    return "".join(c if c.isprintable() else " " if c in "\n\t" else "?" for c in str(text))
+
+
+def label(cell: str, options: str = "") -> str:
+    """What a cell is called in every table and figure: 'elman', 'elman:activation=relu'."""
+    return f"{cell}:{options}" if options else cell
+
+
+def prepare(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy with every column of the schema, nulls as "" or -1, status 'ok' where null, and the column `label`."""
+    ready = pd.DataFrame(index=range(len(frame)))
+    for name in TEXT:
+        ready[name] = _text(frame[name]) if name in frame else ""
+    for name in WHOLE:
+        ready[name] = pd.to_numeric(frame[name], errors="coerce").fillna(-1).to_numpy(int) if name in frame else -1
+    for name in ("value", "lag"):
+        ready[name] = pd.to_numeric(frame[name], errors="coerce").to_numpy(float) if name in frame else np.nan
+    ready["status"] = ready["status"].replace("", "ok")
+    names = {pair: label(*pair) for pair in set(zip(ready["cell"], ready["options"], strict=True))}
+    ready["label"] = [names[pair] for pair in zip(ready["cell"], ready["options"], strict=True)]
+    return ready
+
+
+def _text(column: pd.Series) -> list[str]:
+    known = {value: printable(value) for value in column.dropna().unique()}
+    return [known.get(value, "") for value in column]
+
+
+def of_probe(frame: pd.DataFrame, probe: str, ok: bool | None = True) -> pd.DataFrame:
+    """Rows of one probe: the measured ones, the not-ok ones (ok=False), or both (ok=None)."""
+    chosen = frame["probe"] == probe
+    if ok is not None:
+        chosen &= (frame["status"] == "ok") == ok
+    return frame[chosen]
+
+
+def of_metric(frame: pd.DataFrame, *metrics: str) -> pd.DataFrame:
+    return frame[frame["metric"].isin(metrics)]
+
+
+def unique(values: Iterable[Any]) -> list[Any]:
+    """The values once each, in the order in which they first appear, nulls left out."""
+    return [v for v in dict.fromkeys(values) if v not in ("", -1)]
+
+
+def varying(frame: pd.DataFrame, keys: Sequence[str] = SETTING) -> list[str]:
+    """The keys that take more than one value."""
+    return [key for key in keys if len(unique(frame[key])) > 1]
+
+
+def setting_text(row: Any, keys: Sequence[str]) -> str:
+    """'H 128, float32' for a row (mapping by key); a null is left out."""
+    return ", ".join(_setting(key, row[key]) for key in keys if row[key] not in ("", -1))
+
+
+def _setting(key: str, value: Any) -> str:
+    if key == "direction":
+        return DIRECTIONS.get(value, value)
+    if key == "threads":
+        return f"{value} thread{'s' if value != 1 else ''}"
+    return f"{NAMES[key]} {value}" if key in NAMES else str(value)
+
+
+def estimates(part: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = FEWEST) -> pd.DataFrame:
+    """By keys and metric: median over units of each unit's median, and the range over units as low and high.
+
+    unit is 'process' or 'seed'. low and high are NaN for fewer than `fewest` units. Columns: keys, metric, median, low, high, units.
+    """
+    columns = list(dict.fromkeys([*keys, "metric"]))
+    each = part.groupby([*columns, unit], sort=False)["value"].median()
+    over = each.groupby(level=list(range(len(columns))), sort=False)
+    result = over.agg(median="median", low="min", high="max", units="count").reset_index()
+    result.loc[result["units"] < fewest, ["low", "high"]] = np.nan
+    return result
+
+
+def gradient_word(low: float, high: float) -> str:
+    """'vanishes' if the interval (nats per step) lies wholly below -0.01, 'explodes' wholly above +0.01, else 'stable'; '' for NaN."""
+    if np.isnan(low) or np.isnan(high):
+        return ""
+    if high < -THRESHOLD:
+        return "vanishes"
+    return "explodes" if low > THRESHOLD else "stable"

@@ -1,0 +1,211 @@
+"""The summary: one row for each cell and backend, what they cost and how far back the gradient reaches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .observations import (
+    DIRECTIONS, SETTING, estimates, gradient_word, of_metric, of_probe, prepare, setting_text, unique, varying,
+)  # fmt: skip
+from .table import Entry, Table, number, plain
+from .units import digits, interval, quantity
+
+MEASURES = {"seconds": "s", "ratio_to_native": "speedup"}  # metric: its name in a column of the summary
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each cell x backend (and for each setting that varies), SI units; throughput at each run's largest steps.
+
+    Columns: cell, backend, the settings, steps, parameters; {forward,backward}_{s,speedup}[_low,_high], _status, _processes;
+    epoch_s:TASK[_low,_high,_status]; rate, rate_low, rate_high (nats/step), gradient. NaN or '' where there is nothing; a status
+    is '' for a measured case. Medians over processes; the interval is the range over at least 3 processes (else NaN).
+    """
+    frame = prepare(frame)
+    rows = _rows(frame)
+    keys = varying(pd.DataFrame(rows, columns=list(SETTING)))
+    speed, training = _throughput(frame), _training(frame)
+    decay, sizes = of_probe(frame, "gradient_decay", None), of_probe(frame, "parameters", None)
+    tasks = unique(of_probe(frame, "training", None)["task"])
+    found = []
+    for row in rows:
+        out = {"cell": row["label"], "backend": row["backend"], **{k: row[k] for k in SETTING}, "steps": row["steps"]}
+        out |= _parameters(matching(sizes, row, keys, ("run", "input_size", "hidden_size")))
+        for direction in DIRECTIONS:
+            out |= _times(speed, row, direction)
+        for task in tasks:
+            out |= _epoch(training[training["task"] == task], row, keys, task)
+        out |= _gradient(matching(decay, row, keys, ("run", "input_size", "hidden_size", "batch")))
+        found.append(out)
+    return pd.DataFrame(found)
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """What the summary has a row for: timed cell x backend x setting first, then what only other probes know."""
+    keys = ["label", "backend", *SETTING]
+    timed = of_probe(frame, "throughput", None)
+    steps = timed.groupby("run")["steps"].max()
+    rows = [dict(zip(keys, values, strict=True)) for values in dict.fromkeys(timed[keys].itertuples(index=False, name=None))]
+    for row in rows:
+        row["steps"] = steps[row["run"]]
+    seen = {(row["label"], row["backend"]) for row in rows}
+    others = frame[(frame["backend"] != "") & (frame["label"] != "")]
+    for pair in dict.fromkeys(others[["label", "backend"]].itertuples(index=False, name=None)):
+        if pair not in seen:
+            rows.append(_row_without_times(others, *pair))
+    cells = {row["label"] for row in rows}
+    rows += [_row_without_times(frame, name, "") for name in unique(frame["label"]) if name not in cells]
+    order = {name: i for i, name in enumerate(unique(frame["label"]))}
+    return sorted(rows, key=lambda row: order[row["label"]])
+
+
+def _row_without_times(frame: pd.DataFrame, name: str, backend: str) -> dict[str, Any]:
+    mine = frame[(frame["label"] == name) & (frame["backend"] == backend)]
+    settings = {key: unique(mine[key]) for key in SETTING}
+    nulls = {key: "" if key in ("run", "device", "dtype") else -1 for key in SETTING}
+    known = {key: values[0] if len(values) == 1 else nulls[key] for key, values in settings.items()}
+    return {"label": name, "backend": backend, **known, "steps": -1}
+
+
+def matching(part: pd.DataFrame, row: dict[str, Any], varied: list[str], keys: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of part for the cell of `row`, and for its setting as far as part knows that setting."""
+    part = part[part["label"] == row["label"]]
+    for key in keys:
+        here = part[key] == row[key]
+        if here.any() or (key in varied and len(unique(part[key]))):
+            part = part[here]
+    return part
+
+
+def _throughput(frame: pd.DataFrame) -> pd.DataFrame:
+    """Estimates of time and speed-up at each run's largest steps; a not-ok case has metric '' and its status."""
+    part = of_probe(frame, "throughput", None)
+    part = part[part["steps"] == part.groupby("run")["steps"].transform("max")]
+    keys = ["label", "backend", *SETTING, "direction", "status"]
+    measured = estimates(of_metric(part, *MEASURES), keys, "process")
+    refused = part.loc[part["status"] != "ok", [*keys, "metric"]].drop_duplicates()
+    return pd.concat([measured, refused], ignore_index=True)
+
+
+def _times(speed: pd.DataFrame, row: dict[str, Any], direction: str) -> dict[str, Any]:
+    here = speed["direction"].isin([direction, ""])
+    for key in ("label", "backend", *SETTING):
+        here &= speed[key] == row[key]
+    part, out = speed[here], {}
+    for metric, name in MEASURES.items():
+        found = part[part["metric"] == metric].to_dict("records")
+        best = found[0] if found else {"median": np.nan, "low": np.nan, "high": np.nan, "units": 0}
+        out |= {f"{direction}_{name}": best["median"], f"{direction}_{name}_low": best["low"]}
+        out |= {f"{direction}_{name}_high": best["high"]}
+        if metric == "seconds":
+            out[f"{direction}_processes"] = best["units"]
+    return out | {f"{direction}_status": "" if not np.isnan(out[f"{direction}_s"]) else _status(part)}
+
+
+def _status(part: pd.DataFrame) -> str:
+    """The first status that is not ok, '' if there is none."""
+    refused = part.loc[part["status"] != "ok", "status"]
+    return refused.iloc[0] if len(refused) else ""
+
+
+def _parameters(part: pd.DataFrame) -> dict[str, Any]:
+    """Parameter count, NaN if unknown or if the sizes do not single one out."""
+    counts = of_metric(part, "parameters")["value"].unique()
+    return {"parameters": counts[0] if len(counts) == 1 else np.nan, "parameters_status": _status(part) if not len(counts) else ""}
+
+
+def _training(frame: pd.DataFrame) -> pd.DataFrame:
+    part = of_probe(frame, "training", None)
+    return part[(part["metric"] == "epoch_s") | (part["status"] != "ok")]
+
+
+def _epoch(part: pd.DataFrame, row: dict[str, Any], varied: list[str], task: str) -> dict[str, Any]:
+    """Median seconds of an epoch over the medians of the seeds, and the range over them."""
+    part = matching(part[part["backend"] == row["backend"]], row, varied, ("run", "device", "dtype", "threads", "hidden_size"))
+    found = estimates(of_metric(part, "epoch_s"), ["label"], "seed").to_dict("records")
+    best = found[0] if found else {"median": np.nan, "low": np.nan, "high": np.nan}
+    name = f"epoch_s:{task}"
+    return {name: best["median"], f"{name}_low": best["low"], f"{name}_high": best["high"], f"{name}_status": "" if found else _status(part)}
+
+
+def _gradient(part: pd.DataFrame) -> dict[str, Any]:
+    """Median rate over seeds at the largest steps; its interval reaches from the lowest to the highest 95 % bound of any seed."""
+    part = part[part["steps"] == part["steps"].max()] if len(part) else part
+    values = {name: of_metric(part, name)["value"].dropna() for name in ("rate", "rate_low", "rate_high")}
+    rate = values["rate"].median() if len(values["rate"]) else np.nan
+    low = values["rate_low"].min() if len(values["rate_low"]) else np.nan
+    high = values["rate_high"].max() if len(values["rate_high"]) else np.nan
+    status = _status(part) if np.isnan(rate) else ""
+    return {"rate": rate, "rate_low": low, "rate_high": high, "gradient": status or gradient_word(low, high), "rate_status": status}
+
+
+def summary_table(frame: pd.DataFrame) -> Table:
+    """The summary in human units; a case that is not ok shows its status word in place of a number."""
+    rows = summary(frame)
+    if not len(rows):
+        return Table("Summary", ("cell", "backend"), ())
+    extra = varying(rows)
+    steps = unique(rows["steps"])
+    at = f" (T = {steps[0]})" if len(steps) == 1 else " (largest T)" if steps else ""
+    header = ["cell", "backend", *extra, "parameters", f"forward{at}", f"forward+backward{at}", "speed-up to native, forward"]
+    tasks = [name for name in rows if name.startswith("epoch_s:") and f"{name}_status" in rows]
+    header += ["speed-up to native, forward+backward", *[f"epoch, {name.removeprefix('epoch_s:')}" for name in tasks]]
+    header += ["gradient rate (nats/step)", "gradient"]
+    fields = [_fields(row, extra, tasks) for row in rows.to_dict("records")]
+    return Table("Summary", tuple(header), tuple(fields), _note(frame, rows, extra)).without_empty()
+
+
+def _fields(row: dict[str, Any], extra: list[str], tasks: list[str]) -> tuple[Entry, ...]:
+    fields = [Entry(row["cell"]), Entry(row["backend"] or "–"), *[Entry(_plain(row[key])) for key in extra]]
+    fields += [Entry(row["parameters_status"], kind="status") if row["parameters_status"] else number(quantity(row["parameters"], "count"))]
+    fields += [measured(row, f"{d}_s", "s", row[f"{d}_status"]) for d in DIRECTIONS]
+    fields += [measured(row, f"{d}_speedup", "x", "") for d in DIRECTIONS]
+    fields += [measured(row, name, "s", row[f"{name}_status"]) for name in tasks]
+    return (*fields, measured(row, "rate", "1", row["rate_status"]), Entry("" if row["rate_status"] else row["gradient"]))
+
+
+def _plain(value: Any) -> str:
+    return "–" if value in ("", -1) else str(value)
+
+
+def measured(row: dict[str, Any], name: str, kind: str, status: str = "") -> Entry:
+    """The value with its interval, or the status of a case that has no value."""
+    if status:
+        return Entry(status, kind="status")
+    value = row[name]
+    return number(quantity(value, kind), interval(row.get(f"{name}_low", np.nan), row.get(f"{name}_high", np.nan), kind, value))
+
+
+def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str]) -> str:
+    """What the numbers are, and what all rows share."""
+    shared = {key: unique(rows[key])[0] for key in SETTING if key not in (*extra, "run") and len(unique(rows[key])) == 1}
+    notes = [f"All at {setting_text(shared, list(shared))}."] if shared else []
+    processes = max(rows["forward_processes"].max(), rows["backward_processes"].max())
+    if processes > 0:
+        notes.append(f"Time of one run over the whole sequence: median of the medians of {processes:.0f} process{'es'[: 2 * (processes > 1)]}.")
+        notes.append("Interval: range over processes." if processes >= 3 else "No interval: that needs 3 processes.")
+    if rows["forward_speedup"].notna().any() or rows["backward_speedup"].notna().any():
+        notes.append("Speed-up: time of native over time of this backend in the same process; above 1× is faster than native.")
+    if any(name.startswith("epoch_s:") for name in rows):
+        notes.append("Epoch: training time of one epoch, median over seeds.")
+    if rows["rate"].notna().any():
+        notes.append(
+            "Gradient rate: slope of the log norm of dL/d(state) per step back, median over seeds, with the widest 95 % interval of any "
+            f"seed; 'vanishes' wholly below −{digits(0.01)}, 'explodes' wholly above +{digits(0.01)}, else 'stable'."
+        )
+    return " ".join(notes)
+
+
+def summary_text(frame: pd.DataFrame, width: int = 120) -> str:
+    """The summary for a terminal, within `width` columns where possible; intervals and long names give way first."""
+    table = summary_table(frame)
+    if not table.rows:
+        return "no results"
+    short = {"parameters": "params", "gradient rate (nats/step)": "grad/step"}
+    swaps = (("speed-up to native, ", "×native "), ("forward+backward", "fwd+bwd"), ("forward", "fwd"))
+    header = [short.get(name, name) for name in table.header]
+    for long, brief in swaps:
+        header = [name.replace(long, brief) for name in header]
+    return plain(Table(table.heading, tuple(header), table.rows), width)

@@ -1,0 +1,130 @@
+"""`cellbench run`: composes and checks everything, then measures. Also its multirun, and going on with an interrupted run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import config, machine, store
+from .cli import RUN_HELP
+from .config import ConfigError, Settings
+from .progress import Progress
+from .runner import Runner, estimate_s
+
+FLAGS = ("--plan", "-m", "--multirun", "-h", "--help")
+
+
+def run(arguments: list[str]) -> int:
+    """Exit code of `cellbench run ARGUMENTS`."""
+    flags, overrides = [a for a in arguments if a.startswith("-")], [a for a in arguments if not a.startswith("-")]
+    for flag in flags:
+        if flag not in FLAGS:
+            raise ConfigError(f"unknown flag {flag!r}; flags of run: {', '.join(FLAGS)}. Everything else is KEY=VALUE")
+    if {"-h", "--help"} & set(flags):
+        print(RUN_HELP)
+        return 0
+    resume = [o.partition("=")[2] for o in overrides if o.startswith("resume=")]
+    if resume:
+        return _resume(resume[0], [o for o in overrides if not o.startswith("resume=")], flags)
+    if {"-m", "--multirun"} & set(flags):
+        return _multirun(overrides, "--plan" in flags)
+    settings = config.check(config.compose(overrides))
+    if "--plan" in flags:
+        return plan(settings)
+    return measure(settings, shlex.join(["cellbench", "run", *overrides]))
+
+
+def plan(settings: Settings) -> int:
+    """Prints the cases and about how long they take."""
+    for asked in settings.asked:
+        for case in asked.cases:
+            print(f"{case.id}  {case}")
+    print(f"{sum(len(a.cases) for a in settings.asked)} cases, about {estimate_s(settings.asked) / 60:.1f} min on two slow cores")
+    return 0
+
+
+def measure(settings: Settings, command: str) -> int:
+    """A new run."""
+    manifest = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "config": settings.config,
+        "git": machine.git(Path(__file__).parent), "versions": machine.versions(), "machine": machine.fingerprint(),
+        "folder": str(Path.cwd()),
+    }  # fmt: skip
+    return _work(store.create(settings.results, manifest), settings, set())
+
+
+def _work(writer: store.RunWriter, settings: Settings, done: set[str]) -> int:
+    for asked in settings.asked:
+        asked.cases[:] = [case for case in asked.cases if case.id not in done]
+    progress = Progress(estimate_s(settings.asked))
+    runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s)
+    try:
+        code = runner.run(settings.asked)
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        progress.close()
+        writer.close()
+    if code == 130:
+        print(f"interrupted; go on with: cellbench run resume={shlex.quote(str(writer.folder))}", file=sys.stderr)
+    counts = {s: list(runner.statuses.values()).count(s) for s in dict.fromkeys(runner.statuses.values())}
+    print(", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing left to measure")
+    print(f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})")
+    return code
+
+
+def _resume(name: str, others: list[str], flags: list[str]) -> int:
+    if others or flags:
+        raise ConfigError(f"resume takes its configuration from the run; leave out {' '.join([*others, *flags])}")
+    folder = Path(name).expanduser()
+    manifest = store.read_manifest(folder)
+    now, then = machine.git(Path(__file__).parent).get("commit"), manifest.get("git", {}).get("commit")
+    if now != then:
+        raise ConfigError(f"run {name} was made by commit {then}, this is {now}; check that out, or start a new run")
+    settings = config.check(manifest["config"])
+    writer, done = store.reopen(folder)
+    return _work(writer, settings, done)
+
+
+def _multirun(overrides: list[str], planning: bool) -> int:
+    """Checks every job first, then lets Hydra's launcher carry them."""
+    jobs = [config.check(config.compose(job)) for job in config.sweep(overrides)]
+    if planning:
+        return max(plan(settings) for settings in jobs)
+    import hydra
+
+    config.register()
+    arguments, sys.argv = sys.argv, ["cellbench", "--multirun", *overrides]
+    codes: list[int] = []
+    try:
+        hydra.main(version_base="1.3", config_path=str(config.folder()), config_name="config")(_Job(codes))()
+    finally:
+        sys.argv = arguments
+    return max(codes, default=0)
+
+
+class _Job:
+    """One job of a multirun, where the launcher put it."""
+
+    def __init__(self, codes: list[int]) -> None:
+        self.codes = codes
+        self.__name__ = self.__qualname__ = "job"
+
+    def __call__(self, job: Any) -> int:
+        from omegaconf import OmegaConf
+
+        plain = OmegaConf.to_container(job, resolve=True)
+        assert isinstance(plain, dict)
+        settings = config.check({str(k): v for k, v in plain.items()})
+        code = measure(settings, shlex.join(["cellbench", "run", *_job_overrides()]))
+        self.codes.append(code)
+        return code
+
+
+def _job_overrides() -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task)
