@@ -34,13 +34,7 @@ def get(spec: str, **options) -> GatedCell:
 
     Raises ValueError for an unknown cell or option, EquationError for equations that cannot be recorded.
     """
-    cell = find.member(spec, GatedCell, f"{__name__}.zoo", "cellbench.cells")
-    if options:
-        known = cell.__dataclass_fields__
-        for key in options:
-            if key not in known:
-                raise ValueError(f"{spec!r} has no option {key!r}{find.nearest(key, known)}; options: {', '.join(known)}")
-        cell = type(cell)(**{k: getattr(cell, k) for k in known} | options)
+    cell = find.member(spec, GatedCell, f"{__name__}.zoo", "cellbench.cells", options)
     cell.derivation()
     return cell
 

@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'lstm'?` or nothing."""
+    """`; did you mean 'lstm'?`, or a semicolon where nothing is near, to go on after."""
     close = difflib.get_close_matches(str(word), list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else ";"
 
 
 def names(package: str, group: str) -> list[str]:
@@ -34,11 +34,17 @@ def names(package: str, group: str) -> list[str]:
     return sorted(files) + sorted(e.name for e in entry_points(group=group) if e.name not in files)
 
 
-def member(spec: str, base: type[T], package: str, group: str) -> T:
-    """The member that a spec names, with its options set. Raises ValueError with the nearest right name."""
-    spec, options = _split(spec)
-    cls = _from_path(spec, base, package) if ".py" in spec else _by_name(spec, base, package, group)
-    return cls(**_options(cls, spec, options))
+def member(spec: str, base: type[T], package: str, group: str, options: Mapping[str, Any] | None = None) -> T:
+    """The member that a spec names, with the spec's options and the given ones set. Raises ValueError with the nearest right name."""
+    name, texts = _split(spec)
+    cls = _from_path(name, base, package) if ".py" in name else _by_name(name, base, package, group)
+    known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    given = dict(text.partition("=")[::2] for text in texts)
+    for key in (*given, *(options or {})):
+        if key not in known:
+            raise ValueError(f"{name!r} has no option {key!r}{nearest(key, known)} options: {', '.join(known) or 'none'}")
+    values = {k: convert(v, known[k].default, f"option {k} of {name!r}") for k, v in given.items()}
+    return cls(**values | dict(options or {}))
 
 
 def _split(spec: str) -> tuple[str, list[str]]:
@@ -85,7 +91,7 @@ def _from_path(spec: str, base: type[T], package: str) -> type[T]:
     cls = getattr(module, name, None)
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         known = [k for k, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base) and v is not base]
-        raise ValueError(f"{path} has no {base.__name__} {name!r}{nearest(name, known)}; it has: {', '.join(known) or 'none'}")
+        raise ValueError(f"{path} has no {base.__name__} {name!r}{nearest(name, known)} it has: {', '.join(known) or 'none'}")
     return cls
 
 
@@ -94,17 +100,6 @@ def _only_class(module: Any, base: type[T], name: str) -> type[T]:
     if len(own) != 1:
         raise ValueError(f"{name} defines {len(own)} classes of kind {base.__name__}; it must define one, or be given as file.py:Name")
     return own[0]
-
-
-def _options(cls: type, name: str, texts: list[str]) -> dict[str, Any]:
-    known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
-    values = {}
-    for text in texts:
-        key, _, value = text.partition("=")
-        if key not in known:
-            raise ValueError(f"{name!r} has no option {key!r}{nearest(key, known)}; options: {', '.join(known)}")
-        values[key] = convert(value, known[key].default, f"option {key} of {name!r}")
-    return values
 
 
 def public_name(member: object) -> str:

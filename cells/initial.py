@@ -68,7 +68,7 @@ def initialise(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, scheme
     match = re.fullmatch(r"(\w+)(?:\((.*)\))?", scheme.strip())
     name = match[1] if match else scheme
     if match is None or name not in SCHEMES:
-        raise ValueError(f"unknown scheme {scheme!r}{nearest(name, SCHEMES)}; schemes: {', '.join(SCHEMES)}")
+        raise ValueError(f"unknown scheme {scheme!r}{nearest(name, SCHEMES)} schemes: {', '.join(SCHEMES)}")
     try:
         arguments = [float(a) for a in match[2].split(",")] if match[2] else []
     except ValueError:

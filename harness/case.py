@@ -23,18 +23,18 @@ class Case:
 
     probe: str
     spec: str
-    backend: str | None = None
-    device: str | None = None
-    dtype: str | None = None
+    backend: Any = None  # str
+    device: Any = None  # str
+    dtype: Any = None  # str
     threads: int = 1
-    steps: int | None = None
-    batch: int | None = None
-    input_size: int | None = None
-    hidden_size: int | None = None
-    direction: str | None = None
-    task: str | None = None
-    seed: int | None = None
-    variant: str | None = None
+    steps: Any = None  # int, as all sizes
+    batch: Any = None
+    input_size: Any = None
+    hidden_size: Any = None
+    direction: Any = None  # str
+    task: Any = None  # str
+    seed: Any = None  # int
+    variant: Any = None  # str
     probe_options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,12 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
+def quoted(override: str) -> str:
+    """The override with every part such as elman:activation=relu in quotes, which Hydra's grammar wants around a second `=`."""
+    key, equals, value = override.partition("=")
+    return key + equals + re.sub(r"""(?<![^\[,])[^\[\],'"{}()]*=[^\[\],'"{}()]*(?![^\],])""", r'"\g<0>"', value)
+
+
 def sweep(overrides: list[str]) -> list[list[str]]:
     """The overrides of every job of a multirun."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -106,7 +113,7 @@ def _parsed(overrides: list[str]) -> list[Any]:
     return parsed
 
 
-def _check_key(override: Any, plain: dict[str, Any]) -> None:
+def _check_key(override: Any, plain: dict[Any, Any]) -> None:
     key = override.key_or_group
     if key.split(".")[0].split("/")[0] == "hydra":
         return
@@ -230,7 +237,9 @@ def _seeds(value: Any) -> tuple[int, ...]:
         return tuple(range(_sizes("seeds", value)[0]))
     if not isinstance(value, list) or not value or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in value):
         raise ConfigError(f"seeds is {value!r}; give a number of seeds, or a list of whole numbers from 0 on")
-    return members("seeds", value, []) and tuple(value)
+    if len(set(value)) < len(value):
+        raise ConfigError(f"seeds is {value!r}; it names a seed twice, name it once")
+    return tuple(value)
 
 
 def _addressable(steps: int, batch: int, input_size: int, hidden_size: int) -> None:

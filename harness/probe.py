@@ -95,8 +95,7 @@ def names() -> list[str]:
 
 def get(spec: str, options: dict[str, Any] | None = None) -> Probe:
     """The probe that a spec names, with options set. Raises ValueError for an unknown probe."""
-    probe = find.member(spec, Probe, f"{__package__}.probes", "cellbench.probes")
-    return type(probe)(**options) if options else probe
+    return find.member(spec, Probe, f"{__package__}.probes", "cellbench.probes", options)
 
 
 @dataclass(frozen=True)

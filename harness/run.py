@@ -26,6 +26,7 @@ def run(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(flags):
         print(RUN_HELP)
         return 0
+    overrides = [config.quoted(o) for o in overrides]
     resume = [o.partition("=")[2] for o in overrides if o.startswith("resume=")]
     if resume:
         return _resume(resume[0], [o for o in overrides if not o.startswith("resume=")], flags)
@@ -96,6 +97,8 @@ def _multirun(overrides: list[str], planning: bool) -> int:
         return max(plan(settings) for settings in jobs)
     import hydra
 
+    for settings in jobs:
+        store.make(settings.results)
     config.register()
     arguments, sys.argv = sys.argv, ["cellbench", "--multirun", *overrides]
     codes: list[int] = []

@@ -64,12 +64,17 @@ def create(parent: Path, manifest: dict[str, Any]) -> RunWriter:
     """A new run's folder below the parent, with its manifest. Raises ResultsError where it cannot be written."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     folder = parent / name
+    make(folder)
+    _write_json(folder / MANIFEST, {"schema": SCHEMA, "run": name, **manifest})
+    return RunWriter(folder, attempt=0)
+
+
+def make(folder: Path) -> None:
+    """The folder, with those above it. Raises ResultsError where it cannot be made."""
     try:
-        folder.mkdir(parents=True)
-        _write_json(folder / MANIFEST, {"schema": SCHEMA, "run": name, **manifest})
-        return RunWriter(folder, attempt=0)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ResultsError(f"results {str(parent)!r} cannot be written: {error.strerror}; give another folder, results=DIR") from None
+        raise ResultsError(f"results {str(folder)!r} cannot be written: {error.strerror}; give another folder, results=DIR") from None
 
 
 def reopen(folder: Path) -> tuple[RunWriter, set[str]]:

@@ -80,8 +80,8 @@ def batches(part: Sequences, size: int, device: str, rng: np.random.Generator | 
         filled = np.resize(chosen, size)
         steps = min(part.x.shape[1], ROUND * -(-int(part.lengths[filled].max()) // ROUND))
         x = torch.from_numpy(np.ascontiguousarray(part.x[filled, :steps].swapaxes(0, 1)))
-        moved = (t.to(device) for t in (x, torch.from_numpy(part.lengths[filled] - 1), torch.from_numpy(part.y[filled])))
-        yield Batch(*moved, count=len(chosen))
+        last, y = torch.from_numpy(part.lengths[filled] - 1), torch.from_numpy(part.y[filled])
+        yield Batch(x.to(device), last.to(device), y.to(device), count=len(chosen))
 
 
 def loss_of(data: Data, answer: torch.Tensor, batch: Batch) -> torch.Tensor:

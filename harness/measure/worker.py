@@ -9,8 +9,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -45,7 +45,7 @@ def call(
     receiving, sending = context.Pipe(duplex=False)
     limit = psutil.virtual_memory().available + (4 << 30) if limit_memory else None
     process = context.Process(target=_enter, args=(sending, limit, threads, function, args), daemon=True)
-    with _environment(threads):
+    with _environment(threads), _interrupts_held_back():
         process.start()
     sending.close()
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -106,8 +106,17 @@ class _environment:
                 os.environ[key] = value
 
 
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C is the parent's to handle: a child inherits that it is blocked, from its first instruction on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _enter(sending: Connection, limit: int | None, threads: int, function: Callable[..., Any], args: tuple) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if limit is not None:
         with suppress(ValueError, OSError):

@@ -71,7 +71,7 @@ class Clipping(Probe):
                 optimiser.zero_grad(set_to_none=True)
                 loss = t.loss_of(data, model(batch.x, batch.last), batch)
                 loss.backward()
-                losses.append(float(loss))
+                losses.append(float(loss.detach()))
                 norms.append(t.gradient_norm(model))
                 if math.isfinite(norms[-1]) and math.isfinite(losses[-1]):
                     t.scale_gradients(model, norms[-1], threshold)

@@ -89,7 +89,7 @@ class Training(Probe):
         loss.backward()
         t.scale_gradients(model, t.gradient_norm(model), self.max_norm)
         optimiser.step()
-        return float(loss)
+        return float(loss.detach())
 
     def curves(self, data, losses, elapsed, epochs, reached):
         unit, steps, count = self.unit(data), range(1, len(losses) + 1), range(1, len(epochs) + 1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .observations import DIRECTIONS, SETTING, estimates, of_metric, of_probe, printable, setting_text, unique, varying
+from .observations import DIRECTIONS, NAMES, SETTING, estimates, of_metric, of_probe, printable, setting_text, unique, varying
 from .table import Entry, Table, number
 from .tables import measured
 from .units import digits, exact, interval, quantity
@@ -32,7 +32,10 @@ def parameters(frame: pd.DataFrame) -> Table:
         fields += [number(exact(found.get(name, np.nan))) for name in ("state_size", "forward_flop", "backward_flop")]
         rows.append((*map(_text, values), *fields, Entry({0.0: "no", 1.0: "yes"}.get(found.get("affine", np.nan), "–"))))
     shared = _shared(part, ("input_size", "hidden_size"))
-    note = f"{shared}FLOP per step and sequence: 2 per multiply-add in products, 1 per elementwise primitive. State: numbers carried per sequence."
+    note = (
+        f"{shared}FLOP per step and sequence: 2 per multiply-add in products, 1 per elementwise primitive. "
+        "State: numbers carried per sequence."
+    )
     return Table("Parameters and operations", tuple(header), tuple(rows), note).without_empty()
 
 
@@ -60,13 +63,13 @@ def throughput(frame: pd.DataFrame) -> Table:
     found: dict[tuple, dict[str, dict]] = {}
     for row in estimates(part, keys, "process").to_dict("records"):
         found.setdefault(tuple(row[key] for key in keys), {})[row["metric"]] = row
-    ran = part[part["implementation"] != ""].groupby(keys, sort=False)["implementation"].agg(lambda names: ", ".join(unique(names)))
-    header = ["cell", "backend", "ran", *extra, "T", "direction", "time", *RATES.values(), "speed-up", "first call", "peak memory"]
-    header += ["error", "tolerance", "processes"]
+    ran = part.groupby(keys, sort=False)["implementation"].agg(lambda names: ", ".join(unique(names)))
+    header = ["cell", "backend", "ran", *extra, "T", "direction", "time", *RATES.values(), "speed-up", "first call"]
+    header += ["peak memory", "error", "tolerance", "processes"]
     rows = [_timing(dict(zip(keys, case, strict=True)), metrics, ran.get(case, ""), extra) for case, metrics in found.items()]
     note = (
-        f"{_shared(part, [key for key in SETTING if key != 'run'])}Median of the medians of the processes; interval: range over processes, from 3 "
-        "processes on. Ran: the library that really did the work. Error: relative, against the float64 reference."
+        f"{_shared(part, [key for key in SETTING if key != 'run'])}Median of the medians of the processes; interval: range over "
+        "processes, from 3 on. Ran: the library that really did the work. Error: relative, against the float64 reference."
     )
     return Table("Throughput", tuple(header), tuple(rows), note).without_empty()
 
@@ -83,7 +86,7 @@ def _timing(case: dict[str, Any], metrics: dict[str, dict], ran: str, extra: lis
     for row in metrics.values():
         row |= {"median_low": row["low"], "median_high": row["high"]}
     fields = [Entry(case["label"]), Entry(case["backend"]), Entry(ran), *[_text(case[key]) for key in extra]]
-    fields += [number(str(case["steps"]) if case["steps"] >= 0 else "–"), Entry(DIRECTIONS.get(case["direction"], case["direction"]))]
+    fields += [number(_text(case["steps"]).text), Entry(DIRECTIONS.get(case["direction"], case["direction"]))]
     fields += [entry("seconds"), *[entry(metric) for metric in RATES], entry("ratio_to_native")]
     fields += [entry("first_call_s", False), entry("peak_bytes", False), error("check_error"), error("check_tolerance")]
     return (*fields, number(exact(metrics.get("seconds", {"units": np.nan})["units"])))
@@ -99,7 +102,8 @@ def training(frame: pd.DataFrame) -> Table:
     for values, here in part.groupby(["task", "label", "backend", *extra], sort=False):
         unit = next((u for u in of_metric(here, "loss", "test_loss")["unit"] if u not in ("", "1")), "")
         rows.append((*map(_text, values), number(str(here["seed"].nunique())), *_trained(here, unit)))
-    note = f"{_shared(part, ('device', 'dtype', 'threads', 'hidden_size'))}Median over seeds; in brackets their range. Test loss and accuracy after the last epoch."
+    shared = _shared(part, ("device", "dtype", "threads", "hidden_size"))
+    note = f"{shared}Median over seeds; below it their range. Test loss and accuracy after the last epoch."
     return Table("Training", tuple(header), tuple(rows), note).without_empty()
 
 
@@ -133,7 +137,18 @@ def clipping(frame: pd.DataFrame) -> Table:
     """What clipping did, by threshold: fractions and counts are medians over seeds."""
     part = of_probe(frame, "clipping")
     extra = varying(part, ("task", *SETTING))
-    header = ["cell", "backend", *extra, "clipping", "seeds", "steps clipped", "loss spikes", "non-finite steps", "error rate", "solved"]
+    header = [
+        "cell",
+        "backend",
+        *extra,
+        "clipping",
+        "seeds",
+        "steps clipped",
+        "loss spikes",
+        "non-finite steps",
+        "error rate",
+        "solved",
+    ]
     rows = []
     for values, here in part.groupby(["label", "backend", *extra, "variant"], sort=False):
         solved, at = of_metric(here, "solved")["value"], of_metric(here, "solved_step")["value"].dropna()
@@ -142,28 +157,32 @@ def clipping(frame: pd.DataFrame) -> Table:
         fields += [_over_seeds(of_metric(here, "error_rate")["value"], "%")]
         step = f"median step {at.median():.0f}" if len(at) else ""
         rows.append((*map(_text, values), *fields, number(f"{solved.sum():.0f} of {len(solved)}" if len(solved) else "–", step)))
-    note = f"{_shared(part, ('task', 'device', 'dtype', 'steps', 'batch', 'hidden_size'))}Median over seeds; in brackets their range."
+    note = (
+        f"{_shared(part, ('task', 'device', 'dtype', 'steps', 'batch', 'hidden_size'))}Median over seeds; below it their range."
+    )
     return Table("Clipping", tuple(header), tuple(rows), note).without_empty()
 
 
 def not_ok(frame: pd.DataFrame) -> Table:
-    """Every case without a result, with its reason; cases that share cell, backend, status and reason share a row. Errors come first."""
+    """Every case without a result, with its reason; cases of one cell, backend, status and reason share a row. Errors first."""
     part = frame[frame["status"] != "ok"]
     part = part.assign(rank=[0 if status in EXIT_1 else 1 for status in part["status"]]).sort_values("rank", kind="stable")
-    spread = varying(part, ("run", "variant", "device", "dtype", "threads", "task", "direction", "steps", "batch", "input_size", "hidden_size", "seed"))
+    spread = varying(part, ("variant", "task", "direction", "steps", *SETTING, "seed"))
+    header = ("probe", "cell", "backend", "where", "status", "reason", "cases")
     rows = []
     for values, here in part.groupby(["probe", "label", "backend", "status", "reason"], sort=False):
         probe, cell, backend, status, reason = values
         where = "; ".join(text for text in (_spread(here, key) for key in spread) if text)
-        rows.append((_text(probe), _text(cell), _text(backend), Entry(where), Entry(status, kind="status"), Entry(reason), number(str(len(here)))))
-    return Table("Cases without a result", ("probe", "cell", "backend", "where", "status", "reason", "cases"), tuple(rows)).without_empty()
+        said = (Entry(where), Entry(status, kind="status"), Entry(reason), number(str(len(here))))
+        rows.append((_text(probe), _text(cell), _text(backend), *said))
+    return Table("Cases without a result", header, tuple(rows)).without_empty()
 
 
 def _spread(here: pd.DataFrame, key: str) -> str:
     """'T 64, 256' or 'forward': the values of one setting among these cases."""
     values = unique(here[key])
-    name = {"steps": "T ", "batch": "B ", "input_size": "I ", "hidden_size": "H ", "threads": "threads ", "seed": "seed "}.get(key, "")
-    return name + ", ".join(DIRECTIONS.get(v, str(v)) for v in values) if values else ""
+    name = {**NAMES, "direction": "", "seed": "seed"}.get(key, "")
+    return (name and f"{name} ") + ", ".join(DIRECTIONS.get(v, str(v)) for v in values) if values else ""
 
 
 def environment(manifests: list[dict]) -> Table:

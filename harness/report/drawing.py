@@ -11,13 +11,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from .units import digits, power_of_ten, quantity
+from .units import digits, power_of_ten
 
 # seaborn's "colorblind" without its two that fade on white
 COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#ca9161", "#808080")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WIDTH = 11.0  # inches
+# up to so many decades on a log axis: ticks at these multiples of a power of ten
+SUBS = ((0.8, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)), (1.3, (1.0, 2.0, 5.0)), (2.2, (1.0, 3.0)), (np.inf, (1.0,)))
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
@@ -31,7 +33,7 @@ def shades(names: Sequence[str]) -> dict[str, Any]:
     """A colour for each of some ordered names: dark to light."""
     import seaborn as sns
 
-    return dict(zip(names, sns.color_palette("viridis", len(names) + 1), strict=False))
+    return dict(zip(names, sns.color_palette("viridis", as_cmap=True)(np.linspace(0, 0.85, len(names))), strict=True))
 
 
 @contextmanager
@@ -40,7 +42,8 @@ def style(name: str) -> Iterator[None]:
     import matplotlib.style
     import seaborn as sns
 
-    settings = {**sns.axes_style("whitegrid"), **sns.plotting_context("paper"), "grid.color": "#e4e4e4", "axes.edgecolor": "#999999"}
+    settings = {**sns.axes_style("whitegrid"), **sns.plotting_context("paper"), "grid.color": "#e4e4e4"}
+    settings |= {"axes.edgecolor": "#999999"}
     settings |= {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False, "font.size": 9, "lines.linewidth": 1.6}
     settings |= {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"]}
     settings |= {f"{part}.labelsize": 9 for part in ("axes", "xtick", "ytick")}
@@ -50,8 +53,8 @@ def style(name: str) -> Iterator[None]:
         yield
 
 
-def grid(rows: int, columns: int, height: float, legend: float = 0.0, left: float = 0.75, gap: float = 0.3, widest: float = 5.5, **share) -> tuple:
-    """Figure and (rows, columns) axes; sizes in inches: height of a panel, room for the legend at the right, the left margin, gap."""
+def grid(rows: int, columns: int, height: float, legend: float, *, left=0.75, gap=0.3, widest=5.5, **share) -> tuple:
+    """Figure and (rows, columns) axes; inches: height and widest of a panel, legend room at the right, left margin, gap."""
     from matplotlib.figure import Figure
 
     width = min(widest, (WIDTH - left - legend - 0.15 - gap * (columns - 1)) / columns)
@@ -81,11 +84,11 @@ def legend_room(names: Sequence[str], longest: int = 44) -> float:
 def legend(panel: Any, lines: dict[str, Any], title: str = "") -> None:
     """A legend outside a panel, at its upper right; lines: what is drawn by name."""
     names = [shortened(name, 44) for name in lines]
-    box = panel.legend(list(lines.values()), names, title=title or None, loc="upper left", bbox_to_anchor=(1.02, 1.03), alignment="left")
-    box.set_in_layout(False)
+    corner = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.03), "alignment": "left"}
+    panel.legend(list(lines.values()), names, title=title or None, **corner)
 
 
-def line(colour: Any, dash: str = "-", marker: str = "") -> Any:
+def line(colour: Any, dash: Any = "-", marker: str = "") -> Any:
     """What a legend shows of a line."""
     from matplotlib.lines import Line2D
 
@@ -97,10 +100,10 @@ def log_axis(axis: Any, low: float, high: float, form: Callable[[float], str] | 
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     middle, factor = np.sqrt(low) * np.sqrt(high), max(np.sqrt(high / low) * 1.15, 2.0)
-    decades = 2 * np.log10(factor)
+    subs = next(digits for most, digits in SUBS if 2 * np.log10(factor) <= most)
     (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(middle / factor, middle * factor)
-    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2.2 else (1.0, 3.0) if decades > 1.3 else (1.0, 2.0, 5.0), numticks=7))
+    axis.set_major_locator(LogLocator(subs=subs, numticks=7))
     axis.set_major_formatter(FuncFormatter(lambda value, _: (form or tick)(value)))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
@@ -109,7 +112,8 @@ def log_axis(axis: Any, low: float, high: float, form: Callable[[float], str] | 
 def tick(value: float) -> str:
     """A tick of a log axis: 0.02, 3, 10k; a power of ten where that would be long."""
     if 1e-3 <= value < 1e13:
-        return quantity(value, "count") if value >= 1000 else f"{value:.4g}"
+        scale, name = next((s, n) for s, n in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (0, "")) if value >= s)
+        return f"{value / (scale or 1):.4g}{name}"
     return power_of_ten(np.log10(value)) if abs(np.log10(value) % 1) < 1e-6 else digits(value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import batched, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,10 @@ def _parts(part: pd.DataFrame, keys: Sequence[str]) -> list[tuple[tuple, pd.Data
     return list(part.groupby(list(keys), sort=False))
 
 
+def _chunks(items: list, size: int) -> list[list]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
 def _cut(panels: list) -> tuple[list, str]:
     """The first panels, and what to say of the rest."""
     over = len(panels) > MOST_PANELS
@@ -54,8 +58,11 @@ def _cut(panels: list) -> tuple[list, str]:
 
 
 def _titled(axes: Any, text: str) -> None:
-    longest = int(axes.get_position().width * axes.figure.get_figwidth() / 0.078)
-    axes.set_title(drawing.shortened(text, max(longest, 12)), loc="left", pad=5)
+    """A title over a panel, in at most two lines of its width."""
+    longest = max(int(axes.get_position().width * axes.figure.get_figwidth() / 0.08), 12)
+    at = longest if ":" not in text[:longest] else text.rindex(":", 0, longest) + 1
+    lines = (text,) if len(text) <= longest else (text[:at], drawing.shortened(text[at:], longest))
+    axes.set_title("\n".join(lines), loc="left", pad=5)
 
 
 def _at(keys: Sequence[str], values: Sequence[Any]) -> str:
@@ -79,12 +86,12 @@ def throughput(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
     extra = varying(part)
     rates = estimates(part, ["label", *extra, "direction", "backend", "steps"], "process")
     processes = int(rates["units"].max())
-    band = f"median of {processes} processes, {{}}: range over them" if processes >= FEWEST else f"median of {_number(processes, 'process')}"
+    over = f"median of {_number(processes, 'process')}{', {}: range over them' if processes >= FEWEST else ''}."
     if len(unique(rates["steps"])) > 1:
         panels, rest = _cut(_parts(rates, ["label", *extra]))
-        caption = f"Time steps per second (all sequences of a batch advance together) against the sequence length T; {band.format('band')}."
+        caption = "Time steps per second (a batch advances together) against the sequence length T; " + over.format("band")
         return _finish("throughput", "Throughput", caption + rest, lambda: _rate_curves(panels, extra, colours))
-    caption = f"Time steps per second at T = {unique(rates['steps'])[0]}, further right is faster; {band.format('bar')}."
+    caption = f"Time steps per second at T = {unique(rates['steps'])[0]}, further right is faster; {over.format('bar')}"
     return _finish("throughput", "Throughput", caption, lambda: _rate_points(rates, extra, colours))
 
 
@@ -92,19 +99,22 @@ def _rate_curves(panels: list, extra: list[str], colours: dict[str, str]) -> Any
     """A row of panels for each direction, wrapped after four cells; all on the same axes."""
     every = pd.concat([rows for _, rows in panels])
     directions = [d for d in (*DIRECTIONS, "") if d in set(every["direction"])]
-    blocks = list(batched(panels, 4))
+    blocks = _chunks(panels, 4)
     shown = [name for name in colours if name in set(every["backend"])]
     room = drawing.legend_room(shown, 24)
-    figure, axes = drawing.grid(len(blocks) * len(directions), min(4, len(panels)), 1.75, room, sharex=True, sharey=True)
+    figure, axes = drawing.grid(
+        len(blocks) * len(directions), min(4, len(panels)), 1.75, room, left=0.95, sharex=True, sharey=True
+    )
+    _rate_axes(axes[0, 0], every)
     for (b, block), (d, direction) in product(enumerate(blocks), enumerate(directions)):
         row = axes[b * len(directions) + d]
         for axis, (values, rows) in zip(row, block, strict=False):
             _rate_panel(axis, rows[rows["direction"] == direction], colours)
-            _titled(axis, f"{values[0]} · {DIRECTIONS.get(direction, '')}{_at(extra, values[1:])}")
-        row[0].set_ylabel("steps/s")
+            _titled(axis, f"{values[0]}{_at(extra, values[1:])}")
+        row[0].set_ylabel(f"{DIRECTIONS.get(direction, '')}\nsteps/s".strip())
         for unused in row[len(block) :]:
             unused.set_visible(False)
-    _rate_axes(axes, every)
+    _label_lowest(axes)
     last = axes[0][min(4, len(panels)) - 1]
     drawing.legend(last, {n: drawing.line(colours[n], marker=_marker(n, colours)) for n in shown}, "backend")
     return figure
@@ -115,24 +125,24 @@ def _marker(name: str, names: dict[str, str]) -> str:
 
 
 def _rate_panel(axis: Any, rows: pd.DataFrame, colours: dict[str, str]) -> None:
-    import seaborn as sns
-
     for backend, one in rows.sort_values("steps").groupby("backend", sort=False):
-        sns.lineplot(one, x="steps", y="median", color=colours[backend], marker=_marker(backend, colours), markersize=5, ax=axis, errorbar=None)
+        axis.plot(one["steps"], one["median"], color=colours[backend], marker=_marker(backend, colours), markersize=5)
         axis.fill_between(one["steps"], one["low"], one["high"], color=colours[backend], alpha=0.2, linewidth=0)
-    axis.set(xlabel="", ylabel="")
 
 
-def _rate_axes(axes: Any, every: pd.DataFrame) -> None:
-    """Shared log scales, ticks at the T that were run, labels at the lowest panel of each column."""
+def _rate_axes(first: Any, every: pd.DataFrame) -> None:
+    """Log scales and ticks at the T that were run, on one panel: the others share them."""
     from matplotlib.ticker import FixedLocator
 
     low, high = every[["median", "low"]].min().min(), every[["median", "high"]].max().max()
     steps = sorted(every["steps"].unique())
-    for axis in axes.flat:
-        drawing.log_axis(axis.xaxis, steps[0], steps[-1], lambda value: f"{value:.0f}")
-        drawing.log_axis(axis.yaxis, low, high)
-        axis.xaxis.set_major_locator(FixedLocator(drawing.spaced(steps)))
+    drawing.log_axis(first.xaxis, steps[0], steps[-1], lambda value: f"{value:.0f}")
+    drawing.log_axis(first.yaxis, low, high)
+    first.xaxis.set_major_locator(FixedLocator(drawing.spaced(steps)))
+
+
+def _label_lowest(axes: Any) -> None:
+    """Numbers and name of the x axis under the lowest panel of each column."""
     for column in axes.T:
         lowest = [axis for axis in column if axis.get_visible()][-1]
         lowest.set_xlabel("T (steps)")
@@ -148,7 +158,7 @@ def _rate_points(rates: pd.DataFrame, extra: list[str], colours: dict[str, str])
     apart = 0.6 / max(len(shown), 1)
     height = max(1.2, len(names) * max(0.3, 0.13 * len(shown)))
     left = 0.3 + 0.075 * max(min(len(name), 40) for name in names.values())
-    figure, axes = drawing.grid(1, len(directions), height, drawing.legend_room(shown, 24), left, sharey=True, sharex=True)
+    figure, axes = drawing.grid(1, len(directions), height, drawing.legend_room(shown, 24), left=left, sharey=True, sharex=True)
     for axis, direction in zip(axes[0], directions, strict=True):
         for row in rates[rates["direction"] == direction].to_dict("records"):
             y = place[tuple(row[k] for k in ("label", *extra))] + apart * (shown.index(row["backend"]) - (len(shown) - 1) / 2)
@@ -181,14 +191,14 @@ def gradient_decay(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | Non
         return None
     extra = varying(part)
     groups = _parts(part.assign(all=""), [*extra, "all"])
-    panels = [(values[:-1], rows, names) for values, rows in groups for names in batched(unique(rows["label"]), 8)]
+    panels = [(values[:-1], rows, names) for values, rows in groups for names in _chunks(unique(rows["label"]), 8)]
     panels, rest = _cut(panels)
     seeds, samples = part["seed"].nunique(), part["sample"].nunique()
     cut = part["decades"].min() < UNDERFLOW or part["decades"].max() > OVERFLOW
     caption = (
-        "Norm of the gradient of the loss with respect to the joint state, against how many steps that state lies before the last one. "
-        f"Line: mean of the log over {_number(samples, 'sample')} and {_number(seeds, 'seed')}{'; band: range over seeds' if seeds > 1 else ''}. "
-        "A gap is a gradient of exactly 0."
+        "Norm of the gradient of the loss with respect to the joint state, against how many steps that state lies before the "
+        f"last. Line: mean of the log over {_number(samples, 'sample')} and {_number(seeds, 'seed')}"
+        f"{'; band: range over seeds' if seeds > 1 else ''}. A gap is a gradient of exactly 0."
     )
     caption += " The axis ends where float64 does; lines go on beyond it." if cut else ""
     return _finish("gradient_decay", "Gradient norm against lag", caption + rest, lambda: _decay_panels(panels, extra, colours))
@@ -198,7 +208,8 @@ def _decay_panels(panels: list, extra: list[str], colours: dict[str, str]) -> An
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     room = drawing.legend_room([name for _, _, names in panels for name in names])
-    figure, axes = drawing.grid(len(panels), 1, 3.2 if len(panels) == 1 else 2.6, room, 0.85, widest=8.0, sharex=True, sharey=True)
+    height = 3.2 if len(panels) == 1 else 2.6
+    figure, axes = drawing.grid(len(panels), 1, height, room, left=0.85, widest=8.0, sharex=True, sharey=True)
     lows, highs = [], []
     for axis, (values, rows, names) in zip(axes[:, 0], panels, strict=True):
         for name in names:
@@ -235,37 +246,48 @@ def _decay_line(axis: Any, rows: pd.DataFrame, colour: str) -> tuple[float, floa
 
 
 def training(frame: pd.DataFrame, backends: dict[str, str], cells: dict[str, str]) -> Figure | None:
-    """Training loss against time and against steps: colour is the backend (the cell where there is one backend), dash the cell."""
+    """Training loss against time and steps: colour is the backend (the cell where there is one backend), dash the cell."""
     part = of_metric(of_probe(frame, "training"), "loss", "elapsed_s", "trivial_loss")
-    loss = of_metric(part, "loss")
-    if not np.isfinite(loss["value"]).any():
+    loss = _with_a_finite_loss(of_metric(part, "loss"), ["task", "label", "backend"])
+    part = part[part["label"].isin(loss["label"]) & part["task"].isin(loss["task"])]
+    if not len(loss):
         return None
     extra = varying(part, [key for key in SETTING if key not in ("input_size", "batch")])
     count = len(unique(loss["backend"]))
     together = 8 if count == 1 else max(1, min(4, 8 // count))
-    groups = _parts(part, ["task", *extra])
-    panels = [(values, rows, names) for values, rows in groups for names in batched(unique(rows["label"]), together)]
-    panels, rest = _cut(panels)
+    drawn = {values: unique(rows["label"]) for values, rows in _parts(loss, ["task", *extra])}
+    groups = [(values, rows) for values, rows in _parts(part, ["task", *extra]) if values in drawn]
+    panels, rest = _cut([(values, rows, names) for values, rows in groups for names in _chunks(drawn[values], together)])
     seeds = loss["seed"].nunique()
     unit = " (nats)" if set(loss["unit"]) == {"nats"} else ""
     smooth = loss.groupby(["case", "label", "backend", "task", "seed"], sort=False).size().max() > 200
     caption = (
-        f"Training loss{unit} against training time (left) and optimiser steps (right). {'Dark: median; light: each of ' if seeds > 1 else 'One line for '}"
-        f"{_number(seeds, 'seed')}. Dashed grey: the best constant prediction.{' Smoothed by a running mean.' if smooth else ''}"
+        f"Training loss{unit} against training time (left) and optimiser steps (right). "
+        f"{'Dark: median; light: each of ' if seeds > 1 else ''}{_number(seeds, 'seed')}. Dashed grey: best constant prediction."
+        f"{' Smoothed by a running mean.' if smooth else ''}"
     )
-    look = _looks(panels, backends, cells, count)
+    look = _looks(backends, cells, count)
     return _finish("training", "Training", caption + rest, lambda: _loss_panels(panels, extra, look, unit))
 
 
-def _looks(panels: list, backends: dict[str, str], cells: dict[str, str], count: int) -> Callable[[str, str, int], tuple[str, str]]:
+def _with_a_finite_loss(loss: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The rows of those groups in which any loss can be drawn."""
+    finite = loss.assign(finite=np.isfinite(loss["value"])).groupby(keys, sort=False)["finite"].transform("any")
+    return loss[finite.astype(bool)]
+
+
+def _looks(backends: dict[str, str], cells: dict[str, str], count: int) -> Callable[[str, str, int], tuple[str, str]]:
     """How a line of (cell, backend, position of the cell in its panel) looks: colour and dash."""
-    return lambda cell, backend, i: (cells[cell], "-") if count == 1 else (backends[backend], drawing.DASHES[i % len(drawing.DASHES)])
+    if count == 1:
+        return lambda cell, backend, i: (cells[cell], "-")
+    return lambda cell, backend, i: (backends[backend], drawing.DASHES[i % len(drawing.DASHES)])
 
 
 def _loss_panels(panels: list, extra: list[str], look: Callable, unit: str) -> Any:
     lines = [_loss_lines(rows, names) for _, rows, names in panels]
     room = drawing.legend_room([name for panel in lines for name in panel])
-    timed = [column for column in ("elapsed_s", "lag") if any(one[column].notna().any() for panel in lines for one in panel.values())]
+    known = pd.concat([one for panel in lines for one in panel.values()])
+    timed = [column for column in ("elapsed_s", "lag") if known[column].notna().any()]
     figure, axes = drawing.grid(len(panels), len(timed), 2.1, room, gap=0.35, sharey="row")
     for row, (values, rows, names), panel in zip(axes, panels, lines, strict=True):
         looks = {name: look(*key, names.index(key[0])) for name, key in _line_keys(rows, names).items()}
@@ -319,23 +341,23 @@ def smoothed(curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def _loss_axis(row: Sequence[Any], rows: pd.DataFrame, unit: str) -> None:
-    losses, trivial = of_metric(rows, "loss")["value"], of_metric(rows, "trivial_loss")["value"].dropna()
-    loss_scale(row[0], losses, trivial)
     for axis in row:
-        for value in trivial.unique()[:1]:
+        for value in of_metric(rows, "trivial_loss")["value"].dropna().unique()[:1]:
             axis.axhline(value, color="#777777", linestyle=(0, (4, 3)), linewidth=1.1)
+    loss_scale(row[0])
     row[0].set_ylabel(f"loss{unit}")
 
 
-def loss_scale(axis: Any, losses: pd.Series, trivial: pd.Series) -> None:
-    """A log scale if the losses are positive and span more than a factor of 30; a spike does not set the upper limit."""
-    finite = pd.concat([losses, trivial])
-    finite = finite[np.isfinite(finite)]
-    low, high = finite.min(), finite.max()
+def loss_scale(axis: Any) -> None:
+    """A log scale if what is drawn is positive and spans more than a factor of 30; a spike does not set the upper limit."""
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()] or [np.ones(1)])
+    drawn = drawn[np.isfinite(drawn)] if np.isfinite(drawn).any() else np.ones(1)
+    low, high = drawn.min(), drawn.max()
     if low > 0 and high / low > 30:
-        drawing.log_axis(axis.yaxis, low, min(high, finite.median() * 1e4))
+        drawing.log_axis(axis.yaxis, low, min(high, np.median(drawn) * 1e4))
         return
-    top = min(high, max(finite.quantile(0.98) * 2, trivial.max() * 1.2 if len(trivial) else -np.inf)) if high > 0 else high
+    spike_free = max(np.quantile(drawn, 0.98) * 2, drawn[-1])  # the last line drawn is the trivial loss, where known
+    top = min(high, spike_free) if high > 0 else high
     margin = 0.05 * (top - low) or 0.5
     axis.set_ylim(low - margin, top + margin)
 
@@ -346,13 +368,14 @@ def loss_scale(axis: Any, losses: pd.Series, trivial: pd.Series) -> None:
 def clipping(frame: pd.DataFrame) -> Figure | None:
     """Training loss against steps for each way of clipping: median over seeds."""
     part = of_metric(of_probe(frame, "clipping"), "loss")
-    if not np.isfinite(part["value"]).any():
-        return None
     extra = varying(part, ("task", *SETTING))
+    part = _with_a_finite_loss(part, ["label", "backend", *extra])
+    if not len(part):
+        return None
     panels, rest = _cut(_parts(part, ["label", "backend", *extra]))
     caption = (
-        f"Training loss against optimiser steps by the largest gradient norm that is let through; median over {_number(part['seed'].nunique(), 'seed')}. "
-        "A gap is a step at which the median is not finite."
+        "Training loss against optimiser steps by the largest gradient norm that is let through; "
+        f"median over {_number(part['seed'].nunique(), 'seed')}. A gap is a step at which the median is not finite."
     )
     return _finish("clipping", "Gradient clipping", caption + rest, lambda: _clipping_panels(panels, extra))
 
@@ -361,11 +384,12 @@ def _clipping_panels(panels: list, extra: list[str]) -> Any:
     variants = unique(variant for _, rows in panels for variant in rows["variant"])
     colours, names = drawing.shades(variants), {v: v.removeprefix("max_norm=") for v in variants}
     columns = min(3, len(panels))
-    figure, axes = drawing.grid(-(-len(panels) // columns), columns, 1.9, drawing.legend_room(["largest norm", *names.values()]), gap=0.6)
+    room = drawing.legend_room(["largest norm", *names.values()])
+    figure, axes = drawing.grid(-(-len(panels) // columns), columns, 1.9, room, gap=0.6)
     for axis, (values, rows) in zip(axes.flat, panels, strict=False):
         for variant, one in rows.groupby("variant", sort=False):
             _clipping_line(axis, one, colours[variant])
-        loss_scale(axis, rows["value"], pd.Series(dtype=float))
+        loss_scale(axis)
         _titled(axis, f"{values[0]}, {values[1]}{_at(extra, values[2:])}")
         axis.set_xlabel("optimiser steps")
     for row in axes:

@@ -91,7 +91,7 @@ def _setting(key: str, value: Any) -> str:
 def estimates(part: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = FEWEST) -> pd.DataFrame:
     """By keys and metric: median over units of each unit's median, and the range over units as low and high.
 
-    unit is 'process' or 'seed'. low and high are NaN for fewer than `fewest` units. Columns: keys, metric, median, low, high, units.
+    unit is 'process' or 'seed'; low and high are NaN for fewer than `fewest`. Columns: keys, metric, median, low, high, units.
     """
     columns = list(dict.fromkeys([*keys, "metric"]))
     each = part.groupby([*columns, unit], sort=False)["value"].median()
@@ -102,7 +102,7 @@ def estimates(part: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = 
 
 
 def gradient_word(low: float, high: float) -> str:
-    """'vanishes' if the interval (nats per step) lies wholly below -0.01, 'explodes' wholly above +0.01, else 'stable'; '' for NaN."""
+    """'vanishes' if the interval (nats/step) is wholly below -0.01, 'explodes' wholly above +0.01, else 'stable'; '' for NaN."""
     if np.isnan(low) or np.isnan(high):
         return ""
     if high < -THRESHOLD:

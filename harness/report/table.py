@@ -61,8 +61,10 @@ def escaped(text: str) -> str:
 
 def plain(table: Table, width: int = 120) -> str:
     """The table in columns for a terminal: intervals, then long names, are given up to stay within width."""
-    for detail, longest in ((True, 60), (False, 60), (False, 32), (False, 20)):
-        grid = [_cut(list(table.header), 60)]
+    for detail, longest in ((True, 200), (False, 200), (False, 32), (False, 20)):
+        if len({row[0].text for row in table.rows}) > len(set(_cut([row[0].text for row in table.rows], longest))):
+            break  # rather too wide than two cells under one name
+        grid = [list(table.header)]
         grid += [_cut([_flat(entry) if detail else entry.text for entry in row], longest) for row in table.rows]
         widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
         if sum(widths) + 2 * (len(widths) - 1) <= width:
@@ -76,7 +78,7 @@ def _flat(entry: Entry) -> str:
 
 
 def _cut(fields: Sequence[str], longest: int) -> list[str]:
-    return [text if len(text) <= longest else text[: longest - 1] + "…" for text in fields]
+    return [text if len(text) <= longest else text[: longest // 2 - 1] + "…" + text[-longest // 2 :] for text in fields]
 
 
 def _aligned(fields: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

@@ -8,11 +8,23 @@ import numpy as np
 import pandas as pd
 
 from .observations import (
-    DIRECTIONS, SETTING, estimates, gradient_word, of_metric, of_probe, prepare, setting_text, unique, varying,
-)  # fmt: skip
+    DIRECTIONS,
+    FEWEST,
+    SETTING,
+    THRESHOLD,
+    estimates,
+    gradient_word,
+    of_metric,
+    of_probe,
+    prepare,
+    setting_text,
+    unique,
+    varying,
+)
 from .table import Entry, Table, number, plain
-from .units import digits, interval, quantity
+from .units import interval, quantity
 
+CASE = ("label", "backend", *SETTING)  # what a row of the summary is about
 MEASURES = {"seconds": "s", "ratio_to_native": "speedup"}  # metric: its name in a column of the summary
 
 
@@ -27,14 +39,15 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     rows = _rows(frame)
     keys = varying(pd.DataFrame(rows, columns=list(SETTING)))
     speed, training = _throughput(frame), _training(frame)
-    decay, sizes = of_probe(frame, "gradient_decay", None), of_probe(frame, "parameters", None)
+    brief = frame[frame["metric"].isin(["parameters", "rate", "rate_low", "rate_high"]) | (frame["status"] != "ok")]
+    decay, sizes = of_probe(brief, "gradient_decay", None), of_probe(brief, "parameters", None)
     tasks = unique(of_probe(frame, "training", None)["task"])
     found = []
     for row in rows:
         out = {"cell": row["label"], "backend": row["backend"], **{k: row[k] for k in SETTING}, "steps": row["steps"]}
         out |= _parameters(matching(sizes, row, keys, ("run", "input_size", "hidden_size")))
         for direction in DIRECTIONS:
-            out |= _times(speed, row, direction)
+            out |= _times(speed.get(tuple(row[key] for key in CASE), []), direction)
         for task in tasks:
             out |= _epoch(training[training["task"] == task], row, keys, task)
         out |= _gradient(matching(decay, row, keys, ("run", "input_size", "hidden_size", "batch")))
@@ -44,10 +57,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """What the summary has a row for: timed cell x backend x setting first, then what only other probes know."""
-    keys = ["label", "backend", *SETTING]
     timed = of_probe(frame, "throughput", None)
     steps = timed.groupby("run")["steps"].max()
-    rows = [dict(zip(keys, values, strict=True)) for values in dict.fromkeys(timed[keys].itertuples(index=False, name=None))]
+    cases = dict.fromkeys(timed[list(CASE)].itertuples(index=False, name=None))
+    rows = [dict(zip(CASE, values, strict=True)) for values in cases]
     for row in rows:
         row["steps"] = steps[row["run"]]
     seen = {(row["label"], row["backend"]) for row in rows}
@@ -79,29 +92,31 @@ def matching(part: pd.DataFrame, row: dict[str, Any], varied: list[str], keys: t
     return part
 
 
-def _throughput(frame: pd.DataFrame) -> pd.DataFrame:
-    """Estimates of time and speed-up at each run's largest steps; a not-ok case has metric '' and its status."""
+def _throughput(frame: pd.DataFrame) -> dict[tuple, list[dict[str, Any]]]:
+    """By CASE: estimates of time and speed-up at each run's largest steps; a not-ok case has metric '' and its status."""
     part = of_probe(frame, "throughput", None)
     part = part[part["steps"] == part.groupby("run")["steps"].transform("max")]
-    keys = ["label", "backend", *SETTING, "direction", "status"]
-    measured = estimates(of_metric(part, *MEASURES), keys, "process")
+    keys = [*CASE, "direction", "status"]
+    timed = estimates(of_metric(part, *MEASURES), keys, "process")
     refused = part.loc[part["status"] != "ok", [*keys, "metric"]].drop_duplicates()
-    return pd.concat([measured, refused], ignore_index=True)
+    found: dict[tuple, list[dict[str, Any]]] = {}
+    for record in [*timed.to_dict("records"), *refused.to_dict("records")]:
+        found.setdefault(tuple(record[key] for key in CASE), []).append(record)
+    return found
 
 
-def _times(speed: pd.DataFrame, row: dict[str, Any], direction: str) -> dict[str, Any]:
-    here = speed["direction"].isin([direction, ""])
-    for key in ("label", "backend", *SETTING):
-        here &= speed[key] == row[key]
-    part, out = speed[here], {}
+def _times(records: list[dict[str, Any]], direction: str) -> dict[str, Any]:
+    here = [record for record in records if record["direction"] in (direction, "")]
+    nothing = {"median": np.nan, "low": np.nan, "high": np.nan, "units": 0}
+    out: dict[str, Any] = {}
     for metric, name in MEASURES.items():
-        found = part[part["metric"] == metric].to_dict("records")
-        best = found[0] if found else {"median": np.nan, "low": np.nan, "high": np.nan, "units": 0}
+        best = next((record for record in here if record["metric"] == metric), nothing)
         out |= {f"{direction}_{name}": best["median"], f"{direction}_{name}_low": best["low"]}
         out |= {f"{direction}_{name}_high": best["high"]}
         if metric == "seconds":
             out[f"{direction}_processes"] = best["units"]
-    return out | {f"{direction}_status": "" if not np.isnan(out[f"{direction}_s"]) else _status(part)}
+    refused = next((record["status"] for record in here if record["status"] != "ok"), "")
+    return out | {f"{direction}_status": refused if np.isnan(out[f"{direction}_s"]) else ""}
 
 
 def _status(part: pd.DataFrame) -> str:
@@ -113,7 +128,8 @@ def _status(part: pd.DataFrame) -> str:
 def _parameters(part: pd.DataFrame) -> dict[str, Any]:
     """Parameter count, NaN if unknown or if the sizes do not single one out."""
     counts = of_metric(part, "parameters")["value"].unique()
-    return {"parameters": counts[0] if len(counts) == 1 else np.nan, "parameters_status": _status(part) if not len(counts) else ""}
+    status = "" if len(counts) else _status(part)
+    return {"parameters": counts[0] if len(counts) == 1 else np.nan, "parameters_status": status}
 
 
 def _training(frame: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +143,8 @@ def _epoch(part: pd.DataFrame, row: dict[str, Any], varied: list[str], task: str
     found = estimates(of_metric(part, "epoch_s"), ["label"], "seed").to_dict("records")
     best = found[0] if found else {"median": np.nan, "low": np.nan, "high": np.nan}
     name = f"epoch_s:{task}"
-    return {name: best["median"], f"{name}_low": best["low"], f"{name}_high": best["high"], f"{name}_status": "" if found else _status(part)}
+    status = "" if found else _status(part)
+    return {name: best["median"], f"{name}_low": best["low"], f"{name}_high": best["high"], f"{name}_status": status}
 
 
 def _gradient(part: pd.DataFrame) -> dict[str, Any]:
@@ -138,7 +155,7 @@ def _gradient(part: pd.DataFrame) -> dict[str, Any]:
     low = values["rate_low"].min() if len(values["rate_low"]) else np.nan
     high = values["rate_high"].max() if len(values["rate_high"]) else np.nan
     status = _status(part) if np.isnan(rate) else ""
-    return {"rate": rate, "rate_low": low, "rate_high": high, "gradient": status or gradient_word(low, high), "rate_status": status}
+    return {"rate": rate, "rate_low": low, "rate_high": high, "rate_status": status, "gradient": gradient_word(low, high)}
 
 
 def summary_table(frame: pd.DataFrame) -> Table:
@@ -149,9 +166,9 @@ def summary_table(frame: pd.DataFrame) -> Table:
     extra = varying(rows)
     steps = unique(rows["steps"])
     at = f" (T = {steps[0]})" if len(steps) == 1 else " (largest T)" if steps else ""
-    header = ["cell", "backend", *extra, "parameters", f"forward{at}", f"forward+backward{at}", "speed-up to native, forward"]
+    header = ["cell", "backend", *extra, "parameters", f"forward{at}", "speed-up to native", f"forward+backward{at}"]
     tasks = [name for name in rows if name.startswith("epoch_s:") and f"{name}_status" in rows]
-    header += ["speed-up to native, forward+backward", *[f"epoch, {name.removeprefix('epoch_s:')}" for name in tasks]]
+    header += ["speed-up to native", *[f"epoch, {name.removeprefix('epoch_s:')}" for name in tasks]]
     header += ["gradient rate (nats/step)", "gradient"]
     fields = [_fields(row, extra, tasks) for row in rows.to_dict("records")]
     return Table("Summary", tuple(header), tuple(fields), _note(frame, rows, extra)).without_empty()
@@ -159,11 +176,11 @@ def summary_table(frame: pd.DataFrame) -> Table:
 
 def _fields(row: dict[str, Any], extra: list[str], tasks: list[str]) -> tuple[Entry, ...]:
     fields = [Entry(row["cell"]), Entry(row["backend"] or "–"), *[Entry(_plain(row[key])) for key in extra]]
-    fields += [Entry(row["parameters_status"], kind="status") if row["parameters_status"] else number(quantity(row["parameters"], "count"))]
-    fields += [measured(row, f"{d}_s", "s", row[f"{d}_status"]) for d in DIRECTIONS]
-    fields += [measured(row, f"{d}_speedup", "x", "") for d in DIRECTIONS]
+    fields += [measured(row, "parameters", "count", row["parameters_status"])]
+    for direction in DIRECTIONS:
+        fields += [measured(row, f"{direction}_s", "s", row[f"{direction}_status"]), measured(row, f"{direction}_speedup", "x")]
     fields += [measured(row, name, "s", row[f"{name}_status"]) for name in tasks]
-    return (*fields, measured(row, "rate", "1", row["rate_status"]), Entry("" if row["rate_status"] else row["gradient"]))
+    return (*fields, measured(row, "rate", "1", row["rate_status"]), Entry(row["gradient"]))
 
 
 def _plain(value: Any) -> str:
@@ -184,16 +201,18 @@ def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str]) -> str:
     notes = [f"All at {setting_text(shared, list(shared))}."] if shared else []
     processes = max(rows["forward_processes"].max(), rows["backward_processes"].max())
     if processes > 0:
-        notes.append(f"Time of one run over the whole sequence: median of the medians of {processes:.0f} process{'es'[: 2 * (processes > 1)]}.")
-        notes.append("Interval: range over processes." if processes >= 3 else "No interval: that needs 3 processes.")
+        of = f"median of the medians of {processes:.0f} processes" if processes > 1 else "median of one process"
+        notes.append(f"Time of one run over the whole sequence: {of}.")
+        notes.append("Interval: range over processes." if processes >= FEWEST else "No interval: that needs 3 processes.")
     if rows["forward_speedup"].notna().any() or rows["backward_speedup"].notna().any():
         notes.append("Speed-up: time of native over time of this backend in the same process; above 1× is faster than native.")
     if any(name.startswith("epoch_s:") for name in rows):
         notes.append("Epoch: training time of one epoch, median over seeds.")
     if rows["rate"].notna().any():
         notes.append(
-            "Gradient rate: slope of the log norm of dL/d(state) per step back, median over seeds, with the widest 95 % interval of any "
-            f"seed; 'vanishes' wholly below −{digits(0.01)}, 'explodes' wholly above +{digits(0.01)}, else 'stable'."
+            "Gradient rate: slope of the log norm of dL/d(state) per step back, median over seeds; the interval holds "
+            f"the 95 % interval of every seed; 'vanishes': wholly below −{THRESHOLD}, 'explodes': wholly above +{THRESHOLD}; "
+            "else 'stable'."
         )
     return " ".join(notes)
 
@@ -204,8 +223,7 @@ def summary_text(frame: pd.DataFrame, width: int = 120) -> str:
     if not table.rows:
         return "no results"
     short = {"parameters": "params", "gradient rate (nats/step)": "grad/step"}
-    swaps = (("speed-up to native, ", "×native "), ("forward+backward", "fwd+bwd"), ("forward", "fwd"))
-    header = [short.get(name, name) for name in table.header]
-    for long, brief in swaps:
+    header = [short.get(name, "×native" if name.startswith("speed-up") else name) for name in table.header]
+    for long, brief in (("forward+backward", "fwd+bwd"), (" (T = ", " T="), (" (largest T", " max T"), (")", "")):
         header = [name.replace(long, brief) for name in header]
     return plain(Table(table.heading, tuple(header), table.rows), width)

@@ -23,8 +23,8 @@ def digits(value: float) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    if value == int(value) and abs(value) < 1000:
-        return str(int(value)).replace("-", "−")
+    if value == 0:
+        return "0"
     size = abs(value)
     if size < 1e-3 or size >= 1e6:
         return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+").replace("-", "−")
@@ -38,7 +38,8 @@ def quantity(value: float, kind: str, like: float | None = None, name: bool = Tr
         return "–"
     reference = abs(value if like is None else like)
     _, one, unit = [scale for scale in SCALES[kind] if reference >= scale[0]][-1] if math.isfinite(reference) else SCALES[kind][0]
-    return digits(value / one) + (unit if name else "")
+    whole = kind == "count" and one == 1 and value % 1 == 0
+    return (f"{value:.0f}" if whole else digits(value / one)) + (unit if name else "")
 
 
 def interval(low: float, high: float, kind: str, like: float) -> str:

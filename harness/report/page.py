@@ -1,0 +1,148 @@
+"""The page and its Markdown twin, from the same sections in the same order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from . import details
+from .observations import of_probe, prepare, printable, unique
+from .table import Table, escaped, markdown
+from .tables import summary_table
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it: figures, tables, or lines to copy."""
+
+    heading: str
+    figures: tuple = ()
+    tables: tuple[Table, ...] = ()
+    commands: tuple[str, ...] = ()
+
+    @property
+    def anchor(self) -> str:
+        return self.heading.lower().replace(" ", "-")
+
+
+def write(frame: pd.DataFrame, manifests: list[dict], folder: Path) -> Path:
+    """Writes index.html, report.md and the figures as .svg into folder; returns the path of index.html.
+
+    frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of manifest.json, one a run.
+    """
+    from . import figures
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    ready = prepare(frame)
+    drawn = figures.figures(ready)
+    for name in figures.NAMES:
+        (folder / f"{name}.svg").unlink(missing_ok=True)  # of an earlier report, which may have had more to draw
+    for figure in drawn:
+        (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+    head = heading(ready, manifests)
+    content = list(sections(frame, ready, manifests, drawn))
+    (folder / "report.md").write_text(as_markdown(*head, content), encoding="utf-8")
+    page = folder / "index.html"
+    page.write_text(as_html(*head, content), encoding="utf-8")
+    return page
+
+
+def heading(ready: pd.DataFrame, manifests: list[dict]) -> tuple[str, list[str]]:
+    """The title, and a few lines about what was run and what of it has no result."""
+    runs = unique([*ready["run"], *[printable(manifest["run"]) for manifest in manifests if manifest.get("run")]])
+    title = f"cellbench: {', '.join(runs[:6])}{f' and {len(runs) - 6} more' if len(runs) > 6 else ''}" if runs else "cellbench"
+    lines = [line for line in dict.fromkeys(map(_about, manifests)) if line][:6]
+    if not len(ready):
+        return title, [*lines, "There are no results: no case has been measured."]
+    counts = Counter(ready.loc[ready["status"] != "ok", "status"])
+    if counts:
+        what = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+        total = sum(counts.values())
+        lines.append(f"{total} case{'s have' if total > 1 else ' has'} no result: {what}; the reasons are below.")
+    return title, lines
+
+
+def _about(manifest: dict) -> str:
+    """'2026-01-01, AMD EPYC, commit 1a2b3c (with uncommitted changes)' as far as the manifest says so."""
+    machine, git = manifest.get("machine"), manifest.get("git")
+    machine, git = machine if isinstance(machine, dict) else {}, git if isinstance(git, dict) else {}
+    known = (manifest.get("created"), machine.get("cpu"), machine.get("gpu"))
+    said = [printable(value) for value in known if isinstance(value, str) and value]
+    if git.get("commit"):
+        said.append(f"commit {printable(git['commit'])[:12]}{' with uncommitted changes' if git.get('dirty') else ''}")
+    return ", ".join(said)
+
+
+def sections(frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict], drawn: list) -> Iterator[Section]:
+    """Everything on the page in its order; what has no data is left out."""
+    if len(ready):
+        yield Section("Summary", tables=(summary_table(frame),))
+    for figure in drawn:
+        yield Section(figure.heading, figures=(figure,), tables=_beside(figure.name, ready))
+    behind = _tables(ready, {figure.name for figure in drawn})
+    for table in (*behind, details.environment(manifests), details.configuration(manifests)):
+        if table.rows:
+            yield Section(table.heading, tables=(table,))
+    commands = tuple(dict.fromkeys(line for manifest in manifests for line in _command(manifest)))
+    if commands:
+        yield Section("How to reproduce", commands=commands)
+
+
+def _beside(name: str, ready: pd.DataFrame) -> tuple[Table, ...]:
+    return (details.clipping(ready),) if name == "clipping" else ()
+
+
+def _tables(ready: pd.DataFrame, drawn: set[str]) -> Iterator[Table]:
+    for probe in ("parameters", "throughput", "training", "clipping"):
+        make = getattr(details, probe)
+        if len(of_probe(ready, probe)) and not (probe == "clipping" and "clipping" in drawn):
+            table = make(ready)
+            suffix = " in detail" if probe in drawn else ""
+            yield Table(table.heading + suffix, table.header, table.rows, table.note)
+    yield details.not_ok(ready)
+
+
+def _command(manifest: dict) -> list[str]:
+    """The exact command line of a run; a list is quoted as a shell would need it."""
+    import shlex
+
+    command = manifest.get("command")
+    if not command:
+        return []
+    return [shlex.join(map(printable, command)) if isinstance(command, list | tuple) else printable(command)]
+
+
+def as_html(title: str, lines: list[str], content: list[Section]) -> str:
+    """One self-contained page. Every name, label and reason is escaped; only the SVG of our own figures is not."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    jinja = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    jinja.trim_blocks = jinja.lstrip_blocks = True
+    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    return jinja.get_template("template.html").render(title=title, lines=lines, sections=content, style=style, svg=Markup)
+
+
+def as_markdown(title: str, lines: list[str], content: list[Section]) -> str:
+    """The same as GitHub Markdown; figures are the .svg files beside it."""
+    blocks = [f"# {escaped(title)}", *[escaped(line) for line in lines]]
+    for section in content:
+        blocks.append(f"## {escaped(section.heading)}")
+        for figure in section.figures:
+            blocks += [f"![{escaped(figure.heading)}]({figure.name}.svg)", escaped(figure.caption)]
+        for table in section.tables:
+            blocks += [markdown(table), escaped(table.note)]
+        blocks += [_fenced(command) for command in section.commands]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _fenced(command: str) -> str:
+    """Indented code: unlike a fence, no content of one line can end it."""
+    return f"    {command}"

@@ -1,0 +1,106 @@
+"""Decay of the gradient and clipping against closed forms."""
+
+import numpy as np
+import pytest
+
+import cells
+from harness.gradients import clip_by_norm, log_norms, rate, total_norm, word
+
+
+def linear(matrix, **options):
+    """A linear cell h' = W h, its parameters, and an input of zeros (T = 100)."""
+    cell = cells.get("elman", activation="identity", biases=0, **options)
+    hidden = len(matrix)
+    return cell, {"weight_ih": np.zeros((hidden, 1)), "weight_hh": np.asarray(matrix, float)}, np.zeros((100, 2, 1))
+
+
+def orthogonal(size, seed=0):
+    return cells.get("elman").init(size, size, seed, "orthogonal(1)")["weight_hh"]
+
+
+@pytest.mark.parametrize("rho", [0.9, 1.1, 1e-30, 1e30])
+def test_a_scaled_orthogonal_matrix_gives_its_scale_to_the_power_of_the_lag(rho):
+    logs = log_norms(*linear(rho * orthogonal(7)))
+    transport = logs - logs[0]
+    assert np.allclose(transport, np.arange(101)[:, None] * np.log(rho), rtol=1e-10, atol=1e-10)
+    found = rate(logs)
+    assert np.isclose(found.value, np.log(rho)) and np.isclose(found.low, found.high)
+
+
+def test_a_nilpotent_shift_is_one_until_it_is_exactly_zero():
+    logs = log_norms(*linear(np.eye(20, k=1)))  # of the 20 ones of the last step's gradient one is lost a step
+    expected = 0.5 * np.log(np.maximum(20 - np.arange(21), 1))
+    assert np.allclose(logs[:20], expected[:20, None]) and np.isneginf(logs[20:]).all()
+    assert rate(logs).value == -np.inf and word(-np.inf, -np.inf) == "vanishes"
+
+
+def test_pinned_gates_carry_the_lstms_cell_state_alone():
+    cell = cells.get("lstm")
+    params = {k: np.zeros(s) for k, s in cell.parameter_shapes(1, 5).items()}
+    params["bias_ih"][5:10] = 2.0
+    logs = log_norms(cell, params, np.zeros((60, 1, 1)))
+    f = 1 / (1 + np.exp(-2.0))
+    steps = np.diff(logs[1:, 0])
+    assert np.allclose(steps, np.log(f), rtol=1e-12)
+
+
+def test_saturated_units_do_not_become_exact_zeros():
+    cell = cells.get("elman", biases=0)
+    params = {"weight_ih": np.full((1, 1), 40.0), "weight_hh": np.ones((1, 1))}
+    logs = log_norms(cell, params, np.ones((50, 1, 1)))
+    a = 41.0
+    assert np.isfinite(logs).all()
+    assert np.isclose(np.diff(logs[5:20, 0]).mean(), np.log(4) - 2 * a, rtol=1e-6)
+
+
+def test_log_norms_equal_the_plain_trajectory_where_that_is_finite():
+    rng = np.random.default_rng(0)
+    for name in cells.names():
+        cell = cells.get(name)
+        params, x = cell.init(3, 6), rng.standard_normal((20, 2, 3))
+        program = cells.backend("numpy").prepare(cell, params, steps=20, batch=2, dtype="float64")
+        program.forward(x)
+        d_output = np.zeros((20, 2, 6))
+        d_output[-1] = 1
+        path = program.backward(d_output, trace=True).trajectory
+        plain = np.log(np.sqrt(sum((d**2).sum(-1) for d in path.values())))[::-1]
+        start = 0 if cell.derivation().output_state else 1
+        assert np.allclose(log_norms(cell, params, x)[start:], plain[start:], rtol=1e-9, atol=1e-9), name
+
+
+def test_the_rates_interval_covers_the_true_rate_of_correlated_increments():
+    rng, hits, trials = np.random.default_rng(0), 0, 400
+    for _ in range(trials):
+        noise = rng.standard_normal(402)
+        steps = -0.1 + 0.2 * (noise[1:] + 0.5 * noise[:-1])
+        found = rate(np.concatenate([[0.0], np.cumsum(steps)])[:, None])
+        hits += found.low <= -0.1 <= found.high
+    assert 0.90 <= hits / trials <= 0.98
+
+
+def test_words_change_at_one_hundredth_of_a_nat():
+    assert word(-0.5, -0.011) == "vanishes" and word(-0.5, -0.009) == "stable"
+    assert word(0.011, 0.5) == "explodes" and word(0.009, 0.5) == "stable" and word(-1, 1) == "stable"
+
+
+@pytest.mark.parametrize("value", [1e-300, 1e-25, 1e-3, 1.0, 1e20, 1e300])
+def test_the_total_norm_is_exact_from_1e_minus_300_to_1e300(value):
+    assert np.isclose(total_norm([np.full(3, value), np.full((1, 1), value)]), 2 * value, rtol=1e-14)
+
+
+@pytest.mark.parametrize("value", [1e20, 1e-25])
+def test_float32_norms_neither_overflow_nor_vanish(value):
+    import torch
+
+    expected = 2 * float(np.float32(value))
+    assert np.isclose(total_norm([np.full(4, value, np.float32)]), expected)
+    assert np.isclose(total_norm([torch.full((4,), value)]), expected)
+    clipped, norm = clip_by_norm([np.full(4, value, np.float32)], value)
+    assert np.isclose(norm, expected) and np.isclose(total_norm(clipped), value) and clipped[0].dtype == np.float32
+
+
+def test_what_is_not_finite_stays_visible_and_is_not_clipped():
+    assert np.isnan(total_norm([np.array([1.0, np.nan])])) and np.isinf(total_norm([np.array([1.0, -np.inf])]))
+    assert total_norm([]) == 0 and total_norm([np.zeros(3)]) == 0
+    with pytest.raises(ValueError, match="nan"):
+        clip_by_norm([np.array([np.nan])], 1.0)
