@@ -70,12 +70,9 @@ def check_backend(case: Case) -> str:
 
 
 def batches(part: Sequences, size: int, device: str, rng: np.random.Generator | None = None) -> Iterator[Batch]:
-    """All sequences once, those of like lengths together, in random order if rng is given; the last batch is filled up."""
-    count = len(part)
-    order = np.arange(count) if rng is None else rng.permutation(count)
-    order = order[np.argsort(-(-part.lengths[order] // ROUND), kind="stable")]
-    starts = np.arange(0, count, size)
-    for start in starts if rng is None else rng.permutation(starts):
+    """All sequences once, in random order if rng is given; the last batch is filled up."""
+    order = np.arange(len(part)) if rng is None else rng.permutation(len(part))
+    for start in range(0, len(part), size):
         chosen = order[start : start + size]
         filled = np.resize(chosen, size)
         steps = min(part.x.shape[1], ROUND * -(-int(part.lengths[filled].max()) // ROUND))

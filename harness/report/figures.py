@@ -246,7 +246,7 @@ def _decay_line(axis: Any, rows: pd.DataFrame, colour: str) -> tuple[float, floa
 
 
 def training(frame: pd.DataFrame, backends: dict[str, str], cells: dict[str, str]) -> Figure | None:
-    """Training loss against time and steps: colour is the backend (the cell where there is one backend), dash the cell."""
+    """Training loss against time and steps: colour is the cell, dash the backend."""
     part = of_metric(of_probe(frame, "training"), "loss", "elapsed_s", "trivial_loss")
     loss = _with_a_finite_loss(of_metric(part, "loss"), ["task", "label", "backend"])
     part = part[part["label"].isin(loss["label"]) & part["task"].isin(loss["task"])]
@@ -266,7 +266,7 @@ def training(frame: pd.DataFrame, backends: dict[str, str], cells: dict[str, str
         f"{'Dark: median; light: each of ' if seeds > 1 else ''}{_number(seeds, 'seed')}. Dashed grey: best constant prediction."
         f"{' Smoothed by a running mean.' if smooth else ''}"
     )
-    look = _looks(backends, cells, count)
+    look = _looks(backends, cells)
     return _finish("training", "Training", caption + rest, lambda: _loss_panels(panels, extra, look, unit))
 
 
@@ -276,11 +276,10 @@ def _with_a_finite_loss(loss: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return loss[finite.astype(bool)]
 
 
-def _looks(backends: dict[str, str], cells: dict[str, str], count: int) -> Callable[[str, str, int], tuple[str, str]]:
-    """How a line of (cell, backend, position of the cell in its panel) looks: colour and dash."""
-    if count == 1:
-        return lambda cell, backend, i: (cells[cell], "-")
-    return lambda cell, backend, i: (backends[backend], drawing.DASHES[i % len(drawing.DASHES)])
+def _looks(backends: dict[str, str], cells: dict[str, str]) -> Callable[[str, str], tuple[str, str]]:
+    """How a line of (cell, backend) looks: the cell's colour, the backend's dash."""
+    dashes = {name: drawing.DASHES[i % len(drawing.DASHES)] for i, name in enumerate(backends)}
+    return lambda cell, backend: (cells[cell], dashes[backend])
 
 
 def _loss_panels(panels: list, extra: list[str], look: Callable, unit: str) -> Any:
@@ -290,7 +289,7 @@ def _loss_panels(panels: list, extra: list[str], look: Callable, unit: str) -> A
     timed = [column for column in ("elapsed_s", "lag") if known[column].notna().any()]
     figure, axes = drawing.grid(len(panels), len(timed), 2.1, room, gap=0.35, sharey="row")
     for row, (values, rows, names), panel in zip(axes, panels, lines, strict=True):
-        looks = {name: look(*key, names.index(key[0])) for name, key in _line_keys(rows, names).items()}
+        looks = {name: look(*key) for name, key in _line_keys(rows, names).items()}
         for axis, column in zip(row, timed, strict=True):
             for name, one in panel.items():
                 _loss_line(axis, one, column, *looks[name])
