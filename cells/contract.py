@@ -58,7 +58,7 @@ class GatedCell:
         dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
-        if self.biases not in (0, 1, 2):
+        if not _whole(self.biases) or self.biases not in (0, 1, 2):
             raise ValueError(f"biases is {self.biases!r}; it must be 0, 1 (bias_ih) or 2 (bias_ih and bias_hh)")
         if not _whole(self.readout) or self.readout < 0:
             raise ValueError(f"readout is {self.readout!r}; it must be the size of the read-out, or 0 for none")
@@ -138,6 +138,7 @@ class GatedCell:
         if set(params) != set(shapes):
             raise ValueError(f"parameters are {', '.join(params)}; cell {self.name!r} has {', '.join(shapes)}")
         for name, shape in shapes.items():
+            real_floating(name, params[name])
             if tuple(params[name].shape) != shape:
                 raise ValueError(
                     f"{name} is {tuple(params[name].shape)}; cell {self.name!r} with input_size {input_size} and hidden_size "
@@ -146,7 +147,7 @@ class GatedCell:
 
     def sizes(self, params: dict[str, Any]) -> tuple[int, int]:
         """(input_size, hidden_size) of the parameters, after checking them all."""
-        missing = [n for n in ("weight_ih", "weight_hh") if n not in params or len(params[n].shape) != 2]
+        missing = [n for n in ("weight_ih", "weight_hh") if n not in params or len(getattr(params[n], "shape", ())) != 2]
         if missing:
             raise ValueError(f"parameters lack a two-dimensional {missing[0]}; cell.init(input_size, hidden_size) makes them")
         sizes = int(params["weight_ih"].shape[1]), int(params["weight_hh"].shape[1])
@@ -156,6 +157,15 @@ class GatedCell:
 
 def _whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def real_floating(what: str, array: Any) -> Any:
+    """The array; a list becomes one. Raises ValueError for what is not of a real floating dtype, NumPy's or torch's."""
+    given = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
+    floating = given.is_floating_point() if hasattr(given, "is_floating_point") else given.dtype.kind == "f"
+    if not floating:
+        raise ValueError(f"{what} is of dtype {given.dtype}; it must be real floating, such as float32 or float64")
+    return given
 
 
 def check_sizes(**sizes: Any) -> None:

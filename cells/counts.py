@@ -38,7 +38,8 @@ def operations(cell: GatedCell, input_size: int, hidden_size: int) -> Operations
     """Counts of the equations as written: products, biases, and each primitive once for each unit.
 
     A backward multiplies twice for each product of the forward (for its weights and for its input); the sums over time of
-    the weight gradients are inside those products, those of the biases and of the output's gradient are one addition each.
+    the weight gradients are inside those products. Two more additions a unit bring in the output's gradient and the one
+    through the recurrent product, and each bias gradient is one addition an entry.
     """
     cell.parameter_shapes(input_size, hidden_size)  # checks the sizes
     derivation = cell.derivation()

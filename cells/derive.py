@@ -1,7 +1,7 @@
 """Everything that follows from a cell's equations: its graph, vector-Jacobian product, degree in the state, operations.
 
 Input names: wx_G and wh_G for the two products at gate G (biases included), prev_S for a state at t-1. Cotangents are d_ + name;
-the seeds of the product are d_S for the new states and d_output for an output that is no state.
+the seeds of the product are d_S for the new states and d_step_output for an output that is no state.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def derive(cell: GatedCell) -> Derivation:
     output, state = result if isinstance(result, tuple) else (None, result)
     states = _states(cell, state)
     inputs = {n.value: n for v in (wx, wh, prev) for n in vars(v).values()}
-    derivation = Derivation(tape, inputs, states, output or states[cell.states[0]], names)
+    derivation = Derivation(tape, inputs, states, states[cell.states[0]] if output is None else output, names)
     used = ordered([*states.values(), derivation.output])
     for gate in cell.gates:
         if inputs["wx_" + gate] not in used and inputs["wh_" + gate] not in used:
@@ -107,8 +107,11 @@ def _states(cell, state) -> dict[str, Node]:
     if not isinstance(state, State):
         raise EquationError(f"{_place(cell)}: equations must return State(...), or (output, State(...)); got {state!r}")
     made = vars(state)
-    if set(made) != set(cell.states) or not all(isinstance(v, Node) for v in made.values()):
-        raise EquationError(f"{_place(cell)}: State has {', '.join(made)}; states says {', '.join(cell.states)}")
+    if set(made) != set(cell.states):
+        raise EquationError(f"{_place(cell)}: State has {', '.join(made) or 'nothing'}; states says {', '.join(cell.states)}")
+    for name, value in made.items():
+        if not isinstance(value, Node):
+            raise EquationError(f"{_place(cell)}: state {name} is {value!r}; it must be computed from gates or states")
     return {name: made[name] for name in cell.states}
 
 
@@ -120,7 +123,7 @@ def _place(cell) -> str:
 def vector_jacobian(derivation: Derivation, *, unsaturated: bool = False) -> dict[str, Node]:
     """Cotangents {"d_" + input: node} of one step by reverse mode; an input that has no influence is left out.
 
-    Seeds are the inputs d_S (of each new state) and, for an output that is no state, d_output. With `unsaturated` the
+    Seeds are the inputs d_S (of each new state) and, for an output that is no state, d_step_output. With `unsaturated` the
     derivatives use arguments, not values, so that a saturated unit's does not round to zero.
     """
     tape = derivation.tape
@@ -132,7 +135,7 @@ def vector_jacobian(derivation: Derivation, *, unsaturated: bool = False) -> dic
     for name, node in derivation.states.items():
         add(node, tape.input("d_" + name))
     if derivation.output_state is None:
-        add(derivation.output, tape.input("d_output"))
+        add(derivation.output, tape.input("d_step_output"))
     for node in reversed(ordered([*derivation.states.values(), derivation.output])):
         if node.is_leaf or node not in cotangent:
             continue

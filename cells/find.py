@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+BY_PATH = re.compile(r"(?P<member>(?P<file>.*?\.py)(?::[A-Za-z_]\w*)?)(?P<options>(?::\w*=[^:]*)*)")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -37,7 +39,7 @@ def names(package: str, group: str) -> list[str]:
 def member(spec: str, base: type[T], package: str, group: str, options: Mapping[str, Any] | None = None) -> T:
     """The member that a spec names, with the spec's options and the given ones set. Raises ValueError with the nearest right name."""
     name, texts = _split(spec)
-    cls = _from_path(name, base, package) if ".py" in name else _by_name(name, base, package, group)
+    cls = _from_path(name, base, package) if path_of(name) else _by_name(name, base, package, group)
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
     given = dict(text.partition("=")[::2] for text in texts)
     for key in (*given, *(options or {})):
@@ -47,10 +49,17 @@ def member(spec: str, base: type[T], package: str, group: str, options: Mapping[
     return cls(**values | dict(options or {}))
 
 
+def path_of(spec: str) -> Path | None:
+    """The file that a spec names, or None for a member by name."""
+    match = BY_PATH.fullmatch(spec)
+    return Path(match["file"]).expanduser().resolve() if match else None
+
+
 def _split(spec: str) -> tuple[str, list[str]]:
-    parts = spec.split(":")
-    named = [p for p in parts if "=" not in p]
-    return ":".join(named), [p for p in parts if "=" in p]
+    """The member's name (or path and class), and its options as written. A path may hold `=` and dots."""
+    match = BY_PATH.fullmatch(spec)
+    name, rest = (match["member"], match["options"][1:]) if match else spec.partition(":")[::2]
+    return name, [part for part in rest.split(":") if part]
 
 
 def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
@@ -69,12 +78,15 @@ def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
 
 
 def _from_path(spec: str, base: type[T], package: str) -> type[T]:
-    path, _, name = spec.partition(":")
-    file = Path(path).expanduser().resolve()
+    file = path_of(spec)
+    assert file is not None
+    path, _, name = spec.partition(".py:")
+    path = path.removesuffix(".py") + ".py"
     if not file.is_file():
         raise ValueError(f"no file {path!r}; give path/to/file.py:Name")
     # inside the package, so that the file may also import relatively, as the members that ship with it do
-    module_name = f"{package}._{file.stem}_{hashlib.sha256(file.read_bytes() + str(file).encode()).hexdigest()[:12]}"
+    digest = hashlib.sha256(file.read_bytes() + str(file).encode()).hexdigest()[:12]
+    module_name = f"{package}._{re.sub('[^a-zA-Z0-9]', '_', file.stem)}_{digest}"
     module = sys.modules.get(module_name)
     if module is None:
         module_spec = importlib.util.spec_from_file_location(module_name, file)

@@ -6,6 +6,7 @@ Nodes are hash-consed on one Tape, so that equal expressions are one node; nothi
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from math import isfinite
 from numbers import Real
 from typing import Any
 
@@ -62,6 +63,13 @@ class Node:
             product = product * self
         return product
 
+    def __eq__(self, other):
+        if isinstance(other, Node):
+            return self is other
+        return bool(self)
+
+    __hash__ = object.__hash__
+
     def __bool__(self):
         raise TypeError("Python control flow on a value; use maximum, minimum, relu or a product with a gate")
 
@@ -88,6 +96,8 @@ class Tape:
         return self._node("input", value=name)
 
     def constant(self, value: Real) -> Node:
+        if not isfinite(value):
+            raise TypeError(f"the constant {value} is not finite")
         return self._node("constant", value=float(value))
 
     def apply(self, op: str, *values: Any) -> Node:

@@ -72,7 +72,9 @@ def initialise(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, scheme
     try:
         arguments = [float(a) for a in match[2].split(",")] if match[2] else []
     except ValueError:
-        raise ValueError(f"scheme {scheme!r} has an argument that is no number; write it as {name}(1.5)") from None
+        arguments = [np.nan]
+    if not np.isfinite(arguments).all():
+        raise ValueError(f"scheme {scheme!r} has an argument that is no number, or not finite; write it as {name}(1.5)")
     if len(arguments) > SCHEMES[name].__code__.co_argcount - 3:
         raise ValueError(f"scheme {scheme!r} has too many arguments; {name}: {SCHEMES[name].__doc__}")
     return SCHEMES[name](cell, shapes, rng, *arguments)

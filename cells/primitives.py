@@ -61,12 +61,14 @@ def _sigmoid(a):
 
 
 def _softplus(a):
-    return np.logaddexp(a, np.zeros((), np.asarray(a).dtype))
+    with np.errstate(invalid="ignore"):  # NaN in, NaN out
+        return np.logaddexp(a, np.zeros((), np.asarray(a).dtype))
 
 
 def _tie(a, b):
     """1 where a > b, 1/2 where a == b, 0 elsewhere."""
-    return ((a > b) + (a >= b)).astype(np.asarray(a).dtype) / 2
+    halves = np.greater(a, b) * 0.5 + np.greater_equal(a, b) * 0.5
+    return halves.astype(np.result_type(a, b))
 
 
 def _sech2(a):
@@ -80,17 +82,23 @@ def _torch_sech2(t, a):
     return 4 * e / ((1 + e) * (1 + e))
 
 
+def _both(t, a, b):
+    """Both as tensors of one dtype and device; one of them may be a number."""
+    like = a if isinstance(a, t.Tensor) else b
+    return t.broadcast_tensors(*(v if isinstance(v, t.Tensor) else like.new_tensor(v) for v in (a, b)))
+
+
 def _torch_tie(t, a, b):
-    a, b = t.as_tensor(a), t.as_tensor(b)
-    return ((a > b).to(t.result_type(a, b)) + (a >= b)) / 2
+    a, b = _both(t, a, b)
+    return ((a > b).to(a.dtype) + (a >= b)) / 2
 
 
 def _torch_max(t, a, b):
-    return t.maximum(*t.broadcast_tensors(t.as_tensor(a), t.as_tensor(b)))
+    return t.maximum(*_both(t, a, b))
 
 
 def _torch_min(t, a, b):
-    return t.minimum(*t.broadcast_tensors(t.as_tensor(a), t.as_tensor(b)))
+    return t.minimum(*_both(t, a, b))
 
 
 exp = primitive("exp", np.exp, lambda t, a: t.exp(a), lambda g, y, a: g * y, latex=r"\exp\left({}\right)")
@@ -107,7 +115,7 @@ tanh = primitive(
     latex=r"\tanh\left({}\right)", unsaturated=(lambda g, y, a: g * sech2(a),),
 )  # fmt: skip
 softplus = primitive(
-    "softplus", _softplus, lambda t, a: t.nn.functional.softplus(a, threshold=1e9), lambda g, y, a: g * sigmoid(a),
+    "softplus", _softplus, lambda t, a: t.logaddexp(a, t.zeros_like(a)), lambda g, y, a: g * sigmoid(a),
     latex=r"\operatorname{{softplus}}\left({}\right)",
 )  # fmt: skip
 logsigmoid = primitive(

@@ -6,7 +6,8 @@ Used for the NumPy functions and the Numba kernels; a value keeps the name that 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from math import copysign
 
 from .graph import Node, ordered
 
@@ -14,16 +15,17 @@ PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3}
 
 
 def plain_number(value: float) -> str:
-    """A constant as Python writes it: 1 for 1.0, so that float32 arrays stay float32."""
-    return str(int(value)) if value == int(value) else repr(value)
+    """A constant as Python writes it: 1 for 1.0, so that float32 arrays stay float32; -0.0 keeps its sign."""
+    return str(int(value)) if value == int(value) and (value or copysign(1, value) > 0) else repr(value)
 
 
 def assignments(
-    roots: Iterable[Node], known: Mapping[Node, str], names: Mapping[Node, str], number: Callable[[float], str] = plain_number
-) -> tuple[list[str], dict[Node, str]]:
+    roots: Iterable[Node], known: Mapping[Node, str], names: Mapping[Node, str],
+    number: Callable[[float], str] = plain_number, reserved: Collection[str] = (),
+) -> tuple[list[str], dict[Node, str]]:  # fmt: skip
     """Lines that compute the roots from the known values, and the variable of every node that has one.
 
-    A value that is used once and has no name of its own is written in place.
+    A value that is used once and has no name of its own is written in place. No variable takes a reserved name.
     """
     variable = dict(known)
     roots = list(roots)
@@ -31,7 +33,7 @@ def assignments(
     uses = Counter(a for n in todo for a in n.args)
     uses.update(r for r in roots if r not in known)
     lines, text = [], {}
-    taken = set(known.values())
+    taken = set(known.values()) | set(reserved)
     for node in todo:
         text[node] = expression(node, variable, text, number)
         if node in names or uses[node] > 1 or node in roots:
@@ -57,7 +59,7 @@ def expression(node: Node, variable: Mapping[Node, str], text: Mapping[Node, str
         if arg in variable:
             return variable[arg]
         if arg.op == "constant":
-            return number(arg.value) if arg.value >= 0 else f"({number(arg.value)})"
+            return number(arg.value) if copysign(1, arg.value) > 0 else f"({number(arg.value)})"
         return text[arg] if PRECEDENCE.get(arg.op, 9) > above else f"({text[arg]})"
 
     if node.op == "neg":

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .contract import GatedCell, check_sizes
+from .contract import GatedCell, check_sizes, real_floating
 from .find import public_name
 
 DTYPES = ("float32", "float64")
@@ -107,7 +107,7 @@ class Program:
         self.dtype, self.device, self.direction = dtype, device, direction
         self.input_size, self.hidden_size = cell.sizes(params)
         self.output_size = cell.output_size(self.hidden_size)
-        self.ran = False
+        self.ran, self.count = False, 0  # whether there is a forward to go back through, and how many there were
         self.setup()
         self.assign(params)
 
@@ -121,8 +121,10 @@ class Program:
         raise NotImplementedError
 
     def place(self, array: Any) -> Any:
-        """The array in the program's dtype, on its device."""
-        return np.ascontiguousarray(array, self.dtype)
+        """A copy of the array in the program's dtype, on its device."""
+        if hasattr(array, "detach"):
+            array = array.detach().cpu().double().numpy()
+        return np.array(array, self.dtype, order="C")
 
     def run_forward(self) -> None:
         raise NotImplementedError
@@ -178,6 +180,7 @@ class Program:
 
     def load(self, x: Any, state: Arrays | None = None, d_output: Any = None) -> None:
         """Puts the inputs of run where run reads them. d_output is ones where it is None."""
+        self.ran = False
         self._x = self._checked("x", x, (self.steps, self.batch, self.input_size))
         self._state = self._states("state", state)
         self._d_state = self._states("d_state", None)
@@ -189,6 +192,7 @@ class Program:
         """The forward alone, of what was loaded; `output` and `last` are the backend's own arrays."""
         self.run_forward()
         self.ran = True
+        self.count += 1
 
     def run(self) -> None:
         """Forward, or forward and backward, of what was loaded. Returns before it is done where `sync` says so."""
@@ -204,12 +208,10 @@ class Program:
     # for this class alone
 
     def _checked(self, what: str, array: Any, shape: tuple[int, ...]) -> Any:
-        given = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
+        given = real_floating(what, array)
         if tuple(given.shape) != shape:
-            raise ValueError(f"{what} is {tuple(given.shape)}; this program takes {shape}{_AXES[what]}")
-        floating = given.is_floating_point() if hasattr(given, "is_floating_point") else given.dtype.kind == "f"
-        if not floating:
-            raise ValueError(f"{what} is of dtype {given.dtype}; it must be real floating, such as float32 or float64")
+            axes = _AXES[what.split()[0]]
+            raise ValueError(f"{what} is {tuple(given.shape)}; this program takes {shape} {axes}")
         return self.place(given)
 
     def _states(self, what: str, given: Arrays | None) -> Arrays:
@@ -218,7 +220,7 @@ class Program:
             return {name: self.place(np.zeros(shape)) for name, shape in shapes.items()}
         if set(given) != set(shapes):
             raise ValueError(f"{what} has {', '.join(given) or 'nothing'}; cell {self.cell.name!r} has the states {', '.join(shapes)}")
-        return {name: self._checked(what, given[name], shape) for name, shape in shapes.items()}
+        return {name: self._checked(f"{what} {name}", given[name], shape) for name, shape in shapes.items()}
 
     def _read_forward(self) -> Forward:
         return Forward(self.host(self.output), self._host(self.last))
@@ -231,4 +233,4 @@ class Program:
         return {name: self.host(a) for name, a in arrays.items()}
 
 
-_AXES = {"x": " (T, B, I)", "d_output": " (T, B, O)", "state": " (B, H)", "d_state": " (B, H)"}
+_AXES = {"x": "(T, B, I)", "d_output": "(T, B, O)", "state": "(B, H)", "d_state": "(B, H)"}

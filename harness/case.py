@@ -6,10 +6,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import cells
+from cells import find
 
 from .store import DEFINITION
 
@@ -64,5 +64,5 @@ def _cell_columns(spec: str) -> dict[str, str | None]:
 
 @lru_cache
 def _source(spec: str) -> str | None:
-    path = Path(spec.partition(".py")[0] + ".py")
-    return hashlib.sha256(path.read_bytes()).hexdigest() if ".py" in spec else None
+    path = find.path_of(spec)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None

@@ -145,9 +145,9 @@ def test_printed_expressions_evaluate_as_written(write):
     assert values[variable[root]] == write(0.7, -1.3, 3.1)
 
 
-@pytest.mark.parametrize("value", [0.1, 1.0, -2.0, 1e30, 1e-40, -0.0, float("inf"), 1 / 3])
+@pytest.mark.parametrize("value", [0.1, 1.0, -2.0, 1e30, 1e-40, -0.0, 1 / 3])
 def test_a_printed_constant_is_the_same_number(value):
-    assert repr(float(eval(plain_number(value), {"inf": float("inf")}))) == repr(value)
+    assert repr(float(eval(plain_number(value)))) == repr(value)
 
 
 def test_degree_counts_the_recurrent_product_as_linear():
@@ -179,3 +179,8 @@ def test_gates_in_one_sum_and_gates_apart_are_told():
 def test_an_input_without_influence_has_no_cotangent():
     cell = cell_of(lambda self, wx, wh, prev: State(h=tanh(wx.a + wh.b)))
     assert set(vector_jacobian(cell.derivation())) == {"d_wx_a", "d_wh_b"}
+
+
+def test_a_constant_that_is_not_finite_is_refused():
+    with pytest.raises(TypeError, match="not finite"):
+        Tape().input("wx_a") * float("inf")

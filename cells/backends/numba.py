@@ -132,7 +132,7 @@ class NumbaProgram(Program):
             last = False
         d_state = {name: d[0] for name, d in zip(self.cell.states, d_states, strict=True)}
         path = dict(zip(self.cell.states, d_states, strict=True)) if trace else None
-        self.gradients = Gradients(grads, d_x, d_state, path)
+        self.gradients = Gradients({name: grads[name] for name in self.params}, d_x, d_state, path)
 
     def add_weight_gradients(self, grads, part, d_wx, d_wh):
         """Adds a segment's share, one product a weight."""

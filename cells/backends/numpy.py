@@ -81,12 +81,13 @@ class NumpyProgram(Program):
             d_gates = self.step.backward(self.keeps[t], self.history[t], self.history[t + 1], d_hidden[t], tuple(d_state))
             for g in range(len(cell.gates)):
                 d_wx[t, :, g], d_wh[t, :, g] = d_gates[0][g], d_gates[1][g]
-            d_state = [np.broadcast_to(d, d_hidden[t].shape) for d in d_gates[2]]
+            d_state = [np.broadcast_to(np.asarray(d, self.dtype), d_hidden[t].shape) for d in d_gates[2]]
             d_state[0] = d_state[0] + d_wh[t].reshape(self.batch, -1) @ params["weight_hh"]
         trajectory.append(d_state)
         grads |= self.weight_gradients(d_wx.reshape(-1, shape[2] * shape[3]), d_wh.reshape(-1, shape[2] * shape[3]))
         d_x = (d_wx.reshape(-1, shape[2] * shape[3]) @ params["weight_ih"]).reshape(self._x.shape)
         path = {s: np.stack([d[k] for d in reversed(trajectory)]) for k, s in enumerate(cell.states)} if trace else None
+        grads = {name: grads[name] for name in params}
         self.gradients = Gradients(grads, d_x, dict(zip(cell.states, d_state, strict=True)), path)
 
     def weight_gradients(self, d_wx, d_wh):

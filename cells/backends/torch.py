@@ -31,8 +31,9 @@ class TensorProgram(Program):
     def place(self, array):
         import torch
 
-        tensor = torch.as_tensor(np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array)
-        return tensor.detach().to(self.device, getattr(torch, self.dtype)).contiguous()
+        if not isinstance(array, torch.Tensor):
+            return torch.from_numpy(np.array(array, self.dtype, order="C")).to(self.device)
+        return array.detach().to(self.device, getattr(torch, self.dtype), copy=True).contiguous()
 
     def host(self, array):
         return array.detach().cpu().numpy().copy()
@@ -55,6 +56,7 @@ class TensorProgram(Program):
             for leaf in self.leaves:
                 leaf.requires_grad_(training)
             self.output, self.last = self.compute(self._x, self._state)
+        self.spent = False  # whether a backward has used up the graph
 
     def compute(self, x, state):
         raise NotImplementedError
@@ -62,6 +64,8 @@ class TensorProgram(Program):
     def run_backward(self, trace=False, again=False):
         import torch
 
+        if self.spent:
+            self.run_forward()
         steps: list = []
         if trace:  # not timed: the forward once more, with every state a tensor of its own
             self.output, self.last = self.compute(self._x, self._state, steps)
@@ -70,6 +74,7 @@ class TensorProgram(Program):
             [self.output, *self.last.values()], inputs, [self._d_output, *(self._d_state[s] for s in self.last)],
             retain_graph=again, materialize_grads=True,
         )  # fmt: skip
+        self.spent = not again
         count, names = len(self.params), self.cell.states
         params = dict(zip(self.params, found, strict=False))
         d_state = dict(zip(self._state, found[count + 1 :], strict=False))
@@ -106,6 +111,8 @@ class TorchProgram(TensorProgram):
             if steps is not None:
                 state = State(**{k: v.view_as(v) for k, v in vars(state).items()})
                 steps.append(vars(state))
+                own = cell.derivation().output_state
+                output = output if own is None else getattr(state, own)
             outputs.append(getattr(state, cell.states[0]) if output is None else output)
         return self.read_out(torch_stack(outputs)), {s: getattr(state, s) for s in cell.states}
 

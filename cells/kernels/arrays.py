@@ -11,7 +11,7 @@ from .step import Step, step
 
 
 def module(cell: GatedCell, unsaturated: bool = False) -> ModuleType:
-    """forward(wx, wh, prev) -> (output, states, keeps); backward(keeps, prev, new, d_output, d_new) -> (d_wx, d_wh, d_prev).
+    """forward(wx, wh, prev) -> (output, states, keeps); backward(keeps, prev, new, d_step_output, d_new) -> (d_wx, d_wh, d_prev).
 
     All arguments are tuples of arrays in the order of the cell's gates and states; a zero cotangent is the number 0.
     """
@@ -35,10 +35,10 @@ def text(cell: GatedCell, source: Step) -> str:
     ]  # fmt: skip
     return "\n".join(
         [
-            f'"""The step of {cell.name!r} ({cell.options or "default options"}) on arrays, printed from its equations."""', "",
+            f'"""The step of {cell.name!r} on arrays, printed from its equations."""', "",
             f"from {__name__.partition('.')[0]}.primitives import {', '.join(VOCABULARY)}", "",
             "", "def forward(wx, wh, prev):", *_indent(forward), "",
-            "", "def backward(keeps, prev, new, d_output, d_new):", *_indent(backward), "",
+            "", "def backward(keeps, prev, new, d_step_output, d_new):", *_indent(backward), "",
         ]
     )  # fmt: skip
 

@@ -25,7 +25,7 @@ def text(cell: GatedCell, dtype: str) -> str:
     """The printed module."""
     source = step(cell, lambda value: f"{dtype}({plain_number(value)})")
     vocabulary = (Path(__file__).parent / f"{dtype}.py").read_text(encoding="utf8")
-    title = f'"""Kernels of {cell.name!r} ({cell.options or "default options"}) in {dtype}, printed from its equations."""\n\n# '
+    title = f'"""Kernels of {cell.name!r} in {dtype}, printed from its equations."""\n\n# '
     parts = [title + vocabulary.split('"""', 2)[1].replace("\n", "\n# ") + vocabulary.split('"""', 2)[2].rstrip()]
     parts += [_forward(cell, source, keeping) for keeping in (False, True)]
     return "\n\n\n".join([*parts, _backward(cell, source)]) + "\n"
@@ -33,20 +33,20 @@ def text(cell: GatedCell, dtype: str) -> str:
 
 def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     states, gates = cell.states, cell.gates
-    arrays = ["wx_at", "wh_at", "weight", "bias_hh", *(f"{s}_at" for s in states), "output_at", "keep_at"]
+    arrays = ["all_wx", "step_wh", "weight", "bias_hh", *(f"{s}_at" for s in states), "all_output", "all_kept"]
     clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
-    read = [f"wx_{g} = wx_at[t, b, {k}, j]" for k, g in enumerate(gates)]
-    read += [f"wh_{g} = wh_at[b, {k}, j]" + ("" if g in source.summed else f" + bias_hh[{k}, j]") for k, g in enumerate(gates)]
+    read = [f"wx_{g} = all_wx[t, b, {k}, j]" for k, g in enumerate(gates)]
+    read += [f"wh_{g} = step_wh[b, {k}, j]" + ("" if g in source.summed else f" + bias_hh[{k}, j]") for k, g in enumerate(gates)]
     read += [f"prev_{s} = {s}_at[now_{s}, b, j]" for s in states]
     write = [f"{s}_at[then_{s}, b, j] = {source.new_states[s]}" for s in states]
-    write += [] if source.output_state == states[0] else [f"output_at[t, b, j] = {source.output}"]
-    write += [f"keep_at[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
+    write += [] if source.output_state == states[0] else [f"all_output[t, b, j] = {source.output}"]
+    write += [f"all_kept[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
     return f'''
 @njit(**OPTIONS)
 def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
-    """The steps of one segment. wx_at (T, B, G, H) with its biases; S_at (T + 1, B, H), or two rows used in turn."""
-    steps, batch, gates, hidden = wx_at.shape
-    wh_rows = wh_at.reshape(batch, gates * hidden)
+    """The steps of one segment. all_wx (T, B, G, H) with its biases; S_at (T + 1, B, H), or two rows used in turn."""
+    steps, batch, gates, hidden = all_wx.shape
+    wh_rows = step_wh.reshape(batch, gates * hidden)
     for t in range(steps):
 {_indent(clock, 2)}
         np.dot({states[0]}_at[now_{states[0]}], weight, wh_rows)
@@ -58,23 +58,23 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
 
 def _backward(cell: GatedCell, source: Step) -> str:
     states, gates = cell.states, cell.gates
-    arrays = ["keep_at", *(f"{s}_at" for s in states), "d_output_at", *(f"d_{s}_at" for s in states), "d_wx_at", "d_wh_at"]
-    read = [f"keep_{v} = keep_at[t, {k}, b, j]" for k, v in enumerate(source.keeps)]
+    arrays = ["all_kept", *(f"{s}_at" for s in states), "all_d_output", *(f"d_{s}_at" for s in states), "all_d_wx", "all_d_wh"]
+    read = [f"keep_{v} = all_kept[t, {k}, b, j]" for k, v in enumerate(source.keeps)]
     read += [line for s in states for line in (f"prev_{s} = {s}_at[t, b, j]", f"new_{s} = {s}_at[t + 1, b, j]")]
     read += [f"d_{s} = d_{s}_at[then, b, j]" for s in states]
     out = source.output_state
-    read += ["d_output = d_output_at[t, b, j]"]
-    read += [f"d_{out} = d_{out} + d_output", f"d_{out}_at[then, b, j] = d_{out}"] if out else []
-    write = [f"d_wx_at[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}" for k, g in enumerate(gates)]
+    read += ["d_step_output = all_d_output[t, b, j]"]
+    read += [f"d_{out} = d_{out} + d_step_output", f"d_{out}_at[then, b, j] = d_{out}"] if out else []
+    write = [f"all_d_wx[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}" for k, g in enumerate(gates)]
     if not all_summed(cell, source):
-        write += [f"d_wh_at[t, b, {k}, j] = {source.cotangents.get('wh_' + g, 'ZERO')}" for k, g in enumerate(gates)]
+        write += [f"all_d_wh[t, b, {k}, j] = {source.cotangents.get('wh_' + g, 'ZERO')}" for k, g in enumerate(gates)]
     write += [f"d_{s}_at[now, b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in states]
     return f'''
 @njit(**OPTIONS)
 def backward({", ".join(arrays)}, weight, product):
     """The steps of one segment, last first. d_S_at (T + 1, B, H), or two rows used in turn; product (B, H) is scratch."""
-    steps, batch, gates, hidden = d_wx_at.shape
-    d_wh_rows = d_wh_at.reshape(steps, batch, gates * hidden)
+    steps, batch, gates, hidden = all_d_wx.shape
+    d_wh_rows = all_d_wh.reshape(steps, batch, gates * hidden)
     for t in range(steps - 1, -1, -1):
         now, then = t % len(d_{states[0]}_at), (t + 1) % len(d_{states[0]}_at)
         for b in range(batch):

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from ..contract import GatedCell
 from ..derive import derive, kept, vector_jacobian
 from ..graph import Node
+from ..primitives import VOCABULARY
 from ..printing import assignments, plain_number
+
+
+# names that the printed functions use around a step's own lines
+RESERVED = frozenset(VOCABULARY) | set(
+    "wx wh prev keeps new d_new d_step_output t b j steps batch gates hidden now then weight bias_hh wh_rows d_wh_rows product np "
+    "math njit range len float32 float64 int32 int64 reduced clamped ZERO HALF ONE TWO FOUR ROUND OPTIONS".split()
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,7 @@ class Step:
     """Source lines of one step, and the variables they leave.
 
     Forward reads wx_G, wh_G, prev_S; it leaves new_states, output and keeps (all variable names). Backward reads keep_K (in
-    the order of keeps), prev_S, new_S, d_S and, for an output that is no state, d_output; cotangents maps the forward's
+    the order of keeps), prev_S, new_S, d_S and, for an output that is no state, d_step_output; cotangents maps the forward's
     input names to variables. A gate in `summed` uses its two products in one sum only, so that d_wx and d_wh are one array.
     """
 
@@ -40,12 +48,12 @@ def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsatur
     keep = kept(d, cotangents)
     inputs = {node: name for name, node in d.inputs.items()}
     names = {node: name for name, node in d.states.items()} | d.names
-    forward, variable = assignments([*d.states.values(), d.output, *keep], inputs, names, number)
+    forward, variable = assignments([*d.states.values(), d.output, *keep], inputs, names, number, RESERVED)
     known: dict[Node, str] = {node: name for node, name in inputs.items() if name.startswith("prev_")}
     known |= {node: "new_" + name for name, node in d.states.items()}
     known |= {node: f"keep_{variable[node]}" for node in keep}
-    known |= {d.tape.input(seed): seed for seed in ["d_output", *("d_" + s for s in d.states)]}
-    backward, result = assignments(list(cotangents.values()), known, d.names, number)
+    known |= {d.tape.input(seed): seed for seed in ["d_step_output", *("d_" + s for s in d.states)]}
+    backward, result = assignments(list(cotangents.values()), known, d.names, number, RESERVED)
     return Step(
         forward=forward,
         new_states={s: variable[node] for s, node in d.states.items()},
