@@ -56,7 +56,7 @@ def lint(session: nox.Session) -> None:
 
 @session
 def bench(session: nox.Session) -> None:
-    """pytest-benchmark over cells and backends, kept where `cellbench import` reads it; then the fused kernels against torch.nn."""
+    """pytest-benchmark over cells and backends, taken over as a run; then the fused kernels against torch.nn."""
     install(session)
     file = Path("results/bench") / f"{datetime.now():%Y%m%d-%H%M%S}.json"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,7 @@ class GatedCell:
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         rows = len(self.gates) * hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
-        shapes |= {name: (rows,) for name in ("bias_ih", "bias_hh")[: self.biases]}
+        shapes |= dict.fromkeys(("bias_ih", "bias_hh")[: self.biases], (rows,))
         if self.readout:
             shapes |= {"weight_out": (self.readout, hidden_size), "bias_out": (self.readout,)}
         return shapes
@@ -98,7 +98,7 @@ class GatedCell:
     def state_shapes(self, batch: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         """Shape of each state."""
         check_sizes(batch=batch, hidden_size=hidden_size)
-        return {s: (batch, hidden_size) for s in self.states}
+        return dict.fromkeys(self.states, (batch, hidden_size))
 
     def output_size(self, hidden_size: int) -> int:
         """Width of the output: of the read-out if there is one."""

@@ -47,6 +47,4 @@ def operations(cell: GatedCell, input_size: int, hidden_size: int) -> Operations
     biases = cell.biases * len(cell.gates) * hidden_size + cell.readout
     forward = set(derivation.forward)
     backward = [n for n in ordered(vector_jacobian(derivation).values()) if not n.is_leaf and n not in forward]
-    return Operations(
-        products, len(forward) * hidden_size + biases, 2 * products, (len(backward) + 2) * hidden_size + biases
-    )
+    return Operations(products, len(forward) * hidden_size + biases, 2 * products, (len(backward) + 2) * hidden_size + biases)

@@ -37,7 +37,7 @@ def names(package: str, group: str) -> list[str]:
 
 
 def member(spec: str, base: type[T], package: str, group: str, options: Mapping[str, Any] | None = None) -> T:
-    """The member that a spec names, with the spec's options and the given ones set. Raises ValueError with the nearest right name."""
+    """The member that a spec names, with its options and the given ones set. Raises ValueError with the nearest name."""
     name, texts = _split(spec)
     cls = _from_path(name, base, package) if path_of(name) else _by_name(name, base, package, group)
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
@@ -110,7 +110,9 @@ def _from_path(spec: str, base: type[T], package: str) -> type[T]:
 def _only_class(module: Any, base: type[T], name: str) -> type[T]:
     own = [v for v in vars(module).values() if inspect.isclass(v) and issubclass(v, base) and v.__module__ == module.__name__]
     if len(own) != 1:
-        raise ValueError(f"{name} defines {len(own)} classes of kind {base.__name__}; it must define one, or be given as file.py:Name")
+        raise ValueError(
+            f"{name} defines {len(own)} classes of kind {base.__name__}; it must define one, or be given as file.py:Name"
+        )
     return own[0]
 
 

@@ -32,7 +32,8 @@ def assignments(
     todo = [n for n in ordered(roots, without=known) if n.op != "constant"]
     uses = Counter(a for n in todo for a in n.args)
     uses.update(r for r in roots if r not in known)
-    lines, text = [], {}
+    lines: list[str] = []
+    text: dict[Node, str] = {}
     taken = set(known.values()) | set(reserved)
     for node in todo:
         text[node] = expression(node, variable, text, number)

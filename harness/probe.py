@@ -71,16 +71,20 @@ class Probe:
         """First pass, one case a process: (implementation, series). emit((case.id, series)) hands over parts before the end."""
         raise NotImplementedError
 
-    def groups(self, cases: list[Case]) -> list[list[Case]]:
-        """The ok cases that are measured together in the second pass."""
+    def comparisons(self, cases: list[Case]) -> list[list[Case]]:
+        """The ok cases by what is measured together in the second pass."""
         return []
 
-    def together(self, cases: list[Case], process: int, emit: Emit) -> None:
-        """Second pass, one group a process: emits series for each case."""
+    def compare(self, cases: list[Case], process: int, emit: Emit) -> None:
+        """Second pass, several comparisons a process: emits series for each case of one comparison."""
 
     def estimate_s(self, case: Case) -> float:
-        """About how long a case takes, both passes, in seconds on two slow cores."""
+        """About how long a case takes in the first pass, in seconds on two slow cores."""
         return 2.0
+
+    def estimate_repeat_s(self, case: Case) -> float:
+        """The same in each process of the second pass."""
+        return 0.0
 
 
 def series(metric: str, unit: str, values: float | Iterable[float], lag: Iterable[float] | None = None, **more: Any) -> Series:
@@ -116,9 +120,11 @@ def measure_case(emit: Emit, spec: str, options: dict[str, Any], case: Case) -> 
         return Found(stop.status, stop.reason)
 
 
-def measure_together(emit: Emit, spec: str, options: dict[str, Any], cases: list[Case], process: int) -> None:
-    """Runs in the worker: the second pass of one group."""
-    get(spec, options).together(cases, process, emit)
+def measure_together(emit: Emit, spec: str, options: dict[str, Any], group: list[list[Case]], process: int) -> None:
+    """Runs in the worker: the second pass of several comparisons, one after the other."""
+    probe = get(spec, options)
+    for comparison in group:
+        probe.compare(comparison, process, emit)
 
 
 def cell_of(case: Case) -> cells.GatedCell:

@@ -51,7 +51,9 @@ def _bar(total_s: float) -> Any:
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    bar = Bar(BarColumn(30), TextColumn("{task.percentage:3.0f} %  {task.description}"), console=Console(stderr=True), transient=True)
+    bar = Bar(
+        BarColumn(30), TextColumn("{task.percentage:3.0f} %  {task.description}"), console=Console(stderr=True), transient=True
+    )
     bar.add_task("", total=total_s)
     bar.start()
     return bar

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,8 @@ from .probe import Found, Probe, measure_case, measure_together
 from .progress import Progress
 from .store import RunWriter
 
+Group = list[list[Case]]
+MOST_TOGETHER = 16  # programs that one process of the second pass holds, one comparison after the other
 ERRORS = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")
 
 
@@ -43,9 +44,9 @@ class Runner:
         for probe in asked:
             for case in probe.cases:
                 self.first(probe, case)
-            good = [c for c in probe.cases if self.statuses[c.id] == "ok"]
             if probe.probe.repeats:
-                for group in probe.probe.groups(good):
+                good = [c for c in probe.cases if self.statuses[c.id] == "ok"]
+                for group in bounded(probe.probe.comparisons(good), MOST_TOGETHER):
                     self.second(probe, group)
         return int(any(status in ERRORS for status in self.statuses.values()))
 
@@ -68,33 +69,47 @@ class Runner:
         outcome = self.call(case, keep, function, *args)
         return outcome.value if outcome.status == "ok" else Found(outcome.status, outcome.reason)
 
-    def call(self, case: Case, keep: Any, function: Any, *args: Any) -> worker.Outcome:
+    def call(self, case: Case, keep: Any, function: Any, *args: Any, cases: int = 1) -> worker.Outcome:
         return worker.call(
-            function, *args, on_message=keep, threads=case.threads, timeout_s=self.case_timeout_s,
+            function, *args, on_message=keep, threads=case.threads, timeout_s=self.case_timeout_s * cases,
             limit_memory=case.device != "cuda",
         )  # fmt: skip
 
-    def second(self, asked: Asked, group: list[Case]) -> None:
-        """Measures a group together, in as many processes as the probe wants; then its cases are done."""
-        by_id = {case.id: case for case in group}
+    def second(self, asked: Asked, group: Group) -> None:
+        """Measures comparisons together, in as many processes as the probe wants; then their cases are done."""
+        for process in range(asked.probe.repeats):
+            if group:
+                label = f"{asked.probe.name} {group[0][0].spec}, {len(group)} comparisons"
+                label += f", process {process + 1} of {asked.probe.repeats}"
+                self.progress.start(label, sum(asked.probe.estimate_repeat_s(c) for c in flat(group)))
+                group = self.repeat(asked, group, process)
+                self.progress.finish("ok" if group else "failed", None)
+        for case in flat(group):
+            self.write(case, Found("ok"), done=True)
+
+    def repeat(self, asked: Asked, group: Group, process: int) -> Group:
+        """One process of the second pass; returns the comparisons that are good. After a failure each one left runs alone."""
+        if self.spent():
+            return self.give_up(group, Found("skipped", f"budget_s={self.budget_s:g} was used up in the second pass"))
+        by_id, seen = {case.id: case for case in flat(group)}, set()
 
         def keep(message: tuple[str, list[dict[str, Any]]]) -> None:
             case = by_id[message[0]]
+            seen.add(case.id)
             self.writer.append(case.id, case.definition, "ok", series=message[1], implementation=self.implementations[case.id])
 
-        found = Found("ok")
-        for process in range(asked.probe.repeats):
-            self.progress.start(f"{asked.probe.name} {group[0].spec} together, process {process + 1} of {asked.probe.repeats}", 0)
-            if self.spent():
-                found = Found("skipped", f"budget_s={self.budget_s:g} was used up in the second pass")
-                break
-            outcome = self.call(group[0], keep, measure_together, asked.spec, asked.options, group, process)
-            if outcome.status != "ok":
-                found = Found(outcome.status, outcome.reason)
-                break
-        self.progress.finish(found.status, found.reason)
-        for case in group:
+        outcome = self.call(group[0][0], keep, measure_together, asked.spec, asked.options, group, process, cases=len(by_id))
+        if outcome.status == "ok":
+            return group
+        if len(group) == 1:
+            return self.give_up(group, Found(outcome.status, outcome.reason))
+        good = [comparison for comparison in group if all(case.id in seen for case in comparison)]
+        return good + [c for one in group if one not in good for c in self.repeat(asked, [one], process)]
+
+    def give_up(self, group: Group, found: Found) -> Group:
+        for case in flat(group):
             self.write(case, found, done=True)
+        return []
 
     def write(self, case: Case, found: Found, done: bool) -> None:
         self.statuses[case.id] = found.status
@@ -107,12 +122,22 @@ class Runner:
         return self.budget_s is not None and time.monotonic() - self.start > self.budget_s
 
 
+def bounded(comparisons: Group, most: int) -> list[Group]:
+    """Comparisons of one cell in a row, in groups of at most `most` cases (or one comparison)."""
+    groups: list[Group] = []
+    for comparison in comparisons:
+        last = groups[-1] if groups else None
+        if last and last[0][0].spec == comparison[0].spec and len(flat(last)) + len(comparison) <= most:
+            last.append(comparison)
+        else:
+            groups.append([comparison])
+    return groups
+
+
+def flat(group: Group) -> list[Case]:
+    return [case for comparison in group for case in comparison]
+
+
 def estimate_s(asked: list[Asked]) -> float:
     """About how long it all takes, in seconds on two slow cores."""
-    return sum(_estimates(asked))
-
-
-def _estimates(asked: list[Asked]) -> Iterator[float]:
-    for a in asked:
-        for case in a.cases:
-            yield a.probe.estimate_s(case)
+    return sum(a.probe.estimate_s(c) + a.probe.repeats * a.probe.estimate_repeat_s(c) for a in asked for c in a.cases)

@@ -74,7 +74,9 @@ def make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ResultsError(f"results {str(folder)!r} cannot be written: {error.strerror}; give another folder, results=DIR") from None
+        raise ResultsError(
+            f"results {str(folder)!r} cannot be written: {error.strerror}; give another folder, results=DIR"
+        ) from None
 
 
 def reopen(folder: Path) -> tuple[RunWriter, set[str]]:
@@ -112,7 +114,7 @@ def read_blocks(folder: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             block = json.loads(line)
-            block["case"], block["series"], block["definition"]["probe"]  # noqa: B018
+            block["case"], block["series"], block["definition"]["probe"]
         except (ValueError, KeyError, TypeError):
             raise ResultsError(f"{path} line {number} is damaged; remove the line or the run") from None
         yield block
@@ -164,7 +166,8 @@ def _expand(run: str, blocks: list[dict[str, Any]]) -> pandas.DataFrame:
     import numpy as np
     import pandas
 
-    heads, counts, columns = [], [], {"value": [], "lag": [], "sample": []}
+    heads, counts = [], []
+    columns: dict[str, list[np.ndarray]] = {"value": [], "lag": [], "sample": []}
     for block in blocks:
         head = {"run": run, "case": block["case"], **{k: block["definition"].get(k) for k in DEFINITION}}
         head |= {k: block[k] for k in ("implementation", "status", "reason")}

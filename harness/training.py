@@ -41,7 +41,9 @@ class Model(torch.nn.Module):
         width = cells.get(case.spec).output_size(params["weight_hh"].shape[1])
         generator = torch.Generator().manual_seed(seed)
         bound = 1 / math.sqrt(width)
-        draw = [torch.rand(s, generator=generator, dtype=dtype) * 2 * bound - bound for s in ((output_size, width), (output_size,))]
+        draw = [
+            torch.rand(s, generator=generator, dtype=dtype) * 2 * bound - bound for s in ((output_size, width), (output_size,))
+        ]
         self.head_weight, self.head_bias = torch.nn.Parameter(draw[0]), torch.nn.Parameter(draw[1])
         self.to(case.device)
         self.programs: dict[tuple[int, int], Program] = {}

@@ -74,8 +74,10 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, override, multirun):
     assert error.startswith("cellbench: ")
 
 
-@pytest.mark.parametrize("arguments", [["run", "--pla"], ["rum"], [], ["report", "nowhere"], ["data", "fetch", "adding"], ["import", "no.json"],
-                                       ["run", "resume=nowhere"], ["list", "cell"]])  # fmt: skip
+WRONG = ["run --pla", "rum", "", "report nowhere", "data fetch adding", "import no.json", "run resume=nowhere", "list cell"]
+
+
+@pytest.mark.parametrize("arguments", [text.split() for text in WRONG], ids=WRONG)
 def test_a_wrong_command_is_one_line_and_exit_code_2(capsys, arguments):
     code, error = said(capsys, *arguments)
     assert code == 2 and error and "\n" not in error

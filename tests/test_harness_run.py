@@ -1,5 +1,6 @@
 """Runs as a whole: rows, statuses, a user's own cell, a kill and going on after it."""
 
+import io
 import os
 import signal
 import subprocess
@@ -47,8 +48,8 @@ def run(folder, *overrides):
 def test_a_users_own_cell_runs_by_path_on_every_backend_and_stands_in_the_report(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(OWN_CELL)
     cell = f"cells=[{tmp_path}/mine.py:Mine,{tmp_path}/mine.py:Mine:leak=0.9,gru]"
-    code, frame = run(tmp_path / "runs", cell, "backends=[numpy,numba,torch,native]", "probes=[parameters,throughput,gradient_decay]",
-                      "probe.throughput.processes=2", "seeds=1")  # fmt: skip
+    code, frame = run(tmp_path / "runs", cell, "backends=[numpy,numba,torch,native]",
+                      "probes=[parameters,throughput,gradient_decay]", "probe.throughput.processes=2", "seeds=1")  # fmt: skip
     assert code == 0
     timed = frame[(frame.probe == "throughput") & (frame.metric == "seconds")]
     assert set(timed[timed.cell == "Mine"].backend) == {"numpy", "numba", "torch"}
@@ -79,13 +80,18 @@ def test_no_stray_folders_are_left(tmp_path, monkeypatch):
     assert len(store.runs(tmp_path / "r")) == 2 and set(harness.load(tmp_path / "r").cell) == {"elman", "gru"}
 
 
+def wait_for_blocks(folder, count, process):
+    """Until the run in the folder has written so many."""
+    while sum(path.read_bytes().count(b"\n") for path in folder.glob("*/cases.jsonl")) < count:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
 def test_a_killed_run_is_readable_and_goes_on_where_it_stopped(tmp_path):
     command = [sys.executable, "-m", "harness.cli", "run", f"results={tmp_path}", *SMALL, "cells=[elman,lstm,gru]",
                "probes=[parameters,gradient_decay]", "seeds=2"]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list(tmp_path.glob("*/cases.jsonl")) or len(list(tmp_path.glob("*/cases.jsonl"))[0].read_text().splitlines()) < 4:
-        time.sleep(0.05)
-        assert process.poll() is None
+    wait_for_blocks(tmp_path, 4, process)
     process.kill()
     process.wait()
     folder = store.runs(tmp_path)[0]
@@ -101,9 +107,7 @@ def test_a_killed_run_is_readable_and_goes_on_where_it_stopped(tmp_path):
 def test_an_interrupt_leaves_a_readable_run_and_prints_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "harness.cli", "run", f"results={tmp_path}", *SMALL, "probes=[gradient_decay]", "seeds=20"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not list(tmp_path.glob("*/cases.jsonl")) or not list(tmp_path.glob("*/cases.jsonl"))[0].stat().st_size:
-        time.sleep(0.05)
-        assert process.poll() is None
+    wait_for_blocks(tmp_path, 1, process)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and f"resume={store.runs(tmp_path)[0]}" in error and "Traceback" not in error
@@ -118,14 +122,28 @@ def test_resume_refuses_other_overrides(tmp_path, capsys):
 
 
 class Misbehaving(Probe):
-    """A probe whose cases end in every way there is; the variant says how."""
+    """A probe whose cases end in every way there is; the variant says how. A comparison is of one seed."""
 
-    def cases(self, plan):
-        return []
+    together: bool = False
+
+    def __init__(self, together=False):
+        object.__setattr__(self, "together", together)
+
+    @property
+    def repeats(self):
+        return 2 if self.together else 0
+
+    def comparisons(self, cases):
+        return [[case] for case in cases]
+
+    def compare(self, cases, process, emit):
+        if cases[0].variant == "dies later" and process == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        emit((cases[0].id, [series("seconds", "s", [1.0], process=process)]))
 
     def measure(self, case, emit):
         emit((case.id, [series("before", "s", [1.0])]))
-        if case.variant == "ok":
+        if case.variant in ("ok", "dies later"):
             return "me", [series("value", "s", 3.0)]
         if case.variant == "crashed":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -145,7 +163,7 @@ def test_every_way_to_end_is_a_row_and_takes_nothing_along(tmp_path):
     spec = f"{__file__}:Misbehaving"
     cases = [Case("Misbehaving", "gru", variant=end, seed=k) for k, end in enumerate(ENDS)]
     writer = store.create(tmp_path, {})
-    progress = Progress(1.0, stream=open(os.devnull, "w"))  # noqa: SIM115
+    progress = Progress(1.0, stream=io.StringIO())
     assert Runner(writer, progress, case_timeout_s=6).run([Asked(spec, {}, Misbehaving(), cases)]) == 1
     writer.close()
     frame = harness.load(tmp_path)
@@ -157,10 +175,24 @@ def test_every_way_to_end_is_a_row_and_takes_nothing_along(tmp_path):
     assert (frame.metric == "value").sum() == 2
 
 
+def test_a_crash_in_the_second_pass_takes_no_other_comparison_along(tmp_path):
+    variants = ["ok", "dies later", "ok"]
+    cases = [Case("Misbehaving", "gru", variant=v, seed=k) for k, v in enumerate(variants)]
+    writer = store.create(tmp_path, {})
+    runner = Runner(writer, Progress(1.0, stream=io.StringIO()), case_timeout_s=30)
+    asked = Asked(f"{__file__}:Misbehaving", {"together": True}, Misbehaving(True), cases)
+    assert runner.run([asked]) == 1
+    writer.close()
+    frame = harness.load(tmp_path)
+    seconds = frame[frame.metric == "seconds"].groupby("seed").process.apply(sorted)
+    assert seconds.to_dict() == {0: [0, 1], 1: [0], 2: [0, 1]}  # each once, none lost, none twice
+    assert [runner.statuses[c.id] for c in cases] == ["ok", "crashed", "ok"]
+
+
 def test_what_is_left_when_the_budget_is_used_up_is_skipped(tmp_path):
     cases = [Case("Misbehaving", "gru", variant="ok", seed=k) for k in range(3)]
     writer = store.create(tmp_path, {})
-    progress = Progress(1.0, stream=open(os.devnull, "w"))  # noqa: SIM115
+    progress = Progress(1.0, stream=io.StringIO())
     runner = Runner(writer, progress, case_timeout_s=30, budget_s=0.01)
     assert runner.run([Asked(f"{__file__}:Misbehaving", {}, Misbehaving(), cases)]) == 0
     assert list(runner.statuses.values())[1:] == ["skipped", "skipped"]

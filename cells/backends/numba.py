@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import readout
-from ..program import Backend, Gradients, Program
 from ..kernels import fused
 from ..kernels.step import step
+from ..program import Backend, Gradients, Program
 
 SEGMENT_BYTES = 4 << 20  # of one buffer of gate values: what a core's cache holds a good part of
 
@@ -128,7 +128,9 @@ class NumbaProgram(Program):
                 self.keep[part], *states, d_hidden[part], *views, d_wx, d_wh, self.params["weight_hh"], self.product
             )
             self.add_weight_gradients(grads, part, d_wx.reshape(count * self.batch, -1), d_wh.reshape(count * self.batch, -1))
-            np.matmul(d_wx.reshape(count * self.batch, -1), self.params["weight_ih"], out=d_x[part].reshape(count * self.batch, -1))
+            np.matmul(
+                d_wx.reshape(count * self.batch, -1), self.params["weight_ih"], out=d_x[part].reshape(count * self.batch, -1)
+            )
             last = False
         d_state = {name: d[0] for name, d in zip(self.cell.states, d_states, strict=True)}
         path = dict(zip(self.cell.states, d_states, strict=True)) if trace else None

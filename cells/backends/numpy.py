@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import readout
-from ..program import Backend, Gradients, Program
 from ..contract import State
 from ..kernels import arrays
+from ..program import Backend, Gradients, Program
 
 
 class NumpyBackend(Backend):

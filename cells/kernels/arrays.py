@@ -22,8 +22,10 @@ def module(cell: GatedCell, unsaturated: bool = False) -> ModuleType:
 def text(cell: GatedCell, source: Step) -> str:
     """The printed module."""
     g, s = cell.gates, cell.states
+    results = [f"wx_{k}" for k in g], [f"wh_{k}" for k in g], [f"prev_{k}" for k in s]
     forward = [
-        *_unpack("wx", [f"wx_{k}" for k in g]), *_unpack("wh", [f"wh_{k}" for k in g]), *_unpack("prev", [f"prev_{k}" for k in s]),
+        *_unpack("wx", [f"wx_{k}" for k in g]), *_unpack("wh", [f"wh_{k}" for k in g]),
+        *_unpack("prev", [f"prev_{k}" for k in s]),
         *source.forward,
         f"return {source.output}, {_tuple(source.new_states[k] for k in s)}, {_tuple(source.keeps)}",
     ]  # fmt: skip
@@ -31,7 +33,7 @@ def text(cell: GatedCell, source: Step) -> str:
         *_unpack("keeps", [f"keep_{k}" for k in source.keeps]), *_unpack("prev", [f"prev_{k}" for k in s]),
         *_unpack("new", [f"new_{k}" for k in s]), *_unpack("d_new", [f"d_{k}" for k in s]),
         *source.backward,
-        f"return {', '.join(_tuple(source.cotangents.get(f'{p}_{k}', '0') for k in ks) for p, ks in (('wx', g), ('wh', g), ('prev', s)))}",
+        f"return {', '.join(_tuple(source.cotangents.get(name, '0') for name in group) for group in results)}",
     ]  # fmt: skip
     return "\n".join(
         [

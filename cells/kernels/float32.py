@@ -5,11 +5,12 @@ tanh is accurate near 0 too. A NaN passes every clamp.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import float32, int32, njit
 
-OPTIONS = dict(error_model="numpy", fastmath={"contract"}, cache=True)
+OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}, "cache": True}
 LOG2_E = np.float32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding it leaves the nearest whole number in the low bits

@@ -5,11 +5,12 @@ tanh is accurate near 0 too. A NaN passes every clamp.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import float64, int64, njit
 
-OPTIONS = dict(error_model="numpy", fastmath={"contract"}, cache=True)
+OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}, "cache": True}
 LOG2_E = np.float64(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float64(6.93145751953125e-1), np.float64(1.42860682030941723212e-6)
 ROUND = np.float64(6755399441055744.0)  # 1.5 * 2^52: adding it leaves the nearest whole number in the low bits

@@ -47,4 +47,4 @@ def _write(path: Path, text: str) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     with os.fdopen(handle, "w", encoding="utf8") as file:
         file.write(text)
-    os.replace(temporary, path)
+    Path(temporary).replace(path)

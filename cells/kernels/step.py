@@ -14,12 +14,12 @@ from ..graph import Node
 from ..primitives import VOCABULARY
 from ..printing import assignments, plain_number
 
-
 # names that the printed functions use around a step's own lines
-RESERVED = frozenset(VOCABULARY) | set(
-    "wx wh prev keeps new d_new d_step_output t b j steps batch gates hidden now then weight bias_hh wh_rows d_wh_rows product np "
-    "math njit range len float32 float64 int32 int64 reduced clamped ZERO HALF ONE TWO FOUR ROUND OPTIONS".split()
-)
+RESERVED = {
+    *VOCABULARY, "wx", "wh", "prev", "keeps", "new", "d_new", "d_step_output", "t", "b", "j", "steps", "batch", "gates", "hidden",
+    "now", "then", "weight", "bias_hh", "wh_rows", "d_wh_rows", "product", "np", "math", "njit", "range", "len", "float32",
+    "float64", "int32", "int64", "reduced", "clamped", "ZERO", "HALF", "ONE", "TWO", "FOUR",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

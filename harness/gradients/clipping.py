@@ -25,7 +25,7 @@ def total_norm(arrays: Iterable[Any]) -> float:
 
 
 def clip_by_norm(arrays: list[Any], max_norm: float) -> tuple[list[Any], float]:
-    """The arrays scaled to a total norm of at most max_norm, and the norm they had. Raises ValueError for a norm that is not finite."""
+    """The arrays scaled to a total norm of at most max_norm, and the norm they had. Raises ValueError unless that is finite."""
     norm = total_norm(arrays)
     if not np.isfinite(norm):
         raise ValueError(f"total norm is {norm}; entries that are not finite cannot be clipped, skip the step")

@@ -70,17 +70,14 @@ class Throughput(Probe):
         program.sync()
         return program
 
-    def groups(self, cases):
-        """All backends of a cell at all its workloads share a process, so that each ratio is taken inside one."""
-        return [list(g) for _, g in groupby(cases, key=lambda c: (c.spec, c.device, c.dtype))]
+    def comparisons(self, cases):
+        """All backends of a cell at one workload, so that each ratio is taken inside a process."""
+        return [
+            list(g) for _, g in groupby(cases, key=lambda c: (c.spec, c.steps, c.batch, c.input_size, c.hidden_size, c.direction))
+        ]
 
-    def together(self, cases, process, emit):
-        rng = np.random.default_rng(process)
-        for _, group in groupby(cases, key=lambda c: (c.steps, c.batch, c.input_size, c.hidden_size, c.direction)):
-            self.compare(list(group), process, rng, emit)
-
-    def compare(self, cases: list[Case], process, rng, emit):
-        given = inputs(cases[0])
+    def compare(self, cases, process, emit):
+        given, rng = inputs(cases[0]), np.random.default_rng(process)
         programs = {case.backend: self.loaded(case, given) for case in cases}
         seconds = interleave({b: Timed(p.run, p.sync) for b, p in programs.items()}, self.samples, rng, sample_s=self.sample_s)
         median = {b: float(np.median(s)) for b, s in seconds.items()}
@@ -100,5 +97,8 @@ class Throughput(Probe):
         ]
 
     def estimate_s(self, case):
-        start = {"numpy": 0.8, "numba": 2.0}.get(case.backend or "", 3.0)
-        return start + self.processes * (1.0 + self.samples * 1e-4 * case.steps)
+        return {"numpy": 0.7, "numba": 2.5}.get(case.backend, 3.5)
+
+    def estimate_repeat_s(self, case):
+        slow = {"numba": 5e-6, "native": 1e-4}.get(case.backend, 1.5e-4)
+        return 0.3 + (self.samples + 3) * max(self.sample_s, slow * case.steps)

@@ -156,7 +156,8 @@ def clipping(frame: pd.DataFrame) -> Table:
         fields += [_over_seeds(of_metric(here, name)["value"], "count") for name in ("spikes", "nonfinite_steps")]
         fields += [_over_seeds(of_metric(here, "error_rate")["value"], "%")]
         step = f"median step {at.median():.0f}" if len(at) else ""
-        rows.append((*map(_text, values), *fields, number(f"{solved.sum():.0f} of {len(solved)}" if len(solved) else "–", step)))
+        count = f"{solved.sum():.0f} of {len(solved)}" if len(solved) else "–"
+        rows.append((*map(_text, values), *fields, number(count, step)))
     note = (
         f"{_shared(part, ('task', 'device', 'dtype', 'steps', 'batch', 'hidden_size'))}Median over seeds; below it their range."
     )

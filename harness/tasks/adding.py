@@ -21,7 +21,9 @@ class Adding(Task):
 
     def __post_init__(self):
         if self.steps < 2 or self.count < 1:
-            raise ValueError(f"adding has steps={self.steps}, count={self.count}; it needs steps of at least 2 and count of at least 1")
+            raise ValueError(
+                f"adding has steps={self.steps}, count={self.count}; it needs steps of at least 2 and count of at least 1"
+            )
 
     def data(self, rng):
         return Data(self.draw(rng, self.count), self.draw(rng, 1000), classes=None, target_loss=0.01)

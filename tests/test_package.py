@@ -1,0 +1,82 @@
+"""The package: its layers, and the wheel, which must work outside the checkout."""
+
+import ast
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# what a part of the harness may know; imports go down only
+ALLOWED = {
+    "measure": {"measure"},
+    "store": set(),
+    "imported": {"store"},
+    "report": {"report", "gradients"},
+    "gradients": {"gradients", "cells"},
+    "tasks": {"task", "archives", "cells"},
+    "task": {"cells"},
+    "archives": {"task"},
+    "progress": set(),
+    "machine": set(),
+    "case": {"store", "cells"},
+    "probe": {"case", "cells"},
+    "programs": {"case", "probe", "cells"},
+    "training": {"case", "programs", "task", "cells"},
+    "probes": {"probes", "case", "probe", "programs", "training", "task", "gradients", "measure"},
+    "runner": {"case", "measure", "probe", "progress", "store"},
+}
+
+
+def imports(path: Path):
+    """Parts of harness, or 'cells', that a file imports."""
+    parts = path.relative_to(ROOT / "harness").with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            target = (*parts[: len(parts) - node.level], *(node.module.split(".") if node.module else ()))
+            yield from ({target[0]} if target else {alias.name for alias in node.names})
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "cells":
+            yield "cells"
+        elif isinstance(node, ast.Import):
+            yield from ("cells" for alias in node.names if alias.name.split(".")[0] == "cells")
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_imports_of_the_harness_go_down_only(part):
+    files = (ROOT / "harness" / part).rglob("*.py") if (ROOT / "harness" / part).is_dir() else [ROOT / "harness" / f"{part}.py"]
+    for path in files:
+        above = set(imports(path)) - ALLOWED[part] - {part}
+        assert not above, f"{path} imports {above}"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_the_configuration_inside_the_package(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {
+        "harness/conf/config.yaml",
+        "harness/conf/experiment/quick.yaml",
+        "harness/report/template.html",
+        "cells/py.typed",
+    } <= set(names)
+    assert {n.split("/")[0] for n in names if not n.startswith("cellbench-")} == {"cells", "harness"}
+
+
+def test_the_wheel_works_outside_the_checkout(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    run = [sys.executable, "-m", "harness.cli", "run", "experiment=quick", "probes=[parameters,gradient_decay]", "cells=[gru]"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    for command in (run, [sys.executable, "-m", "harness.cli", "report"]):
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "results").glob("reports/*/index.html"))

@@ -1,0 +1,80 @@
+"""What the README says, done as it is written."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cells
+import harness
+from harness.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def test_the_two_commands_come_first():
+    commands = re.search(r"```\n(.*?)```", README, re.S)[1].strip().splitlines()
+    assert [c.rpartition(" ")[2] for c in commands] == ["report", "tests"]
+    assert all(c.startswith("python3 -m venv .venv && .venv/bin/pip install nox && .venv/bin/nox -s ") for c in commands)
+
+
+def test_the_cell_of_the_readme_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(PYTHON[0].splitlines()) < 40
+    Path("mgu.py").write_text(PYTHON[0])
+    small = [
+        "workload.steps=4",
+        "workload.batch=2",
+        "workload.hidden_size=3",
+        "backends=[numpy,numba]",
+        "probe.throughput.processes=1",
+    ]
+    command = re.search(r"cellbench run ('cells=\[mgu.*)", README)[1].replace("'", "").split()
+    assert main(["run", *command, *small]) == 0
+    assert set(harness.load("results/runs").cell) == {"MGU", "gru"}
+    assert main(["report"]) == 0
+
+
+def test_the_python_of_the_readme_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "load", lambda path: None)
+    rng = np.random.default_rng(0)
+    names = {"x": rng.standard_normal((100, 8, 16)), "d_output": np.ones((100, 8, 32))}
+    exec(PYTHON[1], names)
+    assert names["grads"].trajectory["c"].shape == (101, 8, 32)
+
+
+def test_the_vocabulary_of_the_readme_is_the_one_there_is():
+    from cells.primitives import FUNCTIONS
+
+    named = re.search(r"`(sigmoid tanh .*?)` from `cells`", README, re.S)[1].split()
+    assert sorted(named) == sorted(FUNCTIONS) and all(hasattr(cells, name) for name in named)
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(((?!http)[^)]+)\)", README))
+def test_every_link_of_the_readme_leads_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+def test_the_public_api_equals_torchs_own_modules():
+    import torch
+
+    rng = np.random.default_rng(0)
+    for name, module in (("elman", torch.nn.RNN), ("lstm", torch.nn.LSTM), ("gru", torch.nn.GRU)):
+        for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-10)):
+            cell = cells.get(name)
+            params = cell.init(5, 7, seed=0, scheme="torch")
+            program = cells.backend("numba").prepare(
+                cell, params, steps=9, batch=3, dtype=dtype, device="cpu", direction="backward"
+            )
+            x = rng.standard_normal((9, 3, 5))
+            out, grads = program.forward(x, state=None), program.backward(np.ones((9, 3, 7)))
+            torch_module = module(5, 7, dtype=getattr(torch, dtype))
+            torch_module.load_state_dict({f"{k}_l0": torch.tensor(v) for k, v in params.items()})
+            output, _ = torch_module(torch.tensor(x, dtype=getattr(torch, dtype)))
+            output.sum().backward()
+            pairs = [(out.output, output.detach()), *((grads.params[k], getattr(torch_module, f"{k}_l0").grad) for k in params)]
+            for ours, theirs in pairs:
+                assert np.abs(ours - theirs.numpy()).max() <= tolerance * np.abs(theirs.numpy()).max()
