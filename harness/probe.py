@@ -68,7 +68,10 @@ class Probe:
         raise NotImplementedError
 
     def measure(self, case: Case, emit: Emit) -> tuple[str | None, list[Series]]:
-        """First pass, one case a process: (implementation, series). emit((case.id, series)) hands over parts before the end."""
+        """First pass: (implementation, series). emit((case.id, series)) hands over parts before the end.
+
+        Runs in a process of its own for all cases that differ in seed and variant only.
+        """
         raise NotImplementedError
 
     def comparisons(self, cases: list[Case]) -> list[list[Case]]:
@@ -112,12 +115,15 @@ class Found:
     series: list[Series] = field(default_factory=list)
 
 
-def measure_case(emit: Emit, spec: str, options: dict[str, Any], case: Case) -> Found:
-    """Runs in the worker: the first pass of one case."""
-    try:
-        return Found("ok", None, *get(spec, options).measure(case, emit))
-    except NotOk as stop:
-        return Found(stop.status, stop.reason)
+def measure_cases(emit: Callable[[Any], None], spec: str, options: dict[str, Any], cases: list[Case]) -> None:
+    """Runs in the worker: the first pass of some cases, one after the other. Emits (case id, Found) at the end of each."""
+    probe = get(spec, options)
+    for case in cases:
+        try:
+            found = Found("ok", None, *probe.measure(case, emit))
+        except NotOk as stop:
+            found = Found(stop.status, stop.reason)
+        emit((case.id, found))
 
 
 def measure_together(emit: Emit, spec: str, options: dict[str, Any], group: list[list[Case]], process: int) -> None:

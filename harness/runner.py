@@ -1,14 +1,14 @@
-"""Runs a plan: every case in a worker of its own, then groups of ok cases together in fresh workers; writes as it goes."""
+"""Runs a plan: cases in workers of their own, then comparisons of ok cases in fresh workers; writes as it goes."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .case import Case
 from .measure import worker
-from .probe import Found, Probe, measure_case, measure_together
+from .probe import Found, Probe, measure_cases, measure_together
 from .progress import Progress
 from .store import RunWriter
 
@@ -42,36 +42,46 @@ class Runner:
         """Exit code: 1 if a case ended in an error, else 0."""
         self.start = time.monotonic()
         for probe in asked:
-            for case in probe.cases:
-                self.first(probe, case)
+            for alike in like(probe.cases):
+                self.first(probe, alike)
             if probe.probe.repeats:
                 good = [c for c in probe.cases if self.statuses[c.id] == "ok"]
                 for group in bounded(probe.probe.comparisons(good), MOST_TOGETHER):
                     self.second(probe, group)
         return int(any(status in ERRORS for status in self.statuses.values()))
 
-    def first(self, asked: Asked, case: Case) -> None:
-        """Measures one case by itself; where the probe has a second pass, an ok case is not done yet."""
-        self.progress.start(str(case), asked.probe.estimate_s(case))
-        if self.spent():
-            found = Found("skipped", f"budget_s={self.budget_s:g} was used up")
-        else:
-            found = self.work(case, measure_case, asked.spec, asked.options, case)
-        done = found.status != "ok" or not asked.probe.repeats
+    def first(self, asked: Asked, cases: list[Case]) -> None:
+        """Measures cases in a worker of their own; after one that breaks it, the rest get a new one."""
+        while cases:
+            self.progress.start(str(cases[0]), asked.probe.estimate_s(cases[0]))
+            if self.spent():
+                self.ended(asked, cases.pop(0), Found("skipped", f"budget_s={self.budget_s:g} was used up"), cases)
+                continue
+
+            def keep(message: tuple[str, Found | list[dict[str, Any]]]) -> None:
+                content = message[1]
+                if isinstance(content, Found):
+                    self.ended(asked, cases.pop(0), content, cases)
+                else:
+                    self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
+
+            outcome = self.call(cases[0], keep, measure_cases, asked.spec, asked.options, list(cases))
+            if cases and outcome.status == "ok":
+                outcome = worker.Outcome("failed", "the worker ended before the case was measured")
+            if cases:
+                self.ended(asked, cases.pop(0), Found(outcome.status, outcome.reason), cases)
+
+    def ended(self, asked: Asked, case: Case, found: Found, left: list[Case]) -> None:
+        """Writes how a case ended; where the probe has a second pass, an ok case is not done yet."""
         self.implementations[case.id] = found.implementation
-        self.write(case, found, done)
+        self.write(case, found, done=found.status != "ok" or not asked.probe.repeats)
         self.progress.finish(found.status, found.reason)
+        if left:
+            self.progress.start(str(left[0]), asked.probe.estimate_s(left[0]))
 
-    def work(self, case: Case, function: Any, *args: Any) -> Found:
-        def keep(message: tuple[str, list[dict[str, Any]]]) -> None:
-            self.writer.append(case.id, case.definition, "ok", series=message[1])
-
-        outcome = self.call(case, keep, function, *args)
-        return outcome.value if outcome.status == "ok" else Found(outcome.status, outcome.reason)
-
-    def call(self, case: Case, keep: Any, function: Any, *args: Any, cases: int = 1) -> worker.Outcome:
+    def call(self, case: Case, keep: Any, function: Any, *args: Any) -> worker.Outcome:
         return worker.call(
-            function, *args, on_message=keep, threads=case.threads, timeout_s=self.case_timeout_s * cases,
+            function, *args, on_message=keep, threads=case.threads, timeout_s=self.case_timeout_s,
             limit_memory=case.device != "cuda",
         )  # fmt: skip
 
@@ -98,7 +108,7 @@ class Runner:
             seen.add(case.id)
             self.writer.append(case.id, case.definition, "ok", series=message[1], implementation=self.implementations[case.id])
 
-        outcome = self.call(group[0][0], keep, measure_together, asked.spec, asked.options, group, process, cases=len(by_id))
+        outcome = self.call(group[0][0], keep, measure_together, asked.spec, asked.options, group, process)
         if outcome.status == "ok":
             return group
         if len(group) == 1:
@@ -120,6 +130,14 @@ class Runner:
 
     def spent(self) -> bool:
         return self.budget_s is not None and time.monotonic() - self.start > self.budget_s
+
+
+def like(cases: list[Case]) -> list[list[Case]]:
+    """Cases that differ in seed and variant only, together, in order of appearance."""
+    groups: dict[Case, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(replace(case, seed=None, variant=None), []).append(case)
+    return list(groups.values())
 
 
 def bounded(comparisons: Group, most: int) -> list[Group]:

@@ -145,8 +145,7 @@ def _tidy(folders: list[Path], packed: bool = False) -> pandas.DataFrame:
 
     frames = [_frame(f, packed) for f in folders]
     frames = [f for f in frames if len(f)] or frames[:1]
-    frame = pandas.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    return frame
+    return pandas.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
 def _frame(folder: Path, packed: bool) -> pandas.DataFrame:

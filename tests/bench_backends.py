@@ -10,7 +10,7 @@ from harness.case import Case
 from harness.probe import NotOk
 from harness.programs import check, inputs, prepare
 
-SIZE = dict(steps=64, batch=16, input_size=32, hidden_size=64)
+SIZE = {"steps": 64, "batch": 16, "input_size": 32, "hidden_size": 64}
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])

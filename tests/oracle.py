@@ -59,7 +59,10 @@ def saved_by_torch(case, dtype):
     inputs, hidden = case.params["weight_ih"].shape[1], case.params["weight_hh"].shape[1]
     module = getattr(torch.nn, kind)(inputs, hidden, bias=bias, dtype=getattr(torch, dtype), **options)
     module.load_state_dict({f"{k}_l0": torch.tensor(v) for k, v in case.params.items()})
-    place = lambda a: torch.tensor(a, dtype=getattr(torch, dtype))
+
+    def place(a):
+        return torch.tensor(a, dtype=getattr(torch, dtype))
+
     first = tuple(place(v)[None] for v in case.state.values())
     with torch.no_grad():
         output, last = module(place(case.x), first if len(first) > 1 else first[0])

@@ -84,7 +84,10 @@ def test_a_trajectory_where_there_is_none(backend, case):
 def test_parameters_of_another_name_or_shape(spec, backend):
     case = problem(cells.get(spec))
     prepare(backend, case)  # or skips
-    make = lambda params: lambda: cells.backend(backend).prepare(case.cell, params, steps=2, batch=2)
+
+    def make(params):
+        return lambda: cells.backend(backend).prepare(case.cell, params, steps=2, batch=2)
+
     for name, value in case.params.items():
         refused(make({k: v for k, v in case.params.items() if k != name}), name)
         refused(make(case.params | {name: value[:-1]}), case.cell.name)

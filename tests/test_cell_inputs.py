@@ -117,7 +117,10 @@ def central(loss, array, by=1e-5):
 def test_vector_jacobian_product_matches_central_differences(spec, unsaturated):
     cell, rng = cells.get(spec), np.random.default_rng(0)
     module = printed.module(cell, unsaturated)
-    draw = lambda names: tuple(rng.standard_normal(200) for _ in names)
+
+    def draw(names):
+        return tuple(rng.standard_normal(200) for _ in names)
+
     inputs, moves = ((draw(cell.gates), draw(cell.gates), draw(cell.states)) for _ in range(2))
     d_output, d_new = rng.standard_normal(200), draw(cell.states)
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -121,13 +122,11 @@ def test_resume_refuses_other_overrides(tmp_path, capsys):
     assert "leave out" in capsys.readouterr().err
 
 
+@dataclass(frozen=True)
 class Misbehaving(Probe):
     """A probe whose cases end in every way there is; the variant says how. A comparison is of one seed."""
 
     together: bool = False
-
-    def __init__(self, together=False):
-        object.__setattr__(self, "together", together)
 
     @property
     def repeats(self):

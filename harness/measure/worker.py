@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,7 +38,8 @@ def call(
     """Runs function(emit, *args) in a spawned process; what it emits is handed to on_message at once.
 
     Threads of BLAS, OpenMP and Numba are limited from the start. With `limit_memory` the process may map what is available
-    now and no more, so that too large an allocation raises there instead of ending in the kernel's hands.
+    now and no more, so that too large an allocation raises there instead of ending in the kernel's hands. timeout_s is the
+    longest silence: every message starts it anew.
     """
     context = multiprocessing.get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
@@ -48,19 +48,17 @@ def call(
     with _environment(threads), _interrupts_held_back():
         process.start()
     sending.close()
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
     try:
-        return _listen(process, receiving, on_message, deadline, timeout_s)
+        return _listen(process, receiving, on_message, timeout_s)
     finally:
         _end(process)
         receiving.close()
 
 
-def _listen(process, receiving: Connection, on_message: Emit, deadline: float | None, timeout_s: float | None) -> Outcome:
+def _listen(process, receiving: Connection, on_message: Emit, timeout_s: float | None) -> Outcome:
     while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not receiving.poll(left):
-            return Outcome("timed_out", f"no result after {timeout_s:g} s; case_timeout_s=SECONDS allows more")
+        if not receiving.poll(timeout_s):
+            return Outcome("timed_out", f"nothing came for {timeout_s:g} s; case_timeout_s=SECONDS allows more")
         try:
             kind, content = receiving.recv()
         except EOFError:

@@ -97,7 +97,7 @@ class Clipping(Probe):
         ]  # fmt: skip
 
     def estimate_s(self, case):
-        return 4.0 + self.updates * 0.004
+        return 1.5 + self.updates * 0.004
 
 
 def spikes(losses: np.ndarray, window: int = 100) -> int:

@@ -102,4 +102,4 @@ class Training(Probe):
         ]  # fmt: skip
 
     def estimate_s(self, case):
-        return 4.0 + self.epochs * (2.0 if case.backend == "native" else 1.0)
+        return 3.0 + self.epochs * (1.5 if case.backend == "native" else 1.0)

@@ -17,7 +17,7 @@ class Adding(Task):
     """
 
     steps: int = 50
-    count: int = 6400
+    count: int = 4800
 
     def __post_init__(self):
         if self.steps < 2 or self.count < 1:

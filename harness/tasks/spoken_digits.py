@@ -34,7 +34,8 @@ class SpokenDigits(Task):
         order = rng.permutation(len(frames))
         train, test = order[:-300], order[-300:]
         known = np.concatenate([frames[k] for k in train])
-        frames = [(f - known.mean(0)) / known.std(0) for f in frames]
+        mean, deviation = known.mean(0), known.std(0)
+        frames = [(f - mean) / deviation for f in frames]
         y = stored["y"].astype(np.int64)
         return Data(self.part(frames, y, train), self.part(frames, y, test), classes=10, target_loss=0.2)
 
