@@ -65,10 +65,9 @@ class Runner:
                 else:
                     self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
 
-            outcome = self.call(cases[0], keep, measure_cases, asked.spec, asked.options, list(cases))
-            if cases and outcome.status == "ok":
-                outcome = worker.Outcome("failed", "the worker ended before the case was measured")
-            if cases:
+            some = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
+            outcome = self.call(cases[0], keep, measure_cases, asked.spec, asked.options, some)
+            if outcome.status != "ok":
                 self.ended(asked, cases.pop(0), Found(outcome.status, outcome.reason), cases)
 
     def ended(self, asked: Asked, case: Case, found: Found, left: list[Case]) -> None:

@@ -26,7 +26,7 @@ ALLOWED = {
     "probe": {"case", "cells"},
     "programs": {"case", "probe", "cells"},
     "training": {"case", "programs", "task", "cells"},
-    "probes": {"probes", "case", "probe", "programs", "training", "task", "gradients", "measure"},
+    "probes": {"probes", "case", "probe", "programs", "training", "task", "gradients", "measure", "cells"},
     "runner": {"case", "measure", "probe", "progress", "store"},
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from .torch import TensorProgram, TorchBackend
 
 
@@ -30,7 +32,6 @@ class NativeProgram(TensorProgram):
                 self.input_size, self.hidden_size, bias=self.cell.biases == 2, device=self.device,
                 dtype=getattr(torch, self.dtype), **options,
             )  # fmt: skip
-        self.implementation = self.what_runs()
 
     def assign(self, params):
         import torch
@@ -50,7 +51,8 @@ class NativeProgram(TensorProgram):
         last = last if isinstance(last, tuple) else (last,)
         return self.read_out(output), {s: v.squeeze(0) for s, v in zip(self.cell.states, last, strict=True)}
 
-    def what_runs(self):
+    @cached_property
+    def implementation(self):
         """The library that a forward of this module really calls, read off the operations that PyTorch dispatches."""
         import torch
         from torch.utils._python_dispatch import TorchDispatchMode
