@@ -52,7 +52,6 @@ def measure(settings: Settings, command: str) -> int:
     manifest = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "config": settings.config,
         "git": machine.git(Path(__file__).parent), "versions": machine.versions(), "machine": machine.fingerprint(),
-        "folder": str(Path.cwd()),
     }  # fmt: skip
     return _work(store.create(settings.results, manifest), settings, set())
 
