@@ -61,6 +61,10 @@ def derive(cell: GatedCell) -> Derivation:
     """Records the cell's equations. Raises EquationError, with file, line and vocabulary, where that is impossible."""
     from .contract import State
 
+    for what in ("gates", "states"):
+        names = getattr(cell, what, ())
+        if not isinstance(names, tuple) or not names or not all(isinstance(n, str) and n.isidentifier() for n in names):
+            raise EquationError(f"{_place(cell)}: {what} is {names!r}; it must be a tuple of names such as ('h',)")
     tape = Tape()
     wx = State(**{g: tape.input("wx_" + g) for g in cell.gates})
     wh = State(**{g: tape.input("wh_" + g) for g in cell.gates})

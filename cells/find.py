@@ -5,7 +5,6 @@ A member is written `name` or `name:option=value:option=value`. Listing imports 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -13,9 +12,9 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,15 +24,27 @@ BY_PATH = re.compile(r"(?P<member>(?P<file>.*?\.py)(?::[A-Za-z_]\w*)?)(?P<option
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'lstm'?`, or a semicolon where nothing is near, to go on after."""
+    import difflib
+
     close = difflib.get_close_matches(str(word), list(known), 1)
     return f"; did you mean {close[0]!r}?" if close else ";"
 
 
 def names(package: str, group: str) -> list[str]:
     """Public names of all members: the files of the package, then the entry points of the group."""
+    files = _files(package)
+    return files + sorted(e.name for e in _entry_points(group) if e.name not in files)
+
+
+def _files(package: str) -> list[str]:
     found = importlib.import_module(package)
-    files = [m.name for m in pkgutil.iter_modules(found.__path__) if not m.name.startswith("_")]
-    return sorted(files) + sorted(e.name for e in entry_points(group=group) if e.name not in files)
+    return sorted(m.name for m in pkgutil.iter_modules(found.__path__) if not m.name.startswith("_"))
+
+
+def _entry_points(group: str) -> Iterable[Any]:
+    from importlib.metadata import entry_points  # takes as long to import as all else here
+
+    return entry_points(group=group)
 
 
 def member(spec: str, base: type[T], package: str, group: str, options: Mapping[str, Any] | None = None) -> T:
@@ -64,17 +75,18 @@ def _split(spec: str) -> tuple[str, list[str]]:
 
 def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
     kind = group.partition(".")[2].rstrip("s")
-    known = names(package, group)
-    if name not in known:
-        raise ValueError(
-            f"unknown {kind} {name!r}{nearest(name, known)} {kind}s: {', '.join(known)}. "
-            f"A new {kind} is a file in {package.replace('.', '/')}/, or path/to/file.py:Name."
-        )
-    for entry in entry_points(group=group):
+    if name in _files(package):
+        with _named(f"{package}.{name}"):
+            module = importlib.import_module(f"{package}.{name}")
+        return _only_class(module, base, name)
+    for entry in _entry_points(group):
         if entry.name == name:
             return entry.load()
-    module = importlib.import_module(f"{package}.{name}")
-    return _only_class(module, base, name)
+    known = names(package, group)
+    raise ValueError(
+        f"unknown {kind} {name!r}{nearest(name, known)} {kind}s: {', '.join(known)}. "
+        f"A new {kind} is a file in {package.replace('.', '/')}/, or path/to/file.py:Name."
+    )
 
 
 def _from_path(spec: str, base: type[T], package: str) -> type[T]:
@@ -94,10 +106,11 @@ def _from_path(spec: str, base: type[T], package: str) -> type[T]:
         module = importlib.util.module_from_spec(module_spec)
         sys.modules[module_name] = module
         try:
-            module_spec.loader.exec_module(module)
-        except Exception as error:
+            with _named(path):
+                module_spec.loader.exec_module(module)
+        except ValueError:
             del sys.modules[module_name]
-            raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+            raise
     if not name:
         return _only_class(module, base, path)
     cls = getattr(module, name, None)
@@ -105,6 +118,15 @@ def _from_path(spec: str, base: type[T], package: str) -> type[T]:
         known = [k for k, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base) and v is not base]
         raise ValueError(f"{path} has no {base.__name__} {name!r}{nearest(name, known)} it has: {', '.join(known) or 'none'}")
     return cls
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Turns whatever goes wrong while a member's file is imported into a ValueError of one line that names the file."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{what} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def _only_class(module: Any, base: type[T], name: str) -> type[T]:

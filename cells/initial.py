@@ -65,6 +65,12 @@ SCHEMES = {f.__name__: f for f in (torch, orthogonal, identity, forget_bias, chr
 
 def initialise(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, scheme: str) -> Arrays:
     """Arrays drawn by the named scheme. Raises ValueError for an unknown scheme, or one that the cell has no gate for."""
+    name, arguments = parse(scheme)
+    return SCHEMES[name](cell, shapes, rng, *arguments)
+
+
+def parse(scheme: str) -> tuple[str, list[float]]:
+    """Name and arguments of a scheme such as 'orthogonal(1.2)'. Raises ValueError for an unknown one."""
     match = re.fullmatch(r"(\w+)(?:\((.*)\))?", scheme.strip())
     name = match[1] if match else scheme
     if match is None or name not in SCHEMES:
@@ -77,7 +83,7 @@ def initialise(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, scheme
         raise ValueError(f"scheme {scheme!r} has an argument that is no number, or not finite; write it as {name}(1.5)")
     if len(arguments) > SCHEMES[name].__code__.co_argcount - 3:
         raise ValueError(f"scheme {scheme!r} has too many arguments; {name}: {SCHEMES[name].__doc__}")
-    return SCHEMES[name](cell, shapes, rng, *arguments)
+    return name, arguments
 
 
 def random_orthogonal(size: int, rng: np.random.Generator) -> np.ndarray:

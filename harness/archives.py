@@ -61,11 +61,9 @@ def fetch(archive: Archive) -> Path:
 
 def known() -> dict[str, Archive]:
     """The archives of all tasks that have one, by the task's name."""
-    import importlib
-
     from . import task
 
-    modules = {name: importlib.import_module(f"{__package__}.tasks.{name}") for name in task.names()}
+    modules = {name: sys.modules[type(task.get(name)).__module__] for name in task.names()}
     return {name: m.ARCHIVE for name, m in modules.items() if hasattr(m, "ARCHIVE")}
 
 

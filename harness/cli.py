@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parsed = parser().parse_args(arguments)
         return parsed.do(parsed)
     except ValueError as error:  # ConfigError, ResultsError, EquationError: one line each
-        print(f"cellbench: {error}", file=sys.stderr)
+        print(f"cellbench: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
 

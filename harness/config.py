@@ -22,6 +22,7 @@ from . import task as tasks
 from .probe import Plan
 from .runner import Asked
 
+LONGEST_S = 1e6  # that a process may be waited for: the system's own call takes no more than 24 days
 LARGEST = 2**62  # bytes that an array may have and still be addressed
 OUTSIDE = ("hydra", "resume")  # keys that are not the configuration's own
 
@@ -36,7 +37,6 @@ class Settings:
 
     asked: list[Asked]
     results: Path
-    threads: int
     budget_s: float | None
     case_timeout_s: float
     config: dict[str, Any]
@@ -152,9 +152,9 @@ def check(config: dict[str, Any]) -> Settings:
         raise ConfigError(str(error)) from None
     budget = config["budget_s"]
     return Settings(
-        asked=asked, results=_writable(config["results"]), threads=plan.threads,
-        budget_s=None if budget is None else _positive("budget_s", budget),
-        case_timeout_s=_positive("case_timeout_s", config["case_timeout_s"]), config=config,
+        asked=asked, results=_writable(config["results"]),
+        budget_s=None if budget is None else _seconds("budget_s", budget),
+        case_timeout_s=_seconds("case_timeout_s", config["case_timeout_s"]), config=config,
     )  # fmt: skip
 
 
@@ -176,7 +176,20 @@ def _plan(config: dict[str, Any]) -> Plan:
     for get, specs in ((cells.get, plan.cells), (cells.backend, plan.backends), (tasks.get, plan.tasks)):
         for spec in specs:
             get(spec)
+    _distinct(plan.cells)
     return plan
+
+
+def _distinct(specs: tuple[str, ...]) -> None:
+    """Refuses two cells that no row could tell apart."""
+    seen: dict[tuple[str, str], str] = {}
+    for spec in specs:
+        cell = cells.get(spec)
+        other = seen.setdefault((cell.name, cell.options), spec)
+        if other != spec:
+            raise ConfigError(
+                f"cells {other!r} and {spec!r} would both be called {cell.name!r}; rename one class, or run them apart"
+            )
 
 
 def members(key: str, value: Any, known: list[str]) -> tuple[str, ...]:
@@ -194,17 +207,26 @@ def members(key: str, value: Any, known: list[str]) -> tuple[str, ...]:
 def _asked(spec: str, plan: Plan, options: dict[str, Any]) -> Asked:
     """A probe with its options set, and its cases."""
     probe = probes.get(spec)
-    given = {k: _typed(f"probe.{spec}.{k}", v, probe, k) for k, v in options.get(spec, {}).items()}
+    own = options.get(probe.name, {})
+    if own and spec != probe.name:
+        raise ConfigError(f"probe {spec!r} has options of its own; set them as probe.{probe.name}.OPTION=VALUE")
+    given = {k: _typed(f"probe.{spec}.{k}", v, probe, k) for k, v in own.items()}
     probe = probes.get(spec, given)
-    for name in getattr(probe, "backends", ()):
-        cells.backend(name)
-    own = [replace(case, probe_options=_plain(given)) for case in probe.cases(plan)]
-    return Asked(spec, given, probe, own)
+    cases = [replace(case, probe_options=_plain(asdict(probe))) for case in probe.cases(plan)]
+    if not cases:
+        raise ConfigError(f"probe {spec!r} has nothing to measure with these options")
+    for case in cases:
+        _addressable(*(n or 1 for n in (case.steps, case.batch, case.input_size, case.hidden_size)))
+    if len({case.id for case in cases}) < len(cases):
+        raise ConfigError(f"probe {spec!r} would measure a case twice; name each of its options' values once")
+    return Asked(spec, given, probe, cases)
 
 
 def _typed(key: str, value: Any, probe: Any, name: str) -> Any:
     """The value as the type of the option's default; numbers must be finite and not negative, those of a size positive."""
     default = next(f.default for f in fields(probe) if f.name == name)
+    if name == "backends":
+        return _backends(key, value)
     if isinstance(default, tuple):
         return tuple(value) if isinstance(value, list) else (value,)
     if isinstance(default, (bool, str)):
@@ -212,6 +234,16 @@ def _typed(key: str, value: Any, probe: Any, name: str) -> Any:
     if isinstance(default, int):
         return _size(key, value)
     return _positive(key, value)
+
+
+def _backends(key: str, value: Any) -> tuple[str, ...]:
+    """Backends of a probe; an empty list stands for those of the run."""
+    if value == []:
+        return ()
+    found = members(key, value, cells.backend_names())
+    for name in found:
+        cells.backend(name)
+    return found
 
 
 def _size(key: str, value: Any) -> int:
@@ -238,6 +270,12 @@ def _positive(key: str, value: Any) -> float:
     return float(value)
 
 
+def _seconds(key: str, value: Any) -> float:
+    if _positive(key, value) > LONGEST_S:
+        raise ConfigError(f"{key} is {value!r}; it must be at most {LONGEST_S:g}")
+    return float(value)
+
+
 def _seeds(value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
         return tuple(range(_size("seeds", value)))
@@ -260,10 +298,15 @@ def _addressable(steps: int, batch: int, input_size: int, hidden_size: int) -> N
 
 
 def _writable(results: Any) -> Path:
-    path = Path(str(results)).expanduser()
-    nearest = path
-    while not nearest.exists():
-        nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"results {str(results)!r} cannot be written; give another folder, results=DIR")
-    return path
+    if not isinstance(results, str) or not results.strip():
+        raise ConfigError(f"results is {results!r}; it must be a folder, results=DIR")
+    try:
+        path = Path(results).expanduser()
+        nearest = path
+        while not nearest.exists():
+            nearest = nearest.parent
+        if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+            return path
+    except (OSError, RuntimeError):
+        pass
+    raise ConfigError(f"results {results!r} cannot be written; give another folder, results=DIR")

@@ -34,11 +34,11 @@ def versions() -> dict[str, str]:
 
 
 def git(folder: Path) -> dict[str, Any]:
-    """Commit and dirtiness of the checkout that the folder is in; empty where there is none."""
-    commit = _run("git", "-C", str(folder), "rev-parse", "HEAD")
-    if not commit:
-        return {}
-    return {"commit": commit, "dirty": bool(_run("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"))}
+    """Commit of the checkout that the package lies in, and whether its code was changed since; empty outside one."""
+    if _run("git", "-C", str(folder), "ls-files", "--error-unmatch", __file__) is None:
+        return {}  # an installed package, inside somebody's repository perhaps
+    changed = _run("git", "-C", str(folder.parent), "status", "--porcelain", "--", "cells", "harness", "conf")
+    return {"commit": _run("git", "-C", str(folder), "rev-parse", "HEAD"), "dirty": bool(changed)}
 
 
 def _cpu() -> str:
@@ -56,6 +56,6 @@ def _gpu() -> str | None:
 def _run(*command: str) -> str | None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Programs made ready and held against the float64 reference: nothing is timed or trained that was not checked."""
+"""Programs made ready and held against the float64 reference: nothing is timed unchecked (training: at its longest T)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ def error_of(found: tuple[Forward, Gradients | None], given: Inputs, case: Case)
     reference.load(given.x, None, given.d_output if case.direction == "backward" else None)
     reference.run()
     expected = arrays(*reference.read())
-    errors = {name: relative_error(value, expected[name]) for name, value in arrays(*found).items()}
+    given_arrays = arrays(*found)
+    if missing := set(expected) ^ set(given_arrays):
+        return float("nan"), min(missing)
+    errors = {name: relative_error(value, expected[name]) for name, value in given_arrays.items()}
     worst = max(errors, key=lambda name: np.inf if np.isnan(errors[name]) else errors[name])
     return errors[worst], worst
 
@@ -80,7 +83,7 @@ def arrays(out: Forward, grads: Gradients | None) -> dict[str, np.ndarray]:
 
 
 def relative_error(value: np.ndarray, expected: np.ndarray) -> float:
-    """Largest absolute difference over the largest absolute entry expected (or 1e-30); NaN where anything is not finite."""
-    if not np.isfinite(expected).all():
+    """Largest absolute difference over the largest absolute entry expected (or 1e-30); NaN for another shape, or not finite."""
+    if value.shape != expected.shape or not np.isfinite(expected).all():
         return float("nan")
     return float(np.max(np.abs(value - expected)) / max(float(np.max(np.abs(expected))), 1e-30))

@@ -28,7 +28,7 @@ class Progress:
 
     def finish(self, status: str, reason: str | None) -> None:
         """The case has ended."""
-        text = f"{self.label}: {status}" + (f" ({reason})" if reason else "")
+        text = (status if ": " in status else f"{self.label}: {status}") + (f" ({reason})" if reason else "")
         if self.bar is None:
             print(f"{text}  [{self.left()}]", file=self.stream, flush=True)
         elif status not in SHOWN:
@@ -52,7 +52,10 @@ def _bar(total_s: float) -> Any:
     from rich.progress import Progress as Bar
 
     bar = Bar(
-        BarColumn(30), TextColumn("{task.percentage:3.0f} %  {task.description}"), console=Console(stderr=True), transient=True
+        BarColumn(30),
+        TextColumn("{task.percentage:3.0f} %  {task.description}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
     )
     bar.add_task("", total=total_s)
     bar.start()

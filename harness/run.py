@@ -12,7 +12,7 @@ from . import config, machine, store
 from .cli import RUN_HELP
 from .config import ConfigError, Settings
 from .progress import Progress
-from .runner import Runner, estimate_s
+from .runner import ERRORS, Runner, estimate_s
 
 FLAGS = ("--plan", "-m", "--multirun", "-h", "--help")
 
@@ -26,10 +26,10 @@ def run(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(flags):
         print(RUN_HELP)
         return 0
-    overrides = [config.quoted(o) for o in overrides]
     resume = [o.partition("=")[2] for o in overrides if o.startswith("resume=")]
     if resume:
         return _resume(resume[0], [o for o in overrides if not o.startswith("resume=")], flags)
+    overrides = [config.quoted(o) for o in overrides]
     if {"-m", "--multirun"} & set(flags):
         return _multirun(overrides, "--plan" in flags)
     settings = config.check(config.compose(overrides))
@@ -84,6 +84,8 @@ def _resume(name: str, others: list[str], flags: list[str]) -> int:
     now, then = machine.git(Path(__file__).parent).get("commit"), manifest.get("git", {}).get("commit")
     if now != then:
         raise ConfigError(f"run {name} was made by commit {then}, this is {now}; check that out, or start a new run")
+    if not manifest["config"]:
+        raise ConfigError(f"run {name} was imported; there is nothing to go on with")
     settings = config.check(manifest["config"])
     writer, done = store.reopen(folder)
     return _work(writer, settings, done)
@@ -96,37 +98,34 @@ def _multirun(overrides: list[str], planning: bool) -> int:
         return max(plan(settings) for settings in jobs)
     import hydra
 
-    for settings in jobs:
-        store.make(settings.results)
+    folders = {settings.results for settings in jobs}
+    for folder in folders:
+        store.make(folder)
+    before = _run_folders(folders)
     config.register()
     arguments, sys.argv = sys.argv, ["cellbench", "--multirun", *overrides]
-    codes: list[int] = []
     try:
-        hydra.main(version_base="1.3", config_path=str(config.folder()), config_name="config")(_Job(codes))()
+        hydra.main(version_base="1.3", config_path=str(config.folder()), config_name="config")(job)()
+    except KeyboardInterrupt:
+        return 130
     finally:
         sys.argv = arguments
-    return max(codes, default=0)
+    made = _run_folders(folders) - before
+    statuses = {block["status"] for folder in made for block in store.read_blocks(folder) if block["done"]}
+    return int(len(made) < len(jobs) or bool(statuses & set(ERRORS)))
 
 
-class _Job:
-    """One job of a multirun, where the launcher put it."""
-
-    def __init__(self, codes: list[int]) -> None:
-        self.codes = codes
-        self.__name__ = self.__qualname__ = "job"
-
-    def __call__(self, job: Any) -> int:
-        from omegaconf import OmegaConf
-
-        plain = OmegaConf.to_container(job, resolve=True)
-        assert isinstance(plain, dict)
-        settings = config.check({str(k): v for k, v in plain.items()})
-        code = measure(settings, shlex.join(["cellbench", "run", *_job_overrides()]))
-        self.codes.append(code)
-        return code
+def _run_folders(parents: set[Path]) -> set[Path]:
+    return {path.parent for parent in parents for path in parent.glob(f"*/{store.MANIFEST}")}
 
 
-def _job_overrides() -> list[str]:
+def job(composed: Any) -> None:
+    """One job of a multirun, where its launcher put it."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
-    return list(HydraConfig.get().overrides.task)
+    plain = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(plain, dict)
+    settings = config.check({str(k): v for k, v in plain.items()})
+    if measure(settings, shlex.join(["cellbench", "run", *HydraConfig.get().overrides.task])) == 130:
+        raise KeyboardInterrupt

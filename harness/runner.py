@@ -67,7 +67,7 @@ class Runner:
 
             some = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
             outcome = self.call(cases[0], keep, measure_cases, asked.spec, asked.options, some)
-            if outcome.status != "ok":
+            if outcome.status != "ok" and cases:
                 self.ended(asked, cases.pop(0), Found(outcome.status, outcome.reason), cases)
 
     def ended(self, asked: Asked, case: Case, found: Found, left: list[Case]) -> None:
@@ -103,6 +103,8 @@ class Runner:
         by_id, seen = {case.id: case for case in flat(group)}, set()
 
         def keep(message: tuple[str, list[dict[str, Any]]]) -> None:
+            if not message[1]:
+                return  # a sign of life
             case = by_id[message[0]]
             seen.add(case.id)
             self.writer.append(case.id, case.definition, "ok", series=message[1], implementation=self.implementations[case.id])
@@ -110,14 +112,18 @@ class Runner:
         outcome = self.call(group[0][0], keep, measure_together, asked.spec, asked.options, group, process)
         if outcome.status == "ok":
             return group
-        if len(group) == 1:
+        if len(by_id) == 1:
             return self.give_up(group, Found(outcome.status, outcome.reason))
-        good = [comparison for comparison in group if all(case.id in seen for case in comparison)]
-        return good + [c for one in group if one not in good for c in self.repeat(asked, [one], process)]
+        if len(group) == 1:  # alone, each case shows whether it was the one; those that were not go on together
+            good = [case for case in group[0] if case.id in seen or self.repeat(asked, [[case]], process)]
+            return [good] if good else []
+        whole = [comparison for comparison in group if all(case.id in seen for case in comparison)]
+        return whole + [c for one in group if one not in whole for c in self.repeat(asked, [one], process)]
 
     def give_up(self, group: Group, found: Found) -> Group:
         for case in flat(group):
             self.write(case, found, done=True)
+            self.progress.finish(f"{case}: {found.status}", found.reason)
         return []
 
     def write(self, case: Case, found: Found, done: bool) -> None:

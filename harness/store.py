@@ -6,6 +6,7 @@ fsync, so that a kill at any instant loses at most the block in hand. Numbers ar
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -41,6 +42,10 @@ class RunWriter:
     def __init__(self, folder: Path, attempt: int) -> None:
         self.folder, self.attempt = folder, attempt
         self._file = os.open(folder / BLOCKS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ResultsError(f"{folder} is being written by another process; wait for it to end") from None
 
     def append(self, case: str, definition: dict[str, Any], status: str, *, series: Iterable[dict[str, Any]] = (),
                reason: str | None = None, implementation: str | None = None, done: bool = False) -> None:  # fmt: skip
@@ -54,17 +59,18 @@ class RunWriter:
 
     def close(self) -> None:
         """Ends the run: packs the tidy table beside the blocks."""
-        os.close(self._file)
         temporary = self.folder / (TABLE + ".tmp")
         _tidy([self.folder]).to_parquet(temporary, index=False)
         temporary.replace(self.folder / TABLE)
+        os.close(self._file)
 
 
 def create(parent: Path, manifest: dict[str, Any]) -> RunWriter:
     """A new run's folder below the parent, with its manifest. Raises ResultsError where it cannot be written."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     folder = parent / name
-    make(folder)
+    make(parent)
+    folder.mkdir()
     _write_json(folder / MANIFEST, {"schema": SCHEMA, "run": name, **manifest})
     return RunWriter(folder, attempt=0)
 
@@ -81,13 +87,14 @@ def make(folder: Path) -> None:
 
 def reopen(folder: Path) -> tuple[RunWriter, set[str]]:
     """A writer that goes on with an interrupted run, and the cases that are finished and ok. The torn end is cut off."""
+    writer = RunWriter(folder, attempt=0)  # takes the lock before anything is read or cut
     blocks = list(read_blocks(folder))
     path = folder / BLOCKS
-    text = path.read_bytes() if path.exists() else b""
+    text = path.read_bytes()
     if text and not text.endswith(b"\n"):
         os.truncate(path, text.rfind(b"\n") + 1)
-    done = {b["case"] for b in blocks if b["done"] and b["status"] == "ok"}
-    return RunWriter(folder, attempt=1 + max((b["attempt"] for b in blocks), default=0)), done
+    writer.attempt = 1 + max((b["attempt"] for b in blocks), default=0)
+    return writer, {b["case"] for b in blocks if b["done"] and b["status"] == "ok"}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -133,7 +140,8 @@ def runs(path: Path) -> list[Path]:
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
     """One tidy frame over any number of runs: a run's folder, a folder of runs, or several of them.
 
-    One observation a row, with the columns of COLUMNS; a case that is not ok is one row with its status and reason. `lag` is
+    One observation a row, with the columns of COLUMNS. Every row of a case has the status that the case ended with; one that
+    is not ok has a row without a metric, and keeps what was measured before its end. `lag` is
     the position on any per-step axis (lag, optimiser step, epoch); a column that does not apply is null.
     """
     paths = [path] if isinstance(path, (str, Path)) else list(path)
@@ -156,8 +164,16 @@ def _frame(folder: Path, packed: bool) -> pandas.DataFrame:
     if packed and table.exists() and table.stat().st_mtime >= (folder / BLOCKS).stat().st_mtime:
         return pandas.read_parquet(table)
     blocks = list(read_blocks(folder))
-    latest = {b["case"]: b["attempt"] for b in blocks}  # a case that was measured again counts once
-    return _expand(run, [b for b in blocks if b["attempt"] == latest[b["case"]]])
+    last = {b["case"]: b for b in blocks}  # a case that was measured again counts once, as its last block says
+    kept = [b for b in blocks if b["attempt"] == last[b["case"]]["attempt"]]
+    return _expand(run, [b | _end(last[b["case"]]) for b in kept])
+
+
+def _end(block: dict[str, Any]) -> dict[str, Any]:
+    """Status and reason of a case whose last block this is."""
+    if block["done"]:
+        return {k: block[k] for k in ("status", "reason")}
+    return {"status": "skipped", "reason": "the run ended before this case; cellbench run resume=RUN goes on with it"}
 
 
 def _expand(run: str, blocks: list[dict[str, Any]]) -> pandas.DataFrame:
@@ -170,8 +186,8 @@ def _expand(run: str, blocks: list[dict[str, Any]]) -> pandas.DataFrame:
     for block in blocks:
         head = {"run": run, "case": block["case"], **{k: block["definition"].get(k) for k in DEFINITION}}
         head |= {k: block[k] for k in ("implementation", "status", "reason")}
-        ok = block["status"] == "ok"
-        for s in block["series"] or ([] if ok else [{"metric": None, "unit": None, "values": [np.nan]}]):
+        bare = block["done"] and block["status"] != "ok"
+        for s in block["series"] or ([{"metric": None, "unit": None, "values": [np.nan]}] if bare else []):
             values, lags = s["values"], s.get("lag")
             heads.append(head | {"metric": s["metric"], "unit": s["unit"], "process": s.get("process")})
             counts.append(len(values))
@@ -190,7 +206,9 @@ def _expand(run: str, blocks: list[dict[str, Any]]) -> pandas.DataFrame:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    with path.open("w", encoding="utf8") as file:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf8") as file:
         json.dump(value, file, indent=1, default=str)
         file.flush()
         os.fsync(file.fileno())
+    temporary.replace(path)

@@ -12,7 +12,7 @@ import numpy as np
 from cells import find
 
 
-class DataAbsent(Exception):
+class DataAbsent(ValueError):
     """The task's data is not on this machine; the message says how to get it."""
 
 

@@ -15,6 +15,7 @@ from cells import autograd
 from cells.program import Program
 
 from .case import Case
+from .gradients import total_norm
 from .programs import check, inputs, prepare
 from .task import Data, Sequences
 
@@ -110,9 +111,8 @@ def evaluate(model: Model, data: Data, size: int) -> tuple[float, float]:
 
 
 def gradient_norm(model: Model) -> float:
-    """Norm over all gradients, in float64, so that it neither overflows nor underflows."""
-    squares = [torch.linalg.vector_norm(p.grad, dtype=torch.float64) ** 2 for p in model.parameters() if p.grad is not None]
-    return math.sqrt(float(sum(squares)))
+    """Norm over all gradients; it neither overflows nor underflows."""
+    return total_norm(p.grad for p in model.parameters() if p.grad is not None)
 
 
 def scale_gradients(model: Model, norm: float, max_norm: float) -> None:

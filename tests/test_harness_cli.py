@@ -60,6 +60,20 @@ BAD = {
     "results=/proc/nowhere": "results=DIR",
     "cells=[a": "cannot read",
     "match=state": "unknown key",
+    "cells=[elman,elman:activation=tanh]": "would both be called",
+    "probe.gradient_decay.scheme=ortogonal": "did you mean 'orthogonal'",
+    "probe.clipping.thresholds=[]": "thresholds",
+    "probe.clipping.thresholds=[abc]": "thresholds",
+    "probe.clipping.thresholds=[1.0,1.0]": "twice",
+    "probe.clipping.steps=5": "steps >= 10",
+    "probe.clipping.updates=10": "at least 50",
+    "probe.training.backends=[numba,numba]": "twice",
+    "probe.training.hidden_size=1000000000000": "no machine can address",
+    "probes=[throughput:samples=5]": "probe.throughput.OPTION",
+    "case_timeout_s=1e9": "at most",
+    "results=null": "results=DIR",
+    "results=[a,b]": "results=DIR",
+    f"results={'a' * 300}": "results=DIR",
 }
 
 
@@ -74,7 +88,17 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, override, multirun):
     assert error.startswith("cellbench: ")
 
 
-WRONG = ["run --pla", "rum", "", "report nowhere", "data fetch adding", "import no.json", "run resume=nowhere", "list cell"]
+WRONG = [
+    "run --pla",
+    "rum",
+    "",
+    "report nowhere",
+    "data fetch adding",
+    "import no.json",
+    "run resume=nowhere",
+    "list cell",
+    "report --output /dev/null/x",
+]
 
 
 @pytest.mark.parametrize("arguments", [text.split() for text in WRONG], ids=WRONG)

@@ -1,6 +1,7 @@
 """Results on disk: written at once, read as one tidy frame, damage named."""
 
 import json
+import os
 import warnings
 
 import numpy as np
@@ -22,6 +23,12 @@ def a_run(folder, cases=3):
     for k in range(cases):
         writer.append(f"case{k}", DEFINITION, "ok", series=[series([1.0 + k, 2.0], process=0)], done=True)
     return writer
+
+
+def killed(writer):
+    """The folder of a run whose process ended without a word."""
+    os.close(writer._file)
+    return writer.folder
 
 
 def test_every_value_is_a_row_with_all_columns(tmp_path):
@@ -55,7 +62,7 @@ def test_any_number_of_runs_is_one_frame(tmp_path):
 
 
 def test_a_torn_last_line_is_dropped_with_a_warning(tmp_path):
-    folder = a_run(tmp_path).folder
+    folder = killed(a_run(tmp_path))
     path = folder / store.BLOCKS
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.warns(UserWarning, match="cut off"):
@@ -70,7 +77,7 @@ def test_a_torn_last_line_is_dropped_with_a_warning(tmp_path):
 
 
 def test_a_case_measured_again_counts_once(tmp_path):
-    folder = a_run(tmp_path, 1).folder
+    folder = killed(a_run(tmp_path, 1))
     writer, _ = store.reopen(folder)
     writer.append("case0", DEFINITION, "ok", series=[series([7.0])], done=True)
     writer.close()
@@ -126,3 +133,20 @@ def test_another_file_is_not_imported(tmp_path, text):
     with pytest.raises(store.ResultsError, match=r"b\.json"):
         import_benchmarks(file, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_every_row_of_a_case_has_the_status_that_it_ended_with(tmp_path):
+    writer = a_run(tmp_path, 1)
+    writer.append("late", DEFINITION, "ok", series=[series([1.0], process=0)])
+    writer.append("late", DEFINITION, "crashed", reason="SIGSEGV", done=True)
+    writer.append("open", DEFINITION, "ok", series=[series([1.0], process=0)])
+    frame = harness.load(killed(writer))
+    assert set(frame[frame.case == "late"].status) == {"crashed"} and (frame[frame.case == "late"].metric == "seconds").sum() == 1
+    unfinished = frame[frame.case == "open"]
+    assert set(unfinished.status) == {"skipped"} and "resume" in unfinished.reason.iloc[0] and unfinished.value.tolist() == [1.0]
+
+
+def test_a_run_has_one_writer(tmp_path):
+    folder = a_run(tmp_path).folder
+    with pytest.raises(store.ResultsError, match="another process"):
+        store.reopen(folder)

@@ -13,8 +13,9 @@ import pytest
 
 from harness import report
 from harness.report import figures
-from harness.report.observations import gradient_word, label, prepare
+from harness.report.observations import label, prepare
 from harness.report.table import escaped
+from harness.report.tables import word_of
 from harness.report.units import quantity
 
 WORKLOAD = {"run": "first", "device": "cpu", "dtype": "float32", "threads": 1, "batch": 8, "input_size": 16, "hidden_size": 32}
@@ -221,7 +222,7 @@ def test_a_label_is_the_cell_and_its_options():
     ],
 )  # fmt: skip
 def test_gradient_words_change_at_the_thresholds(low, high, word):
-    assert gradient_word(low, high) == word
+    assert word_of(low, high) == word
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Diagnostics of the gradient through time, on arrays, without Hydra."""
 
-from .clipping import clip_by_norm, total_norm
 from .decay import Rate, log_norms, rate, word
+from .norm import total_norm
 
-__all__ = ["Rate", "clip_by_norm", "log_norms", "rate", "total_norm", "word"]
+__all__ = ["Rate", "log_norms", "rate", "total_norm", "word"]

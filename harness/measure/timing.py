@@ -45,16 +45,24 @@ def loops_for(run_s: float, sample_s: float) -> int:
 
 
 def interleave(
-    items: dict[str, Timed], samples: int, rng: np.random.Generator, clock: Clock = perf_counter, sample_s: float = 0.005
-) -> dict[str, list[float]]:
-    """Seconds of one run, `samples` times for each item: every round times each item once, in a random order."""
-    loops = {name: loops_for(warm_up(timed, clock), sample_s) for name, timed in items.items()}
+    items: dict[str, Timed], samples: int, rng: np.random.Generator, clock: Clock = perf_counter, sample_s: float = 0.005,
+    between: Callable[[], object] = lambda: None,
+) -> dict[str, list[float]]:  # fmt: skip
+    """Seconds of one run, `samples` times for each item: every round times each item once, in a random order.
+
+    `between` is called between rounds, outside what is timed.
+    """
+    loops = {}
+    for name, timed in items.items():
+        loops[name] = loops_for(warm_up(timed, clock), sample_s)
+        between()
     found: dict[str, list[float]] = {name: [] for name in items}
     names = list(items)
     with collector_off():
         for _ in range(samples):
             for k in rng.permutation(len(names)):
                 found[names[k]].append(items[names[k]].seconds(loops[names[k]], clock))
+            between()
     return found
 
 

@@ -61,7 +61,7 @@ def _listen(process, receiving: Connection, on_message: Emit, timeout_s: float |
             return Outcome("timed_out", f"nothing came for {timeout_s:g} s; case_timeout_s=SECONDS allows more")
         try:
             kind, content = receiving.recv()
-        except EOFError:
+        except (EOFError, OSError):  # OSError: killed while it was sending
             process.join(5)
             return _ended(process.exitcode)
         if kind == "message":

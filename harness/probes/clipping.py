@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import task as tasks
 from ..case import Case
-from ..probe import NotOk, Probe, cell_of, series
+from ..probe import Probe, cell_of, series
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,22 @@ class Clipping(Probe):
     learning_rate: float = 0.1
     spectral_radius: float = 1.2
 
+    def __post_init__(self):
+        if self.updates < 50:
+            raise ValueError(f"clipping has updates={self.updates}; it tests every 50, so it needs at least 50")
+        if not self.thresholds or any(isinstance(v, bool) or not isinstance(v, (int, float)) or v < 0 for v in self.thresholds):
+            raise ValueError(f"clipping has thresholds={list(self.thresholds)}; give norms of at least 0 (0: no clipping)")
+        tasks.get(self.task)
+
+    @property
+    def task(self):
+        return f"temporal_order:steps={self.steps}"
+
     def cases(self, plan):
         return [
             Case(
                 self.name, c, b, plan.device, plan.dtype, plan.threads, steps=self.steps, batch=self.batch,
-                input_size=6, hidden_size=self.hidden_size, task=f"temporal_order:steps={self.steps}", seed=s,
+                input_size=6, hidden_size=self.hidden_size, task=self.task, seed=s,
                 variant=f"max_norm={threshold or 'none'}",
             )
             for c in plan.cells for b in self.backends or plan.backends for s in plan.seeds for threshold in self.thresholds
@@ -83,8 +94,6 @@ class Clipping(Probe):
         return self.summary(losses, norms, errors, threshold)
 
     def summary(self, losses, norms, errors, threshold):
-        if not errors:
-            raise NotOk("failed", f"clipping has updates={self.updates}; it tests every 50, so it needs at least 50")
         finite = np.isfinite(losses) & np.isfinite(norms)
         steps = range(1, len(losses) + 1)
         solved = [k for k, e in enumerate(errors, 1) if e <= 0.01]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cells import initial
+
 from ..case import Case
 from ..gradients import log_norms, rate
 from ..probe import NotOk, Probe, cell_of, series
@@ -23,6 +25,9 @@ class GradientDecay(Probe):
 
     scheme: str = "torch"
     sequences: int = 16
+
+    def __post_init__(self):
+        initial.parse(self.scheme)
 
     def cases(self, plan):
         sizes = [(i, h) for i in plan.input_size for h in plan.hidden_size]

@@ -82,7 +82,9 @@ class Throughput(Probe):
     def compare(self, cases, process, emit):
         given, rng = inputs(cases[0]), np.random.default_rng(process)
         programs = {case.backend: self.loaded(case, given) for case in cases}
-        seconds = interleave({b: Timed(p.run, p.sync) for b, p in programs.items()}, self.samples, rng, sample_s=self.sample_s)
+        timed = {b: Timed(p.run, p.sync) for b, p in programs.items()}
+        alive = lambda: emit((cases[0].id, []))  # noqa: E731
+        seconds = interleave(timed, self.samples, rng, sample_s=self.sample_s, between=alive)
         median = {b: float(np.median(s)) for b, s in seconds.items()}
         for case in cases:
             emit((case.id, self.rates(case, seconds[case.backend], median, process)))

@@ -72,11 +72,12 @@ class Training(Probe):
             start, before = perf_counter(), elapsed[-1] if elapsed else 0.0
             with collector_off():
                 for batch in t.batches(data.train, self.batch, case.device, rng):
-                    losses.append(self.step(t, model, optimiser, data, batch))
+                    loss, norm = self.step(t, model, optimiser, data, batch)
+                    losses.append(loss)
                     elapsed.append(before + perf_counter() - start)
-                    if not math.isfinite(losses[-1]):
+                    if not math.isfinite(loss) or not math.isfinite(norm):
                         emit((case.id, self.curves(data, losses, elapsed, epochs, reached)))
-                        raise NotOk("diverged", f"the loss is {losses[-1]} at step {len(losses)}")
+                        raise NotOk("diverged", f"at step {len(losses)} the loss is {loss}, the gradient's norm {norm}")
             test_loss, accuracy = t.evaluate(model, data, self.batch)
             epochs.append((elapsed[-1] - before, test_loss, accuracy))
             if math.isnan(reached) and test_loss <= data.target_loss:
@@ -87,9 +88,10 @@ class Training(Probe):
         optimiser.zero_grad(set_to_none=True)
         loss = t.loss_of(data, model(batch.x, batch.last), batch)
         loss.backward()
-        t.scale_gradients(model, t.gradient_norm(model), self.max_norm)
+        norm = t.gradient_norm(model)
+        t.scale_gradients(model, norm, self.max_norm)
         optimiser.step()
-        return float(loss.detach())
+        return float(loss.detach()), norm
 
     def curves(self, data, losses, elapsed, epochs, reached):
         unit, steps, count = self.unit(data), range(1, len(losses) + 1), range(1, len(epochs) + 1)

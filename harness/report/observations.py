@@ -19,7 +19,6 @@ WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "proc
 SETTING = ("run", "device", "dtype", "threads", "batch", "input_size", "hidden_size")  # what may vary besides steps
 NAMES = {"steps": "T", "batch": "B", "input_size": "I", "hidden_size": "H", "direction": "direction", "threads": "threads"}
 DIRECTIONS = {"forward": "forward", "backward": "forward+backward"}
-THRESHOLD = 0.01  # nats per step within which a gradient counts as neither vanishing nor exploding
 FEWEST = 3  # processes from which on their range is shown as an interval
 
 
@@ -99,12 +98,3 @@ def estimates(part: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = 
     result = over.agg(median="median", low="min", high="max", units="count").reset_index()
     result.loc[result["units"] < fewest, ["low", "high"]] = np.nan
     return result
-
-
-def gradient_word(low: float, high: float) -> str:
-    """'vanishes' if the interval (nats/step) is wholly below -0.01, 'explodes' wholly above +0.01, else 'stable'; '' for NaN."""
-    if np.isnan(low) or np.isnan(high):
-        return ""
-    if high < -THRESHOLD:
-        return "vanishes"
-    return "explodes" if low > THRESHOLD else "stable"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..store import make
 from . import details
 from .observations import of_probe, prepare, printable, unique
 from .table import Table, escaped, markdown
@@ -39,7 +40,7 @@ def write(frame: pd.DataFrame, manifests: list[dict], folder: Path) -> Path:
     from . import figures
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
     ready = prepare(frame)
     drawn = figures.figures(ready)
     for name in figures.NAMES:

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..gradients.decay import MARGIN, word
 from .observations import (
     DIRECTIONS,
     FEWEST,
     SETTING,
-    THRESHOLD,
     estimates,
-    gradient_word,
     of_metric,
     of_probe,
     prepare,
@@ -50,7 +49,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
             out |= _times(speed.get(tuple(row[key] for key in CASE), []), direction)
         for task in tasks:
             out |= _epoch(training[training["task"] == task], row, keys, task)
-        out |= _gradient(matching(decay, row, keys, ("run", "input_size", "hidden_size", "batch")))
+        out |= _gradient(matching(decay, row, keys, ("run", "input_size", "hidden_size")))
         found.append(out)
     return pd.DataFrame(found)
 
@@ -97,8 +96,8 @@ def _throughput(frame: pd.DataFrame) -> dict[tuple, list[dict[str, Any]]]:
     part = of_probe(frame, "throughput", None)
     part = part[part["steps"] == part.groupby("run")["steps"].transform("max")]
     keys = [*CASE, "direction", "status"]
-    timed = estimates(of_metric(part, *MEASURES), keys, "process")
-    refused = part.loc[part["status"] != "ok", [*keys, "metric"]].drop_duplicates()
+    timed = estimates(of_metric(part[part["status"] == "ok"], *MEASURES), keys, "process")
+    refused = part.loc[part["status"] != "ok", keys].drop_duplicates().assign(metric="")
     found: dict[tuple, list[dict[str, Any]]] = {}
     for record in [*timed.to_dict("records"), *refused.to_dict("records")]:
         found.setdefault(tuple(record[key] for key in CASE), []).append(record)
@@ -116,7 +115,7 @@ def _times(records: list[dict[str, Any]], direction: str) -> dict[str, Any]:
         if metric == "seconds":
             out[f"{direction}_processes"] = best["units"]
     refused = next((record["status"] for record in here if record["status"] != "ok"), "")
-    return out | {f"{direction}_status": refused if np.isnan(out[f"{direction}_s"]) else ""}
+    return out | {f"{direction}_status": refused}
 
 
 def _status(part: pd.DataFrame) -> str:
@@ -140,10 +139,11 @@ def _training(frame: pd.DataFrame) -> pd.DataFrame:
 def _epoch(part: pd.DataFrame, row: dict[str, Any], varied: list[str], task: str) -> dict[str, Any]:
     """Median seconds of an epoch over the medians of the seeds, and the range over them."""
     part = matching(part[part["backend"] == row["backend"]], row, varied, ("run", "device", "dtype", "threads", "hidden_size"))
-    found = estimates(of_metric(part, "epoch_s"), ["label"], "seed").to_dict("records")
+    status = _status(part)
+    measured = part.iloc[:0] if status else of_metric(part, "epoch_s")
+    found = estimates(measured, ["label"], "seed").to_dict("records")
     best = found[0] if found else {"median": np.nan, "low": np.nan, "high": np.nan}
     name = f"epoch_s:{task}"
-    status = "" if found else _status(part)
     return {name: best["median"], f"{name}_low": best["low"], f"{name}_high": best["high"], f"{name}_status": status}
 
 
@@ -155,7 +155,12 @@ def _gradient(part: pd.DataFrame) -> dict[str, Any]:
     low = values["rate_low"].min() if len(values["rate_low"]) else np.nan
     high = values["rate_high"].max() if len(values["rate_high"]) else np.nan
     status = _status(part) if np.isnan(rate) else ""
-    return {"rate": rate, "rate_low": low, "rate_high": high, "rate_status": status, "gradient": gradient_word(low, high)}
+    return {"rate": rate, "rate_low": low, "rate_high": high, "rate_status": status, "gradient": word_of(low, high)}
+
+
+def word_of(low: float, high: float) -> str:
+    """The word for an interval of rates; '' where there is none."""
+    return "" if np.isnan(low) or np.isnan(high) else word(low, high)
 
 
 def summary_table(frame: pd.DataFrame) -> Table:
@@ -198,7 +203,7 @@ def measured(row: dict[str, Any], name: str, kind: str, status: str = "") -> Ent
 def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str]) -> str:
     """What the numbers are, and what all rows share."""
     shared = {key: unique(rows[key])[0] for key in SETTING if key not in (*extra, "run") and len(unique(rows[key])) == 1}
-    notes = [f"All at {setting_text(shared, list(shared))}."] if shared else []
+    notes = [f"Times at {setting_text(shared, list(shared))}."] if shared else []
     processes = max(rows["forward_processes"].max(), rows["backward_processes"].max())
     if processes > 0:
         of = f"median of the medians of {processes:.0f} processes" if processes > 1 else "median of one process"
@@ -207,11 +212,11 @@ def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str]) -> str:
     if rows["forward_speedup"].notna().any() or rows["backward_speedup"].notna().any():
         notes.append("Speed-up: time of native over time of this backend in the same process; above 1× is faster than native.")
     if any(name.startswith("epoch_s:") for name in rows):
-        notes.append("Epoch: training time of one epoch, median over seeds.")
+        notes.append("Epoch: training time of one epoch, median over seeds, at the sizes under Training in detail.")
     if rows["rate"].notna().any():
         notes.append(
             "Gradient rate: slope of the log norm of dL/d(state) per step back, median over seeds; the interval holds "
-            f"the 95 % interval of every seed; 'vanishes': wholly below −{THRESHOLD}, 'explodes': wholly above +{THRESHOLD}; "
+            f"the 95 % interval of every seed; 'vanishes': wholly below −{MARGIN}, 'explodes': wholly above +{MARGIN}; "
             "else 'stable'."
         )
     return " ".join(notes)

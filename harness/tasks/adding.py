@@ -16,7 +16,7 @@ class Adding(Task):
     Hochreiter & Schmidhuber 1997, in the form of Le et al. 2015. Answering 1 has a mean squared error of 1/6.
     """
 
-    steps: int = 50
+    steps: int = 30
     count: int = 4800
 
     def __post_init__(self):

@@ -16,7 +16,7 @@ from ..panels import Figure, at, chunks, cut, finish, number, parts, titled
 
 def training(frame: pd.DataFrame, backends: dict[str, str], cells: dict[str, str]) -> Figure | None:
     """Training loss against time and steps: colour is the cell, dash the backend."""
-    part = of_metric(of_probe(frame, "training"), "loss", "elapsed_s", "trivial_loss")
+    part = of_metric(of_probe(frame, "training", None), "loss", "elapsed_s", "trivial_loss")
     loss = with_a_finite_loss(of_metric(part, "loss"), ["task", "label", "backend"])
     part = part[part["label"].isin(loss["label"]) & part["task"].isin(loss["task"])]
     if not len(loss):

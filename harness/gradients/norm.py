@@ -1,4 +1,4 @@
-"""Norms and clipping that neither overflow nor underflow, whatever the dtype of the gradients."""
+"""Norms that neither overflow nor underflow, whatever the dtype of the gradients."""
 
 from __future__ import annotations
 
@@ -22,15 +22,3 @@ def total_norm(arrays: Iterable[Any]) -> float:
     if largest == 0 or np.isinf(largest):
         return largest
     return largest * float(np.sqrt(sum(np.sum(np.square(a / largest)) for a in flat)))
-
-
-def clip_by_norm(arrays: list[Any], max_norm: float) -> tuple[list[Any], float]:
-    """The arrays scaled to a total norm of at most max_norm, and the norm they had. Raises ValueError unless that is finite."""
-    norm = total_norm(arrays)
-    if not np.isfinite(norm):
-        raise ValueError(f"total norm is {norm}; entries that are not finite cannot be clipped, skip the step")
-    if norm <= max_norm:
-        return arrays, norm
-    # in two steps, so that the factor itself does not underflow in float32
-    largest = max(float(abs(a).max()) for a in arrays)
-    return [(a / largest) * (max_norm / (norm / largest)) for a in arrays], norm
