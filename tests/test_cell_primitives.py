@@ -1,6 +1,5 @@
 """Every function of the vocabulary: its value in NumPy, torch and the Numba kernels, and its derivative rules."""
 
-import importlib
 import inspect
 import operator
 
@@ -11,6 +10,7 @@ import torch
 
 from cells import primitives
 from cells.graph import Tape
+from cells.kernels import fused, modules
 
 FUNCTIONS = list(primitives.VOCABULARY)
 DIFFERENTIABLE = [(name, form) for name in primitives.FUNCTIONS for form in ("value", "unsaturated")]
@@ -45,7 +45,7 @@ def kernels():
 
     def kernel(name, dtype):
         if (name, dtype) not in made:
-            function = getattr(importlib.import_module(f"cells.kernels.{dtype}"), name)
+            function = getattr(modules.load(f"vocabulary_{dtype}", fused.vocabulary(dtype, "")), name)
             body = (lambda a: function(a)) if arguments(name) == 1 else (lambda a, b: function(a, b))
             kind = getattr(numba, dtype)
             made[name, dtype] = numba.vectorize([kind(*[kind] * arguments(name))], nopython=True)(body)

@@ -23,12 +23,18 @@ def module(cell: GatedCell, dtype: str) -> ModuleType:
 
 def text(cell: GatedCell, dtype: str) -> str:
     """The printed module."""
-    source = step(cell, lambda value: f"{dtype}({plain_number(value)})")
-    vocabulary = (Path(__file__).parent / f"{dtype}.py").read_text(encoding="utf8")
-    title = f'"""Kernels of {cell.name!r} in {dtype}, printed from its equations."""\n\n# '
-    parts = [title + vocabulary.split('"""', 2)[1].replace("\n", "\n# ") + vocabulary.split('"""', 2)[2].rstrip()]
+    source = step(cell, lambda value: f"real({plain_number(value)})")
+    title = f'"""Kernels of {cell.name!r} in {dtype}, printed from its equations."""'
+    parts = [vocabulary(dtype, title)]
     parts += [_forward(cell, source, keeping) for keeping in (False, True)]
     return "\n\n\n".join([*parts, _backward(cell, source)]) + "\n"
+
+
+def vocabulary(dtype: str, title: str) -> str:
+    """Source of the vocabulary in this dtype: its constants, then the functions that all dtypes share."""
+    constants, functions = ((Path(__file__).parent / f"{name}.py").read_text(encoding="utf8") for name in (dtype, "pointwise"))
+    head = f"{title}\n\nimport math\n" + constants.split('"""', 2)[2].strip().removeprefix("import math\n")
+    return "\n\n\n".join([head, functions[functions.index("@njit") :].rstrip()])
 
 
 def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:

@@ -18,7 +18,8 @@ from ..printing import assignments, plain_number
 RESERVED = {
     *VOCABULARY, "wx", "wh", "prev", "keeps", "new", "d_new", "d_step_output", "t", "b", "j", "steps", "batch", "gates", "hidden",
     "now", "then", "weight", "bias_hh", "wh_rows", "d_wh_rows", "product", "np", "math", "njit", "range", "len", "float32",
-    "float64", "int32", "int64", "reduced", "clamped", "ZERO", "HALF", "ONE", "TWO", "FOUR",
+    "float64", "real", "whole", "EXP_BOUND", "SIGMOID_BOUND", "TANH_BOUND", "reduced", "clamped", "ZERO", "HALF", "ONE", "TWO",
+    "FOUR",
 }  # fmt: skip
 
 
