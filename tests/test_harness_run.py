@@ -106,7 +106,7 @@ def test_a_killed_run_is_readable_and_goes_on_where_it_stopped(tmp_path):
 
 
 def test_an_interrupt_leaves_a_readable_run_and_prints_how_to_go_on(tmp_path):
-    command = [sys.executable, "-m", "harness.cli", "run", f"results={tmp_path}", *SMALL, "probes=[gradient_decay]", "seeds=20"]
+    command = [sys.executable, "-m", "harness.cli", "run", f"results={tmp_path}", *SMALL, "probes=[gradient_decay]", "seeds=500"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for_blocks(tmp_path, 1, process)
     os.killpg(process.pid, signal.SIGINT)
