@@ -37,6 +37,5 @@ class _Run(torch.autograd.Function):
 
 def _advance(program: Program, names: tuple[str, ...], x: torch.Tensor, values: Any) -> int:
     program.assign({name: v.detach() for name, v in zip(names, values, strict=True)})
-    program.load(x.detach())
-    program.advance()
+    program.start(x.detach())
     return program.count

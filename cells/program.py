@@ -152,8 +152,7 @@ class Program:
 
         Raises ValueError for an x that is not (T, B, I) of real floating numbers, or a state of another name or shape.
         """
-        self.load(x, state)
-        self.advance()
+        self.start(x, state)
         self.sync()
         return self._read_forward()
 
@@ -185,16 +184,19 @@ class Program:
 
     def load(self, x: Any, state: Arrays | None = None, d_output: Any = None) -> None:
         """Puts the inputs of run where run reads them. d_output is ones where it is None."""
-        self.ran = False
-        self._x = self._checked("x", x, (self.steps, self.batch, self.input_size))
-        self._state = self._states("state", state)
+        self._load_inputs(x, state)
         self._d_state = self._states("d_state", None)
         if self.direction == "backward":
             shape = (self.steps, self.batch, self.output_size)
             self._d_output = self.place(np.ones(shape)) if d_output is None else self._checked("d_output", d_output, shape)
 
+    def start(self, x: Any, state: Arrays | None = None) -> None:
+        """The same as forward without the copies: `output` and `last` are the backend's own arrays."""
+        self._load_inputs(x, state)
+        self.advance()
+
     def advance(self) -> None:
-        """The forward alone, of what was loaded; `output` and `last` are the backend's own arrays."""
+        """The forward alone, of what was loaded."""
         self.run_forward()
         self.ran = True
         self.count += 1
@@ -211,6 +213,11 @@ class Program:
         return self._read_forward(), self._read_gradients() if self.direction == "backward" else None
 
     # for this class alone
+
+    def _load_inputs(self, x: Any, state: Arrays | None) -> None:
+        self.ran = False
+        self._x = self._checked("x", x, (self.steps, self.batch, self.input_size))
+        self._state = self._states("state", state)
 
     def _checked(self, what: str, array: Any, shape: tuple[int, ...]) -> Any:
         given = real_floating(what, array)

@@ -24,7 +24,6 @@ from .runner import Asked
 
 LONGEST_S = 1e6  # that a process may be waited for: the system's own call takes no more than 24 days
 LARGEST = 2**62  # bytes that an array may have and still be addressed
-OUTSIDE = ("hydra", "resume")  # keys that are not the configuration's own
 
 
 class ConfigError(ValueError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cells import GatedCell
+from cells.backends.numpy import NumpyProgram
 from cells.kernels import arrays
 
 MARGIN = 0.01  # nats a step within which a gradient counts as stable
@@ -21,6 +22,13 @@ class Rate:
     high: float
 
 
+class _Unsaturated(NumpyProgram):
+    """The reference, keeping what derivatives of the pre-activations need."""
+
+    def setup(self):
+        self.step = arrays.module(self.cell, unsaturated=True)
+
+
 def log_norms(cell: GatedCell, params: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     """(T + 1, B): natural log of the norm of dL/d(joint state) by lag 0..T, for L = sum of the last output, each sample apart.
 
@@ -28,9 +36,9 @@ def log_norms(cell: GatedCell, params: dict[str, np.ndarray], x: np.ndarray) -> 
     apart. x is (T, B, I); the first state is zero. A step's own factor below 1e-308 (|a| > 372) counts as 0.
     """
     steps, batch, _ = x.shape
-    _, hidden = cell.sizes(params)
-    step = arrays.module(cell, unsaturated=True)
-    history, keeps = _forward(cell, step, params, np.asarray(x, np.float64), hidden)
+    program = _Unsaturated(cell, params, steps, batch, "float64", "cpu", "backward")
+    program.start(x)
+    step, history, keeps, hidden = program.step, program.history, program.keeps, program.hidden_size
     d_output = np.ones((batch, cell.output_size(hidden)))
     if cell.readout:
         d_output = d_output @ params["weight_out"]
@@ -61,20 +69,6 @@ def _norm(arrays: list[np.ndarray]) -> np.ndarray:
     largest = np.abs(rows).max(1)
     scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     return scale * np.sqrt(((rows / scale[:, None]) ** 2).sum(1))
-
-
-def _forward(cell, step, params, x, hidden):
-    """States and kept values of every step."""
-    params = {k: np.asarray(v, np.float64) for k, v in params.items()}
-    gates = len(cell.gates)
-    history, keeps = [tuple(np.zeros((x.shape[1], hidden)) for _ in cell.states)], []
-    for x_t in x:
-        wx = np.split(x_t @ params["weight_ih"].T + params.get("bias_ih", 0), gates, axis=-1)
-        wh = np.split(history[-1][0] @ params["weight_hh"].T + params.get("bias_hh", 0), gates, axis=-1)
-        _, state, keep = step.forward(wx, wh, history[-1])
-        history.append(state)
-        keeps.append(keep)
-    return history, keeps
 
 
 def _pull(step, params, keep, prev, new, d_output, d_new):
