@@ -35,7 +35,7 @@ def get(spec: str, **options) -> GatedCell:
     Raises ValueError for an unknown cell or option, EquationError for equations that cannot be recorded.
     """
     cell = find.member(spec, GatedCell, f"{__name__}.zoo", "cellbench.cells", options)
-    cell.derivation()
+    cell.verify()
     return cell
 
 

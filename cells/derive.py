@@ -1,7 +1,7 @@
 """Everything that follows from a cell's equations: its graph, vector-Jacobian product, degree in the state, operations.
 
-Input names: wx_G and wh_G for the two products at gate G (biases included), prev_S for a state at t-1. Cotangents are d_ + name;
-the seeds of the product are d_S for the new states and d_step_output for an output that is no state.
+Input names: wx_G and wh_G for the two products at gate G (biases included), prev_S for a state at t-1, unit_V for a vector.
+Cotangents are d_ + name; the seeds of the product are d_S for new states and d_output_K for output K if it is no state.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import traceback
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .graph import Node, Tape, ordered
 from .primitives import FUNCTIONS, OPERATORS, pullbacks
@@ -26,25 +28,33 @@ class Derivation:
     tape: Tape
     inputs: dict[str, Node]
     states: dict[str, Node]
-    output: Node
+    outputs: tuple[Node, ...]
+    several: bool
     names: dict[Node, str]
 
     @property
-    def output_state(self) -> str | None:
-        """The state that is the output, or None where the output is no state."""
-        return next((name for name, node in self.states.items() if node is self.output), None)
+    def output_states(self) -> tuple[str | None, ...]:
+        """For each output the state that it is, or None where it is no state."""
+        return tuple(next((name for name, node in self.states.items() if node is out), None) for out in self.outputs)
+
+    @property
+    def results(self) -> list[Node]:
+        """New states and outputs."""
+        return [*self.states.values(), *self.outputs]
 
     def separate(self, gate: str) -> bool:
-        """Whether the gate's two products are used apart, other than in one sum (as n in the GRU)."""
-        nodes = ordered([*self.states.values(), self.output])
-        wx, wh = self.inputs["wx_" + gate], self.inputs["wh_" + gate]
+        """Whether the gate's two products are used apart, other than in one sum (as n in the GRU), or it has only one."""
+        nodes = ordered(self.results)
+        wx, wh = self.inputs["wx_" + gate], self.inputs.get("wh_" + gate)
+        if wh is None or wh not in nodes:
+            return True
         users = [n for n in nodes if wx in n.args or wh in n.args]
         return any(n.op != "+" or set(n.args) != {wx, wh} for n in users)
 
     @property
     def forward(self) -> list[Node]:
         """The operations of one step, in order."""
-        return [n for n in ordered([*self.states.values(), self.output]) if not n.is_leaf]
+        return [n for n in ordered(self.results) if not n.is_leaf]
 
     @property
     def affine(self) -> bool:
@@ -66,25 +76,57 @@ def derive(cell: GatedCell) -> Derivation:
         if not isinstance(names, tuple) or not names or not all(isinstance(n, str) and n.isidentifier() for n in names):
             raise EquationError(f"{_place(cell)}: {what} is {names!r}; it must be a tuple of names such as ('h',)")
     tape = Tape()
-    wx = State(**{g: tape.input("wx_" + g) for g in cell.gates})
-    wh = State(**{g: tape.input("wh_" + g) for g in cell.gates})
-    prev = State(**{s: tape.input("prev_" + s) for s in cell.states})
-    result, names = _call(cell, wx, wh, prev)
+
+    def inputs_of(kind: str, names: tuple[str, ...]) -> State:
+        return State(**{name: tape.input(f"{kind}_{name}") for name in names})
+
+    arguments = [inputs_of("wx", cell.gates), inputs_of("wh", cell.recurrent), inputs_of("prev", cell.states)]
+    if cell.vectors:
+        arguments.append(inputs_of("unit", cell.vectors))
+    result, names = _call(cell, cell.equations, arguments)
     output, state = result if isinstance(result, tuple) else (None, result)
     states = _states(cell, state)
-    inputs = {n.value: n for v in (wx, wh, prev) for n in vars(v).values()}
-    derivation = Derivation(tape, inputs, states, states[cell.states[0]] if output is None else output, names)
-    used = ordered([*states.values(), derivation.output])
-    for gate in cell.gates:
-        if inputs["wx_" + gate] not in used and inputs["wh_" + gate] not in used:
-            raise EquationError(f"{_place(cell)}: gate {gate!r} is never used; take it out of gates or use wx.{gate}")
+    outputs = (states[cell.states[0]],) if output is None else output if isinstance(output, tuple) else (output,)
+    for out in outputs:
+        if not isinstance(out, Node):
+            raise EquationError(f"{_place(cell)}: the output is {out!r}; it must be computed from gates or states")
+    inputs = {n.value: n for v in arguments for n in vars(v).values()}
+    derivation = Derivation(tape, inputs, states, outputs, isinstance(output, tuple), names)
+    used = ordered(derivation.results)
+    for kind, said in (("gate", cell.gates), ("vector", cell.vectors)):
+        for name in said:
+            ways = ("wx", "wh") if kind == "gate" else ("unit",)
+            if not any(inputs.get(f"{way}_{name}") in used for way in ways):
+                raise EquationError(
+                    f"{_place(cell)}: {kind} {name!r} is never used; take it out of {kind}s or use {ways[0]}.{name}"
+                )
     return derivation
 
 
-def _call(cell, wx, wh, prev):
-    """The result of the equations, and the names of its local variables."""
+def try_step(cell: GatedCell) -> None:
+    """Runs a written step once at the smallest sizes that fit. Raises EquationError unless it gives output and states."""
+    from .contract import State
+
+    sizes = next(((n, n) for n in range(1, 65) if cell.unfit(n, n) is None), (1, 1))
+    batch, params = 2, cell.effective(cell.init(*sizes))
+    zeros = {name: np.zeros(shape) for name, shape in cell.state_shapes(batch, sizes[1]).items()}
+    (output, state), _ = _call(cell, cell.step, [params, np.zeros((batch, sizes[0])), State(**zeros)])
+    if not isinstance(state, State) or {k: np.shape(v) for k, v in vars(state).items()} != {k: v.shape for k, v in zeros.items()}:
+        shapes = ", ".join(f"{k} {v.shape}" for k, v in zeros.items())
+        raise EquationError(
+            f"{_place(cell, cell.step)}: step must return (output, State(...)) with the states {shapes}; got {state!r}"
+        )
+    if np.shape(output) != (batch, cell.emitted(*sizes)):
+        wanted = (batch, cell.emitted(*sizes))
+        raise EquationError(
+            f"{_place(cell, cell.step)}: step's output is {np.shape(output)}; emitted(input_size, hidden_size) says {wanted}"
+        )
+
+
+def _call(cell, function, arguments):
+    """The result of the equations or the step, and the names of its local variables."""
     local: dict = {}
-    code = type(cell).equations.__code__
+    code = function.__func__.__code__
 
     def watch(frame, event, arg):
         if event == "return" and frame.f_code is code:
@@ -93,12 +135,13 @@ def _call(cell, wx, wh, prev):
     outer = sys.getprofile()
     sys.setprofile(watch)
     try:
-        result = cell.equations(wx, wh, prev)
+        result = function(*arguments)
     except Exception as error:
         line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == code.co_filename), 0)
+        vectors = f", vectors ({', '.join(cell.vectors)})" if cell.vectors else ""
         raise EquationError(
             f"{code.co_filename}:{line}: {error}. Equations may use + - * / **, numbers, gates "
-            f"({', '.join(cell.gates)}), states ({', '.join(cell.states)}) and {', '.join(FUNCTIONS)}"
+            f"({', '.join(cell.gates)}), states ({', '.join(cell.states)}){vectors} and {', '.join(FUNCTIONS)}"
         ) from error
     finally:
         sys.setprofile(outer)
@@ -119,15 +162,15 @@ def _states(cell, state) -> dict[str, Node]:
     return {name: made[name] for name in cell.states}
 
 
-def _place(cell) -> str:
-    code = type(cell).equations.__code__
+def _place(cell, function=None) -> str:
+    code = (function or cell.equations).__func__.__code__
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
 def vector_jacobian(derivation: Derivation, *, unsaturated: bool = False) -> dict[str, Node]:
     """Cotangents {"d_" + input: node} of one step by reverse mode; an input that has no influence is left out.
 
-    Seeds are the inputs d_S (of each new state) and, for an output that is no state, d_step_output. With `unsaturated` the
+    Seeds are the inputs d_S (of each new state) and, for output K where that is no state, d_output_K. With `unsaturated` the
     derivatives use arguments, not values, so that a saturated unit's does not round to zero.
     """
     tape = derivation.tape
@@ -138,9 +181,10 @@ def vector_jacobian(derivation: Derivation, *, unsaturated: bool = False) -> dic
 
     for name, node in derivation.states.items():
         add(node, tape.input("d_" + name))
-    if derivation.output_state is None:
-        add(derivation.output, tape.input("d_step_output"))
-    for node in reversed(ordered([*derivation.states.values(), derivation.output])):
+    for k, own in enumerate(derivation.output_states):
+        if own is None:
+            add(derivation.outputs[k], tape.input(f"d_output_{k}"))
+    for node in reversed(ordered(derivation.results)):
         if node.is_leaf or node not in cotangent:
             continue
         for arg, rule in zip(node.args, pullbacks(node.op, unsaturated), strict=True):
@@ -170,11 +214,12 @@ def kept(derivation: Derivation, cotangents: dict[str, Node]) -> list[Node]:
 
     Old and new states are kept anyway; sums, differences and products of kept values are computed again.
     """
-    forward = ordered([*derivation.states.values(), derivation.output])
+    forward = ordered(derivation.results)
     inside = set(forward)
     needed = [a for n in ordered(cotangents.values()) if n not in inside for a in n.args if a in inside]
     needed += [n for n in cotangents.values() if n in inside]
-    have = {n for n in forward if n.op == "constant" or str(n.value).startswith("prev_")} | set(derivation.states.values())
+    have = {n for n in forward if n.op == "constant" or str(n.value).startswith(("prev_", "unit_"))}
+    have |= set(derivation.states.values())
     keep: dict[Node, None] = {}
 
     def cheap(node: Node) -> bool:

@@ -1,12 +1,14 @@
 """Initialisation schemes, by name: a function here whose first arguments are (cell, shapes, rng).
 
-A scheme starts from torch's unless it says otherwise. 'orthogonal(1.2)' calls orthogonal with gain 1.2.
+A scheme starts from torch's unless it says otherwise. 'orthogonal(1.2)' calls orthogonal with gain 1.2. `units` is the width of
+the states, H for most cells.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,53 +22,57 @@ Arrays = dict[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
 
 
-def torch(cell: GatedCell, shapes: Shapes, rng: np.random.Generator) -> Arrays:
-    """Uniform in +-1/sqrt(H) for every array, as torch.nn.RNN, LSTM, GRU and Linear (of H inputs)."""
-    bound = 1 / math.sqrt(shapes["weight_hh"][1])
+def torch(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
+    """Uniform in +-1/sqrt(units) for every array, as torch.nn.RNN, LSTM, GRU and Linear (of H inputs)."""
+    bound = 1 / math.sqrt(units)
     return {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
 
 
-def orthogonal(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, gain: float = 1.0) -> Arrays:
+def orthogonal(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, gain: float = 1.0) -> Arrays:
     """Each gate's recurrent block is `gain` times a random orthogonal matrix (Saxe et al. 2013); the rest as torch."""
-    arrays = torch(cell, shapes, rng)
-    hidden = shapes["weight_hh"][1]
-    arrays["weight_hh"] = np.concatenate([gain * random_orthogonal(hidden, rng) for _ in cell.gates])
+    arrays = torch(cell, shapes, units, rng)
+    arrays["weight_hh"] = _blocks(cell, shapes, lambda size: gain * random_orthogonal(size, rng))
     return arrays
 
 
-def identity(cell: GatedCell, shapes: Shapes, rng: np.random.Generator) -> Arrays:
+def identity(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
     """Each gate's recurrent block is the identity and the biases are 0 (IRNN, Le et al. 2015); input weights as torch."""
-    arrays = torch(cell, shapes, rng)
-    arrays["weight_hh"] = np.tile(np.eye(shapes["weight_hh"][1]), (len(cell.gates), 1))
+    arrays = torch(cell, shapes, units, rng)
+    arrays["weight_hh"] = _blocks(cell, shapes, np.eye)
     return arrays | {name: np.zeros(shape) for name, shape in shapes.items() if name.startswith("bias")}
 
 
-def forget_bias(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, bias: float = 1.0) -> Arrays:
+def forget_bias(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, bias: float = 1.0) -> Arrays:
     """The keep gate's bias is `bias`, in all (Jozefowicz et al. 2015); the rest as torch."""
-    arrays = torch(cell, shapes, rng)
+    arrays = torch(cell, shapes, units, rng)
     _set_bias(cell, arrays, "keep_gate", bias)
     return arrays
 
 
-def chrono(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, longest: float = 100.0) -> Arrays:
+def chrono(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, longest: float = 100.0) -> Arrays:
     """Keep gate's bias log U(1, longest - 1), input gate's its negative (Tallec & Ollivier 2018); the rest as torch."""
     if longest <= 2:
         raise ValueError(f"chrono's longest time span is {longest}; it must be above 2 steps")
-    arrays = torch(cell, shapes, rng)
-    bias = np.log(rng.uniform(1, longest - 1, shapes["weight_hh"][1]))
+    arrays = torch(cell, shapes, units, rng)
+    bias = np.log(rng.uniform(1, longest - 1, units))
     _set_bias(cell, arrays, "keep_gate", bias)
     if cell.input_gate is not None:
         _set_bias(cell, arrays, "input_gate", -bias)
     return arrays
 
 
-SCHEMES = {f.__name__: f for f in (torch, orthogonal, identity, forget_bias, chrono)}
+def paper(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
+    """As the cell's own paper draws them (`GatedCell.paper`); what that leaves open as torch."""
+    return torch(cell, shapes, units, rng) | cell.paper(shapes, rng)
 
 
-def initialise(cell: GatedCell, shapes: Shapes, rng: np.random.Generator, scheme: str) -> Arrays:
+SCHEMES = {f.__name__: f for f in (torch, orthogonal, identity, forget_bias, chrono, paper)}
+
+
+def initialise(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, scheme: str) -> Arrays:
     """Arrays drawn by the named scheme. Raises ValueError for an unknown scheme, or one that the cell has no gate for."""
     name, arguments = parse(scheme)
-    return SCHEMES[name](cell, shapes, rng, *arguments)
+    return SCHEMES[name](cell, shapes, units, rng, *arguments)
 
 
 def parse(scheme: str) -> tuple[str, list[float]]:
@@ -81,7 +87,7 @@ def parse(scheme: str) -> tuple[str, list[float]]:
         arguments = [np.nan]
     if not np.isfinite(arguments).all():
         raise ValueError(f"scheme {scheme!r} has an argument that is no number, or not finite; write it as {name}(1.5)")
-    if len(arguments) > SCHEMES[name].__code__.co_argcount - 3:
+    if len(arguments) > SCHEMES[name].__code__.co_argcount - 4:
         raise ValueError(f"scheme {scheme!r} has too many arguments; {name}: {SCHEMES[name].__doc__}")
     return name, arguments
 
@@ -92,6 +98,15 @@ def random_orthogonal(size: int, rng: np.random.Generator) -> np.ndarray:
     return q * np.sign(np.diag(r))
 
 
+def _blocks(cell: GatedCell, shapes: Shapes, draw: Callable[[int], np.ndarray]) -> np.ndarray:
+    """weight_hh of drawn square blocks: one a gate, head and state that is fed back."""
+    if "weight_hh" not in shapes:
+        raise ValueError(f"cell {cell.name!r} has no weight_hh, which this scheme sets")
+    rows, width = shapes["weight_hh"]
+    size = width // len(cell.fed_back)
+    return np.concatenate([np.hstack([draw(size) for _ in cell.fed_back]) for _ in range(rows // size)])
+
+
 def _set_bias(cell: GatedCell, arrays: Arrays, role: str, value: float | np.ndarray) -> None:
     """Sets the sum of the gate's biases: bias_ih takes it, bias_hh becomes 0."""
     gate = getattr(cell, role)
@@ -99,8 +114,6 @@ def _set_bias(cell: GatedCell, arrays: Arrays, role: str, value: float | np.ndar
         raise ValueError(f"cell {cell.name!r} states no {role}, which this scheme sets the bias of")
     if "bias_ih" not in arrays:
         raise ValueError(f"cell {cell.name!r} has no bias here; give it biases=1 or 2")
-    hidden = arrays["weight_hh"].shape[1]
-    start = cell.gates.index(gate) * hidden
-    for name, v in (("bias_ih", value), ("bias_hh", 0.0)):
-        if name in arrays:
-            arrays[name][start : start + hidden] = v
+    for name, gates, v in (("bias_ih", cell.gates, value), ("bias_hh", cell.recurrent, 0.0)):
+        if name in arrays and gate in gates:
+            arrays[name].reshape(len(gates), -1)[gates.index(gate)] = v

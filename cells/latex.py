@@ -16,14 +16,14 @@ def equations(cell: GatedCell) -> str:
     derivation = cell.derivation()
     names = {node: f"{name}_t" for node, name in derivation.names.items()}
     names |= {node: f"{state}_t" for state, node in derivation.states.items()}
-    if derivation.output_state is None:
-        names[derivation.output] = "y_t"
+    if derivation.output_states == (None,):
+        names[derivation.outputs[0]] = "y_t"
     lines = []
-    for node in ordered([*derivation.states.values(), derivation.output]):
+    for node in ordered(derivation.results):
         if node in names and not node.is_leaf:
             lines.append(f"{names[node]} = {_text(_expression(node, names, cell, top=True))}")
     if cell.readout:
-        out = next(s for s in (derivation.output_state, "y") if s)
+        out = derivation.output_states[0] or "y"
         lines.append(f"y_t = W_{{yx}} {out}_t + b_y")
     return "\n".join(lines)
 
@@ -78,7 +78,10 @@ def _terms(name: str, cell: GatedCell) -> list[str]:
     kind, _, which = name.partition("_")
     if kind == "prev":
         return [f"{which}_{{t-1}}"]
-    source, matrix = ("x_t", "i") if kind == "wx" else (f"{cell.states[0]}_{{t-1}}", "h")
+    if kind == "unit":
+        return [rf"\mathbf{{{which}}}"]
+    fed = ", ".join(f"{name}_{{t-1}}" for name in cell.fed_back)
+    source, matrix = ("x_t", "i") if kind == "wx" else (fed if len(cell.fed_back) == 1 else f"[{fed}]", "h")
     product = rf"W_{{{matrix}{which}}} {source}"
     if cell.biases == 2:
         return [product, rf"b_{{{matrix}{which}}}"]

@@ -1,6 +1,7 @@
 """The vocabulary of cell equations: every function that may be applied to a value, and its local derivative.
 
-A primitive is evaluated on float64 or float32 NumPy arrays, on torch tensors, and on the recording scalars of `graph`.
+A primitive is evaluated on float64 or float32 NumPy arrays, on torch tensors, on the recorded
+arrays of `tape`, and on the recording scalars of `graph`.
 Derivatives take (g, y, *arguments), g the cotangent of the value y, one rule for each argument, and return a Node.
 Conventions as in torch: relu'(0) = 0, and a tie in maximum or minimum splits the gradient in halves.
 """
@@ -37,6 +38,9 @@ class Primitive:
     def __call__(self, *values: Any) -> Any:
         if any(isinstance(v, Node) for v in values):
             return apply(self.name, *values)
+        tape = sys.modules.get(f"{__package__}.tape")
+        if tape is not None and any(isinstance(v, tape.Value) for v in values):
+            return tape.pointwise(self.name, self.numpy, *values)
         torch = sys.modules.get("torch")
         if torch is not None and any(isinstance(v, torch.Tensor) for v in values):
             return self.torch(torch, *values)

@@ -3,7 +3,8 @@
     program.forward(x, state)            program.backward(d_output, d_state, trace)        with checks, and copies to the host
     program.load(...) run() sync() read()                                                  what is timed is run and sync alone
 
-x is (T, B, I), the output (T, B, O) with O = H or the size of the read-out, every state (B, H).
+x is (T, B, I), the output (T, B, O) with O = H for most cells or the size of the read-out, every state (B, units), units = H
+for most.
 """
 
 from __future__ import annotations
@@ -88,9 +89,8 @@ class Backend:
             raise ValueError(reason)
         return self.program(cell, params, steps, batch, dtype, device, direction)
 
-    @property
-    def program(self) -> type[Program]:
-        """The class of its programs."""
+    def program(self, cell: GatedCell, *arguments: Any) -> Program:
+        """The program of a cell, made from the arguments of Program."""
         raise NotImplementedError(f"backend {self.name} has no program")
 
 
@@ -106,12 +106,16 @@ class Program:
     last: Arrays
     gradients: Gradients
 
-    def __init__(self, cell: GatedCell, params: Arrays, steps: int, batch: int, dtype: str, device: str, direction: str) -> None:
+    def __init__(
+        self, cell: GatedCell, params: Arrays, steps: int, batch: int, dtype: str, device: str, direction: str, **options: Any
+    ) -> None:  # fmt: skip
+        vars(self).update(options)  # of the backend's own
         check_sizes(steps=steps, batch=batch)
         self.cell, self.steps, self.batch = cell, steps, batch
         self.dtype, self.device, self.direction = dtype, device, direction
         self.input_size, self.hidden_size = cell.sizes(params)
-        self.output_size = cell.output_size(self.hidden_size)
+        self.units = cell.units(self.hidden_size)
+        self.output_size = cell.output_size(self.input_size, self.hidden_size)
         self.ran, self.count = False, 0  # whether there is a forward to go back through, and how many there were
         self.setup()
         self.assign(params)

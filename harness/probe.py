@@ -120,6 +120,8 @@ def measure_cases(emit: Callable[[Any], None], spec: str, options: dict[str, Any
     probe = get(spec, options)
     for case in cases:
         try:
+            if case.input_size and case.hidden_size and (reason := cell_of(case).unfit(case.input_size, case.hidden_size)):
+                raise NotOk("unsupported", reason)
             found = Found("ok", None, *probe.measure(case, emit))
         except NotOk as stop:
             found = Found(stop.status, stop.reason)

@@ -26,9 +26,9 @@ def inputs(case: Case, seed: int = 0) -> Inputs:
     """Torch-initialised parameters, and standard normal x (T, B, I) and d_output (T, B, O)."""
     cell, rng = cells.get(case.spec), np.random.default_rng(seed)
     params = {k: v.astype(case.dtype) for k, v in cell.init(case.input_size, case.hidden_size, seed=seed).items()}
-    shape = (case.steps, case.batch)
+    shape, width = (case.steps, case.batch), cell.output_size(case.input_size, case.hidden_size)
     x = rng.standard_normal((*shape, case.input_size)).astype(case.dtype)
-    return Inputs(params, x, rng.standard_normal((*shape, cell.output_size(case.hidden_size))).astype(case.dtype))
+    return Inputs(params, x, rng.standard_normal((*shape, width)).astype(case.dtype))
 
 
 def prepare(case: Case, params: dict[str, np.ndarray]) -> Program:

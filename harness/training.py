@@ -40,7 +40,7 @@ class Model(torch.nn.Module):
         self.case = case
         dtype = getattr(torch, str(case.dtype))
         self.cell = torch.nn.ParameterDict({k: torch.nn.Parameter(torch.tensor(v, dtype=dtype)) for k, v in params.items()})
-        width = cells.get(case.spec).output_size(params["weight_hh"].shape[1])
+        width = cells.get(case.spec).output_size(case.input_size, case.hidden_size)
         generator = torch.Generator().manual_seed(seed)
         bound = 1 / math.sqrt(width)
         draw = [

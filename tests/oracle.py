@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 import cells
+from cells import GatedCell
 
 
 def float64_autograd(case, given=True, trace=False):
@@ -30,22 +31,47 @@ def float64_autograd(case, given=True, trace=False):
 
 def unrolled(cell, params, x, state):
     """Output (T, B, O) and the states of every step; each is a tensor of its own, for h_t and c_t are independent variables."""
-    outputs, path = [], [state]
+    outputs, path, used = [], [state], cell.effective(params)
     for x_t in x:
-        wx = by_gate(cell, x_t @ params["weight_ih"].T + params.get("bias_ih", 0))
-        wh = by_gate(cell, path[-1][cell.states[0]] @ params["weight_hh"].T + params.get("bias_hh", 0))
-        made = cell.equations(wx, wh, SimpleNamespace(**path[-1]))
-        output, new = made if isinstance(made, tuple) else (getattr(made, cell.states[0]), made)
+        made, new = one_step(cell, used, x_t, SimpleNamespace(**path[-1]))
         own = {k: getattr(new, k).view_as(getattr(new, k)) for k in cell.states}
         path.append(own)
-        outputs.append(next((own[k] for k in cell.states if getattr(new, k) is output), output))
+        made = tuple(next((own[k] for k in cell.states if getattr(new, k) is m), m) for m in made)
+        outputs.append(made[0] if cell.written_out else cell.emit(used, x_t, made if len(made) > 1 else made[0]))
     y = torch.stack(outputs)
     return (y @ params["weight_out"].T + params["bias_out"] if cell.readout else y), path
 
 
-def by_gate(cell, rows):
-    size = rows.shape[-1] // len(cell.gates)
-    return SimpleNamespace(**{g: rows[:, k * size : (k + 1) * size] for k, g in enumerate(cell.gates)})
+def one_step(cell, params, x, prev):
+    """Outputs of the equations and new state of one step; the recurrent product block by block, in plain loops."""
+    if cell.written_out:
+        output, new = cell.step(params, x, prev)
+        return (output,), new
+    wx = cell.project(params, x)
+    if type(cell).project is GatedCell.project:
+        wx = by_gate(cell.gates, x @ params["weight_ih"].T + params.get("bias_ih", 0))
+    wh = SimpleNamespace()
+    if cell.recurrent:
+        fed = torch.cat([getattr(prev, s) for s in cell.fed_back], 1)
+        wh = by_gate(cell.recurrent, fed @ dense(cell, params["weight_hh"]).T + params.get("bias_hh", 0))
+    unit = [SimpleNamespace(**{v: params[v] for v in cell.vectors})] if cell.vectors else []
+    made = cell.equations(wx, wh, prev, *unit)
+    output, new = made if isinstance(made, tuple) else (getattr(made, cell.states[0]), made)
+    return output if isinstance(output, tuple) else (output,), new
+
+
+def dense(cell, weight):
+    """The recurrent matrix with its zeros: of a gate, rows of head k have their entries in the columns of head k."""
+    if cell.heads == 1:
+        return weight
+    width = weight.shape[1]
+    by_gate = [torch.block_diag(*gate.split(width)) for gate in weight.split(width * cell.heads)]
+    return torch.cat(by_gate)
+
+
+def by_gate(gates, rows):
+    size = rows.shape[-1] // len(gates)
+    return SimpleNamespace(**{g: rows[:, k * size : (k + 1) * size] for k, g in enumerate(gates)})
 
 
 def leaf(array):

@@ -29,8 +29,9 @@ def test_several_segments_equal_one(spec, segment, trace):
 
 def test_segments_follow_from_the_size_of_the_buffers(spec, monkeypatch):
     case = problem(cells.get(spec))
-    want = computed(prepare("numba", case), case)
-    monkeypatch.setattr(backend_file, "SEGMENT_BYTES", 3 * 8 * 3 * 7 * len(case.cell.gates))
+    program = prepare("numba", case)
+    want = computed(program, case)
+    monkeypatch.setattr(backend_file, "SEGMENT_BYTES", 3 * 8 * 3 * program.units * len(case.cell.gates))
     program = prepare("numba", case)
     assert program.wx.shape[0] == program.segment == 3
     compare(computed(program, case), want, tolerance("float64", case.steps))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import fitting
 
 import cells
 
@@ -19,9 +20,12 @@ def bias_of(cell, params, gate):
 @pytest.mark.parametrize("scheme", ["torch", "orthogonal(1.2)", "identity"])
 def test_the_seed_determines_everything(spec, scheme):
     cell = cells.get(spec)
-    first, same, other = (cell.init(5, HIDDEN, seed=s, scheme=scheme) for s in (3, 3, 4))
+    sizes = fitting(cell, 5, HIDDEN)
+    if scheme != "torch" and "weight_hh" not in cell.parameter_shapes(*sizes):
+        pytest.skip("the cell has no recurrent matrix")
+    first, same, other = (cell.init(*sizes, seed=s, scheme=scheme) for s in (3, 3, 4))
     assert all(np.array_equal(first[k], same[k]) for k in first)
-    assert not np.array_equal(first["weight_ih"], other["weight_ih"])
+    assert not all(np.array_equal(first[k], other[k]) for k in first)
 
 
 def test_torch_scheme_has_torch_s_bounds(arrays):
@@ -39,9 +43,14 @@ def test_torch_scheme_has_torch_s_bounds(arrays):
 @pytest.mark.parametrize(("scheme", "gain"), [("orthogonal", 1.0), ("orthogonal(1.2)", 1.2), (" orthogonal(0.5) ", 0.5)])
 def test_orthogonal_blocks_have_their_gain(spec, scheme, gain):
     cell = cells.get(spec)
-    blocks = cell.init(5, HIDDEN, scheme=scheme)["weight_hh"].reshape(len(cell.gates), HIDDEN, HIDDEN)
+    sizes = fitting(cell, 5, HIDDEN)
+    if "weight_hh" not in cell.parameter_shapes(*sizes):
+        pytest.skip("the cell has no recurrent matrix")
+    weight = cell.init(*sizes, scheme=scheme)["weight_hh"]
+    size = weight.shape[1] // len(cell.fed_back)
+    blocks = [b for side in np.split(weight, len(cell.fed_back), 1) for b in side.reshape(-1, size, size)]
     for block in blocks:
-        np.testing.assert_allclose(block @ block.T, gain**2 * np.eye(HIDDEN), atol=1e-13)
+        np.testing.assert_allclose(block @ block.T, gain**2 * np.eye(size), atol=1e-13)
     assert all(not np.allclose(blocks[0], b) for b in blocks[1:])
 
 

@@ -89,7 +89,6 @@ def test_two_halves_with_carried_state_equal_the_whole_sequence(spec, backend, d
 def test_reference_backward_matches_central_differences(spec):
     case = problem(cells.get(spec), steps=3, batch=2, inputs=2, hidden=3)
     grads = computed(prepare("numpy", case), case)
-    case.cell.check_parameters(case.params, 2, 3)
 
     def loss():
         out = prepare("numpy", case, direction="forward").forward(case.x, case.state)
@@ -116,23 +115,27 @@ def central(loss, array, by=1e-5):
 @pytest.mark.parametrize("unsaturated", [False, True])
 def test_vector_jacobian_product_matches_central_differences(spec, unsaturated):
     cell, rng = cells.get(spec), np.random.default_rng(0)
+    if cell.written_out:
+        pytest.skip("the cell writes out its step, so that nothing is printed")
     module = printed.module(cell, unsaturated)
 
     def draw(names):
         return tuple(rng.standard_normal(200) for _ in names)
 
-    inputs, moves = ((draw(cell.gates), draw(cell.gates), draw(cell.states)) for _ in range(2))
-    d_output, d_new = rng.standard_normal(200), draw(cell.states)
+    kinds = (cell.gates, cell.recurrent, cell.states, cell.vectors)
+    inputs, moves = (tuple(map(draw, kinds)) for _ in range(2))
+    d_output, d_new = draw(cell.derivation().outputs), draw(cell.states)
 
     def along(by):
         """The seeds times the outputs, after a move of the inputs."""
-        wx, wh, prev = (tuple(v + by * m for v, m in zip(*pair, strict=True)) for pair in zip(inputs, moves, strict=True))
-        output, new, _ = module.forward(wx, wh, prev)
+        moved = (tuple(v + by * m for v, m in zip(*pair, strict=True)) for pair in zip(inputs, moves, strict=True))
+        outputs, new, _ = module.forward(*moved)
         seen = sum(d * v for d, v in zip(d_new, new, strict=True))
-        return seen + (d_output * output if cell.derivation().output_state is None else 0)
+        own = cell.derivation().output_states
+        return seen + sum(d * v for d, v, state in zip(d_output, outputs, own, strict=True) if state is None)
 
     _, new, keeps = module.forward(*inputs)
-    found = module.backward(keeps, inputs[2], new, d_output, d_new)
+    found = module.backward(keeps, inputs[2], new, inputs[3], d_output, d_new)
     product = sum(d * m for part, move in zip(found, moves, strict=True) for d, m in zip(part, move, strict=True))
     compare({"product": product}, {"product": (along(1e-5) - along(-1e-5)) / 2e-5}, 1e-8)
 

@@ -57,14 +57,16 @@ def test_log_norms_equal_the_plain_trajectory_where_that_is_finite():
     rng = np.random.default_rng(0)
     for name in cells.names():
         cell = cells.get(name)
-        params, x = cell.init(3, 6), rng.standard_normal((20, 2, 3))
+        if cell.unfit(6, 6):
+            continue
+        params, x = cell.init(6, 6), rng.standard_normal((20, 2, 6))
         program = cells.backend("numpy").prepare(cell, params, steps=20, batch=2, dtype="float64")
         program.forward(x)
-        d_output = np.zeros((20, 2, 6))
+        d_output = np.zeros((20, 2, cell.output_size(6, 6)))
         d_output[-1] = 1
         path = program.backward(d_output, trace=True).trajectory
         plain = np.log(np.sqrt(sum((d**2).sum(-1) for d in path.values())))[::-1]
-        start = 0 if cell.derivation().output_state else 1
+        start = 0 if cell.written_out or None not in cell.derivation().output_states else 1
         assert np.allclose(log_norms(cell, params, x)[start:], plain[start:], rtol=1e-9, atol=1e-9), name
 
 

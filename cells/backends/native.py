@@ -17,9 +17,8 @@ class NativeBackend(TorchBackend):
             return f"torch.nn.{cell.torch_module()[0]} has two biases or none, cell {cell.name!r} has one here"
         return super().unsupported(cell, dtype, device, direction)
 
-    @property
-    def program(self):
-        return NativeProgram
+    def program(self, cell, *arguments):
+        return NativeProgram(cell, *arguments)
 
 
 class NativeProgram(TensorProgram):

@@ -4,95 +4,197 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import readout
 from ..contract import State
 from ..kernels import arrays
 from ..program import Backend, Gradients, Program
+from ..sides import Sides, blocks_gradient, pull_blocks
+from ..tape import Value, array_of, gradients
 
 
 class NumpyBackend(Backend):
     """NumPy on the CPU, in float64 (against which everything is held) or float32."""
 
-    @property
-    def program(self):
-        return NumpyProgram
+    def program(self, cell, *arguments, **options):
+        return (WrittenProgram if cell.written_out else NumpyProgram)(cell, *arguments, **options)
 
 
-class NumpyProgram(Program):
+class Reference(Program):
+    """Backpropagation through time, last step first. Subclasses write how the outputs and one step are pulled back.
+
+    With `unsaturated` the derivatives use pre-activations, so that a saturated unit's does not round to zero.
+    """
+
     implementation = f"numpy {np.__version__}"
-
-    def setup(self):
-        if self.direction == "backward":
-            self.step = arrays.module(self.cell)
+    unsaturated = False
 
     def assign(self, params):
         self.params = {k: self.place(v) for k, v in params.items()}
+        self.sides = Sides(self.cell, self.params, self.direction == "backward")
+
+    def pull_outputs(self, d_y):
+        """(cotangents of the steps' outputs, each (T, B, ...); what x gets beside the steps)."""
+        raise NotImplementedError
+
+    def with_outputs(self, t, d_outputs, d_state):
+        """The cotangents of the joint state after step t, with those of its outputs that are states."""
+        raise NotImplementedError
+
+    def pull_step(self, t, d_outputs, d_state):
+        """The cotangents of the joint state before step t, and what else the step's backward leaves."""
+        raise NotImplementedError
+
+    def collect(self, t, left):
+        """Takes what pull_step left."""
+        raise NotImplementedError
+
+    def finish(self):
+        """d_x, after the gradients of the arrays were added up."""
+        raise NotImplementedError
+
+    def run_backward(self, trace=False, again=False):
+        cell = self.cell
+        d_outputs, d_x = self.pull_outputs(self._d_output)
+        d_state, trajectory = tuple(self._d_state[s] for s in cell.states), []
+        for t in reversed(range(self.steps)):
+            now = [d[t] for d in d_outputs]
+            d_state = self.with_outputs(t, now, d_state)
+            trajectory.append(d_state)
+            d_state, left = self.pull_step(t, now, d_state)
+            self.collect(t, left)
+        trajectory.append(d_state)
+        d_x = self.finish() + d_x
+        path = {s: np.stack([d[k] for d in reversed(trajectory)]) for k, s in enumerate(cell.states)} if trace else None
+        self.gradients = Gradients(self.sides.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), path)
+
+
+class NumpyProgram(Reference):
+    """Cells that are pointwise around products."""
+
+    def setup(self):
+        if self.direction == "backward":
+            self.step = arrays.module(self.cell, self.unsaturated)
+            gates, recurrent = len(self.cell.gates), len(self.cell.recurrent)
+            self.d_wx, self.d_wh = (np.empty((self.steps, self.batch, n, self.units), self.dtype) for n in (gates, recurrent))
+            self.d_unit = np.zeros((len(self.cell.vectors), self.units), self.dtype)
 
     def run_forward(self):
-        wx = self.x_rows() @ self.params["weight_ih"].T + self.params.get("bias_ih", 0)
-        wx = self.by_gate(wx.reshape(self.steps, self.batch, -1))
-        self.hidden = np.empty((self.steps, self.batch, self.hidden_size), self.dtype)
-        self.history, self.keeps = [tuple(self._state[s] for s in self.cell.states)], []
+        cell, units = self.cell, self.units
+        wx = np.empty((self.steps, self.batch, len(cell.gates), units), self.dtype)
+        self.sides.project(self._x, wx)
+        outputs = [np.empty((self.steps, self.batch, units), self.dtype) for _ in cell.derivation().outputs]
+        self.history, self.keeps = [tuple(self._state[s] for s in cell.states)], []
         advance = self.step_keeping if self.direction == "backward" else self.step_as_written
         for t in range(self.steps):
-            wh = self.history[-1][0] @ self.params["weight_hh"].T + self.params.get("bias_hh", 0)
-            self.hidden[t] = advance(tuple(g[t] for g in wx), self.by_gate(wh))
-        self.last = dict(zip(self.cell.states, self.history[-1], strict=True))
-        self.output = readout.forward(self.params, self.hidden) if self.cell.readout else self.hidden
-
-    def x_rows(self):
-        return self._x.reshape(-1, self.input_size)
-
-    def by_gate(self, rows):
-        """(..., G * H) as a tuple of G arrays (..., H)."""
-        return tuple(np.split(rows, len(self.cell.gates), axis=-1))
+            wh = cell.recur(self.sides.used, State(**dict(zip(cell.states, self.history[-1], strict=True))))
+            made = advance(tuple(wx[t, :, g] for g in range(len(cell.gates))), wh)
+            for array, value in zip(outputs, made, strict=True):
+                array[t] = value
+        self.last = dict(zip(cell.states, self.history[-1], strict=True))
+        self.output = self.sides.emit(self._x, outputs)
 
     def step_as_written(self, wx, wh):
-        """Output of one step by the cell's own function; only the last state is held."""
+        """Outputs of one step by the cell's own function; only the last state is held."""
         cell = self.cell
-        gates = (State(**dict(zip(cell.gates, w, strict=True))) for w in (wx, wh))
-        result = cell.equations(*gates, State(**dict(zip(cell.states, self.history[-1], strict=True))))
+        unit = [State(**dict(zip(cell.vectors, self.sides.unit, strict=True)))] if cell.vectors else []
+        prev = State(**dict(zip(cell.states, self.history[-1], strict=True)))
+        result = cell.equations(State(**dict(zip(cell.gates, wx, strict=True))), wh, prev, *unit)
         output, state = result if isinstance(result, tuple) else (None, result)
         self.history = [tuple(getattr(state, s) for s in cell.states)]
-        return self.history[0][0] if output is None else output
+        return self.history[0][:1] if output is None else output if isinstance(output, tuple) else (output,)
 
     def step_keeping(self, wx, wh):
         """The same by the printed function, keeping every state and what the backward needs."""
-        output, state, keeps = self.step.forward(wx, wh, self.history[-1])
+        outputs, state, keeps = self.step.forward(wx, tuple(vars(wh).values()), self.history[-1], self.sides.unit)
         self.history.append(state)
         self.keeps.append(keeps)
-        return output
+        return outputs
 
-    def run_backward(self, trace=False, again=False):
-        cell, params, grads = self.cell, self.params, {}
-        d_hidden = self._d_output
-        if cell.readout:
-            d_hidden, grads = readout.backward(params, self.hidden, d_hidden)
-        shape = (self.steps, self.batch, len(cell.gates), self.hidden_size)
-        d_wx, d_wh = np.empty(shape, self.dtype), np.empty(shape, self.dtype)
-        d_state = [self._d_state[s] for s in cell.states]
-        output_state = cell.derivation().output_state
-        trajectory = []
-        for t in reversed(range(self.steps)):
-            if output_state is not None:
-                k = cell.states.index(output_state)
-                d_state[k] = d_state[k] + d_hidden[t]
-            trajectory.append(d_state)
-            d_gates = self.step.backward(self.keeps[t], self.history[t], self.history[t + 1], d_hidden[t], tuple(d_state))
-            for g in range(len(cell.gates)):
-                d_wx[t, :, g], d_wh[t, :, g] = d_gates[0][g], d_gates[1][g]
-            d_state = [np.broadcast_to(np.asarray(d, self.dtype), d_hidden[t].shape) for d in d_gates[2]]
-            d_state[0] = d_state[0] + d_wh[t].reshape(self.batch, -1) @ params["weight_hh"]
-        trajectory.append(d_state)
-        grads |= self.weight_gradients(d_wx.reshape(-1, shape[2] * shape[3]), d_wh.reshape(-1, shape[2] * shape[3]))
-        d_x = (d_wx.reshape(-1, shape[2] * shape[3]) @ params["weight_ih"]).reshape(self._x.shape)
-        path = {s: np.stack([d[k] for d in reversed(trajectory)]) for k, s in enumerate(cell.states)} if trace else None
-        grads = {name: grads[name] for name in params}
-        self.gradients = Gradients(grads, d_x, dict(zip(cell.states, d_state, strict=True)), path)
+    def pull_outputs(self, d_y):
+        return self.sides.pull_emit(d_y)
 
-    def weight_gradients(self, d_wx, d_wh):
-        """Gradients of the cell's own arrays from those of the products, rows (T * B, G * H)."""
-        h_prev = np.concatenate([state[0] for state in self.history[:-1]])
-        grads = {"weight_ih": d_wx.T @ self.x_rows(), "weight_hh": d_wh.T @ h_prev}
-        sums = {"bias_ih": d_wx, "bias_hh": d_wh}
-        return grads | {name: d.sum(0) for name, d in sums.items() if name in self.params}
+    def with_outputs(self, t, d_outputs, d_state):
+        d_state = list(d_state)
+        for d, own in zip(d_outputs, self.cell.derivation().output_states, strict=True):
+            if own is not None:
+                k = self.cell.states.index(own)
+                d_state[k] = d_state[k] + d
+        return tuple(d_state)
+
+    def pull_step(self, t, d_outputs, d_state):
+        cell, shape, unit = self.cell, (self.batch, self.units), self.sides.unit
+        d = self.step.backward(self.keeps[t], self.history[t], self.history[t + 1], unit, d_outputs, d_state)
+        d_wx, d_wh, before, d_unit = ([np.broadcast_to(np.asarray(v, self.dtype), shape) for v in part] for part in d)
+        if cell.recurrent:
+            through = pull_blocks(np.stack(d_wh, 1), self.sides.used["weight_hh"], cell.heads)
+            for name, share in zip(cell.fed_back, np.split(through, len(cell.fed_back), axis=1), strict=True):
+                at = cell.states.index(name)
+                before[at] = before[at] + share
+        return tuple(before), (d_wx, d_wh, d_unit)
+
+    def collect(self, t, left):
+        for whole, parts in zip((self.d_wx, self.d_wh), left[:2], strict=True):
+            for k, part in enumerate(parts):
+                whole[t, :, k] = part
+        for k, share in enumerate(left[2]):
+            self.d_unit[k] += share.sum(0)
+
+    def finish(self):
+        self.sides.add(dict(zip(self.cell.vectors, self.d_unit.copy(), strict=True)))
+        self.d_unit[:] = 0
+        self.add_recurrent()
+        return self.sides.pull_project(self._x, self.d_wx)
+
+    def add_recurrent(self):
+        """Gradients of the recurrent arrays."""
+        if not self.cell.recurrent:
+            return
+        rows = self.d_wh.reshape(self.steps * self.batch, -1)
+        at = [self.cell.states.index(name) for name in self.cell.fed_back]
+        fed = np.concatenate([np.concatenate([state[k] for k in at], 1) for state in self.history[:-1]])
+        self.sides.add({"weight_hh": blocks_gradient(rows, fed, self.cell.heads, len(self.cell.recurrent))})
+        if "bias_hh" in self.params:
+            self.sides.add({"bias_hh": rows.sum(0)})
+
+
+class WrittenProgram(Reference):
+    """Cells that write out their step: it is recorded as it runs, and pulled back."""
+
+    def run_forward(self):
+        keeping, cell = self.direction == "backward", self.cell
+        self.matrices = {k: Value(v) for k, v in self.sides.used.items()} if keeping else self.sides.used
+        state, outputs, self.records = self._state, [], []
+        for x in self._x:
+            leaves = {k: Value(v) for k, v in state.items()} if keeping else state
+            seen = Value(x) if keeping else x
+            output, new = cell.step(self.matrices, seen, State(**leaves))
+            ends = {s: getattr(new, s) for s in cell.states}
+            if keeping:
+                self.records.append((seen, leaves, output, ends))
+            state = {s: array_of(v) for s, v in ends.items()}
+            outputs.append(array_of(output))
+        self.last = state
+        self.output = self.sides.read_out(np.stack(outputs))
+
+    def pull_outputs(self, d_y):
+        self.d_x = np.empty_like(self._x)
+        return [self.sides.pull_read_out(d_y)], 0
+
+    def with_outputs(self, t, d_outputs, d_state):
+        _, _, output, ends = self.records[t]
+        return tuple(d + d_outputs[0] if v is output else d for v, d in zip(ends.values(), d_state, strict=True))
+
+    def pull_step(self, t, d_outputs, d_state):
+        seen, leaves, output, ends = self.records[t]
+        seeds = list(zip(ends.values(), d_state, strict=True))
+        if not any(v is output for v in ends.values()):
+            seeds.append((output, d_outputs[0]))
+        wanted = [*leaves.values(), seen, *self.matrices.values()]
+        made = gradients([v for v, _ in seeds], [g for _, g in seeds], wanted, unsaturated=self.unsaturated)
+        return tuple(made[: len(leaves)]), made[len(leaves) :]
+
+    def collect(self, t, left):
+        self.d_x[t] = left[0]
+        self.sides.add(dict(zip(self.matrices, left[1:], strict=True)))
+
+    def finish(self):
+        return self.d_x

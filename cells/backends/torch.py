@@ -20,9 +20,8 @@ class TorchBackend(Backend):
             return f"torch cannot be imported: {error}"
         return super().unavailable(device)
 
-    @property
-    def program(self):
-        return TorchProgram
+    def program(self, cell, *arguments):
+        return TorchProgram(cell, *arguments)
 
 
 class TensorProgram(Program):
@@ -99,28 +98,43 @@ class TorchProgram(TensorProgram):
         self.implementation = f"torch {torch.__version__} eager"
 
     def compute(self, x, state, steps=None):
-        from torch.nn.functional import linear
+        import torch
 
-        cell, params, shape = self.cell, self.params, (len(self.cell.gates), self.hidden_size)
-        wx = linear(x, params["weight_ih"], params.get("bias_ih")).unflatten(-1, shape).unbind(0)
+        cell, params = self.cell, self.cell.effective(self.params)
+        advance = self.written(params, x) if cell.written_out else self.pointwise(params, x)
         state, outputs = State(**state), []
         for t in range(self.steps):
-            wh = linear(getattr(state, cell.states[0]), params["weight_hh"], params.get("bias_hh")).unflatten(-1, shape)
-            result = cell.equations(self.by_gate(wx[t]), self.by_gate(wh), state)
-            output, state = result if isinstance(result, tuple) else (None, result)
+            made, state = advance(t, state)
             if steps is not None:
-                state = State(**{k: v.view_as(v) for k, v in vars(state).items()})
-                steps.append(vars(state))
-                own = cell.derivation().output_state
-                output = output if own is None else getattr(state, own)
-            outputs.append(getattr(state, cell.states[0]) if output is None else output)
-        return self.read_out(torch_stack(outputs)), {s: getattr(state, s) for s in cell.states}
+                own = {k: v.view_as(v) for k, v in vars(state).items()}
+                made = [next((own[k] for k, v in vars(state).items() if v is m), m) for m in made]
+                state = State(**own)
+                steps.append(own)
+            outputs.append(made)
+        made = [torch.stack(each) for each in zip(*outputs, strict=True)]
+        if not cell.written_out:
+            made = [cell.emit(params, x, tuple(made) if cell.derivation().several else made[0])]
+        return self.read_out(made[0]), {s: getattr(state, s) for s in cell.states}
 
-    def by_gate(self, rows):
-        return State(**dict(zip(self.cell.gates, rows.unbind(-2), strict=True)))
+    def written(self, params, x):
+        """The step (t, state) -> (outputs, new state) of a cell that writes it out."""
 
+        def advance(t, state):
+            output, new = self.cell.step(params, x[t], state)
+            return [output], new
 
-def torch_stack(tensors):
-    import torch
+        return advance
 
-    return torch.stack(tensors)
+    def pointwise(self, params, x):
+        """The same of a cell with equations; the input's side is computed for all steps at once."""
+        cell = self.cell
+        wx = {gate: rows.unbind(0) for gate, rows in vars(cell.project(params, x)).items()}
+        unit = [State(**{name: params[name] for name in cell.vectors})] if cell.vectors else []
+
+        def advance(t, state):
+            gates = State(**{gate: rows[t] for gate, rows in wx.items()})
+            result = cell.equations(gates, cell.recur(params, state), state, *unit)
+            output, new = result if isinstance(result, tuple) else (getattr(result, cell.states[0]), result)
+            return list(output) if isinstance(output, tuple) else [output], new
+
+        return advance

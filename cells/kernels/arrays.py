@@ -11,9 +11,10 @@ from .step import Step, step
 
 
 def module(cell: GatedCell, unsaturated: bool = False) -> ModuleType:
-    """forward(wx, wh, prev) -> (output, states, keeps); backward(keeps, prev, new, d_step_output, d_new) -> (d_wx, d_wh, d_prev).
+    """forward(wx, wh, prev, unit) -> (outputs, states, keeps); backward(keeps, prev, new, unit, d_output, d_new) -> their d_.
 
-    All arguments are tuples of arrays in the order of the cell's gates and states; a zero cotangent is the number 0.
+    All are tuples of arrays in the order of the cell's gates (wh: those that are recurrent), states, vectors and outputs; a
+    cotangent of what has no influence is the number 0. d_output counts for outputs that are no state.
     """
     source = step(cell, unsaturated=unsaturated)
     return load(f"numpy_{cell.name}", text(cell, source))
@@ -21,26 +22,27 @@ def module(cell: GatedCell, unsaturated: bool = False) -> ModuleType:
 
 def text(cell: GatedCell, source: Step) -> str:
     """The printed module."""
-    g, s = cell.gates, cell.states
-    results = [f"wx_{k}" for k in g], [f"wh_{k}" for k in g], [f"prev_{k}" for k in s]
+    s = cell.states
+    kinds = {"wx": cell.gates, "wh": cell.recurrent, "prev": s, "unit": cell.vectors}
+    inputs = {kind: [f"{kind}_{name}" for name in names] for kind, names in kinds.items()}
     forward = [
-        *_unpack("wx", [f"wx_{k}" for k in g]), *_unpack("wh", [f"wh_{k}" for k in g]),
-        *_unpack("prev", [f"prev_{k}" for k in s]),
+        *(line for kind, names in inputs.items() for line in _unpack(kind, names)),
         *source.forward,
-        f"return {source.output}, {_tuple(source.new_states[k] for k in s)}, {_tuple(source.keeps)}",
+        f"return {_tuple(source.outputs)}, {_tuple(source.new_states[k] for k in s)}, {_tuple(source.keeps)}",
     ]  # fmt: skip
     backward = [
-        *_unpack("keeps", [f"keep_{k}" for k in source.keeps]), *_unpack("prev", [f"prev_{k}" for k in s]),
-        *_unpack("new", [f"new_{k}" for k in s]), *_unpack("d_new", [f"d_{k}" for k in s]),
+        *_unpack("keeps", [f"keep_{k}" for k in source.keeps]), *_unpack("prev", inputs["prev"]),
+        *_unpack("new", [f"new_{k}" for k in s]), *_unpack("unit", inputs["unit"]),
+        *_unpack("d_output", [f"d_output_{k}" for k in range(len(source.outputs))]), *_unpack("d_new", [f"d_{k}" for k in s]),
         *source.backward,
-        f"return {', '.join(_tuple(source.cotangents.get(name, '0') for name in group) for group in results)}",
+        f"return {', '.join(_tuple(source.cotangents.get(name, '0') for name in group) for group in inputs.values())}",
     ]  # fmt: skip
     return "\n".join(
         [
             f'"""The step of {cell.name!r} on arrays, printed from its equations."""', "",
             f"from {__name__.partition('.')[0]}.primitives import {', '.join(VOCABULARY)}", "",
-            "", "def forward(wx, wh, prev):", *_indent(forward), "",
-            "", "def backward(keeps, prev, new, d_step_output, d_new):", *_indent(backward), "",
+            "", "def forward(wx, wh, prev, unit):", *_indent(forward), "",
+            "", "def backward(keeps, prev, new, unit, d_output, d_new):", *_indent(backward), "",
         ]
     )  # fmt: skip
 

@@ -38,57 +38,104 @@ def vocabulary(dtype: str, title: str) -> str:
 
 
 def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
-    states, gates = cell.states, cell.gates
-    arrays = ["all_wx", "step_wh", "weight", "bias_hh", *(f"{s}_at" for s in states), "all_output", "all_kept"]
+    states, apart = cell.states, outputs_apart(source)
+    arrays = ["all_wx", "step_wh", "weight", "bias_hh", "part", "rows", *(f"{s}_at" for s in states)]
+    arrays += [*(f"all_output_{k}" for k in apart), "all_kept", *(f"unit_{v}_at" for v in cell.vectors)]
     clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
-    read = [f"wx_{g} = all_wx[t, b, {k}, j]" for k, g in enumerate(gates)]
-    read += [f"wh_{g} = step_wh[b, {k}, j]" + ("" if g in source.summed else f" + bias_hh[{k}, j]") for k, g in enumerate(gates)]
+    read = [f"wx_{g} = all_wx[t, b, {k}, j]" for k, g in enumerate(cell.gates)]
+    read += [
+        f"wh_{g} = step_wh[b, {k}, j]" + ("" if g in source.summed else f" + bias_hh[{k}, j]")
+        for k, g in enumerate(cell.recurrent)
+    ]
     read += [f"prev_{s} = {s}_at[now_{s}, b, j]" for s in states]
+    read += [f"unit_{v} = unit_{v}_at[j]" for v in cell.vectors]
     write = [f"{s}_at[then_{s}, b, j] = {source.new_states[s]}" for s in states]
-    write += [] if source.output_state == states[0] else [f"all_output[t, b, j] = {source.output}"]
+    write += [f"all_output_{k}[t, b, j] = {source.outputs[k]}" for k in apart]
     write += [f"all_kept[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
     return f'''
 @njit(**OPTIONS)
 def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
-    """The steps of one segment. all_wx (T, B, G, H) with its biases; S_at (T + 1, B, H), or two rows used in turn."""
+    """The steps of one segment. all_wx (T, B, G, units) with its biases; S_at (T + 1, B, units), or two rows used in turn."""
     steps, batch, gates, hidden = all_wx.shape
-    wh_rows = step_wh.reshape(batch, gates * hidden)
     for t in range(steps):
 {_indent(clock, 2)}
-        np.dot({states[0]}_at[now_{states[0]}], weight, wh_rows)
+{_indent(_products(cell), 2)}
         for b in range(batch):
             for j in range(hidden):
 {_indent([*read, *source.forward, *write], 4)}
 '''.strip()
 
 
+def _products(cell: GatedCell) -> list[str]:
+    """Lines that make step_wh (B, G, units) of the states that are fed back; weight is (heads * states, K / heads, rows)."""
+    if not cell.recurrent:
+        return []
+    if cell.heads == 1:
+        first, *more = [f"np.dot({s}_at[now_{s}], weight[{k}], " for k, s in enumerate(cell.fed_back)]
+        whole = "step_wh.reshape(batch, -1)"
+        lines = [first + whole + ")"]
+        return lines + [line for text in more for line in (text + "rows)", f"{whole}[:] += rows")]
+    (state,) = cell.fed_back
+    return [
+        "width = part.shape[1]",
+        "for k in range(len(weight)):",
+        f"    part[:] = {state}_at[now_{state}][:, k * width : (k + 1) * width]",
+        "    np.dot(part, weight[k], rows)",
+        "    step_wh[:, :, k * width : (k + 1) * width] = rows.reshape(batch, -1, width)",
+    ]
+
+
 def _backward(cell: GatedCell, source: Step) -> str:
-    states, gates = cell.states, cell.gates
-    arrays = ["all_kept", *(f"{s}_at" for s in states), "all_d_output", *(f"d_{s}_at" for s in states), "all_d_wx", "all_d_wh"]
+    states = cell.states
+    arrays = ["all_kept", *(f"{s}_at" for s in states), *(f"all_d_output_{k}" for k in range(len(source.outputs)))]
+    arrays += [*(f"d_{s}_at" for s in states), "all_d_wx", "all_d_wh", "weight", "part", "rows"]
+    arrays += [f"{kind}_{v}_at" for kind in ("unit", "d_unit") for v in cell.vectors]
     read = [f"keep_{v} = all_kept[t, {k}, b, j]" for k, v in enumerate(source.keeps)]
     read += [line for s in states for line in (f"prev_{s} = {s}_at[t, b, j]", f"new_{s} = {s}_at[t + 1, b, j]")]
+    read += [f"unit_{v} = unit_{v}_at[j]" for v in cell.vectors]
     read += [f"d_{s} = d_{s}_at[then, b, j]" for s in states]
-    out = source.output_state
-    read += ["d_step_output = all_d_output[t, b, j]"]
-    read += [f"d_{out} = d_{out} + d_step_output", f"d_{out}_at[then, b, j] = d_{out}"] if out else []
-    write = [f"all_d_wx[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}" for k, g in enumerate(gates)]
+    for k, own in enumerate(source.output_states):
+        read.append(f"d_output_{k} = all_d_output_{k}[t, b, j]")
+        read += [f"d_{own} = d_{own} + d_output_{k}", f"d_{own}_at[then, b, j] = d_{own}"] if own else []
+    write = [f"all_d_wx[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}" for k, g in enumerate(cell.gates)]
     if not all_summed(cell, source):
-        write += [f"all_d_wh[t, b, {k}, j] = {source.cotangents.get('wh_' + g, 'ZERO')}" for k, g in enumerate(gates)]
+        write += [f"all_d_wh[t, b, {k}, j] = {source.cotangents.get('wh_' + g, 'ZERO')}" for k, g in enumerate(cell.recurrent)]
     write += [f"d_{s}_at[now, b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in states]
+    write += [f"d_unit_{v}_at[j] += {source.cotangents.get('unit_' + v, 'ZERO')}" for v in cell.vectors]
     return f'''
 @njit(**OPTIONS)
-def backward({", ".join(arrays)}, weight, product):
-    """The steps of one segment, last first. d_S_at (T + 1, B, H), or two rows used in turn; product (B, H) is scratch."""
+def backward({", ".join(arrays)}):
+    """The steps of one segment, last first. d_S_at (T + 1, B, units), or two rows used in turn."""
     steps, batch, gates, hidden = all_d_wx.shape
-    d_wh_rows = all_d_wh.reshape(steps, batch, gates * hidden)
     for t in range(steps - 1, -1, -1):
         now, then = t % len(d_{states[0]}_at), (t + 1) % len(d_{states[0]}_at)
         for b in range(batch):
             for j in range(hidden):
 {_indent([*read, *source.backward, *write], 4)}
-        np.dot(d_wh_rows[t], weight, product)
-        d_{states[0]}_at[now] += product
+{_indent(_pulled_products(cell), 2)}
 '''.strip()
+
+
+def _pulled_products(cell: GatedCell) -> list[str]:
+    """Lines that add what the states before get through the products; weight is (heads * states, rows, K / heads)."""
+    if not cell.recurrent:
+        return []
+    if cell.heads == 1:
+        made = [f"np.dot(all_d_wh[t].reshape(batch, -1), weight[{k}], part)" for k in range(len(cell.fed_back))]
+        return [line for text, s in zip(made, cell.fed_back, strict=True) for line in (text, f"d_{s}_at[now] += part")]
+    (state,) = cell.fed_back
+    return [
+        "width = part.shape[1]",
+        "for k in range(len(weight)):",
+        "    rows.reshape(batch, -1, width)[:] = all_d_wh[t][:, :, k * width : (k + 1) * width]",
+        "    np.dot(rows, weight[k], part)",
+        f"    d_{state}_at[now][:, k * width : (k + 1) * width] += part",
+    ]
+
+
+def outputs_apart(source: Step) -> list[int]:
+    """Those outputs that need arrays of their own, for they are no state."""
+    return [k for k, own in enumerate(source.output_states) if own is None]
 
 
 def all_summed(cell: GatedCell, source: Step) -> bool:

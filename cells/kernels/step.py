@@ -16,8 +16,8 @@ from ..printing import assignments, plain_number
 
 # names that the printed functions use around a step's own lines
 RESERVED = {
-    *VOCABULARY, "wx", "wh", "prev", "keeps", "new", "d_new", "d_step_output", "t", "b", "j", "steps", "batch", "gates", "hidden",
-    "now", "then", "weight", "bias_hh", "wh_rows", "d_wh_rows", "product", "np", "math", "njit", "range", "len", "float32",
+    *VOCABULARY, "wx", "wh", "prev", "unit", "keeps", "new", "d_new", "d_output", "t", "b", "j", "k", "steps", "batch", "gates",
+    "hidden", "width", "now", "then", "weight", "bias_hh", "part", "rows", "np", "math", "njit", "range", "len", "float32",
     "float64", "real", "whole", "EXP_BOUND", "SIGMOID_BOUND", "TANH_BOUND", "reduced", "clamped", "ZERO", "HALF", "ONE", "TWO",
     "FOUR",
 }  # fmt: skip
@@ -27,15 +27,16 @@ RESERVED = {
 class Step:
     """Source lines of one step, and the variables they leave.
 
-    Forward reads wx_G, wh_G, prev_S; it leaves new_states, output and keeps (all variable names). Backward reads keep_K (in
-    the order of keeps), prev_S, new_S, d_S and, for an output that is no state, d_step_output; cotangents maps the forward's
-    input names to variables. A gate in `summed` uses its two products in one sum only, so that d_wx and d_wh are one array.
+    Forward reads wx_G, wh_G, prev_S, unit_V; it leaves new_states, outputs and keeps (all variable names). Backward reads
+    keep_K (in the order of keeps), prev_S, new_S, unit_V, d_S and, for output K if it is no state, d_output_K; cotangents
+    maps the forward's input names to variables. A gate in `summed` uses its two products in one sum only, so that d_wx and
+    d_wh are one array.
     """
 
     forward: list[str]
     new_states: dict[str, str]
-    output: str
-    output_state: str | None
+    outputs: list[str]
+    output_states: tuple[str | None, ...]
     keeps: list[str]
     backward: list[str]
     cotangents: dict[str, str]
@@ -49,17 +50,19 @@ def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsatur
     keep = kept(d, cotangents)
     inputs = {node: name for name, node in d.inputs.items()}
     names = {node: name for name, node in d.states.items()} | d.names
-    forward, variable = assignments([*d.states.values(), d.output, *keep], inputs, names, number, RESERVED)
-    known: dict[Node, str] = {node: name for node, name in inputs.items() if name.startswith("prev_")}
+    forward, variable = assignments([*d.results, *keep], inputs, names, number, RESERVED)
+    known: dict[Node, str] = {node: name for node, name in inputs.items() if name.startswith(("prev_", "unit_"))}
     known |= {node: "new_" + name for name, node in d.states.items()}
     known |= {node: f"keep_{variable[node]}" for node in keep}
-    known |= {d.tape.input(seed): seed for seed in ["d_step_output", *("d_" + s for s in d.states)]}
+    known |= {
+        d.tape.input(seed): seed for seed in [*(f"d_output_{k}" for k in range(len(d.outputs))), *("d_" + s for s in d.states)]
+    }
     backward, result = assignments(list(cotangents.values()), known, d.names, number, RESERVED)
     return Step(
         forward=forward,
         new_states={s: variable[node] for s, node in d.states.items()},
-        output=variable[d.output],
-        output_state=d.output_state,
+        outputs=[variable[node] for node in d.outputs],
+        output_states=d.output_states,
         keeps=[variable[node] for node in keep],
         backward=backward,
         cotangents={name[2:]: _text(node, result, number) for name, node in cotangents.items()},

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cells import GatedCell
-from cells.backends.numpy import NumpyProgram
-from cells.kernels import arrays
+from cells.backends.numpy import NumpyBackend
 
 MARGIN = 0.01  # nats a step within which a gradient counts as stable
 
@@ -22,13 +22,6 @@ class Rate:
     high: float
 
 
-class _Unsaturated(NumpyProgram):
-    """The reference, keeping what derivatives of the pre-activations need."""
-
-    def setup(self):
-        self.step = arrays.module(self.cell, unsaturated=True)
-
-
 def log_norms(cell: GatedCell, params: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     """(T + 1, B): natural log of the norm of dL/d(joint state) by lag 0..T, for L = sum of the last output, each sample apart.
 
@@ -36,47 +29,35 @@ def log_norms(cell: GatedCell, params: dict[str, np.ndarray], x: np.ndarray) -> 
     apart. x is (T, B, I); the first state is zero. A step's own factor below 1e-308 (|a| > 372) counts as 0.
     """
     steps, batch, _ = x.shape
-    program = _Unsaturated(cell, params, steps, batch, "float64", "cpu", "backward")
+    program = NumpyBackend().program(cell, params, steps, batch, "float64", "cpu", "backward", unsaturated=True)
     program.start(x)
-    step, history, keeps, hidden = program.step, program.history, program.keeps, program.hidden_size
-    d_output = np.ones((batch, cell.output_size(hidden)))
-    if cell.readout:
-        d_output = d_output @ params["weight_out"]
-    output_state = cell.derivation().output_state
-    d_state = [np.zeros((batch, hidden)) for _ in cell.states]
-    if output_state is not None:
-        d_state[cell.states.index(output_state)] = d_output
-    logs = np.empty((steps + 1, batch))
-    log_scale = np.zeros(batch)
+    d_y = np.zeros((steps, batch, program.output_size))
+    d_y[-1] = 1
+    outputs = [d[-1] for d in program.pull_outputs(d_y)[0]]
+    silent = [np.zeros_like(d) for d in outputs]
+    d_state = tuple(np.zeros_like(v) for v in program.last.values())
+    d_state = program.with_outputs(steps - 1, outputs, d_state)
+    logs, log_scale = np.empty((steps + 1, batch)), np.zeros(batch)
     for lag in range(steps + 1):
         norm = _norm(d_state)
         with np.errstate(divide="ignore"):
-            log_scale = log_scale + np.log(norm)
-        logs[lag] = log_scale
-        if lag < steps:
-            t = steps - 1 - lag
-            unit = np.where(norm > 0, norm, 1)[:, None]
-            direct = d_output if lag == 0 and output_state is None else np.zeros_like(d_output)
-            d_state = _pull(step, params, keeps[t], history[t], history[t + 1], direct, [d / unit for d in d_state])
-            if lag == 0 and output_state is None:
-                log_scale = np.zeros(batch)
+            logs[lag] = log_scale + np.log(norm)
+        if lag == steps:
+            break
+        # what the output at lag 0 gives past the state must keep its proportion, so that is not scaled
+        scale = np.where((norm > 0) & (lag > 0), norm, 1.0)
+        log_scale += np.log(scale)
+        units = [d / scale.reshape(-1, *[1] * (d.ndim - 1)) for d in d_state]
+        d_state, _ = program.pull_step(steps - 1 - lag, silent if lag else outputs, units)
     return logs
 
 
-def _norm(arrays: list[np.ndarray]) -> np.ndarray:
+def _norm(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """(B,): norm over all arrays of each sample, scaled by the largest entry, so that no square under- or overflows."""
-    rows = np.concatenate(arrays, axis=1)
+    rows = np.concatenate([a.reshape(len(a), -1) for a in arrays], axis=1)
     largest = np.abs(rows).max(1)
     scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     return scale * np.sqrt(((rows / scale[:, None]) ** 2).sum(1))
-
-
-def _pull(step, params, keep, prev, new, d_output, d_new):
-    """d_state at t-1 from d_state at t."""
-    _, d_wh, d_prev = step.backward(keep, prev, new, d_output, d_new)
-    d_state = [np.broadcast_to(d, new[0].shape) for d in d_prev]
-    through = np.concatenate([np.broadcast_to(d, new[0].shape) for d in d_wh], axis=-1) @ params["weight_hh"]
-    return [d_state[0] + through, *d_state[1:]]
 
 
 def rate(logs: np.ndarray) -> Rate:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import task as tasks
 from ..case import Case
-from ..probe import Probe, cell_of, series
+from ..probe import NotOk, Probe, cell_of, series
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,9 @@ class Clipping(Probe):
     def params(self, case):
         """Torch's initialisation with zero biases and each recurrent block scaled to the spectral radius."""
         params = cell_of(case).init(case.input_size, case.hidden_size, case.seed)
+        if "weight_hh" not in params or params["weight_hh"].shape[1] != case.hidden_size:
+            reason = f"cell {cell_of(case).name!r} has no full recurrent matrix whose spectral radius could be set"
+            raise NotOk("unsupported", reason)
         blocks = params["weight_hh"].reshape(-1, case.hidden_size, case.hidden_size)
         for block in blocks:
             block *= self.spectral_radius / np.max(np.abs(np.linalg.eigvals(block)))

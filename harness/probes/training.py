@@ -47,6 +47,8 @@ class Training(Probe):
             raise NotOk("skipped", str(absent)) from None
         input_size = data.train.x.shape[2]
         sized = replace(case, steps=data.train.x.shape[1], input_size=input_size)
+        if reason := cell_of(case).unfit(input_size, self.hidden_size):
+            raise NotOk("unsupported", reason)
         implementation = t.check_backend(sized)
         params = cell_of(case).init(input_size, self.hidden_size, case.seed)
         model = t.Model(sized, params, data.output_size, case.seed)

@@ -1,0 +1,186 @@
+"""Reverse mode on NumPy arrays: what a cell writes out beyond pointwise equations is recorded as it runs, and pulled back.
+
+The operators, `@`, indexing, `reshape`, `swapaxes` and `sum`, the vocabulary of `primitives` and the functions of `matrices`
+take NumPy arrays, torch tensors and recorded Values alike, so that a cell's text is written once for all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from .primitives import pullbacks
+
+_order = count()
+
+
+class Value:
+    """An array that remembers how it was made. pull(g, y, *args) gives a cotangent for each argument from that of y."""
+
+    __slots__ = ("args", "array", "index", "op", "pull")
+    __array_ufunc__ = None  # NumPy arrays on the left leave the operator to this class
+
+    def __init__(self, array: Any, op: str = "leaf", args: tuple[Any, ...] = (), pull: Callable | None = None) -> None:
+        self.array, self.op, self.args, self.pull, self.index = array, op, args, pull, next(_order)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.array.dtype
+
+    def __add__(self, other):
+        return pointwise("+", _plus, self, other)
+
+    def __radd__(self, other):
+        return pointwise("+", _plus, other, self)
+
+    def __sub__(self, other):
+        return pointwise("-", _minus, self, other)
+
+    def __rsub__(self, other):
+        return pointwise("-", _minus, other, self)
+
+    def __mul__(self, other):
+        return pointwise("*", _times, self, other)
+
+    def __rmul__(self, other):
+        return pointwise("*", _times, other, self)
+
+    def __truediv__(self, other):
+        return pointwise("/", _over, self, other)
+
+    def __rtruediv__(self, other):
+        return pointwise("/", _over, other, self)
+
+    def __neg__(self):
+        return pointwise("neg", _negative, self)
+
+    def __pow__(self, exponent):
+        product = self
+        for _ in range(exponent - 1):
+            product = product * self
+        return product
+
+    def __matmul__(self, other):
+        return _product(self, other)
+
+    def __rmatmul__(self, other):
+        return _product(other, self)
+
+    def __getitem__(self, key):
+        return Value(self.array[key], "view", (self,), lambda g, y, a: (_placed(g, key, a.shape),))
+
+    def reshape(self, *shape):
+        return Value(self.array.reshape(*shape), "view", (self,), lambda g, y, a: (g.reshape(*a.shape),))
+
+    def swapaxes(self, first, second):
+        return Value(self.array.swapaxes(first, second), "view", (self,), lambda g, y, a: (g.swapaxes(first, second),))
+
+    @property
+    def mT(self):
+        return self.swapaxes(-1, -2)
+
+    def sum(self, axis, keepdims=False):
+        def pull(g, y, a):
+            wide = g if keepdims else g.reshape(*np.expand_dims(array_of(y), axis).shape)
+            return (_spread(wide, a.shape),)
+
+        return Value(self.array.sum(axis, keepdims=keepdims), "sum", (self,), pull)
+
+
+def _plus(a, b):
+    return a + b
+
+
+def _minus(a, b):
+    return a - b
+
+
+def _times(a, b):
+    return a * b
+
+
+def _over(a, b):
+    return a / b
+
+
+def _negative(a):
+    return -a
+
+
+def array_of(value: Any) -> Any:
+    """The array inside a Value; anything else as it is."""
+    return value.array if isinstance(value, Value) else value
+
+
+def pointwise(op: str, function: Callable, *args: Any) -> Value:
+    """An operator or a function of the vocabulary on Values, numbers and arrays, with broadcasting."""
+    return Value(function(*map(array_of, args)), op, args)
+
+
+def _product(a, b):
+    return Value(array_of(a) @ array_of(b), "@", (a, b), lambda g, y, a, b: (g @ b.swapaxes(-1, -2), a.swapaxes(-1, -2) @ g))
+
+
+def _spread(g, shape):
+    """The cotangent of an array that was summed: g along every summed axis."""
+    wide = np.broadcast_to(array_of(g), shape)
+    return Value(wide, "view", (g,), lambda h, y, g: (_to_shape(h, g.shape),)) if isinstance(g, Value) else wide
+
+
+def _placed(g, key, shape):
+    """The cotangent of an array of which `key` was read: g there, 0 elsewhere."""
+    full = np.zeros(shape, g.dtype)
+    np.add.at(full, key, array_of(g))
+    return Value(full, "view", (g,), lambda h, y, g: (h[key],)) if isinstance(g, Value) else full
+
+
+def gradients(outputs: Iterable[Value], cotangents: Iterable[Any], wrt: Sequence[Value], *, unsaturated: bool = False) -> list:
+    """Cotangent of each of `wrt`, zeros where nothing depends on it. Where cotangents are Values the backward is recorded too."""
+    found: dict[Value, Any] = {}
+
+    def add(value: Value, g: Any) -> None:
+        found[value] = found[value] + g if value in found else g
+
+    for value, g in zip(outputs, cotangents, strict=True):
+        add(value, g)
+    for value in recorded(found):
+        if value.op == "leaf" or value not in found:
+            continue
+        g = found[value]
+        y, args = (value, value.args) if isinstance(g, Value) else (value.array, tuple(map(array_of, value.args)))
+        if value.pull is not None:
+            parts = value.pull(g, y, *args)
+        else:
+            parts = [rule(g, y, *args) for rule in pullbacks(value.op, unsaturated)]
+        for arg, part in zip(value.args, parts, strict=True):
+            if isinstance(arg, Value):
+                add(arg, _to_shape(part, arg.shape))
+    return [found[v] if v in found else np.zeros(v.shape, v.dtype) for v in wrt]
+
+
+def _to_shape(g: Any, shape: tuple[int, ...]) -> Any:
+    """The cotangent of an argument that was broadcast: summed over the axes it was repeated along."""
+    if g.shape == shape:
+        return g
+    extra = len(g.shape) - len(shape)
+    axes = tuple(k for k, n in enumerate(g.shape) if k < extra or (shape[k - extra] == 1 and n != 1))
+    return (g.sum(axes) if axes else g).reshape(*shape)
+
+
+def recorded(roots: Iterable[Value]) -> list[Value]:
+    """All values that the roots were made of, last first."""
+    reach: set[Value] = set()
+    todo = list(roots)
+    while todo:
+        value = todo.pop()
+        if value not in reach:
+            reach.add(value)
+            todo.extend(a for a in value.args if isinstance(a, Value))
+    return sorted(reach, key=lambda v: -v.index)
