@@ -9,18 +9,21 @@ grads = program.backward(d_output)           # grads.params, grads.x, grads.stat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import find
 from .contract import GatedCell, State
+from .exchange import from_keras, from_onnx, from_torch, to_keras, to_onnx, to_torch
 from .primitives import absolute, cos, exp, log, logsigmoid, maximum, minimum, relu, sigmoid, sin, softplus, sqrt, tanh
 
 if TYPE_CHECKING:
+    from .checking import Result
     from .program import Backend
 
 __all__ = [
-    "GatedCell", "State", "absolute", "backend", "backend_names", "cos", "exp", "get", "log", "logsigmoid", "maximum",
-    "minimum", "names", "relu", "sigmoid", "sin", "softplus", "sqrt", "tanh",
+    "GatedCell", "State", "absolute", "backend", "backend_names", "check", "cos", "exp", "from_keras", "from_onnx",
+    "from_torch", "get", "log", "logsigmoid", "maximum", "minimum", "names", "relu", "sigmoid", "sin", "softplus", "sqrt",
+    "tanh", "to_keras", "to_onnx", "to_torch",
 ]  # fmt: skip
 
 
@@ -49,3 +52,13 @@ def backend(spec: str) -> Backend:
     from .program import Backend
 
     return find.member(spec, Backend, f"{__name__}.backends", "cellbench.backends")
+
+
+def check(thing: Any, against: str | GatedCell, weights: dict[str, Any] | None = None, **options: Any) -> Result:
+    """Holds a user's own implementation against a cell, with a diagnosis: see `cells.checking.check` for what it may be.
+
+    options: input_size, hidden_size, steps, batch, dtype, seed. Raises ValueError for a thing that is not understood.
+    """
+    from .checking import check
+
+    return check(thing, against, weights, **options)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 import numpy as np
 
+from . import parts
 from .find import public_name
 from .matrices import blocks, concatenate, linear
 
@@ -58,6 +59,8 @@ class GatedCell:
     keep_gate, input_gate   the gates whose bias sets the memory span (schemes forget_bias and chrono); None where there is none
     biases    0, 1 (bias_ih) or 2 (bias_ih and bias_hh, as torch has it)
     readout   size K of a linear read-out y_t = weight_out output_t + bias_out, or 0 for none
+    layers, bidirectional   a stack, as torch.nn has it: names end in _l0, _l0_reverse, _l1 ..., states are (layers * directions,
+                            B, units), and a layer takes the concatenated outputs of the one below. All else here is of one layer.
     """
 
     gates: ClassVar[tuple[str, ...]]
@@ -71,18 +74,24 @@ class GatedCell:
 
     biases: int = 1
     readout: int = 0
+    layers: int = 1
+    bidirectional: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
-        if not _whole(self.biases) or self.biases not in (0, 1, 2):
+        if not whole(self.biases) or self.biases not in (0, 1, 2):
             raise ValueError(f"biases is {self.biases!r}; it must be 0, 1 (bias_ih) or 2 (bias_ih and bias_hh)")
-        if not _whole(self.readout) or self.readout < 0:
+        if not whole(self.readout) or self.readout < 0:
             raise ValueError(f"readout is {self.readout!r}; it must be the size of the read-out, or 0 for none")
-        if not _whole(self.heads) or self.heads < 1:
+        if not whole(self.heads) or self.heads < 1:
             raise ValueError(f"heads is {self.heads!r}; it must be a whole number of at least 1")
+        if not whole(self.layers) or self.layers < 1:
+            raise ValueError(f"layers is {self.layers!r}; it must be a whole number of at least 1")
+        if not isinstance(self.bidirectional, bool):
+            raise ValueError(f"bidirectional is {self.bidirectional!r}; it must be True or False")
 
     # what a cell writes
 
@@ -138,6 +147,10 @@ class GatedCell:
         """Initial arrays as the cell's paper draws them. Only what differs from the scheme torch need be given."""
         raise ValueError(f"cell {self.name!r} has no initialisation of its own paper; use another scheme")
 
+    def modes(self, modulus: np.ndarray, phase: np.ndarray) -> Arrays:
+        """Stored arrays that give a diagonal recurrence the eigenvalues modulus * exp(i phase), for the scheme ring."""
+        raise ValueError(f"cell {self.name!r} stores no complex eigenvalues, which the scheme ring sets; use another scheme")
+
     def torch_module(self) -> tuple[str, dict[str, Any]] | None:
         """Name and options of the torch.nn module that computes the same with the same weights, or None."""
         return None
@@ -153,6 +166,16 @@ class GatedCell:
     def options(self) -> str:
         """Options that differ from their defaults, as k=v joined by ':'."""
         return ":".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default)
+
+    @property
+    def directions(self) -> int:
+        """2 for a bidirectional cell, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def stacked(self) -> bool:
+        """Whether it is more than one layer in one direction."""
+        return self.layers > 1 or self.bidirectional
 
     @property
     def recurrent(self) -> tuple[str, ...]:
@@ -179,12 +202,9 @@ class GatedCell:
         return split(self.recurrent, rows)
 
     def parameter_shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        """Shapes by name, as torch names and orders them (without the layer suffix)."""
+        """Shapes by name, as torch names and orders them (the suffix _l0 is left out where there is one layer)."""
         check_sizes(input_size=input_size, hidden_size=hidden_size)
-        shapes = self.shapes(input_size, hidden_size)
-        if self.readout:
-            shapes |= {"weight_out": (self.readout, self.emitted(input_size, hidden_size)), "bias_out": (self.readout,)}
-        return shapes
+        return parts.shapes(self, input_size, hidden_size)
 
     def parameter_count(self, input_size: int, hidden_size: int) -> int:
         """Number of parameters, read-out included."""
@@ -193,23 +213,22 @@ class GatedCell:
     def state_shapes(self, batch: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         """Shape of each state."""
         check_sizes(batch=batch, hidden_size=hidden_size)
-        return dict.fromkeys(self.states, (batch, self.units(hidden_size)))
+        stack = (self.layers * self.directions,) if self.stacked else ()
+        return dict.fromkeys(self.states, (*stack, batch, self.units(hidden_size)))
 
     def output_size(self, input_size: int, hidden_size: int) -> int:
-        """Width of the output: of the read-out if there is one."""
-        return self.readout or self.emitted(input_size, hidden_size)
+        """Width of the output: of the read-out if there is one, else of both directions."""
+        return self.readout or parts.width(self, input_size, hidden_size)
 
     def init(self, input_size: int, hidden_size: int, seed: int = 0, scheme: str = "torch") -> Arrays:
         """Float64 parameters, drawn by a scheme of `cells.initial` such as 'torch', 'orthogonal(1.2)', 'chrono(100)'.
 
         Raises ValueError for sizes that the cell cannot have, and for a scheme that is unknown or does not apply.
         """
-        from .initial import initialise
-
-        shapes = self.parameter_shapes(input_size, hidden_size)
-        if reason := self.unfit(input_size, hidden_size):
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        if reason := parts.unfit(self, input_size, hidden_size):
             raise ValueError(reason)
-        return initialise(self, shapes, self.units(hidden_size), np.random.default_rng(seed), scheme)
+        return parts.initialise(self, (input_size, hidden_size), np.random.default_rng(seed), scheme)
 
     def derivation(self) -> Derivation:
         """The recorded equations and what follows from them. Raises EquationError where they cannot be recorded."""
@@ -222,7 +241,7 @@ class GatedCell:
         from .derive import derive, try_step
 
         if self.written_out:
-            try_step(self)
+            try_step(parts.single(self))
         else:
             derive(self)
 
@@ -257,9 +276,10 @@ class GatedCell:
 
     def sizes(self, params: Arrays) -> tuple[int, int]:
         """(input_size, hidden_size) of the parameters, after checking them all."""
-        sizes = likely_sizes(self, params)
+        first = {name.removesuffix("_l0"): array for name, array in params.items() if name.endswith("_l0")}
+        sizes = likely_sizes(parts.single(self), first or params) if self.stacked else likely_sizes(self, params)
         self.check_parameters(params, *sizes)
-        if reason := self.unfit(*sizes):
+        if reason := parts.unfit(self, *sizes):
             raise ValueError(reason)
         return sizes
 
@@ -285,7 +305,7 @@ def split(names: tuple[str, ...], rows: Any) -> State:
     return State(**{name: parts[..., k, :] for k, name in enumerate(names)})
 
 
-def _whole(value: Any) -> bool:
+def whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -301,5 +321,5 @@ def real_floating(what: str, array: Any) -> Any:
 def check_sizes(**sizes: Any) -> None:
     """Raises ValueError for a size that is no positive whole number."""
     for name, value in sizes.items():
-        if not _whole(value) or value < 1:
+        if not whole(value) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")

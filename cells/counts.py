@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import parts as layout
 from .derive import vector_jacobian
 from .graph import ordered
 from .tape import Value, gradients, recorded
@@ -50,9 +51,11 @@ def operations(cell: GatedCell, input_size: int, hidden_size: int) -> Operations
     from .contract import GatedCell
 
     shapes = cell.parameter_shapes(input_size, hidden_size)  # checks the sizes
-    if reason := cell.unfit(input_size, hidden_size):
+    if reason := layout.unfit(cell, input_size, hidden_size):
         raise ValueError(reason)
     parts = [_product(shapes["weight_out"], shapes["bias_out"])] if cell.readout else []
+    if cell.stacked:
+        return _sum([*parts, *_of_parts(cell, input_size, hidden_size)])
     if cell.written_out:
         return _sum([*parts, _of_step(cell, input_size, hidden_size)])
     units = cell.units(hidden_size)
@@ -67,6 +70,16 @@ def operations(cell: GatedCell, input_size: int, hidden_size: int) -> Operations
     if type(cell).emit is not GatedCell.emit:
         parts.append(_of_emit(cell, input_size, hidden_size))
     return _sum(parts)
+
+
+def _of_parts(cell: GatedCell, input_size: int, hidden_size: int) -> list[Operations]:
+    """Of each layer in each direction; two directions also add up what their input gets."""
+    found = []
+    for part in layout.parts(cell, input_size, hidden_size):
+        found.append(operations(layout.single(cell), part.input_size, hidden_size))
+        if part.reverse:
+            found.append(Operations(0, 0, 0, part.input_size))
+    return found
 
 
 def _sum(parts: Iterable[Operations]) -> Operations:

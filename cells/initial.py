@@ -45,7 +45,7 @@ def identity(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generat
 def forget_bias(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, bias: float = 1.0) -> Arrays:
     """The keep gate's bias is `bias`, in all (Jozefowicz et al. 2015); the rest as torch."""
     arrays = torch(cell, shapes, units, rng)
-    _set_bias(cell, arrays, "keep_gate", bias)
+    _set_bias(cell, arrays, units, "keep_gate", bias)
     return arrays
 
 
@@ -55,10 +55,48 @@ def chrono(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator
         raise ValueError(f"chrono's longest time span is {longest}; it must be above 2 steps")
     arrays = torch(cell, shapes, units, rng)
     bias = np.log(rng.uniform(1, longest - 1, units))
-    _set_bias(cell, arrays, "keep_gate", bias)
+    _set_bias(cell, arrays, units, "keep_gate", bias)
     if cell.input_gate is not None:
-        _set_bias(cell, arrays, "input_gate", -bias)
+        _set_bias(cell, arrays, units, "input_gate", -bias)
     return arrays
+
+
+def keras(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
+    """As Keras's layers: Glorot-uniform input weights, orthogonal recurrent ones, biases 0, that of a forget gate f 1.
+
+    Glorot's fans are those of all gates together (I and G * H), and so is the orthogonal matrix: weight_hh as a whole has
+    orthonormal columns, its blocks have not. A read-out is as a Dense. Per-unit vectors, which Keras has not, are as torch's.
+    """
+    arrays = torch(cell, shapes, units, rng)
+    for name, shape in shapes.items():
+        if name.startswith("bias"):
+            arrays[name] = np.zeros(shape)
+        elif name == "weight_hh" and len(shape) == 2:
+            arrays[name] = _orthonormal_by_head(cell, *shape, rng)
+        elif name.startswith("weight") and len(shape) == 2:
+            bound = math.sqrt(6 / sum(shape))
+            arrays[name] = rng.uniform(-bound, bound, shape)
+    if cell.keep_gate == "f" and "bias_ih" in arrays:
+        _set_bias(cell, arrays, units, "keep_gate", 1.0)
+    return arrays
+
+
+def ring(
+    cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator,
+    r_min: float = 0.0, r_max: float = 1.0, phase: float = 2 * math.pi,
+) -> Arrays:  # fmt: skip
+    """Eigenvalues uniform over the ring r_min <= |lambda| <= r_max, phases up to `phase` (Orvieto et al. 2023); rest as torch."""
+    if not 0 <= r_min < r_max <= 1 or not 0 < phase <= 2 * math.pi:
+        raise ValueError(f"ring({r_min}, {r_max}, {phase}) must have 0 <= r_min < r_max <= 1, and a phase in (0, 2 pi]")
+    return torch(cell, shapes, units, rng) | cell.modes(*on_ring(units, rng, r_min, r_max, phase))
+
+
+def on_ring(
+    count: int, rng: np.random.Generator, r_min: float = 0.0, r_max: float = 1.0, phase: float = 2 * math.pi
+) -> tuple[np.ndarray, np.ndarray]:
+    """Modulus and phase of points drawn uniformly from the area of a ring, or of the part of it up to `phase`."""
+    modulus = np.sqrt(rng.uniform(r_min**2, r_max**2, count))
+    return modulus, rng.uniform(0, phase, count)
 
 
 def paper(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
@@ -66,7 +104,7 @@ def paper(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator)
     return torch(cell, shapes, units, rng) | cell.paper(shapes, rng)
 
 
-SCHEMES = {f.__name__: f for f in (torch, orthogonal, identity, forget_bias, chrono, paper)}
+SCHEMES = {f.__name__: f for f in (torch, orthogonal, identity, forget_bias, chrono, keras, ring, paper)}
 
 
 def initialise(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, scheme: str) -> Arrays:
@@ -94,8 +132,22 @@ def parse(scheme: str) -> tuple[str, list[float]]:
 
 def random_orthogonal(size: int, rng: np.random.Generator) -> np.ndarray:
     """A (size, size) orthogonal matrix, uniform over the group (QR with the signs of R made positive)."""
-    q, r = np.linalg.qr(rng.standard_normal((size, size)))
-    return q * np.sign(np.diag(r))
+    return _orthonormal(size, size, rng)
+
+
+def _orthonormal(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
+    """A (rows, columns) matrix with orthonormal columns, or rows where it has fewer of them."""
+    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+    q = q * np.sign(np.diag(r))
+    return q if rows >= columns else q.T
+
+
+def _orthonormal_by_head(cell: GatedCell, rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
+    """weight_hh (rows, columns); those rows of all gates that belong to one head are one matrix with orthonormal columns."""
+    if cell.heads == 1:
+        return _orthonormal(rows, columns, rng)
+    drawn = np.stack([_orthonormal(rows // cell.heads, columns, rng) for _ in range(cell.heads)])
+    return drawn.reshape(cell.heads, len(cell.recurrent), -1, columns).swapaxes(0, 1).reshape(rows, columns)
 
 
 def _blocks(cell: GatedCell, shapes: Shapes, draw: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -107,8 +159,8 @@ def _blocks(cell: GatedCell, shapes: Shapes, draw: Callable[[int], np.ndarray]) 
     return np.concatenate([np.hstack([draw(size) for _ in cell.fed_back]) for _ in range(rows // size)])
 
 
-def _set_bias(cell: GatedCell, arrays: Arrays, role: str, value: float | np.ndarray) -> None:
-    """Sets the sum of the gate's biases: bias_ih takes it, bias_hh becomes 0."""
+def _set_bias(cell: GatedCell, arrays: Arrays, units: int, role: str, value: float | np.ndarray) -> None:
+    """Sets the sum of the gate's biases: bias_ih (of all gates, or of the first ones) takes it, bias_hh becomes 0."""
     gate = getattr(cell, role)
     if gate is None:
         raise ValueError(f"cell {cell.name!r} states no {role}, which this scheme sets the bias of")
@@ -116,4 +168,4 @@ def _set_bias(cell: GatedCell, arrays: Arrays, role: str, value: float | np.ndar
         raise ValueError(f"cell {cell.name!r} has no bias here; give it biases=1 or 2")
     for name, gates, v in (("bias_ih", cell.gates, value), ("bias_hh", cell.recurrent, 0.0)):
         if name in arrays and gate in gates:
-            arrays[name].reshape(len(gates), -1)[gates.index(gate)] = v
+            arrays[name].reshape(-1, units)[gates.index(gate)] = v

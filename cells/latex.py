@@ -20,7 +20,7 @@ def equations(cell: GatedCell) -> str:
         names[derivation.outputs[0]] = "y_t"
     lines = []
     for node in ordered(derivation.results):
-        if node in names and not node.is_leaf:
+        if node in names and (not node.is_leaf or node in derivation.states.values()):
             lines.append(f"{names[node]} = {_text(_expression(node, names, cell, top=True))}")
     if cell.readout:
         out = derivation.output_states[0] or "y"
@@ -73,13 +73,22 @@ def _grouped(expression):
     return sympy.Symbol(rf"\left({_text(expression)}\right)") if expression.is_Add else expression
 
 
+def _base() -> type[GatedCell]:
+    from .contract import GatedCell
+
+    return GatedCell
+
+
 def _terms(name: str, cell: GatedCell) -> list[str]:
     """A state at t-1, or a product and its bias."""
     kind, _, which = name.partition("_")
     if kind == "prev":
         return [f"{which}_{{t-1}}"]
     if kind == "unit":
-        return [rf"\mathbf{{{which}}}"]
+        escaped = which.replace("_", r"\_")
+        return [rf"\mathbf{{{escaped}}}"]
+    if kind == "wx" and type(cell).project is not _base().project:
+        return [rf"w_{{{which}}}(x_t)"]  # what `project` makes of the input
     fed = ", ".join(f"{name}_{{t-1}}" for name in cell.fed_back)
     source, matrix = ("x_t", "i") if kind == "wx" else (fed if len(cell.fed_back) == 1 else f"[{fed}]", "h")
     product = rf"W_{{{matrix}{which}}} {source}"

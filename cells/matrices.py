@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +44,8 @@ def linear(rows: Any, weight: Any, bias: Any = None) -> Any:
     torch = _torch(rows)
     if torch is not None:
         return torch.nn.functional.linear(rows, weight, bias)
-    product = rows @ weight.swapaxes(0, 1)
+    flat = rows.reshape(-1, rows.shape[-1])  # one product, whose gradient is one product too
+    product = (flat @ weight.swapaxes(0, 1)).reshape(*rows.shape[:-1], weight.shape[0])
     return product if bias is None else product + bias
 
 
@@ -65,22 +68,55 @@ def by_head(weight: Any, heads: int, gates: int) -> Any:
     return weight.reshape(gates, heads, -1, width).swapaxes(0, 1).reshape(heads, -1, width)
 
 
+def skew(entries: Any) -> Any:
+    """The skew-symmetric matrix (n, n) of the n (n - 1) / 2 entries below its diagonal, row by row."""
+    n = (1 + math.isqrt(1 + 8 * entries.shape[0])) // 2
+    below, above = np.tril(np.ones((n, n)), -1), np.triu(np.ones((n, n)), 1)
+    at = np.zeros((n, n), int)
+    at[np.tril_indices(n, -1)] = np.arange(1, entries.shape[0] + 1)
+    padded = concatenate([constant(np.zeros(1), entries), entries])  # 0 is on the diagonal
+    return padded[at + at.T] * constant(below - above, entries)
+
+
 def expm(matrix: Any) -> Any:
-    """The matrix exponential of (n, n)."""
+    """The matrix exponential of (n, n), computed in float64 whatever the dtype: its error grows with n, 1e-6 in float32 at 33."""
     torch = _torch(matrix)
     if torch is not None:
-        return torch.linalg.matrix_exp(matrix.double()).to(matrix.dtype)  # its error grows with n: 1e-6 in float32 at n = 33
+        return _torch_expm(torch).apply(matrix.double()).to(matrix.dtype)
     from scipy.linalg import expm as exponential
 
+    def rounded(a):
+        return exponential(a.astype(np.float64)).astype(a.dtype)
+
     if not isinstance(matrix, Value):
-        return exponential(matrix)
+        return rounded(matrix)
 
     def pull(g, y, a):
         # the upper right block of exp([[A', G], [0, A']]) is the derivative's adjoint at G (Mathias 1996)
-        n = len(a)
-        return (exponential(np.block([[a.T, g], [np.zeros_like(a), a.T]]))[:n, n:],)
+        n, size = len(a), float(np.abs(g).max()) or 1.0  # whatever the size, of which a series would lose digits
+        return ((exponential(np.block([[a.T, g / size], [np.zeros_like(a), a.T]]))[:n, n:] * size).astype(g.dtype),)
 
-    return Value(exponential(matrix.array), "expm", (matrix,), pull)
+    return Value(rounded(matrix.array), "expm", (matrix,), pull)
+
+
+@cache
+def _torch_expm(torch: Any) -> Any:
+    """The exponential as an autograd function: the backward of torch.linalg.matrix_exp loses digits with the cotangent's size."""
+
+    class Exponential(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, a):
+            ctx.save_for_backward(a)
+            return torch.linalg.matrix_exp(a)
+
+        @staticmethod
+        def backward(ctx, g):
+            (a,) = ctx.saved_tensors
+            n, size = len(a), g.abs().max().clamp(min=1e-300)
+            rows = torch.cat([a.mT, g / size], 1), torch.cat([torch.zeros_like(a), a.mT], 1)
+            return torch.linalg.matrix_exp(torch.cat(rows))[:n, n:] * size
+
+    return Exponential
 
 
 def _torch(*values: Any) -> Any:

@@ -143,10 +143,10 @@ minimum: Primitive = primitive(
     latex=r"\min\left({}, {}\right)",
 )  # fmt: skip
 
-FUNCTIONS = tuple(VOCABULARY)  # what equations may call; the three below occur in derivatives only
+FUNCTIONS = tuple(VOCABULARY)  # what equations may call; the three below occur in derivatives, and positive(a) in a sign
 
 positive: Primitive = primitive(
-    "positive", lambda a: (a > 0).astype(np.asarray(a).dtype), lambda t, a: (a > 0).to(a.dtype),
+    "positive", lambda a: (a > 0).astype(np.asarray(a).dtype), lambda t, a: (a > 0).to(a.dtype), lambda g, y, a: g * 0.0,
     latex=r"\left[{} > 0\right]",
 )  # fmt: skip
 tie: Primitive = primitive("tie", _tie, _torch_tie, latex=r"\operatorname{{tie}}\left({}, {}\right)")

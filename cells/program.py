@@ -4,16 +4,21 @@
     program.load(...) run() sync() read()                                                  what is timed is run and sync alone
 
 x is (T, B, I), the output (T, B, O) with O = H for most cells or the size of the read-out, every state (B, units), units = H
-for most.
+for most; of a cell of several layers or both directions (layers * directions, B, units).
+
+With `lengths` the sequences of the batch end at their own length: the last state is the one there (a reverse direction starts
+there), outputs beyond it are zeros, and x and d_output beyond it have no influence, whatever they hold.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
+from . import ragged
 from .contract import GatedCell, check_sizes, real_floating
 from .find import public_name
 
@@ -53,7 +58,9 @@ class Backend:
 
     @property
     def name(self) -> str:
-        return public_name(self)
+        """The backend's public name, with the options that differ from their defaults as in a spec."""
+        given = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
+        return ":".join([public_name(self), *given])
 
     def unavailable(self, device: str = "cpu") -> str | None:
         """None, or the reason why this machine cannot run it."""
@@ -82,16 +89,29 @@ class Backend:
     def prepare(
         self, cell: GatedCell, params: Arrays, *, steps: int, batch: int,
         dtype: str = "float32", device: str = "cpu", direction: str = "backward",
+        lengths: Sequence[int] | np.ndarray | None = None,
     ) -> Program:  # fmt: skip
-        """A program for sequences of this length and batch. Raises ValueError where it is unavailable or unsupported."""
+        """A program for sequences of this length and batch; of `lengths` of their own, B whole numbers from 1 to steps.
+
+        Raises ValueError where it is unavailable or unsupported.
+        """
         reason = self.unavailable(device) or self.unsupported(cell, dtype, device, direction)
         if reason:
             raise ValueError(reason)
-        return self.program(cell, params, steps, batch, dtype, device, direction)
+        arguments = (cell, params, steps, batch, dtype, device, direction)
+        if lengths is None and not cell.stacked:
+            return self.program(*arguments)
+        return self.composed(arguments, None if lengths is None else ragged.checked(lengths, steps, batch))
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
         """The program of a cell, made from the arguments of Program."""
         raise NotImplementedError(f"backend {self.name} has no program")
+
+    def composed(self, arguments: tuple[Any, ...], lengths: np.ndarray | None) -> Program:
+        """The program of a cell of several layers or both directions, or of ragged sequences, from programs of single cells."""
+        from .stack import StackProgram
+
+        return StackProgram(*arguments, backend=self, lengths=lengths)
 
 
 class Program:
@@ -226,7 +246,8 @@ class Program:
     def _checked(self, what: str, array: Any, shape: tuple[int, ...]) -> Any:
         given = real_floating(what, array)
         if tuple(given.shape) != shape:
-            axes = _AXES[what.split()[0]]
+            kind = what.split()[0]
+            axes = "(layers * directions, B, H)" if self.cell.stacked and kind.endswith("state") else _AXES[kind]
             raise ValueError(f"{what} is {tuple(given.shape)}; this program takes {shape} {axes}")
         return self.place(given)
 

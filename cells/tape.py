@@ -137,7 +137,10 @@ def _spread(g, shape):
 def _placed(g, key, shape):
     """The cotangent of an array of which `key` was read: g there, 0 elsewhere."""
     full = np.zeros(shape, g.dtype)
-    np.add.at(full, key, array_of(g))
+    if any(isinstance(k, np.ndarray) for k in (key if isinstance(key, tuple) else (key,))):
+        np.add.at(full, key, array_of(g))  # an entry may have been read more than once
+    else:
+        full[key] = array_of(g)
     return Value(full, "view", (g,), lambda h, y, g: (h[key],)) if isinstance(g, Value) else full
 
 

@@ -18,7 +18,8 @@ from .store import DEFINITION
 class Case:
     """What is measured. `spec` finds the cell again in a worker; a field that does not apply is None.
 
-    probe_options are the options of the probe and of the task, so that another option is another case.
+    probe_options are the options of the probe and of the task, so that another option is another case. match says what
+    budget the hidden_size was chosen for, refused why there was none to choose.
     """
 
     probe: str
@@ -35,6 +36,8 @@ class Case:
     task: Any = None  # str
     seed: Any = None  # int
     variant: Any = None  # str
+    match: Any = None  # str
+    refused: Any = None  # str
     probe_options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -50,10 +53,12 @@ class Case:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
-        size = f"T={self.steps} B={self.batch} I={self.input_size} H={self.hidden_size}" if self.steps else None
+        sizes = {"T": self.steps, "B": self.batch, "I": self.input_size, "H": self.hidden_size}
+        size = " ".join(f"{k}={v}" for k, v in sizes.items() if v and (self.steps or self.match))
         parts = (self.probe, self.spec, self.backend, self.task, size, self.direction, self.variant)
         seed = [] if self.seed is None else [f"seed {self.seed}"]
-        return " ".join([str(p) for p in parts if p] + seed)
+        match = ["no size to match with" if self.refused else f"match={self.match}"] if self.match else []
+        return " ".join([str(p) for p in parts if p] + seed + match)
 
 
 @lru_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ measure: cellbench run [KEY=VALUE ...]
   backends=[numpy,numba,torch,native]     probes=[parameters,throughput,gradient_decay,clipping,training]
   tasks=[adding,spoken_digits]            experiment=quick|report|speed
   workload.steps=[64,256] workload.batch=16 workload.input_size=32 workload.hidden_size=64
+  match=parameters|operations|state       hidden sizes at which every cell has the first one's budget
   direction=[forward,backward] dtype=float32 device=cpu threads=1 seeds=2 results=DIR budget_s=N case_timeout_s=N
   probe.NAME.OPTION=VALUE      an option of a probe
   --plan                       print the cases and about how long they take, run nothing
@@ -31,7 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return run(arguments[1:])
         parsed = parser().parse_args(arguments)
-        return parsed.do(parsed)
+        code = parsed.do(parsed)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ValueError as error:  # ConfigError, ResultsError, EquationError: one line each
         print(f"cellbench: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -53,9 +60,27 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--results", type=Path, default=Path("results/runs"), help="where to look for the newest run")
     report.add_argument("--output", type=Path, help="folder of the page (default: results/reports/RUN)")
     report.set_defaults(do=_report)
-    listing = commands.add_parser("list", help="what there is: cells, backends, probes, tasks")
+    listing = commands.add_parser("list", help="what there is; of one kind a table")
     listing.add_argument("kind", nargs="?", choices=["cells", "backends", "probes", "tasks"])
     listing.set_defaults(do=_list)
+    showing = commands.add_parser("show", help="a cell's equations, shapes, counts, backends, and its kernel")
+    showing.add_argument("cell", metavar="CELL", help="a name, path/to/file.py:Name, options as elman:activation=relu")
+    showing.add_argument("--input-size", type=_size, metavar="I", help="default: 32, or H where the cell needs them alike")
+    showing.add_argument("--hidden-size", type=_size, metavar="H", default=64, help="default: 64")
+    showing.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    showing.add_argument("--kernel", action="store_true", help="print the text of its fused Numba kernel, nothing else")
+    showing.set_defaults(do=_show)
+    checking = commands.add_parser("check", help="hold your own implementation of a cell against the float64 reference")
+    checking.add_argument("thing", metavar="FILE:NAME", help="a torch module, class, object or function; or a file of ONNX")
+    checking.add_argument("--against", required=True, metavar="CELL", help="a name, path/to/file.py:Name, options as for show")
+    checking.add_argument("--input-size", type=_size, metavar="I", help="default: 5, or what the thing has")
+    checking.add_argument("--hidden-size", type=_size, metavar="H", help="default: 7, or what the thing has")
+    checking.add_argument("--steps", type=_size, metavar="T", default=11, help="default: 11")
+    checking.add_argument("--batch", type=_size, metavar="B", default=3, help="default: 3")
+    checking.add_argument("--dtype", choices=["float32", "float64"], help="default: the thing's own")
+    checking.add_argument("--weights", type=Path, metavar="FILE.npz", help="the cell's arrays, by name")
+    checking.add_argument("--seed", type=int, default=0)
+    checking.set_defaults(do=_check)
     data = commands.add_parser("data", help="data fetch [TASK ...]: download real data for tasks")
     data.add_argument("action", choices=["fetch"])
     data.add_argument("tasks", nargs="*", metavar="TASK")
@@ -74,14 +99,29 @@ def _version() -> str:
         return "(not installed)"
 
 
+def _size(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
 def _list(arguments: argparse.Namespace) -> int:
-    import cells
+    from . import listing
 
-    from . import probe, task
+    if arguments.kind:
+        listing.print_table(arguments.kind)
+    else:
+        print(listing.names())
+    return 0
 
-    kinds = {"cells": cells.names, "backends": cells.backend_names, "probes": probe.names, "tasks": task.names}
-    for kind in [arguments.kind] if arguments.kind else kinds:
-        print(f"{kind}: {', '.join(kinds[kind]())}")
+
+def _show(arguments: argparse.Namespace) -> int:
+    from . import show
+
+    if arguments.kernel:
+        print(show.kernel(arguments.cell, arguments.dtype), end="")
+    else:
+        print(show.show(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.dtype))
     return 0
 
 
@@ -95,6 +135,17 @@ def _report(arguments: argparse.Namespace) -> int:
     print(report.tables.summary_text(frame))
     print(f"page: {page}")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from cells.checking import check
+    from cells.checking.files import weights
+
+    given = weights(arguments.weights) if arguments.weights else None
+    names = ("input_size", "hidden_size", "steps", "batch", "dtype", "seed")
+    found = check(arguments.thing, arguments.against, given, **{name: getattr(arguments, name) for name in names})
+    print(found)
+    return 0 if found.ok else 1
 
 
 def _data(arguments: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from cells.program import DEVICES, DIRECTIONS, DTYPES
 
 from . import probe as probes
 from . import task as tasks
+from .match import BUDGETS, matched
 from .probe import Plan
 from .runner import Asked
 
@@ -170,13 +171,20 @@ def _plan(config: dict[str, Any]) -> Plan:
         backends=members("backends", config["backends"], cells.backend_names()),
         tasks=members("tasks", config["tasks"], tasks.names()),
         direction=directions, dtype=config["dtype"], device=config["device"],
-        threads=_size("threads", config["threads"]), seeds=_seeds(config["seeds"]), **workload,
+        threads=_size("threads", config["threads"]), seeds=_seeds(config["seeds"]), match=_match(config["match"]), **workload,
     )  # fmt: skip
     for get, specs in ((cells.get, plan.cells), (cells.backend, plan.backends), (tasks.get, plan.tasks)):
         for spec in specs:
             get(spec)
     _distinct(plan.cells)
     return plan
+
+
+def _match(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or value not in BUDGETS):
+        near = find.nearest(value, BUDGETS)
+        raise ConfigError(f"match is {value!r}{near} it must be one of {', '.join(BUDGETS)}, or null for none")
+    return value
 
 
 def _distinct(specs: tuple[str, ...]) -> None:
@@ -212,6 +220,8 @@ def _asked(spec: str, plan: Plan, options: dict[str, Any]) -> Asked:
     given = {k: _typed(f"probe.{spec}.{k}", v, probe, k) for k, v in own.items()}
     probe = probes.get(spec, given)
     cases = [replace(case, probe_options=_plain(asdict(probe))) for case in probe.cases(plan)]
+    if plan.match:
+        cases = [matched(case, plan.match, plan.cells[0]) for case in cases]
     if not cases:
         raise ConfigError(f"probe {spec!r} has nothing to measure with these options")
     for case in cases:

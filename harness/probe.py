@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import cells
-from cells import find
+from cells import find, parts
 
 from .case import Case
 
@@ -43,6 +43,7 @@ class Plan:
     device: str
     threads: int
     seeds: tuple[int, ...]
+    match: str | None = None  # the budget at which cells are compared, or none: all at hidden_size
 
     @property
     def sizes(self) -> list[dict[str, int]]:
@@ -120,7 +121,9 @@ def measure_cases(emit: Callable[[Any], None], spec: str, options: dict[str, Any
     probe = get(spec, options)
     for case in cases:
         try:
-            if case.input_size and case.hidden_size and (reason := cell_of(case).unfit(case.input_size, case.hidden_size)):
+            if case.refused:
+                raise NotOk("unsupported", case.refused)
+            if case.input_size and case.hidden_size and (reason := parts.unfit(cell_of(case), case.input_size, case.hidden_size)):
                 raise NotOk("unsupported", reason)
             found = Found("ok", None, *probe.measure(case, emit))
         except NotOk as stop:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import cells
+from cells.closeness import relative_errors, tolerance
 from cells.program import Forward, Gradients, Program
 
 from .case import Case
@@ -15,23 +16,24 @@ from .probe import NotOk
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a program is checked and timed with, in the case's dtype."""
+    """What a program is checked and timed with, in the case's dtype; lengths where the sequences have lengths of their own."""
 
     params: dict[str, np.ndarray]
     x: np.ndarray
     d_output: np.ndarray
+    lengths: np.ndarray | None = None
 
 
-def inputs(case: Case, seed: int = 0) -> Inputs:
+def inputs(case: Case, seed: int = 0, lengths: np.ndarray | None = None) -> Inputs:
     """Torch-initialised parameters, and standard normal x (T, B, I) and d_output (T, B, O)."""
     cell, rng = cells.get(case.spec), np.random.default_rng(seed)
     params = {k: v.astype(case.dtype) for k, v in cell.init(case.input_size, case.hidden_size, seed=seed).items()}
     shape, width = (case.steps, case.batch), cell.output_size(case.input_size, case.hidden_size)
     x = rng.standard_normal((*shape, case.input_size)).astype(case.dtype)
-    return Inputs(params, x, rng.standard_normal((*shape, width)).astype(case.dtype))
+    return Inputs(params, x, rng.standard_normal((*shape, width)).astype(case.dtype), lengths)
 
 
-def prepare(case: Case, params: dict[str, np.ndarray]) -> Program:
+def prepare(case: Case, params: dict[str, np.ndarray], lengths: np.ndarray | None = None) -> Program:
     """The case's program. Raises NotOk with status unavailable or unsupported."""
     cell, backend = cells.get(case.spec), cells.backend(case.backend)
     if reason := backend.unavailable(case.device):
@@ -39,27 +41,24 @@ def prepare(case: Case, params: dict[str, np.ndarray]) -> Program:
     if reason := backend.unsupported(cell, case.dtype, case.device, case.direction):
         raise NotOk("unsupported", reason)
     return backend.prepare(
-        cell, params, steps=case.steps, batch=case.batch, dtype=case.dtype, device=case.device, direction=case.direction
-    )
-
-
-def tolerance(dtype: str, steps: int) -> float:
-    """Allowed error relative to the array's largest entry: 32 eps (1 + sqrt T), for rounding adds up like a random walk."""
-    return float(32 * np.finfo(dtype).eps * (1 + np.sqrt(steps)))
+        cell, params, steps=case.steps, batch=case.batch, dtype=case.dtype, device=case.device, direction=case.direction,
+        lengths=lengths,
+    )  # fmt: skip
 
 
 def error_of(found: tuple[Forward, Gradients | None], given: Inputs, case: Case) -> tuple[float, str]:
     """The largest error against the float64 reference over output, states and gradients, and the array it is in."""
     reference = cells.backend("numpy").prepare(
-        cells.get(case.spec), given.params, steps=case.steps, batch=case.batch, dtype="float64", direction=case.direction
-    )
+        cells.get(case.spec), given.params, steps=case.steps, batch=case.batch, dtype="float64", direction=case.direction,
+        lengths=given.lengths,
+    )  # fmt: skip
     reference.load(given.x, None, given.d_output if case.direction == "backward" else None)
     reference.run()
     expected = arrays(*reference.read())
     given_arrays = arrays(*found)
     if missing := set(expected) ^ set(given_arrays):
         return float("nan"), min(missing)
-    errors = {name: relative_error(value, expected[name]) for name, value in given_arrays.items()}
+    errors = relative_errors(given_arrays, expected, case.steps)
     worst = max(errors, key=lambda name: np.inf if np.isnan(errors[name]) else errors[name])
     return errors[worst], worst
 
@@ -80,10 +79,3 @@ def arrays(out: Forward, grads: Gradients | None) -> dict[str, np.ndarray]:
         found |= {f"d_{k}": v for k, v in grads.params.items()} | {"d_x": grads.x}
         found |= {f"d_state {k}": v for k, v in grads.state.items()}
     return found
-
-
-def relative_error(value: np.ndarray, expected: np.ndarray) -> float:
-    """Largest absolute difference over the largest absolute entry expected (or 1e-30); NaN for another shape, or not finite."""
-    if value.shape != expected.shape or not np.isfinite(expected).all():
-        return float("nan")
-    return float(np.max(np.abs(value - expected)) / max(float(np.max(np.abs(expected))), 1e-30))

@@ -23,7 +23,7 @@ SCHEMA = 1
 MANIFEST, BLOCKS, TABLE = "manifest.json", "cases.jsonl", "cases.parquet"
 DEFINITION = (
     "probe", "cell", "options", "variant", "backend", "device", "dtype", "threads", "steps", "batch", "input_size",
-    "hidden_size", "direction", "task", "seed",
+    "hidden_size", "match", "direction", "task", "seed",
 )  # fmt: skip
 COLUMNS = (
     "run", "case", *DEFINITION[:5], "implementation", *DEFINITION[5:], "metric", "unit", "value", "lag", "process", "sample",
@@ -160,9 +160,9 @@ def _frame(folder: Path, packed: bool) -> pandas.DataFrame:
     import pandas
 
     run = read_manifest(folder)["run"]
-    table = folder / TABLE
-    if packed and table.exists() and table.stat().st_mtime >= (folder / BLOCKS).stat().st_mtime:
-        return pandas.read_parquet(table)
+    table, written = folder / TABLE, folder / BLOCKS
+    if packed and table.exists() and not (written.exists() and written.stat().st_mtime > table.stat().st_mtime):
+        return pandas.read_parquet(table).reindex(columns=list(COLUMNS))  # an older table has fewer
     blocks = list(read_blocks(folder))
     last = {b["case"]: b for b in blocks}  # a case that was measured again counts once, as its last block says
     kept = [b for b in blocks if b["attempt"] == last[b["case"]]["attempt"]]

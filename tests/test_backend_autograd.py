@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import compare, prepare, problem, tolerance
+from conftest import PLAIN, compare, prepare, problem, tolerance
 from oracle import float64_autograd
 
 import cells
@@ -27,7 +27,7 @@ def test_autograd_through_a_program_matches_float64_autograd(spec, backend):
 def test_a_second_use_before_the_backward_is_refused_or_right(backend):
     """A program keeps one forward; the gradient of an earlier one must not come out of what a later one left."""
     autograd = pytest.importorskip("cells.autograd")
-    case = problem(cells.get(cells.names()[0]))
+    case = problem(cells.get(PLAIN))
     program = prepare(backend, case)
     params = {k: torch.tensor(v, requires_grad=True) for k, v in case.params.items()}
     first, second = torch.tensor(case.x), torch.tensor(case.x[::-1].copy())

@@ -1,7 +1,7 @@
 """Backends that have CUDA, on a CUDA device; without one each test is skipped for the reason that the backend gives."""
 
 import pytest
-from conftest import compare, computed, named, prepare, problem, tolerance, traceable
+from conftest import PLAIN, compare, computed, named, prepare, problem, tolerance, traceable
 from oracle import float64_autograd
 
 import cells
@@ -57,7 +57,7 @@ def test_cuda_without_a_device_is_unavailable_with_the_reason(backend):
 
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    case = problem(cells.get(cells.names()[0]))
+    case = problem(cells.get(PLAIN))
     assert "CUDA" in cells.backend(backend).unavailable("cuda")
     with pytest.raises(ValueError, match="CUDA"):
         cells.backend(backend).prepare(case.cell, case.params, steps=17, batch=3, device="cuda")

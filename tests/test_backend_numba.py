@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import compare, computed, prepare, problem, tolerance
+from conftest import PLAIN, compare, computed, prepare, problem, tolerance
 
 import cells
 from cells.backends import numba as backend_file
-
-PLAIN = cells.names()[0]
 
 
 @pytest.mark.parametrize("trace", [False, True])

@@ -4,11 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import prepare, problem
+from conftest import PLAIN, prepare, problem
 
 import cells
-
-PLAIN = cells.names()[0]
 
 
 def refused(call, *words):
@@ -165,7 +163,7 @@ def test_options_that_are_unknown_or_of_another_type():
 def test_options_that_are_no_options_are_not_listed():
     with pytest.raises(ValueError) as caught:
         cells.get("elman", nosuch=1)
-    assert str(caught.value).endswith("options: biases, readout, activation")
+    assert str(caught.value).endswith("options: biases, readout, layers, bidirectional, activation")
 
 
 def test_keywords_and_text_give_the_same_cell():

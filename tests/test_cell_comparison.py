@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import bitwise, compare, computed, prepare, problem, tolerance
+from conftest import PLAIN, bitwise, compare, computed, prepare, problem, tolerance
 from oracle import float64_autograd
 
 import cells
@@ -10,7 +10,7 @@ import cells
 
 @pytest.fixture(scope="module")
 def expected():
-    return float64_autograd(problem(cells.get(cells.names()[0])))
+    return float64_autograd(problem(cells.get(PLAIN)))
 
 
 def wrong_by(expected, name, error):
@@ -61,6 +61,8 @@ def test_tolerances_are_below_a_ten_thousandth_and_grow_with_steps(dtype):
 def test_a_parameter_wrong_in_one_element_is_noticed(spec, part):
     case = problem(cells.get(spec))
     want = float64_autograd(case)
-    case.params[part][0, 0] += 1e-3
+    if part not in case.params:
+        pytest.skip(f"the cell has no {part}")
+    case.params[part][0, -1] += 1e-3
     with pytest.raises(AssertionError, match="largest error"):
         compare(computed(prepare("numpy", case, "float32"), case), want, tolerance("float32", case.steps))

@@ -39,10 +39,11 @@ def test_parameters_are_those_of_torch_nn(spec):
 
 def test_parameter_count_is_what_init_makes(arrays):
     cell = cells.get(arrays)
-    params = cell.init(5, 7)
-    assert cell.parameter_count(5, 7) == sum(v.size for v in params.values())
-    assert {k: v.shape for k, v in params.items()} == cell.parameter_shapes(5, 7)
-    assert list(params) == list(cell.parameter_shapes(5, 7))
+    sizes = fitting(cell, 5, 7)
+    params = cell.init(*sizes)
+    assert cell.parameter_count(*sizes) == sum(v.size for v in params.values())
+    assert {k: v.shape for k, v in params.items()} == cell.parameter_shapes(*sizes)
+    assert list(params) == list(cell.parameter_shapes(*sizes))
     assert {v.dtype for v in params.values()} == {np.dtype("float64")}
 
 

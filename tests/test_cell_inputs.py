@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import bitwise, compare, computed, named, prepare, problem, tolerance
+from conftest import PLAIN, bitwise, compare, computed, named, prepare, problem, slack, tolerance
 from oracle import float64_autograd
 
 import cells
@@ -26,7 +26,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layout_and_dtype_of_the_inputs_do_not_matter(backend, dtype, layout):
-    case = problem(cells.get(cells.names()[0]))
+    case = problem(cells.get(PLAIN))
     program = prepare(backend, case, dtype)
     want = computed(program, case)
     case.x, case.d_output = LAYOUTS[layout](case.x), LAYOUTS[layout](case.d_output)
@@ -34,7 +34,7 @@ def test_layout_and_dtype_of_the_inputs_do_not_matter(backend, dtype, layout):
 
 
 def test_bfloat16_tensors_are_taken_as_real_floating(backend):
-    case = problem(cells.get(cells.names()[0]))
+    case = problem(cells.get(PLAIN))
     program = prepare(backend, case)
     x = torch.tensor(case.x).bfloat16()
     bitwise(named(program.forward(x)), named(program.forward(x.double().numpy())))
@@ -42,17 +42,24 @@ def test_bfloat16_tensors_are_taken_as_real_floating(backend):
 
 def test_saturation_is_finite_and_equals_the_oracle(spec, backend, dtype):
     case = problem(cells.get(spec), inputs=1)
+    for arrays in (case.params, case.state):  # multiples of 2^-10: float32 holds their sums with 800 exactly
+        arrays.update({name: np.round(1024 * array) / 1024 for name, array in arrays.items()})
     sign = np.where(np.arange(len(case.params["weight_ih"])) % 2, 1.0, -1.0)
-    case.params["weight_ih"] = 32 * sign[:, None]
+    case.params["weight_ih"] = np.broadcast_to(32 * sign[:, None], case.params["weight_ih"].shape)
     case.x = 25 * np.sign(case.x)  # pre-activations of +-800, and neither factor so large that it amplifies rounding
-    compare(computed(prepare(backend, case, dtype), case), float64_autograd(case), tolerance(dtype, case.steps))
+    allowed = slack(case.cell) * tolerance(dtype, case.steps)
+    have, want = computed(prepare(backend, case, dtype), case), float64_autograd(case)
+    states = [name for name in want if name.startswith("d_state")]
+    # where the output grows with x, what a state gets is left over from terms as large as the output
+    compare({k: have.pop(k) for k in states}, {k: want.pop(k) for k in states}, allowed * max(1, np.abs(want["output"]).max()))
+    compare(have, want, allowed)
 
 
 def test_a_nan_spoils_its_own_sample_from_its_step_on(spec, backend, dtype):
     case = problem(cells.get(spec))
     program = prepare(backend, case, dtype)
     clean = program.forward(case.x, case.state).output
-    case.x[5, 1, 2] = np.nan
+    case.x[[5, -1], 1, 2] = np.nan  # at the end too, for states that remember a step or two
     out = program.forward(case.x, case.state)
     assert np.isnan(out.output[5:, 1]).all()
     assert all(np.isnan(v[1]).all() for v in out.state.values())
@@ -83,7 +90,7 @@ def test_two_halves_with_carried_state_equal_the_whole_sequence(spec, backend, d
     sooner = early.backward(case.d_output[:6], later.state)
     got = named(second, sooner) | {"output": np.concatenate([first.output, second.output])}
     got |= {f"d_{k}": sooner.params[k] + later.params[k] for k in case.params} | {"d_x": np.concatenate([sooner.x, later.x])}
-    compare(got, want, tolerance(dtype, case.steps))
+    compare(got, want, slack(case.cell) * tolerance(dtype, case.steps))
 
 
 def test_reference_backward_matches_central_differences(spec):
@@ -141,7 +148,7 @@ def test_vector_jacobian_product_matches_central_differences(spec, unsaturated):
 
 
 def test_the_caller_s_arrays_may_be_used_again_after_a_forward(backend, dtype):
-    case = problem(cells.get(cells.names()[0]))
+    case = problem(cells.get(PLAIN))
     case.params = {k: v.astype(dtype) for k, v in case.params.items()}
     case.x = case.x.astype(dtype)
     program = prepare(backend, case, dtype)
@@ -153,7 +160,7 @@ def test_the_caller_s_arrays_may_be_used_again_after_a_forward(backend, dtype):
 
 
 def test_backward_of_inputs_that_were_loaded_but_not_run_is_refused_or_of_the_last_forward(backend):
-    case = problem(cells.get(cells.names()[0]))
+    case = problem(cells.get(PLAIN))
     program = prepare(backend, case)
     want = computed(program, case)
     program.load(case.x[::-1], case.state)

@@ -8,6 +8,9 @@ import cells
 @pytest.mark.parametrize("name", cells.names())
 def test_every_state_and_every_named_value_has_its_line(name):
     cell = cells.get(name)
+    if cell.written_out:
+        assert cell.latex() == ""
+        return
     left = [line.partition(" = ")[0] for line in cell.latex().splitlines()]
     assert {f"{s}_t" for s in cell.states} <= set(left) and len(set(left)) == len(left)
     assert {f"{n}_t" for n in cell.derivation().names.values()} <= set(left)

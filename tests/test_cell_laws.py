@@ -21,12 +21,14 @@ def test_biases_and_read_out_match_float64_autograd(arrays, backend, given):
     case = problem(cells.get(arrays))
     program = prepare(backend, case)
     trace = traceable(program)
-    compare(computed(program, case, given, trace), float64_autograd(case, given, trace), tolerance("float64", case.steps))
+    allowed = slack(case.cell) * tolerance("float64", case.steps)
+    compare(computed(program, case, given, trace), float64_autograd(case, given, trace), allowed)
 
 
 def test_a_state_that_is_not_given_is_zero(spec, backend, dtype):
     case = problem(cells.get(spec))
-    compare(computed(prepare(backend, case, dtype), case, given=False), float64_autograd(case, given=False), tolerance(dtype, 17))
+    allowed = slack(case.cell) * tolerance(dtype, 17)
+    compare(computed(prepare(backend, case, dtype), case, given=False), float64_autograd(case, given=False), allowed)
 
 
 def test_forward_only_gives_the_outputs_of_backward(spec, backend, dtype):
@@ -63,7 +65,7 @@ def test_backward_twice_after_one_forward_gives_the_same(spec, backend, dtype):
     other = program.backward(2 * case.d_output, None, trace=traceable(program))
     first = program.backward(case.d_output, case.d_state)
     bitwise(named(out, program.backward(case.d_output, case.d_state)), named(out, first))
-    compare(named(out, first), float64_autograd(case), tolerance(dtype, case.steps))
+    compare(named(out, first), float64_autograd(case), slack(case.cell) * tolerance(dtype, case.steps))
     assert not np.array_equal(other.x, first.x)
 
 
@@ -90,7 +92,7 @@ def test_gradients_come_in_the_order_of_the_parameters(arrays, backend):
     case = problem(cells.get(arrays))
     program = prepare(backend, case)
     program.forward(case.x)
-    assert list(program.backward(case.d_output).params) == list(case.cell.parameter_shapes(5, 7))
+    assert list(program.backward(case.d_output).params) == list(case.params)
 
 
 def test_inputs_and_parameters_are_left_untouched(spec, backend, dtype):
@@ -119,11 +121,12 @@ def test_parameters_load_into_torch_nn(spec, dtype):
 
 def test_two_biases_in_one_sum_have_equal_gradients(arrays, backend):
     case = problem(cells.get(arrays))
-    if case.cell.biases != 2:
-        pytest.skip("the cell has no two biases here")
+    if "bias_hh" not in case.params or case.cell.written_out:
+        pytest.skip("the cell has no two biases here, or no equations to find their sums in")
     program = prepare(backend, case)
-    grads = computed(program, case)
-    by_gate = {name: grads[f"d_{name}"].reshape(len(case.cell.gates), -1) for name in ("bias_ih", "bias_hh")}
-    for k, gate in enumerate(case.cell.gates):
+    grads, units = computed(program, case), case.cell.units(7)
+    for gate in case.cell.recurrent:
         if not case.cell.derivation().separate(gate):
-            compare({gate: by_gate["bias_hh"][k]}, {gate: by_gate["bias_ih"][k]}, tolerance("float64", case.steps))
+            rows = {"bias_ih": case.cell.gates.index(gate), "bias_hh": case.cell.recurrent.index(gate)}
+            ih, hh = (grads[f"d_{name}"][k * units : (k + 1) * units] for name, k in rows.items())
+            compare({gate: hh}, {gate: ih}, tolerance("float64", case.steps))

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import harness
+from cells.closeness import relative_error, relative_errors, tolerance
 from harness import store
 from harness.case import Case
 from harness.cli import main
 from harness.probe import NotOk, Probe, series
-from harness.programs import check, inputs, prepare, relative_error, tolerance
+from harness.programs import check, inputs, prepare
 from harness.progress import Progress
 from harness.runner import Asked, Runner
 
@@ -216,6 +217,12 @@ def test_a_wrong_program_is_named_and_a_nan_is_wrong_too():
 def test_an_error_of_nan_is_no_number_below_a_tolerance():
     assert not relative_error(np.array([np.nan]), np.array([1.0])) <= 1
     assert not relative_error(np.array([1.0]), np.array([np.inf])) <= 1
+
+
+def test_an_array_that_cancels_to_zero_is_measured_against_the_others():
+    expected = {"d_a": np.array([1.0]), "d_zero": np.array([1e-16]), "d_small": np.array([1e-9])}
+    errors = relative_errors({"d_a": np.array([1.0]), "d_zero": np.array([1e-8]), "d_small": np.array([2e-9])}, expected, 16)
+    assert errors["d_zero"] == pytest.approx(1e-8) and errors["d_small"] == pytest.approx(1.0) and errors["d_a"] == 0
 
 
 def test_what_this_repository_holds_names_no_place_on_a_machine():

@@ -54,6 +54,16 @@ def test_packed_and_unpacked_runs_read_the_same(tmp_path):
     assert unpacked.astype(str).equals(packed.astype(str))
 
 
+def test_a_run_that_holds_its_table_alone_is_read_whatever_columns_came_later(tmp_path):
+    writer = a_run(tmp_path)
+    writer.close()
+    whole = harness.load(writer.folder)
+    (writer.folder / store.BLOCKS).unlink()
+    whole.drop(columns="match").to_parquet(writer.folder / store.TABLE, index=False)
+    assert harness.load(writer.folder).astype(str).drop(columns="match").equals(whole.astype(str).drop(columns="match"))
+    assert list(harness.load(writer.folder).columns) == list(store.COLUMNS) and harness.load(writer.folder).match.isna().all()
+
+
 def test_any_number_of_runs_is_one_frame(tmp_path):
     for _ in range(3):
         a_run(tmp_path, 2).close()

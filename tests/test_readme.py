@@ -78,3 +78,19 @@ def test_the_public_api_equals_torchs_own_modules():
             pairs = [(out.output, output.detach()), *((grads.params[k], getattr(torch_module, f"{k}_l0").grad) for k in params)]
             for ours, theirs in pairs:
                 assert np.abs(ours - theirs.numpy()).max() <= tolerance * np.abs(theirs.numpy()).max()
+
+
+def test_every_command_of_the_readme_is_one():
+    from harness.cli import parser
+
+    known = next(action for action in parser()._actions if action.choices).choices
+    blocks = "\n".join(text for language, text in re.findall(r"^```(\w*)\n(.*?)^```", README, re.S | re.M) if not language)
+    named = set(re.findall(r"^cellbench (\w+)", blocks, re.M)) | set(re.findall(r"`cellbench (\w+)", README))
+    assert named <= set(known) and {"run", "report", "list", "show"} <= named
+
+
+def test_the_schemes_of_the_readme_are_those_there_are():
+    from cells.initial import SCHEMES
+
+    named = re.findall(r"`(\w+)(?:\(.*?\))?`", re.search(r"Schemes of `init`:(.*?)\n\n", README, re.S)[1])
+    assert sorted(named) == sorted(SCHEMES)

@@ -237,6 +237,46 @@ def test_quantities_read_as_a_person_writes_them(value, kind, text):
     assert quantity(value, kind) == text
 
 
+MANY = tuple(f"cell{i:02d}" for i in range(30))
+
+
+def test_many_cells_have_a_row_each_in_the_summary_with_their_backends_side_by_side():
+    rows = throughput(MANY, ("numpy", "numba"), steps=(64,)) + parameters(MANY) + gradient_decay(MANY, steps=8, seeds=1)
+    rows = [r for r in rows if (r["cell"], r.get("backend")) != ("cell07", "numba")]
+    rows += [refused("throughput", "unsupported", "no kernel", cell="cell07", backend="numba", steps=64, direction="forward")]
+    table = report.tables.summary_table(pd.DataFrame(rows))
+    assert [row[0].text for row in table.rows] == list(MANY)
+    assert table.header[1:4] == ("parameters", "numba, forward", "numpy, forward") and "T 64, " in table.note
+    assert [entry.text for entry in table.rows[7][:4]] == ["cell07", "4.80k", "unsupported", "1.10 ms"]
+    assert max(map(len, report.tables.summary_text(pd.DataFrame(rows)).splitlines())) <= 120
+
+
+def test_matched_cells_are_compared_in_one_panel_though_their_hidden_sizes_differ(tmp_path):
+    sizes = {"gru": 32, "lstm": 26}
+    rows = [r | {"match": "parameters 4800 (gru, H 32)", "hidden_size": sizes[r["cell"]]}
+            for make in PROBES.values() for r in make() if r["cell"] in sizes]  # fmt: skip
+    page, _ = written(rows, tmp_path)
+    assert "closest to the budget of the first one: parameters 4800 (gru, H 32)" in page
+    for name, panels in {"gradient_decay": 1, "training": 2, "throughput": 4, "clipping": 1}.items():
+        svg = (tmp_path / f"{name}.svg").read_text()
+        assert len(re.findall(r'id="\w+-axes_\d+"', svg)) == panels, name
+        assert "gru (H 32)" in svg and ("lstm (H 26)" in svg or name == "clipping")
+    table = report.tables.summary(pd.DataFrame(rows))
+    assert dict(zip(table["cell"], table["hidden_size"], strict=True)) == sizes
+    assert table["epoch_s:adding"].notna().any() and table["rate"].notna().all()
+
+
+def test_matched_cells_of_two_budgets_are_compared_apart(tmp_path):
+    rows = []
+    for asked, sizes in ((32, {"gru": 32, "lstm": 26}), (64, {"gru": 64, "lstm": 55})):
+        match = f"parameters {asked * 100} (gru, H {asked})"
+        rows += [r | {"match": match, "hidden_size": sizes[r["cell"]]} for r in gradient_decay(seeds=1)]
+    written(rows, tmp_path)
+    svg = (tmp_path / "gradient_decay.svg").read_text()
+    assert len(re.findall(r'id="\w+-axes_\d+"', svg)) == 2
+    assert all(text in svg for text in ("gru (H 64)", "lstm (H 26)", "equal parameters 3200 (gru, H 32)"))
+
+
 # --- the page -----------------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +290,21 @@ def test_a_case_that_is_not_ok_shows_its_status_and_reason(tmp_path):
         assert "unsupported" in text and "native has no slstm" in text
         assert "out_of_memory" in text and "needs 99 GiB" in text
     assert report.tables.summary(pd.DataFrame(rows)).set_index("cell").loc["slstm", "forward_status"] == "unsupported"
+
+
+def test_refusals_with_one_reason_share_a_row_that_names_the_cells(tmp_path):
+    cells = ["mlstm", "mgu", "lem"]
+    rows = throughput(cells=("gru",))
+    rows += [
+        refused("throughput", "unsupported", f"cell {c!r} writes out its step", cell=c, case=c + d, backend="numba", direction=d)
+        for c in cells for d in ("forward", "backward")
+    ]  # fmt: skip
+    rows += [refused("throughput", "wrong", "d_x is off", cell="s5", case="s5", backend="numba", direction="forward")]
+    page, text = written(rows, tmp_path)
+    table = [line for line in text.splitlines() if "writes out" in line or "d_x is off" in line]
+    assert len(table) == 2 and "wrong" in table[0]
+    assert "mlstm, mgu, lem" in table[1] and "the cell writes out its step | 6 |" in table[1]
+    assert "7 cases have no result: 6 unsupported, 1 wrong" in page
 
 
 def test_a_run_of_nothing_but_refusals_gives_a_page(tmp_path):
@@ -381,6 +436,42 @@ def test_a_loss_that_is_never_finite_gets_no_panel(tmp_path):
 def test_one_length_gives_points_with_a_cell_a_line(tmp_path):
     page, _ = written(throughput(steps=(64,)), tmp_path)
     assert "T = 64, further right is faster" in page
+
+
+def test_many_cells_are_sorted_dots_and_small_panels(tmp_path):
+    rows = throughput(MANY, tuple(TIMES), processes=1)
+    rows = [r | {"value": r["value"] * (1 + int(r["cell"][4:]))} if r["metric"] == "steps_per_s" else r for r in rows]
+    decays = [r for i, cell in enumerate(MANY) for r in gradient_decay((cell,), last=-5.0 * (i + 1), steps=8, seeds=1)]
+    page, _ = written(rows + decays[::-1], tmp_path)
+    dots, panels = texts(tmp_path / "throughput.svg"), texts(tmp_path / "gradient_decay.svg")
+    assert [t for t in dots if t in MANY] == list(MANY[::-1])  # the fastest first
+    assert [t for t in panels if t in MANY] == list(MANY)  # the furthest first
+    assert {"10⁻²", "10⁻⁶⁵"} < set(panels)  # the norms at the end stand in the titles
+    assert "T = 256, further right is faster" in page and "The table has the other T." in page
+
+
+def test_many_cells_with_long_names_are_all_on_the_page(tmp_path):
+    cells = [f"cell{i}:with=a:long=label" for i in range(12)]
+    page, _ = written(throughput(cells, tuple(TIMES), processes=1) + gradient_decay(cells, steps=8, seeds=1), tmp_path)
+    assert all(f"cell{i}" in page for i in range(12))
+
+
+def test_a_long_table_is_folded_and_a_short_one_is_not(tmp_path):
+    page, _ = written(throughput(steps=(64,)), tmp_path / "short")
+    assert "<details" not in page
+    page, _ = written(throughput(MANY, steps=(64,)), tmp_path / "long")
+    assert "<summary>120 rows</summary>" in page and page.count("<details>") == page.count("</details>") == 1
+
+
+def test_colours_within_a_panel_differ_however_many_cells_there_are():
+    known = figures.drawing.colours(MANY)
+    assert figures.drawing.apart({"a": "#1", "b": "#2"}, ["b"])["b"] == "#2"
+    some = ["cell01", "cell09", "cell17"]  # of one colour, counted over all
+    assert len({figures.drawing.apart(known, some)[name] for name in some}) == 3
+
+
+def texts(path):
+    return [element.text for element in ElementTree.parse(path).iter() if element.tag.endswith("}text")]
 
 
 def test_many_cells_are_drawn_in_panels_of_bounded_number(tmp_path):

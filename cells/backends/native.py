@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
 
 from .torch import TensorProgram, TorchBackend
 
 
+@dataclass(frozen=True)
 class NativeBackend(TorchBackend):
     """What PyTorch ships for the cells that it has."""
+
+    mode: ClassVar[str] = "sequential"  # type: ignore[misc]  # no option here
 
     def unsupported(self, cell, dtype="float32", device="cpu", direction="backward"):
         if cell.torch_module() is None:
@@ -20,16 +27,24 @@ class NativeBackend(TorchBackend):
     def program(self, cell, *arguments):
         return NativeProgram(cell, *arguments)
 
+    def composed(self, arguments, lengths):
+        return NativeProgram(*arguments, lengths=lengths)
+
 
 class NativeProgram(TensorProgram):
+    lengths = None
+
     def setup(self):
         import torch
 
+        if self.lengths is not None:
+            beyond = np.arange(self.steps)[:, None] >= self.lengths
+            self.beyond = torch.from_numpy(beyond[:, :, None]).to(self.device)
         kind, options = self.cell.torch_module()
         with torch.random.fork_rng(devices=[]):
             self.module = getattr(torch.nn, kind)(
                 self.input_size, self.hidden_size, bias=self.cell.biases == 2, device=self.device,
-                dtype=getattr(torch, self.dtype), **options,
+                dtype=getattr(torch, self.dtype), num_layers=self.cell.layers, bidirectional=self.cell.bidirectional, **options,
             )  # fmt: skip
 
     def assign(self, params):
@@ -38,17 +53,31 @@ class NativeProgram(TensorProgram):
         self.params = {}
         with torch.no_grad():
             for name, value in params.items():
-                own = getattr(self.module, f"{name}_l0", None)
+                own = getattr(self.module, name if self.cell.stacked else f"{name}_l0", None)
                 self.params[name] = self.place(value) if own is None else own.copy_(self.place(value))
 
     def untraceable(self):
         return "backend native has no trajectory: torch.nn's kernels are fused over time; numpy, numba and torch have one"
 
     def compute(self, x, state):
-        values = tuple(v.unsqueeze(0) for v in state.values())
-        output, last = self.module(x, values if len(values) > 1 else values[0])
+        import torch
+
+        values = tuple(v if self.cell.stacked else v.unsqueeze(0) for v in state.values())
+        output, last = self.module(self.packed(x, self.lengths), values if len(values) > 1 else values[0])
         last = last if isinstance(last, tuple) else (last,)
-        return self.read_out(output), {s: v.squeeze(0) for s, v in zip(self.cell.states, last, strict=True)}
+        last = {s: v if self.cell.stacked else v.squeeze(0) for s, v in zip(self.cell.states, last, strict=True)}
+        if self.lengths is None:
+            return self.read_out(output), last
+        output, _ = torch.nn.utils.rnn.pad_packed_sequence(output, total_length=self.steps)
+        return self.read_out(output).masked_fill(self.beyond, 0) if self.cell.readout else output, last
+
+    def packed(self, x, lengths):
+        """x as torch.nn takes it: packed where sequences have lengths of their own."""
+        import torch
+
+        if lengths is None:
+            return x
+        return torch.nn.utils.rnn.pack_padded_sequence(x, torch.from_numpy(lengths), enforce_sorted=False)
 
     @cached_property
     def implementation(self):
@@ -64,8 +93,9 @@ class NativeProgram(TensorProgram):
                 return func(*args, **(kwargs or {}))
 
         x = torch.zeros(2, self.batch, self.input_size, device=self.device, dtype=getattr(torch, self.dtype))
+        lengths = None if self.lengths is None else self.lengths.clip(max=2)
         with torch.set_grad_enabled(self.direction == "backward"), Watch():
-            self.module(x)
+            self.module(self.packed(x, lengths))
         if any("cudnn_rnn" in name for name in called):
             return f"cuDNN {torch.backends.cudnn.version()}"
         return f"torch {torch.__version__} " + ("oneDNN" if any("mkldnn_rnn" in name for name in called) else "ATen")

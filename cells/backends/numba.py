@@ -1,13 +1,20 @@
 """Fused CPU kernels: the cell's printed expressions inside one compiled loop over the steps.
 
-One product for the inputs of all steps (of a segment, when they are many), one for each weight gradient.
+One product for the inputs of all steps (of a segment, when they are many), one for each weight gradient. In the mode scan
+the steps of an affine recurrence are cut into chunks, which threads compute side by side.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 
+from .. import scan
 from ..kernels import fused
+from ..kernels import scan as scanning
+from ..kernels.chunks import chunks, together
 from ..kernels.step import step
 from ..matrices import by_head
 from ..program import Backend, Gradients, Program
@@ -16,8 +23,14 @@ from ..sides import Sides, blocks_gradient
 SEGMENT_BYTES = 4 << 20  # of one buffer of gate values: what a core's cache holds a good part of
 
 
+@dataclass(frozen=True)
 class NumbaBackend(Backend):
-    """Numba on the CPU."""
+    """Numba on the CPU. mode is sequential, or scan for affine recurrences."""
+
+    mode: str = "sequential"
+
+    def __post_init__(self):
+        scan.check_mode(self.mode)
 
     def unavailable(self, device="cpu"):
         try:
@@ -29,10 +42,12 @@ class NumbaBackend(Backend):
     def unsupported(self, cell, dtype="float32", device="cpu", direction="backward"):
         if cell.written_out:
             return f"cell {cell.name!r} writes out its step; a fused kernel needs pointwise equations around products"
+        if self.mode == "scan" and (reason := scan.unsupported(cell)):
+            return reason
         return super().unsupported(cell, dtype, device, direction)
 
     def program(self, cell, *arguments):
-        return NumbaProgram(cell, *arguments)
+        return (ScanProgram if self.mode == "scan" else NumbaProgram)(cell, *arguments)
 
 
 class NumbaProgram(Program):
@@ -158,6 +173,162 @@ class NumbaProgram(Program):
         self.sides.add({"weight_hh": blocks_gradient(d_wh, joint, cell.heads, len(cell.recurrent))})
         if "bias_hh" in self.params:
             self.sides.add({"bias_hh": d_wh.sum(0)})
+
+
+class ScanProgram(Program):
+    """Of a segment's chunks the first is computed at once, and meanwhile the state that each of the others reaches from 0.
+
+    From these and the products of the Jacobians follow the states between the chunks, from them the other chunks. A backward
+    goes the other way: its first chunk is the last.
+    """
+
+    # length of the first chunk to that of the others, as the time of an end to that of a chunk (measured: minGRU, float32)
+    share, keeping_share, d_share = 0.75, 0.5, 0.3
+
+    def setup(self):
+        import numba
+
+        cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
+        self.threads = numba.get_num_threads()
+        self.workers = max(2, self.threads)
+        self.keeping = self.direction == "backward"
+        self.source = step(cell)
+        self.reach = [tuple(map(cell.states.index, entry)) for entry in scan.recurrence(cell).reach]
+        row = batch * len(cell.gates) * units * np.dtype(self.dtype).itemsize
+        self.segment = max(1, min(steps, self.workers * SEGMENT_BYTES // row))
+        self.wx = self.empty(self.segment, batch, len(cell.gates), units)
+        self.states = {s: self.empty(steps + 1, batch, units) for s in scanning.stored(cell, self.keeping)}
+        self.apart = [self.empty(steps, batch, units) for _ in fused.outputs_apart(self.source)]
+        self.keep = [self.empty(steps, len(self.source.keeps), batch, units)] * self.keeping
+        self.products = self.empty(self.workers + 1, len(self.reach), batch, units)
+        if self.keeping:
+            self.share = self.keeping_share
+        count = len(chunks(self.segment, self.workers, self.share))
+        self.implementation = f"numba {numba.__version__} scan, {count} chunks on {self.threads} threads"
+        self.compile()
+
+    def empty(self, *shape):
+        return np.empty(shape, self.dtype)
+
+    def compile(self):
+        """Compiles for the types of the arrays that will be used, or reads what an earlier process compiled."""
+        import numba
+
+        module, cell = scanning.module(self.cell, self.dtype), self.cell
+        row, flat, cube, steps = (numba.typeof(self.empty(*[1] * n)) for n in (1, 2, 3, 4))
+        rows, units, products = [flat] * len(cell.states), [row] * len(cell.vectors), [flat] * len(self.reach)
+        self.ends_kernel = module.ends
+        self.kernel = module.forward_keeping if self.keeping else module.forward
+        with fused.many_arrays():
+            known = [steps, *rows, flat, *units]
+            self.ends_kernel.compile((*known, *products))
+            self.kernel.compile((*known, *[cube] * (len(self.states) + len(self.apart)), *[steps] * self.keeping))
+            if self.keeping:
+                self.d_ends_kernel, self.backward_kernel = module.d_ends, module.backward
+                known = [steps, *rows, *[cube] * (len(rows) + len(self.source.outputs)), *units]
+                self.d_ends_kernel.compile((*known, *products))
+                sums = [numba.typeof(np.empty(1))] * len(units)
+                self.backward_kernel.compile((*known, *[cube] * len(rows), steps, *sums))
+
+    def assign(self, params):
+        self.params = {k: self.place(v) for k, v in params.items()}
+        self.sides = Sides(self.cell, self.params, self.keeping)
+        own = None if self.sides.projects else self.sides.used.get("bias_ih")
+        shape = len(self.cell.gates), self.units
+        self.bias = np.zeros(shape, self.dtype) if own is None else own.reshape(shape)  # the kernels add it
+
+    def segments(self):
+        """Slices of the steps, each as long as the buffer of gate values."""
+        return [slice(t, min(t + self.segment, self.steps)) for t in range(0, self.steps, self.segment)]
+
+    def project(self, part):
+        """Fills wx with a segment's, without the biases of a plain product."""
+        wx = self.wx[: part.stop - part.start]
+        if self.sides.projects:
+            self.sides.project(self._x[part], wx, None, part.start)
+        else:
+            rows = len(wx) * self.batch
+            np.matmul(self._x[part].reshape(rows, -1), self.sides.used["weight_ih"].T, out=wx.reshape(rows, -1))
+
+    def scan(self, parts, start, ends, compute, transposed=False):
+        """The state (S, B, units) after all parts, which come in the order that they depend on each other.
+
+        compute(part, state) does a part's steps and leaves the state after them; ends(part, state, products) leaves that state,
+        and the products of the Jacobians that `reach` lists, transposed or not.
+        """
+        rows = np.zeros((len(parts), *start.shape), self.dtype)
+        rows[0] = start
+        for n, (a, b) in enumerate(self.reach):
+            self.products[:, n] = a == b
+        middle = list(zip(parts[1:-1], rows[1:], self.products, strict=False))
+        together([partial(compute, parts[0], rows[0]), *(partial(ends, *each) for each in middle)], self.threads)
+        state = rows[0].copy()
+        for c in range(1, len(parts)):
+            reached, rows[c] = rows[c].copy(), state
+            for n, (a, b) in enumerate(self.reach):
+                to, of = (b, a) if transposed else (a, b)
+                reached[to] += self.products[c - 1, n] * rows[c][of]
+            state = reached  # of the last part it is not the state after it, and not used
+        together([partial(compute, *each) for each in zip(parts[1:], rows[1:], strict=True)], self.threads)
+        return rows[-1]
+
+    def run_forward(self):
+        cell, unit = self.cell, self.sides.unit
+        state = np.stack([self._state[s] for s in cell.states])
+        for name, path in self.states.items():
+            path[0] = self._state[name]
+        for part in self.segments():
+            self.project(part)
+            first = part.start
+
+            def ends(chunk, state, products, first=first):
+                self.ends_kernel(self.wx[chunk], *state, self.bias, *unit, *products)
+
+            def compute(chunk, state, first=first):
+                at = slice(first + chunk.start, first + chunk.stop)
+                paths = [path[1:][at] for path in self.states.values()]
+                arrays = [array[at] for array in [*self.apart, *self.keep]]
+                self.kernel(self.wx[chunk], *state, self.bias, *unit, *paths, *arrays)
+
+            state = self.scan(chunks(part.stop - first, self.workers, self.share), state, ends, compute)
+        self.last = dict(zip(cell.states, state, strict=True))
+        apart = iter(self.apart)
+        self.output = self.sides.emit(self._x, [self.states[s][1:] if s else next(apart) for s in self.source.output_states])
+
+    def run_backward(self, trace=False, again=False):
+        cell, unit = self.cell, self.sides.unit
+        d_outputs, d_x_emitted = self.sides.pull_emit(self._d_output)
+        d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
+        paths = [self.empty(self.steps + 1, self.batch, self.units) for _ in cell.states] if trace else []
+        d_state = np.stack([self._d_state[s] for s in cell.states])
+        d_x = np.empty_like(self._x)
+        for part in reversed(self.segments()):
+            first, count = part.start, part.stop - part.start
+            parts = chunks(count, self.workers, self.d_share)
+            parts = [slice(count - p.stop, count - p.start) for p in parts]
+            d_unit = {p.start: np.zeros((len(cell.vectors), self.units)) for p in parts}  # float64: sums over all steps
+
+            def read(chunk, state, first=first):
+                begin, end = first + chunk.start, first + chunk.stop
+                states = [path[begin : end + 1] for path in self.states.values()]
+                return [*(k[begin:end] for k in self.keep), *state, *states, *(d[begin:end] for d in d_outputs), *unit]
+
+            def ends(chunk, state, products, read=read):
+                self.d_ends_kernel(*read(chunk, state), *products)
+
+            def compute(chunk, state, read=read, first=first, d_unit=d_unit):
+                at = slice(first + chunk.start, first + chunk.stop)
+                written = [path[1:][at] for path in paths] or [self.empty(1, *state[0].shape) for _ in state]
+                self.backward_kernel(*read(chunk, state), *written, self.wx[chunk], *d_unit[chunk.start])
+
+            d_state = self.scan(parts, d_state, ends, compute, transposed=True)
+            self.sides.add({v: sum(d_unit.values())[k].astype(self.dtype) for k, v in enumerate(cell.vectors)})
+            d_x[part] = self.sides.pull_project(self._x[part], self.wx[:count], first)
+        d_x += d_x_emitted
+        for path, last in zip(paths, d_state, strict=False):
+            path[0] = last
+        trajectory = dict(zip(cell.states, paths, strict=True)) if trace else None
+        self.gradients = Gradients(self.sides.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), trajectory)
 
 
 def by_part(cell, weight):

@@ -51,6 +51,10 @@ class Reference(Program):
         """d_x, after the gradients of the arrays were added up."""
         raise NotImplementedError
 
+    def path(self):
+        """The states of the last forward, one array (T + 1, B, ...) for each, in their order."""
+        raise NotImplementedError
+
     def run_backward(self, trace=False, again=False):
         cell = self.cell
         d_outputs, d_x = self.pull_outputs(self._d_output)
@@ -108,6 +112,9 @@ class NumpyProgram(Reference):
         self.history.append(state)
         self.keeps.append(keeps)
         return outputs
+
+    def path(self):
+        return [np.stack([states[k] for states in self.history]) for k in range(len(self.cell.states))]
 
     def pull_outputs(self, d_y):
         return self.sides.pull_emit(d_y)
@@ -174,6 +181,10 @@ class WrittenProgram(Reference):
             outputs.append(array_of(output))
         self.last = state
         self.output = self.sides.read_out(np.stack(outputs))
+
+    def path(self):
+        starts = [[leaves[s].array for _, leaves, _, _ in self.records] for s in self.cell.states]
+        return [np.stack([*before, self.last[s]]) for s, before in zip(self.cell.states, starts, strict=True)]
 
     def pull_outputs(self, d_y):
         self.d_x = np.empty_like(self._x)

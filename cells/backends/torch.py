@@ -1,17 +1,25 @@
-"""The equations on tensors, stepped in Python; autograd gives the backward."""
+"""The equations on tensors, stepped in Python; autograd gives the backward. In the mode scan, affine ones in chunks at once."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from .. import scan
 from ..contract import State
 from ..program import Backend, Gradients, Program
 
 
+@dataclass(frozen=True)
 class TorchBackend(Backend):
-    """Eager PyTorch, on the CPU or CUDA."""
+    """Eager PyTorch, on the CPU or CUDA. mode is sequential, or scan for affine recurrences."""
 
     devices = ("cpu", "cuda")
+    mode: str = "sequential"
+
+    def __post_init__(self):
+        scan.check_mode(self.mode)
 
     def unavailable(self, device="cpu"):
         try:
@@ -20,8 +28,12 @@ class TorchBackend(Backend):
             return f"torch cannot be imported: {error}"
         return super().unavailable(device)
 
+    def unsupported(self, cell, dtype="float32", device="cpu", direction="backward"):
+        reason = super().unsupported(cell, dtype, device, direction)
+        return reason or (scan.unsupported(cell) if self.mode == "scan" else None)
+
     def program(self, cell, *arguments):
-        return TorchProgram(cell, *arguments)
+        return (ScanProgram if self.mode == "scan" else TorchProgram)(cell, *arguments)
 
 
 class TensorProgram(Program):
@@ -138,3 +150,45 @@ class TorchProgram(TensorProgram):
             return list(output) if isinstance(output, tuple) else [output], new
 
         return advance
+
+
+class ScanProgram(TensorProgram):
+    """J and c for all steps at once, the states from them by chunks, then the outputs for all steps at once."""
+
+    def setup(self):
+        import torch
+
+        self.implementation = f"torch {torch.__version__} eager scan"
+
+    def compute(self, x, state, steps=None):
+        import torch
+
+        from ..kernels import tensors
+
+        cell, params = self.cell, self.cell.effective(self.params)
+        derivation, found = cell.derivation(), scan.recurrence(cell)
+        known = {f"wx_{gate}": rows for gate, rows in vars(cell.project(params, x)).items()}
+        known |= {f"unit_{name}": params[name] for name in cell.vectors}
+        values = {node: known[name] for name, node in derivation.inputs.items() if name in known}
+        scan.evaluate([*found.jacobian.values(), *found.constant.values()], values)
+        shape, at = (self.steps, self.batch, self.units), cell.states.index
+        jacobian = {(at(a), at(b)): wide(values[node], x, shape) for (a, b), node in found.jacobian.items()}
+        constant = [wide(values[found.constant[s]] if s in found.constant else 0, x, shape) for s in cell.states]
+        if steps is not None:  # what reaches a state's share of c is what reaches the state
+            steps += [{s: torch.zeros_like(state[s], requires_grad=True) for s in cell.states} for _ in range(self.steps)]
+            constant = [c + torch.stack([now[s] for now in steps]) for s, c in zip(cell.states, constant, strict=True)]
+        states = dict(zip(cell.states, tensors.scan(jacobian, constant, list(state.values())), strict=True))
+        before = {s: torch.cat([state[s][None], v[:-1]]) for s, v in states.items()}
+        values |= {derivation.inputs[f"prev_{s}"]: v for s, v in before.items()}
+        own = derivation.output_states
+        scan.evaluate([node for node, s in zip(derivation.outputs, own, strict=True) if s is None], values)
+        made = [states[s] if s else values[node] for node, s in zip(derivation.outputs, own, strict=True)]
+        output = cell.emit(params, x, tuple(made) if derivation.several else made[0])
+        return self.read_out(output), {s: v[-1] for s, v in states.items()}
+
+
+def wide(value, like, shape):
+    """A number or a tensor as a tensor of this shape, without memory for what it repeats."""
+    import torch
+
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(shape)

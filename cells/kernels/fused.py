@@ -58,11 +58,11 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
     """The steps of one segment. all_wx (T, B, G, units) with its biases; S_at (T + 1, B, units), or two rows used in turn."""
     steps, batch, gates, hidden = all_wx.shape
     for t in range(steps):
-{_indent(clock, 2)}
-{_indent(_products(cell), 2)}
+{indented(clock, 2)}
+{indented(_products(cell), 2)}
         for b in range(batch):
             for j in range(hidden):
-{_indent([*read, *source.forward, *write], 4)}
+{indented([*read, *source.forward, *write], 4)}
 '''.strip()
 
 
@@ -111,8 +111,8 @@ def backward({", ".join(arrays)}):
         now, then = t % len(d_{states[0]}_at), (t + 1) % len(d_{states[0]}_at)
         for b in range(batch):
             for j in range(hidden):
-{_indent([*read, *source.backward, *write], 4)}
-{_indent(_pulled_products(cell), 2)}
+{indented([*read, *source.backward, *write], 4)}
+{indented(_pulled_products(cell), 2)}
 '''.strip()
 
 
@@ -143,7 +143,7 @@ def all_summed(cell: GatedCell, source: Step) -> bool:
     return set(source.summed) == set(cell.gates)
 
 
-def _indent(lines: list[str], depth: int) -> str:
+def indented(lines: list[str], depth: int) -> str:
     return "\n".join("    " * depth + line for line in lines)
 
 

@@ -17,9 +17,9 @@ from ..printing import assignments, plain_number
 # names that the printed functions use around a step's own lines
 RESERVED = {
     *VOCABULARY, "wx", "wh", "prev", "unit", "keeps", "new", "d_new", "d_output", "t", "b", "j", "k", "steps", "batch", "gates",
-    "hidden", "width", "now", "then", "weight", "bias_hh", "part", "rows", "np", "math", "njit", "range", "len", "float32",
-    "float64", "real", "whole", "EXP_BOUND", "SIGMOID_BOUND", "TANH_BOUND", "reduced", "clamped", "ZERO", "HALF", "ONE", "TWO",
-    "FOUR",
+    "hidden", "width", "now", "then", "weight", "bias", "bias_hh", "part", "rows", "np", "math", "njit", "range", "len",
+    "float32", "float64", "real", "whole", "EXP_BOUND", "SIGMOID_BOUND", "TANH_BOUND", "reduced", "clamped", "ZERO", "HALF",
+    "ONE", "TWO", "FOUR",
 }  # fmt: skip
 
 

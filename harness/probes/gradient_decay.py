@@ -9,7 +9,7 @@ import numpy as np
 from cells import initial
 
 from ..case import Case
-from ..gradients import log_norms, rate
+from ..gradients import lag_profile
 from ..probe import NotOk, Probe, cell_of, series
 
 
@@ -42,10 +42,13 @@ class GradientDecay(Probe):
             params = cell.init(case.input_size, case.hidden_size, case.seed, self.scheme)
         except ValueError as error:
             raise NotOk("unsupported", str(error)) from None
-        logs = log_norms(cell, params, rng.standard_normal((case.steps, case.batch, case.input_size)))
+        if cell.stacked:
+            reason = f"cell {cell.name!r} has {cell.options}; the float64 adjoint is that of one layer in one direction"
+            raise NotOk("unsupported", reason)
+        profile = lag_profile(cell, params, rng.standard_normal((case.steps, case.batch, case.input_size)))
+        logs, found = profile.log_norm, profile.rate
         if np.isnan(logs).any() or np.isposinf(logs).any():
             raise NotOk("diverged", f"the states are not finite within {case.steps} steps, so there is no gradient")
-        found = rate(logs)
         return "float64 adjoint", [
             *(series("log_norm", "nats", logs[:, b], range(len(logs)), sample=b) for b in range(case.batch)),
             series("rate", "nats/step", found.value),

@@ -27,11 +27,19 @@ class Throughput(Probe):
     processes   how many; the interval is taken over them
     samples     of each backend in each process
     sample_s    about how long a sample takes (several runs if one is shorter)
+    shortest    lengths of the sequences, spread evenly over the batch: from shortest * steps to steps
+    A token is one step of one sequence. Below shortest = 1 those within a sequence (useful) and beyond it (padded) are counted
+    apart, and FLOP are those of the useful ones.
     """
 
     processes: int = 3
     samples: int = 10
     sample_s: float = 0.005
+    shortest: float = 1.0
+
+    def __post_init__(self):
+        if not 0 < self.shortest <= 1:
+            raise ValueError(f"throughput has shortest={self.shortest}; it must be above 0 and at most 1, a share of steps")
 
     @property
     def repeats(self):
@@ -45,7 +53,7 @@ class Throughput(Probe):
 
     def measure(self, case, emit):
         """Prepares and checks; also the first call's time (preparing included) and the peak memory of a later one."""
-        given = inputs(case)
+        given = self.inputs(case)
         cells.backend(case.backend).unavailable(case.device)  # imports what the backend needs, which is no part of the first call
         start = perf_counter()
         program = self.loaded(case, given)
@@ -63,8 +71,11 @@ class Throughput(Probe):
             series("check_tolerance", "1", allowed),
         ]
 
+    def inputs(self, case):
+        return inputs(case, lengths=None if self.shortest == 1 else lengths(case.steps, case.batch, self.shortest))
+
     def loaded(self, case, given):
-        program = prepare(case, given.params)
+        program = prepare(case, given.params, given.lengths)
         program.load(given.x, None, given.d_output)
         return program
 
@@ -81,18 +92,19 @@ class Throughput(Probe):
         ]
 
     def compare(self, cases, process, emit):
-        given, rng = inputs(cases[0]), np.random.default_rng(process)
+        given, rng = self.inputs(cases[0]), np.random.default_rng(process)
         programs = {case.backend: self.loaded(case, given) for case in cases}
         timed = {b: Timed(p.run, p.sync) for b, p in programs.items()}
         alive = partial(emit, (cases[0].id, []))  # so that a silence longer than case_timeout_s is a hang
         seconds = interleave(timed, self.samples, rng, sample_s=self.sample_s, between=alive)
         median = {b: float(np.median(s)) for b, s in seconds.items()}
         for case in cases:
-            emit((case.id, self.rates(case, seconds[case.backend], median, process)))
+            emit((case.id, self.rates(case, seconds[case.backend], median, process, given.lengths)))
 
-    def rates(self, case, seconds, median, process):
-        own = median[case.backend]
-        flop = case.steps * case.batch * cell_of(case).operations(case.input_size, case.hidden_size).of(case.direction)
+    def rates(self, case, seconds, median, process, lengths=None):
+        own, tokens = median[case.backend], case.steps * case.batch
+        useful = tokens if lengths is None else int(lengths.sum())
+        flop = useful * cell_of(case).operations(case.input_size, case.hidden_size).of(case.direction)
         ratio = [series("ratio_to_native", "1", median[BASE] / own, process=process)] if BASE in median else []
         return [
             series("seconds", "s", seconds, process=process),
@@ -100,11 +112,26 @@ class Throughput(Probe):
             series("sequences_per_s", "1/s", case.batch / own, process=process),
             series("flop_per_s", "FLOP/s", flop / own, process=process),
             *ratio,
+            *([] if lengths is None else apart(useful, tokens - useful, own, process)),
         ]
 
     def estimate_s(self, case):
-        return {"numpy": 0.7, "numba": 2.5}.get(case.backend, 3.5)
+        return {"numpy": 0.7, "numba": 2.5, "numba:mode=scan": 2.5}.get(case.backend, 3.5)
 
     def estimate_repeat_s(self, case):
-        slow = {"numba": 5e-6, "native": 1e-4}.get(case.backend, 1.5e-4)
+        slow = {"numba": 5e-6, "numba:mode=scan": 5e-6, "torch:mode=scan": 5e-6, "native": 1e-4}.get(case.backend, 1.5e-4)
         return 0.3 + (self.samples + 3) * max(self.sample_s, slow * case.steps)
+
+
+def lengths(steps: int, batch: int, shortest: float) -> np.ndarray:
+    """(B,) whole numbers from steps down to shortest * steps, at least 1."""
+    return np.maximum(1, np.rint(np.linspace(steps, shortest * steps, batch))).astype(int)
+
+
+def apart(useful, padded, seconds, process):
+    """Tokens of one run, and useful ones a second."""
+    return [
+        series("useful_tokens", "1", useful, process=process),
+        series("padded_tokens", "1", padded, process=process),
+        series("useful_tokens_per_s", "1/s", useful / seconds, process=process),
+    ]

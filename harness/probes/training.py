@@ -47,10 +47,10 @@ class Training(Probe):
             raise NotOk("skipped", str(absent)) from None
         input_size = data.train.x.shape[2]
         sized = replace(case, steps=data.train.x.shape[1], input_size=input_size)
-        if reason := cell_of(case).unfit(input_size, self.hidden_size):
+        if reason := cell_of(case).unfit(input_size, case.hidden_size):
             raise NotOk("unsupported", reason)
         implementation = t.check_backend(sized)
-        params = cell_of(case).init(input_size, self.hidden_size, case.seed)
+        params = cell_of(case).init(input_size, case.hidden_size, case.seed)
         model = t.Model(sized, params, data.output_size, case.seed)
         emit((case.id, self.aims(data)))
         return implementation, self.train(t, model, data, case, emit)

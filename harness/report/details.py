@@ -13,25 +13,34 @@ from .table import Entry, Table, number
 from .tables import measured
 from .units import digits, exact, interval, quantity
 
-RATES = {"steps_per_s": "steps/s", "sequences_per_s": "sequences/s", "flop_per_s": "GFLOP/s"}
+RATES = {
+    "steps_per_s": "steps/s", "sequences_per_s": "sequences/s", "flop_per_s": "GFLOP/s",
+    "useful_tokens_per_s": "useful tokens/s", "useful_tokens": "useful tokens", "padded_tokens": "padded tokens",
+}  # fmt: skip
 KINDS = {"seconds": "s", "flop_per_s": "flop/s", "ratio_to_native": "x", "first_call_s": "s", "peak_bytes": "B"}
+MOST_ARRAYS = 6  # that have a column each
 EXIT_1 = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")
 
 
 def parameters(frame: pd.DataFrame) -> Table:
     """Counts by array and operations per cell and size."""
     part = of_probe(frame, "parameters")
-    sizes = varying(part, ("run", "input_size", "hidden_size"))
+    sizes = varying(part, ("run", "input_size", "match", "hidden_size"))
     arrays = [name for name in unique(part["metric"]) if name.startswith("parameters.")]
-    header = ["cell", *sizes, "parameters", *[name.removeprefix("parameters.") for name in arrays], "memory", "state"]
-    header += ["forward FLOP", "backward FLOP", "affine in the state"]
+    columns = arrays if len(arrays) <= MOST_ARRAYS else []
+    header = ["cell", *sizes, "parameters", *[name.removeprefix("parameters.") for name in columns], "memory", "state"]
+    header += ["forward FLOP", "backward FLOP", "affine in the state", *([] if columns == arrays else ["arrays"])]
     rows = []
     for values, found in _cases(part, ["label", *sizes]):
-        fields = [number(exact(found.get(name, np.nan))) for name in ("parameters", *arrays)]
+        fields = [number(exact(found.get(name, np.nan))) for name in ("parameters", *columns)]
         fields += [number(quantity(found.get("parameter_bytes", np.nan), "B"))]
         fields += [number(exact(found.get(name, np.nan))) for name in ("state_size", "forward_flop", "backward_flop")]
-        rows.append((*map(_text, values), *fields, Entry({0.0: "no", 1.0: "yes"}.get(found.get("affine", np.nan), "–"))))
-    shared = _shared(part, ("input_size", "hidden_size"))
+        fields += [Entry({0.0: "no", 1.0: "yes"}.get(found.get("affine", np.nan), "–"))]
+        if columns != arrays:
+            own = [f"{name.removeprefix('parameters.')}\u00a0{exact(found[name])}" for name in arrays if name in found]
+            fields += [Entry(", ".join(own))]
+        rows.append((*map(_text, values), *fields))
+    shared = _shared(part, ("input_size", "hidden_size", "match"))
     note = (
         f"{shared}FLOP per step and sequence: 2 per multiply-add in products, 1 per elementwise primitive. "
         "State: numbers carried per sequence."
@@ -95,7 +104,7 @@ def _timing(case: dict[str, Any], metrics: dict[str, dict], ran: str, extra: lis
 def training(frame: pd.DataFrame) -> Table:
     """How each training ended: medians over seeds with their range."""
     part = of_probe(frame, "training")
-    extra = varying(part, [key for key in SETTING if key not in ("input_size", "batch")])
+    extra = varying(part, [key for key in SETTING if key not in ("input_size", "batch", "match")])
     header = ["task", "cell", "backend", *extra, "seeds", "last training loss", "test loss", "trivial loss", "accuracy", "chance"]
     header += ["target loss", "time to target", "reached", "epoch"]
     rows = []
@@ -165,18 +174,27 @@ def clipping(frame: pd.DataFrame) -> Table:
 
 
 def not_ok(frame: pd.DataFrame) -> Table:
-    """Every case without a result, with its reason; cases of one cell, backend, status and reason share a row. Errors first."""
+    """Every case without a result, with its reason, errors first; cases with one reason share a row, whichever cell it names."""
     part = frame[frame["status"] != "ok"]
-    part = part.assign(rank=[0 if status in EXIT_1 else 1 for status in part["status"]]).sort_values("rank", kind="stable")
+    part = part.assign(
+        rank=[0 if status in EXIT_1 else 1 for status in part["status"]],
+        why=[_of_any_cell(reason, cell) for reason, cell in zip(part["reason"], part["cell"], strict=True)],
+    ).sort_values("rank", kind="stable")
     spread = varying(part, ("variant", "task", "direction", "steps", *SETTING, "seed"))
     header = ("probe", "cell", "backend", "where", "status", "reason", "cases")
     rows = []
-    for values, here in part.groupby(["probe", "label", "backend", "status", "reason"], sort=False):
-        probe, cell, backend, status, reason = values
+    for (status, why), here in part.groupby(["status", "why"], sort=False):
+        probes, labels, backends = (", ".join(unique(here[key])) for key in ("probe", "label", "backend"))
         where = "; ".join(text for text in (_spread(here, key) for key in spread) if text)
-        said = (Entry(where), Entry(status, kind="status"), Entry(reason), number(str(len(here))))
-        rows.append((_text(probe), _text(cell), _text(backend), *said))
+        reason = why if len(unique(here["reason"])) > 1 else here["reason"].iloc[0]
+        said = (Entry(where), Entry(status, kind="status"), Entry(reason), number(str(len(unique(here["case"])) or len(here))))
+        rows.append((_text(probes), _text(labels), _text(backends), *said))
     return Table("Cases without a result", header, tuple(rows)).without_empty()
+
+
+def _of_any_cell(reason: str, cell: str) -> str:
+    """The reason without the cell's name, where it is quoted: of another cell it may read the same."""
+    return reason.replace(f"cell {cell!r}", "the cell") if cell else reason
 
 
 def _spread(here: pd.DataFrame, key: str) -> str:

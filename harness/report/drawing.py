@@ -29,6 +29,11 @@ def colours(names: Sequence[str]) -> dict[str, str]:
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
 
 
+def apart(known: dict[str, str], names: Sequence[str]) -> dict[str, str]:
+    """The known colours; where these are too many to be told apart, colours for the names of one panel alone."""
+    return known if len(known) <= len(COLOURS) else colours(names)
+
+
 def shades(names: Sequence[str]) -> dict[str, Any]:
     """A colour for each of some ordered names: dark to light."""
     import seaborn as sns
@@ -53,12 +58,14 @@ def style(name: str) -> Iterator[None]:
         yield
 
 
-def grid(rows: int, columns: int, height: float, legend: float, *, left=0.75, gap=0.3, widest=5.5, **share) -> tuple:
-    """Figure and (rows, columns) axes; inches: height and widest of a panel, legend room at the right, left margin, gap."""
+def grid(
+    rows: int, columns: int, height: float, legend: float, *, left=0.75, gap=0.3, between=0.75, widest=5.5, **share
+) -> tuple:
+    """Figure and (rows, columns) axes; inches: height and widest of a panel, legend room at the right, left margin, gaps."""
     from matplotlib.figure import Figure
 
     width = min(widest, (WIDTH - left - legend - 0.15 - gap * (columns - 1)) / columns)
-    top, bottom, between = 0.45, 0.6, 0.75
+    top, bottom = 0.45, 0.6
     size = (left + columns * width + gap * (columns - 1) + 0.15 + legend, top + bottom + rows * height + between * (rows - 1))
     figure = Figure(figsize=size)
     axes = figure.subplots(rows, columns, squeeze=False, **share)
@@ -86,6 +93,17 @@ def legend(panel: Any, lines: dict[str, Any], title: str = "") -> None:
     names = [shortened(name, 44) for name in lines]
     corner = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.03), "alignment": "left"}
     panel.legend(list(lines.values()), names, title=title or None, **corner)
+
+
+def label_lowest(axes: Any, count: int, name: str) -> None:
+    """Hides all but the first `count` panels; numbers and name of the x axis stand under the lowest of each column."""
+    for unused in axes.flat[count:]:
+        unused.set_visible(False)
+    for column in axes.T:
+        shown = [axis for axis in column if axis.get_visible()]
+        if shown:
+            shown[-1].set_xlabel(name)
+            shown[-1].tick_params(labelbottom=True)
 
 
 def line(colour: Any, dash: Any = "-", marker: str = "") -> Any:

@@ -12,12 +12,16 @@ import numpy as np
 import pandas as pd
 
 TEXT = (
-    "run", "case", "probe", "cell", "options", "variant", "backend", "implementation", "device", "dtype", "direction", "task",
-    "metric", "unit", "status", "reason",
+    "run", "case", "probe", "cell", "options", "variant", "backend", "implementation", "device", "dtype", "match", "direction",
+    "task", "metric", "unit", "status", "reason",
 )  # fmt: skip
 WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "process", "sample")
-SETTING = ("run", "device", "dtype", "threads", "batch", "input_size", "hidden_size")  # what may vary besides steps
-NAMES = {"steps": "T", "batch": "B", "input_size": "I", "hidden_size": "H", "direction": "direction", "threads": "threads"}
+SETTING = ("run", "device", "dtype", "threads", "batch", "input_size", "match", "hidden_size")  # what may vary besides steps
+PANEL = (*SETTING[:-1], "size")  # what is compared apart: cells that were matched have hidden sizes of their own in one panel
+NAMES = {
+    "steps": "T", "batch": "B", "input_size": "I", "hidden_size": "H", "size": "H", "match": "equal", "direction": "direction",
+    "threads": "threads",
+}  # fmt: skip
 DIRECTIONS = {"forward": "forward", "backward": "forward+backward"}
 FEWEST = 3  # processes from which on their range is shown as an interval
 
@@ -33,7 +37,10 @@ def label(cell: str, options: str = "") -> str:
 
 
 def prepare(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy with every column of the schema, nulls as "" or -1, status 'ok' where null, and the column `label`."""
+    """A copy with every column of the schema, nulls as "" or -1, status 'ok' where null, and the columns `label` and `size`.
+
+    `size` is the hidden size, or null where it was chosen to match a budget.
+    """
     ready = pd.DataFrame(index=range(len(frame)))
     for name in TEXT:
         ready[name] = _text(frame[name]) if name in frame else ""
@@ -42,6 +49,7 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
     for name in ("value", "lag"):
         ready[name] = pd.to_numeric(frame[name], errors="coerce").to_numpy(float) if name in frame else np.nan
     ready["status"] = ready["status"].replace("", "ok")
+    ready["size"] = ready["hidden_size"].where(ready["match"] == "", -1)
     names = {pair: label(*pair) for pair in set(zip(ready["cell"], ready["options"], strict=True))}
     ready["label"] = [names[pair] for pair in zip(ready["cell"], ready["options"], strict=True)]
     return ready
@@ -62,6 +70,11 @@ def of_probe(frame: pd.DataFrame, probe: str, ok: bool | None = True) -> pd.Data
 
 def of_metric(frame: pd.DataFrame, *metrics: str) -> pd.DataFrame:
     return frame[frame["metric"].isin(metrics)]
+
+
+def sized(name: str, row: Any) -> str:
+    """The cell's name, with its hidden size where that was chosen for it; row is a mapping with match and hidden_size."""
+    return f"{name} (H {row['hidden_size']})" if row["match"] else name
 
 
 def unique(values: Iterable[Any]) -> list[Any]:

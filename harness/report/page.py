@@ -62,7 +62,11 @@ def heading(ready: pd.DataFrame, manifests: list[dict]) -> tuple[str, list[str]]
     lines = [line for line in dict.fromkeys(map(_about, manifests)) if line][:6]
     if not len(ready):
         return title, [*lines, "There are no results: no case has been measured."]
-    counts = Counter(ready.loc[ready["status"] != "ok", "status"])
+    if matches := unique(ready["match"]):
+        equal = "; ".join(matches[:6]) + (" …" if len(matches) > 6 else "")
+        lines.append(f"Each cell has the hidden size that comes closest to the budget of the first one: {equal}.")
+    refused = ready[ready["status"] != "ok"]
+    counts = Counter(refused.loc[(refused["case"] == "") | ~refused.duplicated(["run", "case"]), "status"])
     if counts:
         what = ", ".join(f"{count} {status}" for status, count in counts.most_common())
         total = sum(counts.values())

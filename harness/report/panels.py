@@ -12,6 +12,7 @@ from . import drawing
 from .observations import setting_text
 
 MOST_PANELS = 64
+MANY = len(drawing.COLOURS)  # more cells than that are not told apart by colour
 POINTS = 300  # of a curve, at most
 
 
@@ -45,12 +46,14 @@ def cut(panels: list) -> tuple[list, str]:
     return panels[:MOST_PANELS], f" The first {MOST_PANELS} of {len(panels)} panels; the tables have all." if over else ""
 
 
-def titled(axes: Any, text: str) -> None:
-    """A title over a panel, in at most two lines of its width."""
-    longest = max(int(axes.get_position().width * axes.figure.get_figwidth() / 0.08), 12)
-    at = longest if ":" not in text[:longest] else text.rindex(":", 0, longest) + 1
+def titled(axes: Any, text: str, right: str = "") -> None:
+    """A title over a panel, in at most two lines of its width; a few characters more stand grey at its right."""
+    longest = max(int(axes.get_position().width * axes.figure.get_figwidth() / 0.08) - len(right), 12)
+    at = max(text[:longest].rfind(":"), text[:longest].rfind("_")) + 1 or longest
     lines = (text,) if len(text) <= longest else (text[:at], drawing.shortened(text[at:], longest))
     axes.set_title("\n".join(lines), loc="left", pad=5)
+    if right:
+        axes.set_title(right, loc="right", pad=5, color="#6b7177", fontsize=8.5)
 
 
 def at(keys: Sequence[str], values: Sequence[Any]) -> str:

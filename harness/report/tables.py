@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..gradients.decay import MARGIN, word
+from ..gradients.rate import MARGIN, word
 from .observations import (
     DIRECTIONS,
     FEWEST,
@@ -20,6 +20,8 @@ from .observations import (
     unique,
     varying,
 )
+from .overview import side_by_side
+from .panels import MANY
 from .table import Entry, Table, number, plain
 from .units import interval, quantity
 
@@ -37,6 +39,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     frame = prepare(frame)
     rows = _rows(frame)
     keys = varying(pd.DataFrame(rows, columns=list(SETTING)))
+    if any(row["match"] for row in rows):
+        keys = [key for key in keys if key != "hidden_size"]  # it varies by cell, within one comparison
     speed, training = _throughput(frame), _training(frame)
     brief = frame[frame["metric"].isin(["parameters", "rate", "rate_low", "rate_high"]) | (frame["status"] != "ok")]
     decay, sizes = of_probe(brief, "gradient_decay", None), of_probe(brief, "parameters", None)
@@ -76,7 +80,7 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _row_without_times(frame: pd.DataFrame, name: str, backend: str) -> dict[str, Any]:
     mine = frame[(frame["label"] == name) & (frame["backend"] == backend)]
     settings = {key: unique(mine[key]) for key in SETTING}
-    nulls = {key: "" if key in ("run", "device", "dtype") else -1 for key in SETTING}
+    nulls = {key: "" if key in ("run", "device", "dtype", "match") else -1 for key in SETTING}
     known = {key: values[0] if len(values) == 1 else nulls[key] for key, values in settings.items()}
     return {"label": name, "backend": backend, **known, "steps": -1}
 
@@ -171,12 +175,17 @@ def summary_table(frame: pd.DataFrame) -> Table:
     extra = varying(rows)
     steps = unique(rows["steps"])
     at = f" (T = {steps[0]})" if len(steps) == 1 else " (largest T)" if steps else ""
-    header = ["cell", "backend", *extra, "parameters", f"forward{at}", "speed-up to native", f"forward+backward{at}"]
     tasks = [name for name in rows if name.startswith("epoch_s:") and f"{name}_status" in rows]
+    note = _note(frame, rows, extra)
+    if len(unique(rows["cell"])) > MANY and len(unique(rows["backend"])) > 1:
+        wide, entries = side_by_side(rows, extra, tasks, measured)
+        note = note.replace("Times at ", f"Times at T {steps[0]}, " if len(steps) == 1 else "Times at the largest T, ", 1)
+        return Table("Summary", tuple(wide), tuple(entries), note).without_empty()
+    header = ["cell", "backend", *extra, "parameters", f"forward{at}", "speed-up to native", f"forward+backward{at}"]
     header += ["speed-up to native", *[f"epoch, {name.removeprefix('epoch_s:')}" for name in tasks]]
     header += ["gradient rate (nats/step)", "gradient"]
     fields = [_fields(row, extra, tasks) for row in rows.to_dict("records")]
-    return Table("Summary", tuple(header), tuple(fields), _note(frame, rows, extra)).without_empty()
+    return Table("Summary", tuple(header), tuple(fields), note).without_empty()
 
 
 def _fields(row: dict[str, Any], extra: list[str], tasks: list[str]) -> tuple[Entry, ...]:
@@ -229,6 +238,13 @@ def summary_text(frame: pd.DataFrame, width: int = 120) -> str:
         return "no results"
     short = {"parameters": "params", "gradient rate (nats/step)": "grad/step"}
     header = [short.get(name, "×native" if name.startswith("speed-up") else name) for name in table.header]
-    for long, brief in (("forward+backward", "fwd+bwd"), (" (T = ", " T="), (" (largest T", " max T"), (")", "")):
+    for long, brief in (
+        ("forward+backward", "fwd+bwd"),
+        (", forward + backward", " both"),
+        (", forward", " fwd"),
+        (" (T = ", " T="),
+        (" (largest T", " max T"),
+        (")", ""),
+    ):
         header = [name.replace(long, brief) for name in header]
     return plain(Table(table.heading, tuple(header), table.rows), width)

@@ -9,14 +9,14 @@ import pandas as pd
 
 from .. import drawing
 from ..losses import loss_scale, smoothed, with_a_finite_loss
-from ..observations import SETTING, of_metric, of_probe, unique, varying
-from ..panels import Figure, at, cut, finish, number, parts, titled
+from ..observations import PANEL, of_metric, of_probe, sized, unique, varying
+from ..panels import MANY, Figure, at, cut, finish, number, parts, titled
 
 
 def clipping(frame: pd.DataFrame) -> Figure | None:
     """Training loss against steps for each way of clipping: median over seeds."""
     part = of_metric(of_probe(frame, "clipping"), "loss")
-    extra = varying(part, ("task", *SETTING))
+    extra = varying(part, ("task", *PANEL))
     part = with_a_finite_loss(part, ["label", "backend", *extra])
     if not len(part):
         return None
@@ -31,14 +31,15 @@ def clipping(frame: pd.DataFrame) -> Figure | None:
 def _clipping_panels(panels: list, extra: list[str]) -> Any:
     variants = unique(variant for _, rows in panels for variant in rows["variant"])
     colours, names = drawing.shades(variants), {v: v.removeprefix("max_norm=") for v in variants}
-    columns = min(3, len(panels))
+    many = len(panels) > 2 * MANY
+    columns = min(4 if many else 3, len(panels))
     room = drawing.legend_room(["largest norm", *names.values()])
-    figure, axes = drawing.grid(-(-len(panels) // columns), columns, 1.9, room, gap=0.6)
+    figure, axes = drawing.grid(-(-len(panels) // columns), columns, 1.2 if many else 1.9, room, gap=0.6)
     for axis, (values, rows) in zip(axes.flat, panels, strict=False):
         for variant, one in rows.groupby("variant", sort=False):
             _clipping_line(axis, one, colours[variant])
         loss_scale(axis)
-        titled(axis, f"{values[0]}, {values[1]}{at(extra, values[2:])}")
+        titled(axis, f"{sized(values[0], rows.iloc[0])}, {values[1]}{at(extra, values[2:])}")
         axis.set_xlabel("optimiser steps")
     for row in axes:
         row[0].set_ylabel("loss")

@@ -9,25 +9,34 @@ import numpy as np
 import pandas as pd
 
 from .. import drawing
-from ..observations import DIRECTIONS, FEWEST, estimates, of_metric, of_probe, unique, varying
-from ..panels import Figure, at, chunks, cut, finish, number, parts, titled
+from ..observations import DIRECTIONS, FEWEST, PANEL, estimates, of_metric, of_probe, sized, unique, varying
+from ..panels import MANY, Figure, at, chunks, cut, finish, number, parts, titled
 
 
 def throughput(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
-    """Steps per second against T; where every case has one T, a point for each cell and backend."""
+    """Steps per second against T; a point for each cell and backend where there is one T, or where the cells are many."""
     part = of_metric(of_probe(frame, "throughput"), "steps_per_s")
     part = part[np.isfinite(part["value"]) & (part["value"] > 0)]
     if not len(part):
         return None
-    extra = varying(part)
-    rates = estimates(part, ["label", *extra, "direction", "backend", "steps"], "process")
+    extra = varying(part, PANEL)
+    keys = ["label", *extra, "direction", "backend", "steps"]
+    rates = estimates(part, [*keys, "match", "hidden_size"], "process")
     processes = int(rates["units"].max())
     over = f"median of {number(processes, 'process')}{', {}: range over them' if processes >= FEWEST else ''}."
-    if len(unique(rates["steps"])) > 1:
+    many = len(unique(rates["label"])) > MANY
+    if len(unique(rates["steps"])) > 1 and not many:
         panels, rest = cut(parts(rates, ["label", *extra]))
         caption = "Time steps per second (a batch advances together) against the sequence length T; " + over.format("band")
         return finish("throughput", "Throughput", caption + rest, lambda: _rate_curves(panels, extra, colours))
+    lengths = len(unique(rates["steps"]))
+    rates = rates[rates["steps"] == rates["steps"].max()]
     caption = f"Time steps per second at T = {unique(rates['steps'])[0]}, further right is faster; {over.format('bar')}"
+    if many:
+        rates = _fastest_first(rates, extra)
+        last = DIRECTIONS.get(_last_direction(rates), "")
+        caption += f" From the fastest cell to the slowest, by the best backend{f', {last}' if last else ''}."
+    caption += " The table has the other T." if lengths > 1 else ""
     return finish("throughput", "Throughput", caption, lambda: _rate_points(rates, extra, colours))
 
 
@@ -46,11 +55,11 @@ def _rate_curves(panels: list, extra: list[str], colours: dict[str, str]) -> Any
         row = axes[b * len(directions) + d]
         for axis, (values, rows) in zip(row, block, strict=False):
             _rate_panel(axis, rows[rows["direction"] == direction], colours)
-            titled(axis, f"{values[0]}{at(extra, values[1:])}")
+            titled(axis, f"{sized(values[0], rows.iloc[0])}{at(extra, values[1:])}")
         row[0].set_ylabel(f"{DIRECTIONS.get(direction, '')}\nsteps/s".strip())
         for unused in row[len(block) :]:
             unused.set_visible(False)
-    _label_lowest(axes)
+    drawing.label_lowest(axes, axes.size, "T (steps)")
     last = axes[0][min(4, len(panels)) - 1]
     drawing.legend(last, {n: drawing.line(colours[n], marker=_marker(n, colours)) for n in shown}, "backend")
     return figure
@@ -77,22 +86,28 @@ def _rate_axes(first: Any, every: pd.DataFrame) -> None:
     first.xaxis.set_major_locator(FixedLocator(drawing.spaced(steps)))
 
 
-def _label_lowest(axes: Any) -> None:
-    """Numbers and name of the x axis under the lowest panel of each column."""
-    for column in axes.T:
-        lowest = [axis for axis in column if axis.get_visible()][-1]
-        lowest.set_xlabel("T (steps)")
-        lowest.tick_params(labelbottom=True)
+def _last_direction(rates: pd.DataFrame) -> str:
+    """Backward where that was timed."""
+    return next(d for d in ("backward", "forward", "") if d in set(rates["direction"]))
+
+
+def _fastest_first(rates: pd.DataFrame, extra: list[str]) -> pd.DataFrame:
+    """The rows ordered by the best rate of the cell over its backends, of forward and backward where that was timed."""
+    best = rates[rates["direction"] == _last_direction(rates)].groupby(["label", *extra])["median"].max()
+    place = {values: i for i, values in enumerate(best.sort_values(ascending=False, kind="stable").index)}
+    keys = rates[["label", *extra]].itertuples(index=False, name=None)
+    order = [place.get(values if extra else values[0], len(place)) for values in keys]
+    return rates.assign(order=order).sort_values("order", kind="stable")
 
 
 def _rate_points(rates: pd.DataFrame, extra: list[str], colours: dict[str, str]) -> Any:
     """A panel for each direction, a line for each cell, a point for each backend."""
-    names = {values: f"{values[0]}{at(extra, values[1:])}" for values, _ in parts(rates, ["label", *extra])}
+    names = {v: f"{sized(v[0], rows.iloc[0])}{at(extra, v[1:])}" for v, rows in parts(rates, ["label", *extra])}
     place = {values: i for i, values in enumerate(names)}
     directions = [d for d in (*DIRECTIONS, "") if d in set(rates["direction"])]
     shown = [name for name in colours if name in set(rates["backend"])]
     apart = 0.6 / max(len(shown), 1)
-    height = max(1.2, len(names) * max(0.3, 0.13 * len(shown)))
+    height = max(1.2, len(names) * (max(0.25, 0.085 * len(shown)) if len(names) > MANY else max(0.3, 0.13 * len(shown))))
     left = 0.3 + 0.075 * max(min(len(name), 40) for name in names.values())
     figure, axes = drawing.grid(1, len(directions), height, drawing.legend_room(shown, 24), left=left, sharey=True, sharex=True)
     for axis, direction in zip(axes[0], directions, strict=True):

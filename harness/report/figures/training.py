@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from .. import drawing
 from ..losses import loss_scale, smoothed, with_a_finite_loss
-from ..observations import SETTING, of_metric, of_probe, unique, varying
+from ..observations import PANEL, of_metric, of_probe, sized, unique, varying
 from ..panels import Figure, at, chunks, cut, finish, number, parts, titled
 
 
@@ -21,7 +21,7 @@ def training(frame: pd.DataFrame, backends: dict[str, str], cells: dict[str, str
     part = part[part["label"].isin(loss["label"]) & part["task"].isin(loss["task"])]
     if not len(loss):
         return None
-    extra = varying(part, [key for key in SETTING if key not in ("input_size", "batch")])
+    extra = varying(part, [key for key in PANEL if key not in ("input_size", "batch", "match")])
     count = len(unique(loss["backend"]))
     together = 8 if count == 1 else max(1, min(4, 8 // count))
     drawn = {values: unique(rows["label"]) for values, rows in parts(loss, ["task", *extra])}
@@ -35,24 +35,20 @@ def training(frame: pd.DataFrame, backends: dict[str, str], cells: dict[str, str
         f"{'Dark: median; light: each of ' if seeds > 1 else ''}{number(seeds, 'seed')}. Dashed grey: best constant prediction."
         f"{' Smoothed by a running mean.' if smooth else ''}"
     )
-    look = _looks(backends, cells)
-    return finish("training", "Training", caption + rest, lambda: _loss_panels(panels, extra, look, unit))
-
-
-def _looks(backends: dict[str, str], cells: dict[str, str]) -> Callable[[str, str], tuple[str, str]]:
-    """How a line of (cell, backend) looks: the cell's colour, the backend's dash."""
     dashes = {name: drawing.DASHES[i % len(drawing.DASHES)] for i, name in enumerate(backends)}
-    return lambda cell, backend: (cells[cell], dashes[backend])
+    return finish("training", "Training", caption + rest, lambda: _loss_panels(panels, extra, cells, dashes, unit))
 
 
-def _loss_panels(panels: list, extra: list[str], look: Callable, unit: str) -> Any:
+def _loss_panels(panels: list, extra: list[str], colours: dict[str, str], dashes: dict[str, str], unit: str) -> Any:
+    """Colour is the cell, dash the backend."""
     lines = [_loss_lines(rows, names) for _, rows, names in panels]
     room = drawing.legend_room([name for panel in lines for name in panel])
     known = pd.concat([one for panel in lines for one in panel.values()])
     timed = [column for column in ("elapsed_s", "lag") if known[column].notna().any()]
     figure, axes = drawing.grid(len(panels), len(timed), 2.1, room, gap=0.35, sharey="row")
     for row, (values, rows, names), panel in zip(axes, panels, lines, strict=True):
-        looks = {name: look(*key) for name, key in _line_keys(rows, names).items()}
+        look = drawing.apart(colours, names)
+        looks = {name: (look[cell], dashes[backend]) for name, (cell, backend) in _line_keys(rows, names).items()}
         for axis, column in zip(row, timed, strict=True):
             for name, one in panel.items():
                 _loss_line(axis, one, column, *looks[name])
@@ -66,8 +62,9 @@ def _loss_panels(panels: list, extra: list[str], look: Callable, unit: str) -> A
 
 def _line_keys(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """'cell, backend' -> (cell, backend), in the order of names."""
-    pairs = dict.fromkeys(rows[["label", "backend"]].itertuples(index=False, name=None))
-    return {f"{cell}, {backend}": (cell, backend) for name in names for cell, backend in pairs if cell == name}
+    first = rows.drop_duplicates(["label", "backend"]).to_dict("records")
+    pairs = {(row["label"], row["backend"]): f"{sized(row['label'], row)}, {row['backend']}" for row in first}
+    return {text: pair for name in names for pair, text in pairs.items() if pair[0] == name}
 
 
 def _loss_lines(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, pd.DataFrame]:

@@ -1,0 +1,111 @@
+"""torch.nn's RNN, LSTM, GRU and their step modules. Names, shapes and gate order are the cells' own: arrays pass as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contract import GatedCell, real_floating
+from .layouts import TORCH, Arrays, float64
+
+if TYPE_CHECKING:
+    import torch
+
+
+def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
+    """The cell that a torch.nn.RNN, LSTM, GRU, RNNCell, LSTMCell or GRUCell computes, and its weights in float64.
+
+    batch_first and dropout are no part of a cell, which takes (T, B, I). Raises ValueError, naming class and array, for a
+    module that is none of these or whose weights are not what its class and attributes say.
+    """
+    from .. import get
+
+    base = _base(module)
+    kind = base.__name__.removesuffix("Cell")
+    what = type(module).__name__ if type(module) is base else f"{type(module).__name__} (a torch.nn.{base.__name__})"
+    options = _options(module, kind, what)
+    try:
+        cell = get(TORCH[kind], **options)
+        shapes = cell.parameter_shapes(module.input_size, module.hidden_size)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+    suffix = "" if cell.stacked or base.__name__.endswith("Cell") else "_l0"
+    own = {name + suffix: shape for name, shape in shapes.items()}
+    surplus = [name for name, _ in module.named_parameters() if name not in own]
+    if surplus:
+        raise ValueError(f"{what} has {', '.join(surplus)}, which its attributes do not say; they say {', '.join(own)}")
+    return cell, {name.removesuffix(suffix): _weight(module, what, name, shape) for name, shape in own.items()}
+
+
+def to_torch(cell: GatedCell, params: Arrays) -> torch.nn.Module:
+    """The torch.nn module that computes the cell, in float64, with these weights.
+
+    torch.nn has two biases or none: the only bias of a cell goes to bias_ih, and bias_hh is zero. Raises ValueError for a
+    cell that torch.nn has no module for, and for a read-out.
+    """
+    import torch
+
+    found = cell.torch_module()
+    if found is None:
+        raise ValueError(f"torch.nn has no module for cell {_spec(cell)}; it has {', '.join(TORCH.values())}")
+    if cell.readout:
+        raise ValueError(f"cell {_spec(cell)} has a read-out, and torch.nn.{found[0]} has none; give it with readout=0")
+    sizes = cell.sizes(params)
+    stack = {"num_layers": cell.layers, "bidirectional": cell.bidirectional} if cell.stacked else {}
+    with torch.random.fork_rng(devices=[]):
+        module = getattr(torch.nn, found[0])(*sizes, bias=cell.biases > 0, dtype=torch.float64, **found[1] | stack)
+    with torch.no_grad():
+        for name, own in module.named_parameters():
+            given = params.get(name if stack else name.removesuffix("_l0"))
+            own.copy_(torch.from_numpy(np.zeros(own.shape) if given is None else float64(given)))
+    return module
+
+
+def _spec(cell: GatedCell) -> str:
+    return repr(":".join(part for part in (cell.name, cell.options) if part))
+
+
+def _base(module: Any) -> type:
+    """The class of torch.nn that the module is of. Raises ValueError for any other, and for a forward of its own."""
+    import torch
+
+    allowed = ", ".join((*TORCH, *(f"{kind}Cell" for kind in TORCH)))
+    for base in (getattr(torch.nn, kind + end) for kind in TORCH for end in ("", "Cell")):
+        if isinstance(module, base):
+            if type(module).forward is not base.forward or "forward" in vars(module):
+                raise ValueError(
+                    f"{type(module).__name__} has a forward that is not torch.nn.{base.__name__}'s, so its weights do not say "
+                    f"what it computes; load them into a torch.nn.{base.__name__}"
+                )
+            return base
+    given = module.__qualname__ if isinstance(module, type) else f"a {type(module).__module__}.{type(module).__qualname__}"
+    raise ValueError(f"from_torch takes a module of torch.nn: {allowed}; it was given {given}")
+
+
+def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
+    """The cell's options from the module's attributes."""
+    if projected := getattr(module, "proj_size", 0):
+        raise ValueError(f"{what} has proj_size {projected}; cell {TORCH[kind]!r} has no projection, so it must be 0")
+    options: dict[str, Any] = {"biases": 2 if module.bias else 0}
+    if kind == "RNN":
+        mode = getattr(module, "mode", None)  # what nn.RNN's forward goes by; RNNCell's goes by its nonlinearity
+        options["activation"] = mode.removeprefix("RNN_").lower() if mode else module.nonlinearity
+    if getattr(module, "num_layers", 1) != 1:
+        options["layers"] = module.num_layers
+    if getattr(module, "bidirectional", False):
+        options["bidirectional"] = True
+    return options
+
+
+def _weight(module: Any, what: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """One array in float64. Raises ValueError where it is missing, of another shape, not floating, or without values."""
+    given = getattr(module, name, None)
+    said = f"input_size {module.input_size} and hidden_size {module.hidden_size} say {shape}"
+    if given is None or not hasattr(given, "is_floating_point"):
+        raise ValueError(f"{what} has no {name}; {said}")
+    if tuple(given.shape) != shape:
+        raise ValueError(f"{what}: {name} is {tuple(given.shape)}; {said}")
+    if given.is_meta:
+        raise ValueError(f"{what}: {name} is on the device meta and has no values; load its weights first")
+    return float64(real_floating(f"{what}: {name}", given))

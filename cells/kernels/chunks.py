@@ -1,0 +1,38 @@
+"""Chunks of the steps of a scan, and the threads that compute them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+
+
+def chunks(steps: int, workers: int, share: float) -> list[slice]:
+    """One chunk more than workers, fewer where there are not as many steps; the first is `share` of the others in length.
+
+    The first is computed at once, while the ends of the others are; of the last no end is needed.
+    """
+    count = min(steps, workers + 1)
+    width = steps / (share + count - 1)
+    edges = [0, *(max(c + 1, min(steps - count + c + 1, round(width * (share + c)))) for c in range(count))]
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def together(tasks: Iterable[Callable[[], None]], threads: int) -> None:
+    """Runs the tasks, each on a thread of its own where there is more than one thread; the first on the caller's."""
+    tasks = list(tasks)
+    if threads == 1:
+        for task in tasks:
+            task()
+        return
+    others = [_pool(threads - 1).submit(task) for task in tasks[1:]]
+    for task in tasks[:1]:
+        task()
+    for other in others:
+        other.result()
+
+
+@lru_cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, "cellbench-scan")

@@ -1,0 +1,97 @@
+"""A chunked scan on torch tensors: about sqrt(T) steps in Python, each of all chunks at once, and its own backward."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from ..scan import closure
+
+Blocks = dict[tuple[int, int], torch.Tensor]  # the entries of J that are not 0, each (T, B, units)
+
+
+def scan(jacobian: Blocks, constant: Sequence[torch.Tensor], first: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """The states (T, B, units) after every step of new = J old + c, differentiable in J, c (T, B, units), first (B, units)."""
+    return _Scan.apply(tuple(jacobian), len(constant), *jacobian.values(), *constant, *first)
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, entries, count, *tensors):
+        blocks, constant, first = _parted(entries, count, tensors)
+        states = chunked(blocks, constant, first)
+        ctx.entries, ctx.count = entries, count
+        ctx.save_for_backward(*blocks.values(), *first, *states)
+        return tuple(states)
+
+    @staticmethod
+    def backward(ctx, *d_states):
+        """The cotangents obey the same recurrence from the end, with J transposed."""
+        blocks, first, states = _parted(ctx.entries, ctx.count, ctx.saved_tensors)
+        later = {(old, new): _shifted(J.flip(0)) for (new, old), J in blocks.items()}
+        d_states = [d.flip(0) for d in d_states]
+        d_constant = [d.flip(0) for d in chunked(later, d_states, [torch.zeros_like(s) for s in first])]
+        d_first = [torch.zeros_like(s) for s in first]
+        d_blocks = []
+        for (new, old), J in blocks.items():
+            d_first[old] = torch.addcmul(d_first[old], J[0], d_constant[new][0])
+            d_J = torch.empty_like(states[old])
+            torch.mul(d_constant[new][1:], states[old][:-1], out=d_J[1:])
+            torch.mul(d_constant[new][0], first[old], out=d_J[0])
+            d_blocks.append(d_J)
+        return None, None, *d_blocks, *d_constant, *d_first
+
+
+def _parted(entries, count, tensors):
+    blocks = dict(zip(entries, tensors, strict=False))
+    rest = tensors[len(entries) :]
+    return blocks, rest[:count], rest[count:]
+
+
+def _shifted(array):
+    """Every entry a step later, zeros at the first: the cotangent at the last step comes from no later one."""
+    return torch.cat([torch.zeros_like(array[:1]), array[:-1]])
+
+
+def chunked(blocks: Blocks, constant: Sequence[torch.Tensor], first: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The states after every step. Chunk k of the steps is k L ... k L + L - 1, so that step l of all chunks is [l::L]."""
+    steps, count = len(constant[0]), len(constant)
+    length = math.isqrt(steps - 1) + 1
+    whole = steps // length  # chunks with all their steps; what is left of a last one is never asked for its end
+    ends = [torch.zeros_like(c[:whole]) for c in constant]
+    product = {(a, b): torch.full_like(ends[0], float(a == b)) for a, b in closure(blocks, range(count))}
+    for step in range(length):
+        here = {at: J[step::length][:whole] for at, J in blocks.items()}
+        ends = _applied(here, ends, [c[step::length][:whole] for c in constant])
+        columns = [_applied(here, [product.get((b, a)) for b in range(count)]) for a in range(count)]
+        product = {(a, b): columns[b][a] for a, b in product}
+    begins = _carried(product, ends, first, -(-steps // length))
+    states = [torch.empty_like(c, memory_format=torch.contiguous_format) for c in constant]
+    now = begins
+    for step in range(length):
+        shares = [c[step::length] for c in constant]
+        here = {at: J[step::length] for at, J in blocks.items()}
+        now = _applied(here, [s[: len(shares[0])] for s in now], shares)
+        for state, value in zip(states, now, strict=True):
+            state[step::length] = value
+    return states
+
+
+def _carried(product, ends, first, chunks):
+    """The states that the chunks begin with, (chunks, B, units): one after the other."""
+    states = [list(first)]
+    for chunk in range(chunks - 1):
+        here = {at: p[chunk] for at, p in product.items() if p is not None}
+        states.append(_applied(here, states[-1], [e[chunk] for e in ends]))
+    return [torch.stack(each) for each in zip(*states, strict=True)]
+
+
+def _applied(blocks, old, constant=None):
+    """J old, and c where it is given. An old state that is None is 0; so is a new one that would be."""
+    new = list(constant) if constant is not None else [None] * len(old)
+    for (a, b), J in blocks.items():
+        if old[b] is not None:
+            new[a] = J * old[b] if new[a] is None else torch.addcmul(new[a], J, old[b])
+    return new

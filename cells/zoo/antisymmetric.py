@@ -1,0 +1,43 @@
+"""Antisymmetric network: an Euler step of a system that neither grows nor decays."""
+
+import math
+
+import numpy as np
+
+from ..contract import GatedCell, State
+from ..matrices import constant, skew
+from ..primitives import tanh
+
+
+class AntisymmetricRNN(GatedCell):
+    """h_t = h + epsilon tanh((A - gamma I) h + V x_t + b), A = W - W' (Chang et al. 2019, arXiv 1902.09689; the ungated form).
+
+    `skew` stores the H (H - 1) / 2 entries of A below its diagonal, row by row. The paper tunes epsilon and gamma; the defaults
+    are among the values that it tried.
+    """
+
+    gates = ("h",)
+    states = ("h",)
+    epsilon: float = 0.1
+    gamma: float = 0.01
+
+    def shapes(self, input_size, hidden_size):
+        shapes = super().shapes(input_size, hidden_size) | {"skew": (hidden_size * (hidden_size - 1) // 2,)}
+        del shapes["weight_hh"]
+        return shapes
+
+    def effective(self, params):
+        a = skew(params["skew"])
+        return params | {"weight_hh": a - constant(self.gamma * np.eye(a.shape[0]), a)}
+
+    def equations(self, wx, wh, prev):
+        return State(h=prev.h + self.epsilon * tanh(wx.h + wh.h))
+
+    def paper(self, shapes, rng):
+        """V normal of variance 1 / I, W of variance 1 / H (so A of 2 / H; the paper tunes W's from 0 to 16), b zero."""
+        rows, inputs = shapes["weight_ih"]
+        arrays = {
+            "weight_ih": rng.standard_normal((rows, inputs)) / math.sqrt(inputs),
+            "skew": rng.standard_normal(shapes["skew"]) * math.sqrt(2 / rows),
+        }
+        return arrays | {name: np.zeros(shape) for name, shape in shapes.items() if name.startswith("bias")}

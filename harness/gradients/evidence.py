@@ -1,0 +1,71 @@
+"""What a verdict rests on, as plain numbers: measured by `diagnose`, or put together by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Band:
+    """Lags low..high together: recoverable loss with its z, rise of the loss when their inputs are swapped between samples,
+    and how many samples a gradient from there needs to rise above the gradient's noise."""
+
+    low: int
+    high: int
+    recoverable: float
+    z: float
+    swap: float
+    needed: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Losses are per sample. Arrays are by lag 0, 1, ...; NaN where a lag was not measured.
+
+    trivial          loss of the best constant answer; floor: the least loss there can be, None where unknown
+    transport        log of the rms gradient of the joint state over samples, relative to that at the end
+    typical          the same of the median sample
+    source           gradient at the last state over (residual x norm of the read-out), median over samples
+    saturation       share of (unit, step, sample) where no input of the step moves the state
+    recoverable, z   score test of a connection from the input at that lag
+    swap             rise of the loss when the input at that lag is swapped between samples
+    probe_recovered  held-out loss recovered by a probe of inputs and their products, None where it was not run
+    probe_power      the same from a constant answer: what the probe can find at all
+    stationary       cockpit's stopping criterion: above 0 the gradient is indistinguishable from its noise
+    samples_seen     by the training so far, None where unknown
+    broken           what is not finite, by name; empty if all is
+    """
+
+    loss: float
+    trivial: float
+    floor: float | None
+    transport: np.ndarray
+    typical: np.ndarray
+    source: float
+    saturation: float
+    recoverable: np.ndarray
+    z: np.ndarray
+    swap: np.ndarray
+    bands: tuple[Band, ...]
+    probe_recovered: float | None = None
+    probe_power: float = 0.0
+    probe_pair: tuple[tuple[int, int], tuple[int, int]] | None = None
+    probe_pair_z: float = 0.0
+    stationary: float = float("nan")
+    samples_seen: float | None = None
+    broken: str = ""
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(getattr(self, name)) for name in ("transport", "typical", "recoverable", "z", "swap")}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"arrays by lag have lengths {lengths}; they must be equal")
+        if self.floor is not None and not self.floor <= self.trivial:
+            raise ValueError(f"floor is {self.floor:g} and the trivial loss {self.trivial:g}; the floor cannot be above it")
+
+    @property
+    def excess(self) -> float:
+        """Loss above the floor (0 where unknown) as a share of what a constant answer has."""
+        floor = self.floor or 0.0
+        return (self.loss - floor) / (self.trivial - floor) if self.trivial > floor else float("nan")

@@ -1,0 +1,259 @@
+"""The Lyapunov spectrum of a cell along its input: how fast small differences of the joint state grow or shrink, by direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from scipy.linalg.lapack import dgeqrf, dorgqr
+
+from cells import GatedCell
+from cells.contract import whole
+
+from .linear import Elementwise, Jacobians, dense, is_wide, linearise
+from .path import check, finite, states_of
+
+Arrays = dict[str, Any]
+BLOCK = 512  # steps that are kept at once
+BATCHES = 20  # of steps, for standard errors
+APART = 10.0  # nats that directions may grow apart before they are made orthonormal: the smallest loses e^10 roundings, 5e-12
+MOST = 8  # steps without
+ROWS = 20_000  # of growth that are kept for them; beyond, means of neighbours are
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Exponents in nats a step, largest first; -inf where a direction dies (det J = 0).
+
+    standard_error   of each, by the means of 20 batches of steps
+    kaplan_yorke     dimension of the attractor; None where the exponents asked for do not add up to less than 0
+    entropy_rate     sum of the positive exponents, nats a step (Pesin)
+    sum_residual     sum of all exponents minus mean log |det J|: rounding; None where not all were asked for, or det J is 0
+    steps            that the averages are taken over, after the transient
+    """
+
+    exponents: np.ndarray
+    standard_error: np.ndarray
+    kaplan_yorke: float | None
+    entropy_rate: float
+    sum_residual: float | None
+    steps: int
+
+
+def lyapunov_spectrum(
+    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, k: int | None = None, transient: int = 200
+) -> Spectrum:
+    """The k largest exponents (all where None) of the joint state driven by x (T, 1, I), an array or an iterable of such blocks.
+
+    Tangents are pushed forward by J_t and made orthonormal by QR (Benettin et al. 1980), before they have grown 10 nats apart;
+    what is stored does not grow with T. The first `transient` steps count for the state and the tangents alone. NaN where the
+    forward overflows. Raises ValueError for a batch, or too few steps.
+    """
+    if not whole(transient) or transient < 0:
+        raise ValueError(f"transient is {transient!r}; it must be a whole number of steps, 0 or more")
+    blocks = _blocks(x, transient)
+    first = next(blocks, None)
+    if first is None:
+        raise ValueError("x has no steps; it must be (T, 1, I), or an iterable of such blocks")
+    check(cell, params, first, least=1)
+    if first.shape[1] != 1:
+        raise ValueError(f"x is {first.shape}; a spectrum is of one sequence, so it must be (T, 1, I): take x[:, :1]")
+    growth, dets, tangents = Means(transient), Means(transient), None
+    for block in chain([first], blocks):
+        path = states_of(cell, params, block, state)
+        state = {name: values[-1] for name, values in zip(cell.states, path, strict=True)}
+        jacobians = linearise(cell, params, block, path)
+        if tangents is None:
+            tangents = Tangents(jacobians.size, _count(cell, k, jacobians.size))
+        grown = tangents.through(cell, jacobians)
+        growth.add(grown if finite(path).all() else np.full_like(grown, np.nan))
+        if tangents.count == jacobians.size:
+            dets.add(log_determinants(jacobians)[:, None])
+    if growth.count < BATCHES:
+        raise ValueError(
+            f"x has {growth.seen} steps and transient is {transient}; at least {BATCHES} must be left to average over"
+        )
+    return _spectrum(growth, dets)
+
+
+def _count(cell: GatedCell, k: int | None, size: int) -> int:
+    if k is None:
+        return size
+    if not whole(k) or not 1 <= k <= size:
+        raise ValueError(f"k is {k!r}; cell {cell.name!r} has {size} exponents at this size, so it must be from 1 to {size}")
+    return int(k)
+
+
+class Means:
+    """The mean over steps, and those of 20 batches of them, of rows that come in blocks; the first `skip` rows do not count."""
+
+    def __init__(self, skip: int) -> None:
+        self.skip, self.seen, self.count, self.each = skip, 0, 0, 1
+        self.total: Any = 0.0
+        self.rows: list[np.ndarray] = []  # means of `each` steps
+
+    def add(self, block: np.ndarray) -> None:
+        counted = block[max(self.skip - self.seen, 0) :]
+        self.seen, self.count, self.total = self.seen + len(block), self.count + len(counted), self.total + counted.sum(0)
+        parts = len(counted) // self.each
+        self.rows += list(counted[: parts * self.each].reshape(parts, self.each, counted.shape[1]).mean(1))
+        if len(self.rows) > ROWS:
+            self.rows = [(a + b) / 2 for a, b in zip(self.rows[::2], self.rows[1::2], strict=False)]
+            self.each *= 2
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.total / self.count
+
+    @property
+    def standard_error(self) -> np.ndarray:
+        with np.errstate(invalid="ignore"):  # of -inf
+            batches = np.stack([part.mean(0) for part in np.array_split(np.stack(self.rows), BATCHES)])
+            return batches.std(0, ddof=1) / np.sqrt(BATCHES)
+
+
+def _spectrum(growth: Means, dets: Means) -> Spectrum:
+    mean = growth.mean
+    order = np.argsort(-mean, kind="stable")
+    exponents = mean[order]
+    told = dets.count and not np.isneginf(exponents).any() and np.isfinite(dets.mean[0])
+    finite = not np.isnan(exponents).any()
+    return Spectrum(
+        exponents=exponents, standard_error=growth.standard_error[order],
+        kaplan_yorke=kaplan_yorke(exponents) if finite else None,
+        entropy_rate=float(exponents[exponents > 0].sum()) if finite else float("nan"),
+        sum_residual=float(mean.sum() - dets.mean[0]) if told else None, steps=growth.count,
+    )  # fmt: skip
+
+
+def kaplan_yorke(exponents: np.ndarray) -> float | None:
+    """j + (sum of the first j) / |the next|, j the most whose sum is not negative; 0 where the first is."""
+    sums = np.cumsum(exponents)
+    above = np.flatnonzero(sums >= 0)
+    if exponents[0] < 0:
+        return 0.0
+    count = int(above[-1]) + 1
+    return None if count == len(exponents) else float(count + sums[count - 1] / abs(exponents[count]))
+
+
+class Tangents:
+    """Orthonormal directions (k, n) of a joint state's differences. A direction that dies is left out: it stays dead."""
+
+    def __init__(self, size: int, count: int) -> None:
+        self.count, self.alive = count, np.arange(count)
+        self.rows = np.linalg.qr(np.random.default_rng(0).standard_normal((size, count)))[0].T.copy()
+
+    def through(self, cell: GatedCell, jacobians: Jacobians) -> np.ndarray:
+        """(T, k): the log of what each direction grows by, evenly over the steps between two times of making them orthonormal.
+
+        That is done as often as keeps them less than 10 nats apart. NaN from the step on at which something is not finite.
+        """
+        move, growth = _mover(cell, jacobians), np.full((jacobians.steps, self.count), -np.inf)
+        t, wanted = 0, 1
+        while t < jacobians.steps and len(self.alive):
+            taken = min(wanted, jacobians.steps - t)
+            after, wanted = move(t, t + taken, self.rows), 1
+            if np.isfinite(after).all():
+                rows, logs, left = orthonormal(after)
+                apart = logs.max(initial=0) - logs.min(initial=0) if len(left) == len(after) else np.inf
+                if taken > 1 and apart > 1.5 * APART:
+                    continue  # too far: this stretch again, step by step
+                self.rows, self.alive = rows, self.alive[left]
+                growth[t : t + taken, self.alive] = logs / taken
+                t += taken
+                wanted = max(1, min(MOST, int(APART * taken / max(apart, 1e-3)))) if np.isfinite(apart) else 1
+            elif taken == 1:
+                growth[t:] = np.nan
+                break
+        return growth
+
+
+def _mover(cell: GatedCell, jacobians: Jacobians) -> Callable[[int, int, np.ndarray], np.ndarray]:
+    """Pushes tangents (k, n) of one sample forward from one step to another."""
+    if isinstance(jacobians, Elementwise) and not is_wide(jacobians):
+        from .loops import push_through
+
+        weight = np.zeros((0, 0)) if jacobians.weight is None else np.ascontiguousarray(dense(cell, jacobians.weight).T)
+        direct, through = (np.ascontiguousarray(a[..., 0, :]) for a in (jacobians.direct, jacobians.through))
+        fed = np.array(jacobians.fed)
+        return lambda a, b, rows: push_through(direct[a:b], through[a:b], weight, fed, np.asarray(rows, np.float64))
+
+    def move(a, b, rows):
+        for t in range(a, b):
+            rows = jacobians.push(t, rows[None])[0]
+        return rows
+
+    return move
+
+
+def orthonormal(tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Orthonormal rows for tangents (k, n), the log of what each had grown by, and which are left: not those of rounding alone.
+
+    Units are put in the order of their size first: then the rounding of Householder's reflections is small beside each unit's
+    own size, and one that is saturated is not lost in that of the others.
+    """
+    left, rounding = np.arange(len(tangents)), tangents.shape[1] * np.finfo(tangents.dtype).eps
+    while True:
+        sizes = np.abs(tangents[left]).max(0, initial=0)
+        order = np.argsort(-sizes)
+        q, r = (_lapack if tangents.dtype == np.float64 else _householder)(tangents[left][:, order].T)
+        grown = np.abs(r)
+        lost = np.flatnonzero(grown <= rounding * sizes[order[: len(grown)]])
+        if not len(lost):
+            break
+        left = np.delete(left, lost[0])  # the others were made orthogonal to what is only rounding: again without it
+    rows = np.empty_like(q.T)
+    rows[:, order] = q.T
+    return rows, np.log(grown), left
+
+
+def _lapack(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Q of (n, k), Fortran-ordered, and the diagonal of R: without the copies of np.linalg.qr, in half its time at n = 64."""
+    factors, tau, _, _ = dgeqrf(matrix, overwrite_a=1)
+    diagonal = np.diag(factors).copy()
+    return dorgqr(factors, tau, overwrite_a=1)[0], diagonal
+
+
+def _householder(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same in any dtype, the reflections one by one."""
+    r, (size, count), reflections = matrix.copy(), matrix.shape, []
+    q = np.eye(size, count, dtype=matrix.dtype)
+    for i in range(count):
+        v = r[i:, i].copy()
+        v /= np.abs(v).max() or 1.0  # so that no square leaves the range
+        v[0] += np.copysign(np.sqrt((v**2).sum()), v[0])
+        v /= np.sqrt((v**2).sum()) or 1.0
+        r[i:] -= 2 * np.outer(v, v @ r[i:])
+        reflections.append(v)
+    for i in reversed(range(count)):
+        q[i:] -= 2 * np.outer(reflections[i], reflections[i] @ q[i:])
+    return q, np.diag(r).copy()
+
+
+def log_determinants(jacobians: Jacobians) -> np.ndarray:
+    """log |det J_t| of every step of one sample; rows and columns are scaled to 1 first, which a determinant may be."""
+    if isinstance(jacobians, Elementwise) and jacobians.through.shape[1:3] == (1, 1) and not jacobians.direct.any():
+        assert jacobians.weight is not None  # J = diag(through) W
+        with np.errstate(divide="ignore"):
+            logs = np.log(np.abs(jacobians.through[:, 0, 0, 0])).sum(1)
+        return (logs + np.linalg.slogdet(dense(jacobians.cell, jacobians.weight).astype(np.float64))[1]).astype(np.float64)
+    matrices, logs = jacobians.matrices_of(slice(None))[:, 0], np.zeros(jacobians.steps)
+    for axis in (2, 1):
+        scale = np.abs(matrices).max(axis, keepdims=True)
+        scale = np.where(scale > 0, scale, 1.0)
+        matrices, logs = matrices / scale, logs + np.log(scale).sum((1, 2))
+    return (logs + np.linalg.slogdet(matrices.astype(np.float64))[1]).astype(np.float64)
+
+
+def _blocks(x: Any, transient: int) -> Iterator[np.ndarray]:
+    """x in short blocks, one of which ends with the transient, so that no direction's growth is spread over its end."""
+    seen = 0
+    for given in [x] if hasattr(x, "shape") else x:
+        at = 0
+        while at < len(given):
+            stop = at + min(BLOCK, transient - seen if seen < transient else BLOCK, len(given) - at)
+            yield np.asarray(given[at:stop])
+            seen, at = seen + stop - at, stop
