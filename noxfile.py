@@ -1,4 +1,4 @@
-"""Sessions: report (the default comparison and its page), tests, lint, bench. They share one environment, .nox/cellbench."""
+"""Sessions: report (the default comparison and its page), tests, anchors, lint, bench. They share one environment."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ def tests(session: nox.Session) -> None:
     """The test suite."""
     install(session)
     run(session, "pytest", *session.posargs)
+
+
+@session
+def anchors(session: nox.Session) -> None:
+    """Published and computed anchors of the gradient measures, measured again (about 15 minutes)."""
+    install(session)
+    run(session, "python", "-m", "harness.studies.anchors", env=ONE_THREAD)
 
 
 @session

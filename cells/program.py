@@ -122,6 +122,7 @@ class Program:
     """
 
     implementation: str = ""
+    states_only = False  # whether a backward may leave out the gradients of the arrays and of x
     output: Any
     last: Arrays
     gradients: Gradients

@@ -16,8 +16,9 @@ from harness.gradients import (
     precision,
     sensitivity,
 )
-from harness.gradients.linear import linearise
+from harness.gradients.linearise import linearise
 from harness.gradients.path import forward_path, states_of
+from harness.gradients.share import one_sample
 
 SPECS = [spec for spec in CELLS if not cells.get(spec).stacked]
 every_cell = pytest.mark.parametrize("spec", SPECS, ids=[s.rpartition("/")[2] for s in SPECS])
@@ -150,16 +151,11 @@ def test_the_input_reach_is_the_norm_of_d_x(spec):
 
 @every_cell
 def test_float64_is_never_off_and_sensitivity_is_that_of_the_whole_gradient(spec):
-    case, grads = of(spec)
+    case, _ = of(spec)
     found = precision(case.cell, case.params, case.x[:, :1], dtypes=["float64"])["float64"]
     assert found.off is None and found.overflow is None and found.first_zero is None
     seen = sensitivity(case.cell, case.params, case.x, **given(case))
-    each = [
-        lag_share(case.cell, case.params, case.x[:, b : b + 1], **{
-            "state": {k: v[b : b + 1] for k, v in case.state.items()}, "d_output": case.d_output[-1, b : b + 1],
-        }).log_norm
-        for b in range(2)
-    ]  # fmt: skip
+    each = [lag_share(case.cell, case.params, **one_sample(case.x, case.state, case.d_output[-1], b)).log_norm for b in range(2)]
     assert list(seen.horizon) == [2, 4, 8, 16, 24]
     assert np.isclose(seen.log_parameter[-1], 0.5 * np.log(np.mean(np.exp(2 * np.array(each)))), rtol=1e-10)
 

@@ -1,6 +1,5 @@
 """Gradients against closed forms, with the digits that these give; GRADIENTS section 3a numbers them A1 to A24."""
 
-from dataclasses import dataclass
 from math import log, pi, sqrt
 
 import numpy as np
@@ -13,16 +12,14 @@ from harness import task
 from harness.gradients import (
     clip_by_norm,
     clip_by_value,
-    fit,
     gates,
     jacobian_product,
     lag_profile,
     lag_share,
     lyapunov_spectrum,
     precision,
-    total_norm,
 )
-from harness.gradients.linear import linearise
+from harness.gradients.linearise import linearise
 from harness.gradients.profile import forward_path
 
 JORDAN = np.array([[0.9, 1.0], [0.0, 0.9]])

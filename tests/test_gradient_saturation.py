@@ -7,7 +7,16 @@ import pytest
 
 import cells
 from cells import GatedCell, State, sigmoid, tanh
-from harness.gradients import gates, input_reach, jacobian_product, lag_profile, lag_share, lyapunov_spectrum, precision, saturation
+from harness.gradients import (
+    gates,
+    input_reach,
+    jacobian_product,
+    lag_profile,
+    lag_share,
+    lyapunov_spectrum,
+    precision,
+    saturation,
+)
 
 wide = pytest.mark.skipif(np.finfo(np.longdouble).maxexp < 16384, reason="this machine's long double is no wider than float64")
 
@@ -129,6 +138,7 @@ def test_a_forward_that_overflows_has_no_gradient_in_that_sample_alone(activatio
 
 def test_gates_and_squashing_functions_say_where_value_forms_give_exactly_zero():
     """y (1 - y) is 0 above 16.64 in float32, where y rounds to 1; below, y itself is small and its derivative is not 0."""
+
     class Two(GatedCell):
         gates = ("f",)
         states = ("h",)

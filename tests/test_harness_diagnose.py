@@ -1,4 +1,4 @@
-"""Torch models replayed step by step: gradients by lag against closed forms and other programs, and what diagnose leaves alone."""
+"""Torch models replayed step by step: gradients by lag against closed forms and other programs, and what is left alone."""
 
 import random
 
@@ -349,3 +349,21 @@ def test_a_step_that_returns_the_wrong_thing_is_named():
 
     with pytest.raises(ValueError, match=r"Wrong returned Tensor.*\(output, state\)"):
         diagnose(Wrong(), cross_entropy, recall(4))
+
+
+def test_a_loss_that_overflows_in_the_models_own_dtype_is_an_explosion():
+    net = Net()
+    with torch.no_grad():
+        net.head.weight.fill_(1e38)
+        net.recurrent.bias_ih_l0.fill_(5.0)
+    assert diagnose(net, cross_entropy, recall(4)).verdict.label == "EXPLODED"
+
+
+def test_a_gradient_that_is_not_a_number_is_an_explosion_though_the_loss_is_finite():
+    class Rooted(nn.Module):
+        def forward(self, x, h):
+            h = torch.sqrt(x.abs().sum(1, keepdim=True) + (0 if h is None else h - h.detach()) - x.abs().sum(1, keepdim=True))
+            return h.expand(-1, 3), h
+
+    found = diagnose(Rooted(), lambda o, t: cross_entropy(o + torch.arange(3), t), recall(4))
+    assert found.verdict.label == "EXPLODED" and "gradient" in found.verdict.evidence

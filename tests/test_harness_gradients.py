@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cells
-from harness.gradients import fit, lag_profile, total_norm, word
+from harness.gradients import clip_by_norm, fit, lag_profile, total_norm, word
 
 
 def linear(matrix, **options):
@@ -65,7 +65,8 @@ def test_log_norms_equal_the_plain_trajectory_where_that_is_finite():
         d_output = np.zeros((20, 2, cell.output_size(6, 6)))
         d_output[-1] = 1
         path = program.backward(d_output, trace=True).trajectory
-        plain = np.log(np.sqrt(sum((d.reshape(21, 2, -1) ** 2).sum(-1) for d in path.values())))[::-1]
+        with np.errstate(divide="ignore"):
+            plain = np.log(np.sqrt(sum((d.reshape(21, 2, -1) ** 2).sum(-1) for d in path.values())))[::-1]
         start = 0 if cell.written_out or None not in cell.derivation().output_states else 1
         assert np.allclose(lag_profile(cell, params, x).log_norm[start:], plain[start:], rtol=1e-9, atol=1e-9), name
 
@@ -102,3 +103,50 @@ def test_float32_norms_neither_overflow_nor_vanish(value):
 def test_what_is_not_finite_stays_visible():
     assert np.isnan(total_norm([np.array([1.0, np.nan])])) and np.isinf(total_norm([np.array([1.0, -np.inf])]))
     assert total_norm([]) == 0 and total_norm([np.zeros(3)]) == 0
+
+
+@pytest.mark.parametrize(
+    "values", [[1e20, 1e20], [1e-25, 1e-25], [3.0, 4.0], [0.1, 0.1], [np.nan, 1.0], [np.inf, 1.0], [0.0] * 2]
+)
+def test_the_note_on_torch_is_what_torch_does(values):
+    """Only where its norm is off, or an entry is not finite, is there a note."""
+    import torch
+
+    given = np.array(values, np.float32)
+    leaf = torch.zeros(2, requires_grad=True)
+    leaf.grad = torch.tensor(given)
+    theirs, made = float(torch.nn.utils.clip_grad_norm_([leaf], 1.0)), leaf.grad.numpy()
+    found = clip_by_norm({"w": given}, 1.0)
+    if values in ([3.0, 4.0], [0.1, 0.1], [0.0, 0.0]):
+        assert found.torch is None and np.isclose(theirs, found.norm) and np.allclose(made, found.arrays["w"], rtol=1e-5)
+    else:
+        assert f"returned {theirs:.4g}" in found.torch
+        assert found.torch.endswith("every gradient nan") == bool(np.isnan(made).all())
+        assert found.torch.endswith("every gradient 0") == bool((made == 0).all())
+        assert ("not clipped" in found.torch) == bool((made == given).all())
+
+
+@pytest.mark.parametrize("value", [1e30, 1e-40, 1.0])
+def test_clipping_by_norm_holds_its_limit_and_names_what_is_not_finite(value):
+    grads = {"a": np.full(3, value, np.float32), "b": np.full((1, 1), value, np.float32)}
+    found = clip_by_norm(grads, 1e-3)
+    assert np.isclose(found.norm, 2 * float(np.float32(value))) and found.fraction == float(found.norm > 1e-3)
+    assert np.isclose(total_norm(found.arrays), min(found.norm, 1e-3), rtol=1e-6) and found.arrays["a"].dtype == np.float32
+    bad = clip_by_norm(grads | {"c": np.array([np.nan, 1.0, np.inf])}, 1.0)
+    assert bad.nonfinite == {"c": 2} and bad.fraction == 0 and bad.arrays["a"] is grads["a"] and np.isnan(bad.norm)
+
+
+def test_norms_of_large_products_are_estimated_within_their_stated_errors(monkeypatch):
+    """Block Lanczos approaches from below; Hutchinson's standard error is relative, of 64 probes."""
+    from harness.gradients import jacobian_product, product
+
+    cell, rng = cells.get("gru"), np.random.default_rng(0)
+    params, x, lags = cell.init(3, 24, 0, "orthogonal(1.5)"), rng.standard_normal((30, 3, 3)), [0, 1, 5, 30]
+    exact = jacobian_product(cell, params, x, lags)
+    monkeypatch.setattr(product, "EXACT", 0)
+    found = jacobian_product(cell, params, x, lags)
+    assert found.method == "Lanczos and Hutchinson" and exact.method == "exact"
+    assert np.allclose(found.log_spectral, exact.log_spectral, rtol=0, atol=1e-6) and (found.spectral_error < 1e-3).all()
+    z = (found.log_frobenius - exact.log_frobenius)[1:] / found.frobenius_error[1:]
+    assert np.abs(z).max() < 3.5 and found.frobenius_error.max() < 0.15
+    assert np.allclose(exact.stable_rank, np.exp(2 * (exact.log_frobenius - exact.log_spectral)))

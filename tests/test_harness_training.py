@@ -14,7 +14,7 @@ import harness
 from harness import archives, task
 from harness.case import Case
 from harness.cli import main
-from harness.probes.clipping import spikes
+from harness.spikes import spikes
 from harness.task import Data, DataAbsent, Sequences
 from harness.tasks.adding import Adding
 from harness.tasks.temporal_order import TemporalOrder

@@ -138,7 +138,8 @@ def _last() -> Iterator[Case]:
     data = recall(40, last=True)
     for cell in FUSED:
         yield Case(f"recall-{cell}-of-the-last", "CONVERGED",
-                   lambda c=cell: Made(train(Net(c, 6, 4), data, ce, 400, 0.01), data, premise=(0, 0.05)), "short memory")  # fmt: skip
+                   lambda c=cell: Made(train(Net(c, 6, 4), data, ce, 400, 0.01), data, premise=(0, 0.05)),
+                   "short memory")  # fmt: skip
 
 
 def _adding() -> Iterator[Case]:
@@ -190,7 +191,8 @@ def _digits() -> Iterator[Case]:
     top = math.log(10)
     for cell in FUSED:
         yield Case(f"digits-{cell}-default-silence-stuck", "VANISHED",
-                   lambda c=cell: Made(train(Net(c, 13, 10), digits(60), ce, 60), digits(60), premise=(0.9 * top, 3)))  # fmt: skip
+                   lambda c=cell: Made(train(Net(c, 13, 10), digits(60), ce, 60), digits(60),
+                                       premise=(0.9 * top, 3)))  # fmt: skip
         yield Case(f"digits-{cell}-reaching-at-start", "LEARNING",
                    lambda c=cell: Made(reaching(Net(c, 13, 10), 60), digits(0), premise=(0.9 * top, 3)))  # fmt: skip
     for cell in ("gru", "lstm"):

@@ -18,7 +18,7 @@ from ..kernels.chunks import chunks, together
 from ..kernels.step import step
 from ..matrices import by_head
 from ..program import Backend, Gradients, Program
-from ..sides import Sides, blocks_gradient
+from ..sides import Sides, blocks_gradient, column_sums
 
 SEGMENT_BYTES = 4 << 20  # of one buffer of gate values: what a core's cache holds a good part of
 
@@ -138,7 +138,7 @@ class NumbaProgram(Program):
         shape = (self.steps + 1 if trace else 2, self.batch, self.units)
         d_states = [self.empty(*shape) for _ in cell.states]
         d_unit = [np.zeros(self.units) for _ in cell.vectors]  # float64: sums over all steps and sequences
-        d_x = np.empty_like(self._x)
+        d_x = np.zeros_like(self._x)
         last = True
         for part in reversed(self.segments()):
             count = part.stop - part.start
@@ -154,8 +154,9 @@ class NumbaProgram(Program):
                 self.keep[part], *states, *(d[part] for d in d_outputs), *views, d_wx, d_wh,
                 self.by_part, self.part, self.rows, *self.sides.unit, *d_unit,
             )  # fmt: skip
-            self.add_recurrent(states, d_wh.reshape(count * self.batch, -1))
-            d_x[part] = self.sides.pull_project(self._x[part], d_wx, part.start)
+            if not self.states_only:
+                self.add_recurrent(states, d_wh.reshape(count * self.batch, -1))
+                d_x[part] = self.sides.pull_project(self._x[part], d_wx, part.start)
             last = False
         d_x += d_x_emitted
         self.sides.add({v: d.astype(self.dtype) for v, d in zip(cell.vectors, d_unit, strict=True)})
@@ -172,7 +173,7 @@ class NumbaProgram(Program):
         joint = fed[0] if len(fed) == 1 else np.concatenate(fed, 1)
         self.sides.add({"weight_hh": blocks_gradient(d_wh, joint, cell.heads, len(cell.recurrent))})
         if "bias_hh" in self.params:
-            self.sides.add({"bias_hh": d_wh.sum(0)})
+            self.sides.add({"bias_hh": column_sums(d_wh)})
 
 
 class ScanProgram(Program):
@@ -301,7 +302,7 @@ class ScanProgram(Program):
         d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
         paths = [self.empty(self.steps + 1, self.batch, self.units) for _ in cell.states] if trace else []
         d_state = np.stack([self._d_state[s] for s in cell.states])
-        d_x = np.empty_like(self._x)
+        d_x = np.zeros_like(self._x)
         for part in reversed(self.segments()):
             first, count = part.start, part.stop - part.start
             parts = chunks(count, self.workers, self.d_share)
@@ -323,7 +324,8 @@ class ScanProgram(Program):
 
             d_state = self.scan(parts, d_state, ends, compute, transposed=True)
             self.sides.add({v: sum(d_unit.values())[k].astype(self.dtype) for k, v in enumerate(cell.vectors)})
-            d_x[part] = self.sides.pull_project(self._x[part], self.wx[:count], first)
+            if not self.states_only:
+                d_x[part] = self.sides.pull_project(self._x[part], self.wx[:count], first)
         d_x += d_x_emitted
         for path, last in zip(paths, d_state, strict=False):
             path[0] = last

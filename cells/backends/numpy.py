@@ -7,7 +7,7 @@ import numpy as np
 from ..contract import State
 from ..kernels import arrays
 from ..program import Backend, Gradients, Program
-from ..sides import Sides, blocks_gradient, pull_blocks
+from ..sides import Sides, blocks_gradient, column_sums, pull_blocks
 from ..tape import Value, array_of, gradients
 
 
@@ -160,7 +160,7 @@ class NumpyProgram(Reference):
         fed = np.concatenate([np.concatenate([state[k] for k in at], 1) for state in self.history[:-1]])
         self.sides.add({"weight_hh": blocks_gradient(rows, fed, self.cell.heads, len(self.cell.recurrent))})
         if "bias_hh" in self.params:
-            self.sides.add({"bias_hh": rows.sum(0)})
+            self.sides.add({"bias_hh": column_sums(rows)})
 
 
 class WrittenProgram(Reference):

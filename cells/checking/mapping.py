@@ -42,9 +42,9 @@ def by_name(shapes: Shapes, cell: GatedCell, sizes: tuple[int, int]) -> Layout |
     for biases in dict.fromkeys((cell.biases, 2, 1, 0)):
         same = replace(cell, biases=biases)
         want = same.parameter_shapes(*sizes)
-        if set(want) <= set(tails) and all(shapes[tails[name]] == shape for name, shape in want.items()):
-            if not any("bias" in name for name in set(tails) - set(want)):
-                return _exact(same, sizes, {name: tails[name] for name in want}, shapes)
+        more_biases = any("bias" in name for name in set(tails) - set(want))
+        if set(want) <= set(tails) and not more_biases and all(shapes[tails[k]] == shape for k, shape in want.items()):
+            return _exact(same, sizes, {name: tails[name] for name in want}, shapes)
     return None
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from cells import GatedCell
 from cells.backends.numpy import NumpyProgram, Reference
 
-from .linear import joint, underflows
+from .linear import joint
+from .linearise import underflows
 from .path import WIDE, check, forward_path, norms
 from .profile import cotangent
 

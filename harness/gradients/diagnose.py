@@ -62,7 +62,7 @@ class Diagnosis:
 def diagnose(
     model: Any, loss: Callable, batches: Iterable, *, batch_axis: int | None = None, recurrent: str | None = None,
     state: Any = None, read_out: Callable | None = None, floor: float | None = None, trivial: float | None = None,
-    samples: int = 1024, samples_seen: float | None = None, positions: int = 8, seed: int = 0,
+    samples: int = 1024, samples_seen: float | None = None, positions: int = 4, seed: int = 0,
     thresholds: Thresholds | None = None,
 ) -> Diagnosis:  # fmt: skip
     """Diagnoses a model on batches of (x, target), on a copy in eval mode, in float64 where it can; the model is left as it was.
@@ -78,7 +78,7 @@ def diagnose(
     floor         the least mean loss there can be, where known (0 without noise)
     trivial       loss of the best constant answer, where it is not to be had from the targets
     samples_seen  how many samples the training has seen, where known; a gradient that needs more counts as vanished
-    positions     of an output for every step, how many are looked at, those with the largest residuals
+    positions     of an output for every step, how many are looked at: those whose residuals vary most over the samples
 
     Raises ValueError for what it cannot read; a loss that is not finite is an answer.
     """

@@ -51,7 +51,7 @@ class Evidence:
     bands: tuple[Band, ...]
     probe_recovered: float | None = None
     probe_power: float = 0.0
-    probe_pair: tuple[tuple[int, int], tuple[int, int]] | None = None
+    probe_pair: tuple[tuple[int, int], ...] | None = None
     probe_pair_z: float = 0.0
     stationary: float = float("nan")
     samples_seen: float | None = None

@@ -55,9 +55,12 @@ def examine(
         pairs = _taken(batches, samples, model, batch_axis)
         if broken := _broken(model):
             return _not_finite(broken)
+        options = (recurrent, state, read_out, batch_axis)
+        if _overflows(Replay(copy.deepcopy(model).eval(), *options), loss, pairs):
+            return _not_finite("the loss")
         for make in (double, lambda m: copy.deepcopy(m).eval()):
             with _default_dtype(torch.float64 if make is double else torch.get_default_dtype()):
-                replay = Replay(make(model), recurrent, state, read_out, batch_axis)
+                replay = Replay(make(model), *options)
                 try:
                     return _examined(replay, loss, pairs, trivial, positions, batch_axis, seed)
                 except RuntimeError as error:  # a model or loss that holds on to float32 is diagnosed in that
@@ -81,10 +84,26 @@ def _examined(
             found, places, noise, chunks = _first(loss, recording, x, target, pairs, positions, batch_axis)
         if not np.isfinite(found.average(recording.output, target)):
             return _not_finite("the loss")
+        if not torch.isfinite(found.residuals(recording.output, target)).all():
+            return _not_finite("the loss's gradient at the output")
         swapping = sum(len(s.inputs) for s in seen) < SWAPPING * len(places)
         seen.append(observe(replay, found, recording, x, target, places, noise, chunks, swapping, rng))
+        if seen[-1].broken:
+            return _not_finite("the gradient of the state")
     assert found is not None
     return _together(found, seen, noise, places, trivial, seed)
+
+
+def _overflows(replay: Replay, loss: Callable, pairs: list) -> bool:
+    """Whether a loss is not finite in the model's own dtype, though it may be in float64."""
+    for x, target in pairs:
+        try:
+            value = loss(replay.output(x), target)
+        except (RuntimeError, ValueError):  # a loss for another dtype, or one that cannot be had: that is told later
+            return False
+        if isinstance(value, Tensor) and not torch.isfinite(value).all():
+            return True
+    return False
 
 
 def _first(

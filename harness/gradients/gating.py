@@ -106,9 +106,10 @@ def saturation(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None 
 
 
 def _flatness(op: str, a: np.ndarray) -> Saturation:
-    slope = {"tanh": sech2, "sigmoid": lambda v: sigmoid(v) * sigmoid(-v), "relu": lambda v: (v > 0).astype(float)}[op](a)
+    slopes: dict[str, Any] = {"tanh": sech2, "sigmoid": lambda v: sigmoid(v) * sigmoid(-v), "relu": lambda v: (v > 0) * 1.0}
+    slope = slopes[op](a)
     flat = slope < FLAT
     bounds = {k: (v, -v) for k, v in TANH_ZERO.items()} if op == "tanh" else SIGMOID_ZERO
-    zero = {k: slope == 0 if op == "relu" else (a > above) | (a < below) for k, (above, below) in bounds.items()}
-    zero = {k: float(np.mean(v)) for k, v in zero.items()}
+    none = {k: slope == 0 if op == "relu" else (a > above) | (a < below) for k, (above, below) in bounds.items()}
+    zero = {k: float(np.mean(v)) for k, v in none.items()}
     return Saturation(op, float(np.mean(flat & (a <= 0))), float(np.mean(flat & (a > 0))), zero, int(flat.all((0, 1)).sum()))

@@ -25,7 +25,7 @@ class Probed:
 
     recovered: float
     power: float
-    pair: tuple[tuple[int, int], tuple[int, int]]
+    pair: tuple[tuple[int, int], ...]
     pair_z: float
 
 
@@ -58,7 +58,7 @@ def probe(sample: Sample, constant: Tensor, seed: int = 0) -> Probed:
         return Probed(0.0, 0.0, ((0, 0), (0, 0)), 0.0)
     recovered, best, z = _gain(sample, sample.output, columns, fit, held)
     power, _, _ = _gain(sample, constant, columns, fit, held)
-    return Probed(recovered, power, (lags[best[0]], lags[best[1]]), z)
+    return Probed(recovered, power, tuple(sorted((lags[best[0]], lags[best[1]]))), z)
 
 
 def _columns(inputs: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:

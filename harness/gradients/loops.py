@@ -91,3 +91,21 @@ def push_through(direct, through, transposed, fed, tangents):
                             after[i, s * units + u] += through[t, s, g, u] * rows[i, g * units + u]
         tangents = after
     return tangents
+
+
+@njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+def log_norms(path, logs):
+    """Writes the log of the norm of each row of path (T, B, units), of float32 or float64, into logs (T, B)."""
+    steps, batch, units = path.shape
+    for t in range(steps):
+        for b in range(batch):
+            scale, total = 1.0, 0.0
+            for u in range(units):
+                v = np.float64(path[t, b, u])
+                total += v * v
+            if not 1e-280 < total < 1e280:
+                scale, total = _scale(path[t, b : b + 1]), 0.0
+                for u in range(units):
+                    v = path[t, b, u] / scale
+                    total += v * v
+            logs[t, b] = np.log(scale) + 0.5 * np.log(total)

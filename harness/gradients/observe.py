@@ -23,7 +23,7 @@ SWAPPED = 32  # single lags whose inputs are swapped, evenly spread where there 
 class Seen:
     """Of one batch. Rows are (sample, position of the loss); arrays by lag are (lags, R).
 
-    inputs (R, lags, I); residual (R, K); source (R,) as in Evidence; swap {lag: rise} and {band: rise}; noise as `Noise` adds up.
+    inputs (R, lags, I); residual (R, K); source (R,) as in Evidence; closed: the saturated share; broken: a gradient is NaN.
     """
 
     output: Tensor
@@ -34,15 +34,16 @@ class Seen:
     residual: np.ndarray
     source: np.ndarray
     closed: float
+    broken: bool
     swap: dict[int, float]
     band_swap: dict[tuple[int, int], float]
 
 
 def positions_of(outcome: Outcome, output: Tensor, target: Tensor, steps: int, most: int) -> list[int]:
-    """Positions of the output whose loss is looked at: where the residuals are largest, at most `most`, in order."""
-    size = outcome.residuals(output, target).square().sum((0, 2))
-    found = torch.argsort(-size)[:most]
-    return sorted(int(k) for k in found if size[k] > 0) or [len(size) - 1]
+    """Positions of the output whose loss is looked at: where the residuals vary most over samples, at most `most`, in order."""
+    found = outcome.residuals(output, target)
+    size = (found - found.mean(0)).square().sum((0, 2))
+    return sorted(int(k) for k in torch.argsort(-size)[:most] if size[k] > 0) or [len(size) - 1]
 
 
 def observe(
@@ -71,7 +72,8 @@ def observe(
     return Seen(
         output.detach(), target, log_norm, log_reach,
         by_lag(np.repeat(inputs, per, axis=0), reference, steps), stacked,
-        _source(log_norm, stacked, read_out_norm(replay, recording)), closed(replay, recording, rng),
+        _source(log_norm, stacked, read_out_norm(replay, recording)), closed(replay, recording),
+        any(np.isnan(p.log_norm).any() for p in pulled),
         {k: swaps.rise((k, k)) for k in single} if swaps else {}, {b: swaps.rise(b) for b in bands} if swaps else {},
     )  # fmt: skip
 
@@ -151,10 +153,10 @@ def _reached(ends: list[Tensor], params: list[Tensor]) -> set[int]:
     return {k for k, g in enumerate(found) if g is not None}
 
 
-def closed(replay: Replay, recording: Recording, rng: np.random.Generator) -> float:
+def closed(replay: Replay, recording: Recording) -> float:
     """Saturated share of (unit, step, sample): by the layers' own slopes, else by small random changes of a step's arguments."""
     if recording.closed:
         return float(np.mean(recording.closed))
-    seed = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    seed = torch.Generator().manual_seed(0)
     chosen = recording.steps[1 :: max(len(recording.steps) // 8, 1)] or recording.steps
     return float(np.mean([float((replay.slopes(step, seed) < FLAT).double().mean()) for step in chosen]))

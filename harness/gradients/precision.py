@@ -11,7 +11,7 @@ import numpy as np
 from cells import GatedCell
 
 from .back import backward
-from .linear import linearise
+from .linearise import linearise
 from .path import check, norms
 from .rate import fit
 
@@ -31,6 +31,7 @@ class Precision:
     off              the norm is more than 10 % off the float64 log-domain reference
     overflow         an entry is infinite
     stored_rate      nats a step of the Jacobians as the format stores them, computed on exactly: what rounding alone changes
+    log_norm         (T,): natural log of the norm at lags 1 to T, as the format has it
     """
 
     first_subnormal: int | None
@@ -39,6 +40,7 @@ class Precision:
     off: int | None
     overflow: int | None
     stored_rate: float
+    log_norm: np.ndarray
 
 
 def precision(
@@ -125,6 +127,7 @@ def _follow(matrices: np.ndarray, first: np.ndarray, reference: np.ndarray, form
         first_subnormal=_first((largest < form.tiny) & (largest > 0)), first_zero=_first((largest == 0) & alive),
         stuck=still + 1 if len(values) - still > STILL and largest[-1] > 0 else None, off=_first(wrong & alive),
         overflow=_first(~np.isfinite(largest)), stored_rate=fit(_logs(stored, first)[:, None]).value,
+        log_norm=logs,
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from cells import GatedCell
 from cells.contract import whole
 
-from .linear import Jacobians, linearise
+from .linear import Jacobians
+from .linearise import linearise
 from .path import check, finite, states_of
 
 Arrays = dict[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, sqrt
 from typing import Any
 
@@ -14,12 +15,13 @@ from cells import GatedCell
 from cells.backends.numpy import NumpyBackend
 from cells.contract import real_floating
 
-from .linear import Elementwise, dense, is_wide, joint, linearise, split_joint, underflows
+from .linear import Elementwise, dense, is_wide, joint, split_joint
+from .linearise import linearise, underflows
 from .path import WIDE, check, finite, forward_path, norms, states_of
 from .rate import Rate, fit
 
 Arrays = dict[str, Any]
-STATES = 2**27  # bytes of states that are kept at once; what is before them is computed again from a checkpoint
+STATES = 2**26  # bytes of states that are kept at once; what is before them is computed again from a checkpoint
 COEFFICIENTS = 2**22  # bytes of Jacobians at once
 TAPED = 256  # steps of a written step that are kept at once
 
@@ -40,7 +42,10 @@ class LagProfile:
     lag: np.ndarray
     log_norm: np.ndarray
     log_norm_by_state: dict[str, np.ndarray]
-    rate: Rate
+
+    @cached_property
+    def rate(self) -> Rate:
+        return fit(self.log_norm)
 
     @property
     def transport(self) -> np.ndarray:
@@ -65,23 +70,24 @@ def lag_profile(
 ) -> LagProfile:  # fmt: skip
     """Norm of dL/d(joint state) by lag for a loss at the last step. x (T, B, I), state {name: (B, ...)}, d_output (B, O) or ones.
 
-    numpy in float64: the adjoint from pre-activations, scaled to norm 1 at every step, exact to e^-10000 and beyond. x may be
-    a memory map, or an iterator of blocks of steps; the states of a long sequence are computed twice, from checkpoints, and kept
-    in 128 MB (more only for sqrt(T) of a large batch). Any other backend or dtype: the plain trajectory of that program, as it
-    over- and underflows. Samples whose forward overflows have no gradient: NaN. Raises ValueError for T = 1, parameters that are not finite, and a backend without a trajectory.
+    numpy in float64: the adjoint from pre-activations, scaled to norm 1 at every step, exact to e^-10000 and beyond; NaN for a
+    sample whose forward overflows. x may be a memory map, or an iterator of blocks of steps; the states of a long sequence are
+    computed twice, from checkpoints, and kept in 64 MB (more only for sqrt(T) of a large batch). Any other backend or dtype:
+    the plain trajectory of that program, as it over- and underflows. Raises ValueError for T = 1, parameters that are not
+    finite, and a backend without a trajectory.
     """
     x = np.concatenate([np.asarray(block) for block in x]) if isinstance(x, Iterator) else x
+    x = x if hasattr(x, "shape") else np.asarray(x)
     check(cell, params, x)
     if (backend, dtype) == ("numpy", "float64"):
         logs, by_state = _exact(cell, params, x, state, d_output)
     else:
         logs, by_state = _traced(cell, params, x, state, d_output, backend, dtype)
     names = dict(zip(cell.states, by_state, strict=True))
-    return LagProfile(np.arange(len(logs)), logs, names, fit(logs))
+    return LagProfile(np.arange(len(logs)), logs, names)
 
 
 def _exact(cell, params, x, state, d_output):
-    x = x if hasattr(x, "shape") else np.asarray(x)
     steps, batch = x.shape[:2]
     length = _stretch(cell, params, steps, batch)
     starts = range(0, steps, length)
@@ -207,20 +213,21 @@ def cotangent(d_output: Any, batch: int, width: int) -> np.ndarray:
 
 def _traced(cell, params, x, state, d_output, backend, dtype):
     """Log norms of the trajectory that another program computes."""
-    kind = cells.backend(backend)
+    from .loops import log_norms
+
     steps, batch = x.shape[:2]
-    program = kind.prepare(cell, params, steps=steps, batch=batch, dtype=dtype)
+    program = cells.backend(backend).prepare(cell, params, steps=steps, batch=batch, dtype=dtype)
     if reason := program.untraceable():
         raise ValueError(reason)
-    program.forward(np.asarray(x), state)
-    d_y = np.zeros((steps, batch, program.output_size))
+    program.states_only = True
+    program.start(x, state)
+    d_y = np.zeros((steps, batch, program.output_size), dtype)
     d_y[-1] = cotangent(d_output, batch, program.output_size)
-    path = program.backward(d_y, trace=True).trajectory
+    path = program.pull_back(d_y, trace=True).trajectory
     assert path is not None
-    rows = [np.asarray(path[s], np.float64)[::-1].reshape(steps + 1, batch, -1) for s in cell.states]
-    with np.errstate(divide="ignore"):
-        by_state = np.stack([np.log(norms(r.reshape(-1, r.shape[-1]))).reshape(steps + 1, batch) for r in rows])
-    largest = by_state.max(0)
-    shift = np.where(np.isfinite(largest), largest, 0.0)
-    with np.errstate(divide="ignore"):
-        return shift + 0.5 * np.log(np.exp(2 * (by_state - shift)).sum(0)), by_state
+    by_state = np.empty((len(cell.states), steps + 1, batch))
+    for logs, name in zip(by_state, cell.states, strict=True):
+        array = path[name] if isinstance(path[name], np.ndarray) else program.host(path[name])
+        log_norms(array.reshape(steps + 1, batch, -1), logs)
+    by_state = by_state[:, ::-1]
+    return 0.5 * np.logaddexp.reduce(2 * by_state, axis=0), by_state

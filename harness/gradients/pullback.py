@@ -30,8 +30,8 @@ def pull(recording: Recording, d_output: Tensor) -> Pullback:
     steps = recording.steps
     norms, reach, cotangents = [], [], []
     for step, unit, log_scale, d_input in _walk(recording, _read_out(recording, d_output)):
-        norms.append(log_scale + _log(_norm([d for d in _state_part(step, unit) if d is not None], len(log_scale))))
-        reach.append(log_scale + _log(_norm([d_input] if d_input is not None else [], len(log_scale))))
+        norms.append(log_scale + _log(_norm(_state_part(step, unit), len(log_scale))))
+        reach.append(log_scale + _log(_norm([d_input] if d_input is not None else [], len(log_scale)).to(log_scale)))
         cotangents.append([_scaled(d, torch.exp(log_scale)) for d in unit])
     assert len(norms) == len(steps)
     return Pullback(_stack(norms), _stack(reach), cotangents[::-1])
@@ -65,13 +65,16 @@ def _walk(recording: Recording, direct: list[list[Tensor]]) -> Iterator[tuple[St
     carried = [torch.zeros_like(k) for k in recording.steps[-1].kept]
     for t in range(len(recording.steps) - 1, -1, -1):
         step = recording.steps[t]
-        sizes = [log_scale + _log(_norm(carried, batch)), _log(_norm(direct[t], batch))]
-        top = torch.maximum(*sizes)
-        top = torch.where(torch.isfinite(top), top, torch.zeros_like(top))
+        sizes = [_norm(carried, batch), _norm(direct[t], batch)]
+        logs = [log_scale + _log(sizes[0]), _log(sizes[1])]
+        log_scale = torch.maximum(*logs)
+        log_scale = torch.where(torch.isfinite(log_scale), log_scale, torch.zeros_like(log_scale))
+        # each is brought to norm 1 before its share of the larger: neither factor can overflow
+        shares = [torch.exp(log - log_scale) for log in logs]
         unit = [
-            _scaled(c, torch.exp(log_scale - top)) + _scaled(d, torch.exp(-top)) for c, d in zip(carried, direct[t], strict=True)
+            _scaled(_scaled(c, _inverse(sizes[0])), shares[0]) + _scaled(_scaled(d, _inverse(sizes[1])), shares[1])
+            for c, d in zip(carried, direct[t], strict=True)
         ]
-        log_scale = top
         before = recording.steps[t - 1].kept if t else []
         carried, d_input = _step_back(step, unit, before)
         yield step, unit, log_scale, d_input
@@ -92,15 +95,35 @@ def _state_part(step: Step, unit: list[Tensor]) -> list[Tensor]:
     states = [step.made[k] for k in step.states]
     own = [unit[k] for k in step.states]
     rest = [k for k in range(len(step.made)) if k not in step.states and step.made[k].requires_grad]
-    inside = [k for k, s in enumerate(states) if s.requires_grad]
-    if not inside or not any(bool((unit[k] != 0).any()) for k in rest):
+    if not any(bool((unit[k] != 0).any()) for k in rest):
         return own
-    found = grad(
-        [step.made[k] for k in rest], [states[k] for k in inside], [unit[k] for k in rest], retain_graph=True, allow_unused=True
-    )
-    for k, g in zip(inside, found, strict=True):
-        own[k] = own[k] if g is None else own[k] + g
-    return own
+    whole = _through([step.made[k] for k in rest], [unit[k] for k in rest], states)
+    return [o if g is None else o + g for o, g in zip(own, _apart(states, whole), strict=True)]
+
+
+def _apart(states: list[Tensor], whole: list[Tensor | None]) -> list[Tensor | None]:
+    """Gradients at each state for itself: one that reaches c by way of h = o tanh(c) is the gradient of h alone."""
+    found: dict[int, Tensor | None] = {}
+    while len(found) < len(states):
+        left = [k for k in range(len(states)) if k not in found]
+        k = next(k for k in left if not any(_feeds(states[k], states[j]) for j in left if j != k))
+        passed = [_through([states[j]], [d], [states[k]])[0] for j, d in found.items() if d is not None]
+        mine = whole[k]
+        found[k] = None if mine is None else mine - sum(p for p in passed if p is not None)
+    return [found[k] for k in range(len(states))]
+
+
+def _feeds(source: Tensor, end: Tensor) -> bool:
+    return _through([end], [torch.ones_like(end)], [source])[0] is not None
+
+
+def _through(ends: list[Tensor], cotangents: list[Tensor], sources: list[Tensor]) -> list[Tensor | None]:
+    """Gradients at sources; None where one has no part in the ends."""
+    known = [s for s in sources if s.requires_grad]
+    if not known or not all(e.requires_grad for e in ends):
+        return [None] * len(sources)
+    found = iter(grad(ends, known, cotangents, retain_graph=True, allow_unused=True))
+    return [next(found) if s.requires_grad else None for s in sources]
 
 
 def sample_rows(tensor: Tensor, batch: int) -> Tensor:
@@ -126,6 +149,10 @@ def _norm(tensors: list[Tensor], batch: int) -> Tensor:
     largest = rows.abs().amax(1)
     scale = torch.where((largest > 0) & torch.isfinite(largest), largest, torch.ones_like(largest))
     return scale * torch.linalg.vector_norm(rows / scale[:, None], dim=1)
+
+
+def _inverse(norm: Tensor) -> Tensor:
+    return torch.where(norm > 0, 1 / norm, torch.zeros_like(norm))
 
 
 def _log(norm: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DEGREES = range(1, 9)  # of a polynomial: one less than the size of a Jordan block
+FEW = 8  # increments, in fewer of which no form can be told
 MARGIN = 0.01  # nats a step within which a gradient counts as stable
 
 
@@ -32,7 +33,7 @@ def fit(logs: np.ndarray) -> Rate:
     """The rate of log norms (T + 1, B) over the middle half of the lags.
 
     The first quarter is left out (the adjoint turns towards the growing direction), and the last (the state still feels its
-    start). The simplest form that fits is taken.
+    start). The simplest form that fits is taken; of fewer than 8 increments, only what hardly varies counts as exponential.
     """
     lags = len(logs) - 1
     if np.isneginf(logs[-1]).all():
@@ -46,7 +47,11 @@ def fit(logs: np.ndarray) -> Rate:
     mean, error = _mean(steps)
     if _steady(steps - mean, abs(mean)):
         return Rate(mean, mean - 1.96 * error, mean + 1.96 * error)
-    curved = np.diff(logs[first:], axis=0).mean(1)  # a curve shows the better the longer it is, so to the last lag
+    refused = Rate(mean, mean - 1.96 * error, mean + 1.96 * error, "no single rate")
+    with np.errstate(invalid="ignore"):
+        curved = np.diff(logs[first:], axis=0).mean(1)  # a curve shows the better the longer it is, so to the last lag
+    if len(steps) < FEW or not np.isfinite(curved).all():
+        return refused
     lag = np.arange(first, lags, dtype=float)
     power, left, _ = _best(curved, lag, with_rate=False)
     if _explained(left, curved) > 0.98:
@@ -54,7 +59,7 @@ def fit(logs: np.ndarray) -> Rate:
     value, left, degree = _best(curved, lag, with_rate=True)
     if degree in DEGREES and _explained(left, curved - curved.mean()) > 0.98:
         return _interval(value, left, "polynomial x exponential")
-    return Rate(mean, mean - 1.96 * error, mean + 1.96 * error, "no single rate")
+    return refused
 
 
 def _mean(steps: np.ndarray) -> tuple[float, float]:
@@ -74,8 +79,8 @@ def _bump(count: int) -> np.ndarray:
 
 def _steady(left: np.ndarray, scale: float) -> bool:
     """Whether both halves have the same mean, by 3 standard errors or three thousandths of the scale."""
-    if len(left) < 8:
-        return True
+    if len(left) < FEW:  # too few to tell a trend from noise
+        return bool(np.abs(left).max() <= 3e-3 * scale + 1e-12)
     halves = np.array_split(left, 2)
     apart = abs(halves[0].mean() - halves[1].mean())
     return bool(apart <= 3 * np.hypot(standard_error(halves[0]), standard_error(halves[1])) or apart <= 3e-3 * scale + 1e-12)
@@ -98,7 +103,8 @@ def _best(steps: np.ndarray, lag: np.ndarray, with_rate: bool) -> tuple[float, n
             exponent = float(trend @ steps / (trend @ trend))
             return exponent, exponent, steps - exponent * trend
         if degree is None:
-            degree = float(np.polyfit(trend, steps, 1)[0])
+            centred = trend - trend.mean()
+            degree = float(centred @ steps / (centred @ centred))
         rate = float((steps - degree * trend).mean())
         return rate, degree, steps - rate - degree * trend
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+SMALL = 1_000_000  # entries up to which gradients are put side by side for their norm
+
+
 @dataclass(frozen=True)
 class Row:
     """One update. norm, kept_norm: of all gradients before and after clipping, float64; angle between the two, radians.
@@ -217,11 +220,10 @@ class _Watch:
         """Over the parameters' gradients; what is not finite is noted by name."""
         import torch
 
-        grads = [p.grad.detach() for p in params if p.grad is not None]
+        grads = [p.grad for p in params if p.grad is not None]
         if not grads:
             return 0.0
-        parts = torch.stack([torch.linalg.vector_norm(_dense(g), dtype=torch.float64) for g in grads])
-        norm = float(torch.linalg.vector_norm(parts))
+        norm = _plain_norm([_dense(g) for g in grads])
         if math.isfinite(norm) and (norm > 1e-150 or (norm == 0 and grads[0].dtype != torch.float64)):
             return norm
         for p, g in zip(params, grads, strict=True):
@@ -257,6 +259,16 @@ def _by_value(grads: list[Any], limit: float, norm: float) -> tuple[float, float
         cut = unit.clamp(-limit / norm, limit / norm)
         parts.append((float((cut * cut).sum()), float((cut * unit).sum())))
     return norm * math.sqrt(math.fsum(a for a, _ in parts)), norm * norm * math.fsum(b for _, b in parts)
+
+
+def _plain_norm(grads: list[Tensor]) -> float:
+    """In float64, not scaled. Few small gradients side by side cost one call instead of one each."""
+    import torch
+
+    if sum(g.numel() for g in grads) < SMALL and len({(g.dtype, g.device) for g in grads}) == 1:
+        return float(torch.linalg.vector_norm(torch.cat([g.reshape(-1) for g in grads]), dtype=torch.float64))
+    parts = [torch.linalg.vector_norm(g, dtype=torch.float64).to(grads[0].device) for g in grads]
+    return float(torch.linalg.vector_norm(torch.stack(parts)))
 
 
 def _dense(gradient: Tensor) -> Tensor:

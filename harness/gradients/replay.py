@@ -120,7 +120,7 @@ class Replay:
         state, outputs = self._first(x), []
         for x_t in x:
             result = self.model(x_t, state)
-            output, state = (_first_of(result), result) if isinstance(self.model, nn.RNNCellBase) else result
+            output, state = (_first_of(result), result) if isinstance(self.model, nn.RNNCellBase) else _pair(self.model, result)
             outputs.append(output)
         return _tensor(self._read(torch.stack(outputs)))
 

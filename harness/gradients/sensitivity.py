@@ -45,12 +45,11 @@ def sensitivity(
     horizons += [] if steps in horizons else [steps]
     sizes, transports, name = [], [], ""
     for horizon in horizons:
-        logs = []
+        profile, logs = lag_profile(cell, params, x[:horizon], state=state, d_output=d_output), []
         for b in range(batch):
             found = lag_share(cell, params, **one_sample(x[:horizon], state, d_output, b), parameter=parameter)
             logs.append(found.log_norm)
             name = found.parameter
-        profile = lag_profile(cell, params, x[:horizon], state=state, d_output=d_output)
         start = int(np.isneginf(profile.log_norm[0]).all())
         with np.errstate(invalid="ignore"):
             transports.append(float((profile.log_norm[-1] - profile.log_norm[start]).mean()))

@@ -58,20 +58,9 @@ def lag_share(
     samples = [whole]
     if cell.written_out or name in projected or name in whole.local:
         samples = [backward(cell, params, **one_sample(x, state, d_output, b)) for b in range(x.shape[1])]
-
-    def lags() -> Iterator[list[Part]]:
-        for steps in zip(*(sample.steps() for sample in samples), strict=True):
-            yield [_part(cell, sample, step, name) for sample, step in zip(samples, steps, strict=True)]
-
-    logs, total, top = [], np.zeros(()), 0.0
-    for parts in lags():
-        logs.append(np.concatenate([_log_sizes(cell, name, part) for part in parts]))
-        largest = logs[-1].max()
-        if np.isfinite(largest) and (largest > top or not total.any()):
-            total, top = total * np.exp(top - largest), largest
-        total = total + sum(_outer(cell, name, part, top) for part in parts)
+    logs, total, top = _summed(cell, samples, name)
     square, signed, each = float(np.sum(total**2)), np.full(len(logs), np.nan), np.empty(len(logs))
-    for k, parts in enumerate(lags()):
+    for k, parts in enumerate(_lags(cell, samples, name)):
         share = sum(_outer(cell, name, part, top) for part in parts)
         each[k] = np.sqrt(np.sum(share**2))
         if square:
@@ -79,9 +68,28 @@ def lag_share(
     reached = np.flatnonzero(np.cumsum(signed) >= 0.95)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return LagShare(
-            name, np.arange(len(logs)), signed, each / each.sum(), each / np.exp(np.stack(logs) - top).sum(1).astype(np.float64),
-            int(reached[0]) if len(reached) else len(logs) - 1, np.float64(total * np.exp(top)), float(top + np.log(square) / 2),
+            parameter=name, lag=np.arange(len(logs)), signed=signed, unsigned=each / each.sum(),
+            cancellation=each / np.exp(logs - top).sum(1), k95=int(reached[0]) if len(reached) else len(logs) - 1,
+            gradient=np.asarray(total * np.exp(top), np.float64), log_norm=float(top + np.log(square) / 2),
         )  # fmt: skip
+
+
+def _lags(cell: GatedCell, samples: list[Backward], name: str) -> Iterator[list[Part]]:
+    """The gradient of each step, last first, as one part for all samples or one for each."""
+    for steps in zip(*(sample.steps() for sample in samples), strict=True):
+        yield [_part(cell, sample, step, name) for sample, step in zip(samples, steps, strict=True)]
+
+
+def _summed(cell: GatedCell, samples: list[Backward], name: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """(logs (T, B) of each sample's and lag's norm, the sum of all over exp(top), top: the largest of the logs)."""
+    logs, total, top = [], np.zeros(()), -1e300  # below any logarithm, but finite
+    for parts in _lags(cell, samples, name):
+        logs.append(np.concatenate([_log_sizes(cell, name, part) for part in parts]))
+        largest = float(logs[-1].max())
+        if np.isfinite(largest) and largest > top:
+            total, top = total * np.exp(top - largest), largest
+        total = total + sum(_outer(cell, name, part, top) for part in parts)
+    return np.stack(logs).astype(np.float64), total, top
 
 
 @dataclass(frozen=True)

@@ -3,58 +3,96 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
-from cells import initial
-
 from ..case import Case
+from ..driven import cases, check_numbers, check_schemes, driven
 from ..gradients import lag_profile
 from ..probe import NotOk, Probe, cell_of, series
+
+SCHEME = "scheme="
 
 
 @dataclass(frozen=True)
 class GradientDecay(Probe):
     """Norm of dL/d(joint state) by lag for one loss term at the last step, and its rate in nats a step.
 
-    A property of a cell and its weights, so no backend takes part: the float64 adjoint, renormalised at every step.
-    scheme      initialisation, as cell.init takes it
-    sequences   standard normal input sequences
+    schemes        initialisations, as cell.init takes them
+    backends       numpy: the float64 adjoint, renormalised at every step; any other: the trajectory as that backend computes it
+                   in the run's dtype, with what over- and underflows there
+    sequences      standard normal input sequences
+    gains, biases  a map of the rate, by default none: the recurrent matrices are gain times orthogonal ones, the bias of the gate
+                   that keeps the state (all biases of a cell without one) is `bias`
     Of several workload.steps the largest is taken; batch does not matter.
     """
 
-    scheme: str = "torch"
+    schemes: tuple[str, ...] = ("torch",)
+    backends: tuple[str, ...] = ("numpy",)
     sequences: int = 16
+    gains: tuple[float, ...] = ()
+    biases: tuple[float, ...] = ()
 
     def __post_init__(self):
-        initial.parse(self.scheme)
+        check_schemes(self.name, self.schemes)
+        check_numbers(self.name, "gains", self.gains, least=0)
+        check_numbers(self.name, "biases", self.biases)
 
     def cases(self, plan):
-        sizes = [(i, h) for i in plan.input_size for h in plan.hidden_size]
-        return [
-            Case(self.name, c, steps=max(plan.steps), batch=self.sequences, input_size=i, hidden_size=h, dtype="float64", seed=s)
-            for c in plan.cells for i, h in sizes for s in plan.seeds
-        ]  # fmt: skip
+        size = {"steps": max(plan.steps), "batch": self.sequences}
+        found = []
+        for backend in self.backends or plan.backends:
+            computed = {"backend": backend, "dtype": "float64" if backend == "numpy" else plan.dtype, "device": "cpu"}
+            found += cases(self.name, plan, [SCHEME + s for s in self.schemes], **size, **computed)
+        return found + cases(self.name, plan, self.points(), **size)
+
+    def points(self) -> list[str]:
+        """Variants of the map: 'gain=1.2', 'bias=2' or 'gain=1.2, bias=2'."""
+        axes = [[f"{name}={v:g}" for v in values] for name, values in (("gain", self.gains), ("bias", self.biases)) if values]
+        return [", ".join(point) for point in product(*axes)] if axes else []
 
     def measure(self, case, emit):
-        cell, rng = cell_of(case), np.random.default_rng(case.seed)
+        if not case.variant.startswith(SCHEME):
+            return "float64 adjoint", self.point(case)
+        cell, params, x = driven(case, case.variant.removeprefix(SCHEME))
         try:
-            params = cell.init(case.input_size, case.hidden_size, case.seed, self.scheme)
+            profile = lag_profile(cell, params, x, backend=case.backend, dtype=case.dtype)
         except ValueError as error:
             raise NotOk("unsupported", str(error)) from None
-        if cell.stacked:
-            reason = f"cell {cell.name!r} has {cell.options}; the float64 adjoint is that of one layer in one direction"
-            raise NotOk("unsupported", reason)
-        profile = lag_profile(cell, params, rng.standard_normal((case.steps, case.batch, case.input_size)))
-        logs, found = profile.log_norm, profile.rate
-        if np.isnan(logs).any() or np.isposinf(logs).any():
-            raise NotOk("diverged", f"the states are not finite within {case.steps} steps, so there is no gradient")
-        return "float64 adjoint", [
+        logs, rate = profile.log_norm, profile.rate
+        if np.isnan(logs).any() or (case.dtype == "float64" and np.isposinf(logs).any()):
+            raise NotOk("diverged", f"in {case.dtype} something is not finite within {case.steps} steps, so there is no gradient")
+        return "float64 adjoint" if case.backend == "numpy" else f"{case.backend} {case.dtype} trajectory", [
             *(series("log_norm", "nats", logs[:, b], range(len(logs)), sample=b) for b in range(case.batch)),
-            series("rate", "nats/step", found.value),
-            series("rate_low", "nats/step", found.low),
-            series("rate_high", "nats/step", found.high),
-        ]
+            series("rate", "nats/step", rate.value), series("rate_low", "nats/step", rate.low),
+            series("rate_high", "nats/step", rate.high), series(f"model.{rate.model}", "1", 1),
+            series("half_life", "1", known(profile.half_life)), series("first_zero", "1", known(profile.first_zero)),
+        ]  # fmt: skip
+
+    def point(self, case: Case) -> list[dict]:
+        """Gain, bias (NaN where it is not varied) and the rate there."""
+        at = {name: float(v) for name, v in (part.split("=") for part in case.variant.split(", "))}
+        cell = cell_of(case)
+        shapes = cell.parameter_shapes(case.input_size, case.hidden_size)
+        if "weight_hh" not in shapes or "bias_ih" not in shapes:
+            raise NotOk("unsupported", f"cell {cell.name!r} has no weight_hh and bias_ih, over which the rate is mapped")
+        schemes = [f"orthogonal({at['gain']:g})"] if "gain" in at else []
+        schemes += [f"forget_bias({at['bias']:g})"] if "bias" in at and cell.keep_gate else []
+        cell, params, x = driven(case, *schemes)
+        if "bias" in at and not cell.keep_gate:
+            params |= {n: np.full_like(a, at["bias"] * (n == "bias_ih")) for n, a in params.items() if n.startswith("bias_")}
+        rate = lag_profile(cell, params, x).rate
+        return [
+            series("gain", "1", at.get("gain", np.nan)), series("bias", "1", at.get("bias", np.nan)),
+            series("mapped_rate", "nats/step", rate.value), series("mapped_rate_low", "nats/step", rate.low),
+            series("mapped_rate_high", "nats/step", rate.high),
+        ]  # fmt: skip
 
     def estimate_s(self, case):
-        return 1.0 + 5e-4 * case.steps
+        return (0.2 if "=" in case.variant and not case.variant.startswith(SCHEME) else 1.0) + 5e-4 * case.steps
+
+
+def known(value: float | None) -> float:
+    """NaN where there is none."""
+    return np.nan if value is None else float(value)

@@ -31,7 +31,7 @@ class Parameters(Probe):
             series("state_size", "1", state),
             series("forward_flop", "FLOP", operations.forward),
             series("backward_flop", "FLOP", operations.backward),
-            series("affine", "1", cell.affine()),
+            *([] if cell.written_out else [series("affine", "1", cell.affine())]),  # a written step has no graph that could tell
         ]
 
     def estimate_s(self, case):

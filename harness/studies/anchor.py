@@ -62,12 +62,12 @@ class Anchor:
 
 
 def figure(value: float | None) -> str:
-    """Up to five places, as the published figures have; '–' for none."""
+    """Up to six places, as the published figures have; '–' for none."""
     if value is None:
         return "–"
     if value and abs(value) < 1e-3:
         return digits(value)
-    return f"{value:.5f}".rstrip("0").rstrip(".").replace("-", "−") or "0"
+    return f"{value:.6f}".rstrip("0").rstrip(".").replace("-", "−") or "0"
 
 
 def within(value: float, slack: float, bias: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float]:

@@ -57,6 +57,7 @@ class Product(GatedCell):
 
 
 def chaotic_maps(steps: int = 100_000) -> Iterator[Anchor]:
+    """Two classics of one and two dimensions."""
     start = {"x": np.full((1, 1), 0.3), "y": np.zeros((1, 1))}
     x, params = np.zeros((steps, 1, 1)), {"weight_ih": np.zeros((1, 1))}
     note = f"averages over {steps:,} steps have a standard deviation of 0.001; four allowed"
@@ -85,11 +86,12 @@ def random_products(size: int = 10, steps: int = 20_000) -> Iterator[Anchor]:
     mean = found.exponents.mean()
     yield Anchor(f"{name}, mean exponent", None, expected.mean(), mean, within(expected.mean(), spread), note)
     residual = found.sum_residual
+    assert residual is not None  # all exponents were asked for, and no matrix is singular
     yield Anchor(f"{name}, sum rule", 0.0, 0.0, residual, within(0.0, 1e-9), "rounding alone")
 
 
 def clipped_descent(chains: int = 4000, updates: int = 3000) -> Iterator[Anchor]:
-    """SGD on x^2 / 2, noise +4 (p 0.2) or -1 (p 0.8) on the gradient, clipped at 1: the noise has mean 0 and the limit has not."""
+    """SGD on x^2 / 2, gradient noise +4 (p 0.2) or -1 (p 0.8), clip 1: the noise has mean 0, what is left of it has not."""
     rng, x, total = np.random.default_rng(0), np.zeros(chains), 0.0
     for k in range(updates):
         gradient = x + np.where(rng.random(chains) < 0.2, 4.0, -1.0)

@@ -26,10 +26,15 @@ SPREAD = {1.5: 4.0, 2.0: 2.7, 3.0: 0.9, 5.0: 1.0, 10.0: 1.3}
 PUBLISHED = {1.5: 0.06522, 2.0: 0.15472, 3.0: 0.31025, 5.0: 0.53243, 10.0: 0.85644}  # mean field
 CRITICAL = {1.1: 0.001352, 1.2: 0.011077, 1.5: 0.186144, 2.0: 1.635957, 3.0: 15.0807}
 DRIVEN = {(0.9, 0.25): -0.3545, (1.5, 0.6): -0.0861, (2.0, 1.0): 0.0460, (3.0, 1.0): 0.2685}
+CLARK_LARGEST = {1.5: 0.06495, 2.0: 0.15425}
 # one network of N = 4096 (Clark, rnn-lyapunov): mean exponent, then per unit entropy rate, Kaplan-Yorke dimension, share > 0
 CLARK = {1.5: (-0.71530, 0.002773, 0.16511, 0.0840), 2.0: (-1.15055, 0.010608, 0.25659, 0.1326)}
-# measured minus the above (for the mean: minus mean field), times N, over 6 networks of N = 200 (seeds 10 to 15), four deviations
-WHOLE_BIAS: dict[float, tuple[tuple[float, float], ...]] = {}
+# measured minus the above (for the mean: minus mean field), times N, of the median network at N = 200: about 2.5 standard
+# deviations around the mean of 8 others
+WHOLE_BIAS = {
+    1.5: ((-17.0, 11.0), (-0.4, 0.2), (-13.0, 7.0), (-6.5, 3.5)),
+    2.0: ((-12.0, 12.0), (-0.4, 0.2), (-5.0, 2.5), (-2.5, 1.5)),
+}
 
 
 def network(size: int, gain: float, seed: int, noise: float = 0.0) -> Arrays:
@@ -51,17 +56,19 @@ def largest_exponent(size: int, gain: float, networks: int, steps: int) -> np.nd
     return np.array([spectrum(size, gain, seed, steps).exponents[0] for seed in range(networks)])
 
 
-def largest_exponents(size: int, networks: int, steps: int = 2000) -> Iterator[Anchor]:
-    for gain, published in PUBLISHED.items():
-        expected = mean_field.largest_exponent(gain)
-        measured = largest_exponent(size, gain, networks, steps).mean()
-        low, high = (b / size for b in BIAS[gain])
-        slack = 4 * SPREAD[gain] / size / math.sqrt(networks) + 0.001
-        note = f"bias {BIAS[gain][0]:g}/N to {BIAS[gain][1]:g}/N; {count(networks)}, four deviations of {SPREAD[gain]:g}/N"
-        yield Anchor(
-            f"random tanh network g={gain:g}, N={size}, largest exponent", published, expected, float(measured),
-            within(expected, slack, (low, high)), note,
-        )  # fmt: skip
+def largest_exponents(size: int, networks: int, gain: float, steps: int = 2000) -> Iterator[Anchor]:
+    """Chaos at one gain, as the mean over networks."""
+    expected = mean_field.largest_exponent(gain)
+    measured = largest_exponent(size, gain, networks, steps).mean()
+    low, high = (b / size for b in BIAS[gain])
+    slack = 4 * SPREAD[gain] / size / math.sqrt(networks) + 0.001
+    note = f"bias {BIAS[gain][0]:g}/N to {BIAS[gain][1]:g}/N; {networks} networks, four deviations of {SPREAD[gain]:g}/N"
+    if gain in CLARK_LARGEST:
+        note += f"; Clark at N=4096: {CLARK_LARGEST[gain]}"
+    yield Anchor(
+        f"random tanh network g={gain:g}, N={size}, largest exponent", PUBLISHED[gain], expected, float(measured),
+        within(expected, slack, (low, high)), note,
+    )  # fmt: skip
 
 
 def mean_field_figures() -> Iterator[Anchor]:
@@ -75,11 +82,15 @@ def mean_field_figures() -> Iterator[Anchor]:
         yield Anchor(f"mean field g={gain:g}, noise that ends chaos", published, None, found, within(published, places), note)
 
 
-def whole_spectra(size: int = 200, networks: int = 4, steps: int = 600) -> Iterator[Anchor]:
+def whole_spectra(size: int = 200, networks: int = 5, steps: int = 600) -> Iterator[Anchor]:
+    """All exponents, and what follows from them.
+
+    The median network, for at N = 200 they differ much, and with long tails: where a pair of J's eigenvalues lies far outside
+    the circle, the network turns with it and is less chaotic (seed 3).
+    """
     for gain, (mean, entropy, dimension, share) in CLARK.items():
         found = [spectrum(size, gain, seed, steps, k=None) for seed in range(networks)]
         name, bias = f"random tanh network g={gain:g}, N={size}", WHOLE_BIAS[gain]
-        drawn = count(networks)
         for what, published, computed, values, k in (
             ("mean exponent", mean, mean_field.mean_exponent(gain), [s.exponents.mean() for s in found], 0),
             ("entropy rate / N", entropy, None, [s.entropy_rate / size for s in found], 1),
@@ -87,9 +98,9 @@ def whole_spectra(size: int = 200, networks: int = 4, steps: int = 600) -> Itera
             ("share of exponents > 0", share, None, [np.mean(s.exponents > 0) for s in found], 3),
         ):
             low, high = (b / size for b in bias[k])
-            note = f"published at N=4096; bias {bias[k][0]:g}/N to {bias[k][1]:g}/N; mean of {drawn}"
+            note = f"published at N=4096; bias {bias[k][0]:g}/N to {bias[k][1]:g}/N; median of {networks} networks"
             allowed = within(published if computed is None else computed, 0.0, (low, high))
-            yield Anchor(f"{name}, {what}", published, computed, float(np.mean(values)), allowed, note)
+            yield Anchor(f"{name}, {what}", published, computed, float(np.median(values)), allowed, note)
         residual = max(abs(s.sum_residual) for s in found)
         yield Anchor(f"{name}, sum rule", 2e-13, 0.0, residual, (0.0, 1e-10), "rounding alone, largest of all networks")
 
@@ -111,6 +122,7 @@ def below_chaos(size: int = 200, gain: float = 0.9) -> Iterator[Anchor]:
 
 
 def noise_against_chaos(size: int = 800, steps: int = 1000) -> Iterator[Anchor]:
+    """Independent noise at every unit lowers the rate of the adjoint; above a critical variance it decays."""
     for (gain, noise), published in DRIVEN.items():
         expected = mean_field.largest_exponent(gain, noise)
         x = np.random.default_rng(0).standard_normal((steps, 1, size))
@@ -120,7 +132,3 @@ def noise_against_chaos(size: int = 800, steps: int = 1000) -> Iterator[Anchor]:
             f"driven tanh network g={gain:g}, noise {noise:g}, N={size}, growth of the adjoint", published, expected,
             rate.value, within(expected, 0.0075, (-4 / size, 0.0)), note,
         )  # fmt: skip
-
-
-def count(networks: int) -> str:
-    return f"{networks} networks" if networks > 1 else "1 network"

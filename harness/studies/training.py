@@ -62,7 +62,7 @@ def train(recipe: Recipe, cell: GatedCell, params: Arrays, seed: int) -> Learned
     program = cells.backend("numba").prepare(
         cell, params, steps=len(x), batch=recipe.batch, dtype="float32", direction="backward"
     )
-    weights = {k: torch.nn.Parameter(torch.tensor(v, dtype=torch.float32)) for k, v in params.items()}
+    weights: dict[str, torch.Tensor] = {k: torch.nn.Parameter(torch.tensor(v, dtype=torch.float32)) for k, v in params.items()}
     torch.manual_seed(seed)
     head = torch.nn.Linear(program.output_size, recipe.outputs)
     every = [*weights.values(), *head.parameters()]
@@ -82,7 +82,8 @@ def train(recipe: Recipe, cell: GatedCell, params: Arrays, seed: int) -> Learned
         if norm > recipe.clip:
             clipped += 1
             for p in every:
-                p.grad.mul_(recipe.clip / norm)
+                if p.grad is not None:
+                    p.grad.mul_(recipe.clip / norm)
         optimiser.step()
         if learned_at is None and len(losses) >= AVERAGED and np.mean(losses[-AVERAGED:]) <= recipe.target:
             learned_at = len(losses)
