@@ -46,9 +46,9 @@ def report(session: nox.Session) -> None:
 
 @session
 def tests(session: nox.Session) -> None:
-    """The test suite."""
+    """The test suite, in two processes."""
     install(session)
-    run(session, "pytest", *session.posargs)
+    run(session, "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @session

@@ -68,8 +68,10 @@ class Probe:
         """What this probe measures of the plan, in order."""
         raise NotImplementedError
 
-    def measure(self, case: Case, emit: Emit) -> tuple[str | None, list[Series]]:
-        """First pass: (implementation, series). emit((case.id, series)) hands over parts before the end.
+    def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
+        """First pass: (implementation, series), or with a third, a line about what was found, kept as the rows' reason.
+
+        emit((case.id, series)) hands over parts before the end.
 
         Runs in a process of its own for all cases that differ in seed and variant only.
         """
@@ -125,7 +127,8 @@ def measure_cases(emit: Callable[[Any], None], spec: str, options: dict[str, Any
                 raise NotOk("unsupported", case.refused)
             if case.input_size and case.hidden_size and (reason := parts.unfit(cell_of(case), case.input_size, case.hidden_size)):
                 raise NotOk("unsupported", reason)
-            found = Found("ok", None, *probe.measure(case, emit))
+            implementation, measured, *said = probe.measure(case, emit)
+            found = Found("ok", said[0] if said else None, implementation, measured)
         except NotOk as stop:
             found = Found(stop.status, stop.reason)
         emit((case.id, found))

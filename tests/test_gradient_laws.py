@@ -181,3 +181,25 @@ def test_short_stretches_and_long_ones_give_the_same_profile(spec, monkeypatch):
         monkeypatch.setattr(profile, name, 1)
     parts = lag_profile(case.cell, case.params, iter([case.x[:7], case.x[7:]]), **given(case))
     assert np.allclose(parts.log_norm, whole.log_norm, rtol=1e-11, atol=1e-11)
+
+
+def test_a_spectrum_of_blocks_is_that_of_the_whole_whose_growth_is_kept_as_means(monkeypatch):
+    """Exponents are those of all steps; their standard errors those of the means that are kept."""
+    from harness.gradients import lyapunov
+
+    case = problem(cells.get("gru"), steps=900, batch=1, inputs=3, hidden=4)
+    whole = lyapunov_spectrum(case.cell, case.params, case.x, state=case.state, transient=100)
+    monkeypatch.setattr(lyapunov, "ROWS", 150)
+    blocks = iter([case.x[:1], case.x[1:333], case.x[333:]])
+    parts = lyapunov_spectrum(case.cell, case.params, blocks, state=case.state, transient=100)
+    assert np.allclose(parts.exponents, whole.exponents, rtol=1e-9, atol=1e-9) and parts.steps == whole.steps == 800
+    assert np.allclose(parts.standard_error, whole.standard_error, rtol=0.25)
+    few = lyapunov_spectrum(case.cell, case.params, case.x, state=case.state, k=2, transient=100)
+    assert np.allclose(few.exponents, whole.exponents[:2], rtol=1e-6) and few.sum_residual is None
+
+
+def test_a_memory_map_is_read_and_float32_is_taken_as_it_is(tmp_path):
+    case = problem(cells.get("lstm"), steps=50, batch=2, inputs=3, hidden=4)
+    case.x.astype(np.float32).tofile(tmp_path / "x")
+    x = np.memmap(tmp_path / "x", np.float32, "r", shape=case.x.shape)
+    assert np.allclose(lag_profile(case.cell, case.params, x).log_norm, lag_profile(case.cell, case.params, case.x).log_norm)

@@ -5,7 +5,11 @@
 A label comes from the construction (an initialisation whose decay has a closed form, a bias that shuts a unit, a latch built by
 hand) and, for trained networks, from the loss on fresh data against the known floor, which is not told to the diagnosis; a case
 whose premise does not hold says so and counts as wrong. Every third case is unseen: its result was first looked at when all
-thresholds were set.
+thresholds were set (but for recall-byhand-half-blind, once before).
+
+What was corrected: copy-gru-default and copy-lstm-default, taken for stuck, are learning, as the loss of a longer training showed
+when the verdict on the first of them disagreed; order-rnn-solved was not solved at the first learning rate. What was not:
+recall-gru-shut keeps its label, though its update gate is not shut.
 """
 
 from __future__ import annotations
@@ -158,12 +162,12 @@ def _adding() -> Iterator[Case]:
 
 def _order() -> Iterator[Case]:
     long, short, top = order(80), order(20), math.log(4)
-    for cell in FUSED:
+    for cell, rate in (("rnn", 1e-3), ("lstm", 3e-3), ("gru", 3e-3)):
         yield Case(f"order-{cell}-default-stuck", "VANISHED",
                    lambda c=cell: Made(train(Net(c, 6, 4), long, ce, 150), long, premise=(0.9 * top, 2)))  # fmt: skip
         yield Case(f"order-{cell}-solved", "CONVERGED",
-                   lambda c=cell: Made(train(reaching(Net(c, 6, 4), 20), short, ce, 1500, 0.01), short,
-                                       premise=(0, 0.04 * top)))  # fmt: skip
+                   lambda c=cell, r=rate: Made(train(reaching(Net(c, 6, 4), 20), short, ce, 1500, 0.01, r), short,
+                                               premise=(0, 0.04 * top)))  # fmt: skip
     yield Case("order-gru-reaching-at-start", "LEARNING", lambda: Made(reaching(Net("gru", 6, 4), 80), long))
     yield Case("order-rnn-gain-6", "EXPLODED", lambda: Made(orthogonal(Net("rnn", 6, 4), 6.0), short))
 
@@ -263,7 +267,7 @@ def confusion(outcomes: list[Outcome]) -> str:
 
 def write(outcomes: list[Outcome], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ["# Verdicts on networks whose condition is known", str(__doc__).split("\n\n")[-1].strip()]
+    parts = ["# Verdicts on networks whose condition is known", "\n\n".join(str(__doc__).split("\n\n")[2:]).strip()]
     for title, chosen in _halves(outcomes):
         right = sum(o.right for o in chosen)
         parts += [f"## {title}: {right} of {len(chosen)} right", confusion(chosen)]

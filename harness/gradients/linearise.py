@@ -21,6 +21,7 @@ from .path import WIDE
 Arrays = dict[str, Any]
 SQUASHING = ("tanh", "sigmoid", "exp", "softplus", "logsigmoid")
 FAR = 50.0  # |a| from which several such derivatives together may leave float64's range
+BLOCK = 128  # steps that are looked at together
 LEAST = 1e-290  # of an entry in float64, so that there is room for a product
 
 
@@ -36,7 +37,8 @@ def linearise(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndar
 def underflows(cell: GatedCell, params: Arrays, x: np.ndarray, program: Reference, path: list[np.ndarray]) -> bool:
     """Whether some derivative of a program's forward may be too small for float64."""
     if isinstance(program, NumpyProgram):
-        return is_wide(linearise(cell, params, x, path))
+        parts = (slice(t, t + BLOCK) for t in range(0, len(x), BLOCK))
+        return any(is_wide(linearise(cell, params, x[p], [s[p.start : p.stop + 1] for s in path])) for p in parts)
     assert isinstance(program, WrittenProgram)
     return any(_far_on_tape([*ends.values()]) for *_, ends in program.records)
 

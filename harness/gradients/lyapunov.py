@@ -20,7 +20,7 @@ from .tangents import Tangents
 Arrays = dict[str, Any]
 BLOCK = 512  # steps that are kept at once
 BATCHES = 20  # of steps, for standard errors
-ROWS = 20_000  # of growth that are kept for them; beyond, means of neighbours are
+ROWS = 8_000  # of growth that are kept for them; beyond, means of neighbours are
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Means:
         self.seen, self.count, self.total = self.seen + len(block), self.count + len(counted), self.total + counted.sum(0)
         parts = len(counted) // self.each
         self.rows += list(counted[: parts * self.each].reshape(parts, self.each, counted.shape[1]).mean(1))
-        if len(self.rows) > ROWS:
+        if len(self.rows) > ROWS and self.each < BLOCK:
             self.rows = [(a + b) / 2 for a, b in zip(self.rows[::2], self.rows[1::2], strict=False)]
             self.each *= 2
 
@@ -119,11 +119,11 @@ def _spectrum(growth: Means, dets: Means) -> Spectrum:
     order = np.argsort(-mean, kind="stable")
     exponents = mean[order]
     told = dets.count and not np.isneginf(exponents).any() and np.isfinite(dets.mean[0])
-    finite = not np.isnan(exponents).any()
+    held = not np.isnan(exponents).any()
     return Spectrum(
         exponents=exponents, standard_error=growth.standard_error[order],
-        kaplan_yorke=kaplan_yorke(exponents) if finite else None,
-        entropy_rate=float(exponents[exponents > 0].sum()) if finite else float("nan"),
+        kaplan_yorke=kaplan_yorke(exponents) if held else None,
+        entropy_rate=float(exponents[exponents > 0].sum()) if held else float("nan"),
         sum_residual=float(mean.sum() - dets.mean[0]) if told else None, steps=growth.count,
     )  # fmt: skip
 

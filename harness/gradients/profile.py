@@ -31,7 +31,7 @@ class LagProfile:
     """Of L = sum(d_output * output at the last step). Lags run from 0 (the last state) to T (the first); samples side by side.
 
     log_norm            (T + 1, B): natural log of |dL/d(joint state)|
-    log_norm_by_state   {state: (T + 1, B)}
+    log_norm_by_state   {state: (T + 1, B)}; -inf also where a state's share of the joint norm is below 1e-300
     transport           (T + 1, B): norm over that of the first lag at which the state carries anything (0, or 1 where the
                         output is no state); below 1e-308 it is 0, log_norm is not
     rate                nats a step with its interval and model

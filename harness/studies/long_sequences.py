@@ -39,12 +39,13 @@ TITLE = "Gradients of long sequences: time and memory against the number of step
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: seconds, and peak resident bytes beyond a short run's. load: the machine's, as a mean over the last minute."""
+    """Of one run: processor and wall time, and peak resident bytes beyond a short run's. load: a mean over the last minute."""
 
     cell: str
     what: str
     steps: int
     seconds: float
+    wall_s: float
     peak_bytes: int
     load: float
 
@@ -74,10 +75,10 @@ def measure(name: str, what: str, steps: int, file: str) -> Cost:
     params = cell.init(INPUTS, HIDDEN)
     x = np.memmap(file, np.float32, "r", shape=(steps, 1, INPUTS))
     WHAT[what](cell, params, np.array(x[:300]))  # compiles, or reads what was compiled
-    before, start = _peak(), time.perf_counter()
+    before, start, wall = _peak(), time.process_time(), time.perf_counter()
     WHAT[what](cell, params, x)
-    seconds = time.perf_counter() - start
-    return Cost(name, what, steps, seconds, _peak() - before, os.getloadavg()[0])
+    seconds, wall = time.process_time() - start, time.perf_counter() - wall
+    return Cost(name, what, steps, seconds, wall, _peak() - before, os.getloadavg()[0])
 
 
 def _peak() -> int:
@@ -117,9 +118,10 @@ def markdown(costs: list[Cost]) -> str:
     lines = [
         "# Gradients of long sequences", "",
         f"H = {HIDDEN}, I = {INPUTS}, B = 1, x a float32 memory map, one thread of {facts.get('cpu', 'this machine')}; load "
-        f"{min(c.load for c in costs):.1f} to {max(c.load for c in costs):.1f}. Time is to be at most that of 1.5 plain forward "
-        "and backward and one forward of the numpy program (at a million steps, ten times those of 100 000), peak memory at most "
-        "1 GB. Made by `python -m harness.studies.long_sequences`.", "", "![time and memory](long_sequences.svg)", "",
+        f"{min(c.load for c in costs):.1f} to {max(c.load for c in costs):.1f}. Time is that of the processor, which others may "
+        "have used at the same time. It is to be at most that of 1.5 plain forward and backward and one forward of the numpy "
+        "program (at a million steps, ten times those of 100 000), and peak memory at most 1 GB. Made by "
+        "`python -m harness.studies.long_sequences`.", "", "![time and memory](long_sequences.svg)", "",
         "| cell | what | T | time | a step | of what is allowed | peak memory |", "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for c in costs:
@@ -144,7 +146,7 @@ def draw(costs: list[Cost]) -> str:
                 time_axes.plot(steps, [c.seconds for c in row], markersize=4, **style)
                 memory_axes.plot(steps, [max(c.peak_bytes, 2**17) / 1e6 for c in row], markersize=4, **style)
         memory_axes.axhline(1000, color="#999999", linewidth=0.8)
-        for axes, label in ((time_axes, "time [s]"), (memory_axes, "peak memory beyond a short run's [MB]")):
+        for axes, label in ((time_axes, "processor time [s]"), (memory_axes, "peak memory beyond a short run's [MB]")):
             axes.set(xscale="log", yscale="log", xlabel="steps T", ylabel=label)
         lines = {name: drawing.line("#333333", dash[name]) for name in CELLS}
         lines |= {what: drawing.line(colour[what], "-", "o") for what in WHAT}

@@ -1,0 +1,97 @@
+"""Numbers as coloured fields with their text in them: rows and columns that have names, a panel for each measure or group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import drawing
+
+MOST_TEXTS = 14  # columns with a text in every field
+
+
+@dataclass(frozen=True)
+class Field:
+    """One panel: values (rows, columns), NaN where there is none, and what stands in each field ('' for nothing)."""
+
+    title: str
+    values: np.ndarray
+    texts: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the colours mean: the values at both ends, and the map's name; centred maps are light in the middle."""
+
+    low: float
+    high: float
+    colours: str = "viridis"
+
+
+def fields(
+    panels: Sequence[Field], rows: Sequence[str], columns: Sequence[str], scale: Scale,
+    *, across: str = "", up: str = "", abreast: int = 6, bar: str = "",
+) -> Any:  # fmt: skip
+    """A figure of panels with the same rows and columns. bar names the values; it is drawn at the right where it is given."""
+    abreast = min(abreast, len(panels))
+    left = 0.35 + 0.075 * max([min(len(r), 34) for r in rows], default=0) + (0.25 if up else 0)
+    height = max(0.24 * len(rows), 0.4)
+    lines = -(-len(panels) // abreast)
+    figure, axes = drawing.grid(
+        lines, abreast, height, 0.95 if bar else 0.0, left=left, gap=0.15, between=1.0, widest=max(0.62 * len(columns), 1.4),
+        sharey=True,
+    )  # fmt: skip
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        image = _field(axis, panel, scale)
+        axis.set_xticks(range(len(columns)), [drawing.shortened(c, 12) for c in columns], rotation=45 if _long(columns) else 0)
+        axis.set_yticks(range(len(rows)), [drawing.shortened(r, 34) for r in rows])
+        axis.set_title(panel.title, loc="left", pad=5)
+    for unused in axes.flat[len(panels) :]:
+        unused.set_visible(False)
+    for row in axes:
+        row[0].set_ylabel(up)
+    for axis in axes.flat[max(0, len(panels) - abreast) : len(panels)]:
+        axis.set_xlabel(across)
+    if bar:
+        width, tall = figure.get_size_inches()
+        place = axes[0][abreast - 1].get_position()
+        colour_bar = figure.colorbar(image, cax=figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.12 / width, place.height)))
+        colour_bar.set_label(bar)
+        colour_bar.outline.set_visible(False)
+    return figure
+
+
+def _field(axis: Any, panel: Field, scale: Scale) -> Any:
+    import matplotlib
+
+    values = np.clip(panel.values, scale.low, scale.high)
+    colours = matplotlib.colormaps[scale.colours].with_extremes(bad="#f2f2f2")
+    image = axis.pcolormesh(
+        np.arange(values.shape[1] + 1) - 0.5, np.arange(values.shape[0] + 1) - 0.5, np.ma.masked_invalid(values), cmap=colours,
+        vmin=scale.low, vmax=scale.high, edgecolors="white", linewidth=1.0,
+    )  # fmt: skip
+    axis.set_facecolor("#f2f2f2")
+    axis.grid(False)
+    axis.set_ylim(values.shape[0] - 0.5, -0.5)
+    axis.tick_params(length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    if values.shape[1] <= MOST_TEXTS:
+        for (i, k), value in np.ndenumerate(values):
+            axis.text(k, i, panel.texts[i][k], ha="center", va="center", fontsize=8, color=_ink(value, scale, colours))
+    return image
+
+
+def _ink(value: float, scale: Scale, colours: Any) -> str:
+    """Black or white, whichever stands out."""
+    if not np.isfinite(value):
+        return "#333333"
+    red, green, blue, _ = colours((value - scale.low) / ((scale.high - scale.low) or 1))
+    return "#ffffff" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "#222222"
+
+
+def _long(columns: Sequence[str]) -> bool:
+    return max([len(c) for c in columns], default=0) > 6
