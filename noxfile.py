@@ -59,6 +59,20 @@ def anchors(session: nox.Session) -> None:
 
 
 @session
+def verdicts(session: nox.Session) -> None:
+    """Verdicts on 65 networks whose condition is known, and their confusion matrix (8 to 15 minutes)."""
+    install(session)
+    run(session, "python", "tests/verdict_suite.py", "results/reference/verdicts", env=ONE_THREAD)
+
+
+@session(name="long-sequences")
+def long_sequences(session: nox.Session) -> None:
+    """Time and memory of the gradient measures up to a million steps (about 15 minutes)."""
+    install(session)
+    run(session, "python", "-m", "harness.studies.long_sequences", env=ONE_THREAD)
+
+
+@session
 def lint(session: nox.Session) -> None:
     """ruff and mypy."""
     install(session)
@@ -74,7 +88,7 @@ def bench(session: nox.Session) -> None:
     file = Path("results/bench") / f"{datetime.now():%Y%m%d-%H%M%S}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     options = ("--benchmark-enable", f"--benchmark-json={file}")
-    run(session, "pytest", "tests/bench_backends.py", *options, *session.posargs, env=ONE_THREAD)
+    run(session, "pytest", "tests/bench_backends.py", "tests/bench_gradients.py", *options, *session.posargs, env=ONE_THREAD)
     run(session, "cellbench", "import", str(file))
     run(session, "cellbench", "run", "experiment=speed")
     run(session, "cellbench", "report")

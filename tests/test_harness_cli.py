@@ -62,7 +62,7 @@ BAD = {
     "match=sate": "did you mean 'state'",
     "match=[state]": "parameters, operations, state",
     "cells=[elman,elman:activation=tanh]": "would both be called",
-    "probe.gradient_decay.scheme=ortogonal": "did you mean 'orthogonal'",
+    "probe.gradient_decay.schemes=ortogonal": "did you mean 'orthogonal'",
     "probe.clipping.thresholds=[]": "thresholds",
     "probe.clipping.thresholds=[abc]": "thresholds",
     "probe.clipping.thresholds=[1.0,1.0]": "twice",

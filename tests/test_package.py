@@ -27,7 +27,14 @@ ALLOWED = {
     "probe": {"case", "cells"},
     "programs": {"case", "probe", "cells"},
     "training": {"case", "gradients", "programs", "task", "cells"},
-    "probes": {"probes", "case", "probe", "programs", "training", "task", "gradients", "measure", "cells"},
+    "driven": {"case", "probe", "cells"},
+    "stepped": {"cells"},
+    "clips": {"gradients", "training"},
+    "spikes": set(),
+    "probes": {
+        "probes", "case", "clips", "driven", "probe", "programs", "spikes", "stepped", "training", "task", "gradients", "measure",
+        "cells",
+    },
     "runner": {"case", "measure", "probe", "progress", "store"},
 }
 

@@ -120,8 +120,9 @@ def markdown(costs: list[Cost]) -> str:
         f"H = {HIDDEN}, I = {INPUTS}, B = 1, x a float32 memory map, one thread of {facts.get('cpu', 'this machine')}; load "
         f"{min(c.load for c in costs):.1f} to {max(c.load for c in costs):.1f}. Time is that of the processor, which others may "
         "have used at the same time. It is to be at most that of 1.5 plain forward and backward and one forward of the numpy "
-        "program (at a million steps, ten times those of 100 000), and peak memory at most 1 GB. Made by "
-        "`python -m harness.studies.long_sequences`.", "", "![time and memory](long_sequences.svg)", "",
+        "program (at a million steps, ten times those of 100 000), and peak memory at most 1 GB (0 B: no more "
+        "than the short run before had used). Made by `python -m harness.studies.long_sequences`.", "",
+        "![time and memory](long_sequences.svg)", "",
         "| cell | what | T | time | a step | of what is allowed | peak memory |", "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for c in costs:
@@ -144,13 +145,15 @@ def draw(costs: list[Cost]) -> str:
                 row = [c for c in costs if (c.cell, c.what) == (name, what)]
                 steps, style = [c.steps for c in row], {"color": colour[what], "linestyle": dash[name], "marker": "o"}
                 time_axes.plot(steps, [c.seconds for c in row], markersize=4, **style)
-                memory_axes.plot(steps, [max(c.peak_bytes, 2**17) / 1e6 for c in row], markersize=4, **style)
+                memory_axes.plot(steps, [c.peak_bytes / 1e6 or np.nan for c in row], markersize=4, **style)
         memory_axes.axhline(1000, color="#999999", linewidth=0.8)
         for axes, label in ((time_axes, "processor time [s]"), (memory_axes, "peak memory beyond a short run's [MB]")):
-            axes.set(xscale="log", yscale="log", xlabel="steps T", ylabel=label)
+            axes.set(xlabel="steps T", ylabel=label)
+            drawing.log_axis(axes.xaxis, min(STEPS), max(STEPS))
+            drawing.log_axis(axes.yaxis, *np.nanpercentile(np.concatenate([line.get_ydata() for line in axes.lines]), [0, 100]))
         lines = {name: drawing.line("#333333", dash[name]) for name in CELLS}
         lines |= {what: drawing.line(colour[what], "-", "o") for what in WHAT}
-        time_axes.legend(list(lines.values()), list(lines), loc="upper left")
+        figure.legend(list(lines.values()), list(lines), loc="outside right center")
         return drawing.svg(figure, "long_sequences", TITLE)
 
 
