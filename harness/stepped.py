@@ -16,7 +16,7 @@ def unsteppable(cell: GatedCell) -> str | None:
     if cell.stacked:
         return f"cell {cell.name!r} has {cell.options}; a verdict is on one layer in one direction"
     if whole:
-        return f"cell {cell.name!r} has {' and '.join(whole)} of its own, over the whole sequence; a verdict calls one step at a time"
+        return f"cell {cell.name!r} has {' and '.join(whole)} over the whole sequence; a verdict calls one step at a time"
     return None
 
 

@@ -66,7 +66,7 @@ class Clipping(Probe):
 
     def cases(self, plan):
         plain = [f"max_norm={v or 'none'}" for v in self.thresholds] + [f"max_value={v}" for v in self.values]
-        by_backend = {b: plain for b in self.backends or plan.backends}
+        by_backend = dict.fromkeys(self.backends or plan.backends, plain)
         stepped = [f"max_state={v}" for v in self.state_thresholds]
         if stepped:
             by_backend["numpy"] = by_backend.get("numpy", []) + stepped

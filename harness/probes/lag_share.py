@@ -13,7 +13,7 @@ from ..probe import NotOk, Probe, series
 
 @dataclass(frozen=True)
 class LagShare(Probe):
-    """Shares of the lags in the gradient of `parameter`, for a loss at the last step: signed, unsigned, how far samples cancel, k95.
+    """Shares of the lags in the gradient of `parameter`, for a loss at the last step, and k95.
 
     parameter   an array of the cell; first: weight_hh, or what a cell without it has in its place
     sequences   standard normal input sequences

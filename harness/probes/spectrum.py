@@ -28,7 +28,7 @@ class Spectrum(Probe):
     def __post_init__(self):
         check_schemes(self.name, self.schemes)
         if self.steps < 20:
-            raise ValueError(f"spectrum has steps={self.steps}; standard errors are those of 20 batches, so it must be at least 20")
+            raise ValueError(f"spectrum has steps={self.steps}; 20 batches give standard errors, so it must be at least 20")
 
     def cases(self, plan):
         variants = [f"scheme={s}" for s in self.schemes]

@@ -1,4 +1,4 @@
-"""Has a network converged, or has its gradient vanished? Networks of every condition, with the evidence for what they are found to be."""
+"""Has a network converged, or has its gradient vanished? Networks of every condition, with the evidence for the verdict."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Verdict(Probe):
     """`diagnose` on delayed recall (the cue at the first of `steps`), for networks that were brought into a condition on purpose.
 
     stuck      torch's initialisation, trained
-    solved     an initialisation that reaches (chrono of a cell with a keep gate, else orthogonal), trained until it has learned it
+    solved     an initialisation that reaches (chrono where there is a keep gate, else orthogonal), trained until it has learned
     started    the same, not trained
     exploding  orthogonal recurrent matrices of gain `gain` (4 times that of a cell with a keep gate), no noise, not trained
     shut       every bias 30 but that of the keep gate, not trained

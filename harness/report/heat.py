@@ -24,24 +24,24 @@ class Field:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours mean: the values at both ends, and the map's name; centred maps are light in the middle."""
+    """What the colours mean: the values at both ends, and the map's name, or a colour for each whole number between them."""
 
     low: float
     high: float
-    colours: str = "viridis"
+    colours: str | tuple[str, ...] = "viridis"
 
 
 def fields(
     panels: Sequence[Field], rows: Sequence[str], columns: Sequence[str], scale: Scale,
-    *, across: str = "", up: str = "", abreast: int = 6, bar: str = "",
+    *, across: str = "", up: str = "", abreast: int = 6, bar: str = "", column: float = 0.62,
 ) -> Any:  # fmt: skip
-    """A figure of panels with the same rows and columns. bar names the values; it is drawn at the right where it is given."""
+    """A figure of panels with the same rows and columns. bar names the values, column is a column's width in inches."""
     abreast = min(abreast, len(panels))
     left = 0.35 + 0.075 * max([min(len(r), 34) for r in rows], default=0) + (0.25 if up else 0)
     height = max(0.24 * len(rows), 0.4)
     lines = -(-len(panels) // abreast)
     figure, axes = drawing.grid(
-        lines, abreast, height, 0.95 if bar else 0.0, left=left, gap=0.15, between=1.0, widest=max(0.62 * len(columns), 1.4),
+        lines, abreast, height, 0.95 if bar else 0.0, left=left, gap=0.15, between=1.0, widest=max(column * len(columns), 1.4),
         sharey=True,
     )  # fmt: skip
     for axis, panel in zip(axes.flat, panels, strict=False):
@@ -56,7 +56,7 @@ def fields(
     for axis in axes.flat[max(0, len(panels) - abreast) : len(panels)]:
         axis.set_xlabel(across)
     if bar:
-        width, tall = figure.get_size_inches()
+        width, _ = figure.get_size_inches()
         place = axes[0][abreast - 1].get_position()
         colour_bar = figure.colorbar(image, cax=figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.12 / width, place.height)))
         colour_bar.set_label(bar)
@@ -65,10 +65,8 @@ def fields(
 
 
 def _field(axis: Any, panel: Field, scale: Scale) -> Any:
-    import matplotlib
-
     values = np.clip(panel.values, scale.low, scale.high)
-    colours = matplotlib.colormaps[scale.colours].with_extremes(bad="#f2f2f2")
+    colours = _map(scale).with_extremes(bad="#f2f2f2")
     image = axis.pcolormesh(
         np.arange(values.shape[1] + 1) - 0.5, np.arange(values.shape[0] + 1) - 0.5, np.ma.masked_invalid(values), cmap=colours,
         vmin=scale.low, vmax=scale.high, edgecolors="white", linewidth=1.0,
@@ -83,6 +81,13 @@ def _field(axis: Any, panel: Field, scale: Scale) -> Any:
         for (i, k), value in np.ndenumerate(values):
             axis.text(k, i, panel.texts[i][k], ha="center", va="center", fontsize=8, color=_ink(value, scale, colours))
     return image
+
+
+def _map(scale: Scale) -> Any:
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+
+    return matplotlib.colormaps[scale.colours] if isinstance(scale.colours, str) else ListedColormap(list(scale.colours))
 
 
 def _ink(value: float, scale: Scale, colours: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..store import make
-from . import details
+from . import details, gradient_tables
 from .observations import of_probe, prepare, printable, unique
 from .table import Table, escaped, markdown
 from .tables import summary_table
@@ -111,6 +111,7 @@ def _tables(ready: pd.DataFrame, drawn: set[str]) -> Iterator[Table]:
             table = make(ready)
             suffix = " in detail" if probe in drawn else ""
             yield Table(table.heading + suffix, table.header, table.rows, table.note)
+    yield from gradient_tables.tables(ready)
     yield details.not_ok(ready)
 
 

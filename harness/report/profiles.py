@@ -36,8 +36,9 @@ class Panel:
 def spread(part: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """By keys and lag: the mean of `value` as mid, and its quantiles of 10 and 90 % as low and high, over seeds and samples."""
     over = part.groupby([*keys, "lag"], sort=False)["value"]
-    found = over.mean().rename("mid").reset_index()
-    quantiles = over.quantile([0.1, 0.9]).unstack()
+    mean = over.mean()
+    found = mean.rename("mid").reset_index()
+    quantiles = over.quantile([0.1, 0.9]).unstack().reindex(mean.index)  # unstack sorts
     return found.assign(low=quantiles[0.1].to_numpy(), high=quantiles[0.9].to_numpy())
 
 
@@ -80,15 +81,15 @@ def _drawn(panels: list[Panel], names: dict[str, str], axes: Axes) -> Any:
     height = 3.0 if abreast == 1 else 1.8 if len(panels) <= ABREAST else 1.0
     between = 0.42 if len(panels) > ABREAST else 0.75
     figure, grid = drawing.grid(
-        -(-len(panels) // abreast), abreast, height, room, left=0.85, gap=0.14, between=between, widest=8.0 if abreast == 1 else 4.0,
-        sharex=True, sharey=True,
+        -(-len(panels) // abreast), abreast, height, room, left=0.85, gap=0.14, between=between,
+        widest=8.0 if abreast == 1 else 4.0, sharex=True, sharey=True,
     )  # fmt: skip
     look = drawing.apart(names, list(panels[0].curves)) if abreast == 1 else names
     for axis, panel in zip(grid.flat, panels, strict=False):
         for name, curve in panel.curves.items():
             _line(axis, curve, look[name])
         titled(axis, panel.title)
-    axes.dress(grid[0, 0])
+        axes.dress(axis)
     for row in grid:
         row[0].set_ylabel(axes.up)
     drawing.label_lowest(grid, len(panels), axes.across)

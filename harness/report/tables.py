@@ -43,7 +43,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         keys = [key for key in keys if key != "hidden_size"]  # it varies by cell, within one comparison
     speed, training = _throughput(frame), _training(frame)
     brief = frame[frame["metric"].isin(["parameters", "rate", "rate_low", "rate_high"]) | (frame["status"] != "ok")]
-    decay, sizes = of_probe(brief, "gradient_decay", None), of_probe(brief, "parameters", None)
+    decay, sizes = _first_way(of_probe(brief, "gradient_decay", None)), of_probe(brief, "parameters", None)
     tasks = unique(of_probe(frame, "training", None)["task"])
     found = []
     for row in rows:
@@ -67,7 +67,7 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     for row in rows:
         row["steps"] = steps[row["run"]]
     seen = {(row["label"], row["backend"]) for row in rows}
-    others = frame[(frame["backend"] != "") & (frame["label"] != "")]
+    others = frame[(frame["backend"] != "") & (frame["label"] != "") & (frame["probe"] != "gradient_decay")]
     for pair in dict.fromkeys(others[["label", "backend"]].itertuples(index=False, name=None)):
         if pair not in seen:
             rows.append(_row_without_times(others, *pair))
@@ -75,6 +75,15 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     rows += [_row_without_times(frame, name, "") for name in unique(frame["label"]) if name not in cells]
     order = {name: i for i, name in enumerate(unique(frame["label"]))}
     return sorted(rows, key=lambda row: order[row["label"]])
+
+
+def _first_way(decay: pd.DataFrame) -> pd.DataFrame:
+    """Of several initialisations and backends the first alone: two rates are not to be averaged. The figure has them all."""
+    for key in ("variant", "backend"):
+        measured_ones = decay.loc[decay["status"] == "ok", key]
+        if len(measured_ones):
+            decay = decay[decay[key] == measured_ones.iloc[0]]
+    return decay
 
 
 def _row_without_times(frame: pd.DataFrame, name: str, backend: str) -> dict[str, Any]:

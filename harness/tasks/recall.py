@@ -27,7 +27,7 @@ class Recall(Task):
     def __post_init__(self):
         if self.steps < 2 or self.count < 1 or not 0 <= self.noise < np.inf:
             raise ValueError(
-                f"recall has steps={self.steps}, count={self.count}, noise={self.noise}; it needs steps >= 2, count >= 1, noise >= 0"
+                f"recall has steps={self.steps}, count={self.count}, noise={self.noise}; steps >= 2, count >= 1, noise >= 0"
             )
 
     def data(self, rng):

@@ -7,9 +7,12 @@ import pandas as pd
 from .. import drawing
 from ..observations import unique
 from ..panels import Figure
-from . import clipping, gradient_decay, throughput, training
+from . import clipping, gradient_decay, gradient_map, horizon, lag_share, precision, spectrum, throughput, training, verdict
 
-NAMES = ("throughput", "gradient_decay", "training", "clipping")
+NAMES = (
+    "throughput", "gradient_decay", "gradient_map", "spectrum", "lag_share", "precision", "horizon", "training", "clipping",
+    "verdict",
+)  # fmt: skip
 
 
 def figures(frame: pd.DataFrame) -> list[Figure]:
@@ -19,7 +22,13 @@ def figures(frame: pd.DataFrame) -> list[Figure]:
     drawn = (
         throughput.throughput(frame, backends),
         gradient_decay.gradient_decay(frame, cells),
+        gradient_map.gradient_map(frame),
+        spectrum.spectrum(frame, cells),
+        lag_share.lag_share(frame, cells),
+        precision.precision(frame, cells),
+        horizon.horizon(frame),
         training.training(frame, backends, cells),
         clipping.clipping(frame),
+        verdict.verdict(frame),
     )
     return [figure for figure in drawn if figure]

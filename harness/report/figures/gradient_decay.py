@@ -23,7 +23,7 @@ def gradient_decay(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | Non
     part = part.assign(decades=part["value"].where(np.isfinite(part["value"])) / np.log(10)).dropna(subset=["decades", "lag"])
     if not len(part):
         return None
-    extra = varying(part, PANEL)
+    extra = varying(part, (*PANEL, "backend", "variant"))
     groups = [(values[:-1], rows, unique(rows["label"])) for values, rows in parts(part.assign(all=""), [*extra, "all"])]
     seeds, samples = part["seed"].nunique(), part["sample"].nunique()
     caption = (
@@ -56,7 +56,7 @@ def _together(panels: list, extra: list[str], colours: dict[str, str]) -> Any:
         axis.set_ylabel("gradient norm")
         axis.tick_params(labelbottom=True)
         drawing.legend(axis, {text: drawing.line(look[name]) for name, text in names.items()}, "cell")
-    _decades(axes[0, 0], limits)
+    decades(axes[0, 0], min(low for low, _ in limits), max(high for _, high in limits))
     axes[-1, 0].set_xlabel("lag (steps before the last)")
     return figure
 
@@ -88,19 +88,18 @@ def _apart(panels: list, extra: list[str]) -> Any:
         end = rows.loc[rows["lag"] == rows["lag"].max(), "decades"].mean()
         norm = "0" if rows["lag"].max() < all_cells.index[-1] else power_of_ten(round(end))
         titled(axis, f"{sized(name, rows.iloc[0])}{at(extra, values)}", right=norm)
-    _decades(axes[0, 0], limits)
+    decades(axes[0, 0], min(low for low, _ in limits), max(high for _, high in limits))
     for row in axes:
         row[0].set_ylabel("gradient norm")
     drawing.label_lowest(axes, len(panels), "lag (steps)")
     return figure
 
 
-def _decades(first: Any, limits: list[tuple[float, float]]) -> None:
-    """The shared y axis, in powers of ten, as far as float64 reaches; limits are the lowest and highest of each line."""
+def decades(first: Any, low: float, high: float) -> None:
+    """The shared y axis, in powers of ten, as far as float64 reaches; low and high are the lowest and highest of all lines."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    low, high = max(min(low for low, _ in limits), UNDERFLOW), min(max(high for _, high in limits), OVERFLOW)
-    low, high = min(low, OVERFLOW - 1), max(high, UNDERFLOW + 1)
+    low, high = min(max(low, UNDERFLOW), OVERFLOW - 1), max(min(high, OVERFLOW), UNDERFLOW + 1)
     margin = max(0.04 * (high - low), 0.5)
     first.set_ylim(low - margin, high + margin)
     first.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))

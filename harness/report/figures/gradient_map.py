@@ -30,7 +30,7 @@ def gradient_map(frame: pd.DataFrame) -> Figure | None:
     what = "the gain of orthogonal recurrent matrices" if not np.isnan(gains[0]) else "one initialisation"
     caption = (
         f"Rate of the gradient in nats a step over {what}"
-        f"{' and the bias of the gate that keeps the state (all biases of a cell without one)' if not np.isnan(biases[0]) else ''}; "
+        f"{' and the bias of the gate that keeps the state (of all gates where none does)' if not np.isnan(biases[0]) else ''}; "
         f"mean over {number(points['seed'].nunique(), 'seed')}. Blue decays, red grows, white carries."
     )
     rows = ["" if np.isnan(b) else f"{b:g}" for b in biases]

@@ -26,7 +26,7 @@ def verdict(frame: pd.DataFrame) -> Figure | None:
     part = part.assign(row=[", ".join(map(str, values)) for values in part[["label", *extra]].to_numpy()])
     rows, kinds = unique(part["row"]), unique(part["variant"])
     caption = (
-        "What networks are found to be that were brought into a condition on purpose (columns); the verdict of most seeds, and how "
+        "Networks put into a condition on purpose (columns), and what they are found to be: the verdict of most seeds and how "
         "many where they differ. The evidence of each is in the table."
     )
     columns = [kind.replace("_", " ") for kind in kinds]
@@ -46,5 +46,5 @@ def _field(part: pd.DataFrame, rows: list[str], kinds: list[str]) -> Field:
 
 
 def _drawn(panel: Field, rows: list[str], columns: list[str]) -> object:
-    colours = drawing.listed("verdicts", drawing.COLOURS[: len(LABELS)])
-    return fields([panel], rows, columns, Scale(0, len(LABELS) - 1, colours), widest=1.2)
+    colours = tuple(drawing.COLOURS[: len(LABELS)])
+    return fields([panel], rows, columns, Scale(0, len(LABELS) - 1, colours), column=1.2)
