@@ -34,7 +34,8 @@ def test_profile_spectrum_shares_and_formats_have_figures_and_numbers(tmp_path):
 def test_schemes_backends_and_a_map_of_gain_and_bias_stand_apart(tmp_path):
     frame, page = run(
         tmp_path, "cells=[gru]", "probes=[gradient_decay]", 'probe.gradient_decay.schemes=[torch,"orthogonal(1.2)"]',
-        "probe.gradient_decay.backends=[numpy,torch]", "probe.gradient_decay.gains=[0.5,1.0]", "probe.gradient_decay.biases=[0,2]",
+        "probe.gradient_decay.backends=[numpy,torch]", "probe.gradient_decay.gains=[0.5,1.0]",
+        "probe.gradient_decay.biases=[0,2]",
     )  # fmt: skip
     assert "Gradient rate over gain and bias" in page
     rates = frame[frame["metric"] == "rate"].groupby(["variant", "backend"])["value"].median().unstack()
