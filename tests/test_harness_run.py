@@ -23,6 +23,7 @@ from harness.progress import Progress
 from harness.runner import Asked, Runner
 
 SMALL = ["workload.steps=5", "workload.batch=2", "workload.input_size=3", "workload.hidden_size=4", "probe.throughput.samples=2"]
+LONG = ["workload.steps=4000", "workload.hidden_size=64"]  # a case takes a good part of a second, so that a signal comes in time
 
 OWN_CELL = """
 from cells import GatedCell, State, sigmoid, tanh
@@ -107,7 +108,17 @@ def test_a_killed_run_is_readable_and_goes_on_where_it_stopped(tmp_path):
 
 
 def test_an_interrupt_leaves_a_readable_run_and_prints_how_to_go_on(tmp_path):
-    command = [sys.executable, "-m", "harness.cli", "run", f"results={tmp_path}", *SMALL, "probes=[gradient_decay]", "seeds=500"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "run",
+        f"results={tmp_path}",
+        *SMALL,
+        "probes=[gradient_decay]",
+        "seeds=500",
+        *LONG,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for_blocks(tmp_path, 1, process)
     os.killpg(process.pid, signal.SIGINT)
