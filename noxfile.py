@@ -36,7 +36,7 @@ def install(session: nox.Session) -> None:
 def report(session: nox.Session) -> None:
     """Runs the default comparison and writes its page. Further overrides: nox -s report -- KEY=VALUE."""
     install(session)
-    run(session, "cellbench", "data", "fetch", success_codes=[0, 2])  # data that is absent becomes rows that say so
+    run(session, "cellbench", "data", "fetch", success_codes=[0, 1])  # data that is absent becomes rows that say so
     results = [a.partition("=")[2] for a in session.posargs if a.startswith("results=")]
     try:
         run(session, "cellbench", "run", "experiment=report", *session.posargs)
@@ -46,8 +46,9 @@ def report(session: nox.Session) -> None:
 
 @session
 def tests(session: nox.Session) -> None:
-    """The test suite, in two processes."""
+    """The test suite, in two processes; the tests of data that cannot be fetched are skipped."""
     install(session)
+    run(session, "cellbench", "data", "fetch", success_codes=[0, 1])
     run(session, "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
@@ -65,6 +66,14 @@ def verdicts(session: nox.Session) -> None:
     run(session, "python", "tests/verdict_suite.py", "results/reference/verdicts", env=ONE_THREAD)
 
 
+@session(name="history-study")
+def history_study(session: nox.Session) -> None:
+    """False alarms and power of detectors of change points, ruptures' and asv's among them (under 10 minutes)."""
+    install(session)
+    run(session, "python", "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[study]")
+    run(session, "python", "-m", "harness.studies.history", *session.posargs, env=ONE_THREAD)
+
+
 @session(name="long-sequences")
 def long_sequences(session: nox.Session) -> None:
     """Time and memory of the gradient measures up to a million steps (about 15 minutes)."""
@@ -73,22 +82,59 @@ def long_sequences(session: nox.Session) -> None:
 
 
 @session
+def regress(session: nox.Session) -> None:
+    """The working tree against a revision, in the same processes: nox -s regress -- base=REV [KEY=VALUE ...]."""
+    install(session)
+    run(session, "cellbench", "regress", *session.posargs)
+
+
+@session(name="aa-study")
+def aa_study(session: nox.Session) -> None:
+    """How often the verdict is wrong: nox -s aa-study -- --trials N (40: about 10 minutes; 300: about an hour)."""
+    install(session)
+    run(session, "python", "-m", "harness.studies.aa", *session.posargs)
+
+
+@session
+def baselines(session: nox.Session) -> None:
+    """Records what no machine's noise can change: nox -s baselines [-- CELL ...]; -- --check compares, and changes nothing."""
+    install(session)
+    run(session, "python", "-m", "harness.baselines", *session.posargs, env=ONE_THREAD)
+
+
+@session
+def kills(session: nox.Session) -> None:
+    """200 runs killed at random instants and gone on with (about 15 minutes). nox -s kills -- --kills N for another number."""
+    install(session)
+    run(session, "python", "-m", "harness.studies.kills", *session.posargs, env=ONE_THREAD)
+
+
+@session
+def loading(session: nox.Session) -> None:
+    """How long 100 000 and 1 000 000 rows take to load and to summarise."""
+    install(session)
+    run(session, "python", "-m", "harness.studies.loading", *session.posargs, env=ONE_THREAD)
+
+
+@session
 def lint(session: nox.Session) -> None:
-    """ruff and mypy."""
+    """ruff, mypy, and zizmor over the workflows."""
     install(session)
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "mypy")
+    run(session, "zizmor", "--offline", "--strict-collection", "--no-progress", ".github")
 
 
 @session
 def bench(session: nox.Session) -> None:
-    """pytest-benchmark over cells and backends, taken over as a run; then the fused kernels against torch.nn."""
+    """pytest-benchmark over cells, backends and the harness itself, taken over as a run; then fused kernels against torch.nn."""
     install(session)
     file = Path("results/bench") / f"{datetime.now():%Y%m%d-%H%M%S}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     options = ("--benchmark-enable", f"--benchmark-json={file}")
-    run(session, "pytest", "tests/bench_backends.py", "tests/bench_gradients.py", *options, *session.posargs, env=ONE_THREAD)
+    files = [f"tests/bench_{name}.py" for name in ("backends", "gradients", "measure")]
+    run(session, "pytest", *files, *options, *session.posargs, env=ONE_THREAD)
     run(session, "cellbench", "import", str(file))
     run(session, "cellbench", "run", "experiment=speed")
     run(session, "cellbench", "report")

@@ -48,8 +48,9 @@ class Case:
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits, equal for equal definitions (for a cell by path, of the same file)."""
-        text = json.dumps([asdict(self), _source(self.spec)], sort_keys=True)
+        """Twelve hexadecimal digits, equal for equal definitions (for a cell or a task by path, of the same file)."""
+        files = [_source(self.spec)] + [found for found in (_source(self.task),) if found]
+        text = json.dumps([asdict(self), *files], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
@@ -68,6 +69,6 @@ def _cell_columns(spec: str) -> dict[str, str | None]:
 
 
 @lru_cache
-def _source(spec: str) -> str | None:
-    path = find.path_of(spec)
+def _source(spec: str | None) -> str | None:
+    path = find.path_of(spec) if spec else None
     return hashlib.sha256(path.read_bytes()).hexdigest() if path else None

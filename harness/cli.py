@@ -32,6 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .run import run
 
             return run(arguments[1:])
+        if arguments[:1] == ["regress"]:
+            from .regress.regress import regress
+
+            return regress(arguments[1:])
+        if arguments[:1] == ["compare"] and any(map(_measured_now, arguments[1:])):
+            from .regress.selectors import compare
+
+            return compare(arguments[1:])
         parsed = parser().parse_args(arguments)
         code = parsed.do(parsed)
         sys.stdout.flush()
@@ -55,11 +63,24 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"cellbench {_version()}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     commands.add_parser("run", help="measure; see below", add_help=False)
+    commands.add_parser("regress", help="regress base=REV [KEY=VALUE ...]: the working tree against a revision", add_help=False)
+    comparing = commands.add_parser("compare", help="two runs; or A:B [KEY=VALUE ...], two backends or cells, measured now")
+    comparing.add_argument("runs", nargs="*", metavar="RUN", help="two, the older first: folders, or names below results/runs")
+    comparing.add_argument("--results", type=Path, default=Path("results/runs"), help="where runs are looked for by name")
+    comparing.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON too")
+    comparing.set_defaults(do=_compare)
     report = commands.add_parser("report", help="write the page and the tables of runs (the newest one if none is given)")
     report.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs")
     report.add_argument("--results", type=Path, default=Path("results/runs"), help="where to look for the newest run")
     report.add_argument("--output", type=Path, help="folder of the page (default: results/reports/RUN)")
     report.set_defaults(do=_report)
+    history = commands.add_parser("history", help="add runs to the history, and show its trends and change points")
+    history.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs")
+    history.add_argument("--file", type=Path, default=Path("results/history/history.jsonl"), help="default: %(default)s")
+    history.add_argument(
+        "--output", type=Path, default=Path("results/reports/history"), help="folder of the page (default: %(default)s)"
+    )
+    history.set_defaults(do=_history)
     listing = commands.add_parser("list", help="what there is; of one kind a table")
     listing.add_argument("kind", nargs="?", choices=["cells", "backends", "probes", "tasks"])
     listing.set_defaults(do=_list)
@@ -81,9 +102,13 @@ def parser() -> argparse.ArgumentParser:
     checking.add_argument("--weights", type=Path, metavar="FILE.npz", help="the cell's arrays, by name")
     checking.add_argument("--seed", type=int, default=0)
     checking.set_defaults(do=_check)
-    data = commands.add_parser("data", help="data fetch [TASK ...]: download real data for tasks")
-    data.add_argument("action", choices=["fetch"])
-    data.add_argument("tasks", nargs="*", metavar="TASK")
+    examining = commands.add_parser("doctor", help="what this machine can run, how well it can be measured on, and advice")
+    examining.add_argument("--seconds", type=float, default=20.0, metavar="S", help="of the noise test; 0: none (default: 20)")
+    examining.add_argument("--json", action="store_true", help="print one object instead of lines")
+    examining.set_defaults(do=_doctor)
+    data = commands.add_parser("data", help="fetch: download the real data of tasks; list: where it comes from, what is here")
+    data.add_argument("action", choices=["fetch", "list"])
+    data.add_argument("tasks", nargs="*", metavar="TASK", help="default: all that have an archive")
     data.set_defaults(do=_data)
     importing = commands.add_parser("import", help="take over pytest-benchmark's JSON as a run")
     importing.add_argument("file", type=Path)
@@ -125,16 +150,38 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _measured_now(argument: str) -> bool:
+    """Whether an argument of compare is A:B, two backends or cells, rather than a run's folder or KEY=VALUE."""
+    return ":" in argument.partition("=")[0] and not argument.startswith("-") and not Path(argument).expanduser().exists()
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from .regress.stored import compare
+
+    if len(arguments.runs) != 2:
+        given = " ".join(arguments.runs) or "nothing"
+        raise ValueError(f"compare takes two runs, or one A:B of two backends or cells; it got {given}")
+    a, b = arguments.runs
+    return compare(a, b, arguments.results, arguments.json)
+
+
 def _report(arguments: argparse.Namespace) -> int:
     from . import report, store
+    from .measure import reliability
 
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or Path("results/reports") / "+".join(m["run"] for m in manifests)[:120]
-    page = report.write(frame, manifests, folder)
+    page = report.write(frame, manifests, folder, reliability.line())
     print(report.tables.summary_text(frame))
     print(f"page: {page}")
     return 0
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    from .history.command import history
+
+    return history(arguments.runs, arguments.file, arguments.output)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -148,16 +195,18 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0 if found.ok else 1
 
 
-def _data(arguments: argparse.Namespace) -> int:
-    from . import archives
+def _doctor(arguments: argparse.Namespace) -> int:
+    from .doctor import doctor
 
-    known = archives.known()
-    for name in arguments.tasks or known:
-        if name not in known:
-            raise ValueError(f"task {name!r} has no archive; those with one: {', '.join(known)}")
-    for name in arguments.tasks or known:
-        path = archives.fetch(known[name])
-        print(f"{name}: {path} ({known[name].licence})")
+    return doctor(arguments.seconds, arguments.json)
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from . import data
+
+    if arguments.action == "fetch":
+        return data.fetch(arguments.tasks)
+    data.print_table(arguments.tasks)
     return 0
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from textwrap import shorten
 
 import cells
@@ -16,7 +19,9 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "cells": cells.names, "backends": cells.backend_names, "probes": probe.names, "tasks": task.names,
 }  # fmt: skip
 GET: dict[str, Callable] = {"backends": cells.backend, "probes": probe.get, "tasks": task.get}
+PACKAGES = {"backends": "cells.backends", "probes": f"{__package__}.probes", "tasks": f"{__package__}.tasks"}
 SIZES = (32, 64)  # I and H at which parameters are counted
+NUMBERS = ("parameters", "size")  # columns
 
 
 def names() -> str:
@@ -25,23 +30,29 @@ def names() -> str:
 
 
 def print_table(kind: str) -> None:
-    """Members of a kind; on a terminal the last column is cut to fit, piped it is plain aligned text."""
+    """Members of a kind."""
+    if kind == "cells":
+        print_rows(CELL_COLUMNS, map(cell_row, NAMES[kind]()))
+        print("parameters at I {}, H {}; `cellbench show CELL` prints the rest".format(*SIZES))
+    else:
+        print_rows(("name", "what"), member_rows(kind))
+
+
+def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; on a terminal the last column is cut to fit, piped it is plain aligned text."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    header, rows = (CELL_COLUMNS, map(cell_row, NAMES[kind]())) if kind == "cells" else (("name", "what"), member_rows(kind))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in header:
-        table.add_column(name, justify="right" if name == "parameters" else "left", no_wrap=name != header[-1])
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name != header[-1])
     for row in rows:
         table.add_row(*(Text(entry, no_wrap=True, overflow="ellipsis") for entry in row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 240
     console.print(table)
-    if kind == "cells":
-        console.print("parameters at I {}, H {}; `cellbench show CELL` prints the rest".format(*SIZES))
 
 
 CELL_COLUMNS = ("name", "kind", "states", "affine", "parameters", "source")
@@ -64,8 +75,15 @@ def cell_row(name: str) -> Sequence[str]:
 
 def member_rows(kind: str) -> Iterator[Sequence[str]]:
     for name in NAMES[kind]():
-        module = sys.modules[type(GET[kind](name)).__module__]
-        yield name, first_line(inspect.getdoc(module) or "")
+        yield name, first_line(module_docstring(kind, name))
+
+
+def module_docstring(kind: str, name: str) -> str:
+    """Read from the member's file, which is not imported; one of another package is, to find its file."""
+    spec = importlib.util.find_spec(f"{PACKAGES[kind]}.{name}")
+    if spec and spec.origin:
+        return ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
+    return inspect.getdoc(sys.modules[type(GET[kind](name)).__module__]) or ""
 
 
 def source(text: str) -> str:

@@ -94,6 +94,6 @@ def input_of_task(spec: str | None) -> int | None:
     if spec is None:
         return None
     try:
-        return tasks.get(spec).data(np.random.default_rng(0)).train.x.shape[2]
+        return tasks.draw(spec, np.random.default_rng(0)).train.x.shape[2]
     except tasks.DataAbsent:
         return None

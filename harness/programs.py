@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,18 +25,23 @@ class Inputs:
     lengths: np.ndarray | None = None
 
 
-def inputs(case: Case, seed: int = 0, lengths: np.ndarray | None = None) -> Inputs:
-    """Torch-initialised parameters, and standard normal x (T, B, I) and d_output (T, B, O)."""
-    cell, rng = cells.get(case.spec), np.random.default_rng(seed)
+def inputs(case: Case, seed: int = 0, lengths: np.ndarray | None = None, library: Any = cells) -> Inputs:
+    """Torch-initialised parameters, and standard normal x (T, B, I) and d_output (T, B, O).
+
+    Here and below, library is the package `cells`, or another revision of it.
+    """
+    cell, rng = library.get(case.spec), np.random.default_rng(seed)
     params = {k: v.astype(case.dtype) for k, v in cell.init(case.input_size, case.hidden_size, seed=seed).items()}
     shape, width = (case.steps, case.batch), cell.output_size(case.input_size, case.hidden_size)
     x = rng.standard_normal((*shape, case.input_size)).astype(case.dtype)
     return Inputs(params, x, rng.standard_normal((*shape, width)).astype(case.dtype), lengths)
 
 
-def prepare(case: Case, params: dict[str, np.ndarray], lengths: np.ndarray | None = None) -> Program:
+def prepare(
+    case: Case, params: dict[str, np.ndarray], lengths: np.ndarray | None = None, library: Any = cells
+) -> Program:  # fmt: skip
     """The case's program. Raises NotOk with status unavailable or unsupported."""
-    cell, backend = cells.get(case.spec), cells.backend(case.backend)
+    cell, backend = library.get(case.spec), library.backend(case.backend)
     if reason := backend.unavailable(case.device):
         raise NotOk("unavailable", reason)
     if reason := backend.unsupported(cell, case.dtype, case.device, case.direction):
@@ -46,10 +52,12 @@ def prepare(case: Case, params: dict[str, np.ndarray], lengths: np.ndarray | Non
     )  # fmt: skip
 
 
-def error_of(found: tuple[Forward, Gradients | None], given: Inputs, case: Case) -> tuple[float, str]:
+def error_of(
+    found: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
+) -> tuple[float, str]:  # fmt: skip
     """The largest error against the float64 reference over output, states and gradients, and the array it is in."""
-    reference = cells.backend("numpy").prepare(
-        cells.get(case.spec), given.params, steps=case.steps, batch=case.batch, dtype="float64", direction=case.direction,
+    reference = library.backend("numpy").prepare(
+        library.get(case.spec), given.params, steps=case.steps, batch=case.batch, dtype="float64", direction=case.direction,
         lengths=given.lengths,
     )  # fmt: skip
     reference.load(given.x, None, given.d_output if case.direction == "backward" else None)
@@ -63,10 +71,12 @@ def error_of(found: tuple[Forward, Gradients | None], given: Inputs, case: Case)
     return errors[worst], worst
 
 
-def check(found: tuple[Forward, Gradients | None], given: Inputs, case: Case) -> tuple[float, float]:
+def check(
+    found: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
+) -> tuple[float, float]:  # fmt: skip
     """(error, tolerance). Raises NotOk with status wrong, naming the array."""
     allowed = tolerance(case.dtype, case.steps)
-    error, name = error_of(found, given, case)
+    error, name = error_of(found, given, case, library)
     if not error <= allowed:  # NaN is wrong too
         raise NotOk("wrong", f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is allowed")
     return error, allowed

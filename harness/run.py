@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,15 +54,16 @@ def measure(settings: Settings, command: str) -> int:
     manifest = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "config": settings.config,
         "git": machine.git(Path(__file__).parent), "versions": machine.versions(), "machine": machine.fingerprint(),
+        "machine_key": machine.key(settings.config["threads"]),
     }  # fmt: skip
     return _work(store.create(settings.results, manifest), settings, set())
 
 
 def _work(writer: store.RunWriter, settings: Settings, done: set[str]) -> int:
-    for asked in settings.asked:
-        asked.cases[:] = [case for case in asked.cases if case.id not in done]
-    progress = Progress(estimate_s(settings.asked))
-    runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s)
+    """Measures all but the cases that are done."""
+    left = [replace(asked, cases=[case for case in asked.cases if case.id not in done]) for asked in settings.asked]
+    progress = Progress(estimate_s(left))
+    runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done)
     try:
         code = runner.run(settings.asked)
     except KeyboardInterrupt:
@@ -87,8 +90,27 @@ def _resume(name: str, others: list[str], flags: list[str]) -> int:
     if not manifest["config"]:
         raise ConfigError(f"run {name} was imported; there is nothing to go on with")
     settings = config.check(manifest["config"])
-    writer, done = store.reopen(folder)
-    return _work(writer, settings, done)
+    here = machine.key(settings.config["threads"])
+    if differs := machine.differences(manifest.get("machine_key") or here, here):
+        raise ConfigError(
+            f"run {name} was made on another machine ({'; '.join(differs)}); go on with it there, or start a new run"
+        )
+    writer, ended = store.reopen(folder)
+    asked = {case.id for asked in settings.asked for case in asked.cases}
+    if foreign := set(ended) - asked:
+        writer.release()
+        raise ConfigError(
+            f"run {name} has {len(foreign)} cases that are no longer asked for (was a cell's file changed?); start a new run"
+        )
+    print(going_on(ended, len(asked)))
+    return _work(writer, settings, {case for case, status in ended.items() if status == "ok"})
+
+
+def going_on(ended: dict[str, str], asked: int) -> str:
+    """What is done of an interrupted run, and what is measured again: '3 of 9 cases are done; again: 1 crashed; 5 left'."""
+    again = Counter(status for status in ended.values() if status != "ok")
+    said = f"; again: {', '.join(f'{n} {status}' for status, n in again.items())}" if again else ""
+    return f"{len(ended) - again.total()} of {asked} cases are done{said}; {asked - len(ended)} left"
 
 
 def _multirun(overrides: list[str], planning: bool) -> int:
@@ -116,7 +138,7 @@ def _multirun(overrides: list[str], planning: bool) -> int:
 
 
 def _run_folders(parents: set[Path]) -> set[Path]:
-    return {path.parent for parent in parents for path in parent.glob(f"*/{store.MANIFEST}")}
+    return {folder for parent in parents for folder in store.visible(parent) if (folder / store.MANIFEST).exists()}
 
 
 def job(composed: Any) -> None:

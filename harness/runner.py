@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from .case import Case
 from .measure import worker
 from .probe import Found, Probe, measure_cases, measure_together
 from .progress import Progress
-from .store import RunWriter
+from .store import BlockError, RunWriter
 
 Group = list[list[Case]]
 MOST_TOGETHER = 16  # programs that one process of the second pass holds, one comparison after the other
@@ -29,12 +30,17 @@ class Asked:
 
 @dataclass
 class Runner:
-    """Works off what was asked. `statuses` is the outcome of every case so far."""
+    """Works off what was asked. `statuses` is the outcome of every case so far.
+
+    `done` are cases of an earlier attempt that are finished and ok. They are not measured again, but timed beside a partner
+    that is, since a ratio is taken inside a process; what is found of them then is not kept.
+    """
 
     writer: RunWriter
     progress: Progress
     case_timeout_s: float
     budget_s: float | None = None
+    done: Collection[str] = ()
     statuses: dict[str, str] = field(default_factory=dict)
     implementations: dict[str, str | None] = field(default_factory=dict)
 
@@ -42,11 +48,12 @@ class Runner:
         """Exit code: 1 if a case ended in an error, else 0."""
         self.start = time.monotonic()
         for probe in asked:
-            for alike in like(probe.cases):
+            for alike in like([c for c in probe.cases if c.id not in self.done]):
                 self.first(probe, alike)
             if probe.probe.repeats:
-                good = [c for c in probe.cases if self.statuses[c.id] == "ok"]
-                for group in bounded(probe.probe.comparisons(good), MOST_TOGETHER):
+                good = [c for c in probe.cases if c.id in self.done or self.statuses[c.id] == "ok"]
+                open_ = [c for c in probe.probe.comparisons(good) if any(case.id not in self.done for case in c)]
+                for group in bounded(open_, MOST_TOGETHER):
                     self.second(probe, group)
         return int(any(status in ERRORS for status in self.statuses.values()))
 
@@ -79,10 +86,13 @@ class Runner:
             self.progress.start(str(left[0]), asked.probe.estimate_s(left[0]))
 
     def call(self, case: Case, keep: Any, function: Any, *args: Any) -> worker.Outcome:
-        return worker.call(
-            function, *args, on_message=keep, threads=case.threads, timeout_s=self.case_timeout_s,
-            limit_memory=case.device != "cuda",
-        )  # fmt: skip
+        try:
+            return worker.call(
+                function, *args, on_message=keep, threads=case.threads, timeout_s=self.case_timeout_s,
+                limit_memory=case.device != "cuda",
+            )  # fmt: skip
+        except BlockError as error:  # what a probe handed over cannot be kept
+            return worker.Outcome("failed", str(error))
 
     def second(self, asked: Asked, group: Group) -> None:
         """Measures comparisons together, in as many processes as the probe wants; then their cases are done."""
@@ -106,8 +116,11 @@ class Runner:
             if not message[1]:
                 return  # a sign of life
             case = by_id[message[0]]
+            if case.id not in self.done:
+                self.writer.append(
+                    case.id, case.definition, "ok", series=message[1], implementation=self.implementations[case.id]
+                )
             seen.add(case.id)
-            self.writer.append(case.id, case.definition, "ok", series=message[1], implementation=self.implementations[case.id])
 
         outcome = self.call(group[0][0], keep, measure_together, asked.spec, asked.options, group, process)
         if outcome.status == "ok":
@@ -122,11 +135,14 @@ class Runner:
 
     def give_up(self, group: Group, found: Found) -> Group:
         for case in flat(group):
-            self.write(case, found, done=True)
-            self.progress.finish(f"{case}: {found.status}", found.reason)
+            if case.id not in self.done:
+                self.write(case, found, done=True)
+                self.progress.finish(f"{case}: {found.status}", found.reason)
         return []
 
     def write(self, case: Case, found: Found, done: bool) -> None:
+        if case.id in self.done:
+            return
         self.statuses[case.id] = found.status
         self.writer.append(
             case.id, case.definition, found.status, series=found.series, reason=found.reason,

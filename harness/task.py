@@ -1,11 +1,14 @@
 """The contract of a task: sequences to learn from and to test on, a loss, and what trivial answers reach.
 
-A task is a dataclass; its fields are its options (`tasks=[adding:steps=200]`). Many to one: one target a sequence.
+A task is a dataclass; its fields are its options (`tasks=[adding:steps=200]`). Its data has one of four shapes:
+many to one (one target a sequence), many to many (one a step), one to many (one a step, from a condition and the targets
+before it), and sequence to sequence (targets of another length, by an encoder and a decoder).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,43 +21,160 @@ class DataAbsent(ValueError):
 
 @dataclass(frozen=True)
 class Sequences:
-    """x (N, T, I) float32, zero beyond each length; lengths (N,); y (N,) classes, or (N, K) values."""
+    """x (N, T, I) float32, or (N, T) tokens, zero beyond each length; lengths (N,), at least 1; and the targets y.
+
+    y is (N,) classes or (N, K) values for many to one; (N, T) or (N, T, K) with one target a step; (N, U) classes for sequence
+    to sequence. Where a sequence has several targets, `scored` (N, T) or (N, U) says which count. Arrays of other widths are
+    taken too (float64, int32). Raises ValueError where the arrays do not fit each other, and for what is not finite.
+    """
 
     x: np.ndarray
     lengths: np.ndarray
     y: np.ndarray
+    scored: np.ndarray | None = None
+
+    def __post_init__(self):
+        for name in ("x", "lengths", "y"):
+            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        if not len(self.x) == len(self.lengths) == len(self.y):
+            counts = f"{len(self.x)} sequences, {len(self.lengths)} lengths and {len(self.y)} targets"
+            raise ValueError(f"a task's data has {counts}; there must be one of each a sequence")
+        if len(self.x) == 0:
+            raise ValueError("a task's data has no sequence; both parts need at least one")
+        if self.x.ndim not in (2, 3):
+            raise ValueError(f"x is {self.x.shape}; it must be (N, T, I), or (N, T) tokens of a vocabulary")
+        if self.lengths.ndim != 1 or self.lengths.dtype != np.int64:
+            raise ValueError(f"lengths are {self.lengths.shape} of {self.lengths.dtype}; they must be (N,) whole numbers")
+        if self.lengths.min() < 1 or self.lengths.max() > self.x.shape[1]:
+            found = f"{self.lengths.min()} to {self.lengths.max()}"
+            raise ValueError(f"a task's lengths are {found}; they must be 1 to {self.x.shape[1]}, the steps of x")
+        if self.scored is not None and self.scored.shape != self.y.shape[:2]:
+            raise ValueError(f"scored is {self.scored.shape}; it must be {self.y.shape[:2]}, as the targets are")
+        if self.targets.size == 0:
+            raise ValueError("no target counts: scored must be true somewhere")
+        _finite("the inputs x", self.x)
+        _finite("the targets y", self.targets)
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def targets(self) -> np.ndarray:
+        """All targets that count: (M,) classes, or (M, K) values."""
+        return self.y if self.scored is None else self.y[self.scored]
+
+
+def _numbers(name: str, given: object) -> np.ndarray:
+    """As the model takes them: float32, or int64. Raises ValueError for what is neither."""
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise ValueError(f"{name} is {array.shape} of {array.dtype}; it must be an array of numbers, one row a sequence")
+    whole = array.dtype.kind != "f" and (name != "x" or array.ndim == 2)
+    return np.asarray(array, np.int64 if whole else np.float32)
+
+
+def _finite(name: str, array: np.ndarray) -> None:
+    bad = np.argwhere(~np.isfinite(array)) if array.dtype.kind == "f" else ()
+    if len(bad):
+        raise ValueError(f"{name} have {len(bad)} values that are not finite in float32 (first at {tuple(map(int, bad[0]))})")
+
+
+MANY_TO_ONE, MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE = "many to one", "many to many", "one to many", "sequence to sequence"
+SHAPES = (MANY_TO_ONE, MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What an answer without memory, or with a short one, reaches on the test part: computed, never typed.
+
+    The loss is NaN where the answer is no distribution; `figures` are the task's own (Task.figures).
+    """
+
+    name: str
+    loss: float
+    accuracy: float | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
 
 @dataclass(frozen=True)
 class Data:
-    """Both parts of a task. `target_loss` is the test loss at which it counts as learned."""
+    """Both parts of a task. `target_loss` is the test loss at which it counts as learned.
+
+    Where x are tokens, `vocabulary` says how many there are. `floor` is the expected test loss of the best answer there can be,
+    where it is known: 0, or what the noise leaves. Raises ValueError for parts that do not fit the shape or each other.
+    """
 
     train: Sequences
     test: Sequences
     classes: int | None  # None: a regression, with the mean squared error as loss
     target_loss: float
+    shape: str = MANY_TO_ONE
+    vocabulary: int | None = None
+    floor: float | None = None
+
+    def __post_init__(self):
+        if self.shape not in SHAPES:
+            raise ValueError(f"a task's shape is {self.shape!r}; it must be one of {', '.join(SHAPES)}")
+        if self.train.x.shape[2:] != self.test.x.shape[2:] or self.train.y.shape[2:] != self.test.y.shape[2:]:
+            found = f"x is {self.train.x.shape} and {self.test.x.shape}, y {self.train.y.shape} and {self.test.y.shape}"
+            raise ValueError(f"the two parts differ: {found}; inputs and targets must be as wide in both")
+        for part in (self.train, self.test):
+            if self.shape != MANY_TO_ONE and part.scored is None:
+                raise ValueError(f"a task of shape {self.shape!r} must say which targets count: scored")
+            if self.shape in (MANY_TO_MANY, ONE_TO_MANY) and part.y.shape[1] != part.x.shape[1]:
+                raise ValueError(
+                    f"the targets have {part.y.shape[1]} steps and x has {part.x.shape[1]}; there must be one a step"
+                )
+            if (self.vocabulary is None) != (part.x.ndim == 3):
+                raise ValueError(f"x is {part.x.shape}; it must be (N, T, I), or (N, T) tokens of a vocabulary")
+            if self.vocabulary is not None and not 0 <= part.x.min() <= part.x.max() < self.vocabulary:
+                raise ValueError(f"tokens are {part.x.min()} to {part.x.max()}; they must be 0 to {self.vocabulary - 1}")
+            self._check_targets(part)
+            if self.classes is not None and not 0 <= part.targets.min() <= part.targets.max() < self.classes:
+                raise ValueError(f"targets are {part.targets.min()} to {part.targets.max()}; classes are 0 to {self.classes - 1}")
+
+    def _check_targets(self, part: Sequences) -> None:
+        shape, form = ("(N,)", "(N, K)") if self.shape == MANY_TO_ONE else ("(N, T)", "(N, T, K)")
+        if self.classes is None:
+            wanted, kind, axes = f"{form} values, or classes must be given", "f", form.count(",") + 1
+        else:
+            wanted, kind, axes = f"{shape} whole numbers for {self.classes} classes", "i", form.count(",")
+        if part.y.dtype.kind != kind or part.y.ndim != axes:
+            raise ValueError(f"the targets y are {part.y.shape} of {part.y.dtype}; they must be {wanted}")
 
     @property
     def output_size(self) -> int:
-        return self.classes or self.train.y.shape[1]
+        return self.classes or self.train.y.shape[-1]
 
     @property
     def trivial_loss(self) -> float:
         """Test loss of the best constant answer, learned from the training part: nats, or the squared error."""
         if self.classes is None:
-            return float(np.mean((self.test.y - self.train.y.mean(0)) ** 2))
-        share = np.bincount(self.train.y, minlength=self.classes) / len(self.train)
-        return float(-np.mean(np.log(share[self.test.y])))
+            return float(np.mean((self.test.targets - self.train.targets.mean(0)) ** 2))
+        known = np.bincount(self.train.targets, minlength=self.classes)
+        share = known / known.sum() if known.all() else (known + 1) / (known + 1).sum()
+        return float(-np.mean(np.log(share[self.test.targets])))
 
     @property
     def chance_accuracy(self) -> float | None:
         """Test accuracy of always answering the most frequent class."""
         if self.classes is None:
             return None
-        return float(np.mean(self.test.y == np.bincount(self.train.y).argmax()))
+        return float(np.mean(self.test.targets == np.bincount(self.train.targets).argmax()))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a system that a cell has to identify; `identified.identified` measures the same of a trained cell.
+
+    lyapunov     its largest Lyapunov exponent, nats a step
+    lag_profile  (K,) by lag k: natural log of |d answer / d input k steps before|, Frobenius, mean over trajectories
+    autonomous   it has no input: what a cell sees is the system's last value, so that its own answer can be fed back to it
+    """
+
+    lyapunov: float
+    lag_profile: np.ndarray
+    autonomous: bool
 
 
 @dataclass(frozen=True)
@@ -69,6 +189,22 @@ class Task:
         """Draws or reads the data. Raises DataAbsent where it is not on this machine."""
         raise NotImplementedError
 
+    def rivals(self, data: Data) -> Sequence[Rival]:
+        """What stands beside the cells in this task alone; harness.rivals computes what fits the shape of any data."""
+        return ()
+
+    def truth(self, data: Data) -> Truth | None:
+        """What is known of the system behind the data; None where there is none."""
+        return None
+
+    def figures(self, data: Data, answers: np.ndarray) -> dict[str, float]:
+        """More figures than loss and accuracy, of the answers (classes, or values) to the test part; the unit is 1.
+
+        For sequence to sequence answers are (N, U) greedy decodings; each ends before its first `classes - 1`, the class that
+        ends every target and is scored.
+        """
+        return {}
+
 
 def names() -> list[str]:
     return find.names(f"{__package__}.tasks", "cellbench.tasks")
@@ -77,3 +213,16 @@ def names() -> list[str]:
 def get(spec: str) -> Task:
     """The task that a spec names. Raises ValueError for an unknown task or option."""
     return find.member(spec, Task, f"{__package__}.tasks", "cellbench.tasks")
+
+
+def draw(spec: str, rng: np.random.Generator) -> Data:
+    """The data of the task that a spec names. Raises DataAbsent, or ValueError naming the task whose data do not fit."""
+    try:
+        data = get(spec).data(rng)
+    except DataAbsent:
+        raise
+    except ValueError as error:
+        raise ValueError(f"task {spec!r}: {error}") from error
+    if not isinstance(data, Data):
+        raise ValueError(f"task {spec!r}: data(rng) returned {type(data).__name__}; it must return harness.task.Data")
+    return data

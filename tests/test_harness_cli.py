@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from harness import config
+from harness import config, listing
 from harness.cli import main
 
 
@@ -139,12 +139,15 @@ def test_options_are_part_of_a_cases_identity():
     assert not ids("cells=[elman]") & ids("cells=[elman:activation=relu]")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["list"], ["run", "--help"]])
+LIGHT = [["--help"], ["--version"], ["run", "--help"], ["list"], *(["list", kind] for kind in listing.NAMES)]
+
+
+@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
 def test_starting_imports_nothing_heavy(arguments):
     code = (
         "import sys\nfrom harness.cli import main\n"
         f"try:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'numba', 'hydra', 'pandas', 'scipy', 'seaborn', 'sympy', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numba', 'hydra', 'pandas', 'scipy', 'pyarrow', 'seaborn', 'sympy', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

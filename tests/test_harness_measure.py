@@ -1,74 +1,175 @@
 """Clocks, interleaving, memory and worker processes."""
 
+import gc
 import os
 import signal
 import time
 
 import numpy as np
+import pytest
 
 from harness.measure import worker
+from harness.measure.clocks import CudaEvents, Fake, OnCore, Wall
 from harness.measure.memory import peak_bytes
-from harness.measure.timing import Timed, interleave, loops_for, warm_up
+from harness.measure.timing import MOST_ORDERS, Timed, collector_off, interleave, loops_for, rounds, warm_up
 
 
-class FakeClock:
-    """Time that passes only when a fake run says so."""
+def nothing():
+    pass
 
-    def __init__(self):
-        self.now = 0.0
 
-    def __call__(self):
-        return self.now
-
-    def run_of(self, seconds):
-        def run():
-            self.now += seconds
-
-        return Timed(run, lambda: None)
+def taking(clock, seconds):
+    return Timed(clock.run_of(seconds), nothing)
 
 
 def test_a_run_is_timed_as_the_mean_of_its_loops():
-    clock = FakeClock()
-    assert np.isclose(clock.run_of(0.25).seconds(8, clock), 0.25)
+    clock = Fake()
+    assert np.isclose(taking(clock, 0.25).seconds(8, clock), 0.25) and clock.passed == 2.0
+
+
+def test_waiting_for_the_end_is_timed_once_a_sample():
+    clock = Fake()
+    assert np.isclose(Timed(nothing, clock.run_of(1.0)).seconds(8, clock), 1 / 8)
+
+
+def test_the_wall_clock_reads_before_the_run_and_after_the_wait():
+    events = []
+    readings = iter((5.0, 7.5))
+    clock = Wall(lambda: (events.append("read"), next(readings))[1])
+    clock.time([(lambda: events.append("run"), lambda: events.append("sync"), events.append)])
+    assert events == ["read", "run", "sync", "read", 2.5]
+
+
+@pytest.mark.parametrize(("lost", "counted"), [(0.0, 1.0), (0.25, 0.75), (3.0, 1.0)])
+def test_time_spent_waiting_for_a_core_is_taken_off_unless_it_is_more_than_all(lost, counted):
+    clock, waits, kept = Fake(), iter([5.0, 5.0 + lost]), []
+    OnCore(lambda: next(waits), clock.now).time([(clock.run_of(1.0), nothing, kept.append)])
+    assert kept == [counted]
+
+
+class Cuda:
+    """Stands for torch.cuda: events that read a clock of the device in milliseconds, and a note of the order of things."""
+
+    def __init__(self):
+        self.done, self.clock = [], Fake()
+
+    def Event(self, enable_timing):
+        assert enable_timing
+        return Event(self)
+
+    def zero_(self):
+        self.done.append("flush")
+        self.clock.passed += 9.0
+
+
+class Event:
+    def __init__(self, cuda):
+        self.cuda = cuda
+
+    def record(self):
+        self.cuda.done.append("record")
+        self.at = self.cuda.clock.passed
+
+    def synchronize(self):
+        self.cuda.done.append("wait")
+
+    def elapsed_time(self, end):
+        return 1e3 * (end.at - self.at)
+
+
+def test_cuda_events_time_the_device_after_the_cache_was_flushed():
+    cuda = Cuda()
+    run = cuda.clock.run_of(0.5)
+    timed = Timed(lambda: (cuda.done.append("run"), run()), lambda: cuda.done.append("sync"))
+    assert np.isclose(timed.seconds(2, CudaEvents(cuda, cuda)), 0.5)  # the flush is not counted
+    assert cuda.done == ["flush", "record", "run", "run", "record", "sync", "wait"]
 
 
 def test_warm_up_goes_on_until_both_bounds_are_passed():
-    clock = FakeClock()
-    assert warm_up(clock.run_of(1.0), clock, at_least_s=0.05, at_least_runs=3) == 1.0
-    assert clock.now == 3.0
-    warm_up(clock.run_of(0.01), clock, at_least_s=0.5, at_least_runs=3)
-    assert clock.now >= 3.5
+    clock = Fake()
+    assert warm_up(taking(clock, 1.0), clock, at_least_s=0.05, at_least_runs=3) == 1.0
+    assert clock.passed == 3.0
+    warm_up(taking(clock, 0.01), clock, at_least_s=0.5, at_least_runs=3)
+    assert clock.passed >= 3.5
+
+
+def test_one_disturbed_run_does_not_set_the_number_of_loops():
+    clock, long = Fake(), iter([1.0, 0.25, 8.0])
+
+    def run():
+        clock.passed += next(long)
+
+    assert warm_up(Timed(run, nothing), clock) == 0.25
 
 
 def test_short_runs_are_looped_and_long_ones_are_not():
     assert loops_for(1e-5, 0.005) == 500
     assert loops_for(1.0, 0.005) == 1
+    assert loops_for(0.0, 0.005) == 5_000_000
 
 
 def test_interleaving_times_every_item_once_a_round_in_changing_order():
-    clock, order = FakeClock(), []
+    clock, order = Fake(), []
 
     def item(name, seconds):
         def run():
             order.append(name)
-            clock.now += seconds
+            clock.passed += seconds
 
-        return Timed(run, lambda: None)
+        return Timed(run, nothing)
 
-    found = interleave({"a": item("a", 1.0), "b": item("b", 2.0)}, 20, np.random.default_rng(0), clock)
-    assert found == {"a": [1.0] * 20, "b": [2.0] * 20}
-    rounds = [tuple(order[k : k + 2]) for k in range(len(order) - 40, len(order), 2)]
-    assert all(set(r) == {"a", "b"} for r in rounds) and len(set(rounds)) == 2
+    samples = MOST_ORDERS + 20
+    found = interleave({"a": item("a", 1.0), "b": item("b", 2.0)}, samples, np.random.default_rng(0), clock)
+    assert found == {"a": [1.0] * samples, "b": [2.0] * samples}
+    seen = [tuple(order[k : k + 2]) for k in range(len(order) - 2 * samples, len(order), 2)]
+    assert all(set(r) == {"a", "b"} for r in seen) and len(set(seen)) == 2
+
+
+def test_a_sample_of_several_loops_counts_one_run():
+    clock = Fake()
+    found = rounds({"a": taking(clock, 0.25)}, {"a": 4}, 3, np.random.default_rng(0), clock)
+    assert found == {"a": [0.25] * 3} and clock.passed == 3.0
+
+
+def test_what_is_called_between_rounds_is_not_timed():
+    clock = Fake()
+    items = {"a": taking(clock, 1.0), "b": taking(clock, 1.0)}
+    found = rounds(items, {"a": 1, "b": 1}, 5, np.random.default_rng(0), clock, between=clock.run_of(10.0))
+    assert found == {"a": [1.0] * 5, "b": [1.0] * 5} and clock.passed == 60.0
 
 
 def test_interleaving_leaves_the_collector_as_it_was():
-    import gc
-
-    clock = FakeClock()
-    seen = []
-    timed = Timed(lambda: (seen.append(gc.isenabled()), setattr(clock, "now", clock.now + 1))[0], lambda: None)
+    clock, seen = Fake(), []
+    timed = Timed(lambda: (seen.append(gc.isenabled()), clock.run_of(1.0)())[0], nothing)
     interleave({"a": timed}, 3, np.random.default_rng(0), clock)
     assert not any(seen[-3:]) and gc.isenabled()
+    with collector_off():
+        interleave({"a": timed}, 3, np.random.default_rng(0), clock)
+        assert not gc.isenabled()
+    assert gc.isenabled() and gc.get_freeze_count() == 0
+
+
+def test_the_collector_is_on_again_after_an_error():
+    with pytest.raises(ZeroDivisionError), collector_off():
+        1 / 0  # noqa: B018
+    assert gc.isenabled()
+
+
+def test_inside_another_span_without_collector_cycles_made_there_are_freed():
+    class Node:
+        freed = 0
+
+        def __init__(self):
+            self.own = self
+
+        def __del__(self):
+            Node.freed += 1
+
+    with collector_off():
+        Node()
+        assert Node.freed == 0
+        with collector_off():
+            assert Node.freed == 1
 
 
 def test_peak_memory_counts_what_the_work_holds_at_once():

@@ -190,7 +190,7 @@ def _copy() -> Iterator[Case]:
 
 def _digits() -> Iterator[Case]:
     """Real data; no case where it was not fetched."""
-    if not (archives.folder() / archives._cached(archives.known()["spoken_digits"]).name).exists():
+    if not archives.is_cached(archives.known()["spoken_digits"]):
         return
     top = math.log(10)
     for cell in FUSED:

@@ -6,37 +6,50 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from itertools import chain, cycle, islice
 
 import numpy as np
 
-Clock = Callable[[], float]
+from .clocks import Clock, Wall, Work
+
+WALL = Wall()
+MOST_ORDERS = 60  # random orders that are drawn at once; after as many rounds they come again
 
 
 @dataclass(frozen=True)
 class Timed:
     """What is timed: `run` starts the work and may return early, `sync` waits for it."""
 
-    run: Callable[[], None]
-    sync: Callable[[], None]
+    run: Callable[[], object]
+    sync: Callable[[], object]
 
-    def seconds(self, loops: int, clock: Clock) -> float:
+    def seconds(self, loops: int, clock: Clock = WALL) -> float:
         """Seconds for one run, from `loops` runs in a row and one sync."""
-        run = self.run
-        start = clock()
-        for _ in range(loops):
+        kept: list[float] = []
+        clock.time([(looped(self.run, loops), self.sync, kept.append)])
+        return kept[0] / loops
+
+
+def looped(run: Callable[[], object], loops: int) -> Callable[[], object]:
+    """Several runs in a row as one."""
+    if loops == 1:
+        return run
+    times = (None,) * loops
+
+    def runs() -> None:
+        for _ in times:
             run()
-        self.sync()
-        return (clock() - start) / loops
+
+    return runs
 
 
-def warm_up(timed: Timed, clock: Clock = perf_counter, at_least_s: float = 0.05, at_least_runs: int = 3) -> float:
-    """Runs until both bounds are passed; returns the seconds of the last run."""
-    start, runs, last = clock(), 0, 0.0
-    while runs < at_least_runs or clock() - start < at_least_s:
-        last = timed.seconds(1, clock)
+def warm_up(timed: Timed, clock: Clock = WALL, at_least_s: float = 0.05, at_least_runs: int = 3) -> float:
+    """Runs until both bounds are passed; returns the seconds of the fastest run, which nothing else disturbed."""
+    start, runs, fastest = clock.now(), 0, float("inf")
+    while runs < at_least_runs or clock.now() - start < at_least_s:
+        fastest = min(fastest, timed.seconds(1, clock))
         runs += 1
-    return last
+    return fastest
 
 
 def loops_for(run_s: float, sample_s: float) -> int:
@@ -45,7 +58,7 @@ def loops_for(run_s: float, sample_s: float) -> int:
 
 
 def interleave(
-    items: dict[str, Timed], samples: int, rng: np.random.Generator, clock: Clock = perf_counter, sample_s: float = 0.005,
+    items: dict[str, Timed], samples: int, rng: np.random.Generator, clock: Clock = WALL, sample_s: float = 0.005,
     between: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:  # fmt: skip
     """Seconds of one run, `samples` times for each item: every round times each item once, in a random order.
@@ -56,24 +69,46 @@ def interleave(
     for name, timed in items.items():
         loops[name] = loops_for(warm_up(timed, clock), sample_s)
         between()
+    return rounds(items, loops, samples, rng, clock, between)
+
+
+def rounds(
+    items: dict[str, Timed], loops: dict[str, int], samples: int, rng: np.random.Generator, clock: Clock = WALL,
+    between: Callable[[], object] | None = None,
+) -> dict[str, list[float]]:  # fmt: skip
+    """The same for items that are warm, with the number of runs of each item's samples."""
     found: dict[str, list[float]] = {name: [] for name in items}
-    names = list(items)
+    work = [(looped(one.run, loops[name]), one.sync, found[name].append) for name, one in items.items()]
+    picks = np.argsort(rng.random((min(samples, MOST_ORDERS), len(work))), axis=1)
+    orders = [[work[k] for k in row] for row in picks.tolist()]
     with collector_off():
-        for _ in range(samples):
-            for k in rng.permutation(len(names)):
-                found[names[k]].append(items[names[k]].seconds(loops[names[k]], clock))
+        clock.time(chain.from_iterable(turns(islice(cycle(orders), samples), between)))
+    return {name: [v / loops[name] for v in values] if loops[name] > 1 else values for name, values in found.items()}
+
+
+def turns(orders: Iterator[list[Work]], between: Callable[[], object] | None) -> Iterator[list[Work]]:
+    """The orders of all rounds; `between` is called after each."""
+    for order in orders:
+        yield order
+        if between:
             between()
-    return found
 
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """Python's garbage collector off, after one full collection."""
+    """Python's garbage collector off, after one full collection.
+
+    Inside another one the collection is of what was made since: what lived before is set aside, since going over all that
+    torch and Numba import takes 0.1 to 0.4 s.
+    """
     was_on = gc.isenabled()
     gc.collect()
-    gc.disable()
+    if was_on:
+        gc.freeze()
+        gc.disable()
     try:
         yield
     finally:
         if was_on:
+            gc.unfreeze()
             gc.enable()

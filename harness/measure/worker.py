@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import resource
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,6 +21,7 @@ import psutil
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # float32 means float32 on CUDA too, as on the CPU: without this cuDNN may compute in TF32
 PRECISION = {"NVIDIA_TF32_OVERRIDE": "0"}
+PR_SET_PDEATHSIG = 1  # of Linux' prctl
 Emit = Callable[[Any], None]
 
 
@@ -64,6 +67,8 @@ def _listen(process, receiving: Connection, on_message: Emit, timeout_s: float |
         except (EOFError, OSError):  # OSError: killed while it was sending
             process.join(5)
             return _ended(process.exitcode)
+        except Exception as error:  # whatever a user's own objects raise when they are read here
+            return Outcome("failed", f"what the process sent cannot be read: {describe(error)}")
         if kind == "message":
             on_message(content)
         elif kind == "value":
@@ -115,7 +120,10 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 def _enter(sending: Connection, limit: int | None, threads: int, function: Callable[..., Any], args: tuple) -> None:
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # reaches one that holds the interpreter's lock, too
+    threading.Thread(target=_die_with_parent, daemon=True).start()  # for a parent that died before this
+    with suppress(OSError):  # where memory runs out, the kernel ends this process and not the one that keeps the results
+        Path("/proc/self/oom_score_adj").write_text("1000")
     if limit is not None:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
@@ -123,7 +131,7 @@ def _enter(sending: Connection, limit: int | None, threads: int, function: Calla
         value = function(lambda message: sending.send(("message", message)), *args)
         sending.send(("value", value))
     except Exception as error:
-        sending.send((_kind(error), _describe(error)))
+        sending.send((kind(error), describe(error)))
 
 
 def _die_with_parent() -> None:
@@ -133,12 +141,13 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _kind(error: Exception) -> str:
+def kind(error: Exception) -> str:
+    """The status of a case that ended in an exception."""
     memory = isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
     return "out_of_memory" if memory else "failed"
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """One line: type, message, and the place that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""  # noqa: PTH119

@@ -83,7 +83,7 @@ class Clipping(Probe):
 
         way = Way.of(case.variant)
         implementation = t.check_backend(case)
-        data = tasks.get(case.task).data(np.random.default_rng([case.seed, 1]))
+        data = tasks.draw(case.task, np.random.default_rng([case.seed, 1]))
         model = t.Model(case, self.params(case), data.output_size, case.seed)
         puller = Puller(model, way)
         found = self.bias(t, puller, data, case)

@@ -12,6 +12,7 @@ import numpy as np
 import cells
 
 from ..case import Case
+from ..measure.clocks import Wall, clock_of
 from ..measure.memory import peak_bytes
 from ..measure.timing import Timed, interleave
 from ..probe import Probe, cell_of, series
@@ -28,8 +29,9 @@ class Throughput(Probe):
     samples     of each backend in each process
     sample_s    about how long a sample takes (several runs if one is shorter)
     shortest    lengths of the sequences, spread evenly over the batch: from shortest * steps to steps
-    A token is one step of one sequence. Below shortest = 1 those within a sequence (useful) and beyond it (padded) are counted
-    apart, and FLOP are those of the useful ones.
+    On one thread of the CPU, the time for which other work had the core is no part of the seconds. A token is one step of one
+    sequence. Below shortest = 1 those within a sequence (useful) and beyond it (padded) are counted apart, and FLOP are those
+    of the useful ones.
     """
 
     processes: int = 3
@@ -96,7 +98,8 @@ class Throughput(Probe):
         programs = {case.backend: self.loaded(case, given) for case in cases}
         timed = {b: Timed(p.run, p.sync) for b, p in programs.items()}
         alive = partial(emit, (cases[0].id, []))  # so that a silence longer than case_timeout_s is a hang
-        seconds = interleave(timed, self.samples, rng, sample_s=self.sample_s, between=alive)
+        clock = clock_of(cases[0].device) if cases[0].threads == 1 else Wall()
+        seconds = interleave(timed, self.samples, rng, clock, sample_s=self.sample_s, between=alive)
         median = {b: float(np.median(s)) for b, s in seconds.items()}
         for case in cases:
             emit((case.id, self.rates(case, seconds[case.backend], median, process, given.lengths)))

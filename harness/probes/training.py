@@ -19,11 +19,13 @@ class Training(Probe):
     """Adam with gradients clipped by norm, from torch's initialisation; the same for every cell and backend.
 
     backends        which to train on; empty means all of the run's
+    embedding_size  width of the inputs where a task's are tokens
     loss, elapsed   are recorded at every step; elapsed counts training only, not the tests after each epoch
     """
 
     backends: tuple[str, ...] = ()
     hidden_size: int = 64
+    embedding_size: int = 32
     batch: int = 64
     epochs: int = 6
     learning_rate: float = 0.003
@@ -42,16 +44,16 @@ class Training(Probe):
         from .. import training as t
 
         try:
-            data = tasks.get(case.task).data(np.random.default_rng([case.seed, 1]))
+            data = tasks.draw(case.task, np.random.default_rng([case.seed, 1]))
         except tasks.DataAbsent as absent:
             raise NotOk("skipped", str(absent)) from None
-        input_size = data.train.x.shape[2]
+        input_size = data.train.x.shape[2] if data.vocabulary is None else self.embedding_size
         sized = replace(case, steps=data.train.x.shape[1], input_size=input_size)
         if reason := cell_of(case).unfit(input_size, case.hidden_size):
             raise NotOk("unsupported", reason)
         implementation = t.check_backend(sized)
         params = cell_of(case).init(input_size, case.hidden_size, case.seed)
-        model = t.Model(sized, params, data.output_size, case.seed)
+        model = t.Model(sized, params, data.output_size, case.seed, data.shape, data.vocabulary)
         emit((case.id, self.aims(data)))
         return implementation, self.train(t, model, data, case, emit)
 
@@ -73,7 +75,7 @@ class Training(Probe):
         for _ in range(self.epochs):
             start, before = perf_counter(), elapsed[-1] if elapsed else 0.0
             with collector_off():
-                for batch in t.batches(data.train, self.batch, case.device, rng):
+                for batch in t.batches(data.train, self.batch, case.device, rng, data.shape):
                     loss, norm = self.step(t, model, optimiser, data, batch)
                     losses.append(loss)
                     elapsed.append(before + perf_counter() - start)
@@ -88,7 +90,7 @@ class Training(Probe):
 
     def step(self, t, model, optimiser, data, batch):
         optimiser.zero_grad(set_to_none=True)
-        loss = t.loss_of(data, model(batch.x, batch.last), batch)
+        loss = t.loss_of(data, model.answer(batch), batch)
         loss.backward()
         norm = t.gradient_norm(model)
         t.scale_gradients(model, norm, self.max_norm)

@@ -41,23 +41,47 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
 
     `size` is the hidden size, or null where it was chosen to match a budget.
     """
-    ready = pd.DataFrame(index=range(len(frame)))
-    for name in TEXT:
-        ready[name] = _text(frame[name]) if name in frame else ""
+    count = len(frame)
+    columns = {name: _text(frame[name]) if name in frame else _same("", count) for name in TEXT}
     for name in WHOLE:
-        ready[name] = pd.to_numeric(frame[name], errors="coerce").fillna(-1).to_numpy(int) if name in frame else -1
+        columns[name] = _whole(frame[name]) if name in frame else np.full(count, -1)
     for name in ("value", "lag"):
-        ready[name] = pd.to_numeric(frame[name], errors="coerce").to_numpy(float) if name in frame else np.nan
+        columns[name] = _number(frame[name]) if name in frame else np.full(count, np.nan)
+    columns["size"] = np.where(columns["match"] == "", columns["hidden_size"], -1)
+    columns["label"] = _labels(columns["cell"], columns["options"])
+    ready = pd.DataFrame(columns, copy=False)  # a copy would lay columns of a million rows side by side
     ready["status"] = ready["status"].replace("", "ok")
-    ready["size"] = ready["hidden_size"].where(ready["match"] == "", -1)
-    names = {pair: label(*pair) for pair in set(zip(ready["cell"], ready["options"], strict=True))}
-    ready["label"] = [names[pair] for pair in zip(ready["cell"], ready["options"], strict=True)]
     return ready
 
 
-def _text(column: pd.Series) -> list[str]:
-    known = {value: printable(value) for value in column.dropna().unique()}
-    return [known.get(value, "") for value in column]
+def _text(column: pd.Series) -> pd.Series:
+    """Every different text is made printable once: a column has few of them, and maybe a million rows."""
+    codes, values = pd.factorize(column)
+    return _objects([*map(printable, values), ""], codes)  # null has the code -1, which is the last
+
+
+def _labels(cells: pd.Series, options: pd.Series) -> pd.Series:
+    codes, names = pd.factorize(cells)
+    others, texts = pd.factorize(options)
+    pairs, places = np.unique(codes * (len(texts) + 1) + others, return_inverse=True)
+    return _objects([label(names[p // (len(texts) + 1)], texts[p % (len(texts) + 1)]) for p in pairs], places)
+
+
+def _same(text: str, count: int) -> pd.Series:
+    return _objects([text], np.zeros(count, int))
+
+
+def _objects(values: list[str], index: np.ndarray) -> pd.Series:
+    """A column of plain strings: pandas' own kind takes longer to group by and to go through."""
+    return pd.Series(np.array(values, object)[index], dtype=object)
+
+
+def _number(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
+
+
+def _whole(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column, errors="coerce").fillna(-1).to_numpy(int)
 
 
 def of_probe(frame: pd.DataFrame, probe: str, ok: bool | None = True) -> pd.DataFrame:
@@ -79,7 +103,7 @@ def sized(name: str, row: Any) -> str:
 
 def unique(values: Iterable[Any]) -> list[Any]:
     """The values once each, in the order in which they first appear, nulls left out."""
-    return [v for v in dict.fromkeys(values) if v not in ("", -1)]
+    return [v for v in (values.unique() if isinstance(values, pd.Series) else dict.fromkeys(values)) if v not in ("", -1)]
 
 
 def varying(frame: pd.DataFrame, keys: Sequence[str] = SETTING) -> list[str]:

@@ -32,8 +32,8 @@ class Section:
         return self.heading.lower().replace(" ", "-")
 
 
-def write(frame: pd.DataFrame, manifests: list[dict], folder: Path) -> Path:
-    """Writes index.html, report.md and the figures as .svg into folder; returns the path of index.html.
+def write(frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = "") -> Path:
+    """Writes index.html, report.md and the figures as .svg into folder, and a foot under both; returns the path of index.html.
 
     frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of manifest.json, one a run.
     """
@@ -49,9 +49,9 @@ def write(frame: pd.DataFrame, manifests: list[dict], folder: Path) -> Path:
         (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
     head = heading(ready, manifests)
     content = list(sections(frame, ready, manifests, drawn))
-    (folder / "report.md").write_text(as_markdown(*head, content), encoding="utf-8")
+    (folder / "report.md").write_text(as_markdown(*head, content, foot), encoding="utf-8")
     page = folder / "index.html"
-    page.write_text(as_html(*head, content), encoding="utf-8")
+    page.write_text(as_html(*head, content, foot), encoding="utf-8")
     return page
 
 
@@ -125,7 +125,7 @@ def _command(manifest: dict) -> list[str]:
     return [shlex.join(map(printable, command)) if isinstance(command, list | tuple) else printable(command)]
 
 
-def as_html(title: str, lines: list[str], content: list[Section]) -> str:
+def as_html(title: str, lines: list[str], content: list[Section], foot: str = "") -> str:
     """One self-contained page. Every name, label and reason is escaped; only the SVG of our own figures is not."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -133,10 +133,11 @@ def as_html(title: str, lines: list[str], content: list[Section]) -> str:
     jinja = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     jinja.trim_blocks = jinja.lstrip_blocks = True
     style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-    return jinja.get_template("template.html").render(title=title, lines=lines, sections=content, style=style, svg=Markup)
+    template = jinja.get_template("template.html")
+    return template.render(title=title, lines=lines, sections=content, foot=foot, style=style, svg=Markup)
 
 
-def as_markdown(title: str, lines: list[str], content: list[Section]) -> str:
+def as_markdown(title: str, lines: list[str], content: list[Section], foot: str = "") -> str:
     """The same as GitHub Markdown; figures are the .svg files beside it."""
     blocks = [f"# {escaped(title)}", *[escaped(line) for line in lines]]
     for section in content:
@@ -146,6 +147,7 @@ def as_markdown(title: str, lines: list[str], content: list[Section]) -> str:
         for table in section.tables:
             blocks += [markdown(table), escaped(table.note)]
         blocks += [_fenced(command) for command in section.commands]
+    blocks += ["---", escaped(foot)] if foot else []
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -69,7 +69,8 @@ def plain(table: Table, width: int = 120) -> str:
         widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
         if sum(widths) + 2 * (len(widths) - 1) <= width:
             break
-    lines = [_aligned(line, widths, table.numeric()) for line in grid]
+    right = table.numeric()
+    lines = [_aligned(line, widths, right) for line in grid]
     return "\n".join([lines[0], "-" * min(width, max(map(len, lines))), *lines[1:]])
 
 

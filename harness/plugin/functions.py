@@ -1,0 +1,155 @@
+"""Functions as the two sides of a comparison: how a worker finds them again, and what they are called with."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import operator
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from ..measure.timing import Timed
+from ..probe import NotOk
+
+# pytest shows the line of the test, not ours
+__tracebackhide__ = operator.methodcaller("errisinstance", ValueError)
+
+
+class GateError(ValueError):
+    """A gate was asked for what it cannot compare; the message names it."""
+
+
+class Side(Protocol):
+    """A function, of the working tree or of a revision (`beside.AtBase`)."""
+
+    def load(self) -> Callable[..., Any]:
+        """In the worker: the function itself."""
+        ...
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the working tree: its module, its name there, and the module's file (None for a built-in one)."""
+
+    module: str
+    name: str
+    file: str | None
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.name}"
+
+    def load(self) -> Callable[..., Any]:
+        return operator.attrgetter(self.name)(_module(self.module, self.file))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What both sides are called with. `arguments` are pickled (args, kwargs), so that every build has its own."""
+
+    arguments: bytes
+    setup: Function | None = None
+    equal: Function | None = None
+
+    def bound(self, function: Callable[..., Any]) -> Callable[[], Any]:
+        """The function with arguments of its own; it is the function itself where there are none."""
+        args, kwargs = pickle.loads(self.arguments)
+        if self.setup is not None:
+            made = self.setup.load()()
+            args = made if isinstance(made, tuple) else (made,)
+        return partial(function, *args, **kwargs) if args or kwargs else function
+
+
+def reference(thing: Any) -> Function:
+    """How a worker finds a function (a callable, or "module:function"). Raises GateError for one that it could not."""
+    if isinstance(thing, str):
+        module, _, name = thing.partition(":")
+    else:
+        module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)  # type: ignore[assignment]
+    advice = "give one that stands by its name in a module, or 'module:function'; what it is called with goes into args="
+    if not (isinstance(module, str) and isinstance(name, str) and module and name):
+        raise GateError(f"{thing!r} is no function by name, and fresh processes could not find it; {advice}")
+    try:
+        there = importlib.import_module(module)
+        found = operator.attrgetter(name)(there)
+    except (ImportError, AttributeError):
+        raise GateError(f"fresh processes could not find {module}:{name}; {advice}") from None
+    if not isinstance(thing, str) and not found == thing:
+        raise GateError(f"{module}:{name} is another object than {thing!r}, which fresh processes could not find; {advice}")
+    if not callable(found):
+        raise GateError(f"{module}:{name} is a {type(found).__name__}, which cannot be called; {advice}")
+    if any(is_lazy(found) for is_lazy in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+        raise GateError(f"{module}:{name} does no work when it is called; give a function that runs it to its end")
+    file = getattr(there, "__file__", None)
+    return Function(module, name, str(Path(file).resolve()) if file else None)
+
+
+def work(args: tuple = (), kwargs: dict | None = None, setup: Any = None, equal: Any = None) -> Work:
+    """Raises GateError for arguments that cannot be pickled, or are given twice."""
+    if setup is not None and (args or kwargs):
+        raise GateError("args and setup both say what the functions are called with; give one of them")
+    if not isinstance(args, tuple):
+        raise GateError(f"args is a {type(args).__name__}; it must be a tuple, such as args=(x,)")
+    try:
+        arguments = pickle.dumps((args, kwargs or {}))
+    except Exception as error:  # whatever an object's own __reduce__ raises
+        raise GateError(f"args cannot be pickled ({error}); make them in a module-level function, setup=FUNCTION") from None
+    return Work(arguments, *(None if f is None else reference(f) for f in (setup, equal)))
+
+
+def make(a: Side, b: Side, work: Work) -> tuple[Callable[[], Timed], Callable[[], Timed]]:
+    """Runs in the worker: how each side is built. Raises NotOk where `equal` finds their results to differ.
+
+    A is loaded first: a revision shows what it takes from the working tree before the working tree's modules are there.
+    """
+    function_a, function_b = a.load(), b.load()
+    results = work.bound(function_a)(), work.bound(function_b)()
+    if work.equal is not None:
+        _hold_against(results, work.equal.load())
+    return partial(_timed, function_a, work), partial(_timed, function_b, work)
+
+
+def _timed(function: Callable[..., Any], work: Work) -> Timed:
+    return Timed(work.bound(function), _sync())
+
+
+def _sync() -> Callable[[], Any]:
+    """Waits for the GPU where PyTorch has begun to use one; any other work must end inside the function."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.synchronize if torch is not None and torch.cuda.is_initialized() else _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+def _hold_against(results: tuple[Any, Any], equal: Callable[[Any, Any], Any]) -> None:
+    try:
+        said = equal(*results)
+    except AssertionError as error:
+        raise NotOk("wrong", f"the results differ: {' '.join(str(error).split())[:300]}") from None
+    if said is not None and not said:
+        raise NotOk("wrong", f"the results differ, says {equal.__qualname__}")
+
+
+def _module(name: str, file: str | None) -> ModuleType:
+    """The module of that file: by its name where that leads there, else (pytest's import mode importlib) from the file."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    if file is None or (spec is not None and spec.origin and Path(spec.origin).resolve() == Path(file)):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec and spec.loader
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == file:
+        return sys.modules[name]
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

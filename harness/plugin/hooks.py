@@ -1,0 +1,88 @@
+"""What pytest sees of the plugin: options, the fixture `cellbench`, the marker of that name, the summary.
+
+pytest loads this file in every session of an environment that has cellbench, so nothing heavy is imported at its top.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import pytest
+
+from .session import FIXTURE, Session
+
+SESSION = pytest.StashKey[Session]()
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("cellbench", "cellbench: gates on speed (fixture `cellbench`)")
+    group.addoption(
+        "--cellbench-compare", metavar="REV",
+        help="git revision that not_slower_than_base measures against; without it those tests run once and are skipped",
+    )  # fmt: skip
+    group.addoption(
+        "--cellbench-unsure", choices=("fail", "skip", "xfail"), default="fail",
+        help="what a test becomes of which nothing can be told: UNSURE, INVALID, no baseline (default: %(default)s)",
+    )  # fmt: skip
+    group.addoption("--cellbench-json", metavar="FILE", type=Path, help="write all judgements to FILE, anew after each test")
+    group.addoption(
+        "--cellbench-processes", metavar="N", type=_processes, default=5,
+        help="fresh processes of a first look, at least 3 (default: %(default)s)",
+    )  # fmt: skip
+    group.addoption(
+        "--cellbench-budget", metavar="SECONDS", type=_seconds, default=15.0,
+        help="timed work of one comparison; while UNSURE the processes double up to it (default: %(default)s)",
+    )  # fmt: skip
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "cellbench: gates a speed; set on every test that uses the fixture `cellbench`")
+    config.stash[SESSION] = Session(config)
+    config.pluginmanager.register(config.stash[SESSION], "cellbench-session")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if FIXTURE in getattr(item, "fixturenames", ()):
+            item.add_marker(FIXTURE)
+
+
+@pytest.fixture(scope="session")
+def cellbench_judge(pytestconfig):
+    """The `harness.measure.judge.Judge` of all gates; override it for another effort, time limit or number of threads."""
+    import numpy as np
+
+    from ..measure.judge import Judge
+
+    options = pytestconfig.option
+    return Judge(np.random.default_rng(), processes=options.cellbench_processes, budget_s=options.cellbench_budget)
+
+
+@pytest.fixture
+def cellbench(request, cellbench_judge):
+    """Gates on speed: not_slower, faster, same, not_slower_than_base, cell_not_slower_than_base."""
+    session = request.config.stash[SESSION]
+    if session.workers > 1:
+        pytest.skip(f"not measured: {session.workers} workers of pytest-xdist disturb each other; -n 0 -m cellbench measures")
+    from .gate import Gate
+
+    return Gate(request.node, cellbench_judge, session)
+
+
+def _processes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 3")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+    return seconds

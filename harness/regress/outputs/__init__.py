@@ -1,0 +1,11 @@
+"""The outputs of a comparison: text for a terminal, files for a CI (Markdown, JSON, JUnit XML), annotations, the exit code."""
+
+from .columns import text
+from .decision import exit_code, headline
+from .files import write
+from .github import annotations
+from .junit import junit
+from .page import markdown
+from .record import record
+
+__all__ = ["annotations", "exit_code", "headline", "junit", "markdown", "record", "text", "write"]

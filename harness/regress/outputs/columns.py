@@ -1,0 +1,84 @@
+"""The text for a terminal: a line for each benchmark in aligned columns, why, and the command that measures it again."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Iterator
+
+from ...measure.judge import Judgement
+from ...measure.verdict import Verdict
+from ..outcome import Outcome
+from .decision import headline
+from .words import HEADER, cells_of, warnings_of
+
+WIDTH, LONGEST_NAME = 120, 66  # the other columns take no more than 52
+
+
+def text(outcome: Outcome, width: int = WIDTH) -> str:
+    """Everything that was found, the headline last. No line is wider than `width` but for a single word that is."""
+    lines = _wrapped(outcome.title, width, "")
+    if outcome.judgements:
+        lines += _wrapped(f"A is {outcome.a}, B is {outcome.b}; + is more time in B", width, "")
+        lines += ["", *_table(outcome, width)]
+    for heading, entries in (("missing", outcome.missing), ("exactly different", _facts(outcome)), ("", _notes(outcome))):
+        lines += ["", heading] if entries and heading else [""] if entries else []
+        lines += [line for entry in entries for line in _wrapped(entry, width, "  " if heading else "")]
+    return "\n".join([*lines, "", *_wrapped(headline(outcome), width, "")])
+
+
+def _table(outcome: Outcome, width: int) -> Iterator[str]:
+    grid = [list(HEADER), *(cells_of(j) for j in outcome.judgements)]
+    names = [textwrap.wrap(row[0], LONGEST_NAME - (2 if n else 0)) or [""] for n, row in enumerate(grid)]
+    widths = [max(len(part) for parts in names for part in parts), *(max(map(len, c)) for c in list(zip(*grid, strict=True))[1:])]
+    lines = [_aligned([parts[0], *row[1:]], widths) for parts, row in zip(names, grid, strict=True)]
+    beside = max(map(len, lines))
+    fits = all(beside + 2 + len(c) <= width for c in outcome.commands.values())
+    yield lines[0]
+    for judgement, parts, line in zip(outcome.judgements, names[1:], lines[1:], strict=True):
+        command = outcome.commands.get(judgement.name, "")
+        yield f"{line.ljust(beside)}  {command}".rstrip() if fits else line
+        yield from (f"  {part}" for part in parts[1:])
+        yield from _why(judgement, width)
+        if command and not fits:
+            yield from _command(command, width)
+
+
+def _aligned(row: list[str], widths: list[int]) -> str:
+    """The name and the verdict to the left, the numbers to the right."""
+    edges = (str.ljust, str.rjust, str.rjust, str.rjust, str.ljust)
+    return "  ".join(edge(cell, width) for edge, cell, width in zip(edges, row, widths, strict=True)).rstrip()
+
+
+def _why(judgement: Judgement, width: int) -> Iterator[str]:
+    if judgement.verdict is not Verdict.SAME:
+        yield from _wrapped(judgement.reason, width, "    ")
+
+
+def _command(command: str, width: int) -> Iterator[str]:
+    """The command, broken between its words where it is too wide, so that it can be pasted still."""
+    if len(command) + 6 <= width:
+        yield f"    $ {command}"
+        return
+    line = "    $"
+    for word in map(shlex.quote, shlex.split(command)):
+        if len(line) + len(word) + 3 > width and line.strip() not in ("$", ""):
+            yield f"{line} \\"
+            line = "     "
+        line += f" {word}"
+    yield line
+
+
+def _facts(outcome: Outcome) -> list[str]:
+    return [f"{f.name}: {f.a} -> {f.b}{'' if f.gated else ' (for information)'}" for f in outcome.facts]
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    warnings = [f"warning: {line}" for line in warnings_of(outcome)]
+    return [*warnings, *outcome.notes, *([outcome.study] if outcome.study else [])]
+
+
+def _wrapped(line: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        line, width, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,57 @@
+"""What a comparison comes to: each benchmark is fine, a failure, or cannot be told, and so is the whole."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ...measure.judge import Judgement
+from ...measure.verdict import Verdict
+from ..outcome import Outcome
+
+BROKEN = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")  # statuses that are an error in a run too
+
+
+class Code(IntEnum):
+    """Exit codes of compare and regress; 2, for bad input, is the command line's own."""
+
+    FINE = 0
+    FAILURE = 1
+    CANNOT_TELL = 3
+
+
+def code_of(judgement: Judgement) -> Code:
+    """A change counts as a failure only with SLOWER; a benchmark that broke is one whatever its verdict."""
+    if judgement.verdict is Verdict.SLOWER or judgement.status in BROKEN:
+        return Code.FAILURE
+    fine = judgement.verdict in (Verdict.SAME, Verdict.FASTER) and judgement.status == "ok"
+    return Code.FINE if fine else Code.CANNOT_TELL
+
+
+def exit_code(outcome: Outcome) -> int:
+    """1 for a regression, or what is missing, broken or exactly different; 3 where it cannot tell or nothing was measured; 0."""
+    codes = {code_of(j) for j in outcome.judgements}
+    if outcome.missing or Code.FAILURE in codes or any(fact.gated for fact in outcome.facts):
+        return int(Code.FAILURE)
+    return int(Code.FINE) if codes == {Code.FINE} else int(Code.CANNOT_TELL)
+
+
+def headline(outcome: Outcome) -> str:
+    """One line: what it comes to, and what for."""
+    word = {Code.FINE: "OK", Code.FAILURE: "FAILED", Code.CANNOT_TELL: "CANNOT TELL"}[Code(exit_code(outcome))]
+    if any(j.verdict is Verdict.SLOWER for j in outcome.judgements):
+        word = "REGRESSION"
+    return f"{word}: {', '.join(_counts(outcome))}"
+
+
+def _counts(outcome: Outcome) -> list[str]:
+    broken = [j for j in outcome.judgements if j.status in BROKEN]
+    judged = [j for j in outcome.judgements if j.status not in BROKEN]
+    counts = {v.value: sum(j.verdict is v for j in judged) for v in (Verdict.SLOWER, *(v for v in Verdict if v != "SLOWER"))}
+    counts = {"SLOWER": counts.pop("SLOWER"), "broken": len(broken), "missing": len(outcome.missing)} | counts
+    said = [f"{count} {name}" for name, count in counts.items() if count]
+    if gated := sum(fact.gated for fact in outcome.facts):
+        said.append(f"{gated} exact {'value differs' if gated == 1 else 'values differ'}")
+    total = len(outcome.judgements) + len(outcome.missing)
+    if not outcome.judgements:
+        said.insert(0, "nothing was measured")
+    return [*said[:-1], f"{said[-1]} of {total}" if total else said[-1]] if len(said) > 1 or total else said

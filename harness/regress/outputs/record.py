@@ -1,0 +1,50 @@
+"""The JSON of a comparison. Floats are exact (repr); what is not finite is null."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from ...measure.judge import Judgement
+from ..outcome import Outcome
+from .decision import code_of, exit_code, headline
+
+SCHEMA = 1
+
+
+def record(outcome: Outcome) -> str:
+    """An object: schema, title, a, b, exit_code, headline, benchmarks, missing, facts, notes, study.
+
+    A benchmark has name, verdict, exit_code, reason, effect ({estimate, low, high}, fractions of A's time, or null), processes,
+    repeated, p, status, timed_s, warnings ([{kind, text}]) and command (or null). Schema 1; it counts up where a name is taken
+    away or changes its meaning.
+    """
+    found = {
+        "schema": SCHEMA, "title": outcome.title, "a": outcome.a, "b": outcome.b, "exit_code": exit_code(outcome),
+        "headline": headline(outcome), "benchmarks": [_benchmark(j, outcome) for j in outcome.judgements],
+        "missing": list(outcome.missing), "facts": [vars(fact) for fact in outcome.facts], "notes": list(outcome.notes),
+        "study": outcome.study,
+    }  # fmt: skip
+    return json.dumps(finite(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _benchmark(judgement: Judgement, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "name": judgement.name, "verdict": judgement.verdict.value, "exit_code": int(code_of(judgement)),
+        "reason": judgement.reason, "effect": vars(judgement.effect) if judgement.effect else None,
+        "processes": judgement.processes, "repeated": judgement.repeated, "p": judgement.p, "status": judgement.status,
+        "timed_s": judgement.timed_s, "command": outcome.commands.get(judgement.name),
+        "warnings": [{"kind": w.kind.name, "text": w.text} for w in judgement.warnings],
+    }  # fmt: skip
+
+
+def finite(value: Any) -> Any:
+    """The same with None for every float that is not finite; a NumPy number becomes Python's."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [finite(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,168 @@
+"""`cellbench regress base=REV`: every benchmark of a revision against the same one of the working tree, in the same processes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+from cells.program import DIRECTIONS
+
+from .. import config
+from ..case import Case
+from ..measure import reliability
+from ..measure.pair import Pair
+from . import revision
+from .apart import apart, different_dependencies, throughput
+from .judged import judged
+from .outcome import Fact, Outcome
+from .sides import Side, make
+
+
+@dataclass
+class Suite:
+    """What two revisions have in common, and what only one of them has."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    cases: dict[str, Case] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def regress(arguments: list[str]) -> int:
+    """Exit code of `cellbench regress ARGUMENTS`: 0, 1 for a confirmed regression, 3 where it cannot tell."""
+    base, output, overrides = _arguments(arguments)
+    top = revision.top()
+    hash_ = revision.commit(base, top)
+    overrides += [
+        f"{key}=[{','.join(_default(key, folder, hash_, top))}]"
+        for key, folder in (("cells", "cells/zoo"), ("backends", "cells/backends"))
+        if not any(o.startswith(f"{key}=") for o in overrides)
+    ]
+    settings = config.check(config.compose(["experiment=regress", *map(config.quoted, overrides)]))
+    with tempfile.TemporaryDirectory(prefix="cellbench-") as scratch:
+        root = revision.take_out(hash_, top, Path(scratch))
+        outcome = Outcome(
+            title=f"working tree against {base} ({hash_[:12]})", a=base, b="working tree", judgements=(),
+            missing=tuple(f"cell {name}: in the zoo of the base, missing or renamed now" for name in _gone(root)),
+            notes=tuple(_same(root, top)), study=reliability.line(),
+        )  # fmt: skip
+        if reason := different_dependencies(root, top):
+            outcome = replace(outcome, notes=(*outcome.notes, reason))
+            return apart(outcome, root, top, settings, output, partial(_command, base))
+        suite = between(settings, str(root))
+        outcome = replace(
+            outcome, missing=(*outcome.missing, *suite.missing), notes=(*outcome.notes, *suite.notes),
+            commands={name: _command(base, case) for name, case in suite.cases.items()}, facts=tuple(facts(suite, str(root))),
+        )  # fmt: skip
+        return judged(outcome, suite.pairs, suite.cases, settings, output)
+
+
+def _arguments(arguments: list[str]) -> tuple[str, Path | None, list[str]]:
+    """(base, folder of the output, overrides)."""
+    arguments, output = take_output(arguments)
+    base = [a.partition("=")[2] for a in arguments if a.startswith("base=")]
+    if len(base) != 1 or not base[0]:
+        raise config.ConfigError("regress needs one base=REV, the revision to compare the working tree with: base=main")
+    return base[0], output, [a for a in arguments if not a.startswith("base=")]
+
+
+def take_output(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """The arguments without --output DIR, and DIR. Raises ConfigError for any other flag."""
+    rest, output, given = [], None, iter(arguments)
+    for argument in given:
+        if argument.partition("=")[0] == "--output":
+            value = argument.partition("=")[2] or next(given, "")
+            if not value:
+                raise config.ConfigError("--output needs a folder")
+            output = Path(value).expanduser()
+        elif argument.startswith("-"):
+            raise config.ConfigError(f"unknown flag {argument!r}; there is --output DIR, everything else is KEY=VALUE")
+        else:
+            rest.append(argument)
+    return rest, output
+
+
+def _default(key: str, folder: str, hash_: str, top: Path) -> list[str]:
+    """The default cells or backends, and those whose own file changed since."""
+    default = config.compose(["experiment=regress"])[key]
+    changed = revision.git(top, "diff", "--name-only", hash_, "--", folder) or b""
+    names = [Path(line).stem for line in changed.decode().splitlines() if (top / line).exists()]
+    return list(dict.fromkeys([*default, *(n for n in names if not n.startswith("_"))]))
+
+
+def between(settings: config.Settings, root: str) -> Suite:
+    """The throughput cases that both revisions can run, as pairs: A is the revision in the folder root, B the working tree."""
+    suite = Suite()
+    for case in throughput(settings):
+        name = str(replace(case, probe=""))
+        before, now = Side(case, root), Side(case)
+        cannot = [cannot_run(before), cannot_run(now)]
+        if not any(cannot):
+            suite.pairs.append(Pair(name, make, (before, now), case.device))
+            suite.cases[name] = case
+        elif all(cannot):
+            suite.notes.append(f"{name}: not timed, {cannot[1]}")
+        elif cannot[1]:
+            suite.missing.append(f"{name}: runs in the base, but now {cannot[1]}")
+        else:
+            suite.notes.append(f"{name}: new, no baseline ({cannot[0]})")
+    return suite
+
+
+def cannot_run(side: Side) -> str | None:
+    """Why a side cannot run here, or None."""
+    own, case = revision.library(side.root), side.case
+    try:
+        cell, backend = own.get(case.spec), own.backend(case.backend)
+    except ValueError as error:
+        return str(error)
+    unfit = getattr(cell, "unfit", lambda *sizes: None)(case.input_size, case.hidden_size)
+    return unfit or backend.unavailable(case.device) or backend.unsupported(cell, case.dtype, case.device, case.direction)
+
+
+def _gone(root: Path) -> list[str]:
+    """Cells in the zoo of a revision that this one has not."""
+    import cells
+
+    return sorted({p.stem for p in (root / "cells" / "zoo").glob("[!_]*.py")} - set(cells.names()))
+
+
+def facts(suite: Suite, root: str) -> Iterator[Fact]:
+    """What both revisions compute exactly, where it differs: for information, `nox -s baselines` is the gate."""
+    own, base = revision.library(None), revision.library(root)
+    for case in {(c.spec, c.input_size, c.hidden_size): c for c in suite.cases.values()}.values():
+        old, new = (_exact(library, case) for library in (base, own))
+        for what in old:
+            if old[what] != new[what]:
+                yield Fact(f"{case.spec} I={case.input_size} H={case.hidden_size} {what}", old[what], new[what], gated=False)
+
+
+def _exact(library: ModuleType, case: Case) -> dict[str, str]:
+    cell, sizes = library.get(case.spec), (case.input_size, case.hidden_size)
+    operations = cell.operations(*sizes)
+    return {"parameters": str(cell.parameter_count(*sizes)), **{f"operations {d}": str(operations.of(d)) for d in DIRECTIONS}}
+
+
+def _same(root: Path, top: Path) -> list[str]:
+    """A note where the two packages are equal, file for file."""
+
+    def texts(folder: Path) -> dict[str, bytes]:
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.py")}
+
+    return ["the package cells is the same in both, file for file"] if texts(root / "cells") == texts(top / "cells") else []
+
+
+def _command(base: str, case: Case) -> str:
+    return f"cellbench regress base={base} {options(case)}"
+
+
+def options(case: Case, cell: bool = True, backend: bool = True) -> str:
+    """The overrides that ask for this one case."""
+    which = ([f"'cells=[{case.spec}]'"] if cell else []) + ([f"'backends=[{case.backend}]'"] if backend else [])
+    sizes = [f"workload.{k}={getattr(case, k)}" for k in ("steps", "batch", "input_size", "hidden_size")]
+    rest = [f"direction={case.direction}", f"dtype={case.dtype}", f"device={case.device}", f"threads={case.threads}"]
+    return " ".join([*which, *sizes, *rest])

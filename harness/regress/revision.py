@@ -1,0 +1,88 @@
+"""Two revisions of the package `cells` in one process: another one is taken out of git and imported under a name of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from types import ModuleType
+
+import cells
+
+
+class RevisionError(ValueError):
+    """A revision cannot be had; the message names it."""
+
+
+def top() -> Path:
+    """The checkout that the package `cells` lies in. Raises RevisionError where it is an installed package."""
+    folder = Path(cells.__file__).parent.parent
+    if git(folder, "ls-files", "--error-unmatch", "cells/__init__.py") is None:
+        raise RevisionError("regress compares two revisions of a git checkout of cellbench, and this package lies in none")
+    return folder
+
+
+def commit(name: str, folder: Path, option: str = "base") -> str:
+    """The full hash of a revision. Raises RevisionError for an unknown one, as it was given: option=name."""
+    found = git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if found is None:
+        raise RevisionError(
+            f"{option}={name} is no revision of {folder}; give a branch, a tag or a commit (fetch it first in a shallow clone)"
+        )
+    return found.decode().strip()
+
+
+def take_out(hash_: str, folder: Path, target: Path, package: str | None = "cells") -> Path:
+    """The files of a commit, written below target; returns their folder. Raises RevisionError where they lack the package.
+
+    A link that leads out of the repository is left out, as is what .gitattributes marks export-ignore.
+    """
+    archive = git(folder, "archive", "--format=tar", hash_)
+    if archive is None:
+        raise RevisionError(f"git archive {hash_} failed in {folder}")
+    place = target / hash_[:12]
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(place, filter=_within)
+    if package and not (place / package / "__init__.py").exists():
+        raise RevisionError(f"revision {hash_[:12]} has no package {package} to compare with")
+    return place
+
+
+def _within(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    try:
+        return tarfile.data_filter(member, folder)
+    except (tarfile.LinkOutsideDestinationError, tarfile.AbsoluteLinkError):
+        return None
+
+
+def library(root: str | None) -> ModuleType:
+    """The package `cells` of a folder, imported under a name of its own; None is the one of this process."""
+    if root is None:
+        return cells
+    name = f"cells_{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    place = Path(root) / "cells"
+    spec = importlib.util.spec_from_file_location(name, place / "__init__.py", submodule_search_locations=[str(place)])
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def git(folder: Path, *arguments: str) -> bytes | None:
+    """What a git command prints; None where it fails."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None

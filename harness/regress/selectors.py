@@ -1,0 +1,88 @@
+"""`cellbench compare A:B [KEY=VALUE ...]`: two backends or two cells against each other, measured now in the same processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cells
+
+from .. import config
+from ..case import Case
+from ..measure import reliability
+from ..measure.pair import Pair
+from .apart import throughput
+from .judged import judged
+from .outcome import Outcome
+from .regress import cannot_run, options, take_output
+from .sides import Side, make
+
+
+def compare(arguments: list[str]) -> int:
+    """Exit code of `cellbench compare A:B [KEY=VALUE ...]`: as of regress, with B for the new side."""
+    arguments, output = take_output(arguments)
+    selectors = [a for a in arguments if "=" not in a.split(":")[0]]
+    if len(selectors) != 1:
+        raise config.ConfigError(
+            f"compare takes two runs, or one A:B of two backends or two cells; it got {' '.join(selectors)!r}"
+        )
+    key, a, b = split(selectors[0])
+    overrides = [x for x in arguments if x != selectors[0]]
+    if clash := [o for o in overrides if o.startswith(f"{key}=")]:
+        raise config.ConfigError(f"{selectors[0]} says which {key} to compare; leave out {clash[0]}")
+    if key == "backends" and not any(o.startswith("cells=") for o in overrides):
+        overrides.append("cells=[elman,lstm,gru]")
+    if key == "cells" and not any(o.startswith("backends=") for o in overrides):
+        overrides.append("backends=[numba]")
+    composed = config.compose(["experiment=regress", *map(config.quoted, overrides), config.quoted(f"{key}=[{a},{b}]")])
+    settings = config.check(composed)
+    pairs, by_name, notes = paired(throughput(settings), key, a, b)
+    outcome = Outcome(
+        title=f"{b} against {a}", a=a, b=b, judgements=(), notes=tuple(notes), study=reliability.line(),
+        commands={n: f"cellbench compare {selectors[0]} {_rest(case, key)}" for n, case in by_name.items()},
+    )  # fmt: skip
+    return judged(outcome, pairs, by_name, settings, output)
+
+
+def split(text: str) -> tuple[str, str, str]:
+    """(cells or backends, A, B): the one colon with a cell, or a backend, on either side of it. Raises ConfigError for none."""
+    found = []
+    for at in (k for k, c in enumerate(text) if c == ":"):
+        a, b = text[:at], text[at + 1 :]
+        found += [(key, a, b) for key, get in (("backends", cells.backend), ("cells", cells.get)) if _is(get, a) and _is(get, b)]
+    if len(found) != 1:
+        kinds = f"backends: {', '.join(cells.backend_names())}; cells: {', '.join(cells.names())}"
+        raise config.ConfigError(f"{text!r} does not name two backends or two cells as A:B. {kinds}")
+    if found[0][1] == found[0][2]:
+        raise config.ConfigError(f"{text!r} compares {found[0][1]!r} with itself; `cellbench doctor` measures the noise of that")
+    return found[0]
+
+
+def _is(get, spec: str) -> bool:
+    try:
+        get(spec)
+    except ValueError:
+        return False
+    return True
+
+
+def paired(cases: Sequence[Case], key: str, a: str, b: str) -> tuple[list[Pair], dict[str, Case], list[str]]:
+    """The cases of A beside those of B that are equal but for the backend, or the cell."""
+
+    def of(case: Case, value: str) -> Case:
+        return replace(case, backend=value) if key == "backends" else replace(case, spec=value)
+
+    pairs, by_name, notes = [], {}, []
+    for case in (c for c in cases if a == (c.backend if key == "backends" else c.spec)):
+        sides = Side(case), Side(of(case, b))
+        name = " ".join([f"{a}:{b}", *str(replace(of(case, ""), probe="")).split()])
+        if reason := cannot_run(sides[0]) or cannot_run(sides[1]):
+            notes.append(f"{name}: not timed, {reason}")
+        else:
+            pairs.append(Pair(name, make, sides, case.device))
+            by_name[name] = case
+    return pairs, by_name, notes
+
+
+def _rest(case: Case, key: str) -> str:
+    return options(case, cell=key != "cells", backend=key != "backends")

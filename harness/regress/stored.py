@@ -1,0 +1,185 @@
+"""`cellbench compare A B`: two stored runs, through the partner that both timed inside their processes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import machine, store
+from ..measure.judge import Judgement, corrected
+from ..measure.unpaired import decide
+from ..measure.verdict import Verdict
+from . import outputs
+from .exact import facts, other_work
+from .outcome import Outcome
+from .stored_run import PARTNER, SIZES, Stored, StoredRun, find, name_of, read
+
+NOT_REPEATED = (
+    "nothing was repeated: a change is called on no overlap of processes, its size, and Welch's p over the suite; "
+    "measure both runs with probe.throughput.processes=5 or more, or use `cellbench regress`, which sees smaller changes"
+)
+
+
+def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
+    """Exit code of `cellbench compare A B`: 0, 1 for what is slower, missing or broken, 3 where it cannot tell.
+
+    Raises ResultsError for what is no whole run of throughput.
+    """
+    before, now = (throughput(find(name, results)) for name in (a, b))
+    if before.manifest["run"] == now.manifest["run"]:
+        raise store.ResultsError(f"{a!r} and {b!r} are the same run, {now.manifest['run']}; compare needs two")
+    outcome = compared(before, now)
+    print(outputs.text(outcome), flush=True)
+    if json:
+        _write(json, outputs.record(outcome))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print(outputs.annotations(outcome))
+    return outputs.exit_code(outcome)
+
+
+def throughput(folder: Path) -> StoredRun:
+    """The run in a folder. Raises ResultsError for one without throughput, as for any that is no whole run."""
+    run = read(folder)
+    if not run.of("throughput"):
+        raise store.ResultsError(f"run {folder} holds no throughput, which compare judges; measure it with probes=[throughput]")
+    return run
+
+
+def compared(a: StoredRun, b: StoredRun) -> Outcome:
+    """What two runs say of each other; without a judgement where they are of two machines."""
+    if why := no_baseline(a.manifest, b.manifest):
+        return Outcome("stored runs", str(a), str(b), (), notes=(f"no baseline: {why}",))
+    names = [n for n, case in a.of("throughput").items() if case.ok and n in b.cases and b.cases[n].ok]
+    partners = {n for n in names if any(partner_of(a.cases[other]) == n for other in names if other != n)}
+    rng = np.random.default_rng(0)  # the same two runs are told the same
+    judgements = corrected([judge(name, a, b, rng) for name in names if name not in partners])
+    return Outcome(
+        "stored runs", str(a), str(b), tuple(judgements), commands=commands([j.name for j in judgements], a),
+        missing=tuple(missing(a, b)), notes=(*notes(a, b, partners), NOT_REPEATED), facts=facts(a, b),
+    )  # fmt: skip
+
+
+def no_baseline(a: dict[str, Any], b: dict[str, Any]) -> str | None:
+    """Why times of two runs cannot be compared: a machine key differs, or one has none."""
+    for manifest in (a, b):
+        if machine.key_of(manifest) is None:
+            return f"run {manifest['run']} does not say its machine key (an older version made it)"
+    if machine.key_of(a) == machine.key_of(b):
+        return None
+    return f"another machine, {'; '.join(machine.differences(a['machine_key'], b['machine_key']))}"
+
+
+def judge(name: str, a: StoredRun, b: StoredRun, rng: np.random.Generator) -> Judgement:
+    """One benchmark of both runs."""
+    sides = a.cases[name], b.cases[name]
+    logs = [[-float(np.log(ratio)) for ratio in case.by_process("ratio_to_native").values()] for case in sides]
+    timed_s = sum(sum(s["values"]) for case in sides for s in case.series if s["metric"] == "seconds")
+    if reason := other_work(name, a, b):
+        return Judgement(name, Verdict.INVALID, reason, timed_s=timed_s)
+    if reason := no_partner(sides, a, b, logs):
+        return Judgement(name, Verdict.UNSURE, f"{reason}; {levels(sides)}", processes=_processes(sides), timed_s=timed_s)
+    verdict, reason, effect, p = decide(logs[0], logs[1], rng)
+    if verdict is Verdict.UNSURE:
+        reason += f"; {levels(sides)}"
+    return Judgement(name, verdict, reason, effect, min(map(len, logs)), p=p, timed_s=timed_s)
+
+
+def no_partner(sides: tuple[Stored, Stored], a: StoredRun, b: StoredRun, logs: list[list[float]]) -> str | None:
+    """Why the times of a benchmark have nothing in common, or None.
+
+    Throughput writes ratio_to_native only where native was timed in the same process, so that is what shows it.
+    """
+    if sides[0].definition["backend"] == PARTNER:
+        return f"no partner: {PARTNER} is what others are held against"
+    if not all(logs):
+        return f"no partner: {PARTNER} was not timed in its processes"
+    old, new = (run.cases.get(partner_of(case)) for run, case in zip((a, b), sides, strict=True))
+    texts = [case.implementation if case else None for case in (old, new)]
+    return None if texts[0] and texts[0] == texts[1] else f"its partner {PARTNER} is another: {texts[0]!r}, then {texts[1]!r}"
+
+
+def partner_of(case: Stored) -> str:
+    """The name of the case whose program is timed beside this one."""
+    return name_of(case.definition | {"backend": PARTNER})
+
+
+def levels(sides: tuple[Stored, Stored]) -> str:
+    """Median seconds of both sides, and their range over processes: for the eye, since levels drift from run to run."""
+
+    def level(case: Stored) -> str:
+        found = [1e3 * v for v in case.by_process("seconds").values()]
+        return f"{statistics.median(found):.4g} ms ({min(found):.4g} .. {max(found):.4g})" if found else "no time"
+
+    return f"levels: {', then '.join(level(case) for case in sides)}"
+
+
+def missing(a: StoredRun, b: StoredRun) -> list[str]:
+    """What became of each case that was ok in A and is not in B; a probe that B never ran is a note instead."""
+    new = [name for name in b.cases if name not in a.cases]
+    lines = []
+    for name, case in a.cases.items():
+        now = b.cases.get(name)
+        if case.ok and now is None and b.of(case.probe):
+            near = _near(name, [n for n in new if b.cases[n].probe == case.probe])
+            lines.append(f"{name}: ok in A, not in B{f'; renamed to {near!r}?' if near else ''}")
+        elif case.ok and now and not now.ok:
+            lines.append(f"{name}: ok in A, {now.status} in B: {now.reason or 'no reason given'}")
+    return lines
+
+
+def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
+    """What is not judged: partners, what is new, what is ok in neither, probes that were not run, other versions."""
+    lines = [f"{n}: the partner, not judged itself; {levels((a.cases[n], b.cases[n]))}" for n in a.cases if n in partners]
+    for name, case in b.cases.items():
+        was = a.cases.get(name)
+        if was is None and a.of(case.probe):
+            lines.append(f"{name}: new in B ({case.status}), not judged")
+        elif was and not was.ok:
+            lines.append(f"{name}: {was.status} in A, {case.status} in B, not judged")
+    probes = [{case.probe for case in run.cases.values()} for run in (a, b)]
+    lines += [f"probe {probe} was run in one of the two only, and is not compared" for probe in sorted(probes[0] ^ probes[1])]
+    versions = machine.differences(*(run.manifest.get("versions") or {} for run in (a, b)))
+    return [*lines, *(f"another version of {line}" for line in versions)]
+
+
+def commands(names: Iterable[str], a: StoredRun) -> dict[str, str]:
+    """What judges a benchmark with repetition: regress against the commit of A, where that is all of A's code."""
+    git = a.manifest.get("git") or {}
+    if git.get("dirty") or not git.get("commit"):
+        return {}
+    found = {name: _options(a.cases[name].definition, a.manifest["config"]) for name in names}
+    return {name: f"cellbench regress base={git['commit'][:12]} {shlex.join(o)}" for name, o in found.items() if o}
+
+
+def _options(definition: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """The overrides that ask for one case; none where its cell is not one of the zoo, whose file a run does not know."""
+    spec = ":".join(str(definition[k]) for k in ("cell", "options") if definition.get(k))
+    asked = config.get("cells") or []
+    if asked != "all" and spec not in asked:
+        return []
+    sizes = [f"workload.{k}={definition[k]}" for k in SIZES.values()]
+    rest = [f"{k}={definition[k]}" for k in ("direction", "dtype", "device", "threads")]
+    return [f"cells=[{spec}]", f"backends=[{definition['backend']}]", *sizes, *rest]
+
+
+def _processes(sides: tuple[Stored, Stored]) -> int:
+    return min(len(case.by_process("seconds")) for case in sides)
+
+
+def _near(name: str, known: list[str]) -> str | None:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, known, 1)), None)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.expanduser().write_text(text, encoding="utf8")
+    except OSError as error:
+        raise store.ResultsError(f"--json={str(file)!r} cannot be written: {error.strerror}; give another file") from None

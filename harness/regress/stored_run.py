@@ -1,0 +1,134 @@
+"""A stored run as `compare` reads it: found by name, refused where it is no whole run, its cases by what they are called."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import store
+
+PARTNER = "native"  # not our code: what every process of a throughput run times beside the rest
+SIZES = {"T": "steps", "B": "batch", "I": "input_size", "H": "hidden_size"}
+USUAL = {"dtype": "float32", "device": "cpu"}  # said in a name only where it is another
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A case of a run: how it ended, and the series of its last attempt."""
+
+    id: str
+    definition: dict[str, Any]
+    status: str
+    reason: str | None
+    implementation: str | None
+    series: tuple[dict[str, Any], ...]
+
+    @property
+    def probe(self) -> str:
+        return self.definition["probe"]
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    def by_process(self, metric: str) -> dict[int, float]:
+        """The median of a metric in each process that has it."""
+        return {s["process"]: statistics.median(s["values"]) for s in self.series if s["metric"] == metric and s["values"]}
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run that has ended, and its cases by name."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    cases: dict[str, Stored]
+
+    def __str__(self) -> str:
+        git = self.manifest.get("git") or {}
+        commit = f", commit {git['commit'][:12]}{' and changes' if git.get('dirty') else ''}" if git.get("commit") else ""
+        return f"{self.manifest['run']}{commit}"
+
+    def of(self, probe: str) -> dict[str, Stored]:
+        return {name: case for name, case in self.cases.items() if case.probe == probe}
+
+
+def find(name: str, results: Path) -> Path:
+    """The folder of a run, given as a path or as a name below results. Raises ResultsError with the nearest name."""
+    for folder in (Path(name).expanduser(), results / name):
+        if (folder / store.MANIFEST).exists():
+            return folder
+    here = Path(name).expanduser()
+    if here.is_dir() and any(here.glob(f"*/{store.MANIFEST}")):
+        raise store.ResultsError(f"{name!r} is a folder of runs; give one of them: {_some(here)}")
+    import difflib
+
+    near = difflib.get_close_matches(name, _names(results), 1, 0.4)
+    raise store.ResultsError(
+        f"no run {name!r}{f'; did you mean {near[0]!r}?' if near else ';'} "
+        f"give a run's folder, or the name of one below {results}: {_some(results)}"
+    )
+
+
+def read(folder: Path) -> StoredRun:
+    """The run in a folder. Raises ResultsError for one that was not made by `cellbench run`, has not ended, or is damaged."""
+    manifest = store.read_manifest(folder)
+    if not manifest.get("config"):
+        made = manifest.get("command") or "import"
+        raise store.ResultsError(f"run {folder} was imported or made otherwise ({made}); compare takes what `cellbench run` made")
+    if not (folder / store.TABLE).exists():
+        raise _unfinished(folder)
+    if not (folder / store.BLOCKS).exists():
+        raise store.ResultsError(f"{folder} has no {store.BLOCKS}, which compare reads; measure it again")
+    blocks = list(store.read_blocks(folder))
+    last = {block["case"]: block for block in blocks}
+    if not all(block["done"] for block in last.values()):
+        raise _unfinished(folder)
+    series: dict[str, list[dict[str, Any]]] = {case: [] for case in last}
+    for block in blocks:
+        if block["attempt"] == last[block["case"]]["attempt"]:
+            series[block["case"]] += block["series"]
+    cases = [_stored(block, series[case]) for case, block in last.items()]
+    times = Counter(name_of(case.definition) for case in cases)
+    return StoredRun(folder, manifest, {_unique(case, times): case for case in cases})
+
+
+def name_of(definition: dict[str, Any]) -> str:
+    """What a case is called: all of its definition, with the probe's name where it is not throughput."""
+    d = {key: value for key, value in definition.items() if value is not None}
+    cell = ":".join(str(d[key]) for key in ("cell", "options") if key in d)
+    what = [*([] if d["probe"] == "throughput" else [d["probe"]]), cell, *(d[key] for key in ("backend", "task") if key in d)]
+    sizes = [f"{letter}={d[size]}" for letter, size in SIZES.items() if size in d]
+    words = [d[key] for key in ("direction", "variant") if key in d]
+    rest = [f"{key} {d[key]}" for key in ("match", "seed") if key in d]
+    unusual = [d[key] for key, usual in USUAL.items() if d.get(key, usual) != usual]
+    return " ".join(map(str, [*what, *sizes, *words, *unusual, *rest]))
+
+
+def _stored(block: dict[str, Any], series: list[dict[str, Any]]) -> Stored:
+    fields = ("status", "reason", "implementation")
+    return Stored(block["case"], block["definition"], **{key: block[key] for key in fields}, series=tuple(series))
+
+
+def _unique(case: Stored, times: Counter[str]) -> str:
+    """The name, with the case's id where two of the run are called alike: cells of one name in two files."""
+    name = name_of(case.definition)
+    return name if times[name] == 1 else f"{name} [{case.id}]"
+
+
+def _unfinished(folder: Path) -> store.ResultsError:
+    return store.ResultsError(f"run {folder} has not ended; go on with it first: cellbench run resume={shlex.quote(str(folder))}")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in folder.glob(f"*/{store.MANIFEST}"))
+
+
+def _some(folder: Path) -> str:
+    """The newest names of a folder of runs."""
+    names = _names(folder)
+    return ", ".join([*(["..."] if len(names) > 4 else []), *names[-4:]]) or "(it holds none)"

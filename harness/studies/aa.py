@@ -1,0 +1,178 @@
+"""How often the verdict is wrong, and what it finds: comparisons of a program with itself, and with one that does more steps.
+
+python -m harness.studies.aa --trials 40 [--injected 20] [--output FOLDER]
+Each trial is a comparison of its own, with programs of its own and by the rule that `regress` and `compare` use; several
+trials share a process, as the benchmarks of a suite do. The slower side has 2, 5 or 10 % more time steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .. import machine, store
+from ..case import Case
+from ..measure import reliability
+from ..measure.judge import Judge, Judgement
+from ..measure.pair import Pair
+from ..measure.verdict import FLOOR, Verdict
+from ..regress.sides import Side, make
+
+STEPS = 100
+WORKLOADS = {
+    "lstm native": Case("aa", "lstm", "native", "cpu", "float32", 1, STEPS, 8, 32, 128, "forward"),
+    "elman numba": Case("aa", "elman", "numba", "cpu", "float32", 1, STEPS, 32, 32, 64, "forward"),
+}
+INJECTED = (2, 5, 10)  # percent
+TOGETHER = 20  # trials that share processes
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One comparison: its workload, the steps added in percent, and what was said."""
+
+    workload: str
+    added: int
+    judgement: Judgement
+
+
+def pair(number: int, workload: str, added: int) -> Pair:
+    """A side of STEPS steps, and one with `added` percent more."""
+    a = WORKLOADS[workload]
+    b = Case(**asdict(a) | {"steps": STEPS * (100 + added) // 100})
+    return Pair(f"{number} {workload} +{added} %", make, (Side(a), Side(b)))
+
+
+def trials(count: int, injected: int, rng: np.random.Generator, keep=lambda some: None) -> list[Trial]:
+    """`count` trials of each workload in turn without a change, and `injected` of each slow-down, in random order."""
+    names = list(WORKLOADS)
+    wanted = [(names[k % len(names)], 0) for k in range(count)]
+    wanted += [(names[k % len(names)], added) for added in INJECTED for k in range(injected)]
+    order = rng.permutation(len(wanted))
+    found: list[Trial] = []
+    for start in range(0, len(order), TOGETHER):
+        some = order[start : start + TOGETHER]
+        judgements = Judge(rng).each([pair(int(k), *wanted[k]) for k in some])
+        batch = [Trial(wanted[k][0], wanted[k][1], j) for k, j in zip(some, judgements, strict=True)]
+        keep(batch)
+        found += batch
+        print(f"{len(found)} of {len(wanted)} trials", file=sys.stderr, flush=True)
+    return found
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion (1927)."""
+    from scipy.stats import binomtest
+
+    found = binomtest(hits, n).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def summary(found: list[Trial]) -> dict[str, object]:
+    """Per added percentage: trials, verdicts, and the share called slower (or changed, without one), with its interval."""
+    rows = []
+    for added in (0, *INJECTED):
+        some = [t.judgement for t in found if t.added == added]
+        if not some:
+            continue
+        red = {Verdict.SLOWER} if added else {Verdict.SLOWER, Verdict.FASTER}
+        called = sum(j.verdict in red for j in some)
+        rows.append({
+            "added": added / 100, "trials": len(some), "called": called, "share": called / len(some),
+            "interval": wilson(called, len(some)), "called_at_first": sum(j.first in red for j in some),
+            "verdicts": {v.value: sum(j.verdict is v for j in some) for v in Verdict},
+            "timed_s": {"median": float(np.median([j.timed_s for j in some])), "most": max(j.timed_s for j in some)},
+            "effect": quantiles([j.effect.estimate for j in some if j.effect]),
+        })  # fmt: skip
+    off = [abs(t.judgement.effect.estimate) for t in found if not t.added and t.judgement.effect]
+    spread = float(np.std([t.judgement.effect.estimate for t in found if not t.added and t.judgement.effect]))
+    return {"rows": rows, "aa_p95": float(np.quantile(off, 0.95)), "aa_sd": spread, "minimum_detectable": FLOOR + 0.84 * spread}
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    """The median, and what 90 % of the values lie between."""
+    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95]) if values else (np.nan,) * 3
+    return {"p5": float(low), "median": float(middle), "p95": float(high)}
+
+
+def line(result: dict[str, object]) -> str:
+    """The study in one line, for the foot of reports."""
+    rows = {row["added"]: row for row in result["rows"]}  # type: ignore[attr-defined]
+    none, powers = rows[0.0], [rows[added / 100] for added in INJECTED if added / 100 in rows]
+    low, high = none["interval"]
+    power = ", ".join(f"+{100 * row['added']:.0f} %: {row['called']} of {row['trials']}" for row in powers)
+    return (
+        f"How far to trust a verdict (measured on {result['machine']['cpu']}, {result['machine']['cores']} cores): "  # type: ignore[index]
+        f"{none['called']} false alarms in {none['trials']} comparisons of a program with itself "
+        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %); slow-downs found: {power}; "
+        f"95 % of unchanged programs within {100 * result['aa_p95']:.2f} %."  # type: ignore[operator]
+    )
+
+
+def markdown(result: dict[str, object]) -> str:
+    """The study as a page."""
+    head = "| more steps | trials | called | share (95 % interval) | first look | SAME | UNSURE | INVALID | measured | timed s |"
+    rows = []
+    for row in result["rows"]:  # type: ignore[attr-defined]
+        low, high = row["interval"]
+        kinds, effect, timed = row["verdicts"], row["effect"], row["timed_s"]
+        cells = [
+            f"+{100 * row['added']:.0f} %", row["trials"], row["called"],
+            f"{100 * row['share']:.1f} % ({100 * low:.1f} to {100 * high:.1f})", row["called_at_first"],
+            kinds["SAME"], kinds["UNSURE"], kinds["INVALID"],
+            f"{100 * effect['median']:+.2f} % ({100 * effect['p5']:+.2f} .. {100 * effect['p95']:+.2f})",
+            f"{timed['median']:.1f}, at most {timed['most']:.1f}",
+        ]  # fmt: skip
+        rows.append(f"| {' | '.join(map(str, cells))} |")
+    notes = (
+        "Called: SLOWER, or in the first row either way, after a repetition. First look: before it. "
+        f"Workloads in turn: {', '.join(WORKLOADS)}, {STEPS} steps."
+    )
+    return "\n".join(["# The verdict's own error rates", "", line(result), "", head, "|" + " --- |" * 10, *rows, "", notes, ""])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("aa-study", description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=40, help="comparisons of a program with itself")
+    parser.add_argument("--injected", type=int, help="of each slow-down (default: a sixth of the trials, at least 6)")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--output", type=Path, default=Path("results/aa"))
+    parser.add_argument("--keep", action="store_true", help="make this the study that reports name")
+    given = parser.parse_args(argv)
+    if given.trials < 1:
+        parser.error(f"--trials is {given.trials}; it must be at least 1")
+    injected = max(6, given.trials // 6) if given.injected is None else given.injected
+    store.make(given.output)
+    start = time.monotonic()
+    file = given.output / "trials.jsonl"
+    file.unlink(missing_ok=True)
+    found = trials(given.trials, injected, np.random.default_rng(given.seed), keep=lambda some: append(file, some))
+    result: dict[str, object] = {
+        "machine": machine.fingerprint(), "versions": machine.versions(), "git": machine.git(Path(__file__).parent.parent),
+        "wall_s": round(time.monotonic() - start), **summary(found),
+    }  # fmt: skip
+    result["line"] = line(result)
+    if given.keep:
+        reliability.FILE.write_text(json.dumps({"line": result["line"]}) + "\n", encoding="utf8")
+    (given.output / "study.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
+    (given.output / "study.md").write_text(markdown(result), encoding="utf8")
+    print(markdown(result))
+    print(f"written: {given.output}")
+    return 0
+
+
+def append(file: Path, some: list[Trial]) -> None:
+    """Adds trials to the file at once: a kill loses at most those in hand."""
+    with file.open("a", encoding="utf8") as lines:
+        for t in some:
+            lines.write(json.dumps({"workload": t.workload, "added": t.added, **asdict(t.judgement)}, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

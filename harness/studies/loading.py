@@ -1,0 +1,144 @@
+"""Seconds to load results and to summarise them, from blocks and tables, one run and many: python -m harness.studies.loading.
+
+Writes results/reference/faults/loading.json. Exit code 1 where a million rows take more than 5 s or 100 000 more than 1 s of
+processor time (wall time is shown beside it; imports are not counted).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from .. import store
+
+FOLDER = Path("results/reference/faults")
+ALLOWED_S = {100_000: 1.0, 1_000_000: 5.0}
+SETS = ((100_000, 1), (100_000, 1000), (1_000_000, 1))  # rows, and how many runs hold them
+PROCESSES, SAMPLES = 3, 28
+FIRST = ("first_call_s", "peak_bytes", "check_error", "check_tolerance")
+RATES = ("steps_per_s", "sequences_per_s", "flop_per_s", "ratio_to_native")
+ROWS = len(FIRST) + PROCESSES * (SAMPLES + len(RATES))  # of one case
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One measurement."""
+
+    rows: int
+    runs: int
+    source: str
+    bytes: int
+    load_s: float
+    load_cpu_s: float
+    summary_s: float
+    summary_cpu_s: float
+
+    @property
+    def holds(self) -> bool:
+        return self.load_cpu_s + self.summary_cpu_s <= ALLOWED_S[self.rows]
+
+
+def definitions(cases: int) -> Iterator[dict[str, Any]]:
+    """Of so many cases of the probe throughput: three cells, two backends, two directions, and as many lengths as it takes."""
+    for k in range(cases):
+        yield dict.fromkeys(store.DEFINITION) | {
+            "probe": "throughput", "cell": ("elman", "gru", "lstm")[k % 3], "backend": ("numba", "native")[k // 3 % 2],
+            "device": "cpu", "dtype": "float32", "threads": 1, "steps": 64 + k // 12, "batch": 16, "input_size": 32,
+            "hidden_size": 64, "direction": ("forward", "backward")[k // 6 % 2],
+        }  # fmt: skip
+
+
+def write(parent: Path, rows: int, rng: np.random.Generator) -> Path:
+    """A run of at least so many rows, with the blocks that the probe throughput writes, but not packed."""
+    writer = store.create(parent, {"command": "cellbench run", "config": {}})
+    for number, definition in enumerate(definitions(math.ceil(rows / ROWS))):
+        case = f"{number:012x}"
+        first = [{"metric": m, "unit": "s", "values": [rng.random()]} for m in FIRST]
+        writer.append(case, definition, "ok", series=first)
+        for process in range(PROCESSES):
+            samples = {"metric": "seconds", "unit": "s", "values": rng.random(SAMPLES).tolist(), "process": process}
+            rates = [{"metric": m, "unit": "1/s", "values": [rng.random()], "process": process} for m in RATES]
+            writer.append(case, definition, "ok", series=[samples, *rates], implementation="numba 0.62")
+        writer.append(case, definition, "ok", implementation="numba 0.62", done=True)
+    writer.close()
+    return writer.folder
+
+
+def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
+    """Loads and summarises what lies below parent."""
+    from ..report import tables
+
+    size = sum(file.stat().st_size for file in parent.glob(f"*/{store.BLOCKS if source == 'blocks' else store.TABLE}"))
+    wall, cpu = time.perf_counter(), time.process_time()
+    frame = store.load(parent)
+    load_s, load_cpu_s = time.perf_counter() - wall, time.process_time() - cpu
+    assert len(frame) >= rows, f"{len(frame)} rows came back of {rows}"
+    wall, cpu = time.perf_counter(), time.process_time()
+    assert "elman" in tables.summary_text(frame)
+    return Loaded(rows, runs, source, size, load_s, load_cpu_s, time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def study(parent: Path) -> list[Loaded]:
+    import pandas  # noqa: F401  importing is not what is measured
+    import pyarrow.parquet  # noqa: F401
+
+    found, rng = [], np.random.default_rng(0)
+    measure_small(parent / "warm")
+    with mock.patch.object(os, "fsync"):  # these runs are written to be read, not to outlive a power cut
+        for number, (rows, runs) in enumerate(SETS):
+            place = parent / str(number)
+            folders = [write(place, math.ceil(rows / runs), rng) for _ in range(runs)]
+            found.append(measure(place, rows, runs, "blocks"))
+            for folder in folders:
+                (folder / store.BLOCKS).unlink()
+            found.append(measure(place, rows, runs, "table"))
+            for loaded in found[-2:]:
+                print(said(loaded), flush=True)
+    return found
+
+
+def measure_small(parent: Path) -> None:
+    """Has everything imported that is imported at first use, from both sources."""
+    folder = write(parent, 1, np.random.default_rng(0))
+    measure(parent, 1, 1, "blocks")
+    (folder / store.BLOCKS).unlink()
+    store.load(parent)
+
+
+def said(found: Loaded) -> str:
+    return (
+        f"{found.rows:9,} rows, {found.runs:5} runs, {found.source:6} load {found.load_s:6.2f} s ({found.load_cpu_s:.2f} s CPU), "
+        f"summary {found.summary_s:6.2f} s ({found.summary_cpu_s:.2f} s CPU), allowed {ALLOWED_S[found.rows]:g} s"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 1 where one takes too long."""
+    parser = argparse.ArgumentParser(prog="python -m harness.studies.loading", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="cellbench-loading-") as parent:
+        found = study(Path(parent))
+    given.results.mkdir(parents=True, exist_ok=True)
+    content = {
+        "load_1min": round(os.getloadavg()[0], 2),
+        "measured": [asdict(one) | {"allowed_cpu_s": ALLOWED_S[one.rows], "holds": one.holds} for one in found],
+    }
+    (given.results / "loading.json").write_text(json.dumps(content, indent=1) + "\n")
+    return int(not all(one.holds for one in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
