@@ -13,6 +13,8 @@ from cells import find
 
 from .store import DEFINITION
 
+CONVOLUTION = "tcn"  # the one model beside the cells that is none
+
 
 @dataclass(frozen=True)
 class Case:
@@ -64,6 +66,8 @@ class Case:
 
 @lru_cache
 def _cell_columns(spec: str) -> dict[str, str | None]:
+    if spec == CONVOLUTION:
+        return {"cell": spec, "options": None}
     cell = cells.get(spec)
     return {"cell": cell.name, "options": cell.options or None}
 

@@ -18,7 +18,7 @@ import cells
 from cells.parts import unfit
 
 from . import task as tasks
-from .case import Case
+from .case import CONVOLUTION, Case
 
 BUDGETS: dict[str, Callable[[cells.GatedCell, int, int], int]] = {
     "parameters": lambda cell, i, h: cell.parameter_count(i, h),
@@ -35,8 +35,8 @@ def matched(case: Case, what: str, first: str) -> Case:
     A cell that has no size to choose keeps it, and the case says why it is refused. Raises ValueError if the first cell
     cannot have the size.
     """
-    input_size = case.input_size or input_of_task(case.task)
-    if input_size is None or case.hidden_size is None:  # nothing of a size is measured
+    input_size = case.input_size or input_of_task(case.task, case.probe_options.get("embedding_size"))
+    if input_size is None or case.hidden_size is None or case.spec == CONVOLUTION:  # nothing of a size is measured
         return case
     said, size, refused = choice(what, first, case.spec, input_size, case.hidden_size)
     return replace(case, match=said, hidden_size=size, refused=refused)
@@ -89,11 +89,12 @@ def closest(count: Callable[[int], int], sizes: Sequence[int], budget: int, aske
 
 
 @cache
-def input_of_task(spec: str | None) -> int | None:
-    """Width of a task's inputs; None without a task, or without its data."""
+def input_of_task(spec: str | None, embedding_size: int | None = None) -> int | None:
+    """Width of a task's inputs, of tokens that of their embedding; None without a task, or without its data."""
     if spec is None:
         return None
     try:
-        return tasks.draw(spec, np.random.default_rng(0)).train.x.shape[2]
+        data = tasks.draw(spec, np.random.default_rng(0))
+        return embedding_size if data.vocabulary is not None else data.train.x.shape[2]
     except tasks.DataAbsent:
         return None

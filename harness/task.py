@@ -74,7 +74,7 @@ def _numbers(name: str, given: object) -> np.ndarray:
 
 
 def _finite(name: str, array: np.ndarray) -> None:
-    bad = np.argwhere(~np.isfinite(array)) if array.dtype.kind == "f" else ()
+    bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         raise ValueError(f"{name} have {len(bad)} values that are not finite in float32 (first at {tuple(map(int, bad[0]))})")
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,6 +37,17 @@ class Batch:
     scored: torch.Tensor | None = None
 
 
+class Trainable(Protocol):
+    """What can be trained: a torch module that answers a batch."""
+
+    device: str
+
+    def answer(self, batch: Batch) -> torch.Tensor: ...
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+    def state_dict(self) -> dict[str, torch.Tensor]: ...
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> Any: ...
+
+
 class Model(torch.nn.Module):
     """The cell's parameters, computed by the case's backend, and a head on its output at the last step or at every step.
 
@@ -48,10 +60,11 @@ class Model(torch.nn.Module):
         vocabulary: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.case, self.shape = case, shape
+        self.case, self.shape, self.device = case, shape, str(case.device)
+        self.cell_itself = cells.get(case.spec)
         self.dtype = getattr(torch, str(case.dtype))
         self.cell = self.parameters_of(params)
-        width = cells.get(case.spec).output_size(case.input_size, case.hidden_size)
+        width = self.cell_itself.output_size(case.input_size, case.hidden_size)
         generator = torch.Generator().manual_seed(seed)
         bound = 1 / math.sqrt(width)
         draw = [
@@ -62,7 +75,7 @@ class Model(torch.nn.Module):
         if vocabulary is not None:
             self.embedding = self.embedding_of(vocabulary, generator)
         if shape == TO_SEQUENCE:
-            again = cells.get(case.spec).init(case.input_size, case.hidden_size, seed + 10_000)
+            again = self.cell_itself.init(case.input_size, case.hidden_size, seed + 10_000)
             self.decoder = self.parameters_of(again)
             self.target_embedding = self.embedding_of(output_size + 1, generator)  # the last one starts a sequence
         self.to(case.device)
@@ -182,11 +195,11 @@ def loss_of(data: Data, answer: torch.Tensor, batch: Batch) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(answer, y)
 
 
-def evaluate(model: Model, data: Data, size: int) -> tuple[float, float]:
+def evaluate(model: Trainable, data: Data, size: int) -> tuple[float, float]:
     """Test loss, and accuracy (NaN for a regression), over all targets that count."""
     total, right, count = 0.0, 0, 0
     with torch.no_grad():
-        for batch in batches(data.test, size, str(model.case.device), shape=data.shape):
+        for batch in batches(data.test, size, model.device, shape=data.shape):
             answer = model.answer(batch)
             n = batch.count if batch.scored is None else int(batch.scored.sum())
             total, count = total + float(loss_of(data, answer, batch)) * n, count + n
@@ -196,12 +209,12 @@ def evaluate(model: Model, data: Data, size: int) -> tuple[float, float]:
     return total / count, right / count if data.classes is not None else math.nan
 
 
-def gradient_norm(model: Model) -> float:
+def gradient_norm(model: Trainable) -> float:
     """Norm over all gradients; it neither overflows nor underflows."""
     return total_norm(p.grad for p in model.parameters() if p.grad is not None)
 
 
-def scale_gradients(model: Model, norm: float, max_norm: float) -> None:
+def scale_gradients(model: Trainable, norm: float, max_norm: float) -> None:
     """Clips by norm: scales all gradients to max_norm where the norm is above it."""
     if norm > max_norm:
         for p in model.parameters():

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # what a part of the harness may know; imports go down only
 ALLOWED = {
-    "baselines": {"baselines", "case", "gradients", "measure", "probes", "programs", "tasks", "training", "cells"},
+    "baselines": {"baselines", "case", "gradients", "learning", "measure", "probes", "programs", "tasks", "training", "cells"},
     "measure": {"measure"},
     "block": set(),
     "tidy": set(),
@@ -43,9 +43,18 @@ ALLOWED = {
     "stepped": {"cells"},
     "clips": {"gradients", "training"},
     "spikes": set(),
+    "learning": {"measure", "task", "training"},
+    "checkpoint": {"learning"},
+    "convolution": {"task", "training"},
+    "trained": {"case", "gradients", "identified", "probe", "stepped", "task", "training"},
     "probes": {
         "probes",
         "case",
+        "checkpoint",
+        "convolution",
+        "learning",
+        "rivals",
+        "trained",
         "clips",
         "driven",
         "probe",

@@ -9,6 +9,7 @@ import cells
 from ..case import Case
 
 STEPS, BATCH, UPDATES, SEED = 10, 16, 20, 0
+RATE, MAX_NORM = 0.003, 1.0
 HIDDEN = (8, 2)  # 2 for cells that want their input as wide as their state
 
 
@@ -16,8 +17,7 @@ def losses(spec: str) -> list[float] | str:
     """The loss before each update by the reference backend; the reason where the cell fits none of the sizes."""
     import torch
 
-    from .. import training
-    from ..probes.training import Training
+    from .. import learning, training
     from ..tasks.adding import Adding
 
     cell = cells.get(spec)
@@ -27,9 +27,9 @@ def losses(spec: str) -> list[float] | str:
     data = Adding(steps=STEPS, count=BATCH * UPDATES).data(np.random.default_rng([SEED, 1]))
     case = Case("training", spec, "numpy", "cpu", "float64", steps=STEPS, batch=BATCH, input_size=2, hidden_size=fit[0])
     model = training.Model(case, cell.init(2, fit[0], SEED), data.output_size, SEED)
-    probe = Training()
-    optimiser = torch.optim.Adam(model.parameters(), lr=probe.learning_rate)
+    optimiser = torch.optim.Adam(model.parameters(), lr=RATE)
     order = np.random.default_rng([SEED, 2])
-    found = [probe.step(training, model, optimiser, data, b)[0] for b in training.batches(data.train, BATCH, "cpu", order)]
+    batches = training.batches(data.train, BATCH, "cpu", order)
+    found = [learning.step(model, optimiser, data, b, MAX_NORM)[0] for b in batches]
     assert len(found) == UPDATES
     return found

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from time import perf_counter
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 
 from .. import task as tasks
-from ..case import Case
-from ..measure.timing import collector_off
+from ..case import CONVOLUTION, Case
 from ..probe import NotOk, Probe, cell_of, series
+from ..rivals import rivals
+from ..task import MANY_TO_ONE, TO_SEQUENCE
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,14 @@ class Training(Probe):
 
     backends        which to train on; empty means all of the run's
     embedding_size  width of the inputs where a task's are tokens
-    loss, elapsed   are recorded at every step; elapsed counts training only, not the tests after each epoch
+    learning_rate   one, or several: each is tried for one epoch, and the one with the lowest validation loss is taken
+    epochs          at most; it stops after `patience` epochs without a better validation loss, and the best epoch counts
+    most_s          of training, in seconds: a budget of time that is the same for every cell
+    convolution     also train a causal convolution (TCN) with as many parameters as the first cell
+    verdict         diagnose what was trained: converged, or vanished, or exploded (many to one, float64 steps)
+    checkpoints     folder for a safetensors file a case, from which an interrupted training goes on; none where empty
+    loss, elapsed   are recorded at every step; elapsed counts training only, not the tests after each epoch. A tenth of the
+                    training part is held out for the choice of the rate and of the epoch.
     """
 
     backends: tuple[str, ...] = ()
@@ -28,84 +38,152 @@ class Training(Probe):
     embedding_size: int = 32
     batch: int = 64
     epochs: int = 6
-    learning_rate: float = 0.003
+    patience: int = 3
+    learning_rate: tuple[float, ...] = (0.003,)
     max_norm: float = 1.0
+    most_s: float = 1e6
+    convolution: bool = False
+    verdict: bool = False
+    checkpoints: str = ""
+
+    def __post_init__(self):
+        bad = [r for r in self.learning_rate if isinstance(r, bool) or not isinstance(r, (int, float)) or not 0 < r < math.inf]
+        if bad or not self.learning_rate:
+            raise ValueError(f"training has learning_rate={list(self.learning_rate)}; it must be a number above 0, or several")
 
     def cases(self, plan):
+        backends = self.backends or plan.backends
+        models = [(c, b) for c in plan.cells for b in backends] + [(CONVOLUTION, "torch")] * self.convolution
         return [
             Case(
-                self.name, c, b, plan.device, plan.dtype, plan.threads, batch=self.batch, hidden_size=self.hidden_size,
-                task=t, seed=s,
+                self.name, m, b, plan.device, plan.dtype, plan.threads, batch=self.batch, hidden_size=self.hidden_size,
+                task=t, seed=s, variant=f"as {plan.cells[0]}" if m == CONVOLUTION else None,
             )
-            for t in plan.tasks for c in plan.cells for s in plan.seeds for b in self.backends or plan.backends
+            for t in plan.tasks for m, b in models for s in plan.seeds
         ]  # fmt: skip
 
     def measure(self, case, emit):
-        from .. import training as t
+        from .. import checkpoint, learning
 
         try:
             data = tasks.draw(case.task, np.random.default_rng([case.seed, 1]))
         except tasks.DataAbsent as absent:
             raise NotOk("skipped", str(absent)) from None
+        make, implementation = self.ready(case, data)
+        emit((case.id, self.aims(case, data, make())))
+        recipe = learning.Recipe(self.batch, self.epochs, self.patience, self.max_norm, self.most_s)
+        rate, tried = self.rate(case, data, make, recipe)
+        emit((case.id, [*tried, series("learning_rate", "1", rate)]))
+        learner = learning.learner(make, data, recipe, rate, case.seed)
+        file = Path(self.checkpoints) / f"{case.id}.safetensors" if self.checkpoints else None
+        if file:
+            checkpoint.resume(file, learner)
+        try:
+            learner.learn(partial(checkpoint.save, file) if file else lambda one: None)
+        except learning.Diverged as error:
+            emit((case.id, self.curves(data, learner.course)))
+            raise NotOk("diverged", str(error)) from None
+        return implementation, *self.reached(case, data, learner)
+
+    def ready(self, case, data):
+        """(a function that makes a fresh model, what really runs). Raises NotOk."""
+        from .. import training as t
+
         input_size = data.train.x.shape[2] if data.vocabulary is None else self.embedding_size
+        if case.spec == CONVOLUTION:
+            return self.convolutional(case, data, input_size)
         sized = replace(case, steps=data.train.x.shape[1], input_size=input_size)
         if reason := cell_of(case).unfit(input_size, case.hidden_size):
             raise NotOk("unsupported", reason)
         implementation = t.check_backend(sized)
-        params = cell_of(case).init(input_size, case.hidden_size, case.seed)
-        model = t.Model(sized, params, data.output_size, case.seed, data.shape, data.vocabulary)
-        emit((case.id, self.aims(data)))
-        return implementation, self.train(t, model, data, case, emit)
 
-    def aims(self, data):
-        chance = [] if data.classes is None else [series("chance_accuracy", "1", data.chance_accuracy)]
-        unit = self.unit(data)
-        return [series("trivial_loss", unit, data.trivial_loss), series("target_loss", unit, data.target_loss), *chance]
+        def make():
+            params = cell_of(case).init(input_size, case.hidden_size, case.seed)
+            return t.Model(sized, params, data.output_size, case.seed, data.shape, data.vocabulary)
+
+        return make, implementation
+
+    def convolutional(self, case, data, input_size):
+        import torch
+
+        from .. import convolution
+
+        if data.shape == TO_SEQUENCE:
+            raise NotOk("unsupported", "a convolution has no state that an encoder could hand to a decoder")
+        first = case.variant.removeprefix("as ")
+        wanted = cell_of(replace(case, spec=first)).parameter_count(input_size, case.hidden_size)
+        channels = convolution.channels_for(wanted, data, input_size)
+        make = partial(convolution.Convolution, data, input_size, channels, case.seed, case.device, case.dtype)
+        return make, f"torch {torch.__version__} conv1d, {channels} channels"
+
+    def rate(self, case, data, make, recipe):
+        """(the learning rate, series of what the search found)."""
+        from ..learning import chosen_rate
+
+        tried = list(chosen_rate(self.learning_rate, make, data, recipe, case.seed))
+        if not tried:
+            return self.learning_rate[0], []
+        finite = [(loss, rate) for rate, loss in tried if math.isfinite(loss)]
+        if not finite:
+            raise NotOk("diverged", f"in the first epoch with every learning rate of {list(self.learning_rate)}")
+        return min(finite)[1], [
+            series("tried_learning_rate", "1", [r for r, _ in tried]),
+            series("tried_validation_loss", self.unit(data), [loss for _, loss in tried]),
+        ]
+
+    def aims(self, case, data, model):
+        """What there is to reach, and what the rest of the table stands beside."""
+        unit, task = self.unit(data), tasks.get(case.task)
+        found = [series("trivial_loss", unit, data.trivial_loss), series("target_loss", unit, data.target_loss)]
+        found += [] if data.classes is None else [series("chance_accuracy", "1", data.chance_accuracy)]
+        found += [] if data.floor is None else [series("floor_loss", unit, data.floor)]
+        found.append(series("model_parameters", "1", sum(p.numel() for p in model.parameters())))
+        if case.spec == CONVOLUTION:
+            found.append(series("receptive_field", "1", model.receptive_field))
+        for rival in rivals(data, task):
+            found.append(series(f"rival_loss.{rival.name}", unit, rival.loss))
+            found += [] if rival.accuracy is None else [series(f"rival_accuracy.{rival.name}", "1", rival.accuracy)]
+            found += [series(f"rival_{name}.{rival.name}", "1", value) for name, value in rival.figures.items()]
+        return found
 
     def unit(self, data):
         return "1" if data.classes is None else "nats"
 
-    def train(self, t, model, data, case, emit):
-        import torch
-
-        optimiser = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
-        rng = np.random.default_rng([case.seed, 2])
-        elapsed, reached, epochs = [], math.nan, []
-        losses: list[float] = []
-        for _ in range(self.epochs):
-            start, before = perf_counter(), elapsed[-1] if elapsed else 0.0
-            with collector_off():
-                for batch in t.batches(data.train, self.batch, case.device, rng, data.shape):
-                    loss, norm = self.step(t, model, optimiser, data, batch)
-                    losses.append(loss)
-                    elapsed.append(before + perf_counter() - start)
-                    if not math.isfinite(loss) or not math.isfinite(norm):
-                        emit((case.id, self.curves(data, losses, elapsed, epochs, reached)))
-                        raise NotOk("diverged", f"at step {len(losses)} the loss is {loss}, the gradient's norm {norm}")
-            test_loss, accuracy = t.evaluate(model, data, self.batch)
-            epochs.append((elapsed[-1] - before, test_loss, accuracy))
-            if math.isnan(reached) and test_loss <= data.target_loss:
-                reached = elapsed[-1]
-        return self.curves(data, losses, elapsed, epochs, reached)
-
-    def step(self, t, model, optimiser, data, batch):
-        optimiser.zero_grad(set_to_none=True)
-        loss = t.loss_of(data, model.answer(batch), batch)
-        loss.backward()
-        norm = t.gradient_norm(model)
-        t.scale_gradients(model, norm, self.max_norm)
-        optimiser.step()
-        return float(loss.detach()), norm
-
-    def curves(self, data, losses, elapsed, epochs, reached):
-        unit, steps, count = self.unit(data), range(1, len(losses) + 1), range(1, len(epochs) + 1)
-        seconds, test_losses, accuracies = zip(*epochs, strict=True) if epochs else ((), (), ())
-        accuracy = [] if data.classes is None else [series("accuracy", "1", accuracies, count)]
+    def curves(self, data, course):
+        unit, steps, count = self.unit(data), range(1, len(course.losses) + 1), range(1, len(course.epochs) + 1)
+        epochs = course.epochs
+        accuracy = [] if data.classes is None else [series("accuracy", "1", [e.accuracy for e in epochs], count)]
         return [
-            series("loss", unit, losses, steps), series("elapsed_s", "s", elapsed, steps),
-            series("epoch_s", "s", seconds, count), series("test_loss", unit, test_losses, count),
-            *accuracy, series("time_to_target_s", "s", reached),
+            series("loss", unit, course.losses, steps), series("elapsed_s", "s", course.elapsed, steps),
+            series("epoch_s", "s", [e.seconds for e in epochs], count),
+            series("tokens", "1", accumulate(e.tokens for e in epochs), count),
+            series("validation_loss", unit, [e.validation_loss for e in epochs], count),
+            series("test_loss", unit, [e.test_loss for e in epochs], count), *accuracy,
+            series("time_to_target_s", "s", course.reached_s),
         ]  # fmt: skip
 
+    def reached(self, case, data, learner):
+        """(series of how it ended, and the verdict's line)."""
+        course = learner.course
+        best = course.epochs[course.best]
+        found = [*self.curves(data, course), series("best_test_loss", self.unit(data), best.test_loss)]
+        found += [] if data.classes is None else [series("best_accuracy", "1", best.accuracy)]
+        found += [series(f"figure.{name}", "1", value) for name, value in self.figures(case, data, learner.model).items()]
+        if not self.verdict or data.shape != MANY_TO_ONE or case.spec == CONVOLUTION:
+            return (found,)
+        from ..trained import verdict
+
+        said = verdict(case, data, learner.model, samples_seen=sum(len(learner.data.train) for _ in course.epochs))
+        return [*found, *([] if said.label is None else [series(f"label.{said.label}", "1", 1)])], said.line
+
+    def figures(self, case, data, model):
+        """The task's own, and those of the system it comes from."""
+        from .. import trained
+
+        if case.spec == CONVOLUTION:
+            return {}
+        return trained.figures(tasks.get(case.task), data, model, self.batch)
+
     def estimate_s(self, case):
-        return 3.0 + self.epochs * (1.5 if case.backend == "native" else 1.0)
+        epochs = self.epochs + (len(self.learning_rate) if len(self.learning_rate) > 1 else 0)
+        return 3.0 + epochs * (1.5 if case.backend == "native" else 1.0)

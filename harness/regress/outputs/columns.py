@@ -12,6 +12,7 @@ from ..outcome import Outcome
 from .decision import headline
 from .words import HEADER, cells_of, warnings_of
 
+MOST_FACTS = 20
 WIDTH, LONGEST_NAME = 120, 66  # the other columns take no more than 52
 
 
@@ -70,7 +71,9 @@ def _command(command: str, width: int) -> Iterator[str]:
 
 
 def _facts(outcome: Outcome) -> list[str]:
-    return [f"{f.name}: {f.a} -> {f.b}{'' if f.gated else ' (for information)'}" for f in outcome.facts]
+    gated_first = sorted(outcome.facts, key=lambda fact: not fact.gated)
+    lines = [f"{f.name}: {f.a} -> {f.b}{'' if f.gated else ' (for information)'}" for f in gated_first]
+    return lines[:MOST_FACTS] + ([f"and {len(lines) - MOST_FACTS} more"] if len(lines) > MOST_FACTS else [])
 
 
 def _notes(outcome: Outcome) -> list[str]:

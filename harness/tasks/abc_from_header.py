@@ -1,0 +1,45 @@
+"""Fiddle tunes in ABC notation out of their header: rhythm, metre and key are given, the tune is to be written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..archives import arrays
+from ..corpora import abc
+from ..corpora.split import foretelling, grouped, rows
+from ..task import ONE_TO_MANY, Data, Task
+from .abc_tunes import ARCHIVE as ARCHIVE
+
+FIELDS = ("rhythms", "metres", "keys")
+
+
+@dataclass(frozen=True)
+class AbcFromHeader(Task):
+    """x[0], x[1], x[2] are the rhythm, the metre and the key, after which x[t] is the tune's token before; y[t] is its next one.
+
+    The tunes of `abc_tunes` whose header names a rhythm (reel, hornpipe, jig ...), split, cut and listed as there. What is asked
+    for, the first of `steps` tokens, stands at t = 2. The target is a little below what a trigram reaches.
+    """
+
+    steps: int = 128
+    count: int = 1500
+    test: int = 200
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"abc_from_header has steps={self.steps}; it needs at least 1")
+
+    def data(self, rng):
+        stored = arrays(ARCHIVE, abc.parse)
+        end = len(stored["words"])
+        sizes = [len(stored[name]) for name in FIELDS]
+        header = stored["header"] + end + 1 + np.cumsum([0, *sizes[:-1]])
+        named = np.flatnonzero(stored["rhythms"][stored["header"][:, 0]] != "")
+        tunes = rows(stored["tokens"], stored["lengths"])
+        train, test = (
+            foretelling([np.concatenate([header[k], tunes[k], [end]]) for k in named[chosen]], len(FIELDS), self.steps)
+            for chosen in grouped(rng, stored["melody"][named], self.test, self.count)
+        )
+        return Data(train, test, classes=end + 1, target_loss=2.2, shape=ONE_TO_MANY, vocabulary=end + 1 + sum(sizes))

