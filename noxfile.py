@@ -1,4 +1,4 @@
-"""Sessions: report (the default comparison and its page), tests, anchors, lint, bench. They share one environment."""
+"""Sessions: report (the default comparison and its page), tests, lint, bench, regress, baselines, and studies. One environment."""
 
 from __future__ import annotations
 
@@ -79,6 +79,16 @@ def long_sequences(session: nox.Session) -> None:
     """Time and memory of the gradient measures up to a million steps (about 15 minutes)."""
     install(session)
     run(session, "python", "-m", "harness.studies.long_sequences", env=ONE_THREAD)
+
+
+@session(name="tasks")
+def every_task(session: nox.Session) -> None:
+    """What cells learn, on every task (hours). Further overrides after --, or resume=RUN to go on with an interrupted run."""
+    install(session)
+    run(session, "cellbench", "data", "fetch", success_codes=[0, 1])  # data that is absent becomes rows that say so
+    resumed = any(a.startswith("resume=") for a in session.posargs)
+    run(session, "cellbench", "run", *([] if resumed else ["experiment=tasks"]), *session.posargs)
+    run(session, "cellbench", "report")
 
 
 @session

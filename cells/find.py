@@ -141,7 +141,7 @@ def _only_class(module: Any, base: type[T], name: str) -> type[T]:
 def public_name(member: object) -> str:
     """The name a member is called by: its file's name where it lies in its kind's folder, else its class's."""
     package, _, module = type(member).__module__.rpartition(".")
-    own = package.rpartition(".")[2] in ("zoo", "backends", "probes", "tasks") and not module.startswith("_")
+    own = package.rpartition(".")[2] in ("zoo", "backends", "probes", "tasks", "claims") and not module.startswith("_")
     return module if own else type(member).__name__
 
 

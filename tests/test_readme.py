@@ -94,3 +94,16 @@ def test_the_schemes_of_the_readme_are_those_there_are():
 
     named = re.findall(r"`(\w+)(?:\(.*?\))?`", re.search(r"Schemes of `init`:(.*?)\n\n", README, re.S)[1])
     assert sorted(named) == sorted(SCHEMES)
+
+
+def test_the_task_of_the_readme_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (text,) = [block for block in PYTHON if "class Echo" in block]
+    assert len(text.splitlines()) < 40
+    Path("echo.py").write_text(text)
+    command = re.search(r"cellbench run ('tasks=\[echo.*?)`", README)[1].replace("'", "").split()
+    small = ["cells=[gru]", "backends=[numba]", "seeds=1", "probe.training.epochs=1", "probe.training.hidden_size=4"]
+    assert main(["run", *command, *small]) == 0
+    frame = harness.load("results/runs")
+    assert set(frame.status) == {"ok"} and frame.metric.str.startswith("rival_loss.").any()
+    assert main(["report"]) == 0

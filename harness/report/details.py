@@ -1,4 +1,4 @@
-"""The tables behind the summary: sizes, every timing, every training, clipping, what did not run, and the environment."""
+"""The tables behind the summary: sizes, every timing, clipping, what did not run, and the environment."""
 
 from __future__ import annotations
 
@@ -99,36 +99,6 @@ def _timing(case: dict[str, Any], metrics: dict[str, dict], ran: str, extra: lis
     fields += [entry("seconds"), *[entry(metric) for metric in RATES], entry("ratio_to_native")]
     fields += [entry("first_call_s", False), entry("peak_bytes", False), error("check_error"), error("check_tolerance")]
     return (*fields, number(exact(metrics.get("seconds", {"units": np.nan})["units"])))
-
-
-def training(frame: pd.DataFrame) -> Table:
-    """How each training ended: medians over seeds with their range."""
-    part = of_probe(frame, "training")
-    extra = varying(part, [key for key in SETTING if key not in ("input_size", "batch", "match")])
-    header = ["task", "cell", "backend", *extra, "seeds", "last training loss", "test loss", "trivial loss", "accuracy", "chance"]
-    header += ["target loss", "time to target", "reached", "epoch"]
-    rows = []
-    for values, here in part.groupby(["task", "label", "backend", *extra], sort=False):
-        unit = next((u for u in of_metric(here, "loss", "test_loss")["unit"] if u not in ("", "1")), "")
-        rows.append((*map(_text, values), number(str(here["seed"].nunique())), *_trained(here, unit)))
-    shared = _shared(part, ("device", "dtype", "threads", "hidden_size"))
-    note = f"{shared}Median over seeds; below it their range. Test loss and accuracy after the last epoch."
-    return Table("Training", tuple(header), tuple(rows), note).without_empty()
-
-
-def _trained(here: pd.DataFrame, unit: str) -> list[Entry]:
-    times = of_metric(here, "time_to_target_s")
-    reached = f"{times['value'].notna().sum()} of {len(times)}" if len(times) else "–"
-    seconds = of_metric(here, "epoch_s").groupby("seed")["value"].median()
-    entries = [_over_seeds(_last(here, "loss"), "1", unit), _over_seeds(_last(here, "test_loss"), "1", unit)]
-    entries += [_over_seeds(_last(here, "trivial_loss"), "1", unit), _over_seeds(_last(here, "accuracy"), "%")]
-    entries += [_over_seeds(_last(here, "chance_accuracy"), "%"), _over_seeds(_last(here, "target_loss"), "1", unit)]
-    return [*entries, _over_seeds(times["value"].dropna(), "s"), number(reached), _over_seeds(seconds, "s")]
-
-
-def _last(here: pd.DataFrame, metric: str) -> pd.Series:
-    """By seed: the value at the largest lag."""
-    return of_metric(here, metric).sort_values("lag", kind="stable").groupby("seed")["value"].agg(lambda v: v.iloc[-1])
 
 
 def _over_seeds(values: pd.Series, kind: str, unit: str = "") -> Entry:

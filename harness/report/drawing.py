@@ -88,10 +88,11 @@ def legend_room(names: Sequence[str], longest: int = 44) -> float:
     return 0.75 + 0.078 * max((min(len(name), longest) for name in names), default=0)
 
 
-def legend(panel: Any, lines: dict[str, Any], title: str = "") -> None:
-    """A legend outside a panel, at its upper right; lines: what is drawn by name."""
-    names = [shortened(name, 44) for name in lines]
-    corner = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.03), "alignment": "left"}
+def legend(panel: Any, lines: dict[str, Any], title: str = "", beyond: float = 0.0, longest: int = 44) -> None:
+    """A legend outside a panel, at its upper right, `beyond` so many inches; lines: what is drawn by name."""
+    names = [shortened(name, longest) for name in lines]
+    right = 1.02 + beyond / (panel.get_position().width * panel.figure.get_figwidth())
+    corner = {"loc": "upper left", "bbox_to_anchor": (right, 1.03), "alignment": "left"}
     panel.legend(list(lines.values()), names, title=title or None, **corner)
 
 

@@ -17,11 +17,11 @@ def with_a_finite_loss(loss: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return loss[finite.astype(bool)]
 
 
-def smoothed(curve: pd.DataFrame) -> pd.DataFrame:
-    """Beyond 200 points: a centred running mean of the loss over 1/50 of them, thinned to POINTS rows."""
-    if len(curve) <= 200:
+def smoothed(curve: pd.DataFrame, beyond: int = 200, share: int = 50) -> pd.DataFrame:
+    """Beyond so many points: a centred running mean of the loss over 1/share of them, thinned to POINTS rows."""
+    if len(curve) <= beyond:
         return curve
-    mean = curve["loss"].rolling(max(3, len(curve) // 50), center=True, min_periods=1).mean().where(curve["loss"].notna())
+    mean = curve["loss"].rolling(max(3, len(curve) // share), center=True, min_periods=1).mean().where(curve["loss"].notna())
     return curve.assign(loss=mean).iloc[:: max(1, len(curve) // POINTS)]
 
 
@@ -37,3 +37,19 @@ def loss_scale(axis: Any) -> None:
     top = min(high, spike_free) if high > 0 else high
     margin = 0.05 * (top - low) or 0.5
     axis.set_ylim(low - margin, top + margin)
+
+
+def axis_of(curves: np.ndarray, across: np.ndarray) -> tuple[float, float, bool]:
+    """(low, high, whether log) of an axis that shows curves, where a spike does not set the limit, and every level across.
+
+    It is log where what is drawn is positive and spans more than a factor of 30; a level of 0 is then left out.
+    """
+    curves, across = curves[np.isfinite(curves)], across[np.isfinite(across)]
+    every = np.concatenate([curves, across[across > 0]])
+    if curves.min() > 0 and every.max() / every.min() > 30:
+        return float(every.min()), float(min(every.max(), max(np.median(curves) * 1e4, across.max(initial=0)))), True
+    every = np.concatenate([curves, across])
+    top = curves.max()
+    top = max(min(top, np.quantile(curves, 0.98) * 2) if top > 0 else top, across.max(initial=-np.inf))
+    margin = 0.05 * (top - every.min()) or 0.5
+    return float(every.min() - margin), float(top + margin), False

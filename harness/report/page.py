@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..store import make
-from . import details, gradient_tables
+from . import details, gradient_tables, training_table
 from .observations import of_probe, prepare, printable, unique
+from .standings import trained_tasks
 from .table import Table, escaped, markdown
 from .tables import summary_table
 
@@ -43,8 +44,8 @@ def write(frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = 
     make(folder)
     ready = prepare(frame)
     drawn = figures.figures(ready)
-    for name in figures.NAMES:
-        (folder / f"{name}.svg").unlink(missing_ok=True)  # of an earlier report, which may have had more to draw
+    for old in (*(folder / f"{name}.svg" for name in figures.NAMES), *folder.glob(figures.ONE_A_TASK)):
+        old.unlink(missing_ok=True)  # of an earlier report, which may have had more to draw
     for figure in drawn:
         (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
     head = heading(ready, manifests)
@@ -89,8 +90,11 @@ def sections(frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict], dr
     """Everything on the page in its order; what has no data is left out."""
     if len(ready):
         yield Section("Summary", tables=(summary_table(frame),))
+    beside = _beside(ready)
     for figure in drawn:
-        yield Section(figure.heading, figures=(figure,), tables=_beside(figure.name, ready))
+        yield Section(figure.heading, figures=(figure,), tables=beside.pop(figure.heading, ()))
+    for heading, tables in beside.items():
+        yield Section(heading, tables=tables)
     behind = _tables(ready, {figure.name for figure in drawn})
     for table in (*behind, details.environment(manifests), details.configuration(manifests)):
         if table.rows:
@@ -100,17 +104,24 @@ def sections(frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict], dr
         yield Section("How to reproduce", commands=commands)
 
 
-def _beside(name: str, ready: pd.DataFrame) -> tuple[Table, ...]:
-    return (details.clipping(ready),) if name == "clipping" else ()
+def _beside(ready: pd.DataFrame) -> dict[str, tuple[Table, ...]]:
+    """By heading: tables that belong to a figure, and have a section alone where it has nothing to draw."""
+    found: dict[str, tuple[Table, ...]] = (
+        {"Gradient clipping": (details.clipping(ready),)} if len(of_probe(ready, "clipping")) else {}
+    )
+    for task in trained_tasks(ready):
+        table = training_table.table(ready, task)
+        found[table.heading] = (table,)
+    return found
 
 
 def _tables(ready: pd.DataFrame, drawn: set[str]) -> Iterator[Table]:
-    for probe in ("parameters", "throughput", "training", "clipping"):
-        make = getattr(details, probe)
-        if len(of_probe(ready, probe)) and not (probe == "clipping" and "clipping" in drawn):
-            table = make(ready)
+    for probe in ("parameters", "throughput"):
+        if len(of_probe(ready, probe)):
+            table = getattr(details, probe)(ready)
             suffix = " in detail" if probe in drawn else ""
             yield Table(table.heading + suffix, table.header, table.rows, table.note)
+    yield training_table.evidence(ready)
     yield from gradient_tables.tables(ready)
     yield details.not_ok(ready)
 

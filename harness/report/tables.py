@@ -26,6 +26,7 @@ from .table import Entry, Table, number, plain
 from .units import interval, quantity
 
 CASE = ("label", "backend", *SETTING)  # what a row of the summary is about
+MOST_TASKS = 4  # whose epochs have a column each
 MEASURES = {"seconds": "s", "ratio_to_native": "speedup"}  # metric: its name in a column of the summary
 
 
@@ -216,7 +217,8 @@ def summary_table(frame: pd.DataFrame) -> Table:
     steps = unique(rows["steps"])
     at = f" (T = {steps[0]})" if len(steps) == 1 else " (largest T)" if steps else ""
     tasks = [name for name in rows if name.startswith("epoch_s:") and f"{name}_status" in rows]
-    note = _note(frame, rows, extra)
+    note = _note(frame, rows, extra, len(tasks))
+    tasks = tasks if len(tasks) <= MOST_TASKS else []
     if len(unique(rows["cell"])) > MANY and len(unique(rows["backend"])) > 1:
         wide, entries = side_by_side(rows, extra, tasks, measured)
         note = note.replace("Times at ", f"Times at T {steps[0]}, " if len(steps) == 1 else "Times at the largest T, ", 1)
@@ -249,7 +251,7 @@ def measured(row: dict[str, Any], name: str, kind: str, status: str = "") -> Ent
     return number(quantity(value, kind), interval(row.get(f"{name}_low", np.nan), row.get(f"{name}_high", np.nan), kind, value))
 
 
-def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str]) -> str:
+def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str], tasks: int) -> str:
     """What the numbers are, and what all rows share."""
     shared = {key: unique(rows[key])[0] for key in SETTING if key not in (*extra, "run") and len(unique(rows[key])) == 1}
     notes = [f"Times at {setting_text(shared, list(shared))}."] if shared else []
@@ -260,8 +262,10 @@ def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str]) -> str:
         notes.append("Interval: range over processes." if processes >= FEWEST else "No interval: that needs 3 processes.")
     if rows["forward_speedup"].notna().any() or rows["backward_speedup"].notna().any():
         notes.append("Speed-up: time of native over time of this backend in the same process; above 1× is faster than native.")
-    if any(name.startswith("epoch_s:") for name in rows):
-        notes.append("Epoch: training time of one epoch, median over seeds, at the sizes under Training in detail.")
+    if tasks > MOST_TASKS:
+        notes.append(f"The trainings on {tasks} tasks have a section each.")
+    elif tasks:
+        notes.append("Epoch: training time of one epoch, median over seeds, at the sizes under Training.")
     if rows["rate"].notna().any():
         notes.append(
             "Gradient rate: slope of the log norm of dL/d(state) per step back, median over seeds; the interval holds "

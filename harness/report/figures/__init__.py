@@ -9,6 +9,7 @@ from ..observations import unique
 from ..panels import Figure
 from . import clipping, gradient_decay, gradient_map, horizon, lag_share, precision, spectrum, throughput, training, verdict
 
+ONE_A_TASK = "training-*.svg"  # files of figures that have one for each task
 NAMES = (
     "throughput", "gradient_decay", "gradient_map", "spectrum", "lag_share", "precision", "horizon", "training", "clipping",
     "verdict",
@@ -27,7 +28,7 @@ def figures(frame: pd.DataFrame) -> list[Figure]:
         lag_share.lag_share(frame, cells),
         precision.precision(frame, cells),
         horizon.horizon(frame),
-        training.training(frame, backends, cells),
+        *training.training(frame, backends, cells),
         clipping.clipping(frame),
         verdict.verdict(frame),
     )

@@ -1,99 +1,187 @@
-"""Loss against time and steps."""
+"""Loss and accuracy of a task against time, steps and tokens, with the rivals as lines across."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .. import drawing
-from ..losses import loss_scale, smoothed, with_a_finite_loss
-from ..observations import PANEL, of_metric, of_probe, sized, unique, varying
+from .. import drawing, references
+from ..courses import AXES, Course, courses, middle
+from ..losses import axis_of, smoothed
+from ..observations import PANEL, varying
 from ..panels import Figure, at, chunks, cut, finish, number, parts, titled
+from ..references import Reference
+from ..standings import CONSTANT, level, of_task, rivals, trained_tasks
+
+LONGEST = 26  # characters of a name in the legend
+TOGETHER = 8  # lines in a panel
+SMOOTH = (40, 20)  # beyond so many steps, over so small a share of them: losses of batches hide each other
+LIGHT: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.3}  # of one seed
+DOT: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.7, "zorder": 3}
+DOTS = 12  # epochs that are marked on a curve, at most
 
 
-def training(frame: pd.DataFrame, backends: dict[str, str], cells: dict[str, str]) -> Figure | None:
-    """Training loss against time and steps: colour is the cell, dash the backend."""
-    part = of_metric(of_probe(frame, "training", None), "loss", "elapsed_s", "trivial_loss")
-    loss = with_a_finite_loss(of_metric(part, "loss"), ["task", "label", "backend"])
-    part = part[part["label"].isin(loss["label"]) & part["task"].isin(loss["task"])]
-    if not len(loss):
-        return None
+@dataclass(frozen=True)
+class Row:
+    """A row of panels with one y axis: its curves, the lines across, and whether it is about accuracy."""
+
+    title: str
+    lines: dict[str, Course]
+    across: list[Reference]
+    accuracy: bool
+
+
+def training(frame: pd.DataFrame, backends: dict[str, str], cells: dict[str, str]) -> list[Figure]:
+    """A figure for each task of which a finite loss is known."""
+    names: dict[str, str] = {}
+    for task in trained_tasks(frame):
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", task).strip("-")[:60] or "task"
+        names[task] = plain if plain not in names.values() else f"{plain}-{len(names)}"
+    figures = (_figure(of_task(frame, task), task, f"training-{names[task]}", backends, cells) for task in names)
+    return [figure for figure in figures if figure]
+
+
+def _figure(part: pd.DataFrame, task: str, name: str, backends: dict[str, str], cells: dict[str, str]) -> Figure | None:
     extra = varying(part, [key for key in PANEL if key not in ("input_size", "batch", "match")])
-    count = len(unique(loss["backend"]))
-    together = 8 if count == 1 else max(1, min(4, 8 // count))
-    drawn = {values: unique(rows["label"]) for values, rows in parts(loss, ["task", *extra])}
-    groups = [(values, rows) for values, rows in parts(part, ["task", *extra]) if values in drawn]
-    panels, rest = cut([(values, rows, names) for values, rows in groups for names in chunks(drawn[values], together)])
-    seeds = loss["seed"].nunique()
-    unit = " (nats)" if set(loss["unit"]) == {"nats"} else ""
-    smooth = loss.groupby(["case", "label", "backend", "task", "seed"], sort=False).size().max() > 200
-    caption = (
-        f"Training loss{unit} against training time (left) and optimiser steps (right). "
-        f"{'Dark: median; light: each of ' if seeds > 1 else ''}{number(seeds, 'seed')}. Dashed grey: best constant prediction."
-        f"{' Smoothed by a running mean.' if smooth else ''}"
-    )
-    dashes = {name: drawing.DASHES[i % len(drawing.DASHES)] for i, name in enumerate(backends)}
-    return finish("training", "Training", caption + rest, lambda: _loss_panels(panels, extra, cells, dashes, unit))
+    classes = bool((part["metric"] == "accuracy").any())
+    rows = list(_rows(part, extra, classes))
+    if not rows:
+        return None
+    rows, rest = cut(rows)
+    dashes = {backend: drawing.DASHES[i % len(drawing.DASHES)] for i, backend in enumerate(backends)}
+    unit = " (nats)" if "nats" in set(part.loc[part["metric"] == "loss", "unit"]) else ""
+    return finish(name, f"Training: {task}", _caption(part, rows, classes, unit) + rest, lambda: _draw(rows, cells, dashes, unit))
 
 
-def _loss_panels(panels: list, extra: list[str], colours: dict[str, str], dashes: dict[str, str], unit: str) -> Any:
-    """Colour is the cell, dash the backend."""
-    lines = [_loss_lines(rows, names) for _, rows, names in panels]
-    room = drawing.legend_room([name for panel in lines for name in panel])
-    known = pd.concat([one for panel in lines for one in panel.values()])
-    timed = [column for column in ("elapsed_s", "lag") if known[column].notna().any()]
-    figure, axes = drawing.grid(len(panels), len(timed), 2.1, room, gap=0.35, sharey="row")
-    for row, (values, rows, names), panel in zip(axes, panels, lines, strict=True):
-        look = drawing.apart(colours, names)
-        looks = {name: (look[cell], dashes[backend]) for name, (cell, backend) in _line_keys(rows, names).items()}
-        for axis, column in zip(row, timed, strict=True):
-            for name, one in panel.items():
-                _loss_line(axis, one, column, *looks[name])
-            axis.set_xlabel("training time (s)" if column == "elapsed_s" else "optimiser steps")
-            axis.set_xlim(left=0)
-        _loss_axis(row, rows, unit)
-        titled(row[0], f"{values[0]}{at(extra, values[1:])}")
-        drawing.legend(row[-1], {name: drawing.line(*looks[name]) for name in panel})
+def _rows(part: pd.DataFrame, extra: list[str], classes: bool) -> Iterator[Row]:
+    """For each setting and up to eight curves a row of the loss, and one of the accuracy where there are classes."""
+    groups = parts(part, extra) if extra else [((), part)]
+    for values, rows in groups:
+        lines = courses(rows)
+        for names in chunks(list(lines), TOGETHER):
+            title, some = at(extra, values).removeprefix(" · "), {name: lines[name] for name in names}
+            yield Row(title, some, _across(part, False)[0], False)
+            if classes and any(line.epochs["accuracy"].notna().any() for line in some.values()):
+                yield Row(title, some, _across(part, True)[0], True)
+
+
+def _across(part: pd.DataFrame, accuracy: bool) -> tuple[list[Reference], int]:
+    """The constant answer, the rivals, the target and the floor, and how many rivals found no room."""
+    metric = "best_accuracy" if accuracy else "best_test_loss"
+    found = []
+    for r in rivals(part):
+        values = r.values(metric)
+        kind = "constant" if r.name == CONSTANT else "rival"
+        found += [Reference(r.name, float(values.median()), kind)] if len(values) else []
+    if not accuracy:
+        levels = {kind: level(part, f"{kind}_loss") for kind in ("target", "floor")}
+        found += [Reference(kind, value, kind) for kind, value in levels.items() if np.isfinite(value)]
+    return references.chosen(found)
+
+
+def _caption(part: pd.DataFrame, rows: list[Row], classes: bool, unit: str) -> str:
+    count = max(line.steps["seed"].nunique() for row in rows for line in row.lines.values())
+    longest = max(line.steps.groupby("seed").size().max() for row in rows for line in row.lines.values())
+    said = [f"Training loss{unit}; dots: test loss after an epoch."]
+    said += ["Below: accuracy on the test part."] if classes else []
+    said.append(f"{'Dark: median over seeds; light: each of ' if count > 1 else ''}{number(count, 'seed')}.")
+    said += ["Smoothed by a running mean."] if longest > SMOOTH[0] else []
+    known, left_out = _across(part, False)
+    if known:
+        said.append("Lines across: test losses of the constant answer, the rivals, the target and the floor, as far as known.")
+    said += ["The floor is 0, which a log axis does not have."] if any(r.value <= 0 for r in known) and _log(rows) else []
+    said += [f"{number(left_out, 'rival')} with the highest loss found no room."] if left_out else []
+    return " ".join(said)
+
+
+def _log(rows: list[Row]) -> bool:
+    return any(axis_of(*_seen(row))[2] for row in rows if not row.accuracy)
+
+
+def _seen(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    """Every value of the curves of the loss, smoothed as drawn, and every level across."""
+    curves = [smoothed(one, *SMOOTH)["loss"] for line in row.lines.values() for _, one in line.steps.groupby("seed")]
+    tested = [line.epochs["test_loss"] for line in row.lines.values()]
+    return np.concatenate([np.asarray(a, float) for a in (*curves, *tested)]), np.array([r.value for r in row.across])
+
+
+def _draw(rows: list[Row], colours: dict[str, str], dashes: dict[str, str], unit: str) -> Any:
+    """Colour is the cell, dash the backend; the three columns of a row share the y axis."""
+    names = references.room([r for row in rows for r in row.across])
+    legend = drawing.legend_room([name for row in rows for name in row.lines], LONGEST)
+    known = pd.concat([line.steps for row in rows for line in row.lines.values()])
+    columns = [column for column in AXES if known[column].notna().any()]
+    figure, axes = drawing.grid(len(rows), len(columns), 2.3, legend + names, gap=0.25, sharey="row", widest=3.2)
+    for panels, row in zip(axes, rows, strict=True):
+        look = drawing.apart(colours, list(dict.fromkeys(line.cell for line in row.lines.values())))
+        looks = {name: (look[line.cell], dashes[line.backend]) for name, line in row.lines.items()}
+        for axis, column in zip(panels, columns, strict=True):
+            for name, line in row.lines.items():
+                (_accuracy if row.accuracy else _loss)(axis, line, column, *looks[name])
+            axis.set_xlabel(AXES[column])
+            _whole_axis(axis, column)
+        _y_axis(panels[0], row, unit)
+        references.draw(panels, row.across)
+        titled(panels[0], row.title)
+        if not row.accuracy:
+            drawing.legend(panels[-1], {n: drawing.line(*looks[n]) for n in row.lines}, beyond=names, longest=LONGEST)
     return figure
 
 
-def _line_keys(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """'cell, backend' -> (cell, backend), in the order of names."""
-    first = rows.drop_duplicates(["label", "backend"]).to_dict("records")
-    pairs = {(row["label"], row["backend"]): f"{sized(row['label'], row)}, {row['backend']}" for row in first}
-    return {text: pair for name in names for pair, text in pairs.items() if pair[0] == name}
+def _whole_axis(axis: Any, column: str) -> None:
+    """From 0, with few numbers: 100k instead of 100000."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_xlim(left=0)
+    axis.xaxis.set_major_locator(MaxNLocator(4, integer=column == "lag", steps=[1, 2, 2.5, 5, 10]))
+    if column == "tokens":
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: drawing.tick(value) if value > 0 else "0"))
 
 
-def _loss_lines(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """By line: columns seed, lag, loss, elapsed_s (NaN where not known)."""
-    found = {}
-    for name, (cell, backend) in _line_keys(rows, names).items():
-        here = of_metric(rows[(rows["label"] == cell) & (rows["backend"] == backend)], "loss", "elapsed_s")
-        wide = here.pivot_table(index=["seed", "lag"], columns="metric", values="value", dropna=False).reset_index()
-        if "loss" in wide and np.isfinite(wide["loss"]).any():
-            found[name] = wide.reindex(columns=["seed", "lag", "loss", "elapsed_s"])
-    return found
+def _loss(axis: Any, line: Course, column: str, colour: str, dash: str) -> None:
+    """Each seed light, their median dark with a dot for the test after an epoch; a value that is not finite is a gap."""
+    finite = line.steps.assign(loss=line.steps["loss"].where(np.isfinite(line.steps["loss"]))).sort_values("lag")
+    look = {"color": colour, "linestyle": dash}
+    if line.steps["seed"].nunique() > 1:
+        for _, one in finite.groupby("seed"):
+            one = smoothed(one, *SMOOTH)
+            axis.plot(one[column], one["loss"], **look, **LIGHT)
+        finite = middle(finite, "lag", "loss")
+    one = smoothed(finite, *SMOOTH)
+    axis.plot(one[column], one["loss"], **look, linewidth=1.5)
+    tested = middle(line.epochs, "epoch", "test_loss").iloc[:: _stride(line)]
+    axis.plot(tested[column], tested["test_loss"], color=colour, linestyle="", **DOT)
 
 
-def _loss_line(axis: Any, line: pd.DataFrame, column: str, colour: str, dash: str) -> None:
-    """Each seed light, their median dark; a value that is not finite is a gap."""
-    finite = line.assign(loss=line["loss"].where(np.isfinite(line["loss"]))).sort_values("lag")
-    for _, one in finite.groupby("seed"):
-        one = smoothed(one)
-        axis.plot(one[column], one["loss"], color=colour, linestyle=dash, linewidth=0.8 if line["seed"].nunique() > 1 else 1.6,
-                  alpha=0.35 if line["seed"].nunique() > 1 else 1.0)  # fmt: skip
-    if line["seed"].nunique() > 1:
-        middle = finite.groupby("lag", as_index=False)[["loss", "elapsed_s"]].median()
-        middle = smoothed(middle)
-        axis.plot(middle[column], middle["loss"], color=colour, linestyle=dash)
+def _stride(line: Course) -> int:
+    return max(1, -(-line.epochs["epoch"].nunique() // DOTS))
 
 
-def _loss_axis(row: Sequence[Any], rows: pd.DataFrame, unit: str) -> None:
-    for axis in row:
-        for value in of_metric(rows, "trivial_loss")["value"].dropna().unique()[:1]:
-            axis.axhline(value, color="#777777", linestyle=(0, (4, 3)), linewidth=1.1)
-    loss_scale(row[0])
-    row[0].set_ylabel(f"loss{unit}")
+def _accuracy(axis: Any, line: Course, column: str, colour: str, dash: str) -> None:
+    look = {"color": colour, "linestyle": dash}
+    if line.epochs["seed"].nunique() > 1:
+        for _, one in line.epochs.groupby("seed"):
+            axis.plot(one[column], one["accuracy"], **look, **LIGHT)
+    one = middle(line.epochs, "epoch", "accuracy")
+    axis.plot(one[column], one["accuracy"], **look, **DOT, linewidth=1.5, markevery=_stride(line))
+
+
+def _y_axis(axis: Any, row: Row, unit: str) -> None:
+    if row.accuracy:
+        values = [*(v for line in row.lines.values() for v in line.epochs["accuracy"].dropna()), *(r.value for r in row.across)]
+        margin = max(0.05 * (max(values) - min(values)), 0.01)
+        axis.set_ylim(min(values) - margin, max(values) + margin)
+        axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
+        axis.set_ylabel("accuracy")
+        return
+    low, high, log = axis_of(*_seen(row))
+    if log:
+        drawing.log_axis(axis.yaxis, low, high)
+    else:
+        axis.set_ylim(low, high)
+    axis.set_ylabel(f"loss{unit}")
