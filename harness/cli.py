@@ -110,6 +110,10 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("action", choices=["fetch", "list"])
     data.add_argument("tasks", nargs="*", metavar="TASK", help="default: all that have an archive")
     data.set_defaults(do=_data)
+    claiming = commands.add_parser("claims", help="the lecture's claims, measured and judged, and their page (about 8 minutes)")
+    claiming.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    claiming.add_argument("--output", type=Path, default=Path("results/claims"), help="folder of the page (default: %(default)s)")
+    claiming.set_defaults(do=_claims)
     importing = commands.add_parser("import", help="take over pytest-benchmark's JSON as a run")
     importing.add_argument("file", type=Path)
     importing.add_argument("--results", type=Path, default=Path("results/runs"))
@@ -208,6 +212,12 @@ def _data(arguments: argparse.Namespace) -> int:
         return data.fetch(arguments.tasks)
     data.print_table(arguments.tasks)
     return 0
+
+
+def _claims(arguments: argparse.Namespace) -> int:
+    from .lecture import claims
+
+    return claims(arguments.names, arguments.output)
 
 
 def _import(arguments: argparse.Namespace) -> int:

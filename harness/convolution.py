@@ -67,11 +67,12 @@ class Convolution(nn.Module):
 
 
 def channels_for(parameters: int, data: Data, input_size: int) -> int:
-    """The number of channels whose blocks have closest to so many parameters."""
+    """The number of channels whose blocks and head have closest to so many parameters."""
     count = blocks_for(data.train.x.shape[1])
 
     def size(channels: int) -> int:
-        return sum(p.numel() for n in range(count) for p in Block(input_size if n == 0 else channels, channels, 1).parameters())
+        blocks = (Block(input_size if n == 0 else channels, channels, 1) for n in range(count))
+        return sum(p.numel() for block in blocks for p in block.parameters()) + data.output_size * (channels + 1)
 
     channels = 1
     while size(channels + 1) <= parameters:

@@ -93,8 +93,9 @@ class Learner:
 
     def epoch(self) -> None:
         course, recipe = self.course, self.recipe
-        start, before, tokens = perf_counter(), course.seconds, 0
+        before, tokens = course.seconds, 0
         with collector_off():
+            start = perf_counter()
             for batch in t.batches(self.data.train, recipe.batch, self.model.device, self.rng, self.data.shape):
                 loss, norm = step(self.model, self.optimiser, self.data, batch, recipe.max_norm)
                 course.losses.append(loss)

@@ -1,4 +1,4 @@
-"""Trainings in the report, from synthetic results: who stands where in a task's table, what is said under it, and what is drawn."""
+"""Trainings in the report, from synthetic results: who stands where in a task's table, what is said of it and what is drawn."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from harness.report.losses import axis_of
 from harness.report.observations import prepare
 
 RIVALS = {"order-free linear": 0.5, "every position apart, linear": 0.2}
+WORKLOAD = {
+    "run": "first", "probe": "training", "device": "cpu", "dtype": "float32", "threads": 1, "batch": 64, "hidden_size": 32,
+    "status": "ok",
+}  # fmt: skip
 UPDATES, EPOCHS = 60, 3  # steps in all, and epochs that they make
 
 
@@ -23,8 +27,7 @@ def rows(cell, losses, task="splice", backend="numba", rivals=RIVALS, unit="nats
     """A training for each of the test losses, one a seed; what columns add overrides the workload."""
     found = []
     for seed, end in enumerate(losses):
-        case = {"run": "first", "probe": "training", "cell": cell, "backend": backend, "task": task, "seed": seed,
-                "device": "cpu", "dtype": "float32", "threads": 1, "batch": 64, "hidden_size": 32, "status": "ok", **columns}  # fmt: skip
+        case = WORKLOAD | {"cell": cell, "backend": backend, "task": task, "seed": seed, **columns}
 
         def row(metric, value, unit="1", lag=None, reason=None, case=case):
             return {**case, "metric": metric, "value": value, "unit": unit, "lag": lag, "reason": reason}
@@ -86,7 +89,7 @@ def texts(path):
 
 
 def test_rivals_and_the_convolution_stand_beside_the_cells_the_lowest_test_loss_first():
-    made, columns = table(rows("gru", [0.3, 0.31, 0.32]) + rows("elman", [0.9] * 3) + convolution([0.1] * 3))
+    _, columns = table(rows("gru", [0.3, 0.31, 0.32]) + rows("elman", [0.9] * 3) + convolution([0.1] * 3))
     order = ["tcn", "every position apart, linear", "gru", "order-free linear", "elman", "constant answer"]
     assert list(columns["kind"]) == order
     assert [e.text for e in columns["kind"].values()] == ["convolution", "rival", "cell", "rival", "cell", "rival"]
@@ -102,13 +105,16 @@ def test_the_sentence_names_who_does_not_beat_whom_and_in_how_many_seeds_a_cell_
     made, _ = table(rows("gru", [0.3, 0.31, 0.6]) + rows("elman", [0.9] * 3) + convolution([0.1] * 3))
     assert made.note.startswith(
         "“every position apart, linear” is not beaten by gru and elman; "
-        "“order-free linear” is not beaten by gru (lower in 2 of 3 seeds) and elman. Every model beats “constant answer”."
+        "“order-free linear” is not beaten by gru (lower in 2 of 3 seeds) and elman. All trained models beat “constant answer”."
     )
-    assert "sees all steps at once" in made.note
+    assert "sees all steps at once" in made.note and "All at cpu, float32, 1 thread, B 64, H 32." in made.note
     made, _ = table(rows("gru", [0.1] * 3, rivals={"order-free linear": 0.5}))
-    assert made.note.startswith("Every model beats every rival: “order-free linear” and “constant answer”.")
+    assert made.note.startswith("gru beats every rival: “order-free linear” and “constant answer”.")
     assert "all steps at once" not in made.note
-    assert "“constant answer” is not beaten by any model" in table(rows("gru", [2.0]) + rows("lstm", [2.0]))[0].note
+    assert (
+        "“order-free linear” and “constant answer” are not beaten by any model."
+        in table(rows("gru", [2.0]) + rows("lstm", [2.0]))[0].note
+    )
 
 
 def test_a_diverged_seed_counts_as_not_beating_and_is_counted_beside_the_others():
@@ -128,7 +134,7 @@ def test_a_model_without_a_result_has_its_status_and_step_in_the_last_row():
 
 
 def test_a_rival_without_a_loss_shows_its_own_figures():
-    every = [r for r in rows("gru", [0.5], rivals={"unigram": 3.0})]
+    every = rows("gru", [0.5], rivals={"unigram": 3.0})
     every += [every[0] | {"metric": "figure.chrf", "value": 23.0}, every[0] | {"metric": "rival_chrf.nearest", "value": 51.7}]
     every += [every[0] | {"metric": "rival_loss.nearest", "value": np.nan}]
     made, columns = table(every)
@@ -201,7 +207,7 @@ def test_a_task_has_its_figure_and_table_in_one_section_and_both_forms_of_the_pa
     every = rows("gru", [0.3, 0.31]) + rows("gru", [0.02], task="adding:steps=8", unit="1", accuracy=False)
     page, text = written(every, tmp_path)
     assert sorted(p.stem for p in tmp_path.glob("*.svg")) == ["training-adding-steps-8", "training-splice"]
-    assert re.findall(r"^## (Training.*)$", text, flags=re.M) == ["Training: splice", "Training: adding:steps=8"]
+    assert re.findall(r"^## (Training.*)$", text, flags=re.M) == ["Training", "Training: splice", "Training: adding:steps=8"]
     assert (
         text.index("](training-splice.svg)")
         < text.index("| constant answer".replace(" answer", "\u00a0answer"))
@@ -223,13 +229,23 @@ def test_loss_is_drawn_against_time_steps_and_tokens_with_the_rivals_named_acros
 
 def test_epochs_end_where_their_seconds_say_and_tokens_grow_evenly_between():
     line = courses(prepare(pd.DataFrame(rows("gru", [0.3]))))["gru, numba"]
-    assert line.epochs["lag"].tolist() == [20, 40, 60] and line.epochs["elapsed_s"].tolist() == pytest.approx([2, 4, 6])
-    assert line.steps.set_index("lag")["tokens"][[10, 20, 50]].tolist() == [500, 1000, 2500]
+    (epochs,), (steps,) = line.epochs, line.steps
+    assert epochs["lag"].tolist() == [20, 40, 60] and epochs["elapsed_s"].tolist() == pytest.approx([2, 4, 6])
+    assert steps.set_index("lag")["tokens"][[10, 20, 50]].tolist() == [500, 1000, 2500]
+
+
+def test_the_median_goes_as_far_as_half_of_the_seeds_went():
+    every = (
+        rows("gru", [0.3, 0.4]) + diverged("gru", seed=2, at=7) + diverged("gru", seed=3, at=9) + diverged("gru", seed=4, at=30)
+    )
+    line = courses(prepare(pd.DataFrame(every)))["gru, numba"]
+    assert line.middle_steps["lag"].max() == 29  # at 30 two of five have a finite loss
+    assert [len(one) for one in line.steps] == [60, 60, 7, 9, 30]
 
 
 def test_a_training_that_diverged_is_drawn_as_far_as_it_went(tmp_path):
     line = courses(prepare(pd.DataFrame(diverged("elman"))))["elman, numba"]
-    assert len(line.steps) == 7 and not len(line.epochs) and line.steps["tokens"].isna().all()
+    assert len(line.steps[0]) == 7 and not len(line.epochs[0]) and line.steps[0]["tokens"].isna().all()
     page, _ = written(diverged("elman"), tmp_path)
     assert page.count("<svg") == 1 and "tokens" not in texts(tmp_path / "training-splice.svg") and "at step 7" in page
 
@@ -242,11 +258,12 @@ def test_a_task_of_nothing_but_refusals_has_a_table_and_no_figure(tmp_path):
 
 def test_every_one_of_many_cells_is_drawn_and_in_the_table(tmp_path):
     cells = [f"cell{i:02d}" for i in range(29)]
-    page, text = written([r for i, c in enumerate(cells) for r in rows(c, [0.1 + i / 20], updates=30)], tmp_path)
+    page, text = written([r for i, c in enumerate(cells) for r in rows(c, [0.1 + i / 20], updates=30)][::-1], tmp_path)
     drawn = texts(tmp_path / "training-splice.svg")
     assert [name.partition(",")[0] for name in drawn if name.startswith("cell")] == cells
     assert len(set(re.findall(r'id="[\w-]+-axes_\d+"', (tmp_path / "training-splice.svg").read_text()))) == 4 * 2 * 3
-    assert all(f"| {c} | cell |" in text for c in cells) and "and 18 more" in text
+    assert all(f"| {c} | cell |" in text for c in cells) and "and 13 more" in text
+    assert "From the lowest test loss to the highest." in page
 
 
 def test_names_at_the_lines_never_lie_on_each_other_and_stay_where_they_fit():
@@ -254,6 +271,8 @@ def test_names_at_the_lines_never_lie_on_each_other_and_stay_where_they_fit():
     moved = references.apart([0.3, 0.301, 0.302, 0.34, 0.9], 0.05)
     assert np.all(np.diff(moved) >= 0.05 - 1e-12) and moved[-1] == 0.9
     assert np.mean(moved[:4]) == pytest.approx(np.mean([0.3, 0.301, 0.302, 0.34]))
+    low, high = references.apart([0.0] * 5, 0.1), references.apart([0.2, *[1.0] * 9], 0.1)
+    assert low[0] == pytest.approx(-0.03) and high[-1] == pytest.approx(1.03) and np.diff(high).min() >= 0.1 - 1e-12
 
 
 def test_a_panel_holds_the_strongest_rivals_and_says_how_many_found_no_room(tmp_path):
@@ -285,3 +304,19 @@ def test_the_summary_has_the_epochs_of_few_tasks_and_leaves_many_to_their_sectio
     many = pd.DataFrame([r for n in range(7) for r in rows("gru", [0.3], task=f"task{n}", updates=3)])
     found = report.tables.summary_table(many)
     assert not [h for h in found.header if h.startswith("epoch")] and "7 tasks" in found.note
+
+
+def test_several_tasks_have_a_table_of_all_models_with_how_many_rivals_they_beat(tmp_path):
+    other = {"task": "adding", "unit": "1", "accuracy": False, "rivals": {"last value": 0.1}}
+    every = rows("gru", [0.3, 0.31]) + rows("gru", [0.02], **other) + diverged("elman", **other)
+    _, text = written(every, tmp_path)
+    assert "## Training\n\n| model | backend | splice | adding |" in text
+    assert "| gru | numba | 80.0 % (beats 2 of 3) | 0.020 (beats 2 of 2) |" in text
+    assert "| elman | numba | – | diverged |" in text
+    assert "## Training\n" not in written(rows("gru", [0.3]), tmp_path)[1]
+
+
+def test_the_summary_has_the_epochs_of_the_seeds_that_ran_though_others_did_not():
+    skipped = {**WORKLOAD, "cell": "gru", "backend": "numba", "task": "splice", "seed": 1, "status": "skipped", "value": np.nan}
+    row = report.tables.summary(pd.DataFrame([*rows("gru", [0.3]), skipped])).iloc[0]
+    assert row["epoch_s:splice"] == pytest.approx(2.0) and row["epoch_s:splice_status"] == ""

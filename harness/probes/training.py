@@ -110,9 +110,9 @@ class Training(Probe):
 
         if data.shape == TO_SEQUENCE:
             raise NotOk("unsupported", "a convolution has no state that an encoder could hand to a decoder")
-        first = case.variant.removeprefix("as ")
-        wanted = cell_of(replace(case, spec=first)).parameter_count(input_size, case.hidden_size)
-        channels = convolution.channels_for(wanted, data, input_size)
+        first = cell_of(replace(case, spec=case.variant.removeprefix("as ")))
+        head = data.output_size * (first.output_size(input_size, case.hidden_size) + 1)
+        channels = convolution.channels_for(first.parameter_count(input_size, case.hidden_size) + head, data, input_size)
         make = partial(convolution.Convolution, data, input_size, channels, case.seed, case.device, case.dtype)
         return make, f"torch {torch.__version__} conv1d, {channels} channels"
 

@@ -45,11 +45,11 @@ def axis_of(curves: np.ndarray, across: np.ndarray) -> tuple[float, float, bool]
     It is log where what is drawn is positive and spans more than a factor of 30; a level of 0 is then left out.
     """
     curves, across = curves[np.isfinite(curves)], across[np.isfinite(across)]
-    every = np.concatenate([curves, across[across > 0]])
-    if curves.min() > 0 and every.max() / every.min() > 30:
-        return float(every.min()), float(min(every.max(), max(np.median(curves) * 1e4, across.max(initial=0)))), True
-    every = np.concatenate([curves, across])
-    top = curves.max()
-    top = max(min(top, np.quantile(curves, 0.98) * 2) if top > 0 else top, across.max(initial=-np.inf))
-    margin = 0.05 * (top - every.min()) or 0.5
-    return float(every.min() - margin), float(top + margin), False
+    highest, level = curves.max(), across.max(initial=-np.inf)
+    top = max(min(highest, np.quantile(curves, 0.98) * 2) if highest > 0 else highest, level)
+    low = np.concatenate([curves, across[across > 0]]).min()
+    if low > 0 and top / low > 30:
+        return float(low), float(max(min(highest, np.median(curves) * 1e4), level)), True
+    low = min(curves.min(), across.min(initial=np.inf))
+    margin = 0.05 * (top - low) or 0.5
+    return float(low - margin), float(top + margin), False

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..store import make
-from . import details, gradient_tables, training_table
+from . import details, gradient_tables, training_overview, training_table
 from .observations import of_probe, prepare, printable, unique
 from .standings import trained_tasks
 from .table import Table, escaped, markdown
@@ -90,6 +90,8 @@ def sections(frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict], dr
     """Everything on the page in its order; what has no data is left out."""
     if len(ready):
         yield Section("Summary", tables=(summary_table(frame),))
+        if (overview := training_overview.overview(ready)).rows:
+            yield Section(overview.heading, tables=(overview,))
     beside = _beside(ready)
     for figure in drawn:
         yield Section(figure.heading, figures=(figure,), tables=beside.pop(figure.heading, ()))

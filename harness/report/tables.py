@@ -184,8 +184,8 @@ def _training(frame: pd.DataFrame) -> pd.DataFrame:
 def _epoch(part: pd.DataFrame, row: dict[str, Any], varied: list[str], task: str) -> dict[str, Any]:
     """Median seconds of an epoch over the medians of the seeds, and the range over them."""
     part = matching(part[part["backend"] == row["backend"]], row, varied, ("run", "device", "dtype", "threads", "hidden_size"))
-    status = _status(part)
-    measured = part.iloc[:0] if status else of_metric(part, "epoch_s")
+    measured = of_metric(part[part["status"] == "ok"], "epoch_s")
+    status = "" if len(measured) else _status(part)
     found = estimates(measured, ["label"], "seed").to_dict("records")
     best = found[0] if found else {"median": np.nan, "low": np.nan, "high": np.nan}
     name = f"epoch_s:{task}"

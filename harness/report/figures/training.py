@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from .. import drawing, references
-from ..courses import AXES, Course, courses, middle
-from ..losses import axis_of, smoothed
+from ..courses import AXES, SMOOTH, Course, courses
+from ..losses import axis_of
 from ..observations import PANEL, varying
 from ..panels import Figure, at, chunks, cut, finish, number, parts, titled
 from ..references import Reference
@@ -20,7 +20,6 @@ from ..standings import CONSTANT, level, of_task, rivals, trained_tasks
 
 LONGEST = 26  # characters of a name in the legend
 TOGETHER = 8  # lines in a panel
-SMOOTH = (40, 20)  # beyond so many steps, over so small a share of them: losses of batches hide each other
 LIGHT: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.3}  # of one seed
 DOT: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.7, "zorder": 3}
 DOTS = 12  # epochs that are marked on a curve, at most
@@ -63,11 +62,19 @@ def _rows(part: pd.DataFrame, extra: list[str], classes: bool) -> Iterator[Row]:
     groups = parts(part, extra) if extra else [((), part)]
     for values, rows in groups:
         lines = courses(rows)
-        for names in chunks(list(lines), TOGETHER):
+        for names in chunks(_in_order(lines), TOGETHER):
             title, some = at(extra, values).removeprefix(" · "), {name: lines[name] for name in names}
             yield Row(title, some, _across(part, False)[0], False)
-            if classes and any(line.epochs["accuracy"].notna().any() for line in some.values()):
+            if classes and any(line.middle_epochs["accuracy"].notna().any() for line in some.values()):
                 yield Row(title, some, _across(part, True)[0], True)
+
+
+def _in_order(lines: dict[str, Course]) -> list[str]:
+    """As they come; where they are too many for one panel, the lowest test loss first, so that those alike stand together."""
+    if len(lines) <= TOGETHER:
+        return list(lines)
+    ends = {name: line.middle_epochs["test_loss"].min() for name, line in lines.items()}
+    return sorted(lines, key=lambda name: (bool(np.isnan(ends[name])), ends[name]))
 
 
 def _across(part: pd.DataFrame, accuracy: bool) -> tuple[list[Reference], int]:
@@ -81,12 +88,12 @@ def _across(part: pd.DataFrame, accuracy: bool) -> tuple[list[Reference], int]:
     if not accuracy:
         levels = {kind: level(part, f"{kind}_loss") for kind in ("target", "floor")}
         found += [Reference(kind, value, kind) for kind, value in levels.items() if np.isfinite(value)]
-    return references.chosen(found)
+    return references.chosen(found, lowest=not accuracy)
 
 
 def _caption(part: pd.DataFrame, rows: list[Row], classes: bool, unit: str) -> str:
-    count = max(line.steps["seed"].nunique() for row in rows for line in row.lines.values())
-    longest = max(line.steps.groupby("seed").size().max() for row in rows for line in row.lines.values())
+    count = max(len(line.steps) for row in rows for line in row.lines.values())
+    longest = max(line.length for row in rows for line in row.lines.values())
     said = [f"Training loss{unit}; dots: test loss after an epoch."]
     said += ["Below: accuracy on the test part."] if classes else []
     said.append(f"{'Dark: median over seeds; light: each of ' if count > 1 else ''}{number(count, 'seed')}.")
@@ -95,6 +102,8 @@ def _caption(part: pd.DataFrame, rows: list[Row], classes: bool, unit: str) -> s
     if known:
         said.append("Lines across: test losses of the constant answer, the rivals, the target and the floor, as far as known.")
     said += ["The floor is 0, which a log axis does not have."] if any(r.value <= 0 for r in known) and _log(rows) else []
+    many = max(sum(not row.accuracy for row in rows), 1)
+    said += ["From the lowest test loss to the highest."] if many > 1 and any(len(row.lines) == TOGETHER for row in rows) else []
     said += [f"{number(left_out, 'rival')} with the highest loss found no room."] if left_out else []
     return " ".join(said)
 
@@ -104,17 +113,15 @@ def _log(rows: list[Row]) -> bool:
 
 
 def _seen(row: Row) -> tuple[np.ndarray, np.ndarray]:
-    """Every value of the curves of the loss, smoothed as drawn, and every level across."""
-    curves = [smoothed(one, *SMOOTH)["loss"] for line in row.lines.values() for _, one in line.steps.groupby("seed")]
-    tested = [line.epochs["test_loss"] for line in row.lines.values()]
-    return np.concatenate([np.asarray(a, float) for a in (*curves, *tested)]), np.array([r.value for r in row.across])
+    """Every value of the curves of the loss, and every level across."""
+    return np.concatenate([line.losses for line in row.lines.values()]), np.array([r.value for r in row.across])
 
 
 def _draw(rows: list[Row], colours: dict[str, str], dashes: dict[str, str], unit: str) -> Any:
     """Colour is the cell, dash the backend; the three columns of a row share the y axis."""
     names = references.room([r for row in rows for r in row.across])
     legend = drawing.legend_room([name for row in rows for name in row.lines], LONGEST)
-    known = pd.concat([line.steps for row in rows for line in row.lines.values()])
+    known = pd.concat([line.middle_steps for row in rows for line in row.lines.values()])
     columns = [column for column in AXES if known[column].notna().any()]
     figure, axes = drawing.grid(len(rows), len(columns), 2.3, legend + names, gap=0.25, sharey="row", widest=3.2)
     for panels, row in zip(axes, rows, strict=True):
@@ -144,36 +151,33 @@ def _whole_axis(axis: Any, column: str) -> None:
 
 
 def _loss(axis: Any, line: Course, column: str, colour: str, dash: str) -> None:
-    """Each seed light, their median dark with a dot for the test after an epoch; a value that is not finite is a gap."""
-    finite = line.steps.assign(loss=line.steps["loss"].where(np.isfinite(line.steps["loss"]))).sort_values("lag")
+    """Each seed light, their median dark with a dot for the test after an epoch."""
     look = {"color": colour, "linestyle": dash}
-    if line.steps["seed"].nunique() > 1:
-        for _, one in finite.groupby("seed"):
-            one = smoothed(one, *SMOOTH)
-            axis.plot(one[column], one["loss"], **look, **LIGHT)
-        finite = middle(finite, "lag", "loss")
-    one = smoothed(finite, *SMOOTH)
-    axis.plot(one[column], one["loss"], **look, linewidth=1.5)
-    tested = middle(line.epochs, "epoch", "test_loss").iloc[:: _stride(line)]
+    for one in line.steps if len(line.steps) > 1 else ():
+        axis.plot(one[column], one["loss"], **look, **LIGHT)
+    axis.plot(line.middle_steps[column], line.middle_steps["loss"], **look, linewidth=1.5)
+    tested = line.middle_epochs.iloc[:: _stride(line)]
     axis.plot(tested[column], tested["test_loss"], color=colour, linestyle="", **DOT)
 
 
 def _stride(line: Course) -> int:
-    return max(1, -(-line.epochs["epoch"].nunique() // DOTS))
+    return max(1, -(-len(line.middle_epochs) // DOTS))
 
 
 def _accuracy(axis: Any, line: Course, column: str, colour: str, dash: str) -> None:
     look = {"color": colour, "linestyle": dash}
-    if line.epochs["seed"].nunique() > 1:
-        for _, one in line.epochs.groupby("seed"):
-            axis.plot(one[column], one["accuracy"], **look, **LIGHT)
-    one = middle(line.epochs, "epoch", "accuracy")
-    axis.plot(one[column], one["accuracy"], **look, **DOT, linewidth=1.5, markevery=_stride(line))
+    for one in line.epochs if len(line.epochs) > 1 else ():
+        axis.plot(one[column], one["accuracy"], **look, **LIGHT)
+    tested = line.middle_epochs
+    axis.plot(tested[column], tested["accuracy"], **look, **DOT, linewidth=1.5, markevery=_stride(line))
 
 
 def _y_axis(axis: Any, row: Row, unit: str) -> None:
     if row.accuracy:
-        values = [*(v for line in row.lines.values() for v in line.epochs["accuracy"].dropna()), *(r.value for r in row.across)]
+        values = [
+            *(v for line in row.lines.values() for one in line.epochs for v in one["accuracy"].dropna()),
+            *(r.value for r in row.across),
+        ]
         margin = max(0.05 * (max(values) - min(values)), 0.01)
         axis.set_ylim(min(values) - margin, max(values) + margin)
         axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")

@@ -1,0 +1,120 @@
+"""Who took part in a task, and what each reached in each seed: cells, the convolution, and the rivals beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from .observations import of_metric, of_probe, unique, varying
+
+CELL, CONVOLUTION, RIVAL = "cell", "convolution", "rival"
+CURVES = ("loss", "elapsed_s")  # have a value a step
+CONSTANT = "constant answer"
+TOLD_APART = ("run", "device", "dtype", "threads", "hidden_size")  # settings in which trainings of one task may differ
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model or a rival. `found` has a row a seed with a result, by metric; `failed` the status and reason of the others."""
+
+    name: str
+    kind: str
+    backend: str = ""
+    setting: tuple = ()
+    variant: str = ""
+    found: pd.DataFrame = field(default_factory=pd.DataFrame)
+    failed: dict[int, tuple[str, str]] = field(default_factory=dict)
+    lines: dict[int, str] = field(default_factory=dict)  # by seed, what the verdict says
+
+    def values(self, metric: str) -> pd.Series:
+        """By seed, of those in which it is known; empty if none."""
+        return self.found[metric].dropna() if metric in self.found else pd.Series(dtype=float)
+
+    @property
+    def loss(self) -> float:
+        """Median over seeds, NaN where there is none."""
+        losses = self.values("best_test_loss")
+        return float(losses.median()) if len(losses) else np.nan
+
+
+def trained_tasks(ready: pd.DataFrame) -> list[str]:
+    """The tasks of which anything is known, in order of appearance."""
+    return unique(of_probe(ready, "training", None)["task"])
+
+
+def of_task(ready: pd.DataFrame, task: str) -> pd.DataFrame:
+    part = of_probe(ready, "training", None)
+    return part[part["task"] == task]
+
+
+def told_apart(part: pd.DataFrame) -> list[str]:
+    """The settings in which trainings differ; sizes that were chosen to match a budget do not count."""
+    return [key for key in varying(part, TOLD_APART) if key != "hidden_size" or len(unique(part["size"])) > 1]
+
+
+def models(part: pd.DataFrame) -> list[Standing]:
+    """The cells and the convolution of one task, in order of appearance."""
+    keys = ["label", "backend", "variant", *told_apart(part)]
+    sums = part[~part["metric"].isin(CURVES)]
+    return [_model(values, rows) for values, rows in sums.groupby(keys, sort=False)]
+
+
+def _model(values: tuple, rows: pd.DataFrame) -> Standing:
+    label, backend, variant, *setting = values
+    refused = rows[rows["status"] != "ok"].drop_duplicates("seed")
+    failed = {r["seed"]: (r["status"], r["reason"]) for r in refused.to_dict("records")}
+    found = by_seed(rows[(rows["status"] == "ok") & ~rows["seed"].isin(list(failed))])
+    said = rows[(rows["status"] == "ok") & (rows["reason"] != "")].drop_duplicates("seed")
+    kind = CONVOLUTION if variant.startswith("as ") else CELL
+    lines = dict(zip(said["seed"], said["reason"], strict=True))
+    return Standing(label, kind, backend, tuple(setting), variant, found, failed, lines)
+
+
+def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a seed, a column a metric: the value after the last epoch; of epoch_s the median, with their number as `epochs`."""
+    last = rows.sort_values("lag", kind="stable").drop_duplicates(["seed", "metric"], keep="last")
+    found = last.pivot(index="seed", columns="metric", values="value")
+    epochs = of_metric(rows, "epoch_s").groupby("seed")["value"]
+    if len(epochs):
+        found["epoch_s"], found["epochs"] = epochs.median(), epochs.size()
+    for best, each in (("best_test_loss", "test_loss"), ("best_accuracy", "accuracy")):
+        if best not in found and each in found:  # results of before the best epoch was kept
+            found[best] = found[each]
+    return found
+
+
+def rivals(part: pd.DataFrame) -> list[Standing]:
+    """The constant answer and the rivals of one task, each with the metrics that a model has."""
+    rows = part[part["metric"].str.startswith("rival_") | part["metric"].isin(["trivial_loss", "chance_accuracy"])]
+    found: dict[str, dict[str, pd.Series]] = {}
+    for metric, here in rows.groupby("metric", sort=False):
+        name, column = _named(metric)
+        found.setdefault(name, {})[column] = here.groupby("seed")["value"].median()
+    return [Standing(name, RIVAL, found=pd.DataFrame(columns)) for name, columns in found.items()]
+
+
+def _named(metric: str) -> tuple[str, str]:
+    """('bigram', 'best_test_loss') for 'rival_loss.bigram'; ('nearest word', 'figure.per') for 'rival_per.nearest word'."""
+    if not metric.startswith("rival_"):
+        return CONSTANT, {"trivial_loss": "best_test_loss", "chance_accuracy": "best_accuracy"}[metric]
+    what, _, name = metric.removeprefix("rival_").partition(".")
+    return name, {"loss": "best_test_loss", "accuracy": "best_accuracy"}.get(what, f"figure.{what}")
+
+
+def level(part: pd.DataFrame, metric: str) -> float:
+    """Median over seeds of what is one number a task: its target, its floor. NaN where unknown."""
+    return float(of_metric(part, metric).groupby("seed")["value"].median().median())
+
+
+def ranked(standings: list[Standing]) -> list[Standing]:
+    """By test loss; without one come rivals that have other figures, then models without a result."""
+    return sorted(standings, key=lambda s: (bool(np.isnan(s.loss)), s.loss if np.isfinite(s.loss) else np.inf, s.kind != RIVAL))
+
+
+def wins(model: Standing, rival: Standing) -> tuple[int, int]:
+    """(seeds in which the model's test loss is the lower, seeds that it was tried in); one that diverged is no win."""
+    mine, other = model.values("best_test_loss"), rival.values("best_test_loss")
+    tried = len(mine) + sum(status not in ("skipped", "unsupported", "unavailable") for status, _ in model.failed.values())
+    return int((mine < other.reindex(mine.index, fill_value=np.nan)).sum()), tried
