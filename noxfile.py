@@ -1,4 +1,4 @@
-"""Sessions: report (the default comparison and its page), tests, lint, bench, regress, baselines, and studies. One environment."""
+"""Sessions: report (the default comparison and its page), tests, lint, bench, regress, baselines; studies. One environment."""
 
 from __future__ import annotations
 
@@ -57,6 +57,13 @@ def anchors(session: nox.Session) -> None:
     """Published and computed anchors of the gradient measures, measured again (about 15 minutes)."""
     install(session)
     run(session, "python", "-m", "harness.studies.anchors", env=ONE_THREAD)
+
+
+@session
+def claims(session: nox.Session) -> None:
+    """The lecture's claims, measured and judged, and their page (about 8 minutes). nox -s claims -- NAME for some of them."""
+    install(session)
+    run(session, "cellbench", "claims", *session.posargs, env=ONE_THREAD)
 
 
 @session
