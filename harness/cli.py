@@ -177,7 +177,7 @@ def _report(arguments: argparse.Namespace) -> int:
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or Path("results/reports") / "+".join(m["run"] for m in manifests)[:120]
     page = report.write(frame, manifests, folder, reliability.line())
-    print(report.tables.summary_text(frame))
+    print(report.terminal.text(frame))
     print(f"page: {page}")
     return 0
 

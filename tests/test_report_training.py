@@ -320,3 +320,13 @@ def test_the_summary_has_the_epochs_of_the_seeds_that_ran_though_others_did_not(
     skipped = {**WORKLOAD, "cell": "gru", "backend": "numba", "task": "splice", "seed": 1, "status": "skipped", "value": np.nan}
     row = report.tables.summary(pd.DataFrame([*rows("gru", [0.3]), skipped])).iloc[0]
     assert row["epoch_s:splice"] == pytest.approx(2.0) and row["epoch_s:splice_status"] == ""
+
+
+def test_a_terminal_shows_the_rivals_beside_the_cells_and_no_empty_summary():
+    from harness.report import terminal
+
+    said = terminal.text(pd.DataFrame(rows("gru", [0.3, 0.31, 0.32]) + rows("elman", [0.9] * 3)))
+    assert max(map(len, said.splitlines())) <= 120
+    below = said.partition("Training: splice")[2]
+    order = [below.index(f"\n{name}") for name in ("gru", "order-free linear", "elman", "constant answer")]
+    assert order == sorted(order)

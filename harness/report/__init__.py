@@ -2,14 +2,14 @@
 
     frame = harness.load("results/runs/NAME")
     page = report.write(frame, manifests, folder)     # folder/index.html, report.md, *.svg
-    print(report.tables.summary_text(frame))          # the summary for a terminal
+    print(report.terminal.text(frame))                # the summary and the trainings for a terminal
 
 Drawing libraries are imported when a figure is drawn, not here.
 """
 
 from __future__ import annotations
 
-from . import tables
+from . import tables, terminal
 from .page import write
 
-__all__ = ["tables", "write"]
+__all__ = ["tables", "terminal", "write"]
