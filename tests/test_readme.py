@@ -1,5 +1,6 @@
 """What the README says, done as it is written."""
 
+import json
 import re
 from pathlib import Path
 
@@ -107,3 +108,14 @@ def test_the_task_of_the_readme_runs_as_written(tmp_path, monkeypatch):
     frame = harness.load("results/runs")
     assert set(frame.status) == {"ok"} and frame.metric.str.startswith("rival_loss.").any()
     assert main(["report"]) == 0
+
+
+def test_the_error_rates_of_the_readme_are_those_of_the_committed_study():
+    from harness.measure import reliability
+
+    study = json.loads((ROOT / "results" / "reference" / "aa" / "study.json").read_text())
+    assert reliability.line() == study["line"] and " ".join(study["line"].split()) in " ".join(README.split())
+    trials = [json.loads(line) for line in (ROOT / "results" / "reference" / "aa" / "trials.jsonl").read_text().splitlines()]
+    unchanged = [t for t in trials if t["added"] == 0]
+    assert len(unchanged) == study["rows"][0]["trials"] >= 300
+    assert study["rows"][0]["called"] == sum(t["verdict"] in ("SLOWER", "FASTER") for t in unchanged)
