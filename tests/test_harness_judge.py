@@ -53,6 +53,12 @@ def test_the_effort_gives_up_builds_before_rounds(run_s, builds):
     assert SECOND.plan(run_s)[0] == builds and SECOND.plan(run_s)[1] >= SECOND.fewest_rounds
 
 
+@pytest.mark.parametrize(("run_s", "wanted"), [(1e-4, 0.4), (1e-3, 0.4), (0.01, 0.75), (0.1, 2.7)])
+def test_long_runs_are_given_more_seconds_up_to_a_bound_or_the_fewest_builds(run_s, wanted):
+    builds, count = Effort().plan(run_s)
+    assert builds * count * 3 * max(run_s, 1e-3) == pytest.approx(wanted, rel=0.15)
+
+
 def test_every_build_is_made_anew_and_signs_of_life_come_between():
     clock, made, alive = Fake(), [], []
 

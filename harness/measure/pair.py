@@ -37,10 +37,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much one process does of a pair: builds of all three arms, and about how many seconds are timed in all."""
+    """How much one process does of a pair: builds of all three arms, and about how many seconds are timed in all.
+
+    Long runs are given up to most_s, for as many rounds as `rounds`.
+    """
 
     builds: int = 10
     seconds: float = 0.4
+    most_s: float = 1.0
+    rounds: int = 25
     sample_s: float = 0.001
     fewest_builds: int = 3
     fewest_rounds: int = 3
@@ -48,8 +53,9 @@ class Effort:
     def plan(self, run_s: float) -> tuple[int, int]:
         """(builds, rounds of each) for runs of so many seconds."""
         round_s = len(ARMS) * max(run_s, self.sample_s)
-        builds = int(np.clip(self.seconds / (round_s * self.fewest_rounds), self.fewest_builds, self.builds))
-        return builds, max(self.fewest_rounds, round(self.seconds / (builds * round_s)))
+        seconds = max(self.seconds, min(self.most_s, self.rounds * round_s))
+        builds = int(np.clip(seconds / (round_s * self.fewest_rounds), self.fewest_builds, self.builds))
+        return builds, max(self.fewest_rounds, round(seconds / (builds * round_s)))
 
 
 @dataclass(frozen=True)
