@@ -12,9 +12,9 @@ SIZES = ["workload.steps=40", "workload.input_size=3", "workload.hidden_size=6",
 
 def run(folder, *overrides):
     """The frame of a run, and the text of its page's twin."""
-    assert main(["run", *SIZES, f"results={folder}", *overrides]) == 0
-    assert main(["report", f"--results={folder}", f"--output={folder}/page"]) == 0
-    return harness.load(folder), (folder / "page" / "report.md").read_text()
+    assert main(["run", *SIZES, f"results={folder}/runs", *overrides]) == 0
+    assert main(["report", f"--results={folder}/runs", f"--output={folder}/page"]) == 0
+    return harness.load(folder / "runs"), (folder / "page" / "report.md").read_text()
 
 
 def test_profile_spectrum_shares_and_formats_have_figures_and_numbers(tmp_path):

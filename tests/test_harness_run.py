@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,9 @@ def test_an_interrupt_leaves_a_readable_run_and_prints_how_to_go_on(tmp_path):
         "seeds=500",
         *LONG,
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs behind a shell's & begins by ignoring it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, text=True, start_new_session=True, preexec_fn=heeding)
     wait_for_blocks(tmp_path, 1, process)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
