@@ -6,12 +6,12 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from time import perf_counter
 
 import numpy as np
 import torch
 
 from . import training as t
+from .measure.clocks import stopwatch
 from .measure.timing import collector_off
 from .task import Data, Sequences
 
@@ -94,12 +94,13 @@ class Learner:
     def epoch(self) -> None:
         course, recipe = self.course, self.recipe
         before, tokens = course.seconds, 0
+        now = stopwatch(self.model.device, torch.get_num_threads())
         with collector_off():
-            start = perf_counter()
+            start = now()
             for batch in t.batches(self.data.train, recipe.batch, self.model.device, self.rng, self.data.shape):
                 loss, norm = step(self.model, self.optimiser, self.data, batch, recipe.max_norm)
                 course.losses.append(loss)
-                course.elapsed.append(before + perf_counter() - start)
+                course.elapsed.append(before + now() - start)
                 tokens += int(batch.last[: batch.count].sum()) + batch.count
                 if not math.isfinite(loss) or not math.isfinite(norm):
                     raise Diverged(f"at step {len(course.losses)} the loss is {loss}, the gradient's norm {norm}")

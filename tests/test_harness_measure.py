@@ -3,13 +3,14 @@
 import gc
 import os
 import signal
+import threading
 import time
 
 import numpy as np
 import pytest
 
-from harness.measure import worker
-from harness.measure.clocks import CudaEvents, Fake, OnCore, Wall
+from harness.measure import clocks, worker
+from harness.measure.clocks import CudaEvents, Fake, OnCore, Wall, stopwatch
 from harness.measure.memory import peak_bytes
 from harness.measure.timing import MOST_ORDERS, Timed, collector_off, interleave, loops_for, rounds, warm_up
 
@@ -45,6 +46,27 @@ def test_time_spent_waiting_for_a_core_is_taken_off_unless_it_is_more_than_all(l
     clock, waits, kept = Fake(), iter([5.0, 5.0 + lost]), []
     OnCore(lambda: next(waits), clock.now).time([(clock.run_of(1.0), nothing, kept.append)])
     assert kept == [counted]
+
+
+@pytest.fixture
+def a_wait(monkeypatch):
+    """Stands for a thread that has waited for 2 s of the first 5, and for 3 s of the first 10."""
+    wall, waits = iter((5.0, 10.0)), iter((2.0, 3.0))
+    monkeypatch.setattr(clocks, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(clocks, "waiting", lambda: lambda: next(waits))
+    monkeypatch.setattr(clocks, "_HERE", threading.local())
+
+
+@pytest.mark.parametrize(("device", "threads", "passed"), [("cpu", 1, 4.0), ("cpu", 2, 5.0), ("cuda", 1, 5.0)])
+def test_a_stopwatch_leaves_out_waiting_where_one_thread_does_all_the_work(a_wait, device, threads, passed):
+    now = stopwatch(device, threads)
+    assert -now() + now() == passed
+
+
+def test_a_stopwatch_is_the_wall_clock_where_waiting_is_not_told(a_wait, monkeypatch):
+    monkeypatch.setattr(clocks, "waiting", lambda: None)
+    now = stopwatch("cpu", 1)
+    assert -now() + now() == 5.0
 
 
 class Cuda:

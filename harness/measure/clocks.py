@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 L2_BYTES = 128 << 20  # more than any L2 holds: writing this many leaves nothing of the work in it
 Do = Callable[[], object]
 Work = tuple[Do, Do, Callable[[float], object]]  # run it, wait for its end, keep the seconds
+_HERE = threading.local()  # this thread's reader of its own waiting, opened once
 
 
 class Clock(Protocol):
@@ -72,6 +74,19 @@ def waiting() -> Callable[[], float] | None:
     except OSError:
         return None
     return lambda: int(os.pread(file, 99, 0).split()[1]) * 1e-9
+
+
+def stopwatch(device: str, threads: int) -> Callable[[], float]:
+    """Seconds from some fixed point, for work that is too long or too varied for a Clock: without the waiting, as OnCore.
+
+    Work of several threads, or of another device that goes on while this thread waits, is timed by the wall clock.
+    """
+    if device != "cpu" or threads != 1:
+        return perf_counter
+    if not hasattr(_HERE, "waited"):
+        _HERE.waited = waiting()
+    waited = _HERE.waited
+    return (lambda: perf_counter() - waited()) if waited else perf_counter
 
 
 @dataclass

@@ -29,8 +29,9 @@ class Training(Probe):
     convolution     also train a causal convolution (TCN) with as many parameters as the first cell
     verdict         diagnose what was trained: converged, or vanished, or exploded (many to one, float64 steps)
     checkpoints     folder for a safetensors file a case, from which an interrupted training goes on; none where empty
-    loss, elapsed   are recorded at every step; elapsed counts training only, not the tests after each epoch. A tenth of the
-                    training part is held out for the choice of the rate and of the epoch.
+    loss, elapsed   are recorded at every step; elapsed counts training only, not the tests after each epoch, and on one thread
+                    not the time in which other work had the core. A tenth of the training part is held out for the choice of
+                    the rate and of the epoch.
     """
 
     backends: tuple[str, ...] = ()
