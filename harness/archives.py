@@ -28,6 +28,8 @@ from platformdirs import user_cache_dir
 
 from .task import DataAbsent
 
+DIGITS = 64  # of a sha256
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -47,7 +49,7 @@ class Archive:
     client: str = "pip"
 
     def __post_init__(self):
-        if len(self.sha256) != 64 or self.client not in CLIENTS or not self.members:
+        if len(self.sha256) != DIGITS or self.client not in CLIENTS or not self.members:
             raise ValueError(
                 f"archive {self.name!r} has sha256 {self.sha256!r}, client {self.client!r} and {len(self.members)} members; "
                 f"it needs all 64 digits, one of {', '.join(CLIENTS)}, and at least one member"
@@ -60,7 +62,7 @@ def folder() -> Path:
 
 
 def path(archive: Archive) -> Path:
-    """The cached members: a zip file whose comment is their hash. It need not be there."""
+    """The cached members: a zip file whose comment is the hash of all before it. It need not be there."""
     which = hashlib.sha256("\n".join((archive.sha256, *archive.members)).encode()).hexdigest()[:16]
     return folder() / f"{archive.name}-{which}.zip"
 
@@ -76,13 +78,22 @@ def members(archive: Archive) -> dict[str, bytes]:
 
     Raises DataAbsent, with the command that gets it, where it was not fetched or what is cached is damaged.
     """
+    with zipfile.ZipFile(io.BytesIO(_cached(archive))) as file:
+        return {name: file.read(name) for name in sorted(file.namelist())}
+
+
+def _cached(archive: Archive) -> bytes:
+    """The zip file of its members, held against its hash, and not unpacked. Raises DataAbsent as `members` does."""
     again = f"`cellbench data fetch {archive.name}` downloads it ({archive.requirement})"
     try:
-        return _unpacked(path(archive))
+        content = path(archive).read_bytes()
     except FileNotFoundError:
         raise DataAbsent(f"{archive.name} is not on this machine; {again}") from None
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataAbsent(f"{archive.name}: {path(archive)} is damaged ({error}); {again} again") from None
+    except OSError as error:
+        raise DataAbsent(f"{archive.name}: {path(archive)} cannot be read ({error}); {again} again") from None
+    if content[-DIGITS:] != _digest(content[:-DIGITS]):
+        raise DataAbsent(f"{archive.name}: {path(archive)} is damaged (its hash is another); {again} again")
+    return content
 
 
 def arrays(archive: Archive, parse: Callable[[dict[str, bytes]], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -123,8 +134,7 @@ def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
 def is_cached(archive: Archive) -> bool:
     """Whether the members are there, undamaged."""
     with suppress(DataAbsent):
-        members(archive)
-        return True
+        return bool(_cached(archive))
     return False
 
 
@@ -200,25 +210,13 @@ def _packed(content: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name, data in content.items():
             file.writestr(name, data)
-        file.comment = _digest(content)
-    return buffer.getvalue()
+        file.comment = bytes(DIGITS)  # the last bytes of a zip file
+    before = buffer.getvalue()[:-DIGITS]
+    return before + _digest(before)
 
 
-def _unpacked(packed: Path) -> dict[str, bytes]:
-    """Raises BadZipFile where the members are not those that were packed."""
-    with zipfile.ZipFile(packed) as file:
-        try:
-            content = {name: file.read(name) for name in sorted(file.namelist())}
-        except (zlib.error, EOFError, NotImplementedError) as error:
-            raise zipfile.BadZipFile(str(error)) from None
-        if file.comment != _digest(content):
-            raise zipfile.BadZipFile("the hash of its members is not the one it was packed with")
-        return content
-
-
-def _digest(content: dict[str, bytes]) -> bytes:
-    each = (f"{hashlib.sha256(data).hexdigest()}  {name}" for name, data in sorted(content.items()))
-    return hashlib.sha256("\n".join(each).encode()).hexdigest().encode()
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 def _write(target: Path, content: bytes) -> None:

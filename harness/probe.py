@@ -16,7 +16,7 @@ from cells import find, parts
 from .case import Case
 
 Series = dict[str, Any]
-Emit = Callable[[tuple[str, list[Series]]], None]
+Emit = Callable[[tuple[str, list[Series] | float]], None]
 
 
 class NotOk(Exception):
@@ -71,7 +71,8 @@ class Probe:
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         """First pass: (implementation, series), or with a third, a line about what was found, kept as the rows' reason.
 
-        emit((case.id, series)) hands over parts before the end.
+        emit((case.id, series)) hands over parts before the end, emit((case.id, 0.4)) says that 0.4 of the case is done: a silence
+        longer than case_timeout_s is taken for a hang.
 
         Runs in a process of its own for all cases that differ in seed and variant only.
         """

@@ -16,29 +16,42 @@ class Progress:
         self.total_s, self.clock = total_s, clock
         self.stream = stream or sys.stderr
         self.began = clock()
-        self.past_s, self.current_s, self.label = 0.0, 0.0, ""
+        self.past_s, self.current_s, self.share, self.label = 0.0, 0.0, 0.0, ""
         self.bar = _bar(total_s) if self.stream.isatty() else None
 
     def start(self, label: str, estimate_s: float) -> None:
         """The next case is in hand."""
         self.past_s += self.current_s
-        self.label, self.current_s = label, estimate_s
+        self.label, self.current_s, self.share = label, estimate_s, 0.0
+        self.show()
+
+    def advance(self, share: float) -> None:
+        """So much of the case in hand is done, 0 to 1."""
+        self.share = share
+        self.show()
+
+    def show(self) -> None:
         if self.bar:
-            self.bar.update(0, completed=self.past_s, description=f"{label}  {self.left()}")
+            self.bar.update(0, completed=self.done_s, description=f"{self.label}  {self.left()}")
 
     def finish(self, status: str, reason: str | None) -> None:
         """The case has ended."""
+        self.share = 1.0
         text = (status if ": " in status else f"{self.label}: {status}") + (f" ({reason})" if reason else "")
         if self.bar is None:
             print(f"{text}  [{self.left()}]", file=self.stream, flush=True)
         elif status not in SHOWN:
             self.bar.console.print(text, markup=False, highlight=False)
 
+    @property
+    def done_s(self) -> float:
+        return self.past_s + self.share * self.current_s
+
     def left(self) -> str:
         """About how long it still takes."""
         spent = self.clock() - self.began
-        pace = spent / self.past_s if self.past_s > 5 else 1.0
-        left = max(0.0, self.total_s - self.past_s - self.current_s / 2) * pace
+        pace = spent / self.done_s if self.done_s > 5 else 1.0
+        left = max(0.0, self.total_s - self.done_s) * pace
         return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
 
     def close(self) -> None:

@@ -65,10 +65,12 @@ class Runner:
                 self.ended(asked, cases.pop(0), Found("skipped", f"budget_s={self.budget_s:g} was used up"), cases)
                 continue
 
-            def keep(message: tuple[str, Found | list[dict[str, Any]]]) -> None:
+            def keep(message: tuple[str, Found | float | list[dict[str, Any]]]) -> None:
                 content = message[1]
                 if isinstance(content, Found):
                     self.ended(asked, cases.pop(0), content, cases)
+                elif isinstance(content, float):
+                    self.progress.advance(content)
                 else:
                     self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
 

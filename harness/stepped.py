@@ -49,3 +49,19 @@ class Stepped(nn.Module):
             output = nn.functional.linear(output, params["weight_out"], params["bias_out"])
         answer = nn.functional.linear(output, self.weight, self.bias)
         return torch.sigmoid(answer) if self.squashed else answer, {name: getattr(after, name) for name in cell.states}
+
+
+class Handed(nn.Module):
+    """Encoder and decoder as one recurrence: (x (B, I + 1), state or None) -> as Stepped.
+
+    x ends in 0 at the encoder's steps and in 1 at the decoder's, which goes on from the state that it is handed; a step is the
+    same for all sequences.
+    """
+
+    def __init__(self, encoder: Stepped, decoder: Stepped) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, x: Tensor, state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+        part = self.decoder if x[0, -1] > 0.5 else self.encoder
+        return part(x[:, :-1], state)

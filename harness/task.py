@@ -7,7 +7,8 @@ before it), and sequence to sequence (targets of another length, by an encoder a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -216,13 +217,22 @@ def get(spec: str) -> Task:
 
 
 def draw(spec: str, rng: np.random.Generator) -> Data:
-    """The data of the task that a spec names. Raises DataAbsent, or ValueError naming the task whose data do not fit."""
-    try:
-        data = get(spec).data(rng)
-    except DataAbsent:
-        raise
-    except ValueError as error:
-        raise ValueError(f"task {spec!r}: {error}") from error
+    """The data of the task that a spec names. Raises DataAbsent, or ValueError naming the task whose data cannot be had."""
+    task = get(spec)
+    with named(spec):
+        data = task.data(rng)
     if not isinstance(data, Data):
         raise ValueError(f"task {spec!r}: data(rng) returned {type(data).__name__}; it must return harness.task.Data")
     return data
+
+
+@contextmanager
+def named(task: str) -> Iterator[None]:
+    """Turns what a task's own code raises into a ValueError that names the task; absent data and memory stay what they are."""
+    try:
+        yield
+    except (DataAbsent, MemoryError):
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"task {task!r}: {said}") from error

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from . import draws
 from .case import Case
 from .gradients import diagnose
 from .identified import identified
 from .probe import cell_of
-from .stepped import Stepped, unsteppable
-from .task import MANY_TO_ONE, TO_SEQUENCE, Data, Task
-from .training import Model, batches
+from .stepped import Handed, Stepped, unsteppable
+from .task import MANY_TO_ONE, TO_SEQUENCE, Data, Task, named
+from .training import Model, Trainable, batches
 
-SAMPLES = 256  # sequences that a verdict looks at
+LEAST_SEEN = 1e6  # samples: a gradient that so many would show has not vanished, however short the training was
 
 
 @dataclass(frozen=True)
@@ -26,34 +27,52 @@ class Said:
     line: str
 
 
-def verdict(case: Case, data: Data, model: Model, samples_seen: int) -> Said:
-    """The diagnosis of a many-to-one model on sequences of the test part, stepped in float64."""
-    cell = cell_of(case)
-    if data.shape != MANY_TO_ONE:
-        return Said(None, f"no verdict: it is for one answer a sequence, and this task is {data.shape}")
-    if reason := unsteppable(cell):
+def verdict(case: Case, data: Data, model: Trainable, targets_seen: int) -> Said:
+    """The diagnosis of answers that a model gives in the test part, stepped in float64; targets_seen in training."""
+    if not isinstance(model, Model):
+        return Said(None, "no verdict: a convolution has no state that a gradient could be followed through")
+    if reason := unsteppable(cell_of(case)):
         return Said(None, f"no verdict: {reason}")
-    net = Stepped(cell, dict(model.cell.items()), model.head_weight, model.head_bias).cpu()
+    drawn = draws.draws(data.test, data.shape, np.random.default_rng([case.seed, 5]))
+    if not drawn:
+        return Said(None, f"no verdict: no step of the test part has {draws.FEWEST} sequences that answer there")
     loss = torch.nn.functional.mse_loss if data.classes is None else torch.nn.functional.cross_entropy
-    found = diagnose(net, loss, same_lengths(data, model), samples=SAMPLES, samples_seen=samples_seen, floor=data.floor)
-    return Said(found.verdict.label, str(found.verdict))
+    longest = max(one.step for one in drawn)
+    drawn.sort(key=lambda one: one.step < longest)  # inputs are swapped in the first batches alone: at all lags
+    pairs, count = [draws.batch(data, model, one) for one in drawn], sum(len(one.rows) for one in drawn)
+    seen = max(targets_seen, LEAST_SEEN)
+    try:
+        found = diagnose(recurrence(model), loss, pairs, samples=count, samples_seen=seen, floor=data.floor)
+    except ValueError as error:  # a training is not lost for want of a verdict
+        return Said(None, f"no verdict: {error}")
+    return Said(found.verdict.label, f"{found.verdict}{of_which(data, drawn)}")
 
 
-def same_lengths(data: Data, model: Model):
-    """(x (T, B, I), y) of the test part: sequences end together, after zeros where one is shorter."""
-    for start in range(0, min(len(data.test), SAMPLES), 64):
-        rows = slice(start, start + 64)
-        steps = int(data.test.lengths[rows].max())
-        x = np.zeros((steps, *data.test.x[rows, 0].shape), data.test.x.dtype)
-        for n, length in enumerate(data.test.lengths[rows]):
-            x[steps - length :, n] = data.test.x[rows][n, :length]
-        yield model.embedded(torch.from_numpy(x)).detach(), torch.from_numpy(data.test.y[rows])
+def recurrence(model: Model) -> Stepped | Handed:
+    """The model's own steps, on the CPU: of an encoder and a decoder as one recurrence."""
+    cell, head = model.cell_itself, (model.head_weight, model.head_bias)
+    last = Stepped(cell, dict((model.decoder if model.shape == TO_SEQUENCE else model.cell).items()), *head)
+    return (Handed(Stepped(cell, dict(model.cell.items()), *head), last) if model.shape == TO_SEQUENCE else last).cpu()
+
+
+def of_which(data: Data, drawn: list[draws.Draw]) -> str:
+    """Which answers were looked at, where a sequence has several or not all could be drawn."""
+    steps, share = sorted({one.step for one in drawn}), draws.reached(data.test, data.shape)
+    parts = []
+    if data.shape != MANY_TO_ONE:
+        where = ", ".join(map(str, steps))
+        parts.append(f"answers at {'target' if data.shape == TO_SEQUENCE else 'step'} {where} of 0-{data.test.y.shape[1] - 1}")
+    if share < 0.995:
+        parts.append(f"only steps at which {draws.FEWEST} sequences answer, {share:.0%} of the answers")
+    return "".join(f"; {part}" for part in parts)
 
 
 def figures(task: Task, data: Data, model: Model, size: int) -> dict[str, float]:
     """The task's figures of the model's answers to the test part, and how it compares with the system behind the data."""
-    found = dict(task.figures(data, answers(data, model, size))) if type(task).figures is not Task.figures else {}
-    truth = task.truth(data)
+    given = None if type(task).figures is Task.figures else answers(data, model, size)
+    with named(task.name):
+        found = {} if given is None else {name: float(value) for name, value in task.figures(data, given).items()}
+        truth = task.truth(data)
     if truth is None or unsteppable(model.cell_itself):
         return found
     params = {k: v.detach().cpu().double().numpy() for k, v in model.cell.items()}

@@ -169,7 +169,8 @@ def standings(rows: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]]) -
     header = (*models, *(f"{of} / {to}" for of, to in names))
     seeds = len({row["seed"] for row in rows})
     note = (
-        f"Geometric means over {seeds} seeds. Ratios with 95 % intervals over paired seeds; a loss below the target counts as it."
+        f"Test losses, geometric means over {seeds} seeds. Ratios with 95 % intervals over paired seeds; a loss below the target "
+        "counts as the target."
     )
     return Table("", ("task", "constant", "target", *header), tuple(table), note)
 

@@ -367,3 +367,46 @@ def test_a_gradient_that_is_not_a_number_is_an_explosion_though_the_loss_is_fini
 
     found = diagnose(Rooted(), lambda o, t: cross_entropy(o + torch.arange(3), t), recall(4))
     assert found.verdict.label == "EXPLODED" and "gradient" in found.verdict.evidence
+
+
+class Late(nn.Module):
+    """h' = 0.3 h + U x, and an answer of a width of its own."""
+
+    def __init__(self, width):
+        super().__init__()
+        g = torch.Generator().manual_seed(0)
+        self.u, self.v = (nn.Parameter(torch.randn(shape, generator=g)) for shape in ((5, 4), (width, 5)))
+
+    def forward(self, x, h):
+        h = x @ self.u.T + (0 if h is None else 0.3 * h)
+        return h @ self.v.T, h
+
+
+@pytest.mark.parametrize("shortest_first", [True, False])
+def test_batches_of_different_lengths_share_their_lags(shortest_first):
+    g, pairs = torch.Generator().manual_seed(1), []
+    for steps in (6, 14, 20, 30) if shortest_first else (30, 20, 14, 6):
+        x = torch.randn(steps, 100, 4, generator=g)
+        pairs.append((x, x[-5, :, :1].sign().long().clamp_min(0)[:, 0]))  # the target is told at lag 4
+    found = diagnose(Late(2), cross_entropy, pairs, samples=400, samples_seen=1e6)
+    assert found.verdict.lag == 4 and found.verdict.label == "LEARNING"
+    assert [(b.low, b.high) for b in found.bands][-1][1] == 29 and len(found.bands) == 8
+    known = np.isfinite(found.log_norm)
+    assert known[:6].all() and known.sum(1)[[6, 14, 20]].tolist() == [300, 200, 100]
+    assert np.isfinite([b.needed for b in found.bands]).all()
+    assert np.isfinite([b.swap for b in found.bands]).sum() == (6 if shortest_first else 8)  # swapped in the first 300 sequences
+
+
+def test_where_a_sequence_starts_explains_nothing():
+    g, pairs = torch.Generator().manual_seed(1), []
+    for steps, y in ((30, 1), (8, 0)) * 2:  # the target hangs on the length alone, and inputs have a mean
+        pairs.append((1 + torch.randn(steps, 100, 4, generator=g), torch.full((100,), y)))
+    found = diagnose(Late(2), cross_entropy, pairs, samples=400)
+    far = [b for b in found.bands if b.low > 8]
+    assert far and max(b.z for b in far) < 4 and np.nanmax(found.z[8:]) < 6
+
+
+def test_an_answer_as_wide_as_there_are_steps_is_one_answer():
+    g = torch.Generator().manual_seed(1)
+    pairs = [(x, x[0]) for x in torch.randn(2, 4, 50, 4, generator=g)]
+    assert diagnose(Late(4), mse_loss, pairs).log_norm.shape == (4, 100)

@@ -218,5 +218,8 @@ def test_cells_and_convolution_stand_in_one_run_with_rivals_rate_and_verdict(tmp
     assert adding[adding.metric == "learning_rate"].value.isin([0.001, 0.01]).all()
     assert adding.metric.str.startswith("rival_loss.").any() and adding.metric.str.startswith("label.").any()
     assert adding.reason.dropna().str.contains("loss").any()
+    aligned = frame[frame.task.str.startswith("copy")]
+    assert aligned[aligned.cell == "gru"].reason.dropna().str.contains("answers at step").any()
+    assert aligned[aligned.cell == "tcn"].reason.dropna().str.startswith("no verdict: a convolution").any()
     assert (frame[frame.cell == "tcn"].metric == "receptive_field").any()
     assert len(list((tmp_path / "saved").glob("*.safetensors"))) == 4

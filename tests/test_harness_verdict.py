@@ -173,6 +173,29 @@ def test_the_score_of_features_that_say_nothing_is_zero_with_a_z_of_deviation_on
     assert abs(np.mean(z)) < 0.2 and 0.8 < np.std(z) < 1.2
 
 
+def rare(rng, rows=256, classes=60, told=0):
+    """(Recoverable, z) of 30 rare features and a calibrated answer over mostly rare classes; `told` of them are features."""
+    share = 1 / np.arange(1, classes + 1)
+    share /= share.sum()
+    y = rng.choice(classes, rows, p=share)
+    residuals = Residuals(np.eye(classes)[y] - share, np.diag(share) - np.outer(share, share), 1.0)
+    features = (rng.random((rows, 30)) < 0.02).astype(float)
+    features[:, :told] = np.eye(classes)[y][:, :told]
+    return residuals.score(features)
+
+
+def test_a_rare_class_that_meets_a_rare_input_is_no_evidence():
+    rng = np.random.default_rng(0)
+    found = np.array([rare(rng) for _ in range(400)])
+    assert found[:, 1].max() < 4 and found[:, 0].mean() < 0.01
+
+
+def test_what_tells_frequent_classes_among_many_rare_ones_is_found():
+    rng = np.random.default_rng(0)
+    score, z = rare(rng, told=3)
+    assert z > 6 and score > 0.2
+
+
 def test_the_parity_of_two_inputs_is_invisible_to_scores_and_found_by_the_probe():
     g = torch.Generator().manual_seed(0)
     bits = torch.randint(2, (12, 2, 64), generator=g)

@@ -10,9 +10,13 @@ import torch
 import cells
 import harness
 from harness import systems, task
+from harness.case import Case
 from harness.cli import main
 from harness.identified import identified, stepper
+from harness.rivals import rivals
 from harness.task import MANY_TO_MANY, Data, Sequences
+from harness.trained import figures
+from harness.training import Model
 
 SYSTEMS = ("oscillator", "chaotic_map", "chaotic_map:map=logistic", "linear_system", "pendulum")
 
@@ -402,7 +406,8 @@ def test_parts_of_different_widths_are_refused():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [("mean(1) > 0", "mean(1)", "whole numbers for 2 classes"), ("np.full(count, self.steps)", "np.zeros(count, int)", "0 to 0"),
-     ("return Data(", "return (lambda *a, **k: a)(", "returned tuple; it must return")],
+     ("return Data(", "return (lambda *a, **k: a)(", "returned tuple; it must return"),
+     ("return Data(", "return {}['a'] or Data(", "KeyError: 'a'"), ("return Data(", "assert not 1; Data(", "AssertionError")],
 )  # fmt: skip
 def test_data_that_do_not_fit_are_told_with_the_tasks_name(own, old, new, said):
     Path("my_task.py").write_text(OWN.replace(old, new))
@@ -416,3 +421,52 @@ def test_a_task_whose_data_do_not_fit_is_a_failed_row_that_names_it(own):
     frame = harness.load("runs")
     reason = frame.reason.iloc[0]
     assert set(frame.status) == {"failed"} and "'my_task.py:MyTask': the inputs x have" in reason and "\n" not in reason
+
+
+def test_absent_data_and_exhausted_memory_stay_what_they_are(own):
+    for error in ("task.DataAbsent('not here')", "MemoryError('too large')"):
+        Path("my_task.py").write_text(OWN.replace("return Data(", f"from harness import task; raise {error}; Data("))
+        with pytest.raises((task.DataAbsent, MemoryError), match=r"^(not here|too large)$"):
+            drawn("my_task.py:MyTask")
+
+
+METHODS = {
+    "rivals(self, data)": lambda mine, data: rivals(data, mine),
+    "truth(self, data)": lambda mine, data: figures(mine, data, model(data), 16),
+    "figures(self, data, answers)": lambda mine, data: figures(mine, data, model(data), 16),
+}
+
+
+def model(data):
+    case = Case("training", "gru", "numpy", "cpu", "float32", input_size=3, hidden_size=4)
+    return Model(case, cells.get("gru").init(3, 4, 0), data.output_size, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_whatever_a_tasks_own_method_raises_names_the_task(own, method):
+    Path("my_task.py").write_text(f"{OWN}\n    def {method}:\n        return self.nothing\n")
+    mine, data = task.get("my_task.py:MyTask"), drawn("my_task.py:MyTask")
+    with pytest.raises(ValueError, match=r"^task 'MyTask': AttributeError: .*'nothing'$"):
+        METHODS[method](mine, data)
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "said"),
+    [("rivals(self, data)", "[('mine', 0.5)]", "rivals\\(data\\) gave \\('mine', 0.5\\)"),
+     ("figures(self, data, answers)", "{'mine': 'a'}", "could not convert .* 'a'")],
+)  # fmt: skip
+def test_what_a_tasks_own_method_may_not_give_names_the_task(own, method, answer, said):
+    Path("my_task.py").write_text(f"{OWN}\n    def {method}:\n        return {answer}\n")
+    with pytest.raises(ValueError, match=f"^task 'MyTask': {said}"):
+        METHODS[method](task.get("my_task.py:MyTask"), drawn("my_task.py:MyTask"))
+
+
+def test_a_task_that_fails_is_a_row_with_the_line_that_did_and_takes_no_other_along(own):
+    Path("bad_task.py").write_text(OWN.replace("return Data(", "return {}['a'] or Data("))
+    Path("my_task.py").write_text(OWN)
+    assert main(["run", "results=runs", "tasks=[bad_task.py:MyTask,my_task.py:MyTask]", *SMALL]) == 1
+    frame = harness.load("runs")
+    reasons = frame[frame.task == "bad_task.py:MyTask"]
+    assert set(reasons.status) == {"failed"} and set(frame[frame.task == "my_task.py:MyTask"].status) == {"ok"}
+    line = 1 + next(n for n, text in enumerate(OWN.splitlines()) if "return Data(" in text)
+    assert reasons.reason.iloc[0] == f"ValueError: task 'bad_task.py:MyTask': KeyError: 'a' (bad_task.py:{line})"

@@ -70,7 +70,7 @@ def diagnose(
     model         a module whose forward maps (x_t, state) to (output, state), called once a step; or torch.nn.RNN, GRU, LSTM;
                   or any module that holds one of these, or a cell of torch that it calls once a step
     loss          loss(output, target), a mean (or a sum) over the samples
-    batches       read until `samples` sequences are there; several batches are better than one
+    batches       read until `samples` sequences are there; several are better than one, and they may differ in length
     batch_axis    of x: 0 or 1; as the recurrent module has it (1 for a module called once a step) unless given
     recurrent     name of the part to look at, where the model has several; it may be a module that maps (x_t, state)
     state         first state of a module called once a step: tensors, or a callable of the batch size. None where it takes None

@@ -81,13 +81,15 @@ def _examined(
         x, target = _cast(x, kind), _cast(target, kind)
         recording = replay.record(x)
         if found is None:
-            found, places, noise, chunks = _first(loss, recording, x, target, pairs, positions, batch_axis)
+            found, places = _first(replay, loss, recording, x, target, positions, batch_axis)
+            bands = band_edges(_longest(replay, recording, pairs))
+            noise, chunks = Noise(len(bands)), max(-(-CHUNKS // len(pairs)), 1)
         if not np.isfinite(found.average(recording.output, target)):
             return _not_finite("the loss")
         if not torch.isfinite(found.residuals(recording.output, target)).all():
             return _not_finite("the loss's gradient at the output")
         swapping = sum(len(s.inputs) for s in seen) < SWAPPING * len(places)
-        seen.append(observe(replay, found, recording, x, target, places, noise, chunks, swapping, rng))
+        seen.append(observe(replay, found, recording, x, target, places, bands, noise, chunks, swapping, rng))
         if seen[-1].broken:
             return _not_finite("the gradient of the state")
     assert found is not None
@@ -107,12 +109,19 @@ def _overflows(replay: Replay, loss: Callable, pairs: list) -> bool:
 
 
 def _first(
-    loss: Callable, recording: Recording, x: Tensor, target: Tensor, pairs: list, positions: int, batch_axis: int | None
-) -> tuple[Outcome, list[int], Noise, int]:
+    replay: Replay, loss: Callable, recording: Recording, x: Tensor, target: Tensor, positions: int, batch_axis: int | None
+) -> tuple[Outcome, list[int]]:
     steps = len(recording.steps)
-    found = outcome(loss, recording.output, target, recording.batch, steps, batch_axis)
-    places = positions_of(found, recording.output, target, steps, positions)
-    return found, places, Noise(len(band_edges(steps))), max(-(-CHUNKS // len(pairs)), 1)
+    # the last step's output has no positions, though it may happen to be as wide as there are steps
+    timed = 1 if replay.alone and replay.read_out is None else steps
+    found = outcome(loss, recording.output, target, recording.batch, timed, batch_axis)
+    return found, positions_of(found, recording.output, target, steps, positions)
+
+
+def _longest(replay: Replay, recording: Recording, pairs: list) -> int:
+    """Steps of the longest batch; those of equal shape are as long as the first, which has been recorded."""
+    others = [_cast(x, torch.get_default_dtype()) for x, _ in pairs if x.shape != pairs[0][0].shape]
+    return max([len(recording.steps), *(replay.steps(x) for x in others)])
 
 
 def _together(found: Outcome, seen: list[Seen], noise: Noise, places: list[int], trivial: float | None, seed: int) -> Examined:
@@ -174,7 +183,7 @@ def _bands(left: Residuals, inputs: np.ndarray, seen: list[Seen], noise: Noise) 
     edges = band_edges(inputs.shape[1])
     needed = noise.needed() if noise.chunks else [float("nan")] * len(edges)
     for band, need in zip(edges, needed, strict=True):
-        swaps = [s.band_swap[band] for s in seen if band in s.band_swap]
+        swaps = [s.band_swap[band] for s in seen if not np.isnan(s.band_swap.get(band, np.nan))]
         found.append(Band(*band, *left.score(band_sum(inputs, band)), float(np.mean(swaps)) if swaps else float("nan"), need))
     return tuple(found)
 

@@ -40,8 +40,17 @@ def band_edges(lags: int) -> list[tuple[int, int]]:
 
 
 def band_sum(u: np.ndarray, band: tuple[int, int]) -> np.ndarray:
-    """(R, d): the features of inputs (R, lags, I) summed over the lags of a band; what is before the start counts as 0."""
-    return np.nansum(expanded(u[:, band[0] : band[1] + 1]), axis=1)
+    """(R, d): the features of inputs (R, lags, I) summed over the lags of a band; what is before the start counts as usual."""
+    return filled(expanded(u[:, band[0] : band[1] + 1])).sum(1)
+
+
+def filled(u: np.ndarray) -> np.ndarray:
+    """Rows' NaN replaced by the mean of the rows that have a number there, so that where a row starts tells nothing."""
+    missing = np.isnan(u)
+    if not missing.any():
+        return u
+    mean = np.where(missing, 0.0, u).sum(0) / np.maximum((~missing).sum(0), 1)
+    return np.where(missing, mean, u)
 
 
 def standardised(columns: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .features import band_edges, band_sum, standardised
+from .features import band_edges, band_sum, filled, standardised
 from .outcome import Outcome
 
 COLUMNS = 600  # single inputs beyond this many are left to the bands
@@ -71,7 +71,7 @@ def _columns(inputs: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
         lags += [band] * part.shape[1]
     stride = -(-steps * width // COLUMNS)
     for k in range(0, steps, stride):
-        part = standardised(np.nan_to_num(inputs[:, k]))
+        part = standardised(filled(inputs[:, k]))
         parts.append(part)
         lags += [(k, k)] * part.shape[1]
     return np.concatenate(parts, 1), lags

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .features import band_edges, by_lag
+from .features import by_lag
 from .layers import FLAT
 from .noise import Noise
 from .outcome import Outcome
@@ -48,15 +48,14 @@ def positions_of(outcome: Outcome, output: Tensor, target: Tensor, steps: int, m
 
 def observe(
     replay: Replay, outcome: Outcome, recording: Recording, x: Tensor, target: Tensor,
-    positions: list[int], noise: Noise, chunks: int, swapping: bool, rng: np.random.Generator,
+    positions: list[int], bands: list[tuple[int, int]], noise: Noise, chunks: int, swapping: bool, rng: np.random.Generator,
 ) -> Seen:  # fmt: skip
-    """Everything of one batch. chunks: into how many the batch is split for the gradient's noise."""
+    """Everything of one batch. bands: of lags, of which it may not have all; chunks: its parts for the gradient's noise."""
     output, steps = recording.output, len(recording.steps)
     timed = outcome.output.position is not None
     residual = outcome.residuals(output.detach(), target)
     ends = [p if timed else steps - 1 for p in positions]
     pulled = [pull(recording, _at(outcome, -residual, p, output)) for p in positions]
-    bands = band_edges(steps)
     _add_noise(noise, replay, recording, pulled, ends, bands, chunks)
     inputs = torch.stack([_numbers(s.input) for s in recording.steps], 1).cpu().numpy()
     count, per = len(inputs), len(positions)

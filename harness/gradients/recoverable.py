@@ -2,7 +2,8 @@
 
 With residuals r = -dl/d(output), features phi and the Fisher information F of the outputs, a connection A phi that starts at zero
 gains RL = 1/2 tr(S' F^+ S C^+), S = mean r phi', C = Cov(phi), in the loss's second-order approximation. It is a score: where the
-loss is not quadratic it can exceed the loss itself.
+loss is not quadratic it can exceed the loss itself. RL is a sum over pairs of rows; a row with itself is left out, so that one
+coincidence of a rare class and a rare input is worth nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 DIRECTIONS = 32  # of the output, those with the largest residuals
+PAIRED = 1024  # rows of which all pairs are looked at
+FEW = 16  # rows that tell too little of a direction
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Residuals:
     def score(self, features: np.ndarray) -> tuple[float, float]:
         """(recoverable loss, z) of features (R, d); rows with a NaN are left out. 0 where nothing varies.
 
-        The mean of RL under permuted residuals, tr(F^+ Cov r) d / 2n, is subtracted, and z is against their deviation.
+        z is against the deviation under permuted residuals, or that of the pairs' own terms where it is larger (few rows that
+        weigh much).
         """
         known = ~np.isnan(features).any(1)
         phi, r = _whitened(features[known]), self.rows[known]
@@ -33,13 +37,32 @@ class Residuals:
         if not width or count < 8:
             return 0.0, 0.0
         r = r - r.mean(0)
-        inverse = np.linalg.pinv(self.fisher, rcond=1e-10, hermitian=True)
+        inverse = _damped(self.fisher, count)
         s = r.T @ phi / count
         spread = inverse @ (r.T @ r / count)
-        raw = 0.5 * float(np.einsum("pd,pq,qd->", s, inverse, s))
-        null, deviation = width * np.trace(spread) / (2 * count), np.sqrt(2 * width * np.trace(spread @ spread)) / (2 * count)
-        share = self.weight * known.mean()
-        return float(share * (raw - null)), float((raw - null) / deviation) if deviation > 0 else 0.0
+        alone = np.einsum("np,pq,nq,nd->", r, inverse, r, phi**2, optimize=True)
+        gain = 0.5 * float(np.einsum("pd,pq,qd->", s, inverse, s) - alone / count**2)
+        deviation = np.sqrt(2 * width * np.trace(spread @ spread)) / (2 * count)
+        if gain > 2 * deviation > 0:
+            deviation = max(deviation, _of_pairs(r, inverse, phi))
+        return float(self.weight * known.mean() * gain), gain / deviation if deviation > 0 else 0.0
+
+
+def _damped(fisher: np.ndarray, count: int) -> np.ndarray:
+    """F^+ for a step that is damped in directions with less than FEW / count of the information (rare classes).
+
+    With W = (F + damping)^-1 such a step gains 1/2 tr(S' (2W - W F W) S C^+); in directions with much of it that is F^-1.
+    """
+    w = np.linalg.pinv(fisher + np.trace(fisher) * FEW / count * np.eye(len(fisher)), rcond=1e-10, hermitian=True)
+    return 2 * w - w @ fisher @ w
+
+
+def _of_pairs(r: np.ndarray, inverse: np.ndarray, phi: np.ndarray) -> float:
+    """Deviation of the sum over pairs if each had its own size and a random sign."""
+    some = slice(None, None, -(-len(r) // PAIRED))
+    terms = (r[some] @ inverse @ r[some].T) * (phi[some] @ phi[some].T)
+    np.fill_diagonal(terms, 0.0)
+    return float(np.sqrt(2 * np.mean(terms**2)) / (2 * len(r)))
 
 
 def fisher_directions(rows: np.ndarray) -> np.ndarray:

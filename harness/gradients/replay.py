@@ -71,8 +71,15 @@ class Replay:
         with torch.no_grad(), _forward(self.part, _Swapped(self, swap or {})):
             return self._drive(x)
 
+    def steps(self, x: Tensor) -> int:
+        """How many steps the recurrence makes."""
+        counter = _Swapped(self, {})
+        with torch.no_grad(), _forward(self.part, counter):
+            self._drive(x)
+        return counter.t
+
     def record(self, x: Tensor) -> Recording:
-        """The same with every step recorded. Raises ValueError where the replay is not what the model computes."""
+        """The output with every step recorded. Raises ValueError where the replay is not what the model computes."""
         recorder = _Recorder(self)
         with torch.enable_grad(), _forward(self.part, recorder):
             output = self._drive(x)

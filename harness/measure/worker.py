@@ -148,8 +148,11 @@ def kind(error: Exception) -> str:
 
 
 def describe(error: Exception) -> str:
-    """One line: type, message, and the place that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """One line: type, message, and the place that raised it, or what it was raised from."""
+    first: BaseException = error
+    while first.__cause__ is not None and first.__cause__.__traceback__:
+        first = first.__cause__
+    frames = traceback.extract_tb(first.__traceback__)
     place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""  # noqa: PTH119
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:400]}{place}"

@@ -63,7 +63,7 @@ class Horizon(Probe):
             raise NotOk("unsupported", str(error)) from None
         implementation = t.check_backend(case)
         task, rng = tasks.get(case.task), np.random.default_rng([case.seed, 1])
-        data = tasks.get(f"{case.task}:count=1").data(rng)
+        data = tasks.draw(f"{case.task}:count=1", rng)
         transport = self.transport(case, params, task.draw(rng, 16).x)
         return implementation, [*self.train(t, case, params, task, data), *transport]
 

@@ -14,7 +14,7 @@ from .. import task as tasks
 from ..case import CONVOLUTION, Case
 from ..probe import NotOk, Probe, cell_of, series
 from ..rivals import rivals
-from ..task import MANY_TO_ONE, TO_SEQUENCE
+from ..task import TO_SEQUENCE
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Training(Probe):
     epochs          at most; it stops after `patience` epochs without a better validation loss, and the best epoch counts
     most_s          of training, in seconds: a budget of time that is the same for every cell
     convolution     also train a causal convolution (TCN) with as many parameters as the first cell
-    verdict         diagnose what was trained: converged, or vanished, or exploded (many to one, float64 steps)
+    verdict         diagnose what was trained, in float64: converged, vanished, exploded. Where sequences have several targets,
+                    single answers at up to eight steps are looked at; for a convolution, and a cell that cannot be called step
+                    by step, the line says why there is none
     checkpoints     folder for a safetensors file a case, from which an interrupted training goes on; none where empty
     loss, elapsed   are recorded at every step; elapsed counts training only, not the tests after each epoch, and on one thread
                     not the time in which other work had the core. A tenth of the training part is held out for the choice of
@@ -73,17 +75,24 @@ class Training(Probe):
         make, implementation = self.ready(case, data)
         emit((case.id, self.aims(case, data, make())))
         recipe = learning.Recipe(self.batch, self.epochs, self.patience, self.max_norm, self.most_s)
-        rate, tried = self.rate(case, data, make, recipe)
+        rate, tried = self.rate(case, data, make, recipe, emit)
         emit((case.id, [*tried, series("learning_rate", "1", rate)]))
         learner = learning.learner(make, data, recipe, rate, case.seed)
         file = Path(self.checkpoints) / f"{case.id}.safetensors" if self.checkpoints else None
         if file:
             checkpoint.resume(file, learner)
+
+        def after_epoch(one):
+            if file:
+                checkpoint.save(file, one)
+            emit((case.id, len(one.course.epochs) / self.epochs))
+
         try:
-            learner.learn(partial(checkpoint.save, file) if file else lambda one: None)
+            learner.learn(after_epoch)
         except learning.Diverged as error:
-            emit((case.id, self.curves(data, learner.course)))
             raise NotOk("diverged", str(error)) from None
+        finally:
+            emit((case.id, self.curves(data, learner.course)))
         return implementation, *self.reached(case, data, learner)
 
     def ready(self, case, data):
@@ -117,11 +126,14 @@ class Training(Probe):
         make = partial(convolution.Convolution, data, input_size, channels, case.seed, case.device, case.dtype)
         return make, f"torch {torch.__version__} conv1d, {channels} channels"
 
-    def rate(self, case, data, make, recipe):
+    def rate(self, case, data, make, recipe, emit):
         """(the learning rate, series of what the search found)."""
         from ..learning import chosen_rate
 
-        tried = list(chosen_rate(self.learning_rate, make, data, recipe, case.seed))
+        tried = []
+        for one in chosen_rate(self.learning_rate, make, data, recipe, case.seed):
+            tried.append(one)
+            emit((case.id, 0.0))
         if not tried:
             return self.learning_rate[0], []
         finite = [(loss, rate) for rate, loss in tried if math.isfinite(loss)]
@@ -167,14 +179,14 @@ class Training(Probe):
         """(series of how it ended, and the verdict's line)."""
         course = learner.course
         best = course.epochs[course.best]
-        found = [*self.curves(data, course), series("best_test_loss", self.unit(data), best.test_loss)]
+        found = [series("best_test_loss", self.unit(data), best.test_loss)]
         found += [] if data.classes is None else [series("best_accuracy", "1", best.accuracy)]
         found += [series(f"figure.{name}", "1", value) for name, value in self.figures(case, data, learner.model).items()]
-        if not self.verdict or data.shape != MANY_TO_ONE or case.spec == CONVOLUTION:
+        if not self.verdict:
             return (found,)
         from ..trained import verdict
 
-        said = verdict(case, data, learner.model, samples_seen=sum(len(learner.data.train) for _ in course.epochs))
+        said = verdict(case, data, learner.model, len(course.epochs) * len(learner.data.train.targets))
         return [*found, *([] if said.label is None else [series(f"label.{said.label}", "1", 1)])], said.line
 
     def figures(self, case, data, model):
@@ -187,4 +199,4 @@ class Training(Probe):
 
     def estimate_s(self, case):
         epochs = self.epochs + (len(self.learning_rate) if len(self.learning_rate) > 1 else 0)
-        return 3.0 + epochs * (1.5 if case.backend == "native" else 1.0)
+        return 3.0 + 4.0 * self.verdict + epochs * (1.5 if case.backend == "native" else 1.0)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..task import MANY_TO_ONE, TO_SEQUENCE, Data, Rival, Task
+from ..task import MANY_TO_ONE, TO_SEQUENCE, Data, Rival, Task, named
 from .contexts import context_rivals
 from .kept import kept
 from .order_free import order_free_rivals
@@ -22,7 +23,17 @@ from .windows import window_rivals
 def rivals(data: Data, task: Task | None = None) -> list[Rival]:
     """All rivals that fit the data's shape, then the task's own; read from disk where they were computed before."""
     own = [] if task is None else [repr(task), inspect.getsource(sys.modules[type(task).__module__])]
-    return kept("\n".join([version(), hashed(data), *own]), lambda: [*by_shape(data), *(task.rivals(data) if task else ())])
+    return kept("\n".join([version(), hashed(data), *own]), lambda: [*by_shape(data), *by_task(data, task)])
+
+
+def by_task(data: Data, task: Task | None) -> Sequence[Rival]:
+    if task is None:
+        return ()
+    with named(task.name):
+        found = list(task.rivals(data))
+        if bad := [r for r in found if not isinstance(r, Rival)]:
+            raise ValueError(f"rivals(data) gave {bad[0]!r:.60}; it must give harness.task.Rival each")
+    return found
 
 
 def by_shape(data: Data) -> list[Rival]:
