@@ -6,7 +6,7 @@ take nothing but these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -79,9 +79,9 @@ def names() -> list[str]:
     return find.names(f"{__package__}.claims", "cellbench.claims")
 
 
-def get(spec: str) -> Claim:
-    """The claim that a spec names. Raises ValueError for an unknown claim or option."""
-    return find.member(spec, Claim, f"{__package__}.claims", "cellbench.claims")
+def get(spec: str, options: Mapping[str, Any] | None = None) -> Claim:
+    """The claim that a spec names, with its fields set. Raises ValueError for an unknown claim or option."""
+    return find.member(spec, Claim, f"{__package__}.claims", "cellbench.claims", options)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,12 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs")
     report.add_argument("--results", type=Path, default=Path("results/runs"), help="where to look for the newest run")
     report.add_argument("--output", type=Path, help="folder of the page (default: results/reports/RUN)")
+    report.add_argument(
+        "--claims",
+        type=Path,
+        metavar="DIR",
+        help="what `claims` wrote, for the last section (default: claims beside the runs' folder)",
+    )
     report.set_defaults(do=_report)
     history = commands.add_parser("history", help="add runs to the history, and show its trends and change points")
     history.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs")
@@ -171,13 +177,17 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from . import report, store
+    from .claim_page import told
     from .measure import reliability
 
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or Path("results/reports") / "+".join(m["run"] for m in manifests)[:120]
-    page = report.write(frame, manifests, folder, reliability.line())
+    last, warned = told(runs[0], manifests, arguments.claims)
+    page = report.write(frame, manifests, folder, reliability.line(), last)
     print(report.terminal.text(frame))
+    for line in warned:
+        print(f"claims: {line}")
     print(f"page: {page}")
     return 0
 

@@ -234,7 +234,9 @@ class Broken(Fine):
 @pytest.fixture
 def two(monkeypatch):
     monkeypatch.setattr(claim, "names", lambda: ["fine", "broken"])
-    monkeypatch.setattr(claim, "get", lambda name: {"fine": Fine(), "broken": Broken()}[name])
+    monkeypatch.setattr(
+        claim, "get", lambda name, options=None: {"fine": Fine, "broken": Broken}[name.lower()](**(options or {}))
+    )
 
 
 def test_a_claim_that_fails_is_a_line_and_the_others_go_on(two, tmp_path, capsys):
@@ -253,7 +255,7 @@ def test_the_page_its_markdown_and_its_numbers_are_written(two, tmp_path):
     assert "It &lt;runs&gt;." in page and "<svg" in page
     found = json.loads((tmp_path / "claims.json").read_text())["claims"]
     assert [(c["verdict"], c["numbers"]) for c in found] == [(HOLDS, {"number": "inf"}), ("failed", {})]
-    assert (tmp_path / "Fine.svg").exists()
+    assert (tmp_path / "claim-Fine.svg").exists()
 
 
 def test_an_unknown_claim_is_one_line_and_nothing_is_written(tmp_path, capsys):

@@ -61,7 +61,8 @@ def diverged(cell, seed=0, at=7, **columns):
     ]
     found = [r | {"value": np.inf} if r["metric"] == "loss" and r["lag"] == at else r for r in found]
     reason = f"at step {at} the loss is inf, the gradient's norm inf"
-    return [*found, found[0] | {"metric": None, "value": np.nan, "status": "diverged", "reason": reason}]
+    found.append(found[0] | {"metric": None, "value": np.nan})
+    return [r | {"status": "diverged", "reason": reason} for r in found]
 
 
 def convolution(losses, **columns):
@@ -164,6 +165,13 @@ def test_verdicts_stand_in_the_table_and_their_evidence_apart(tmp_path):
     assert "| splice | gru | numba | 1 | LEARNING | at lag 13 |" in text and "at lag 12" in page
 
 
+def test_a_training_without_a_verdict_says_why(tmp_path):
+    every = rows("gru", [0.5])
+    every[0]["reason"] = "no verdict: it has layers"
+    _, text = written(every, tmp_path)
+    assert "| splice | gru | numba | 0 | no verdict | it has layers |" in text
+
+
 def test_settings_and_backends_that_differ_have_rows_of_their_own():
     every = rows("gru", [0.1]) + rows("gru", [0.2], backend="native") + rows("gru", [0.3], dtype="float64")
     made, _ = table(every)
@@ -229,9 +237,9 @@ def test_loss_is_drawn_against_time_steps_and_tokens_with_the_rivals_named_acros
 
 def test_epochs_end_where_their_seconds_say_and_tokens_grow_evenly_between():
     line = courses(prepare(pd.DataFrame(rows("gru", [0.3]))))["gru, numba"]
-    (epochs,), (steps,) = line.epochs, line.steps
+    (epochs,) = line.epochs
     assert epochs["lag"].tolist() == [20, 40, 60] and epochs["elapsed_s"].tolist() == pytest.approx([2, 4, 6])
-    assert steps.set_index("lag")["tokens"][[10, 20, 50]].tolist() == [500, 1000, 2500]
+    assert line.tokens_a_step == 50
 
 
 def test_the_median_goes_as_far_as_half_of_the_seeds_went():
@@ -245,9 +253,11 @@ def test_the_median_goes_as_far_as_half_of_the_seeds_went():
 
 def test_a_training_that_diverged_is_drawn_as_far_as_it_went(tmp_path):
     line = courses(prepare(pd.DataFrame(diverged("elman"))))["elman, numba"]
-    assert len(line.steps[0]) == 7 and not len(line.epochs[0]) and line.steps[0]["tokens"].isna().all()
+    assert len(line.steps[0]) == 7 and not len(line.epochs[0]) and np.isnan(line.tokens_a_step)
+    assert line.broken["lag"].tolist() == [6]  # the last whose loss is finite
     page, _ = written(diverged("elman"), tmp_path)
     assert page.count("<svg") == 1 and "tokens" not in texts(tmp_path / "training-splice.svg") and "at step 7" in page
+    assert "A cross: there a training diverged." in page
 
 
 def test_a_task_of_nothing_but_refusals_has_a_table_and_no_figure(tmp_path):
@@ -261,7 +271,7 @@ def test_every_one_of_many_cells_is_drawn_and_in_the_table(tmp_path):
     page, text = written([r for i, c in enumerate(cells) for r in rows(c, [0.1 + i / 20], updates=30)][::-1], tmp_path)
     drawn = texts(tmp_path / "training-splice.svg")
     assert [name.partition(",")[0] for name in drawn if name.startswith("cell")] == cells
-    assert len(set(re.findall(r'id="[\w-]+-axes_\d+"', (tmp_path / "training-splice.svg").read_text()))) == 4 * 2 * 3
+    assert len(set(re.findall(r'id="[\w-]+-axes_\d+"', (tmp_path / "training-splice.svg").read_text()))) == 4 * 2 * 2
     assert all(f"| {c} | cell |" in text for c in cells) and "and 13 more" in text
     assert "From the lowest test loss to the highest." in page
 

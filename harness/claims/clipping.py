@@ -18,6 +18,7 @@ from ..report.table import Entry, Table, number
 from ..report.units import digits, power_of_ten
 from ..trials import Trial, drawn, maker
 
+SHOWN = (1e-5, 1e12)  # losses, by the figure
 AFTER = 20  # updates that a diverged training goes on for
 
 
@@ -38,7 +39,8 @@ class Clipping(Claim):
         "all are rescued; else not (nothing diverged, or half or fewer are rescued)."
     )
     caption = (
-        "Training loss by update (log); a cross marks the first loss or gradient that is not finite. Grey: a constant answer."
+        "Training loss by update, a line a seed; a cross is the last finite loss of a training that diverged. Grey: a constant "
+        "answer."
     )
     seconds = 20.0
     task: str = "recall:steps=20:count=3200"
@@ -115,13 +117,13 @@ class Clipping(Claim):
             for r in (r for r in numbers["runs"] if r["activation"] == activation):
                 colour = drawing.COLOURS[3 if r["clip"] is None else 0]
                 lines["no clipping" if r["clip"] is None else "clipped to norm 1"] = drawing.line(colour)
-                losses = np.clip(r["losses"], 1e-5, 1e12)
+                losses = np.clip(r["losses"], *SHOWN)
                 axis.plot(losses, color=colour, linewidth=1, alpha=0.7)
                 if r["diverged_at"] and len(losses):
-                    axis.plot(len(losses) - 1, losses[-1], "X", color=colour, markersize=7)
+                    axis.plot(len(losses) - 1, losses[-1], "X", color=colour, markersize=7, clip_on=False)
             axis.axhline(numbers["trivial"], color="#999999", linewidth=0.8)
             axis.set(title=activation, xlabel="update")
-            drawing.log_axis(axis.yaxis, 1e-5, 1e12, lambda value: power_of_ten(np.log10(value)))
+            drawing.log_axis(axis.yaxis, *SHOWN, lambda value: power_of_ten(np.log10(value)))
         axes[0, 0].set_ylabel("training loss, nats")
         drawing.legend(axes[0, 1], lines)
         return figure

@@ -15,6 +15,7 @@ from ..report.table import Entry, Table, number
 from ..report.units import digits
 
 EXACT, CLOSE, ALONG = 1e-6, 0.1, 0.9  # nats a step, nats a step, a correlation
+AROUND = ": the recurrent weights are a path of their own around a closed gate"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class GateValves(Claim):
         "holds: alone the two agree within 1e-6; with weights they correlate above 0.9 and agree within 0.1 everywhere; with a "
         "condition: all but the last; else not."
     )
-    caption = "Rate of the gradient on the mean ln of the keep gate; on the line the gate alone decides."
+    caption = (
+        "Rate of the gradient by the mean ln of the keep gate, a point a network: open at the right, closed at the left. On the "
+        "line the gate alone decides."
+    )
     seconds = 12.0
     biases: tuple[float, ...] = (-2, -1, 0, 1, 2, 3, 4, 5, 6)
     seeds: int = 3
@@ -73,8 +77,8 @@ class GateValves(Claim):
         said = (
             f"With no other path the rate is the gate's mean logarithm within {digits(apart[True])}; with torch's weights the "
             f"two correlate by {weakest:.3f} or more, and differ most, by {digits(apart[False])} nats a step, at a bias of "
-            f"{worst['bias']:g} ({worst['cell']}: gate {digits(worst['log_keep'])}, gradient {digits(worst['rate'])}): the "
-            "recurrent weights are a path of their own around a closed gate."
+            f"{whole(worst['bias'])} ({worst['cell']}: gate {digits(worst['log_keep'])}, gradient {digits(worst['rate'])})"
+            f"{AROUND if apart[False] > CLOSE and worst['rate'] > worst['log_keep'] else ''}."
         )
         valve = apart[True] <= EXACT and weakest > ALONG
         return ruled(valve and apart[False] <= CLOSE, valve, said)
@@ -87,7 +91,7 @@ class GateValves(Claim):
                     [p for p in numbers["points"] if (p["cell"], p["bias"], p["alone"]) == (cell, bias, a)] for a in (True, False)
                 )
                 values = [np.mean([p[k] for p in some]) for some in (alone, free) for k in ("log_keep", "rate")]
-                rows.append((Entry(cell), number(f"{bias:g}"), *(number(digits(float(v))) for v in values)))
+                rows.append((Entry(cell), number(whole(bias)), *(number(digits(float(v))) for v in values)))
         header = ("cell", "bias", "ln gate, alone", "rate, alone", "ln gate, with weights", "rate, with weights")
         return Table("", header, tuple(rows), f"Means over {self.seeds} seeds, nats a step.")
 
@@ -95,7 +99,7 @@ class GateValves(Claim):
         figure, ((axis,),) = drawing.grid(1, 1, 3.0, 2.2, widest=5.0)
         lines = {}
         for n, cell in enumerate(("lstm", "gru")):
-            for alone, marker in ((True, "+"), (False, "o")):
+            for alone, marker in ((True, "+x"[n]), (False, "o")):
                 some = [p for p in numbers["points"] if p["cell"] == cell and p["alone"] is alone]
                 x, y = ([p[k] for p in some] for k in ("log_keep", "rate"))
                 axis.plot(x, y, marker, color=drawing.COLOURS[n], markersize=5, alpha=0.8)
@@ -104,6 +108,10 @@ class GateValves(Claim):
         axis.set(xlabel="mean ln of the keep gate", ylabel="rate of the gradient, nats a step")
         drawing.legend(axis, lines)
         return figure
+
+
+def whole(bias):
+    return f"{bias:g}".replace("-", "−")
 
 
 def correlation(points, cell):

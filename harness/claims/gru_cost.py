@@ -37,7 +37,7 @@ class GRUCost(Claim):
         "holds: 4 GRU = 3 LSTM at every size, and on every backend the interval of the time's ratio lies below 1; with a "
         "condition: the counts hold and some backend's does; else not."
     )
-    caption = "Seconds of one epoch; a point is one measurement."
+    caption = "Time of an epoch of training: each stroke one measurement, the point their median."
     seconds = 15.0
     backends: tuple[str, ...] = ("numba", "native")
     batches: int = 16
@@ -91,7 +91,7 @@ class GRUCost(Claim):
         for backend, r in numbers["ratios"].items():
             times = [float(np.median(numbers["epoch_s"][f"{cell} on {backend}"])) for cell in ("gru", "lstm")]
             rows.append(
-                (Entry(f"seconds of an epoch, {backend}"), *(number(quantity(s, "s")) for s in times),
+                (Entry(f"an epoch, {backend}"), *(number(quantity(s, "s")) for s in times),
                  number(f"{r['ratio']:.3f}", f"{r['low']:.3f} … {r['high']:.3f}"))
             )  # fmt: skip
         note = f"T=50, B=64, H={self.hidden_size}, {self.batches} batches an epoch, {self.samples} epochs each; 95 % intervals."

@@ -40,7 +40,9 @@ class Initialisation(Claim):
         "a scheme helps a cell when its gradient reaches farther than with torch's, and more seeds learn the task, or as many in "
         "fewer updates (median); holds: some scheme helps every cell; with a condition: some cell; else not."
     )
-    caption = "Training loss of one seed after another, smoothed over 20 updates; grey: a constant answer."
+    caption = (
+        "Training loss, a line a seed, smoothed over 20 updates; a line ends where the task is learned. Grey: a constant answer."
+    )
     seconds = 45.0
     steps: int = 40
     seeds: int = 5

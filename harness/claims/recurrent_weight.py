@@ -13,7 +13,7 @@ from ..claim import Claim, ruled
 from ..gradients import lag_profile
 from ..report import drawing
 from ..report.table import Entry, Table, number
-from ..report.units import digits
+from ..report.units import digits, quantity
 
 EXACT = 1e-6  # nats a step
 FALSE, MARGIN = 2.0, 0.01  # a growth, and a decay in nats a step, that count against the claim
@@ -34,7 +34,10 @@ class RecurrentWeight(Claim):
         "holds: every linear rate is ln gain within 1e-6, and no exception is found; with a condition: the rates are right, and "
         "a matrix of radius below 1 grows twofold first or a gain above 1 vanishes (below −0.01 nats a step); else not."
     )
-    caption = "Left: rates of linear cells on ln gain. Right: what the rule does not foresee, by lag."
+    caption = (
+        "Left: the rate of linear cells by gain; the line is ln gain. Right: networks that the rule does not foresee, the "
+        "gradient's norm by lag."
+    )
     seconds = 4.0
     gains: tuple[float, ...] = (0.8, 0.9, 0.95, 1.05, 1.1, 1.2)
     size: int = 32
@@ -87,11 +90,11 @@ class RecurrentWeight(Claim):
         said = f"the rate of a linear network with one gain is ln gain within {digits(worst)}"
         if grow:
             most = max(grow, key=lambda e: e["peak"])
-            grown = f"it grows {digits(most['peak'])}-fold by lag {most['peak_lag']}"
-            said += f"; with radius {most['weight']:g} {grown} ({most['name']})"
+            grown = f"the gradient grows {quantity(most['peak'], 'count')}-fold by lag {most['peak_lag']}"
+            said += f"; with a spectral radius of {most['weight']:g} {grown} ({most['name']})"
         if fade:
             least = min(fade, key=lambda e: e["rate"])
-            said += f"; with gain {least['weight']:g} it vanishes by {digits(least['rate'])} nats a step ({least['name']})"
+            said += f"; with a gain of {least['weight']:g} it falls by {digits(-least['rate'])} nats a step ({least['name']})"
         return ruled(right and not grow and not fade, right, f"{said[0].upper()}{said[1:]}.")
 
     def table(self, numbers):
@@ -102,7 +105,7 @@ class RecurrentWeight(Claim):
         ]  # fmt: skip
         rows += [
             (Entry(e["name"]), number(f"{e['weight']:g}"), number(digits(e["rate"])), number("–"),
-             number(digits(e["peak"]), f"lag {e['peak_lag']}"))
+             number(quantity(e["peak"], "count"), f"lag {e['peak_lag']}") if e["peak_lag"] else number("none"))
             for e in numbers["exceptions"]
         ]  # fmt: skip
         header = ("network", "gain or radius", "rate, nats a step", "ln gain", "largest growth")
@@ -120,12 +123,17 @@ class RecurrentWeight(Claim):
                 [o["gain"] for o in points], [o["rate"] for o in points], "o+"[n], color=drawing.COLOURS[n], markersize=9 - 3 * n
             )
         left.set(xlabel="gain", ylabel="rate, nats a step")
+        marks = {
+            "one unit": drawing.line(drawing.COLOURS[0], "", "o"),
+            f"{self.size} units": drawing.line(drawing.COLOURS[1], "", "+"),
+        }
+        left.legend(list(marks.values()), list(marks), loc="upper left")
         lines = {}
         for n, e in enumerate(numbers["exceptions"]):
             colour = drawing.COLOURS[n]
             right.plot(np.array(e["log10_transport"]), color=colour)
             lines[e["name"]] = drawing.line(colour)
-        right.set(xlabel="lag", ylabel="log10 of the gradient", ylim=(-12, 6))
+        right.set(xlabel="lag", ylabel="log₁₀ of the gradient's norm", ylim=(-12, 6))
         drawing.legend(right, lines)
         return figure
 

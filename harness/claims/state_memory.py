@@ -36,7 +36,7 @@ class StateMemory(Claim):
         "lag 0 at least 0.5) and that at the farthest lag is gone (below 0.1) in every network; with a condition: the bound "
         "holds and some but not all networks do so; else not."
     )
-    caption = "R² of the number shown k steps before, read from the state; dashed: trained on adding."
+    caption = "R² of the input so many steps before, read out of the state: of the number left, of the marker right."
     seconds = 20.0
     models: tuple[str, ...] = ("elman", "gru", "lstm")
     lags: int = 60
@@ -78,13 +78,13 @@ class StateMemory(Claim):
         networks = numbers["networks"]
         bounded = all(n["capacity"] <= n["size"] for n in networks)
         good = [n for n in networks if n["number"][0] >= READABLE and n["number"][-1] < GONE]
-        said = ", ".join(f"{n['cell']} {n['kind']} {n['capacity']:.1f} of {n['size']}" for n in networks)
+        said = ", ".join(f"{n['cell']} {n['kind']} {n['capacity']:.1f} (of {n['size']})" for n in networks)
         bad = [f"{n['cell']} {n['kind']} ({n['number'][0]:.2f}, {n['number'][-1]:.2f})" for n in networks if n not in good]
         failed = f"; the last input is not readable, or the farthest is (R² of both), in {', '.join(bad)}" if bad else ""
         capacity = {(n["cell"], n["kind"]): n["capacity"] for n in networks}
         pairs = [(capacity[c, "trained"], capacity[c, "untrained"]) for c in dict.fromkeys(n["cell"] for n in networks)]
         lower = f"training, which keeps what the task asks for, lowers it in {sum(a < b for a, b in pairs)} of {len(pairs)} cells"
-        condition = f"Linearly readable inputs against state variables: {said}; {lower}{failed}."
+        condition = f"Inputs that can be read linearly (of so many state variables): {said}; {lower}{failed}."
         return ruled(bounded and len(good) == len(networks), bounded and bool(good), condition)
 
     def table(self, numbers):

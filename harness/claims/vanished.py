@@ -40,7 +40,7 @@ class Vanished(Claim):
         "finished trainings CONVERGED and no other (it can be told); with a condition: some mark but not all is below 0.9, or "
         "diagnose is right on most but not all; else not."
     )
-    caption = "Each point a training: finished (blue), stuck (orange). Left of each pair right labels, right of it 60 % wrong."
+    caption = "A point is a training, by its labels. A mark tells the two apart where one height parts blue from orange."
     seconds = 75.0
     steps: int = 40
     count: int = 6400
@@ -89,7 +89,7 @@ class Vanished(Claim):
         kinds = [sum(r["finished"] is done for r in runs) for done in (True, False)]
         if not all(kinds):
             return ruled(False, False, f"There is nothing to tell apart: {kinds[0]} trainings finished and {kinds[1]} are stuck.")
-        right = sum((r["label"] == "CONVERGED") is r["finished"] for r in runs)
+        right = sum(map(told, runs))
         hard = [mark for mark, value in areas.items() if value < TELLS]
         alone = numbers["areas_with_right_labels"]
         said = ", ".join(f"{MARKS[mark]} {value:.2f} (right labels alone {alone[mark]:.2f})" for mark, value in areas.items())
@@ -105,26 +105,34 @@ class Vanished(Claim):
         rows = [
             (Entry(f"{r['cell']} {r['scheme']}"), number(f"{r['wrong']:.0%}"), number(str(r["seed"])),
              Entry("finished" if r["finished"] else "stuck"), number(f"{r['accuracy']:.3f}"), number(digits(r["loss"])),
-             number(digits(r["gradient_norm"])), number(digits(r["progress"])), Entry(r["label"], kind="status"))
+             number(digits(r["gradient_norm"])), number(digits(r["progress"])),
+             Entry(r["label"], kind="text" if told(r) else "status"))
             for r in numbers["runs"]
         ]  # fmt: skip
         header = ("model", "wrong labels", "seed", "truth", "accuracy", "loss", "gradient norm", "last progress", "diagnose")
-        return Table("", header, tuple(rows), "Progress: relative change of the test loss over the last epoch.")
+        note = "Progress: relative change of the test loss over the last epoch. Coloured: diagnose is wrong."
+        return Table("", header, tuple(rows), note)
 
     def draw(self, numbers):
         figure, axes = drawing.grid(1, len(MARKS), 2.5, 1.2, gap=0.75)
         for axis, (mark, name) in zip(axes[0], MARKS.items(), strict=True):
             for r in numbers["runs"]:
-                x = (not r["finished"]) + 0.25 * (r["wrong"] > 0) + 0.03 * r["seed"]
-                axis.plot(x, max(r[mark], 1e-6), "o", color=drawing.COLOURS[0 if r["finished"] else 1], markersize=5, alpha=0.8)
+                place = (r["wrong"] > 0) + 0.3 * (not r["finished"]) + 0.04 * r["seed"]
+                colour = drawing.COLOURS[0 if r["finished"] else 1]
+                axis.plot(place, max(r[mark], 1e-6), "o", color=colour, markersize=5, alpha=0.8, clip_on=False, zorder=3)
             drawing.log_axis(axis.yaxis, *(end([max(r[mark], 1e-6) for r in numbers["runs"]]) for end in (min, max)))
-            axis.set(xlim=(-0.4, 1.7), title=f"{name}, area {numbers['areas'][mark]:.2f}")
-            axis.set_xticks([0.15, 1.15], ["finished", "stuck"])
+            axis.set(xlim=(-0.4, 1.8), title=f"{name}, area {numbers['areas'][mark]:.2f}")
+            axis.set_xticks([0.2, 1.2], ["right labels", f"{self.wrong:.0%} wrong"])
         drawing.legend(
             axes[0, -1],
             {"finished": drawing.line(drawing.COLOURS[0], "", "o"), "stuck": drawing.line(drawing.COLOURS[1], "", "o")},
         )
         return figure
+
+
+def told(run):
+    """Is diagnose right?"""
+    return (run["label"] == "CONVERGED") is run["finished"]
 
 
 def area(runs, mark):

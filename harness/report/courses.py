@@ -1,4 +1,4 @@
-"""The courses of trainings: loss by step, time and tokens, and what each epoch's test gave, ready to be drawn."""
+"""The courses of trainings: loss by step and time, and what each epoch's test gave, ready to be drawn."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ import pandas as pd
 from .losses import smoothed
 from .observations import of_metric, sized
 
-AXES = {"elapsed_s": "training time (s)", "lag": "optimiser steps", "tokens": "tokens"}
+AXES = {"elapsed_s": "training time (s)", "lag": "optimiser steps"}
 BY_STEP, BY_EPOCH = ("loss", "elapsed_s"), ("epoch_s", "tokens", "test_loss", "accuracy")
-SMOOTH = (40, 20)  # beyond so many steps, over so small a share of them: the losses of single batches hide each other
+SMOOTH = (40, 20, 80)  # beyond so many steps, over so small a share of them, thinned to so many: four points in each mean
+COLUMNS = ("label", "backend", "seed", "metric", "lag", "value", "status", "match", "hidden_size")
+WENT = ("ok", "diverged")  # statuses of trainings that have a course
+_NONE = pd.Series(dtype=float, index=pd.Index([], dtype=float))
 
 
 @dataclass(frozen=True)
 class Course:
     """One line of a figure: what each seed did, and the median over them; with one seed that is the same.
 
-    Of steps a frame has the columns lag, loss, elapsed_s and tokens, smoothed as drawn; of epochs test_loss and accuracy at the
-    same, by epoch.
+    Of steps a frame has the columns lag, loss and elapsed_s, smoothed and thinned as drawn; of epochs test_loss and accuracy at
+    the same, by epoch. `broken` has the last finite step of each seed that diverged.
     """
 
     cell: str
     backend: str
     steps: list[pd.DataFrame]
     epochs: list[pd.DataFrame]
+    broken: pd.DataFrame
     middle_steps: pd.DataFrame
     middle_epochs: pd.DataFrame
     length: int  # steps of the longest seed
+    tokens_a_step: float  # over whole epochs; NaN where unknown
 
     @property
     def losses(self) -> np.ndarray:
@@ -39,8 +44,7 @@ class Course:
 
 def courses(rows: pd.DataFrame) -> dict[str, Course]:
     """By 'cell, backend': those of which a finite loss is known."""
-    known = of_metric(rows[rows["status"] == "ok"], *BY_STEP, *BY_EPOCH)
-    known = known[known["lag"].notna()].drop_duplicates(["label", "backend", "seed", "metric", "lag"], keep="last")
+    known = of_metric(rows[rows["status"].isin(WENT) & rows["lag"].notna()], *BY_STEP, *BY_EPOCH)[list(COLUMNS)]
     found = {}
     for (cell, backend), here in known.groupby(["label", "backend"], sort=False):
         if np.isfinite(of_metric(here, "loss")["value"]).any():
@@ -49,22 +53,31 @@ def courses(rows: pd.DataFrame) -> dict[str, Course]:
 
 
 def _course(cell: str, backend: str, rows: pd.DataFrame) -> Course:
-    wide = rows.pivot(index=["seed", "lag"], columns="metric", values="value").reindex(columns=[*BY_STEP, *BY_EPOCH])
-    each = [_of_seed(one.droplevel("seed")) for _, one in wide.groupby(level="seed")]
-    steps, epochs = [one for one, _ in each], [one for _, one in each]
+    seeds = [one for _, one in rows.groupby("seed")]
+    steps, epochs = (list(some) for some in zip(*map(_of_seed, seeds), strict=True))
+    ended = [one.dropna(subset="loss").tail(1) for one in steps]
+    broken = [end[:0] if (rows["status"] == "ok").all() else end for end, rows in zip(ended, seeds, strict=True)]
     drawn = [smoothed(one, *SMOOTH) for one in steps]
-    middle_steps = drawn[0] if len(each) == 1 else smoothed(middle(steps, "lag", "loss"), *SMOOTH)
-    return Course(cell, backend, drawn, epochs, middle_steps, middle(epochs, "epoch"), max(map(len, steps)))
+    middle_steps = drawn[0] if len(seeds) == 1 else smoothed(middle(steps, "lag", "loss"), *SMOOTH)
+    tokens, longest = _tokens_a_step(pd.concat(epochs)), max(map(len, steps))
+    return Course(cell, backend, drawn, epochs, pd.concat(broken), middle_steps, middle(epochs, "epoch"), longest, tokens)
 
 
-def _of_seed(wide: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    steps = wide.loc[wide[list(BY_STEP)].notna().any(axis=1), list(BY_STEP)].reset_index()
+def _of_seed(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Its steps, and its epochs."""
+    by = {metric: _by_lag(one) for metric, one in rows.groupby("metric")}
+    steps, epochs = (pd.DataFrame({name: by.get(name, _NONE) for name in names}) for names in (BY_STEP, BY_EPOCH))
+    steps, epochs = steps.reset_index(names="lag"), epochs.reset_index(names="epoch")
     steps["loss"] = steps["loss"].where(np.isfinite(steps["loss"]))  # what is not finite is a gap
-    epochs = wide.loc[wide[list(BY_EPOCH)].notna().any(axis=1), list(BY_EPOCH)].reset_index(names="epoch")
     epochs["elapsed_s"] = epochs["epoch_s"].cumsum()
     epochs["lag"] = _last_steps(steps, epochs["elapsed_s"].to_numpy(float))
-    steps["tokens"] = _tokens(steps["lag"].to_numpy(float), epochs)
     return steps, epochs
+
+
+def _by_lag(rows: pd.DataFrame) -> pd.Series:
+    """Of a lag that was recorded twice the last counts."""
+    found = pd.Series(rows["value"].to_numpy(float), rows["lag"].to_numpy(float))
+    return found[~found.index.duplicated(keep="last")]
 
 
 def _last_steps(steps: pd.DataFrame, ends: np.ndarray) -> np.ndarray:
@@ -76,12 +89,9 @@ def _last_steps(steps: pd.DataFrame, ends: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(ends), np.nan, timed["lag"].to_numpy(float)[place.clip(0)])
 
 
-def _tokens(lags: np.ndarray, epochs: pd.DataFrame) -> np.ndarray:
-    """Tokens seen at each step: evenly over the steps of an epoch; NaN beyond the last whole epoch."""
+def _tokens_a_step(epochs: pd.DataFrame) -> float:
     known = epochs.dropna(subset=["lag", "tokens"])
-    if not len(known) or not known["lag"].is_monotonic_increasing:
-        return np.full(len(lags), np.nan)
-    return np.interp(lags, [0, *known["lag"]], [0, *known["tokens"]], right=np.nan)
+    return float((known["tokens"] / known["lag"]).median()) if len(known) else np.nan
 
 
 def middle(seeds: list[pd.DataFrame], key: str, counted: str = "") -> pd.DataFrame:

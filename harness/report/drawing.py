@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -160,10 +161,15 @@ def svg(figure: Any, name: str, title: str) -> str:
     root.set("style", "stroke-linejoin: round; stroke-linecap: butt")  # was a style sheet, which would reach into the page
     for element in root.iter():
         for key, value in element.attrib.items():
-            element.set(key, _prefixed(key, value, name))
+            element.set(key, _rounded(value) if key == "d" else _prefixed(key, value, name))
     root.set("role", "img")
     root.set("aria-label", title)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _rounded(path: str) -> str:
+    """The path with two decimals, a hundredth of a point, where six say no more and take twice the room."""
+    return " ".join(re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), path).split())
 
 
 def _prefixed(key: str, value: str, name: str) -> str:

@@ -17,12 +17,13 @@ def with_a_finite_loss(loss: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return loss[finite.astype(bool)]
 
 
-def smoothed(curve: pd.DataFrame, beyond: int = 200, share: int = 50) -> pd.DataFrame:
-    """Beyond so many points: a centred running mean of the loss over 1/share of them, thinned to POINTS rows."""
+def smoothed(curve: pd.DataFrame, beyond: int = 200, share: int = 50, points: int = POINTS) -> pd.DataFrame:
+    """Beyond so many points: a centred running mean of the loss over 1/share of them, thinned to so many rows and the last."""
     if len(curve) <= beyond:
         return curve
     mean = curve["loss"].rolling(max(3, len(curve) // share), center=True, min_periods=1).mean().where(curve["loss"].notna())
-    return curve.assign(loss=mean).iloc[:: max(1, len(curve) // POINTS)]
+    kept = np.arange(0, len(curve) - 1, max(1, -(-len(curve) // points)))
+    return curve.assign(loss=mean).iloc[[*kept, len(curve) - 1]]
 
 
 def loss_scale(axis: Any) -> None:

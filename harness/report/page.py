@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pandas as pd
 from ..store import make
 from . import details, gradient_tables, training_overview, training_table
 from .observations import of_probe, prepare, printable, unique
+from .panels import Figure
 from .standings import trained_tasks
 from .table import Table, escaped, markdown
 from .tables import summary_table
@@ -21,20 +22,29 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands under it: figures, tables, or lines to copy."""
+    """A heading with what stands under it: lines, facts (a word and a text), figures, tables, lines to copy, parts.
+
+    Tables of more than `unfolded` rows are folded away on the page.
+    """
 
     heading: str
-    figures: tuple = ()
+    figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     commands: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    parts: tuple[Section, ...] = ()
+    unfolded: int = 60
 
     @property
     def anchor(self) -> str:
         return self.heading.lower().replace(" ", "-")
 
 
-def write(frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = "") -> Path:
+def write(frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = "", last: Sequence[Section] = ()) -> Path:
     """Writes index.html, report.md and the figures as .svg into folder, and a foot under both; returns the path of index.html.
+
+    last: sections that come after those of the runs.
 
     frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of manifest.json, one a run.
     """
@@ -44,12 +54,9 @@ def write(frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = 
     make(folder)
     ready = prepare(frame)
     drawn = figures.figures(ready)
-    for old in (*(folder / f"{name}.svg" for name in figures.NAMES), *folder.glob(figures.ONE_A_TASK)):
-        old.unlink(missing_ok=True)  # of an earlier report, which may have had more to draw
-    for figure in drawn:
-        (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
     head = heading(ready, manifests)
-    content = list(sections(frame, ready, manifests, drawn))
+    content = [*sections(frame, ready, manifests, drawn), *last]
+    save_figures(content, folder, (*(f"{name}.svg" for name in figures.NAMES), figures.ONE_A_TASK, figures.CLAIMS))
     (folder / "report.md").write_text(as_markdown(*head, content, foot), encoding="utf-8")
     page = folder / "index.html"
     page.write_text(as_html(*head, content, foot), encoding="utf-8")
@@ -60,7 +67,7 @@ def heading(ready: pd.DataFrame, manifests: list[dict]) -> tuple[str, list[str]]
     """The title, and a few lines about what was run and what of it has no result."""
     runs = unique([*ready["run"], *[printable(manifest["run"]) for manifest in manifests if manifest.get("run")]])
     title = f"cellbench: {', '.join(runs[:6])}{f' and {len(runs) - 6} more' if len(runs) > 6 else ''}" if runs else "cellbench"
-    lines = [line for line in dict.fromkeys(map(_about, manifests)) if line][:6]
+    lines = [line for line in dict.fromkeys(map(about, manifests)) if line][:6]
     if not len(ready):
         return title, [*lines, "There are no results: no case has been measured."]
     if matches := unique(ready["match"]):
@@ -75,7 +82,7 @@ def heading(ready: pd.DataFrame, manifests: list[dict]) -> tuple[str, list[str]]
     return title, lines
 
 
-def _about(manifest: dict) -> str:
+def about(manifest: dict) -> str:
     """'2026-01-01, AMD EPYC, commit 1a2b3c (with uncommitted changes)' as far as the manifest says so."""
     machine, git = manifest.get("machine"), manifest.get("git")
     machine, git = machine if isinstance(machine, dict) else {}, git if isinstance(git, dict) else {}
@@ -84,6 +91,20 @@ def _about(manifest: dict) -> str:
     if git.get("commit"):
         said.append(f"commit {printable(git['commit'])[:12]}{' with uncommitted changes' if git.get('dirty') else ''}")
     return ", ".join(said)
+
+
+def save_figures(content: Iterable[Section], folder: Path, earlier: Iterable[str]) -> None:
+    """The figures as .svg; files that are called as an earlier page's were go, which may have had more to draw."""
+    for old in [file for pattern in earlier for file in folder.glob(pattern)]:
+        old.unlink(missing_ok=True)
+    for figure in _figures(content):
+        (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+
+
+def _figures(content: Iterable[Section]) -> Iterator[Figure]:
+    for section in content:
+        yield from section.figures
+        yield from _figures(section.parts)
 
 
 def sections(frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict], drawn: list) -> Iterator[Section]:
@@ -154,14 +175,24 @@ def as_markdown(title: str, lines: list[str], content: list[Section], foot: str 
     """The same as GitHub Markdown; figures are the .svg files beside it."""
     blocks = [f"# {escaped(title)}", *[escaped(line) for line in lines]]
     for section in content:
-        blocks.append(f"## {escaped(section.heading)}")
-        for figure in section.figures:
-            blocks += [f"![{escaped(figure.heading)}]({figure.name}.svg)", escaped(figure.caption)]
-        for table in section.tables:
-            blocks += [markdown(table), escaped(table.note)]
-        blocks += [_fenced(command) for command in section.commands]
+        blocks += _blocks(section, "##")
     blocks += ["---", escaped(foot)] if foot else []
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _blocks(section: Section, level: str) -> Iterator[str]:
+    yield f"{level} {escaped(section.heading)}"
+    yield from map(escaped, section.lines)
+    yield "\n".join(f"- **{escaped(word)}**: {escaped(text)}" for word, text in section.facts)
+    for figure in section.figures:
+        yield from (f"![{escaped(figure.heading)}]({figure.name}.svg)", escaped(figure.caption))
+    for table in section.tables:
+        folded = len(table.rows) > section.unfolded
+        yield f"<details><summary>{len(table.rows)} rows</summary>" if folded else ""
+        yield from (markdown(table), escaped(table.note), "</details>" if folded else "")
+    yield from map(_fenced, section.commands)
+    for one in section.parts:
+        yield from _blocks(one, f"{level}#")
 
 
 def _fenced(command: str) -> str:

@@ -87,7 +87,8 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
 
 def rivals(part: pd.DataFrame) -> list[Standing]:
     """The constant answer and the rivals of one task, each with the metrics that a model has."""
-    rows = part[part["metric"].str.startswith("rival_") | part["metric"].isin(["trivial_loss", "chance_accuracy"])]
+    names = [m for m in unique(part["metric"]) if m.startswith("rival_") or m in ("trivial_loss", "chance_accuracy")]
+    rows = of_metric(part, *names)
     found: dict[str, dict[str, pd.Series]] = {}
     for metric, here in rows.groupby("metric", sort=False):
         name, column = _named(metric)

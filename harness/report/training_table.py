@@ -21,6 +21,7 @@ FIGURES = {
 }  # fmt: skip
 SETTINGS = ("device", "dtype", "threads", "batch", "size")  # that trainings of a task may share
 SHARES = ("per", "wer")  # of 1
+NO_VERDICT = "no verdict"  # as the line begins that says why there is none
 MOST_NAMED = 8  # models in a sentence
 
 
@@ -213,8 +214,9 @@ def evidence(ready: pd.DataFrame) -> Table:
     for task in trained_tasks(ready):
         for m in models(of_task(ready, task)):
             for seed, found in m.found.iterrows():
-                if label := _label(found):
-                    line = m.lines.get(seed, "").removeprefix(label).lstrip(": ")
-                    rows.append((Entry(task), Entry(m.name), Entry(m.backend), number(str(seed)), Entry(label), Entry(line)))
+                label, line = _label(found) or NO_VERDICT, m.lines.get(seed, "")
+                if label != NO_VERDICT or line.startswith(NO_VERDICT):
+                    said = line.removeprefix(label).lstrip(": ")
+                    rows.append((Entry(task), Entry(m.name), Entry(m.backend), number(str(seed)), Entry(label), Entry(said)))
     header = ("task", "model", "backend", "seed", "verdict", "evidence")
     return Table("Verdicts on trainings", header, tuple(rows), "The evidence is the verdict's own line.")

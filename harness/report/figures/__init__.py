@@ -10,6 +10,7 @@ from ..panels import Figure
 from . import clipping, gradient_decay, gradient_map, horizon, lag_share, precision, spectrum, throughput, training, verdict
 
 ONE_A_TASK = "training-*.svg"  # files of figures that have one for each task
+CLAIMS = "claim-*.svg"
 NAMES = (
     "throughput", "gradient_decay", "gradient_map", "spectrum", "lag_share", "precision", "horizon", "training", "clipping",
     "verdict",

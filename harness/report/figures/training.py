@@ -1,4 +1,4 @@
-"""Loss and accuracy of a task against time, steps and tokens, with the rivals as lines across."""
+"""Loss and accuracy of a task against time and steps (tokens below them), with the rivals as lines across."""
 
 from __future__ import annotations
 
@@ -16,22 +16,28 @@ from ..losses import axis_of
 from ..observations import PANEL, varying
 from ..panels import Figure, at, chunks, cut, finish, number, parts, titled
 from ..references import Reference
-from ..standings import CONSTANT, level, of_task, rivals, trained_tasks
+from ..standings import CONSTANT, CURVES, level, of_task, rivals, trained_tasks
 
 LONGEST = 26  # characters of a name in the legend
 TOGETHER = 8  # lines in a panel
+MOST_LIGHT = 48  # lines of single seeds in a figure, at most: beyond, the medians alone
 LIGHT: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.3}  # of one seed
 DOT: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.7, "zorder": 3}
+CROSS: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.6, "zorder": 4, "clip_on": False}
 DOTS = 12  # epochs that are marked on a curve, at most
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of panels with one y axis: its curves, the lines across, and whether it is about accuracy."""
+    """A row of panels with one y axis: its curves, the lines across, and whether it is about accuracy.
+
+    left_out: rivals for which there was no room.
+    """
 
     title: str
     lines: dict[str, Course]
     across: list[Reference]
+    left_out: int
     accuracy: bool
 
 
@@ -54,19 +60,20 @@ def _figure(part: pd.DataFrame, task: str, name: str, backends: dict[str, str], 
     rows, rest = cut(rows)
     dashes = {backend: drawing.DASHES[i % len(drawing.DASHES)] for i, backend in enumerate(backends)}
     unit = " (nats)" if "nats" in set(part.loc[part["metric"] == "loss", "unit"]) else ""
-    return finish(name, f"Training: {task}", _caption(part, rows, classes, unit) + rest, lambda: _draw(rows, cells, dashes, unit))
+    return finish(name, f"Training: {task}", _caption(rows, classes, unit) + rest, lambda: _draw(rows, cells, dashes, unit))
 
 
 def _rows(part: pd.DataFrame, extra: list[str], classes: bool) -> Iterator[Row]:
     """For each setting and up to eight curves a row of the loss, and one of the accuracy where there are classes."""
     groups = parts(part, extra) if extra else [((), part)]
+    losses, accuracies = _across(part, False), _across(part, True)
     for values, rows in groups:
         lines = courses(rows)
         for names in chunks(_in_order(lines), TOGETHER):
             title, some = at(extra, values).removeprefix(" · "), {name: lines[name] for name in names}
-            yield Row(title, some, _across(part, False)[0], False)
+            yield Row(title, some, *losses, False)
             if classes and any(line.middle_epochs["accuracy"].notna().any() for line in some.values()):
-                yield Row(title, some, _across(part, True)[0], True)
+                yield Row(title, some, *accuracies, True)
 
 
 def _in_order(lines: dict[str, Course]) -> list[str]:
@@ -79,6 +86,7 @@ def _in_order(lines: dict[str, Course]) -> list[str]:
 
 def _across(part: pd.DataFrame, accuracy: bool) -> tuple[list[Reference], int]:
     """The constant answer, the rivals, the target and the floor, and how many rivals found no room."""
+    part = part[~part["metric"].isin(CURVES)]
     metric = "best_accuracy" if accuracy else "best_test_loss"
     found = []
     for r in rivals(part):
@@ -91,21 +99,29 @@ def _across(part: pd.DataFrame, accuracy: bool) -> tuple[list[Reference], int]:
     return references.chosen(found, lowest=not accuracy)
 
 
-def _caption(part: pd.DataFrame, rows: list[Row], classes: bool, unit: str) -> str:
-    count = max(len(line.steps) for row in rows for line in row.lines.values())
-    longest = max(line.length for row in rows for line in row.lines.values())
+def _caption(rows: list[Row], classes: bool, unit: str) -> str:
+    lines = [line for row in rows for line in row.lines.values()]
+    count, longest = max(len(line.steps) for line in lines), max(line.length for line in lines)
     said = [f"Training loss{unit}; dots: test loss after an epoch."]
     said += ["Below: accuracy on the test part."] if classes else []
-    said.append(f"{'Dark: median over seeds; light: each of ' if count > 1 else ''}{number(count, 'seed')}.")
-    said += ["Smoothed by a running mean."] if longest > SMOOTH[0] else []
-    known, left_out = _across(part, False)
+    light = f"light: each of {number(count, 'seed')}" if _lights(rows) else f"the {count} seeds are in the table"
+    said.append(f"Dark: median over seeds; {light}." if count > 1 else "One seed.")
+    said += [f"Smoothed by a running mean over 1/{SMOOTH[1]} of the steps."] if longest > SMOOTH[0] else []
+    said += ["A cross: there a training diverged."] if any(len(line.broken) for line in lines) else []
+    known, left_out = rows[0].across, rows[0].left_out
     if known:
         said.append("Lines across: test losses of the constant answer, the rivals, the target and the floor, as far as known.")
     said += ["The floor is 0, which a log axis does not have."] if any(r.value <= 0 for r in known) and _log(rows) else []
-    many = max(sum(not row.accuracy for row in rows), 1)
-    said += ["From the lowest test loss to the highest."] if many > 1 and any(len(row.lines) == TOGETHER for row in rows) else []
+    many = sum(not row.accuracy for row in rows) > 1
+    said += ["From the lowest test loss to the highest."] if many and any(len(row.lines) == TOGETHER for row in rows) else []
     said += [f"{number(left_out, 'rival')} with the highest loss found no room."] if left_out else []
     return " ".join(said)
+
+
+def _lights(rows: list[Row]) -> bool:
+    """Whether each seed is drawn."""
+    counts = [len(line.steps) for row in rows for line in row.lines.values() if not row.accuracy]
+    return max(counts) > 1 and sum(counts) <= MOST_LIGHT
 
 
 def _log(rows: list[Row]) -> bool:
@@ -118,20 +134,20 @@ def _seen(row: Row) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw(rows: list[Row], colours: dict[str, str], dashes: dict[str, str], unit: str) -> Any:
-    """Colour is the cell, dash the backend; the three columns of a row share the y axis."""
+    """Colour is the cell, dash the backend; the columns of a row share the y axis."""
     names = references.room([r for row in rows for r in row.across])
     legend = drawing.legend_room([name for row in rows for name in row.lines], LONGEST)
     known = pd.concat([line.middle_steps for row in rows for line in row.lines.values()])
     columns = [column for column in AXES if known[column].notna().any()]
-    figure, axes = drawing.grid(len(rows), len(columns), 2.3, legend + names, gap=0.25, sharey="row", widest=3.2)
+    figure, axes = drawing.grid(len(rows), len(columns), 2.3, legend + names, gap=0.25, between=0.85, sharey="row", widest=3.8)
+    light = _lights(rows)
     for panels, row in zip(axes, rows, strict=True):
         look = drawing.apart(colours, list(dict.fromkeys(line.cell for line in row.lines.values())))
         looks = {name: (look[line.cell], dashes[line.backend]) for name, line in row.lines.items()}
         for axis, column in zip(panels, columns, strict=True):
             for name, line in row.lines.items():
-                (_accuracy if row.accuracy else _loss)(axis, line, column, *looks[name])
-            axis.set_xlabel(AXES[column])
-            _whole_axis(axis, column)
+                (_accuracy if row.accuracy else _loss)(axis, line, column, light, *looks[name])
+            _x_axis(axis, column, row)
         _y_axis(panels[0], row, unit)
         references.draw(panels, row.across)
         titled(panels[0], row.title)
@@ -140,36 +156,47 @@ def _draw(rows: list[Row], colours: dict[str, str], dashes: dict[str, str], unit
     return figure
 
 
-def _whole_axis(axis: Any, column: str) -> None:
-    """From 0, with few numbers: 100k instead of 100000."""
+def _x_axis(axis: Any, column: str, row: Row) -> None:
+    """From 0, with few numbers; below each number of steps the tokens that were seen in so many, on average."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_xlim(left=0)
     axis.xaxis.set_major_locator(MaxNLocator(4, integer=column == "lag", steps=[1, 2, 2.5, 5, 10]))
-    if column == "tokens":
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: drawing.tick(value) if value > 0 else "0"))
+    tokens = pd.Series([line.tokens_a_step for line in row.lines.values()], dtype=float).median()
+    if column == "lag" and tokens > 0:
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: f"{steps:.0f}\n{_rounded(steps * tokens)}"))
+        axis.set_xlabel(f"{AXES[column]}\ntokens")
+    else:
+        axis.set_xlabel(AXES[column])
 
 
-def _loss(axis: Any, line: Course, column: str, colour: str, dash: str) -> None:
-    """Each seed light, their median dark with a dot for the test after an epoch."""
+def _rounded(count: float) -> str:
+    """Three significant digits: 12.3k."""
+    return drawing.tick(float(f"{count:.3g}")) if count >= 1 else "0"
+
+
+def _loss(axis: Any, line: Course, column: str, light: bool, colour: str, dash: str) -> None:
+    """Each seed light, their median dark with a dot for the test after an epoch, a cross where one diverged."""
     look = {"color": colour, "linestyle": dash}
-    for one in line.steps if len(line.steps) > 1 else ():
-        axis.plot(one[column], one["loss"], **look, **LIGHT)
-    axis.plot(line.middle_steps[column], line.middle_steps["loss"], **look, linewidth=1.5)
+    for one in line.steps if light and len(line.steps) > 1 else ():
+        axis.plot(one[column].to_numpy(), one["loss"].to_numpy(), **look, **LIGHT)
+    axis.plot(line.middle_steps[column].to_numpy(), line.middle_steps["loss"].to_numpy(), **look, linewidth=1.5)
     tested = line.middle_epochs.iloc[:: _stride(line)]
-    axis.plot(tested[column], tested["test_loss"], color=colour, linestyle="", **DOT)
+    axis.plot(tested[column].to_numpy(), tested["test_loss"].to_numpy(), color=colour, linestyle="", **DOT)
+    if len(line.broken):
+        axis.plot(line.broken[column], line.broken["loss"], color=colour, linestyle="", **CROSS)
 
 
 def _stride(line: Course) -> int:
     return max(1, -(-len(line.middle_epochs) // DOTS))
 
 
-def _accuracy(axis: Any, line: Course, column: str, colour: str, dash: str) -> None:
+def _accuracy(axis: Any, line: Course, column: str, light: bool, colour: str, dash: str) -> None:
     look = {"color": colour, "linestyle": dash}
-    for one in line.epochs if len(line.epochs) > 1 else ():
-        axis.plot(one[column], one["accuracy"], **look, **LIGHT)
+    for one in line.epochs if light and len(line.epochs) > 1 else ():
+        axis.plot(one[column].to_numpy(), one["accuracy"].to_numpy(), **look, **LIGHT)
     tested = line.middle_epochs
-    axis.plot(tested[column], tested["accuracy"], **look, **DOT, linewidth=1.5, markevery=_stride(line))
+    axis.plot(tested[column].to_numpy(), tested["accuracy"].to_numpy(), **look, **DOT, linewidth=1.5, markevery=_stride(line))
 
 
 def _y_axis(axis: Any, row: Row, unit: str) -> None:
