@@ -60,13 +60,13 @@ def style(name: str) -> Iterator[None]:
 
 
 def grid(
-    rows: int, columns: int, height: float, legend: float, *, left=0.75, gap=0.3, between=0.75, widest=5.5, **share
+    rows: int, columns: int, height: float, legend: float, *, left=0.75, bottom=0.6, gap=0.3, between=0.75, widest=5.5, **share
 ) -> tuple:
-    """Figure and (rows, columns) axes; inches: height and widest of a panel, legend room at the right, left margin, gaps."""
+    """Figure and (rows, columns) axes; inches: height and widest of a panel, legend room at the right, margins, gaps."""
     from matplotlib.figure import Figure
 
     width = min(widest, (WIDTH - left - legend - 0.15 - gap * (columns - 1)) / columns)
-    top, bottom = 0.45, 0.6
+    top = 0.45
     size = (left + columns * width + gap * (columns - 1) + 0.15 + legend, top + bottom + rows * height + between * (rows - 1))
     figure = Figure(figsize=size)
     axes = figure.subplots(rows, columns, squeeze=False, **share)

@@ -110,7 +110,9 @@ def _figures(content: Iterable[Section]) -> Iterator[Figure]:
 def sections(frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict], drawn: list) -> Iterator[Section]:
     """Everything on the page in its order; what has no data is left out."""
     if len(ready):
-        yield Section("Summary", tables=(summary_table(frame),))
+        summary = summary_table(frame)
+        if len(summary.header) > 2 or not trained_tasks(ready):  # of trainings alone it has nothing but names
+            yield Section("Summary", tables=(summary,))
         if (overview := training_overview.overview(ready)).rows:
             yield Section(overview.heading, tables=(overview,))
     beside = _beside(ready)

@@ -139,7 +139,8 @@ def _draw(rows: list[Row], colours: dict[str, str], dashes: dict[str, str], unit
     legend = drawing.legend_room([name for row in rows for name in row.lines], LONGEST)
     known = pd.concat([line.middle_steps for row in rows for line in row.lines.values()])
     columns = [column for column in AXES if known[column].notna().any()]
-    figure, axes = drawing.grid(len(rows), len(columns), 2.3, legend + names, gap=0.25, between=0.85, sharey="row", widest=3.8)
+    below = {"bottom": 0.85, "between": 0.85}  # two lines of numbers and two of names
+    figure, axes = drawing.grid(len(rows), len(columns), 2.3, legend + names, gap=0.25, sharey="row", widest=3.8, **below)
     light = _lights(rows)
     for panels, row in zip(axes, rows, strict=True):
         look = drawing.apart(colours, list(dict.fromkeys(line.cell for line in row.lines.values())))
