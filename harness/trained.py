@@ -68,21 +68,40 @@ def of_which(data: Data, drawn: list[draws.Draw]) -> str:
 
 
 def figures(task: Task, data: Data, model: Model, size: int) -> dict[str, float]:
-    """The task's figures of the model's answers to the test part, and how it compares with the system behind the data."""
-    given = None if type(task).figures is Task.figures else answers(data, model, size)
+    """The task's figures of the model's answers to the test part."""
+    if type(task).figures is Task.figures:
+        return {}
+    given = answers(data, model, size)
     with named(task.name):
-        found = {} if given is None else {name: float(value) for name, value in task.figures(data, given).items()}
+        return {name: float(value) for name, value in task.figures(data, given).items()}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A trained network as a system, and the true one: largest exponents in nats a step, lag profiles as task.Truth has them."""
+
+    own_lyapunov: float
+    true_lyapunov: float
+    own_profile: np.ndarray
+    true_profile: np.ndarray
+
+    @property
+    def profile_rms_nats(self) -> float:
+        """Root mean square difference of the profiles."""
+        return float(np.sqrt(np.mean((self.own_profile - self.true_profile) ** 2)))
+
+
+def beside_the_system(task: Task, data: Data, model: Model) -> Beside | None:
+    """The network beside the system behind the data; None where there is none, or the cell cannot be called step by step."""
+    with named(task.name):
         truth = task.truth(data)
     if truth is None or unsteppable(model.cell_itself):
-        return found
+        return None
     params = {k: v.detach().cpu().double().numpy() for k, v in model.cell.items()}
     weight, bias = (p.detach().cpu().double().numpy() for p in (model.head_weight, model.head_bias))
     own = identified(model.cell_itself, params, (weight, bias), data, truth.autonomous)
     lags = min(len(own.lag_profile), len(truth.lag_profile))
-    apart = own.lag_profile[:lags] - truth.lag_profile[:lags]
-    return found | {
-        "true_lyapunov": truth.lyapunov, "own_lyapunov": own.lyapunov, "profile_rms_nats": float(np.sqrt(np.mean(apart**2))),
-    }  # fmt: skip
+    return Beside(own.lyapunov, truth.lyapunov, own.lag_profile[:lags], truth.lag_profile[:lags])
 
 
 def answers(data: Data, model: Model, size: int) -> np.ndarray:

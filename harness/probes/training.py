@@ -181,7 +181,7 @@ class Training(Probe):
         best = course.epochs[course.best]
         found = [series("best_test_loss", self.unit(data), best.test_loss)]
         found += [] if data.classes is None else [series("best_accuracy", "1", best.accuracy)]
-        found += [series(f"figure.{name}", "1", value) for name, value in self.figures(case, data, learner.model).items()]
+        found += [] if case.spec == CONVOLUTION else self.figures(case, data, learner.model)
         if not self.verdict:
             return (found,)
         from ..trained import verdict
@@ -190,12 +190,20 @@ class Training(Probe):
         return [*found, *([] if said.label is None else [series(f"label.{said.label}", "1", 1)])], said.line
 
     def figures(self, case, data, model):
-        """The task's own, and those of the system it comes from."""
+        """Series of the task's own figures, and of what the network is beside the system that the data come from."""
         from .. import trained
 
-        if case.spec == CONVOLUTION:
-            return {}
-        return trained.figures(tasks.get(case.task), data, model, self.batch)
+        task = tasks.get(case.task)
+        found = [series(f"figure.{name}", "1", value) for name, value in trained.figures(task, data, model, self.batch).items()]
+        system = trained.beside_the_system(task, data, model)
+        if system is None:
+            return found
+        numbers = ("own_lyapunov", "true_lyapunov", "profile_rms_nats")
+        profiles = ("own_profile", "true_profile")
+        return [
+            *found, *[series(f"figure.{name}", "1", getattr(system, name)) for name in numbers],
+            *[series(name, "nats", p, range(len(p))) for name in profiles for p in [getattr(system, name)]],
+        ]  # fmt: skip
 
     def estimate_s(self, case):
         epochs = self.epochs + (len(self.learning_rate) if len(self.learning_rate) > 1 else 0)

@@ -10,7 +10,7 @@ import pandas as pd
 from .observations import of_metric, of_probe, unique, varying
 
 CELL, CONVOLUTION, RIVAL = "cell", "convolution", "rival"
-CURVES = ("loss", "elapsed_s")  # have a value a step
+CURVES = ("loss", "elapsed_s", "own_profile", "true_profile")  # have a value a step, or a lag
 CONSTANT = "constant answer"
 TOLD_APART = ("run", "device", "dtype", "threads", "hidden_size")  # settings in which trainings of one task may differ
 

@@ -7,13 +7,15 @@ import pandas as pd
 from .. import drawing
 from ..observations import unique
 from ..panels import Figure
-from . import clipping, gradient_decay, gradient_map, horizon, lag_share, precision, spectrum, throughput, training, verdict
+from . import (
+    clipping, gradient_decay, gradient_map, horizon, identification, lag_share, precision, spectrum, throughput, training, verdict,
+)  # fmt: skip
 
 ONE_A_TASK = "training-*.svg"  # files of figures that have one for each task
 CLAIMS = "claim-*.svg"
 NAMES = (
-    "throughput", "gradient_decay", "gradient_map", "spectrum", "lag_share", "precision", "horizon", "training", "clipping",
-    "verdict",
+    "throughput", "gradient_decay", "gradient_map", "spectrum", "lag_share", "precision", "horizon", "training", "identification",
+    "clipping", "verdict",
 )  # fmt: skip
 
 
@@ -30,6 +32,7 @@ def figures(frame: pd.DataFrame) -> list[Figure]:
         precision.precision(frame, cells),
         horizon.horizon(frame),
         *training.training(frame, backends, cells),
+        identification.identification(frame, cells),
         clipping.clipping(frame),
         verdict.verdict(frame),
     )
