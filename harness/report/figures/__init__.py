@@ -8,7 +8,17 @@ from .. import drawing
 from ..observations import unique
 from ..panels import Figure
 from . import (
-    clipping, gradient_decay, gradient_map, horizon, identification, lag_share, precision, spectrum, throughput, training, verdict,
+    clipping,
+    gradient_decay,
+    gradient_map,
+    horizon,
+    identification,
+    lag_share,
+    precision,
+    spectrum,
+    throughput,
+    training,
+    verdict,
 )  # fmt: skip
 
 ONE_A_TASK = "training-*.svg"  # files of figures that have one for each task
