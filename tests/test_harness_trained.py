@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import cells
-from harness import convolution, draws, trained
+from harness import convolution, draws, task, trained
 from harness.case import CONVOLUTION, Case
 from harness.gradients import diagnose
 from harness.learning import Recipe, learner, take
@@ -195,3 +195,24 @@ def test_there_is_a_reason_where_there_is_no_verdict():
     ):
         found = trained.verdict(*asked, 100)
         assert found.label is None and found.line.startswith("no verdict: ") and said in found.line
+
+
+def test_a_network_is_laid_beside_the_system_at_the_lags_that_both_have():
+    oscillator = task.get("oscillator:count=20:steps=12")
+    data = oscillator.data(np.random.default_rng(0))
+    _, model = model_of(data)
+    found, truth = trained.beside_the_system(oscillator, data, model), oscillator.truth(data)
+    assert len(found.own_profile) == len(found.true_profile) > 1 and np.isfinite(found.own_lyapunov)
+    assert found.true_lyapunov == truth.lyapunov and np.array_equal(
+        found.true_profile, truth.lag_profile[: len(found.own_profile)]
+    )
+    assert found.profile_rms_nats == pytest.approx(
+        np.linalg.norm(found.own_profile - found.true_profile) / len(found.own_profile) ** 0.5
+    )
+
+
+def test_there_is_nothing_beside_a_task_without_a_system_or_a_cell_that_sees_whole_sequences():
+    adding, oscillator = task.get("adding:count=20:steps=12"), task.get("oscillator:count=20:steps=12")
+    for one, spec in ((adding, "gru"), (oscillator, "qrnn")):
+        data = one.data(np.random.default_rng(0))
+        assert trained.beside_the_system(one, data, model_of(data, spec)[1]) is None

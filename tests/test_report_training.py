@@ -155,6 +155,19 @@ def test_a_system_is_shown_with_its_own_exponent_beside_the_true_one():
     assert "accuracy" not in made.header and "bits per target" not in made.header
 
 
+def test_profiles_of_networks_are_drawn_beside_the_systems_own(tmp_path):
+    every = [r for cell in ("gru", "elman") for task in ("pendulum", "oscillator") for r in rows(cell, [0.02], task, unit="1")]
+    cases = [r for r in every if r["metric"] == "learning_rate"]
+    for n, case in enumerate(cases):
+        for metric, level in (("own_profile", -1.0 - n), ("true_profile", -1.0)):
+            every += [case | {"metric": metric, "unit": "nats", "lag": k, "value": level - k} for k in range(5)]
+    every += [cases[0] | {"metric": "own_profile", "lag": 5, "value": -np.inf}]  # an input that does nothing is a gap
+    page, text = written(every, tmp_path)
+    drawn = texts(tmp_path / "identification.svg")
+    assert {"the system", "gru", "elman", "pendulum", "oscillator", "|d answer / d input|"} <= set(drawn)
+    assert "## Identified systems" in text and "own_profile" not in text and page.count("<svg") == 3
+
+
 def test_verdicts_stand_in_the_table_and_their_evidence_apart(tmp_path):
     every = rows("gru", [0.5, 0.5])
     for seed, label in ((0, "VANISHED"), (1, "LEARNING")):

@@ -15,7 +15,7 @@ from harness.cli import main
 from harness.identified import identified, stepper
 from harness.rivals import rivals
 from harness.task import MANY_TO_MANY, Data, Sequences
-from harness.trained import figures
+from harness.trained import beside_the_system, figures
 from harness.training import Model
 
 SYSTEMS = ("oscillator", "chaotic_map", "chaotic_map:map=logistic", "linear_system", "pendulum")
@@ -432,7 +432,7 @@ def test_absent_data_and_exhausted_memory_stay_what_they_are(own):
 
 METHODS = {
     "rivals(self, data)": lambda mine, data: rivals(data, mine),
-    "truth(self, data)": lambda mine, data: figures(mine, data, model(data), 16),
+    "truth(self, data)": lambda mine, data: beside_the_system(mine, data, model(data)),
     "figures(self, data, answers)": lambda mine, data: figures(mine, data, model(data), 16),
 }
 

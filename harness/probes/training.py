@@ -27,9 +27,9 @@ class Training(Probe):
     epochs          at most; it stops after `patience` epochs without a better validation loss, and the best epoch counts
     most_s          of training, in seconds: a budget of time that is the same for every cell
     convolution     also train a causal convolution (TCN) with as many parameters as the first cell
-    verdict         diagnose what was trained, in float64: converged, vanished, exploded. Where sequences have several targets,
-                    single answers at up to eight steps are looked at; for a convolution, and a cell that cannot be called step
-                    by step, the line says why there is none
+    verdict         diagnose what was trained, in float64 and up to ten seconds a case: converged, vanished, exploded. Where
+                    sequences have several targets, single answers at up to eight steps are looked at; for a convolution, and a
+                    cell that cannot be called step by step, the line says why there is none
     checkpoints     folder for a safetensors file a case, from which an interrupted training goes on; none where empty
     loss, elapsed   are recorded at every step; elapsed counts training only, not the tests after each epoch, and on one thread
                     not the time in which other work had the core. A tenth of the training part is held out for the choice of
@@ -46,7 +46,7 @@ class Training(Probe):
     max_norm: float = 1.0
     most_s: float = 1e6
     convolution: bool = False
-    verdict: bool = False
+    verdict: bool = True
     checkpoints: str = ""
 
     def __post_init__(self):
