@@ -14,7 +14,7 @@ RUN_HELP = """\
 measure: cellbench run [KEY=VALUE ...]
   cells=[elman,lstm,gru]       names, path/to/file.py:Name, options as elman:activation=relu; or all
   backends=[numpy,numba,torch,native]     probes=[parameters,throughput,gradient_decay,clipping,training]
-  tasks=[adding,spoken_digits]            experiment=quick|report|speed
+  tasks=[adding,spoken_digits]            experiment=quick|report|shapes|tasks|speed|regress
   workload.steps=[64,256] workload.batch=16 workload.input_size=32 workload.hidden_size=64
   match=parameters|operations|state       hidden sizes at which every cell has the first one's budget
   direction=[forward,backward] dtype=float32 device=cpu threads=1 seeds=2 results=DIR budget_s=N case_timeout_s=N

@@ -1,12 +1,13 @@
 """The command line: bad input is one line and exit code 2; starting is light."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from harness import config, listing
-from harness.cli import main
+from harness.cli import RUN_HELP, main
 
 
 def said(capsys, *arguments):
@@ -127,6 +128,7 @@ def test_all_stands_for_every_member():
 def test_every_experiment_composes_and_has_cases(file):
     settings = config.check(config.compose([f"experiment={file.stem}"]))
     assert all(asked.cases for asked in settings.asked)
+    assert re.search(rf"experiment=\S*\b{file.stem}\b", RUN_HELP)
 
 
 def test_options_are_part_of_a_cases_identity():

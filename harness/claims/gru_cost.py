@@ -31,21 +31,21 @@ class GRUCost(Claim):
     sentence = "A GRU has three quarters of the LSTM's parameters and trains in less time."
     how = (
         "Parameters at five sizes. Then epochs of training (forward, backward, Adam) on the adding problem with T=50, one "
-        "thread, on each backend, all four timed in turn in random order; the interval is a bootstrap's over the rounds' ratios."
+        "thread, on each backend, all timed in turn in random order; the interval is a bootstrap's over the rounds' ratios."
     )
     rule = (
         "holds: 4 GRU = 3 LSTM at every size, and on every backend the interval of the time's ratio lies below 1; with a "
         "condition: the counts hold and some backend's does; else not."
     )
     caption = "Time of an epoch of training: each stroke one measurement, the point their median."
-    seconds = 15.0
-    backends: tuple[str, ...] = ("numba", "native")
-    batches: int = 16
+    seconds = 45.0
+    backends: tuple[str, ...] = ("numpy", "numba", "torch", "native")
+    batches: int = 6
     samples: int = 15
     hidden_size: int = 64
 
     def measure(self, tick):
-        tick("epochs on " + " and ".join(self.backends))
+        tick(f"epochs on {', '.join(self.backends)}")
         counts = [
             {"input_size": i, "hidden_size": h, **{c: cells.get(c).parameter_count(i, h) for c in ("gru", "lstm")}}
             for i, h in SIZES
