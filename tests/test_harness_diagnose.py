@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import cells
 from harness.gradients import diagnose, lag_profile
+from harness.gradients.replay import Replay
 
 
 def recall(steps, batch=16, batches=2, batch_first=False, seed=0):
@@ -237,6 +238,31 @@ def test_swaps_cost_what_the_input_is_worth_and_nothing_elsewhere():
     net = Linear(np.zeros((4, 4)))
     found = diagnose(net, lambda o, t: cross_entropy(20 * o[:, :3], t), target_of_the_last)
     assert found.swap[0] > 0.5 and np.allclose(found.swap[1:], 0, atol=1e-12)
+
+
+def test_a_swap_goes_on_from_the_pass_without_swaps_as_if_all_steps_were_made():
+    replay, (x, _) = Replay(Step(Net()).double(), None, None, None, 1), recall(9, batches=1)[0]
+    x = x.double()
+    trail, order = replay.trail(x), torch.arange(16).roll(1)
+    for swapped in ({4}, {0}, {8}, {5, 6, 7}):
+        swap = dict.fromkeys(swapped, order)
+        found = replay.output(x, swap, trail)
+        assert torch.equal(found, replay.output(x, swap)) and not torch.equal(found, replay.output(x))
+
+
+class Counting(Step):
+    """Counts its steps itself, from every first state on."""
+
+    def forward(self, x, state):
+        self.t = 0 if state is None else self.t + 1
+        output, state = super().forward(x, state)
+        return output * self.t, state
+
+
+def test_a_module_that_counts_its_steps_makes_all_of_them():
+    x, _ = recall(9, batches=1)[0]
+    assert Replay(Counting(Net()), None, None, None, 1).trail(x) is None
+    assert Replay(Net(), None, None, None, 1).trail(x) is None
 
 
 def test_the_recoverable_loss_of_a_squared_error_is_the_variance_explained():

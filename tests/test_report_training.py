@@ -173,7 +173,8 @@ def test_verdicts_stand_in_the_table_and_their_evidence_apart(tmp_path):
     for seed, label in ((0, "VANISHED"), (1, "LEARNING")):
         case = next(r for r in every if r["seed"] == seed)
         every.append(case | {"metric": f"label.{label}", "value": 1.0, "reason": f"{label} at lag {seed + 12}"})
-    assert table(every)[1]["verdict"]["gru"].text == "VANISHED 1, LEARNING 1"
+    entry = table(every)[1]["verdict"]["gru"]
+    assert (entry.text, entry.detail) == ("VANISHED 1/2", "LEARNING 1")
     page, text = written(every, tmp_path)
     assert "| splice | gru | numba | 1 | LEARNING | at lag 13 |" in text and "at lag 12" in page
 

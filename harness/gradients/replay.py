@@ -54,6 +54,14 @@ class Recording:
         return len(self.steps[0].input)
 
 
+@dataclass
+class Trail:
+    """A pass of a module that is called once a step, from which another goes on: by step the state before it, and the output."""
+
+    states: list[Any] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+
+
 class Replay:
     """A model that can be run as it is, with inputs of the recurrence exchanged between samples, or recorded."""
 
@@ -66,10 +74,23 @@ class Replay:
         self.layers = Layers(self.part) if isinstance(self.part, nn.RNNBase) else None
         self.original = self.part.forward
 
-    def output(self, x: Tensor, swap: dict[int, Tensor] | None = None) -> Tensor:
-        """The model's output, with the recurrence's input at the steps in `swap` permuted over the batch."""
-        with torch.no_grad(), _forward(self.part, _Swapped(self, swap or {})):
-            return self._drive(x)
+    def output(self, x: Tensor, swap: dict[int, Tensor] | None = None, trail: Trail | None = None) -> Tensor:
+        """The model's output, with the recurrence's input at the steps in `swap` permuted over the batch.
+
+        trail: of x without swaps; what comes before the first swap is taken from it.
+        """
+        first = min(swap) if trail and swap else 0
+        with torch.no_grad(), _forward(self.part, _Swapped(self, swap or {}, first)):
+            return self._drive(x, trail, first)
+
+    def trail(self, x: Tensor) -> Trail | None:
+        """None where the model is not called once a step, or does not go on from the middle as it did from the start."""
+        if not self.stepwise:
+            return None
+        with torch.no_grad(), _forward(self.part, _Swapped(self, {})):
+            whole = self._along(x)
+            second = self._along(x, whole, len(whole.outputs) // 2)
+        return whole if torch.equal(torch.stack(whole.outputs), torch.stack(second.outputs)) else None
 
     def steps(self, x: Tensor) -> int:
         """How many steps the recurrence makes."""
@@ -116,20 +137,31 @@ class Replay:
                 "a model that draws random numbers in eval mode cannot be diagnosed"
             )
 
-    def _drive(self, x: Tensor) -> Tensor:
-        if self.layers is not None or not self.alone:
+    @property
+    def stepwise(self) -> bool:
+        """Whether the model is a module that is called once a step."""
+        return self.alone and self.layers is None
+
+    def _drive(self, x: Tensor, trail: Trail | None = None, first: int = 0) -> Tensor:
+        if not self.stepwise:
             result = self.model(x)
             found = result[0] if isinstance(result, (tuple, list)) else result
             if not self.alone and self.read_out is None:
                 return _tensor(found)
             return _tensor(self._read(found.transpose(0, 1) if self.alone and self.part.batch_first else found))
+        return _tensor(self._read(torch.stack(self._along(x, trail, first).outputs)))
+
+    def _along(self, x: Tensor, trail: Trail | None = None, first: int = 0) -> Trail:
+        """All steps, those before `first` as in the trail."""
         x = x.transpose(0, 1) if self.batch_axis == 0 else x
-        state, outputs = self._first(x), []
-        for x_t in x:
+        known = trail or Trail([self._first(x)])
+        state, found = known.states[first], Trail(known.states[:first], known.outputs[:first])
+        for x_t in x[first:]:
+            found.states.append(state)
             result = self.model(x_t, state)
             output, state = (_first_of(result), result) if isinstance(self.model, nn.RNNCellBase) else _pair(self.model, result)
-            outputs.append(output)
-        return _tensor(self._read(torch.stack(outputs)))
+            found.outputs.append(output)
+        return found
 
     def _read(self, outputs: Tensor) -> Tensor:
         return outputs[-1] if self.read_out is None else self.read_out(outputs)
@@ -161,8 +193,8 @@ class Replay:
 class _Swapped:
     """The recurrent module's forward with inputs permuted over the batch at some steps, counted over all calls."""
 
-    def __init__(self, replay: Replay, swap: dict[int, Tensor]) -> None:
-        self.replay, self.swap, self.t = replay, swap, 0
+    def __init__(self, replay: Replay, swap: dict[int, Tensor], t: int = 0) -> None:
+        self.replay, self.swap, self.t = replay, swap, t
 
     def __call__(self, x: Tensor, *rest: Any, **more: Any) -> Any:
         layers = self.replay.layers

@@ -20,7 +20,7 @@ class Swaps:
         self.replay, self.outcome, self.x, self.target = replay, outcome, x, target
         self.places = list(zip(positions, ends, strict=True))
         self.order = torch.as_tensor(_moved(count, rng), device=x.device)
-        self.plain = replay.output(x)
+        self.plain, self.trail = replay.output(x), replay.trail(x)
         self.loss = outcome.average(self.plain, target)
         self.kept: dict[tuple[int, int], Tensor] = {}
 
@@ -31,7 +31,8 @@ class Swaps:
 
     def _one(self, position: int, first: int, last: int) -> float:
         if (first, last) not in self.kept:
-            self.kept[first, last] = self.replay.output(self.x, dict.fromkeys(range(first, last + 1), self.order))
+            swap = dict.fromkeys(range(first, last + 1), self.order)
+            self.kept[first, last] = self.replay.output(self.x, swap, self.trail)
         form = self.outcome.output
         rows = form.rows(self.plain).clone()
         rows[:, position] = form.rows(self.kept[first, last])[:, position]

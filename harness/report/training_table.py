@@ -117,9 +117,12 @@ def _to_target(s: Standing) -> Entry:
 
 
 def _verdict(s: Standing) -> Entry:
-    labels = Counter(_label(row) for _, row in s.found.iterrows())
-    said = {name: n for name, n in labels.most_common() if name}
-    return Entry(next(iter(said)) if len(said) == 1 else ", ".join(f"{name} {n}" for name, n in said.items()) or "–")
+    """The label of most seeds and of how many; below it the others."""
+    labels = Counter(filter(None, (_label(row) for _, row in s.found.iterrows()))).most_common()
+    if len(labels) < 2:
+        return Entry(labels[0][0] if labels else "–")
+    (first, count), *others = labels
+    return Entry(f"{first} {count}/{sum(n for _, n in labels)}", ", ".join(f"{name} {n}" for name, n in others))
 
 
 def _label(row: pd.Series) -> str:
