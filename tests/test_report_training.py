@@ -338,6 +338,9 @@ def test_several_tasks_have_a_table_of_all_models_with_how_many_rivals_they_beat
     assert "| gru | numba | 80.0 % (beats 2 of 3) | 0.020 (beats 2 of 2) |" in text
     assert "| elman | numba | – | diverged |" in text
     assert "## Training\n" not in written(rows("gru", [0.3]), tmp_path)[1]
+    _, turned = written([r for task in "abc" for r in rows("gru", [0.3], task)] + rows("lstm", [0.4], "a"), tmp_path)
+    assert "| task | gru, numba | lstm, numba |" in turned
+    assert "| a | 80.0 % (beats 2 of 3) | 80.0 % (beats 2 of 3) |" in turned and "| c | 80.0 % (beats 2 of 3) | – |" in turned
 
 
 def test_the_summary_has_the_epochs_of_the_seeds_that_ran_though_others_did_not():

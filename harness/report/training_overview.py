@@ -12,7 +12,7 @@ Key = tuple[str, ...]
 
 
 def overview(ready: pd.DataFrame) -> Table:
-    """A row a model, a column a task; no rows where there is one task alone."""
+    """A row a model and a column a task, or turned where that is narrower; no rows where there is one task alone."""
     tasks = trained_tasks(ready)
     if len(tasks) < 2:
         return Table("Training", ("model", "backend"), ())
@@ -23,11 +23,15 @@ def overview(ready: pd.DataFrame) -> Table:
         for model in models(part):
             key = (model.name, model.backend, ", ".join(f"{v}" for v in model.setting if v not in ("", -1)))
             found.setdefault(key, {})[task] = _entry(model, others)
-    rows = [(*map(Entry, key), *(here.get(task, number("–")) for task in tasks)) for key, here in found.items()]
+    none = number("–")
     note = (
         "Accuracy on the test part, or the test loss where there are no classes; median over seeds. Below it, how many of the "
         "task's rivals (the constant answer among them) have the higher test loss in every seed."
     )
+    if len(tasks) > len(found):
+        turned = [(Entry(task), *(here.get(task, none) for here in found.values())) for task in tasks]
+        return Table("Training", ("task", *(", ".join(filter(None, key)) for key in found)), tuple(turned), note)
+    rows = [(*map(Entry, key), *(here.get(task, none) for task in tasks)) for key, here in found.items()]
     return Table("Training", ("model", "backend", "setting", *tasks), tuple(rows), note).without_empty()
 
 
