@@ -27,7 +27,7 @@ class Training(Probe):
     epochs          at most; it stops after `patience` epochs without a better validation loss, and the best epoch counts
     most_s          of training, in seconds: a budget of time that is the same for every cell
     convolution     also train a causal convolution (TCN) with as many parameters as the first cell
-    verdict         diagnose what was trained, in float64 and up to ten seconds a case: converged, vanished, exploded. Where
+    verdict         diagnose what was trained, in float64 and up to twenty seconds: converged, vanished, exploded. Where
                     sequences have several targets, single answers at up to eight steps are looked at; for a convolution, and a
                     cell that cannot be called step by step, the line says why there is none
     checkpoints     folder for a safetensors file a case, from which an interrupted training goes on; none where empty
@@ -207,4 +207,4 @@ class Training(Probe):
 
     def estimate_s(self, case):
         epochs = self.epochs + (len(self.learning_rate) if len(self.learning_rate) > 1 else 0)
-        return 3.0 + 4.0 * self.verdict + epochs * (1.5 if case.backend == "native" else 1.0)
+        return 4.0 + 8.0 * self.verdict + epochs * (1.5 if case.backend == "native" else 1.0)
