@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .task import MANY_TO_ONE, TO_SEQUENCE, Data, Sequences
-from .training import Model, moved_to_the_end, rounded, tensor
+from .training import Model, moved_to_the_end, tensor
 
 BATCHES, BATCH = 8, 64  # at most: batches, and answers in one
 FEWEST = 16  # sequences that must answer at a step, or nothing could be exchanged between them
@@ -76,7 +76,7 @@ def batch(data: Data, model: Model, draw: Draw) -> tuple[Tensor, Tensor]:
 def handed(part: Sequences, model: Model, draw: Draw) -> Tensor:
     """The sources, ending together, and then the targets before the answer, as Model.answer takes both."""
     lengths = part.lengths[draw.rows]
-    sources = moved_to_the_end(part.x[draw.rows, : rounded(lengths.max(), part.x.shape[1])], lengths)
+    sources = moved_to_the_end(part.x[draw.rows], lengths)
     start = np.full((len(draw.rows), 1), len(model.head_bias))
     before = np.concatenate([start, part.y[draw.rows, : draw.step]], 1)
     first = model.embedded(tensor(sources.swapaxes(0, 1), model.device))

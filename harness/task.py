@@ -96,6 +96,11 @@ class Rival:
     accuracy: float | None = None
     figures: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self):
+        object.__setattr__(self, "loss", float(self.loss))
+        object.__setattr__(self, "accuracy", None if self.accuracy is None else float(self.accuracy))
+        object.__setattr__(self, "figures", {name: float(value) for name, value in self.figures.items()})
+
 
 @dataclass(frozen=True)
 class Data:
@@ -126,6 +131,11 @@ class Data:
                 raise ValueError(
                     f"the targets have {part.y.shape[1]} steps and x has {part.x.shape[1]}; there must be one a step"
                 )
+            if self.shape in (MANY_TO_MANY, ONE_TO_MANY):
+                beyond = np.argwhere(part.scored & (np.arange(part.x.shape[1]) >= part.lengths[:, None]))
+                if len(beyond):
+                    n, t = map(int, beyond[0])
+                    raise ValueError(f"scored counts step {t} of sequence {n}, which has {part.lengths[n]} steps; it must not")
             if (self.vocabulary is None) != (part.x.ndim == 3):
                 raise ValueError(f"x is {part.x.shape}; it must be (N, T, I), or (N, T) tokens of a vocabulary")
             if self.vocabulary is not None and not 0 <= part.x.min() <= part.x.max() < self.vocabulary:

@@ -151,13 +151,16 @@ def _checked(case: Case) -> str:
 def batches(
     part: Sequences, size: int, device: str, rng: np.random.Generator | None = None, shape: str = MANY_TO_ONE
 ) -> Iterator[Batch]:  # fmt: skip
-    """All sequences once, in random order if rng is given; the last batch is filled up."""
+    """All sequences once, in random order if rng is given; the last batch is filled up.
+
+    For sequence to sequence x is as wide as the part in every batch, so that what stands before a sequence is its own alone.
+    """
     order = np.arange(len(part)) if rng is None else rng.permutation(len(part))
     for start in range(0, len(part), size):
         chosen = order[start : start + size]
         filled = np.resize(chosen, size)
         lengths = part.lengths[filled]
-        steps = rounded(lengths.max(), part.x.shape[1])
+        steps = part.x.shape[1] if shape == TO_SEQUENCE else rounded(lengths.max(), part.x.shape[1])
         x, y, scored = part.x[filled, :steps], part.y[filled], None
         if shape == TO_SEQUENCE:
             x = moved_to_the_end(x, lengths)

@@ -12,7 +12,8 @@ import harness
 from harness import checkpoint, convolution, learning, trained
 from harness.case import Case
 from harness.cli import main
-from harness.learning import Course, Diverged, Epoch, Recipe
+from harness.learning import Course, Diverged, Epoch, Recipe, take
+from harness.probes.training import looks_ahead
 from harness.task import MANY_TO_MANY, MANY_TO_ONE, ONE_TO_MANY, TO_SEQUENCE, Data, Sequences
 from harness.training import Model, batches, evaluate, loss_of
 
@@ -94,6 +95,9 @@ def test_what_is_not_scored_changes_neither_loss_nor_accuracy(shape):
 def test_the_test_loss_does_not_depend_on_the_size_of_the_batches(size):
     for shape in SHAPES:
         model, data = make(shape)(), data_of(shape)
+        if shape == TO_SEQUENCE:  # what stands before a sequence must not tell of the others in its batch
+            model.embedding.data.mul_(5)
+            data = replace(data, test=take(data.test, np.argsort(data.test.lengths)))
         assert np.allclose(evaluate(model, data, size), evaluate(model, data, 1), rtol=1e-5, equal_nan=True), shape
 
 
@@ -173,6 +177,42 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_been(tmp_path, shape):
         assert torch.equal(value, again.model.state_dict()[name]), name
 
 
+def test_a_resumed_training_keeps_the_rate_that_was_chosen_before(tmp_path):
+    """Another search could choose another one; the first run's file says which it was."""
+    probe = {"epochs": 2, "hidden_size": 4, "checkpoints": tmp_path / "kept", "learning_rate": "[0.02,0.03]"}
+    given = ["cells=[gru]", "backends=[numba]", "probes=[training]", "tasks=[adding:steps=8:count=256]", "seeds=1"]
+    options = [f"probe.training.{name}={value}" for name, value in probe.items()]
+    assert main(["run", *given, *options, f"results={tmp_path / 'runs'}"]) == 0
+    (file,) = (tmp_path / "kept").iterdir()
+    found = checkpoint.rate(file)
+    assert found in (0.02, 0.03) and checkpoint.rate(tmp_path / "none.safetensors") is None
+    one = learning.learner(make(MANY_TO_ONE), data_of(MANY_TO_ONE), replace(RECIPE, epochs=1), 0.07, 0)
+    one.learn(lambda learner: checkpoint.save(tmp_path / "one.safetensors", learner))
+    assert checkpoint.rate(tmp_path / "one.safetensors") == 0.07
+    assert (harness.load(tmp_path / "runs").query("metric == 'learning_rate'").value == found).all()
+
+
+def test_checkpoints_that_cannot_be_written_are_one_line_before_anything_is_trained(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(checkpoint.CheckpointError, match=r"taken.* cannot be written: .*; give another folder"):
+        checkpoint.file(str(tmp_path / "taken"), "one")
+
+
+@pytest.mark.parametrize(
+    ("shape", "same", "said"),
+    [(MANY_TO_ONE, False, "padding"), (MANY_TO_MANY, True, "see the targets"), (TO_SEQUENCE, True, "see the targets"),
+     (MANY_TO_ONE, True, None)],
+)  # fmt: skip
+def test_a_cell_that_reads_backwards_learns_only_what_it_cannot_look_up(shape, same, said):
+    data = data_of(shape)
+    if same:
+        whole = {name: replace(p, lengths=np.full(len(p), 9)) for name, p in (("train", data.train), ("test", data.test))}
+        data = replace(data, **whole)
+    found = looks_ahead(cells.get("gru:bidirectional=true"), data)
+    assert (said in found) if said else found is None
+    assert looks_ahead(cells.get("gru:layers=2"), data) is None
+
+
 def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(tmp_path):
     file = tmp_path / "one.safetensors"
     one = learning.learner(make(MANY_TO_ONE), data_of(MANY_TO_ONE), RECIPE, 0.01, 0)
@@ -180,6 +220,8 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(tmp_path):
     file.write_bytes(b"not one")
     with pytest.raises(checkpoint.CheckpointError, match=r"one\.safetensors"):
         checkpoint.resume(file, one)
+    with pytest.raises(checkpoint.CheckpointError, match=r"one\.safetensors"):
+        checkpoint.rate(file)
     other = learning.learner(make(MANY_TO_ONE, "lstm"), data_of(MANY_TO_ONE), replace(RECIPE, epochs=1), 0.01, 0)
     other.learn(lambda learner: checkpoint.save(file, learner))
     with pytest.raises(checkpoint.CheckpointError, match="cannot be used"):

@@ -1,7 +1,9 @@
 """Answers without memory or with a short one, against brute force, closed forms and tasks that need just what they have."""
 
+import json
 import math
 from collections import Counter
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -150,6 +152,16 @@ def test_the_last_value_again_errs_by_the_steps_of_a_random_walk():
     part = Sequences(np.concatenate([cue, walk[:, :-1]], 2), np.full(400, 40), walk[:, 1:], np.ones((400, 40), bool))
     found = {r.name: r.loss for r in by_shape(Data(part, part, None, 0.1, MANY_TO_MANY))}
     assert abs(found["last value again"] - 1) < 0.05
+
+
+def test_an_input_as_wide_as_the_answer_is_not_taken_for_the_last_value():
+    rng = np.random.default_rng(0)
+    data = Data(summing(rng, 50, 3), summing(rng, 50, 3), None, 0.1, MANY_TO_MANY)
+    assert "last value again" not in {r.name for r in by_shape(data)}
+
+
+def test_a_rival_of_float32_numbers_can_be_kept():
+    assert json.dumps(asdict(Rival("mine", np.float32(0.5), np.float32(0.25), {"per": np.float32(2)})))
 
 
 def test_the_condition_alone_gives_the_mean_of_its_class():

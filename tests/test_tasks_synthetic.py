@@ -76,7 +76,7 @@ def test_a_synthetic_task_can_be_answered_without_error(spec):
     "spec",
     ["copy:delay=0", "copy:symbols=1", "parity:steps=0", "temporal_order:marks=4", "oscillator:radius=1.1", "oscillator:period=2",
      "chaotic_map:map=tent", "chaotic_map:steps=1", "linear_system:radius=1", "linear_system:noise=-1", "pendulum:dt=2",
-     "pendulum:noise=nan"],
+     "pendulum:noise=nan", "linear_system:steps=1", "pendulum:steps=1"],
 )  # fmt: skip
 def test_an_option_out_of_range_is_one_line_that_names_it(spec):
     name, _, option = spec.partition(":")
@@ -386,6 +386,7 @@ STEPS = np.ones((4, 5), bool)
      ((X, LENGTHS, Y + 0.0), {"classes": None}, "\\(N, K\\)"),
      ((X, LENGTHS, np.zeros((4, 4), int), STEPS[:, :4]), {"classes": 3, "shape": MANY_TO_MANY}, "4 steps and x has 5"),
      ((X, LENGTHS, np.zeros((4, 5), int)), {"classes": 3, "shape": MANY_TO_MANY}, "must say which targets count"),
+     ((X, LENGTHS - 1, np.zeros((4, 5), int), STEPS), {"classes": 3, "shape": MANY_TO_MANY}, "step 4 of sequence 0, .* 4 steps"),
      ((X, LENGTHS, np.zeros((4, 5)), STEPS), {"classes": None, "shape": MANY_TO_MANY}, "\\(N, T, K\\) values"),
      ((np.zeros((4, 5), int), LENGTHS, Y), {"classes": 3}, "tokens of a vocabulary"),
      ((np.full((4, 5), 7), LENGTHS, Y), {"classes": 3, "vocabulary": 7}, "tokens are 7 to 7; they must be 0 to 6"),

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from .. import task as tasks
 from ..case import CONVOLUTION, Case
 from ..probe import NotOk, Probe, cell_of, series
 from ..rivals import rivals
-from ..task import TO_SEQUENCE
+from ..task import MANY_TO_ONE, TO_SEQUENCE
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,11 @@ class Training(Probe):
         make, implementation = self.ready(case, data)
         emit((case.id, self.aims(case, data, make())))
         recipe = learning.Recipe(self.batch, self.epochs, self.patience, self.max_norm, self.most_s)
-        rate, tried = self.rate(case, data, make, recipe, emit)
+        file = checkpoint.file(self.checkpoints, case.id) if self.checkpoints else None
+        known = file and checkpoint.rate(file)
+        rate, tried = (known, []) if known else self.rate(case, data, make, recipe, emit)
         emit((case.id, [*tried, series("learning_rate", "1", rate)]))
         learner = learning.learner(make, data, recipe, rate, case.seed)
-        file = Path(self.checkpoints) / f"{case.id}.safetensors" if self.checkpoints else None
         if file:
             checkpoint.resume(file, learner)
 
@@ -104,6 +104,8 @@ class Training(Probe):
             return self.convolutional(case, data, input_size)
         sized = replace(case, steps=data.train.x.shape[1], input_size=input_size)
         if reason := cell_of(case).unfit(input_size, case.hidden_size):
+            raise NotOk("unsupported", reason)
+        if reason := looks_ahead(cell_of(case), data):
             raise NotOk("unsupported", reason)
         implementation = t.check_backend(sized)
 
@@ -208,3 +210,15 @@ class Training(Probe):
     def estimate_s(self, case):
         epochs = self.epochs + (len(self.learning_rate) if len(self.learning_rate) > 1 else 0)
         return 4.0 + 8.0 * self.verdict + epochs * (1.5 if case.backend == "native" else 1.0)
+
+
+def looks_ahead(cell, data):
+    """None, or why a cell that reads a sequence backwards too would see what it is asked for."""
+    if not cell.bidirectional:
+        return None
+    if data.shape != MANY_TO_ONE:
+        return f"a bidirectional cell would see the targets of a task of shape {data.shape!r}; it can learn many to one"
+    lengths = np.concatenate([data.train.lengths, data.test.lengths])
+    if lengths.min() != data.train.x.shape[1]:
+        return "a bidirectional cell would read the padding first: the task's sequences have several lengths"
+    return None

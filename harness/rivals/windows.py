@@ -36,9 +36,7 @@ def repeated(data: Data) -> list[int] | None:
     both = scored[:, :-1] & scored[:, 1:]
     later, y = part.x[:, 1:][both], part.y[:, :-1][both]
     found = [[i for i in range(later.shape[1]) if np.allclose(later[:, i], y[:, k], atol=1e-6)] for k in range(y.shape[1])]
-    if both.any() and all(found):
-        return [channels[0] for channels in found]
-    return list(range(y.shape[1])) if later.shape[1] == y.shape[1] else None
+    return [channels[0] for channels in found] if both.any() and all(found) else None
 
 
 def condition(data: Data) -> Rival:

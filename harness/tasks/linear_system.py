@@ -28,12 +28,12 @@ class LinearSystem(Task):
     system: int = 0
 
     def __post_init__(self):
-        sizes = self.steps >= 1 and self.count >= 1 and self.states >= 1 and self.system >= 0
+        sizes = self.steps >= 2 and self.count >= 1 and self.states >= 1 and self.system >= 0
         if not sizes or not 0 < self.radius < 1 or not 0 <= self.noise < np.inf or not 0 <= self.process_noise < np.inf:
             raise ValueError(
                 f"linear_system has steps={self.steps}, count={self.count}, states={self.states}, radius={self.radius}, "
-                f"noise={self.noise}, process_noise={self.process_noise}, system={self.system}; sizes must be at least 1, "
-                "0 < radius < 1, the others >= 0"
+                f"noise={self.noise}, process_noise={self.process_noise}, system={self.system}; steps >= 2, "
+                "count and states >= 1, 0 < radius < 1, the others >= 0"
             )
 
     def linear(self):

