@@ -76,8 +76,13 @@ def compare(actual, expected, tolerance):
 
 
 def slack(cell):
-    """Some tolerances more for cells whose arrays are made by a series: torch's matrix exponential is off by 1e-14 at n = 33."""
-    return 16 if type(cell).effective is not cells.GatedCell.effective else 1
+    """Some tolerances more for cells whose arrays are made by a series: torch's matrix exponential is off by 1e-14 at n = 33.
+
+    A layer norm of two units is nearly 1 and -1 whatever they are: its gradient is what is left of terms that cancel.
+    """
+    if type(cell).effective is not cells.GatedCell.effective:
+        return 16
+    return 2 if hasattr(cell, "norm") else 1
 
 
 def named(out, grads=None):
