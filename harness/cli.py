@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        print("cellbench: interrupted", file=sys.stderr)
+        return 130
     except ValueError as error:  # ConfigError, ResultsError, EquationError: one line each
         print(f"cellbench: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -109,6 +109,8 @@ class Learner:
         seconds = course.seconds - before
         held, _ = t.evaluate(self.model, replace(self.data, test=self.held_out), recipe.batch)
         test_loss, accuracy = t.evaluate(self.model, self.data, recipe.batch)
+        if not math.isfinite(held) or not math.isfinite(test_loss):
+            raise Diverged(f"at step {len(course.losses)} the validation loss is {held}, the test loss {test_loss}")
         course.epochs.append(Epoch(seconds, tokens, held, test_loss, accuracy))
         if math.isnan(course.reached_s) and test_loss <= self.data.target_loss:
             course.reached_s = course.seconds

@@ -205,7 +205,10 @@ def _notes(
             "its log response by lag from the system's."
         )
     if any(str(c).startswith("label.") for m in all_models for c in m.found):
-        notes.append("Verdict: what the gradients of the trained cell say; the evidence is under Verdicts on trainings.")
+        notes.append(
+            "Verdict: what the gradients of the trained cell say (CONVERGED: no more than 5 % of a constant answer's loss is "
+            "left, or found to be recoverable); the evidence is under Verdicts on trainings."
+        )
     if [r for r in all_rivals if not len(r.values("best_test_loss"))]:
         notes.append("A rival without a loss gives answers, not probabilities.")
     return notes
