@@ -33,8 +33,8 @@ class Chorales(Task):
     Four steps a quarter: only steps at which the voice strikes a note, or falls silent, count, since repeating what sounds
     would be right at three of four others. One step a quarter (per_quarter=1): every step counts. `test` chorales are tested
     on; those whose soprano is the same up to transposition are in one part. Log-likelihoods of "JSB chorales" in papers sum
-    over 88 keys on another split, and are no figures to compare with. The target is
-    a little below what the last two pitches of the soprano tell of the voice.
+    over 88 keys on another split, and are no figures to compare with. The target is a
+    little below what the last two pitches of the soprano tell of the voice.
     """
 
     voice: str = "alto"
