@@ -75,14 +75,15 @@ def compare(actual, expected, tolerance):
     assert not wrong, "; ".join(wrong)
 
 
-def slack(cell):
+def slack(cell, hidden=None):
     """Some tolerances more for cells whose arrays are made by a series: torch's matrix exponential is off by 1e-14 at n = 33.
 
-    A layer norm of two units is nearly 1 and -1 whatever they are: its gradient is what is left of terms that cancel.
+    A layer norm of two units is nearly 1 and -1 whatever they are, so that its gradient is what is left of terms that cancel:
+    over six seeds d_x was off by up to 10 tolerances of its own largest entry at H = 2, and by 0.4 at most at H = 7 and 33.
     """
     if type(cell).effective is not cells.GatedCell.effective:
         return 16
-    return 2 if hasattr(cell, "norm") else 1
+    return 2 if hasattr(cell, "norm") and hidden == 2 else 1
 
 
 def named(out, grads=None):
