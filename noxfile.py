@@ -56,7 +56,7 @@ def tests(session: nox.Session) -> None:
 def anchors(session: nox.Session) -> None:
     """Published and computed anchors of the gradient measures, measured again (about 15 minutes)."""
     install(session)
-    run(session, "python", "-m", "harness.studies.anchors", env=ONE_THREAD)
+    run(session, "python", "-m", "cellbench.harness.studies.anchors", env=ONE_THREAD)
 
 
 @session
@@ -70,7 +70,7 @@ def claims(session: nox.Session) -> None:
 def verdicts(session: nox.Session) -> None:
     """Verdicts on 65 networks whose condition is known, and their confusion matrix (8 to 15 minutes)."""
     install(session)
-    run(session, "python", "tests/verdict_suite.py", "results/reference/verdicts", env=ONE_THREAD)
+    run(session, "python", "tests/support/verdict_suite.py", "results/reference/verdicts", env=ONE_THREAD)
 
 
 @session(name="history-study")
@@ -78,14 +78,14 @@ def history_study(session: nox.Session) -> None:
     """False alarms and power of detectors of change points, ruptures' and asv's among them (under 10 minutes)."""
     install(session)
     run(session, "python", "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[study]")
-    run(session, "python", "-m", "harness.studies.history", *session.posargs, env=ONE_THREAD)
+    run(session, "python", "-m", "cellbench.harness.studies.history", *session.posargs, env=ONE_THREAD)
 
 
 @session(name="long-sequences")
 def long_sequences(session: nox.Session) -> None:
     """Time and memory of the gradient measures up to a million steps (about 15 minutes)."""
     install(session)
-    run(session, "python", "-m", "harness.studies.long_sequences", env=ONE_THREAD)
+    run(session, "python", "-m", "cellbench.harness.studies.long_sequences", env=ONE_THREAD)
 
 
 @session(name="tasks")
@@ -109,28 +109,28 @@ def regress(session: nox.Session) -> None:
 def aa_study(session: nox.Session) -> None:
     """How often the verdict is wrong: nox -s aa-study -- --trials N (40: about 10 minutes; 300: about an hour)."""
     install(session)
-    run(session, "python", "-m", "harness.studies.aa", *session.posargs)
+    run(session, "python", "-m", "cellbench.harness.studies.aa", *session.posargs)
 
 
 @session
 def baselines(session: nox.Session) -> None:
     """Records what no machine's noise can change: nox -s baselines [-- CELL ...]; -- --check compares, and changes nothing."""
     install(session)
-    run(session, "python", "-m", "harness.baselines", *session.posargs, env=ONE_THREAD)
+    run(session, "python", "-m", "cellbench.harness.regress.baselines", *session.posargs, env=ONE_THREAD)
 
 
 @session
 def kills(session: nox.Session) -> None:
     """200 runs killed at random instants and gone on with (about 15 minutes). nox -s kills -- --kills N for another number."""
     install(session)
-    run(session, "python", "-m", "harness.studies.kills", *session.posargs, env=ONE_THREAD)
+    run(session, "python", "-m", "cellbench.harness.studies.kills", *session.posargs, env=ONE_THREAD)
 
 
 @session
 def loading(session: nox.Session) -> None:
     """How long 100 000 and 1 000 000 rows take to load and to summarise."""
     install(session)
-    run(session, "python", "-m", "harness.studies.loading", *session.posargs, env=ONE_THREAD)
+    run(session, "python", "-m", "cellbench.harness.studies.loading", *session.posargs, env=ONE_THREAD)
 
 
 @session
@@ -150,7 +150,7 @@ def bench(session: nox.Session) -> None:
     file = Path("results/bench") / f"{datetime.now():%Y%m%d-%H%M%S}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     options = ("--benchmark-enable", f"--benchmark-json={file}")
-    files = [f"tests/bench_{name}.py" for name in ("backends", "gradients", "measure")]
+    files = [f"tests/speed/bench_{name}.py" for name in ("backends", "gradients", "measure")]
     run(session, "pytest", *files, *options, *session.posargs, env=ONE_THREAD)
     run(session, "cellbench", "import", str(file))
     run(session, "cellbench", "run", "experiment=speed")

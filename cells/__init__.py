@@ -1,6 +1,6 @@
 """Recurrent cells from their equations, and ways to compute them. Usable without the harness.
 
-import cells
+from cellbench import cells
 cell = cells.get("lstm")
 program = cells.backend("numba").prepare(cell, cell.init(16, 32), steps=100, batch=8)
 out = program.forward(x)                     # x (T, B, I); out.output (T, B, H), out.state {"h": (B, H), "c": ...}
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from . import find
 from .contract import GatedCell, State
 from .exchange import from_keras, from_onnx, from_torch, to_keras, to_onnx, to_torch
-from .primitives import absolute, cos, exp, log, logsigmoid, maximum, minimum, relu, sigmoid, sin, softplus, sqrt, tanh
+from .vocabulary.primitives import absolute, cos, exp, log, logsigmoid, maximum, minimum, relu, sigmoid, sin, softplus, sqrt, tanh
 
 if TYPE_CHECKING:
     from .checking import Result
-    from .program import Backend
+    from .programs.program import Backend
 
 __all__ = [
     "GatedCell", "State", "absolute", "backend", "backend_names", "check", "cos", "exp", "from_keras", "from_onnx",
@@ -49,7 +49,7 @@ def backend_names() -> list[str]:
 
 def backend(spec: str) -> Backend:
     """The backend that a name or path/to/file.py:Name names. Raises ValueError for an unknown one."""
-    from .program import Backend
+    from .programs.program import Backend
 
     return find.member(spec, Backend, f"{__name__}.backends", "cellbench.backends")
 

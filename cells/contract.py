@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 import numpy as np
 
-from . import parts
+from .derived import layers as parts
 from .find import public_name
-from .matrices import blocks, concatenate, linear
+from .vocabulary.matrices import blocks, concatenate, linear
 
 if TYPE_CHECKING:
-    from .counts import Operations
-    from .derive import Derivation
+    from .derived.counts import Operations
+    from .derived.derive import Derivation
 
 Arrays = dict[str, Any]
 
@@ -221,7 +221,7 @@ class GatedCell:
         return self.readout or parts.width(self, input_size, hidden_size)
 
     def init(self, input_size: int, hidden_size: int, seed: int = 0, scheme: str = "torch") -> Arrays:
-        """Float64 parameters, drawn by a scheme of `cells.initial` such as 'torch', 'orthogonal(1.2)', 'chrono(100)'.
+        """Float64 parameters, drawn by a scheme of `cells.derived.init` such as 'torch', 'orthogonal(1.2)', 'chrono(100)'.
 
         Raises ValueError for sizes that the cell cannot have, and for a scheme that is unknown or does not apply.
         """
@@ -232,13 +232,13 @@ class GatedCell:
 
     def derivation(self) -> Derivation:
         """The recorded equations and what follows from them. Raises EquationError where they cannot be recorded."""
-        from .derive import derive
+        from .derived.derive import derive
 
         return derive(self)
 
     def verify(self) -> None:
         """Raises EquationError, with file and line, unless the equations can be recorded, or the written step be run."""
-        from .derive import derive, try_step
+        from .derived.derive import derive, try_step
 
         if self.written_out:
             try_step(parts.single(self))
@@ -251,13 +251,13 @@ class GatedCell:
 
     def operations(self, input_size: int, hidden_size: int) -> Operations:
         """FLOPs of one time step of one sequence, forward and backward."""
-        from .counts import operations
+        from .derived.counts import operations
 
         return operations(self, input_size, hidden_size)
 
     def latex(self) -> str:
         """The equations as LaTeX, one line each (needs SymPy); empty where the step is written out."""
-        from .latex import equations
+        from .derived.latex import equations
 
         return "" if self.written_out else equations(self)
 

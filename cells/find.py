@@ -125,6 +125,13 @@ def _named(what: str) -> Iterator[None]:
     """Turns whatever goes wrong while a member's file is imported into a ValueError of one line that names the file."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        if error.name in ("cells", "harness"):  # what was installed under these names once
+            raise ValueError(
+                f"{what} imports {error.name!r}, which is installed as cellbench.{error.name}; "
+                f"write `from cellbench.{error.name} import ...` or `from cellbench import {error.name}`"
+            ) from error
+        raise ValueError(f"{what} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}") from error
     except Exception as error:
         raise ValueError(f"{what} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}") from error
 

@@ -1,1 +1,1 @@
-"""What to run, for Hydra. Inside the installed package this folder is harness.conf."""
+"""What to run, for Hydra. Inside the installed package this folder is cellbench.conf."""

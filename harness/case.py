@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import cells
-from cells import find
+from cellbench import cells
+from cellbench.cells import find
 
 from .store import DEFINITION
 

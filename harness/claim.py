@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cells import find
+from cellbench.cells import find
 
 from .report.table import Table
 
@@ -20,6 +20,8 @@ HOLDS, WITH_CONDITION, NOT_HERE = "holds", "holds with a condition", "does not h
 VERDICTS = (HOLDS, WITH_CONDITION, NOT_HERE)
 Numbers = dict[str, Any]
 Tick = Callable[[str], object]
+
+PACKAGE = f"{__package__}.claims"
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,12 @@ def ruled(holds: bool, in_part: bool, condition: str) -> Ruling:
 
 
 def names() -> list[str]:
-    return find.names(f"{__package__}.claims", "cellbench.claims")
+    return find.names(PACKAGE, "cellbench.claims")
 
 
 def get(spec: str, options: Mapping[str, Any] | None = None) -> Claim:
     """The claim that a spec names, with its fields set. Raises ValueError for an unknown claim or option."""
-    return find.member(spec, Claim, f"{__package__}.claims", "cellbench.claims", options)
+    return find.member(spec, Claim, PACKAGE, "cellbench.claims", options)
 
 
 @dataclass(frozen=True)

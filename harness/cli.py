@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments[:1] == ["run"]:
-            from .run import run
+            from .commands.run import run
 
             return run(arguments[1:])
         if arguments[:1] == ["regress"]:
@@ -144,7 +144,7 @@ def _size(text: str) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from . import listing
+    from .commands import list as listing
 
     if arguments.kind:
         listing.print_table(arguments.kind)
@@ -154,7 +154,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from . import show
+    from .commands import show
 
     if arguments.kernel:
         print(show.kernel(arguments.cell, arguments.dtype), end="")
@@ -180,7 +180,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from . import report, store
-    from .claim_page import told
+    from .claims._page import told
     from .measure import reliability
 
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
@@ -196,14 +196,14 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _history(arguments: argparse.Namespace) -> int:
-    from .history.command import history
+    from .commands.history import history
 
     return history(arguments.runs, arguments.file, arguments.output)
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from cells.checking import check
-    from cells.checking.files import weights
+    from cellbench.cells.checking import check
+    from cellbench.cells.checking.files import weights
 
     given = weights(arguments.weights) if arguments.weights else None
     names = ("input_size", "hidden_size", "steps", "batch", "dtype", "seed")
@@ -213,13 +213,13 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from .doctor import doctor
+    from .commands.doctor import doctor
 
     return doctor(arguments.seconds, arguments.json)
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    from . import data
+    from .commands import data
 
     if arguments.action == "fetch":
         return data.fetch(arguments.tasks)
@@ -228,13 +228,13 @@ def _data(arguments: argparse.Namespace) -> int:
 
 
 def _claims(arguments: argparse.Namespace) -> int:
-    from .lecture import claims
+    from .commands.claims import claims
 
     return claims(arguments.names, arguments.output)
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from .imported import import_benchmarks
+    from .commands.import_ import import_benchmarks
 
     print(f"run: {import_benchmarks(arguments.file, arguments.results)}")
     return 0

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import cells
-from cells import find, parts
+from cellbench import cells
+from cellbench.cells import find
+from cellbench.cells.derived import layers
 
 from .case import Case
 
 Series = dict[str, Any]
 Emit = Callable[[tuple[str, list[Series] | float]], None]
+
+PACKAGE = f"{__package__}.probes"
 
 
 class NotOk(Exception):
@@ -101,12 +104,12 @@ def series(metric: str, unit: str, values: float | Iterable[float], lag: Iterabl
 
 
 def names() -> list[str]:
-    return find.names(f"{__package__}.probes", "cellbench.probes")
+    return find.names(PACKAGE, "cellbench.probes")
 
 
 def get(spec: str, options: dict[str, Any] | None = None) -> Probe:
     """The probe that a spec names, with options set. Raises ValueError for an unknown probe."""
-    return find.member(spec, Probe, f"{__package__}.probes", "cellbench.probes", options)
+    return find.member(spec, Probe, PACKAGE, "cellbench.probes", options)
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,11 @@ def measure_cases(emit: Callable[[Any], None], spec: str, options: dict[str, Any
         try:
             if case.refused:
                 raise NotOk("unsupported", case.refused)
-            if case.input_size and case.hidden_size and (reason := parts.unfit(cell_of(case), case.input_size, case.hidden_size)):
+            if (
+                case.input_size
+                and case.hidden_size
+                and (reason := layers.unfit(cell_of(case), case.input_size, case.hidden_size))
+            ):
                 raise NotOk("unsupported", reason)
             implementation, measured, *said = probe.measure(case, emit)
             found = Found("ok", said[0] if said else None, implementation, measured)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-import cells
-from cells.closeness import relative_errors, tolerance
-from cells.program import Forward, Gradients, Program
+from cellbench import cells
+from cellbench.cells.programs.program import Forward, Gradients, Program
+from cellbench.cells.programs.tolerance import relative_errors, tolerance
 
 from .case import Case
 from .probe import NotOk

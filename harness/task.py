@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cells import find
+from cellbench.cells import find
+
+PACKAGE = f"{__package__}.tasks"
 
 
 class DataAbsent(ValueError):
@@ -218,12 +220,12 @@ class Task:
 
 
 def names() -> list[str]:
-    return find.names(f"{__package__}.tasks", "cellbench.tasks")
+    return find.names(PACKAGE, "cellbench.tasks")
 
 
 def get(spec: str) -> Task:
     """The task that a spec names. Raises ValueError for an unknown task or option."""
-    return find.member(spec, Task, f"{__package__}.tasks", "cellbench.tasks")
+    return find.member(spec, Task, PACKAGE, "cellbench.tasks")
 
 
 def draw(spec: str, rng: np.random.Generator) -> Data:

@@ -11,14 +11,14 @@ from functools import partial
 
 import numpy as np
 
-from .. import scan
+from ..derived import affine as scan
 from ..kernels import fused
 from ..kernels import scan as scanning
 from ..kernels.chunks import chunks, together
 from ..kernels.step import step
-from ..matrices import by_head
-from ..program import Backend, Gradients, Program
-from ..sides import Sides, blocks_gradient, column_sums
+from ..programs.products import Sides, blocks_gradient, column_sums
+from ..programs.program import Backend, Gradients, Program
+from ..vocabulary.matrices import by_head
 
 SEGMENT_BYTES = 4 << 20  # of one buffer of gate values: what a core's cache holds a good part of
 

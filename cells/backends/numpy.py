@@ -6,9 +6,9 @@ import numpy as np
 
 from ..contract import State
 from ..kernels import arrays
-from ..program import Backend, Gradients, Program
-from ..sides import Sides, blocks_gradient, column_sums, pull_blocks
-from ..tape import Value, array_of, gradients
+from ..programs.products import Sides, blocks_gradient, column_sums, pull_blocks
+from ..programs.program import Backend, Gradients, Program
+from ..vocabulary.tape import Value, array_of, gradients
 
 
 class NumpyBackend(Backend):

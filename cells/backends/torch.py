@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import scan
 from ..contract import State
-from ..program import Backend, Gradients, Program
+from ..derived import affine
+from ..programs.program import Backend, Gradients, Program
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TorchBackend(Backend):
     mode: str = "sequential"
 
     def __post_init__(self):
-        scan.check_mode(self.mode)
+        affine.check_mode(self.mode)
 
     def unavailable(self, device="cpu"):
         try:
@@ -30,7 +30,7 @@ class TorchBackend(Backend):
 
     def unsupported(self, cell, dtype="float32", device="cpu", direction="backward"):
         reason = super().unsupported(cell, dtype, device, direction)
-        return reason or (scan.unsupported(cell) if self.mode == "scan" else None)
+        return reason or (affine.unsupported(cell) if self.mode == "scan" else None)
 
     def program(self, cell, *arguments):
         return (ScanProgram if self.mode == "scan" else TorchProgram)(cell, *arguments)
@@ -166,11 +166,11 @@ class ScanProgram(TensorProgram):
         from ..kernels import tensors
 
         cell, params = self.cell, self.cell.effective(self.params)
-        derivation, found = cell.derivation(), scan.recurrence(cell)
+        derivation, found = cell.derivation(), affine.recurrence(cell)
         known = {f"wx_{gate}": rows for gate, rows in vars(cell.project(params, x)).items()}
         known |= {f"unit_{name}": params[name] for name in cell.vectors}
         values = {node: known[name] for name, node in derivation.inputs.items() if name in known}
-        scan.evaluate([*found.jacobian.values(), *found.constant.values()], values)
+        affine.evaluate([*found.jacobian.values(), *found.constant.values()], values)
         shape, at = (self.steps, self.batch, self.units), cell.states.index
         jacobian = {(at(a), at(b)): wide(values[node], x, shape) for (a, b), node in found.jacobian.items()}
         constant = [wide(values[found.constant[s]] if s in found.constant else 0, x, shape) for s in cell.states]
@@ -181,7 +181,7 @@ class ScanProgram(TensorProgram):
         before = {s: torch.cat([state[s][None], v[:-1]]) for s, v in states.items()}
         values |= {derivation.inputs[f"prev_{s}"]: v for s, v in before.items()}
         own = derivation.output_states
-        scan.evaluate([node for node, s in zip(derivation.outputs, own, strict=True) if s is None], values)
+        affine.evaluate([node for node, s in zip(derivation.outputs, own, strict=True) if s is None], values)
         made = [states[s] if s else values[node] for node, s in zip(derivation.outputs, own, strict=True)]
         output = cell.emit(params, x, tuple(made) if derivation.several else made[0])
         return self.read_out(output), {s: v[-1] for s, v in states.items()}

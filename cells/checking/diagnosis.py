@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..closeness import relative_error, tolerance
 from ..contract import GatedCell
+from ..programs.tolerance import relative_error, tolerance
 from .layouts import Layout
 from .ports import Port
 from .ports import Result as Computed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from ..contract import GatedCell
-from ..primitives import VOCABULARY
+from ..vocabulary.primitives import VOCABULARY
 from .modules import load
 from .step import Step, step
 
@@ -40,7 +40,7 @@ def text(cell: GatedCell, source: Step) -> str:
     return "\n".join(
         [
             f'"""The step of {cell.name!r} on arrays, printed from its equations."""', "",
-            f"from {__name__.partition('.')[0]}.primitives import {', '.join(VOCABULARY)}", "",
+            f"from {__package__.rpartition('.')[0]}.vocabulary.primitives import {', '.join(VOCABULARY)}", "",
             "", "def forward(wx, wh, prev, unit):", *_indent(forward), "",
             "", "def backward(keeps, prev, new, unit, d_output, d_new):", *_indent(backward), "",
         ]

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 from ..contract import GatedCell
-from ..printing import plain_number
 from .modules import load
+from .printing import plain_number
 from .step import Step, step
 
 

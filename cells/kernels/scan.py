@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from .. import scan
 from ..contract import GatedCell
-from ..derive import derive, kept, vector_jacobian
-from ..graph import Node
-from ..printing import assignments, plain_number
+from ..derived import affine
+from ..derived.derive import derive, kept, vector_jacobian
+from ..vocabulary.graph import Node
 from .fused import indented, outputs_apart, vocabulary
 from .modules import load
+from .printing import assignments, plain_number
 from .step import RESERVED, Step, step
 
 
@@ -84,7 +84,7 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
 
 
 def _ends(cell: GatedCell) -> str:
-    derivation, found = derive(cell), scan.recurrence(cell)
+    derivation, found = derive(cell), affine.recurrence(cell)
     inputs = {node: name for name, node in derivation.inputs.items()}
     names = {node: name for name, node in derivation.states.items()} | derivation.names
     roots = [*derivation.states.values(), *_computed(found)]
@@ -125,7 +125,7 @@ def _backward(cell: GatedCell, source: Step) -> str:
 
 
 def _d_ends(cell: GatedCell) -> str:
-    derivation, found = derive(cell), scan.recurrence(cell)
+    derivation, found = derive(cell), affine.recurrence(cell)
     cotangents = vector_jacobian(derivation)
     keep = {node: f"keep_{k}" for k, node in enumerate(kept(derivation, cotangents))}
     known = {n: name for name, n in derivation.inputs.items() if name.startswith(("prev_", "unit_"))}
@@ -144,7 +144,7 @@ def _seeds(derivation) -> list[str]:
     return [*(f"d_output_{k}" for k in range(len(derivation.outputs))), *(f"d_{s}" for s in derivation.states)]
 
 
-def _computed(found: scan.Recurrence) -> list[Node]:
+def _computed(found: affine.Recurrence) -> list[Node]:
     return [node for node in found.jacobian.values() if node.op != "constant"]
 
 
@@ -152,17 +152,17 @@ def _text(node: Node, variable: dict[Node, str]) -> str:
     return _number(node.value) if node.op == "constant" else variable[node]
 
 
-def _product_rows(found: scan.Recurrence) -> list[str]:
+def _product_rows(found: affine.Recurrence) -> list[str]:
     return [f"product_{a}_{b}" for a, b in _places(found)]
 
 
-def _places(found: scan.Recurrence) -> list[tuple[int, int]]:
+def _places(found: affine.Recurrence) -> list[tuple[int, int]]:
     """The entries of a product of Jacobians, by position in the states."""
     at = found.states.index
     return [(at(new), at(old)) for new, old in found.reach]
 
 
-def _multiplied(found: scan.Recurrence, variable: dict[Node, str], transposed: bool) -> list[str]:
+def _multiplied(found: affine.Recurrence, variable: dict[Node, str], transposed: bool) -> list[str]:
     """Lines that replace the product P of the Jacobians so far by J P; transposed P' by P' J: then the last J comes first."""
     at = found.states.index
     jacobian = {(at(new), at(old)): _text(node, variable) for (new, old), node in found.jacobian.items()}

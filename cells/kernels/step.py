@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..contract import GatedCell
-from ..derive import derive, kept, vector_jacobian
-from ..graph import Node
-from ..primitives import VOCABULARY
-from ..printing import assignments, plain_number
+from ..derived.derive import derive, kept, vector_jacobian
+from ..vocabulary.graph import Node
+from ..vocabulary.primitives import VOCABULARY
+from .printing import assignments, plain_number
 
 # names that the printed functions use around a step's own lines
 RESERVED = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..scan import closure
+from ..derived.affine import closure
 
 Blocks = dict[tuple[int, int], torch.Tensor]  # the entries of J that are not 0, each (T, B, units)
 

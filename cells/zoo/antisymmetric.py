@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..contract import GatedCell, State
-from ..matrices import constant, skew
-from ..primitives import tanh
+from ..vocabulary.matrices import constant, skew
+from ..vocabulary.primitives import tanh
 
 
 class AntisymmetricRNN(GatedCell):

@@ -1,7 +1,7 @@
 """Long short-term memory with coupled input and forget gates: what is forgotten is replaced."""
 
 from ..contract import GatedCell, State
-from ..primitives import sigmoid, tanh
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class CIFG(GatedCell):

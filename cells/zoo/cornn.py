@@ -3,7 +3,7 @@
 import math
 
 from ..contract import GatedCell, State
-from ..primitives import tanh
+from ..vocabulary.primitives import tanh
 
 
 class CoRNN(GatedCell):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..contract import GatedCell, State
-from ..matrices import expm, skew
-from ..primitives import absolute, positive, relu
+from ..vocabulary.matrices import expm, skew
+from ..vocabulary.primitives import absolute, positive, relu
 
 
 class ExpRNN(GatedCell):

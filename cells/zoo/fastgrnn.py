@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..contract import GatedCell, State, split
-from ..matrices import constant, linear
-from ..primitives import sigmoid, tanh
+from ..vocabulary.matrices import constant, linear
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class FastGRNN(GatedCell):

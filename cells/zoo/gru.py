@@ -1,7 +1,7 @@
 """Gated recurrent unit: the LSTM's idea with two gates and no second state."""
 
 from ..contract import GatedCell, State
-from ..primitives import sigmoid, tanh
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class GRU(GatedCell):

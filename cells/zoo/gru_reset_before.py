@@ -1,8 +1,8 @@
 """Gated recurrent unit with the reset gate before the recurrent product: the form of the paper's later text."""
 
 from ..contract import GatedCell, State, split
-from ..matrices import linear
-from ..primitives import sigmoid, tanh
+from ..vocabulary.matrices import linear
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class GRUResetBefore(GatedCell):

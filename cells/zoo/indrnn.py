@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..contract import GatedCell, State
-from ..primitives import relu
+from ..vocabulary.primitives import relu
 
 
 class IndRNN(GatedCell):

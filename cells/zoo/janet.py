@@ -1,7 +1,7 @@
 """Just another network: an LSTM of which only the forget gate is left."""
 
 from ..contract import GatedCell, State
-from ..primitives import sigmoid, tanh
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class JANET(GatedCell):

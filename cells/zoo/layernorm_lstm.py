@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..contract import GatedCell, State, split
-from ..matrices import linear
-from ..primitives import sigmoid, sqrt, tanh
+from ..vocabulary.matrices import linear
+from ..vocabulary.primitives import sigmoid, sqrt, tanh
 
 
 class LayerNormLSTM(GatedCell):

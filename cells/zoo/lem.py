@@ -1,8 +1,8 @@
 """Long expressive memory: two states on learned time scales, the second driven by the first one's new value."""
 
 from ..contract import GatedCell, State, split
-from ..matrices import linear
-from ..primitives import sigmoid, tanh
+from ..vocabulary.matrices import linear
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class LEM(GatedCell):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..contract import GatedCell, State
-from ..initial import random_orthogonal
-from ..primitives import relu, sigmoid
+from ..derived.init import random_orthogonal
+from ..vocabulary.primitives import relu, sigmoid
 
 
 class LiGRU(GatedCell):

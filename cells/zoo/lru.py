@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..contract import GatedCell, State, check_sizes
-from ..matrices import linear
-from ..primitives import cos, exp, sin
+from ..vocabulary.matrices import linear
+from ..vocabulary.primitives import cos, exp, sin
 
 
 class LRU(GatedCell):
@@ -63,7 +63,7 @@ class LRU(GatedCell):
 
     def paper(self, shapes, rng):
         """The whole ring (r_min 0, r_max 1, any phase), gamma = sqrt(1 - |lambda|^2), Glorot B and C, standard normal D."""
-        from ..initial import on_ring
+        from ..derived.init import on_ring
 
         width, n = shapes["output_re"]
         weights = {"weight_ih": rng.standard_normal((2 * n, width)) / math.sqrt(2 * width)}

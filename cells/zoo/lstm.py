@@ -1,7 +1,7 @@
 """Long short-term memory: a cell state c that gates write to, keep and read."""
 
 from ..contract import GatedCell, State
-from ..primitives import sigmoid, tanh
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class LSTM(GatedCell):

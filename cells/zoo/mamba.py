@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..contract import GatedCell, State, check_sizes
-from ..matrices import linear
-from ..primitives import exp, softplus
+from ..vocabulary.matrices import linear
+from ..vocabulary.primitives import exp, softplus
 
 
 class Mamba(GatedCell):

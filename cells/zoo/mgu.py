@@ -1,7 +1,7 @@
 """Minimal gated unit: one gate both resets and updates."""
 
 from ..contract import GatedCell, State, split
-from ..primitives import sigmoid, tanh
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class MGU(GatedCell):

@@ -1,7 +1,7 @@
 """Minimal GRU: the gate sees only the input, so that the state is affine in the one before."""
 
 from ..contract import GatedCell, State
-from ..primitives import sigmoid
+from ..vocabulary.primitives import sigmoid
 
 
 class MinGRU(GatedCell):

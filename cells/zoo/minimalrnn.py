@@ -1,8 +1,8 @@
 """MinimalRNN: the input is mapped into the state's space, and one gate mixes it in."""
 
 from ..contract import GatedCell, State, split
-from ..matrices import linear
-from ..primitives import sigmoid, tanh
+from ..vocabulary.matrices import linear
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class MinimalRNN(GatedCell):

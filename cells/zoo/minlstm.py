@@ -1,7 +1,7 @@
 """Minimal LSTM: forget and input gate see only the input and share out one."""
 
 from ..contract import GatedCell, State
-from ..primitives import logsigmoid, sigmoid
+from ..vocabulary.primitives import logsigmoid, sigmoid
 
 
 class MinLSTM(GatedCell):

@@ -3,8 +3,8 @@
 import math
 
 from ..contract import GatedCell, State, check_sizes
-from ..matrices import linear
-from ..primitives import absolute, exp, logsigmoid, maximum, minimum, sigmoid
+from ..vocabulary.matrices import linear
+from ..vocabulary.primitives import absolute, exp, logsigmoid, maximum, minimum, sigmoid
 
 LARGEST = 80.0  # of an exponent: exp(80) is finite in float32
 

@@ -1,7 +1,7 @@
 """Long short-term memory whose gates see the cell state."""
 
 from ..contract import GatedCell, State
-from ..primitives import sigmoid, tanh
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class PeepholeLSTM(GatedCell):

@@ -1,8 +1,8 @@
 """Quasi-recurrent network: a convolution over the last k inputs makes the gates, a gated average pools them."""
 
 from ..contract import GatedCell, State, check_sizes
-from ..matrices import linear
-from ..primitives import sigmoid, tanh
+from ..vocabulary.matrices import linear
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class QRNN(GatedCell):

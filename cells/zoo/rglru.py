@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..contract import GatedCell, State, check_sizes
-from ..matrices import blocks
-from ..primitives import exp, maximum, sigmoid, softplus, sqrt, tanh
+from ..vocabulary.matrices import blocks
+from ..vocabulary.primitives import exp, maximum, sigmoid, softplus, sqrt, tanh
 
 DECAY = 8.0  # the paper's c
 SMALLEST = 1e-30  # of 1 - a^2, a normal number in float32 too

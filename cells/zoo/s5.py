@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..contract import GatedCell, State, check_sizes
-from ..matrices import concatenate, linear
-from ..primitives import cos, exp, sin, tanh
+from ..vocabulary.matrices import concatenate, linear
+from ..vocabulary.primitives import cos, exp, sin, tanh
 
 
 class S5(GatedCell):

@@ -1,7 +1,7 @@
 """Scalar LSTM of the xLSTM: exponential gates, a normaliser, and a running maximum that keeps the exponentials small."""
 
 from ..contract import GatedCell, State
-from ..primitives import absolute, exp, logsigmoid, maximum, relu, sigmoid, tanh
+from ..vocabulary.primitives import absolute, exp, logsigmoid, maximum, relu, sigmoid, tanh
 
 EMPTY = 1e9  # what log f loses where nothing has been written: far more than any pre-activation
 

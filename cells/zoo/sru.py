@@ -1,8 +1,8 @@
 """Simple recurrent unit: gates see the input and, through a vector, their own unit's cell state."""
 
 from ..contract import GatedCell, State
-from ..matrices import linear
-from ..primitives import sigmoid
+from ..vocabulary.matrices import linear
+from ..vocabulary.primitives import sigmoid
 
 
 class SRU(GatedCell):

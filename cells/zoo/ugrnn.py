@@ -1,7 +1,7 @@
 """Update gate network: the GRU without its reset gate."""
 
 from ..contract import GatedCell, State
-from ..primitives import sigmoid, tanh
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class UGRNN(GatedCell):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..contract import GatedCell, State
-from ..primitives import sigmoid, tanh
+from ..vocabulary.primitives import sigmoid, tanh
 
 
 class UnICORNN(GatedCell):

@@ -10,13 +10,13 @@ from itertools import islice
 import numpy as np
 import torch
 
-from .. import training as t
 from ..claim import Claim, ruled
-from ..learning import Diverged, Recipe, learner, step
-from ..report import drawing
+from ..learn import model as t
+from ..learn.training import Diverged, Recipe, learner, step
+from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits, power_of_ten
-from ..trials import Trial, drawn, maker
+from ._trainings import Trial, drawn, maker
 
 SHOWN = (1e-5, 1e12)  # losses, by the figure
 AFTER = 20  # updates that a diverged training goes on for

@@ -10,7 +10,7 @@ from ..case import CONVOLUTION
 from ..claim import Claim, ruled
 from ..report.table import Table, number
 from ..report.units import quantity
-from ..trials import CONTEST, MATCHED, compared, contest, ratio_figure, standings
+from ._trainings import CONTEST, MATCHED, compared, contest, ratio_figure, standings
 
 
 @dataclass(frozen=True)

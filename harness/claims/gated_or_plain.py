@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..claim import Claim, ruled
-from ..trials import CONTEST, compared, contest, ratio_figure, standings
+from ._trainings import CONTEST, compared, contest, ratio_figure, standings
 
 
 @dataclass(frozen=True)

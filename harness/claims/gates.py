@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import cells
+from cellbench import cells
 
 from ..claim import Claim, ruled
 from ..gradients import gates, lag_profile
-from ..report import drawing
+from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits
 

@@ -7,18 +7,18 @@ from itertools import islice
 
 import numpy as np
 
-import cells
+from cellbench import cells
 
-from .. import training as t
 from ..claim import Claim, ruled
-from ..learning import Recipe, learner, step
+from ..learn import model as t
+from ..learn.training import Recipe, learner, step
 from ..measure.bootstrap import interval
 from ..measure.clocks import clock_of
 from ..measure.timing import Timed, interleave
-from ..report import drawing
+from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import quantity
-from ..trials import Trial, drawn, maker
+from ._trainings import Trial, drawn, maker
 
 SIZES = ((1, 1), (6, 32), (32, 64), (128, 128), (100, 257))  # input and hidden
 

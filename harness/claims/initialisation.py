@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-import cells
+from cellbench import cells
 
 from ..claim import Claim, ruled
 from ..gradients import lag_profile
-from ..report import drawing
+from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits
-from ..studies import learned
-from ..studies.sequences import recall
-from ..studies.training import train
+from ..studies.anchors import learned
+from ..studies.anchors.sequences import recall
+from ..studies.anchors.training import train
 
 FALL = np.log(1e-6)
 SCHEMES = {  # torch's first

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import cells
-from cells.initial import random_orthogonal
+from cellbench import cells
+from cellbench.cells.derived.init import random_orthogonal
 
 from ..claim import Claim, ruled
 from ..gradients import lag_profile
-from ..report import drawing
+from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits, quantity
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import cells
+from cellbench import cells
 
 from ..claim import Claim, ruled
-from ..gradients.path import states_of
-from ..report import drawing
+from ..gradients.cell.path import states_of
+from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits
-from ..trials import CONTEST, Trial, trained
+from ._trainings import CONTEST, Trial, trained
 
 READABLE, GONE = 0.5, 0.1  # R2 of the last input from which on it counts as kept, and of a far one below which as forgotten
 WASHED = 100  # first steps, in which the state still feels its start

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-import cells
+from cellbench import cells
 
 from ..claim import Claim, ruled
 from ..gradients import diagnose
-from ..report import drawing
+from ..learn.one_step import Stepped
+from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits
-from ..stepped import Stepped
-from ..trials import Trial, trained
+from ._trainings import Trial, trained
 
 MODELS = (("elman", "torch"), ("elman", "orthogonal(1)"), ("lstm", "torch"), ("gru", "chrono({})"))
 MARKS = {"loss": "loss", "gradient_norm": "gradient's norm", "progress": "progress in the last epoch"}

@@ -1,18 +1,18 @@
 """Diagnostics of the gradient through time: of a cell and arrays, or of any torch module. Imports neither Hydra nor torch."""
 
-from .diagnose import Diagnosis, diagnose
-from .evidence import Band, Evidence
-from .gating import Gates, Saturation, gates, saturation
-from .lyapunov import Spectrum, lyapunov_spectrum
-from .norm import Clipped, clip_by_norm, clip_by_value, total_norm
-from .precision import Precision, precision
-from .product import Products, jacobian_product
-from .profile import LagProfile, lag_profile
+from .cell.gating import Gates, Saturation, gates, saturation
+from .cell.lyapunov import Spectrum, lyapunov_spectrum
+from .cell.precision import Precision, precision
+from .cell.product import Products, jacobian_product
+from .cell.profile import LagProfile, lag_profile
+from .cell.sensitivity import Sensitivity, sensitivity
+from .cell.share import InputReach, LagShare, input_reach, lag_share
+from .module.diagnose import Diagnosis, diagnose
+from .module.evidence import Band, Evidence
+from .module.verdict import Thresholds, Verdict, verdict
 from .rate import Rate, fit, word
-from .recorder import Gradients, record
-from .sensitivity import Sensitivity, sensitivity
-from .share import InputReach, LagShare, input_reach, lag_share
-from .verdict import Thresholds, Verdict, verdict
+from .training.norm import Clipped, clip_by_norm, clip_by_value, total_norm
+from .training.recorder import Gradients, record
 
 __all__ = [
     "Band", "Clipped", "Diagnosis", "Evidence", "Gates", "Gradients", "InputReach", "LagProfile", "LagShare", "Precision",

@@ -10,14 +10,14 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-import cells
-from cells import find
+from cellbench import cells
+from cellbench.cells import find
 
 from ..case import Case
 from ..measure.pair import Pair
 from ..measure.timing import Timed
 from ..probe import NotOk
-from ..regress import sides
+from ..regress import two_sides
 from .beside import Base, refuse_mixture
 from .functions import GateError
 
@@ -55,7 +55,7 @@ def sizes(given: dict[str, Any]) -> dict[str, Any]:
 
 def run_once(spec: str, case: dict[str, Any]) -> None:
     """Computes and checks the cell in this process."""
-    sides.build(sides.Side(Case("throughput", spec, **case)))
+    two_sides.build(two_sides.Side(Case("throughput", spec, **case)))
 
 
 def pair(spec: str, case: dict[str, Any], base: Base) -> Pair:
@@ -66,17 +66,17 @@ def pair(spec: str, case: dict[str, Any], base: Base) -> Pair:
     if old is None:
         raise GateError(f"{path} lies outside of {base.repository}: no revision of it has another")
     root = base.place if base.counterpart(Path(cells.__file__).resolve()) else None
-    now = sides.Side(Case("throughput", spec, **case))
-    before = sides.Side(replace(now.case, spec=f"{old}{spec[len(str(path)) :]}"), root)
+    now = two_sides.Side(Case("throughput", spec, **case))
+    before = two_sides.Side(replace(now.case, spec=f"{old}{spec[len(str(path)) :]}"), root)
     return Pair(f"{path.relative_to(base.repository)}{spec[len(str(path)) :]} against {base.name}", make, (before, now, base))
 
 
-def make(a: sides.Side, b: sides.Side, base: Base) -> tuple[Callable[[], Timed], Callable[[], Timed]]:
+def make(a: two_sides.Side, b: two_sides.Side, base: Base) -> tuple[Callable[[], Timed], Callable[[], Timed]]:
     """Runs in the worker. Raises NotOk, also where the revision has no such cell."""
     loaded = set(sys.modules)
     try:
-        old = sides.build(a)
+        old = two_sides.build(a)
     except ValueError as error:
         raise NotOk("no baseline", f"at {base.name}: {' '.join(str(error).split())[:300]}") from None
     refuse_mixture(loaded, base, f"the cell at {base.name}", known=("cells", "harness"))
-    return old, sides.build(b)
+    return old, two_sides.build(b)

@@ -61,11 +61,11 @@ class Session:
             self.write()
 
     def write(self) -> None:
-        from .. import machine
+        from ..store import provenance
 
         content = {
-            "schema": SCHEMA, "base": self.revision, "commit": self.commit, "machine": machine.key(threads=1),
-            "versions": machine.versions(), "judgements": self.found,
+            "schema": SCHEMA, "base": self.revision, "commit": self.commit, "machine": provenance.key(threads=1),
+            "versions": provenance.versions(), "judgements": self.found,
         }  # fmt: skip
         temporary = self.file.with_name(self.file.name + ".tmp")
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")

@@ -10,12 +10,12 @@ import numpy as np
 
 from .. import task as tasks
 from ..case import Case
-from ..clips import Pulled, Puller, Way, flat
-from ..driven import check_numbers
 from ..gradients import total_norm
-from ..gradients.bias import FEWEST, clipping_bias
+from ..gradients.training.bias import FEWEST, clipping_bias
 from ..probe import NotOk, Probe, cell_of, series
-from ..spikes import recoveries, spikes
+from ._clipping_ways import Pulled, Puller, Way, flat
+from ._random_cell import check_numbers
+from ._spikes import recoveries, spikes
 
 TESTED = 50  # updates between two tests
 
@@ -79,7 +79,7 @@ class Clipping(Probe):
         ]  # fmt: skip
 
     def measure(self, case, emit):
-        from .. import training as t
+        from ..learn import model as t
 
         way = Way.of(case.variant)
         implementation = t.check_backend(case)

@@ -8,9 +8,9 @@ from itertools import product
 import numpy as np
 
 from ..case import Case
-from ..driven import cases, check_numbers, check_schemes, driven
 from ..gradients import lag_profile
 from ..probe import NotOk, Probe, cell_of, series
+from ._random_cell import cases, check_numbers, check_schemes, driven
 
 SCHEME = "scheme="
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from .. import task as tasks
 from ..case import Case
-from ..driven import check_schemes
 from ..gradients import lag_profile
 from ..probe import NotOk, Probe, cell_of, series
+from ._random_cell import check_schemes
 
 TESTED = 20  # updates between two tests
 INPUTS = 6  # of the task
@@ -54,7 +54,7 @@ class Horizon(Probe):
         ]  # fmt: skip
 
     def measure(self, case, emit):
-        from .. import training as t
+        from ..learn import model as t
 
         try:
             scheme = at(case.variant.removeprefix("scheme="), case.steps)

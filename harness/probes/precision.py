@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..driven import cases, check_schemes, driven
 from ..gradients import precision
-from ..gradients.precision import FORMATS
+from ..gradients.cell.precision import FORMATS
 from ..probe import Probe, series
+from ._random_cell import cases, check_schemes, driven
 from .gradient_decay import known
 
 LAGS = ("first_subnormal", "first_zero", "stuck", "off", "overflow")

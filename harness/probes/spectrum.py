@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..driven import cases, check_schemes, driven
 from ..gradients import lyapunov_spectrum
 from ..probe import NotOk, Probe, series
+from ._random_cell import cases, check_schemes, driven
 
 
 @dataclass(frozen=True)

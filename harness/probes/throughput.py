@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-import cells
+from cellbench import cells
 
 from ..case import Case
 from ..measure.clocks import Wall, clock_of

@@ -65,7 +65,7 @@ class Training(Probe):
         ]  # fmt: skip
 
     def measure(self, case, emit):
-        from .. import checkpoint, learning
+        from ..learn import checkpoint, training
 
         try:
             data = tasks.draw(case.task, np.random.default_rng([case.seed, 1]))
@@ -73,12 +73,12 @@ class Training(Probe):
             raise NotOk("skipped", str(absent)) from None
         make, implementation = self.ready(case, data)
         emit((case.id, self.aims(case, data, make())))
-        recipe = learning.Recipe(self.batch, self.epochs, self.patience, self.max_norm, self.most_s)
+        recipe = training.Recipe(self.batch, self.epochs, self.patience, self.max_norm, self.most_s)
         file = checkpoint.file(self.checkpoints, case.id) if self.checkpoints else None
         known = file and checkpoint.rate(file)
         rate, tried = (known, []) if known else self.rate(case, data, make, recipe, emit)
         emit((case.id, [*tried, series("learning_rate", "1", rate)]))
-        learner = learning.learner(make, data, recipe, rate, case.seed)
+        learner = training.learner(make, data, recipe, rate, case.seed)
         if file:
             checkpoint.resume(file, learner)
 
@@ -89,7 +89,7 @@ class Training(Probe):
 
         try:
             learner.learn(after_epoch)
-        except learning.Diverged as error:
+        except training.Diverged as error:
             raise NotOk("diverged", str(error)) from None
         finally:
             emit((case.id, self.curves(data, learner.course)))
@@ -97,7 +97,7 @@ class Training(Probe):
 
     def ready(self, case, data):
         """(a function that makes a fresh model, what really runs). Raises NotOk."""
-        from .. import training as t
+        from ..learn import model as t
 
         input_size = data.train.x.shape[2] if data.vocabulary is None else self.embedding_size
         if case.spec == CONVOLUTION:
@@ -118,7 +118,7 @@ class Training(Probe):
     def convolutional(self, case, data, input_size):
         import torch
 
-        from .. import convolution
+        from ..learn import convolution
 
         if data.shape == TO_SEQUENCE:
             raise NotOk("unsupported", "a convolution has no state that an encoder could hand to a decoder")
@@ -130,7 +130,7 @@ class Training(Probe):
 
     def rate(self, case, data, make, recipe, emit):
         """(the learning rate, series of what the search found)."""
-        from ..learning import chosen_rate
+        from ..learn.training import chosen_rate
 
         tried = []
         for one in chosen_rate(self.learning_rate, make, data, recipe, case.seed):
@@ -186,14 +186,14 @@ class Training(Probe):
         found += [] if case.spec == CONVOLUTION else self.figures(case, data, learner.model)
         if not self.verdict:
             return (found,)
-        from ..trained import verdict
+        from ..learn.trained import verdict
 
         said = verdict(case, data, learner.model, len(course.epochs) * len(learner.data.train.targets))
         return [*found, *([] if said.label is None else [series(f"label.{said.label}", "1", 1)])], said.line
 
     def figures(self, case, data, model):
         """Series of the task's own figures, and of what the network is beside the system that the data come from."""
-        from .. import trained
+        from ..learn import trained
 
         task = tasks.get(case.task)
         found = [series(f"figure.{name}", "1", value) for name, value in trained.figures(task, data, model, self.batch).items()]

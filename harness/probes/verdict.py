@@ -58,8 +58,8 @@ class Verdict(Probe):
         ]  # fmt: skip
 
     def measure(self, case, emit):
-        from .. import training as t
-        from ..stepped import unsteppable
+        from ..learn import model as t
+        from ..learn.one_step import unsteppable
 
         if reason := unsteppable(cell_of(case)):
             raise NotOk("unsupported", reason)
@@ -119,7 +119,7 @@ class Verdict(Probe):
     def diagnosis(self, t, model, case):
         from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
-        from ..stepped import Stepped
+        from ..learn.one_step import Stepped
 
         dead = case.variant == "dead_head"
         bias = model.head_bias * 0 - 40 if dead else model.head_bias

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
-from .outcome import Fact
+from .benchmarks import Fact
 from .stored_run import Stored, StoredRun
 
 RELATIVE = 1e-6  # what another order of the same sums may change

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import machine, store
+from .. import store
 from ..case import Case
-from ..config import Settings
 from ..measure.judge import Judge, Judgement
 from ..measure.pair import Pair, Timing, Trouble
 from ..probe import series
+from ..runs.config import Settings
+from ..store import provenance
 from . import outputs
-from .outcome import Outcome
+from .benchmarks import Outcome
 
 
 def judged(outcome: Outcome, pairs: Sequence[Pair], cases: dict[str, Case], settings: Settings, output: Path | None) -> int:
@@ -50,9 +51,9 @@ def manifest(settings: Settings, outcome: Outcome) -> dict[str, object]:
     """Of the run that holds what was timed."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": shlex.join(["cellbench", *sys.argv[1:]]),
-        "config": {}, "asked": settings.config, "title": outcome.title, "git": machine.git(Path(__file__).parent.parent),
-        "versions": machine.versions(), "machine": machine.fingerprint(),
-        "machine_key": machine.key(1),
+        "config": {}, "asked": settings.config, "title": outcome.title, "git": provenance.git(),
+        "versions": provenance.versions(), "machine": provenance.fingerprint(),
+        "machine_key": provenance.key(1),
     }  # fmt: skip
 
 

@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from cells.program import DIRECTIONS
+from cellbench.cells.programs.program import DIRECTIONS
 
-from .. import config
 from ..case import Case
 from ..measure import reliability
 from ..measure.pair import Pair
+from ..runs import config
 from . import revision
 from .apart import apart, different_dependencies, throughput
+from .benchmarks import Fact, Outcome
 from .judged import judged
-from .outcome import Fact, Outcome
-from .sides import Side, make
+from .two_sides import Side, make
 
 
 @dataclass
@@ -126,7 +126,7 @@ def cannot_run(side: Side) -> str | None:
 
 def _gone(root: Path) -> list[str]:
     """Cells in the zoo of a revision that this one has not."""
-    import cells
+    from cellbench import cells
 
     return sorted({p.stem for p in (root / "cells" / "zoo").glob("[!_]*.py")} - set(cells.names()))
 

@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path
 from types import ModuleType
 
-import cells
+from cellbench import cells
 
 
 class RevisionError(ValueError):
@@ -20,7 +20,7 @@ class RevisionError(ValueError):
 
 def top() -> Path:
     """The checkout that the package `cells` lies in. Raises RevisionError where it is an installed package."""
-    folder = Path(cells.__file__).parent.parent
+    folder = Path(cells.__file__).resolve().parent.parent
     if git(folder, "ls-files", "--error-unmatch", "cells/__init__.py") is None:
         raise RevisionError("regress compares two revisions of a git checkout of cellbench, and this package lies in none")
     return folder

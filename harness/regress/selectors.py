@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cells
+from cellbench import cells
 
-from .. import config
 from ..case import Case
 from ..measure import reliability
 from ..measure.pair import Pair
+from ..runs import config
 from .apart import throughput
+from .benchmarks import Outcome
 from .judged import judged
-from .outcome import Outcome
 from .regress import cannot_run, options, take_output
-from .sides import Side, make
+from .two_sides import Side, make
 
 
 def compare(arguments: list[str]) -> int:

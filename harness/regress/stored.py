@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import machine, store
+from .. import store
 from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
 from ..measure.verdict import Verdict
+from ..store import provenance
 from . import outputs
+from .benchmarks import Outcome
 from .exact import facts, other_work
-from .outcome import Outcome
 from .stored_run import PARTNER, SIZES, Stored, StoredRun, find, name_of, read
 
 NOT_REPEATED = (
@@ -68,11 +69,11 @@ def compared(a: StoredRun, b: StoredRun) -> Outcome:
 def no_baseline(a: dict[str, Any], b: dict[str, Any]) -> str | None:
     """Why times of two runs cannot be compared: a machine key differs, or one has none."""
     for manifest in (a, b):
-        if machine.key_of(manifest) is None:
+        if provenance.key_of(manifest) is None:
             return f"run {manifest['run']} does not say its machine key (an older version made it)"
-    if machine.key_of(a) == machine.key_of(b):
+    if provenance.key_of(a) == provenance.key_of(b):
         return None
-    return f"another machine, {'; '.join(machine.differences(a['machine_key'], b['machine_key']))}"
+    return f"another machine, {'; '.join(provenance.differences(a['machine_key'], b['machine_key']))}"
 
 
 def judge(name: str, a: StoredRun, b: StoredRun, rng: np.random.Generator) -> Judgement:
@@ -144,7 +145,7 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
             lines.append(f"{name}: {was.status} in A, {case.status} in B, not judged")
     probes = [{case.probe for case in run.cases.values()} for run in (a, b)]
     lines += [f"probe {probe} was run in one of the two only, and is not compared" for probe in sorted(probes[0] ^ probes[1])]
-    versions = machine.differences(*(run.manifest.get("versions") or {} for run in (a, b)))
+    versions = provenance.differences(*(run.manifest.get("versions") or {} for run in (a, b)))
     return [*lines, *(f"another version of {line}" for line in versions)]
 
 

@@ -9,7 +9,7 @@ Drawing libraries are imported when a figure is drawn, not here.
 
 from __future__ import annotations
 
-from . import tables, terminal
+from . import summary, terminal
 from .page import write
 
-__all__ = ["tables", "terminal", "write"]
+__all__ = ["summary", "terminal", "write"]

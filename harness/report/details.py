@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .observations import DIRECTIONS, NAMES, SETTING, estimates, of_metric, of_probe, printable, setting_text, unique, varying
+from .frame import DIRECTIONS, NAMES, SETTING, estimates, of_metric, of_probe, printable, setting_text, unique, varying
+from .summary import measured
 from .table import Entry, Table, number
-from .tables import measured
 from .units import digits, exact, interval, quantity
 
 RATES = {

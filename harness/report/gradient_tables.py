@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from .observations import SETTING, of_metric, of_probe, unique, varying
+from .frame import SETTING, of_metric, of_probe, unique, varying
 from .table import Entry, Table, number
 from .units import digits, exact, interval
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from .observations import DIRECTIONS, unique
+from .frame import DIRECTIONS, unique
 from .table import Entry
 
 

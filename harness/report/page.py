@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from ..store import make
-from . import details, gradient_tables, training_overview, training_table
-from .observations import of_probe, prepare, printable, unique
-from .panels import Figure
+from . import details, gradient_tables, training_overview, trainings
+from .drawing.panels import Figure
+from .frame import of_probe, prepare, printable, unique
 from .standings import trained_tasks
+from .summary import summary_table
 from .table import Table, escaped, markdown
-from .tables import summary_table
 
 HERE = Path(__file__).parent
 
@@ -48,7 +48,7 @@ def write(frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = 
 
     frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of manifest.json, one a run.
     """
-    from . import figures
+    from . import sections as figures
 
     folder = Path(folder)
     make(folder)
@@ -135,7 +135,7 @@ def _beside(ready: pd.DataFrame) -> dict[str, tuple[Table, ...]]:
         {"Gradient clipping": (details.clipping(ready),)} if len(of_probe(ready, "clipping")) else {}
     )
     for task in trained_tasks(ready):
-        table = training_table.table(ready, task)
+        table = trainings.table(ready, task)
         found[table.heading] = (table,)
     return found
 
@@ -146,7 +146,7 @@ def _tables(ready: pd.DataFrame, drawn: set[str]) -> Iterator[Table]:
             table = getattr(details, probe)(ready)
             suffix = " in detail" if probe in drawn else ""
             yield Table(table.heading + suffix, table.header, table.rows, table.note)
-    yield training_table.evidence(ready)
+    yield trainings.evidence(ready)
     yield from gradient_tables.tables(ready)
     yield details.not_ok(ready)
 

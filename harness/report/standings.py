@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from .observations import of_metric, of_probe, unique, varying
+from .frame import of_metric, of_probe, unique, varying
 
 CELL, CONVOLUTION, RIVAL = "cell", "convolution", "rival"
 CURVES = ("loss", "elapsed_s", "own_profile", "true_profile")  # have a value a step, or a lag

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .observations import prepare
+from .frame import prepare
 from .standings import trained_tasks
+from .summary import summary_table, summary_text
 from .table import Table, plain
-from .tables import summary_table, summary_text
-from .training_table import table
+from .trainings import table
 
 SPARED = ("backend", "seeds", "learning rate", "epochs")  # columns that the page alone has
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from ..archives import folder
+from ..data.archives import folder
 from ..task import Rival
 
 

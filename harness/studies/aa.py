@@ -1,6 +1,6 @@
 """How often the verdict is wrong, and what it finds: comparisons of a program with itself, and with one that does more steps.
 
-python -m harness.studies.aa --trials 40 [--injected 20] [--output FOLDER]
+python -m cellbench.harness.studies.aa --trials 40 [--injected 20] [--output FOLDER]
 Each trial is a comparison of its own, with programs of its own and by the rule that `regress` and `compare` use; several
 trials share a process, as the benchmarks of a suite do. The slower side has 2, 5 or 10 % more time steps.
 """
@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import machine, store
+from .. import store
 from ..case import Case
 from ..measure import reliability
 from ..measure.judge import Judge, Judgement
 from ..measure.pair import Pair
 from ..measure.verdict import FLOOR, Verdict
-from ..regress.sides import Side, make
+from ..regress.two_sides import Side, make
+from ..store import provenance
 
 STEPS = 100
 WORKLOADS = {
@@ -154,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     file.unlink(missing_ok=True)
     found = trials(given.trials, injected, np.random.default_rng(given.seed), keep=lambda some: append(file, some))
     result: dict[str, object] = {
-        "machine": machine.fingerprint(), "versions": machine.versions(), "git": machine.git(Path(__file__).parent.parent),
+        "machine": provenance.fingerprint(), "versions": provenance.versions(), "git": provenance.git(),
         "wall_s": round(time.monotonic() - start), **summary(found),
     }  # fmt: skip
     result["line"] = line(result)

@@ -1,4 +1,4 @@
-"""What detectors of change points are worth on made series: python -m harness.studies.history.
+"""What detectors of change points are worth on made series: python -m cellbench.harness.studies.history.
 
 Prints two tables, how many unchanged series are flagged and how many steps are found, and writes them with figures into
 results/reference/history. Needs ruptures and asv: pip install "cellbench[study]". Exit code 1 where ours misses what it states.
@@ -196,7 +196,7 @@ def write(folder: Path, rates: list[Rate], elapsed_s: float) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 where ours misses what it states."""
-    parser = argparse.ArgumentParser(prog="python -m harness.studies.history", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m cellbench.harness.studies.history", description=__doc__.partition("\n")[0])
     parser.add_argument("--series", type=int, default=1000, help="unchanged series a noise and detector (default: 1000)")
     parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
     given = parser.parse_args(arguments)

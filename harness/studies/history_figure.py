@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.report import drawing
+from ..report.drawing import drawing
 
 TITLE = "Change points: unchanged series that were flagged, and steps that were found"
 

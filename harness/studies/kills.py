@@ -1,4 +1,4 @@
-"""Runs killed with SIGKILL at random instants, gone on with, and held against what they had: python -m harness.studies.kills.
+"""Runs killed with SIGKILL at random instants, gone on with, and held against what they had (`nox -s kills`).
 
 Two rounds in three kill one run several times. Prints a table and writes it into results/reference/faults. Exit code 1 where
 a finished case was lost or measured twice, one is missing at the end, or a worker outlived its run.
@@ -63,7 +63,7 @@ class Round:
 
 
 def command(*overrides: str) -> list[str]:
-    return [sys.executable, "-m", "harness.cli", "run", *overrides]
+    return [sys.executable, "-m", "cellbench.harness.cli", "run", *overrides]
 
 
 def kill_run(arguments: list[str], after_s: float) -> tuple[bool, int]:
@@ -146,7 +146,7 @@ def judge(parent: Path, states: list[list[bytes]], code: int) -> Round:
 
 def expected() -> set[str]:
     """The cases that RUN asks for."""
-    from .. import config
+    from ..runs import config
 
     return {case.id for asked in config.check(config.compose(list(RUN))).asked for case in asked.cases}
 
@@ -196,7 +196,9 @@ def write(folder: Path, kills: list[Kill], rounds: list[Round]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 where anything was lost, doubled, missing or left over."""
-    parser = argparse.ArgumentParser(prog="python -m harness.studies.kills", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m cellbench.harness.studies.kills", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")

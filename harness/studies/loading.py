@@ -1,4 +1,4 @@
-"""Seconds to load results and to summarise them, from blocks and tables, one run and many: python -m harness.studies.loading.
+"""Seconds to load results and to summarise them, from blocks and tables, one run and many (`nox -s loading`).
 
 Writes results/reference/faults/loading.json. Exit code 1 where a million rows take more than 5 s or 100 000 more than 1 s of
 processor time (wall time is shown beside it; imports are not counted).
@@ -78,7 +78,7 @@ def write(parent: Path, rows: int, rng: np.random.Generator) -> Path:
 
 def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
     """Loads and summarises what lies below parent."""
-    from ..report import tables
+    from ..report import summary
 
     size = sum(file.stat().st_size for file in parent.glob(f"*/{store.BLOCKS if source == 'blocks' else store.TABLE}"))
     wall, cpu = time.perf_counter(), time.process_time()
@@ -86,7 +86,7 @@ def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
     load_s, load_cpu_s = time.perf_counter() - wall, time.process_time() - cpu
     assert len(frame) >= rows, f"{len(frame)} rows came back of {rows}"
     wall, cpu = time.perf_counter(), time.process_time()
-    assert "elman" in tables.summary_text(frame)
+    assert "elman" in summary.summary_text(frame)
     return Loaded(rows, runs, source, size, load_s, load_cpu_s, time.perf_counter() - wall, time.process_time() - cpu)
 
 
@@ -126,7 +126,9 @@ def said(found: Loaded) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 where one takes too long."""
-    parser = argparse.ArgumentParser(prog="python -m harness.studies.loading", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m cellbench.harness.studies.loading", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="cellbench-loading-") as parent:

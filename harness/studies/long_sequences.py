@@ -1,4 +1,4 @@
-"""Time and memory of the gradient's diagnostics against T, up to a million steps: python -m harness.studies.long_sequences.
+"""Time and memory of the gradient's diagnostics against T, up to a million steps (`nox -s long-sequences`).
 
 H = 64, I = 8, B = 1, x a float32 memory map, one thread. Every figure is of a process of its own, whose peak is that of its
 resident memory beyond what it had when a short run had made everything ready; the memory map's own pages count. The memory of
@@ -23,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
-import cells
-from harness import machine
-from harness.gradients import lag_profile, lyapunov_spectrum
-from harness.report import drawing
-from harness.report.units import quantity
+from cellbench import cells
+
+from ..gradients import lag_profile, lyapunov_spectrum
+from ..report.drawing import drawing
+from ..report.units import quantity
+from ..store import provenance
 
 FOLDER = Path("results/reference/gradients")
 CELLS = ("elman", "lstm")
@@ -114,14 +115,14 @@ def allowed_s(costs: list[Cost], cell: str, steps: int) -> float:
 
 def markdown(costs: list[Cost]) -> str:
     """The committed page."""
-    facts = machine.fingerprint()
+    facts = provenance.fingerprint()
     lines = [
         "# Gradients of long sequences", "",
         f"H = {HIDDEN}, I = {INPUTS}, B = 1, x a float32 memory map, one thread of {facts.get('cpu', 'this machine')}; load "
         f"{min(c.load for c in costs):.1f} to {max(c.load for c in costs):.1f}. Time is that of the processor, which others may "
         "have used at the same time. It is to be at most that of 1.5 plain forward and backward and one forward of the numpy "
         "program (at a million steps, ten times those of 100 000), and peak memory at most 1 GB (0 B: no more "
-        "than the short run before had used). Made by `python -m harness.studies.long_sequences`.", "",
+        "than the short run before had used). Made by `python -m cellbench.harness.studies.long_sequences`.", "",
         "![time and memory](long_sequences.svg)", "",
         "| cell | what | T | time | a step | of what is allowed | peak memory |", "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
@@ -169,7 +170,9 @@ def write(folder: Path, costs: list[Cost]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m harness.studies.long_sequences", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m cellbench.harness.studies.long_sequences", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
     parser.add_argument("--longest", type=int, default=max(STEPS), help="steps of the longest sequence (default: a million)")
     given = parser.parse_args(arguments)

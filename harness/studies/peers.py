@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..history.change import RATE, Draw, change_points, looks, penalty, unchanged
+from ..regress.history.change import RATE, Draw, change_points, looks, penalty, unchanged
 
 Detector = Callable[[np.ndarray, np.random.Generator], list[int]]
 BLOCK = 8  # points that stay together

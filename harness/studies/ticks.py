@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar
 
-from harness.case import Case
-from harness.probe import Probe, series
+from ..case import Case
+from ..probe import Probe, series
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..archives import arrays
-from ..corpora import abc
-from ..corpora.split import foretelling, grouped, rows
+from ..data import abc
+from ..data.archives import arrays
+from ..data.split import foretelling, grouped, rows
 from ..task import ONE_TO_MANY, Data, Task
-from .abc_tunes import ARCHIVE as ARCHIVE
+from .abc_tunes import ARCHIVE
 
 FIELDS = ("rhythms", "metres", "keys")
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..archives import Archive, arrays
-from ..corpora import abc
-from ..corpora.split import foretelling, grouped, rows
+from ..data import abc
+from ..data.archives import Archive, arrays
+from ..data.split import foretelling, grouped, rows
 from ..task import MANY_TO_MANY, Data, Task
 
 COLLECTIONS = ("airdsAirs", "oneills1850", "ryansMammoth")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import systems
+from ..data import systems
 from ..task import Task
 
 SETTLING = 100  # steps from the start to the attractor

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..archives import Archive, arrays
-from ..corpora import scores
-from ..corpora.split import grouped, padded, rows
+from ..data import scores
+from ..data.archives import Archive, arrays
+from ..data.split import grouped, padded, rows
 from ..task import MANY_TO_MANY, Data, Sequences, Task
 
 VOICES = ("soprano", "alto", "tenor", "bass")

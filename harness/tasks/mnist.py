@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..archives import Archive, arrays
+from ..data.archives import Archive, arrays
 from .digits import Digits
 
 ARCHIVE = Archive(

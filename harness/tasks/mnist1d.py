@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..archives import Archive, arrays
+from ..data.archives import Archive, arrays
 from ..task import Data, Sequences, Task
 
 ARCHIVE = Archive(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..archives import Archive, arrays
-from ..corpora.text import encoded
+from ..data.archives import Archive, arrays
+from ..data.text import encoded
 from ..task import MANY_TO_MANY, Data, Sequences, Task
 
 ARCHIVE = Archive(

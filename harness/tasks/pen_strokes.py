@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..task import ONE_TO_MANY, Data, Sequences, Task
-from .pen_digits import ARCHIVE as ARCHIVE  # the same file
-from .pen_digits import POINTS, parts
+from .pen_digits import (
+    POINTS,
+    parts,
+)
 
 CLASSES = 10
 

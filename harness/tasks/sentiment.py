@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..archives import Archive, members
-from ..corpora.split import grouped, padded
+from ..data.archives import Archive, members
+from ..data.split import grouped, padded
 from ..task import Data, Sequences, Task
 
 ARCHIVE = Archive(

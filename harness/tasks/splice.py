@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..archives import Archive, read
-from ..corpora.split import grouped
+from ..data.archives import Archive, read
+from ..data.split import grouped
 from ..task import Data, Sequences, Task
 
 ARCHIVE = Archive(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..archives import Archive, read
+from ..data.archives import Archive, read
 from ..task import Data, Sequences, Task
 
 ARCHIVE = Archive(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..archives import Archive, arrays
-from ..corpora.edits import until
-from ..corpora.split import grouped, rows, to_sequences
-from ..corpora.text import encoded
+from ..data.archives import Archive, arrays
+from ..data.edits import until
+from ..data.split import grouped, rows, to_sequences
+from ..data.text import encoded
 from ..task import TO_SEQUENCE, Data, Rival, Task
 
 LONGEST = (60, 80)  # characters of the message and of its translation

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ...measure.judge import Judgement
 from ...measure.verdict import Verdict
-from ..outcome import Outcome
+from ..benchmarks import Outcome
 from .decision import headline
 from .words import HEADER, cells_of, warnings_of
 

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from ...measure.judge import Judgement
 from ...measure.verdict import Verdict
-from ..outcome import Outcome
+from ..benchmarks import Outcome
 
 BROKEN = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")  # statuses that are an error in a run too
 

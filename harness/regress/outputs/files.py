@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ..outcome import Outcome
+from ..benchmarks import Outcome
 from .junit import junit
 from .page import markdown
 from .record import record

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from ...measure.verdict import Verdict
-from ..outcome import Outcome
+from ..benchmarks import Outcome
 from .decision import Code, code_of, exit_code, headline
 from .words import cells_of
 

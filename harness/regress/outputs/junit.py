@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as xml
 
-from ..outcome import Outcome
+from ..benchmarks import Outcome
 from .decision import Code, code_of, headline
 from .words import cells_of
 

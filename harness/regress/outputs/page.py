@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ...measure.verdict import Verdict
-from ..outcome import Outcome
+from ..benchmarks import Outcome
 from .decision import Code, code_of, exit_code, headline
 from .words import HEADER, cells_of, warnings_of
 

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from ...measure.judge import Judgement
-from ..outcome import Outcome
+from ..benchmarks import Outcome
 from .decision import code_of, exit_code, headline
 
 SCHEMA = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...measure.judge import Judgement
-from ..outcome import Outcome
+from ..benchmarks import Outcome
 
 HEADER = ("benchmark", "effect", "95 % interval", "processes", "verdict")
 

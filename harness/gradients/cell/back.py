@@ -1,0 +1,88 @@
+"""The scaled adjoint of a loss at the last step, step by step, with what each step leaves for its input and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cellbench.cells import GatedCell
+from cellbench.cells.backends.numpy import NumpyProgram, Reference
+
+from .linear import joint
+from .linearise import underflows
+from .path import WIDE, check, forward_path, norms
+from .profile import cotangent
+
+Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step on the way back. Everything is to be multiplied by exp(log_scale), sample by sample.
+
+    d_wx, d_wh, d_unit are the cotangents of the step's products and vectors, lists of (B, units); for a step that is written
+    out `d_x` (B, I) and `d_matrices` {name: array, summed over samples} are set instead.
+    """
+
+    t: int
+    log_scale: np.ndarray
+    d_wx: list[np.ndarray]
+    d_wh: list[np.ndarray]
+    d_unit: list[np.ndarray]
+    d_x: np.ndarray | None = None
+    d_matrices: dict[str, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Backward:
+    """A reference program after its forward, and the steps back.
+
+    d_state and outputs are the cotangents after the last step; d_x_last and local {array: gradient} what the last x and the
+    arrays get past the recurrence, through the output's side.
+    """
+
+    program: Reference
+    path: list[np.ndarray]
+    d_state: tuple[np.ndarray, ...]
+    outputs: list[np.ndarray]
+    d_x_last: Any
+    local: Arrays
+
+    def first(self) -> np.ndarray:
+        """dL/d(joint state before the last step), (B, n)."""
+        return joint(self.program.pull_step(self.program.steps - 1, self.outputs, self.d_state)[0])
+
+    def steps(self) -> Iterator[Step]:
+        """Last step first."""
+        program, d_state, outputs = self.program, self.d_state, self.outputs
+        log_scale = np.zeros(program.batch)
+        for t in reversed(range(program.steps)):
+            d_state, left = program.pull_step(t, outputs, d_state)
+            if isinstance(program, NumpyProgram):
+                yield Step(t, log_scale, *left)
+            else:
+                named = dict(zip(program.sides.used, left[1:], strict=True))
+                yield Step(t, log_scale, [], [], [], left[0], named)
+            norm = norms(joint(d_state))
+            unit = np.where((norm > 0) & np.isfinite(norm), norm, 1.0)
+            d_state = tuple(d / unit.reshape(-1, *[1] * (d.ndim - 1)) for d in d_state)
+            log_scale = log_scale + np.log(unit)
+            outputs = [np.zeros_like(d) for d in outputs]
+
+
+def backward(cell: GatedCell, params: Arrays, x: Any, state: Arrays | None, d_output: Any) -> Backward:
+    """Forward, and the cotangent of L = sum(d_output * last output); d_output (B, O), ones where None."""
+    check(cell, params, x)
+    x = np.asarray(x)
+    program, path = forward_path(cell, params, x, state)
+    if underflows(cell, params, x, program, path):
+        program, path = forward_path(cell, params, x, state, WIDE)
+    d_y = np.zeros((program.steps, program.batch, program.output_size), program.dtype)
+    d_y[-1] = cotangent(d_output, program.batch, program.output_size)
+    d_outputs, d_x = program.pull_outputs(d_y)
+    outputs = [d[-1] for d in d_outputs]
+    d_state = program.with_outputs(program.steps - 1, outputs, tuple(np.zeros_like(s[-1]) for s in path))
+    return Backward(program, path, d_state, outputs, d_x[-1] if np.ndim(d_x) else 0, dict(program.sides.grads))

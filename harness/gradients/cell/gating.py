@@ -1,0 +1,115 @@
+"""What the gates let through, and where units are saturated, along a trajectory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cellbench.cells import GatedCell
+from cellbench.cells.vocabulary.graph import Node, ordered
+from cellbench.cells.vocabulary.primitives import logsigmoid, sech2, sigmoid
+
+from .values import values_of
+
+Arrays = dict[str, Any]
+# where the value form of the derivative is exactly 0: y (1 - y) of a sigmoid above the first, where y rounds to 1, and below the
+# second, where it underflows; 1 - y^2 of a tanh beyond |a|
+SIGMOID_ZERO = {"float64": (36.74, -745.13), "float32": (16.64, -103.97), "float16": (8.32, -17.33), "bfloat16": (6.24, -92.88)}
+TANH_ZERO = {"float64": 19.06, "float32": 9.01, "float16": 4.51, "bfloat16": 3.47}
+FLAT = 1e-3  # a derivative below which a unit counts as saturated
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Of the gate that keeps the state. All logs are of its value f, natural, from logsigmoid (log(sigmoid(20)) is 0 in float32).
+
+    convention            which gate keeps, in words
+    log_keep              (units,): mean ln f over steps and samples
+    timescale             (units,): -1 / log_keep, in steps
+    beyond                fraction of the units whose timescale is above T
+    geometric, arithmetic (T + 1,): mean over units and samples of the product of f over the last k steps; the first is
+                          exp(mean log), the second the mean itself: a few slow units make them differ by orders of magnitude
+    no_gradient           {dtype: fraction of the gate's values whose derivative is exactly 0 there}
+    """
+
+    convention: str
+    log_keep: np.ndarray
+    timescale: np.ndarray
+    beyond: float
+    geometric: np.ndarray
+    arithmetic: np.ndarray
+    no_gradient: dict[str, float]
+
+
+def gates(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None) -> Gates:
+    """Per-unit timescales of the keep gate along x (T, B, I).
+
+    Raises ValueError for a cell that writes out its step, states no keep_gate, or whose equations do not name it.
+    """
+    if cell.written_out:
+        raise ValueError(f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see them")
+    if cell.keep_gate is None:
+        raise ValueError(f"cell {cell.name!r} states no keep_gate, so there is no gate whose timescale could be told")
+    node = _gate(cell)
+    a = values_of(cell, params, x, [node.args[0]], state)[node.args[0]]
+    logs = logsigmoid(a)
+    mean = logs.mean((0, 1))
+    products = np.concatenate([np.zeros((1, *logs.shape[1:])), np.cumsum(logs[::-1], axis=0)])
+    with np.errstate(divide="ignore"):
+        timescale = -1 / mean
+    return Gates(
+        f"{cell.keep_gate} keeps: it multiplies the state before", mean, timescale, float(np.mean(timescale > len(logs))),
+        np.exp(products.mean((1, 2))), np.exp(products).mean((1, 2)),
+        {dtype: float(np.mean((a > above) | (a < below))) for dtype, (above, below) in SIGMOID_ZERO.items()},
+    )  # fmt: skip
+
+
+def _gate(cell: GatedCell) -> Node:
+    """The sigmoid that the author named like the keep gate, or the only one of that gate's product."""
+    derivation = cell.derivation()
+    named = [n for n, name in derivation.names.items() if name == cell.keep_gate and n.op == "sigmoid"]
+    product = derivation.inputs[f"wx_{cell.keep_gate}"]
+    found = named or [n for n in ordered(derivation.results) if n.op == "sigmoid" and product in ordered(n.args)]
+    if not found:
+        raise ValueError(f"the equations of cell {cell.name!r} have no sigmoid of its keep gate {cell.keep_gate!r}")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """Of one squashing function of the equations; fractions of all units, steps and samples.
+
+    low, high     derivative below 1e-3 on the left and on the right
+    exact_zero    {dtype: derivative exactly 0 there, as value forms compute it (1 - y^2, y (1 - y))}
+    dead          units that are saturated, or off, at every step of every sample
+    """
+
+    function: str
+    low: float
+    high: float
+    exact_zero: dict[str, float]
+    dead: int
+
+
+def saturation(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None) -> dict[str, Saturation]:
+    """How much of each tanh, sigmoid and relu is flat along x (T, B, I), by the name that the author gave its value."""
+    if cell.written_out:
+        raise ValueError(f"cell {cell.name!r} writes out its step, so its squashing functions are not recorded")
+    derivation = cell.derivation()
+    nodes = [n for n in derivation.forward if n.op in ("tanh", "sigmoid", "relu")]
+    names = derivation.names | {node: name for name, node in derivation.states.items()}
+    values = values_of(cell, params, x, [n.args[0] for n in nodes], state)
+    labels = [names.get(n, f"{n.op} {k}") for k, n in enumerate(nodes)]
+    return {label: _flatness(n.op, values[n.args[0]]) for label, n in zip(labels, nodes, strict=True)}
+
+
+def _flatness(op: str, a: np.ndarray) -> Saturation:
+    slopes: dict[str, Any] = {"tanh": sech2, "sigmoid": lambda v: sigmoid(v) * sigmoid(-v), "relu": lambda v: (v > 0) * 1.0}
+    slope = slopes[op](a)
+    flat = slope < FLAT
+    bounds = {k: (v, -v) for k, v in TANH_ZERO.items()} if op == "tanh" else SIGMOID_ZERO
+    none = {k: slope == 0 if op == "relu" else (a > above) | (a < below) for k, (above, below) in bounds.items()}
+    zero = {k: float(np.mean(v)) for k, v in none.items()}
+    return Saturation(op, float(np.mean(flat & (a <= 0))), float(np.mean(flat & (a > 0))), zero, int(flat.all((0, 1)).sum()))

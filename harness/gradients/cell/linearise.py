@@ -1,0 +1,97 @@
+"""A cell's Jacobians along a trajectory, from pre-activations: those of its equations elementwise, a written step's off the tape.
+
+sech^2 of the pre-activation keeps a saturated unit's derivative from rounding to zero; where float64 cannot hold it either
+(|a| > 354), coefficients are long doubles, and all that is made of them is slow and right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cellbench.cells import GatedCell, State
+from cellbench.cells.backends.numpy import NumpyProgram, Reference, WrittenProgram
+from cellbench.cells.kernels import arrays
+from cellbench.cells.vocabulary.tape import Value, array_of, gradients, recorded
+
+from .linear import Dense, Elementwise, Jacobians, is_wide, joint, split_joint
+from .path import WIDE
+
+Arrays = dict[str, Any]
+SQUASHING = ("tanh", "sigmoid", "exp", "softplus", "logsigmoid")
+FAR = 50.0  # |a| from which several such derivatives together may leave float64's range
+BLOCK = 128  # steps that are looked at together
+LEAST = 1e-290  # of an entry in float64, so that there is room for a product
+
+
+def linearise(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray]) -> Jacobians:
+    """The Jacobians along a trajectory: x (T, B, I), path the states (T + 1, B, ...), one array a state, in their order."""
+    made, far = _jacobians(cell, params, x, path, "float64")
+    if not far:
+        return made
+    wide, _ = _jacobians(cell, params, x, path, WIDE)
+    return wide if _beyond_float64(wide) else made
+
+
+def underflows(cell: GatedCell, params: Arrays, x: np.ndarray, program: Reference, path: list[np.ndarray]) -> bool:
+    """Whether some derivative of a program's forward may be too small for float64."""
+    if isinstance(program, NumpyProgram):
+        parts = (slice(t, t + BLOCK) for t in range(0, len(x), BLOCK))
+        return any(is_wide(linearise(cell, params, x[p], [s[p.start : p.stop + 1] for s in path])) for p in parts)
+    assert isinstance(program, WrittenProgram)
+    return any(_far_on_tape([*ends.values()]) for *_, ends in program.records)
+
+
+def _jacobians(cell, params, x, path, dtype) -> tuple[Jacobians, bool]:
+    """In this dtype, and whether the argument of a squashing function is far out."""
+    used = {k: np.asarray(v, dtype) for k, v in cell.effective({k: np.asarray(v, dtype) for k, v in params.items()}).items()}
+    x, path = np.asarray(x, dtype), [np.asarray(s, dtype) for s in path]
+    if cell.written_out:
+        found = [_dense(cell, used, x[t], [s[t] for s in path]) for t in range(len(x))]
+        return Dense(np.stack([matrix for matrix, _ in found])), any(far for _, far in found)
+    return _elementwise(cell, used, x, path)
+
+
+def _elementwise(cell: GatedCell, used: Arrays, x: np.ndarray, path: list[np.ndarray]) -> tuple[Elementwise, bool]:
+    prev, new = tuple(s[:-1] for s in path), tuple(s[1:] for s in path)
+    wx, wh = cell.project(used, x), cell.recur(used, State(**dict(zip(cell.states, prev, strict=True))))
+    unit = tuple(used[name] for name in cell.vectors)
+    step = arrays.module(cell, unsaturated=True)
+    _, _, keeps = step.forward(tuple(getattr(wx, g) for g in cell.gates), tuple(vars(wh).values()), prev, unit)
+    silent = [np.zeros(())] * len(cell.derivation().outputs)
+    shape, states, gates = prev[0].shape, len(cell.states), len(cell.recurrent)
+    direct = np.empty((len(x), states, states, *shape[1:]), x.dtype)
+    through = np.empty((len(x), states, gates, *shape[1:]), x.dtype)
+    for s in range(states):
+        seed = tuple(np.full(shape, k == s, x.dtype) for k in range(states))
+        _, d_wh, d_prev, _ = step.backward(keeps, prev, new, unit, silent, seed)
+        for whole, parts in ((direct, d_prev), (through, d_wh)):
+            for k, part in enumerate(parts):
+                whole[:, s, k] = part
+    squashes = any(node.op in SQUASHING for node in cell.derivation().forward)
+    far = squashes and any(np.abs(k).max(initial=0) > FAR for k in keeps)
+    return Elementwise(cell, used.get("weight_hh") if cell.recurrent else None, direct, through), far
+
+
+def _dense(cell: GatedCell, used: Arrays, x: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, bool]:
+    """(B, n, n) of one step: each sample n times over, each copy pulled back from one unit of the new state."""
+    batch = len(x)
+    size = sum(s[0].size for s in state)
+    copies = [Value(np.repeat(s, size, axis=0)) for s in state]
+    _, new = cell.step(used, np.repeat(x, size, axis=0), State(**dict(zip(cell.states, copies, strict=True))))
+    ends = [getattr(new, name) for name in cell.states]
+    seeds = split_joint(np.tile(np.eye(size, dtype=x.dtype), (batch, 1)), [s.shape[1:] for s in state])
+    made = [(v, d) for v, d in zip(ends, seeds, strict=True) if isinstance(v, Value)]
+    rows = gradients([v for v, _ in made], [d for _, d in made], copies, unsaturated=True)
+    return joint(rows).reshape(batch, size, size), _far_on_tape(ends)
+
+
+def _far_on_tape(ends: list[Any]) -> bool:
+    values = recorded([v for v in ends if isinstance(v, Value)])
+    return any(np.abs(array_of(v.args[0])).max(initial=0) > FAR for v in values if v.op in SQUASHING)
+
+
+def _beyond_float64(wide: Jacobians) -> bool:
+    entries = (wide.direct, wide.through) if isinstance(wide, Elementwise) else (wide.matrices,)  # type: ignore[attr-defined]
+    return any(bool(((np.abs(a) < LEAST) & (a != 0)).any()) for a in entries)

@@ -1,0 +1,149 @@
+"""The product of Jacobians from a lag to the end, M_k = ds_T/ds_{T-k}: how large, and how many directions of error survive it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cellbench.cells import GatedCell
+from cellbench.cells.contract import whole
+
+from .linear import Jacobians
+from .linearise import linearise
+from .path import check, finite, states_of
+
+Arrays = dict[str, Any]
+EXACT = 256  # numbers in the joint state up to which the product itself is formed
+PROBES = 64  # random vectors of the estimate of the Frobenius norm above it
+ROUNDS = 12  # of the block Lanczos iteration for the spectral norm above it
+WIDTH = 4  # vectors in its block
+BLOCK = 32  # steps whose Jacobians are kept at once where the product is formed
+
+
+@dataclass(frozen=True)
+class Products:
+    """Norms of M_k by lag and sample, all (lags, B); logs are natural.
+
+    stable_rank   squared ratio of Frobenius and spectral norm: how many directions of error survive
+    method        exact, or 'Lanczos and Hutchinson' with its relative errors: of the Frobenius norm one standard error, of the
+                  spectral norm the last change of the iteration (it approaches from below)
+    """
+
+    lag: np.ndarray
+    log_spectral: np.ndarray
+    log_frobenius: np.ndarray
+    method: str
+    spectral_error: np.ndarray
+    frobenius_error: np.ndarray
+
+    @property
+    def stable_rank(self) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return np.exp(2 * (self.log_frobenius - self.log_spectral))
+
+
+def jacobian_product(cell: GatedCell, params: Arrays, x: Any, lags: Iterable[int], *, state: Arrays | None = None) -> Products:
+    """Norms of ds_T/ds_{T-k} of the joint state at these lags. x (T, B, I).
+
+    NaN for samples whose forward overflows. Raises ValueError for a lag that is no whole number from 0 to T.
+    """
+    check(cell, params, x)
+    x = np.asarray(x)
+    wanted = sorted(set(lags))
+    if not wanted:
+        raise ValueError(f"lags is empty; it must hold whole numbers from 0 to the {len(x)} steps of x")
+    for lag in wanted:
+        if not whole(lag) or not 0 <= lag <= len(x):
+            raise ValueError(f"lags has {lag!r}; each must be a whole number from 0 to the {len(x)} steps of x")
+    used, path = len(x) - max(wanted), states_of(cell, params, x, state)
+    held, path = finite(path), [s[used:] for s in path]
+    size = sum(s[0, 0].size for s in path)
+    found = (_exact if size <= EXACT else _estimated)(cell, params, x[used:], path, [int(k) for k in wanted])
+    found.log_spectral[:, ~held] = found.log_frobenius[:, ~held] = np.nan
+    return found
+
+
+def _exact(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], lags: list[int]) -> Products:
+    """The product is formed row by row, scaled to norm 1 at every step."""
+    batch, size = x.shape[1], sum(s[0, 0].size for s in path)
+    rows, scale = np.tile(np.eye(size), (batch, 1, 1)), np.zeros(batch)
+    found = {0: _largest(rows, scale)}
+    for lag, (jacobians, t) in enumerate(_backwards(cell, params, x, path), 1):
+        rows, scale = _scaled(jacobians.pull(t, rows), scale)
+        if lag in lags:
+            found[lag] = _largest(rows, scale)
+    spectral, frobenius = (np.stack([found[k][which] for k in lags]) for which in (0, 1))
+    zero = np.zeros_like(spectral)
+    return Products(np.array(lags), spectral, frobenius, "exact", zero, zero)
+
+
+def _backwards(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray]) -> Iterator[tuple[Jacobians, int]]:
+    """The Jacobians of all steps, last first, each as some that are computed together and its place among them."""
+    for start in reversed(range(0, len(x), BLOCK)):
+        part = slice(start, start + BLOCK)
+        jacobians = linearise(cell, params, x[part], [s[start : start + BLOCK + 1] for s in path])
+        yield from ((jacobians, t) for t in reversed(range(jacobians.steps)))
+
+
+def _largest(rows: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(log spectral, log Frobenius norm) of each sample's matrix; NaN where it is not finite."""
+    finite = np.isfinite(rows).all((1, 2))
+    values = np.linalg.svd(np.where(finite[:, None, None], rows, 0).astype(np.float64), compute_uv=False)
+    values[~finite] = np.nan
+    with np.errstate(divide="ignore"):
+        return scale + np.log(values[:, 0]), scale + 0.5 * np.log((values**2).sum(1))
+
+
+def _estimated(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], lags: list[int]) -> Products:
+    """Frobenius norms of all lags from the same random vectors (Hutchinson); spectral norms by block Lanczos, lag by lag."""
+    rng, batch, jacobians = np.random.default_rng(0), x.shape[1], linearise(cell, params, x, path)
+    probes = rng.choice([-1.0, 1.0], (batch, PROBES, jacobians.size))
+    scale, frobenius, errors = np.zeros(batch), {}, {}
+    for lag in range(max(lags) + 1):
+        if lag:
+            probes = jacobians.pull(jacobians.steps - lag, probes)
+            probes, scale = _scaled(probes, scale)
+        if lag in lags:
+            squares = (probes**2).sum(-1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                frobenius[lag] = scale + 0.5 * np.log(squares.mean(1))
+                errors[lag] = np.nan_to_num(0.5 * squares.std(1, ddof=1) / squares.mean(1) / np.sqrt(PROBES))
+    spectral = [_lanczos(jacobians, k, batch, rng) for k in lags]
+    return Products(
+        np.array(lags), np.stack([s for s, _ in spectral]), np.stack([frobenius[k] for k in lags]), "Lanczos and Hutchinson",
+        np.stack([e for _, e in spectral]), np.stack([errors[k] for k in lags]),
+    )  # fmt: skip
+
+
+def _lanczos(jacobians: Jacobians, lag: int, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(log of the largest singular value of M_lag, its last relative change), by Rayleigh-Ritz in the Krylov space of M M'."""
+    block = np.linalg.qr(rng.standard_normal((batch, jacobians.size, WIDTH)))[0].swapaxes(1, 2)
+    basis = block
+    before = found = np.full(batch, -np.inf)
+    for _ in range(ROUNDS):
+        down, scale = _through(jacobians.pull, range(jacobians.steps - 1, jacobians.steps - 1 - lag, -1), basis)
+        before, found = found, _largest(down, scale)[0]
+        if not np.isfinite(found).any():
+            break
+        newest, _ = _through(jacobians.push, range(jacobians.steps - lag, jacobians.steps), down[:, -WIDTH:])
+        basis = np.linalg.qr(np.concatenate([basis, newest], 1).swapaxes(1, 2))[0].swapaxes(1, 2)
+    with np.errstate(invalid="ignore"):
+        return found, np.nan_to_num(-np.expm1(before - found))
+
+
+def _through(move: Any, steps: Iterable[int], vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors after several steps in float64, scaled together to norm 1, and the log of the scale."""
+    scale = np.zeros(len(vectors))
+    for t in steps:
+        vectors, scale = _scaled(move(t, vectors), scale)
+    return vectors.astype(np.float64), scale
+
+
+def _scaled(vectors: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Divided by each sample's largest entry, whose log is added to the scale."""
+    largest = np.abs(vectors).max((1, 2))
+    by = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+    return vectors / by[:, None, None], (scale + np.log(by)).astype(np.float64)

@@ -1,0 +1,1 @@
+"""Gradients beside somebody's training loop: norms, clipping and a record of every update."""

@@ -1,0 +1,96 @@
+"""Checkpoints of a training: one safetensors file, written atomically after every epoch, from which it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from .training import Course, Epoch, Learner
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message names the file."""
+
+
+def file(folder: str, name: str) -> Path:
+    """The file of that name in the folder, which is made. Raises CheckpointError where it cannot be."""
+    path = Path(folder).expanduser() / f"{name}.safetensors"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"checkpoints {folder!r} cannot be written: {error.strerror}; give another folder") from None
+    return path
+
+
+def rate(path: Path) -> float | None:
+    """The learning rate of the training that wrote it; None where there is none. Raises CheckpointError for a damaged one."""
+    from safetensors import safe_open
+
+    if not path.exists():
+        return None
+    with _usable(path), safe_open(path, "pt") as file:
+        return float(file.metadata()["rate"])
+
+
+def save(path: Path, learner: Learner) -> None:
+    """Writes the model, its best parameters, Adam's moments and rate, the order's generator and the course so far."""
+    from safetensors.torch import save_file
+
+    tensors = {f"model.{k}": v for k, v in learner.model.state_dict().items()}
+    tensors |= {f"best.{k}": v for k, v in learner.best.items()}
+    for n, state in learner.optimiser.state_dict()["state"].items():
+        tensors |= {f"adam.{n}.{k}": torch.as_tensor(state[k]) for k in MOMENTS}
+    told = {"course": json.dumps(asdict(learner.course)), "rng": json.dumps(learner.rng.bit_generator.state)}
+    told["rate"] = repr(learner.optimiser.param_groups[0]["lr"])
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, told)
+    temporary.replace(path)
+
+
+def resume(path: Path, learner: Learner) -> bool:
+    """Brings a learner to where the file was written; False where there is none. Raises CheckpointError for a damaged one."""
+    from safetensors import safe_open
+
+    if not path.exists():
+        return False
+    with _usable(path):
+        with safe_open(path, "pt") as file:
+            tensors, told = {k: file.get_tensor(k) for k in file.keys()}, file.metadata()  # noqa: SIM118
+        course = json.loads(told["course"])
+        learner.model.load_state_dict(_below("model", tensors))
+        learner.best = _below("best", tensors)
+        _adam(learner.optimiser, _below("adam", tensors))
+        learner.rng.bit_generator.state = json.loads(told["rng"])
+        learner.course = Course(course["losses"], course["elapsed"], [Epoch(**e) for e in course["epochs"]], course["reached_s"])
+    return True
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Turns what a damaged file raises into an error that names it."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"checkpoint {path} cannot be used: {reason}; remove it to begin again") from None
+
+
+def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def _adam(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        n, what = name.split(".", 1)
+        state.setdefault(int(n), {})[what] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -1,0 +1,63 @@
+"""A cell with drawn weights, driven by standard normal input: what the probes of the gradient at initialisation look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from cellbench.cells import GatedCell
+from cellbench.cells.derived import init
+
+from ..case import Case
+from ..probe import NotOk, Plan, cell_of
+
+Arrays = dict[str, np.ndarray]
+
+
+def cases(probe: str, plan: Plan, variants: Iterable[str], **columns: Any) -> list[Case]:
+    """A case for each cell, pair of sizes, variant and seed. No backend takes part unless columns name one."""
+    sizes = [(i, h) for i in plan.input_size for h in plan.hidden_size]
+    columns = {"dtype": "float64"} | columns
+    return [
+        Case(probe, c, input_size=i, hidden_size=h, seed=s, variant=v, **columns)
+        for c in plan.cells for i, h in sizes for v in variants for s in plan.seeds
+    ]  # fmt: skip
+
+
+def driven(case: Case, *schemes: str) -> tuple[GatedCell, Arrays, np.ndarray]:
+    """The cell, its parameters and x (T, B, I), all from the case's seed. Of several schemes each adds the arrays that it sets.
+
+    Raises NotOk for a stack, and a scheme that the cell cannot have.
+    """
+    cell, rng = cell_of(case), np.random.default_rng(case.seed)
+    if cell.stacked:
+        reason = f"cell {cell.name!r} has {cell.options}; the float64 adjoint is that of one layer in one direction"
+        raise NotOk("unsupported", reason)
+    sizes = (case.input_size, case.hidden_size)
+    params = cell.init(*sizes, case.seed)
+    plain = params
+    for scheme in schemes:
+        try:
+            drawn = cell.init(*sizes, case.seed, scheme)
+        except ValueError as error:
+            raise NotOk("unsupported", str(error)) from None
+        params = params | {name: a for name, a in drawn.items() if not np.array_equal(a, plain[name])}
+    return cell, params, rng.standard_normal((case.steps, case.batch, case.input_size))
+
+
+def check_schemes(probe: str, schemes: tuple[str, ...]) -> None:
+    """Raises ValueError for a list of schemes that names none, or one that there is not."""
+    if not schemes or not all(isinstance(s, str) for s in schemes):
+        raise ValueError(f"{probe} has schemes={list(schemes)}; give names such as torch or orthogonal(1.2)")
+    for scheme in schemes:
+        init.parse(scheme)
+
+
+def check_numbers(probe: str, name: str, values: tuple[float, ...], least: float = -np.inf) -> None:
+    """Raises ValueError for what is no list of finite numbers from `least` on."""
+    bad = [v for v in values if isinstance(v, bool) or not isinstance(v, (int, float)) or not least <= v < np.inf or v == -np.inf]
+    if bad:
+        above = "" if least == -np.inf else f" of at least {least:g}"
+        raise ValueError(f"{probe} has {name}={list(values)}; give finite numbers{above}")

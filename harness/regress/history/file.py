@@ -1,0 +1,84 @@
+"""The file of points: JSON lines, one write and fsync a line, one writer at a time; anything else in it is refused."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from ...store import ResultsError, make
+from .points import Point
+
+SCHEMA = 1
+FILE = Path("results/history/history.jsonl")
+KEYS = {"schema", *(f.name for f in fields(Point))}
+
+
+def read(path: Path) -> list[Point]:
+    """All points. A last line without its newline is dropped with a warning; any other damage raises ResultsError."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ResultsError(f"there is no history {str(path)!r}; `cellbench history RUN` begins one, --file says where") from None
+    except OSError as error:
+        raise ResultsError(f"history {str(path)!r} cannot be read: {error.strerror}; --file says where") from None
+    return _points(path, content)
+
+
+def _points(path: Path, content: bytes) -> list[Point]:
+    *lines, rest = content.split(b"\n")
+    points = [_point(path, number, line) for number, line in enumerate(lines, 1)]
+    if rest:
+        if not lines and not rest.startswith(b'{"schema"'):
+            raise ResultsError(f"{path} is no history: its first line is none of ours; --file says which to use")
+        warnings.warn(f"{path}: the last line was cut off while it was written; it is left out", stacklevel=3)
+    return points
+
+
+def _point(path: Path, number: int, line: bytes) -> Point:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        raise ResultsError(f"{path} line {number} is damaged; remove the line, or give another --file") from None
+    if not isinstance(record, dict) or record.keys() != KEYS or record.pop("schema") != SCHEMA:
+        raise ResultsError(f"{path} line {number} is no point of history, schema {SCHEMA}; remove it, or give another --file")
+    try:
+        return Point(**record)
+    except (ValueError, TypeError) as error:
+        raise ResultsError(f"{path} line {number} is damaged ({error}); remove the line, or give another --file") from None
+
+
+def append(path: Path, points: Sequence[Point]) -> int:
+    """Adds the points that are not there yet (by run and benchmark); returns how many were new.
+
+    A torn last line is cut off first, with a warning; a file that is damaged otherwise is left as it is (ResultsError).
+    """
+    make(path.parent)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ResultsError(f"history {str(path)!r} cannot be written: {error.strerror}; --file says where") from None
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits: what another writer adds must be seen, or a run could be there twice
+        content = file.read()
+        known = {(p.run, p.benchmark) for p in _points(path, content)}
+        file.truncate(content.rfind(b"\n") + 1)
+        new = list({(p.run, p.benchmark): p for p in points if (p.run, p.benchmark) not in known}.values())
+        for point in new:
+            _write(file, path, (json.dumps({"schema": SCHEMA, **asdict(point)}) + "\n").encode())
+    return len(new)
+
+
+def _write(file, path: Path, line: bytes) -> None:
+    """One write, and on the disk before the next. What a full disk took of a line is cut off when the next one is added."""
+    try:
+        written = file.write(line)
+        os.fsync(file.fileno())
+    except OSError as error:
+        raise ResultsError(f"history {str(path)!r} cannot be written: {error.strerror}") from None
+    if written != len(line):
+        raise ResultsError(f"history {str(path)!r} cannot be written: the disk is full")

@@ -1,0 +1,82 @@
+"""The page of trends: a figure for each benchmark, a panel for each machine, and the table of changes; as HTML and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...report.drawing import drawing
+from ...report.drawing.panels import Figure, finish, number, titled
+from ...report.page import Section, as_html, as_markdown
+from ...store import make
+from .trend import SHORT, Trend, file_name, said, table
+
+OUTPUT = Path("results/reports/history")
+COLOUR, NEW = drawing.COLOURS[0], drawing.COLOURS[3]
+MOST_LABELS = 24  # of commits under a panel
+CAPTION = (
+    "Time over that of native in the same process, run by run: higher is slower. Bar: interval over processes; hollow: a dirty "
+    "tree or no commit, not used; line: the level between change points; dashed: the first point of a new level."
+)
+
+
+def write(found: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> Path:
+    """Writes index.html, report.md and trend-*.svg; returns the path of index.html. Raises ResultsError where it cannot."""
+    make(folder)
+    for old in folder.glob("trend-*.svg"):
+        old.unlink()
+    figures = [figure(list(group)) for _, group in groupby(found, key=lambda t: t.benchmark)]
+    for one in figures:
+        (folder / f"{one.name}.svg").write_text(one.svg, encoding="utf-8")
+    summary = table(found)
+    content = [Section(summary.heading, tables=(summary,)), *(Section(one.heading, figures=(one,)) for one in figures)]
+    title = "cellbench: history"
+    (folder / "report.md").write_text(as_markdown(title, list(lines), content), encoding="utf-8")
+    page = folder / "index.html"
+    page.write_text(as_html(title, list(lines), content), encoding="utf-8")
+    return page
+
+
+def figure(found: Sequence[Trend]) -> Figure:
+    """Of one benchmark's trends."""
+    name = found[0].benchmark
+    return finish(file_name(name), name, CAPTION, lambda: _draw(found))
+
+
+def _draw(found: Sequence[Trend]) -> Any:
+    height = 1.9
+    shape, axes = drawing.grid(len(found), 1, height, 0.0, left=0.85, between=1.45, widest=9.5)
+    for axis, trend in zip(axes[:, 0], found, strict=True):
+        _panel(axis, trend)
+        titled(axis, f"machine {trend.machine}", number(len(trend.points), "run"))
+    shape.set_figheight(shape.get_figheight() + 0.75)  # commits stand upright
+    shape.subplots_adjust(bottom=1.35 / shape.get_figheight(), top=1 - 0.45 / shape.get_figheight())
+    return shape
+
+
+def _panel(axis: Any, trend: Trend) -> None:
+    x = np.arange(len(trend.points))
+    used = [i for i, p in enumerate(trend.points) if p.of_a_commit]
+    axis.vlines(x, [p.low for p in trend.points], [p.high for p in trend.points], color=COLOUR, linewidth=1, alpha=0.5)
+    for some, fill in ((used, COLOUR), (sorted(set(range(len(x))) - set(used)), "white")):
+        axis.plot(some, [trend.points[i].ratio for i in some], "o", color=COLOUR, markerfacecolor=fill, markersize=4.5)
+    edges = [0, *(c.index for c in trend.changes), len(used)]
+    for a, b in pairwise(edges):
+        if b > a:
+            level = float(np.median([trend.points[i].ratio for i in used[a:b]]))
+            axis.hlines(level, used[a] - 0.4, used[b - 1] + 0.4, color="#555555", linewidth=1.2)
+    for change in trend.changes:
+        at = used[change.index] - 0.5
+        axis.axvline(at, color=NEW, linestyle="--", linewidth=1.2)
+        late = at > 0.7 * len(x)  # its label stands on the left, where there is room
+        axis.annotate(said(change, trend), (at, 0.98), (-4 if late else 4, 0), xycoords=("data", "axes fraction"),
+                      textcoords="offset points", color=NEW, fontsize=8, va="top", ha="right" if late else "left")  # fmt: skip
+    axis.margins(y=0.2)
+    axis.set_xlim(-0.7, max(len(x) - 0.3, 0.7))
+    axis.set_ylabel("time / native's")
+    shown = x[:: max(1, -(-len(x) // MOST_LABELS))]
+    axis.set_xticks(shown, [trend.points[i].commit[:SHORT] or "no commit" for i in shown], rotation=90, fontsize=7.5)

@@ -1,0 +1,130 @@
+"""What a result must say of where it comes from: machine, versions, git commit; and the key that says what may be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = ("cellbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "hydra-core")
+CUDNN = ("nvidia-cudnn-cu11", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cudnn")  # packages that torch's wheels need
+# instruction sets that kernels are compiled for, as Linux names them (x86, then Arm)
+ISA = (
+    "sse4_2", "f16c", "fma", "avx", "avx2", "avx_vnni", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512_vnni",
+    "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
+    "neon", "asimd", "asimdhp", "asimddp", "sve", "sve2", "bf16", "i8mm", "sme",
+)  # fmt: skip
+
+
+def fingerprint() -> dict[str, Any]:
+    """CPU, cores, memory, platform, GPU where there is one, and the load right now."""
+    return {
+        "cpu": _cpu(), "cores": os.cpu_count(), "memory_bytes": psutil.virtual_memory().total, "platform": platform.platform(),
+        "python": platform.python_version(), "gpu": _gpu(), "load_1min": round(os.getloadavg()[0], 2),
+    }  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that figures depend on."""
+    return {name: _version(name) or "not installed" for name in PACKAGES}
+
+
+def key(threads: int) -> dict[str, Any]:
+    """What two results must have in common for their times to be compared: the hardware, and the libraries that decide its speed.
+
+    Nothing that changes from hour to hour: no clock reading, load, memory in use, date or kernel build. torch is not imported.
+    """
+    cpu = _cpu_fields()
+    model = [f"{name} {cpu[name]}" for name in ("cpu family", "model", "CPU implementer", "CPU part") if name in cpu]
+    flags = (cpu.get("flags") or cpu.get("Features") or "").split()
+    cudnn = next(filter(None, map(_version, CUDNN)), None)
+    return {
+        "cpu": ", ".join([_cpu(), *model]), "cores": os.cpu_count(), "isa": [name for name in ISA if name in flags],
+        "gpu": _gpu(), "torch": _version("torch"), "cuda": _torch_built_with("cuda"), "cudnn": cudnn, "threads": threads,
+    }  # fmt: skip
+
+
+def key_of(manifest: dict[str, Any]) -> str | None:
+    """The hash of a run's machine key, twelve hexadecimal digits; None for a run that has none, which is nobody's baseline."""
+    found = manifest.get("machine_key")
+    if not isinstance(found, dict) or not found:
+        return None
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Where two machine keys differ, one line each: 'torch: 2.12.1 and 2.13.0'."""
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return [f"{name}: {_said(one.get(name))} and {_said(other.get(name))}" for name in names]
+
+
+def git() -> dict[str, Any]:
+    """Commit of the checkout that the package lies in, and whether its code was changed since; empty outside one."""
+    file = Path(__file__).resolve()
+    folder = file.parents[2]
+    if _run("git", "-C", str(folder), "ls-files", "--error-unmatch", str(file)) is None:
+        return {}  # an installed package, inside somebody's repository perhaps
+    changed = _run("git", "-C", str(folder), "status", "--porcelain", "--", "cells", "harness", "conf")
+    return {"commit": _run("git", "-C", str(folder), "rev-parse", "HEAD"), "dirty": bool(changed)}
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _cpu() -> str:
+    return _cpu_fields().get("model name") or platform.processor() or platform.machine()
+
+
+@lru_cache
+def _cpu_fields(file: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+    """The first processor of /proc/cpuinfo by name; empty on another system than Linux."""
+    try:
+        first = file.read_text().split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = [line.partition(":") for line in first.splitlines()]
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _torch_built_with(name: str) -> str | None:
+    """A constant of torch/version.py, read as text: importing torch takes seconds."""
+    found = importlib.util.find_spec("torch")
+    if not found or not found.origin:
+        return None
+    try:
+        text = (Path(found.origin).parent / "version.py").read_text()
+    except OSError:
+        return None
+    constant = re.search(rf"^{name}\b[^=\n]*= *'([^'\n]*)'", text, re.MULTILINE)
+    return constant[1] if constant else None
+
+
+@lru_cache
+def _gpu() -> str | None:
+    return _run("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+
+
+def _run(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

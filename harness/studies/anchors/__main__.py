@@ -1,0 +1,124 @@
+"""Published and computed anchors of gradients in recurrent networks, each against a run (`nox -s anchors`).
+
+Prints a table and writes it, with a figure, into results/reference/anchors. Exit code 1 where a figure is outside what its
+finite size allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+from . import initial_decay, learned, maps, random_network
+from .anchor import Anchor, Group, timed
+from .figure import draw
+
+FOLDER = Path("results/reference/anchors")
+HEADER = ("anchor", "published", "computed", "measured", "allowed", "finite-size note", "seconds", "verdict")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+PROCESSES = 2
+GROUPS: dict[str, tuple[Group, ...]] = {
+    "Random tanh networks": (
+        random_network.mean_field_figures,
+        *(partial(random_network.largest_exponents, 400, 8, gain) for gain in random_network.PUBLISHED),
+        *(partial(random_network.largest_exponents, 1600, 2, gain) for gain in random_network.PUBLISHED),
+        random_network.whole_spectra,
+        random_network.below_chaos,
+        random_network.noise_against_chaos,
+    ),
+    "Maps and products of matrices": (maps.chaotic_maps, maps.random_products, maps.clipped_descent),
+    "Untrained networks": (
+        initial_decay.default_rates,
+        initial_decay.ring_of_modes,
+        initial_decay.gru_singular_values,
+        initial_decay.gru_growth,
+    ),
+    "Learned or not": (
+        *(partial(learned.recall_default, name) for name in ("elman", "gru", "lstm")),
+        partial(learned.recall_prepared, "elman", "orthogonal(1)", "57 to 66"),
+        partial(learned.recall_prepared, "gru", "chrono(40)", "122 to 161"),
+        partial(learned.recall_prepared, "lstm", "chrono(40)", "142 to 218"),
+        partial(learned.horizon, "elman"),
+        partial(learned.horizon, "gru"),
+        learned.clipped_order,
+        learned.unclipped_order,
+        learned.adding_default,
+        learned.adding_chrono,
+    ),
+}
+
+
+def run(group: Group) -> list[Anchor]:
+    """The anchors of one group, timed."""
+    import torch
+
+    torch.set_num_threads(1)
+    return list(timed(group(), time.perf_counter))
+
+
+def run_all(sections: dict[str, tuple[Group, ...]]) -> dict[str, list[Anchor]]:
+    """Two groups at a time, each on one thread; prints an anchor's row as soon as it is there."""
+    os.environ.update(ONE_THREAD)  # read when a library is loaded, which is still to come in the workers
+    groups = [group for section in sections.values() for group in section]
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(run, group) for group in groups]
+        for future in as_completed(futures):
+            for anchor in future.result():
+                print(" | ".join(anchor.cells()), flush=True)
+    found = iter(futures)
+    return {name: [a for _ in section for a in next(found).result()] for name, section in sections.items()}
+
+
+def markdown(sections: dict[str, list[Anchor]], elapsed_s: float) -> str:
+    """The committed page."""
+    anchors = [a for section in sections.values() for a in section]
+    outside = sum(not a.holds for a in anchors)
+    lines = [
+        "# Anchors: published, computed, measured", "",
+        f"{len(anchors)} figures, {outside} outside what their finite size allows; {elapsed_s / 60:.1f} minutes in "
+        f"{PROCESSES} processes of one thread. Exponents and rates are in nats a step. *Computed* is this project's own "
+        "quadrature or closed form, of infinitely many units unless the note says otherwise; *allowed* is for *measured*.", "",
+        "![measured against published](anchors.svg)", "", "Made by `nox -s anchors`.",
+    ]  # fmt: skip
+    for name, rows in sections.items():
+        lines += ["", f"## {name}", "", "| " + " | ".join(HEADER) + " |", "|" + "|".join(["---"] * len(HEADER)) + "|"]
+        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in a.cells()) + " |" for a in rows]
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, sections: dict[str, list[Anchor]], elapsed_s: float) -> None:
+    """anchors.md, anchors.csv (numbers in full) and anchors.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "anchors.md").write_text(markdown(sections, elapsed_s))
+    with (folder / "anchors.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("section", "anchor", "published", "computed", "measured", "low", "high", "note", "seconds", "holds"))
+        for name, anchors in sections.items():
+            for a in anchors:
+                rows.writerow((name, a.name, a.published, a.computed, a.measured, *a.allowed, a.note, a.seconds, a.holds))
+    (folder / "anchors.svg").write_text(draw(sections))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 1 where an anchor is outside."""
+    parser = argparse.ArgumentParser(prog="python -m cellbench.harness.studies.anchors", description=__doc__.partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
+    given = parser.parse_args(arguments)
+    start = time.perf_counter()
+    print(" | ".join(HEADER))
+    sections = run_all(GROUPS)
+    write(given.results, sections, time.perf_counter() - start)
+    outside = [a.name for rows in sections.values() for a in rows if not a.holds]
+    print(f"{len(outside)} outside{': ' if outside else ''}{'; '.join(outside)}. Written to {given.results}")
+    return int(bool(outside))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Benchmarks and diagnostics for recurrent cells: `cellbench.cells` computes them, `cellbench.harness` measures them."""

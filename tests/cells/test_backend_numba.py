@@ -1,0 +1,118 @@
+"""Numba's own: segments of the steps, one compilation a cell and dtype, and compiled code shared between processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.comparison import PLAIN, compare, computed, prepare, problem, tolerance
+
+from cellbench import cells
+from cellbench.cells.backends import numba as backend_file
+
+
+@pytest.mark.parametrize("trace", [False, True])
+@pytest.mark.parametrize("segment", [1, 4, 5, 16])
+def test_several_segments_equal_one(spec, segment, trace):
+    case = problem(cells.get(spec))
+    program = prepare("numba", case)
+    assert len(program.segments()) == 1
+    want = computed(program, case, trace=trace)
+    program.segment = segment
+    assert len(program.segments()) == -(-17 // segment)
+    compare(computed(program, case, trace=trace), want, tolerance("float64", case.steps))
+
+
+def test_segments_follow_from_the_size_of_the_buffers(spec, monkeypatch):
+    case = problem(cells.get(spec))
+    program = prepare("numba", case)
+    want = computed(program, case)
+    monkeypatch.setattr(backend_file, "SEGMENT_BYTES", 3 * 8 * 3 * program.units * len(case.cell.gates))
+    program = prepare("numba", case)
+    assert program.wx.shape[0] == program.segment == 3
+    compare(computed(program, case), want, tolerance("float64", case.steps))
+    forward = prepare("numba", case, direction="forward").forward(case.x, case.state)
+    compare({"output": forward.output}, {"output": want["output"]}, tolerance("float64", case.steps))
+
+
+def test_one_step_larger_than_a_segment_still_runs(monkeypatch):
+    case = problem(cells.get(PLAIN))
+    want = computed(prepare("numba", case), case)
+    monkeypatch.setattr(backend_file, "SEGMENT_BYTES", 1)
+    assert prepare("numba", case).segment == 1
+    compare(computed(prepare("numba", case), case), want, tolerance("float64", case.steps))
+
+
+def test_kernels_are_compiled_when_a_program_is_prepared_and_not_again(dtype):
+    """Whatever the sizes, and for read-only arrays in the program's own dtype too."""
+    case = problem(cells.get(PLAIN))
+    computed(prepare("numba", case, dtype), case)
+    program = prepare("numba", problem(case.cell, 1, 1, 1, 1), dtype)
+    before = [list(k.signatures) for k in (program.kernel, program.backward_kernel)]
+    case.x, case.d_output = case.x.astype(dtype), case.d_output.astype(dtype)
+    case.params = {k: v.astype(dtype) for k, v in case.params.items()}
+    for array in (case.x, case.d_output, *case.params.values(), *case.state.values(), *case.d_state.values()):
+        array.flags.writeable = False
+    computed(prepare("numba", case, dtype), case, trace=True)
+    assert [list(k.signatures) for k in (program.kernel, program.backward_kernel)] == before
+
+
+@pytest.mark.parametrize("option", ["biases=1", "readout=3"])
+def test_options_that_leave_the_step_as_it_is_share_its_kernels(option):
+    from cellbench.cells.kernels import fused
+
+    assert fused.text(cells.get(f"{PLAIN}:{option}"), "float64") == fused.text(cells.get(PLAIN), "float64")
+
+
+SECOND = """
+import json, sys, numpy as np, cells
+case = cells.get(sys.argv[1])
+program = cells.backend("numba").prepare(case, case.init(5, 7), steps=17, batch=3, dtype="float64")
+out = program.forward(np.ones((17, 3, 5)))
+program.backward(np.ones((17, 3, 7)))
+kernels = (program.kernel, program.backward_kernel)
+print(json.dumps([[sum(k.stats.cache_hits.values()), sum(k.stats.cache_misses.values())] for k in kernels]))
+"""
+
+
+def written():
+    """The files of PLAIN's kernels, with when each was written; other tests may be compiling other cells."""
+    files = [p for p in Path(os.environ["CELLBENCH_CACHE"]).rglob(f"numba_{PLAIN}_float64*") if p.is_file()]
+    return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in files if p.suffix != ".pyc"}
+
+
+def test_a_second_process_finds_the_compiled_kernels():
+    case = problem(cells.get(PLAIN))
+    computed(prepare("numba", case), case)
+    before = written()
+    assert any(p.suffix == ".nbc" for p in before)
+    second = subprocess.run([sys.executable, "-c", SECOND, PLAIN], capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.strip() == "[[1, 0], [1, 0]]"
+    assert written() == before
+
+
+def test_a_kernel_s_module_is_readable_and_named_by_its_content():
+    case = problem(cells.get(PLAIN))
+    program = prepare("numba", case)
+    file = Path(sys.modules[program.kernel.py_func.__module__].__file__)
+    assert file.parent == Path(os.environ["CELLBENCH_CACHE"]) / "kernels"
+    assert file.name.startswith(f"numba_{PLAIN}_float64_")
+    assert "def backward(" in file.read_text()
+
+
+def test_a_module_that_cannot_be_imported_says_so_every_time():
+    from cellbench.cells.kernels.modules import load
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            load("broken", "1 / 0\n")
+
+
+def test_many_steps_in_float32_stay_within_the_stated_tolerance():
+    case = problem(cells.get(PLAIN), steps=1000, batch=1)
+    want = computed(prepare("numpy", case), case)
+    compare(computed(prepare("numba", case, "float32"), case), want, tolerance("float32", case.steps))
+    assert np.isfinite(want["output"]).all()

@@ -1,0 +1,128 @@
+"""Cells are found by name, in the zoo's folder, and by path; a bad file is one clear line."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support.comparison import compare, computed, named, prepare, problem, tolerance
+from support.oracle import float64_autograd
+
+from cellbench import cells
+
+BODY = '''
+
+class {name}(GatedCell):
+    """A leaky unit."""
+
+    gates = ("a",)
+    states = ("h",)
+    leak: float = 0.25
+
+    def equations(self, wx, wh, prev):
+        return State(h=(1 - self.leak) * prev.h + self.leak * tanh(wx.a + wh.a))
+'''
+ABSOLUTE = "from cellbench.cells import GatedCell, State, tanh" + BODY
+RELATIVE = "from ..contract import GatedCell, State\nfrom ..primitives import tanh" + BODY
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text, name="leaky.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def works(cell):
+    case = problem(cell)
+    for backend in ("numpy", "torch"):
+        compare(computed(prepare(backend, case), case), float64_autograd(case), tolerance("float64", case.steps))
+
+
+@pytest.mark.parametrize("text", [ABSOLUTE, RELATIVE], ids=["absolute", "relative"])
+def test_a_cell_by_path_works_with_and_without_its_name(file, text):
+    path = file(text.format(name="Leaky"))
+    works(cells.get(str(path)))
+    works(cells.get(f"{path}:Leaky"))
+    assert cells.get(f"{path}:Leaky") == cells.get(str(path))
+    assert cells.get(str(path)).name == "Leaky"
+
+
+def test_a_cell_by_path_takes_options(file):
+    path = file(ABSOLUTE.format(name="Leaky"))
+    assert cells.get(f"{path}:Leaky:leak=0.5").leak == 0.5
+    assert cells.get(f"{path}:leak=0.5:biases=0").biases == 0
+    assert cells.get(str(path), leak=0.5) == cells.get(f"{path}:leak=0.5")
+    works(cells.get(f"{path}:leak=0.5:readout=2"))
+
+
+@pytest.mark.parametrize("name", ["my.cell.v2.py", "my-cell.py", "steps=64/leaky.py", "with space/leaky.py"])
+@pytest.mark.parametrize("text", [ABSOLUTE, RELATIVE], ids=["absolute", "relative"])
+def test_any_file_name_will_do(file, name, text):
+    assert cells.get(f"{file(text.format(name='Leaky'), name)}:Leaky").name == "Leaky"
+
+
+def test_a_relative_path_and_a_home_folder_will_do(file, monkeypatch):
+    path = file(ABSOLUTE.format(name="Leaky"))
+    monkeypatch.chdir(path.parent)
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert cells.get("leaky.py:Leaky") == cells.get("./leaky.py") == cells.get("~/leaky.py")
+
+
+def test_an_edited_file_is_read_again(file):
+    path = file(ABSOLUTE.format(name="Leaky"))
+    assert cells.get(str(path)).leak == 0.25
+    file(ABSOLUTE.format(name="Leaky").replace("0.25", "0.5"))
+    assert cells.get(str(path)).leak == 0.5
+
+
+@pytest.mark.parametrize(("text", "asked", "words"), [
+    (None, "", "no file"), (ABSOLUTE, ":Leeky", "did you mean 'Leaky'"), ("def broken(:\n", "", "SyntaxError"),
+    ("import nosuch", "", "nosuch"), ("x = 1", "", "defines 0 classes"),
+    (ABSOLUTE + BODY.format(name="Other"), "", "defines 2 classes"),
+])  # fmt: skip
+def test_a_bad_file_is_one_clear_line(file, tmp_path, text, asked, words):
+    path = tmp_path / "leaky.py" if text is None else file(text.replace("{name}", "Leaky"))
+    with pytest.raises(ValueError, match=words) as caught:
+        cells.get(f"{path}{asked}")
+    assert "leaky.py" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_in_the_zoo_is_a_cell_by_its_file_s_name(file, monkeypatch):
+    path = file(RELATIVE.format(name="Leaky"))
+    monkeypatch.setattr(cells.zoo, "__path__", [*cells.zoo.__path__, str(path.parent)])
+    monkeypatch.delitem(sys.modules, "cellbench.cells.zoo.leaky", raising=False)
+    assert "leaky" in cells.names()
+    assert cells.get("leaky").name == "leaky"
+    works(cells.get("leaky"))
+    monkeypatch.delitem(sys.modules, "cellbench.cells.zoo.leaky")
+
+
+def test_every_name_gives_a_cell_of_that_name():
+    assert cells.names() == sorted(cells.names())
+    assert [cells.get(n).name for n in cells.names()] == cells.names()
+    assert [cells.backend(n).name for n in cells.backend_names()] == cells.backend_names()
+
+
+def test_importing_cells_imports_no_heavy_library():
+    heavy = {"torch", "numba", "sympy", "scipy", "pandas", "hydra", "harness"}
+    code = "import sys, cells; cells.names(); cells.backend_names(); cells.get('lstm'); "
+    code += f"print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_design_s_code_runs_as_written():
+    cell = cells.get("elman", activation="relu", biases=1)
+    params = cell.init(3, 4, seed=0, scheme="torch")
+    program = cells.backend("numpy").prepare(cell, params, steps=2, batch=5, dtype="float32", device="cpu", direction="backward")
+    out = program.forward(np.ones((2, 5, 3)), state=None)
+    grads = program.backward(np.ones((2, 5, 4)), d_state=None, trace=True)
+    assert {k: v.shape for k, v in named(out, grads).items()} == {
+        "output": (2, 5, 4), "state.h": (5, 4), "d_weight_ih": (4, 3), "d_weight_hh": (4, 4), "d_bias_ih": (4,),
+        "d_x": (2, 5, 3), "d_state.h": (5, 4), "trajectory.h": (3, 5, 4),
+    }  # fmt: skip

@@ -1,0 +1,249 @@
+"""What goes wrong in one case leaves every other one intact: through `cellbench run`, with cells, backends and probes by path."""
+
+import json
+import multiprocessing
+import subprocess
+import time
+
+from cellbench import harness
+from cellbench.harness import case, store
+from cellbench.harness.cli import main
+from cellbench.harness.studies import kills
+
+PROBE = """
+import atexit, ctypes, multiprocessing, os, sys, time
+from dataclasses import dataclass
+import numpy as np
+from cellbench.harness.case import Case
+from cellbench.harness.probe import Probe, series
+
+WAYS = WAYS_HERE
+
+
+class Odd:
+    def __reduce__(self):
+        return (print_and_fail, ())
+
+
+def print_and_fail():
+    if multiprocessing.parent_process() is None:
+        raise ImportError("only in a worker")
+
+
+@dataclass(frozen=True)
+class Faulty(Probe):
+    def cases(self, plan):
+        return [Case(self.name, "gru", variant=way, seed=k) for k, way in enumerate(WAYS)]
+
+    def measure(self, case, emit):
+        emit((case.id, [series("before", "s", [1.0])]))
+        getattr(self, case.variant)(case, emit)
+        return "me", [series("value", "s", [2.0])]
+
+    def fine(self, case, emit):
+        pass
+
+    def segfault(self, case, emit):
+        ctypes.string_at(0)
+
+    def hang(self, case, emit):
+        while True:
+            time.sleep(1)
+
+    def hang_in_c(self, case, emit):
+        ctypes.PyDLL(None).sleep(600)  # holds the interpreter, so that no thread of the worker runs
+
+    def exhaust(self, case, emit):
+        kept = []
+        while True:
+            kept.append(np.empty(1 << 30, np.uint8))
+
+    def fail(self, case, emit):
+        raise RuntimeError("on purpose")
+
+    def garbage(self, case, emit):
+        os.write(1, b"\\xff\\x00{garbage}\\n" * 1000)
+        sys.stdout.write("more garbage")
+
+    def leave(self, case, emit):
+        os._exit(0)
+
+    def leave_politely(self, case, emit):
+        sys.exit(0)
+
+    def leave_at_exit(self, case, emit):
+        atexit.register(os._exit, 3)
+
+    def close_everything(self, case, emit):
+        os.closerange(3, 100)
+
+    def hand_over_nonsense(self, case, emit):
+        emit((case.id, [{"metric": "x"}]))
+
+    def hand_over_text(self, case, emit):
+        emit((case.id, [series("x", "s", []) | {"values": ["1"]}]))
+
+    def hand_over_the_unreadable(self, case, emit):
+        emit((case.id, Odd()))
+"""
+ENDS = {
+    "segfault": ("crashed", "SIGSEGV"),
+    "exhaust": ("out_of_memory", "MemoryError"),
+    "fail": ("failed", "on purpose"),
+    "garbage": ("ok", None),
+    "leave": ("crashed", "exit code 0"),
+    "leave_politely": ("crashed", "exit code 0"),
+    "leave_at_exit": ("ok", None),
+    "close_everything": ("crashed", "without a result"),
+    "hand_over_nonsense": ("failed", "a series has"),
+    "hand_over_text": ("failed", "numbers as values"),
+    "hand_over_the_unreadable": ("failed", "only in a worker"),
+}
+
+
+def run_ways(tmp_path, ways, *overrides):
+    (tmp_path / "faulty.py").write_text(PROBE.replace("WAYS_HERE", repr(ways)))
+    code = main(["run", f"results={tmp_path / 'runs'}", f"probes=[{tmp_path}/faulty.py:Faulty,parameters]", "cells=[gru]",
+                 *overrides])  # fmt: skip
+    return code, harness.load(tmp_path / "runs")
+
+
+def ended(frame, seed):
+    """Status and reason of a case."""
+    row = frame[frame.seed == seed].iloc[-1]
+    return row.status, row.reason
+
+
+def test_a_case_that_breaks_its_process_leaves_every_other_one_intact(tmp_path):
+    ways = ["fine"]
+    for way in ENDS:
+        ways += [way, "fine"]
+    code, frame = run_ways(tmp_path, ways)
+    assert code == 1
+    for k, way in enumerate(ways):
+        status, reason = ended(frame, k)
+        wanted, said = ENDS.get(way, ("ok", None))
+        assert status == wanted and (said is None or said in reason), (way, status, reason)
+        assert (frame[frame.seed == k].metric == "before").sum() == 1, way
+        assert (frame[frame.seed == k].metric == "value").sum() == (wanted == "ok"), way
+    assert set(frame[frame.probe == "parameters"].status) == {"ok"}
+
+
+def test_a_case_that_hangs_ends_and_the_next_one_runs(tmp_path):
+    ways = ["fine", "hang", "fine", "hang_in_c", "fine"]
+    code, frame = run_ways(tmp_path, ways, "case_timeout_s=4")
+    assert code == 1
+    assert [ended(frame, k)[0] for k in range(5)] == ["ok", "timed_out", "ok", "timed_out", "ok"]
+    assert "case_timeout_s" in ended(frame, 1)[1] and not multiprocessing.active_children()
+
+
+def test_no_worker_outlives_a_run_that_is_killed_not_even_one_that_holds_the_interpreter(tmp_path):
+    (tmp_path / "faulty.py").write_text(PROBE.replace("WAYS_HERE", repr(["fine", "hang_in_c"])))
+    arguments = kills.command(f"results={tmp_path / 'runs'}", f"probes=[{tmp_path}/faulty.py:Faulty]", "cells=[gru]")
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("runs/*/cases.jsonl")) < 3:  # the second case is in hand
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert kills.outliving(process.pid) == 0
+    assert ended(harness.load(tmp_path / "runs"), 0) == ("ok", None)
+
+
+IN_A_WORKER = "import ctypes, multiprocessing\nworker = multiprocessing.parent_process() is not None\n"
+CELL = """
+from cellbench.cells import GatedCell, State, tanh
+
+if worker:
+    ctypes.string_at(0)
+
+
+class Mine(GatedCell):
+    '''Breaks whoever imports it to measure it.'''
+
+    gates = ("n",)
+    states = ("h",)
+
+    def equations(self, wx, wh, prev):
+        return State(h=tanh(wx.n + wh.n))
+"""
+BACKEND = """
+from cellbench.cells.backends.numpy import NumpyBackend
+
+
+class Broken(NumpyBackend):
+    def program(self, cell, *arguments, **options):
+        if worker:
+            ctypes.string_at(0)
+        return super().program(cell, *arguments, **options)
+"""
+
+
+def test_a_users_cell_or_backend_that_crashes_takes_no_other_along(tmp_path):
+    (tmp_path / "mine.py").write_text(IN_A_WORKER + CELL)
+    (tmp_path / "broken.py").write_text(IN_A_WORKER + BACKEND)
+    code = main(["run", f"results={tmp_path / 'runs'}", f"cells=[elman,{tmp_path}/mine.py:Mine]", "direction=[forward]",
+                 f"backends=[numpy,{tmp_path}/broken.py:Broken]", "probes=[throughput]", "probe.throughput.processes=1",
+                 "workload.steps=4", "workload.hidden_size=4", "probe.throughput.samples=2"])  # fmt: skip
+    frame = harness.load(tmp_path / "runs")
+    ends = {(c, b.rpartition("/")[2]): s for c, b, s in zip(frame.cell, frame.backend, frame.status, strict=True)}
+    assert code == 1
+    assert ends == {("elman", "numpy"): "ok", ("elman", "broken.py:Broken"): "crashed", ("Mine", "numpy"): "crashed",
+                    ("Mine", "broken.py:Broken"): "crashed"}  # fmt: skip
+    assert (frame[frame.status == "ok"].metric == "seconds").sum() == 2
+
+
+def test_ten_kills_at_random_instants_lose_nothing(tmp_path, capsys):
+    assert kills.main(["--kills", "10", "--seed", "3", "--results", str(tmp_path)]) == 0, capsys.readouterr().out
+    found = json.loads((tmp_path / "kills.json").read_text())
+    assert found["summary"]["kills"] == 10 and found["summary"]["cases finished at a kill"] > 0
+
+
+TICKS = ["cells=[gru]", f"probes=[{kills.PROBE}:Ticks]", "seeds=2"]
+
+
+def test_a_case_that_did_not_end_ok_is_measured_again_and_said_so_beside_its_partner(tmp_path, capsys):
+    assert main(["run", f"results={tmp_path}", *TICKS]) == 0
+    folder = store.runs(tmp_path)[0]
+    path = folder / store.BLOCKS
+    blocks = [json.loads(line) for line in path.read_text().splitlines()]
+    bad = next(b["case"] for b in blocks if b["definition"]["variant"] == "b")
+    for block in blocks:
+        if block["case"] == bad and block["done"]:
+            block |= {"status": "crashed", "reason": "SIGSEGV"}
+    path.write_text("".join(json.dumps(block) + "\n" for block in blocks))
+    capsys.readouterr()
+    assert main(["run", f"resume={folder}"]) == 0
+    assert "3 of 4 cases are done; again: 1 crashed; 0 left" in capsys.readouterr().out
+    after = [json.loads(line) for line in path.read_text().splitlines()][len(blocks) :]
+    assert {block["case"] for block in after} == {bad}
+    frame = harness.load(tmp_path)
+    assert set(frame.status) == {"ok"} and (frame[frame.case == bad].metric == "ratio").sum() == 2
+
+
+def test_a_second_pass_that_was_interrupted_is_measured_again_and_nothing_counts_twice(tmp_path):
+    assert main(["run", f"results={tmp_path}", *TICKS]) == 0
+    folder = store.runs(tmp_path)[0]
+    path = folder / store.BLOCKS
+    lines = path.read_bytes().splitlines(keepends=True)
+    first = next(k for k, line in enumerate(lines) if b'"process": 1' in line)
+    path.write_bytes(b"".join(lines[: first + 1]))  # one case of four has both processes, none is done
+    assert main(["run", f"resume={folder}"]) == 0
+    frame = harness.load(tmp_path)
+    assert set(frame.status) == {"ok"} and set(frame[frame.metric == "ratio"].groupby("case").size()) == {2}
+    assert set(frame[frame.metric == "seconds"].groupby(["case", "process"]).size()) == {200}
+
+
+def test_a_run_whose_cells_file_has_changed_is_not_gone_on_with(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(CELL.replace("if worker:", "if False:"))
+    arguments = [f"results={tmp_path / 'runs'}", f"cells=[{tmp_path}/mine.py:Mine]", "probes=[parameters]"]
+    assert main(["run", *arguments]) == 0
+    (tmp_path / "mine.py").write_text(CELL.replace("if worker:", "if False:") + "# changed\n")
+    find_again()
+    assert main(["run", f"resume={store.runs(tmp_path / 'runs')[0]}"]) == 2
+    assert "file changed" in capsys.readouterr().err
+
+
+def find_again():
+    """As in a new process: what a file held is remembered for as long as this one lives."""
+    case._source.cache_clear()

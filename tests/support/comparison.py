@@ -1,0 +1,112 @@
+"""What the tests of cells share: which cells and backends there are, random inputs, and the one comparison by name."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cellbench import cells
+
+ODD = Path(__file__).with_name("odd_cells.py")
+OPTIONS = ["elman:activation=relu", "elman:activation=identity"]
+CELLS = [*cells.names(), *OPTIONS, *(f"{ODD}:{name}" for name in ("Oscillator", "Apart", "Heads", "Pair", "Written"))]
+ARRAYS = [f"{name}:{which}" for name in cells.names() for which in ("biases=0", "biases=1:readout=2", "biases=2")]
+PLAIN = next(name for name in cells.names() if cells.get(name).torch_module())  # a cell that every backend has
+BACKENDS = cells.backend_names()
+DTYPES = ["float64", "float32"]
+SIZES = [(1, 1, 1, 1), (17, 3, 5, 7), (17, 1, 5, 33), (1, 3, 1, 33), (17, 3, 1, 1), (1, 1, 5, 7)]  # T, B, I, H
+
+
+def tolerance(dtype, steps):
+    """Largest error allowed, relative to the largest value of the array: 16 units of rounding, and 4 more for each step."""
+    return float(np.finfo(dtype).eps) * (16 + 4 * steps)
+
+
+def compare(actual, expected, tolerance):
+    """Fails, naming every array and its largest error, unless all are equal within `tolerance` of their largest value.
+
+    Names and shapes must agree, and a NaN or an infinity on either side fails. Values below 1/8 count as 1/8: inputs and
+    cotangents are about 1, so that what is smaller may be left over from terms that cancel.
+    """
+    assert set(actual) == set(expected), f"arrays are {', '.join(actual)}; must be {', '.join(expected)}"
+    wrong = []
+    for name, want in expected.items():
+        have, want = np.asarray(actual[name], np.float64), np.asarray(want, np.float64)
+        assert have.shape == want.shape, f"{name} is {have.shape}, must be {want.shape}"
+        scale = float(np.max(np.abs(want), initial=1 / 8))
+        with np.errstate(invalid="ignore"):
+            error = float(np.max(np.abs(have - want), initial=0)) / scale
+        if not (error <= tolerance and np.isfinite(scale)):
+            wrong.append(f"{name}: largest error {error:.3g} of {scale:.3g}, allowed {tolerance:.3g}")
+    assert not wrong, "; ".join(wrong)
+
+
+def slack(cell, hidden=None):
+    """Some tolerances more for cells whose arrays are made by a series: torch's matrix exponential is off by 1e-14 at n = 33.
+
+    A layer norm of two units is nearly 1 and -1 whatever they are, so that its gradient is what is left of terms that cancel:
+    over six seeds d_x was off by up to 10 tolerances of its own largest entry at H = 2, and by 0.4 at most at H = 7 and 33.
+    """
+    if type(cell).effective is not cells.GatedCell.effective:
+        return 16
+    return 2 if hasattr(cell, "norm") and hidden == 2 else 1
+
+
+def named(out, grads=None):
+    """All arrays of a forward and its gradients in one dict by name."""
+    arrays = {"output": out.output} | {f"state.{k}": v for k, v in out.state.items()}
+    if grads is not None:
+        arrays |= {f"d_{k}": v for k, v in grads.params.items()} | {"d_x": grads.x}
+        arrays |= {f"d_state.{k}": v for k, v in grads.state.items()}
+        arrays |= {f"trajectory.{k}": v for k, v in (grads.trajectory or {}).items()}
+    return arrays
+
+
+def bitwise(actual, expected):
+    """Fails with the names of the arrays that differ in any bit."""
+    differ = [k for k in expected if np.asarray(actual[k]).tobytes() != np.asarray(expected[k]).tobytes()]
+    assert set(actual) == set(expected) and not differ, f"not bitwise equal: {', '.join(differ)}"
+
+
+def problem(cell, steps=17, batch=3, inputs=5, hidden=7, seed=0):
+    """Random parameters, inputs, states and cotangents that float32 holds exactly."""
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
+
+    inputs, hidden = fitting(cell, inputs, hidden)
+    params = {k: v.astype(np.float32).astype(np.float64) for k, v in cell.init(inputs, hidden, seed=seed).items()}
+    shapes = cell.state_shapes(batch, hidden)
+    return SimpleNamespace(
+        cell=cell, params=params, steps=steps, batch=batch, x=draw(steps, batch, inputs),
+        state={k: draw(*shape) for k, shape in shapes.items()},
+        d_output=draw(steps, batch, cell.output_size(inputs, hidden)), d_state={k: draw(*shape) for k, shape in shapes.items()},
+    )  # fmt: skip
+
+
+def fitting(cell, inputs, hidden):
+    """The sizes, or the nearest that the cell can have (some want inputs as wide as the state, some a multiple of heads)."""
+    sizes = [(i, h) for h in range(hidden, 2 * hidden + 9) for i in (inputs, h)]
+    return next((i, h) for i, h in sizes if cell.unfit(i, h) is None)
+
+
+def prepare(backend, case, dtype="float64", direction="backward", device="cpu", **sizes):
+    """The program of a problem, or a skip with the reason that the backend gives."""
+    backend = cells.backend(backend)
+    reason = backend.unavailable(device) or backend.unsupported(case.cell, dtype, device, direction)
+    if reason:
+        pytest.skip(reason)
+    sizes = {"steps": case.steps, "batch": case.batch} | sizes
+    return backend.prepare(case.cell, case.params, dtype=dtype, device=device, direction=direction, **sizes)
+
+
+def traceable(program):
+    return program.untraceable() is None
+
+
+def computed(program, case, given=True, trace=False):
+    """Everything that a program computes of a problem, by name; zero states unless `given`."""
+    out = program.forward(case.x, case.state if given else None)
+    return named(out, program.backward(case.d_output, case.d_state if given else None, trace=trace))
