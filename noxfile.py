@@ -36,7 +36,9 @@ def install(session: nox.Session) -> None:
 def report(session: nox.Session) -> None:
     """Runs the default comparison and writes its page. Further overrides: nox -s report -- KEY=VALUE."""
     install(session)
-    run(session, "cellbench", "data", "fetch", success_codes=[0, 1])  # data that is absent becomes rows that say so
+    run(
+        session, "cellbench", "data", "fetch", success_codes=[0, 1]
+    )  # data that is absent becomes rows that say so
     results = [a.partition("=")[2] for a in session.posargs if a.startswith("results=")]
     try:
         run(session, "cellbench", "run", "experiment=report", *session.posargs)
@@ -92,7 +94,9 @@ def long_sequences(session: nox.Session) -> None:
 def every_task(session: nox.Session) -> None:
     """What cells learn, on every task (hours). Further overrides after --, or resume=RUN to go on with an interrupted run."""
     install(session)
-    run(session, "cellbench", "data", "fetch", success_codes=[0, 1])  # data that is absent becomes rows that say so
+    run(
+        session, "cellbench", "data", "fetch", success_codes=[0, 1]
+    )  # data that is absent becomes rows that say so
     resumed = any(a.startswith("resume=") for a in session.posargs)
     run(session, "cellbench", "run", *([] if resumed else ["experiment=tasks"]), *session.posargs)
     run(session, "cellbench", "report")

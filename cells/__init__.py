@@ -14,17 +14,54 @@ from typing import TYPE_CHECKING, Any
 from . import find
 from .contract import GatedCell, State
 from .exchange import from_keras, from_onnx, from_torch, to_keras, to_onnx, to_torch
-from .vocabulary.primitives import absolute, cos, exp, log, logsigmoid, maximum, minimum, relu, sigmoid, sin, softplus, sqrt, tanh
+from .vocabulary.primitives import (
+    absolute,
+    cos,
+    exp,
+    log,
+    logsigmoid,
+    maximum,
+    minimum,
+    relu,
+    sigmoid,
+    sin,
+    softplus,
+    sqrt,
+    tanh,
+)
 
 if TYPE_CHECKING:
     from .checking import Result
     from .programs.program import Backend
 
 __all__ = [
-    "GatedCell", "State", "absolute", "backend", "backend_names", "check", "cos", "exp", "from_keras", "from_onnx",
-    "from_torch", "get", "log", "logsigmoid", "maximum", "minimum", "names", "relu", "sigmoid", "sin", "softplus", "sqrt",
-    "tanh", "to_keras", "to_onnx", "to_torch",
-]  # fmt: skip
+    "GatedCell",
+    "State",
+    "absolute",
+    "backend",
+    "backend_names",
+    "check",
+    "cos",
+    "exp",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
+    "get",
+    "log",
+    "logsigmoid",
+    "maximum",
+    "minimum",
+    "names",
+    "relu",
+    "sigmoid",
+    "sin",
+    "softplus",
+    "sqrt",
+    "tanh",
+    "to_keras",
+    "to_onnx",
+    "to_torch",
+]
 
 
 def names() -> list[str]:
@@ -54,7 +91,9 @@ def backend(spec: str) -> Backend:
     return find.member(spec, Backend, f"{__name__}.backends", "cellbench.backends")
 
 
-def check(thing: Any, against: str | GatedCell, weights: dict[str, Any] | None = None, **options: Any) -> Result:
+def check(
+    thing: Any, against: str | GatedCell, weights: dict[str, Any] | None = None, **options: Any
+) -> Result:
     """Holds a user's own implementation against a cell, with a diagnosis: see `cells.checking.check` for what it may be.
 
     options: input_size, hidden_size, steps, batch, dtype, seed. Raises ValueError for a thing that is not understood.

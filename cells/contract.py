@@ -83,9 +83,13 @@ class GatedCell:
 
     def __post_init__(self) -> None:
         if not whole(self.biases) or self.biases not in (0, 1, 2):
-            raise ValueError(f"biases is {self.biases!r}; it must be 0, 1 (bias_ih) or 2 (bias_ih and bias_hh)")
+            raise ValueError(
+                f"biases is {self.biases!r}; it must be 0, 1 (bias_ih) or 2 (bias_ih and bias_hh)"
+            )
         if not whole(self.readout) or self.readout < 0:
-            raise ValueError(f"readout is {self.readout!r}; it must be the size of the read-out, or 0 for none")
+            raise ValueError(
+                f"readout is {self.readout!r}; it must be the size of the read-out, or 0 for none"
+            )
         if not whole(self.heads) or self.heads < 1:
             raise ValueError(f"heads is {self.heads!r}; it must be a whole number of at least 1")
         if not whole(self.layers) or self.layers < 1:
@@ -127,7 +131,9 @@ class GatedCell:
         if recurrent:
             shapes["weight_hh"] = (len(recurrent) * units, len(self.fed_back) * units // self.heads)
             biases.append(("bias_hh", len(recurrent) * units))
-        return shapes | {name: (n,) for name, n in biases[: self.biases]} | dict.fromkeys(self.vectors, (units,))
+        return (
+            shapes | {name: (n,) for name, n in biases[: self.biases]} | dict.fromkeys(self.vectors, (units,))
+        )
 
     def units(self, hidden_size: int) -> int:
         """Width of every state."""
@@ -149,7 +155,9 @@ class GatedCell:
 
     def modes(self, modulus: np.ndarray, phase: np.ndarray) -> Arrays:
         """Stored arrays that give a diagonal recurrence the eigenvalues modulus * exp(i phase), for the scheme ring."""
-        raise ValueError(f"cell {self.name!r} stores no complex eigenvalues, which the scheme ring sets; use another scheme")
+        raise ValueError(
+            f"cell {self.name!r} stores no complex eigenvalues, which the scheme ring sets; use another scheme"
+        )
 
     def torch_module(self) -> tuple[str, dict[str, Any]] | None:
         """Name and options of the torch.nn module that computes the same with the same weights, or None."""
@@ -165,7 +173,9 @@ class GatedCell:
     @property
     def options(self) -> str:
         """Options that differ from their defaults, as k=v joined by ':'."""
-        return ":".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default)
+        return ":".join(
+            f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default
+        )
 
     @property
     def directions(self) -> int:
@@ -265,7 +275,9 @@ class GatedCell:
         """Raises ValueError, naming the array, unless params are exactly the cell's arrays in their shapes."""
         shapes = self.parameter_shapes(input_size, hidden_size)
         if set(params) != set(shapes):
-            raise ValueError(f"parameters are {', '.join(params)}; cell {self.name!r} has {', '.join(shapes)}")
+            raise ValueError(
+                f"parameters are {', '.join(params)}; cell {self.name!r} has {', '.join(shapes)}"
+            )
         for name, shape in shapes.items():
             given = tuple(real_floating(name, params[name]).shape)
             if given != shape:
@@ -277,7 +289,9 @@ class GatedCell:
     def sizes(self, params: Arrays) -> tuple[int, int]:
         """(input_size, hidden_size) of the parameters, after checking them all."""
         first = {name.removesuffix("_l0"): array for name, array in params.items() if name.endswith("_l0")}
-        sizes = likely_sizes(parts.single(self), first or params) if self.stacked else likely_sizes(self, params)
+        sizes = (
+            likely_sizes(parts.single(self), first or params) if self.stacked else likely_sizes(self, params)
+        )
         self.check_parameters(params, *sizes)
         if reason := parts.unfit(self, *sizes):
             raise ValueError(reason)
@@ -286,15 +300,22 @@ class GatedCell:
 
 def likely_sizes(cell: GatedCell, params: Arrays) -> tuple[int, int]:
     """The (input_size, hidden_size) at which the most of the arrays have the cell's shapes; the smallest such."""
-    given = {name: tuple(array.shape if hasattr(array, "shape") else np.shape(array)) for name, array in params.items()}
+    given = {
+        name: tuple(array.shape if hasattr(array, "shape") else np.shape(array))
+        for name, array in params.items()
+    }
     lengths = sorted({n for shape in given.values() for n in shape if n})
     if not lengths:
-        raise ValueError(f"there are no parameters; cell {cell.name!r} has {', '.join(cell.parameter_shapes(1, 1))}")
+        raise ValueError(
+            f"there are no parameters; cell {cell.name!r} has {', '.join(cell.parameter_shapes(1, 1))}"
+        )
     whole = sorted({n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 3) if n % k == 0})
 
     def rank(sizes: tuple[int, int]) -> tuple:
         shapes = cell.parameter_shapes(*sizes)
-        return -sum(given.get(name) == shape for name, shape in shapes.items()), cell.unfit(*sizes) is not None
+        return -sum(given.get(name) == shape for name, shape in shapes.items()), cell.unfit(
+            *sizes
+        ) is not None
 
     return min(((i, h) for h in whole for i in lengths), key=rank)
 
@@ -314,7 +335,9 @@ def real_floating(what: str, array: Any) -> Any:
     given = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
     floating = given.is_floating_point() if hasattr(given, "is_floating_point") else given.dtype.kind == "f"
     if not floating:
-        raise ValueError(f"{what} is of dtype {given.dtype}; it must be real floating, such as float32 or float64")
+        raise ValueError(
+            f"{what} is of dtype {given.dtype}; it must be real floating, such as float32 or float64"
+        )
     return given
 
 

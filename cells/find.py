@@ -55,7 +55,9 @@ def member(spec: str, base: type[T], package: str, group: str, options: Mapping[
     given = dict(text.partition("=")[::2] for text in texts)
     for key in (*given, *(options or {})):
         if key not in known:
-            raise ValueError(f"{name!r} has no option {key!r}{nearest(key, known)} options: {', '.join(known) or 'none'}")
+            raise ValueError(
+                f"{name!r} has no option {key!r}{nearest(key, known)} options: {', '.join(known) or 'none'}"
+            )
     values = {k: convert(v, known[k].default, f"option {k} of {name!r}") for k, v in given.items()}
     return cls(**values | dict(options or {}))
 
@@ -115,8 +117,12 @@ def _from_path(spec: str, base: type[T], package: str) -> type[T]:
         return _only_class(module, base, path)
     cls = getattr(module, name, None)
     if not (inspect.isclass(cls) and issubclass(cls, base)):
-        known = [k for k, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base) and v is not base]
-        raise ValueError(f"{path} has no {base.__name__} {name!r}{nearest(name, known)} it has: {', '.join(known) or 'none'}")
+        known = [
+            k for k, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base) and v is not base
+        ]
+        raise ValueError(
+            f"{path} has no {base.__name__} {name!r}{nearest(name, known)} it has: {', '.join(known) or 'none'}"
+        )
     return cls
 
 
@@ -131,13 +137,21 @@ def _named(what: str) -> Iterator[None]:
                 f"{what} imports {error.name!r}, which is installed as cellbench.{error.name}; "
                 f"write `from cellbench.{error.name} import ...` or `from cellbench import {error.name}`"
             ) from error
-        raise ValueError(f"{what} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise ValueError(
+            f"{what} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
     except Exception as error:
-        raise ValueError(f"{what} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise ValueError(
+            f"{what} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _only_class(module: Any, base: type[T], name: str) -> type[T]:
-    own = [v for v in vars(module).values() if inspect.isclass(v) and issubclass(v, base) and v.__module__ == module.__name__]
+    own = [
+        v
+        for v in vars(module).values()
+        if inspect.isclass(v) and issubclass(v, base) and v.__module__ == module.__name__
+    ]
     if len(own) != 1:
         raise ValueError(
             f"{name} defines {len(own)} classes of kind {base.__name__}; it must define one, or be given as file.py:Name"
@@ -148,7 +162,13 @@ def _only_class(module: Any, base: type[T], name: str) -> type[T]:
 def public_name(member: object) -> str:
     """The name a member is called by: its file's name where it lies in its kind's folder, else its class's."""
     package, _, module = type(member).__module__.rpartition(".")
-    own = package.rpartition(".")[2] in ("zoo", "backends", "probes", "tasks", "claims") and not module.startswith("_")
+    own = package.rpartition(".")[2] in (
+        "zoo",
+        "backends",
+        "probes",
+        "tasks",
+        "claims",
+    ) and not module.startswith("_")
     return module if own else type(member).__name__
 
 
@@ -161,4 +181,6 @@ def convert(text: str, like: Any, what: str) -> Any:
     try:
         return type(like)(text)
     except ValueError:
-        raise ValueError(f"{what} is {text!r}; it must be of type {type(like).__name__}, as {like!r} is") from None
+        raise ValueError(
+            f"{what} is {text!r}; it must be of type {type(like).__name__}, as {like!r} is"
+        ) from None

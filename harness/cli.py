@@ -62,19 +62,40 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The commands but `run`, whose arguments are Hydra's."""
-    top = _Parser("cellbench", description=DESCRIPTION, epilog=RUN_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = _Parser(
+        "cellbench",
+        description=DESCRIPTION,
+        epilog=RUN_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top.add_argument("--version", action="version", version=f"cellbench {_version()}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     commands.add_parser("run", help="measure; see below", add_help=False)
-    commands.add_parser("regress", help="regress base=REV [KEY=VALUE ...]: the working tree against a revision", add_help=False)
-    comparing = commands.add_parser("compare", help="two runs; or A:B [KEY=VALUE ...], two backends or cells, measured now")
-    comparing.add_argument("runs", nargs="*", metavar="RUN", help="two, the older first: folders, or names below results/runs")
-    comparing.add_argument("--results", type=Path, default=Path("results/runs"), help="where runs are looked for by name")
+    commands.add_parser(
+        "regress",
+        help="regress base=REV [KEY=VALUE ...]: the working tree against a revision",
+        add_help=False,
+    )
+    comparing = commands.add_parser(
+        "compare", help="two runs; or A:B [KEY=VALUE ...], two backends or cells, measured now"
+    )
+    comparing.add_argument(
+        "runs", nargs="*", metavar="RUN", help="two, the older first: folders, or names below results/runs"
+    )
+    comparing.add_argument(
+        "--results", type=Path, default=Path("results/runs"), help="where runs are looked for by name"
+    )
     comparing.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON too")
     comparing.set_defaults(do=_compare)
-    report = commands.add_parser("report", help="write the page and the tables of runs (the newest one if none is given)")
-    report.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs")
-    report.add_argument("--results", type=Path, default=Path("results/runs"), help="where to look for the newest run")
+    report = commands.add_parser(
+        "report", help="write the page and the tables of runs (the newest one if none is given)"
+    )
+    report.add_argument(
+        "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs"
+    )
+    report.add_argument(
+        "--results", type=Path, default=Path("results/runs"), help="where to look for the newest run"
+    )
     report.add_argument("--output", type=Path, help="folder of the page (default: results/reports/RUN)")
     report.add_argument(
         "--claims",
@@ -83,26 +104,47 @@ def parser() -> argparse.ArgumentParser:
         help="what `claims` wrote, for the last section (default: claims beside the runs' folder)",
     )
     report.set_defaults(do=_report)
-    history = commands.add_parser("history", help="add runs to the history, and show its trends and change points")
-    history.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs")
-    history.add_argument("--file", type=Path, default=Path("results/history/history.jsonl"), help="default: %(default)s")
+    history = commands.add_parser(
+        "history", help="add runs to the history, and show its trends and change points"
+    )
     history.add_argument(
-        "--output", type=Path, default=Path("results/reports/history"), help="folder of the page (default: %(default)s)"
+        "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs"
+    )
+    history.add_argument(
+        "--file", type=Path, default=Path("results/history/history.jsonl"), help="default: %(default)s"
+    )
+    history.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/reports/history"),
+        help="folder of the page (default: %(default)s)",
     )
     history.set_defaults(do=_history)
     listing = commands.add_parser("list", help="what there is; of one kind a table")
     listing.add_argument("kind", nargs="?", choices=["cells", "backends", "probes", "tasks"])
     listing.set_defaults(do=_list)
     showing = commands.add_parser("show", help="a cell's equations, shapes, counts, backends, and its kernel")
-    showing.add_argument("cell", metavar="CELL", help="a name, path/to/file.py:Name, options as elman:activation=relu")
-    showing.add_argument("--input-size", type=_size, metavar="I", help="default: 32, or H where the cell needs them alike")
+    showing.add_argument(
+        "cell", metavar="CELL", help="a name, path/to/file.py:Name, options as elman:activation=relu"
+    )
+    showing.add_argument(
+        "--input-size", type=_size, metavar="I", help="default: 32, or H where the cell needs them alike"
+    )
     showing.add_argument("--hidden-size", type=_size, metavar="H", default=64, help="default: 64")
     showing.add_argument("--dtype", choices=["float32", "float64"], default="float32")
-    showing.add_argument("--kernel", action="store_true", help="print the text of its fused Numba kernel, nothing else")
+    showing.add_argument(
+        "--kernel", action="store_true", help="print the text of its fused Numba kernel, nothing else"
+    )
     showing.set_defaults(do=_show)
-    checking = commands.add_parser("check", help="hold your own implementation of a cell against the float64 reference")
-    checking.add_argument("thing", metavar="FILE:NAME", help="a torch module, class, object or function; or a file of ONNX")
-    checking.add_argument("--against", required=True, metavar="CELL", help="a name, path/to/file.py:Name, options as for show")
+    checking = commands.add_parser(
+        "check", help="hold your own implementation of a cell against the float64 reference"
+    )
+    checking.add_argument(
+        "thing", metavar="FILE:NAME", help="a torch module, class, object or function; or a file of ONNX"
+    )
+    checking.add_argument(
+        "--against", required=True, metavar="CELL", help="a name, path/to/file.py:Name, options as for show"
+    )
     checking.add_argument("--input-size", type=_size, metavar="I", help="default: 5, or what the thing has")
     checking.add_argument("--hidden-size", type=_size, metavar="H", help="default: 7, or what the thing has")
     checking.add_argument("--steps", type=_size, metavar="T", default=11, help="default: 11")
@@ -111,17 +153,30 @@ def parser() -> argparse.ArgumentParser:
     checking.add_argument("--weights", type=Path, metavar="FILE.npz", help="the cell's arrays, by name")
     checking.add_argument("--seed", type=int, default=0)
     checking.set_defaults(do=_check)
-    examining = commands.add_parser("doctor", help="what this machine can run, how well it can be measured on, and advice")
-    examining.add_argument("--seconds", type=float, default=20.0, metavar="S", help="of the noise test; 0: none (default: 20)")
+    examining = commands.add_parser(
+        "doctor", help="what this machine can run, how well it can be measured on, and advice"
+    )
+    examining.add_argument(
+        "--seconds", type=float, default=20.0, metavar="S", help="of the noise test; 0: none (default: 20)"
+    )
     examining.add_argument("--json", action="store_true", help="print one object instead of lines")
     examining.set_defaults(do=_doctor)
-    data = commands.add_parser("data", help="fetch: download the real data of tasks; list: where it comes from, what is here")
+    data = commands.add_parser(
+        "data", help="fetch: download the real data of tasks; list: where it comes from, what is here"
+    )
     data.add_argument("action", choices=["fetch", "list"])
     data.add_argument("tasks", nargs="*", metavar="TASK", help="default: all that have an archive")
     data.set_defaults(do=_data)
-    claiming = commands.add_parser("claims", help="the lecture's claims, measured and judged, and their page (about 8 minutes)")
+    claiming = commands.add_parser(
+        "claims", help="the lecture's claims, measured and judged, and their page (about 8 minutes)"
+    )
     claiming.add_argument("names", nargs="*", metavar="NAME", help="default: all")
-    claiming.add_argument("--output", type=Path, default=Path("results/claims"), help="folder of the page (default: %(default)s)")
+    claiming.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/claims"),
+        help="folder of the page (default: %(default)s)",
+    )
     claiming.set_defaults(do=_claims)
     importing = commands.add_parser("import", help="take over pytest-benchmark's JSON as a run")
     importing.add_argument("file", type=Path)
@@ -165,7 +220,11 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _measured_now(argument: str) -> bool:
     """Whether an argument of compare is A:B, two backends or cells, rather than a run's folder or KEY=VALUE."""
-    return ":" in argument.partition("=")[0] and not argument.startswith("-") and not Path(argument).expanduser().exists()
+    return (
+        ":" in argument.partition("=")[0]
+        and not argument.startswith("-")
+        and not Path(argument).expanduser().exists()
+    )
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -207,7 +266,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
     given = weights(arguments.weights) if arguments.weights else None
     names = ("input_size", "hidden_size", "steps", "batch", "dtype", "seed")
-    found = check(arguments.thing, arguments.against, given, **{name: getattr(arguments, name) for name in names})
+    found = check(
+        arguments.thing, arguments.against, given, **{name: getattr(arguments, name) for name in names}
+    )
     print(found)
     return 0 if found.ok else 1
 

@@ -53,8 +53,11 @@ class Plan:
         """All combinations of the workload's sizes."""
         return [
             {"steps": t, "batch": b, "input_size": i, "hidden_size": h}
-            for i in self.input_size for h in self.hidden_size for b in self.batch for t in self.steps
-        ]  # fmt: skip
+            for i in self.input_size
+            for h in self.hidden_size
+            for b in self.batch
+            for t in self.steps
+        ]
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,18 @@ class Probe:
         return 0.0
 
 
-def series(metric: str, unit: str, values: float | Iterable[float], lag: Iterable[float] | None = None, **more: Any) -> Series:
+def series(
+    metric: str, unit: str, values: float | Iterable[float], lag: Iterable[float] | None = None, **more: Any
+) -> Series:
     """Values of one metric; lag is their position on a per-step axis; process and sample go into `more`."""
     numbers = [float(v) for v in values] if isinstance(values, Iterable) else [float(values)]
-    return {"metric": metric, "unit": unit, "values": numbers, **({} if lag is None else {"lag": [int(k) for k in lag]}), **more}
+    return {
+        "metric": metric,
+        "unit": unit,
+        "values": numbers,
+        **({} if lag is None else {"lag": [int(k) for k in lag]}),
+        **more,
+    }
 
 
 def names() -> list[str]:
@@ -142,7 +153,9 @@ def measure_cases(emit: Callable[[Any], None], spec: str, options: dict[str, Any
         emit((case.id, found))
 
 
-def measure_together(emit: Emit, spec: str, options: dict[str, Any], group: list[list[Case]], process: int) -> None:
+def measure_together(
+    emit: Emit, spec: str, options: dict[str, Any], group: list[list[Case]], process: int
+) -> None:
     """Runs in the worker: the second pass of several comparisons, one after the other."""
     probe = get(spec, options)
     for comparison in group:

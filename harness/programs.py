@@ -31,7 +31,9 @@ def inputs(case: Case, seed: int = 0, lengths: np.ndarray | None = None, library
     Here and below, library is the package `cells`, or another revision of it.
     """
     cell, rng = library.get(case.spec), np.random.default_rng(seed)
-    params = {k: v.astype(case.dtype) for k, v in cell.init(case.input_size, case.hidden_size, seed=seed).items()}
+    params = {
+        k: v.astype(case.dtype) for k, v in cell.init(case.input_size, case.hidden_size, seed=seed).items()
+    }
     shape, width = (case.steps, case.batch), cell.output_size(case.input_size, case.hidden_size)
     x = rng.standard_normal((*shape, case.input_size)).astype(case.dtype)
     return Inputs(params, x, rng.standard_normal((*shape, width)).astype(case.dtype), lengths)
@@ -39,7 +41,7 @@ def inputs(case: Case, seed: int = 0, lengths: np.ndarray | None = None, library
 
 def prepare(
     case: Case, params: dict[str, np.ndarray], lengths: np.ndarray | None = None, library: Any = cells
-) -> Program:  # fmt: skip
+) -> Program:
     """The case's program. Raises NotOk with status unavailable or unsupported."""
     cell, backend = library.get(case.spec), library.backend(case.backend)
     if reason := backend.unavailable(case.device):
@@ -47,19 +49,30 @@ def prepare(
     if reason := backend.unsupported(cell, case.dtype, case.device, case.direction):
         raise NotOk("unsupported", reason)
     return backend.prepare(
-        cell, params, steps=case.steps, batch=case.batch, dtype=case.dtype, device=case.device, direction=case.direction,
+        cell,
+        params,
+        steps=case.steps,
+        batch=case.batch,
+        dtype=case.dtype,
+        device=case.device,
+        direction=case.direction,
         lengths=lengths,
-    )  # fmt: skip
+    )
 
 
 def error_of(
     found: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
-) -> tuple[float, str]:  # fmt: skip
+) -> tuple[float, str]:
     """The largest error against the float64 reference over output, states and gradients, and the array it is in."""
     reference = library.backend("numpy").prepare(
-        library.get(case.spec), given.params, steps=case.steps, batch=case.batch, dtype="float64", direction=case.direction,
+        library.get(case.spec),
+        given.params,
+        steps=case.steps,
+        batch=case.batch,
+        dtype="float64",
+        direction=case.direction,
         lengths=given.lengths,
-    )  # fmt: skip
+    )
     reference.load(given.x, None, given.d_output if case.direction == "backward" else None)
     reference.run()
     expected = arrays(*reference.read())
@@ -73,12 +86,15 @@ def error_of(
 
 def check(
     found: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
-) -> tuple[float, float]:  # fmt: skip
+) -> tuple[float, float]:
     """(error, tolerance). Raises NotOk with status wrong, naming the array."""
     allowed = tolerance(case.dtype, case.steps)
     error, name = error_of(found, given, case, library)
     if not error <= allowed:  # NaN is wrong too
-        raise NotOk("wrong", f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is allowed")
+        raise NotOk(
+            "wrong",
+            f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is allowed",
+        )
     return error, allowed
 
 

@@ -47,12 +47,18 @@ class Sequences:
         if self.x.ndim not in (2, 3):
             raise ValueError(f"x is {self.x.shape}; it must be (N, T, I), or (N, T) tokens of a vocabulary")
         if self.lengths.ndim != 1 or self.lengths.dtype != np.int64:
-            raise ValueError(f"lengths are {self.lengths.shape} of {self.lengths.dtype}; they must be (N,) whole numbers")
+            raise ValueError(
+                f"lengths are {self.lengths.shape} of {self.lengths.dtype}; they must be (N,) whole numbers"
+            )
         if self.lengths.min() < 1 or self.lengths.max() > self.x.shape[1]:
             found = f"{self.lengths.min()} to {self.lengths.max()}"
-            raise ValueError(f"a task's lengths are {found}; they must be 1 to {self.x.shape[1]}, the steps of x")
+            raise ValueError(
+                f"a task's lengths are {found}; they must be 1 to {self.x.shape[1]}, the steps of x"
+            )
         if self.scored is not None and self.scored.shape != self.y.shape[:2]:
-            raise ValueError(f"scored is {self.scored.shape}; it must be {self.y.shape[:2]}, as the targets are")
+            raise ValueError(
+                f"scored is {self.scored.shape}; it must be {self.y.shape[:2]}, as the targets are"
+            )
         if self.targets.size == 0:
             raise ValueError("no target counts: scored must be true somewhere")
         _finite("the inputs x", self.x)
@@ -71,7 +77,9 @@ def _numbers(name: str, given: object) -> np.ndarray:
     """As the model takes them: float32, or int64. Raises ValueError for what is neither."""
     array = np.asarray(given)
     if array.dtype.kind not in "fiub" or array.ndim == 0:
-        raise ValueError(f"{name} is {array.shape} of {array.dtype}; it must be an array of numbers, one row a sequence")
+        raise ValueError(
+            f"{name} is {array.shape} of {array.dtype}; it must be an array of numbers, one row a sequence"
+        )
     whole = array.dtype.kind != "f" and (name != "x" or array.ndim == 2)
     return np.asarray(array, np.int64 if whole else np.float32)
 
@@ -79,10 +87,17 @@ def _numbers(name: str, given: object) -> np.ndarray:
 def _finite(name: str, array: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
-        raise ValueError(f"{name} have {len(bad)} values that are not finite in float32 (first at {tuple(map(int, bad[0]))})")
+        raise ValueError(
+            f"{name} have {len(bad)} values that are not finite in float32 (first at {tuple(map(int, bad[0]))})"
+        )
 
 
-MANY_TO_ONE, MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE = "many to one", "many to many", "one to many", "sequence to sequence"
+MANY_TO_ONE, MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE = (
+    "many to one",
+    "many to many",
+    "one to many",
+    "sequence to sequence",
+)
 SHAPES = (MANY_TO_ONE, MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE)
 
 
@@ -137,14 +152,22 @@ class Data:
                 beyond = np.argwhere(part.scored & (np.arange(part.x.shape[1]) >= part.lengths[:, None]))
                 if len(beyond):
                     n, t = map(int, beyond[0])
-                    raise ValueError(f"scored counts step {t} of sequence {n}, which has {part.lengths[n]} steps; it must not")
+                    raise ValueError(
+                        f"scored counts step {t} of sequence {n}, which has {part.lengths[n]} steps; it must not"
+                    )
             if (self.vocabulary is None) != (part.x.ndim == 3):
-                raise ValueError(f"x is {part.x.shape}; it must be (N, T, I), or (N, T) tokens of a vocabulary")
+                raise ValueError(
+                    f"x is {part.x.shape}; it must be (N, T, I), or (N, T) tokens of a vocabulary"
+                )
             if self.vocabulary is not None and not 0 <= part.x.min() <= part.x.max() < self.vocabulary:
-                raise ValueError(f"tokens are {part.x.min()} to {part.x.max()}; they must be 0 to {self.vocabulary - 1}")
+                raise ValueError(
+                    f"tokens are {part.x.min()} to {part.x.max()}; they must be 0 to {self.vocabulary - 1}"
+                )
             self._check_targets(part)
             if self.classes is not None and not 0 <= part.targets.min() <= part.targets.max() < self.classes:
-                raise ValueError(f"targets are {part.targets.min()} to {part.targets.max()}; classes are 0 to {self.classes - 1}")
+                raise ValueError(
+                    f"targets are {part.targets.min()} to {part.targets.max()}; classes are 0 to {self.classes - 1}"
+                )
 
     def _check_targets(self, part: Sequences) -> None:
         shape, form = ("(N,)", "(N, K)") if self.shape == MANY_TO_ONE else ("(N, T)", "(N, T, K)")
@@ -234,7 +257,9 @@ def draw(spec: str, rng: np.random.Generator) -> Data:
     with named(spec):
         data = task.data(rng)
     if not isinstance(data, Data):
-        raise ValueError(f"task {spec!r}: data(rng) returned {type(data).__name__}; it must return harness.task.Data")
+        raise ValueError(
+            f"task {spec!r}: data(rng) returned {type(data).__name__}; it must return harness.task.Data"
+        )
     return data
 
 

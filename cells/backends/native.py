@@ -19,9 +19,13 @@ class NativeBackend(TorchBackend):
 
     def unsupported(self, cell, dtype="float32", device="cpu", direction="backward"):
         if cell.torch_module() is None:
-            return f"torch.nn has no module for cell {cell.name!r}" + (f" with {cell.options}" if cell.options else "")
+            return f"torch.nn has no module for cell {cell.name!r}" + (
+                f" with {cell.options}" if cell.options else ""
+            )
         if cell.biases == 1:
-            return f"torch.nn.{cell.torch_module()[0]} has two biases or none, cell {cell.name!r} has one here"
+            return (
+                f"torch.nn.{cell.torch_module()[0]} has two biases or none, cell {cell.name!r} has one here"
+            )
         return super().unsupported(cell, dtype, device, direction)
 
     def program(self, cell, *arguments):
@@ -43,9 +47,15 @@ class NativeProgram(TensorProgram):
         kind, options = self.cell.torch_module()
         with torch.random.fork_rng(devices=[]):
             self.module = getattr(torch.nn, kind)(
-                self.input_size, self.hidden_size, bias=self.cell.biases == 2, device=self.device,
-                dtype=getattr(torch, self.dtype), num_layers=self.cell.layers, bidirectional=self.cell.bidirectional, **options,
-            )  # fmt: skip
+                self.input_size,
+                self.hidden_size,
+                bias=self.cell.biases == 2,
+                device=self.device,
+                dtype=getattr(torch, self.dtype),
+                num_layers=self.cell.layers,
+                bidirectional=self.cell.bidirectional,
+                **options,
+            )
 
     def assign(self, params):
         import torch
@@ -65,7 +75,9 @@ class NativeProgram(TensorProgram):
         values = tuple(v if self.cell.stacked else v.unsqueeze(0) for v in state.values())
         output, last = self.module(self.packed(x, self.lengths), values if len(values) > 1 else values[0])
         last = last if isinstance(last, tuple) else (last,)
-        last = {s: v if self.cell.stacked else v.squeeze(0) for s, v in zip(self.cell.states, last, strict=True)}
+        last = {
+            s: v if self.cell.stacked else v.squeeze(0) for s, v in zip(self.cell.states, last, strict=True)
+        }
         if self.lengths is None:
             return self.read_out(output), last
         output, _ = torch.nn.utils.rnn.pad_packed_sequence(output, total_length=self.steps)
@@ -98,4 +110,6 @@ class NativeProgram(TensorProgram):
             self.module(self.packed(x, lengths))
         if any("cudnn_rnn" in name for name in called):
             return f"cuDNN {torch.backends.cudnn.version()}"
-        return f"torch {torch.__version__} " + ("oneDNN" if any("mkldnn_rnn" in name for name in called) else "ATen")
+        return f"torch {torch.__version__} " + (
+            "oneDNN" if any("mkldnn_rnn" in name for name in called) else "ATen"
+        )

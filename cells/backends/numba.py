@@ -59,7 +59,9 @@ class NumbaProgram(Program):
         self.gates = len(cell.gates)
         self.source = step(cell)
         self.one_product = fused.all_summed(cell, self.source)
-        self.segment = max(1, min(steps, SEGMENT_BYTES // (batch * self.gates * units * np.dtype(self.dtype).itemsize)))
+        self.segment = max(
+            1, min(steps, SEGMENT_BYTES // (batch * self.gates * units * np.dtype(self.dtype).itemsize))
+        )
         self.keeping = self.direction == "backward"
         self.wx = self.empty(self.segment, batch, self.gates, units)
         self.wh = self.empty(batch, len(cell.recurrent), units)
@@ -86,7 +88,18 @@ class NumbaProgram(Program):
         self.kernel = module.forward_keeping if self.keeping else module.forward
         row, flat, cube = self.empty(1), self.empty(1, 1), self.empty(1, 1, 1)
         units = [row] * len(self.cell.vectors)
-        kinds = [self.wx, self.wh, cube, flat, self.part, self.rows, *self.states, *self.apart, self.keep, *units]
+        kinds = [
+            self.wx,
+            self.wh,
+            cube,
+            flat,
+            self.part,
+            self.rows,
+            *self.states,
+            *self.apart,
+            self.keep,
+            *units,
+        ]
         with fused.many_arrays():
             self.kernel.compile(tuple(map(numba.typeof, kinds)))
             if self.keeping:
@@ -102,8 +115,12 @@ class NumbaProgram(Program):
         cell, used = self.cell, self.sides.used
         self.by_part = by_part(cell, used["weight_hh"]) if cell.recurrent else self.empty(0, 1, 1)
         self.transposed = np.ascontiguousarray(self.by_part.swapaxes(1, 2))
-        self.bias_hh = used.get("bias_hh", np.zeros(self.wh[0].size, self.dtype)).reshape(len(cell.recurrent), self.units)
-        self.bias = np.zeros((self.gates, self.units), self.dtype)  # of gates whose two products are used in one sum
+        self.bias_hh = used.get("bias_hh", np.zeros(self.wh[0].size, self.dtype)).reshape(
+            len(cell.recurrent), self.units
+        )
+        self.bias = np.zeros(
+            (self.gates, self.units), self.dtype
+        )  # of gates whose two products are used in one sum
         for gate in self.source.summed:
             self.bias[cell.gates.index(gate)] = self.bias_hh[cell.recurrent.index(gate)]
 
@@ -118,10 +135,24 @@ class NumbaProgram(Program):
             count = part.stop - part.start
             wx = self.wx[:count]
             self.sides.project(self._x[part], wx, self.bias.ravel(), part.start)
-            states = [a if two else a[part.start : part.stop + 1] for a, two in zip(self.states, self.in_turn, strict=True)]
+            states = [
+                a if two else a[part.start : part.stop + 1]
+                for a, two in zip(self.states, self.in_turn, strict=True)
+            ]
             keep = self.keep[part] if self.keeping else self.keep
             apart = [a[part] for a in self.apart]
-            self.kernel(wx, self.wh, self.transposed, self.bias_hh, self.part, self.rows, *states, *apart, keep, *self.sides.unit)
+            self.kernel(
+                wx,
+                self.wh,
+                self.transposed,
+                self.bias_hh,
+                self.part,
+                self.rows,
+                *states,
+                *apart,
+                keep,
+                *self.sides.unit,
+            )
             for array, two in zip(self.states, self.in_turn, strict=True):
                 if two:
                     array[0] = array[count % 2]
@@ -151,9 +182,18 @@ class NumbaProgram(Program):
             states = [a[part.start : part.stop + 1] for a in self.states]
             d_wx, d_wh = self.wx[:count], self.d_wh[:count]
             self.backward_kernel(
-                self.keep[part], *states, *(d[part] for d in d_outputs), *views, d_wx, d_wh,
-                self.by_part, self.part, self.rows, *self.sides.unit, *d_unit,
-            )  # fmt: skip
+                self.keep[part],
+                *states,
+                *(d[part] for d in d_outputs),
+                *views,
+                d_wx,
+                d_wh,
+                self.by_part,
+                self.part,
+                self.rows,
+                *self.sides.unit,
+                *d_unit,
+            )
             if not self.states_only:
                 self.add_recurrent(states, d_wh.reshape(count * self.batch, -1))
                 d_x[part] = self.sides.pull_project(self._x[part], d_wx, part.start)
@@ -223,7 +263,9 @@ class ScanProgram(Program):
         with fused.many_arrays():
             known = [steps, *rows, flat, *units]
             self.ends_kernel.compile((*known, *products))
-            self.kernel.compile((*known, *[cube] * (len(self.states) + len(self.apart)), *[steps] * self.keeping))
+            self.kernel.compile(
+                (*known, *[cube] * (len(self.states) + len(self.apart)), *[steps] * self.keeping)
+            )
             if self.keeping:
                 self.d_ends_kernel, self.backward_kernel = module.d_ends, module.backward
                 known = [steps, *rows, *[cube] * (len(rows) + len(self.source.outputs)), *units]
@@ -249,7 +291,9 @@ class ScanProgram(Program):
             self.sides.project(self._x[part], wx, None, part.start)
         else:
             rows = len(wx) * self.batch
-            np.matmul(self._x[part].reshape(rows, -1), self.sides.used["weight_ih"].T, out=wx.reshape(rows, -1))
+            np.matmul(
+                self._x[part].reshape(rows, -1), self.sides.used["weight_ih"].T, out=wx.reshape(rows, -1)
+            )
 
     def scan(self, parts, start, ends, compute, transposed=False):
         """The state (S, B, units) after all parts, which come in the order that they depend on each other.
@@ -262,7 +306,9 @@ class ScanProgram(Program):
         for n, (a, b) in enumerate(self.reach):
             self.products[:, n] = a == b
         middle = list(zip(parts[1:-1], rows[1:], self.products, strict=False))
-        together([partial(compute, parts[0], rows[0]), *(partial(ends, *each) for each in middle)], self.threads)
+        together(
+            [partial(compute, parts[0], rows[0]), *(partial(ends, *each) for each in middle)], self.threads
+        )
         state = rows[0].copy()
         for c in range(1, len(parts)):
             reached, rows[c] = rows[c].copy(), state
@@ -294,7 +340,9 @@ class ScanProgram(Program):
             state = self.scan(chunks(part.stop - first, self.workers, self.share), state, ends, compute)
         self.last = dict(zip(cell.states, state, strict=True))
         apart = iter(self.apart)
-        self.output = self.sides.emit(self._x, [self.states[s][1:] if s else next(apart) for s in self.source.output_states])
+        self.output = self.sides.emit(
+            self._x, [self.states[s][1:] if s else next(apart) for s in self.source.output_states]
+        )
 
     def run_backward(self, trace=False, again=False):
         cell, unit = self.cell, self.sides.unit
@@ -307,12 +355,20 @@ class ScanProgram(Program):
             first, count = part.start, part.stop - part.start
             parts = chunks(count, self.workers, self.d_share)
             parts = [slice(count - p.stop, count - p.start) for p in parts]
-            d_unit = {p.start: np.zeros((len(cell.vectors), self.units)) for p in parts}  # float64: sums over all steps
+            d_unit = {
+                p.start: np.zeros((len(cell.vectors), self.units)) for p in parts
+            }  # float64: sums over all steps
 
             def read(chunk, state, first=first):
                 begin, end = first + chunk.start, first + chunk.stop
                 states = [path[begin : end + 1] for path in self.states.values()]
-                return [*(k[begin:end] for k in self.keep), *state, *states, *(d[begin:end] for d in d_outputs), *unit]
+                return [
+                    *(k[begin:end] for k in self.keep),
+                    *state,
+                    *states,
+                    *(d[begin:end] for d in d_outputs),
+                    *unit,
+                ]
 
             def ends(chunk, state, products, read=read):
                 self.d_ends_kernel(*read(chunk, state), *products)
@@ -323,14 +379,18 @@ class ScanProgram(Program):
                 self.backward_kernel(*read(chunk, state), *written, self.wx[chunk], *d_unit[chunk.start])
 
             d_state = self.scan(parts, d_state, ends, compute, transposed=True)
-            self.sides.add({v: sum(d_unit.values())[k].astype(self.dtype) for k, v in enumerate(cell.vectors)})
+            self.sides.add(
+                {v: sum(d_unit.values())[k].astype(self.dtype) for k, v in enumerate(cell.vectors)}
+            )
             if not self.states_only:
                 d_x[part] = self.sides.pull_project(self._x[part], self.wx[:count], first)
         d_x += d_x_emitted
         for path, last in zip(paths, d_state, strict=False):
             path[0] = last
         trajectory = dict(zip(cell.states, paths, strict=True)) if trace else None
-        self.gradients = Gradients(self.sides.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), trajectory)
+        self.gradients = Gradients(
+            self.sides.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), trajectory
+        )
 
 
 def by_part(cell, weight):

@@ -67,8 +67,14 @@ class Reference(Program):
             self.collect(t, left)
         trajectory.append(d_state)
         d_x = self.finish() + d_x
-        path = {s: np.stack([d[k] for d in reversed(trajectory)]) for k, s in enumerate(cell.states)} if trace else None
-        self.gradients = Gradients(self.sides.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), path)
+        path = (
+            {s: np.stack([d[k] for d in reversed(trajectory)]) for k, s in enumerate(cell.states)}
+            if trace
+            else None
+        )
+        self.gradients = Gradients(
+            self.sides.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), path
+        )
 
 
 class NumpyProgram(Reference):
@@ -78,7 +84,9 @@ class NumpyProgram(Reference):
         if self.direction == "backward":
             self.step = arrays.module(self.cell, self.unsaturated)
             gates, recurrent = len(self.cell.gates), len(self.cell.recurrent)
-            self.d_wx, self.d_wh = (np.empty((self.steps, self.batch, n, self.units), self.dtype) for n in (gates, recurrent))
+            self.d_wx, self.d_wh = (
+                np.empty((self.steps, self.batch, n, self.units), self.dtype) for n in (gates, recurrent)
+            )
             self.d_unit = np.zeros((len(self.cell.vectors), self.units), self.dtype)
 
     def run_forward(self):
@@ -108,7 +116,9 @@ class NumpyProgram(Reference):
 
     def step_keeping(self, wx, wh):
         """The same by the printed function, keeping every state and what the backward needs."""
-        outputs, state, keeps = self.step.forward(wx, tuple(vars(wh).values()), self.history[-1], self.sides.unit)
+        outputs, state, keeps = self.step.forward(
+            wx, tuple(vars(wh).values()), self.history[-1], self.sides.unit
+        )
         self.history.append(state)
         self.keeps.append(keeps)
         return outputs
@@ -130,7 +140,9 @@ class NumpyProgram(Reference):
     def pull_step(self, t, d_outputs, d_state):
         cell, shape, unit = self.cell, (self.batch, self.units), self.sides.unit
         d = self.step.backward(self.keeps[t], self.history[t], self.history[t + 1], unit, d_outputs, d_state)
-        d_wx, d_wh, before, d_unit = ([np.broadcast_to(np.asarray(v, self.dtype), shape) for v in part] for part in d)
+        d_wx, d_wh, before, d_unit = (
+            [np.broadcast_to(np.asarray(v, self.dtype), shape) for v in part] for part in d
+        )
         if cell.recurrent:
             through = pull_blocks(np.stack(d_wh, 1), self.sides.used["weight_hh"], cell.heads)
             for name, share in zip(cell.fed_back, np.split(through, len(cell.fed_back), axis=1), strict=True):
@@ -192,7 +204,9 @@ class WrittenProgram(Reference):
 
     def with_outputs(self, t, d_outputs, d_state):
         _, _, output, ends = self.records[t]
-        return tuple(d + d_outputs[0] if v is output else d for v, d in zip(ends.values(), d_state, strict=True))
+        return tuple(
+            d + d_outputs[0] if v is output else d for v, d in zip(ends.values(), d_state, strict=True)
+        )
 
     def pull_step(self, t, d_outputs, d_state):
         seen, leaves, output, ends = self.records[t]

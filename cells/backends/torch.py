@@ -82,9 +82,12 @@ class TensorProgram(Program):
             self.output, self.last = self.compute(self._x, self._state, steps)
         inputs = [*self.leaves, *(s for state in steps for s in state.values())]
         found = torch.autograd.grad(
-            [self.output, *self.last.values()], inputs, [self._d_output, *(self._d_state[s] for s in self.last)],
-            retain_graph=again, materialize_grads=True,
-        )  # fmt: skip
+            [self.output, *self.last.values()],
+            inputs,
+            [self._d_output, *(self._d_state[s] for s in self.last)],
+            retain_graph=again,
+            materialize_grads=True,
+        )
         self.spent = not again
         count, names = len(self.params), self.cell.states
         params = dict(zip(self.params, found, strict=False))
@@ -173,10 +176,17 @@ class ScanProgram(TensorProgram):
         affine.evaluate([*found.jacobian.values(), *found.constant.values()], values)
         shape, at = (self.steps, self.batch, self.units), cell.states.index
         jacobian = {(at(a), at(b)): wide(values[node], x, shape) for (a, b), node in found.jacobian.items()}
-        constant = [wide(values[found.constant[s]] if s in found.constant else 0, x, shape) for s in cell.states]
+        constant = [
+            wide(values[found.constant[s]] if s in found.constant else 0, x, shape) for s in cell.states
+        ]
         if steps is not None:  # what reaches a state's share of c is what reaches the state
-            steps += [{s: torch.zeros_like(state[s], requires_grad=True) for s in cell.states} for _ in range(self.steps)]
-            constant = [c + torch.stack([now[s] for now in steps]) for s, c in zip(cell.states, constant, strict=True)]
+            steps += [
+                {s: torch.zeros_like(state[s], requires_grad=True) for s in cell.states}
+                for _ in range(self.steps)
+            ]
+            constant = [
+                c + torch.stack([now[s] for now in steps]) for s, c in zip(cell.states, constant, strict=True)
+            ]
         states = dict(zip(cell.states, tensors.scan(jacobian, constant, list(state.values())), strict=True))
         before = {s: torch.cat([state[s][None], v[:-1]]) for s, v in states.items()}
         values |= {derivation.inputs[f"prev_{s}"]: v for s, v in before.items()}

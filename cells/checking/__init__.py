@@ -16,9 +16,17 @@ SIZES, STEPS, BATCH = (5, 7), 11, 3  # odd and all different, so that what is tr
 
 
 def check(
-    thing: Any, against: str | GatedCell, weights: dict[str, Any] | None = None, *, input_size: int | None = None,
-    hidden_size: int | None = None, steps: int = STEPS, batch: int = BATCH, dtype: str | None = None, seed: int = 0,
-) -> Result:  # fmt: skip
+    thing: Any,
+    against: str | GatedCell,
+    weights: dict[str, Any] | None = None,
+    *,
+    input_size: int | None = None,
+    hidden_size: int | None = None,
+    steps: int = STEPS,
+    batch: int = BATCH,
+    dtype: str | None = None,
+    seed: int = 0,
+) -> Result:
     """Holds a user's own implementation against a cell: outputs, states and gradients, by name, with a diagnosis.
 
     thing: a torch module, a class or an object with arrays, a function of a step or a sequence, a cell, 'file.py:NAME' or an
@@ -32,19 +40,36 @@ def check(
 
     cell = get(against) if isinstance(against, str) else against
     said = against if isinstance(against, str) else cell.name + (f":{cell.options}" if cell.options else "")
-    check_sizes(steps=steps, batch=batch, **{k: v for k, v in _sizes(input_size, hidden_size).items() if v is not None})
+    check_sizes(
+        steps=steps,
+        batch=batch,
+        **{k: v for k, v in _sizes(input_size, hidden_size).items() if v is not None},
+    )
     if dtype not in (None, "float32", "float64"):
         raise ValueError(f"dtype is {dtype!r}; it must be float32 or float64")
     if cell.stacked:
         raise ValueError(f"cell {said!r} is a stack; a port is checked against one layer of one direction")
     if weights is not None:
-        weights = {k: np.array(v.detach() if hasattr(v, "detach") else v, np.float64) for k, v in weights.items()}
+        weights = {
+            k: np.array(v.detach() if hasattr(v, "detach") else v, np.float64) for k, v in weights.items()
+        }
         cell = _with_biases(cell, weights)
-    made, cell, sizes, fixed = _understood(thing, cell, _wanted(cell, weights, input_size, hidden_size), dtype)
+    made, cell, sizes, fixed = _understood(
+        thing, cell, _wanted(cell, weights, input_size, hidden_size), dtype
+    )
     if weights is not None and cell.sizes(weights) != sizes:
-        raise ValueError(f"weights are of input_size and hidden_size {cell.sizes(weights)}, the thing's own arrays of {sizes}")
+        raise ValueError(
+            f"weights are of input_size and hidden_size {cell.sizes(weights)}, the thing's own arrays of {sizes}"
+        )
     steps, batch = fixed[0] or steps, fixed[1] or batch
-    port = ported(made, cell, sizes, lambda c, zero: problem(c, sizes, steps, batch, seed, made.dtype, zero), weights, seed)
+    port = ported(
+        made,
+        cell,
+        sizes,
+        lambda c, zero: problem(c, sizes, steps, batch, seed, made.dtype, zero),
+        weights,
+        seed,
+    )
     if made.library == "numpy" and made.label.endswith(".onnx"):
         port.no_gradients = "cannot be had from an ONNX file; outputs and states are compared"
     return diagnosed(port, cell, weights, said)
@@ -62,19 +87,27 @@ def _with_biases(cell: GatedCell, weights: dict[str, Any]) -> GatedCell:
     return cell
 
 
-def _wanted(cell: GatedCell, weights: dict[str, Any] | None, input_size: int | None, hidden_size: int | None) -> tuple:
+def _wanted(
+    cell: GatedCell, weights: dict[str, Any] | None, input_size: int | None, hidden_size: int | None
+) -> tuple:
     """(input_size, hidden_size, whether they were given); the smallest odd ones that the cell can have by default."""
     if weights is not None:
         return *cell.sizes(weights), True
     i, h = input_size or SIZES[0], hidden_size or SIZES[1]
-    near = [(a, b) for b in ([h] if hidden_size else range(h, 2 * h + 9)) for a in ([i] if input_size else [i, b])]
+    near = [
+        (a, b) for b in ([h] if hidden_size else range(h, 2 * h + 9)) for a in ([i] if input_size else [i, b])
+    ]
     fit = next((pair for pair in near if cell.unfit(*pair) is None), None)
     if fit is None:
-        raise ValueError(cell.unfit(i, h) or f"cell {cell.name!r} cannot have input_size {i} and hidden_size {h}")
+        raise ValueError(
+            cell.unfit(i, h) or f"cell {cell.name!r} cannot have input_size {i} and hidden_size {h}"
+        )
     return *fit, input_size is not None or hidden_size is not None
 
 
-def _understood(given: Any, cell: GatedCell, wanted: tuple, dtype: str | None) -> tuple[Any, GatedCell, tuple[int, int], tuple]:
+def _understood(
+    given: Any, cell: GatedCell, wanted: tuple, dtype: str | None
+) -> tuple[Any, GatedCell, tuple[int, int], tuple]:
     """The thing, the cell to hold it against, the sizes, and (T, B) where the thing fixes them."""
     from .files import load
     from .fitting import sizes_of
@@ -93,7 +126,9 @@ def _understood(given: Any, cell: GatedCell, wanted: tuple, dtype: str | None) -
         given = load(str(given)) if isinstance(given, str | Path) else given
         if isinstance(given, type) and issubclass(given, GatedCell):
             given = given()
-        thing = of_cell(given, sizes) if isinstance(given, GatedCell) else understood(given, cell, sizes, dtype)
+        thing = (
+            of_cell(given, sizes) if isinstance(given, GatedCell) else understood(given, cell, sizes, dtype)
+        )
     if dtype and not thing.arrays:
         thing.dtype = dtype
     if thing.arrays and not thing.made:

@@ -32,8 +32,11 @@ class Call:
     bag: str = "dict"
 
     def __str__(self) -> str:
-        shape = {"rows": "(T, B, I)", "batch_first": "(B, T, I)", "vectors": "(T, I)"} if self.sequence else {
-            "rows": "(B, I)", "vectors": "(I,)", "columns": "(I, B)"}  # fmt: skip
+        shape = (
+            {"rows": "(T, B, I)", "batch_first": "(B, T, I)", "vectors": "(T, I)"}
+            if self.sequence
+            else {"rows": "(B, I)", "vectors": "(I,)", "columns": "(I, B)"}
+        )
         return f"{'a sequence' if self.sequence else 'a step'}, x {shape[self.axes]}"
 
 
@@ -62,17 +65,37 @@ def calls(thing: Thing, cell: GatedCell, stateful: bool) -> Iterator[Call]:
     """Ways to call it, likeliest first. `stateful`: it takes a state."""
     states = ("plain", "tuple", "layered", "dict") if stateful else ("plain",)
     first = thing.batch_first or _says_batch_first(thing)
-    over = ("batch_first",) if thing.batch_first else ("batch_first", "rows") if first else ("rows", "batch_first")
+    over = (
+        ("batch_first",)
+        if thing.batch_first
+        else ("batch_first", "rows")
+        if first
+        else ("rows", "batch_first")
+    )
     ways = [(False, ("rows", "vectors", "columns")), (True, (*over, "vectors"))]
     if not stateful and "for " in text(thing.function):
         ways.reverse()
     for sequence, axes in ways:
         for way in axes:
             for state in states:
-                yield from (Call(sequence, way, state, bag) for bag in (("dict", "tuple") if thing.keys else ("dict",)))
+                yield from (
+                    Call(sequence, way, state, bag)
+                    for bag in (("dict", "tuple") if thing.keys else ("dict",))
+                )
 
 
-BATCH_FIRST = ("batch_first", "(b,t", "(batch,seq", "(batch,t", "(n,t", "(n,l", "b,t,", "[:,t", ".size(1)", ".shape[1]")
+BATCH_FIRST = (
+    "batch_first",
+    "(b,t",
+    "(batch,seq",
+    "(batch,t",
+    "(n,t",
+    "(n,l",
+    "b,t,",
+    "[:,t",
+    ".size(1)",
+    ".shape[1]",
+)
 
 
 def _says_batch_first(thing: Thing) -> bool:
@@ -94,12 +117,16 @@ def binding(thing: Thing, cell: GatedCell, names: list[str]) -> dict[str, str]:
         what = "params" if name == thing.keys else said_by[name]
         what = "array" if name in names else what
         what = what or size_role(name)
-        if what is not None and not (what in ("input", "hidden") and parameter.default is not parameter.empty):
+        if what is not None and not (
+            what in ("input", "hidden") and parameter.default is not parameter.empty
+        ):
             bound[name] = what
         elif parameter.default is parameter.empty:
             unknown.append(name)
     missing = [
-        w for w in ("x", "state") if w not in bound.values() and not (w == "state" and set(cell.states) & {*bound.values()})
+        w
+        for w in ("x", "state")
+        if w not in bound.values() and not (w == "state" and set(cell.states) & {*bound.values()})
     ]
     bound |= dict(zip(unknown, missing, strict=False))
     if len(unknown) > len(missing) or "x" not in bound.values():
@@ -119,14 +146,25 @@ def stateful(bound: dict[str, str], cell: GatedCell) -> bool:
 
 
 def run(
-    thing: Thing, call: Call, bound: dict[str, str], cell: GatedCell, held: Arrays, x: Any, state: Arrays, width: int
+    thing: Thing,
+    call: Call,
+    bound: dict[str, str],
+    cell: GatedCell,
+    held: Arrays,
+    x: Any,
+    state: Arrays,
+    width: int,
 ) -> Made:
     """Output and last states. x (T, B, I), states (B, H), in the thing's library. Raises NotSo where shapes are others."""
     if call.axes == "vectors":
         each = [
-            _one(thing, call, bound, cell, held, x[:, b], {k: v[b] for k, v in state.items()}, width) for b in range(x.shape[1])
+            _one(thing, call, bound, cell, held, x[:, b], {k: v[b] for k, v in state.items()}, width)
+            for b in range(x.shape[1])
         ]
-        return Made(stack([m.output for m in each], 1), {k: stack([m.state[k] for m in each], 0) for k in each[0].state})
+        return Made(
+            stack([m.output for m in each], 1),
+            {k: stack([m.state[k] for m in each], 0) for k in each[0].state},
+        )
     return _one(thing, call, bound, cell, held, x, state, width)
 
 
@@ -135,7 +173,9 @@ def _one(thing, call, bound, cell, held, x, state, width) -> Made:
     if call.sequence:
         seen = x.swapaxes(0, 1) if call.axes == "batch_first" else x
         made = _called(thing, call, bound, cell, held, seen, state)
-        return of_sequence(made, cell, x.shape[:-1], state, width, call.state == "swapped", call.axes == "batch_first")
+        return of_sequence(
+            made, cell, x.shape[:-1], state, width, call.state == "swapped", call.axes == "batch_first"
+        )
     if flip:
         state = {k: v.swapaxes(0, 1) for k, v in state.items()}
     outputs, internal = [], not stateful(bound, cell)
@@ -183,7 +223,9 @@ def _joint(call: Call, cell: GatedCell, state: Arrays) -> Any:
     return values[0] if len(values) == 1 and call.state != "tuple" else tuple(values)
 
 
-def other_calls(thing: Thing, call: Call, cell: GatedCell, bound: dict[str, str]) -> Iterator[tuple[str, Call]]:
+def other_calls(
+    thing: Thing, call: Call, cell: GatedCell, bound: dict[str, str]
+) -> Iterator[tuple[str, Call]]:
     """What the thing may have meant otherwise, though it could be called: (words, call)."""
     if "state" in bound.values() and len(cell.states) == 2 and call.state in ("plain", "tuple"):
         yield f"the state taken as ({', '.join(cell.states[::-1])})", replace(call, state="swapped")

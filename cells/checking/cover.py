@@ -18,9 +18,13 @@ def cover(options: Mapping[str, Sequence[Reading]], cell: GatedCell) -> dict[str
     return _cover(options, cell, True) or _cover(options, cell, False)
 
 
-def _cover(options: Mapping[str, Sequence[Reading]], cell: GatedCell, whole: bool) -> dict[str, Reading] | None:
+def _cover(
+    options: Mapping[str, Sequence[Reading]], cell: GatedCell, whole: bool
+) -> dict[str, Reading] | None:
     """The same with every name read (`whole`), or with names left out."""
-    need = {("x", g) for g in cell.gates} | {("h", g) for g in cell.recurrent} | {("v", v) for v in cell.vectors}
+    need = (
+        {("x", g) for g in cell.gates} | {("h", g) for g in cell.recurrent} | {("v", v) for v in cell.vectors}
+    )
     names = sorted(options, key=lambda n: len(options[n]))
     mates = {n: n.removesuffix("bias") + "weight" for n in names if n.endswith(".bias")}
     names = [n for n in names if n not in mates] + list(mates)
@@ -37,7 +41,11 @@ def _cover(options: Mapping[str, Sequence[Reading]], cell: GatedCell, whole: boo
         left -= 1
         if k == len(names):
             sides = {side for side, _ in used} if whole else set()
-            return chosen if need | {(s, g) for s in sides & {"bx", "bh"} for g in every(s, cell)} <= used else None
+            return (
+                chosen
+                if need | {(s, g) for s in sides & {"bx", "bh"} for g in every(s, cell)} <= used
+                else None
+            )
         if left < 0:
             return None
         name = names[k]
@@ -45,7 +53,9 @@ def _cover(options: Mapping[str, Sequence[Reading]], cell: GatedCell, whole: boo
         if mates.get(name) in chosen:  # a Linear's bias belongs to its weight
             mate = chosen[mates[name]]
             side = "bh" if mate.side == "h" else "bx"
-            possible = [r for r in possible if r.side == side and set(r.gates) == set(mate.gates)][:1] or possible
+            possible = [r for r in possible if r.side == side and set(r.gates) == set(mate.gates)][
+                :1
+            ] or possible
         for reading in possible:
             taken = slots(reading)
             if not taken & used:

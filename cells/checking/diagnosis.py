@@ -22,14 +22,22 @@ def diagnosed(port: Port, reference: GatedCell, weights: Arrays | None, against:
     """The check of a port, with the variant that would make it right if it deviates."""
     layouts = port.layouts or [_given(reference, weights or {})]
     port, found, layout, rows, first = _compared(port, layouts, weights)
-    if first is not None and not port.takes_state:  # where no state goes in, only the numbers say how x is read
+    if (
+        first is not None and not port.takes_state
+    ):  # where no state goes in, only the numbers say how x is read
         others = (_compared(other, layouts, weights) for _, other in port.others())
-        port, found, layout, rows, first = next((o for o in others if o[-1] is None), (port, found, layout, rows, first))
+        port, found, layout, rows, first = next(
+            (o for o in others if o[-1] is None), (port, found, layout, rows, first)
+        )
     right = first is None
     notes = _notes(port, layout, found)
     if right:
         words = f" ({'; '.join(layout.words)})" if layout.words else ""
-        parts = ["outputs", *(["states"] if found.state else []), *([] if port.no_gradients else ["gradients"])]
+        parts = [
+            "outputs",
+            *(["states"] if found.state else []),
+            *([] if port.no_gradients else ["gradients"]),
+        ]
         text = f"right: {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]} agree with {against}{words}"
     elif all(row.ok for row in rows if not row.name.startswith("d_")):
         text = _gradients_only(rows, found)
@@ -43,7 +51,10 @@ def _compared(
 ) -> tuple[Port, Computed, Layout, list[Row], First | None]:
     """The port with all that it computes, and the rows of the first layout that makes all of them right, or of the first."""
     found = port.outputs if port.no_gradients else port.backward(port.outputs.state)
-    tries = [(port, found, layout, *_held(port, found, Variant(layout.cell), layout, weights)) for layout in layouts]
+    tries = [
+        (port, found, layout, *_held(port, found, Variant(layout.cell), layout, weights))
+        for layout in layouts
+    ]
     return next((t for t in tries if t[-1] is None), tries[0])
 
 
@@ -58,7 +69,11 @@ def _notes(port: Port, layout: Layout, found: Computed) -> list[str]:
     notes = [f"called as {port.call}; {biases}; {port.dtype}"]
     missing = [name for name in port.cell.states if name not in found.state]
     notes += [f"not returned, so not compared: state {', '.join(missing)}"] if missing else []
-    notes += ["no initial state is taken: it starts from zero, and d_state is not compared"] if not port.takes_state else []
+    notes += (
+        ["no initial state is taken: it starts from zero, and d_state is not compared"]
+        if not port.takes_state
+        else []
+    )
     notes += [f"arrays left aside: {', '.join(layout.ignored)}"] if layout.ignored else []
     notes += [f"gradients: {port.no_gradients}"] if port.no_gradients else []
     if port.thing.library == "numpy" and not port.no_gradients:
@@ -76,7 +91,9 @@ def _expected(
     if not (variant.sites or variant.arrays or variant.zero):
         from .. import backend
 
-        program = backend("numpy").prepare(variant.cell, params, steps=steps, batch=batch, dtype="float64", direction="backward")
+        program = backend("numpy").prepare(
+            variant.cell, params, steps=steps, batch=batch, dtype="float64", direction="backward"
+        )
         out = program.forward(given.x, given.state)
         grads = program.backward(given.d_output, seeds)
         rest = {"x": grads.x} | {f"state {k}": v for k, v in grads.state.items()}
@@ -87,10 +104,15 @@ def _expected(
     x = torch.tensor(given.x, requires_grad=True)
     state = {k: torch.tensor(v, requires_grad=True) for k, v in given.state.items()}
     output, last = variant.unroll(leaves, x, state)
-    total = (output * torch.tensor(given.d_output)).sum() + sum((last[k] * torch.tensor(v)).sum() for k, v in seeds.items())
+    total = (output * torch.tensor(given.d_output)).sum() + sum(
+        (last[k] * torch.tensor(v)).sum() for k, v in seeds.items()
+    )
     wanted = {**leaves, "x": x, **{f"state {k}": v for k, v in state.items()}}
     made = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
-    arrays = {k: np.zeros(v.shape) if g is None else g.numpy() for (k, v), g in zip(wanted.items(), made, strict=True)}
+    arrays = {
+        k: np.zeros(v.shape) if g is None else g.numpy()
+        for (k, v), g in zip(wanted.items(), made, strict=True)
+    }
     values = {"output": output.detach().numpy()} | {f"state {k}": v.detach().numpy() for k, v in last.items()}
     return values, {k: arrays.pop(k) for k in leaves}, arrays
 
@@ -98,7 +120,12 @@ def _expected(
 def _params(port: Port, layout: Layout, variant: Variant, weights: Arrays | None) -> Arrays:
     if not layout.pieces:
         return {k: np.array(v, np.float64) for k, v in (weights or {}).items()}
-    if weights is not None and not port.thing.made and variant.order is None and layout.cell.biases == variant.cell.biases:
+    if (
+        weights is not None
+        and not port.thing.made
+        and variant.order is None
+        and layout.cell.biases == variant.cell.biases
+    ):
         same = layout.cell.parameter_shapes(*layout.sizes)
         if set(same) == set(weights):
             return {k: np.array(v, np.float64) for k, v in weights.items()}
@@ -140,7 +167,9 @@ def _row(name: str, value: np.ndarray, expected: np.ndarray, allowed: float) -> 
     return Row(name, error, allowed, bool(error <= allowed))  # NaN is no agreement
 
 
-def _first(rows: list[Row], output: np.ndarray, expected: np.ndarray, blocks: dict, layout: Layout) -> First | None:
+def _first(
+    rows: list[Row], output: np.ndarray, expected: np.ndarray, blocks: dict, layout: Layout
+) -> First | None:
     bad = next((row for row in rows if not row.ok), None)
     if bad is None:
         return None
@@ -150,7 +179,11 @@ def _first(rows: list[Row], output: np.ndarray, expected: np.ndarray, blocks: di
         errors = np.max(np.abs(output - expected), axis=(1, 2)) / scale
         step = int(np.argmax(~(errors <= bad.tolerance)))
         error = float(errors[step])
-    wrong = [row for row in rows if not row.ok and row.name.removeprefix("d_") in blocks and row.name.startswith("d_")]
+    wrong = [
+        row
+        for row in rows
+        if not row.ok and row.name.removeprefix("d_") in blocks and row.name.startswith("d_")
+    ]
     gate, block = None, None
     if wrong and layout.pieces:
         target = wrong[0].name.removeprefix("d_")
@@ -199,7 +232,11 @@ def _sentence(words: list[str], rest: str) -> str:
     if words[0].startswith("this is") and len(words) > 1:
         name = words[0].split(":")[0].removeprefix("this is ")
         return f"this is {words[0].rpartition(' --against ')[2] or name} with {' and '.join(words[1:])}{rest}"
-    return f"{' and '.join(words)}{rest}" if words[0].startswith("this is") else f"right with {' and '.join(words)}{rest}"
+    return (
+        f"{' and '.join(words)}{rest}"
+        if words[0].startswith("this is")
+        else f"right with {' and '.join(words)}{rest}"
+    )
 
 
 def _candidates(port: Port, layouts: list[Layout]) -> Iterator[tuple[Port, Layout, tuple[str, ...], Variant]]:

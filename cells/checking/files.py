@@ -27,13 +27,23 @@ def load(spec: str) -> Any:
     if name:
         if hasattr(module, name):
             return getattr(module, name)
-        known = [k for k, v in vars(module).items() if not k.startswith("_") and getattr(v, "__module__", "") == module.__name__]
+        known = [
+            k
+            for k, v in vars(module).items()
+            if not k.startswith("_") and getattr(v, "__module__", "") == module.__name__
+        ]
         raise ValueError(
             f"{path} has no {name!r}{nearest(name, known)} it has: {', '.join(known) or 'nothing that can be called'}"
         )
-    own = {k: v for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__}
+    own = {
+        k: v
+        for k, v in vars(module).items()
+        if callable(v) and getattr(v, "__module__", "") == module.__name__
+    }
     if len(own) != 1:
-        raise ValueError(f"{path} defines {', '.join(own) or 'nothing that can be called'}; say which: {path}:NAME")
+        raise ValueError(
+            f"{path} defines {', '.join(own) or 'nothing that can be called'}; say which: {path}:NAME"
+        )
     return next(iter(own.values()))
 
 
@@ -57,7 +67,9 @@ def _imported(file: Path) -> Any:
 def weights(file: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file. Raises ValueError for a file that is none."""
     if not file.is_file():
-        raise ValueError(f"no file {str(file)!r}; --weights takes an .npz file of the cell's arrays, as np.savez writes it")
+        raise ValueError(
+            f"no file {str(file)!r}; --weights takes an .npz file of the cell's arrays, as np.savez writes it"
+        )
     try:
         with np.load(file) as held:
             return {name: held[name] for name in held.files}

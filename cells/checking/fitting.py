@@ -36,11 +36,15 @@ def ported(
     names: list[str] = list(thing.names)
     if not thing.arrays and not names:
         names, thing.keys = array_arguments(thing.function, cell)
-    two = any("kernel" in name for name in names) or bool(re.search(r"\bb(ias)?[\"']?\]?\[0\]", text(thing.function)))
+    two = any("kernel" in name for name in names) or bool(
+        re.search(r"\bb(ias)?[\"']?\]?\[0\]", text(thing.function))
+    )
     while True:
         bound = binding(thing, cell, names)
         options = (
-            [_own(thing, cell, sizes, weights, seed)] if thing.arrays else _invented(names, cell, sizes, weights, seed, two=two)
+            [_own(thing, cell, sizes, weights, seed)]
+            if thing.arrays
+            else _invented(names, cell, sizes, weights, seed, two=two)
         )
         partial = [*_invented(names, cell, sizes, None, seed, True, two), ({}, [])] if thing.keys else []
         given = draw(cell, not stateful(bound, cell))
@@ -82,13 +86,18 @@ def _first(problems: list[str]) -> list[str]:
     return [t[:240] for t in list(kinds.values())[:3]]
 
 
-def _own(thing: Thing, cell: GatedCell, sizes: tuple[int, int], weights: Arrays | None, seed: int) -> tuple[Arrays, list[Layout]]:
+def _own(
+    thing: Thing, cell: GatedCell, sizes: tuple[int, int], weights: Arrays | None, seed: int
+) -> tuple[Arrays, list[Layout]]:
     """The thing's own arrays and how they are the cell's; drawn anew where the thing was made here."""
     shapes = {k: v.shape for k, v in thing.arrays.items()}
     layouts = solve(shapes, cell, sizes)
     order = _translated(thing.order, cell)
     if order and order != cell.gates:
-        layouts = [replace(layout.permuted(order), words=(f"gates in the order {', '.join(thing.order)}",)) for layout in layouts]
+        layouts = [
+            replace(layout.permuted(order), words=(f"gates in the order {', '.join(thing.order)}",))
+            for layout in layouts
+        ]
     if not layouts:
         if weights is None:
             raise ValueError(
@@ -123,13 +132,20 @@ def _drawn(layout: Layout, weights: Arrays | None, seed: int) -> Arrays:
         raise ValueError(
             f"weights hold {', '.join(lost)}, for which it has no array; leave them out, or give weights of biases=1"
         )
-    return {k: weights.get(k, np.zeros(shape)) for k, shape in layout.cell.parameter_shapes(*layout.sizes).items()}
+    return {
+        k: weights.get(k, np.zeros(shape)) for k, shape in layout.cell.parameter_shapes(*layout.sizes).items()
+    }
 
 
 def _invented(
-    names: list[str], cell: GatedCell, sizes: tuple[int, int], weights: Arrays | None, seed: int,
-    partly: bool = False, two: bool = False,
-) -> list[tuple[Arrays, list[Layout]]]:  # fmt: skip
+    names: list[str],
+    cell: GatedCell,
+    sizes: tuple[int, int],
+    weights: Arrays | None,
+    seed: int,
+    partly: bool = False,
+    two: bool = False,
+) -> list[tuple[Arrays, list[Layout]]]:
     return [
         (layouts[0].write(_drawn(layouts[0], weights, seed), shapes), layouts)
         for shapes, layouts in invent(names, cell, sizes, partly, two)

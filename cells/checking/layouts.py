@@ -82,7 +82,9 @@ class Layout:
     def permuted(self, order: tuple[str, ...]) -> Layout:
         """The same where what is held for the cell's k-th gate is gate order[k]'s."""
         exchange = dict(zip(self.cell.gates, order, strict=True))
-        return replace(self, pieces=tuple(replace(p, gates=tuple(exchange[g] for g in p.gates)) for p in self.pieces))
+        return replace(
+            self, pieces=tuple(replace(p, gates=tuple(exchange[g] for g in p.gates)) for p in self.pieces)
+        )
 
     def covered(self) -> set[str]:
         """The cell's arrays that are held somewhere."""
@@ -92,5 +94,8 @@ class Layout:
 def blocked(cell: GatedCell, sizes: tuple[int, int]) -> bool:
     """Whether the cell's matrices are row blocks by gate, (G * H, I) and (R * H, H)."""
     shapes, units = cell.shapes(*sizes), cell.units(sizes[1])
-    want = {"weight_ih": (len(cell.gates) * units, sizes[0]), "weight_hh": (len(cell.recurrent) * units, units)}
+    want = {
+        "weight_ih": (len(cell.gates) * units, sizes[0]),
+        "weight_hh": (len(cell.recurrent) * units, units),
+    }
     return units == sizes[1] and all(shapes.get(name) == shape for name, shape in want.items())

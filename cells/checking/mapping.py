@@ -28,7 +28,9 @@ def solve(shapes: Shapes, cell: GatedCell, sizes: tuple[int, int]) -> list[Layou
         return by_shape(shapes, cell, sizes)
     found = []
     for orientation in ORIENTATIONS:
-        options = {name: list(_shaped(name, shape, cell, sizes, orientation)) for name, shape in shapes.items()}
+        options = {
+            name: list(_shaped(name, shape, cell, sizes, orientation)) for name, shape in shapes.items()
+        }
         chosen = cover(options, cell)
         if chosen is not None:
             found.append(_layout(chosen, shapes, cell, sizes, orientation))
@@ -43,7 +45,11 @@ def by_name(shapes: Shapes, cell: GatedCell, sizes: tuple[int, int]) -> Layout |
         same = replace(cell, biases=biases)
         want = same.parameter_shapes(*sizes)
         more_biases = any("bias" in name for name in set(tails) - set(want))
-        if set(want) <= set(tails) and not more_biases and all(shapes[tails[k]] == shape for k, shape in want.items()):
+        if (
+            set(want) <= set(tails)
+            and not more_biases
+            and all(shapes[tails[k]] == shape for k, shape in want.items())
+        ):
             return _exact(same, sizes, {name: tails[name] for name in want}, shapes)
     return None
 
@@ -73,7 +79,9 @@ def _exact(cell: GatedCell, sizes: tuple[int, int], pairs: dict[str, str], shape
     return Layout(cell, tuple(pieces), sizes, (), ignored)
 
 
-def _shaped(name: str, shape: tuple[int, ...], cell: GatedCell, sizes: tuple[int, int], orientation: str) -> Iterator[Reading]:
+def _shaped(
+    name: str, shape: tuple[int, ...], cell: GatedCell, sizes: tuple[int, int], orientation: str
+) -> Iterator[Reading]:
     """The readings of a name that its shape allows, likeliest first; gates are filled in."""
     exact = name.rpartition(".")[2]
     if exact in cell.vectors and shape == (sizes[1],):
@@ -123,7 +131,9 @@ def _packed_order(name: str, cell: GatedCell, named: tuple[str, ...]) -> tuple[s
     return named
 
 
-def _gates(side: str, shape: tuple[int, ...], sizes: tuple[int, int], cell: GatedCell, orientation: str) -> int | None:
+def _gates(
+    side: str, shape: tuple[int, ...], sizes: tuple[int, int], cell: GatedCell, orientation: str
+) -> int | None:
     """How many gates' blocks an array of this shape holds on this side; None where it cannot be there."""
     units, size = sizes[1], int(np.prod(shape))
     if side in ("bx", "bh"):
@@ -131,7 +141,10 @@ def _gates(side: str, shape: tuple[int, ...], sizes: tuple[int, int], cell: Gate
             return len(cell.gates)  # both biases in one array
         return size // units if size % units == 0 and size // units <= len(cell.gates) else None
     wide = {"x": sizes[0], "h": units, "xh": sum(sizes)}[side]
-    return next((n for o, n, _ in forms(shape, units, wide) if orientation in (o, "mixed") and n <= len(cell.gates)), None)
+    return next(
+        (n for o, n, _ in forms(shape, units, wide) if orientation in (o, "mixed") and n <= len(cell.gates)),
+        None,
+    )
 
 
 def forms(shape: tuple[int, ...], units: int, wide: int) -> Iterator[tuple[str, int, View]]:
@@ -155,11 +168,15 @@ def _first_of(view: View) -> View:
     return lambda a: view(a[0])
 
 
-def _layout(chosen: dict[str, Reading], shapes: Shapes, cell: GatedCell, sizes: tuple[int, int], orientation: str) -> Layout:
+def _layout(
+    chosen: dict[str, Reading], shapes: Shapes, cell: GatedCell, sizes: tuple[int, int], orientation: str
+) -> Layout:
     keras = any("kernel" in name for name in chosen)
     order = KERAS[cell.name].order if keras and cell.name in KERAS else None
     pieces = [
-        p for name, reading in chosen.items() for p in _pieces(name, reading, shapes[name], cell, sizes, orientation, order)
+        p
+        for name, reading in chosen.items()
+        for p in _pieces(name, reading, shapes[name], cell, sizes, orientation, order)
     ]
     targets = {p.target for p in pieces}
     biases = 2 if "bias_hh" in targets else 1 if "bias_ih" in targets else 0
@@ -203,14 +220,18 @@ def _part(view: View, part: slice) -> View:
 def _orders(layout: Layout, shapes: Shapes) -> Iterator[Layout]:
     """The layout and, where x and h lie side by side in one matrix, the one with h first."""
     yield layout
-    joint = {p.own for p in layout.pieces if p.target == "weight_ih"} & {p.own for p in layout.pieces if p.target == "weight_hh"}
+    joint = {p.own for p in layout.pieces if p.target == "weight_ih"} & {
+        p.own for p in layout.pieces if p.target == "weight_hh"
+    }
     if not joint:
         return
     inputs, units = layout.sizes
     pieces = []
     for piece in layout.pieces:
         if piece.own in joint and piece.target in ("weight_ih", "weight_hh"):
-            view = next(v for o, n, v in forms(shapes[piece.own], units, inputs + units) if n == len(piece.gates))
+            view = next(
+                v for o, n, v in forms(shapes[piece.own], units, inputs + units) if n == len(piece.gates)
+            )
             part = slice(units, None) if piece.target == "weight_ih" else slice(None, units)
             piece = replace(piece, view=_part(view, part))
         pieces.append(piece)
@@ -236,7 +257,9 @@ def invent(
     for name in names:
         said = [Reading(name, ())] if name in cell.vectors else readings(_base(name), cell)
         said = said if any(r.certain or r.gates for r in said) else []
-        options[name] = [r if r.gates or r.side in cell.vectors else replace(r, gates=every(r.side, cell)) for r in said]
+        options[name] = [
+            r if r.gates or r.side in cell.vectors else replace(r, gates=every(r.side, cell)) for r in said
+        ]
     chosen = {name: said[0] for name, said in options.items() if said} if partly else cover(options, cell)
     if not chosen:
         return
@@ -265,7 +288,9 @@ def invent(
 def likely_sizes(shapes: Shapes, cell: GatedCell) -> tuple[int, int] | None:
     """The (input_size, hidden_size) at which the arrays are the cell's, or None."""
     lengths = sorted({n for shape in shapes.values() for n in shape if n})
-    whole = sorted({n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 1) if n % k == 0}, reverse=True)
+    whole = sorted(
+        {n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 1) if n % k == 0}, reverse=True
+    )
     inputs = sorted({*lengths, *(n - h for n in lengths for h in whole if n > h)}, reverse=True)
     pairs = [(i, h) for h in whole for i in inputs if i + h in lengths or i in lengths]
     for sizes in sorted(pairs, key=lambda p: p[0] not in lengths):

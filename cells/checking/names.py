@@ -28,7 +28,13 @@ SIDES = {
     "xh": "xh hx ih cat concat joint combined both",
 }
 BIAS = ("b", "bias", "biases")
-LETTERS = {"w": ("x", "xh"), "kernel": ("x", "xh"), "u": ("h",), "v": ("h",), "r": ("h",)}  # what the letter of a matrix suggests
+LETTERS = {
+    "w": ("x", "xh"),
+    "kernel": ("x", "xh"),
+    "u": ("h",),
+    "v": ("h",),
+    "r": ("h",),
+}  # what the letter of a matrix suggests
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,9 @@ def _marks(token: str, cell: GatedCell) -> list[tuple[str, str]]:
     marks = [("bias", token)] if token in BIAS else []
     marks += [("letter", token)] if token in LETTERS else []
     marks += [("side", side) for side, words in SIDES.items() if token in words.split()]
-    return marks + [("gate", g) for g in cell.gates if token in SYNONYMS.get(g, "").split() or token == g.lower()]
+    return marks + [
+        ("gate", g) for g in cell.gates if token in SYNONYMS.get(g, "").split() or token == g.lower()
+    ]
 
 
 def _combined(marks: list[tuple[str, str]], bias: bool | None) -> list[Reading]:
@@ -82,7 +90,12 @@ def _combined(marks: list[tuple[str, str]], bias: bool | None) -> list[Reading]:
     letters = [value for kind, value in marks if kind == "letter"]
     gates = tuple(value for kind, value in marks if kind == "gate")
     said = any(kind == "bias" for kind, _ in marks)
-    if len(sides) > 1 or len(letters) > 1 or len(set(gates)) < len(gates) or (bias is not None and said and not bias):
+    if (
+        len(sides) > 1
+        or len(letters) > 1
+        or len(set(gates)) < len(gates)
+        or (bias is not None and said and not bias)
+    ):
         return []
     side = next(iter(sides), None)
     if said or bias:
@@ -99,8 +112,25 @@ def _combined(marks: list[tuple[str, str]], bias: bool | None) -> list[Reading]:
     return [Reading(s, gates, False) for s in ("x", "h", "xh")]
 
 
-INPUT = {"x", "xt", "xs", "inp", "input", "inputs", "u", "data", "seq", "sequence", "token", "tokens", "input_tensor"}
-HIDDEN = {"h": {"h", "ht", "hx", "hs", "hidden", "a", "hid"}, "c": {"c", "ct", "cx", "cs", "cell", "mem", "memory"}}
+INPUT = {
+    "x",
+    "xt",
+    "xs",
+    "inp",
+    "input",
+    "inputs",
+    "u",
+    "data",
+    "seq",
+    "sequence",
+    "token",
+    "tokens",
+    "input_tensor",
+}
+HIDDEN = {
+    "h": {"h", "ht", "hx", "hs", "hidden", "a", "hid"},
+    "c": {"c", "ct", "cx", "cs", "cell", "mem", "memory"},
+}
 JOINT = {"", "state", "states", "carry", "hc", "s", "hidden", "hiddens"}
 ARRAYS = {"params", "p", "param", "parameters", "weights", "theta", "wts", "variables", "w_dict", "model"}
 FIRST = re.compile(

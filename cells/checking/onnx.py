@@ -20,17 +20,23 @@ def of_file(path: str) -> tuple[Thing, tuple[int | None, int | None], int]:
     graph = _load(path).graph
     node = _recurrent(graph, path)
     compute = _runner(path)
-    given = {i.name: i.type.tensor_type for i in graph.input if i.name not in {t.name for t in graph.initializer}}
+    given = {
+        i.name: i.type.tensor_type for i in graph.input if i.name not in {t.name for t in graph.initializer}
+    }
     first = [name for name in node.input[5:7] if name in given]
     inputs = [name for name in given if name not in first]
     if len(inputs) != 1:
-        raise ValueError(f"{path} has the inputs {', '.join(given)}; it must have x, and the initial states at most")
+        raise ValueError(
+            f"{path} has the inputs {', '.join(given)}; it must have x, and the initial states at most"
+        )
     names, single = inputs + first, given[inputs[0]].elem_type == 1
 
     def call(x: Any, state: Any = None) -> Any:
         held = list(state) if isinstance(state, tuple) else [state]
         values = [x, *(np.asarray(s) for s in held if s is not None)]
-        made = compute({n: v.astype(np.float32 if single else np.float64) for n, v in zip(names, values, strict=False)})
+        made = compute(
+            {n: v.astype(np.float32 if single else np.float64) for n, v in zip(names, values, strict=False)}
+        )
         made = [m[:, 0] if m.ndim == 4 else m for m in made]
         return made[0] if len(made) == 1 else (made[0], *made[1:])
 
@@ -40,7 +46,9 @@ def of_file(path: str) -> tuple[Thing, tuple[int | None, int | None], int]:
     dims = [d.dim_value or None for d in given[inputs[0]].shape.dim]
     sizes = (dims[0], dims[1]) if len(dims) == 3 else (None, None)
     function = call if first else stateless
-    thing = Thing(Path(path).name, function, "numpy", arrays, "float32" if single else "float64", lambda new: new, False)
+    thing = Thing(
+        Path(path).name, function, "numpy", arrays, "float32" if single else "float64", lambda new: new, False
+    )
     return thing, sizes, cell.readout
 
 

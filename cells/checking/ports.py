@@ -102,30 +102,47 @@ class Port:
         made, x, state = self._run(leaves)
         ends = [made.output, *(made.state[k] for k in returned)]
         seeds = [self.problem.d_output, *(self.problem.d_state[k] for k in returned)]
-        pairs = [(e, torch.as_tensor(s).to(e.dtype)) for e, s in zip(ends, seeds, strict=True) if e.requires_grad]
+        pairs = [
+            (e, torch.as_tensor(s).to(e.dtype)) for e, s in zip(ends, seeds, strict=True) if e.requires_grad
+        ]
         wanted = {**leaves, "x": x, **{f"state {k}": v for k, v in state.items()}}
         found = (
-            torch.autograd.grad([e for e, _ in pairs], list(wanted.values()), [s for _, s in pairs], allow_unused=True)
+            torch.autograd.grad(
+                [e for e, _ in pairs], list(wanted.values()), [s for _, s in pairs], allow_unused=True
+            )
             if pairs
             else [None] * len(wanted)
         )
         unreached = tuple(
-            n for n, g in zip(wanted, found, strict=True) if g is None and (self.takes_state or not n.startswith("state "))
+            n
+            for n, g in zip(wanted, found, strict=True)
+            if g is None and (self.takes_state or not n.startswith("state "))
         )
-        arrays = {n: np.zeros(v.shape) if g is None else _numpy(g) for (n, v), g in zip(wanted.items(), found, strict=True)}
+        arrays = {
+            n: np.zeros(v.shape) if g is None else _numpy(g)
+            for (n, v), g in zip(wanted.items(), found, strict=True)
+        }
         return self._result(made, arrays, unreached)
 
-    def _result(self, made: Any, grads: Arrays, unreached: tuple[str, ...] = (), drawn: Arrays | None = None) -> Result:
+    def _result(
+        self, made: Any, grads: Arrays, unreached: tuple[str, ...] = (), drawn: Arrays | None = None
+    ) -> Result:
         d_x = grads.pop("x")
         d_state = {k: grads.pop(f"state {k}") for k in self.problem.state}
         state = {k: _numpy(v) for k, v in made.state.items()}
-        return Result(_numpy(made.output), state, grads, d_x, d_state if self.takes_state else None, unreached, drawn)
+        return Result(
+            _numpy(made.output), state, grads, d_x, d_state if self.takes_state else None, unreached, drawn
+        )
 
     def _differences(self, returned: Arrays) -> Result:
         """Central differences, in float64 where it computes in that when given it."""
         eps = float(np.finfo(self.exact).eps)
         step = eps ** (1 / 3)
-        values = {**self.arrays, "x": self.problem.x, **{f"state {k}": v for k, v in self.problem.state.items()}}
+        values = {
+            **self.arrays,
+            "x": self.problem.x,
+            **{f"state {k}": v for k, v in self.problem.state.items()},
+        }
         rng = np.random.default_rng(0)
         grads: Arrays = {}
         drawn: Arrays = {}
@@ -137,7 +154,9 @@ class Port:
             for k in entries:
                 up, down = (self._shifted(values, name, int(k), sign * step) for sign in (1, -1))
                 total = np.sum(self.problem.d_output * (up.output - down.output))
-                total += sum(np.sum(self.problem.d_state[s] * (up.state[s] - down.state[s])) for s in returned)
+                total += sum(
+                    np.sum(self.problem.d_state[s] * (up.state[s] - down.state[s])) for s in returned
+                )
                 grads[name].reshape(-1)[k], drawn[name].reshape(-1)[k] = total / (2 * step), 1
         return self._result(self.forward(), grads, drawn=drawn)
 
@@ -154,7 +173,16 @@ class Port:
         arrays = {k: changed.get(k, v) for k, v in self.arrays.items()}
         state = {k: changed.get(f"state {k}", v) for k, v in self.problem.state.items()}
         held = self.thing.put(arrays)
-        made = run(self.thing, self.call, self.bound, self.cell, held, changed.get("x", self.problem.x), state, self.width)
+        made = run(
+            self.thing,
+            self.call,
+            self.bound,
+            self.cell,
+            held,
+            changed.get("x", self.problem.x),
+            state,
+            self.width,
+        )
         as_array = {k: np.asarray(v) for k, v in made.state.items()}
         return Made(np.asarray(made.output), as_array)
 
@@ -172,7 +200,16 @@ class Port:
             return torch.as_tensor(cast).requires_grad_(grad)
 
         state = {k: place(v) for k, v in self.problem.state.items()}
-        return [self.thing, self.call, self.bound, self.cell, held, place(self.problem.x[:steps]), state, self.width]
+        return [
+            self.thing,
+            self.call,
+            self.bound,
+            self.cell,
+            held,
+            place(self.problem.x[:steps]),
+            state,
+            self.width,
+        ]
 
     def _cast(self, arrays: Arrays) -> Arrays:
         return {k: np.array(v, self.dtype) for k, v in arrays.items()}
@@ -182,13 +219,18 @@ def _numpy(value: Any) -> np.ndarray:
     return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value, np.float64)
 
 
-def problem(cell: GatedCell, sizes: tuple[int, int], steps: int, batch: int, seed: int, dtype: str, zero: bool) -> Problem:
+def problem(
+    cell: GatedCell, sizes: tuple[int, int], steps: int, batch: int, seed: int, dtype: str, zero: bool
+) -> Problem:
     rng = np.random.default_rng(seed)
 
     def draw(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
 
     shapes = cell.state_shapes(batch, sizes[1])
-    state = {k: np.zeros(s) if zero else np.abs(draw(*s)) if k in ("n", "m") else draw(*s) / 2 for k, s in shapes.items()}
+    state = {
+        k: np.zeros(s) if zero else np.abs(draw(*s)) if k in ("n", "m") else draw(*s) / 2
+        for k, s in shapes.items()
+    }
     x, d_output = draw(steps, batch, sizes[0]), draw(steps, batch, cell.output_size(*sizes))
     return Problem(x, state, d_output, {k: draw(*s) for k, s in shapes.items()})

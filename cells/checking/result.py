@@ -49,8 +49,14 @@ class Result:
 
     def __str__(self) -> str:
         wide = max([len(row.name) for row in self.rows] + [5])
-        lines = [f"{self.thing} against {self.cell}: {'right' if self.ok else 'deviates'}", f"  {self.diagnosis}"]
+        lines = [
+            f"{self.thing} against {self.cell}: {'right' if self.ok else 'deviates'}",
+            f"  {self.diagnosis}",
+        ]
         lines += [f"  first deviation: {self.first}"] if self.first else []
         lines += ["", f"  {'array':{wide}}  {'error':>8}  {'allowed':>8}"]
-        lines += [f"  {r.name:{wide}}  {r.error:8.1e}  {r.tolerance:8.1e}  {'ok' if r.ok else 'deviates'}" for r in self.rows]
+        lines += [
+            f"  {r.name:{wide}}  {r.error:8.1e}  {r.tolerance:8.1e}  {'ok' if r.ok else 'deviates'}"
+            for r in self.rows
+        ]
         return "\n".join([*lines, *([""] if self.notes else []), *(f"  {note}" for note in self.notes)])

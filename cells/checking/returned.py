@@ -85,7 +85,13 @@ def _items(result: Any, cell: GatedCell) -> list[Any]:
 
 
 def of_sequence(
-    result: Any, cell: GatedCell, lead: tuple[int, ...], state: Arrays, width: int, swapped: bool, batch_first: bool
+    result: Any,
+    cell: GatedCell,
+    lead: tuple[int, ...],
+    state: Arrays,
+    width: int,
+    swapped: bool,
+    batch_first: bool,
 ) -> Made:
     """Output and last states of a sequence: outputs alone, as a list too; with the last state; every state at every step."""
     shapes = {k: tuple(v.shape) for k, v in state.items()}
@@ -93,7 +99,11 @@ def of_sequence(
     want = (*(lead[::-1] if batch_first else lead), width)
 
     def whole(value: Any) -> Any:
-        if isinstance(value, list | tuple) and len(value) == lead[0] and all(_shape(v) == (*lead[1:], width) for v in value):
+        if (
+            isinstance(value, list | tuple)
+            and len(value) == lead[0]
+            and all(_shape(v) == (*lead[1:], width) for v in value)
+        ):
             return stack(list(value), 0)
         if _shape(value) == want:
             return value.swapaxes(0, 1) if batch_first else value
@@ -121,10 +131,14 @@ def of_sequence(
                 found = dict(zip(cell.states, ends[::-1] if swapped else ends, strict=True))
             if found is not None:
                 return Made(whole(items[k]), found)
-        if len(items) == len(cell.states) > 1 and all(whole(i) is not None for i in items):  # every state at every step
+        if len(items) == len(cell.states) > 1 and all(
+            whole(i) is not None for i in items
+        ):  # every state at every step
             return Made(whole(items[0]), {n: whole(i)[-1] for n, i in zip(cell.states, items, strict=True)})
         return Made(whole(items[k]), {})
-    raise NotSo(f"it returned {_shape_of(result)}; a sequence must return outputs {want}, alone or with the last state")
+    raise NotSo(
+        f"it returned {_shape_of(result)}; a sequence must return outputs {want}, alone or with the last state"
+    )
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:

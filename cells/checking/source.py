@@ -23,7 +23,11 @@ def uses_torch(function: Callable) -> bool:
         space = now.__globals__
         for name in code.co_names:
             value = space.get(name)
-            home = str(getattr(value, "__name__", "")) if inspect.ismodule(value) else str(getattr(value, "__module__", ""))
+            home = (
+                str(getattr(value, "__name__", ""))
+                if inspect.ismodule(value)
+                else str(getattr(value, "__module__", ""))
+            )
             if home.split(".")[0] == "torch":
                 return True
             if inspect.isfunction(value):
@@ -46,8 +50,15 @@ def array_arguments(function: Callable, cell: GatedCell) -> tuple[list[str], str
     collection = next((name for name, r in said_by.items() if r == "params"), None)
     if collection is not None:
         return entries(function, collection), collection
-    return [n for n, p in signature.parameters.items() if said_by[n] is None and p.default is p.empty and p.kind <= p.KEYWORD_ONLY
-            and p.kind != p.VAR_POSITIONAL and not size_role(n)], None  # fmt: skip
+    return [
+        n
+        for n, p in signature.parameters.items()
+        if said_by[n] is None
+        and p.default is p.empty
+        and p.kind <= p.KEYWORD_ONLY
+        and p.kind != p.VAR_POSITIONAL
+        and not size_role(n)
+    ], None
 
 
 def entries(function: Callable, argument: str) -> list[str]:
@@ -58,15 +69,30 @@ def entries(function: Callable, argument: str) -> list[str]:
         return []
     found: dict[str, None] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and _is(node.value, argument) and isinstance(node.slice, ast.Constant):
+        if (
+            isinstance(node, ast.Subscript)
+            and _is(node.value, argument)
+            and isinstance(node.slice, ast.Constant)
+        ):
             found[str(node.slice.value)] = None
-        elif isinstance(node, ast.Subscript) and _is(node.value, argument) and isinstance(node.slice, ast.JoinedStr):
+        elif (
+            isinstance(node, ast.Subscript)
+            and _is(node.value, argument)
+            and isinstance(node.slice, ast.JoinedStr)
+        ):
             found.update(dict.fromkeys(_formatted(node.slice, tree)))
         elif (
-            isinstance(node, ast.Attribute) and _is(node.value, argument) and node.attr not in ("get", "values", "items", "keys")
+            isinstance(node, ast.Attribute)
+            and _is(node.value, argument)
+            and node.attr not in ("get", "values", "items", "keys")
         ):
             found[node.attr] = None
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is(node.func.value, argument) and node.args:
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and _is(node.func.value, argument)
+            and node.args
+        ):
             if isinstance(node.args[0], ast.Constant):
                 found[str(node.args[0].value)] = None
         elif isinstance(node, ast.Assign) and (_is(node.value, argument) or _is_values(node.value, argument)):
@@ -97,14 +123,23 @@ def _formatted(text: ast.JoinedStr, tree: ast.AST) -> list[str]:
     values = [
         n.value
         for n in ast.walk(tree)
-        if id(n) not in parts and isinstance(n, ast.Constant) and isinstance(n.value, str) and len(n.value) <= 6
+        if id(n) not in parts
+        and isinstance(n, ast.Constant)
+        and isinstance(n.value, str)
+        and len(n.value) <= 6
     ]
-    return ["".join(p.value if isinstance(p, ast.Constant) else v for p in text.values) for v in {*values, *"".join(values)}]  # type: ignore[misc]
+    return [
+        "".join(p.value if isinstance(p, ast.Constant) else v for p in text.values)
+        for v in {*values, *"".join(values)}
+    ]  # type: ignore[misc]
 
 
 def _is(node: ast.expr, name: str) -> bool:
     return (isinstance(node, ast.Name) and node.id == name) or (
-        isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.value, ast.Name) and node.value.id == "self"
+        isinstance(node, ast.Attribute)
+        and node.attr == name
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
     )
 
 

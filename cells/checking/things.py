@@ -53,12 +53,18 @@ def understood(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str |
         given = _built(given, label, cell, sizes)
         if isinstance(given, Thing):
             return given
-    elif inspect.isfunction(given) or inspect.isbuiltin(given) or (inspect.ismethod(given) and not _holds(given.__self__)):
+    elif (
+        inspect.isfunction(given)
+        or inspect.isbuiltin(given)
+        or (inspect.ismethod(given) and not _holds(given.__self__))
+    ):
         return of_function(given, label)
     elif inspect.ismethod(given):
         return of_object(copy.deepcopy(given.__self__), label, False, dtype, given.__name__)
     if not callable(given) and not any(hasattr(given, m) for m in METHODS):
-        raise ValueError(f"{label} cannot be called; give a class, an object with forward, step or __call__, or a function")
+        raise ValueError(
+            f"{label} cannot be called; give a class, an object with forward, step or __call__, or a function"
+        )
     return of_object(given if made else copy.deepcopy(given), label, made, dtype)
 
 
@@ -72,7 +78,9 @@ def _built(cls: type, label: str, cell: GatedCell, sizes: tuple[int, int]) -> An
     except ValueError:
         arguments = []
     needed = [
-        a for a in arguments if a.default is a.empty and a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD, a.KEYWORD_ONLY)
+        a
+        for a in arguments
+        if a.default is a.empty and a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD, a.KEYWORD_ONLY)
     ]
     number = {"input": sizes[0], "hidden": sizes[1]}
     by_name = {a.name: number[r] for a in arguments if (r := size_role(a.name)) is not None}
@@ -83,19 +91,25 @@ def _built(cls: type, label: str, cell: GatedCell, sizes: tuple[int, int]) -> An
     if all(a.name in by_name for a in needed):
         attempts.append(([], by_name))
     if not needed and not by_name:
-        attempts += [(list(sizes), {}), ([], {})] if any(a.kind == a.VAR_POSITIONAL for a in arguments) else [([], {})]
+        attempts += (
+            [(list(sizes), {}), ([], {})]
+            if any(a.kind == a.VAR_POSITIONAL for a in arguments)
+            else [([], {})]
+        )
     problem = f"its constructor takes {', '.join(a.name for a in needed)}"
     for positional, keywords in attempts:
         try:
             return cls(*positional, **keywords)
         except Exception as error:  # somebody's code
-            problem = (
-                f"{label}({', '.join(map(str, [*positional, *(f'{k}={v}' for k, v in keywords.items())]))}) raised {said(error)}"
-            )
+            problem = f"{label}({', '.join(map(str, [*positional, *(f'{k}={v}' for k, v in keywords.items())]))}) raised {said(error)}"
     names = [a.name for a in needed if a.name not in by_name]
     if names and not attempts and all(readings(n, cell)[0].certain or n.lower() in ARRAYS for n in names):
-        return _of_constructor(cls, label, names, {k: v for k, v in by_name.items() if k in {a.name for a in needed}})
-    raise ValueError(f"cannot build {label}: {problem}; give an object instead, or a constructor (input_size, hidden_size)")
+        return _of_constructor(
+            cls, label, names, {k: v for k, v in by_name.items() if k in {a.name for a in needed}}
+        )
+    raise ValueError(
+        f"cannot build {label}: {problem}; give an object instead, or a constructor (input_size, hidden_size)"
+    )
 
 
 def _of_constructor(cls: type, label: str, names: list[str], sizes: dict[str, int]) -> Thing:
@@ -116,7 +130,9 @@ def _of_constructor(cls: type, label: str, names: list[str], sizes: dict[str, in
 
     own = [vars(c)[m] for m in METHODS for c in cls.__mro__[:-1] if m in vars(c)]
     if not own:
-        raise ValueError(f"{label} has no {', '.join(METHODS)}; one of them must compute a step or a sequence")
+        raise ValueError(
+            f"{label} has no {', '.join(METHODS)}; one of them must compute a step or a sequence"
+        )
     method = own[0]
     call.__signature__ = _without_self(method)  # type: ignore[attr-defined]
     return Thing(label, call, "numpy", {}, "float64", put, True, keys)
@@ -134,7 +150,9 @@ def method_of(thing: Any) -> Any:
         return thing if written else thing.step
     own = [m for m in METHODS if hasattr(thing, m)]
     if not own:
-        raise ValueError(f"{type(thing).__name__} has no {', '.join(METHODS)}; one of them must compute a step or a sequence")
+        raise ValueError(
+            f"{type(thing).__name__} has no {', '.join(METHODS)}; one of them must compute a step or a sequence"
+        )
     return getattr(thing, own[0])
 
 
@@ -155,7 +173,11 @@ def of_object(thing: Any, label: str, made: bool, dtype: str | None, method: str
     places = _attributes(thing)
     tensors = any(hasattr(value, "detach") for _, _, value in places.values())
     arrays = {name: _numpy(value) for name, (_, _, value) in places.items()}
-    own = dtype or str(next(iter(places.values()))[2].dtype).removeprefix("torch.") if places else dtype or "float64"
+    own = (
+        dtype or str(next(iter(places.values()))[2].dtype).removeprefix("torch.")
+        if places
+        else dtype or "float64"
+    )
     held = {"object": thing}
     fresh = copy.deepcopy(thing)
 
@@ -202,7 +224,9 @@ def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: s
     written = module.forward if bound is module else bound
     call.__signature__, call.__wrapped__ = inspect.signature(written), written  # type: ignore[attr-defined]
     first = any(getattr(m, "batch_first", False) is True for m in module.modules())
-    return Thing(label, call, "torch", {k: _numpy(v) for k, v in leaves.items()}, own, put, made, batch_first=first)
+    return Thing(
+        label, call, "torch", {k: _numpy(v) for k, v in leaves.items()}, own, put, made, batch_first=first
+    )
 
 
 def of_function(function: Callable, label: str) -> Thing:
@@ -210,7 +234,11 @@ def of_function(function: Callable, label: str) -> Thing:
     library = "torch" if uses_torch(function) else "numpy"
 
     def put(new: Arrays) -> dict[str, Any]:
-        return {k: _tensor(v) for k, v in new.items()} if library == "torch" else {k: np.array(v) for k, v in new.items()}
+        return (
+            {k: _tensor(v) for k, v in new.items()}
+            if library == "torch"
+            else {k: np.array(v) for k, v in new.items()}
+        )
 
     return Thing(label, function, library, {}, "float64", put, True)
 
@@ -236,7 +264,13 @@ def _attributes(thing: Any) -> dict[str, tuple[Any, Any, Any]]:
     """name: (container, key, array) of every floating array that an object holds, also in a dict or a namespace of its own."""
     found: dict[str, tuple[Any, Any, Any]] = {}
     for key, value in vars(thing).items() if hasattr(thing, "__dict__") else ():
-        inner = value if isinstance(value, dict) else vars(value) if type(value).__name__ == "SimpleNamespace" else None
+        inner = (
+            value
+            if isinstance(value, dict)
+            else vars(value)
+            if type(value).__name__ == "SimpleNamespace"
+            else None
+        )
         if _is_array(value):
             found[key] = (vars(thing), key, value)
         elif inner is not None:

@@ -54,7 +54,9 @@ CHANGES: dict[str, dict[str, Callable]] = {
 class Altered(TorchFunctionMode):
     """Counts a step's calls of functions, and computes those numbered in `sites` by `change` instead."""
 
-    def __init__(self, sites: frozenset[int] = frozenset(), change: Callable | None = None, lines: list | None = None) -> None:
+    def __init__(
+        self, sites: frozenset[int] = frozenset(), change: Callable | None = None, lines: list | None = None
+    ) -> None:
         super().__init__()
         self.sites, self.change, self.lines, self.count = sites, change, lines, 0
 
@@ -72,7 +74,8 @@ def _line() -> str:
     """The line of the cell's file that called a function of the vocabulary."""
     frame: Any = sys._getframe(2)
     while frame is not None and (
-        frame.f_globals.get("__name__", "").startswith("torch") or frame.f_code.co_filename.endswith("primitives.py")
+        frame.f_globals.get("__name__", "").startswith("torch")
+        or frame.f_code.co_filename.endswith("primitives.py")
     ):
         frame = frame.f_back
     return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() if frame else ""
@@ -109,7 +112,9 @@ def _sites(cell: GatedCell) -> list[tuple[str, str]]:
     """(function, line) of each call in a step."""
     sizes = next(((n, n) for n in range(2, 65) if cell.unfit(n, n) is None), (1, 1))
     params = {k: torch.as_tensor(v) for k, v in cell.init(*sizes).items()}
-    state = State(**{k: torch.zeros(s, dtype=torch.float64) for k, s in cell.state_shapes(1, sizes[1]).items()})
+    state = State(
+        **{k: torch.zeros(s, dtype=torch.float64) for k, s in cell.state_shapes(1, sizes[1]).items()}
+    )
     lines: list[tuple[str, str]] = []
     used = cell.effective(params)
     with Altered(lines=lines):
@@ -150,17 +155,30 @@ def changed_arrays(cell: GatedCell) -> Iterator[Variant]:
     if len(names) == 2 and cell.gates == cell.recurrent:
         yield Variant(cell, ("both biases left out",), arrays=without(*names))
         one = "both biases added on the input's side (one bias)"
-        yield Variant(cell, (one,), arrays=lambda p, c: p | {"bias_ih": p["bias_ih"] + p["bias_hh"], "bias_hh": p["bias_hh"] * 0})
+        yield Variant(
+            cell,
+            (one,),
+            arrays=lambda p, c: p | {"bias_ih": p["bias_ih"] + p["bias_hh"], "bias_hh": p["bias_hh"] * 0},
+        )
         other = "both biases added to the recurrent product"
         yield Variant(
-            cell, (other,), arrays=lambda p, c: p | {"bias_hh": p["bias_ih"] + p["bias_hh"], "bias_ih": p["bias_ih"] * 0}
+            cell,
+            (other,),
+            arrays=lambda p, c: p | {"bias_hh": p["bias_ih"] + p["bias_hh"], "bias_ih": p["bias_ih"] * 0},
         )
     if len(names) == 1 and cell.gates == cell.recurrent:
         double = replace(cell, biases=2)
-        yield Variant(double, ("the one bias added to the recurrent product (as bias_hh)",),
-                      arrays=lambda p, c: p | {"bias_hh": p["bias_ih"], "bias_ih": p["bias_ih"] * 0})  # fmt: skip
+        yield Variant(
+            double,
+            ("the one bias added to the recurrent product (as bias_hh)",),
+            arrays=lambda p, c: p | {"bias_hh": p["bias_ih"], "bias_ih": p["bias_ih"] * 0},
+        )
     if blocked(cell, (5, 7)):
-        yield Variant(cell, ("weight_hh used transposed",), arrays=lambda p, c: p | {"weight_hh": _transposed(p["weight_hh"], c)})
+        yield Variant(
+            cell,
+            ("weight_hh used transposed",),
+            arrays=lambda p, c: p | {"weight_hh": _transposed(p["weight_hh"], c)},
+        )
     yield Variant(cell, ("the initial state not used (it starts from zero)",), zero=True)
 
 
@@ -197,7 +215,12 @@ def siblings(cell: GatedCell) -> Iterator[Variant]:
             other = get(name, biases=cell.biases)
         except ValueError:
             continue
-        alike = name != cell.name and other.gates == cell.gates and other.states == cell.states and other.unfit(6, 8) is None
+        alike = (
+            name != cell.name
+            and other.gates == cell.gates
+            and other.states == cell.states
+            and other.unfit(6, 8) is None
+        )
         if alike and other.parameter_shapes(6, 8) == shapes:
             yield Variant(other, (f"this is {name}: check it --against {name}",))
     activation = getattr(cell, "activation", None)
@@ -222,7 +245,9 @@ def order_words(layout: Layout, order: tuple[str, ...]) -> str:
     actual = dict(zip(gates, order, strict=True))
     packed = next((p.gates for p in layout.pieces if p.packed and len(p.gates) == len(gates)), None)
     if packed is None:
-        return "gates exchanged: " + ", ".join(f"{g}'s arrays are used as {h}'s" for g, h in actual.items() if g != h)
+        return "gates exchanged: " + ", ".join(
+            f"{g}'s arrays are used as {h}'s" for g, h in actual.items() if g != h
+        )
     real = tuple(actual[g] for g in packed)
     tables = (("torch's", {layout.cell.name: gates}), ("Keras's", _known(KERAS)), ("ONNX's", _known(ONNX)))
     named = [where for where, table in tables if table.get(layout.cell.name) == real]
@@ -252,7 +277,9 @@ def variants(cell: GatedCell) -> Iterator[Variant]:
     for order in orders(cell):
         yield from (replace(v, order=order) for v in (*alike, *functions, *arrays))
     for f in functions:
-        yield from (replace(f, words=f.words + a.words, arrays=a.arrays, zero=a.zero, cell=a.cell) for a in arrays)
+        yield from (
+            replace(f, words=f.words + a.words, arrays=a.arrays, zero=a.zero, cell=a.cell) for a in arrays
+        )
     yield from _pairs(functions)
     if len(cell.gates) <= 3:
         for order in orders(cell):

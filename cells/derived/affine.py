@@ -79,7 +79,9 @@ def recurrence(cell: GatedCell) -> Recurrence:
     at_zero = {derivation.inputs[f"prev_{s}"]: zero for s in cell.states}
     constant = {s: substituted(node, at_zero) for s, node in derivation.states.items()}
     return Recurrence(
-        cell.states, {k: n for k, n in jacobian.items() if n is not zero}, {k: n for k, n in constant.items() if n is not zero}
+        cell.states,
+        {k: n for k, n in jacobian.items() if n is not zero},
+        {k: n for k, n in constant.items() if n is not zero},
     )
 
 

@@ -95,7 +95,9 @@ def _product(weight: tuple[int, ...], bias: tuple[int, ...]) -> Operations:
 def _pointwise(cell: GatedCell, units: int) -> Operations:
     derivation = cell.derivation()
     forward = set(derivation.forward)
-    backward = [n for n in ordered(vector_jacobian(derivation).values()) if not n.is_leaf and n not in forward]
+    backward = [
+        n for n in ordered(vector_jacobian(derivation).values()) if not n.is_leaf and n not in forward
+    ]
     more = (2 if cell.recurrent else 1) + len(cell.vectors)
     return Operations(0, len(forward) * units, 0, (len(backward) + more) * units)
 
@@ -113,7 +115,9 @@ def _of_step(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
 
 
 def _of_project(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
-    return _recorded(cell, lambda params, x: list(vars(cell.project(params, x)).values()), input_size, hidden_size)
+    return _recorded(
+        cell, lambda params, x: list(vars(cell.project(params, x)).values()), input_size, hidden_size
+    )
 
 
 def _of_emit(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
@@ -125,7 +129,9 @@ def _of_emit(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
     return _recorded(cell, emit, input_size, hidden_size, [shape] * len(derivation.outputs))
 
 
-def _recorded(cell: GatedCell, function: Callable, input_size: int, hidden_size: int, shapes: Iterable = ()) -> Operations:
+def _recorded(
+    cell: GatedCell, function: Callable, input_size: int, hidden_size: int, shapes: Iterable = ()
+) -> Operations:
     """Counts of a function (params, x, *arrays) -> values, forward and backward, as it is recorded on arrays of ones."""
     stored = {k: np.ones(s) for k, s in cell.parameter_shapes(input_size, hidden_size).items()}
     params = {k: Value(v) for k, v in cell.effective(stored).items()}

@@ -35,7 +35,9 @@ class Derivation:
     @property
     def output_states(self) -> tuple[str | None, ...]:
         """For each output the state that it is, or None where it is no state."""
-        return tuple(next((name for name, node in self.states.items() if node is out), None) for out in self.outputs)
+        return tuple(
+            next((name for name, node in self.states.items() if node is out), None) for out in self.outputs
+        )
 
     @property
     def results(self) -> list[Node]:
@@ -73,8 +75,14 @@ def derive(cell: GatedCell) -> Derivation:
 
     for what in ("gates", "states"):
         names = getattr(cell, what, ())
-        if not isinstance(names, tuple) or not names or not all(isinstance(n, str) and n.isidentifier() for n in names):
-            raise EquationError(f"{_place(cell)}: {what} is {names!r}; it must be a tuple of names such as ('h',)")
+        if (
+            not isinstance(names, tuple)
+            or not names
+            or not all(isinstance(n, str) and n.isidentifier() for n in names)
+        ):
+            raise EquationError(
+                f"{_place(cell)}: {what} is {names!r}; it must be a tuple of names such as ('h',)"
+            )
     tape = Tape()
 
     def inputs_of(kind: str, names: tuple[str, ...]) -> State:
@@ -86,10 +94,14 @@ def derive(cell: GatedCell) -> Derivation:
     result, names = _call(cell, cell.equations, arguments)
     output, state = result if isinstance(result, tuple) else (None, result)
     states = _states(cell, state)
-    outputs = (states[cell.states[0]],) if output is None else output if isinstance(output, tuple) else (output,)
+    outputs = (
+        (states[cell.states[0]],) if output is None else output if isinstance(output, tuple) else (output,)
+    )
     for out in outputs:
         if not isinstance(out, Node):
-            raise EquationError(f"{_place(cell)}: the output is {out!r}; it must be computed from gates or states")
+            raise EquationError(
+                f"{_place(cell)}: the output is {out!r}; it must be computed from gates or states"
+            )
     inputs = {n.value: n for v in arguments for n in vars(v).values()}
     derivation = Derivation(tape, inputs, states, outputs, isinstance(output, tuple), names)
     used = ordered(derivation.results)
@@ -111,7 +123,9 @@ def try_step(cell: GatedCell) -> None:
     batch, params = 2, cell.effective(cell.init(*sizes))
     zeros = {name: np.zeros(shape) for name, shape in cell.state_shapes(batch, sizes[1]).items()}
     (output, state), _ = _call(cell, cell.step, [params, np.zeros((batch, sizes[0])), State(**zeros)])
-    if not isinstance(state, State) or {k: np.shape(v) for k, v in vars(state).items()} != {k: v.shape for k, v in zeros.items()}:
+    if not isinstance(state, State) or {k: np.shape(v) for k, v in vars(state).items()} != {
+        k: v.shape for k, v in zeros.items()
+    }:
         shapes = ", ".join(f"{k} {v.shape}" for k, v in zeros.items())
         raise EquationError(
             f"{_place(cell, cell.step)}: step must return (output, State(...)) with the states {shapes}; got {state!r}"
@@ -137,7 +151,14 @@ def _call(cell, function, arguments):
     try:
         result = function(*arguments)
     except Exception as error:
-        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == code.co_filename), 0)
+        line = next(
+            (
+                f.lineno
+                for f in reversed(traceback.extract_tb(error.__traceback__))
+                if f.filename == code.co_filename
+            ),
+            0,
+        )
         vectors = f", vectors ({', '.join(cell.vectors)})" if cell.vectors else ""
         raise EquationError(
             f"{code.co_filename}:{line}: {error}. Equations may use + - * / **, numbers, gates "
@@ -145,20 +166,28 @@ def _call(cell, function, arguments):
         ) from error
     finally:
         sys.setprofile(outer)
-    return result, {v: k for k, v in local.items() if isinstance(v, Node) and not v.is_leaf and k.isidentifier()}
+    return result, {
+        v: k for k, v in local.items() if isinstance(v, Node) and not v.is_leaf and k.isidentifier()
+    }
 
 
 def _states(cell, state) -> dict[str, Node]:
     from ..contract import State
 
     if not isinstance(state, State):
-        raise EquationError(f"{_place(cell)}: equations must return State(...), or (output, State(...)); got {state!r}")
+        raise EquationError(
+            f"{_place(cell)}: equations must return State(...), or (output, State(...)); got {state!r}"
+        )
     made = vars(state)
     if set(made) != set(cell.states):
-        raise EquationError(f"{_place(cell)}: State has {', '.join(made) or 'nothing'}; states says {', '.join(cell.states)}")
+        raise EquationError(
+            f"{_place(cell)}: State has {', '.join(made) or 'nothing'}; states says {', '.join(cell.states)}"
+        )
     for name, value in made.items():
         if not isinstance(value, Node):
-            raise EquationError(f"{_place(cell)}: state {name} is {value!r}; it must be computed from gates or states")
+            raise EquationError(
+                f"{_place(cell)}: state {name} is {value!r}; it must be computed from gates or states"
+            )
     return {name: made[name] for name in cell.states}
 
 

@@ -28,7 +28,9 @@ def torch(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator)
     return {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
 
 
-def orthogonal(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, gain: float = 1.0) -> Arrays:
+def orthogonal(
+    cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, gain: float = 1.0
+) -> Arrays:
     """Each gate's recurrent block is `gain` times a random orthogonal matrix (Saxe et al. 2013); the rest as torch."""
     arrays = torch(cell, shapes, units, rng)
     arrays["weight_hh"] = _blocks(cell, shapes, lambda size: gain * random_orthogonal(size, rng))
@@ -42,14 +44,18 @@ def identity(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generat
     return arrays | {name: np.zeros(shape) for name, shape in shapes.items() if name.startswith("bias")}
 
 
-def forget_bias(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, bias: float = 1.0) -> Arrays:
+def forget_bias(
+    cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, bias: float = 1.0
+) -> Arrays:
     """The keep gate's bias is `bias`, in all (Jozefowicz et al. 2015); the rest as torch."""
     arrays = torch(cell, shapes, units, rng)
     _set_bias(cell, arrays, units, "keep_gate", bias)
     return arrays
 
 
-def chrono(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, longest: float = 100.0) -> Arrays:
+def chrono(
+    cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, longest: float = 100.0
+) -> Arrays:
     """Keep gate's bias log U(1, longest - 1), input gate's its negative (Tallec & Ollivier 2018); the rest as torch."""
     if longest <= 2:
         raise ValueError(f"chrono's longest time span is {longest}; it must be above 2 steps")
@@ -82,12 +88,19 @@ def keras(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator)
 
 
 def ring(
-    cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator,
-    r_min: float = 0.0, r_max: float = 1.0, phase: float = 2 * math.pi,
-) -> Arrays:  # fmt: skip
+    cell: GatedCell,
+    shapes: Shapes,
+    units: int,
+    rng: np.random.Generator,
+    r_min: float = 0.0,
+    r_max: float = 1.0,
+    phase: float = 2 * math.pi,
+) -> Arrays:
     """Eigenvalues uniform over the ring r_min <= |lambda| <= r_max, phases up to `phase` (Orvieto et al. 2023); rest as torch."""
     if not 0 <= r_min < r_max <= 1 or not 0 < phase <= 2 * math.pi:
-        raise ValueError(f"ring({r_min}, {r_max}, {phase}) must have 0 <= r_min < r_max <= 1, and a phase in (0, 2 pi]")
+        raise ValueError(
+            f"ring({r_min}, {r_max}, {phase}) must have 0 <= r_min < r_max <= 1, and a phase in (0, 2 pi]"
+        )
     return torch(cell, shapes, units, rng) | cell.modes(*on_ring(units, rng, r_min, r_max, phase))
 
 
@@ -124,7 +137,9 @@ def parse(scheme: str) -> tuple[str, list[float]]:
     except ValueError:
         arguments = [np.nan]
     if not np.isfinite(arguments).all():
-        raise ValueError(f"scheme {scheme!r} has an argument that is no number, or not finite; write it as {name}(1.5)")
+        raise ValueError(
+            f"scheme {scheme!r} has an argument that is no number, or not finite; write it as {name}(1.5)"
+        )
     if len(arguments) > SCHEMES[name].__code__.co_argcount - 4:
         raise ValueError(f"scheme {scheme!r} has too many arguments; {name}: {SCHEMES[name].__doc__}")
     return name, arguments

@@ -75,7 +75,9 @@ def unfit(cell: GatedCell, input_size: int, hidden_size: int) -> str | None:
     return None
 
 
-def initialise(cell: GatedCell, sizes: tuple[int, int], rng: np.random.Generator, scheme: str) -> dict[str, Any]:
+def initialise(
+    cell: GatedCell, sizes: tuple[int, int], rng: np.random.Generator, scheme: str
+) -> dict[str, Any]:
     """Arrays drawn by the named scheme, one part after the other; the read-out's with those of the last part."""
     from .init import initialise as draw
 

@@ -22,7 +22,9 @@ def to_keras(cell: GatedCell, params: Arrays) -> list[np.ndarray]:
     form = layout(cell, KERAS, "Keras")
     cell.sizes(params)
     arrays = {name: float64(value) for name, value in params.items()}
-    there = {name: rows_there(a, cell.gates, form.order) for name, a in arrays.items() if not name.endswith("_out")}
+    there = {
+        name: rows_there(a, cell.gates, form.order) for name, a in arrays.items() if not name.endswith("_out")
+    }
     made = [there["weight_ih"].T.copy(), there["weight_hh"].T.copy()]
     if cell.biases:
         both = np.stack([there["bias_ih"], there.get("bias_hh", np.zeros_like(there["bias_ih"]))])
@@ -40,7 +42,10 @@ def from_keras(cell: str | GatedCell, arrays: Sequence[Any]) -> tuple[GatedCell,
 
     kernels = _kernels(arrays)
     if isinstance(cell, str):
-        held = {"biases": np.ndim(kernels.get("bias", 0)), "readout": np.shape(kernels.get("dense kernel", [[]]))[-1]}
+        held = {
+            "biases": np.ndim(kernels.get("bias", 0)),
+            "readout": np.shape(kernels.get("dense kernel", [[]]))[-1],
+        }
         cell = get(cell, **held)
     form = layout(cell, KERAS, "Keras")
     _check(cell, form, kernels)
@@ -63,12 +68,17 @@ def _kernels(arrays: Sequence[Any]) -> Arrays:
         (("kernel", "recurrent_kernel"), {(2, 2)}),
         (("kernel", "recurrent_kernel", "bias"), {(2, 2, 1), (2, 2, 2)}),
         (("kernel", "recurrent_kernel", "dense kernel", "dense bias"), {(2, 2, 2, 1)}),
-        (("kernel", "recurrent_kernel", "bias", "dense kernel", "dense bias"), {(2, 2, 1, 2, 1), (2, 2, 2, 2, 1)}),
+        (
+            ("kernel", "recurrent_kernel", "bias", "dense kernel", "dense bias"),
+            {(2, 2, 1, 2, 1), (2, 2, 2, 2, 1)},
+        ),
     ):
         if tuple(dimensions) in allowed:
             return {name: float64(real_floating(name, a)) for name, a in zip(names, arrays, strict=True)}
     shapes = ", ".join(str(np.shape(a)) for a in arrays) or "none"
-    raise ValueError(f"arrays are {shapes}; they must be kernel, recurrent_kernel[, bias][, kernel and bias of a Dense]")
+    raise ValueError(
+        f"arrays are {shapes}; they must be kernel, recurrent_kernel[, bias][, kernel and bias of a Dense]"
+    )
 
 
 def _check(cell: GatedCell, form: Layout, kernels: Arrays) -> None:
@@ -84,12 +94,24 @@ def _check(cell: GatedCell, form: Layout, kernels: Arrays) -> None:
     for name, shape in expected.items():
         if kernels.get(name, np.empty(0)).shape != shape:
             found = f"is {kernels[name].shape}" if name in kernels else "is missing"
-            hint = "; with reset_after=True it has two rows (gru), else one (gru_reset_before)" if form.kind == "GRU" else ""
-            raise ValueError(f"{name} {found}; {said}, so with {hidden} units it must be {shape}{hint if name == 'bias' else ''}")
+            hint = (
+                "; with reset_after=True it has two rows (gru), else one (gru_reset_before)"
+                if form.kind == "GRU"
+                else ""
+            )
+            raise ValueError(
+                f"{name} {found}; {said}, so with {hidden} units it must be {shape}{hint if name == 'bias' else ''}"
+            )
     if ("dense kernel" in kernels) != bool(cell.readout):
-        raise ValueError(f"arrays have the kernel and bias of a Dense; cell {cell.name!r} has readout={cell.readout}")
+        raise ValueError(
+            f"arrays have the kernel and bias of a Dense; cell {cell.name!r} has readout={cell.readout}"
+        )
     needed = expected.get("bias", ())
     if needed and cell.biases < len(needed):
-        raise ValueError(f"bias is {needed}; cell {cell.name!r} has biases={cell.biases}; give it biases={len(needed)}")
+        raise ValueError(
+            f"bias is {needed}; cell {cell.name!r} has biases={cell.biases}; give it biases={len(needed)}"
+        )
     if cell.biases and not needed:
-        raise ValueError(f"arrays have no bias; cell {cell.name!r} has biases={cell.biases}; give it biases=0")
+        raise ValueError(
+            f"arrays have no bias; cell {cell.name!r} has biases={cell.biases}; give it biases=0"
+        )

@@ -53,7 +53,9 @@ def layout(cell: GatedCell, known: dict[str, Layout], where: str) -> Layout:
         there = ", ".join(f"{name} ({form.kind})" for name, form in known.items())
         raise ValueError(f"{where} has no layer that computes cell {cell.name!r}; it has {there}")
     if cell.stacked:
-        raise ValueError(f"cell {cell.name!r} with {cell.options} is a stack; to {where} goes one layer of one direction")
+        raise ValueError(
+            f"cell {cell.name!r} with {cell.options} is a stack; to {where} goes one layer of one direction"
+        )
     return known[cell.name]
 
 

@@ -16,9 +16,20 @@ SLOTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 # what only moves values to and from the node, or makes its first states
 MOVES = {
-    "Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Gather", "Identity", "Reshape", "Shape", "Slice", "Squeeze",
-    "Transpose", "Unsqueeze",
-}  # fmt: skip
+    "Cast",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "Expand",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Shape",
+    "Slice",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+}
 
 
 def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]:
@@ -57,7 +68,9 @@ def _load(path: str | Path) -> Any:
 def _recurrent(graph: Any, path: str | Path) -> Any:
     found = [node for node in graph.node if node.op_type in DEFAULTS]
     if len(found) != 1:
-        raise ValueError(f"{path} has {len(found)} nodes of kind RNN, LSTM or GRU; it must have one, of one layer")
+        raise ValueError(
+            f"{path} has {len(found)} nodes of kind RNN, LSTM or GRU; it must have one, of one layer"
+        )
     return found[0]
 
 
@@ -84,7 +97,9 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 def _weight(constants: Arrays, what: str, slot: str, name: str) -> np.ndarray:
     if name not in constants:
-        raise ValueError(f"{what}: {slot} is {name!r}, which is computed or an input; weights must be held in the file")
+        raise ValueError(
+            f"{what}: {slot} is {name!r}, which is computed or an input; weights must be held in the file"
+        )
     return float64(real_floating(f"{what}: {slot}", constants[name]))
 
 
@@ -102,10 +117,14 @@ def _cell(kind: str, attributes: dict[str, Any], peepholes: bool, what: str) -> 
         line = (attributes.get("activation_alpha"), attributes.get("activation_beta"))
         activation = "identity" if given == ["affine"] and line == ([1.0], [0.0]) else given[0]
         if activation not in ("tanh", "relu", "identity"):
-            raise ValueError(f"{what} has the activation {given[0]}; elman has Tanh, Relu, or Affine with alpha 1 and beta 0")
+            raise ValueError(
+                f"{what} has the activation {given[0]}; elman has Tanh, Relu, or Affine with alpha 1 and beta 0"
+            )
         return "elman", {"activation": activation}
     if given != [a.lower() for a in DEFAULTS[kind]]:
-        raise ValueError(f"{what} has the activations {', '.join(given)}; the cells have {', '.join(DEFAULTS[kind])}")
+        raise ValueError(
+            f"{what} has the activations {', '.join(given)}; the cells have {', '.join(DEFAULTS[kind])}"
+        )
     if kind == "GRU":
         return "gru" if attributes.get("linear_before_reset", 0) else "gru_reset_before", {}
     return "peephole_lstm" if peepholes else "cifg" if coupled else "lstm", {}
@@ -115,15 +134,24 @@ def _params(cell: GatedCell, arrays: Arrays, hidden: int, what: str) -> Arrays:
     """The cell's arrays from W, R, B and P. Raises ValueError, naming the array, for other shapes than the node must have."""
     form = ONNX[cell.name]
     gates, hidden, inputs = len(form.order), hidden or arrays["R"].shape[-1], arrays["W"].shape[-1]
-    shapes = {"W": (gates * hidden, inputs), "R": (gates * hidden, hidden), "B": (2 * gates * hidden,), "P": (3 * hidden,)}
+    shapes = {
+        "W": (gates * hidden, inputs),
+        "R": (gates * hidden, hidden),
+        "B": (2 * gates * hidden,),
+        "P": (3 * hidden,),
+    }
     for slot, array in arrays.items():
         if array.shape != (1, *shapes[slot]):
-            raise ValueError(f"{what}: {slot} is {array.shape}; with hidden_size {hidden} it must be {(1, *shapes[slot])}")
+            raise ValueError(
+                f"{what}: {slot} is {array.shape}; with hidden_size {hidden} it must be {(1, *shapes[slot])}"
+            )
     there = {"weight_ih": arrays["W"][0], "weight_hh": arrays["R"][0]}
     if "B" in arrays:
         there |= dict(zip(("bias_ih", "bias_hh"), np.split(arrays["B"][0], 2), strict=True))
     params = {name: rows_here(rows, cell.gates, form.order) for name, rows in there.items()}
-    return params | (dict(zip(form.peepholes, np.split(arrays["P"][0], 3), strict=True)) if form.peepholes else {})
+    return params | (
+        dict(zip(form.peepholes, np.split(arrays["P"][0], 3), strict=True)) if form.peepholes else {}
+    )
 
 
 def _readout(graph: Any, recurrent: Any, constants: Arrays, path: str | Path) -> Arrays:
@@ -132,13 +160,23 @@ def _readout(graph: Any, recurrent: Any, constants: Arrays, path: str | Path) ->
     Raises ValueError for any other computation in the model.
     """
     moved = _moved(graph, recurrent.output[:2])
-    layers = [n for n in graph.node if n.op_type in ("MatMul", "Gemm") and n.input[0] in moved and n.input[1] in constants]
+    layers = [
+        n
+        for n in graph.node
+        if n.op_type in ("MatMul", "Gemm") and n.input[0] in moved and n.input[1] in constants
+    ]
     linear = layers[0] if len(layers) == 1 else None
-    adding = [n for n in graph.node if linear and n.op_type == "Add" and {*n.input} - {*constants} == {linear.output[0]}]
+    adding = [
+        n
+        for n in graph.node
+        if linear and n.op_type == "Add" and {*n.input} - {*constants} == {linear.output[0]}
+    ]
     known = [recurrent, *layers[:1], *adding[:1]]
     others = sorted({node.op_type for node in graph.node if node.op_type not in MOVES and node not in known})
     if others:
-        raise ValueError(f"{path} also computes {', '.join(others)}; a cell is one recurrent node and at most one linear layer")
+        raise ValueError(
+            f"{path} also computes {', '.join(others)}; a cell is one recurrent node and at most one linear layer"
+        )
     if linear is None:
         return {}
     weight, bias = _linear(linear, constants, path)

@@ -36,7 +36,9 @@ def to_onnx(cell: GatedCell, params: Arrays, path: str | Path, dtype: str = "flo
     sizes = cell.sizes(params)
     arrays = {name: float64(a) for name, a in params.items()}
     constants = {name: a.astype(dtype) for name, a in _constants(cell, form, arrays).items()}
-    constants |= {f"{s}0": np.zeros((1, sizes[1]), dtype) for s in cell.states}  # what an input that is left out defaults to
+    constants |= {
+        f"{s}0": np.zeros((1, sizes[1]), dtype) for s in cell.states
+    }  # what an input that is left out defaults to
     constants |= {"zero": np.zeros(1, np.int64), "one": np.ones(1, np.int64)}
     helper, kind = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     graph = helper.make_graph(
@@ -65,7 +67,11 @@ def package(name: str) -> Any:
 
 def _constants(cell: GatedCell, form: Layout, arrays: Arrays) -> Arrays:
     """W, R, B and P of the node, each with an axis for the direction, and the read-out's."""
-    there = {name: rows_there(arrays[name], cell.gates, form.order) for name in arrays if name.endswith(("_ih", "_hh"))}
+    there = {
+        name: rows_there(arrays[name], cell.gates, form.order)
+        for name in arrays
+        if name.endswith(("_ih", "_hh"))
+    }
     made = {"W": there["weight_ih"], "R": there["weight_hh"]}
     if cell.biases:
         made["B"] = np.concatenate([there["bias_ih"], there.get("bias_hh", np.zeros_like(there["bias_ih"]))])
@@ -87,14 +93,23 @@ def _nodes(onnx: Any, cell: GatedCell, form: Layout, constants: Arrays, hidden: 
         attributes["linear_before_reset"] = int(cell.name == "gru")
     elif cell.name == "cifg":
         attributes["input_forget"] = 1
-    nodes = [make("Shape", ["x"], ["batch"], start=1, end=2), make("Concat", ["batch", "one"], ["rows"], axis=0)]
+    nodes = [
+        make("Shape", ["x"], ["batch"], start=1, end=2),
+        make("Concat", ["batch", "one"], ["rows"], axis=0),
+    ]
     for s in cell.states:
-        nodes += [make("Expand", [f"{s}0", "rows"], [f"{s}_rows"]), make("Unsqueeze", [f"{s}_rows", "zero"], [f"{s}_first"])]
+        nodes += [
+            make("Expand", [f"{s}0", "rows"], [f"{s}_rows"]),
+            make("Unsqueeze", [f"{s}_rows", "zero"], [f"{s}_first"]),
+        ]
     inputs = ["x", "W", "R", "B" if "B" in constants else "", "", *(f"{s}_first" for s in cell.states)]
     inputs += ["P"] if "P" in constants else []
     nodes.append(make(form.kind, inputs, ["Y", *(f"{s}_last" for s in cell.states)], **attributes))
     nodes.append(make("Squeeze", ["Y", "one"], ["output" if cell.readout else "y"]))
     nodes += [make("Squeeze", [f"{s}_last", "zero"], [s]) for s in cell.states]
     if cell.readout:
-        nodes += [make("MatMul", ["output", "weight_out"], ["product"]), make("Add", ["product", "bias_out"], ["y"])]
+        nodes += [
+            make("MatMul", ["output", "weight_out"], ["product"]),
+            make("Add", ["product", "bias_out"], ["y"]),
+        ]
     return nodes

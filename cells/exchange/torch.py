@@ -23,7 +23,11 @@ def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
 
     base = _base(module)
     kind = base.__name__.removesuffix("Cell")
-    what = type(module).__name__ if type(module) is base else f"{type(module).__name__} (a torch.nn.{base.__name__})"
+    what = (
+        type(module).__name__
+        if type(module) is base
+        else f"{type(module).__name__} (a torch.nn.{base.__name__})"
+    )
     options = _options(module, kind, what)
     try:
         cell = get(TORCH[kind], **options)
@@ -34,8 +38,12 @@ def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
     own = {name + suffix: shape for name, shape in shapes.items()}
     surplus = [name for name, _ in module.named_parameters() if name not in own]
     if surplus:
-        raise ValueError(f"{what} has {', '.join(surplus)}, which its attributes do not say; they say {', '.join(own)}")
-    return cell, {name.removesuffix(suffix): _weight(module, what, name, shape) for name, shape in own.items()}
+        raise ValueError(
+            f"{what} has {', '.join(surplus)}, which its attributes do not say; they say {', '.join(own)}"
+        )
+    return cell, {
+        name.removesuffix(suffix): _weight(module, what, name, shape) for name, shape in own.items()
+    }
 
 
 def to_torch(cell: GatedCell, params: Arrays) -> torch.nn.Module:
@@ -50,11 +58,15 @@ def to_torch(cell: GatedCell, params: Arrays) -> torch.nn.Module:
     if found is None:
         raise ValueError(f"torch.nn has no module for cell {_spec(cell)}; it has {', '.join(TORCH.values())}")
     if cell.readout:
-        raise ValueError(f"cell {_spec(cell)} has a read-out, and torch.nn.{found[0]} has none; give it with readout=0")
+        raise ValueError(
+            f"cell {_spec(cell)} has a read-out, and torch.nn.{found[0]} has none; give it with readout=0"
+        )
     sizes = cell.sizes(params)
     stack = {"num_layers": cell.layers, "bidirectional": cell.bidirectional} if cell.stacked else {}
     with torch.random.fork_rng(devices=[]):
-        module = getattr(torch.nn, found[0])(*sizes, bias=cell.biases > 0, dtype=torch.float64, **found[1] | stack)
+        module = getattr(torch.nn, found[0])(
+            *sizes, bias=cell.biases > 0, dtype=torch.float64, **found[1] | stack
+        )
     with torch.no_grad():
         for name, own in module.named_parameters():
             given = params.get(name if stack else name.removesuffix("_l0"))
@@ -79,17 +91,25 @@ def _base(module: Any) -> type:
                     f"what it computes; load them into a torch.nn.{base.__name__}"
                 )
             return base
-    given = module.__qualname__ if isinstance(module, type) else f"a {type(module).__module__}.{type(module).__qualname__}"
+    given = (
+        module.__qualname__
+        if isinstance(module, type)
+        else f"a {type(module).__module__}.{type(module).__qualname__}"
+    )
     raise ValueError(f"from_torch takes a module of torch.nn: {allowed}; it was given {given}")
 
 
 def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
     """The cell's options from the module's attributes."""
     if projected := getattr(module, "proj_size", 0):
-        raise ValueError(f"{what} has proj_size {projected}; cell {TORCH[kind]!r} has no projection, so it must be 0")
+        raise ValueError(
+            f"{what} has proj_size {projected}; cell {TORCH[kind]!r} has no projection, so it must be 0"
+        )
     options: dict[str, Any] = {"biases": 2 if module.bias else 0}
     if kind == "RNN":
-        mode = getattr(module, "mode", None)  # what nn.RNN's forward goes by; RNNCell's goes by its nonlinearity
+        mode = getattr(
+            module, "mode", None
+        )  # what nn.RNN's forward goes by; RNNCell's goes by its nonlinearity
         options["activation"] = mode.removeprefix("RNN_").lower() if mode else module.nonlinearity
     if getattr(module, "num_layers", 1) != 1:
         options["layers"] = module.num_layers

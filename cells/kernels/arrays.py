@@ -29,22 +29,33 @@ def text(cell: GatedCell, source: Step) -> str:
         *(line for kind, names in inputs.items() for line in _unpack(kind, names)),
         *source.forward,
         f"return {_tuple(source.outputs)}, {_tuple(source.new_states[k] for k in s)}, {_tuple(source.keeps)}",
-    ]  # fmt: skip
+    ]
     backward = [
-        *_unpack("keeps", [f"keep_{k}" for k in source.keeps]), *_unpack("prev", inputs["prev"]),
-        *_unpack("new", [f"new_{k}" for k in s]), *_unpack("unit", inputs["unit"]),
-        *_unpack("d_output", [f"d_output_{k}" for k in range(len(source.outputs))]), *_unpack("d_new", [f"d_{k}" for k in s]),
+        *_unpack("keeps", [f"keep_{k}" for k in source.keeps]),
+        *_unpack("prev", inputs["prev"]),
+        *_unpack("new", [f"new_{k}" for k in s]),
+        *_unpack("unit", inputs["unit"]),
+        *_unpack("d_output", [f"d_output_{k}" for k in range(len(source.outputs))]),
+        *_unpack("d_new", [f"d_{k}" for k in s]),
         *source.backward,
         f"return {', '.join(_tuple(source.cotangents.get(name, '0') for name in group) for group in inputs.values())}",
-    ]  # fmt: skip
+    ]
     return "\n".join(
         [
-            f'"""The step of {cell.name!r} on arrays, printed from its equations."""', "",
-            f"from {__package__.rpartition('.')[0]}.vocabulary.primitives import {', '.join(VOCABULARY)}", "",
-            "", "def forward(wx, wh, prev, unit):", *_indent(forward), "",
-            "", "def backward(keeps, prev, new, unit, d_output, d_new):", *_indent(backward), "",
+            f'"""The step of {cell.name!r} on arrays, printed from its equations."""',
+            "",
+            f"from {__package__.rpartition('.')[0]}.vocabulary.primitives import {', '.join(VOCABULARY)}",
+            "",
+            "",
+            "def forward(wx, wh, prev, unit):",
+            *_indent(forward),
+            "",
+            "",
+            "def backward(keeps, prev, new, unit, d_output, d_new):",
+            *_indent(backward),
+            "",
         ]
-    )  # fmt: skip
+    )
 
 
 def _unpack(source: str, names: list[str]) -> list[str]:

@@ -11,7 +11,9 @@ from numba import njit
 OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}, "cache": True}
 LOG2_E = np.float64(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float64(6.93145751953125e-1), np.float64(1.42860682030941723212e-6)
-ROUND = np.float64(6755399441055744.0)  # 1.5 * 2^52: adding it leaves the nearest whole number in the low bits
+ROUND = np.float64(
+    6755399441055744.0
+)  # 1.5 * 2^52: adding it leaves the nearest whole number in the low bits
 C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C13 = (np.float64(1 / math.factorial(k)) for k in range(2, 14))
 ZERO, HALF, ONE, TWO, FOUR = np.float64(0), np.float64(0.5), np.float64(1), np.float64(2), np.float64(4)
 EXP_BOUND, SIGMOID_BOUND, TANH_BOUND = real(1416), real(708), real(80)  # beyond them the values are constant

@@ -32,7 +32,9 @@ def text(cell: GatedCell, dtype: str) -> str:
 
 def vocabulary(dtype: str, title: str) -> str:
     """Source of the vocabulary in this dtype: its constants, then the functions that all dtypes share."""
-    constants, functions = ((Path(__file__).parent / f"{name}.py").read_text(encoding="utf8") for name in (dtype, "pointwise"))
+    constants, functions = (
+        (Path(__file__).parent / f"{name}.py").read_text(encoding="utf8") for name in (dtype, "pointwise")
+    )
     head = f"{title}\n\nimport math\n" + constants.split('"""', 2)[2].strip().removeprefix("import math\n")
     return "\n\n\n".join([head, functions[functions.index("@njit") :].rstrip()])
 
@@ -87,19 +89,31 @@ def _products(cell: GatedCell) -> list[str]:
 
 def _backward(cell: GatedCell, source: Step) -> str:
     states = cell.states
-    arrays = ["all_kept", *(f"{s}_at" for s in states), *(f"all_d_output_{k}" for k in range(len(source.outputs)))]
+    arrays = [
+        "all_kept",
+        *(f"{s}_at" for s in states),
+        *(f"all_d_output_{k}" for k in range(len(source.outputs))),
+    ]
     arrays += [*(f"d_{s}_at" for s in states), "all_d_wx", "all_d_wh", "weight", "part", "rows"]
     arrays += [f"{kind}_{v}_at" for kind in ("unit", "d_unit") for v in cell.vectors]
     read = [f"keep_{v} = all_kept[t, {k}, b, j]" for k, v in enumerate(source.keeps)]
-    read += [line for s in states for line in (f"prev_{s} = {s}_at[t, b, j]", f"new_{s} = {s}_at[t + 1, b, j]")]
+    read += [
+        line for s in states for line in (f"prev_{s} = {s}_at[t, b, j]", f"new_{s} = {s}_at[t + 1, b, j]")
+    ]
     read += [f"unit_{v} = unit_{v}_at[j]" for v in cell.vectors]
     read += [f"d_{s} = d_{s}_at[then, b, j]" for s in states]
     for k, own in enumerate(source.output_states):
         read.append(f"d_output_{k} = all_d_output_{k}[t, b, j]")
         read += [f"d_{own} = d_{own} + d_output_{k}", f"d_{own}_at[then, b, j] = d_{own}"] if own else []
-    write = [f"all_d_wx[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}" for k, g in enumerate(cell.gates)]
+    write = [
+        f"all_d_wx[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}"
+        for k, g in enumerate(cell.gates)
+    ]
     if not all_summed(cell, source):
-        write += [f"all_d_wh[t, b, {k}, j] = {source.cotangents.get('wh_' + g, 'ZERO')}" for k, g in enumerate(cell.recurrent)]
+        write += [
+            f"all_d_wh[t, b, {k}, j] = {source.cotangents.get('wh_' + g, 'ZERO')}"
+            for k, g in enumerate(cell.recurrent)
+        ]
     write += [f"d_{s}_at[now, b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in states]
     write += [f"d_unit_{v}_at[j] += {source.cotangents.get('unit_' + v, 'ZERO')}" for v in cell.vectors]
     return f'''
@@ -121,8 +135,14 @@ def _pulled_products(cell: GatedCell) -> list[str]:
     if not cell.recurrent:
         return []
     if cell.heads == 1:
-        made = [f"np.dot(all_d_wh[t].reshape(batch, -1), weight[{k}], part)" for k in range(len(cell.fed_back))]
-        return [line for text, s in zip(made, cell.fed_back, strict=True) for line in (text, f"d_{s}_at[now] += part")]
+        made = [
+            f"np.dot(all_d_wh[t].reshape(batch, -1), weight[{k}], part)" for k in range(len(cell.fed_back))
+        ]
+        return [
+            line
+            for text, s in zip(made, cell.fed_back, strict=True)
+            for line in (text, f"d_{s}_at[now] += part")
+        ]
     (state,) = cell.fed_back
     return [
         "width = part.shape[1]",

@@ -7,7 +7,20 @@ import makes it readable and checkable by itself, in float32.
 
 import math
 
-from .float32 import EXP_BOUND, FOUR, HALF, ONE, OPTIONS, SIGMOID_BOUND, TANH_BOUND, TWO, ZERO, njit, real, reduced
+from .float32 import (
+    EXP_BOUND,
+    FOUR,
+    HALF,
+    ONE,
+    OPTIONS,
+    SIGMOID_BOUND,
+    TANH_BOUND,
+    TWO,
+    ZERO,
+    njit,
+    real,
+    reduced,
+)
 
 
 @njit(**OPTIONS)

@@ -20,9 +20,12 @@ def plain_number(value: float) -> str:
 
 
 def assignments(
-    roots: Iterable[Node], known: Mapping[Node, str], names: Mapping[Node, str],
-    number: Callable[[float], str] = plain_number, reserved: Collection[str] = (),
-) -> tuple[list[str], dict[Node, str]]:  # fmt: skip
+    roots: Iterable[Node],
+    known: Mapping[Node, str],
+    names: Mapping[Node, str],
+    number: Callable[[float], str] = plain_number,
+    reserved: Collection[str] = (),
+) -> tuple[list[str], dict[Node, str]]:
     """Lines that compute the roots from the known values, and the variable of every node that has one.
 
     A value that is used once and has no name of its own is written in place. No variable takes a reserved name.
@@ -53,7 +56,9 @@ def _fresh(stem: str, taken: set[str]) -> str:
     return name
 
 
-def expression(node: Node, variable: Mapping[Node, str], text: Mapping[Node, str], number: Callable[[float], str]) -> str:
+def expression(
+    node: Node, variable: Mapping[Node, str], text: Mapping[Node, str], number: Callable[[float], str]
+) -> str:
     """The right-hand side that computes the node, in the written order of evaluation."""
 
     def operand(arg: Node, above: int) -> str:

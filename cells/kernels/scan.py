@@ -26,7 +26,10 @@ def module(cell: GatedCell, dtype: str) -> ModuleType:
 def text(cell: GatedCell, dtype: str) -> str:
     """The printed module."""
     source = step(cell, _number)
-    parts = [vocabulary(dtype, f'"""Scan kernels of {cell.name!r} in {dtype}, printed from its equations."""'), _ends(cell)]
+    parts = [
+        vocabulary(dtype, f'"""Scan kernels of {cell.name!r} in {dtype}, printed from its equations."""'),
+        _ends(cell),
+    ]
     parts += [_forward(cell, source, keeping) for keeping in (False, True)]
     return "\n\n\n".join([*parts, _d_ends(cell), _backward(cell, source)]) + "\n"
 
@@ -76,9 +79,7 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     write += [f"path_{s}[t, b, j] = {source.new_states[s]}" for s in every]
     write += [f"all_output_{k}[t, b, j] = {source.outputs[k]}" for k in outputs_apart(source)]
     write += [f"all_kept[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
-    says = (
-        "The steps of one chunk. all_wx (T, B, G, units) without `bias` (G, units); row_S (B, units) the state, path_S its path."
-    )
+    says = "The steps of one chunk. all_wx (T, B, G, units) without `bias` (G, units); row_S (B, units) the state, path_S its path."
     lines = [*_read_forward(cell), *source.forward, *write]
     return _function("forward_keeping" if keeping else "forward", arrays, says, "range(steps)", lines)
 
@@ -99,10 +100,19 @@ def _ends(cell: GatedCell) -> str:
 def _read_backward(cell: GatedCell, keeps: list[str]) -> list[str]:
     derivation = derive(cell)
     lines = [f"keep_{v} = all_kept[t, {k}, b, j]" for k, v in enumerate(keeps)]
-    lines += [line for s in cell.states for line in (f"prev_{s} = path_{s}[t, b, j]", f"new_{s} = path_{s}[t + 1, b, j]")]
-    lines += [f"unit_{v} = unit_{v}_at[j]" for v in cell.vectors] + [f"d_{s} = row_{s}[b, j]" for s in cell.states]
+    lines += [
+        line
+        for s in cell.states
+        for line in (f"prev_{s} = path_{s}[t, b, j]", f"new_{s} = path_{s}[t + 1, b, j]")
+    ]
+    lines += [f"unit_{v} = unit_{v}_at[j]" for v in cell.vectors] + [
+        f"d_{s} = row_{s}[b, j]" for s in cell.states
+    ]
     for k, own in enumerate(derivation.output_states):
-        lines += [f"d_output_{k} = all_d_output_{k}[t, b, j]", *([f"d_{own} = d_{own} + d_output_{k}"] if own else [])]
+        lines += [
+            f"d_output_{k} = all_d_output_{k}[t, b, j]",
+            *([f"d_{own} = d_{own} + d_output_{k}"] if own else []),
+        ]
     return lines
 
 
@@ -116,7 +126,10 @@ def _backward(cell: GatedCell, source: Step) -> str:
     arrays += [f"d_unit_{v}_at" for v in cell.vectors]
     at = f"t * (len(d_path_{cell.states[0]}) == steps)"  # all steps, or one row that nobody reads
     write = [f"d_path_{s}[{at}, b, j] = d_{s}" for s in cell.states]
-    write += [f"all_d_wx[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}" for k, g in enumerate(cell.gates)]
+    write += [
+        f"all_d_wx[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}"
+        for k, g in enumerate(cell.gates)
+    ]
     write += [f"row_{s}[b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in cell.states]
     write += [f"d_unit_{v}_at[j] += {source.cotangents.get('unit_' + v, 'ZERO')}" for v in cell.vectors]
     says = "The steps of one chunk, last first. row_S (B, units) is the cotangent of the state, d_path_S its path or one row."
@@ -137,11 +150,16 @@ def _d_ends(cell: GatedCell) -> str:
     product = _multiplied(found, variable, transposed=True)
     says = "The cotangent that a chunk leaves of row_S, which is put there, and the product with the chunk's Jacobians."
     lines = [*_read_backward(cell, [name[5:] for name in keep.values()]), *lines, *product, *write]
-    return _function("d_ends", [*_backward_arrays(cell), *_product_rows(found)], says, "range(steps - 1, -1, -1)", lines)
+    return _function(
+        "d_ends", [*_backward_arrays(cell), *_product_rows(found)], says, "range(steps - 1, -1, -1)", lines
+    )
 
 
 def _seeds(derivation) -> list[str]:
-    return [*(f"d_output_{k}" for k in range(len(derivation.outputs))), *(f"d_{s}" for s in derivation.states)]
+    return [
+        *(f"d_output_{k}" for k in range(len(derivation.outputs))),
+        *(f"d_{s}" for s in derivation.states),
+    ]
 
 
 def _computed(found: affine.Recurrence) -> list[Node]:

@@ -16,11 +16,51 @@ from .printing import assignments, plain_number
 
 # names that the printed functions use around a step's own lines
 RESERVED = {
-    *VOCABULARY, "wx", "wh", "prev", "unit", "keeps", "new", "d_new", "d_output", "t", "b", "j", "k", "steps", "batch", "gates",
-    "hidden", "width", "now", "then", "weight", "bias", "bias_hh", "part", "rows", "np", "math", "njit", "range", "len",
-    "float32", "float64", "real", "whole", "EXP_BOUND", "SIGMOID_BOUND", "TANH_BOUND", "reduced", "clamped", "ZERO", "HALF",
-    "ONE", "TWO", "FOUR",
-}  # fmt: skip
+    *VOCABULARY,
+    "wx",
+    "wh",
+    "prev",
+    "unit",
+    "keeps",
+    "new",
+    "d_new",
+    "d_output",
+    "t",
+    "b",
+    "j",
+    "k",
+    "steps",
+    "batch",
+    "gates",
+    "hidden",
+    "width",
+    "now",
+    "then",
+    "weight",
+    "bias",
+    "bias_hh",
+    "part",
+    "rows",
+    "np",
+    "math",
+    "njit",
+    "range",
+    "len",
+    "float32",
+    "float64",
+    "real",
+    "whole",
+    "EXP_BOUND",
+    "SIGMOID_BOUND",
+    "TANH_BOUND",
+    "reduced",
+    "clamped",
+    "ZERO",
+    "HALF",
+    "ONE",
+    "TWO",
+    "FOUR",
+}
 
 
 @dataclass(frozen=True)
@@ -51,11 +91,14 @@ def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsatur
     inputs = {node: name for name, node in d.inputs.items()}
     names = {node: name for name, node in d.states.items()} | d.names
     forward, variable = assignments([*d.results, *keep], inputs, names, number, RESERVED)
-    known: dict[Node, str] = {node: name for node, name in inputs.items() if name.startswith(("prev_", "unit_"))}
+    known: dict[Node, str] = {
+        node: name for node, name in inputs.items() if name.startswith(("prev_", "unit_"))
+    }
     known |= {node: "new_" + name for name, node in d.states.items()}
     known |= {node: f"keep_{variable[node]}" for node in keep}
     known |= {
-        d.tape.input(seed): seed for seed in [*(f"d_output_{k}" for k in range(len(d.outputs))), *("d_" + s for s in d.states)]
+        d.tape.input(seed): seed
+        for seed in [*(f"d_output_{k}" for k in range(len(d.outputs))), *("d_" + s for s in d.states)]
     }
     backward, result = assignments(list(cotangents.values()), known, d.names, number, RESERVED)
     return Step(

@@ -12,7 +12,9 @@ from ..derived.affine import closure
 Blocks = dict[tuple[int, int], torch.Tensor]  # the entries of J that are not 0, each (T, B, units)
 
 
-def scan(jacobian: Blocks, constant: Sequence[torch.Tensor], first: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+def scan(
+    jacobian: Blocks, constant: Sequence[torch.Tensor], first: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
     """The states (T, B, units) after every step of new = J old + c, differentiable in J, c (T, B, units), first (B, units)."""
     return _Scan.apply(tuple(jacobian), len(constant), *jacobian.values(), *constant, *first)
 
@@ -55,11 +57,15 @@ def _shifted(array):
     return torch.cat([torch.zeros_like(array[:1]), array[:-1]])
 
 
-def chunked(blocks: Blocks, constant: Sequence[torch.Tensor], first: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def chunked(
+    blocks: Blocks, constant: Sequence[torch.Tensor], first: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
     """The states after every step. Chunk k of the steps is k L ... k L + L - 1, so that step l of all chunks is [l::L]."""
     steps, count = len(constant[0]), len(constant)
     length = math.isqrt(steps - 1) + 1
-    whole = steps // length  # chunks with all their steps; what is left of a last one is never asked for its end
+    whole = (
+        steps // length
+    )  # chunks with all their steps; what is left of a last one is never asked for its end
     ends = [torch.zeros_like(c[:whole]) for c in constant]
     product = {(a, b): torch.full_like(ends[0], float(a == b)) for a, b in closure(blocks, range(count))}
     for step in range(length):

@@ -29,12 +29,21 @@ def apply_states(
 
 class _Run(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, program: Program, names: tuple[str, ...], states: int, x: torch.Tensor, *values: torch.Tensor) -> Any:
+    def forward(
+        ctx: Any,
+        program: Program,
+        names: tuple[str, ...],
+        states: int,
+        x: torch.Tensor,
+        *values: torch.Tensor,
+    ) -> Any:
         ctx.program, ctx.names, ctx.states = program, names, states
         ctx.save_for_backward(x, *values)
         ctx.count = _advance(ctx, x, values)
         arrays = program.output, *(program.last[name] for name in program.cell.states)
-        return tuple(torch.as_tensor(a).detach().clone() for a in arrays)  # the program uses its buffers again
+        return tuple(
+            torch.as_tensor(a).detach().clone() for a in arrays
+        )  # the program uses its buffers again
 
     @staticmethod
     def backward(ctx: Any, d_output: torch.Tensor, *d_last: torch.Tensor) -> tuple[Any, ...]:
@@ -42,7 +51,9 @@ class _Run(torch.autograd.Function):
         program = ctx.program
         if program.count != ctx.count:
             ctx.count = _advance(ctx, x, values)
-        gradients = program.pull_back(d_output, dict(zip(program.cell.states, d_last, strict=True)), again=True)
+        gradients = program.pull_back(
+            d_output, dict(zip(program.cell.states, d_last, strict=True)), again=True
+        )
         states = [torch.as_tensor(gradients.state[name]) for name in program.cell.states[: ctx.states]]
         params = [torch.as_tensor(gradients.params[name]) for name in ctx.names]
         return None, None, None, torch.as_tensor(gradients.x), *states, *params

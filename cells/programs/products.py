@@ -55,7 +55,9 @@ class Sides:
 
     def emit(self, x: np.ndarray, outputs: list[np.ndarray]) -> np.ndarray:
         """The cell's output (T, B, O), read-out included, from those of the equations, each (T, B, units)."""
-        return self.read_out(array_of(self._recorded("emit", x, self._emit, *outputs)[0]) if self.emits else outputs[0])
+        return self.read_out(
+            array_of(self._recorded("emit", x, self._emit, *outputs)[0]) if self.emits else outputs[0]
+        )
 
     def read_out(self, y: np.ndarray) -> np.ndarray:
         """The linear read-out of the cell's output, or that itself where there is none."""
@@ -143,6 +145,8 @@ def blocks_gradient(d_rows, fed, heads, gates):
     """d of the weight (G * units, K / heads) of `matrices.blocks`, from rows (N, G * units) and states (N, K)."""
     if heads == 1:
         return d_rows.T @ fed
-    parts = d_rows.reshape(len(d_rows), gates, heads, -1).transpose(2, 1, 3, 0).reshape(heads, -1, len(d_rows))
+    parts = (
+        d_rows.reshape(len(d_rows), gates, heads, -1).transpose(2, 1, 3, 0).reshape(heads, -1, len(d_rows))
+    )
     made = parts @ fed.reshape(len(fed), heads, -1).swapaxes(0, 1)  # (heads, G * H/heads, K/heads)
     return made.reshape(heads, gates, -1, made.shape[-1]).swapaxes(0, 1).reshape(-1, made.shape[-1])

@@ -59,7 +59,9 @@ class Backend:
     @property
     def name(self) -> str:
         """The backend's public name, with the options that differ from their defaults as in a spec."""
-        given = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
+        given = [
+            f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default
+        ]
         return ":".join([public_name(self), *given])
 
     def unavailable(self, device: str = "cpu") -> str | None:
@@ -71,7 +73,9 @@ class Backend:
         if torch.cuda.is_available():
             return None
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
-        return f"no CUDA device: torch {torch.__version__} is {built} and finds {torch.cuda.device_count()} GPUs"
+        return (
+            f"no CUDA device: torch {torch.__version__} is {built} and finds {torch.cuda.device_count()} GPUs"
+        )
 
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
@@ -87,10 +91,17 @@ class Backend:
         return None
 
     def prepare(
-        self, cell: GatedCell, params: Arrays, *, steps: int, batch: int,
-        dtype: str = "float32", device: str = "cpu", direction: str = "backward",
+        self,
+        cell: GatedCell,
+        params: Arrays,
+        *,
+        steps: int,
+        batch: int,
+        dtype: str = "float32",
+        device: str = "cpu",
+        direction: str = "backward",
         lengths: Sequence[int] | np.ndarray | None = None,
-    ) -> Program:  # fmt: skip
+    ) -> Program:
         """A program for sequences of this length and batch; of `lengths` of their own, B whole numbers from 1 to steps.
 
         Raises ValueError where it is unavailable or unsupported.
@@ -128,8 +139,16 @@ class Program:
     gradients: Gradients
 
     def __init__(
-        self, cell: GatedCell, params: Arrays, steps: int, batch: int, dtype: str, device: str, direction: str, **options: Any
-    ) -> None:  # fmt: skip
+        self,
+        cell: GatedCell,
+        params: Arrays,
+        steps: int,
+        batch: int,
+        dtype: str,
+        device: str,
+        direction: str,
+        **options: Any,
+    ) -> None:
         vars(self).update(options)  # of the backend's own
         check_sizes(steps=steps, batch=batch)
         self.cell, self.steps, self.batch = cell, steps, batch
@@ -137,7 +156,10 @@ class Program:
         self.input_size, self.hidden_size = cell.sizes(params)
         self.units = cell.units(self.hidden_size)
         self.output_size = cell.output_size(self.input_size, self.hidden_size)
-        self.ran, self.count = False, 0  # whether there is a forward to go back through, and how many there were
+        self.ran, self.count = (
+            False,
+            0,
+        )  # whether there is a forward to go back through, and how many there were
         self.setup()
         self.assign(params)
 
@@ -192,10 +214,14 @@ class Program:
         self.sync()
         return self._read_gradients()
 
-    def pull_back(self, d_output: Any, d_state: Arrays | None = None, trace: bool = False, again: bool = False) -> Gradients:
+    def pull_back(
+        self, d_output: Any, d_state: Arrays | None = None, trace: bool = False, again: bool = False
+    ) -> Gradients:
         """The same without the copies: the gradients as the backend's own arrays, which its next run may overwrite."""
         if self.direction != "backward":
-            raise ValueError("this program was prepared with direction='forward' and saved nothing; prepare it with 'backward'")
+            raise ValueError(
+                "this program was prepared with direction='forward' and saved nothing; prepare it with 'backward'"
+            )
         if not self.ran:
             raise ValueError("backward needs a forward before it")
         self._d_output = self._checked("d_output", d_output, (self.steps, self.batch, self.output_size))
@@ -213,7 +239,9 @@ class Program:
         self._d_state = self._states("d_state", None)
         if self.direction == "backward":
             shape = (self.steps, self.batch, self.output_size)
-            self._d_output = self.place(np.ones(shape)) if d_output is None else self._checked("d_output", d_output, shape)
+            self._d_output = (
+                self.place(np.ones(shape)) if d_output is None else self._checked("d_output", d_output, shape)
+            )
 
     def start(self, x: Any, state: Arrays | None = None) -> None:
         """The same as forward without the copies: `output` and `last` are the backend's own arrays."""
@@ -248,7 +276,9 @@ class Program:
         given = real_floating(what, array)
         if tuple(given.shape) != shape:
             kind = what.split()[0]
-            axes = "(layers * directions, B, H)" if self.cell.stacked and kind.endswith("state") else _AXES[kind]
+            axes = (
+                "(layers * directions, B, H)" if self.cell.stacked and kind.endswith("state") else _AXES[kind]
+            )
             raise ValueError(f"{what} is {tuple(given.shape)}; this program takes {shape} {axes}")
         return self.place(given)
 
@@ -267,7 +297,12 @@ class Program:
 
     def _read_gradients(self) -> Gradients:
         g = self.gradients
-        return Gradients(self._host(g.params), self.host(g.x), self._host(g.state), g.trajectory and self._host(g.trajectory))
+        return Gradients(
+            self._host(g.params),
+            self.host(g.x),
+            self._host(g.state),
+            g.trajectory and self._host(g.trajectory),
+        )
 
     def _host(self, arrays: Arrays) -> Arrays:
         return {name: self.host(a) for name, a in arrays.items()}

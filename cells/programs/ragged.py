@@ -25,12 +25,16 @@ def checked(lengths: Sequence[int] | np.ndarray, steps: int, batch: int) -> np.n
         given = lengths.tolist() if hasattr(lengths, "tolist") else list(lengths)
         count = len(given)
     except TypeError:
-        raise ValueError(f"lengths is {lengths!r}; it must be a sequence of {batch} whole numbers, one a sequence") from None
+        raise ValueError(
+            f"lengths is {lengths!r}; it must be a sequence of {batch} whole numbers, one a sequence"
+        ) from None
     if count != batch:
         raise ValueError(f"lengths has {count} entries; the batch is {batch}, so it must have {batch}")
     for k, value in enumerate(given):
         if not whole(value) or not 1 <= value <= steps:
-            raise ValueError(f"lengths[{k}] is {value!r}; it must be a whole number from 1 to steps = {steps}")
+            raise ValueError(
+                f"lengths[{k}] is {value!r}; it must be a whole number from 1 to steps = {steps}"
+            )
     return np.array(given, np.int64)
 
 

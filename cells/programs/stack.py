@@ -85,8 +85,12 @@ class StackProgram(Program):
         self.hidden = hidden
         self.output = hidden
         if self.read_out:
-            self.output = self.turns.back(linear(hidden, self.read_out["weight_out"], self.read_out["bias_out"]), False)
-        self.last = self.together([{name: _detached(v) for name, v in program.last.items()} for program in self.programs])
+            self.output = self.turns.back(
+                linear(hidden, self.read_out["weight_out"], self.read_out["bias_out"]), False
+            )
+        self.last = self.together(
+            [{name: _detached(v) for name, v in program.last.items()} for program in self.programs]
+        )
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:
         d_hidden, d_read_out = self.pull_read_out()
@@ -102,7 +106,9 @@ class StackProgram(Program):
             d_hidden = d_inputs[0] if len(d_inputs) == 1 else d_inputs[0] + d_inputs[1]
         every = [found[k] for k in range(len(self.parts))]
         params = {
-            name + part.suffix: d for part, own in zip(self.parts, every, strict=True) for name, d in own.params.items()
+            name + part.suffix: d
+            for part, own in zip(self.parts, every, strict=True)
+            for name, d in own.params.items()
         } | d_read_out
         path = self.together([own.trajectory or {} for own in every], 1) if trace else None
         self.gradients = Gradients(params, d_hidden, self.together([own.state for own in every]), path)
@@ -114,7 +120,10 @@ class StackProgram(Program):
             return d_y, {}
         d_y = self.turns.back(d_y, False)
         rows, hidden = d_y.reshape(-1, d_y.shape[-1]), self.hidden.reshape(-1, self.hidden.shape[-1])
-        return d_y @ self.read_out["weight_out"], {"weight_out": rows.swapaxes(0, 1) @ hidden, "bias_out": rows.sum(0)}
+        return d_y @ self.read_out["weight_out"], {
+            "weight_out": rows.swapaxes(0, 1) @ hidden,
+            "bias_out": rows.sum(0),
+        }
 
 
 class Turns:
@@ -127,7 +136,9 @@ class Turns:
             self.order = {True: _indices(np.arange(steps - 1, -1, -1), like)}
             return
         columns = _indices(np.arange(batch), like)
-        self.order = {way: (_indices(ragged.order(lengths, steps, way), like), columns) for way in (False, True)}
+        self.order = {
+            way: (_indices(ragged.order(lengths, steps, way), like), columns) for way in (False, True)
+        }
         within = (np.arange(steps)[:, None] < lengths)[:, :, None]
         self.beyond = _indices(~within, like)
         self.column = program.place(within.astype(float))

@@ -12,7 +12,9 @@ def tolerance(dtype: str, steps: int) -> float:
     return float(32 * np.finfo(dtype).eps * (1 + np.sqrt(steps)))
 
 
-def relative_errors(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], steps: int) -> dict[str, float]:
+def relative_errors(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], steps: int
+) -> dict[str, float]:
     """By name, relative to each array's largest entry expected; where terms cancel, to the largest entry of all arrays.
 
     Terms cancel where the float64 reference itself is no larger than float64's own tolerance leaves of the largest entry.

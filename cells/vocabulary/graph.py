@@ -57,7 +57,9 @@ class Node:
 
     def __pow__(self, exponent):
         if not isinstance(exponent, int) or not 1 <= exponent <= 8:
-            raise TypeError(f"a power must be a whole number from 1 to 8, not {exponent!r}; write exp(p * log(a))")
+            raise TypeError(
+                f"a power must be a whole number from 1 to 8, not {exponent!r}; write exp(p * log(a))"
+            )
         product = self
         for _ in range(exponent - 1):
             product = product * self
@@ -108,7 +110,9 @@ class Tape:
             return value
         if isinstance(value, Real) and not isinstance(value, bool):
             return self.constant(value)
-        raise TypeError(f"cannot compute with {value!r} of type {type(value).__name__}; use numbers and the cell's values")
+        raise TypeError(
+            f"cannot compute with {value!r} of type {type(value).__name__}; use numbers and the cell's values"
+        )
 
 
 def apply(op: str, *values: Any) -> Node:

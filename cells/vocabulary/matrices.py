@@ -93,8 +93,15 @@ def expm(matrix: Any) -> Any:
 
     def pull(g, y, a):
         # the upper right block of exp([[A', G], [0, A']]) is the derivative's adjoint at G (Mathias 1996)
-        n, size = len(a), float(np.abs(g).max()) or 1.0  # whatever the size, of which a series would lose digits
-        return ((exponential(np.block([[a.T, g / size], [np.zeros_like(a), a.T]]))[:n, n:] * size).astype(g.dtype),)
+        n, size = (
+            len(a),
+            float(np.abs(g).max()) or 1.0,
+        )  # whatever the size, of which a series would lose digits
+        return (
+            (exponential(np.block([[a.T, g / size], [np.zeros_like(a), a.T]]))[:n, n:] * size).astype(
+                g.dtype
+            ),
+        )
 
     return Value(rounded(matrix.array), "expm", (matrix,), pull)
 

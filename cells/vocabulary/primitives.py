@@ -51,7 +51,12 @@ VOCABULARY: dict[str, Primitive] = {}
 
 
 def primitive(
-    name: str, numpy: Callable, torch: Callable, *pullbacks: Rule, latex: str, unsaturated: tuple[Rule, ...] = ()
+    name: str,
+    numpy: Callable,
+    torch: Callable,
+    *pullbacks: Rule,
+    latex: str,
+    unsaturated: tuple[Rule, ...] = (),
 ) -> Primitive:
     """Adds a function to the vocabulary and returns it."""
     VOCABULARY[name] = Primitive(name, numpy, torch, pullbacks, latex, unsaturated)
@@ -105,50 +110,93 @@ def _torch_min(t, a, b):
     return t.minimum(*_both(t, a, b))
 
 
-exp: Primitive = primitive("exp", np.exp, lambda t, a: t.exp(a), lambda g, y, a: g * y, latex=r"\exp\left({}\right)")
-log: Primitive = primitive("log", np.log, lambda t, a: t.log(a), lambda g, y, a: g / a, latex=r"\log\left({}\right)")
-sqrt: Primitive = primitive("sqrt", np.sqrt, lambda t, a: t.sqrt(a), lambda g, y, a: g * 0.5 / y, latex=r"\sqrt{{{}}}")
-sin: Primitive = primitive("sin", np.sin, lambda t, a: t.sin(a), lambda g, y, a: g * cos(a), latex=r"\sin\left({}\right)")
-cos: Primitive = primitive("cos", np.cos, lambda t, a: t.cos(a), lambda g, y, a: -(g * sin(a)), latex=r"\cos\left({}\right)")
+exp: Primitive = primitive(
+    "exp", np.exp, lambda t, a: t.exp(a), lambda g, y, a: g * y, latex=r"\exp\left({}\right)"
+)
+log: Primitive = primitive(
+    "log", np.log, lambda t, a: t.log(a), lambda g, y, a: g / a, latex=r"\log\left({}\right)"
+)
+sqrt: Primitive = primitive(
+    "sqrt", np.sqrt, lambda t, a: t.sqrt(a), lambda g, y, a: g * 0.5 / y, latex=r"\sqrt{{{}}}"
+)
+sin: Primitive = primitive(
+    "sin", np.sin, lambda t, a: t.sin(a), lambda g, y, a: g * cos(a), latex=r"\sin\left({}\right)"
+)
+cos: Primitive = primitive(
+    "cos", np.cos, lambda t, a: t.cos(a), lambda g, y, a: -(g * sin(a)), latex=r"\cos\left({}\right)"
+)
 sigmoid: Primitive = primitive(
-    "sigmoid", _sigmoid, lambda t, a: t.sigmoid(a), lambda g, y, a: g * (y * (1 - y)),
-    latex=r"\sigma\left({}\right)", unsaturated=(lambda g, y, a: g * (y * sigmoid(-a)),),
-)  # fmt: skip
+    "sigmoid",
+    _sigmoid,
+    lambda t, a: t.sigmoid(a),
+    lambda g, y, a: g * (y * (1 - y)),
+    latex=r"\sigma\left({}\right)",
+    unsaturated=(lambda g, y, a: g * (y * sigmoid(-a)),),
+)
 tanh: Primitive = primitive(
-    "tanh", np.tanh, lambda t, a: t.tanh(a), lambda g, y, a: g * (1 - y * y),
-    latex=r"\tanh\left({}\right)", unsaturated=(lambda g, y, a: g * sech2(a),),
-)  # fmt: skip
+    "tanh",
+    np.tanh,
+    lambda t, a: t.tanh(a),
+    lambda g, y, a: g * (1 - y * y),
+    latex=r"\tanh\left({}\right)",
+    unsaturated=(lambda g, y, a: g * sech2(a),),
+)
 softplus: Primitive = primitive(
-    "softplus", _softplus, lambda t, a: t.logaddexp(a, t.zeros_like(a)), lambda g, y, a: g * sigmoid(a),
+    "softplus",
+    _softplus,
+    lambda t, a: t.logaddexp(a, t.zeros_like(a)),
+    lambda g, y, a: g * sigmoid(a),
     latex=r"\operatorname{{softplus}}\left({}\right)",
-)  # fmt: skip
+)
 logsigmoid: Primitive = primitive(
-    "logsigmoid", lambda a: -_softplus(-a), lambda t, a: t.nn.functional.logsigmoid(a), lambda g, y, a: g * sigmoid(-a),
+    "logsigmoid",
+    lambda a: -_softplus(-a),
+    lambda t, a: t.nn.functional.logsigmoid(a),
+    lambda g, y, a: g * sigmoid(-a),
     latex=r"\log\sigma\left({}\right)",
-)  # fmt: skip
+)
 relu: Primitive = primitive(
-    "relu", lambda a: np.maximum(a, np.zeros((), np.asarray(a).dtype)), lambda t, a: t.relu(a),
-    lambda g, y, a: g * positive(y), latex=r"\operatorname{{relu}}\left({}\right)",
-)  # fmt: skip
+    "relu",
+    lambda a: np.maximum(a, np.zeros((), np.asarray(a).dtype)),
+    lambda t, a: t.relu(a),
+    lambda g, y, a: g * positive(y),
+    latex=r"\operatorname{{relu}}\left({}\right)",
+)
 absolute: Primitive = primitive(
-    "absolute", np.abs, lambda t, a: t.abs(a), lambda g, y, a: g * (positive(a) - positive(-a)),
+    "absolute",
+    np.abs,
+    lambda t, a: t.abs(a),
+    lambda g, y, a: g * (positive(a) - positive(-a)),
     latex=r"\left|{}\right|",
-)  # fmt: skip
+)
 maximum: Primitive = primitive(
-    "maximum", np.maximum, _torch_max, lambda g, y, a, b: g * tie(a, b), lambda g, y, a, b: g * tie(b, a),
+    "maximum",
+    np.maximum,
+    _torch_max,
+    lambda g, y, a, b: g * tie(a, b),
+    lambda g, y, a, b: g * tie(b, a),
     latex=r"\max\left({}, {}\right)",
-)  # fmt: skip
+)
 minimum: Primitive = primitive(
-    "minimum", np.minimum, _torch_min, lambda g, y, a, b: g * tie(b, a), lambda g, y, a, b: g * tie(a, b),
+    "minimum",
+    np.minimum,
+    _torch_min,
+    lambda g, y, a, b: g * tie(b, a),
+    lambda g, y, a, b: g * tie(a, b),
     latex=r"\min\left({}, {}\right)",
-)  # fmt: skip
+)
 
-FUNCTIONS = tuple(VOCABULARY)  # what equations may call; the three below occur in derivatives, and positive(a) in a sign
+FUNCTIONS = tuple(
+    VOCABULARY
+)  # what equations may call; the three below occur in derivatives, and positive(a) in a sign
 
 positive: Primitive = primitive(
-    "positive", lambda a: (a > 0).astype(np.asarray(a).dtype), lambda t, a: (a > 0).to(a.dtype), lambda g, y, a: g * 0.0,
+    "positive",
+    lambda a: (a > 0).astype(np.asarray(a).dtype),
+    lambda t, a: (a > 0).to(a.dtype),
+    lambda g, y, a: g * 0.0,
     latex=r"\left[{} > 0\right]",
-)  # fmt: skip
+)
 tie: Primitive = primitive("tie", _tie, _torch_tie, latex=r"\operatorname{{tie}}\left({}, {}\right)")
 sech2: Primitive = primitive("sech2", _sech2, _torch_sech2, latex=r"\operatorname{{sech}}^2\left({}\right)")
 

@@ -23,7 +23,9 @@ class Value:
     __slots__ = ("args", "array", "index", "op", "pull")
     __array_ufunc__ = None  # NumPy arrays on the left leave the operator to this class
 
-    def __init__(self, array: Any, op: str = "leaf", args: tuple[Any, ...] = (), pull: Callable | None = None) -> None:
+    def __init__(
+        self, array: Any, op: str = "leaf", args: tuple[Any, ...] = (), pull: Callable | None = None
+    ) -> None:
         self.array, self.op, self.args, self.pull, self.index = array, op, args, pull, next(_order)
 
     @property
@@ -80,7 +82,9 @@ class Value:
         return Value(self.array.reshape(*shape), "view", (self,), lambda g, y, a: (g.reshape(*a.shape),))
 
     def swapaxes(self, first, second):
-        return Value(self.array.swapaxes(first, second), "view", (self,), lambda g, y, a: (g.swapaxes(first, second),))
+        return Value(
+            self.array.swapaxes(first, second), "view", (self,), lambda g, y, a: (g.swapaxes(first, second),)
+        )
 
     @property
     def mT(self):
@@ -125,13 +129,20 @@ def pointwise(op: str, function: Callable, *args: Any) -> Value:
 
 
 def _product(a, b):
-    return Value(array_of(a) @ array_of(b), "@", (a, b), lambda g, y, a, b: (g @ b.swapaxes(-1, -2), a.swapaxes(-1, -2) @ g))
+    return Value(
+        array_of(a) @ array_of(b),
+        "@",
+        (a, b),
+        lambda g, y, a, b: (g @ b.swapaxes(-1, -2), a.swapaxes(-1, -2) @ g),
+    )
 
 
 def _spread(g, shape):
     """The cotangent of an array that was summed: g along every summed axis."""
     wide = np.broadcast_to(array_of(g), shape)
-    return Value(wide, "view", (g,), lambda h, y, g: (_to_shape(h, g.shape),)) if isinstance(g, Value) else wide
+    return (
+        Value(wide, "view", (g,), lambda h, y, g: (_to_shape(h, g.shape),)) if isinstance(g, Value) else wide
+    )
 
 
 def _placed(g, key, shape):
@@ -144,7 +155,9 @@ def _placed(g, key, shape):
     return Value(full, "view", (g,), lambda h, y, g: (h[key],)) if isinstance(g, Value) else full
 
 
-def gradients(outputs: Iterable[Value], cotangents: Iterable[Any], wrt: Sequence[Value], *, unsaturated: bool = False) -> list:
+def gradients(
+    outputs: Iterable[Value], cotangents: Iterable[Any], wrt: Sequence[Value], *, unsaturated: bool = False
+) -> list:
     """Cotangent of each of `wrt`, zeros where nothing depends on it. Where cotangents are Values the backward is recorded too."""
     found: dict[Value, Any] = {}
 
@@ -157,7 +170,9 @@ def gradients(outputs: Iterable[Value], cotangents: Iterable[Any], wrt: Sequence
         if value.op == "leaf" or value not in found:
             continue
         g = found[value]
-        y, args = (value, value.args) if isinstance(g, Value) else (value.array, tuple(map(array_of, value.args)))
+        y, args = (
+            (value, value.args) if isinstance(g, Value) else (value.array, tuple(map(array_of, value.args)))
+        )
         if value.pull is not None:
             parts = value.pull(g, y, *args)
         else:

@@ -37,7 +37,9 @@ class ExpRNN(GatedCell):
     def paper(self, shapes, rng):
         """exp(A) of rotations by angles uniform in [-pi, pi] (Henaff et al. 2016), T Kaiming normal, b within 0.01."""
         hidden, inputs = shapes["weight_ih"]
-        first = np.arange(1, hidden, 2)  # the rows below the diagonal that hold a rotation's angle, in column row - 1
+        first = np.arange(
+            1, hidden, 2
+        )  # the rows below the diagonal that hold a rotation's angle, in column row - 1
         angles = np.zeros(shapes["skew"])
         angles[first * (first - 1) // 2 + first - 1] = rng.uniform(-math.pi, math.pi, len(first))
         return {

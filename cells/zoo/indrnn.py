@@ -23,4 +23,6 @@ class IndRNN(GatedCell):
 
     def paper(self, shapes, rng):
         """u uniform in [0, 1], the paper's range as T grows."""
-        return {"u": rng.uniform(0, 1, shapes["u"])} | {k: np.zeros(s) for k, s in shapes.items() if k == "bias_ih"}
+        return {"u": rng.uniform(0, 1, shapes["u"])} | {
+            k: np.zeros(s) for k, s in shapes.items() if k == "bias_ih"
+        }

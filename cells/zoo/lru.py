@@ -42,7 +42,11 @@ class LRU(GatedCell):
         return product | dict.fromkeys(("nu_log", "theta_log", "gamma_log"), (n,)) | output
 
     def effective(self, params):
-        modulus, phase, gamma = exp(-exp(params["nu_log"])), exp(params["theta_log"]), exp(params["gamma_log"])
+        modulus, phase, gamma = (
+            exp(-exp(params["nu_log"])),
+            exp(params["theta_log"]),
+            exp(params["gamma_log"]),
+        )
         weight = params["weight_ih"]
         normalised = weight.reshape(2, *gamma.shape, -1) * gamma.reshape(-1, 1)
         vectors = {"lambda_re": modulus * cos(phase), "lambda_im": modulus * sin(phase)}

@@ -43,9 +43,12 @@ class Mamba(GatedCell):
         rank = self.R or -(-hidden_size // 16)
         bias = {"bias_dt": (hidden_size,)} if self.biases else {}
         return {
-            "weight_ih": (rank + 2 * self.N, input_size), "weight_dt": (hidden_size, rank), **bias,
-            "a_log": (hidden_size, self.N), "skip": (hidden_size,),
-        }  # fmt: skip
+            "weight_ih": (rank + 2 * self.N, input_size),
+            "weight_dt": (hidden_size, rank),
+            **bias,
+            "a_log": (hidden_size, self.N),
+            "skip": (hidden_size,),
+        }
 
     def project(self, params, x):
         weight, each = params["weight_ih"], (*x.shape, 1)
@@ -68,5 +71,8 @@ class Mamba(GatedCell):
         step = np.exp(rng.uniform(math.log(0.001), math.log(0.1), shapes["skip"]))
         bounds = {name: 1 / math.sqrt(shapes[name][1]) for name in ("weight_ih", "weight_dt")}
         arrays = {name: rng.uniform(-bound, bound, shapes[name]) for name, bound in bounds.items()}
-        arrays |= {"a_log": np.tile(np.log(np.arange(1, self.N + 1)), (len(step), 1)), "skip": np.ones(shapes["skip"])}
+        arrays |= {
+            "a_log": np.tile(np.log(np.arange(1, self.N + 1)), (len(step), 1)),
+            "skip": np.ones(shapes["skip"]),
+        }
         return arrays | ({"bias_dt": np.log(np.expm1(step))} if "bias_dt" in shapes else {})

@@ -41,7 +41,10 @@ class MLSTM(GatedCell):
         return self.heads * self.widths(hidden_size)[1]
 
     def state_shapes(self, batch, hidden_size):
-        lead = (*super().state_shapes(batch, hidden_size)["m"][:-1], self.heads)  # of a stack, its parts come first
+        lead = (
+            *super().state_shapes(batch, hidden_size)["m"][:-1],
+            self.heads,
+        )  # of a stack, its parts come first
         d_qk, d_v = self.widths(hidden_size)
         return {"C": (*lead, d_v, d_qk), "n": (*lead, d_qk), "m": lead}
 
@@ -68,7 +71,9 @@ class MLSTM(GatedCell):
         keep, write = exp(kept - m).reshape(batch, heads, 1), exp(i - m).reshape(batch, heads, 1)
         key = write * k / math.sqrt(d_qk)
         n = keep * state.n + key
-        memory = keep.reshape(batch, heads, 1, 1) * state.C + v.reshape(batch, heads, d_v, 1) * key.reshape(batch, heads, 1, d_qk)
+        memory = keep.reshape(batch, heads, 1, 1) * state.C + v.reshape(batch, heads, d_v, 1) * key.reshape(
+            batch, heads, 1, d_qk
+        )
         read = (memory @ q.reshape(batch, heads, d_qk, 1)).reshape(batch, heads, d_v)
         size = maximum(absolute((n * q).sum(-1)), exp(minimum(-m, LARGEST))).reshape(batch, heads, 1)
         output = (sigmoid(o) * read / size).reshape(batch, -1)

@@ -34,7 +34,11 @@ class RGLRU(GatedCell):
     def unfit(self, input_size, hidden_size):
         if input_size != hidden_size:
             return f"cell {self.name!r} gates its input itself: input_size {input_size} must equal hidden_size {hidden_size}"
-        return f"cell {self.name!r} has {self.k} blocks, which do not divide {hidden_size}" if hidden_size % self.k else None
+        return (
+            f"cell {self.name!r} has {self.k} blocks, which do not divide {hidden_size}"
+            if hidden_size % self.k
+            else None
+        )
 
     def shapes(self, input_size, hidden_size):
         bias = {"bias_ih": (2 * hidden_size,)} if self.biases else {}

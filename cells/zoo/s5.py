@@ -81,12 +81,20 @@ class S5(GatedCell):
         (width, p), inputs = shapes["output_re"], shapes["weight_ih"][1]
         eigenvalues, basis = legs(2 * p)
         b = basis.conj().T @ rng.standard_normal((2 * p, inputs)) / math.sqrt(inputs)
-        c = (rng.standard_normal((width, 2 * p)) + 1j * rng.standard_normal((width, 2 * p))) / math.sqrt(2 * p) @ basis
+        c = (
+            (rng.standard_normal((width, 2 * p)) + 1j * rng.standard_normal((width, 2 * p)))
+            / math.sqrt(2 * p)
+            @ basis
+        )
         return {
-            "weight_ih": np.concatenate([b.real, b.imag]), "lambda_re": eigenvalues.real, "lambda_im": eigenvalues.imag,
+            "weight_ih": np.concatenate([b.real, b.imag]),
+            "lambda_re": eigenvalues.real,
+            "lambda_im": eigenvalues.imag,
             "delta_log": rng.uniform(math.log(0.001), math.log(0.1), p),
-            "output_re": c.real, "output_im": c.imag, "skip": rng.standard_normal(width),
-        }  # fmt: skip
+            "output_re": c.real,
+            "output_im": c.imag,
+            "skip": rng.standard_normal(width),
+        }
 
 
 def legs(size):

@@ -27,7 +27,9 @@ class SRU(GatedCell):
     def project(self, params, x):
         weight, bias, units = params["weight_ih"], params.get("bias_ih"), params["v_f"].shape[0]
         blocks = [weight[k : k + units] for k in range(0, weight.shape[0], units)]
-        f, r = (linear(x, blocks[k], None if bias is None else bias[k * units : (k + 1) * units]) for k in (0, 1))
+        f, r = (
+            linear(x, blocks[k], None if bias is None else bias[k * units : (k + 1) * units]) for k in (0, 1)
+        )
         return State(f=f, r=r, x=linear(x, blocks[2]), skip=linear(x, blocks[3]) if len(blocks) == 4 else x)
 
     def equations(self, wx, wh, prev, unit):

@@ -40,14 +40,18 @@ class Outcome:
         return Entry(self.verdict, kind="text" if self.verdict == HOLDS else "status")
 
     def __str__(self) -> str:
-        return f"{self.place:>2} {self.claim}: {self.verdict} ({quantity(self.seconds, 's')}). {self.condition}"
+        return (
+            f"{self.place:>2} {self.claim}: {self.verdict} ({quantity(self.seconds, 's')}). {self.condition}"
+        )
 
 
 def judged(one: Claim, spec: str, numbers: Numbers, seconds: float) -> Outcome:
     """By the claim's rule, and drawn. Raises whatever the claim's own code does."""
     ruling, table = one.judge(numbers), one.table(numbers)
     figure = finish(f"claim-{one.name}", one.sentence, one.caption, lambda: one.draw(numbers))
-    return Outcome(*_words(one, spec), ruling.verdict, ruling.condition, seconds, asdict(one), numbers, figure, table)
+    return Outcome(
+        *_words(one, spec), ruling.verdict, ruling.condition, seconds, asdict(one), numbers, figure, table
+    )
 
 
 def failed(one: Claim, spec: str, numbers: Numbers, seconds: float, error: Exception) -> Outcome:

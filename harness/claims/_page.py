@@ -26,7 +26,10 @@ def write(record: Record, folder: Path) -> Path:
     """index.html, claims.md, claims.json and a figure a claim; returns the path of index.html."""
     make(folder)
     _file.write(record, folder)
-    content = [Section("Verdicts", tables=(summary(record.outcomes),)), *(part(one, FOLDED) for one in record.outcomes)]
+    content = [
+        Section("Verdicts", tables=(summary(record.outcomes),)),
+        *(part(one, FOLDED) for one in record.outcomes),
+    ]
     save_figures(content, folder, (FIGURES,))
     title, lines = f"cellbench: {TITLE[0].lower()}{TITLE[1:]}", [*heading(record), RULED]
     (folder / "claims.md").write_text(as_markdown(title, lines, content), encoding="utf-8")
@@ -35,7 +38,9 @@ def write(record: Record, folder: Path) -> Path:
     return page
 
 
-def told(run: Path, manifests: Sequence[dict[str, Any]], folder: Path | None = None) -> tuple[list[Section], list[str]]:
+def told(
+    run: Path, manifests: Sequence[dict[str, Any]], folder: Path | None = None
+) -> tuple[list[Section], list[str]]:
     """The last section of a report, and what to say of it on a terminal; neither where nobody measured the claims.
 
     claims.json lies in the folder, or where none is given in the one called claims beside the folder that the run lies in.
@@ -44,7 +49,9 @@ def told(run: Path, manifests: Sequence[dict[str, Any]], folder: Path | None = N
     path = (folder or run.resolve().parent.parent / "claims") / _file.NAME
     if not path.is_file():
         if folder:
-            raise ResultsError(f"claims {str(folder)!r} has no {_file.NAME}; `cellbench claims --output DIR` writes one")
+            raise ResultsError(
+                f"claims {str(folder)!r} has no {_file.NAME}; `cellbench claims --output DIR` writes one"
+            )
         return [], []
     try:
         record = _file.read(path)
@@ -56,7 +63,12 @@ def told(run: Path, manifests: Sequence[dict[str, Any]], folder: Path | None = N
 def section(record: Record, manifests: Sequence[dict[str, Any]], path: Path) -> Section:
     """Of a report of those runs: the verdicts, then each claim with its numbers folded away."""
     lines = (*heading(record), f"From {_near(path)}.", *_elsewhere(record, manifests), *record.warnings)
-    return Section(TITLE, lines=lines, tables=(summary(record.outcomes),), parts=tuple(part(one, 0) for one in record.outcomes))
+    return Section(
+        TITLE,
+        lines=lines,
+        tables=(summary(record.outcomes),),
+        parts=tuple(part(one, 0) for one in record.outcomes),
+    )
 
 
 def heading(record: Record) -> list[str]:
@@ -81,18 +93,27 @@ def _elsewhere(record: Record, manifests: Sequence[dict[str, Any]]) -> list[str]
         if isinstance(here, dict) and isinstance(there, dict):
             differs = provenance.differences(*({k: found.get(k) for k in SAME} for found in (here, there)))
             if differs:
-                lines.append(f"Not the machine of run {printable(manifest['run'])}: {printable('; '.join(differs))}.")
+                lines.append(
+                    f"Not the machine of run {printable(manifest['run'])}: {printable('; '.join(differs))}."
+                )
     return lines
 
 
 def summary(found: Sequence[Outcome]) -> Table:
-    rows = tuple((number(str(one.place)), Entry(one.sentence), one.entry, Entry(one.condition)) for one in found)
+    rows = tuple(
+        (number(str(one.place)), Entry(one.sentence), one.entry, Entry(one.condition)) for one in found
+    )
     return Table("Verdicts", ("", "claim", "verdict", "under what condition, or why"), rows)
 
 
 def part(one: Outcome, unfolded: int) -> Section:
     """The sentence, its verdict, how it is measured, the rule; the figure; the numbers, folded away beyond so many rows."""
-    facts = (("claim", one.sentence), ("verdict", f"{one.verdict}. {one.condition}"), ("measured", one.how), ("rule", one.rule))
+    facts = (
+        ("claim", one.sentence),
+        ("verdict", f"{one.verdict}. {one.condition}"),
+        ("measured", one.how),
+        ("rule", one.rule),
+    )
     figures = () if one.figure is None else (one.figure,)
     tables = () if one.table is None else (one.table,)
     return Section(f"{one.place} {one.claim}", figures, tables, facts=facts, unfolded=unfolded)

@@ -87,16 +87,28 @@ def trained(trial: Trial) -> Trained:
     return Trained(one.model, data, course, sum(p.numel() for p in one.model.parameters()))
 
 
-def maker(trial: Trial, data: Data, backend: str = "numba", batch: int = Recipe.batch) -> Callable[[], t.Trainable]:
+def maker(
+    trial: Trial, data: Data, backend: str = "numba", batch: int = Recipe.batch
+) -> Callable[[], t.Trainable]:
     """Makes fresh models of the trial; the program has been held against the float64 reference."""
     steps, inputs = data.train.x.shape[1:]
     if trial.cell == CONVOLUTION:
         wanted = cells.get(MATCHED).parameter_count(inputs, trial.hidden_size)
         return lambda: Convolution(data, inputs, channels_for(wanted, data, inputs), trial.seed, "cpu")
     case = Case(
-        "claims", trial.cell, backend, "cpu", "float32", 1, steps, batch, inputs, trial.hidden_size, task=trial.task,
+        "claims",
+        trial.cell,
+        backend,
+        "cpu",
+        "float32",
+        1,
+        steps,
+        batch,
+        inputs,
+        trial.hidden_size,
+        task=trial.task,
         seed=trial.seed,
-    )  # fmt: skip
+    )
     t.check_backend(case)
     params = cells.get(trial.cell).init(inputs, trial.hidden_size, trial.seed, trial.scheme)
     return lambda: t.Model(case, params, data.output_size, trial.seed, data.shape)
@@ -110,7 +122,10 @@ def drawn(task: str, seed: int, wrong: float = 0.0) -> Data:
         return data
     rng = np.random.default_rng([seed, 4])
     return replace(
-        data, train=_mislabelled(data, data.train, wrong, rng), test=_mislabelled(data, data.test, wrong, rng), floor=None
+        data,
+        train=_mislabelled(data, data.train, wrong, rng),
+        test=_mislabelled(data, data.test, wrong, rng),
+        floor=None,
     )
 
 
@@ -120,7 +135,11 @@ def _mislabelled(data: Data, part: Sequences, wrong: float, rng: np.random.Gener
 
 
 def contest(
-    entries: dict[str, int], models: Sequence[str], seeds: int, tick: Callable[[str], object], hidden_size: int = 32
+    entries: dict[str, int],
+    models: Sequence[str],
+    seeds: int,
+    tick: Callable[[str], object],
+    hidden_size: int = 32,
 ) -> list[dict[str, Any]]:
     """A row for each task (with its epochs), model and seed: what it reached, how large it is, and how long an epoch took."""
     rows = []
@@ -129,12 +148,21 @@ def contest(
             tick(f"{task} {model}")
             for seed in range(seeds):
                 one = trained(Trial(task, model, seed, hidden_size=hidden_size, epochs=epochs))
-                rows.append({
-                    "task": task.partition(":count")[0], "model": model, "seed": seed, "loss": one.loss,
-                    "accuracy": one.accuracy, "target": one.data.target_loss, "trivial": one.data.trivial_loss,
-                    "parameters": one.parameters, "epoch_s": one.epoch_s,
-                    "steps": one.data.train.x.shape[1], "receptive_field": getattr(one.model, "receptive_field", None),
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "task": task.partition(":count")[0],
+                        "model": model,
+                        "seed": seed,
+                        "loss": one.loss,
+                        "accuracy": one.accuracy,
+                        "target": one.data.target_loss,
+                        "trivial": one.data.trivial_loss,
+                        "parameters": one.parameters,
+                        "epoch_s": one.epoch_s,
+                        "steps": one.data.train.x.shape[1],
+                        "receptive_field": getattr(one.model, "receptive_field", None),
+                    }
+                )
     return rows
 
 
@@ -150,7 +178,15 @@ def compared(rows: Sequence[dict[str, Any]], of: str, to: str) -> list[dict[str,
         made = ratio(losses(rows, task, of), losses(rows, task, to))
         better = {"below": of, "above": to, "level": None}[made.word]
         found.append(
-            {"task": task, "of": of, "to": to, "ratio": made.value, "low": made.low, "high": made.high, "better": better}
+            {
+                "task": task,
+                "of": of,
+                "to": to,
+                "ratio": made.value,
+                "low": made.low,
+                "high": made.high,
+                "better": better,
+            }
         )
     return found
 
@@ -162,7 +198,10 @@ def standings(rows: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]]) -
     table = []
     for task in dict.fromkeys(row["task"] for row in rows):
         means = [number(digits(mean_loss(rows, task, m))) for m in models]
-        aims = [number(digits(float(np.mean([r[k] for r in rows if r["task"] == task])))) for k in ("trivial", "target")]
+        aims = [
+            number(digits(float(np.mean([r[k] for r in rows if r["task"] == task]))))
+            for k in ("trivial", "target")
+        ]
         of = [next(p for p in pairs if (p["task"], p["of"], p["to"]) == (task, *name)) for name in names]
         told = [number(digits(p["ratio"]), f"{digits(p['low'])} … {digits(p['high'])}") for p in of]
         table.append((Entry(task), *aims, *means, *told))
@@ -177,7 +216,9 @@ def standings(rows: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]]) -
 
 def mean_loss(rows: Sequence[dict[str, Any]], task: str, model: str) -> float:
     """Geometric, over seeds."""
-    return float(np.exp(np.mean([np.log(row["loss"]) for row in rows if (row["task"], row["model"]) == (task, model)])))
+    return float(
+        np.exp(np.mean([np.log(row["loss"]) for row in rows if (row["task"], row["model"]) == (task, model)]))
+    )
 
 
 def ratio_figure(pairs: Sequence[dict[str, Any]]) -> Any:

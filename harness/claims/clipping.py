@@ -59,7 +59,10 @@ class Clipping(Claim):
             for seed in range(self.seeds):
                 tick(f"{activation}, seed {seed}")
                 runs += [self.run(activation, seed, clip) for clip in (None, 1.0)]
-        return {"runs": runs, "trivial": float(np.mean([drawn(self.task, s).trivial_loss for s in range(self.seeds)]))}
+        return {
+            "runs": runs,
+            "trivial": float(np.mean([drawn(self.task, s).trivial_loss for s in range(self.seeds)])),
+        }
 
     def run(self, activation, seed, clip):
         trial = Trial(self.task, f"elman:activation={activation}", seed, f"orthogonal({self.gain})")
@@ -67,7 +70,14 @@ class Clipping(Claim):
         recipe = Recipe(epochs=self.epochs, patience=self.epochs, max_norm=math.inf if clip is None else clip)
         one = learner(maker(trial, data), data, recipe, self.rate, seed)
         one.optimiser = torch.optim.SGD(one.model.parameters(), lr=self.rate)
-        found = {"activation": activation, "seed": seed, "clip": clip, "diverged_at": None, "loss": None, "came_back": 0}
+        found = {
+            "activation": activation,
+            "seed": seed,
+            "clip": clip,
+            "diverged_at": None,
+            "loss": None,
+            "came_back": 0,
+        }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of overflow, which is what is looked for
             try:
@@ -80,7 +90,9 @@ class Clipping(Claim):
     def came_back(self, one):
         """How many of the next updates have a finite loss."""
         some = islice(t.batches(one.data.train, one.recipe.batch, "cpu", one.rng), AFTER)
-        return sum(math.isfinite(step(one.model, one.optimiser, one.data, b, one.recipe.max_norm)[0]) for b in some)
+        return sum(
+            math.isfinite(step(one.model, one.optimiser, one.data, b, one.recipe.max_norm)[0]) for b in some
+        )
 
     def judge(self, numbers):
         runs, trivial = numbers["runs"], numbers["trivial"]
@@ -106,7 +118,16 @@ class Clipping(Claim):
             back = f"{r['came_back']} of {AFTER}" if r["diverged_at"] else "–"
             loss = "–" if r["loss"] is None else digits(r["loss"])
             clip = "none" if r["clip"] is None else f"norm {r['clip']:g}"
-            rows.append((Entry(r["activation"]), Entry(clip), number(str(r["seed"])), Entry(end), Entry(back), number(loss)))
+            rows.append(
+                (
+                    Entry(r["activation"]),
+                    Entry(clip),
+                    number(str(r["seed"])),
+                    Entry(end),
+                    Entry(back),
+                    number(loss),
+                )
+            )
         header = ("activation", "clipping", "seed", "diverged", "finite losses after", "test loss, nats")
         return Table("", header, tuple(rows), f"A constant answer has {digits(numbers['trivial'])} nats.")
 

@@ -18,16 +18,12 @@ class ConvolutionClaim(Claim):
     """Small tasks, each with the epochs it gets; the trainings of the GRU are not done twice."""
 
     place = 10
-    sentence = (
-        "For sequences, weights shared over time (a recurrent network) serve better than those shared over space (a convolution)."
-    )
+    sentence = "For sequences, weights shared over time (a recurrent network) serve better than those shared over space (a convolution)."
     how = (
         "The tasks, data, seeds and recipe of the claims before: a GRU with H=32 against a causal dilated convolution (TCN) of "
         "as many parameters, whose receptive field covers the sequence; test losses, and the median seconds of an epoch."
     )
-    rule = (
-        "holds: the GRU is better (the interval of the losses' ratio below 1) on every task; with a condition: on some; else not."
-    )
+    rule = "holds: the GRU is better (the interval of the losses' ratio below 1) on every task; with a condition: on some; else not."
     caption = "Ratio of the test losses; blue: GRU better, orange: convolution better, grey: level."
     seconds = 90.0
     tasks: dict[str, int] = field(default_factory=lambda: dict(CONTEST))
@@ -50,7 +46,9 @@ class ConvolutionClaim(Claim):
             for who, name in ((MATCHED, "GRU better"), (CONVOLUTION, "convolution better"), (None, "level"))
         )
         seconds = [
-            median(numbers, p["task"], MATCHED, "epoch_s") / median(numbers, p["task"], CONVOLUTION, "epoch_s") for p in pairs
+            median(numbers, p["task"], MATCHED, "epoch_s")
+            / median(numbers, p["task"], CONVOLUTION, "epoch_s")
+            for p in pairs
         ]
         times = f"an epoch of the GRU takes {min(seconds):.2f} to {max(seconds):.2f} times as long"
         return ruled(len(by[MATCHED]) == len(pairs), bool(by[MATCHED]), f"{said}; {times}.")
@@ -61,7 +59,8 @@ class ConvolutionClaim(Claim):
         for row in made.rows:
             task = row[0].text
             both = [
-                [median(numbers, task, model, what) for model in (MATCHED, CONVOLUTION)] for what in ("parameters", "epoch_s")
+                [median(numbers, task, model, what) for model in (MATCHED, CONVOLUTION)]
+                for what in ("parameters", "epoch_s")
             ]
             field_ = median(numbers, task, CONVOLUTION, "receptive_field")
             steps = median(numbers, task, MATCHED, "steps")
@@ -76,4 +75,6 @@ class ConvolutionClaim(Claim):
 
 def median(numbers, task, model, what):
     """Over seeds."""
-    return float(np.median([row[what] for row in numbers["rows"] if (row["task"], row["model"]) == (task, model)]))
+    return float(
+        np.median([row[what] for row in numbers["rows"] if (row["task"], row["model"]) == (task, model)])
+    )

@@ -14,12 +14,16 @@ class GatedOrPlain(Claim):
 
     place = 8
     sentence = "LSTM and GRU both do better than the plain RNN."
-    how = "The tasks, data, seeds and recipe of the claim before, with a plain tanh RNN (elman) of the same H."
+    how = (
+        "The tasks, data, seeds and recipe of the claim before, with a plain tanh RNN (elman) of the same H."
+    )
     rule = (
         "holds: both are better than the plain RNN on every task (the interval of the losses' ratio below 1); with a condition: "
         "they are better more often than worse; else not."
     )
-    caption = "Ratio of the test losses; blue: the gated cell better, orange: the plain RNN better, grey: level."
+    caption = (
+        "Ratio of the test losses; blue: the gated cell better, orange: the plain RNN better, grey: level."
+    )
     seconds = 45.0
     tasks: dict[str, int] = field(default_factory=lambda: dict(CONTEST))
     seeds: int = 4

@@ -52,7 +52,11 @@ class GateValves(Claim):
         for name in ("lstm", "gru"):
             tick(name)
             for bias in self.biases:
-                points += [self.point(name, bias, seed, alone) for alone in (True, False) for seed in range(self.seeds)]
+                points += [
+                    self.point(name, bias, seed, alone)
+                    for alone in (True, False)
+                    for seed in range(self.seeds)
+                ]
         return {"points": points, "correlation": {c: correlation(points, c) for c in ("lstm", "gru")}}
 
     def point(self, name, bias, seed, alone):
@@ -63,9 +67,13 @@ class GateValves(Claim):
         x = np.random.default_rng(seed).standard_normal((self.steps, 4, 4))
         keep = float(np.mean(gates(cell, params, x).log_keep))
         return {
-            "cell": name, "bias": bias, "seed": seed, "alone": alone, "log_keep": keep,
+            "cell": name,
+            "bias": bias,
+            "seed": seed,
+            "alone": alone,
+            "log_keep": keep,
             "rate": float(lag_profile(cell, params, x).rate.value),
-        }  # fmt: skip
+        }
 
     def judge(self, numbers):
         apart = {
@@ -73,7 +81,9 @@ class GateValves(Claim):
             for alone in (True, False)
         }
         weakest = min(numbers["correlation"].values())
-        worst = max((p for p in numbers["points"] if not p["alone"]), key=lambda p: abs(p["rate"] - p["log_keep"]))
+        worst = max(
+            (p for p in numbers["points"] if not p["alone"]), key=lambda p: abs(p["rate"] - p["log_keep"])
+        )
         said = (
             f"With no other path the rate is the gate's mean logarithm within {digits(apart[True])}; with torch's weights the "
             f"two correlate by {weakest:.3f} or more, and differ most, by {digits(apart[False])} nats a step, at a bias of "
@@ -88,11 +98,21 @@ class GateValves(Claim):
         for cell in ("lstm", "gru"):
             for bias in self.biases:
                 alone, free = (
-                    [p for p in numbers["points"] if (p["cell"], p["bias"], p["alone"]) == (cell, bias, a)] for a in (True, False)
+                    [p for p in numbers["points"] if (p["cell"], p["bias"], p["alone"]) == (cell, bias, a)]
+                    for a in (True, False)
                 )
-                values = [np.mean([p[k] for p in some]) for some in (alone, free) for k in ("log_keep", "rate")]
+                values = [
+                    np.mean([p[k] for p in some]) for some in (alone, free) for k in ("log_keep", "rate")
+                ]
                 rows.append((Entry(cell), number(whole(bias)), *(number(digits(float(v))) for v in values)))
-        header = ("cell", "bias", "ln gate, alone", "rate, alone", "ln gate, with weights", "rate, with weights")
+        header = (
+            "cell",
+            "bias",
+            "ln gate, alone",
+            "rate, alone",
+            "ln gate, with weights",
+            "rate, with weights",
+        )
         return Table("", header, tuple(rows), f"Means over {self.seeds} seeds, nats a step.")
 
     def draw(self, numbers):
@@ -103,7 +123,9 @@ class GateValves(Claim):
                 some = [p for p in numbers["points"] if p["cell"] == cell and p["alone"] is alone]
                 x, y = ([p[k] for p in some] for k in ("log_keep", "rate"))
                 axis.plot(x, y, marker, color=drawing.COLOURS[n], markersize=5, alpha=0.8)
-                lines[f"{cell}, {'alone' if alone else 'with weights'}"] = drawing.line(drawing.COLOURS[n], "", marker)
+                lines[f"{cell}, {'alone' if alone else 'with weights'}"] = drawing.line(
+                    drawing.COLOURS[n], "", marker
+                )
         axis.axline((0, 0), slope=1, color="#999999", linewidth=0.8)
         axis.set(xlabel="mean ln of the keep gate", ylabel="rate of the gradient, nats a step")
         drawing.legend(axis, lines)

@@ -47,17 +47,31 @@ class GRUCost(Claim):
     def measure(self, tick):
         tick(f"epochs on {', '.join(self.backends)}")
         counts = [
-            {"input_size": i, "hidden_size": h, **{c: cells.get(c).parameter_count(i, h) for c in ("gru", "lstm")}}
+            {
+                "input_size": i,
+                "hidden_size": h,
+                **{c: cells.get(c).parameter_count(i, h) for c in ("gru", "lstm")},
+            }
             for i, h in SIZES
         ]
-        items = {(cell, backend): self.epoch(cell, backend) for backend in self.backends for cell in ("gru", "lstm")}
+        items = {
+            (cell, backend): self.epoch(cell, backend)
+            for backend in self.backends
+            for cell in ("gru", "lstm")
+        }
         names = {f"{cell} on {backend}": Timed(run, lambda: None) for (cell, backend), run in items.items()}
         found = interleave(names, self.samples, np.random.default_rng(0), clock_of("cpu"))
-        return {"counts": counts, "epoch_s": found, "ratios": {b: self.ratio(found, b) for b in self.backends}}
+        return {
+            "counts": counts,
+            "epoch_s": found,
+            "ratios": {b: self.ratio(found, b) for b in self.backends},
+        }
 
     def epoch(self, cell, backend):
         """A function that trains on the batches once."""
-        trial = Trial(f"adding:steps=50:count={64 * self.batches * 10 // 9 + 64}", cell, 0, hidden_size=self.hidden_size)
+        trial = Trial(
+            f"adding:steps=50:count={64 * self.batches * 10 // 9 + 64}", cell, 0, hidden_size=self.hidden_size
+        )
         data = drawn(trial.task, 0)
         one = learner(maker(trial, data, backend), data, Recipe(), trial.rate, 0)
         some = list(islice(t.batches(one.data.train, 64, "cpu"), self.batches))
@@ -77,23 +91,36 @@ class GRUCost(Claim):
         exact = all(4 * c["gru"] == 3 * c["lstm"] for c in numbers["counts"])
         ratios = numbers["ratios"]
         faster = [b for b, r in ratios.items() if r["high"] < 1]
-        said = "; ".join(f"{b} {r['ratio']:.2f} ({r['low']:.2f} … {r['high']:.2f})" for b, r in ratios.items())
-        counted = "3/4 of the parameters at every size" if exact else "not 3/4 of the parameters at every size"
+        said = "; ".join(
+            f"{b} {r['ratio']:.2f} ({r['low']:.2f} … {r['high']:.2f})" for b, r in ratios.items()
+        )
+        counted = (
+            "3/4 of the parameters at every size" if exact else "not 3/4 of the parameters at every size"
+        )
         condition = f"{counted}; time of an epoch, GRU's over LSTM's: {said}."
-        return ruled(exact and len(faster) == len(ratios), exact and bool(faster), condition[0].upper() + condition[1:])
+        return ruled(
+            exact and len(faster) == len(ratios), exact and bool(faster), condition[0].upper() + condition[1:]
+        )
 
     def table(self, numbers):
         rows = [
-            (Entry(f"parameters, I={c['input_size']} H={c['hidden_size']}"), number(f"{c['gru']:,}"), number(f"{c['lstm']:,}"),
-             number(f"{c['gru'] / c['lstm']:.4g}"))
+            (
+                Entry(f"parameters, I={c['input_size']} H={c['hidden_size']}"),
+                number(f"{c['gru']:,}"),
+                number(f"{c['lstm']:,}"),
+                number(f"{c['gru'] / c['lstm']:.4g}"),
+            )
             for c in numbers["counts"]
-        ]  # fmt: skip
+        ]
         for backend, r in numbers["ratios"].items():
             times = [float(np.median(numbers["epoch_s"][f"{cell} on {backend}"])) for cell in ("gru", "lstm")]
             rows.append(
-                (Entry(f"an epoch, {backend}"), *(number(quantity(s, "s")) for s in times),
-                 number(f"{r['ratio']:.3f}", f"{r['low']:.3f} … {r['high']:.3f}"))
-            )  # fmt: skip
+                (
+                    Entry(f"an epoch, {backend}"),
+                    *(number(quantity(s, "s")) for s in times),
+                    number(f"{r['ratio']:.3f}", f"{r['low']:.3f} … {r['high']:.3f}"),
+                )
+            )
         note = f"T=50, B=64, H={self.hidden_size}, {self.batches} batches an epoch, {self.samples} epochs each; 95 % intervals."
         return Table("", ("what", "gru", "lstm", "ratio"), tuple(rows), note)
 

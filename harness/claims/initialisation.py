@@ -40,9 +40,7 @@ class Initialisation(Claim):
         "a scheme helps a cell when its gradient reaches farther than with torch's, and more seeds learn the task, or as many in "
         "fewer updates (median); holds: some scheme helps every cell; with a condition: some cell; else not."
     )
-    caption = (
-        "Training loss, a line a seed, smoothed over 20 updates; a line ends where the task is learned. Grey: a constant answer."
-    )
+    caption = "Training loss, a line a seed, smoothed over 20 updates; a line ends where the task is learned. Grey: a constant answer."
     seconds = 45.0
     steps: int = 40
     seeds: int = 5
@@ -66,9 +64,12 @@ class Initialisation(Claim):
         params = [cell.init(6, learned.HIDDEN, seed, scheme) for seed in range(self.seeds)]
         runs = [train(recipe, cell, p, seed) for seed, p in enumerate(params)]
         return {
-            "cell": name, "scheme": scheme, "reach": float(np.median([self.fallen(cell, p) for p in params])),
-            "learned_at": [run.learned_at for run in runs], "losses": [smooth(run.losses) for run in runs],
-        }  # fmt: skip
+            "cell": name,
+            "scheme": scheme,
+            "reach": float(np.median([self.fallen(cell, p) for p in params])),
+            "learned_at": [run.learned_at for run in runs],
+            "losses": [smooth(run.losses) for run in runs],
+        }
 
     def fallen(self, cell, params):
         """The first lag at which the median sample's gradient is below 1e-6 of its start; `reach` where there is none."""
@@ -83,17 +84,26 @@ class Initialisation(Claim):
             first, *others = [row for row in numbers["rows"] if row["cell"] == name]
             best = max(others, key=rank)
             helped.append(any(row["reach"] > first["reach"] and rank(row) > rank(first) for row in others))
-            said.append(f"{name}: {share(first)} seeds learn it as torch draws, {share(best)} with {best['scheme']}")
+            said.append(
+                f"{name}: {share(first)} seeds learn it as torch draws, {share(best)} with {best['scheme']}"
+            )
         return ruled(all(helped), any(helped), f"Of recall at T={self.steps}, {'; '.join(said)}.")
 
     def table(self, numbers):
         rows = [
-            (Entry(row["cell"]), Entry(row["scheme"]), number(f"{'≥ ' * (row['reach'] >= self.reach)}{row['reach']:.0f}"),
-             number(share(row)), number(digits(when(row)) if any(row["learned_at"]) else "–"))
+            (
+                Entry(row["cell"]),
+                Entry(row["scheme"]),
+                number(f"{'≥ ' * (row['reach'] >= self.reach)}{row['reach']:.0f}"),
+                number(share(row)),
+                number(digits(when(row)) if any(row["learned_at"]) else "–"),
+            )
             for row in numbers["rows"]
-        ]  # fmt: skip
+        ]
         header = ("cell", "initialisation", "lag of 1e-6", "learned", "after updates")
-        return Table("", header, tuple(rows), "Median over the seeds that learned it; the lag is the median over all.")
+        return Table(
+            "", header, tuple(rows), "Median over the seeds that learned it; the lag is the median over all."
+        )
 
     def draw(self, numbers):
         names = list(dict.fromkeys(row["cell"] for row in numbers["rows"]))
@@ -102,11 +112,20 @@ class Initialisation(Claim):
         for axis, name in zip(axes[0], names, strict=True):
             for n, row in enumerate(row for row in numbers["rows"] if row["cell"] == name):
                 colour = drawing.COLOURS[
-                    ["torch", "orthogonal", "identity", "chrono", "forget_bias"].index(row["scheme"].split("(")[0])
+                    ["torch", "orthogonal", "identity", "chrono", "forget_bias"].index(
+                        row["scheme"].split("(")[0]
+                    )
                 ]
                 lines[row["scheme"]] = drawing.line(colour)
                 for losses in row["losses"]:
-                    axis.plot(np.arange(len(losses)) * 10, losses, color=colour, linewidth=1, alpha=0.8, zorder=3 + n)
+                    axis.plot(
+                        np.arange(len(losses)) * 10,
+                        losses,
+                        color=colour,
+                        linewidth=1,
+                        alpha=0.8,
+                        zorder=3 + n,
+                    )
             axis.axhline(np.log(4), color="#999999", linewidth=0.8)
             axis.set(title=name, xlabel="updates")
         axes[0, 0].set_ylabel("loss, nats")

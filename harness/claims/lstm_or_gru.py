@@ -38,7 +38,9 @@ class LSTMOrGRU(Claim):
         return {"rows": rows, "pairs": compared(rows, "lstm", "gru")}
 
     def judge(self, numbers):
-        by = {who: [p["task"] for p in numbers["pairs"] if p["better"] == who] for who in ("lstm", "gru", None)}
+        by = {
+            who: [p["task"] for p in numbers["pairs"] if p["better"] == who] for who in ("lstm", "gru", None)
+        }
         said = "; ".join(
             f"{name}: {', '.join(by[who]) or 'none'}"
             for who, name in (("lstm", "LSTM better"), ("gru", "GRU better"), (None, "level"))

@@ -46,7 +46,12 @@ class RecurrentWeight(Claim):
     def measure(self, tick):
         tick("linear, non-normal and saturated networks")
         linear = [self.linear(size, gain) for size in (1, self.size) for gain in self.gains]
-        exceptions = [self.jordan(), self.held(), *(self.latched(w) for w in (1.5, 2.0, 3.0)), self.driven(2.0)]
+        exceptions = [
+            self.jordan(),
+            self.held(),
+            *(self.latched(w) for w in (1.5, 2.0, 3.0)),
+            self.driven(2.0),
+        ]
         return {"linear": linear, "exceptions": exceptions}
 
     def linear(self, size, gain):
@@ -56,7 +61,9 @@ class RecurrentWeight(Claim):
 
     def jordan(self):
         """Both eigenvalues 0.9, and k 0.9^(k-1) of what couples them."""
-        made = profile("identity", np.array([[0.9, 1.0], [0.0, 0.9]]), self.lags, d_output=np.array([[1.0, 0.0]]))
+        made = profile(
+            "identity", np.array([[0.9, 1.0], [0.0, 0.9]]), self.lags, d_output=np.array([[1.0, 0.0]])
+        )
         return described("Jordan block of 0.9, linear", "non-normal", 0.9, made)
 
     def held(self):
@@ -64,7 +71,9 @@ class RecurrentWeight(Claim):
         weight, slope = np.array([[2.0, -2.0], [2.0, -2.0]]), 0.3
         h = np.array([0.0, np.sqrt(1 - slope)])
         bias = np.arctanh(h) - weight @ h
-        made = profile("tanh", weight, 30, bias, h[None], np.array([[1.0, 0.0]]))  # further, rounding leaves the unstable point
+        made = profile(
+            "tanh", weight, 30, bias, h[None], np.array([[1.0, 0.0]])
+        )  # further, rounding leaves the unstable point
         return described("tanh, W² = 0, one unit at slope 0.3", "non-normal", 0.0, made)
 
     def latched(self, w):
@@ -80,12 +89,22 @@ class RecurrentWeight(Claim):
         rng = np.random.default_rng(0)
         x = 2 * rng.standard_normal((self.lags, 1, self.size))
         made = profile("tanh", gain * random_orthogonal(self.size, rng), self.lags, x=x)
-        return described(f"{self.size} tanh units, orthogonal times {gain:g}, driven", "saturated", gain, made)
+        return described(
+            f"{self.size} tanh units, orthogonal times {gain:g}, driven", "saturated", gain, made
+        )
 
     def judge(self, numbers):
         right = all(abs(one["rate"] - one["log_gain"]) <= EXACT for one in numbers["linear"])
-        grow = [e for e in numbers["exceptions"] if e["kind"] == "non-normal" and e["weight"] < 1 and e["peak"] >= FALSE]
-        fade = [e for e in numbers["exceptions"] if e["kind"] == "saturated" and e["weight"] > 1 and e["rate"] < -MARGIN]
+        grow = [
+            e
+            for e in numbers["exceptions"]
+            if e["kind"] == "non-normal" and e["weight"] < 1 and e["peak"] >= FALSE
+        ]
+        fade = [
+            e
+            for e in numbers["exceptions"]
+            if e["kind"] == "saturated" and e["weight"] > 1 and e["rate"] < -MARGIN
+        ]
         worst = max(abs(one["rate"] - one["log_gain"]) for one in numbers["linear"])
         said = f"the rate of a linear network with one gain is ln gain within {digits(worst)}"
         if grow:
@@ -99,15 +118,27 @@ class RecurrentWeight(Claim):
 
     def table(self, numbers):
         rows = [
-            (Entry("linear, one unit" if o["size"] == 1 else f"linear, orthogonal, {o['size']} units"), number(f"{o['gain']:g}"),
-             number(digits(o["rate"])), number(digits(o["log_gain"])), number("–"))
+            (
+                Entry("linear, one unit" if o["size"] == 1 else f"linear, orthogonal, {o['size']} units"),
+                number(f"{o['gain']:g}"),
+                number(digits(o["rate"])),
+                number(digits(o["log_gain"])),
+                number("–"),
+            )
             for o in numbers["linear"]
-        ]  # fmt: skip
+        ]
         rows += [
-            (Entry(e["name"]), number(f"{e['weight']:g}"), number(digits(e["rate"])), number("–"),
-             number(quantity(e["peak"], "count"), f"lag {e['peak_lag']}") if e["peak_lag"] else number("none"))
+            (
+                Entry(e["name"]),
+                number(f"{e['weight']:g}"),
+                number(digits(e["rate"])),
+                number("–"),
+                number(quantity(e["peak"], "count"), f"lag {e['peak_lag']}")
+                if e["peak_lag"]
+                else number("none"),
+            )
             for e in numbers["exceptions"]
-        ]  # fmt: skip
+        ]
         header = ("network", "gain or radius", "rate, nats a step", "ln gain", "largest growth")
         return Table("", header, tuple(rows))
 
@@ -120,7 +151,11 @@ class RecurrentWeight(Claim):
         for n, size in enumerate((1, self.size)):
             points = [o for o in numbers["linear"] if o["size"] == size]
             left.plot(
-                [o["gain"] for o in points], [o["rate"] for o in points], "o+"[n], color=drawing.COLOURS[n], markersize=9 - 3 * n
+                [o["gain"] for o in points],
+                [o["rate"] for o in points],
+                "o+"[n],
+                color=drawing.COLOURS[n],
+                markersize=9 - 3 * n,
             )
         left.set(xlabel="gain", ylabel="rate, nats a step")
         marks = {
@@ -152,6 +187,11 @@ def described(name, kind, weight, made):
     logs = made.log_norm[:, 0] - made.log_norm[0, 0]
     peak = int(np.argmax(logs))
     return {
-        "name": name, "kind": kind, "weight": weight, "rate": float(made.rate.value), "peak": float(np.exp(logs[peak])),
-        "peak_lag": peak, "log10_transport": [float(v) for v in logs / np.log(10)],
-    }  # fmt: skip
+        "name": name,
+        "kind": kind,
+        "weight": weight,
+        "rate": float(made.rate.value),
+        "peak": float(np.exp(logs[peak])),
+        "peak_lag": peak,
+        "log10_transport": [float(v) for v in logs / np.log(10)],
+    }

@@ -15,7 +15,10 @@ from ..report.table import Entry, Table, number
 from ..report.units import digits
 from ._trainings import CONTEST, Trial, trained
 
-READABLE, GONE = 0.5, 0.1  # R2 of the last input from which on it counts as kept, and of a far one below which as forgotten
+READABLE, GONE = (
+    0.5,
+    0.1,
+)  # R2 of the last input from which on it counts as kept, and of a far one below which as forgotten
 WASHED = 100  # first steps, in which the state still feels its start
 
 
@@ -70,19 +73,34 @@ class StateMemory(Claim):
         state = np.concatenate([s[1:] for s in path], axis=-1)
         scores = [readable(state, x[:, :, channel], self.lags) for channel in (0, 1)]
         return {
-            "cell": name, "kind": kind, "size": state.shape[-1], "number": scores[0], "marker": scores[1],
+            "cell": name,
+            "kind": kind,
+            "size": state.shape[-1],
+            "number": scores[0],
+            "marker": scores[1],
             "capacity": float(np.sum(scores)),
-        }  # fmt: skip
+        }
 
     def judge(self, numbers):
         networks = numbers["networks"]
         bounded = all(n["capacity"] <= n["size"] for n in networks)
         good = [n for n in networks if n["number"][0] >= READABLE and n["number"][-1] < GONE]
         said = ", ".join(f"{n['cell']} {n['kind']} {n['capacity']:.1f} (of {n['size']})" for n in networks)
-        bad = [f"{n['cell']} {n['kind']} ({n['number'][0]:.2f}, {n['number'][-1]:.2f})" for n in networks if n not in good]
-        failed = f"; the last input is not readable, or the farthest is (R² of both), in {', '.join(bad)}" if bad else ""
+        bad = [
+            f"{n['cell']} {n['kind']} ({n['number'][0]:.2f}, {n['number'][-1]:.2f})"
+            for n in networks
+            if n not in good
+        ]
+        failed = (
+            f"; the last input is not readable, or the farthest is (R² of both), in {', '.join(bad)}"
+            if bad
+            else ""
+        )
         capacity = {(n["cell"], n["kind"]): n["capacity"] for n in networks}
-        pairs = [(capacity[c, "trained"], capacity[c, "untrained"]) for c in dict.fromkeys(n["cell"] for n in networks)]
+        pairs = [
+            (capacity[c, "trained"], capacity[c, "untrained"])
+            for c in dict.fromkeys(n["cell"] for n in networks)
+        ]
         lower = f"training, which keeps what the task asks for, lowers it in {sum(a < b for a, b in pairs)} of {len(pairs)} cells"
         condition = f"Inputs that can be read linearly (of so many state variables): {said}; {lower}{failed}."
         return ruled(bounded and len(good) == len(networks), bounded and bool(good), condition)
@@ -93,8 +111,17 @@ class StateMemory(Claim):
             half = next((k for k, v in enumerate(n["number"]) if v < 0.5), len(n["number"]))
             shown = [number(f"{n['number'][k]:.2f}") for k in shown_lags(self.lags)]
             loss = number(digits(n["loss"]) if "loss" in n else "–")
-            rows.append((Entry(n["cell"]), Entry(n["kind"]), loss, number(str(n["size"])), number(f"{n['capacity']:.1f}"),
-                         number(str(half)), *shown))  # fmt: skip
+            rows.append(
+                (
+                    Entry(n["cell"]),
+                    Entry(n["kind"]),
+                    loss,
+                    number(str(n["size"])),
+                    number(f"{n['capacity']:.1f}"),
+                    number(str(half)),
+                    *shown,
+                )
+            )
         header = (
             "cell",
             "",
@@ -104,14 +131,22 @@ class StateMemory(Claim):
             "lag of R² < 0.5",
             *(f"R² at {k}" for k in shown_lags(self.lags)),
         )
-        return Table("", header, tuple(rows), "Capacity: sum of R² over lags, of the number and the marker. R²: of the number.")
+        return Table(
+            "",
+            header,
+            tuple(rows),
+            "Capacity: sum of R² over lags, of the number and the marker. R²: of the number.",
+        )
 
     def draw(self, numbers):
         figure, axes = drawing.grid(1, 2, 2.4, 1.9, sharey=True)
         lines = {}
         for axis, what in zip(axes[0], ("number", "marker"), strict=True):
             for n in numbers["networks"]:
-                dash, colour = "--" if n["kind"] == "trained" else "-", drawing.COLOURS[self.models.index(n["cell"])]
+                dash, colour = (
+                    "--" if n["kind"] == "trained" else "-",
+                    drawing.COLOURS[self.models.index(n["cell"])],
+                )
                 axis.plot(n[what], dash, color=colour)
                 lines[f"{n['cell']} {n['kind']}"] = drawing.line(colour, dash)
             axis.set(title=what, xlabel="lag", ylim=(-0.03, 1.03))
@@ -131,7 +166,9 @@ def readable(state, u, lags):
 
     first = max(WASHED, lags)
     half = state.shape[1] // 2
-    fit, test = ((state[first:, some].reshape(-1, state.shape[2])) for some in (slice(half), slice(half, None)))
+    fit, test = (
+        (state[first:, some].reshape(-1, state.shape[2])) for some in (slice(half), slice(half, None))
+    )
     past = np.stack([u[first - k : len(u) - k] for k in range(lags)], axis=-1)
     targets = [past[:, some].reshape(-1, lags) for some in (slice(half), slice(half, None))]
     model = Ridge(alpha=1e-6).fit(fit, targets[0])

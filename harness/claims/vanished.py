@@ -62,54 +62,101 @@ class Vanished(Claim):
                     runs.append(self.run(cell, scheme.format(self.steps), seed, wrong))
         right = [r for r in runs if not r["wrong"]]
         return {
-            "runs": runs, "areas": {mark: area(runs, mark) for mark in MARKS},
+            "runs": runs,
+            "areas": {mark: area(runs, mark) for mark in MARKS},
             "areas_with_right_labels": {mark: area(right, mark) for mark in MARKS},
-        }  # fmt: skip
+        }
 
     def run(self, cell, scheme, seed, wrong):
-        one = trained(Trial(f"recall:steps={self.steps}:count={self.count}", cell, seed, scheme, epochs=self.epochs, wrong=wrong))
+        one = trained(
+            Trial(
+                f"recall:steps={self.steps}:count={self.count}",
+                cell,
+                seed,
+                scheme,
+                epochs=self.epochs,
+                wrong=wrong,
+            )
+        )
         epochs = one.course.epochs
         classes = one.data.classes
         possible = 1 - wrong + wrong / classes
-        net = Stepped(cells.get(cell), dict(one.model.cell.items()), one.model.head_weight, one.model.head_bias)
+        net = Stepped(
+            cells.get(cell), dict(one.model.cell.items()), one.model.head_weight, one.model.head_bias
+        )
         seen = len(epochs) * len(one.data.train)
         x, y = torch.from_numpy(one.data.test.x), torch.from_numpy(one.data.test.y)
         batches = [(x[n : n + 100].transpose(0, 1), y[n : n + 100]) for n in range(0, self.samples, 100)]
-        found = diagnose(net, torch.nn.functional.cross_entropy, batches, samples=self.samples, samples_seen=seen)
+        found = diagnose(
+            net, torch.nn.functional.cross_entropy, batches, samples=self.samples, samples_seen=seen
+        )
         losses = [e.test_loss for e in epochs]
         return {
-            "cell": cell, "scheme": scheme, "seed": seed, "wrong": wrong, "accuracy": one.accuracy,
-            "finished": bool(one.accuracy >= DONE * possible), "loss": one.loss, "gradient_norm": found.gradient_norm,
+            "cell": cell,
+            "scheme": scheme,
+            "seed": seed,
+            "wrong": wrong,
+            "accuracy": one.accuracy,
+            "finished": bool(one.accuracy >= DONE * possible),
+            "loss": one.loss,
+            "gradient_norm": found.gradient_norm,
             "progress": abs(losses[-2] / losses[-1] - 1) if len(losses) > 1 else 0.0,
-            "label": found.verdict.label, "line": str(found.verdict),
-        }  # fmt: skip
+            "label": found.verdict.label,
+            "line": str(found.verdict),
+        }
 
     def judge(self, numbers):
         runs, areas = numbers["runs"], numbers["areas"]
         kinds = [sum(r["finished"] is done for r in runs) for done in (True, False)]
         if not all(kinds):
-            return ruled(False, False, f"There is nothing to tell apart: {kinds[0]} trainings finished and {kinds[1]} are stuck.")
+            return ruled(
+                False,
+                False,
+                f"There is nothing to tell apart: {kinds[0]} trainings finished and {kinds[1]} are stuck.",
+            )
         right = sum(map(told, runs))
         hard = [mark for mark, value in areas.items() if value < TELLS]
         alone = numbers["areas_with_right_labels"]
-        said = ", ".join(f"{MARKS[mark]} {value:.2f} (right labels alone {alone[mark]:.2f})" for mark, value in areas.items())
+        said = ", ".join(
+            f"{MARKS[mark]} {value:.2f} (right labels alone {alone[mark]:.2f})"
+            for mark, value in areas.items()
+        )
         named = " and ".join(MARKS[mark] for mark in hard) or "none of them"
         condition = (
             f"Of {kinds[0]} finished and {kinds[1]} stuck trainings, areas under the curve: {said}: "
             f"hard by {named}; diagnose, which asks the "
             f"data whether anything is left to explain, is right on {right} of {len(runs)}."
         )
-        return ruled(len(hard) == len(areas) and right == len(runs), bool(hard) and 2 * right > len(runs), condition)
+        return ruled(
+            len(hard) == len(areas) and right == len(runs), bool(hard) and 2 * right > len(runs), condition
+        )
 
     def table(self, numbers):
         rows = [
-            (Entry(f"{r['cell']} {r['scheme']}"), number(f"{r['wrong']:.0%}"), number(str(r["seed"])),
-             Entry("finished" if r["finished"] else "stuck"), number(f"{r['accuracy']:.3f}"), number(digits(r["loss"])),
-             number(digits(r["gradient_norm"])), number(digits(r["progress"])),
-             Entry(r["label"], kind="text" if told(r) else "status"))
+            (
+                Entry(f"{r['cell']} {r['scheme']}"),
+                number(f"{r['wrong']:.0%}"),
+                number(str(r["seed"])),
+                Entry("finished" if r["finished"] else "stuck"),
+                number(f"{r['accuracy']:.3f}"),
+                number(digits(r["loss"])),
+                number(digits(r["gradient_norm"])),
+                number(digits(r["progress"])),
+                Entry(r["label"], kind="text" if told(r) else "status"),
+            )
             for r in numbers["runs"]
-        ]  # fmt: skip
-        header = ("model", "wrong labels", "seed", "truth", "accuracy", "loss", "gradient norm", "last progress", "diagnose")
+        ]
+        header = (
+            "model",
+            "wrong labels",
+            "seed",
+            "truth",
+            "accuracy",
+            "loss",
+            "gradient norm",
+            "last progress",
+            "diagnose",
+        )
         note = "Progress: relative change of the test loss over the last epoch. Coloured: diagnose is wrong."
         return Table("", header, tuple(rows), note)
 
@@ -119,13 +166,27 @@ class Vanished(Claim):
             for r in numbers["runs"]:
                 place = (r["wrong"] > 0) + 0.3 * (not r["finished"]) + 0.04 * r["seed"]
                 colour = drawing.COLOURS[0 if r["finished"] else 1]
-                axis.plot(place, max(r[mark], 1e-6), "o", color=colour, markersize=5, alpha=0.8, clip_on=False, zorder=3)
-            drawing.log_axis(axis.yaxis, *(end([max(r[mark], 1e-6) for r in numbers["runs"]]) for end in (min, max)))
+                axis.plot(
+                    place,
+                    max(r[mark], 1e-6),
+                    "o",
+                    color=colour,
+                    markersize=5,
+                    alpha=0.8,
+                    clip_on=False,
+                    zorder=3,
+                )
+            drawing.log_axis(
+                axis.yaxis, *(end([max(r[mark], 1e-6) for r in numbers["runs"]]) for end in (min, max))
+            )
             axis.set(xlim=(-0.4, 1.8), title=f"{name}, area {numbers['areas'][mark]:.2f}")
             axis.set_xticks([0.2, 1.2], ["right labels", f"{self.wrong:.0%} wrong"])
         drawing.legend(
             axes[0, -1],
-            {"finished": drawing.line(drawing.COLOURS[0], "", "o"), "stuck": drawing.line(drawing.COLOURS[1], "", "o")},
+            {
+                "finished": drawing.line(drawing.COLOURS[0], "", "o"),
+                "stuck": drawing.line(drawing.COLOURS[1], "", "o"),
+            },
         )
         return figure
 

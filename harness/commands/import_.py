@@ -21,11 +21,15 @@ def import_benchmarks(file: Path, results: Path) -> Path:
     except OSError as error:
         raise store.ResultsError(f"{file} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise store.ResultsError(f"{file} is not JSON of pytest-benchmark (--benchmark-json=FILE writes it)") from None
+        raise store.ResultsError(
+            f"{file} is not JSON of pytest-benchmark (--benchmark-json=FILE writes it)"
+        ) from None
     if not blocks:
         raise store.ResultsError(f"{file} holds no benchmark; nothing was imported")
     if twice := [name for name in names if names.count(name) > 1]:
-        raise store.ResultsError(f"{file} has {twice[0]!r} more than once, so that one would be taken for the other")
+        raise store.ResultsError(
+            f"{file} has {twice[0]!r} more than once, so that one would be taken for the other"
+        )
     writer = store.create(results, manifest)
     for definition, series, implementation in blocks:
         case = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:12]
@@ -37,16 +41,21 @@ def import_benchmarks(file: Path, results: Path) -> Path:
 def _manifest(content: dict[str, Any], file: Path) -> dict[str, Any]:
     info = content.get("machine_info") or {}
     return {
-        "created": content.get("datetime"), "command": f"cellbench import {file.name}", "config": {},
-        "git": content.get("commit_info") or {}, "versions": {"pytest-benchmark": content.get("version")},
+        "created": content.get("datetime"),
+        "command": f"cellbench import {file.name}",
+        "config": {},
+        "git": content.get("commit_info") or {},
+        "versions": {"pytest-benchmark": content.get("version")},
         "machine": {"cpu": info.get("cpu", {}).get("brand_raw"), "python": info.get("python_version")},
-    }  # fmt: skip
+    }
 
 
 def _definition(benchmark: dict[str, Any]) -> dict[str, Any]:
     """What our own benchmarks say of themselves in extra_info; another's is known by its name alone."""
     own = {k: _column(k, value) for k, value in benchmark["extra_info"].items() if k in store.DEFINITION}
-    return {"probe": "benchmark", "variant": _name(benchmark)} | {k: v for k, v in own.items() if v is not None}
+    return {"probe": "benchmark", "variant": _name(benchmark)} | {
+        k: v for k, v in own.items() if v is not None
+    }
 
 
 def _name(benchmark: dict[str, Any]) -> str:
@@ -71,8 +80,15 @@ def _column(name: str, value: Any) -> int | str | None:
 def _series(benchmark: dict[str, Any]) -> list[dict[str, Any]]:
     """Every round; of a file without them (--benchmark-save without --benchmark-save-data) its smallest, median and largest."""
     stats = benchmark["stats"]
-    found = {"seconds": stats["data"]} if stats.get("data") else {f"seconds_{k}": [stats[k]] for k in ("min", "median", "max")}
-    return [{"metric": k, "unit": "s", "values": [_seconds(v) for v in values], "process": 0} for k, values in found.items()]
+    found = (
+        {"seconds": stats["data"]}
+        if stats.get("data")
+        else {f"seconds_{k}": [stats[k]] for k in ("min", "median", "max")}
+    )
+    return [
+        {"metric": k, "unit": "s", "values": [_seconds(v) for v in values], "process": 0}
+        for k, values in found.items()
+    ]
 
 
 def _seconds(value: Any) -> float:

@@ -16,8 +16,11 @@ from cellbench import cells
 from .. import probe, task
 
 NAMES: dict[str, Callable[[], list[str]]] = {
-    "cells": cells.names, "backends": cells.backend_names, "probes": probe.names, "tasks": task.names,
-}  # fmt: skip
+    "cells": cells.names,
+    "backends": cells.backend_names,
+    "probes": probe.names,
+    "tasks": task.names,
+}
 GET: dict[str, Callable] = {"backends": cells.backend, "probes": probe.get, "tasks": task.get}
 PACKAGES = {"backends": "cellbench.cells.backends", "probes": probe.PACKAGE, "tasks": task.PACKAGE}
 SIZES = (32, 64)  # I and H at which parameters are counted

@@ -23,10 +23,15 @@ FLAGS = ("--plan", "-m", "--multirun", "-h", "--help")
 
 def run(arguments: list[str]) -> int:
     """Exit code of `cellbench run ARGUMENTS`."""
-    flags, overrides = [a for a in arguments if a.startswith("-")], [a for a in arguments if not a.startswith("-")]
+    flags, overrides = (
+        [a for a in arguments if a.startswith("-")],
+        [a for a in arguments if not a.startswith("-")],
+    )
     for flag in flags:
         if flag not in FLAGS:
-            raise ConfigError(f"unknown flag {flag!r}; flags of run: {', '.join(FLAGS)}. Everything else is KEY=VALUE")
+            raise ConfigError(
+                f"unknown flag {flag!r}; flags of run: {', '.join(FLAGS)}. Everything else is KEY=VALUE"
+            )
     if {"-h", "--help"} & set(flags):
         print(RUN_HELP)
         return 0
@@ -47,23 +52,32 @@ def plan(settings: Settings) -> int:
     for asked in settings.asked:
         for case in asked.cases:
             print(f"{case.id}  {case}")
-    print(f"{sum(len(a.cases) for a in settings.asked)} cases, about {estimate_s(settings.asked) / 60:.1f} min on two slow cores")
+    print(
+        f"{sum(len(a.cases) for a in settings.asked)} cases, about {estimate_s(settings.asked) / 60:.1f} min on two slow cores"
+    )
     return 0
 
 
 def measure(settings: Settings, command: str) -> int:
     """A new run."""
     manifest = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "config": settings.config,
-        "git": provenance.git(), "versions": provenance.versions(), "machine": provenance.fingerprint(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "config": settings.config,
+        "git": provenance.git(),
+        "versions": provenance.versions(),
+        "machine": provenance.fingerprint(),
         "machine_key": provenance.key(settings.config["threads"]),
-    }  # fmt: skip
+    }
     return _work(store.create(settings.results, manifest), settings, set())
 
 
 def _work(writer: store.RunWriter, settings: Settings, done: set[str]) -> int:
     """Measures all but the cases that are done."""
-    left = [replace(asked, cases=[case for case in asked.cases if case.id not in done]) for asked in settings.asked]
+    left = [
+        replace(asked, cases=[case for case in asked.cases if case.id not in done])
+        for asked in settings.asked
+    ]
     progress = Progress(estimate_s(left))
     runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done)
     try:
@@ -74,7 +88,10 @@ def _work(writer: store.RunWriter, settings: Settings, done: set[str]) -> int:
         progress.close()
         writer.close()
     if code == 130:
-        print(f"interrupted; go on with: cellbench run resume={shlex.quote(str(writer.folder))}", file=sys.stderr)
+        print(
+            f"interrupted; go on with: cellbench run resume={shlex.quote(str(writer.folder))}",
+            file=sys.stderr,
+        )
     counts = {s: list(runner.statuses.values()).count(s) for s in dict.fromkeys(runner.statuses.values())}
     print(", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing left to measure")
     print(f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})")
@@ -83,12 +100,16 @@ def _work(writer: store.RunWriter, settings: Settings, done: set[str]) -> int:
 
 def _resume(name: str, others: list[str], flags: list[str]) -> int:
     if others or flags:
-        raise ConfigError(f"resume takes its configuration from the run; leave out {' '.join([*others, *flags])}")
+        raise ConfigError(
+            f"resume takes its configuration from the run; leave out {' '.join([*others, *flags])}"
+        )
     folder = Path(name).expanduser()
     manifest = store.read_manifest(folder)
     now, then = provenance.git().get("commit"), manifest.get("git", {}).get("commit")
     if now != then:
-        raise ConfigError(f"run {name} was made by commit {then}, this is {now}; check that out, or start a new run")
+        raise ConfigError(
+            f"run {name} was made by commit {then}, this is {now}; check that out, or start a new run"
+        )
     if not manifest["config"]:
         raise ConfigError(f"run {name} was imported; there is nothing to go on with")
     settings = config.check(manifest["config"])
@@ -140,7 +161,9 @@ def _multirun(overrides: list[str], planning: bool) -> int:
 
 
 def _run_folders(parents: set[Path]) -> set[Path]:
-    return {folder for parent in parents for folder in store.visible(parent) if (folder / store.MANIFEST).exists()}
+    return {
+        folder for parent in parents for folder in store.visible(parent) if (folder / store.MANIFEST).exists()
+    }
 
 
 def job(composed: Any) -> None:

@@ -13,7 +13,13 @@ from cellbench.cells import GatedCell
 from cellbench.cells.derived.layers import unfit
 from cellbench.cells.kernels import fused
 
-WRITTEN = ("effective", "project", "equations", "step", "emit")  # what a cell may write, in the order in which it is used
+WRITTEN = (
+    "effective",
+    "project",
+    "equations",
+    "step",
+    "emit",
+)  # what a cell may write, in the order in which it is used
 
 
 def show(spec: str, input_size: int | None, hidden_size: int, dtype: str) -> str:
@@ -30,7 +36,9 @@ def show(spec: str, input_size: int | None, hidden_size: int, dtype: str) -> str
         ("backends", [f"{name}: {runs(name, cell, dtype)}" for name in cells.backend_names()]),
         ("kernel", [kernel_path(cell, dtype)]),
     ]
-    table = "\n".join(f"{name if first else '':<11} {line}" for name, lines in facts for first, line in heads(lines))
+    table = "\n".join(
+        f"{name if first else '':<11} {line}" for name, lines in facts for first, line in heads(lines)
+    )
     return "\n\n".join([f"{cell.name}\n{indent(documentation(cell), '  ')}", table, *sources(cell)])
 
 

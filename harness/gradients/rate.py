@@ -49,7 +49,9 @@ def fit(logs: np.ndarray) -> Rate:
         return Rate(mean, mean - 1.96 * error, mean + 1.96 * error)
     refused = Rate(mean, mean - 1.96 * error, mean + 1.96 * error, "no single rate")
     with np.errstate(invalid="ignore"):
-        curved = np.diff(logs[first:], axis=0).mean(1)  # a curve shows the better the longer it is, so to the last lag
+        curved = np.diff(logs[first:], axis=0).mean(
+            1
+        )  # a curve shows the better the longer it is, so to the last lag
     if len(steps) < FEW or not np.isfinite(curved).all():
         return refused
     lag = np.arange(first, lags, dtype=float)
@@ -66,7 +68,9 @@ def _mean(steps: np.ndarray) -> tuple[float, float]:
     """Mean and standard error; smoothly weighted ones where they vary less by block (a rotation's increments are no noise)."""
     blocks = np.array_split(steps, 4)
     if len(blocks[-1]) >= 6:
-        plain, smooth = (np.array([np.average(b, weights=w(len(b))) for b in blocks]) for w in (np.ones, _bump))
+        plain, smooth = (
+            np.array([np.average(b, weights=w(len(b))) for b in blocks]) for w in (np.ones, _bump)
+        )
         if smooth.std() < 0.3 * plain.std():
             return float(np.average(steps, weights=_bump(len(steps)))), float(smooth.std() / np.sqrt(3))
     return float(steps.mean()), standard_error(steps)
@@ -83,7 +87,10 @@ def _steady(left: np.ndarray, scale: float) -> bool:
         return bool(np.abs(left).max() <= 3e-3 * scale + 1e-12)
     halves = np.array_split(left, 2)
     apart = abs(halves[0].mean() - halves[1].mean())
-    return bool(apart <= 3 * np.hypot(standard_error(halves[0]), standard_error(halves[1])) or apart <= 3e-3 * scale + 1e-12)
+    return bool(
+        apart <= 3 * np.hypot(standard_error(halves[0]), standard_error(halves[1]))
+        or apart <= 3e-3 * scale + 1e-12
+    )
 
 
 def _explained(left: np.ndarray, before: np.ndarray) -> float:

@@ -25,7 +25,9 @@ def file(folder: str, name: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(f"checkpoints {folder!r} cannot be written: {error.strerror}; give another folder") from None
+        raise CheckpointError(
+            f"checkpoints {folder!r} cannot be written: {error.strerror}; give another folder"
+        ) from None
     return path
 
 
@@ -68,7 +70,9 @@ def resume(path: Path, learner: Learner) -> bool:
         learner.best = _below("best", tensors)
         _adam(learner.optimiser, _below("adam", tensors))
         learner.rng.bit_generator.state = json.loads(told["rng"])
-        learner.course = Course(course["losses"], course["elapsed"], [Epoch(**e) for e in course["epochs"]], course["reached_s"])
+        learner.course = Course(
+            course["losses"], course["elapsed"], [Epoch(**e) for e in course["epochs"]], course["reached_s"]
+        )
     return True
 
 
@@ -81,7 +85,9 @@ def _usable(path: Path) -> Iterator[None]:
         yield
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"checkpoint {path} cannot be used: {reason}; remove it to begin again") from None
+        raise CheckpointError(
+            f"checkpoint {path} cannot be used: {reason}; remove it to begin again"
+        ) from None
 
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -47,11 +47,15 @@ class Block(nn.Module):
 class Convolution(nn.Module):
     """Blocks that see `steps` steps, and a head at the last step or at every one; trained as a cell's model is."""
 
-    def __init__(self, data: Data, input_size: int, channels: int, seed: int, device: str, dtype: str = "float32") -> None:
+    def __init__(
+        self, data: Data, input_size: int, channels: int, seed: int, device: str, dtype: str = "float32"
+    ) -> None:
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.embedding = nn.Embedding(data.vocabulary, input_size) if data.vocabulary is not None else None
+            self.embedding = (
+                nn.Embedding(data.vocabulary, input_size) if data.vocabulary is not None else None
+            )
             count = blocks_for(data.train.x.shape[1])
             widths = [input_size] + [channels] * count
             self.blocks = nn.Sequential(*(Block(widths[n], channels, 2**n) for n in range(count)))
@@ -63,7 +67,9 @@ class Convolution(nn.Module):
         """(B, K), or (T, B, K) with one answer a step."""
         x = batch.x if self.embedding is None else self.embedding(batch.x)
         output = self.blocks(x.permute(1, 2, 0)).permute(2, 0, 1)
-        return self.head(output[batch.last, torch.arange(len(batch.last))] if self.shape == MANY_TO_ONE else output)
+        return self.head(
+            output[batch.last, torch.arange(len(batch.last))] if self.shape == MANY_TO_ONE else output
+        )
 
 
 def channels_for(parameters: int, data: Data, input_size: int) -> int:
@@ -72,7 +78,9 @@ def channels_for(parameters: int, data: Data, input_size: int) -> int:
 
     def size(channels: int) -> int:
         blocks = (Block(input_size if n == 0 else channels, channels, 1) for n in range(count))
-        return sum(p.numel() for block in blocks for p in block.parameters()) + data.output_size * (channels + 1)
+        return sum(p.numel() for block in blocks for p in block.parameters()) + data.output_size * (
+            channels + 1
+        )
 
     channels = 1
     while size(channels + 1) <= parameters:

@@ -81,5 +81,7 @@ def handed(part: Sequences, model: Model, draw: Draw) -> Tensor:
     before = np.concatenate([start, part.y[draw.rows, : draw.step]], 1)
     first = model.embedded(tensor(sources.swapaxes(0, 1), model.device))
     second = model.target_embedding[tensor(before.swapaxes(0, 1), model.device)]
-    flagged = [torch.cat([x, torch.full_like(x[..., :1], flag)], -1) for x, flag in ((first, 0.0), (second, 1.0))]
+    flagged = [
+        torch.cat([x, torch.full_like(x[..., :1], flag)], -1) for x, flag in ((first, 0.0), (second, 1.0))
+    ]
     return torch.cat([x.to(model.dtype) for x in flagged])

@@ -56,9 +56,14 @@ class Model(torch.nn.Module):
     """
 
     def __init__(
-        self, case: Case, params: dict[str, np.ndarray], output_size: int, seed: int, shape: str = MANY_TO_ONE,
+        self,
+        case: Case,
+        params: dict[str, np.ndarray],
+        output_size: int,
+        seed: int,
+        shape: str = MANY_TO_ONE,
         vocabulary: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.case, self.shape, self.device = case, shape, str(case.device)
         self.cell_itself = cells.get(case.spec)
@@ -77,15 +82,21 @@ class Model(torch.nn.Module):
         if shape == TO_SEQUENCE:
             again = self.cell_itself.init(case.input_size, case.hidden_size, seed + 10_000)
             self.decoder = self.parameters_of(again)
-            self.target_embedding = self.embedding_of(output_size + 1, generator)  # the last one starts a sequence
+            self.target_embedding = self.embedding_of(
+                output_size + 1, generator
+            )  # the last one starts a sequence
         self.to(case.device)
         self.programs: dict[tuple[int, int], Program] = {}
 
     def parameters_of(self, params: dict[str, np.ndarray]) -> torch.nn.ParameterDict:
-        return torch.nn.ParameterDict({k: torch.nn.Parameter(torch.tensor(v, dtype=self.dtype)) for k, v in params.items()})
+        return torch.nn.ParameterDict(
+            {k: torch.nn.Parameter(torch.tensor(v, dtype=self.dtype)) for k, v in params.items()}
+        )
 
     def embedding_of(self, count: int, generator: torch.Generator) -> torch.nn.Parameter:
-        return torch.nn.Parameter(torch.randn((count, self.case.input_size), generator=generator, dtype=self.dtype))
+        return torch.nn.Parameter(
+            torch.randn((count, self.case.input_size), generator=generator, dtype=self.dtype)
+        )
 
     def forward(self, x: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """(B, K) from x (T, B, I), or (T, B) tokens: the answer at each sequence's last step."""
@@ -150,7 +161,7 @@ def _checked(case: Case) -> str:
 
 def batches(
     part: Sequences, size: int, device: str, rng: np.random.Generator | None = None, shape: str = MANY_TO_ONE
-) -> Iterator[Batch]:  # fmt: skip
+) -> Iterator[Batch]:
     """All sequences once, in random order if rng is given; the last batch is filled up.
 
     For sequence to sequence x is as wide as the part in every batch, so that what stands before a sequence is its own alone.
@@ -166,9 +177,17 @@ def batches(
             x = moved_to_the_end(x, lengths)
         if part.scored is not None:
             counted = part.scored[filled] & (np.arange(size) < len(chosen))[:, None]
-            end = rounded(1 + np.flatnonzero(counted.any(0))[-1], y.shape[1]) if shape == TO_SEQUENCE else steps
+            end = (
+                rounded(1 + np.flatnonzero(counted.any(0))[-1], y.shape[1]) if shape == TO_SEQUENCE else steps
+            )
             y, scored = y[:, :end].swapaxes(0, 1), tensor(counted[:, :end].swapaxes(0, 1), device)
-        yield Batch(tensor(x.swapaxes(0, 1), device), tensor(lengths - 1, device), tensor(y, device), len(chosen), scored)
+        yield Batch(
+            tensor(x.swapaxes(0, 1), device),
+            tensor(lengths - 1, device),
+            tensor(y, device),
+            len(chosen),
+            scored,
+        )
 
 
 def rounded(steps: int, most: int) -> int:

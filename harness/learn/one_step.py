@@ -12,7 +12,9 @@ from cellbench.cells import GatedCell, State
 
 def unsteppable(cell: GatedCell) -> str | None:
     """None, or the reason why the cell cannot be called step by step."""
-    whole = [name for name in ("project", "emit") if getattr(type(cell), name) is not getattr(GatedCell, name)]
+    whole = [
+        name for name in ("project", "emit") if getattr(type(cell), name) is not getattr(GatedCell, name)
+    ]
     if cell.stacked:
         return f"cell {cell.name!r} has {cell.options}; a verdict is on one layer in one direction"
     if whole:
@@ -26,17 +28,23 @@ class Stepped(nn.Module):
     squashed puts the answer through a sigmoid.
     """
 
-    def __init__(self, cell: GatedCell, params: dict[str, Any], weight: Tensor, bias: Tensor, squashed: bool = False) -> None:
+    def __init__(
+        self, cell: GatedCell, params: dict[str, Any], weight: Tensor, bias: Tensor, squashed: bool = False
+    ) -> None:
         super().__init__()
         self.of, self.squashed = cell, squashed
         self.hidden_size = cell.sizes(params)[1]
-        self.cell = nn.ParameterDict({k: nn.Parameter(torch.as_tensor(v).detach().clone()) for k, v in params.items()})
+        self.cell = nn.ParameterDict(
+            {k: nn.Parameter(torch.as_tensor(v).detach().clone()) for k, v in params.items()}
+        )
         self.weight, self.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
 
     def forward(self, x: Tensor, state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
         cell = self.of
         if state is None:
-            state = {k: x.new_zeros(shape) for k, shape in cell.state_shapes(len(x), self.hidden_size).items()}
+            state = {
+                k: x.new_zeros(shape) for k, shape in cell.state_shapes(len(x), self.hidden_size).items()
+            }
         params, before = cell.effective(dict(self.cell.items())), State(**state)
         if cell.written_out:
             output, after = cell.step(params, x, before)
@@ -48,7 +56,9 @@ class Stepped(nn.Module):
         if cell.readout:
             output = nn.functional.linear(output, params["weight_out"], params["bias_out"])
         answer = nn.functional.linear(output, self.weight, self.bias)
-        return torch.sigmoid(answer) if self.squashed else answer, {name: getattr(after, name) for name in cell.states}
+        return torch.sigmoid(answer) if self.squashed else answer, {
+            name: getattr(after, name) for name in cell.states
+        }
 
 
 class Handed(nn.Module):

@@ -21,7 +21,9 @@ from ..gradients.cell.path import check
 from ..task import Data
 
 Arrays = dict[str, Any]
-Head = tuple[np.ndarray, np.ndarray]  # weight (K, O) and bias (K,): the answer is a linear function of the output
+Head = tuple[
+    np.ndarray, np.ndarray
+]  # weight (K, O) and bias (K,): the answer is a linear function of the output
 TRAJECTORIES = 16  # test sequences that are looked at
 LOOP = 1500  # steps that a network runs on alone
 
@@ -43,10 +45,16 @@ def identified(cell: GatedCell, params: Arrays, head: Head, data: Data, autonomo
         raise ValueError(
             f"the network answers {weight.shape[0]} values and takes {x.shape[2]}; to be fed back they must be as many"
         )
-    return closed_loop(cell, params, (weight, bias), x) if autonomous else driven(cell, params, weight, x, long_inputs(data))
+    return (
+        closed_loop(cell, params, (weight, bias), x)
+        if autonomous
+        else driven(cell, params, weight, x, long_inputs(data))
+    )
 
 
-def driven(cell: GatedCell, params: Arrays, weight: np.ndarray, x: np.ndarray, long: np.ndarray) -> Identified:
+def driven(
+    cell: GatedCell, params: Arrays, weight: np.ndarray, x: np.ndarray, long: np.ndarray
+) -> Identified:
     """Profile at the last step of x (T, B, I); exponent along (T, 1, I), after its first quarter."""
     rows = [np.tile(row, (x.shape[1], 1)) for row in weight]
     logs = np.stack([input_reach(cell, params, x, d_output=row).log_norm for row in rows])
@@ -59,7 +67,10 @@ def closed_loop(cell: GatedCell, params: Arrays, head: Head, x: np.ndarray) -> I
     """Fed the first half of x (T, B, I), then its own answers: the profile over the other half, the exponent far beyond it."""
     import torch
 
-    step, start = stepper(cell, params, head), [torch.zeros(s, dtype=torch.float64) for s in _shapes(cell, params, x)]
+    step, start = (
+        stepper(cell, params, head),
+        [torch.zeros(s, dtype=torch.float64) for s in _shapes(cell, params, x)],
+    )
     with torch.no_grad():
         for now in torch.from_numpy(x[: len(x) // 2]):
             *start, answer = step(*start, now)
@@ -94,7 +105,11 @@ def loop_profile(step: Callable[..., tuple[Any, ...]], loop: list[Any], steps: i
 
     fed: list[Any] = []
     for _ in range(steps):
-        fed.append(loop[-1].detach().requires_grad_() if not fed else loop[-1] + torch.zeros_like(loop[-1], requires_grad=True))
+        fed.append(
+            loop[-1].detach().requires_grad_()
+            if not fed
+            else loop[-1] + torch.zeros_like(loop[-1], requires_grad=True)
+        )
         loop = list(step(*loop[:-1], fed[-1]))
     answer = loop[-1]
     rows = [torch.autograd.grad(answer[:, k].sum(), fed, retain_graph=True) for k in range(answer.shape[1])]

@@ -16,7 +16,9 @@ from .model import Model, Trainable, batches
 from .one_step import Handed, Stepped, unsteppable
 from .system import identified
 
-LEAST_SEEN = 1e6  # samples: a gradient that so many would show has not vanished, however short the training was
+LEAST_SEEN = (
+    1e6  # samples: a gradient that so many would show has not vanished, however short the training was
+)
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,14 @@ def verdict(case: Case, data: Data, model: Trainable, targets_seen: int) -> Said
         return Said(None, f"no verdict: {reason}")
     drawn = draws.draws(data.test, data.shape, np.random.default_rng([case.seed, 5]))
     if not drawn:
-        return Said(None, f"no verdict: no step of the test part has {draws.FEWEST} sequences that answer there")
+        return Said(
+            None, f"no verdict: no step of the test part has {draws.FEWEST} sequences that answer there"
+        )
     loss = torch.nn.functional.mse_loss if data.classes is None else torch.nn.functional.cross_entropy
     longest = max(one.step for one in drawn)
-    drawn.sort(key=lambda one: one.step < longest)  # inputs are swapped in the first batches alone: at all lags
+    drawn.sort(
+        key=lambda one: one.step < longest
+    )  # inputs are swapped in the first batches alone: at all lags
     pairs, count = [draws.batch(data, model, one) for one in drawn], sum(len(one.rows) for one in drawn)
     seen = max(targets_seen, LEAST_SEEN)
     try:
@@ -52,7 +58,9 @@ def recurrence(model: Model) -> Stepped | Handed:
     """The model's own steps, on the CPU: of an encoder and a decoder as one recurrence."""
     cell, head = model.cell_itself, (model.head_weight, model.head_bias)
     last = Stepped(cell, dict((model.decoder if model.shape == TO_SEQUENCE else model.cell).items()), *head)
-    return (Handed(Stepped(cell, dict(model.cell.items()), *head), last) if model.shape == TO_SEQUENCE else last).cpu()
+    return (
+        Handed(Stepped(cell, dict(model.cell.items()), *head), last) if model.shape == TO_SEQUENCE else last
+    ).cpu()
 
 
 def of_which(data: Data, drawn: list[draws.Draw]) -> str:
@@ -61,7 +69,9 @@ def of_which(data: Data, drawn: list[draws.Draw]) -> str:
     parts = []
     if data.shape != MANY_TO_ONE:
         where = ", ".join(map(str, steps))
-        parts.append(f"answers at {'target' if data.shape == TO_SEQUENCE else 'step'} {where} of 0-{data.test.y.shape[1] - 1}")
+        parts.append(
+            f"answers at {'target' if data.shape == TO_SEQUENCE else 'step'} {where} of 0-{data.test.y.shape[1] - 1}"
+        )
     if share < 0.995:
         parts.append(f"only steps at which {draws.FEWEST} sequences answer, {share:.0%} of the answers")
     return "".join(f"; {part}" for part in parts)

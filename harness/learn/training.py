@@ -52,7 +52,9 @@ class Course:
     @property
     def best(self) -> int:
         """The epoch with the lowest validation loss."""
-        return min(range(len(self.epochs)), key=lambda n: (math.isnan(v := self.epochs[n].validation_loss), v))
+        return min(
+            range(len(self.epochs)), key=lambda n: (math.isnan(v := self.epochs[n].validation_loss), v)
+        )
 
     @property
     def seconds(self) -> float:
@@ -97,20 +99,26 @@ class Learner:
         now = stopwatch(self.model.device, torch.get_num_threads())
         with collector_off():
             start = now()
-            for batch in t.batches(self.data.train, recipe.batch, self.model.device, self.rng, self.data.shape):
+            for batch in t.batches(
+                self.data.train, recipe.batch, self.model.device, self.rng, self.data.shape
+            ):
                 loss, norm = step(self.model, self.optimiser, self.data, batch, recipe.max_norm)
                 course.losses.append(loss)
                 course.elapsed.append(before + now() - start)
                 tokens += int(batch.last[: batch.count].sum()) + batch.count
                 if not math.isfinite(loss) or not math.isfinite(norm):
-                    raise Diverged(f"at step {len(course.losses)} the loss is {loss}, the gradient's norm {norm}")
+                    raise Diverged(
+                        f"at step {len(course.losses)} the loss is {loss}, the gradient's norm {norm}"
+                    )
                 if course.seconds >= recipe.most_s:
                     break
         seconds = course.seconds - before
         held, _ = t.evaluate(self.model, replace(self.data, test=self.held_out), recipe.batch)
         test_loss, accuracy = t.evaluate(self.model, self.data, recipe.batch)
         if not math.isfinite(held) or not math.isfinite(test_loss):
-            raise Diverged(f"at step {len(course.losses)} the validation loss is {held}, the test loss {test_loss}")
+            raise Diverged(
+                f"at step {len(course.losses)} the validation loss is {held}, the test loss {test_loss}"
+            )
         course.epochs.append(Epoch(seconds, tokens, held, test_loss, accuracy))
         if math.isnan(course.reached_s) and test_loss <= self.data.target_loss:
             course.reached_s = course.seconds
@@ -134,7 +142,9 @@ def learner(make: Callable[[], t.Trainable], data: Data, recipe: Recipe, rate: f
     model = make()
     learn, held = split(data.train, np.random.default_rng([seed, 3]))
     optimiser = torch.optim.Adam(model.parameters(), lr=rate)
-    return Learner(model, replace(data, train=learn), held, recipe, np.random.default_rng([seed, 2]), optimiser)
+    return Learner(
+        model, replace(data, train=learn), held, recipe, np.random.default_rng([seed, 2]), optimiser
+    )
 
 
 def split(part: Sequences, rng: np.random.Generator) -> tuple[Sequences, Sequences]:

@@ -62,7 +62,9 @@ class OnCore:
             sync()
             seconds = now() - start
             lost = waited() - before
-            keep(seconds - lost if lost < seconds else seconds)  # a wait between the two readings is no part of the run
+            keep(
+                seconds - lost if lost < seconds else seconds
+            )  # a wait between the two readings is no part of the run
 
 
 def waiting() -> Callable[[], float] | None:

@@ -31,9 +31,12 @@ class Conditions:
         """Both ends of a measurement as one."""
         rates = [rate for c in (self, later) for rate in (c.mhz, c.highest_mhz) if rate]
         return replace(
-            later, load=max(self.load, later.load), mhz=min(rates, default=None), highest_mhz=max(rates, default=None),
+            later,
+            load=max(self.load, later.load),
+            mhz=min(rates, default=None),
+            highest_mhz=max(rates, default=None),
             battery=self.battery or later.battery,
-        )  # fmt: skip
+        )
 
 
 def observe() -> Conditions:
@@ -49,10 +52,14 @@ class Warning(Enum):
     LOAD = "other work loads this machine (load {load:.1f} on {cores} cores): stop it, or raise the number of processes"
     QUOTA = "this container stops when it has used {quota:g} cores, and {threads} threads can: allow it at least one core more"
     THREADS = "{threads} threads on {cores} cores hinder each other: set threads={cores} or less"
-    THROTTLED = "the clock fell from {highest:.0f} to {mhz:.0f} MHz: let the machine cool, or fix its clock rate"
+    THROTTLED = (
+        "the clock fell from {highest:.0f} to {mhz:.0f} MHz: let the machine cool, or fix its clock rate"
+    )
     DRIFT = "A itself took {drift:.0%} more in its slowest process than in its fastest: other work, or a changing clock"
     BATTERY = "the machine runs on its battery, which slows it: plug it in"
-    GOVERNOR = "the governor {governor!r} changes the clock rate: `cpupower frequency-set -g performance` fixes it"
+    GOVERNOR = (
+        "the governor {governor!r} changes the clock rate: `cpupower frequency-set -g performance` fixes it"
+    )
 
 
 @dataclass(frozen=True)
@@ -89,9 +96,15 @@ def warnings_of(seen: Sequence[Conditions], threads: int, levels: Sequence[float
         Warning.GOVERNOR: governor not in (None, "performance"),
     }
     facts = {
-        "cores": cores, "load": load, "threads": threads, "highest": highest, "mhz": mhz, "drift": drift, "governor": governor,
+        "cores": cores,
+        "load": load,
+        "threads": threads,
+        "highest": highest,
+        "mhz": mhz,
+        "drift": drift,
+        "governor": governor,
         "quota": quota,
-    }  # fmt: skip
+    }
     return tuple(Warned(kind, kind.value.format(**facts)) for kind, is_so in said.items() if is_so)
 
 
@@ -101,13 +114,18 @@ def quota(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cg
     The least of its group and those above it: version 2 writes "MAX PERIOD" in microseconds, version 1 a file for each.
     """
     try:
-        path = next((line.split(":", 2)[2] for line in own.read_text().splitlines() if line.startswith("0::")), "/")
+        path = next(
+            (line.split(":", 2)[2] for line in own.read_text().splitlines() if line.startswith("0::")), "/"
+        )
     except OSError:
         return None
     folder = groups / path.strip("/")
     limits = [_numbers(f / "cpu.max") for f in (folder, *folder.parents) if f.is_relative_to(groups)]
     limits.append(_numbers(groups / "cpu/cpu.cfs_quota_us") + _numbers(groups / "cpu/cpu.cfs_period_us"))
-    return min((spent / period for spent, period in (v for v in limits if len(v) == 2) if spent > 0 < period), default=None)
+    return min(
+        (spent / period for spent, period in (v for v in limits if len(v) == 2) if spent > 0 < period),
+        default=None,
+    )
 
 
 def _numbers(file: Path) -> list[float]:

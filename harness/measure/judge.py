@@ -50,7 +50,11 @@ class Looked:
     first: list[Timing] = field(default_factory=list)
     again: list[Timing] = field(default_factory=list)
     trouble: Trouble | None = None
-    found: tuple[Verdict, str, Interval | None] = (Verdict.INVALID, "nothing was measured", None)  # by the first look
+    found: tuple[Verdict, str, Interval | None] = (
+        Verdict.INVALID,
+        "nothing was measured",
+        None,
+    )  # by the first look
 
     @property
     def timings(self) -> list[Timing]:
@@ -113,7 +117,11 @@ class Judge:
 
     def undecided(self, one: Looked) -> bool:
         """Whether more processes are wanted, and twice as many fit the budget."""
-        if one.trouble or not one.first or one.judge(self.rng, last=False)[0] not in (Verdict.UNSURE, Verdict.INVALID):
+        if (
+            one.trouble
+            or not one.first
+            or one.judge(self.rng, last=False)[0] not in (Verdict.UNSURE, Verdict.INVALID)
+        ):
             return False
         each = sum(t.timed_s for t in one.first) / len(one.first)
         return 2 * len(one.first) <= self.most and each * 2 * len(one.first) <= self.budget_s
@@ -123,8 +131,12 @@ class Judge:
         counts = {one.pair.name: len(one.first) if stage == MORE else self.processes for one in some}
         most = max(counts.values(), default=0)
         for process in range(most):
-            self.say(f"{STAGES[stage]}, process {process + 1} of {most}: {sum(n > process for n in counts.values())} benchmarks")
-            for group in grouped([one for one in some if process < counts[one.pair.name] and not one.trouble]):
+            self.say(
+                f"{STAGES[stage]}, process {process + 1} of {most}: {sum(n > process for n in counts.values())} benchmarks"
+            )
+            for group in grouped(
+                [one for one in some if process < counts[one.pair.name] and not one.trouble]
+            ):
                 self.one_process(group, stage)
 
     def one_process(self, group: Sequence[Looked], stage: str) -> None:
@@ -145,11 +157,22 @@ class Judge:
 
         seed = self.rng.integers(0, 2**32, 4).tolist()
         outcome = self.call(
-            time_pairs, [one.pair for one in group], seed, self.effort, on_message=message, threads=self.threads,
-            timeout_s=self.timeout_s, limit_memory=all(one.pair.device != "cuda" for one in group),
-        )  # fmt: skip
+            time_pairs,
+            [one.pair for one in group],
+            seed,
+            self.effort,
+            on_message=message,
+            threads=self.threads,
+            timeout_s=self.timeout_s,
+            limit_memory=all(one.pair.device != "cuda" for one in group),
+        )
         if len(group) == 1 and left:
-            message((group[0].pair.name, Trouble(outcome.status, outcome.reason or "the process ended without a word")))
+            message(
+                (
+                    group[0].pair.name,
+                    Trouble(outcome.status, outcome.reason or "the process ended without a word"),
+                )
+            )
         elif left:
             for one in list(left.values()):
                 self.one_process([one], stage)
@@ -169,10 +192,18 @@ class Judge:
                 reason = f"first {reason}; a repetition did not confirm it"
         conditions = [t.conditions for t in one.timings]
         return Judgement(
-            one.pair.name, verdict, reason, effect, len(one.first), len(one.again),
-            p_value(both), one.trouble.status if one.trouble else "ok", sum(t.timed_s for t in one.timings),
-            warnings_of(conditions, self.threads, levels(one.timings)), one.found[0],
-        )  # fmt: skip
+            one.pair.name,
+            verdict,
+            reason,
+            effect,
+            len(one.first),
+            len(one.again),
+            p_value(both),
+            one.trouble.status if one.trouble else "ok",
+            sum(t.timed_s for t in one.timings),
+            warnings_of(conditions, self.threads, levels(one.timings)),
+            one.found[0],
+        )
 
 
 def levels(timings: Sequence[Timing]) -> list[float]:
@@ -185,7 +216,9 @@ def corrected(judgements: list[Judgement]) -> list[Judgement]:
     judged = [j for j in judgements if j.effect]
     adjusted = dict(zip([j.name for j in judged], holm([j.p for j in judged]), strict=True))
     return [
-        replace(j, verdict=Verdict.UNSURE, reason=f"{j.reason}, but p is {adjusted[j.name]:.2g} over the suite")
+        replace(
+            j, verdict=Verdict.UNSURE, reason=f"{j.reason}, but p is {adjusted[j.name]:.2g} over the suite"
+        )
         if j.verdict in CHANGED and adjusted[j.name] > ALPHA
         else j
         for j in judgements

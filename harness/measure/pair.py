@@ -86,7 +86,9 @@ class Trouble:
     reason: str
 
 
-def time_pair(pair: Pair, rng: np.random.Generator, effort: Effort, clock: Clock = WALL, alive=lambda: None) -> Timing:
+def time_pair(
+    pair: Pair, rng: np.random.Generator, effort: Effort, clock: Clock = WALL, alive=lambda: None
+) -> Timing:
     """Runs in the worker: the timing of one pair."""
     before = conditions.observe()
     build_a, build_b = pair.make(*pair.args)
@@ -97,8 +99,12 @@ def time_pair(pair: Pair, rng: np.random.Generator, effort: Effort, clock: Clock
 
 
 def timed_builds(
-    build: dict[str, Build], rng: np.random.Generator, effort: Effort, clock: Clock, alive: Callable[[], object]
-) -> tuple[int, dict[str, list[list[float]]]]:  # fmt: skip
+    build: dict[str, Build],
+    rng: np.random.Generator,
+    effort: Effort,
+    clock: Clock,
+    alive: Callable[[], object],
+) -> tuple[int, dict[str, list[list[float]]]]:
     """(runs that make a sample, all three arms alike; arm -> builds -> samples)."""
     arms = built(build, rng)
     run_s = {arm: warm_up(timed, clock) for arm, timed in arms.items()}
@@ -126,13 +132,17 @@ def built(build: dict[str, Build], rng: np.random.Generator) -> dict[str, Timed]
     return {arm: arms[arm] for arm in ARMS}
 
 
-def time_pairs(emit: Callable[[Any], None], pairs: Sequence[Pair], seed: Sequence[int], effort: Effort) -> None:
+def time_pairs(
+    emit: Callable[[Any], None], pairs: Sequence[Pair], seed: Sequence[int], effort: Effort
+) -> None:
     """Runs in the worker: emits (name, Timing or Trouble) for each pair, in random order; None is a sign of life."""
     rng = np.random.default_rng(list(seed))
     for k in rng.permutation(len(pairs)):
         pair = pairs[k]
         try:
-            found: Timing | Trouble = time_pair(pair, rng, effort, clock_of(pair.device), alive=lambda: emit(None))
+            found: Timing | Trouble = time_pair(
+                pair, rng, effort, clock_of(pair.device), alive=lambda: emit(None)
+            )
         except Exception as error:
             found = trouble_of(error)
         emit((pair.name, found))

@@ -32,7 +32,10 @@ def power(change: float, spread: float, processes: int = 5) -> float:
         return float(change >= FLOOR)
     past, positive = (_normal((log1p(change) - bound) / spread) for bound in (log1p(FLOOR), 0.0))
     between = positive - past
-    found = sum(comb(processes, j) * past**j * between ** (processes - j) for j in range(processes // 2 + 1, processes + 1))
+    found = sum(
+        comb(processes, j) * past**j * between ** (processes - j)
+        for j in range(processes // 2 + 1, processes + 1)
+    )
     return positive**processes * found
 
 

@@ -58,9 +58,13 @@ def loops_for(run_s: float, sample_s: float) -> int:
 
 
 def interleave(
-    items: dict[str, Timed], samples: int, rng: np.random.Generator, clock: Clock = WALL, sample_s: float = 0.005,
+    items: dict[str, Timed],
+    samples: int,
+    rng: np.random.Generator,
+    clock: Clock = WALL,
+    sample_s: float = 0.005,
     between: Callable[[], object] = lambda: None,
-) -> dict[str, list[float]]:  # fmt: skip
+) -> dict[str, list[float]]:
     """Seconds of one run, `samples` times for each item: every round times each item once, in a random order.
 
     `between` is called between rounds, outside what is timed.
@@ -73,9 +77,13 @@ def interleave(
 
 
 def rounds(
-    items: dict[str, Timed], loops: dict[str, int], samples: int, rng: np.random.Generator, clock: Clock = WALL,
+    items: dict[str, Timed],
+    loops: dict[str, int],
+    samples: int,
+    rng: np.random.Generator,
+    clock: Clock = WALL,
     between: Callable[[], object] | None = None,
-) -> dict[str, list[float]]:  # fmt: skip
+) -> dict[str, list[float]]:
     """The same for items that are warm, with the number of runs of each item's samples."""
     found: dict[str, list[float]] = {name: [] for name in items}
     work = [(looped(one.run, loops[name]), one.sync, found[name].append) for name, one in items.items()]
@@ -83,7 +91,10 @@ def rounds(
     orders = [[work[k] for k in row] for row in picks.tolist()]
     with collector_off():
         clock.time(chain.from_iterable(turns(islice(cycle(orders), samples), between)))
-    return {name: [v / loops[name] for v in values] if loops[name] > 1 else values for name, values in found.items()}
+    return {
+        name: [v / loops[name] for v in values] if loops[name] > 1 else values
+        for name, values in found.items()
+    }
 
 
 def turns(orders: Iterator[list[Work]], between: Callable[[], object] | None) -> Iterator[list[Work]]:

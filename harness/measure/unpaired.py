@@ -21,7 +21,9 @@ from .verdict import FLOOR, Verdict
 FEWEST = 3  # processes of a side: fewer have no spread to judge by
 
 
-def decide(a: Sequence[float], b: Sequence[float], rng: np.random.Generator) -> tuple[Verdict, str, Interval | None, float]:
+def decide(
+    a: Sequence[float], b: Sequence[float], rng: np.random.Generator
+) -> tuple[Verdict, str, Interval | None, float]:
     """(verdict, why, the interval of the effect, p) from each process's log ratio to its partner."""
     if not len(a) or not len(b) or not np.isfinite([*a, *b]).all():
         return Verdict.INVALID, "nothing was measured", None, 1.0
@@ -33,14 +35,21 @@ def decide(a: Sequence[float], b: Sequence[float], rng: np.random.Generator) -> 
     apart = max(a) < min(b) or max(b) < min(a)
     if size >= FLOOR and found.low * found.high > 0 and apart:
         verdict = Verdict.SLOWER if found.estimate > 0 else Verdict.FASTER
-        return verdict, f"{found}, no process of one run is among those of the other, p = {p:.2g}; not repeated", found, p
+        return (
+            verdict,
+            f"{found}, no process of one run is among those of the other, p = {p:.2g}; not repeated",
+            found,
+            p,
+        )
     if size < FLOOR and reach < 2 * FLOOR:
         return Verdict.SAME, f"{found}, below {100 * FLOOR:g} %", found, p
     why = "the processes of the two runs overlap" if size >= FLOOR else "the interval is too wide"
     return Verdict.UNSURE, f"{found}: {why}", found, p
 
 
-def interval(a: Sequence[float], b: Sequence[float], rng: np.random.Generator, level: float = LEVEL) -> Interval:
+def interval(
+    a: Sequence[float], b: Sequence[float], rng: np.random.Generator, level: float = LEVEL
+) -> Interval:
     """Interval of exp(median of b - median of a) - 1; the processes of each side are resampled apart."""
     picked = [np.asarray(side)[rng.integers(0, len(side), (RESAMPLES, len(side)))] for side in (a, b)]
     drawn = np.median(picked[1], axis=1) - np.median(picked[0], axis=1)

@@ -26,7 +26,9 @@ class Verdict(StrEnum):
 CHANGED = (Verdict.FASTER, Verdict.SLOWER)
 
 
-def decide(effect: Logs, control: Logs, rng: np.random.Generator, last: bool = True) -> tuple[Verdict, str, Interval | None]:
+def decide(
+    effect: Logs, control: Logs, rng: np.random.Generator, last: bool = True
+) -> tuple[Verdict, str, Interval | None]:
     """(verdict, why, the interval of the effect).
 
     A change is called where the estimate passes FLOOR, the interval excludes 0, and all processes agree in sign. SAME is said
@@ -43,7 +45,11 @@ def decide(effect: Logs, control: Logs, rng: np.random.Generator, last: bool = T
     if abs(same.estimate) > FLOOR:
         return Verdict.INVALID, f"a second instance of A differs from A by {same}", found
     if size >= FLOOR and found.low * found.high > 0 and len(signs) == 1:
-        return (Verdict.SLOWER if found.estimate > 0 else Verdict.FASTER), f"{found}, all processes agree", found
+        return (
+            (Verdict.SLOWER if found.estimate > 0 else Verdict.FASTER),
+            f"{found}, all processes agree",
+            found,
+        )
     if size < FLOOR and reach < (2 * FLOOR if last else FLOOR):
         return Verdict.SAME, f"{found}, below {100 * FLOOR:g} %", found
     why = "processes differ in sign" if size >= FLOOR else "the interval is too wide"

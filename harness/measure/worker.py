@@ -35,9 +35,13 @@ class Outcome:
 
 
 def call(
-    function: Callable[..., Any], *args: Any, on_message: Emit = lambda message: None,
-    threads: int = 1, timeout_s: float | None = None, limit_memory: bool = True,
-) -> Outcome:  # fmt: skip
+    function: Callable[..., Any],
+    *args: Any,
+    on_message: Emit = lambda message: None,
+    threads: int = 1,
+    timeout_s: float | None = None,
+    limit_memory: bool = True,
+) -> Outcome:
     """Runs function(emit, *args) in a spawned process; what it emits is handed to on_message at once.
 
     Threads of BLAS, OpenMP and Numba are limited from the start. With `limit_memory` the process may map what is available
@@ -61,7 +65,9 @@ def call(
 def _listen(process, receiving: Connection, on_message: Emit, timeout_s: float | None) -> Outcome:
     while True:
         if not receiving.poll(timeout_s):
-            return Outcome("timed_out", f"nothing came for {timeout_s:g} s; case_timeout_s=SECONDS allows more")
+            return Outcome(
+                "timed_out", f"nothing came for {timeout_s:g} s; case_timeout_s=SECONDS allows more"
+            )
         try:
             kind, content = receiving.recv()
         except (EOFError, OSError):  # OSError: killed while it was sending
@@ -79,7 +85,9 @@ def _listen(process, receiving: Connection, on_message: Emit, timeout_s: float |
 
 def _ended(code: int | None) -> Outcome:
     if code == -signal.SIGKILL:
-        return Outcome("crashed", "killed by SIGKILL from outside, most likely by the kernel for lack of memory")
+        return Outcome(
+            "crashed", "killed by SIGKILL from outside, most likely by the kernel for lack of memory"
+        )
     name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
     return Outcome("crashed", f"the process ended without a result: {name}")
 
@@ -119,10 +127,16 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _enter(sending: Connection, limit: int | None, threads: int, function: Callable[..., Any], args: tuple) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # reaches one that holds the interpreter's lock, too
+def _enter(
+    sending: Connection, limit: int | None, threads: int, function: Callable[..., Any], args: tuple
+) -> None:
+    ctypes.CDLL(None).prctl(
+        PR_SET_PDEATHSIG, signal.SIGKILL
+    )  # reaches one that holds the interpreter's lock, too
     threading.Thread(target=_die_with_parent, daemon=True).start()  # for a parent that died before this
-    with suppress(OSError):  # where memory runs out, the kernel ends this process and not the one that keeps the results
+    with suppress(
+        OSError
+    ):  # where memory runs out, the kernel ends this process and not the one that keeps the results
         Path("/proc/self/oom_score_adj").write_text("1000")
     if limit is not None:
         with suppress(ValueError, OSError):
@@ -143,7 +157,11 @@ def _die_with_parent() -> None:
 
 def kind(error: Exception) -> str:
     """The status of a case that ended in an exception."""
-    memory = isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
+    memory = (
+        isinstance(error, MemoryError)
+        or "out of memory" in str(error)
+        or "can't allocate memory" in str(error)
+    )
     return "out_of_memory" if memory else "failed"
 
 

@@ -74,9 +74,16 @@ class AtBase:
 def refuse_mixture(before: Collection[str], base: Base, what: str, known: Collection[str] = ()) -> None:
     """Raises NotOk where modules of the working tree were loaded since; `known` are packages that may be."""
     new = [name for name in sys.modules if name not in before and name.partition(".")[0] not in known]
-    mixed = [n for n in new if (file := getattr(sys.modules[n], "__file__", None)) and base.counterpart(Path(file).resolve())]
+    mixed = [
+        n
+        for n in new
+        if (file := getattr(sys.modules[n], "__file__", None)) and base.counterpart(Path(file).resolve())
+    ]
     if mixed:
-        raise NotOk("no baseline", f"{what} loads {', '.join(sorted(mixed)[:3])} of the working tree: that would be a mixture")
+        raise NotOk(
+            "no baseline",
+            f"{what} loads {', '.join(sorted(mixed)[:3])} of the working tree: that would be a mixture",
+        )
 
 
 def _name_beside(function: Function, base: Base) -> str:
@@ -132,7 +139,10 @@ class _Finder(MetaPathFinder):
 
     def own(self, name: str) -> bool:
         """Whether a top-level name is a module of the repository."""
-        if any((Path(p) / f"{name}.py").is_file() or (Path(p) / name / "__init__.py").is_file() for p in self.package.__path__):
+        if any(
+            (Path(p) / f"{name}.py").is_file() or (Path(p) / name / "__init__.py").is_file()
+            for p in self.package.__path__
+        ):
             return True
         try:  # one that an import hook finds, or without an __init__.py: where does the working tree have it?
             spec = importlib.util.find_spec(name)

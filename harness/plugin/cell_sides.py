@@ -44,10 +44,16 @@ def sizes(given: dict[str, Any]) -> dict[str, Any]:
     known = SIZES | CHOICES
     for name, value in given.items():
         if name not in known:
-            raise GateError(f"unknown {name!r}{find.nearest(name, known)} a cell is compared by {', '.join(known)}")
+            raise GateError(
+                f"unknown {name!r}{find.nearest(name, known)} a cell is compared by {', '.join(known)}"
+            )
         if name in SIZES and not (isinstance(value, int) and value > 0):
             raise GateError(f"{name} is {value!r}; it must be a whole number of at least 1")
-        allowed = {"direction": ("forward", "backward"), "dtype": ("float32", "float64"), "device": ("cpu", "cuda")}
+        allowed = {
+            "direction": ("forward", "backward"),
+            "dtype": ("float32", "float64"),
+            "device": ("cpu", "cuda"),
+        }
         if name in allowed and value not in allowed[name]:
             raise GateError(f"{name} is {value!r}; it must be one of {', '.join(allowed[name])}")
     return known | given
@@ -68,7 +74,11 @@ def pair(spec: str, case: dict[str, Any], base: Base) -> Pair:
     root = base.place if base.counterpart(Path(cells.__file__).resolve()) else None
     now = two_sides.Side(Case("throughput", spec, **case))
     before = two_sides.Side(replace(now.case, spec=f"{old}{spec[len(str(path)) :]}"), root)
-    return Pair(f"{path.relative_to(base.repository)}{spec[len(str(path)) :]} against {base.name}", make, (before, now, base))
+    return Pair(
+        f"{path.relative_to(base.repository)}{spec[len(str(path)) :]} against {base.name}",
+        make,
+        (before, now, base),
+    )
 
 
 def make(a: two_sides.Side, b: two_sides.Side, base: Base) -> tuple[Callable[[], Timed], Callable[[], Timed]]:

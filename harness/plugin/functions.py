@@ -81,11 +81,18 @@ def reference(thing: Any) -> Function:
     except (ImportError, AttributeError):
         raise GateError(f"fresh processes could not find {module}:{name}; {advice}") from None
     if not isinstance(thing, str) and not found == thing:
-        raise GateError(f"{module}:{name} is another object than {thing!r}, which fresh processes could not find; {advice}")
+        raise GateError(
+            f"{module}:{name} is another object than {thing!r}, which fresh processes could not find; {advice}"
+        )
     if not callable(found):
         raise GateError(f"{module}:{name} is a {type(found).__name__}, which cannot be called; {advice}")
-    if any(is_lazy(found) for is_lazy in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
-        raise GateError(f"{module}:{name} does no work when it is called; give a function that runs it to its end")
+    if any(
+        is_lazy(found)
+        for is_lazy in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    ):
+        raise GateError(
+            f"{module}:{name} does no work when it is called; give a function that runs it to its end"
+        )
     file = getattr(there, "__file__", None)
     return Function(module, name, str(Path(file).resolve()) if file else None)
 
@@ -99,7 +106,9 @@ def work(args: tuple = (), kwargs: dict | None = None, setup: Any = None, equal:
     try:
         arguments = pickle.dumps((args, kwargs or {}))
     except Exception as error:  # whatever an object's own __reduce__ raises
-        raise GateError(f"args cannot be pickled ({error}); make them in a module-level function, setup=FUNCTION") from None
+        raise GateError(
+            f"args cannot be pickled ({error}); make them in a module-level function, setup=FUNCTION"
+        ) from None
     return Work(arguments, *(None if f is None else reference(f) for f in (setup, equal)))
 
 

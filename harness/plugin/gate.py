@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .beside import Base
     from .session import Session
 
-__tracebackhide__ = methodcaller("errisinstance", (AssertionError, GateError))  # pytest shows the line of the test
+__tracebackhide__ = methodcaller(
+    "errisinstance", (AssertionError, GateError)
+)  # pytest shows the line of the test
 MET = {
     "not slower": (Verdict.SAME, Verdict.FASTER),
     "faster": (Verdict.FASTER,),
@@ -88,7 +90,9 @@ class Gate:
         """Judges a pair, records it, and passes, fails or does what --cellbench-unsure says."""
         judgement = among(self.judge.judge([pair])[0], self.session.tests)
         outcome = outcome_of(judgement, wanted)
-        self.test.user_properties.append((FIXTURE, recorded(judgement, self.test.nodeid, wanted, outcome, against_base)))
+        self.test.user_properties.append(
+            (FIXTURE, recorded(judgement, self.test.nodeid, wanted, outcome, against_base))
+        )
         if outcome == "not met" or (outcome == "cannot tell" and self.session.unsure == "fail"):
             raise AssertionError("\n".join([f"{outcome}: {judgement}", *self.advice(judgement, wanted)]))
         if outcome == "cannot tell":
@@ -118,16 +122,28 @@ def among(judgement: Judgement, tests: int) -> Judgement:
     return replace(judgement, verdict=Verdict.UNSURE, reason=reason)
 
 
-def recorded(judgement: Judgement, test: str, wanted: str, outcome: str, against_base: bool) -> dict[str, Any]:
+def recorded(
+    judgement: Judgement, test: str, wanted: str, outcome: str, against_base: bool
+) -> dict[str, Any]:
     """A judgement in plain types, as pytest-xdist and JSON carry them."""
     effect = judgement.effect
     return {
-        "test": test, "name": judgement.name, "wanted": wanted, "outcome": outcome, "base": against_base,
-        "verdict": str(judgement.verdict), "reason": judgement.reason, "status": judgement.status,
+        "test": test,
+        "name": judgement.name,
+        "wanted": wanted,
+        "outcome": outcome,
+        "base": against_base,
+        "verdict": str(judgement.verdict),
+        "reason": judgement.reason,
+        "status": judgement.status,
         "effect": {"estimate": effect.estimate, "low": effect.low, "high": effect.high} if effect else None,
-        "processes": judgement.processes, "repeated": judgement.repeated, "p": float(judgement.p),
-        "timed_s": float(judgement.timed_s), "warnings": [str(w) for w in judgement.warnings], "line": str(judgement),
-    }  # fmt: skip
+        "processes": judgement.processes,
+        "repeated": judgement.repeated,
+        "p": float(judgement.p),
+        "timed_s": float(judgement.timed_s),
+        "warnings": [str(w) for w in judgement.warnings],
+        "line": str(judgement),
+    }
 
 
 def _functions(new: Any, old: Any, call: dict[str, Any]) -> Pair:
@@ -139,5 +155,7 @@ def _at_base(now: Function, given: Any, base: Base) -> Pair:
     from .beside import AtBase
 
     if now.file is None or base.counterpart(Path(now.file)) is None:
-        raise GateError(f"{now} is of {now.file or 'no file'}, outside of {base.repository}: no revision of it has another")
+        raise GateError(
+            f"{now} is of {now.file or 'no file'}, outside of {base.repository}: no revision of it has another"
+        )
     return Pair(f"{now} against {base.name}", make, (AtBase(now, base), now, given))

@@ -19,26 +19,42 @@ SESSION = pytest.StashKey[Session]()
 def pytest_addoption(parser):
     group = parser.getgroup("cellbench", "cellbench: gates on speed (fixture `cellbench`)")
     group.addoption(
-        "--cellbench-compare", metavar="REV",
+        "--cellbench-compare",
+        metavar="REV",
         help="git revision that not_slower_than_base measures against; without it those tests run once and are skipped",
-    )  # fmt: skip
+    )
     group.addoption(
-        "--cellbench-unsure", choices=("fail", "skip", "xfail"), default="fail",
+        "--cellbench-unsure",
+        choices=("fail", "skip", "xfail"),
+        default="fail",
         help="what a test becomes of which nothing can be told: UNSURE, INVALID, no baseline (default: %(default)s)",
-    )  # fmt: skip
-    group.addoption("--cellbench-json", metavar="FILE", type=Path, help="write all judgements to FILE, anew after each test")
+    )
     group.addoption(
-        "--cellbench-processes", metavar="N", type=_processes, default=5,
+        "--cellbench-json",
+        metavar="FILE",
+        type=Path,
+        help="write all judgements to FILE, anew after each test",
+    )
+    group.addoption(
+        "--cellbench-processes",
+        metavar="N",
+        type=_processes,
+        default=5,
         help="fresh processes of a first look, at least 3 (default: %(default)s)",
-    )  # fmt: skip
+    )
     group.addoption(
-        "--cellbench-budget", metavar="SECONDS", type=_seconds, default=15.0,
+        "--cellbench-budget",
+        metavar="SECONDS",
+        type=_seconds,
+        default=15.0,
         help="timed work of one comparison; while UNSURE the processes double up to it (default: %(default)s)",
-    )  # fmt: skip
+    )
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "cellbench: gates a speed; set on every test that uses the fixture `cellbench`")
+    config.addinivalue_line(
+        "markers", "cellbench: gates a speed; set on every test that uses the fixture `cellbench`"
+    )
     config.stash[SESSION] = Session(config)
     config.pluginmanager.register(config.stash[SESSION], "cellbench-session")
 
@@ -58,7 +74,9 @@ def cellbench_judge(pytestconfig):
     from ..measure.judge import Judge
 
     options = pytestconfig.option
-    return Judge(np.random.default_rng(), processes=options.cellbench_processes, budget_s=options.cellbench_budget)
+    return Judge(
+        np.random.default_rng(), processes=options.cellbench_processes, budget_s=options.cellbench_budget
+    )
 
 
 @pytest.fixture
@@ -66,7 +84,9 @@ def cellbench(request, cellbench_judge):
     """Gates on speed: not_slower, faster, same, not_slower_than_base, cell_not_slower_than_base."""
     session = request.config.stash[SESSION]
     if session.workers > 1:
-        pytest.skip(f"not measured: {session.workers} workers of pytest-xdist disturb each other; -n 0 -m cellbench measures")
+        pytest.skip(
+            f"not measured: {session.workers} workers of pytest-xdist disturb each other; -n 0 -m cellbench measures"
+        )
     from .gate import Gate
 
     return Gate(request.node, cellbench_judge, session)

@@ -21,7 +21,11 @@ class Session:
 
     def __init__(self, config: pytest.Config) -> None:
         option = config.option
-        self.revision, self.unsure, self.file = option.cellbench_compare, option.cellbench_unsure, option.cellbench_json
+        self.revision, self.unsure, self.file = (
+            option.cellbench_compare,
+            option.cellbench_unsure,
+            option.cellbench_json,
+        )
         self.root, self.workers, self.listing = config.rootpath, _workers(config), option.collectonly
         self.is_worker = hasattr(config, "workerinput")
         self.tests = 1  # that gate; a change must stand among so many
@@ -55,7 +59,11 @@ class Session:
 
     def pytest_runtest_logreport(self, report):
         """Takes what was recorded in any phase of a test, in a worker of pytest-xdist too, and writes it at once."""
-        found = [value for name, value in report.user_properties if name == FIXTURE] if report.when == "teardown" else []
+        found = (
+            [value for name, value in report.user_properties if name == FIXTURE]
+            if report.when == "teardown"
+            else []
+        )
         self.found += found
         if found and self.file and not self.is_worker:
             self.write()
@@ -64,9 +72,13 @@ class Session:
         from ..store import provenance
 
         content = {
-            "schema": SCHEMA, "base": self.revision, "commit": self.commit, "machine": provenance.key(threads=1),
-            "versions": provenance.versions(), "judgements": self.found,
-        }  # fmt: skip
+            "schema": SCHEMA,
+            "base": self.revision,
+            "commit": self.commit,
+            "machine": provenance.key(threads=1),
+            "versions": provenance.versions(),
+            "judgements": self.found,
+        }
         temporary = self.file.with_name(self.file.name + ".tmp")
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
         temporary.replace(self.file)
@@ -82,7 +94,9 @@ class Session:
 
     def vacuous(self) -> bool:
         """Whether a comparison was asked for, and nothing was measured against the revision."""
-        return bool(self.revision) and not any(one["base"] and one["verdict"] != "INVALID" for one in self.found)
+        return bool(self.revision) and not any(
+            one["base"] and one["verdict"] != "INVALID" for one in self.found
+        )
 
     def pytest_terminal_summary(self, terminalreporter):
         if self.listing or not (self.found or self.revision):
@@ -92,7 +106,9 @@ class Session:
         for one in self.found:
             terminalreporter.line(f"{one['outcome']}: {one['test']}: {one['line']}")
         if self.vacuous():
-            terminalreporter.line(f"nothing was measured against {self.revision}: no test that ran compares with it")
+            terminalreporter.line(
+                f"nothing was measured against {self.revision}: no test that ran compares with it"
+            )
 
     def pytest_unconfigure(self):
         if self._folder is not None:

@@ -69,7 +69,11 @@ class Puller:
         kept = self._kept(data, batch, raw)
         kept_norm = total_norm(kept)
         turned = self.way.kind != "max_norm" and kept_norm != norm
-        angle = math.acos(min(max(cosine(flat(raw), flat(kept)), -1.0), 1.0)) if turned and norm * kept_norm else 0.0
+        angle = (
+            math.acos(min(max(cosine(flat(raw), flat(kept)), -1.0), 1.0))
+            if turned and norm * kept_norm
+            else 0.0
+        )
         return Pulled(loss, raw, kept, norm, kept_norm, angle, kept_norm != norm)
 
     def _kept(self, data: Any, batch: Batch, raw: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +93,9 @@ class Puller:
         self.model.zero_grad(set_to_none=True)
         loss = loss_of(data, self.model(batch.x, batch.last), batch)
         loss.backward()
-        return float(loss.detach()), {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
+        return float(loss.detach()), {
+            name: p.grad for name, p in self.model.named_parameters() if p.grad is not None
+        }
 
     def _watch_programs(self) -> None:
         """Every program that the model makes gets a limit on the state's gradient."""
@@ -112,7 +118,9 @@ class Puller:
             d_state = own(t, d_outputs, d_state)
             if math.isinf(self.limit):
                 return d_state
-            norm = norms(joint(d_state)) * program.batch  # of each sample's own loss: the loss is the mean over the batch
+            norm = (
+                norms(joint(d_state)) * program.batch
+            )  # of each sample's own loss: the loss is the mean over the batch
             with np.errstate(divide="ignore"):
                 scale = np.minimum(1, self.limit / norm).astype(program.dtype)
             return tuple(d * scale.reshape(-1, *[1] * (d.ndim - 1)) for d in d_state)

@@ -22,8 +22,11 @@ def cases(probe: str, plan: Plan, variants: Iterable[str], **columns: Any) -> li
     columns = {"dtype": "float64"} | columns
     return [
         Case(probe, c, input_size=i, hidden_size=h, seed=s, variant=v, **columns)
-        for c in plan.cells for i, h in sizes for v in variants for s in plan.seeds
-    ]  # fmt: skip
+        for c in plan.cells
+        for i, h in sizes
+        for v in variants
+        for s in plan.seeds
+    ]
 
 
 def driven(case: Case, *schemes: str) -> tuple[GatedCell, Arrays, np.ndarray]:
@@ -57,7 +60,11 @@ def check_schemes(probe: str, schemes: tuple[str, ...]) -> None:
 
 def check_numbers(probe: str, name: str, values: tuple[float, ...], least: float = -np.inf) -> None:
     """Raises ValueError for what is no list of finite numbers from `least` on."""
-    bad = [v for v in values if isinstance(v, bool) or not isinstance(v, (int, float)) or not least <= v < np.inf or v == -np.inf]
+    bad = [
+        v
+        for v in values
+        if isinstance(v, bool) or not isinstance(v, (int, float)) or not least <= v < np.inf or v == -np.inf
+    ]
     if bad:
         above = "" if least == -np.inf else f" of at least {least:g}"
         raise ValueError(f"{probe} has {name}={list(values)}; give finite numbers{above}")

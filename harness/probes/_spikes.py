@@ -31,7 +31,10 @@ def recoveries(losses: np.ndarray, window: int = WINDOW, within: int = WITHIN) -
             k += 1
             continue
         level, last = np.median(losses[k - window : k]), min(within, len(losses) - STILL - k)
-        took = next((float(n) for n in range(1, last + 1) if np.median(losses[k + n : k + n + STILL]) <= level), np.inf)
+        took = next(
+            (float(n) for n in range(1, last + 1) if np.median(losses[k + n : k + n + STILL]) <= level),
+            np.inf,
+        )
         if np.isfinite(took) or last == within:
             found.append(took)
         k += int(took) if np.isfinite(took) else within

@@ -49,15 +49,23 @@ class Clipping(Probe):
 
     def __post_init__(self):
         if self.updates < TESTED:
-            raise ValueError(f"clipping has updates={self.updates}; it tests every {TESTED}, so it needs at least {TESTED}")
-        if not self.thresholds or any(isinstance(v, bool) or not isinstance(v, (int, float)) or v < 0 for v in self.thresholds):
-            raise ValueError(f"clipping has thresholds={list(self.thresholds)}; give norms of at least 0 (0: no clipping)")
+            raise ValueError(
+                f"clipping has updates={self.updates}; it tests every {TESTED}, so it needs at least {TESTED}"
+            )
+        if not self.thresholds or any(
+            isinstance(v, bool) or not isinstance(v, (int, float)) or v < 0 for v in self.thresholds
+        ):
+            raise ValueError(
+                f"clipping has thresholds={list(self.thresholds)}; give norms of at least 0 (0: no clipping)"
+            )
         for name in ("values", "state_thresholds"):
             check_numbers(self.name, name, getattr(self, name), least=1e-300)
         if self.optimiser not in ("sgd", "adam"):
             raise ValueError(f"clipping has optimiser={self.optimiser!r}; it must be sgd or adam")
         if self.minibatches < FEWEST:
-            raise ValueError(f"clipping has minibatches={self.minibatches}; an interval needs at least {FEWEST}")
+            raise ValueError(
+                f"clipping has minibatches={self.minibatches}; an interval needs at least {FEWEST}"
+            )
         tasks.get(self.task)
 
     @property
@@ -72,11 +80,25 @@ class Clipping(Probe):
             by_backend["numpy"] = by_backend.get("numpy", []) + stepped
         return [
             Case(
-                self.name, c, b, plan.device if b in (self.backends or plan.backends) else "cpu", plan.dtype, plan.threads,
-                steps=self.steps, batch=self.batch, input_size=6, hidden_size=self.hidden_size, task=self.task, seed=s, variant=v,
+                self.name,
+                c,
+                b,
+                plan.device if b in (self.backends or plan.backends) else "cpu",
+                plan.dtype,
+                plan.threads,
+                steps=self.steps,
+                batch=self.batch,
+                input_size=6,
+                hidden_size=self.hidden_size,
+                task=self.task,
+                seed=s,
+                variant=v,
             )
-            for c in plan.cells for b, variants in by_backend.items() for s in plan.seeds for v in variants
-        ]  # fmt: skip
+            for c in plan.cells
+            for b, variants in by_backend.items()
+            for s in plan.seeds
+            for v in variants
+        ]
 
     def measure(self, case, emit):
         from ..learn import model as t
@@ -93,7 +115,9 @@ class Clipping(Probe):
         """Torch's initialisation with zero biases and each recurrent block scaled to the spectral radius."""
         params = cell_of(case).init(case.input_size, case.hidden_size, case.seed)
         if "weight_hh" not in params or params["weight_hh"].shape[1] != case.hidden_size:
-            reason = f"cell {cell_of(case).name!r} has no full recurrent matrix whose spectral radius could be set"
+            reason = (
+                f"cell {cell_of(case).name!r} has no full recurrent matrix whose spectral radius could be set"
+            )
             raise NotOk("unsupported", reason)
         blocks = params["weight_hh"].reshape(-1, case.hidden_size, case.hidden_size)
         for block in blocks:
@@ -108,12 +132,17 @@ class Clipping(Probe):
 
     def bias(self, t, puller, data, case):
         """What clipping does to the expected gradient before the first update."""
-        pulled = [puller.pull(data, batch) for batch in islice(self.batches(t, data, case, 3), self.minibatches)]
-        found = clipping_bias(*(np.stack([flat(getattr(p, which)) for p in pulled]) for which in ("raw", "kept")))
+        pulled = [
+            puller.pull(data, batch) for batch in islice(self.batches(t, data, case, 3), self.minibatches)
+        ]
+        found = clipping_bias(
+            *(np.stack([flat(getattr(p, which)) for p in pulled]) for which in ("raw", "kept"))
+        )
         return [
             series(f"bias_{name}{end}", "1", getattr(getattr(found, name), part))
-            for name in ("cosine", "ratio") for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
-        ]  # fmt: skip
+            for name in ("cosine", "ratio")
+            for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+        ]
 
     def descend(self, t, puller, data, case):
         import torch
@@ -146,17 +175,21 @@ class Clipping(Probe):
         solved = [k for k, e in enumerate(errors, 1) if e <= 0.01]
         back = recoveries(losses)
         return [
-            series("loss", "nats", losses, steps), series("gradient_norm", "1", [p.norm for p in pulled], steps),
+            series("loss", "nats", losses, steps),
+            series("gradient_norm", "1", [p.norm for p in pulled], steps),
             series("update_norm", "1", moved, steps),
             series("clipped_fraction", "1", mean([p.clipped for p in finite])),
             series("lost_impulse", "1", 1 - kept / norms if norms else math.nan),
             series("angle", "rad", mean([p.angle for p in finite if p.clipped and math.isfinite(p.angle)])),
             series("update_per_gradient", "1", float(np.nansum(moved)) / norms if norms else math.nan),
-            series("spikes", "1", spikes(losses)), series("recovery_steps", "1", np.median(back) if back else math.nan),
-            series("unrecovered", "1", int(np.isinf(back).sum())), series("nonfinite_steps", "1", len(pulled) - len(finite)),
-            series("error_rate", "1", errors[-1]), series("solved", "1", errors[-1] <= 0.01),
+            series("spikes", "1", spikes(losses)),
+            series("recovery_steps", "1", np.median(back) if back else math.nan),
+            series("unrecovered", "1", int(np.isinf(back).sum())),
+            series("nonfinite_steps", "1", len(pulled) - len(finite)),
+            series("error_rate", "1", errors[-1]),
+            series("solved", "1", errors[-1] <= 0.01),
             series("solved_step", "1", TESTED * solved[0] if solved and errors[-1] <= 0.01 else math.nan),
-        ]  # fmt: skip
+        ]
 
     def estimate_s(self, case):
         each = 0.02 if case.variant.startswith("max_state") else 0.004

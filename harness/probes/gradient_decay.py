@@ -43,13 +43,21 @@ class GradientDecay(Probe):
         size = {"steps": max(plan.steps), "batch": self.sequences}
         found = []
         for backend in self.backends or plan.backends:
-            computed = {"backend": backend, "dtype": "float64" if backend == "numpy" else plan.dtype, "device": "cpu"}
+            computed = {
+                "backend": backend,
+                "dtype": "float64" if backend == "numpy" else plan.dtype,
+                "device": "cpu",
+            }
             found += cases(self.name, plan, [SCHEME + s for s in self.schemes], **size, **computed)
         return found + cases(self.name, plan, self.points(), **size)
 
     def points(self) -> list[str]:
         """Variants of the map: 'gain=1.2', 'bias=2' or 'gain=1.2, bias=2'."""
-        axes = [[f"{name}={v:g}" for v in values] for name, values in (("gain", self.gains), ("bias", self.biases)) if values]
+        axes = [
+            [f"{name}={v:g}" for v in values]
+            for name, values in (("gain", self.gains), ("bias", self.biases))
+            if values
+        ]
         return [", ".join(point) for point in product(*axes)] if axes else []
 
     def measure(self, case, emit):
@@ -62,13 +70,19 @@ class GradientDecay(Probe):
             raise NotOk("unsupported", str(error)) from None
         logs, rate = profile.log_norm, profile.rate
         if np.isnan(logs).any() or (case.dtype == "float64" and np.isposinf(logs).any()):
-            raise NotOk("diverged", f"in {case.dtype} something is not finite within {case.steps} steps, so there is no gradient")
+            raise NotOk(
+                "diverged",
+                f"in {case.dtype} something is not finite within {case.steps} steps, so there is no gradient",
+            )
         return "float64 adjoint" if case.backend == "numpy" else f"{case.backend} {case.dtype} trajectory", [
             *(series("log_norm", "nats", logs[:, b], range(len(logs)), sample=b) for b in range(case.batch)),
-            series("rate", "nats/step", rate.value), series("rate_low", "nats/step", rate.low),
-            series("rate_high", "nats/step", rate.high), series(f"model.{rate.model}", "1", 1),
-            series("half_life", "1", known(profile.half_life)), series("first_zero", "1", known(profile.first_zero)),
-        ]  # fmt: skip
+            series("rate", "nats/step", rate.value),
+            series("rate_low", "nats/step", rate.low),
+            series("rate_high", "nats/step", rate.high),
+            series(f"model.{rate.model}", "1", 1),
+            series("half_life", "1", known(profile.half_life)),
+            series("first_zero", "1", known(profile.first_zero)),
+        ]
 
     def point(self, case: Case) -> list[dict]:
         """Gain, bias (NaN where it is not varied) and the rate there."""
@@ -76,21 +90,32 @@ class GradientDecay(Probe):
         cell = cell_of(case)
         shapes = cell.parameter_shapes(case.input_size, case.hidden_size)
         if "weight_hh" not in shapes or "bias_ih" not in shapes:
-            raise NotOk("unsupported", f"cell {cell.name!r} has no weight_hh and bias_ih, over which the rate is mapped")
+            raise NotOk(
+                "unsupported",
+                f"cell {cell.name!r} has no weight_hh and bias_ih, over which the rate is mapped",
+            )
         schemes = [f"orthogonal({at['gain']:g})"] if "gain" in at else []
         schemes += [f"forget_bias({at['bias']:g})"] if "bias" in at and cell.keep_gate else []
         cell, params, x = driven(case, *schemes)
         if "bias" in at and not cell.keep_gate:
-            params |= {n: np.full_like(a, at["bias"] * (n == "bias_ih")) for n, a in params.items() if n.startswith("bias_")}
+            params |= {
+                n: np.full_like(a, at["bias"] * (n == "bias_ih"))
+                for n, a in params.items()
+                if n.startswith("bias_")
+            }
         rate = lag_profile(cell, params, x).rate
         return [
-            series("gain", "1", at.get("gain", np.nan)), series("bias", "1", at.get("bias", np.nan)),
-            series("mapped_rate", "nats/step", rate.value), series("mapped_rate_low", "nats/step", rate.low),
+            series("gain", "1", at.get("gain", np.nan)),
+            series("bias", "1", at.get("bias", np.nan)),
+            series("mapped_rate", "nats/step", rate.value),
+            series("mapped_rate_low", "nats/step", rate.low),
             series("mapped_rate_high", "nats/step", rate.high),
-        ]  # fmt: skip
+        ]
 
     def estimate_s(self, case):
-        return (0.2 if "=" in case.variant and not case.variant.startswith(SCHEME) else 1.0) + 5e-4 * case.steps
+        return (
+            0.2 if "=" in case.variant and not case.variant.startswith(SCHEME) else 1.0
+        ) + 5e-4 * case.steps
 
 
 def known(value: float | None) -> float:

@@ -37,21 +37,41 @@ class Horizon(Probe):
     max_norm: float = 1.0
 
     def __post_init__(self):
-        if not self.lengths or any(isinstance(n, bool) or not isinstance(n, int) or n < 3 for n in self.lengths):
-            raise ValueError(f"horizon has lengths={list(self.lengths)}; give whole numbers of at least 3 steps")
+        if not self.lengths or any(
+            isinstance(n, bool) or not isinstance(n, int) or n < 3 for n in self.lengths
+        ):
+            raise ValueError(
+                f"horizon has lengths={list(self.lengths)}; give whole numbers of at least 3 steps"
+            )
         if self.updates < TESTED:
-            raise ValueError(f"horizon has updates={self.updates}; it tests every {TESTED}, so it needs at least {TESTED}")
+            raise ValueError(
+                f"horizon has updates={self.updates}; it tests every {TESTED}, so it needs at least {TESTED}"
+            )
         check_schemes(self.name, tuple(at(s, max(self.lengths)) for s in self.schemes))
 
     def cases(self, plan):
         return [
             Case(
-                self.name, c, b, plan.device, plan.dtype, plan.threads, steps=n, batch=self.batch, input_size=INPUTS,
-                hidden_size=self.hidden_size, task=f"recall:steps={n}", seed=seed, variant=f"scheme={scheme}",
+                self.name,
+                c,
+                b,
+                plan.device,
+                plan.dtype,
+                plan.threads,
+                steps=n,
+                batch=self.batch,
+                input_size=INPUTS,
+                hidden_size=self.hidden_size,
+                task=f"recall:steps={n}",
+                seed=seed,
+                variant=f"scheme={scheme}",
             )
-            for c in plan.cells for b in self.backends or plan.backends for n in self.lengths
-            for scheme in self.schemes for seed in plan.seeds
-        ]  # fmt: skip
+            for c in plan.cells
+            for b in self.backends or plan.backends
+            for n in self.lengths
+            for scheme in self.schemes
+            for seed in plan.seeds
+        ]
 
     def measure(self, case, emit):
         from ..learn import model as t
@@ -72,7 +92,9 @@ class Horizon(Probe):
             return []
         profile = lag_profile(cell_of(case), params, x.swapaxes(0, 1).astype(np.float64))
         start = int(np.isneginf(profile.log_norm[0]).all())
-        return [series("log_transport", "nats", float(np.median(profile.log_norm[-2] - profile.log_norm[start])))]
+        return [
+            series("log_transport", "nats", float(np.median(profile.log_norm[-2] - profile.log_norm[start])))
+        ]
 
     def train(self, t, case, params, task, data):
         import torch
@@ -88,7 +110,9 @@ class Horizon(Probe):
             loss.backward()
             norm = t.gradient_norm(model)
             if not math.isfinite(norm):
-                raise NotOk("diverged", f"at step {step + 1} the loss is {float(loss)}, the gradient's norm {norm}")
+                raise NotOk(
+                    "diverged", f"at step {step + 1} the loss is {float(loss)}, the gradient's norm {norm}"
+                )
             t.scale_gradients(model, norm, self.max_norm)
             optimiser.step()
             step += 1
@@ -96,9 +120,11 @@ class Horizon(Probe):
                 error = 1 - t.evaluate(model, data, self.batch)[1]
         solved = error <= 0.01
         return [
-            series("solved", "1", solved), series("solved_step", "1", step if solved else math.nan),
-            series("error_rate", "1", error), series("last_loss", "nats", float(loss.detach())),
-        ]  # fmt: skip
+            series("solved", "1", solved),
+            series("solved_step", "1", step if solved else math.nan),
+            series("error_rate", "1", error),
+            series("last_loss", "nats", float(loss.detach())),
+        ]
 
     def estimate_s(self, case):
         return 1.5 + 0.3e-3 * self.updates * case.steps / 2

@@ -29,20 +29,34 @@ class LagShare(Probe):
         check_schemes(self.name, self.schemes)
 
     def cases(self, plan):
-        return cases(self.name, plan, [f"scheme={s}" for s in self.schemes], steps=max(plan.steps), batch=self.sequences)
+        return cases(
+            self.name,
+            plan,
+            [f"scheme={s}" for s in self.schemes],
+            steps=max(plan.steps),
+            batch=self.sequences,
+        )
 
     def measure(self, case, emit):
         cell, params, x = driven(case, case.variant.removeprefix("scheme="))
         try:
-            found = lag_share(cell, params, x, parameter=None if self.parameter == "first" else self.parameter)
+            found = lag_share(
+                cell, params, x, parameter=None if self.parameter == "first" else self.parameter
+            )
         except ValueError as error:
             raise NotOk("unsupported", str(error)) from None
         if np.isnan(found.signed).any():
-            raise NotOk("diverged", f"the gradient of {found.parameter} is 0 or not finite, so it has no shares")
+            raise NotOk(
+                "diverged", f"the gradient of {found.parameter} is 0 or not finite, so it has no shares"
+            )
         return f"float64 adjoint, {found.parameter}", [
-            *(series(name, "1", getattr(found, name), found.lag) for name in ("signed", "unsigned", "cancellation")),
-            series("k95", "1", found.k95), series("parameter_log_norm", "nats", found.log_norm),
-        ]  # fmt: skip
+            *(
+                series(name, "1", getattr(found, name), found.lag)
+                for name in ("signed", "unsigned", "cancellation")
+            ),
+            series("k95", "1", found.k95),
+            series("parameter_log_norm", "nats", found.log_norm),
+        ]
 
     def estimate_s(self, case):
         return 1.5 + 5e-3 * case.steps

@@ -16,7 +16,11 @@ class Parameters(Probe):
 
     def cases(self, plan):
         sizes = [(i, h) for i in plan.input_size for h in plan.hidden_size]
-        return [Case(self.name, c, input_size=i, hidden_size=h, dtype=plan.dtype) for c in plan.cells for i, h in sizes]
+        return [
+            Case(self.name, c, input_size=i, hidden_size=h, dtype=plan.dtype)
+            for c in plan.cells
+            for i, h in sizes
+        ]
 
     def measure(self, case, emit):
         cell = cell_of(case)
@@ -31,7 +35,9 @@ class Parameters(Probe):
             series("state_size", "1", state),
             series("forward_flop", "FLOP", operations.forward),
             series("backward_flop", "FLOP", operations.backward),
-            *([] if cell.written_out else [series("affine", "1", cell.affine())]),  # a written step has no graph that could tell
+            *(
+                [] if cell.written_out else [series("affine", "1", cell.affine())]
+            ),  # a written step has no graph that could tell
         ]
 
     def estimate_s(self, case):

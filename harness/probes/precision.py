@@ -37,11 +37,14 @@ class Precision(Probe):
     def measure(self, case, emit):
         cell, params, x = driven(case, self.scheme)
         found = precision(cell, params, x, dtypes=[case.variant])[case.variant]
-        return f"{case.variant}, products summed in {'float64' if case.variant == 'float64' else 'float32'}", [
-            series("log_norm", "nats", found.log_norm, range(1, len(found.log_norm) + 1)),
-            *(series(name, "1", known(getattr(found, name))) for name in LAGS),
-            series("stored_rate", "nats/step", found.stored_rate),
-        ]
+        return (
+            f"{case.variant}, products summed in {'float64' if case.variant == 'float64' else 'float32'}",
+            [
+                series("log_norm", "nats", found.log_norm, range(1, len(found.log_norm) + 1)),
+                *(series(name, "1", known(getattr(found, name))) for name in LAGS),
+                series("stored_rate", "nats/step", found.stored_rate),
+            ],
+        )
 
     def estimate_s(self, case):
         return 1.0 + 1e-3 * case.steps

@@ -28,7 +28,9 @@ class Spectrum(Probe):
     def __post_init__(self):
         check_schemes(self.name, self.schemes)
         if self.steps < 20:
-            raise ValueError(f"spectrum has steps={self.steps}; 20 batches give standard errors, so it must be at least 20")
+            raise ValueError(
+                f"spectrum has steps={self.steps}; 20 batches give standard errors, so it must be at least 20"
+            )
 
     def cases(self, plan):
         variants = [f"scheme={s}" for s in self.schemes]
@@ -39,14 +41,23 @@ class Spectrum(Probe):
         size = sum(int(np.prod(shape)) for shape in cell.state_shapes(1, case.hidden_size).values())
         found = lyapunov_spectrum(cell, params, x, k=min(self.k, size), transient=self.transient)
         if np.isnan(found.exponents).any():
-            raise NotOk("diverged", f"the states are not finite within {case.steps} steps, so there are no exponents")
+            raise NotOk(
+                "diverged", f"the states are not finite within {case.steps} steps, so there are no exponents"
+            )
         index = range(1, len(found.exponents) + 1)
-        numbers = {"kaplan_yorke": found.kaplan_yorke, "entropy_rate": found.entropy_rate, "sum_residual": found.sum_residual}
+        numbers = {
+            "kaplan_yorke": found.kaplan_yorke,
+            "entropy_rate": found.entropy_rate,
+            "sum_residual": found.sum_residual,
+        }
         units = {"kaplan_yorke": "1", "entropy_rate": "nats/step", "sum_residual": "nats/step"}
         return "float64 QR", [
             series("exponent", "nats/step", found.exponents, index),
             series("exponent_error", "nats/step", found.standard_error, index),
-            *(series(name, units[name], np.nan if value is None else value) for name, value in numbers.items()),
+            *(
+                series(name, units[name], np.nan if value is None else value)
+                for name, value in numbers.items()
+            ),
             series("state_size", "1", size),
         ]
 

@@ -41,7 +41,9 @@ class Throughput(Probe):
 
     def __post_init__(self):
         if not 0 < self.shortest <= 1:
-            raise ValueError(f"throughput has shortest={self.shortest}; it must be above 0 and at most 1, a share of steps")
+            raise ValueError(
+                f"throughput has shortest={self.shortest}; it must be above 0 and at most 1, a share of steps"
+            )
 
     @property
     def repeats(self):
@@ -50,13 +52,18 @@ class Throughput(Probe):
     def cases(self, plan):
         return [
             Case(self.name, c, b, plan.device, plan.dtype, plan.threads, **size, direction=d)
-            for c in plan.cells for size in plan.sizes for d in plan.direction for b in plan.backends
-        ]  # fmt: skip
+            for c in plan.cells
+            for size in plan.sizes
+            for d in plan.direction
+            for b in plan.backends
+        ]
 
     def measure(self, case, emit):
         """Prepares and checks; also the first call's time (preparing included) and the peak memory of a later one."""
         given = self.inputs(case)
-        cells.backend(case.backend).unavailable(case.device)  # imports what the backend needs, which is no part of the first call
+        cells.backend(case.backend).unavailable(
+            case.device
+        )  # imports what the backend needs, which is no part of the first call
         start = perf_counter()
         program = self.loaded(case, given)
         program.run()
@@ -74,7 +81,9 @@ class Throughput(Probe):
         ]
 
     def inputs(self, case):
-        return inputs(case, lengths=None if self.shortest == 1 else lengths(case.steps, case.batch, self.shortest))
+        return inputs(
+            case, lengths=None if self.shortest == 1 else lengths(case.steps, case.batch, self.shortest)
+        )
 
     def loaded(self, case, given):
         program = prepare(case, given.params, given.lengths)
@@ -90,7 +99,10 @@ class Throughput(Probe):
     def comparisons(self, cases):
         """All backends of a cell at one workload, so that each ratio is taken inside a process."""
         return [
-            list(g) for _, g in groupby(cases, key=lambda c: (c.spec, c.steps, c.batch, c.input_size, c.hidden_size, c.direction))
+            list(g)
+            for _, g in groupby(
+                cases, key=lambda c: (c.spec, c.steps, c.batch, c.input_size, c.hidden_size, c.direction)
+            )
         ]
 
     def compare(self, cases, process, emit):
@@ -108,7 +120,9 @@ class Throughput(Probe):
         own, tokens = median[case.backend], case.steps * case.batch
         useful = tokens if lengths is None else int(lengths.sum())
         flop = useful * cell_of(case).operations(case.input_size, case.hidden_size).of(case.direction)
-        ratio = [series("ratio_to_native", "1", median[BASE] / own, process=process)] if BASE in median else []
+        ratio = (
+            [series("ratio_to_native", "1", median[BASE] / own, process=process)] if BASE in median else []
+        )
         return [
             series("seconds", "s", seconds, process=process),
             series("steps_per_s", "1/s", case.steps / own, process=process),
@@ -122,7 +136,9 @@ class Throughput(Probe):
         return {"numpy": 0.7, "numba": 2.5, "numba:mode=scan": 2.5}.get(case.backend, 3.5)
 
     def estimate_repeat_s(self, case):
-        slow = {"numba": 5e-6, "numba:mode=scan": 5e-6, "torch:mode=scan": 5e-6, "native": 1e-4}.get(case.backend, 1.5e-4)
+        slow = {"numba": 5e-6, "numba:mode=scan": 5e-6, "torch:mode=scan": 5e-6, "native": 1e-4}.get(
+            case.backend, 1.5e-4
+        )
         return 0.3 + (self.samples + 3) * max(self.sample_s, slow * case.steps)
 
 

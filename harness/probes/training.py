@@ -49,20 +49,37 @@ class Training(Probe):
     checkpoints: str = ""
 
     def __post_init__(self):
-        bad = [r for r in self.learning_rate if isinstance(r, bool) or not isinstance(r, (int, float)) or not 0 < r < math.inf]
+        bad = [
+            r
+            for r in self.learning_rate
+            if isinstance(r, bool) or not isinstance(r, (int, float)) or not 0 < r < math.inf
+        ]
         if bad or not self.learning_rate:
-            raise ValueError(f"training has learning_rate={list(self.learning_rate)}; it must be a number above 0, or several")
+            raise ValueError(
+                f"training has learning_rate={list(self.learning_rate)}; it must be a number above 0, or several"
+            )
 
     def cases(self, plan):
         backends = self.backends or plan.backends
         models = [(c, b) for c in plan.cells for b in backends] + [(CONVOLUTION, "torch")] * self.convolution
         return [
             Case(
-                self.name, m, b, plan.device, plan.dtype, plan.threads, batch=self.batch, hidden_size=self.hidden_size,
-                task=t, seed=s, variant=f"as {plan.cells[0]}" if m == CONVOLUTION else None,
+                self.name,
+                m,
+                b,
+                plan.device,
+                plan.dtype,
+                plan.threads,
+                batch=self.batch,
+                hidden_size=self.hidden_size,
+                task=t,
+                seed=s,
+                variant=f"as {plan.cells[0]}" if m == CONVOLUTION else None,
             )
-            for t in plan.tasks for m, b in models for s in plan.seeds
-        ]  # fmt: skip
+            for t in plan.tasks
+            for m, b in models
+            for s in plan.seeds
+        ]
 
     def measure(self, case, emit):
         from ..learn import checkpoint, training
@@ -124,8 +141,12 @@ class Training(Probe):
             raise NotOk("unsupported", "a convolution has no state that an encoder could hand to a decoder")
         first = cell_of(replace(case, spec=case.variant.removeprefix("as ")))
         head = data.output_size * (first.output_size(input_size, case.hidden_size) + 1)
-        channels = convolution.channels_for(first.parameter_count(input_size, case.hidden_size) + head, data, input_size)
-        make = partial(convolution.Convolution, data, input_size, channels, case.seed, case.device, case.dtype)
+        channels = convolution.channels_for(
+            first.parameter_count(input_size, case.hidden_size) + head, data, input_size
+        )
+        make = partial(
+            convolution.Convolution, data, input_size, channels, case.seed, case.device, case.dtype
+        )
         return make, f"torch {torch.__version__} conv1d, {channels} channels"
 
     def rate(self, case, data, make, recipe, emit):
@@ -140,7 +161,9 @@ class Training(Probe):
             return self.learning_rate[0], []
         finite = [(loss, rate) for rate, loss in tried if math.isfinite(loss)]
         if not finite:
-            raise NotOk("diverged", f"in the first epoch with every learning rate of {list(self.learning_rate)}")
+            raise NotOk(
+                "diverged", f"in the first epoch with every learning rate of {list(self.learning_rate)}"
+            )
         return min(finite)[1], [
             series("tried_learning_rate", "1", [r for r, _ in tried]),
             series("tried_validation_loss", self.unit(data), [loss for _, loss in tried]),
@@ -149,7 +172,10 @@ class Training(Probe):
     def aims(self, case, data, model):
         """What there is to reach, and what the rest of the table stands beside."""
         unit, task = self.unit(data), tasks.get(case.task)
-        found = [series("trivial_loss", unit, data.trivial_loss), series("target_loss", unit, data.target_loss)]
+        found = [
+            series("trivial_loss", unit, data.trivial_loss),
+            series("target_loss", unit, data.target_loss),
+        ]
         found += [] if data.classes is None else [series("chance_accuracy", "1", data.chance_accuracy)]
         found += [] if data.floor is None else [series("floor_loss", unit, data.floor)]
         found.append(series("model_parameters", "1", sum(p.numel() for p in model.parameters())))
@@ -157,25 +183,39 @@ class Training(Probe):
             found.append(series("receptive_field", "1", model.receptive_field))
         for rival in rivals(data, task):
             found.append(series(f"rival_loss.{rival.name}", unit, rival.loss))
-            found += [] if rival.accuracy is None else [series(f"rival_accuracy.{rival.name}", "1", rival.accuracy)]
-            found += [series(f"rival_{name}.{rival.name}", "1", value) for name, value in rival.figures.items()]
+            found += (
+                []
+                if rival.accuracy is None
+                else [series(f"rival_accuracy.{rival.name}", "1", rival.accuracy)]
+            )
+            found += [
+                series(f"rival_{name}.{rival.name}", "1", value) for name, value in rival.figures.items()
+            ]
         return found
 
     def unit(self, data):
         return "1" if data.classes is None else "nats"
 
     def curves(self, data, course):
-        unit, steps, count = self.unit(data), range(1, len(course.losses) + 1), range(1, len(course.epochs) + 1)
+        unit, steps, count = (
+            self.unit(data),
+            range(1, len(course.losses) + 1),
+            range(1, len(course.epochs) + 1),
+        )
         epochs = course.epochs
-        accuracy = [] if data.classes is None else [series("accuracy", "1", [e.accuracy for e in epochs], count)]
+        accuracy = (
+            [] if data.classes is None else [series("accuracy", "1", [e.accuracy for e in epochs], count)]
+        )
         return [
-            series("loss", unit, course.losses, steps), series("elapsed_s", "s", course.elapsed, steps),
+            series("loss", unit, course.losses, steps),
+            series("elapsed_s", "s", course.elapsed, steps),
             series("epoch_s", "s", [e.seconds for e in epochs], count),
             series("tokens", "1", accumulate(e.tokens for e in epochs), count),
             series("validation_loss", unit, [e.validation_loss for e in epochs], count),
-            series("test_loss", unit, [e.test_loss for e in epochs], count), *accuracy,
+            series("test_loss", unit, [e.test_loss for e in epochs], count),
+            *accuracy,
             series("time_to_target_s", "s", course.reached_s),
-        ]  # fmt: skip
+        ]
 
     def reached(self, case, data, learner):
         """(series of how it ended, and the verdict's line)."""
@@ -196,16 +236,20 @@ class Training(Probe):
         from ..learn import trained
 
         task = tasks.get(case.task)
-        found = [series(f"figure.{name}", "1", value) for name, value in trained.figures(task, data, model, self.batch).items()]
+        found = [
+            series(f"figure.{name}", "1", value)
+            for name, value in trained.figures(task, data, model, self.batch).items()
+        ]
         system = trained.beside_the_system(task, data, model)
         if system is None:
             return found
         numbers = ("own_lyapunov", "true_lyapunov", "profile_rms_nats")
         profiles = ("own_profile", "true_profile")
         return [
-            *found, *[series(f"figure.{name}", "1", getattr(system, name)) for name in numbers],
+            *found,
+            *[series(f"figure.{name}", "1", getattr(system, name)) for name in numbers],
             *[series(name, "nats", p, range(len(p))) for name in profiles for p in [getattr(system, name)]],
-        ]  # fmt: skip
+        ]
 
     def estimate_s(self, case):
         epochs = self.epochs + (len(self.learning_rate) if len(self.learning_rate) > 1 else 0)

@@ -51,11 +51,25 @@ class Verdict(Probe):
     def cases(self, plan):
         return [
             Case(
-                self.name, c, b, plan.device, plan.dtype, plan.threads, steps=self.steps, batch=self.batch, input_size=INPUTS,
-                hidden_size=self.hidden_size, task=f"recall:steps={self.steps}", seed=s, variant=kind,
+                self.name,
+                c,
+                b,
+                plan.device,
+                plan.dtype,
+                plan.threads,
+                steps=self.steps,
+                batch=self.batch,
+                input_size=INPUTS,
+                hidden_size=self.hidden_size,
+                task=f"recall:steps={self.steps}",
+                seed=s,
+                variant=kind,
             )
-            for c in plan.cells for b in self.backends or plan.backends for kind in self.kinds for s in plan.seeds
-        ]  # fmt: skip
+            for c in plan.cells
+            for b in self.backends or plan.backends
+            for kind in self.kinds
+            for s in plan.seeds
+        ]
 
     def measure(self, case, emit):
         from ..learn import model as t
@@ -73,7 +87,9 @@ class Verdict(Probe):
         cell, sizes = cell_of(case), (INPUTS, case.hidden_size)
         reaching = f"chrono({self.steps})" if cell.keep_gate else "orthogonal"
         gain = self.gain * (4 if cell.keep_gate else 1)
-        scheme = {"stuck": "torch", "shut": "torch", "exploding": f"orthogonal({gain:g})"}.get(case.variant, reaching)
+        scheme = {"stuck": "torch", "shut": "torch", "exploding": f"orthogonal({gain:g})"}.get(
+            case.variant, reaching
+        )
         try:
             params = cell.init(*sizes, case.seed, scheme)
         except ValueError as error:
@@ -125,24 +141,39 @@ class Verdict(Probe):
         bias = model.head_bias * 0 - 40 if dead else model.head_bias
         net = Stepped(cell_of(case), dict(model.cell.items()), model.head_weight, bias, squashed=dead).cpu()
         found = self.draw(case, np.random.default_rng([case.seed, 4]), self.samples)
-        pairs = [(b.x, one_hot(b.y, CLASSES).to(b.x.dtype) if dead else b.y) for b in t.batches(found, self.batch, "cpu")]
+        pairs = [
+            (b.x, one_hot(b.y, CLASSES).to(b.x.dtype) if dead else b.y)
+            for b in t.batches(found, self.batch, "cpu")
+        ]
         seen = {"stuck": self.updates, "solved": self.most_updates}.get(case.variant, 0) * self.batch
-        return diagnose(net, mse_loss if dead else cross_entropy, pairs, samples=self.samples, samples_seen=max(seen, 1e6))
+        return diagnose(
+            net, mse_loss if dead else cross_entropy, pairs, samples=self.samples, samples_seen=max(seen, 1e6)
+        )
 
     def told(self, found):
         """(series, the verdict's line)."""
         evidence, verdict = found.evidence, found.verdict
         lags = (np.nan, np.nan) if verdict.lag is None else np.broadcast_to(verdict.lag, 2)
-        by_lag = {"transport": (evidence.transport, "nats"), "recoverable": (found.recoverable, "1"), "swap": (found.swap, "1")}
+        by_lag = {
+            "transport": (evidence.transport, "nats"),
+            "recoverable": (found.recoverable, "1"),
+            "swap": (found.swap, "1"),
+        }
         numbers = {
-            "last_loss": found.loss, "trivial_loss": found.trivial_loss, "gradient_norm": found.gradient_norm,
-            "saturation": found.saturation, "source": evidence.source, "lag_low": lags[0], "lag_high": lags[1],
-        }  # fmt: skip
+            "last_loss": found.loss,
+            "trivial_loss": found.trivial_loss,
+            "gradient_norm": found.gradient_norm,
+            "saturation": found.saturation,
+            "source": evidence.source,
+            "lag_low": lags[0],
+            "lag_high": lags[1],
+        }
         return [
-            series(f"label.{verdict.label}", "1", 1), series(f"qualifier.{verdict.qualifier}", "1", 1),
+            series(f"label.{verdict.label}", "1", 1),
+            series(f"qualifier.{verdict.qualifier}", "1", 1),
             *(series(name, "1", value) for name, value in numbers.items()),
             *(series(name, unit, values, range(len(values))) for name, (values, unit) in by_lag.items()),
-        ], str(verdict)  # fmt: skip
+        ], str(verdict)
 
     def estimate_s(self, case):
         updates = {"stuck": self.updates, "solved": self.most_updates / 2}.get(case.variant, 0)

@@ -21,12 +21,17 @@ def facts(a: StoredRun, b: StoredRun) -> tuple[Fact, ...]:
 
     Throughput is judged, not compared here. Fails nothing: `nox -s baselines` is the gate for what is exact.
     """
-    alike = [(name, case, b.cases[name]) for name, case in a.cases.items() if name in b.cases and case.probe != "throughput"]
+    alike = [
+        (name, case, b.cases[name])
+        for name, case in a.cases.items()
+        if name in b.cases and case.probe != "throughput"
+    ]
     return tuple(
         Fact(f"{name} {metric}", old, new, gated=False)
-        for name, one, other in alike if one.ok and other.ok
+        for name, one, other in alike
+        if one.ok and other.ok
         for metric, old, new in differences(one, other)
-    )  # fmt: skip
+    )
 
 
 def differences(one: Stored, other: Stored) -> Iterator[tuple[str, str, str]]:

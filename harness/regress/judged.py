@@ -23,14 +23,18 @@ from . import outputs
 from .benchmarks import Outcome
 
 
-def judged(outcome: Outcome, pairs: Sequence[Pair], cases: dict[str, Case], settings: Settings, output: Path | None) -> int:
+def judged(
+    outcome: Outcome, pairs: Sequence[Pair], cases: dict[str, Case], settings: Settings, output: Path | None
+) -> int:
     """Times and judges the pairs; prints the outcome, writes it to the folder output (or the run's), returns the exit code."""
     writer = store.create(settings.results, manifest(settings, outcome))
     kept = Kept(writer, cases, (outcome.a, outcome.b))
     judge = Judge(
-        np.random.default_rng(), timeout_s=settings.case_timeout_s, keep=kept.timing,
+        np.random.default_rng(),
+        timeout_s=settings.case_timeout_s,
+        keep=kept.timing,
         say=lambda text: print(text, file=sys.stderr, flush=True),
-    )  # fmt: skip
+    )
     judgements: tuple[Judgement, ...] = ()
     try:
         if pairs:
@@ -50,11 +54,16 @@ def judged(outcome: Outcome, pairs: Sequence[Pair], cases: dict[str, Case], sett
 def manifest(settings: Settings, outcome: Outcome) -> dict[str, object]:
     """Of the run that holds what was timed."""
     return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": shlex.join(["cellbench", *sys.argv[1:]]),
-        "config": {}, "asked": settings.config, "title": outcome.title, "git": provenance.git(),
-        "versions": provenance.versions(), "machine": provenance.fingerprint(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["cellbench", *sys.argv[1:]]),
+        "config": {},
+        "asked": settings.config,
+        "title": outcome.title,
+        "git": provenance.git(),
+        "versions": provenance.versions(),
+        "machine": provenance.fingerprint(),
         "machine_key": provenance.key(1),
-    }  # fmt: skip
+    }
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,9 @@ class Kept:
         for j in judgements:
             case = replace(self.cases[j.name], probe="regress", variant=" : ".join(self.sides))
             effect = () if j.effect is None else (j.effect.estimate, j.effect.low, j.effect.high)
-            found = [series(f"effect_{what}", "1", v) for what, v in zip(("estimate", "low", "high"), effect, strict=False)]
+            found = [
+                series(f"effect_{what}", "1", v)
+                for what, v in zip(("estimate", "low", "high"), effect, strict=False)
+            ]
             reason = f"{j.verdict}: {j.reason}"
             self.writer.append(case.id, case.definition, j.status, series=found, reason=reason, done=True)

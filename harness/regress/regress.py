@@ -46,18 +46,27 @@ def regress(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="cellbench-") as scratch:
         root = revision.take_out(hash_, top, Path(scratch))
         outcome = Outcome(
-            title=f"working tree against {base} ({hash_[:12]})", a=base, b="working tree", judgements=(),
-            missing=tuple(f"cell {name}: in the zoo of the base, missing or renamed now" for name in _gone(root)),
-            notes=tuple(_same(root, top)), study=reliability.line(),
-        )  # fmt: skip
+            title=f"working tree against {base} ({hash_[:12]})",
+            a=base,
+            b="working tree",
+            judgements=(),
+            missing=tuple(
+                f"cell {name}: in the zoo of the base, missing or renamed now" for name in _gone(root)
+            ),
+            notes=tuple(_same(root, top)),
+            study=reliability.line(),
+        )
         if reason := different_dependencies(root, top):
             outcome = replace(outcome, notes=(*outcome.notes, reason))
             return apart(outcome, root, top, settings, output, partial(_command, base))
         suite = between(settings, str(root))
         outcome = replace(
-            outcome, missing=(*outcome.missing, *suite.missing), notes=(*outcome.notes, *suite.notes),
-            commands={name: _command(base, case) for name, case in suite.cases.items()}, facts=tuple(facts(suite, str(root))),
-        )  # fmt: skip
+            outcome,
+            missing=(*outcome.missing, *suite.missing),
+            notes=(*outcome.notes, *suite.notes),
+            commands={name: _command(base, case) for name, case in suite.cases.items()},
+            facts=tuple(facts(suite, str(root))),
+        )
         return judged(outcome, suite.pairs, suite.cases, settings, output)
 
 
@@ -66,7 +75,9 @@ def _arguments(arguments: list[str]) -> tuple[str, Path | None, list[str]]:
     arguments, output = take_output(arguments)
     base = [a.partition("=")[2] for a in arguments if a.startswith("base=")]
     if len(base) != 1 or not base[0]:
-        raise config.ConfigError("regress needs one base=REV, the revision to compare the working tree with: base=main")
+        raise config.ConfigError(
+            "regress needs one base=REV, the revision to compare the working tree with: base=main"
+        )
     return base[0], output, [a for a in arguments if not a.startswith("base=")]
 
 
@@ -80,7 +91,9 @@ def take_output(arguments: list[str]) -> tuple[list[str], Path | None]:
                 raise config.ConfigError("--output needs a folder")
             output = Path(value).expanduser()
         elif argument.startswith("-"):
-            raise config.ConfigError(f"unknown flag {argument!r}; there is --output DIR, everything else is KEY=VALUE")
+            raise config.ConfigError(
+                f"unknown flag {argument!r}; there is --output DIR, everything else is KEY=VALUE"
+            )
         else:
             rest.append(argument)
     return rest, output
@@ -121,7 +134,11 @@ def cannot_run(side: Side) -> str | None:
     except ValueError as error:
         return str(error)
     unfit = getattr(cell, "unfit", lambda *sizes: None)(case.input_size, case.hidden_size)
-    return unfit or backend.unavailable(case.device) or backend.unsupported(cell, case.dtype, case.device, case.direction)
+    return (
+        unfit
+        or backend.unavailable(case.device)
+        or backend.unsupported(cell, case.dtype, case.device, case.direction)
+    )
 
 
 def _gone(root: Path) -> list[str]:
@@ -138,13 +155,21 @@ def facts(suite: Suite, root: str) -> Iterator[Fact]:
         old, new = (_exact(library, case) for library in (base, own))
         for what in old:
             if old[what] != new[what]:
-                yield Fact(f"{case.spec} I={case.input_size} H={case.hidden_size} {what}", old[what], new[what], gated=False)
+                yield Fact(
+                    f"{case.spec} I={case.input_size} H={case.hidden_size} {what}",
+                    old[what],
+                    new[what],
+                    gated=False,
+                )
 
 
 def _exact(library: ModuleType, case: Case) -> dict[str, str]:
     cell, sizes = library.get(case.spec), (case.input_size, case.hidden_size)
     operations = cell.operations(*sizes)
-    return {"parameters": str(cell.parameter_count(*sizes)), **{f"operations {d}": str(operations.of(d)) for d in DIRECTIONS}}
+    return {
+        "parameters": str(cell.parameter_count(*sizes)),
+        **{f"operations {d}": str(operations.of(d)) for d in DIRECTIONS},
+    }
 
 
 def _same(root: Path, top: Path) -> list[str]:
@@ -153,7 +178,11 @@ def _same(root: Path, top: Path) -> list[str]:
     def texts(folder: Path) -> dict[str, bytes]:
         return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.py")}
 
-    return ["the package cells is the same in both, file for file"] if texts(root / "cells") == texts(top / "cells") else []
+    return (
+        ["the package cells is the same in both, file for file"]
+        if texts(root / "cells") == texts(top / "cells")
+        else []
+    )
 
 
 def _command(base: str, case: Case) -> str:
@@ -162,7 +191,14 @@ def _command(base: str, case: Case) -> str:
 
 def options(case: Case, cell: bool = True, backend: bool = True) -> str:
     """The overrides that ask for this one case."""
-    which = ([f"'cells=[{case.spec}]'"] if cell else []) + ([f"'backends=[{case.backend}]'"] if backend else [])
+    which = ([f"'cells=[{case.spec}]'"] if cell else []) + (
+        [f"'backends=[{case.backend}]'"] if backend else []
+    )
     sizes = [f"workload.{k}={getattr(case, k)}" for k in ("steps", "batch", "input_size", "hidden_size")]
-    rest = [f"direction={case.direction}", f"dtype={case.dtype}", f"device={case.device}", f"threads={case.threads}"]
+    rest = [
+        f"direction={case.direction}",
+        f"dtype={case.dtype}",
+        f"device={case.device}",
+        f"threads={case.threads}",
+    ]
     return " ".join([*which, *sizes, *rest])

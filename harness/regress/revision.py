@@ -22,7 +22,9 @@ def top() -> Path:
     """The checkout that the package `cells` lies in. Raises RevisionError where it is an installed package."""
     folder = Path(cells.__file__).resolve().parent.parent
     if git(folder, "ls-files", "--error-unmatch", "cells/__init__.py") is None:
-        raise RevisionError("regress compares two revisions of a git checkout of cellbench, and this package lies in none")
+        raise RevisionError(
+            "regress compares two revisions of a git checkout of cellbench, and this package lies in none"
+        )
     return folder
 
 
@@ -67,7 +69,9 @@ def library(root: str | None) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     place = Path(root) / "cells"
-    spec = importlib.util.spec_from_file_location(name, place / "__init__.py", submodule_search_locations=[str(place)])
+    spec = importlib.util.spec_from_file_location(
+        name, place / "__init__.py", submodule_search_locations=[str(place)]
+    )
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

@@ -34,13 +34,20 @@ def compare(arguments: list[str]) -> int:
         overrides.append("cells=[elman,lstm,gru]")
     if key == "cells" and not any(o.startswith("backends=") for o in overrides):
         overrides.append("backends=[numba]")
-    composed = config.compose(["experiment=regress", *map(config.quoted, overrides), config.quoted(f"{key}=[{a},{b}]")])
+    composed = config.compose(
+        ["experiment=regress", *map(config.quoted, overrides), config.quoted(f"{key}=[{a},{b}]")]
+    )
     settings = config.check(composed)
     pairs, by_name, notes = paired(throughput(settings), key, a, b)
     outcome = Outcome(
-        title=f"{b} against {a}", a=a, b=b, judgements=(), notes=tuple(notes), study=reliability.line(),
+        title=f"{b} against {a}",
+        a=a,
+        b=b,
+        judgements=(),
+        notes=tuple(notes),
+        study=reliability.line(),
         commands={n: f"cellbench compare {selectors[0]} {_rest(case, key)}" for n, case in by_name.items()},
-    )  # fmt: skip
+    )
     return judged(outcome, pairs, by_name, settings, output)
 
 
@@ -49,12 +56,18 @@ def split(text: str) -> tuple[str, str, str]:
     found = []
     for at in (k for k, c in enumerate(text) if c == ":"):
         a, b = text[:at], text[at + 1 :]
-        found += [(key, a, b) for key, get in (("backends", cells.backend), ("cells", cells.get)) if _is(get, a) and _is(get, b)]
+        found += [
+            (key, a, b)
+            for key, get in (("backends", cells.backend), ("cells", cells.get))
+            if _is(get, a) and _is(get, b)
+        ]
     if len(found) != 1:
         kinds = f"backends: {', '.join(cells.backend_names())}; cells: {', '.join(cells.names())}"
         raise config.ConfigError(f"{text!r} does not name two backends or two cells as A:B. {kinds}")
     if found[0][1] == found[0][2]:
-        raise config.ConfigError(f"{text!r} compares {found[0][1]!r} with itself; `cellbench doctor` measures the noise of that")
+        raise config.ConfigError(
+            f"{text!r} compares {found[0][1]!r} with itself; `cellbench doctor` measures the noise of that"
+        )
     return found[0]
 
 

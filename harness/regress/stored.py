@@ -34,7 +34,9 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
     """
     before, now = (throughput(find(name, results)) for name in (a, b))
     if before.manifest["run"] == now.manifest["run"]:
-        raise store.ResultsError(f"{a!r} and {b!r} are the same run, {now.manifest['run']}; compare needs two")
+        raise store.ResultsError(
+            f"{a!r} and {b!r} are the same run, {now.manifest['run']}; compare needs two"
+        )
     outcome = compared(before, now)
     print(outputs.text(outcome), flush=True)
     if json:
@@ -48,7 +50,9 @@ def throughput(folder: Path) -> StoredRun:
     """The run in a folder. Raises ResultsError for one without throughput, as for any that is no whole run."""
     run = read(folder)
     if not run.of("throughput"):
-        raise store.ResultsError(f"run {folder} holds no throughput, which compare judges; measure it with probes=[throughput]")
+        raise store.ResultsError(
+            f"run {folder} holds no throughput, which compare judges; measure it with probes=[throughput]"
+        )
     return run
 
 
@@ -61,9 +65,15 @@ def compared(a: StoredRun, b: StoredRun) -> Outcome:
     rng = np.random.default_rng(0)  # the same two runs are told the same
     judgements = corrected([judge(name, a, b, rng) for name in names if name not in partners])
     return Outcome(
-        "stored runs", str(a), str(b), tuple(judgements), commands=commands([j.name for j in judgements], a),
-        missing=tuple(missing(a, b)), notes=(*notes(a, b, partners), NOT_REPEATED), facts=facts(a, b),
-    )  # fmt: skip
+        "stored runs",
+        str(a),
+        str(b),
+        tuple(judgements),
+        commands=commands([j.name for j in judgements], a),
+        missing=tuple(missing(a, b)),
+        notes=(*notes(a, b, partners), NOT_REPEATED),
+        facts=facts(a, b),
+    )
 
 
 def no_baseline(a: dict[str, Any], b: dict[str, Any]) -> str | None:
@@ -79,19 +89,25 @@ def no_baseline(a: dict[str, Any], b: dict[str, Any]) -> str | None:
 def judge(name: str, a: StoredRun, b: StoredRun, rng: np.random.Generator) -> Judgement:
     """One benchmark of both runs."""
     sides = a.cases[name], b.cases[name]
-    logs = [[-float(np.log(ratio)) for ratio in case.by_process("ratio_to_native").values()] for case in sides]
+    logs = [
+        [-float(np.log(ratio)) for ratio in case.by_process("ratio_to_native").values()] for case in sides
+    ]
     timed_s = sum(sum(s["values"]) for case in sides for s in case.series if s["metric"] == "seconds")
     if reason := other_work(name, a, b):
         return Judgement(name, Verdict.INVALID, reason, timed_s=timed_s)
     if reason := no_partner(sides, a, b, logs):
-        return Judgement(name, Verdict.UNSURE, f"{reason}; {levels(sides)}", processes=_processes(sides), timed_s=timed_s)
+        return Judgement(
+            name, Verdict.UNSURE, f"{reason}; {levels(sides)}", processes=_processes(sides), timed_s=timed_s
+        )
     verdict, reason, effect, p = decide(logs[0], logs[1], rng)
     if verdict is Verdict.UNSURE:
         reason += f"; {levels(sides)}"
     return Judgement(name, verdict, reason, effect, min(map(len, logs)), p=p, timed_s=timed_s)
 
 
-def no_partner(sides: tuple[Stored, Stored], a: StoredRun, b: StoredRun, logs: list[list[float]]) -> str | None:
+def no_partner(
+    sides: tuple[Stored, Stored], a: StoredRun, b: StoredRun, logs: list[list[float]]
+) -> str | None:
     """Why the times of a benchmark have nothing in common, or None.
 
     Throughput writes ratio_to_native only where native was timed in the same process, so that is what shows it.
@@ -102,7 +118,11 @@ def no_partner(sides: tuple[Stored, Stored], a: StoredRun, b: StoredRun, logs: l
         return f"no partner: {PARTNER} was not timed in its processes"
     old, new = (run.cases.get(partner_of(case)) for run, case in zip((a, b), sides, strict=True))
     texts = [case.implementation if case else None for case in (old, new)]
-    return None if texts[0] and texts[0] == texts[1] else f"its partner {PARTNER} is another: {texts[0]!r}, then {texts[1]!r}"
+    return (
+        None
+        if texts[0] and texts[0] == texts[1]
+        else f"its partner {PARTNER} is another: {texts[0]!r}, then {texts[1]!r}"
+    )
 
 
 def partner_of(case: Stored) -> str:
@@ -115,7 +135,11 @@ def levels(sides: tuple[Stored, Stored]) -> str:
 
     def level(case: Stored) -> str:
         found = [1e3 * v for v in case.by_process("seconds").values()]
-        return f"{statistics.median(found):.4g} ms ({min(found):.4g} .. {max(found):.4g})" if found else "no time"
+        return (
+            f"{statistics.median(found):.4g} ms ({min(found):.4g} .. {max(found):.4g})"
+            if found
+            else "no time"
+        )
 
     return f"levels: {', then '.join(level(case) for case in sides)}"
 
@@ -136,7 +160,11 @@ def missing(a: StoredRun, b: StoredRun) -> list[str]:
 
 def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
     """What is not judged: partners, what is new, what is ok in neither, probes that were not run, other versions."""
-    lines = [f"{n}: the partner, not judged itself; {levels((a.cases[n], b.cases[n]))}" for n in a.cases if n in partners]
+    lines = [
+        f"{n}: the partner, not judged itself; {levels((a.cases[n], b.cases[n]))}"
+        for n in a.cases
+        if n in partners
+    ]
     for name, case in b.cases.items():
         was = a.cases.get(name)
         if was is None and a.of(case.probe):
@@ -144,7 +172,10 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
         elif was and not was.ok:
             lines.append(f"{name}: {was.status} in A, {case.status} in B, not judged")
     probes = [{case.probe for case in run.cases.values()} for run in (a, b)]
-    lines += [f"probe {probe} was run in one of the two only, and is not compared" for probe in sorted(probes[0] ^ probes[1])]
+    lines += [
+        f"probe {probe} was run in one of the two only, and is not compared"
+        for probe in sorted(probes[0] ^ probes[1])
+    ]
     versions = provenance.differences(*(run.manifest.get("versions") or {} for run in (a, b)))
     return [*lines, *(f"another version of {line}" for line in versions)]
 
@@ -155,7 +186,9 @@ def commands(names: Iterable[str], a: StoredRun) -> dict[str, str]:
     if git.get("dirty") or not git.get("commit"):
         return {}
     found = {name: _options(a.cases[name].definition, a.manifest["config"]) for name in names}
-    return {name: f"cellbench regress base={git['commit'][:12]} {shlex.join(o)}" for name, o in found.items() if o}
+    return {
+        name: f"cellbench regress base={git['commit'][:12]} {shlex.join(o)}" for name, o in found.items() if o
+    }
 
 
 def _options(definition: dict[str, Any], config: dict[str, Any]) -> list[str]:
@@ -183,4 +216,6 @@ def _write(file: Path, text: str) -> None:
     try:
         file.expanduser().write_text(text, encoding="utf8")
     except OSError as error:
-        raise store.ResultsError(f"--json={str(file)!r} cannot be written: {error.strerror}; give another file") from None
+        raise store.ResultsError(
+            f"--json={str(file)!r} cannot be written: {error.strerror}; give another file"
+        ) from None

@@ -37,7 +37,11 @@ class Stored:
 
     def by_process(self, metric: str) -> dict[int, float]:
         """The median of a metric in each process that has it."""
-        return {s["process"]: statistics.median(s["values"]) for s in self.series if s["metric"] == metric and s["values"]}
+        return {
+            s["process"]: statistics.median(s["values"])
+            for s in self.series
+            if s["metric"] == metric and s["values"]
+        }
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,11 @@ class StoredRun:
 
     def __str__(self) -> str:
         git = self.manifest.get("git") or {}
-        commit = f", commit {git['commit'][:12]}{' and changes' if git.get('dirty') else ''}" if git.get("commit") else ""
+        commit = (
+            f", commit {git['commit'][:12]}{' and changes' if git.get('dirty') else ''}"
+            if git.get("commit")
+            else ""
+        )
         return f"{self.manifest['run']}{commit}"
 
     def of(self, probe: str) -> dict[str, Stored]:
@@ -79,7 +87,9 @@ def read(folder: Path) -> StoredRun:
     manifest = store.read_manifest(folder)
     if not manifest.get("config"):
         made = manifest.get("command") or "import"
-        raise store.ResultsError(f"run {folder} was imported or made otherwise ({made}); compare takes what `cellbench run` made")
+        raise store.ResultsError(
+            f"run {folder} was imported or made otherwise ({made}); compare takes what `cellbench run` made"
+        )
     if not (folder / store.TABLE).exists():
         raise _unfinished(folder)
     if not (folder / store.BLOCKS).exists():
@@ -101,7 +111,11 @@ def name_of(definition: dict[str, Any]) -> str:
     """What a case is called: all of its definition, with the probe's name where it is not throughput."""
     d = {key: value for key, value in definition.items() if value is not None}
     cell = ":".join(str(d[key]) for key in ("cell", "options") if key in d)
-    what = [*([] if d["probe"] == "throughput" else [d["probe"]]), cell, *(d[key] for key in ("backend", "task") if key in d)]
+    what = [
+        *([] if d["probe"] == "throughput" else [d["probe"]]),
+        cell,
+        *(d[key] for key in ("backend", "task") if key in d),
+    ]
     sizes = [f"{letter}={d[size]}" for letter, size in SIZES.items() if size in d]
     words = [d[key] for key in ("direction", "variant") if key in d]
     rest = [f"{key} {d[key]}" for key in ("match", "seed") if key in d]
@@ -111,7 +125,9 @@ def name_of(definition: dict[str, Any]) -> str:
 
 def _stored(block: dict[str, Any], series: list[dict[str, Any]]) -> Stored:
     fields = ("status", "reason", "implementation")
-    return Stored(block["case"], block["definition"], **{key: block[key] for key in fields}, series=tuple(series))
+    return Stored(
+        block["case"], block["definition"], **{key: block[key] for key in fields}, series=tuple(series)
+    )
 
 
 def _unique(case: Stored, times: Counter[str]) -> str:
@@ -121,7 +137,9 @@ def _unique(case: Stored, times: Counter[str]) -> str:
 
 
 def _unfinished(folder: Path) -> store.ResultsError:
-    return store.ResultsError(f"run {folder} has not ended; go on with it first: cellbench run resume={shlex.quote(str(folder))}")
+    return store.ResultsError(
+        f"run {folder} has not ended; go on with it first: cellbench run resume={shlex.quote(str(folder))}"
+    )
 
 
 def _names(folder: Path) -> list[str]:

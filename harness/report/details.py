@@ -8,16 +8,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .frame import DIRECTIONS, NAMES, SETTING, estimates, of_metric, of_probe, printable, setting_text, unique, varying
+from .frame import (
+    DIRECTIONS,
+    NAMES,
+    SETTING,
+    estimates,
+    of_metric,
+    of_probe,
+    printable,
+    setting_text,
+    unique,
+    varying,
+)
 from .summary import measured
 from .table import Entry, Table, number
 from .units import digits, exact, interval, quantity
 
 RATES = {
-    "steps_per_s": "steps/s", "sequences_per_s": "sequences/s", "flop_per_s": "GFLOP/s",
-    "useful_tokens_per_s": "useful tokens/s", "useful_tokens": "useful tokens", "padded_tokens": "padded tokens",
-}  # fmt: skip
-KINDS = {"seconds": "s", "flop_per_s": "flop/s", "ratio_to_native": "x", "first_call_s": "s", "peak_bytes": "B"}
+    "steps_per_s": "steps/s",
+    "sequences_per_s": "sequences/s",
+    "flop_per_s": "GFLOP/s",
+    "useful_tokens_per_s": "useful tokens/s",
+    "useful_tokens": "useful tokens",
+    "padded_tokens": "padded tokens",
+}
+KINDS = {
+    "seconds": "s",
+    "flop_per_s": "flop/s",
+    "ratio_to_native": "x",
+    "first_call_s": "s",
+    "peak_bytes": "B",
+}
 MOST_ARRAYS = 6  # that have a column each
 EXIT_1 = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")
 
@@ -28,16 +49,34 @@ def parameters(frame: pd.DataFrame) -> Table:
     sizes = varying(part, ("run", "input_size", "match", "hidden_size"))
     arrays = [name for name in unique(part["metric"]) if name.startswith("parameters.")]
     columns = arrays if len(arrays) <= MOST_ARRAYS else []
-    header = ["cell", *sizes, "parameters", *[name.removeprefix("parameters.") for name in columns], "memory", "state"]
-    header += ["forward FLOP", "backward FLOP", "affine in the state", *([] if columns == arrays else ["arrays"])]
+    header = [
+        "cell",
+        *sizes,
+        "parameters",
+        *[name.removeprefix("parameters.") for name in columns],
+        "memory",
+        "state",
+    ]
+    header += [
+        "forward FLOP",
+        "backward FLOP",
+        "affine in the state",
+        *([] if columns == arrays else ["arrays"]),
+    ]
     rows = []
     for values, found in _cases(part, ["label", *sizes]):
         fields = [number(exact(found.get(name, np.nan))) for name in ("parameters", *columns)]
         fields += [number(quantity(found.get("parameter_bytes", np.nan), "B"))]
-        fields += [number(exact(found.get(name, np.nan))) for name in ("state_size", "forward_flop", "backward_flop")]
+        fields += [
+            number(exact(found.get(name, np.nan))) for name in ("state_size", "forward_flop", "backward_flop")
+        ]
         fields += [Entry({0.0: "no", 1.0: "yes"}.get(found.get("affine", np.nan), "–"))]
         if columns != arrays:
-            own = [f"{name.removeprefix('parameters.')}\u00a0{exact(found[name])}" for name in arrays if name in found]
+            own = [
+                f"{name.removeprefix('parameters.')}\u00a0{exact(found[name])}"
+                for name in arrays
+                if name in found
+            ]
             fields += [Entry(", ".join(own))]
         rows.append((*map(_text, values), *fields))
     shared = _shared(part, ("input_size", "hidden_size", "match"))
@@ -73,9 +112,23 @@ def throughput(frame: pd.DataFrame) -> Table:
     for row in estimates(part, keys, "process").to_dict("records"):
         found.setdefault(tuple(row[key] for key in keys), {})[row["metric"]] = row
     ran = part.groupby(keys, sort=False)["implementation"].agg(lambda names: ", ".join(unique(names)))
-    header = ["cell", "backend", "ran", *extra, "T", "direction", "time", *RATES.values(), "speed-up", "first call"]
+    header = [
+        "cell",
+        "backend",
+        "ran",
+        *extra,
+        "T",
+        "direction",
+        "time",
+        *RATES.values(),
+        "speed-up",
+        "first call",
+    ]
     header += ["peak memory", "error", "tolerance", "processes"]
-    rows = [_timing(dict(zip(keys, case, strict=True)), metrics, ran.get(case, ""), extra) for case, metrics in found.items()]
+    rows = [
+        _timing(dict(zip(keys, case, strict=True)), metrics, ran.get(case, ""), extra)
+        for case, metrics in found.items()
+    ]
     note = (
         f"{_shared(part, [key for key in SETTING if key != 'run'])}Median of the medians of the processes; interval: range over "
         "processes, from 3 on. Ran: the library that really did the work. Error: relative, against the float64 reference."
@@ -97,7 +150,12 @@ def _timing(case: dict[str, Any], metrics: dict[str, dict], ran: str, extra: lis
     fields = [Entry(case["label"]), Entry(case["backend"]), Entry(ran), *[_text(case[key]) for key in extra]]
     fields += [number(_text(case["steps"]).text), Entry(DIRECTIONS.get(case["direction"], case["direction"]))]
     fields += [entry("seconds"), *[entry(metric) for metric in RATES], entry("ratio_to_native")]
-    fields += [entry("first_call_s", False), entry("peak_bytes", False), error("check_error"), error("check_tolerance")]
+    fields += [
+        entry("first_call_s", False),
+        entry("peak_bytes", False),
+        error("check_error"),
+        error("check_tolerance"),
+    ]
     return (*fields, number(exact(metrics.get("seconds", {"units": np.nan})["units"])))
 
 
@@ -131,15 +189,18 @@ def clipping(frame: pd.DataFrame) -> Table:
     rows = []
     for values, here in part.groupby(["label", "backend", *extra, "variant"], sort=False):
         solved, at = of_metric(here, "solved")["value"], of_metric(here, "solved_step")["value"].dropna()
-        fields = [number(str(here["seed"].nunique())), _over_seeds(of_metric(here, "clipped_fraction")["value"], "%")]
-        fields += [_over_seeds(of_metric(here, name)["value"], "count") for name in ("spikes", "nonfinite_steps")]
+        fields = [
+            number(str(here["seed"].nunique())),
+            _over_seeds(of_metric(here, "clipped_fraction")["value"], "%"),
+        ]
+        fields += [
+            _over_seeds(of_metric(here, name)["value"], "count") for name in ("spikes", "nonfinite_steps")
+        ]
         fields += [_over_seeds(of_metric(here, "error_rate")["value"], "%")]
         step = f"median step {at.median():.0f}" if len(at) else ""
         count = f"{solved.sum():.0f} of {len(solved)}" if len(solved) else "–"
         rows.append((*map(_text, values), *fields, number(count, step)))
-    note = (
-        f"{_shared(part, ('task', 'device', 'dtype', 'steps', 'batch', 'hidden_size'))}Median over seeds; below it their range."
-    )
+    note = f"{_shared(part, ('task', 'device', 'dtype', 'steps', 'batch', 'hidden_size'))}Median over seeds; below it their range."
     return Table("Clipping", tuple(header), tuple(rows), note).without_empty()
 
 
@@ -157,7 +218,12 @@ def not_ok(frame: pd.DataFrame) -> Table:
         probes, labels, backends = (", ".join(unique(here[key])) for key in ("probe", "label", "backend"))
         where = "; ".join(text for text in (_spread(here, key) for key in spread) if text)
         reason = why if len(unique(here["reason"])) > 1 else here["reason"].iloc[0]
-        said = (Entry(where), Entry(status, kind="status"), Entry(reason), number(str(len(unique(here["case"])) or len(here))))
+        said = (
+            Entry(where),
+            Entry(status, kind="status"),
+            Entry(reason),
+            number(str(len(unique(here["case"])) or len(here))),
+        )
         rows.append((_text(probes), _text(labels), _text(backends), *said))
     return Table("Cases without a result", header, tuple(rows)).without_empty()
 

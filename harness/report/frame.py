@@ -12,16 +12,49 @@ import numpy as np
 import pandas as pd
 
 TEXT = (
-    "run", "case", "probe", "cell", "options", "variant", "backend", "implementation", "device", "dtype", "match", "direction",
-    "task", "metric", "unit", "status", "reason",
-)  # fmt: skip
+    "run",
+    "case",
+    "probe",
+    "cell",
+    "options",
+    "variant",
+    "backend",
+    "implementation",
+    "device",
+    "dtype",
+    "match",
+    "direction",
+    "task",
+    "metric",
+    "unit",
+    "status",
+    "reason",
+)
 WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "process", "sample")
-SETTING = ("run", "device", "dtype", "threads", "batch", "input_size", "match", "hidden_size")  # what may vary besides steps
-PANEL = (*SETTING[:-1], "size")  # what is compared apart: cells that were matched have hidden sizes of their own in one panel
+SETTING = (
+    "run",
+    "device",
+    "dtype",
+    "threads",
+    "batch",
+    "input_size",
+    "match",
+    "hidden_size",
+)  # what may vary besides steps
+PANEL = (
+    *SETTING[:-1],
+    "size",
+)  # what is compared apart: cells that were matched have hidden sizes of their own in one panel
 NAMES = {
-    "steps": "T", "batch": "B", "input_size": "I", "hidden_size": "H", "size": "H", "match": "equal", "direction": "direction",
+    "steps": "T",
+    "batch": "B",
+    "input_size": "I",
+    "hidden_size": "H",
+    "size": "H",
+    "match": "equal",
+    "direction": "direction",
     "threads": "threads",
-}  # fmt: skip
+}
 DIRECTIONS = {"forward": "forward", "backward": "forward+backward"}
 FEWEST = 3  # processes from which on their range is shown as an interval
 
@@ -103,7 +136,11 @@ def sized(name: str, row: Any) -> str:
 
 def unique(values: Iterable[Any]) -> list[Any]:
     """The values once each, in the order in which they first appear, nulls left out."""
-    return [v for v in (values.unique() if isinstance(values, pd.Series) else dict.fromkeys(values)) if v not in ("", -1)]
+    return [
+        v
+        for v in (values.unique() if isinstance(values, pd.Series) else dict.fromkeys(values))
+        if v not in ("", -1)
+    ]
 
 
 def varying(frame: pd.DataFrame, keys: Sequence[str] = SETTING) -> list[str]:

@@ -17,8 +17,12 @@ def side_by_side(rows: pd.DataFrame, extra: list[str], tasks: list[str], measure
     """
     backends = [name for name in sorted(unique(rows["backend"])) if (rows["backend"] == name).any()]
     what = {direction: text.replace("+", " + ") for direction, text in DIRECTIONS.items()}
-    columns = [(f"{direction}_s", what[direction], backend) for direction in DIRECTIONS for backend in backends]
-    columns += [(task, f"epoch, {task.removeprefix('epoch_s:')}", backend) for task in tasks for backend in backends]
+    columns = [
+        (f"{direction}_s", what[direction], backend) for direction in DIRECTIONS for backend in backends
+    ]
+    columns += [
+        (task, f"epoch, {task.removeprefix('epoch_s:')}", backend) for task in tasks for backend in backends
+    ]
     columns = [column for column in columns if _known(rows, column[0], column[2])]
     header = ["cell", *extra, "parameters", *[f"{backend}, {said}" for _, said, backend in columns]]
     header += ["gradient rate (nats/step)", "gradient"]
@@ -26,7 +30,10 @@ def side_by_side(rows: pd.DataFrame, extra: list[str], tasks: list[str], measure
     for _, here in rows.groupby(["cell", *extra], sort=False):
         of = {row["backend"]: row for row in here.to_dict("records")}
         first = next(iter(of.values()))
-        entries = [Entry(first["cell"]), *[Entry("–" if first[key] in ("", -1) else str(first[key])) for key in extra]]
+        entries = [
+            Entry(first["cell"]),
+            *[Entry("–" if first[key] in ("", -1) else str(first[key])) for key in extra],
+        ]
         entries += [measured(first, "parameters", "count", first["parameters_status"])]
         entries += [_entry(of.get(backend), name, measured) for name, _, backend in columns]
         entries += [measured(first, "rate", "1", first["rate_status"]), Entry(first["gradient"])]

@@ -41,7 +41,9 @@ class Section:
         return self.heading.lower().replace(" ", "-")
 
 
-def write(frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = "", last: Sequence[Section] = ()) -> Path:
+def write(
+    frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = "", last: Sequence[Section] = ()
+) -> Path:
     """Writes index.html, report.md and the figures as .svg into folder, and a foot under both; returns the path of index.html.
 
     last: sections that come after those of the runs.
@@ -56,7 +58,9 @@ def write(frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = 
     drawn = figures.figures(ready)
     head = heading(ready, manifests)
     content = [*sections(frame, ready, manifests, drawn), *last]
-    save_figures(content, folder, (*(f"{name}.svg" for name in figures.NAMES), figures.ONE_A_TASK, figures.CLAIMS))
+    save_figures(
+        content, folder, (*(f"{name}.svg" for name in figures.NAMES), figures.ONE_A_TASK, figures.CLAIMS)
+    )
     (folder / "report.md").write_text(as_markdown(*head, content, foot), encoding="utf-8")
     page = folder / "index.html"
     page.write_text(as_html(*head, content, foot), encoding="utf-8")
@@ -65,20 +69,30 @@ def write(frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = 
 
 def heading(ready: pd.DataFrame, manifests: list[dict]) -> tuple[str, list[str]]:
     """The title, and a few lines about what was run and what of it has no result."""
-    runs = unique([*ready["run"], *[printable(manifest["run"]) for manifest in manifests if manifest.get("run")]])
-    title = f"cellbench: {', '.join(runs[:6])}{f' and {len(runs) - 6} more' if len(runs) > 6 else ''}" if runs else "cellbench"
+    runs = unique(
+        [*ready["run"], *[printable(manifest["run"]) for manifest in manifests if manifest.get("run")]]
+    )
+    title = (
+        f"cellbench: {', '.join(runs[:6])}{f' and {len(runs) - 6} more' if len(runs) > 6 else ''}"
+        if runs
+        else "cellbench"
+    )
     lines = [line for line in dict.fromkeys(map(about, manifests)) if line][:6]
     if not len(ready):
         return title, [*lines, "There are no results: no case has been measured."]
     if matches := unique(ready["match"]):
         equal = "; ".join(matches[:6]) + (" …" if len(matches) > 6 else "")
-        lines.append(f"Each cell has the hidden size that comes closest to the budget of the first one: {equal}.")
+        lines.append(
+            f"Each cell has the hidden size that comes closest to the budget of the first one: {equal}."
+        )
     refused = ready[ready["status"] != "ok"]
     counts = Counter(refused.loc[(refused["case"] == "") | ~refused.duplicated(["run", "case"]), "status"])
     if counts:
         what = ", ".join(f"{count} {status}" for status, count in counts.most_common())
         total = sum(counts.values())
-        lines.append(f"{total} case{'s have' if total > 1 else ' has'} no result: {what}; the reasons are below.")
+        lines.append(
+            f"{total} case{'s have' if total > 1 else ' has'} no result: {what}; the reasons are below."
+        )
     return title, lines
 
 
@@ -89,7 +103,9 @@ def about(manifest: dict) -> str:
     known = (manifest.get("created"), machine.get("cpu"), machine.get("gpu"))
     said = [printable(value) for value in known if isinstance(value, str) and value]
     if git.get("commit"):
-        said.append(f"commit {printable(git['commit'])[:12]}{' with uncommitted changes' if git.get('dirty') else ''}")
+        said.append(
+            f"commit {printable(git['commit'])[:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
+        )
     return ", ".join(said)
 
 
@@ -107,7 +123,9 @@ def _figures(content: Iterable[Section]) -> Iterator[Figure]:
         yield from _figures(section.parts)
 
 
-def sections(frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict], drawn: list) -> Iterator[Section]:
+def sections(
+    frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict], drawn: list
+) -> Iterator[Section]:
     """Everything on the page in its order; what has no data is left out."""
     if len(ready):
         summary = summary_table(frame)

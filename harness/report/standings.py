@@ -12,7 +12,13 @@ from .frame import of_metric, of_probe, unique, varying
 CELL, CONVOLUTION, RIVAL = "cell", "convolution", "rival"
 CURVES = ("loss", "elapsed_s", "own_profile", "true_profile")  # have a value a step, or a lag
 CONSTANT = "constant answer"
-TOLD_APART = ("run", "device", "dtype", "threads", "hidden_size")  # settings in which trainings of one task may differ
+TOLD_APART = (
+    "run",
+    "device",
+    "dtype",
+    "threads",
+    "hidden_size",
+)  # settings in which trainings of one task may differ
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,11 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
 
 def rivals(part: pd.DataFrame) -> list[Standing]:
     """The constant answer and the rivals of one task, each with the metrics that a model has."""
-    names = [m for m in unique(part["metric"]) if m.startswith("rival_") or m in ("trivial_loss", "chance_accuracy")]
+    names = [
+        m
+        for m in unique(part["metric"])
+        if m.startswith("rival_") or m in ("trivial_loss", "chance_accuracy")
+    ]
     rows = of_metric(part, *names)
     found: dict[str, dict[str, pd.Series]] = {}
     for metric, here in rows.groupby("metric", sort=False):
@@ -111,11 +121,16 @@ def level(part: pd.DataFrame, metric: str) -> float:
 
 def ranked(standings: list[Standing]) -> list[Standing]:
     """By test loss; without one come rivals that have other figures, then models without a result."""
-    return sorted(standings, key=lambda s: (bool(np.isnan(s.loss)), s.loss if np.isfinite(s.loss) else np.inf, s.kind != RIVAL))
+    return sorted(
+        standings,
+        key=lambda s: (bool(np.isnan(s.loss)), s.loss if np.isfinite(s.loss) else np.inf, s.kind != RIVAL),
+    )
 
 
 def wins(model: Standing, rival: Standing) -> tuple[int, int]:
     """(seeds in which the model's test loss is the lower, seeds that it was tried in); one that diverged is no win."""
     mine, other = model.values("best_test_loss"), rival.values("best_test_loss")
-    tried = len(mine) + sum(status not in ("skipped", "unsupported", "unavailable") for status, _ in model.failed.values())
+    tried = len(mine) + sum(
+        status not in ("skipped", "unsupported", "unavailable") for status, _ in model.failed.values()
+    )
     return int((mine < other.reindex(mine.index, fill_value=np.nan)).sum()), tried

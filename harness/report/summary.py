@@ -9,7 +9,18 @@ import pandas as pd
 
 from ..gradients.rate import MARGIN, word
 from .drawing.panels import MANY
-from .frame import DIRECTIONS, FEWEST, SETTING, estimates, of_metric, of_probe, prepare, setting_text, unique, varying
+from .frame import (
+    DIRECTIONS,
+    FEWEST,
+    SETTING,
+    estimates,
+    of_metric,
+    of_probe,
+    prepare,
+    setting_text,
+    unique,
+    varying,
+)
 from .overview import side_by_side
 from .table import Entry, Table, number, plain
 from .units import interval, quantity
@@ -32,12 +43,22 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     if any(row["match"] for row in rows):
         keys = [key for key in keys if key != "hidden_size"]  # it varies by cell, within one comparison
     speed, training = _throughput(frame), _training(frame)
-    brief = frame[frame["metric"].isin(["parameters", "rate", "rate_low", "rate_high"]) | (frame["status"] != "ok")]
-    decay, sizes = records(_first_way(of_probe(brief, "gradient_decay", None))), records(of_probe(brief, "parameters", None))
+    brief = frame[
+        frame["metric"].isin(["parameters", "rate", "rate_low", "rate_high"]) | (frame["status"] != "ok")
+    ]
+    decay, sizes = (
+        records(_first_way(of_probe(brief, "gradient_decay", None))),
+        records(of_probe(brief, "parameters", None)),
+    )
     tasks = unique(of_probe(frame, "training", None)["task"])
     found = []
     for row in rows:
-        out = {"cell": row["label"], "backend": row["backend"], **{k: row[k] for k in SETTING}, "steps": row["steps"]}
+        out = {
+            "cell": row["label"],
+            "backend": row["backend"],
+            **{k: row[k] for k in SETTING},
+            "steps": row["steps"],
+        }
         out |= _parameters(fitting(sizes, row, keys))
         for direction in DIRECTIONS:
             out |= _times(speed.get(tuple(row[key] for key in CASE), []), direction)
@@ -87,13 +108,17 @@ def _row_without_times(frame: pd.DataFrame, name: str, backend: str) -> dict[str
 def records(part: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The rows as plain mappings, by label and run, all runs also under ''. Hundreds of frames this small would take seconds."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in part[["label", "run", "input_size", "hidden_size", "steps", "metric", "value", "status"]].to_dict("records"):
+    for record in part[
+        ["label", "run", "input_size", "hidden_size", "steps", "metric", "value", "status"]
+    ].to_dict("records"):
         for run in dict.fromkeys((record["run"], "")):
             found.setdefault((record["label"], run), []).append(record)
     return found
 
 
-def fitting(known: dict[tuple[str, str], list[dict[str, Any]]], row: dict[str, Any], varied: list[str]) -> list[dict[str, Any]]:
+def fitting(
+    known: dict[tuple[str, str], list[dict[str, Any]]], row: dict[str, Any], varied: list[str]
+) -> list[dict[str, Any]]:
     """The records for the cell of `row`, and for its setting as far as they know that setting; as `matching` of frames."""
     part = known.get((row["label"], row["run"]), [])
     if not part:
@@ -106,7 +131,9 @@ def fitting(known: dict[tuple[str, str], list[dict[str, Any]]], row: dict[str, A
     return part
 
 
-def matching(part: pd.DataFrame, row: dict[str, Any], varied: list[str], keys: tuple[str, ...]) -> pd.DataFrame:
+def matching(
+    part: pd.DataFrame, row: dict[str, Any], varied: list[str], keys: tuple[str, ...]
+) -> pd.DataFrame:
     """The rows of part for the cell of `row`, and for its setting as far as part knows that setting."""
     part = part[part["label"] == row["label"]]
     for key in keys:
@@ -172,24 +199,43 @@ def _training(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _epoch(part: pd.DataFrame, row: dict[str, Any], varied: list[str], task: str) -> dict[str, Any]:
     """Median seconds of an epoch over the medians of the seeds, and the range over them."""
-    part = matching(part[part["backend"] == row["backend"]], row, varied, ("run", "device", "dtype", "threads", "hidden_size"))
+    part = matching(
+        part[part["backend"] == row["backend"]],
+        row,
+        varied,
+        ("run", "device", "dtype", "threads", "hidden_size"),
+    )
     measured = of_metric(part[part["status"] == "ok"], "epoch_s")
     status = "" if len(measured) else _status(part)
     found = estimates(measured, ["label"], "seed").to_dict("records")
     best = found[0] if found else {"median": np.nan, "low": np.nan, "high": np.nan}
     name = f"epoch_s:{task}"
-    return {name: best["median"], f"{name}_low": best["low"], f"{name}_high": best["high"], f"{name}_status": status}
+    return {
+        name: best["median"],
+        f"{name}_low": best["low"],
+        f"{name}_high": best["high"],
+        f"{name}_status": status,
+    }
 
 
 def _gradient(part: list[dict[str, Any]]) -> dict[str, Any]:
     """Median rate over seeds at the largest steps; its interval reaches from the lowest to the highest 95 % bound of any seed."""
     longest = max((record["steps"] for record in part), default=-1)
     part = [record for record in part if record["steps"] == longest]
-    values = {name: [v for v in _values(part, name) if not np.isnan(v)] for name in ("rate", "rate_low", "rate_high")}
+    values = {
+        name: [v for v in _values(part, name) if not np.isnan(v)]
+        for name in ("rate", "rate_low", "rate_high")
+    }
     rate = float(np.median(values["rate"])) if values["rate"] else np.nan
     low, high = min(values["rate_low"], default=np.nan), max(values["rate_high"], default=np.nan)
     status = _refused(part) if np.isnan(rate) else ""
-    return {"rate": rate, "rate_low": low, "rate_high": high, "rate_status": status, "gradient": word_of(low, high)}
+    return {
+        "rate": rate,
+        "rate_low": low,
+        "rate_high": high,
+        "rate_status": status,
+        "gradient": word_of(low, high),
+    }
 
 
 def word_of(low: float, high: float) -> str:
@@ -210,9 +256,19 @@ def summary_table(frame: pd.DataFrame) -> Table:
     tasks = tasks if len(tasks) <= MOST_TASKS else []
     if len(unique(rows["cell"])) > MANY and len(unique(rows["backend"])) > 1:
         wide, entries = side_by_side(rows, extra, tasks, measured)
-        note = note.replace("Times at ", f"Times at T {steps[0]}, " if len(steps) == 1 else "Times at the largest T, ", 1)
+        note = note.replace(
+            "Times at ", f"Times at T {steps[0]}, " if len(steps) == 1 else "Times at the largest T, ", 1
+        )
         return Table("Summary", tuple(wide), tuple(entries), note).without_empty()
-    header = ["cell", "backend", *extra, "parameters", f"forward{at}", "speed-up to native", f"forward+backward{at}"]
+    header = [
+        "cell",
+        "backend",
+        *extra,
+        "parameters",
+        f"forward{at}",
+        "speed-up to native",
+        f"forward+backward{at}",
+    ]
     header += ["speed-up to native", *[f"epoch, {name.removeprefix('epoch_s:')}" for name in tasks]]
     header += ["gradient rate (nats/step)", "gradient"]
     fields = [_fields(row, extra, tasks) for row in rows.to_dict("records")]
@@ -223,7 +279,10 @@ def _fields(row: dict[str, Any], extra: list[str], tasks: list[str]) -> tuple[En
     fields = [Entry(row["cell"]), Entry(row["backend"] or "–"), *[Entry(_plain(row[key])) for key in extra]]
     fields += [measured(row, "parameters", "count", row["parameters_status"])]
     for direction in DIRECTIONS:
-        fields += [measured(row, f"{direction}_s", "s", row[f"{direction}_status"]), measured(row, f"{direction}_speedup", "x")]
+        fields += [
+            measured(row, f"{direction}_s", "s", row[f"{direction}_status"]),
+            measured(row, f"{direction}_speedup", "x"),
+        ]
     fields += [measured(row, name, "s", row[f"{name}_status"]) for name in tasks]
     return (*fields, measured(row, "rate", "1", row["rate_status"]), Entry(row["gradient"]))
 
@@ -237,20 +296,37 @@ def measured(row: dict[str, Any], name: str, kind: str, status: str = "") -> Ent
     if status:
         return Entry(status, kind="status")
     value = row[name]
-    return number(quantity(value, kind), interval(row.get(f"{name}_low", np.nan), row.get(f"{name}_high", np.nan), kind, value))
+    return number(
+        quantity(value, kind),
+        interval(row.get(f"{name}_low", np.nan), row.get(f"{name}_high", np.nan), kind, value),
+    )
 
 
 def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str], tasks: int) -> str:
     """What the numbers are, and what all rows share."""
-    shared = {key: unique(rows[key])[0] for key in SETTING if key not in (*extra, "run") and len(unique(rows[key])) == 1}
+    shared = {
+        key: unique(rows[key])[0]
+        for key in SETTING
+        if key not in (*extra, "run") and len(unique(rows[key])) == 1
+    }
     notes = [f"Times at {setting_text(shared, list(shared))}."] if shared else []
     processes = max(rows["forward_processes"].max(), rows["backward_processes"].max())
     if processes > 0:
-        of = f"median of the medians of {processes:.0f} processes" if processes > 1 else "median of one process"
+        of = (
+            f"median of the medians of {processes:.0f} processes"
+            if processes > 1
+            else "median of one process"
+        )
         notes.append(f"Time of one run over the whole sequence: {of}.")
-        notes.append("Interval: range over processes." if processes >= FEWEST else "No interval: that needs 3 processes.")
+        notes.append(
+            "Interval: range over processes."
+            if processes >= FEWEST
+            else "No interval: that needs 3 processes."
+        )
     if rows["forward_speedup"].notna().any() or rows["backward_speedup"].notna().any():
-        notes.append("Speed-up: time of native over time of this backend in the same process; above 1× is faster than native.")
+        notes.append(
+            "Speed-up: time of native over time of this backend in the same process; above 1× is faster than native."
+        )
     if tasks > MOST_TASKS:
         notes.append(f"The trainings on {tasks} tasks have a section each.")
     elif tasks:

@@ -27,7 +27,9 @@ class Table:
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.header) for row in self.rows):
-            raise ValueError(f"table {self.heading!r}: every row must have the {len(self.header)} fields of its header")
+            raise ValueError(
+                f"table {self.heading!r}: every row must have the {len(self.header)} fields of its header"
+            )
 
     def without_empty(self) -> Table:
         """The same without columns in which no row says anything."""
@@ -46,7 +48,10 @@ def number(text: str, detail: str = "") -> Entry:
 
 def markdown(table: Table) -> str:
     """A GitHub table; an interval stands behind its value in brackets."""
-    lines = [[escaped(name) for name in table.header], ["---:" if right else "---" for right in table.numeric()]]
+    lines = [
+        [escaped(name) for name in table.header],
+        ["---:" if right else "---" for right in table.numeric()],
+    ]
     lines += [[escaped(_flat(entry)) for entry in row] for row in table.rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -56,16 +61,24 @@ def escaped(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*\[\]|$~])", r"\\\1", text)
     text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
-    return re.sub(r"(https?|ftp):(?=//)|\bwww\.(?=\S)", lambda found: found[0][:-1] + ("&#58;" if found[1] else "&#46;"), text)
+    return re.sub(
+        r"(https?|ftp):(?=//)|\bwww\.(?=\S)",
+        lambda found: found[0][:-1] + ("&#58;" if found[1] else "&#46;"),
+        text,
+    )
 
 
 def plain(table: Table, width: int = 120) -> str:
     """The table in columns for a terminal: intervals, then long names, are given up to stay within width."""
     for detail, longest in ((True, 200), (False, 200), (False, 32), (False, 20)):
-        if len({row[0].text for row in table.rows}) > len(set(_cut([row[0].text for row in table.rows], longest))):
+        if len({row[0].text for row in table.rows}) > len(
+            set(_cut([row[0].text for row in table.rows], longest))
+        ):
             break  # rather too wide than two cells under one name
         grid = [list(table.header)]
-        grid += [_cut([_flat(entry) if detail else entry.text for entry in row], longest) for row in table.rows]
+        grid += [
+            _cut([_flat(entry) if detail else entry.text for entry in row], longest) for row in table.rows
+        ]
         widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
         if sum(widths) + 2 * (len(widths) - 1) <= width:
             break
@@ -79,9 +92,14 @@ def _flat(entry: Entry) -> str:
 
 
 def _cut(fields: Sequence[str], longest: int) -> list[str]:
-    return [text if len(text) <= longest else text[: longest // 2 - 1] + "…" + text[-longest // 2 :] for text in fields]
+    return [
+        text if len(text) <= longest else text[: longest // 2 - 1] + "…" + text[-longest // 2 :]
+        for text in fields
+    ]
 
 
 def _aligned(fields: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
     pairs = zip(fields, widths, right, strict=True)
-    return "  ".join(text.rjust(width) if is_right else text.ljust(width) for text, width, is_right in pairs).rstrip()
+    return "  ".join(
+        text.rjust(width) if is_right else text.ljust(width) for text, width, is_right in pairs
+    ).rstrip()

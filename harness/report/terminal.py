@@ -24,4 +24,6 @@ def text(frame: pd.DataFrame, width: int = 120) -> str:
 def _task(whole: Table, width: int) -> str:
     kept = [i for i, name in enumerate(whole.header) if name not in SPARED]
     rows = tuple(tuple(row[i] for i in kept) for row in whole.rows)
-    return f"{whole.heading}\n{plain(Table(whole.heading, tuple(whole.header[i] for i in kept), rows), width)}"
+    return (
+        f"{whole.heading}\n{plain(Table(whole.heading, tuple(whole.header[i] for i in kept), rows), width)}"
+    )

@@ -30,7 +30,9 @@ def overview(ready: pd.DataFrame) -> Table:
     )
     if len(tasks) > len(found):
         turned = [(Entry(task), *(here.get(task, none) for here in found.values())) for task in tasks]
-        return Table("Training", ("task", *(", ".join(filter(None, key)) for key in found)), tuple(turned), note)
+        return Table(
+            "Training", ("task", *(", ".join(filter(None, key)) for key in found)), tuple(turned), note
+        )
     rows = [(*map(Entry, key), *(here.get(task, none) for task in tasks)) for key, here in found.items()]
     return Table("Training", ("model", "backend", "setting", *tasks), tuple(rows), note).without_empty()
 
@@ -38,7 +40,10 @@ def overview(ready: pd.DataFrame) -> Table:
 def _entry(model: Standing, others: list[Standing]) -> Entry:
     accuracy, loss = model.values("best_accuracy"), model.values("best_test_loss")
     if not len(loss):
-        return Entry(next((status for status, _ in model.failed.values()), "–"), kind="status" if model.failed else "number")
+        return Entry(
+            next((status for status, _ in model.failed.values()), "–"),
+            kind="status" if model.failed else "number",
+        )
     known = [rival for rival in others if len(rival.values("best_test_loss"))]
     beaten = sum(won == of for won, of in (wins(model, rival) for rival in known))
     said = seeds.over_seeds(accuracy, "%") if len(accuracy) else seeds.over_seeds(loss)

@@ -11,14 +11,31 @@ import pandas as pd
 
 from . import seeds
 from .frame import NAMES, setting_text, unique
-from .standings import CELL, CONVOLUTION, RIVAL, Standing, level, models, of_task, ranked, rivals, told_apart, trained_tasks, wins
+from .standings import (
+    CELL,
+    CONVOLUTION,
+    RIVAL,
+    Standing,
+    level,
+    models,
+    of_task,
+    ranked,
+    rivals,
+    told_apart,
+    trained_tasks,
+    wins,
+)
 from .table import Entry, Table, number
 from .units import digits, exact
 
 FIGURES = {
-    "own_lyapunov": "Lyapunov exponent (nats/step)", "true_lyapunov": "the system's", "chrf": "chrF", "per": "phoneme errors",
-    "profile_rms_nats": "lag profile, off by (nats)", "wer": "word errors",
-}  # fmt: skip
+    "own_lyapunov": "Lyapunov exponent (nats/step)",
+    "true_lyapunov": "the system's",
+    "chrf": "chrF",
+    "per": "phoneme errors",
+    "profile_rms_nats": "lag profile, off by (nats)",
+    "wer": "word errors",
+}
 SETTINGS = ("device", "dtype", "threads", "batch", "size")  # that trainings of a task may share
 SHARES = ("per", "wer")  # of 1
 NO_VERDICT = "no verdict"  # as the line begins that says why there is none
@@ -40,15 +57,28 @@ def table(ready: pd.DataFrame, task: str) -> Table:
         "seeds",
         f"test loss{f' ({unit})' if unit else ''}",
     ]
-    header += ["bits per target", "accuracy", *[FIGURES.get(f, f.replace("_", " ")) for f in figures], "parameters"]
+    header += [
+        "bits per target",
+        "accuracy",
+        *[FIGURES.get(f, f.replace("_", " ")) for f in figures],
+        "parameters",
+    ]
     header += ["learning rate", "epochs", "time per epoch", "time to target", "verdict"]
     rows = [_row(s, len(extra), bits, figures) for s in ranked([*all_models, *all_rivals])]
-    sentences = [unbeaten(all_models, all_rivals), _levels(part), *_notes(part, all_models, all_rivals, bits, figures)]
-    return Table(f"Training: {task}", tuple(header), tuple(rows), " ".join(filter(None, sentences))).without_empty()
+    sentences = [
+        unbeaten(all_models, all_rivals),
+        _levels(part),
+        *_notes(part, all_models, all_rivals, bits, figures),
+    ]
+    return Table(
+        f"Training: {task}", tuple(header), tuple(rows), " ".join(filter(None, sentences))
+    ).without_empty()
 
 
 def _figures(standings: list[Standing]) -> list[str]:
-    names = dict.fromkeys(c.removeprefix("figure.") for s in standings for c in s.found if str(c).startswith("figure."))
+    names = dict.fromkeys(
+        c.removeprefix("figure.") for s in standings for c in s.found if str(c).startswith("figure.")
+    )
     order = list(FIGURES)
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -58,8 +88,13 @@ def _row(s: Standing, extra: int, bits: bool, figures: list[str]) -> tuple[Entry
     fields = [Entry(_unbroken(s.name)), _kind(s), Entry(s.backend or "–")]
     fields += [Entry("–" if v in ("", -1) else str(v)) for v in s.setting or [""] * extra]
     fields += [_seeds(s), seeds.over_seeds(loss) if len(loss) else _without(s)]
-    fields += [seeds.over_seeds(loss / math.log(2)) if bits else number("–"), seeds.over_seeds(s.values("best_accuracy"), "%")]
-    fields += [seeds.over_seeds(s.values(f"figure.{name}"), "%" if name in SHARES else "1") for name in figures]
+    fields += [
+        seeds.over_seeds(loss / math.log(2)) if bits else number("–"),
+        seeds.over_seeds(s.values("best_accuracy"), "%"),
+    ]
+    fields += [
+        seeds.over_seeds(s.values(f"figure.{name}"), "%" if name in SHARES else "1") for name in figures
+    ]
     fields += [
         number(exact(_middle(s, "model_parameters"))),
         _rate(s),
@@ -89,7 +124,10 @@ def _seeds(s: Standing) -> Entry:
         return number("–")
     lost = Counter(status for status, _ in s.failed.values())
     total = len(s.found) + len(s.failed)
-    return number(f"{len(s.found)} of {total}" if lost else str(total), ", ".join(f"{n} {what}" for what, n in lost.items()))
+    return number(
+        f"{len(s.found)} of {total}" if lost else str(total),
+        ", ".join(f"{n} {what}" for what, n in lost.items()),
+    )
 
 
 def _without(s: Standing) -> Entry:
@@ -122,16 +160,27 @@ def _verdict(s: Standing) -> Entry:
     if len(labels) < 2:
         return Entry(labels[0][0] if labels else "–")
     (first, count), *others = labels
-    return Entry(f"{first} {count}/{sum(n for _, n in labels)}", ", ".join(f"{name} {n}" for name, n in others))
+    return Entry(
+        f"{first} {count}/{sum(n for _, n in labels)}", ", ".join(f"{name} {n}" for name, n in others)
+    )
 
 
 def _label(row: pd.Series) -> str:
-    return next((str(name).removeprefix("label.") for name, v in row.items() if str(name).startswith("label.") and v == 1), "")
+    return next(
+        (
+            str(name).removeprefix("label.")
+            for name, v in row.items()
+            if str(name).startswith("label.") and v == 1
+        ),
+        "",
+    )
 
 
 def unbeaten(all_models: list[Standing], all_rivals: list[Standing]) -> str:
     """Which models do not beat which rivals, the strongest rival first; to beat is to have the lower test loss in every seed."""
-    tried = [m for m in all_models if len(m.found) or any(status == "diverged" for status, _ in m.failed.values())]
+    tried = [
+        m for m in all_models if len(m.found) or any(status == "diverged" for status, _ in m.failed.values())
+    ]
     known = [r for r in ranked(all_rivals) if len(r.values("best_test_loss"))]
     if not tried or not known:
         return ""
@@ -141,14 +190,19 @@ def unbeaten(all_models: list[Standing], all_rivals: list[Standing]) -> str:
     for name, text in lost.items():
         by_losers.setdefault(text, []).append(f"“{name}”")
     beaten = by_losers.pop("", [])
-    open_ = [f"{_and(names)} {'is' if len(names) == 1 else 'are'} not beaten by {text}" for text, names in by_losers.items()]
+    open_ = [
+        f"{_and(names)} {'is' if len(names) == 1 else 'are'} not beaten by {text}"
+        for text, names in by_losers.items()
+    ]
     sentences = ["; ".join(open_) + "."] if open_ else []
     if beaten:
         every = f"{'All trained models beat' if len(tried) > 1 else f'{tried[0].name} beats'} {'' if open_ else 'every rival: '}"
         sentences.append(f"{every}{_and(beaten)}.")
     sentences.append("To beat is to have the lower test loss in every seed.")
     if any(name.startswith("every position apart") for name in lost):
-        sentences.append("“every position apart” sees all steps at once, each with weights of its own: it needs no memory.")
+        sentences.append(
+            "“every position apart” sees all steps at once, each with weights of its own: it needs no memory."
+        )
     return " ".join(sentences)
 
 
@@ -163,7 +217,9 @@ def _lost(tried: list[Standing], rival: Standing, several: bool) -> str:
             names.append(f"{name} (lower in {won} of {of} seeds)" if won else name)
     if len(names) == len(tried) > 1 and not partly:
         return "any model"
-    return _and(names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"])
+    return _and(
+        names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"]
+    )
 
 
 def _and(names: list[str]) -> str:
@@ -184,7 +240,9 @@ def _notes(
     """What the columns are, and the setting that all trainings share."""
     shared = {key: unique(part[key])[0] for key in SETTINGS if len(unique(part[key])) == 1}
     notes = [f"All at {setting_text(shared, list(shared))}."] if shared else []
-    notes += ["Test loss and accuracy are of the epoch with the lowest validation loss; parameters are all that is trained."]
+    notes += [
+        "Test loss and accuracy are of the epoch with the lowest validation loss; parameters are all that is trained."
+    ]
     notes.append(seeds.said(max((len(m.found) for m in all_models), default=0)))
     tried = sorted(unique(part.loc[part["metric"] == "tried_learning_rate", "value"]))
     if tried:
@@ -223,6 +281,15 @@ def evidence(ready: pd.DataFrame) -> Table:
                 label, line = _label(found) or NO_VERDICT, m.lines.get(seed, "")
                 if label != NO_VERDICT or line.startswith(NO_VERDICT):
                     said = line.removeprefix(label).lstrip(": ")
-                    rows.append((Entry(task), Entry(m.name), Entry(m.backend), number(str(seed)), Entry(label), Entry(said)))
+                    rows.append(
+                        (
+                            Entry(task),
+                            Entry(m.name),
+                            Entry(m.backend),
+                            number(str(seed)),
+                            Entry(label),
+                            Entry(said),
+                        )
+                    )
     header = ("task", "model", "backend", "seed", "verdict", "evidence")
     return Table("Verdicts on trainings", header, tuple(rows), "The evidence is the verdict's own line.")

@@ -6,7 +6,14 @@ import math
 
 # kind: (from this magnitude on, one unit, its name), smallest first
 SCALES: dict[str, tuple[tuple[float, float, str], ...]] = {
-    "s": ((0, 1e-9, " ns"), (1e-6, 1e-6, " µs"), (1e-3, 1e-3, " ms"), (1, 1, " s"), (600, 60, " min"), (3600 * 3, 3600, " h")),
+    "s": (
+        (0, 1e-9, " ns"),
+        (1e-6, 1e-6, " µs"),
+        (1e-3, 1e-3, " ms"),
+        (1, 1, " s"),
+        (600, 60, " min"),
+        (3600 * 3, 3600, " h"),
+    ),
     "count": ((0, 1, ""), (1e3, 1e3, "k"), (1e6, 1e6, "M"), (1e9, 1e9, "G"), (1e12, 1e12, "T")),
     "B": ((0, 1, " B"), (2**10, 2**10, " KiB"), (2**20, 2**20, " MiB"), (2**30, 2**30, " GiB")),
     "flop/s": ((0, 1e9, ""),),
@@ -37,7 +44,11 @@ def quantity(value: float, kind: str, like: float | None = None, name: bool = Tr
     if math.isnan(value):
         return "–"
     reference = abs(value if like is None else like)
-    _, one, unit = [scale for scale in SCALES[kind] if reference >= scale[0]][-1] if math.isfinite(reference) else SCALES[kind][0]
+    _, one, unit = (
+        [scale for scale in SCALES[kind] if reference >= scale[0]][-1]
+        if math.isfinite(reference)
+        else SCALES[kind][0]
+    )
     whole = kind == "count" and one == 1 and value % 1 == 0
     return (f"{value:.0f}" if whole else digits(value / one)) + (unit if name else "")
 

@@ -12,8 +12,15 @@ ORDERS = 3  # a context of 0, 1 and 2 tokens
 def context_rivals(data: Data) -> list[Rival]:
     """What the counts of each order reach, from shortest to longest context."""
     known, asked = contexts(data, data.train), contexts(data, data.test)
-    names = ("unigram", "bigram", "trigram") if foretells(data) else ("no input", "present input", "last two inputs")
-    return [measured(name, data, known[:, ORDERS - 1 - k :], asked[:, ORDERS - 1 - k :]) for k, name in enumerate(names)]
+    names = (
+        ("unigram", "bigram", "trigram")
+        if foretells(data)
+        else ("no input", "present input", "last two inputs")
+    )
+    return [
+        measured(name, data, known[:, ORDERS - 1 - k :], asked[:, ORDERS - 1 - k :])
+        for k, name in enumerate(names)
+    ]
 
 
 def foretells(data: Data) -> bool:
@@ -54,13 +61,21 @@ def witten_bell(contexts: np.ndarray, y: np.ndarray, asked: np.ndarray, classes:
     without its farthest token; after no token p(c | h') is 1 / classes.
     """
     steps = contexts.shape[1]
-    lower = witten_bell(contexts[:, 1:], y, asked[:, 1:], classes) if steps else np.full((len(asked), classes), 1 / classes)
+    lower = (
+        witten_bell(contexts[:, 1:], y, asked[:, 1:], classes)
+        if steps
+        else np.full((len(asked), classes), 1 / classes)
+    )
     base = 1 + max(contexts.max(initial=0), asked.max(initial=0))
-    known, wanted = (tokens @ base ** np.arange(steps) for tokens in (contexts, asked))  # one number a context
+    known, wanted = (
+        tokens @ base ** np.arange(steps) for tokens in (contexts, asked)
+    )  # one number a context
     distinct, row = np.unique(wanted, return_inverse=True)
     place = np.searchsorted(distinct, known).clip(max=len(distinct) - 1)
     met = distinct[place] == known
-    counts = np.bincount(place[met] * classes + y[met], minlength=len(distinct) * classes).reshape(-1, classes)[row]
+    counts = np.bincount(place[met] * classes + y[met], minlength=len(distinct) * classes).reshape(
+        -1, classes
+    )[row]
     kinds = (counts > 0).sum(1, keepdims=True)
     total = counts.sum(1, keepdims=True) + kinds
     return np.where(total > 0, (counts + kinds * lower) / np.maximum(total, 1), lower)

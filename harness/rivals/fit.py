@@ -10,7 +10,11 @@ import numpy as np
 from ..task import Data, Rival
 
 MOST = 20_000  # training targets that a linear model sees; of more, evenly spaced ones
-STRENGTHS = (0.1, 1.0, 10.0)  # inverse regularisation of the logistic regression, chosen on every fifth training target
+STRENGTHS = (
+    0.1,
+    1.0,
+    10.0,
+)  # inverse regularisation of the logistic regression, chosen on every fifth training target
 NEVER_SEEN = 1e-6  # probability of a class that the training part lacks
 
 
@@ -24,7 +28,9 @@ def fitted(name: str, data: Data, known: Any, asked: Any, *, scale: bool = True)
         known, asked = scaler.transform(known), scaler.transform(asked)
     y = data.train.targets
     chosen = np.arange(len(y)) if len(y) <= MOST else np.linspace(0, len(y) - 1, MOST).astype(int)
-    with threadpool_limits(1):  # on cores that others use too, threads waited for each other 200 times as long
+    with threadpool_limits(
+        1
+    ):  # on cores that others use too, threads waited for each other 200 times as long
         if data.classes is None:
             return regression(name, data, known[chosen], y[chosen], asked)
         return classification(name, data, known[chosen], y[chosen], asked)
@@ -56,7 +62,9 @@ def shares(data: Data, known: Any, y: np.ndarray, asked: Any, strength: float) -
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # stopped at its last iteration it is a rival all the same
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # stopped at its last iteration it is a rival all the same
         model = LogisticRegression(C=strength, max_iter=100).fit(known, y)
     found = np.full((asked.shape[0], data.output_size), NEVER_SEEN)
     found[:, model.classes_] = model.predict_proba(asked)

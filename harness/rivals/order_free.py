@@ -21,7 +21,9 @@ def order_free_rivals(data: Data) -> list[Rival]:
     width = data.train.x.shape[1] * (data.vocabulary or data.train.x.shape[-1])
     if lengths.min() == lengths.max() and width <= WIDEST:
         known, asked = flat(data, data.train), flat(data, data.test)
-        rivals.append(fitted("every position apart, linear", data, known, asked, scale=data.vocabulary is None))
+        rivals.append(
+            fitted("every position apart, linear", data, known, asked, scale=data.vocabulary is None)
+        )
     return rivals
 
 

@@ -18,14 +18,20 @@ def window_rivals(data: Data) -> list[Rival]:
     if data.classes is None and (channels := repeated(data)) is not None:
         answers = data.test.x[:, :, channels][data.test.scored]
         rivals.insert(0, Rival("last value again", float(np.mean((answers - data.test.targets) ** 2))))
-    if data.shape == ONE_TO_MANY and data.classes is None and all(np.all(p.scored) for p in (data.train, data.test)):
+    if (
+        data.shape == ONE_TO_MANY
+        and data.classes is None
+        and all(np.all(p.scored) for p in (data.train, data.test))
+    ):
         rivals.append(condition(data))
     return rivals
 
 
 def window(part: Sequences, steps: int) -> np.ndarray:
     """(M, steps * I) for each target that counts the inputs up to its step, zeros before the first."""
-    before = [np.pad(part.x, ((0, 0), (k, 0), (0, 0)))[:, : part.x.shape[1]][part.scored] for k in range(steps)]
+    before = [
+        np.pad(part.x, ((0, 0), (k, 0), (0, 0)))[:, : part.x.shape[1]][part.scored] for k in range(steps)
+    ]
     return np.concatenate(before, 1)
 
 
@@ -35,7 +41,10 @@ def repeated(data: Data) -> list[int] | None:
     scored = np.asarray(part.scored)
     both = scored[:, :-1] & scored[:, 1:]
     later, y = part.x[:, 1:][both], part.y[:, :-1][both]
-    found = [[i for i in range(later.shape[1]) if np.allclose(later[:, i], y[:, k], atol=1e-6)] for k in range(y.shape[1])]
+    found = [
+        [i for i in range(later.shape[1]) if np.allclose(later[:, i], y[:, k], atol=1e-6)]
+        for k in range(y.shape[1])
+    ]
     return [channels[0] for channels in found] if both.any() and all(found) else None
 
 
@@ -45,4 +54,6 @@ def condition(data: Data) -> Rival:
 
     flat = data.train.y.reshape(len(data.train), -1)
     answers = LinearRegression().fit(data.train.x[:, 0], flat).predict(data.test.x[:, 0])
-    return Rival("condition alone, linear", float(np.mean((answers - data.test.y.reshape(len(data.test), -1)) ** 2)))
+    return Rival(
+        "condition alone, linear", float(np.mean((answers - data.test.y.reshape(len(data.test), -1)) ** 2))
+    )

@@ -87,7 +87,9 @@ def _plain(value: Any) -> Any:
 def quoted(override: str) -> str:
     """The override with every part such as elman:activation=relu in quotes, which Hydra's grammar wants around a second `=`."""
     key, equals, value = override.partition("=")
-    return key + equals + re.sub(r"""(?<![^\[,])[^\[\],'"{}()]*=[^\[\],'"{}()]*(?![^\],])""", r'"\g<0>"', value)
+    return (
+        key + equals + re.sub(r"""(?<![^\[,])[^\[\],'"{}()]*=[^\[\],'"{}()]*(?![^\],])""", r'"\g<0>"', value)
+    )
 
 
 def sweep(overrides: list[str]) -> list[list[str]]:
@@ -107,7 +109,9 @@ def _parsed(overrides: list[str]) -> list[Any]:
             parsed += OverridesParser.create().parse_overrides([text])
         except HydraException as error:
             first = " ".join(str(error).splitlines()[0].split())
-            raise ConfigError(f"cannot read {text!r}: {first}; write KEY=VALUE, a list as 'KEY=[a,b]' in quotes") from None
+            raise ConfigError(
+                f"cannot read {text!r}: {first}; write KEY=VALUE, a list as 'KEY=[a,b]' in quotes"
+            ) from None
     return parsed
 
 
@@ -118,7 +122,9 @@ def _check_key(override: Any, plain: dict[Any, Any]) -> None:
     if override.is_delete():
         raise ConfigError(f"~{key} takes a key away; every key of cellbench is needed, so set it to a value")
     if key == "experiment":
-        _known("experiment", override.value(), [p.stem for p in sorted((folder() / "experiment").glob("*.yaml"))])
+        _known(
+            "experiment", override.value(), [p.stem for p in sorted((folder() / "experiment").glob("*.yaml"))]
+        )
         return
     node: Any = plain
     for depth, part in enumerate(key.split(".")):
@@ -133,7 +139,9 @@ def _check_key(override: Any, plain: dict[Any, Any]) -> None:
     if override.is_add():
         raise ConfigError(f"+{key} adds a key that exists; write {key}=VALUE")
     if isinstance(node, dict):
-        raise ConfigError(f"{key} is a group of keys, not a value; set one of {', '.join(f'{key}.{k}' for k in node)}")
+        raise ConfigError(
+            f"{key} is a group of keys, not a value; set one of {', '.join(f'{key}.{k}' for k in node)}"
+        )
 
 
 def _known(what: str, value: Any, known: list[str]) -> None:
@@ -145,15 +153,20 @@ def check(config: dict[str, Any]) -> Settings:
     """The settings that a composed configuration asks for. Raises ConfigError."""
     try:
         plan = _plan(config)
-        asked = [_asked(spec, plan, config["probe"]) for spec in members("probes", config["probes"], probes.names())]
+        asked = [
+            _asked(spec, plan, config["probe"])
+            for spec in members("probes", config["probes"], probes.names())
+        ]
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
     budget = config["budget_s"]
     return Settings(
-        asked=asked, results=_writable(config["results"]),
+        asked=asked,
+        results=_writable(config["results"]),
         budget_s=None if budget is None else _seconds("budget_s", budget),
-        case_timeout_s=_seconds("case_timeout_s", config["case_timeout_s"]), config=config,
-    )  # fmt: skip
+        case_timeout_s=_seconds("case_timeout_s", config["case_timeout_s"]),
+        config=config,
+    )
 
 
 def _plan(config: dict[str, Any]) -> Plan:
@@ -168,9 +181,14 @@ def _plan(config: dict[str, Any]) -> Plan:
         cells=members("cells", config["cells"], cells.names()),
         backends=members("backends", config["backends"], cells.backend_names()),
         tasks=members("tasks", config["tasks"], tasks.names()),
-        direction=directions, dtype=config["dtype"], device=config["device"],
-        threads=_size("threads", config["threads"]), seeds=_seeds(config["seeds"]), match=_match(config["match"]), **workload,
-    )  # fmt: skip
+        direction=directions,
+        dtype=config["dtype"],
+        device=config["device"],
+        threads=_size("threads", config["threads"]),
+        seeds=_seeds(config["seeds"]),
+        match=_match(config["match"]),
+        **workload,
+    )
     for get, specs in ((cells.get, plan.cells), (cells.backend, plan.backends), (tasks.get, plan.tasks)):
         for spec in specs:
             get(spec)
@@ -181,7 +199,9 @@ def _plan(config: dict[str, Any]) -> Plan:
 def _match(value: Any) -> str | None:
     if value is not None and (not isinstance(value, str) or value not in BUDGETS):
         near = find.nearest(value, BUDGETS)
-        raise ConfigError(f"match is {value!r}{near} it must be one of {', '.join(BUDGETS)}, or null for none")
+        raise ConfigError(
+            f"match is {value!r}{near} it must be one of {', '.join(BUDGETS)}, or null for none"
+        )
     return value
 
 
@@ -214,7 +234,9 @@ def _asked(spec: str, plan: Plan, options: dict[str, Any]) -> Asked:
     probe = probes.get(spec)
     own = options.get(probe.name, {})
     if own and spec != probe.name:
-        raise ConfigError(f"probe {spec!r} has options of its own; set them as probe.{probe.name}.OPTION=VALUE")
+        raise ConfigError(
+            f"probe {spec!r} has options of its own; set them as probe.{probe.name}.OPTION=VALUE"
+        )
     given = {k: _typed(f"probe.{spec}.{k}", v, probe, k) for k, v in own.items()}
     probe = probes.get(spec, given)
     cases = [replace(case, probe_options=_plain(asdict(probe))) for case in probe.cases(plan)]
@@ -286,7 +308,11 @@ def _seconds(key: str, value: Any) -> float:
 def _seeds(value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
         return tuple(range(_size("seeds", value)))
-    if not isinstance(value, list) or not value or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in value):
+    if (
+        not isinstance(value, list)
+        or not value
+        or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in value)
+    ):
         raise ConfigError(f"seeds is {value!r}; give a number of seeds, or a list of whole numbers from 0 on")
     if len(set(value)) < len(value):
         raise ConfigError(f"seeds is {value!r}; it names a seed twice, name it once")
@@ -298,10 +324,15 @@ def _addressable(steps: int, batch: int, input_size: int, hidden_size: int) -> N
     for what, size in (
         ("x of workload.steps * batch * input_size", steps * batch * input_size),
         ("states of workload.steps * batch * hidden_size", steps * batch * hidden_size * gates),
-        ("weights of workload.hidden_size * (input_size + hidden_size)", hidden_size * (input_size + hidden_size) * gates),
+        (
+            "weights of workload.hidden_size * (input_size + hidden_size)",
+            hidden_size * (input_size + hidden_size) * gates,
+        ),
     ):
         if size * 8 > LARGEST:
-            raise ConfigError(f"{what} take {size * 8:.3g} bytes, which no machine can address; choose smaller sizes")
+            raise ConfigError(
+                f"{what} take {size * 8:.3g} bytes, which no machine can address; choose smaller sizes"
+            )
 
 
 def _writable(results: Any) -> Path:

@@ -26,7 +26,9 @@ BUDGETS: dict[str, Callable[[cells.GatedCell, int, int], int]] = {
     "state": lambda cell, i, h: sum(math.prod(shape) for shape in cell.state_shapes(1, h).values()),
 }
 WIDEST = 128  # times the asked hidden_size that are looked at, at most
-AT_ONCE = {"operations": 32}  # sizes of which a budget that is slow to count is counted in one pass; of others all are
+AT_ONCE = {
+    "operations": 32
+}  # sizes of which a budget that is slow to count is counted in one pass; of others all are
 
 
 def matched(case: Case, what: str, first: str) -> Case:
@@ -36,7 +38,9 @@ def matched(case: Case, what: str, first: str) -> Case:
     cannot have the size.
     """
     input_size = case.input_size or input_of_task(case.task, case.probe_options.get("embedding_size"))
-    if input_size is None or case.hidden_size is None or case.spec == CONVOLUTION:  # nothing of a size is measured
+    if (
+        input_size is None or case.hidden_size is None or case.spec == CONVOLUTION
+    ):  # nothing of a size is measured
         return case
     said, size, refused = choice(what, first, case.spec, input_size, case.hidden_size)
     return replace(case, match=said, hidden_size=size, refused=refused)
@@ -53,11 +57,21 @@ def choice(what: str, first: str, spec: str, input_size: int, asked: int) -> tup
     said = f"{what} {budget} ({label}, H {asked})"
     if spec == first:
         return said, asked, None
-    sizes = [h for h in range(1, reach(what, cell, input_size, asked, budget) + 1) if unfit(cell, input_size, h) is None]
+    sizes = [
+        h
+        for h in range(1, reach(what, cell, input_size, asked, budget) + 1)
+        if unfit(cell, input_size, h) is None
+    ]
     if len(sizes) < 2:
         reason = next(filter(None, (unfit(cell, input_size, h) for h in (asked, asked + 1))))
         return said, asked, f"cell {cell.name!r} has no hidden_size to choose for match={what}: {reason}"
-    return said, closest(lambda h: BUDGETS[what](cell, input_size, h), sizes, budget, asked, AT_ONCE.get(what, len(sizes))), None
+    return (
+        said,
+        closest(
+            lambda h: BUDGETS[what](cell, input_size, h), sizes, budget, asked, AT_ONCE.get(what, len(sizes))
+        ),
+        None,
+    )
 
 
 def reach(what: str, cell: cells.GatedCell, input_size: int, asked: int, budget: int) -> int:

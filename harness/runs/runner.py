@@ -52,7 +52,9 @@ class Runner:
                 self.first(probe, alike)
             if probe.probe.repeats:
                 good = [c for c in probe.cases if c.id in self.done or self.statuses[c.id] == "ok"]
-                open_ = [c for c in probe.probe.comparisons(good) if any(case.id not in self.done for case in c)]
+                open_ = [
+                    c for c in probe.probe.comparisons(good) if any(case.id not in self.done for case in c)
+                ]
                 for group in bounded(open_, MOST_TOGETHER):
                     self.second(probe, group)
         return int(any(status in ERRORS for status in self.statuses.values()))
@@ -62,7 +64,9 @@ class Runner:
         while cases:
             self.progress.start(str(cases[0]), asked.probe.estimate_s(cases[0]))
             if self.spent():
-                self.ended(asked, cases.pop(0), Found("skipped", f"budget_s={self.budget_s:g} was used up"), cases)
+                self.ended(
+                    asked, cases.pop(0), Found("skipped", f"budget_s={self.budget_s:g} was used up"), cases
+                )
                 continue
 
             def keep(message: tuple[str, Found | float | list[dict[str, Any]]]) -> None:
@@ -90,9 +94,13 @@ class Runner:
     def call(self, case: Case, keep: Any, function: Any, *args: Any) -> worker.Outcome:
         try:
             return worker.call(
-                function, *args, on_message=keep, threads=case.threads, timeout_s=self.case_timeout_s,
+                function,
+                *args,
+                on_message=keep,
+                threads=case.threads,
+                timeout_s=self.case_timeout_s,
                 limit_memory=case.device != "cuda",
-            )  # fmt: skip
+            )
         except BlockError as error:  # what a probe handed over cannot be kept
             return worker.Outcome("failed", str(error))
 
@@ -111,7 +119,9 @@ class Runner:
     def repeat(self, asked: Asked, group: Group, process: int) -> Group:
         """One process of the second pass; returns the comparisons that are good. After a failure each one left runs alone."""
         if self.spent():
-            return self.give_up(group, Found("skipped", f"budget_s={self.budget_s:g} was used up in the second pass"))
+            return self.give_up(
+                group, Found("skipped", f"budget_s={self.budget_s:g} was used up in the second pass")
+            )
         by_id, seen = {case.id: case for case in flat(group)}, set()
 
         def keep(message: tuple[str, list[dict[str, Any]]]) -> None:
@@ -120,7 +130,11 @@ class Runner:
             case = by_id[message[0]]
             if case.id not in self.done:
                 self.writer.append(
-                    case.id, case.definition, "ok", series=message[1], implementation=self.implementations[case.id]
+                    case.id,
+                    case.definition,
+                    "ok",
+                    series=message[1],
+                    implementation=self.implementations[case.id],
                 )
             seen.add(case.id)
 
@@ -129,7 +143,9 @@ class Runner:
             return group
         if len(by_id) == 1:
             return self.give_up(group, Found(outcome.status, outcome.reason))
-        if len(group) == 1:  # alone, each case shows whether it was the one; those that were not go on together
+        if (
+            len(group) == 1
+        ):  # alone, each case shows whether it was the one; those that were not go on together
             good = [case for case in group[0] if case.id in seen or self.repeat(asked, [[case]], process)]
             return [good] if good else []
         whole = [comparison for comparison in group if all(case.id in seen for case in comparison)]
@@ -147,9 +163,14 @@ class Runner:
             return
         self.statuses[case.id] = found.status
         self.writer.append(
-            case.id, case.definition, found.status, series=found.series, reason=found.reason,
-            implementation=found.implementation or self.implementations.get(case.id), done=done,
-        )  # fmt: skip
+            case.id,
+            case.definition,
+            found.status,
+            series=found.series,
+            reason=found.reason,
+            implementation=found.implementation or self.implementations.get(case.id),
+            done=done,
+        )
 
     def spent(self) -> bool:
         return self.budget_s is not None and time.monotonic() - self.start > self.budget_s
@@ -181,4 +202,6 @@ def flat(group: Group) -> list[Case]:
 
 def estimate_s(asked: list[Asked]) -> float:
     """About how long it all takes, in seconds on two slow cores."""
-    return sum(a.probe.estimate_s(c) + a.probe.repeats * a.probe.estimate_repeat_s(c) for a in asked for c in a.cases)
+    return sum(
+        a.probe.estimate_s(c) + a.probe.repeats * a.probe.estimate_repeat_s(c) for a in asked for c in a.cases
+    )

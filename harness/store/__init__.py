@@ -43,7 +43,13 @@ __all__ = [
 
 SCHEMA = 1
 MANIFEST, BLOCKS, TABLE = "manifest.json", "cases.jsonl", "cases.parquet"
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)  # what a file system without flock says
+NO_LOCKS = (
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EINVAL,
+)  # what a file system without flock says
 MAGIC = b"PAR1"  # a Parquet file begins and ends with it
 NAMES = 100  # tries to find a name that no other run has
 
@@ -67,22 +73,41 @@ class RunWriter:
             os.close(self._file)
             raise ResultsError(f"{folder} is being written by another process; wait for it to end") from None
 
-    def append(self, case: str, definition: dict[str, Any], status: str, *, series: Iterable[dict[str, Any]] = (),
-               reason: str | None = None, implementation: str | None = None, done: bool = False) -> None:  # fmt: skip
+    def append(
+        self,
+        case: str,
+        definition: dict[str, Any],
+        status: str,
+        *,
+        series: Iterable[dict[str, Any]] = (),
+        reason: str | None = None,
+        implementation: str | None = None,
+        done: bool = False,
+    ) -> None:
         """Adds a block; `done` says that the case is finished. A series has metric, unit, values, and may have lag, process.
 
         Raises BlockError, and writes nothing, for what could not be read again.
         """
-        line = encode({
-            "case": case, "attempt": self.attempt, "done": done, "status": status, "reason": reason,
-            "implementation": implementation, "definition": definition, "series": series,
-        })  # fmt: skip
+        line = encode(
+            {
+                "case": case,
+                "attempt": self.attempt,
+                "done": done,
+                "status": status,
+                "reason": reason,
+                "implementation": implementation,
+                "definition": definition,
+                "series": series,
+            }
+        )
         before, rest = os.fstat(self._file).st_size, memoryview(line)
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
             os.fsync(self._file)
-        except OSError as error:  # a full disk: what was written of the line goes, so that the next one begins a line
+        except (
+            OSError
+        ) as error:  # a full disk: what was written of the line goes, so that the next one begins a line
             os.ftruncate(self._file, before)
             raise ResultsError(f"{self.folder / BLOCKS} cannot be written: {error.strerror}") from None
 
@@ -99,7 +124,9 @@ class RunWriter:
             temporary.replace(self.folder / TABLE)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise ResultsError(f"{self.folder / TABLE} cannot be written: {error.strerror}; the blocks are whole") from None
+            raise ResultsError(
+                f"{self.folder / TABLE} cannot be written: {error.strerror}; the blocks are whole"
+            ) from None
         finally:
             self.release()
 
@@ -144,7 +171,9 @@ def _hidden(parent: Path) -> Path:
         if not (parent / name).exists():
             return parent / f".{name}"
         (parent / f".{name}").rmdir()
-    raise ResultsError(f"no name for a run in {str(parent)!r} was free in {NAMES} tries; give another folder, results=DIR")
+    raise ResultsError(
+        f"no name for a run in {str(parent)!r} was free in {NAMES} tries; give another folder, results=DIR"
+    )
 
 
 def make(folder: Path) -> None:
@@ -165,7 +194,10 @@ def reopen(folder: Path) -> tuple[RunWriter, dict[str, str]]:
         raise ResultsError(f"{folder} has no {BLOCKS} to go on with; start a new run")
     writer = RunWriter(folder, attempt=0)  # takes the lock before anything is read or cut
     if not writer.locked:
-        warnings.warn(f"{folder} lies on a file system without locks: see to it that nothing else writes there", stacklevel=2)
+        warnings.warn(
+            f"{folder} lies on a file system without locks: see to it that nothing else writes there",
+            stacklevel=2,
+        )
     try:
         blocks = list(read_blocks(folder))
     except ResultsError:
@@ -189,7 +221,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise ResultsError(f"{path} is {'damaged' if path.stat().st_size else 'empty'}; remove the run") from None
+        raise ResultsError(
+            f"{path} is {'damaged' if path.stat().st_size else 'empty'}; remove the run"
+        ) from None
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema != SCHEMA or isinstance(schema, bool):
         newer = "; a newer cellbench wrote it" if isinstance(schema, int) and schema > SCHEMA else ""
@@ -211,7 +245,9 @@ def read_blocks(folder: Path) -> Iterator[dict[str, Any]]:
         try:
             yield decode(line)
         except BlockError as error:
-            raise ResultsError(f"{path} line {number} is damaged: {error}; remove the line or the run") from None
+            raise ResultsError(
+                f"{path} line {number} is damaged: {error}; remove the line or the run"
+            ) from None
 
 
 def _bytes(path: Path) -> bytes:
@@ -265,7 +301,9 @@ def _tidy(folders: list[Path]) -> pandas.DataFrame:
     for folder in folders:
         other = named.setdefault(read_manifest(folder)["run"], folder)
         if other is not folder:
-            raise ResultsError(f"{other} and {folder} are the same run; every value would count twice, so leave one out")
+            raise ResultsError(
+                f"{other} and {folder} are the same run; every value would count twice, so leave one out"
+            )
     written = {name: folder for name, folder in named.items() if _has_blocks(folder)}
     with _collecting_nothing():
         rows = tidy.frame((name, read_blocks(folder)) for name, folder in written.items())
@@ -322,7 +360,9 @@ def _table(run: str, folder: Path) -> Any:
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path} is damaged: {(str(error).splitlines() or [''])[0]:.100}") from None
     if other := set(table.column("run").unique().to_pylist()) - {run}:
-        raise ResultsError(f"{path} holds rows of run {other.pop()!r}, and the manifest beside it is of {run!r}")
+        raise ResultsError(
+            f"{path} holds rows of run {other.pop()!r}, and the manifest beside it is of {run!r}"
+        )
     return table
 
 

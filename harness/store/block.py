@@ -34,8 +34,16 @@ def decode(line: bytes) -> dict[str, Any]:
         raise BlockError("it is no JSON") from None
     if not isinstance(block, dict) or not block.keys() >= KEYS:
         raise BlockError(f"a block has the keys {', '.join(sorted(KEYS))}")
-    for name, kinds in (("case", str), ("attempt", int), ("done", bool), ("status", str), ("reason", TEXT),
-                        ("implementation", TEXT), ("definition", dict), ("series", list)):  # fmt: skip
+    for name, kinds in (
+        ("case", str),
+        ("attempt", int),
+        ("done", bool),
+        ("status", str),
+        ("reason", TEXT),
+        ("implementation", TEXT),
+        ("definition", dict),
+        ("series", list),
+    ):
         if not isinstance(block[name], kinds):
             raise BlockError(f"{name} is {block[name]!r:.60}")
     _check_definition(block["definition"])
@@ -56,12 +64,19 @@ def _check_definition(definition: dict[str, Any]) -> None:
 def _check_series(series: Any) -> None:
     """Also turns its values into an array."""
     try:
-        metric, unit, values, lag = series["metric"], series["unit"], array("d", series["values"]), series.get("lag")
+        metric, unit, values, lag = (
+            series["metric"],
+            series["unit"],
+            array("d", series["values"]),
+            series.get("lag"),
+        )
         whole = isinstance(series.get("process"), WHOLE) and isinstance(series.get("sample"), WHOLE)
         if lag is not None:
             whole &= len(array("q", lag)) == len(values)
     except (KeyError, TypeError, AttributeError, OverflowError):
         raise BlockError(f"a series has metric, unit and numbers as values; this is {series!r:.80}") from None
     if not (isinstance(metric, str) and isinstance(unit, str) and whole):
-        raise BlockError(f"a series has a lag for each value, and process and sample as whole numbers; this is {series!r:.80}")
+        raise BlockError(
+            f"a series has a lag for each value, and process and sample as whole numbers; this is {series!r:.80}"
+        )
     series["values"] = values

@@ -17,21 +17,52 @@ from typing import Any
 import psutil
 
 PACKAGES = ("cellbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "hydra-core")
-CUDNN = ("nvidia-cudnn-cu11", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cudnn")  # packages that torch's wheels need
+CUDNN = (
+    "nvidia-cudnn-cu11",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+    "nvidia-cudnn",
+)  # packages that torch's wheels need
 # instruction sets that kernels are compiled for, as Linux names them (x86, then Arm)
 ISA = (
-    "sse4_2", "f16c", "fma", "avx", "avx2", "avx_vnni", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512_vnni",
-    "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
-    "neon", "asimd", "asimdhp", "asimddp", "sve", "sve2", "bf16", "i8mm", "sme",
-)  # fmt: skip
+    "sse4_2",
+    "f16c",
+    "fma",
+    "avx",
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512dq",
+    "avx512bw",
+    "avx512vl",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "neon",
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "sve",
+    "sve2",
+    "bf16",
+    "i8mm",
+    "sme",
+)
 
 
 def fingerprint() -> dict[str, Any]:
     """CPU, cores, memory, platform, GPU where there is one, and the load right now."""
     return {
-        "cpu": _cpu(), "cores": os.cpu_count(), "memory_bytes": psutil.virtual_memory().total, "platform": platform.platform(),
-        "python": platform.python_version(), "gpu": _gpu(), "load_1min": round(os.getloadavg()[0], 2),
-    }  # fmt: skip
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "gpu": _gpu(),
+        "load_1min": round(os.getloadavg()[0], 2),
+    }
 
 
 def versions() -> dict[str, str]:
@@ -45,13 +76,23 @@ def key(threads: int) -> dict[str, Any]:
     Nothing that changes from hour to hour: no clock reading, load, memory in use, date or kernel build. torch is not imported.
     """
     cpu = _cpu_fields()
-    model = [f"{name} {cpu[name]}" for name in ("cpu family", "model", "CPU implementer", "CPU part") if name in cpu]
+    model = [
+        f"{name} {cpu[name]}"
+        for name in ("cpu family", "model", "CPU implementer", "CPU part")
+        if name in cpu
+    ]
     flags = (cpu.get("flags") or cpu.get("Features") or "").split()
     cudnn = next(filter(None, map(_version, CUDNN)), None)
     return {
-        "cpu": ", ".join([_cpu(), *model]), "cores": os.cpu_count(), "isa": [name for name in ISA if name in flags],
-        "gpu": _gpu(), "torch": _version("torch"), "cuda": _torch_built_with("cuda"), "cudnn": cudnn, "threads": threads,
-    }  # fmt: skip
+        "cpu": ", ".join([_cpu(), *model]),
+        "cores": os.cpu_count(),
+        "isa": [name for name in ISA if name in flags],
+        "gpu": _gpu(),
+        "torch": _version("torch"),
+        "cuda": _torch_built_with("cuda"),
+        "cudnn": cudnn,
+        "threads": threads,
+    }
 
 
 def key_of(manifest: dict[str, Any]) -> str | None:

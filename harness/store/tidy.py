@@ -15,16 +15,50 @@ if TYPE_CHECKING:
     import pandas
 
 DEFINITION = (
-    "probe", "cell", "options", "variant", "backend", "device", "dtype", "threads", "steps", "batch", "input_size",
-    "hidden_size", "match", "direction", "task", "seed",
-)  # fmt: skip
+    "probe",
+    "cell",
+    "options",
+    "variant",
+    "backend",
+    "device",
+    "dtype",
+    "threads",
+    "steps",
+    "batch",
+    "input_size",
+    "hidden_size",
+    "match",
+    "direction",
+    "task",
+    "seed",
+)
 COLUMNS = (
-    "run", "case", *DEFINITION[:5], "implementation", *DEFINITION[5:], "metric", "unit", "value", "lag", "process", "sample",
-    "status", "reason",
-)  # fmt: skip
+    "run",
+    "case",
+    *DEFINITION[:5],
+    "implementation",
+    *DEFINITION[5:],
+    "metric",
+    "unit",
+    "value",
+    "lag",
+    "process",
+    "sample",
+    "status",
+    "reason",
+)
 WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "lag", "process", "sample")
 HEAD = tuple(c for c in COLUMNS if c not in ("metric", "unit", "value", "lag", "process", "sample"))
-OLDEST = ("run", "case", "probe", "cell", "metric", "unit", "value", "status")  # what a table of any version has
+OLDEST = (
+    "run",
+    "case",
+    "probe",
+    "cell",
+    "metric",
+    "unit",
+    "value",
+    "status",
+)  # what a table of any version has
 NONE = -(2**62)  # stands for null in a column of whole numbers
 
 
@@ -79,10 +113,19 @@ class _Rows:
         import pandas
 
         count = np.array(self.count, int)
-        head, metric = np.repeat(np.array(self.head, int), count), np.repeat(np.array(self.metric, int), count)
+        head, metric = (
+            np.repeat(np.array(self.head, int), count),
+            np.repeat(np.array(self.metric, int), count),
+        )
         columns: dict[str, Any] = {}
-        for name, values in zip(HEAD, zip(*self.heads, strict=True) if self.heads else [()] * len(HEAD), strict=True):
-            columns[name] = _whole([NONE if v is None else v for v in values], head) if name in WHOLE else _text(values, head)
+        for name, values in zip(
+            HEAD, zip(*self.heads, strict=True) if self.heads else [()] * len(HEAD), strict=True
+        ):
+            columns[name] = (
+                _whole([NONE if v is None else v for v in values], head)
+                if name in WHOLE
+                else _text(values, head)
+            )
         pairs = list(zip(*self.metrics, strict=True)) or [(), ()]
         columns["metric"], columns["unit"] = (_text(values, metric) for values in pairs)
         columns["value"] = np.array(self.values, float)
@@ -102,7 +145,13 @@ def _head(run: str, block: dict[str, Any], end: dict[str, Any]) -> tuple[Any, ..
     status, reason = end["status"], end["reason"]
     if not end["done"]:
         status, reason = "skipped", "the run ended before this case; cellbench run resume=RUN goes on with it"
-    own = {"run": run, "case": block["case"], "implementation": block["implementation"], "status": status, "reason": reason}
+    own = {
+        "run": run,
+        "case": block["case"],
+        "implementation": block["implementation"],
+        "status": status,
+        "reason": reason,
+    }
     definition = block["definition"]
     return tuple(own[name] if name in own else definition.get(name) for name in HEAD)
 
@@ -130,7 +179,11 @@ def pack(rows: pandas.DataFrame, path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    types = {name: pyarrow.string() for name in COLUMNS} | dict.fromkeys(WHOLE, pyarrow.int64()) | {"value": pyarrow.float64()}
+    types = (
+        {name: pyarrow.string() for name in COLUMNS}
+        | dict.fromkeys(WHOLE, pyarrow.int64())
+        | {"value": pyarrow.float64()}
+    )
     table = pyarrow.Table.from_pandas(rows, pyarrow.schema(types.items()), preserve_index=False)
     pyarrow.parquet.write_table(table, path, write_page_checksum=True)
 
@@ -168,8 +221,12 @@ def frames(tables: Iterable[Any]) -> list[pandas.DataFrame]:
     found = []
     for some in alike.values():
         table = pyarrow.concat_tables(some)
-        columns = {n: table.column(n) if n in table.column_names else pyarrow.nulls(table.num_rows) for n in COLUMNS}
-        found.append(pandas.DataFrame({name: _column(name, column) for name, column in columns.items()}, copy=False))
+        columns = {
+            n: table.column(n) if n in table.column_names else pyarrow.nulls(table.num_rows) for n in COLUMNS
+        }
+        found.append(
+            pandas.DataFrame({name: _column(name, column) for name, column in columns.items()}, copy=False)
+        )
     return found
 
 

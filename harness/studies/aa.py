@@ -84,16 +84,30 @@ def summary(found: list[Trial]) -> dict[str, object]:
             continue
         red = {Verdict.SLOWER} if added else {Verdict.SLOWER, Verdict.FASTER}
         called = sum(j.verdict in red for j in some)
-        rows.append({
-            "added": added / 100, "trials": len(some), "called": called, "share": called / len(some),
-            "interval": wilson(called, len(some)), "called_at_first": sum(j.first in red for j in some),
-            "verdicts": {v.value: sum(j.verdict is v for j in some) for v in Verdict},
-            "timed_s": {"median": float(np.median([j.timed_s for j in some])), "most": max(j.timed_s for j in some)},
-            "effect": quantiles([j.effect.estimate for j in some if j.effect]),
-        })  # fmt: skip
+        rows.append(
+            {
+                "added": added / 100,
+                "trials": len(some),
+                "called": called,
+                "share": called / len(some),
+                "interval": wilson(called, len(some)),
+                "called_at_first": sum(j.first in red for j in some),
+                "verdicts": {v.value: sum(j.verdict is v for j in some) for v in Verdict},
+                "timed_s": {
+                    "median": float(np.median([j.timed_s for j in some])),
+                    "most": max(j.timed_s for j in some),
+                },
+                "effect": quantiles([j.effect.estimate for j in some if j.effect]),
+            }
+        )
     off = [abs(t.judgement.effect.estimate) for t in found if not t.added and t.judgement.effect]
     spread = float(np.std([t.judgement.effect.estimate for t in found if not t.added and t.judgement.effect]))
-    return {"rows": rows, "aa_p95": float(np.quantile(off, 0.95)), "aa_sd": spread, "minimum_detectable": FLOOR + 0.84 * spread}
+    return {
+        "rows": rows,
+        "aa_p95": float(np.quantile(off, 0.95)),
+        "aa_sd": spread,
+        "minimum_detectable": FLOOR + 0.84 * spread,
+    }
 
 
 def quantiles(values: list[float]) -> dict[str, float]:
@@ -124,24 +138,44 @@ def markdown(result: dict[str, object]) -> str:
         low, high = row["interval"]
         kinds, effect, timed = row["verdicts"], row["effect"], row["timed_s"]
         cells = [
-            f"+{100 * row['added']:.0f} %", row["trials"], row["called"],
-            f"{100 * row['share']:.1f} % ({100 * low:.1f} to {100 * high:.1f})", row["called_at_first"],
-            kinds["SAME"], kinds["UNSURE"], kinds["INVALID"],
+            f"+{100 * row['added']:.0f} %",
+            row["trials"],
+            row["called"],
+            f"{100 * row['share']:.1f} % ({100 * low:.1f} to {100 * high:.1f})",
+            row["called_at_first"],
+            kinds["SAME"],
+            kinds["UNSURE"],
+            kinds["INVALID"],
             f"{100 * effect['median']:+.2f} % ({100 * effect['p5']:+.2f} .. {100 * effect['p95']:+.2f})",
             f"{timed['median']:.1f}, at most {timed['most']:.1f}",
-        ]  # fmt: skip
+        ]
         rows.append(f"| {' | '.join(map(str, cells))} |")
     notes = (
         "Called: SLOWER, or in the first row either way, after a repetition. First look: before it. "
         f"Workloads in turn: {', '.join(WORKLOADS)}, {STEPS} steps."
     )
-    return "\n".join(["# The verdict's own error rates", "", line(result), "", head, "|" + " --- |" * 10, *rows, "", notes, ""])
+    return "\n".join(
+        [
+            "# The verdict's own error rates",
+            "",
+            line(result),
+            "",
+            head,
+            "|" + " --- |" * 10,
+            *rows,
+            "",
+            notes,
+            "",
+        ]
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("aa-study", description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=40, help="comparisons of a program with itself")
-    parser.add_argument("--injected", type=int, help="of each slow-down (default: a sixth of the trials, at least 6)")
+    parser.add_argument(
+        "--injected", type=int, help="of each slow-down (default: a sixth of the trials, at least 6)"
+    )
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--output", type=Path, default=Path("results/aa"))
     parser.add_argument("--keep", action="store_true", help="make this the study that reports name")
@@ -153,11 +187,16 @@ def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     file = given.output / "trials.jsonl"
     file.unlink(missing_ok=True)
-    found = trials(given.trials, injected, np.random.default_rng(given.seed), keep=lambda some: append(file, some))
+    found = trials(
+        given.trials, injected, np.random.default_rng(given.seed), keep=lambda some: append(file, some)
+    )
     result: dict[str, object] = {
-        "machine": provenance.fingerprint(), "versions": provenance.versions(), "git": provenance.git(),
-        "wall_s": round(time.monotonic() - start), **summary(found),
-    }  # fmt: skip
+        "machine": provenance.fingerprint(),
+        "versions": provenance.versions(),
+        "git": provenance.git(),
+        "wall_s": round(time.monotonic() - start),
+        **summary(found),
+    }
     result["line"] = line(result)
     if given.keep:
         reliability.FILE.write_text(json.dumps({"line": result["line"]}) + "\n", encoding="utf8")
@@ -172,7 +211,10 @@ def append(file: Path, some: list[Trial]) -> None:
     """Adds trials to the file at once: a kill loses at most those in hand."""
     with file.open("a", encoding="utf8") as lines:
         for t in some:
-            lines.write(json.dumps({"workload": t.workload, "added": t.added, **asdict(t.judgement)}, default=str) + "\n")
+            lines.write(
+                json.dumps({"workload": t.workload, "added": t.added, **asdict(t.judgement)}, default=str)
+                + "\n"
+            )
 
 
 if __name__ == "__main__":

@@ -106,9 +106,19 @@ def cells(count: int) -> list[Cell]:
     growing = [Cell(OURS, noise, few, growing=True) for noise in NOISES]
     power = [
         Cell(d, "iid", few, step, spread, b, a)
-        for d in RIVALS for spread in SPREADS for step in STEPS for b in BEFORE for a in AFTER
-    ]  # fmt: skip
-    others = [Cell(d, noise, few, 0.05, SPREADS[0], b, a) for d in RIVALS for noise in NOISES[1:] for b in BEFORE for a in AFTER]
+        for d in RIVALS
+        for spread in SPREADS
+        for step in STEPS
+        for b in BEFORE
+        for a in AFTER
+    ]
+    others = [
+        Cell(d, noise, few, 0.05, SPREADS[0], b, a)
+        for d in RIVALS
+        for noise in NOISES[1:]
+        for b in BEFORE
+        for a in AFTER
+    ]
     return alarms + growing + power + others
 
 
@@ -130,7 +140,11 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 def alarm_table(rates: list[Rate]) -> str:
     """Flagged per cent of unchanged series, detector by noise."""
     rows = [
-        [d, *(str(r) for r in rates if r.cell.detector == d and not r.cell.step and not r.cell.growing), f"{_ms(rates, d):.0f}"]
+        [
+            d,
+            *(str(r) for r in rates if r.cell.detector == d and not r.cell.step and not r.cell.growing),
+            f"{_ms(rates, d):.0f}",
+        ]
         for d in DETECTORS
     ]
     rows.append([f"{OURS}, at any look while it grows", *(str(r) for r in rates if r.cell.growing), ""])
@@ -138,7 +152,11 @@ def alarm_table(rates: list[Rate]) -> str:
 
 
 def _ms(rates: list[Rate], detector: str) -> float:
-    return float(np.mean([r.ms for r in rates if r.cell.detector == detector and not r.cell.step and not r.cell.growing]))
+    return float(
+        np.mean(
+            [r.ms for r in rates if r.cell.detector == detector and not r.cell.step and not r.cell.growing]
+        )
+    )
 
 
 def power_table(rates: list[Rate]) -> str:
@@ -146,9 +164,15 @@ def power_table(rates: list[Rate]) -> str:
     found = {r.cell: r for r in rates if r.cell.step}
     settings = dict.fromkeys((c.noise, c.spread, c.step, c.before) for c in found)
     by = {(c.detector, c.noise, c.spread, c.step, c.before, c.after): str(r) for c, r in found.items()}
-    header = ["noise, SD of a process, step, points before", *(f"{d}, within {a}" for d in RIVALS for a in AFTER)]
+    header = [
+        "noise, SD of a process, step, points before",
+        *(f"{d}, within {a}" for d in RIVALS for a in AFTER),
+    ]
     rows = [
-        [f"{noise}, {100 * sd:.1f} %, {100 * step:+.0f} %, {b}", *(by[d, noise, sd, step, b, a] for d in RIVALS for a in AFTER)]
+        [
+            f"{noise}, {100 * sd:.1f} %, {100 * step:+.0f} %, {b}",
+            *(by[d, noise, sd, step, b, a] for d in RIVALS for a in AFTER),
+        ]
         for noise, sd, step, b in settings
     ]
     return table(header, rows)
@@ -161,7 +185,12 @@ def misses(rates: list[Rate]) -> list[str]:
         c, share = r.cell, r.hits / r.cell.series
         if c.detector == OURS and not c.step and not c.growing and share > ALLOWED:
             said.append(f"{c.noise}: {r} % flagged")
-        if c.detector == OURS and (c.step, c.spread, c.after) == (0.05, SPREADS[0], 3) and c.noise == "iid" and share < WANTED:
+        if (
+            c.detector == OURS
+            and (c.step, c.spread, c.after) == (0.05, SPREADS[0], 3)
+            and c.noise == "iid"
+            and share < WANTED
+        ):
             said.append(f"{c.noise} after {c.before}: {r} % found")
     return said
 
@@ -170,19 +199,24 @@ def markdown(rates: list[Rate], elapsed_s: float) -> str:
     """The committed page."""
     missed = misses(rates)
     kept = f"{OURS} keeps what it states: at most {100 * ALLOWED:g} % flagged, {100 * WANTED:g} % of +5 % found within 3 points."
-    return "\n\n".join([
-        "# Detectors of change points on made series",
-        f"Made by `nox -s history-study` in {elapsed_s / 60:.1f} minutes. {TERMS}",
-        f"## Unchanged series of {POINTS} points",
-        alarm_table(rates),
-        f"The last row looks every {EVERY} points from 10 on, each time with a penalty of its own, and counts a series that was "
-        "flagged once.",
-        "## Steps",
-        "Found: a change at the step, at most one point beside it, when so many points after it have been seen.",
-        power_table(rates),
-        "![flagged and found](history.svg)",
-        f"Not kept by {OURS}: {'; '.join(missed)}." if missed else kept,
-    ]) + "\n"  # fmt: skip
+    return (
+        "\n\n".join(
+            [
+                "# Detectors of change points on made series",
+                f"Made by `nox -s history-study` in {elapsed_s / 60:.1f} minutes. {TERMS}",
+                f"## Unchanged series of {POINTS} points",
+                alarm_table(rates),
+                f"The last row looks every {EVERY} points from 10 on, each time with a penalty of its own, and counts a series that was "
+                "flagged once.",
+                "## Steps",
+                "Found: a change at the step, at most one point beside it, when so many points after it have been seen.",
+                power_table(rates),
+                "![flagged and found](history.svg)",
+                f"Not kept by {OURS}: {'; '.join(missed)}." if missed else kept,
+            ]
+        )
+        + "\n"
+    )
 
 
 def write(folder: Path, rates: list[Rate], elapsed_s: float) -> None:
@@ -196,9 +230,15 @@ def write(folder: Path, rates: list[Rate], elapsed_s: float) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 where ours misses what it states."""
-    parser = argparse.ArgumentParser(prog="python -m cellbench.harness.studies.history", description=__doc__.partition("\n")[0])
-    parser.add_argument("--series", type=int, default=1000, help="unchanged series a noise and detector (default: 1000)")
-    parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
+    parser = argparse.ArgumentParser(
+        prog="python -m cellbench.harness.studies.history", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument(
+        "--series", type=int, default=1000, help="unchanged series a noise and detector (default: 1000)"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"
+    )
     given = parser.parse_args(arguments)
     if given.series < 1:
         raise SystemExit(f"--series {given.series}: it must be at least 1")

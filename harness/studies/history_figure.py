@@ -52,7 +52,9 @@ def _power(axes: Any, rates: Sequence[Any], rivals: Sequence[str], after: Sequen
     for detector in rivals:
         for a, dash in zip(after, ("-", ":"), strict=True):
             some = [
-                r for r in rates if r.cell.step and r.cell.noise == "iid" and (r.cell.detector, r.cell.after) == (detector, a)
+                r
+                for r in rates
+                if r.cell.step and r.cell.noise == "iid" and (r.cell.detector, r.cell.after) == (detector, a)
             ]
             some = [r for r in some if r.cell.before == max(one.cell.before for one in some)]
             points = sorted((r.cell.step / r.cell.spread, 100 * r.hits / r.cell.series) for r in some)
@@ -60,5 +62,7 @@ def _power(axes: Any, rates: Sequence[Any], rivals: Sequence[str], after: Sequen
             lines[detector] = drawing.line(colour[detector], "-", "o")
             lines[f"within {a} points"] = drawing.line("#555555", dash)
     axes.axhline(90, color="#555555", linestyle="--", linewidth=1)
-    axes.set(xlabel="step / SD of a process", ylabel="found, %", ylim=(-3, 103), title="Steps after 40 points, iid")
+    axes.set(
+        xlabel="step / SD of a process", ylabel="found, %", ylim=(-3, 103), title="Steps after 40 points, iid"
+    )
     drawing.legend(axes, {name: lines[name] for name in (*rivals, *(f"within {a} points" for a in after))})

@@ -68,7 +68,9 @@ def command(*overrides: str) -> list[str]:
 
 def kill_run(arguments: list[str], after_s: float) -> tuple[bool, int]:
     """Starts a run and kills its own process after_s later; whether it had not ended by then, and how many others outlived it."""
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         process.wait(after_s)
         return False, 0
@@ -117,7 +119,9 @@ def one_round(number: int, parent: Path, kills: int, draw: Callable[[], float]) 
         ended = [json.loads(line) for line in whole]
         finished = sum(block["done"] and block["status"] == "ok" for block in ended)
         found.append(Kill(number, after_s, bool(folders), len(whole), torn, finished, survivors))
-    last = subprocess.run(command(*next_arguments(parent, store.visible(parent))), capture_output=True, check=False)
+    last = subprocess.run(
+        command(*next_arguments(parent, store.visible(parent))), capture_output=True, check=False
+    )
     return found, judge(parent, states, last.returncode)
 
 
@@ -160,7 +164,9 @@ def study(kills: int, seed: int, parent: Path) -> tuple[list[Kill], list[Round]]
     rounds: list[Round] = []
     while len(found) < kills:
         most = min(kills - len(found), 1 if len(rounds) % 3 == 2 else MOST_KILLS)
-        more, end = one_round(len(rounds), parent / f"round{len(rounds)}", most, lambda: float(rng.uniform(0.05, longest_s)))
+        more, end = one_round(
+            len(rounds), parent / f"round{len(rounds)}", most, lambda: float(rng.uniform(0.05, longest_s))
+        )
         found += more
         rounds.append(end)
         print(f"{len(found)} of {kills} kills: {'whole' if end.holds else end}", file=sys.stderr, flush=True)
@@ -171,12 +177,18 @@ def summary(kills: list[Kill], rounds: list[Round]) -> dict[str, int]:
     """What the table says."""
     sums = {name: sum(getattr(r, name) for r in rounds) for name in ("lost", "twice", "missing", "unpaired")}
     return {
-        "kills": len(kills), "runs": len(rounds), "before the run began": sum(not k.began for k in kills),
-        "with a line cut off": sum(k.torn for k in kills), "cases finished at a kill": sum(k.finished for k in kills),
-        "of them lost": sums["lost"], "of them measured twice": sums["twice"], "cases missing at the end": sums["missing"],
-        "ratios missing at the end": sums["unpaired"], "workers that outlived their run": sum(k.survivors for k in kills),
+        "kills": len(kills),
+        "runs": len(rounds),
+        "before the run began": sum(not k.began for k in kills),
+        "with a line cut off": sum(k.torn for k in kills),
+        "cases finished at a kill": sum(k.finished for k in kills),
+        "of them lost": sums["lost"],
+        "of them measured twice": sums["twice"],
+        "cases missing at the end": sums["missing"],
+        "ratios missing at the end": sums["unpaired"],
+        "workers that outlived their run": sum(k.survivors for k in kills),
         "runs that did not end with exit code 0": sum(r.code != 0 for r in rounds),
-    }  # fmt: skip
+    }
 
 
 def write(folder: Path, kills: list[Kill], rounds: list[Round]) -> None:
@@ -187,10 +199,19 @@ def write(folder: Path, kills: list[Kill], rounds: list[Round]) -> None:
     (folder / "kills.json").write_text(json.dumps(content, indent=1) + "\n")
     rows = [f"| {name} | {count} |" for name, count in said.items()]
     by_run = Counter(k.round for k in kills)
-    note = (
-        f"A run was killed up to {max(by_run.values(), default=0)} times, each time gone on with by `cellbench run resume=RUN`."
-    )
-    text = ["# Runs killed at random instants", "", note, "", "| | |", "|---|---:|", *rows, "", "Made by `nox -s kills`.", ""]
+    note = f"A run was killed up to {max(by_run.values(), default=0)} times, each time gone on with by `cellbench run resume=RUN`."
+    text = [
+        "# Runs killed at random instants",
+        "",
+        note,
+        "",
+        "| | |",
+        "|---|---:|",
+        *rows,
+        "",
+        "Made by `nox -s kills`.",
+        "",
+    ]
     (folder / "kills.md").write_text("\n".join(text))
 
 
@@ -201,7 +222,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
+    parser.add_argument(
+        "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"
+    )
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="cellbench-kills-") as parent:
         kills, rounds = study(given.kills, given.seed, Path(parent))

@@ -54,10 +54,18 @@ def definitions(cases: int) -> Iterator[dict[str, Any]]:
     """Of so many cases of the probe throughput: three cells, two backends, two directions, and as many lengths as it takes."""
     for k in range(cases):
         yield dict.fromkeys(store.DEFINITION) | {
-            "probe": "throughput", "cell": ("elman", "gru", "lstm")[k % 3], "backend": ("numba", "native")[k // 3 % 2],
-            "device": "cpu", "dtype": "float32", "threads": 1, "steps": 64 + k // 12, "batch": 16, "input_size": 32,
-            "hidden_size": 64, "direction": ("forward", "backward")[k // 6 % 2],
-        }  # fmt: skip
+            "probe": "throughput",
+            "cell": ("elman", "gru", "lstm")[k % 3],
+            "backend": ("numba", "native")[k // 3 % 2],
+            "device": "cpu",
+            "dtype": "float32",
+            "threads": 1,
+            "steps": 64 + k // 12,
+            "batch": 16,
+            "input_size": 32,
+            "hidden_size": 64,
+            "direction": ("forward", "backward")[k // 6 % 2],
+        }
 
 
 def write(parent: Path, rows: int, rng: np.random.Generator) -> Path:
@@ -68,8 +76,15 @@ def write(parent: Path, rows: int, rng: np.random.Generator) -> Path:
         first = [{"metric": m, "unit": "s", "values": [rng.random()]} for m in FIRST]
         writer.append(case, definition, "ok", series=first)
         for process in range(PROCESSES):
-            samples = {"metric": "seconds", "unit": "s", "values": rng.random(SAMPLES).tolist(), "process": process}
-            rates = [{"metric": m, "unit": "1/s", "values": [rng.random()], "process": process} for m in RATES]
+            samples = {
+                "metric": "seconds",
+                "unit": "s",
+                "values": rng.random(SAMPLES).tolist(),
+                "process": process,
+            }
+            rates = [
+                {"metric": m, "unit": "1/s", "values": [rng.random()], "process": process} for m in RATES
+            ]
             writer.append(case, definition, "ok", series=[samples, *rates], implementation="numba 0.62")
         writer.append(case, definition, "ok", implementation="numba 0.62", done=True)
     writer.close()
@@ -80,14 +95,19 @@ def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
     """Loads and summarises what lies below parent."""
     from ..report import summary
 
-    size = sum(file.stat().st_size for file in parent.glob(f"*/{store.BLOCKS if source == 'blocks' else store.TABLE}"))
+    size = sum(
+        file.stat().st_size
+        for file in parent.glob(f"*/{store.BLOCKS if source == 'blocks' else store.TABLE}")
+    )
     wall, cpu = time.perf_counter(), time.process_time()
     frame = store.load(parent)
     load_s, load_cpu_s = time.perf_counter() - wall, time.process_time() - cpu
     assert len(frame) >= rows, f"{len(frame)} rows came back of {rows}"
     wall, cpu = time.perf_counter(), time.process_time()
     assert "elman" in summary.summary_text(frame)
-    return Loaded(rows, runs, source, size, load_s, load_cpu_s, time.perf_counter() - wall, time.process_time() - cpu)
+    return Loaded(
+        rows, runs, source, size, load_s, load_cpu_s, time.perf_counter() - wall, time.process_time() - cpu
+    )
 
 
 def study(parent: Path) -> list[Loaded]:
@@ -129,14 +149,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m cellbench.harness.studies.loading", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
+    parser.add_argument(
+        "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"
+    )
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="cellbench-loading-") as parent:
         found = study(Path(parent))
     given.results.mkdir(parents=True, exist_ok=True)
     content = {
         "load_1min": round(os.getloadavg()[0], 2),
-        "measured": [asdict(one) | {"allowed_cpu_s": ALLOWED_S[one.rows], "holds": one.holds} for one in found],
+        "measured": [
+            asdict(one) | {"allowed_cpu_s": ALLOWED_S[one.rows], "holds": one.holds} for one in found
+        ],
     }
     (given.results / "loading.json").write_text(json.dumps(content, indent=1) + "\n")
     return int(not all(one.holds for one in found))

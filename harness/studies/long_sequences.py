@@ -55,7 +55,9 @@ def plain(direction: str) -> Callable[..., None]:
     """The numpy program in float64."""
 
     def run(cell: cells.GatedCell, params: dict[str, Any], x: np.ndarray) -> None:
-        program = cells.backend("numpy").prepare(cell, params, steps=len(x), batch=1, dtype="float64", direction=direction)
+        program = cells.backend("numpy").prepare(
+            cell, params, steps=len(x), batch=1, dtype="float64", direction=direction
+        )
         program.load(x)
         program.run()
 
@@ -89,7 +91,11 @@ def _peak() -> int:
 
 def run_all(steps: tuple[int, ...]) -> list[Cost]:
     """One after the other; prints each as soon as it is there."""
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
+    os.environ.update(
+        dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+        )
+    )
     found = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x.float32"
@@ -102,7 +108,15 @@ def run_all(steps: tuple[int, ...]) -> list[Cost]:
                     with multiprocessing.get_context("spawn").Pool(1) as pool:
                         found.append(pool.apply(measure, (name, what, count, str(file))))
                     cost = found[-1]
-                    print(name, what, count, quantity(cost.seconds, "s"), quantity(cost.peak_bytes, "B"), sep=" | ", flush=True)
+                    print(
+                        name,
+                        what,
+                        count,
+                        quantity(cost.seconds, "s"),
+                        quantity(cost.peak_bytes, "B"),
+                        sep=" | ",
+                        flush=True,
+                    )
     return found
 
 
@@ -117,18 +131,29 @@ def markdown(costs: list[Cost]) -> str:
     """The committed page."""
     facts = provenance.fingerprint()
     lines = [
-        "# Gradients of long sequences", "",
+        "# Gradients of long sequences",
+        "",
         f"H = {HIDDEN}, I = {INPUTS}, B = 1, x a float32 memory map, one thread of {facts.get('cpu', 'this machine')}; load "
         f"{min(c.load for c in costs):.1f} to {max(c.load for c in costs):.1f}. Time is that of the processor, which others may "
         "have used at the same time. It is to be at most that of 1.5 plain forward and backward and one forward of the numpy "
         "program (at a million steps, ten times those of 100 000), and peak memory at most 1 GB (0 B: no more "
-        "than the short run before had used). Made by `python -m cellbench.harness.studies.long_sequences`.", "",
-        "![time and memory](long_sequences.svg)", "",
-        "| cell | what | T | time | a step | of what is allowed | peak memory |", "|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+        "than the short run before had used). Made by `python -m cellbench.harness.studies.long_sequences`.",
+        "",
+        "![time and memory](long_sequences.svg)",
+        "",
+        "| cell | what | T | time | a step | of what is allowed | peak memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for c in costs:
-        share = f"{c.seconds / allowed_s(costs, c.cell, c.steps):.2f}" if "(" in c.what or "_" in c.what else ""
-        figures = quantity(c.seconds, "s"), quantity(c.seconds / c.steps, "s"), share, quantity(c.peak_bytes, "B")
+        share = (
+            f"{c.seconds / allowed_s(costs, c.cell, c.steps):.2f}" if "(" in c.what or "_" in c.what else ""
+        )
+        figures = (
+            quantity(c.seconds, "s"),
+            quantity(c.seconds / c.steps, "s"),
+            share,
+            quantity(c.peak_bytes, "B"),
+        )
         lines.append("| " + " | ".join([c.cell, c.what, f"{c.steps:,}", *figures]) + " |")
     return "\n".join(lines) + "\n"
 
@@ -144,14 +169,23 @@ def draw(costs: list[Cost]) -> str:
         for name in CELLS:
             for what in WHAT:
                 row = [c for c in costs if (c.cell, c.what) == (name, what)]
-                steps, style = [c.steps for c in row], {"color": colour[what], "linestyle": dash[name], "marker": "o"}
+                steps, style = (
+                    [c.steps for c in row],
+                    {"color": colour[what], "linestyle": dash[name], "marker": "o"},
+                )
                 time_axes.plot(steps, [c.seconds for c in row], markersize=4, **style)
                 memory_axes.plot(steps, [c.peak_bytes / 1e6 or np.nan for c in row], markersize=4, **style)
         memory_axes.axhline(1000, color="#999999", linewidth=0.8)
-        for axes, label in ((time_axes, "processor time [s]"), (memory_axes, "peak memory beyond a short run's [MB]")):
+        for axes, label in (
+            (time_axes, "processor time [s]"),
+            (memory_axes, "peak memory beyond a short run's [MB]"),
+        ):
             axes.set(xlabel="steps T", ylabel=label)
             drawing.log_axis(axes.xaxis, min(STEPS), max(STEPS))
-            drawing.log_axis(axes.yaxis, *np.nanpercentile(np.concatenate([line.get_ydata() for line in axes.lines]), [0, 100]))
+            drawing.log_axis(
+                axes.yaxis,
+                *np.nanpercentile(np.concatenate([line.get_ydata() for line in axes.lines]), [0, 100]),
+            )
         lines = {name: drawing.line("#333333", dash[name]) for name in CELLS}
         lines |= {what: drawing.line(colour[what], "-", "o") for what in WHAT}
         figure.legend(list(lines.values()), list(lines), loc="outside right center")
@@ -173,8 +207,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m cellbench.harness.studies.long_sequences", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
-    parser.add_argument("--longest", type=int, default=max(STEPS), help="steps of the longest sequence (default: a million)")
+    parser.add_argument(
+        "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"
+    )
+    parser.add_argument(
+        "--longest", type=int, default=max(STEPS), help="steps of the longest sequence (default: a million)"
+    )
     given = parser.parse_args(arguments)
     write(given.results, run_all(tuple(s for s in STEPS if s <= given.longest)))
     print(f"Written to {given.results}")

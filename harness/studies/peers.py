@@ -19,7 +19,9 @@ def ours(values: np.ndarray, rng: np.random.Generator) -> list[int]:
 
 def ours_permuted(values: np.ndarray, rng: np.random.Generator) -> list[int]:
     """Our statistic, the values permuted as they are."""
-    return _calibrated(values, lambda size: rng.permuted(np.broadcast_to(values, (size, len(values))), axis=1))
+    return _calibrated(
+        values, lambda size: rng.permuted(np.broadcast_to(values, (size, len(values))), axis=1)
+    )
 
 
 def ours_in_blocks(values: np.ndarray, rng: np.random.Generator) -> list[int]:
@@ -92,7 +94,9 @@ def asv(values: np.ndarray, rng: np.random.Generator) -> list[int]:
 def two_beyond(values: np.ndarray, at: int) -> bool:
     """Whether the point `at` and the next lie beyond the midpoint of the levels before and after."""
     before, after = np.median(values[:at]), np.median(values[at:])
-    return len(values) > at + 1 and bool(((values[at : at + 2] > (before + after) / 2) == (after > before)).all())
+    return len(values) > at + 1 and bool(
+        ((values[at : at + 2] > (before + after) / 2) == (after > before)).all()
+    )
 
 
 DETECTORS: dict[str, Detector] = {

@@ -23,7 +23,9 @@ class Ticks(Probe):
     pause_s: float = 0.02
 
     def cases(self, plan):
-        return [Case(self.name, c, seed=s, variant=v) for c in plan.cells for s in plan.seeds for v in ("a", "b")]
+        return [
+            Case(self.name, c, seed=s, variant=v) for c in plan.cells for s in plan.seeds for v in ("a", "b")
+        ]
 
     def measure(self, case, emit):
         emit((case.id, [series("early", "s", self.read())]))
@@ -39,7 +41,11 @@ class Ticks(Probe):
     def compare(self, cases, process, emit):
         found = {case.variant: self.read() for case in cases}
         for case in cases:
-            ratio = [series("ratio", "1", sum(found["a"]) / sum(found[case.variant]), process=process)] if "a" in found else []
+            ratio = (
+                [series("ratio", "1", sum(found["a"]) / sum(found[case.variant]), process=process)]
+                if "a" in found
+                else []
+            )
             emit((case.id, [series("seconds", "s", found[case.variant], process=process), *ratio]))
 
     def estimate_s(self, case):

@@ -39,7 +39,11 @@ class AbcFromHeader(Task):
         named = np.flatnonzero(stored["rhythms"][stored["header"][:, 0]] != "")
         tunes = rows(stored["tokens"], stored["lengths"])
         train, test = (
-            foretelling([np.concatenate([header[k], tunes[k], [end]]) for k in named[chosen]], len(FIELDS), self.steps)
+            foretelling(
+                [np.concatenate([header[k], tunes[k], [end]]) for k in named[chosen]], len(FIELDS), self.steps
+            )
             for chosen in grouped(rng, stored["melody"][named], self.test, self.count)
         )
-        return Data(train, test, classes=end + 1, target_loss=2.2, shape=ONE_TO_MANY, vocabulary=end + 1 + sum(sizes))
+        return Data(
+            train, test, classes=end + 1, target_loss=2.2, shape=ONE_TO_MANY, vocabulary=end + 1 + sum(sizes)
+        )

@@ -43,7 +43,9 @@ class AbcTunes(Task):
     def data(self, rng):
         stored = arrays(ARCHIVE, abc.parse)
         end = len(stored["words"])
-        tunes = [np.concatenate([[end + 1], tune, [end]]) for tune in rows(stored["tokens"], stored["lengths"])]
+        tunes = [
+            np.concatenate([[end + 1], tune, [end]]) for tune in rows(stored["tokens"], stored["lengths"])
+        ]
         train, test = (
             foretelling([tunes[k] for k in chosen], 1, self.steps)
             for chosen in grouped(rng, stored["melody"], self.test, self.count)

@@ -26,7 +26,9 @@ class Adding(Task):
             )
 
     def data(self, rng):
-        return Data(self.draw(rng, self.count), self.draw(rng, 1000), classes=None, target_loss=0.01, floor=0.0)
+        return Data(
+            self.draw(rng, self.count), self.draw(rng, 1000), classes=None, target_loss=0.01, floor=0.0
+        )
 
     def draw(self, rng, count):
         x = np.zeros((count, self.steps, 2), np.float32)

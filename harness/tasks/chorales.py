@@ -13,8 +13,13 @@ from ..task import MANY_TO_MANY, Data, Sequences, Task
 
 VOICES = ("soprano", "alto", "tenor", "bass")
 TARGETS = {  # by voice and steps a quarter: a little below what the last two pitches of the soprano tell
-    ("alto", 4): 1.82, ("tenor", 4): 1.95, ("bass", 4): 2.25, ("alto", 1): 1.7, ("tenor", 1): 1.87, ("bass", 1): 2.1,
-}  # fmt: skip
+    ("alto", 4): 1.82,
+    ("tenor", 4): 1.95,
+    ("bass", 4): 2.25,
+    ("alto", 1): 1.7,
+    ("tenor", 1): 1.87,
+    ("bass", 1): 2.1,
+}
 ARCHIVE = Archive(
     name="chorales",
     requirement="music21==10.5.1",
@@ -55,10 +60,18 @@ class Chorales(Task):
         alphabets = [np.unique(pitches) for pitches in stored["pitches"]]
         which = VOICES.index(self.voice)
         pieces = rows(np.concatenate([stored["pitches"], stored["begins"]]), stored["lengths"])
-        train, test = (self.part([pieces[k] for k in chosen], alphabets, which) for chosen in grouped(rng, groups, self.test))
+        train, test = (
+            self.part([pieces[k] for k in chosen], alphabets, which)
+            for chosen in grouped(rng, groups, self.test)
+        )
         size, classes = len(alphabets[0]), len(alphabets[which])
         return Data(
-            train, test, classes=classes, target_loss=TARGETS[self.voice, self.per_quarter], shape=MANY_TO_MANY, vocabulary=size
+            train,
+            test,
+            classes=classes,
+            target_loss=TARGETS[self.voice, self.per_quarter],
+            shape=MANY_TO_MANY,
+            vocabulary=size,
         )
 
     def part(self, pieces, alphabets, which):

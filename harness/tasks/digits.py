@@ -34,9 +34,13 @@ class Digits(Task):
         from sklearn.datasets import load_digits
 
         images, y = load_digits(return_X_y=True)
-        return self.read(images / 16, y, np.arange(len(y) - TEST), np.arange(len(y) - TEST, len(y)), target_loss=0.6)
+        return self.read(
+            images / 16, y, np.arange(len(y) - TEST), np.arange(len(y) - TEST, len(y)), target_loss=0.6
+        )
 
-    def read(self, images: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, target_loss: float) -> Data:
+    def read(
+        self, images: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, target_loss: float
+    ) -> Data:
         """Both parts of square images (N, pixels) as sequences."""
         if self.permuted:
             images = images[:, np.random.default_rng(0).permutation(images.shape[1])]

@@ -29,7 +29,11 @@ def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
     """All words of letters and apostrophes with their first pronunciation, stress left out."""
     (content,) = files.values()
     lines = [line.partition("#")[0].split() for line in content.decode().splitlines()]
-    entries = [(word, [re.sub(r"\d", "", sound) for sound in sounds]) for word, *sounds in lines if re.fullmatch("[a-z']+", word)]
+    entries = [
+        (word, [re.sub(r"\d", "", sound) for sound in sounds])
+        for word, *sounds in lines
+        if re.fullmatch("[a-z']+", word)
+    ]
     letters, sounds = (encoded(texts) for texts in zip(*entries, strict=True))
     return dict(zip(("letters", "letter_lengths", "alphabet"), letters, strict=True)) | dict(
         zip(("sounds", "sound_lengths", "phonemes"), sounds, strict=True)

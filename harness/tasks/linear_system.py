@@ -29,7 +29,12 @@ class LinearSystem(Task):
 
     def __post_init__(self):
         sizes = self.steps >= 2 and self.count >= 1 and self.states >= 1 and self.system >= 0
-        if not sizes or not 0 < self.radius < 1 or not 0 <= self.noise < np.inf or not 0 <= self.process_noise < np.inf:
+        if (
+            not sizes
+            or not 0 < self.radius < 1
+            or not 0 <= self.noise < np.inf
+            or not 0 <= self.process_noise < np.inf
+        ):
             raise ValueError(
                 f"linear_system has steps={self.steps}, count={self.count}, states={self.states}, radius={self.radius}, "
                 f"noise={self.noise}, process_noise={self.process_noise}, system={self.system}; steps >= 2, "
@@ -39,7 +44,9 @@ class LinearSystem(Task):
     def linear(self):
         """The system (A, B, C) itself."""
         rng = np.random.default_rng(self.system)
-        a, b, c = (rng.standard_normal(s) for s in ((self.states, self.states), (self.states, 1), (1, self.states)))
+        a, b, c = (
+            rng.standard_normal(s) for s in ((self.states, self.states), (self.states, 1), (1, self.states))
+        )
         a *= self.radius / np.abs(np.linalg.eigvals(a)).max()
         return Linear(a, b, c / np.sqrt(settled_variance(a, b, c)))
 
@@ -62,8 +69,12 @@ class LinearSystem(Task):
         return float(np.mean(found)) + self.noise**2
 
     def truth(self, data):
-        u = data.test.x.astype(np.float64).swapaxes(0, 1)[:, :1]  # the Jacobians are the same along every input
-        return systems.truth(self.linear(), np.zeros((1, self.states)), u, np.zeros((systems.LONG, 1, 1)), autonomous=False)
+        u = data.test.x.astype(np.float64).swapaxes(0, 1)[
+            :, :1
+        ]  # the Jacobians are the same along every input
+        return systems.truth(
+            self.linear(), np.zeros((1, self.states)), u, np.zeros((systems.LONG, 1, 1)), autonomous=False
+        )
 
 
 def settled_variance(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:

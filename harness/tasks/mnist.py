@@ -36,7 +36,13 @@ class MNIST(Digits):
     def data(self, rng):
         stored = arrays(ARCHIVE, parsed)
         order = rng.permutation(len(stored["y"]))
-        return self.read(stored["pixels"] / 255, stored["y"].astype(np.int64), order[:-TEST], order[-TEST:], target_loss=0.5)
+        return self.read(
+            stored["pixels"] / 255,
+            stored["y"].astype(np.int64),
+            order[:-TEST],
+            order[-TEST:],
+            target_loss=0.5,
+        )
 
 
 def parsed(members: dict[str, bytes]) -> dict[str, np.ndarray]:

@@ -38,8 +38,9 @@ class MNIST1D(Task):
         parts = ((made["x"], made["y"]), (made["x_test"], made["y_test"]))
         return Data(
             *(Sequences(x[:, :, None].astype(np.float32), np.full(len(x), x.shape[1]), y) for x, y in parts),
-            classes=10, target_loss=0.5,
-        )  # fmt: skip
+            classes=10,
+            target_loss=0.5,
+        )
 
 
 def generated(members: dict[str, bytes]) -> dict[str, np.ndarray]:
@@ -50,7 +51,15 @@ def generated(members: dict[str, bytes]) -> dict[str, np.ndarray]:
     code = {path: content.decode() for path, content in members.items()}
     space: dict[str, Any] = {"ObjectView": lambda given: SimpleNamespace(**given), "set_seed": np.random.seed}
     exec(code["mnist1d/transform.py"], space)
-    exec(re.sub(r"^(import requests|import mnist1d|from mnist1d).*$", "", code["mnist1d/data.py"], flags=re.MULTILINE), space)
+    exec(
+        re.sub(
+            r"^(import requests|import mnist1d|from mnist1d).*$",
+            "",
+            code["mnist1d/data.py"],
+            flags=re.MULTILINE,
+        ),
+        space,
+    )
     before = np.random.get_state()
     try:
         made = space["make_dataset"]()

@@ -25,7 +25,13 @@ class Oscillator(Task):
     noise: float = 0.05
 
     def __post_init__(self):
-        if self.steps < 2 or self.count < 1 or not 0 < self.radius <= 1 or not self.period > 2 or not 0 <= self.noise < np.inf:
+        if (
+            self.steps < 2
+            or self.count < 1
+            or not 0 < self.radius <= 1
+            or not self.period > 2
+            or not 0 <= self.noise < np.inf
+        ):
             raise ValueError(
                 f"oscillator has steps={self.steps}, count={self.count}, radius={self.radius}, period={self.period}, "
                 f"noise={self.noise}; steps >= 2, count >= 1, 0 < radius <= 1, period > 2, noise >= 0"
@@ -58,7 +64,9 @@ class Oscillator(Task):
 
     def truth(self, data):
         still, long = np.zeros((self.steps - self.steps // 2, 1, 1)), np.zeros((systems.LONG, 1, 1))
-        return systems.truth(Delayed(self.radius, self.period), np.zeros((1, 2)), still, long, autonomous=True)
+        return systems.truth(
+            Delayed(self.radius, self.period), np.zeros((1, 2)), still, long, autonomous=True
+        )
 
 
 @dataclass(frozen=True)

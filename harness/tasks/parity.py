@@ -26,9 +26,18 @@ class Parity(Task):
 
     def data(self, rng):
         shape = MANY_TO_ONE if self.last else MANY_TO_MANY
-        return Data(self.draw(rng, self.count), self.draw(rng, 1000), classes=2, target_loss=0.05, shape=shape, floor=0.0)
+        return Data(
+            self.draw(rng, self.count),
+            self.draw(rng, 1000),
+            classes=2,
+            target_loss=0.05,
+            shape=shape,
+            floor=0.0,
+        )
 
     def draw(self, rng, count):
         bits = rng.integers(0, 2, (count, self.steps))
         x, lengths, y = bits[..., None].astype(np.float32), np.full(count, self.steps), bits.cumsum(1) % 2
-        return Sequences(x, lengths, y[:, -1]) if self.last else Sequences(x, lengths, y, np.ones(y.shape, bool))
+        return (
+            Sequences(x, lengths, y[:, -1]) if self.last else Sequences(x, lengths, y, np.ones(y.shape, bool))
+        )

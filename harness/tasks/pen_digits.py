@@ -34,11 +34,17 @@ class PenDigits(Task):
     """
 
     def data(self, rng):
-        return Data(*(Sequences(points, np.full(len(y), POINTS), y) for points, y in parts()), classes=10, target_loss=0.2)
+        return Data(
+            *(Sequences(points, np.full(len(y), POINTS), y) for points, y in parts()),
+            classes=10,
+            target_loss=0.2,
+        )
 
 
 def parts() -> list[tuple[np.ndarray, np.ndarray]]:
     """Both parts as points (N, 8, 2) and digits (N,)."""
-    rows = np.array([[int(number) for number in line.split(",")] for line in read(ARCHIVE).decode().splitlines()])
+    rows = np.array(
+        [[int(number) for number in line.split(",")] for line in read(ARCHIVE).decode().splitlines()]
+    )
     parts = (np.concatenate([rows[run] for run in runs]) for runs in (TRAIN, TEST))
     return [((part[:, :-1] / 100).astype(np.float32).reshape(-1, POINTS, 2), part[:, -1]) for part in parts]

@@ -33,5 +33,8 @@ def drawing(points: np.ndarray, digits: np.ndarray) -> Sequences:
     before = np.concatenate([np.zeros_like(points[:, :1]), points[:, :-1]], 1)
     digit = np.repeat(np.eye(CLASSES, dtype=np.float32)[digits][:, None], POINTS, 1)
     return Sequences(
-        np.concatenate([digit, before], 2), np.full(len(points), POINTS), points, np.ones((len(points), POINTS), bool)
+        np.concatenate([digit, before], 2),
+        np.full(len(points), POINTS),
+        points,
+        np.ones((len(points), POINTS), bool),
     )

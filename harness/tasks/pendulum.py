@@ -28,7 +28,9 @@ class Pendulum(Task):
     noise: float = 0.05
 
     def __post_init__(self):
-        fits = 0 < self.dt <= 1 and 0 < self.damping <= 1 and 0 < self.push < np.inf and 0 <= self.noise < np.inf
+        fits = (
+            0 < self.dt <= 1 and 0 < self.damping <= 1 and 0 < self.push < np.inf and 0 <= self.noise < np.inf
+        )
         if self.steps < 2 or self.count < 1 or not fits:
             raise ValueError(
                 f"pendulum has steps={self.steps}, count={self.count}, dt={self.dt}, damping={self.damping}, push={self.push}, "
@@ -44,8 +46,13 @@ class Pendulum(Task):
         return systems.sequences(u, y + self.noise * rng.standard_normal(y.shape))
 
     def truth(self, data):
-        system, u = Pushed(self.dt, self.damping, self.push), data.test.x.astype(np.float64).swapaxes(0, 1)[:, :TRAJECTORIES]
-        return systems.truth(system, np.zeros((u.shape[1], 2)), u, systems.long_inputs(data), autonomous=False)
+        system, u = (
+            Pushed(self.dt, self.damping, self.push),
+            data.test.x.astype(np.float64).swapaxes(0, 1)[:, :TRAJECTORIES],
+        )
+        return systems.truth(
+            system, np.zeros((u.shape[1], 2)), u, systems.long_inputs(data), autonomous=False
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,11 @@ class Pushed:
 
     def jacobians(self, x, u):
         by_x, by_u = np.empty((len(x), 2, 2)), np.empty((len(x), 2, 1))
-        by_x[:, 1, 0], by_x[:, 1, 1], by_u[:, 1] = -self.dt * np.cos(x[:, 0]), 1 - self.dt * self.damping, self.dt * self.push
+        by_x[:, 1, 0], by_x[:, 1, 1], by_u[:, 1] = (
+            -self.dt * np.cos(x[:, 0]),
+            1 - self.dt * self.damping,
+            self.dt * self.push,
+        )
         by_x[:, 0], by_u[:, 0] = [1, 0] + self.dt * by_x[:, 1], self.dt * by_u[:, 1]
         return by_x, by_u
 

@@ -31,7 +31,9 @@ class Recall(Task):
             )
 
     def data(self, rng):
-        return Data(self.draw(rng, self.count), self.draw(rng, 1000), classes=CLASSES, target_loss=0.1, floor=0.0)
+        return Data(
+            self.draw(rng, self.count), self.draw(rng, 1000), classes=CLASSES, target_loss=0.1, floor=0.0
+        )
 
     def draw(self, rng, count):
         y = rng.integers(0, CLASSES, count)

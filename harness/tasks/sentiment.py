@@ -43,7 +43,10 @@ class Sentiment(Task):
         sentences, y = parsed()
         train, test = grouped(rng, np.array([" ".join(words) for words in sentences]), TEST)
         counts = Counter(word for k in train for word in sentences[k])
-        known = {word: token for token, word in enumerate(sorted(w for w, n in counts.items() if n >= OFTEN), UNKNOWN + 1)}
+        known = {
+            word: token
+            for token, word in enumerate(sorted(w for w, n in counts.items() if n >= OFTEN), UNKNOWN + 1)
+        }
         parts = []
         for part in (train, test):
             x, lengths = padded([[known.get(word, UNKNOWN) for word in sentences[k]] for k in part])
@@ -53,5 +56,12 @@ class Sentiment(Task):
 
 def parsed() -> tuple[list[list[str]], np.ndarray]:
     """The words of all sentences, and their classes. Each file ends in an entry without a class."""
-    entries = [entry for content in members(ARCHIVE).values() for entry in json.loads(content) if entry["class"] is not None]
-    return [re.findall(r"[a-z0-9']+", e["text"].lower()) for e in entries], np.array([e["class"] for e in entries])
+    entries = [
+        entry
+        for content in members(ARCHIVE).values()
+        for entry in json.loads(content)
+        if entry["class"] is not None
+    ]
+    return [re.findall(r"[a-z0-9']+", e["text"].lower()) for e in entries], np.array(
+        [e["class"] for e in entries]
+    )

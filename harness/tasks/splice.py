@@ -47,7 +47,9 @@ class Splice(Task):
 def parsed() -> tuple[list[str], np.ndarray]:
     """The distinct windows, and their classes."""
     lines = sorted({tuple(line.replace(" ", "").split(",")) for line in read(ARCHIVE).decode().splitlines()})
-    return ["".join(letters) for *letters, _ in lines], np.array([CLASSES.index(label) for *_, label in lines])
+    return ["".join(letters) for *letters, _ in lines], np.array(
+        [CLASSES.index(label) for *_, label in lines]
+    )
 
 
 def overlapping(windows: list[str]) -> np.ndarray:

@@ -39,7 +39,9 @@ def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
 
 
 def _fits(source: str, target: str) -> bool:
-    return len(source) <= LONGEST[0] and len(target) <= LONGEST[1] and not set(PLACEHOLDERS) & {*source, *target}
+    return (
+        len(source) <= LONGEST[0] and len(target) <= LONGEST[1] and not set(PLACEHOLDERS) & {*source, *target}
+    )
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ class Translation(Task):
         sources = ["".join(alphabet[row[:n]]) for row, n in zip(data.test.x, data.test.lengths, strict=True)]
         copied = {"chrf": chrf(sources, self.texts(data, data.test.y))}
         remembered = self.figures(data, nearest(data))
-        return [Rival("the message itself", math.nan, figures=copied), Rival("nearest message", math.nan, figures=remembered)]
+        return [
+            Rival("the message itself", math.nan, figures=copied),
+            Rival("nearest message", math.nan, figures=remembered),
+        ]
 
 
 def chrf(answers: list[str], right: list[str]) -> float:

@@ -20,7 +20,9 @@ def test_autograd_through_a_program_matches_float64_autograd(spec, backend):
     for _ in range(2):
         output = autograd.apply(program, params, x)
         found = torch.autograd.grad(output, [*params.values(), x], torch.tensor(case.d_output))
-        got = dict(zip([*(f"d_{k}" for k in params), "d_x"], found, strict=True)) | {"output": output.detach()}
+        got = dict(zip([*(f"d_{k}" for k in params), "d_x"], found, strict=True)) | {
+            "output": output.detach()
+        }
         compare(got, {k: want[k] for k in got}, tolerance("float64", case.steps))
 
 

@@ -30,7 +30,11 @@ def test_every_gradient_on_cuda_matches_float64_autograd(spec, backend, dtype):
     case = problem(cells.get(spec))
     program = prepare(backend, case, dtype, device="cuda")
     trace = traceable(program)
-    compare(computed(program, case, trace=trace), float64_autograd(case, trace=trace), tolerance(dtype, case.steps))
+    compare(
+        computed(program, case, trace=trace),
+        float64_autograd(case, trace=trace),
+        tolerance(dtype, case.steps),
+    )
 
 
 def test_forward_only_on_cuda_gives_the_outputs_of_backward(spec, backend):

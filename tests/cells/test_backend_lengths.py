@@ -2,13 +2,36 @@
 
 import numpy as np
 import pytest
-from support.comparison import CELLS, ODD, bitwise, compare, computed, named, prepare, problem, slack, tolerance
+from support.comparison import (
+    CELLS,
+    ODD,
+    bitwise,
+    compare,
+    computed,
+    named,
+    prepare,
+    problem,
+    slack,
+    tolerance,
+)
 from support.stacks import LENGTHS, one_by_one, torch_nn
 
 from cellbench import cells
 
-STACKS = {"one": "", "two": ":layers=2", "both": ":bidirectional=true", "three-both": ":layers=3:bidirectional=true"}
-FUSED = ["elman", "lstm", "gru", "slstm", "lru", *(f"{ODD}:{name}" for name in ("Apart", "Heads", "Pair", "Oscillator"))]
+STACKS = {
+    "one": "",
+    "two": ":layers=2",
+    "both": ":bidirectional=true",
+    "three-both": ":layers=3:bidirectional=true",
+}
+FUSED = [
+    "elman",
+    "lstm",
+    "gru",
+    "slstm",
+    "lru",
+    *(f"{ODD}:{name}" for name in ("Apart", "Heads", "Pair", "Oscillator")),
+]
 
 
 def ragged(backend, case, dtype="float64", lengths=LENGTHS, **more):
@@ -47,7 +70,9 @@ def test_ragged_sequences_in_float32_equal_float64(backend, dtype):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-@pytest.mark.parametrize("which", ["lstm:layers=2:bidirectional=true", "gru:readout=2", f"{ODD}:Heads", f"{ODD}:Written"])
+@pytest.mark.parametrize(
+    "which", ["lstm:layers=2:bidirectional=true", "gru:readout=2", f"{ODD}:Heads", f"{ODD}:Written"]
+)
 def test_what_padding_holds_changes_no_bit(which, value, backend):
     case = problem(cells.get(which), 7)
     program = ragged(backend, case)
@@ -78,7 +103,11 @@ def test_lengths_of_all_steps_change_nothing(backend, dtype):
 def test_sequences_of_one_step_and_one_sequence(backend):
     for lengths, sizes in (([1, 1, 1], {}), ([3], {"batch": 1})):
         case = problem(cells.get("lstm:bidirectional=true"), 7, **sizes)
-        compare(computed(ragged(backend, case, lengths=lengths), case), one_by_one(case, lengths), tolerance("float64", 7))
+        compare(
+            computed(ragged(backend, case, lengths=lengths), case),
+            one_by_one(case, lengths),
+            tolerance("float64", 7),
+        )
 
 
 def test_the_trajectory_passes_over_padding_unchanged(backend):
@@ -113,7 +142,9 @@ def test_forward_only_of_ragged_sequences_gives_the_outputs_of_backward(backend)
 @pytest.mark.parametrize("kind", [list, tuple, np.array])
 def test_lengths_may_be_any_sequence_of_whole_numbers(kind, backend):
     case = problem(cells.get("gru"), 7)
-    bitwise(computed(ragged(backend, case, lengths=kind(LENGTHS)), case), computed(ragged(backend, case), case))
+    bitwise(
+        computed(ragged(backend, case, lengths=kind(LENGTHS)), case), computed(ragged(backend, case), case)
+    )
 
 
 @pytest.mark.parametrize(

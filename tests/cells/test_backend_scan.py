@@ -45,7 +45,12 @@ class Chain(GatedCell):
     def equations(self, wx, wh, prev):
         f = exp(-wx.f * wx.f)
         mean = 0.75 * prev.mean + 0.25 * prev.twice
-        return State(h=(f * prev.h + (1 - f) * wx.x + prev.delay) / 2 - prev.mean, delay=wx.x, twice=prev.delay, mean=mean)
+        return State(
+            h=(f * prev.h + (1 - f) * wx.x + prev.delay) / 2 - prev.mean,
+            delay=wx.x,
+            twice=prev.delay,
+            mean=mean,
+        )
 
 
 OWN = [f"{__file__}:Rotation", f"{__file__}:Chain"]
@@ -67,7 +72,9 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 def test_every_gradient_matches_float64_autograd(affine, mode, dtype, sizes):
     case = problem(cells.get(affine), *sizes)
     allowed = slack(case.cell) * tolerance(dtype, case.steps)
-    compare(computed(prepare(mode, case, dtype), case, trace=True), float64_autograd(case, trace=True), allowed)
+    compare(
+        computed(prepare(mode, case, dtype), case, trace=True), float64_autograd(case, trace=True), allowed
+    )
 
 
 @every_cell
@@ -84,7 +91,11 @@ def test_a_scan_equals_the_sequential_run_from_any_state(affine, mode, steps):
 def test_a_read_out_and_other_biases_match_float64_autograd(affine, mode):
     for options in ("biases=0", "biases=1:readout=2", "biases=2"):
         case = problem(cells.get(f"{affine}:{options}"))
-        compare(computed(prepare(mode, case), case, given=False), float64_autograd(case, given=False), tolerance("float64", 17))
+        compare(
+            computed(prepare(mode, case), case, given=False),
+            float64_autograd(case, given=False),
+            tolerance("float64", 17),
+        )
 
 
 @every_cell
@@ -119,7 +130,10 @@ def test_results_are_copies_and_inputs_are_left_untouched(affine, mode, dtype):
     computed(program, problem(case.cell, seed=1))
     bitwise(first, kept)
     bitwise(case.params | case.state, same.params | same.state)
-    bitwise({"x": case.x, "d_output": case.d_output}, {"x": same.x.astype(dtype), "d_output": same.d_output.astype(dtype)})
+    bitwise(
+        {"x": case.x, "d_output": case.d_output},
+        {"x": same.x.astype(dtype), "d_output": same.d_output.astype(dtype)},
+    )
 
 
 @every_cell
@@ -133,7 +147,10 @@ def test_backward_twice_after_a_run_gives_the_same(affine, mode):
     program.backward(2 * case.d_output, None, trace=True)
     compare(named(program.read()[0], program.backward(case.d_output)), ran, tolerance("float64", case.steps))
     first = program.backward(case.d_output, case.d_state)
-    bitwise(named(program.read()[0], program.backward(case.d_output, case.d_state)), named(program.read()[0], first))
+    bitwise(
+        named(program.read()[0], program.backward(case.d_output, case.d_state)),
+        named(program.read()[0], first),
+    )
 
 
 @every_cell
@@ -145,7 +162,9 @@ def test_a_nan_in_comes_out_from_its_step_on(affine, mode):
     output = program.forward(case.x, case.state).output
     want = prepare("numpy", case).forward(case.x, case.state).output
     np.testing.assert_array_equal(np.isnan(output), np.isnan(want))
-    assert np.isnan(output[9, 1]).any() and not np.isnan(output[:9]).any() and not np.isnan(output[:, 0]).any()
+    assert (
+        np.isnan(output[9, 1]).any() and not np.isnan(output[:9]).any() and not np.isnan(output[:, 0]).any()
+    )
 
 
 @every_mode
@@ -153,14 +172,22 @@ def test_pre_activations_at_800_saturate_as_they_do_in_sequence(mode, dtype):
     case = problem(cells.get(f"{__file__}:Chain"))
     case.params["bias_ih"] = np.where(np.arange(len(case.params["bias_ih"])) % 2, 800.0, -800.0)
     name = mode.partition(":")[0]
-    compare(computed(prepare(mode, case, dtype), case), computed(prepare(name, case, dtype), case), tolerance(dtype, 17))
+    compare(
+        computed(prepare(mode, case, dtype), case),
+        computed(prepare(name, case, dtype), case),
+        tolerance(dtype, 17),
+    )
 
 
 @pytest.mark.parametrize("affine", OWN, ids=short)
 @every_mode
 def test_many_steps_equal_the_sequential_run(affine, mode):
     case = problem(cells.get(affine), 65536, 1, 2, 2)
-    compare(computed(prepare(mode, case), case), computed(prepare("numba", case), case), tolerance("float64", 1000))
+    compare(
+        computed(prepare(mode, case), case),
+        computed(prepare("numba", case), case),
+        tolerance("float64", 1000),
+    )
 
 
 @pytest.mark.parametrize("affine", OWN, ids=short)
@@ -211,9 +238,14 @@ def test_the_found_jacobian_and_constant_are_those_of_the_equations(affine):
     derivation, found = cell.derivation(), scan.recurrence(cell)
     values = {node: rng.standard_normal(9) / 4 for node in derivation.inputs.values()}
     prev = {s: values.pop(derivation.inputs[f"prev_{s}"]) for s in cell.states}
-    scan.evaluate([*found.jacobian.values(), *found.constant.values()], values)  # a KeyError were an old state needed
+    scan.evaluate(
+        [*found.jacobian.values(), *found.constant.values()], values
+    )  # a KeyError were an old state needed
     inputs = {n: values[node] for n, node in derivation.inputs.items() if node in values}
-    groups = [SimpleNamespace(**{n.partition("_")[2]: v for n, v in inputs.items() if n.startswith(k)}) for k in ("wx_", "unit_")]
+    groups = [
+        SimpleNamespace(**{n.partition("_")[2]: v for n, v in inputs.items() if n.startswith(k)})
+        for k in ("wx_", "unit_")
+    ]
     unit = [groups[1]] if cell.vectors else []
     made = cell.equations(groups[0], SimpleNamespace(), SimpleNamespace(**prev), *unit)
     new = made[1] if isinstance(made, tuple) else made
@@ -227,11 +259,21 @@ def test_the_found_jacobian_and_constant_are_those_of_the_equations(affine):
 def test_entries_that_are_zero_whatever_the_values_are_left_out():
     found = scan.recurrence(cells.get(f"{__file__}:Chain"))
     assert set(found.jacobian) == {
-        ("h", "h"), ("h", "delay"), ("h", "mean"), ("twice", "delay"), ("mean", "mean"), ("mean", "twice")
-    }  # fmt: skip
+        ("h", "h"),
+        ("h", "delay"),
+        ("h", "mean"),
+        ("twice", "delay"),
+        ("mean", "mean"),
+        ("mean", "twice"),
+    }
     assert set(found.constant) == {"h", "delay"}
     assert found.jacobian["twice", "delay"].value == 1 and found.jacobian["mean", "mean"].value == 0.75
-    assert set(found.reach) - set(found.jacobian) == {("delay", "delay"), ("twice", "twice"), ("h", "twice"), ("mean", "delay")}
+    assert set(found.reach) - set(found.jacobian) == {
+        ("delay", "delay"),
+        ("twice", "twice"),
+        ("h", "twice"),
+        ("mean", "delay"),
+    }
 
 
 @every_mode
@@ -256,7 +298,10 @@ def test_a_program_and_its_backend_say_that_they_scan(mode):
     assert "scan" in prepare(mode, case).implementation
     assert cells.backend(mode).name == mode
     name = mode.partition(":")[0]
-    assert cells.backend(f"{name}:mode=sequential").name == name and "scan" not in prepare(name, case).implementation
+    assert (
+        cells.backend(f"{name}:mode=sequential").name == name
+        and "scan" not in prepare(name, case).implementation
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +322,11 @@ def test_another_mode_is_refused_in_one_line(given, says):
 def test_stacked_directions_scan_each_layer(mode):
     case = problem(cells.get(f"{OWN[0]}:layers=2:bidirectional=true"))
     name = mode.partition(":")[0]
-    compare(computed(prepare(mode, case), case), computed(prepare(name, case), case), tolerance("float64", 2 * case.steps))
+    compare(
+        computed(prepare(mode, case), case),
+        computed(prepare(name, case), case),
+        tolerance("float64", 2 * case.steps),
+    )
 
 
 def test_a_scan_kernel_s_module_is_readable_and_in_the_folder_of_kernels():

@@ -26,7 +26,14 @@ def case():
 
 def test_x_of_another_shape(backend, case):
     program = prepare(backend, case)
-    for x in (case.x[:4], case.x[:, :2], case.x[..., :1], case.x[0], case.x.transpose(1, 0, 2), case.x[..., None]):
+    for x in (
+        case.x[:4],
+        case.x[:, :2],
+        case.x[..., :1],
+        case.x[0],
+        case.x.transpose(1, 0, 2),
+        case.x[..., None],
+    ):
         refused(lambda x=x: program.forward(x), "x", x.shape, (17, 3, 5), "(T, B, I)")
 
 
@@ -99,7 +106,9 @@ def test_parameters_of_another_name_or_shape(spec, backend):
 def test_parameters_that_are_not_real_floating(backend, case):
     for kind in ("complex128", "int64"):
         params = case.params | {"weight_hh": case.params["weight_hh"].astype(kind)}
-        refused(lambda p=params: cells.backend(backend).prepare(case.cell, p, steps=2, batch=2), "weight_hh", kind)
+        refused(
+            lambda p=params: cells.backend(backend).prepare(case.cell, p, steps=2, batch=2), "weight_hh", kind
+        )
 
 
 def test_parameters_may_be_nested_lists_or_are_refused_by_name(backend, case):
@@ -116,9 +125,11 @@ def test_parameters_may_be_nested_lists_or_are_refused_by_name(backend, case):
 def test_sizes_that_are_no_positive_whole_numbers(backend, size, case):
     cell = case.cell
     for name, call in {
-        "input_size": lambda: cell.parameter_shapes(size, 4), "hidden_size": lambda: cell.init(4, size),
-        "batch": lambda: cell.state_shapes(size, 4), "steps": lambda: prepare(backend, case, steps=size),
-    }.items():  # fmt: skip
+        "input_size": lambda: cell.parameter_shapes(size, 4),
+        "hidden_size": lambda: cell.init(4, size),
+        "batch": lambda: cell.state_shapes(size, 4),
+        "steps": lambda: prepare(backend, case, steps=size),
+    }.items():
         refused(call, name, repr(size), "at least 1")
     refused(lambda: cell.operations(size, 4), "input_size", repr(size))
     refused(lambda: prepare(backend, case, batch=size), "batch", repr(size))
@@ -129,15 +140,29 @@ def test_numpy_integers_are_sizes(case):
 
 
 def test_unknown_dtype_device_and_direction(backend, case):
-    wrong = [("dtype", "float16", "float32, float64"), ("device", "tpu", "cpu"), ("direction", "sideways", "forward, backward")]
+    wrong = [
+        ("dtype", "float16", "float32, float64"),
+        ("device", "tpu", "cpu"),
+        ("direction", "sideways", "forward, backward"),
+    ]
     for what, value, allowed in wrong:
         asked = {"steps": 1, "batch": 1, what: value}
-        refused(lambda a=asked: cells.backend(backend).prepare(case.cell, case.params, **a), what, value, allowed)
+        refused(
+            lambda a=asked: cells.backend(backend).prepare(case.cell, case.params, **a), what, value, allowed
+        )
 
 
 def test_unknown_names():
-    refused(lambda: cells.get("lstn"), "unknown cell 'lstn'", "did you mean 'lstm'?", ", ".join(cells.names()), "cells/zoo/")
-    refused(lambda: cells.backend("nunpy"), "unknown backend 'nunpy'", "'numpy'", ", ".join(cells.backend_names()))
+    refused(
+        lambda: cells.get("lstn"),
+        "unknown cell 'lstn'",
+        "did you mean 'lstm'?",
+        ", ".join(cells.names()),
+        "cells/zoo/",
+    )
+    refused(
+        lambda: cells.backend("nunpy"), "unknown backend 'nunpy'", "'numpy'", ", ".join(cells.backend_names())
+    )
     for name in ("", "LSTM!", "a b", "../elman", "__init__"):
         refused(lambda n=name: cells.get(n), "unknown cell", repr(name))
 

@@ -11,12 +11,31 @@ from cellbench import cells
 from cellbench.cells.programs.tolerance import tolerance
 
 RIGHT = {
-    "Packed": "gru", "PerGate": "lstm", "Joined": "lstm", "Wrapped": "gru", "SplitGRU": "gru", "dict_gru": "gru",
-    "arrays_lstm": "lstm", "d2l_lstm": "lstm", "columns_lstm": "lstm", "KerasGRU": "gru", "KerasLSTM": "lstm",
-    "Single": "elman", "Keeping": "elman", "Given": "gru", "functional_lstm": "lstm", "carried_lstm": "lstm",
-    "helped_gru": "gru", "OwnCell": "gru", "ResetBefore": "gru_reset_before", "LSTM": "lstm",
-    "Dictionaries": "lstm", "Headed": "lstm", "Vectors": "lstm", "keras_gru": "gru",
-}  # fmt: skip
+    "Packed": "gru",
+    "PerGate": "lstm",
+    "Joined": "lstm",
+    "Wrapped": "gru",
+    "SplitGRU": "gru",
+    "dict_gru": "gru",
+    "arrays_lstm": "lstm",
+    "d2l_lstm": "lstm",
+    "columns_lstm": "lstm",
+    "KerasGRU": "gru",
+    "KerasLSTM": "lstm",
+    "Single": "elman",
+    "Keeping": "elman",
+    "Given": "gru",
+    "functional_lstm": "lstm",
+    "carried_lstm": "lstm",
+    "helped_gru": "gru",
+    "OwnCell": "gru",
+    "ResetBefore": "gru_reset_before",
+    "LSTM": "lstm",
+    "Dictionaries": "lstm",
+    "Headed": "lstm",
+    "Vectors": "lstm",
+    "keras_gru": "gru",
+}
 
 WRONG = {
     "ResetBefore": ("gru", "this is gru_reset_before: check it --against gru_reset_before"),
@@ -30,7 +49,10 @@ WRONG = {
     "NoTanh": ("lstm", "the tanh of c left out"),
     "OneBias": ("lstm", "bias_hh left out"),
     "HardSigmoid": ("lstm", "hard sigmoid (a / 6 + 0.5) where every gate has sigmoid"),
-    "OrderAndForgetBias": ("lstm", "gate order i, f, o, g where lstm has i, f, g, o and 1 added inside the sigmoid of f"),
+    "OrderAndForgetBias": (
+        "lstm",
+        "gate order i, f, o, g where lstm has i, f, g, o and 1 added inside the sigmoid of f",
+    ),
     "Interleaved": ("lstm", "in the order of units"),
     "Backwards": ("lstm", "the state taken as (c, h)"),
     "Cut": ("lstm", "outputs and states agree, gradients do not"),
@@ -38,7 +60,7 @@ WRONG = {
     "Zeroed": ("lstm", "the initial state not used"),
     "TransposedU": ("elman", "weight_hh used transposed"),
     "Else": ("lstm", "no variant makes it right"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -155,7 +177,12 @@ def test_every_cell_is_right_against_itself(name):
 
 
 def test_a_small_batch_and_sizes_that_are_alike_do_not_confuse_it():
-    for sizes in ({"input_size": 7, "hidden_size": 7}, {"batch": 1}, {"steps": 1}, {"input_size": 1, "hidden_size": 33}):
+    for sizes in (
+        {"input_size": 7, "hidden_size": 7},
+        {"batch": 1},
+        {"steps": 1},
+        {"input_size": 1, "hidden_size": 33},
+    ):
         assert cells.check(ports.LSTM, against="lstm", **sizes).ok
         assert cells.check(ports.PerGate, against="lstm", **sizes).ok
 

@@ -8,7 +8,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cellbench import cells
 
-PUBLISHED = [("elman", 98816, 98560), ("lstm", 395264, 394240), ("gru", 296448, 295680)]  # I=128, H=256: two biases, one
+PUBLISHED = [
+    ("elman", 98816, 98560),
+    ("lstm", 395264, 394240),
+    ("gru", 296448, 295680),
+]  # I=128, H=256: two biases, one
 
 
 @pytest.mark.parametrize(("name", "two", "one"), PUBLISHED)
@@ -22,8 +26,12 @@ def test_the_lecture_s_network_has_its_five_arrays():
     inputs, hidden, outputs = 5, 7, 3
     cell = cells.get("elman", biases=1, readout=outputs)
     assert cell.parameter_shapes(inputs, hidden) == {
-        "weight_ih": (7, 5), "weight_hh": (7, 7), "bias_ih": (7,), "weight_out": (3, 7), "bias_out": (3,),
-    }  # fmt: skip
+        "weight_ih": (7, 5),
+        "weight_hh": (7, 7),
+        "bias_ih": (7,),
+        "weight_out": (3, 7),
+        "bias_out": (3,),
+    }
     assert cell.parameter_count(inputs, hidden) == hidden * (inputs + hidden + 1) + outputs * (hidden + 1)
 
 
@@ -55,7 +63,10 @@ def test_products_are_those_of_torch_s_flop_counter(name):
     # oneDNN's fused LSTM is one operation that the counter counts as nothing
     with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
         module(torch.zeros(steps, batch, inputs))
-    assert counter.get_total_flops() == steps * batch * cells.get(name).operations(inputs, hidden).forward_products
+    assert (
+        counter.get_total_flops()
+        == steps * batch * cells.get(name).operations(inputs, hidden).forward_products
+    )
 
 
 def test_elementwise_operations_of_elman_are_counted_by_hand():
@@ -87,4 +98,7 @@ def test_sums_of_operations_agree(spec):
     assert ops.forward == ops.forward_products + ops.forward_elementwise
     assert ops.of("forward") == ops.forward
     assert ops.of("backward") == ops.forward + ops.backward
-    assert min(ops.forward_products, ops.forward_elementwise, ops.backward_products, ops.backward_elementwise) > 0
+    assert (
+        min(ops.forward_products, ops.forward_elementwise, ops.backward_products, ops.backward_elementwise)
+        > 0
+    )

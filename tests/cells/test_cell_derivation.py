@@ -123,18 +123,32 @@ def test_printed_lines_keep_the_written_order_and_names():
 
     source = inspect.getsource(arrays.module(cell_of(equations)).forward)
     assert "wx_b - 1" in source
-    written = ["open = sigmoid(wx_a + wh_a)", "fresh = tanh(wh_b - ", "h = fresh - open * (fresh - prev_h) / 2"]
+    written = [
+        "open = sigmoid(wx_a + wh_a)",
+        "fresh = tanh(wh_b - ",
+        "h = fresh - open * (fresh - prev_h) / 2",
+    ]
     places = [source.find(text) for text in written]
     assert -1 not in places
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("write", [
-    lambda a, b, c: a - (b - c), lambda a, b, c: (a - b) - c, lambda a, b, c: a / (b * c), lambda a, b, c: a / b * c,
-    lambda a, b, c: -(a + b) * c, lambda a, b, c: -(-a),  # noqa: B002
-    lambda a, b, c: a - -b, lambda a, b, c: a * (b / c),
-    lambda a, b, c: (a + b) * (a - c), lambda a, b, c: 2 - a * -3, lambda a, b, c: maximum(a - b, -0.5) ** 3,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda a, b, c: a - (b - c),
+        lambda a, b, c: (a - b) - c,
+        lambda a, b, c: a / (b * c),
+        lambda a, b, c: a / b * c,
+        lambda a, b, c: -(a + b) * c,
+        lambda a, b, c: -(-a),  # noqa: B002
+        lambda a, b, c: a - -b,
+        lambda a, b, c: a * (b / c),
+        lambda a, b, c: (a + b) * (a - c),
+        lambda a, b, c: 2 - a * -3,
+        lambda a, b, c: maximum(a - b, -0.5) ** 3,
+    ],
+)
 def test_printed_expressions_evaluate_as_written(write):
     tape = Tape()
     nodes = [tape.input(n) for n in "abc"]

@@ -20,13 +20,17 @@ from cellbench import cells
 from cellbench.cells.exchange.layouts import KERAS, ONNX, rows_here, rows_there
 
 MODULES = [
-    lambda **k: torch.nn.RNN(5, 7, **k), lambda **k: torch.nn.RNN(5, 7, nonlinearity="relu", **k),
-    lambda **k: torch.nn.LSTM(5, 7, **k), lambda **k: torch.nn.GRU(5, 7, **k),
-]  # fmt: skip
+    lambda **k: torch.nn.RNN(5, 7, **k),
+    lambda **k: torch.nn.RNN(5, 7, nonlinearity="relu", **k),
+    lambda **k: torch.nn.LSTM(5, 7, **k),
+    lambda **k: torch.nn.GRU(5, 7, **k),
+]
 STEPS = [
-    lambda **k: torch.nn.RNNCell(5, 7, **k), lambda **k: torch.nn.RNNCell(5, 7, nonlinearity="relu", **k),
-    lambda **k: torch.nn.LSTMCell(5, 7, **k), lambda **k: torch.nn.GRUCell(5, 7, **k),
-]  # fmt: skip
+    lambda **k: torch.nn.RNNCell(5, 7, **k),
+    lambda **k: torch.nn.RNNCell(5, 7, nonlinearity="relu", **k),
+    lambda **k: torch.nn.LSTMCell(5, 7, **k),
+    lambda **k: torch.nn.GRUCell(5, 7, **k),
+]
 HELD = [n for n in cells.names() if cells.get(n).torch_module()]
 WRITTEN = [f"{n}{o}" for n in ONNX for o in ("", ":biases=0", ":biases=1:readout=3", ":biases=2")]
 WRITTEN += ["elman:activation=relu", "elman:activation=identity"]
@@ -35,7 +39,9 @@ LAYERS = [f"{n}{o}" for n in KERAS for o in ("", ":biases=0", ":biases=1:readout
 
 def reference(cell, params, x, state=None):
     """Output and last states in float64."""
-    program = cells.backend("numpy").prepare(cell, params, steps=len(x), batch=x.shape[1], dtype="float64", direction="forward")
+    program = cells.backend("numpy").prepare(
+        cell, params, steps=len(x), batch=x.shape[1], dtype="float64", direction="forward"
+    )
     return named(program.forward(x, state))
 
 
@@ -91,7 +97,9 @@ def test_a_torch_step_module_s_outputs_are_the_cell_s(module, bias):
     )
 
 
-@pytest.mark.parametrize("options", [{"layers": 2}, {"bidirectional": True}, {"layers": 3, "bidirectional": True}])
+@pytest.mark.parametrize(
+    "options", [{"layers": 2}, {"bidirectional": True}, {"layers": 3, "bidirectional": True}]
+)
 @pytest.mark.parametrize("name", HELD)
 def test_a_torch_stack_goes_both_ways(name, options):
     cell = cells.get(name, **options)
@@ -188,21 +196,33 @@ NOT_WHAT_THEY_CLAIM = [
     (Wider, ("Wider (a torch.nn.LSTM)", "weight_hh_l0 is (28, 8)", "hidden_size 7", "(28, 7)")),
     (Renamed, ("Renamed (a torch.nn.GRU) has kernel", "weight_ih_l0")),
     (lambda: Other(5, 7), ("Other has a forward", "torch.nn.LSTM")),
-    (lambda: changed(torch.nn.LSTM(5, 7), hidden_size=9), ("LSTM: weight_ih_l0 is (28, 5)", "hidden_size 9", "(36, 5)")),
-    (lambda: changed(torch.nn.LSTM(5, 7), input_size=6), ("weight_ih_l0 is (28, 5)", "input_size 6", "(28, 6)")),
+    (
+        lambda: changed(torch.nn.LSTM(5, 7), hidden_size=9),
+        ("LSTM: weight_ih_l0 is (28, 5)", "hidden_size 9", "(36, 5)"),
+    ),
+    (
+        lambda: changed(torch.nn.LSTM(5, 7), input_size=6),
+        ("weight_ih_l0 is (28, 5)", "input_size 6", "(28, 6)"),
+    ),
     (lambda: changed(torch.nn.LSTM(5, 7), input_size=-6), ("LSTM: input_size is -6",)),
-    (lambda: changed(torch.nn.LSTM(5, 7), bias=False), ("LSTM has bias_ih_l0, bias_hh_l0", "attributes do not say")),
+    (
+        lambda: changed(torch.nn.LSTM(5, 7), bias=False),
+        ("LSTM has bias_ih_l0, bias_hh_l0", "attributes do not say"),
+    ),
     (lambda: changed(torch.nn.GRU(5, 7), forward=lambda x: x), ("GRU has a forward",)),
     (lambda: changed(torch.nn.RNN(5, 7), mode="RNN_SIGMOID"), ("activation is 'sigmoid'",)),
     (lambda: changed(torch.nn.LSTM(5, 7), num_layers=2), ("LSTM has no weight_ih_l1",)),
     (lambda: changed(torch.nn.LSTM(5, 7), num_layers=0), ("LSTM: layers is 0",)),
-    (lambda: changed(torch.nn.LSTM(5, 7, 2), num_layers=1), ("LSTM has weight_ih_l1", "attributes do not say")),
+    (
+        lambda: changed(torch.nn.LSTM(5, 7, 2), num_layers=1),
+        ("LSTM has weight_ih_l1", "attributes do not say"),
+    ),
     (lambda: without(torch.nn.LSTM(5, 7), "bias_hh_l0"), ("LSTM has no bias_hh_l0", "(28,)")),
     (lambda: without(torch.nn.GRUCell(5, 7), "weight_hh"), ("GRUCell has no weight_hh", "(21, 7)")),
     (lambda: whole_numbers(torch.nn.GRU(5, 7)), ("GRU: weight_ih_l0 is of dtype torch.int8", "floating")),
     (lambda: torch.nn.LSTM(5, 7, dtype=torch.complex64), ("weight_ih_l0 is of dtype torch.complex64",)),
     (lambda: torch.nn.LSTM(5, 7, device="meta"), ("weight_ih_l0 is on the device meta",)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("make", "words"), NOT_WHAT_THEY_CLAIM)
@@ -214,14 +234,20 @@ def test_a_module_that_is_not_what_it_claims_is_refused_by_name(make, words):
 def test_a_quantised_module_is_refused_by_name():
     if not torch.backends.quantized.supported_engines:
         pytest.skip("this build of torch has no quantised engine")
-    module = torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(torch.nn.LSTM(5, 7)), {torch.nn.LSTM})[0]
+    module = torch.ao.quantization.quantize_dynamic(
+        torch.nn.Sequential(torch.nn.LSTM(5, 7)), {torch.nn.LSTM}
+    )[0]
     refused(lambda: cells.from_torch(module), "it was given a torch.ao.nn.quantized.dynamic", "LSTM")
 
 
-@pytest.mark.parametrize(("named_cell", "words"), [
-    ("elman:activation=identity", "no module for cell 'elman:activation=identity'"), ("gru_reset_before", "no module"),
-    ("lstm:readout=2", "has a read-out"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("named_cell", "words"),
+    [
+        ("elman:activation=identity", "no module for cell 'elman:activation=identity'"),
+        ("gru_reset_before", "no module"),
+        ("lstm:readout=2", "has a read-out"),
+    ],
+)
 def test_a_cell_that_torch_has_no_module_for_is_refused_by_name(named_cell, words):
     cell = cells.get(named_cell)
     refused(lambda: cells.to_torch(cell, cell.init(5, 7)), words)
@@ -273,7 +299,9 @@ def test_every_other_order_of_peepholes_fails_in_onnx(order, tmp_path):
     cells.to_onnx(case.cell, case.params, tmp_path / "cell.onnx")
     model = onnx.load(tmp_path / "cell.onnx")
     held = next(t for t in model.graph.initializer if t.name == "P")
-    held.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(held).reshape(3, 7)[list(order)].reshape(1, 21), "P"))
+    held.CopyFrom(
+        numpy_helper.from_array(numpy_helper.to_array(held).reshape(3, 7)[list(order)].reshape(1, 21), "P")
+    )
     output = session(model).run(["y"], {"x": case.x.astype(np.float32)})[0]
     error = np.abs(output - reference(case.cell, case.params, case.x)["output"]).max()
     assert (error < 1e-5) == (order == (0, 1, 2)), f"order {order}: error {error}"
@@ -315,7 +343,9 @@ def test_the_reference_evaluator_of_onnx_computes_the_cell_in_float64(named_cell
     """It knows neither input_forget (the model needs none: i's rows are the negative of f's) nor RNN's other activations."""
     case = problem(cells.get(named_cell))
     cells.to_onnx(case.cell, case.params, tmp_path / "cell.onnx", dtype="float64")
-    have = ReferenceEvaluator(str(tmp_path / "cell.onnx")).run(["y", *case.cell.states], fed(case, np.float64, given))
+    have = ReferenceEvaluator(str(tmp_path / "cell.onnx")).run(
+        ["y", *case.cell.states], fed(case, np.float64, given)
+    )
     want = reference(case.cell, case.params, case.x, case.state if given else None)
     compare(by_name(case, have), want, tolerance("float64", 17))
 
@@ -329,7 +359,9 @@ def test_a_cell_s_weights_come_back_from_onnx_as_they_were(named_cell, dtype, tm
     compare(params, case.params | second, 0)  # the parameters of a problem are exact in float32
     assert (cell.name, cell.readout) == (case.cell.name, case.cell.readout)
     assert named_cell.split(":")[0] != "elman" or cell.activation == case.cell.activation
-    compare(reference(cell, params, case.x), reference(case.cell, case.params, case.x), tolerance("float64", 17))
+    compare(
+        reference(cell, params, case.x), reference(case.cell, case.params, case.x), tolerance("float64", 17)
+    )
 
 
 @pytest.mark.parametrize("readout", [False, True], ids=["plain", "read-out"])
@@ -350,7 +382,9 @@ def test_a_model_that_torch_exports_is_read(kind, readout, tmp_path):
     cell, params = cells.from_onnx(file)
     with torch.no_grad():
         want = net.double()(x.double()).numpy()
-    compare({"y": reference(cell, params, x.double().numpy())["output"]}, {"y": want}, tolerance("float64", 17))
+    compare(
+        {"y": reference(cell, params, x.double().numpy())["output"]}, {"y": want}, tolerance("float64", 17)
+    )
 
 
 class OfTheLast(torch.nn.Module):
@@ -373,12 +407,18 @@ def test_a_linear_layer_on_the_last_state_is_read_as_the_read_out(tmp_path):
     cell, params = cells.from_onnx(file)
     with torch.no_grad():
         want = net.double()(x.double()).numpy()
-    compare({"y": reference(cell, params, x.double().numpy())["output"][-1]}, {"y": want}, tolerance("float64", 17))
+    compare(
+        {"y": reference(cell, params, x.double().numpy())["output"][-1]},
+        {"y": want},
+        tolerance("float64", 17),
+    )
 
 
 def test_a_sum_that_is_no_bias_is_refused_by_name(tmp_path):
     with pytest.warns(Warning):
-        torch.onnx.export(OfTheLast(again=True), (torch.zeros(17, 3, 5),), str(tmp_path / "net.onnx"), dynamo=False)
+        torch.onnx.export(
+            OfTheLast(again=True), (torch.zeros(17, 3, 5),), str(tmp_path / "net.onnx"), dynamo=False
+        )
     refused(lambda: cells.from_onnx(tmp_path / "net.onnx"), "net.onnx also computes Add")
 
 
@@ -394,7 +434,9 @@ def rewritten(tmp_path, spec="lstm", **changes):
         elif name == "again":
             model.graph.node.append(helper.make_node(value, ["x", "W", "R"], ["again"], hidden_size=7))
         elif isinstance(value, np.ndarray):
-            next(t for t in model.graph.initializer if t.name == name).CopyFrom(numpy_helper.from_array(value, name))
+            next(t for t in model.graph.initializer if t.name == name).CopyFrom(
+                numpy_helper.from_array(value, name)
+            )
         else:
             for old in [a for a in node.attribute if a.name == name]:
                 node.attribute.remove(old)
@@ -403,21 +445,32 @@ def rewritten(tmp_path, spec="lstm", **changes):
     return file
 
 
-@pytest.mark.parametrize(("named_cell", "changes", "words"), [
-    ("lstm", {"direction": "reverse"}, ("cell.onnx: LSTM has direction 'reverse'",)),
-    ("lstm", {"clip": 3.0}, ("LSTM has clip 3.0",)),
-    ("lstm", {"activations": ["HardSigmoid", "Tanh", "Tanh"]}, ("activations hardsigmoid", "Sigmoid, Tanh, Tanh")),
-    ("elman", {"activations": ["Sigmoid"]}, ("RNN has the activation sigmoid", "Relu")),
-    ("elman", {"activations": ["Affine"], "activation_alpha": [2.0], "activation_beta": [0.0]}, ("activation affine",)),
-    ("peephole_lstm", {"input_forget": 1}, ("peepholes and input_forget",)),
-    ("lstm", {"R": np.zeros((1, 28, 8), np.float32)}, ("R is (1, 28, 8)", "hidden_size 7", "(1, 28, 7)")),
-    ("lstm", {"hidden_size": 9}, ("is (1, 28, 5)", "hidden_size 9", "(1, 36, 5)")),
-    ("gru", {"B": np.zeros((1, 21), np.float32)}, ("B is (1, 21)", "(1, 42)")),
-    ("lstm", {"W": np.zeros((1, 28, 5), np.int32)}, ("W is of dtype int32",)),
-    ("lstm", {"after": "Softmax"}, ("also computes Softmax",)),
-    ("lstm:readout=2", {"after": "Relu"}, ("also computes Relu",)),
-    ("lstm", {"again": "RNN"}, ("has 2 nodes of kind RNN, LSTM or GRU",)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("named_cell", "changes", "words"),
+    [
+        ("lstm", {"direction": "reverse"}, ("cell.onnx: LSTM has direction 'reverse'",)),
+        ("lstm", {"clip": 3.0}, ("LSTM has clip 3.0",)),
+        (
+            "lstm",
+            {"activations": ["HardSigmoid", "Tanh", "Tanh"]},
+            ("activations hardsigmoid", "Sigmoid, Tanh, Tanh"),
+        ),
+        ("elman", {"activations": ["Sigmoid"]}, ("RNN has the activation sigmoid", "Relu")),
+        (
+            "elman",
+            {"activations": ["Affine"], "activation_alpha": [2.0], "activation_beta": [0.0]},
+            ("activation affine",),
+        ),
+        ("peephole_lstm", {"input_forget": 1}, ("peepholes and input_forget",)),
+        ("lstm", {"R": np.zeros((1, 28, 8), np.float32)}, ("R is (1, 28, 8)", "hidden_size 7", "(1, 28, 7)")),
+        ("lstm", {"hidden_size": 9}, ("is (1, 28, 5)", "hidden_size 9", "(1, 36, 5)")),
+        ("gru", {"B": np.zeros((1, 21), np.float32)}, ("B is (1, 21)", "(1, 42)")),
+        ("lstm", {"W": np.zeros((1, 28, 5), np.int32)}, ("W is of dtype int32",)),
+        ("lstm", {"after": "Softmax"}, ("also computes Softmax",)),
+        ("lstm:readout=2", {"after": "Relu"}, ("also computes Relu",)),
+        ("lstm", {"again": "RNN"}, ("has 2 nodes of kind RNN, LSTM or GRU",)),
+    ],
+)
 def test_a_model_that_is_no_cell_is_refused_by_name(named_cell, changes, words, tmp_path):
     file = rewritten(tmp_path, named_cell, **changes)
     refused(lambda: cells.from_onnx(file), *words)
@@ -440,10 +493,27 @@ def test_a_file_that_is_no_model_is_refused_by_name(tmp_path):
 
 
 def test_a_cell_or_dtype_that_onnx_has_not_is_refused_by_name(tmp_path):
-    other, lstm = cells.get(f"{Path(__file__).parents[1] / 'support' / 'odd_cells.py'}:Oscillator"), cells.get("lstm")
-    refused(lambda: cells.to_onnx(other, other.init(5, 7), tmp_path / "a"), "ONNX has no layer", "'Oscillator'", "lstm (LSTM)")
-    refused(lambda: cells.to_onnx(lstm, lstm.init(5, 7), tmp_path / "a", dtype="float16"), "dtype is 'float16'", "float64")
-    refused(lambda: cells.to_onnx(lstm, lstm.init(5, 7), tmp_path / "none" / "a"), "no folder", "none", "make it first")
+    other, lstm = (
+        cells.get(f"{Path(__file__).parents[1] / 'support' / 'odd_cells.py'}:Oscillator"),
+        cells.get("lstm"),
+    )
+    refused(
+        lambda: cells.to_onnx(other, other.init(5, 7), tmp_path / "a"),
+        "ONNX has no layer",
+        "'Oscillator'",
+        "lstm (LSTM)",
+    )
+    refused(
+        lambda: cells.to_onnx(lstm, lstm.init(5, 7), tmp_path / "a", dtype="float16"),
+        "dtype is 'float16'",
+        "float64",
+    )
+    refused(
+        lambda: cells.to_onnx(lstm, lstm.init(5, 7), tmp_path / "none" / "a"),
+        "no folder",
+        "none",
+        "make it first",
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -451,13 +521,19 @@ def test_a_cell_or_dtype_that_onnx_has_not_is_refused_by_name(tmp_path):
 def test_a_stack_is_refused_by_name(name, tmp_path):
     cell = cells.get("lstm", layers=2)
     arguments = {"onnx": [tmp_path / "a"], "keras": []}[name]
-    refused(lambda: getattr(cells, f"to_{name}")(cell, cell.init(5, 7), *arguments), "'lstm' with layers=2 is a stack")
+    refused(
+        lambda: getattr(cells, f"to_{name}")(cell, cell.init(5, 7), *arguments),
+        "'lstm' with layers=2 is a stack",
+    )
 
 
 def test_without_the_package_onnx_there_is_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
     lstm = cells.get("lstm")
-    for call in (lambda: cells.to_onnx(lstm, lstm.init(5, 7), tmp_path / "a"), lambda: cells.from_onnx(tmp_path / "a")):
+    for call in (
+        lambda: cells.to_onnx(lstm, lstm.init(5, 7), tmp_path / "a"),
+        lambda: cells.from_onnx(tmp_path / "a"),
+    ):
         refused(call, "package onnx is not installed; pip install 'cellbench[onnx]'")
 
 
@@ -489,7 +565,11 @@ def test_arrays_of_keras_come_in_and_go_out_as_they_were(named_cell):
     cell, params = cells.from_keras(name, arrays)
     assert (cell.name, cell.readout) == (name, given.readout)
     x = draws(17, 3, 5)
-    compare(reference(cell, params, x), keras_layer(name, arrays, x, readout=given.readout), tolerance("float64", 17))
+    compare(
+        reference(cell, params, x),
+        keras_layer(name, arrays, x, readout=given.readout),
+        tolerance("float64", 17),
+    )
     back = cells.to_keras(cell, params)
     assert all(np.array_equal(a, b) for a, b in zip(back, arrays, strict=True))
 
@@ -502,21 +582,36 @@ def test_a_cell_that_is_given_keeps_its_options():
     assert np.array_equal(params["bias_ih"], arrays[2])
 
 
-@pytest.mark.parametrize(("cell", "shapes", "words"), [
-    ("lstm", [(5, 28)], ("arrays are (5, 28)", "kernel, recurrent_kernel")),
-    ("lstm", [(28, 5), (28, 7), (28,)], ("kernel is (28, 5)", "(28, 112)")),
-    ("lstm", [(5, 28), (7, 21), (28,)], ("recurrent_kernel is (7, 21)", "LSTM", "(7, 28)")),
-    ("lstm", [(5, 28), (7, 28), (2, 28)], ("bias is (2, 28)", "(28,)")),
-    ("gru", [(5, 21), (7, 21), (21,)], ("bias is (21,)", "(2, 21)", "gru_reset_before")),
-    ("gru_reset_before", [(5, 21), (7, 21), (2, 21)], ("bias is (2, 21)", "(21,)", "reset_after=True", "gru")),
-    ("gru:biases=1", [(5, 21), (7, 21), (2, 21)], ("cell 'gru' has biases=1; give it biases=2",)),
-    ("lstm:biases=1", [(5, 28), (7, 28)], ("no bias", "biases=1; give it biases=0")),
-    ("lstm:biases=0", [(5, 28), (7, 28), (28,)], ("biases=0; give it biases=1",)),
-    ("lstm:biases=1", [(5, 28), (7, 28), (28,), (7, 3), (3,)], ("kernel and bias of a Dense", "readout=0")),
-    ("lstm:biases=1:readout=2", [(5, 28), (7, 28), (28,), (7, 3), (3,)], ("dense kernel is (7, 3)", "(7, 2)")),
-    ("lstm:biases=1:readout=2", [(5, 28), (7, 28), (28,)], ("dense kernel is missing", "(7, 2)")),
-    (f"{ODD}:Oscillator", [(5, 7), (7, 7), (7,)], ("Keras has no layer", "'Oscillator'")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cell", "shapes", "words"),
+    [
+        ("lstm", [(5, 28)], ("arrays are (5, 28)", "kernel, recurrent_kernel")),
+        ("lstm", [(28, 5), (28, 7), (28,)], ("kernel is (28, 5)", "(28, 112)")),
+        ("lstm", [(5, 28), (7, 21), (28,)], ("recurrent_kernel is (7, 21)", "LSTM", "(7, 28)")),
+        ("lstm", [(5, 28), (7, 28), (2, 28)], ("bias is (2, 28)", "(28,)")),
+        ("gru", [(5, 21), (7, 21), (21,)], ("bias is (21,)", "(2, 21)", "gru_reset_before")),
+        (
+            "gru_reset_before",
+            [(5, 21), (7, 21), (2, 21)],
+            ("bias is (2, 21)", "(21,)", "reset_after=True", "gru"),
+        ),
+        ("gru:biases=1", [(5, 21), (7, 21), (2, 21)], ("cell 'gru' has biases=1; give it biases=2",)),
+        ("lstm:biases=1", [(5, 28), (7, 28)], ("no bias", "biases=1; give it biases=0")),
+        ("lstm:biases=0", [(5, 28), (7, 28), (28,)], ("biases=0; give it biases=1",)),
+        (
+            "lstm:biases=1",
+            [(5, 28), (7, 28), (28,), (7, 3), (3,)],
+            ("kernel and bias of a Dense", "readout=0"),
+        ),
+        (
+            "lstm:biases=1:readout=2",
+            [(5, 28), (7, 28), (28,), (7, 3), (3,)],
+            ("dense kernel is (7, 3)", "(7, 2)"),
+        ),
+        ("lstm:biases=1:readout=2", [(5, 28), (7, 28), (28,)], ("dense kernel is missing", "(7, 2)")),
+        (f"{ODD}:Oscillator", [(5, 7), (7, 7), (7,)], ("Keras has no layer", "'Oscillator'")),
+    ],
+)
 def test_arrays_that_are_not_the_layer_s_are_refused_by_name(cell, shapes, words):
     given = cells.get(cell) if ":" in cell else cell
     refused(lambda: cells.from_keras(given, [np.zeros(s) for s in shapes]), *words)
@@ -525,7 +620,9 @@ def test_arrays_that_are_not_the_layer_s_are_refused_by_name(cell, shapes, words
 # the initialisation of Keras
 
 
-@pytest.mark.parametrize("named_cell", [*KERAS, *(f"{n}:biases=1:readout=3" for n in KERAS), "cifg", "peephole_lstm"])
+@pytest.mark.parametrize(
+    "named_cell", [*KERAS, *(f"{n}:biases=1:readout=3" for n in KERAS), "cifg", "peephole_lstm"]
+)
 def test_the_scheme_keras_draws_as_keras_does(named_cell):
     cell, inputs, hidden = cells.get(named_cell), 50, 40
     params = cell.init(inputs, hidden, seed=3, scheme="keras")

@@ -40,7 +40,9 @@ def file(tmp_path):
 def works(cell):
     case = problem(cell)
     for backend in ("numpy", "torch"):
-        compare(computed(prepare(backend, case), case), float64_autograd(case), tolerance("float64", case.steps))
+        compare(
+            computed(prepare(backend, case), case), float64_autograd(case), tolerance("float64", case.steps)
+        )
 
 
 @pytest.mark.parametrize("text", [ABSOLUTE, RELATIVE], ids=["absolute", "relative"])
@@ -80,11 +82,17 @@ def test_an_edited_file_is_read_again(file):
     assert cells.get(str(path)).leak == 0.5
 
 
-@pytest.mark.parametrize(("text", "asked", "words"), [
-    (None, "", "no file"), (ABSOLUTE, ":Leeky", "did you mean 'Leaky'"), ("def broken(:\n", "", "SyntaxError"),
-    ("import nosuch", "", "nosuch"), ("x = 1", "", "defines 0 classes"),
-    (ABSOLUTE + BODY.format(name="Other"), "", "defines 2 classes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "asked", "words"),
+    [
+        (None, "", "no file"),
+        (ABSOLUTE, ":Leeky", "did you mean 'Leaky'"),
+        ("def broken(:\n", "", "SyntaxError"),
+        ("import nosuch", "", "nosuch"),
+        ("x = 1", "", "defines 0 classes"),
+        (ABSOLUTE + BODY.format(name="Other"), "", "defines 2 classes"),
+    ],
+)
 def test_a_bad_file_is_one_clear_line(file, tmp_path, text, asked, words):
     path = tmp_path / "leaky.py" if text is None else file(text.replace("{name}", "Leaky"))
     with pytest.raises(ValueError, match=words) as caught:
@@ -113,16 +121,29 @@ def test_importing_cells_imports_no_heavy_library():
     heavy = {"torch", "numba", "sympy", "scipy", "pandas", "hydra", "harness"}
     code = "import sys, cells; cells.names(); cells.backend_names(); cells.get('lstm'); "
     code += f"print(sorted({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_the_design_s_code_runs_as_written():
     cell = cells.get("elman", activation="relu", biases=1)
     params = cell.init(3, 4, seed=0, scheme="torch")
-    program = cells.backend("numpy").prepare(cell, params, steps=2, batch=5, dtype="float32", device="cpu", direction="backward")
+    program = cells.backend("numpy").prepare(
+        cell, params, steps=2, batch=5, dtype="float32", device="cpu", direction="backward"
+    )
     out = program.forward(np.ones((2, 5, 3)), state=None)
     grads = program.backward(np.ones((2, 5, 4)), d_state=None, trace=True)
     assert {k: v.shape for k, v in named(out, grads).items()} == {
-        "output": (2, 5, 4), "state.h": (5, 4), "d_weight_ih": (4, 3), "d_weight_hh": (4, 4), "d_bias_ih": (4,),
-        "d_x": (2, 5, 3), "d_state.h": (5, 4), "trajectory.h": (3, 5, 4),
-    }  # fmt: skip
+        "output": (2, 5, 4),
+        "state.h": (5, 4),
+        "d_weight_ih": (4, 3),
+        "d_weight_hh": (4, 4),
+        "d_bias_ih": (4,),
+        "d_x": (2, 5, 3),
+        "d_state.h": (5, 4),
+        "trajectory.h": (3, 5, 4),
+    }

@@ -39,13 +39,17 @@ def test_torch_scheme_has_torch_s_bounds(arrays):
     for name, value in params.items():
         assert np.abs(value).max() <= bound, name
     assert np.abs(params["weight_ih"]).max() > 0.99 * bound
-    limits = {n: float(p.detach().abs().max()) for n, p in torch.nn.RNN(40, cell.units(hidden)).named_parameters()}
+    limits = {
+        n: float(p.detach().abs().max()) for n, p in torch.nn.RNN(40, cell.units(hidden)).named_parameters()
+    }
     assert all(v <= np.float32(bound) for v in limits.values())  # as torch rounds it
     assert abs(params["weight_ih"].mean()) < 0.1 * bound
     np.testing.assert_allclose(params["weight_ih"].std(), bound / np.sqrt(3), rtol=0.05)
 
 
-@pytest.mark.parametrize(("scheme", "gain"), [("orthogonal", 1.0), ("orthogonal(1.2)", 1.2), (" orthogonal(0.5) ", 0.5)])
+@pytest.mark.parametrize(
+    ("scheme", "gain"), [("orthogonal", 1.0), ("orthogonal(1.2)", 1.2), (" orthogonal(0.5) ", 0.5)]
+)
 def test_orthogonal_blocks_have_their_gain(spec, scheme, gain):
     cell = cells.get(spec)
     sizes = fitting(cell, 5, HIDDEN)
@@ -65,7 +69,9 @@ def test_identity_blocks_and_zero_biases(arrays):
     if "weight_hh" not in cell.parameter_shapes(*sizes):
         pytest.skip("the cell has no recurrent matrix")
     params = cell.init(*sizes, scheme="identity")
-    for block in np.concatenate(np.split(params["weight_hh"], len(cell.fed_back), 1)).reshape(-1, HIDDEN, HIDDEN):
+    for block in np.concatenate(np.split(params["weight_hh"], len(cell.fed_back), 1)).reshape(
+        -1, HIDDEN, HIDDEN
+    ):
         assert np.array_equal(block, np.eye(HIDDEN))
     assert not any(params[k].any() for k in params if k.startswith("bias"))
 
@@ -93,12 +99,22 @@ def test_chrono_biases_span_up_to_the_longest_time(name):
         assert np.array_equal(np.concatenate([bias_of(cell, p, cell.input_gate) for p in draws]), -keep)
 
 
-@pytest.mark.parametrize(("scheme", "words"), [
-    ("orthogonl", "unknown scheme 'orthogonl'; did you mean 'orthogonal'"), ("", "unknown scheme"), ("torch)", "unknown scheme"),
-    ("orthogonal(x)", "no number"), ("orthogonal(1, 2)", "too many arguments"), ("torch(1)", "too many arguments"),
-    ("chrono(2)", "above 2"), ("chrono(nan)", "chrono"), ("chrono(inf)", "chrono"),
-    ("orthogonal(nan)", "orthogonal"), ("forget_bias(inf)", "forget_bias"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("orthogonl", "unknown scheme 'orthogonl'; did you mean 'orthogonal'"),
+        ("", "unknown scheme"),
+        ("torch)", "unknown scheme"),
+        ("orthogonal(x)", "no number"),
+        ("orthogonal(1, 2)", "too many arguments"),
+        ("torch(1)", "too many arguments"),
+        ("chrono(2)", "above 2"),
+        ("chrono(nan)", "chrono"),
+        ("chrono(inf)", "chrono"),
+        ("orthogonal(nan)", "orthogonal"),
+        ("forget_bias(inf)", "forget_bias"),
+    ],
+)
 def test_a_wrong_scheme_is_one_clear_line(scheme, words):
     with pytest.raises(ValueError, match=words.replace("(", r"\(")) as caught:
         cells.get("lstm").init(5, 7, scheme=scheme)

@@ -46,12 +46,18 @@ def test_saturation_is_finite_and_equals_the_oracle(spec, backend, dtype):
         arrays.update({name: np.round(1024 * array) / 1024 for name, array in arrays.items()})
     sign = np.where(np.arange(len(case.params["weight_ih"])) % 2, 1.0, -1.0)
     case.params["weight_ih"] = np.broadcast_to(32 * sign[:, None], case.params["weight_ih"].shape)
-    case.x = 25 * np.sign(case.x)  # pre-activations of +-800, and neither factor so large that it amplifies rounding
+    case.x = 25 * np.sign(
+        case.x
+    )  # pre-activations of +-800, and neither factor so large that it amplifies rounding
     allowed = slack(case.cell) * tolerance(dtype, case.steps)
     have, want = computed(prepare(backend, case, dtype), case), float64_autograd(case)
     states = [name for name in want if name.startswith("d_state")]
     # where the output grows with x, what a state gets is left over from terms as large as the output
-    compare({k: have.pop(k) for k in states}, {k: want.pop(k) for k in states}, allowed * max(1, np.abs(want["output"]).max()))
+    compare(
+        {k: have.pop(k) for k in states},
+        {k: want.pop(k) for k in states},
+        allowed * max(1, np.abs(want["output"]).max()),
+    )
     compare(have, want, allowed)
 
 
@@ -64,7 +70,11 @@ def test_a_nan_spoils_its_own_sample_from_its_step_on(spec, backend, dtype):
     assert np.isnan(out.output[5:, 1]).all()
     assert all(np.isnan(v[1]).all() for v in out.state.values())
     spared = [0, 2]
-    compare({"before": out.output[:5], "others": out.output[:, spared]}, {"before": clean[:5], "others": clean[:, spared]}, 0)
+    compare(
+        {"before": out.output[:5], "others": out.output[:, spared]},
+        {"before": clean[:5], "others": clean[:, spared]},
+        0,
+    )
 
 
 def test_steps_of_one_equal_the_whole_sequence(spec, backend, dtype):
@@ -89,7 +99,9 @@ def test_two_halves_with_carried_state_equal_the_whole_sequence(spec, backend, d
     later = late.backward(case.d_output[6:], case.d_state)
     sooner = early.backward(case.d_output[:6], later.state)
     got = named(second, sooner) | {"output": np.concatenate([first.output, second.output])}
-    got |= {f"d_{k}": sooner.params[k] + later.params[k] for k in case.params} | {"d_x": np.concatenate([sooner.x, later.x])}
+    got |= {f"d_{k}": sooner.params[k] + later.params[k] for k in case.params} | {
+        "d_x": np.concatenate([sooner.x, later.x])
+    }
     compare(got, want, slack(case.cell) * tolerance(dtype, case.steps))
 
 
@@ -99,9 +111,15 @@ def test_reference_backward_matches_central_differences(spec):
 
     def loss():
         out = prepare("numpy", case, direction="forward").forward(case.x, case.state)
-        return np.sum(out.output * case.d_output) + sum(np.sum(v * case.d_state[k]) for k, v in out.state.items())
+        return np.sum(out.output * case.d_output) + sum(
+            np.sum(v * case.d_state[k]) for k, v in out.state.items()
+        )
 
-    moved = {f"d_{k}": v for k, v in case.params.items()} | {"d_x": case.x} | {f"d_state.{k}": v for k, v in case.state.items()}
+    moved = (
+        {f"d_{k}": v for k, v in case.params.items()}
+        | {"d_x": case.x}
+        | {f"d_state.{k}": v for k, v in case.state.items()}
+    )
     differences = {name: central(loss, array) for name, array in moved.items()}
     compare({k: grads[k] for k in moved}, differences, 1e-7)
 
@@ -135,7 +153,9 @@ def test_vector_jacobian_product_matches_central_differences(spec, unsaturated):
 
     def along(by):
         """The seeds times the outputs, after a move of the inputs."""
-        moved = (tuple(v + by * m for v, m in zip(*pair, strict=True)) for pair in zip(inputs, moves, strict=True))
+        moved = (
+            tuple(v + by * m for v, m in zip(*pair, strict=True)) for pair in zip(inputs, moves, strict=True)
+        )
         outputs, new, _ = module.forward(*moved)
         seen = sum(d * v for d, v in zip(d_new, new, strict=True))
         own = cell.derivation().output_states
@@ -143,7 +163,9 @@ def test_vector_jacobian_product_matches_central_differences(spec, unsaturated):
 
     _, new, keeps = module.forward(*inputs)
     found = module.backward(keeps, inputs[2], new, inputs[3], d_output, d_new)
-    product = sum(d * m for part, move in zip(found, moves, strict=True) for d, m in zip(part, move, strict=True))
+    product = sum(
+        d * m for part, move in zip(found, moves, strict=True) for d, m in zip(part, move, strict=True)
+    )
     compare({"product": product}, {"product": (along(1e-5) - along(-1e-5)) / 2e-5}, 1e-8)
 
 

@@ -23,5 +23,8 @@ def test_a_sum_inside_a_product_keeps_its_parentheses():
 
 def test_biases_and_read_out_are_those_of_the_options():
     lecture = cells.get("elman", biases=1, readout=2).latex().splitlines()
-    assert lecture == [r"h_t = \tanh\left(W_{ih} x_t + b_{h} + W_{hh} h_{t-1}\right)", "y_t = W_{yx} h_t + b_y"]
+    assert lecture == [
+        r"h_t = \tanh\left(W_{ih} x_t + b_{h} + W_{hh} h_{t-1}\right)",
+        "y_t = W_{yx} h_t + b_y",
+    ]
     assert "b_" not in cells.get("lstm", biases=0).latex()

@@ -2,7 +2,17 @@
 
 import numpy as np
 import pytest
-from support.comparison import bitwise, compare, computed, named, prepare, problem, slack, tolerance, traceable
+from support.comparison import (
+    bitwise,
+    compare,
+    computed,
+    named,
+    prepare,
+    problem,
+    slack,
+    tolerance,
+    traceable,
+)
 from support.oracle import equal_torch, float64_autograd, saved_by_torch
 
 from cellbench import cells
@@ -28,7 +38,11 @@ def test_biases_and_read_out_match_float64_autograd(arrays, backend, given):
 def test_a_state_that_is_not_given_is_zero(spec, backend, dtype):
     case = problem(cells.get(spec))
     allowed = slack(case.cell) * tolerance(dtype, 17)
-    compare(computed(prepare(backend, case, dtype), case, given=False), float64_autograd(case, given=False), allowed)
+    compare(
+        computed(prepare(backend, case, dtype), case, given=False),
+        float64_autograd(case, given=False),
+        allowed,
+    )
 
 
 def test_forward_only_gives_the_outputs_of_backward(spec, backend, dtype):
@@ -55,7 +69,11 @@ def test_backward_follows_run(spec, backend):
     want = computed(program, case)
     program.load(case.x, case.state, case.d_output)
     program.run()
-    compare(named(program.read()[0], program.backward(case.d_output, case.d_state)), want, tolerance("float64", case.steps))
+    compare(
+        named(program.read()[0], program.backward(case.d_output, case.d_state)),
+        want,
+        tolerance("float64", case.steps),
+    )
 
 
 def test_backward_twice_after_one_forward_gives_the_same(spec, backend, dtype):
@@ -105,7 +123,10 @@ def test_inputs_and_parameters_are_left_untouched(spec, backend, dtype):
     computed(program, case)
     for part in ("params", "state", "d_state"):
         bitwise(getattr(case, part), {k: v.astype(dtype) for k, v in getattr(same, part).items()})
-    bitwise({"x": case.x, "d_output": case.d_output}, {"x": same.x.astype(dtype), "d_output": same.d_output.astype(dtype)})
+    bitwise(
+        {"x": case.x, "d_output": case.d_output},
+        {"x": same.x.astype(dtype), "d_output": same.d_output.astype(dtype)},
+    )
 
 
 def test_parameters_load_into_torch_nn(spec, dtype):
@@ -115,7 +136,9 @@ def test_parameters_load_into_torch_nn(spec, dtype):
     want = saved_by_torch(case, dtype)
     allowed = {"float32": 1e-5, "float64": 1e-10}[dtype]
     for backend in cells.backend_names():
-        program = cells.backend(backend).prepare(case.cell, case.params, steps=case.steps, batch=case.batch, dtype=dtype)
+        program = cells.backend(backend).prepare(
+            case.cell, case.params, steps=case.steps, batch=case.batch, dtype=dtype
+        )
         compare(named(program.forward(case.x, case.state)), want, allowed)
 
 

@@ -62,7 +62,9 @@ def test_no_backend_and_nothing_else_that_serves_all_cells_names_one(path):
     assert cells_named(path.read_text(encoding="utf8")) == []
 
 
-@pytest.mark.parametrize("code", ["if cell.name == 'gru': x", "torch.nn.LSTM(3, 4)", "lstm = 3", "f(gru=1)", "f'the elman {x}'"])
+@pytest.mark.parametrize(
+    "code", ["if cell.name == 'gru': x", "torch.nn.LSTM(3, 4)", "lstm = 3", "f(gru=1)", "f'the elman {x}'"]
+)
 def test_a_cell_that_is_named_in_code_is_found(code):
     assert cells_named(code)
 

@@ -14,7 +14,13 @@ from cellbench.cells.vocabulary.graph import Tape
 
 FUNCTIONS = list(primitives.VOCABULARY)
 DIFFERENTIABLE = [(name, form) for name in primitives.FUNCTIONS for form in ("value", "unsaturated")]
-OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "neg": operator.neg}
+OPERATORS = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "neg": operator.neg,
+}
 POSITIVE = {"log", "sqrt"}  # defined for what is not negative
 
 
@@ -75,7 +81,9 @@ def test_values_are_within_eight_units_of_rounding(name, dtype, kernels):
             have = have.astype(np.float64)
             close = np.abs(have - want) <= 8 * np.finfo(dtype).eps * np.abs(want) + 2 * np.finfo(dtype).tiny
             bad = ~(close | (have == want))
-            assert not bad.any(), f"{way} {name}{[a[bad][:3] for a in args]} is {have[bad][:3]}, must be {want[bad][:3]}"
+            assert not bad.any(), (
+                f"{way} {name}{[a[bad][:3] for a in args]} is {have[bad][:3]}, must be {want[bad][:3]}"
+            )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -83,7 +91,9 @@ def test_infinities_give_the_limit(name, dtype, kernels):
     if name in ("sin", "cos"):
         pytest.skip("no limit at infinity")
     ends = [np.inf] if name in POSITIVE else [np.inf, -np.inf]
-    args = tuple(np.array(a, dtype) for a in ([*ends, *ends], [0, 0, 1, 1][: 2 * len(ends)])[: arguments(name)])
+    args = tuple(
+        np.array(a, dtype) for a in ([*ends, *ends], [0, 0, 1, 1][: 2 * len(ends)])[: arguments(name)]
+    )
     want = exact(name, args)
     for way, function in ways(name, dtype, kernels).items():
         with np.errstate(all="ignore"):
@@ -129,7 +139,9 @@ def test_unsaturated_rules_keep_relative_accuracy_far_out(name):
     np.testing.assert_allclose(have, SLOPES[name](a), rtol=1e-13, atol=0)
 
 
-@pytest.mark.parametrize("name", [n for n in primitives.FUNCTIONS if primitives.VOCABULARY[n].torch.__code__.co_argcount == 3])
+@pytest.mark.parametrize(
+    "name", [n for n in primitives.FUNCTIONS if primitives.VOCABULARY[n].torch.__code__.co_argcount == 3]
+)
 def test_a_plain_number_as_argument_keeps_dtype_and_value(name, dtype):
     """As constants in equations do: 0.1 is the dtype's 0.1, on either side and in the derivative."""
     tie = primitives.VOCABULARY["tie"]
@@ -137,7 +149,10 @@ def test_a_plain_number_as_argument_keeps_dtype_and_value(name, dtype):
     for function in (primitives.VOCABULARY[name], tie):
         for args in ((a, 0.1), (0.1, a)):
             whole = [np.full(3, v, dtype) for v in args]
-            for have in (function(*args), function(*(torch.tensor(v) if isinstance(v, np.ndarray) else v for v in args)).numpy()):
+            for have in (
+                function(*args),
+                function(*(torch.tensor(v) if isinstance(v, np.ndarray) else v for v in args)).numpy(),
+            ):
                 assert have.dtype == dtype
                 np.testing.assert_array_equal(have, function.numpy(*whole))
 

@@ -34,7 +34,9 @@ def test_a_stack_and_its_gradients_equal_torch_nn(name, layers, both, biases, ba
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_a_stack_equals_its_layers_by_float64_autograd(spec, options, backend, dtype):
     case = stack(f"{spec}:{options}")
-    allowed = 4 * slack(case.cell) * tolerance(dtype, case.steps)  # two layers' rounding, the second's on the first's
+    allowed = (
+        4 * slack(case.cell) * tolerance(dtype, case.steps)
+    )  # two layers' rounding, the second's on the first's
     compare(computed(prepare(backend, case, dtype), case), one_by_one(case), allowed)
 
 
@@ -56,7 +58,9 @@ def test_names_order_shapes_and_counts_are_torch_s(name, options):
     assert cell.parameter_count(5, 7) == sum(p.numel() for p in module.parameters())
     output, last = module(torch.zeros(2, 3, 5))
     assert cell.output_size(5, 7) == output.shape[-1]
-    assert {tuple(v.shape) for v in (last if isinstance(last, tuple) else (last,))} == set(cell.state_shapes(3, 7).values())
+    assert {tuple(v.shape) for v in (last if isinstance(last, tuple) else (last,))} == set(
+        cell.state_shapes(3, 7).values()
+    )
     assert cell.sizes(cell.init(5, 7)) == (5, 7)
 
 
@@ -84,7 +88,9 @@ def test_operations_are_those_of_the_layers():
     one, wide = cells.get("gru").operations(5, 7), cells.get("gru").operations(14, 7)
     both = cells.get("gru:layers=2:bidirectional=true").operations(5, 7)
     assert both.forward == 2 * (one.forward + wide.forward)
-    assert both.backward == 2 * (one.backward + wide.backward) + 5 + 14  # the sums of what two directions give their input
+    assert (
+        both.backward == 2 * (one.backward + wide.backward) + 5 + 14
+    )  # the sums of what two directions give their input
     read = cells.get("gru:bidirectional=true:readout=3").operations(5, 7)
     assert read.forward == 2 * one.forward + 2 * 3 * 14 + 3
 
@@ -107,7 +113,9 @@ def test_options_show_and_lead_back_to_the_cell():
 def test_a_bad_option_is_one_line(options, said):
     with pytest.raises(ValueError, match="^" + said.replace(".", r"\.")):
         cells.get("gru", **options)
-    with pytest.raises(ValueError, match=r"^option bidirectional of 'gru' is 'yes'; it must be true or false$"):
+    with pytest.raises(
+        ValueError, match=r"^option bidirectional of 'gru' is 'yes'; it must be true or false$"
+    ):
         cells.get("gru:bidirectional=yes")
 
 
@@ -120,7 +128,10 @@ def test_wrong_arrays_of_a_stack_are_named(backend):
     with pytest.raises(ValueError, match=r"weight_ih_l1 is \(21, 5\).* must be \(21, 7\)"):
         make(cell, params | {"weight_ih_l1": params["weight_ih_l0"]}, steps=3, batch=2)
     program = make(cell, params, steps=3, batch=2)
-    with pytest.raises(ValueError, match=r"state h is \(2, 7\); this program takes \(2, 2, 7\) \(layers \* directions, B, H\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"state h is \(2, 7\); this program takes \(2, 2, 7\) \(layers \* directions, B, H\)",
+    ):
         program.forward(np.zeros((3, 2, 5)), {"h": np.zeros((2, 7))})
 
 
@@ -186,4 +197,9 @@ def test_forward_only_of_a_stack_gives_the_outputs_of_backward(backend):
 
 def test_the_parts_of_a_stack_come_in_torch_s_order():
     found = parts.parts(cells.get("lru:layers=2:bidirectional=true"), 5, 7)
-    assert [(p.suffix, p.input_size) for p in found] == [("_l0", 5), ("_l0_reverse", 5), ("_l1", 10), ("_l1_reverse", 10)]
+    assert [(p.suffix, p.input_size) for p in found] == [
+        ("_l0", 5),
+        ("_l0_reverse", 5),
+        ("_l1", 10),
+        ("_l1_reverse", 10),
+    ]

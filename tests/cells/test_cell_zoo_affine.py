@@ -34,9 +34,16 @@ COUNTS = {
     "mamba:N=4:R=3": lambda i, d: d * 4 + d + d * (3 + 8) + 3 * d + d,
 }
 PUBLISHED = {
-    "mingru": 66048, "mingru:biases=0": 65536, "minlstm": 99072, "minlstm:biases=0": 98304, "lru:N=64": 33088,
-    "rglru": 131840, "rglru:k=4": 33536, "sru": 132096, "qrnn": 197376,
-}  # fmt: skip
+    "mingru": 66048,
+    "mingru:biases=0": 65536,
+    "minlstm": 99072,
+    "minlstm:biases=0": 98304,
+    "lru:N=64": 33088,
+    "rglru": 131840,
+    "rglru:k=4": 33536,
+    "sru": 132096,
+    "qrnn": 197376,
+}
 EQUAL_SIZES = ("s5", "rglru", "mamba")
 
 
@@ -69,10 +76,17 @@ def test_input_and_state_of_other_widths_are_refused_in_one_line(name):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("asked", "words"), [
-    ("lru:N=-1", "N is -1"), ("s5:P=-2", "P is -2"), ("rglru:k=0", "k is 0"), ("qrnn:k=0", "k is 0"), ("mamba:N=0", "N is 0"),
-    ("mamba:R=-1", "R is -1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("lru:N=-1", "N is -1"),
+        ("s5:P=-2", "P is -2"),
+        ("rglru:k=0", "k is 0"),
+        ("qrnn:k=0", "k is 0"),
+        ("mamba:N=0", "N is 0"),
+        ("mamba:R=-1", "R is -1"),
+    ],
+)
 def test_an_option_that_is_no_size_is_refused(asked, words):
     with pytest.raises(ValueError, match=words):
         cells.get(asked)
@@ -160,9 +174,18 @@ def mamba(p, xs, h, _):
 
 
 WITNESSES = {
-    "mingru": mingru, "minlstm": minlstm, "lru": lru, "lru:N=4": lru, "s5": s5, "s5:P=4": s5, "rglru": rglru, "rglru:k=2": rglru,
-    "sru": sru, "mamba": mamba, "mamba:N=3:R=2": mamba,
-}  # fmt: skip
+    "mingru": mingru,
+    "minlstm": minlstm,
+    "lru": lru,
+    "lru:N=4": lru,
+    "s5": s5,
+    "s5:P=4": s5,
+    "rglru": rglru,
+    "rglru:k=2": rglru,
+    "sru": sru,
+    "mamba": mamba,
+    "mamba:N=3:R=2": mamba,
+}
 
 
 def tensors(arrays):
@@ -176,14 +199,22 @@ def test_outputs_and_states_are_those_of_the_paper_s_equations(name, backend):
     given = [*tensors(case.state).values(), None][:2]
     made = list(WITNESSES[name](tensors(case.params), torch.tensor(case.x), *given))
     want = {"output": torch.stack([y for y, _ in made])} | made[-1][1]
-    compare({"output": out.output} | out.state, {k: v.numpy() for k, v in want.items()}, 16 * tolerance("float64", case.steps))
+    compare(
+        {"output": out.output} | out.state,
+        {k: v.numpy() for k, v in want.items()},
+        16 * tolerance("float64", case.steps),
+    )
 
 
 def test_sru_of_equal_widths_adds_the_input_itself():
     case = problem(cells.get("sru"), inputs=7)
     made = list(sru(tensors(case.params), torch.tensor(case.x), torch.tensor(case.state["c"]), None))
     out = prepare("numpy", case).forward(case.x, case.state)
-    compare({"output": out.output}, {"output": torch.stack([y for y, _ in made]).numpy()}, tolerance("float64", case.steps))
+    compare(
+        {"output": out.output},
+        {"output": torch.stack([y for y, _ in made]).numpy()},
+        tolerance("float64", case.steps),
+    )
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
@@ -208,7 +239,9 @@ def test_qrnn_is_a_masked_convolution_and_a_pooling(k):
 @pytest.mark.parametrize("name", ["lru:N=4", "s5:P=4", "rglru:k=2", "qrnn:k=3", "mamba:N=3:R=2", "sru"])
 def test_gradients_with_options_match_float64_autograd(name, backend):
     case = problem(cells.get(name), inputs=8 if name == "sru" else 5, hidden=8)
-    compare(computed(prepare(backend, case), case), float64_autograd(case), 16 * tolerance("float64", case.steps))
+    compare(
+        computed(prepare(backend, case), case), float64_autograd(case), 16 * tolerance("float64", case.steps)
+    )
 
 
 @pytest.mark.parametrize("shut", [-800.0, 800.0, -60.0])
@@ -270,7 +303,9 @@ def test_ring_normalises_the_input_of_lru():
     np.testing.assert_allclose(np.exp(params["gamma_log"]), np.sqrt(1 - modulus**2), rtol=1e-10)
 
 
-@pytest.mark.parametrize("scheme", ["ring(0.9, 0.5)", "ring(-1)", "ring(0, 2)", "ring(0, 1, 0)", "ring(0, 1, 7)", "ring(1, 1)"])
+@pytest.mark.parametrize(
+    "scheme", ["ring(0.9, 0.5)", "ring(-1)", "ring(0, 2)", "ring(0, 1, 0)", "ring(0, 1, 7)", "ring(1, 1)"]
+)
 def test_what_is_no_ring_is_refused(scheme):
     with pytest.raises(ValueError, match="must have 0 <= r_min < r_max <= 1"):
         cells.get("lru").init(5, 7, scheme=scheme)

@@ -35,9 +35,17 @@ COUNTS = {
     "exprnn": lambda i, h: h * i + h * (h - 1) // 2 + h,
 }
 PUBLISHED = {
-    "peephole_lstm": 395008, "cifg": 295680, "indrnn": 33280, "mgu": 197120, "janet": 197120, "ugrnn": 197120,
-    "slstm:heads=4": 197632, "antisymmetric": 65664, "cornn": 164096, "unicornn": 33536,
-}  # fmt: skip
+    "peephole_lstm": 395008,
+    "cifg": 295680,
+    "indrnn": 33280,
+    "mgu": 197120,
+    "janet": 197120,
+    "ugrnn": 197120,
+    "slstm:heads=4": 197632,
+    "antisymmetric": 65664,
+    "cornn": 164096,
+    "unicornn": 33536,
+}
 PAPERS = ["indrnn", "cornn", "unicornn", "ligru", "fastgrnn", "antisymmetric", "exprnn"]
 
 
@@ -152,8 +160,20 @@ def lower(entries, like):
 
 
 WITNESSES = [
-    peephole_lstm, cifg, indrnn, mgu, janet, ugrnn, cornn, unicornn, ligru, fastgrnn, minimalrnn, antisymmetric, exprnn,
-]  # fmt: skip
+    peephole_lstm,
+    cifg,
+    indrnn,
+    mgu,
+    janet,
+    ugrnn,
+    cornn,
+    unicornn,
+    ligru,
+    fastgrnn,
+    minimalrnn,
+    antisymmetric,
+    exprnn,
+]
 
 
 def stepped(witness, case):
@@ -217,7 +237,11 @@ def test_slstm_s_stabiliser_is_free_to_choose():
     """Adding a number to m and dividing c and n by its exponential changes no output and no gradient of the parameters."""
     case = problem(cells.get("slstm"))
     state = case.state | {"n": 2 + np.abs(case.state["n"])}
-    moved = state | {"m": state["m"] - 0.25, "c": state["c"] * math.exp(0.25), "n": state["n"] * math.exp(0.25)}
+    moved = state | {
+        "m": state["m"] - 0.25,
+        "c": state["c"] * math.exp(0.25),
+        "n": state["n"] * math.exp(0.25),
+    }
     found = []
     for start in (state, moved):
         program = prepare("numpy", case)
@@ -235,15 +259,22 @@ def onnx_lstm(case, **attributes):
         return np.concatenate([i, o, f, g])
 
     values = {
-        "X": case.x, "W": ordered("weight_ih")[None], "R": ordered("weight_hh")[None],
+        "X": case.x,
+        "W": ordered("weight_ih")[None],
+        "R": ordered("weight_hh")[None],
         "B": np.concatenate([ordered("bias_ih"), np.zeros(4 * hidden)])[None],
-        "H": case.state["h"][None], "C": case.state["c"][None],
+        "H": case.state["h"][None],
+        "C": case.state["c"][None],
         "P": np.concatenate([p["peephole_i"], p["peephole_o"], p["peephole_f"]])[None],
-    }  # fmt: skip
-    node = onnx.helper.make_node("LSTM", ["X", "W", "R", "B", "", "H", "C", "P"], ["Y"], hidden_size=hidden, **attributes)
+    }
+    node = onnx.helper.make_node(
+        "LSTM", ["X", "W", "R", "B", "", "H", "C", "P"], ["Y"], hidden_size=hidden, **attributes
+    )
     real = onnx.TensorProto.FLOAT
     inputs = [onnx.helper.make_tensor_value_info(k, real, v.shape) for k, v in values.items()]
-    graph = onnx.helper.make_graph([node], "one", inputs, [onnx.helper.make_tensor_value_info("Y", real, None)])
+    graph = onnx.helper.make_graph(
+        [node], "one", inputs, [onnx.helper.make_tensor_value_info("Y", real, None)]
+    )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {k: v.astype(np.float32) for k, v in values.items()})[0][:, 0]
@@ -266,7 +297,9 @@ def test_cifg_is_an_lstm_whose_input_gate_has_the_forget_gate_s_weights_negated(
 
 def test_indrnn_is_an_elman_network_with_a_diagonal_matrix():
     case, whole = problem(cells.get("indrnn")), problem(cells.get("elman:activation=relu:biases=1"))
-    whole.params = {k: case.params[k] for k in ("weight_ih", "bias_ih")} | {"weight_hh": np.diag(case.params["u"])}
+    whole.params = {k: case.params[k] for k in ("weight_ih", "bias_ih")} | {
+        "weight_hh": np.diag(case.params["u"])
+    }
     whole.x, whole.state = case.x, case.state
     compare(computed(case), computed(whole), tolerance("float64", case.steps))
 
@@ -300,7 +333,9 @@ def test_exprnn_s_paper_draws_rotations_by_any_angle():
     a = skew(cell.init(5, 8, scheme="paper")["skew"])
     angles = np.array([a[k + 1, k] for k in range(0, 8, 2)])
     assert np.count_nonzero(a) == 8
-    np.testing.assert_allclose(np.sort(np.abs(np.linalg.eigvals(a).imag))[::2], np.sort(np.abs(angles)), rtol=1e-12)
+    np.testing.assert_allclose(
+        np.sort(np.abs(np.linalg.eigvals(a).imag))[::2], np.sort(np.abs(angles)), rtol=1e-12
+    )
     assert np.abs(angles).max() <= math.pi
 
 
@@ -318,10 +353,17 @@ def test_a_skew_matrix_holds_its_entries_row_by_row():
 def test_cornn_and_unicornn_without_a_drive_follow_the_oscillators_they_discretise():
     """With no weights the units are y'' = -omega^2 y - epsilon y', of which dt -> 0 gives the closed form."""
     dt, steps = 1e-4, 5000
-    for spec, omega2, damping in [(f"cornn:dt={dt}", 2.7, 4.7), (f"unicornn:dt={2 * dt}:alpha=2.7", 2.7, 0.0)]:
+    for spec, omega2, damping in [
+        (f"cornn:dt={dt}", 2.7, 4.7),
+        (f"unicornn:dt={2 * dt}:alpha=2.7", 2.7, 0.0),
+    ]:
         case = problem(cells.get(spec), steps=1, batch=1)
-        case.params = {k: np.zeros_like(v) for k, v in case.params.items()}  # sigmoid(0) halves unicornn's step
-        out = prepare("numpy", case, direction="forward", steps=steps).forward(np.zeros((steps, 1, 5)), case.state)
+        case.params = {
+            k: np.zeros_like(v) for k, v in case.params.items()
+        }  # sigmoid(0) halves unicornn's step
+        out = prepare("numpy", case, direction="forward", steps=steps).forward(
+            np.zeros((steps, 1, 5)), case.state
+        )
         # unicornn's y' is z and z' is -alpha y, both per dt * sigmoid(c)
         system = np.array([[0, 1], [-omega2, -damping]])
         values, vectors = np.linalg.eig(system)

@@ -41,10 +41,16 @@ def test_a_written_step_is_no_affine_recurrence_and_no_kernel_is_printed(name):
     assert "writes out its step" in cells.backend("numba").unsupported(cell)
 
 
-@pytest.mark.parametrize(("asked", "words"), [
-    ("lem:dt=0", "dt is 0"), ("lem:dt=1.5", "at most 1"), ("layernorm_lstm:eps=0", "eps is 0"), ("mlstm:heads=0", "heads is 0"),
-    ("mlstm:d_qk=-1", "d_qk is -1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("lem:dt=0", "dt is 0"),
+        ("lem:dt=1.5", "at most 1"),
+        ("layernorm_lstm:eps=0", "eps is 0"),
+        ("mlstm:heads=0", "heads is 0"),
+        ("mlstm:d_qk=-1", "d_qk is -1"),
+    ],
+)
 def test_an_option_out_of_its_bounds_is_refused(asked, words):
     with pytest.raises(ValueError, match=words):
         cells.get(asked)
@@ -80,7 +86,9 @@ def layernorm_lstm(p, xs, h, c):
 
 
 def lem(p, us, y, z, dt=1.0):
-    (v1, v2, vz, vy), (w1, w2, wz, wy), (b1, b2, bz, by) = (p[k].chunk(4) for k in ("weight_ih", "weight_hh", "bias_ih"))
+    (v1, v2, vz, vy), (w1, w2, wz, wy), (b1, b2, bz, by) = (
+        p[k].chunk(4) for k in ("weight_ih", "weight_hh", "bias_ih")
+    )
     for u in us:
         step, bar = dt * sigmoid(y @ w1.T + u @ v1.T + b1), dt * sigmoid(y @ w2.T + u @ v2.T + b2)
         z = (1 - step) * z + step * tanh(y @ wz.T + u @ vz.T + bz)
@@ -108,13 +116,19 @@ def mlstm(p, xs, memory, n, m):
         memory = f[..., None, None] * memory + i[..., None, None] * torch.einsum("bhv,bhk->bhvk", v, k)
         n = f[..., None] * n + i[..., None] * k
         below = torch.einsum("bhk,bhk->bh", n, q).abs().clamp(min=1)
-        yield (sigmoid(o) * torch.einsum("bhvk,bhk->bhv", memory, q) / below[..., None]).flatten(1), {"C": memory, "n": n}
+        yield (
+            (sigmoid(o) * torch.einsum("bhvk,bhk->bhv", memory, q) / below[..., None]).flatten(1),
+            {"C": memory, "n": n},
+        )
 
 
 WITNESSES = {
-    "gru_reset_before": gru_reset_before, "layernorm_lstm": layernorm_lstm, "lem": lem, "lem:dt=0.25": lem,
+    "gru_reset_before": gru_reset_before,
+    "layernorm_lstm": layernorm_lstm,
+    "lem": lem,
+    "lem:dt=0.25": lem,
     **dict.fromkeys(MEMORIES, mlstm),
-}  # fmt: skip
+}
 
 
 def tensors(arrays):
@@ -126,8 +140,13 @@ def test_outputs_and_states_are_those_of_the_paper_s_equations(name, backend):
     case = problem(cells.get(name))
     out = prepare(backend, case).forward(case.x, case.state)
     options = {"dt": case.cell.dt} if name.startswith("lem") else {}
-    made = list(WITNESSES[name](tensors(case.params), torch.tensor(case.x), *tensors(case.state).values(), **options))
-    have, want = {"output": out.output} | out.state, {"output": torch.stack([y for y, _ in made])} | made[-1][1]
+    made = list(
+        WITNESSES[name](tensors(case.params), torch.tensor(case.x), *tensors(case.state).values(), **options)
+    )
+    have, want = (
+        {"output": out.output} | out.state,
+        {"output": torch.stack([y for y, _ in made])} | made[-1][1],
+    )
     if name in MEMORIES:
         true = np.exp(have.pop("m"))
         have |= {"C": have["C"] * true[..., None, None], "n": have["n"] * true[..., None]}
@@ -162,7 +181,9 @@ def test_the_stabiliser_of_mlstm_is_free_to_choose(name):
     want = program.forward(case.x, case.state).output
     scale = np.exp(-3.5)
     state = {"C": case.state["C"] * scale, "n": case.state["n"] * scale, "m": case.state["m"] + 3.5}
-    compare({"output": program.forward(case.x, state).output}, {"output": want}, tolerance("float64", case.steps))
+    compare(
+        {"output": program.forward(case.x, state).output}, {"output": want}, tolerance("float64", case.steps)
+    )
 
 
 @pytest.mark.parametrize("bias", [-800.0, 800.0])
@@ -181,7 +202,9 @@ def test_saturated_exponential_gates_of_mlstm_stay_finite(backend, gate, bias, d
 @pytest.mark.parametrize("name", [*MEMORIES, "lem:dt=0.25", "layernorm_lstm:eps=0.01"])
 def test_gradients_with_options_match_float64_autograd(name, backend):
     case = problem(cells.get(name), hidden=8)
-    compare(computed(prepare(backend, case), case), float64_autograd(case), 4 * tolerance("float64", case.steps))
+    compare(
+        computed(prepare(backend, case), case), float64_autograd(case), 4 * tolerance("float64", case.steps)
+    )
 
 
 @pytest.mark.parametrize("biases", [0, 1, 2])
@@ -198,11 +221,18 @@ def test_gru_reset_before_equals_onnx_runtime(biases):
     zero = np.zeros(21, np.float32)
     both = np.concatenate([p.get("bias_ih", zero), p.get("bias_hh", zero)])
     inputs = {
-        "X": case.x.astype(np.float32), "W": p["weight_ih"][None], "R": p["weight_hh"][None],
-        "B": both[None], "h": case.state["h"].astype(np.float32)[None],
-    }  # fmt: skip
-    node = onnx.helper.make_node("GRU", ["X", "W", "R", "B", "", "h"], ["Y", "Y_h"], hidden_size=7, linear_before_reset=0)
-    values = [onnx.helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, v.shape) for k, v in inputs.items()]
+        "X": case.x.astype(np.float32),
+        "W": p["weight_ih"][None],
+        "R": p["weight_hh"][None],
+        "B": both[None],
+        "h": case.state["h"].astype(np.float32)[None],
+    }
+    node = onnx.helper.make_node(
+        "GRU", ["X", "W", "R", "B", "", "h"], ["Y", "Y_h"], hidden_size=7, linear_before_reset=0
+    )
+    values = [
+        onnx.helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, v.shape) for k, v in inputs.items()
+    ]
     made = [onnx.helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, None) for k in ("Y", "Y_h")]
     graph = onnx.helper.make_graph([node], "gru", values, made)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8)

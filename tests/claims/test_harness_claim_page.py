@@ -21,7 +21,14 @@ HERE = {"cpu": "a chip", "cores": 2, "gpu": None}
 
 @dataclass(frozen=True)
 class Steep(Claim):
-    place, sentence, how, rule, caption, seconds = 1, "Steeper falls.", "by falling", "holds above the bar", "A fall.", 1.0
+    place, sentence, how, rule, caption, seconds = (
+        1,
+        "Steeper falls.",
+        "by falling",
+        "holds above the bar",
+        "A fall.",
+        1.0,
+    )
     bar: float = 2.0
 
     def measure(self, tick):
@@ -103,7 +110,9 @@ def test_an_unread_folder_of_claims_is_one_line_and_exit_code_2(results, capsys)
 def test_a_damaged_file_is_a_line_on_the_page_and_the_report_stands(results, capsys, content):
     (results / "claims/claims.json").write_text(content)
     code, said, page, _ = reported(capsys)
-    assert code == 0 and "is damaged or of another layout" in said and "is damaged or of another layout" in page
+    assert (
+        code == 0 and "is damaged or of another layout" in said and "is damaged or of another layout" in page
+    )
 
 
 def test_a_claim_is_judged_by_todays_rule_and_a_changed_verdict_is_told(results, capsys):
@@ -111,11 +120,15 @@ def test_a_claim_is_judged_by_todays_rule_and_a_changed_verdict_is_told(results,
     found[0]["options"]["bar"] = 9.0
     rewritten(results, claims=found)
     code, said, page, _ = reported(capsys)
-    assert code == 0 and f"claims: Steep: {NOT_HERE}; by the rule of then: {HOLDS}" in said and NOT_HERE in page
+    assert (
+        code == 0 and f"claims: Steep: {NOT_HERE}; by the rule of then: {HOLDS}" in said and NOT_HERE in page
+    )
 
 
 def test_a_claim_that_is_no_longer_there_keeps_its_words(results, capsys, monkeypatch):
-    monkeypatch.setattr(claim, "get", lambda name, options=None: (_ for _ in ()).throw(ValueError(f"unknown claim {name!r}")))
+    monkeypatch.setattr(
+        claim, "get", lambda name, options=None: (_ for _ in ()).throw(ValueError(f"unknown claim {name!r}"))
+    )
     code, said, page, _ = reported(capsys)
     assert code == 0 and "Steep has no figure, and the verdict of then: unknown claim 'steep'" in said
     assert "It fell 5." in page and "<svg" not in page

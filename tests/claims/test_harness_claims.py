@@ -23,7 +23,14 @@ TINY = {  # options under which each claim runs in about a second
     "gru_cost": {"batches": 1, "samples": 3, "hidden_size": 4},
     "lstm_or_gru": {"tasks": TASK, "seeds": 2, "hidden_size": 4},
     "gated_or_plain": {"tasks": TASK, "seeds": 2, "hidden_size": 4},
-    "state_memory": {"lags": 8, "streams": 4, "steps": 150, "task": "adding:steps=4:count=80", "epochs": 1, "hidden_size": 4},
+    "state_memory": {
+        "lags": 8,
+        "streams": 4,
+        "steps": 150,
+        "task": "adding:steps=4:count=80",
+        "epochs": 1,
+        "hidden_size": 4,
+    },
     "convolution": {"tasks": TASK, "seeds": 2, "hidden_size": 4},
 }
 
@@ -45,14 +52,19 @@ def exception(kind, weight, rate, peak):
 
 
 def weights(rate, *exceptions):
-    return {"linear": [{"size": 1, "gain": 2.0, "rate": rate, "log_gain": 0.5}], "exceptions": list(exceptions)}
+    return {
+        "linear": [{"size": 1, "gain": 2.0, "rate": rate, "log_gain": 0.5}],
+        "exceptions": list(exceptions),
+    }
 
 
 def trainings(*ended, tanh=9, trivial=1.4):
     """relu trainings that diverged without clipping and `ended` so with it; a tanh one that diverged at update `tanh`."""
     one = {"activation": "relu", "clip": None, "diverged_at": 3, "loss": None, "came_back": 0}
     runs = [
-        r | {"seed": n} for n, loss in enumerate(ended) for r in (one, one | {"clip": 1.0, "diverged_at": None, "loss": loss})
+        r | {"seed": n}
+        for n, loss in enumerate(ended)
+        for r in (one, one | {"clip": 1.0, "diverged_at": None, "loss": loss})
     ]
     free = one | {"activation": "tanh", "seed": 0, "diverged_at": tanh, "loss": None if tanh else 0.1}
     return {"runs": [*runs, free, free | {"clip": 1.0, "diverged_at": None, "loss": 0.1}], "trivial": trivial}
@@ -70,13 +82,21 @@ def started(**learned):
     rows = []
     for cell, (before, after) in learned.items():
         for scheme, count, reach in (("torch", before, 20), ("other", after, 200)):
-            rows.append({"cell": cell, "scheme": scheme, "reach": reach, "learned_at": [100] * count + [None] * (5 - count)})
+            rows.append(
+                {
+                    "cell": cell,
+                    "scheme": scheme,
+                    "reach": reach,
+                    "learned_at": [100] * count + [None] * (5 - count),
+                }
+            )
     return {"rows": rows}
 
 
 def valves(alone, free, along):
     points = [
-        {"cell": "lstm", "bias": 0, "alone": a, "log_keep": -1.0, "rate": -1.0 + d} for a, d in ((True, alone), (False, free))
+        {"cell": "lstm", "bias": 0, "alone": a, "log_keep": -1.0, "rate": -1.0 + d}
+        for a, d in ((True, alone), (False, free))
     ]
     return {"points": points, "correlation": {"lstm": along, "gru": 0.99}}
 
@@ -87,10 +107,19 @@ def costs(gru, *high):
 
 
 def memories(*capacity_and_first):
-    return {"networks": [
-        {"cell": "gru", "kind": kind, "size": 10, "capacity": c, "number": [first, 0.0], "marker": [0.0, 0.0]}
-        for kind, (c, first) in zip(("untrained", "trained"), capacity_and_first, strict=True)
-    ]}  # fmt: skip
+    return {
+        "networks": [
+            {
+                "cell": "gru",
+                "kind": kind,
+                "size": 10,
+                "capacity": c,
+                "number": [first, 0.0],
+                "marker": [0.0, 0.0],
+            }
+            for kind, (c, first) in zip(("untrained", "trained"), capacity_and_first, strict=True)
+        ]
+    }
 
 
 def contest(*better):
@@ -119,9 +148,21 @@ RULES = {
         WITH_CONDITION: started(gru=(0, 5), lstm=(5, 5)),
         NOT_HERE: started(gru=(3, 2), lstm=(0, 0)),
     },
-    "gates": {HOLDS: valves(0.0, 0.05, 0.95), WITH_CONDITION: valves(0.0, 0.5, 0.95), NOT_HERE: valves(0.0, 0.05, 0.5)},
-    "gru_cost": {HOLDS: costs(300, 0.8, 0.9), WITH_CONDITION: costs(300, 0.8, 1.2), NOT_HERE: costs(301, 0.8, 0.9)},
-    "lstm_or_gru": {HOLDS: pairs("lstm", "gru"), WITH_CONDITION: pairs("gru", None), NOT_HERE: pairs("gru", "gru")},
+    "gates": {
+        HOLDS: valves(0.0, 0.05, 0.95),
+        WITH_CONDITION: valves(0.0, 0.5, 0.95),
+        NOT_HERE: valves(0.0, 0.05, 0.5),
+    },
+    "gru_cost": {
+        HOLDS: costs(300, 0.8, 0.9),
+        WITH_CONDITION: costs(300, 0.8, 1.2),
+        NOT_HERE: costs(301, 0.8, 0.9),
+    },
+    "lstm_or_gru": {
+        HOLDS: pairs("lstm", "gru"),
+        WITH_CONDITION: pairs("gru", None),
+        NOT_HERE: pairs("gru", "gru"),
+    },
     "gated_or_plain": {
         HOLDS: pairs("lstm", "lstm", to="elman"),
         WITH_CONDITION: pairs("lstm", "lstm", "elman", to="elman"),
@@ -132,8 +173,12 @@ RULES = {
         WITH_CONDITION: memories((5.0, 0.9), (4.0, 0.2)),
         NOT_HERE: memories((11.0, 0.9), (4.0, 0.8)),
     },
-    "convolution": {HOLDS: contest("gru", "gru"), WITH_CONDITION: contest("gru", "tcn"), NOT_HERE: contest("tcn", None)},
-}  # fmt: skip
+    "convolution": {
+        HOLDS: contest("gru", "gru"),
+        WITH_CONDITION: contest("gru", "tcn"),
+        NOT_HERE: contest("tcn", None),
+    },
+}
 
 
 def test_every_claim_has_a_place_of_its_own_and_is_tested_here():
@@ -142,7 +187,9 @@ def test_every_claim_has_a_place_of_its_own_and_is_tested_here():
     assert set(claim.names()) == set(RULES) == set(TINY)
 
 
-@pytest.mark.parametrize(("name", "verdict"), [(name, verdict) for name in RULES for verdict in claim.VERDICTS])
+@pytest.mark.parametrize(
+    ("name", "verdict"), [(name, verdict) for name in RULES for verdict in claim.VERDICTS]
+)
 def test_the_rule_gives_each_verdict_for_numbers_that_call_for_it(name, verdict):
     ruling = claim.get(name).judge(RULES[name][verdict])
     assert ruling.verdict == verdict
@@ -165,9 +212,13 @@ def test_a_claim_is_measured_at_a_tiny_size_and_its_numbers_suffice_for_all_else
 
 def test_the_rate_of_a_linear_network_is_the_logarithm_of_its_gain():
     found = tiny("recurrent_weight").measure(silent)
-    np.testing.assert_allclose([o["rate"] for o in found["linear"]], np.log([o["gain"] for o in found["linear"]]), atol=1e-9)
+    np.testing.assert_allclose(
+        [o["rate"] for o in found["linear"]], np.log([o["gain"] for o in found["linear"]]), atol=1e-9
+    )
     held = next(e for e in found["exceptions"] if "W²" in e["name"])
-    assert held["rate"] == pytest.approx(np.log(1.4), abs=1e-6)  # closed form: J = diag(1, 0.3) W has the eigenvalue 1.4
+    assert held["rate"] == pytest.approx(
+        np.log(1.4), abs=1e-6
+    )  # closed form: J = diag(1, 0.3) W has the eigenvalue 1.4
     jordan = next(e for e in found["exceptions"] if "Jordan" in e["name"])
     k = np.arange(41)
     assert jordan["peak"] == pytest.approx(np.max(np.hypot(0.9**k, k * 0.9 ** (k - 1.0))), rel=1e-9)
@@ -175,7 +226,9 @@ def test_the_rate_of_a_linear_network_is_the_logarithm_of_its_gain():
 
 def test_a_gate_without_another_path_decides_the_rate():
     found = [p for p in tiny("gates").measure(silent)["points"] if p["alone"]]
-    np.testing.assert_allclose([p["rate"] for p in found], [-np.log1p(np.exp(-p["bias"])) for p in found], atol=1e-9)
+    np.testing.assert_allclose(
+        [p["rate"] for p in found], [-np.log1p(np.exp(-p["bias"])) for p in found], atol=1e-9
+    )
 
 
 def test_a_ratio_is_told_apart_from_one_only_by_its_whole_interval():
@@ -192,8 +245,9 @@ def test_a_ratio_is_told_apart_from_one_only_by_its_whole_interval():
 def test_what_both_models_have_learned_is_level():
     rows = [
         {"task": "t", "model": m, "seed": s, "loss": loss, "target": 0.1}
-        for m, loss in (("gru", 1e-6), ("tcn", 1e-2)) for s in range(3)
-    ]  # fmt: skip
+        for m, loss in (("gru", 1e-6), ("tcn", 1e-2))
+        for s in range(3)
+    ]
     assert compared(rows, "gru", "tcn")[0]["better"] is None
     assert compared([r | {"target": 1e-9} for r in rows], "gru", "tcn")[0]["better"] == "gru"
 
@@ -236,7 +290,9 @@ class Broken(Fine):
 def two(monkeypatch):
     monkeypatch.setattr(claim, "names", lambda: ["fine", "broken"])
     monkeypatch.setattr(
-        claim, "get", lambda name, options=None: {"fine": Fine, "broken": Broken}[name.lower()](**(options or {}))
+        claim,
+        "get",
+        lambda name, options=None: {"fine": Fine, "broken": Broken}[name.lower()](**(options or {})),
     )
 
 

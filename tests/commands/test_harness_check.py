@@ -17,7 +17,9 @@ def checked(capsys, *arguments):
     return code, said.out, said.err.strip()
 
 
-@pytest.mark.parametrize("name, against", [("Packed", "gru"), ("KerasLSTM", "lstm"), ("dict_gru", "gru"), ("Single", "elman")])
+@pytest.mark.parametrize(
+    "name, against", [("Packed", "gru"), ("KerasLSTM", "lstm"), ("dict_gru", "gru"), ("Single", "elman")]
+)
 def test_a_right_port_ends_with_0(capsys, name, against):
     code, out, error = checked(capsys, f"{PORTS}:{name}", "--against", against)
     assert (code, error) == (0, "") and f"{name} against {against}: right" in out and "d_weight_hh" in out
@@ -35,7 +37,11 @@ SHOWS = {
 @pytest.mark.parametrize("name, against", SHOWS)
 def test_a_wrong_port_ends_with_1_and_is_diagnosed_by_name(capsys, name, against):
     code, out, error = checked(capsys, f"{PORTS}:{name}", "--against", against)
-    assert (code, error) == (1, "") and SHOWS[name, against] in out and "first deviation: output at step 0" in out
+    assert (
+        (code, error) == (1, "")
+        and SHOWS[name, against] in out
+        and "first deviation: output at step 0" in out
+    )
 
 
 def test_the_cell_that_the_diagnosis_names_is_right(capsys):
@@ -43,7 +49,20 @@ def test_the_cell_that_the_diagnosis_names_is_right(capsys):
 
 
 def test_options_reach_the_check(capsys):
-    sizes = ("--input-size", 3, "--hidden-size", 4, "--steps", 2, "--batch", 1, "--dtype", "float64", "--seed", 5)
+    sizes = (
+        "--input-size",
+        3,
+        "--hidden-size",
+        4,
+        "--steps",
+        2,
+        "--batch",
+        1,
+        "--dtype",
+        "float64",
+        "--seed",
+        5,
+    )
     code, out, _ = checked(capsys, f"{PORTS}:PerGate", "--against", "lstm", *sizes)
     assert code == 0 and "float64" in out
 
@@ -51,7 +70,10 @@ def test_options_reach_the_check(capsys):
 def test_weights_come_from_a_file(capsys, tmp_path):
     cell = cells.get("lstm:biases=1")
     np.savez(tmp_path / "lstm.npz", **cell.init(3, 4, seed=7))
-    assert checked(capsys, f"{PORTS}:arrays_lstm", "--against", "lstm", "--weights", tmp_path / "lstm.npz")[0] == 0
+    assert (
+        checked(capsys, f"{PORTS}:arrays_lstm", "--against", "lstm", "--weights", tmp_path / "lstm.npz")[0]
+        == 0
+    )
 
 
 def test_a_file_with_one_thing_needs_no_name_and_may_import_what_lies_beside_it(capsys, tmp_path):
@@ -84,7 +106,11 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, thing, against):
 
 
 @pytest.mark.parametrize(
-    "text, said", [("import nowhere_to_be_found\n", "cannot be imported: ModuleNotFoundError"), ("def broken(:\n", "SyntaxError")]
+    "text, said",
+    [
+        ("import nowhere_to_be_found\n", "cannot be imported: ModuleNotFoundError"),
+        ("def broken(:\n", "SyntaxError"),
+    ],
 )
 def test_a_file_that_cannot_be_imported_is_one_line(capsys, tmp_path, text, said):
     (tmp_path / "mine.py").write_text(text)
@@ -93,7 +119,8 @@ def test_a_file_that_cannot_be_imported_is_one_line(capsys, tmp_path, text, said
 
 
 @pytest.mark.parametrize(
-    "options", [["--steps", "0"], ["--dtype", "float16"], ["--weights", "nowhere.npz"], ["--hidden-size", "x"], []]
+    "options",
+    [["--steps", "0"], ["--dtype", "float16"], ["--weights", "nowhere.npz"], ["--hidden-size", "x"], []],
 )
 def test_bad_options_are_one_line_and_exit_code_2(capsys, options):
     against = ["--against", "gru"] if options else []

@@ -111,14 +111,27 @@ def test_a_wrong_command_is_one_line_and_exit_code_2(capsys, arguments):
 
 
 def test_plan_prints_cases_and_time_and_runs_nothing(capsys, tmp_path):
-    assert main(["run", "--plan", f"results={tmp_path}/runs", "probes=[parameters,throughput]", "workload.steps=[4,8]"]) == 0
+    assert (
+        main(
+            [
+                "run",
+                "--plan",
+                f"results={tmp_path}/runs",
+                "probes=[parameters,throughput]",
+                "workload.steps=[4,8]",
+            ]
+        )
+        == 0
+    )
     text = capsys.readouterr().out
     assert "T=4" in text and "T=8" in text and "cases, about" in text
     assert not (tmp_path / "runs").exists()
 
 
 def test_all_stands_for_every_member():
-    settings = config.check(config.compose(["cells=all", "backends=all", "probes=[throughput]", "workload.steps=4"]))
+    settings = config.check(
+        config.compose(["cells=all", "backends=all", "probes=[throughput]", "workload.steps=4"])
+    )
     from cellbench import cells
 
     found = {(c.spec, c.backend) for c in settings.asked[0].cases}

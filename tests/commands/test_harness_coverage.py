@@ -80,7 +80,9 @@ def found_share(change, spread, trials, rng):
     return hits / trials
 
 
-@pytest.mark.parametrize(("change", "spread"), [(None, 0.003), (None, 0.01), (None, 0.03), (0.02, 0.01), (0.05, 0.03)])
+@pytest.mark.parametrize(
+    ("change", "spread"), [(None, 0.003), (None, 0.01), (None, 0.03), (0.02, 0.01), (0.05, 0.03)]
+)
 def test_the_power_is_what_the_verdict_s_rule_has(change, spread, monkeypatch):
     monkeypatch.setattr(bootstrap, "RESAMPLES", 100)
     change = detectable(spread) if change is None else change

@@ -18,7 +18,16 @@ from cellbench.harness.measure.pair import Timing
 from cellbench.harness.measure.power import detectable
 from cellbench.harness.store import provenance
 
-KEY = {"cpu": "A", "cores": 8, "isa": ["avx2"], "gpu": None, "torch": "2.12.1", "cuda": None, "cudnn": None, "threads": 1}
+KEY = {
+    "cpu": "A",
+    "cores": 8,
+    "isa": ["avx2"],
+    "gpu": None,
+    "torch": "2.12.1",
+    "cuda": None,
+    "cudnn": None,
+    "threads": 1,
+}
 
 
 def test_the_key_names_what_decides_a_time_and_nothing_that_changes_by_the_hour():
@@ -29,7 +38,10 @@ def test_the_key_names_what_decides_a_time_and_nothing_that_changes_by_the_hour(
 
 def test_the_key_is_found_without_importing_torch():
     code = "import sys; from cellbench.harness import machine; machine.key(1); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "False\n"
+    )
 
 
 def test_versions_in_the_key_are_those_that_torch_itself_tells():
@@ -42,9 +54,15 @@ def test_the_cuda_version_is_read_from_torch_s_text(tmp_path, monkeypatch):
     folder = tmp_path / "torch"
     folder.mkdir()
     (folder / "__init__.py").write_text("raise ImportError('torch was imported')")
-    monkeypatch.setattr(provenance.importlib.util, "find_spec", lambda name: type("Spec", (), {"origin": folder / "__init__.py"}))
+    monkeypatch.setattr(
+        provenance.importlib.util,
+        "find_spec",
+        lambda name: type("Spec", (), {"origin": folder / "__init__.py"}),
+    )
     assert provenance.key(1)["cuda"] is None  # no version.py
-    (folder / "version.py").write_text("__version__ = '2.9.1+cu128'\ncuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n")
+    (folder / "version.py").write_text(
+        "__version__ = '2.9.1+cu128'\ncuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n"
+    )
     assert provenance.key(1)["cuda"] == "12.8"
 
 
@@ -64,7 +82,9 @@ def test_equal_keys_have_one_hash_in_any_order_and_every_field_changes_it():
     assert len(hashes | {same}) == len(KEY) + 1
 
 
-@pytest.mark.parametrize("manifest", [{}, {"machine_key": None}, {"machine_key": {}}, {"machine_key": "text"}])
+@pytest.mark.parametrize(
+    "manifest", [{}, {"machine_key": None}, {"machine_key": {}}, {"machine_key": "text"}]
+)
 def test_a_run_without_a_key_is_nobody_s_baseline(manifest):
     assert provenance.key_of(manifest) is None
 
@@ -72,7 +92,11 @@ def test_a_run_without_a_key_is_nobody_s_baseline(manifest):
 def test_differences_of_two_keys_are_named():
     other = KEY | {"torch": "2.13.0", "isa": ["avx2", "avx512f"], "gpu": "H200"}
     assert provenance.differences(KEY, KEY) == []
-    assert provenance.differences(KEY, other) == ["isa: avx2 and avx2 avx512f", "gpu: none and H200", "torch: 2.12.1 and 2.13.0"]
+    assert provenance.differences(KEY, other) == [
+        "isa: avx2 and avx2 avx512f",
+        "gpu: none and H200",
+        "torch: 2.12.1 and 2.13.0",
+    ]
 
 
 # ---- the doctor
@@ -82,7 +106,9 @@ def test_every_backend_can_run_or_says_why_not(capsys):
     assert cli.main(["doctor", "--seconds", "0", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     for device in ("cpu", "cuda"):
-        assert found[f"on {device}"] == {name: cells.backend(name).unavailable(device) for name in cells.backend_names()}
+        assert found[f"on {device}"] == {
+            name: cells.backend(name).unavailable(device) for name in cells.backend_names()
+        }
     assert found["machine key"] == provenance.key_of({"machine_key": provenance.key(1)})
     assert found["versions"]["torch"] == provenance.versions()["torch"] and found["cores"]["usable"] >= 1
     assert "noise" not in found
@@ -120,7 +146,9 @@ def process(logs):
 
     def call(function, pairs, seed, effort, *, on_message, **options):
         arms = {"a": 1.0, "b": np.exp(next(left)), "again": 1.0}
-        on_message((pairs[0].name, Timing({arm: [[v] * 3] * 3 for arm, v in arms.items()}, Conditions(2, 0.0))))
+        on_message(
+            (pairs[0].name, Timing({arm: [[v] * 3] * 3 for arm, v in arms.items()}, Conditions(2, 0.0)))
+        )
         return worker.Outcome("ok")
 
     return call
@@ -128,10 +156,16 @@ def process(logs):
 
 def test_the_noise_test_tells_the_change_that_can_be_found_here():
     logs, timings = [0.01, -0.01, 0.0, 0.005, -0.005], []
-    facts = {name: value for name, value, _ in doctor.noise(timings, 20.0, partial(Judge, call=process(logs)))}
+    facts = {
+        name: value for name, value, _ in doctor.noise(timings, 20.0, partial(Judge, call=process(logs)))
+    }
     spread = np.std(logs, ddof=1) / np.sqrt(2)  # of both arms, and A' has none
-    assert facts["noise"]["spread"] == pytest.approx(spread) and facts["noise"]["processes"] == len(timings) == 5
-    assert facts["detectable"] == pytest.approx(detectable(spread)) and facts["A against A"]["verdict"] == "SAME"
+    assert (
+        facts["noise"]["spread"] == pytest.approx(spread) and facts["noise"]["processes"] == len(timings) == 5
+    )
+    assert (
+        facts["detectable"] == pytest.approx(detectable(spread)) and facts["A against A"]["verdict"] == "SAME"
+    )
 
 
 def test_a_noise_test_that_cannot_run_says_so_and_claims_nothing():

@@ -84,7 +84,9 @@ def test_list_cells_has_a_line_for_each_cell_with_its_count_and_source(capsys):
     text = printed(capsys, "list", "cells")
     rows = {line.split()[0]: line for line in text.splitlines()}
     assert set(cells.names()) < set(rows) and "\x1b" not in text
-    assert "25,088" in rows["lstm"] and "Hochreiter & Schmidhuber 1997" in rows["lstm"] and "h c" in rows["lstm"]
+    assert (
+        "25,088" in rows["lstm"] and "Hochreiter & Schmidhuber 1997" in rows["lstm"] and "h c" in rows["lstm"]
+    )
 
 
 def test_a_cell_that_cannot_be_used_is_listed_with_the_reason(capsys, tmp_path, monkeypatch):
@@ -105,7 +107,10 @@ def test_list_of_another_kind_says_what_each_member_is(kind, capsys):
 
 
 def test_a_citation_is_found_in_a_docstring():
-    assert listing.source("h = f(x) (Elman 1990,\n  Cognitive Science 14).") == "Elman 1990, Cognitive Science 14"
+    assert (
+        listing.source("h = f(x) (Elman 1990,\n  Cognitive Science 14).")
+        == "Elman 1990, Cognitive Science 14"
+    )
     assert listing.source("Mine (fast).\n\nMore.") == "Mine (fast)."
 
 

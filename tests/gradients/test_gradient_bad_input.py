@@ -74,7 +74,9 @@ def test_parameters_of_another_shape_or_name_are_named(function):
 
 
 @every
-@pytest.mark.parametrize("x", [X[0], X[:, :, :2], X.astype(int), "x"], ids=["2 axes", "too narrow", "integers", "a word"])
+@pytest.mark.parametrize(
+    "x", [X[0], X[:, :, :2], X.astype(int), "x"], ids=["2 axes", "too narrow", "integers", "a word"]
+)
 def test_an_x_of_another_form_is_told(function, x):
     says(["x"], function, CELL, PARAMS, x)
 
@@ -86,7 +88,14 @@ def test_a_state_of_another_name_or_shape_is_told(function):
     function(CELL, PARAMS, X, state=right)
     says(["state", "q", "h, c"], function, CELL, PARAMS, X, state={"h": right["h"], "q": right["c"]})
     says(["state", "h, c"], function, CELL, PARAMS, X, state={"h": right["h"]})
-    says(["state c", f"({batch}, 5)", f"({batch}, 4)"], function, CELL, PARAMS, X, state=right | {"c": np.zeros((batch, 5))})
+    says(
+        ["state c", f"({batch}, 5)", f"({batch}, 4)"],
+        function,
+        CELL,
+        PARAMS,
+        X,
+        state=right | {"c": np.zeros((batch, 5))},
+    )
 
 
 @of_output
@@ -128,7 +137,14 @@ def test_lags_that_are_not_of_the_sequence_are_told(lags):
 def test_what_a_spectrum_needs_is_told():
     one = X[:, :1]
     says(["x is (40, 2, 3)", "one sequence"], lyapunov_spectrum, CELL, PARAMS, X)
-    says(["x has 40 steps", "transient is 30", "at least 20"], lyapunov_spectrum, CELL, PARAMS, one, transient=30)
+    says(
+        ["x has 40 steps", "transient is 30", "at least 20"],
+        lyapunov_spectrum,
+        CELL,
+        PARAMS,
+        one,
+        transient=30,
+    )
     says(["x has 40 steps", "transient is 200"], lyapunov_spectrum, CELL, PARAMS, one)
     says(["x has no steps"], lyapunov_spectrum, CELL, PARAMS, iter([]))
     for k in (0, 9, 1.5):
@@ -154,7 +170,12 @@ def test_norms_take_a_list_or_a_dict_of_arrays():
 
 def test_importing_the_gradients_imports_neither_torch_nor_hydra():
     text = "import sys, harness.gradients; print([m for m in ('torch', 'hydra', 'numba', 'pandas') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", text], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_arrays_are_left_as_they_were():

@@ -32,7 +32,10 @@ def of(spec, steps=24):
     program.forward(case.x, case.state)
     d_output = np.zeros_like(case.d_output)
     d_output[-1] = case.d_output[-1]
-    stored, program.sides.finish = program.sides.finish, lambda: dict(program.sides.grads)  # those of the arrays as used
+    stored, program.sides.finish = (
+        program.sides.finish,
+        lambda: dict(program.sides.grads),
+    )  # those of the arrays as used
     grads = program.backward(d_output, trace=True)
     program.sides.finish = stored
     return case, grads
@@ -90,7 +93,9 @@ def test_norms_of_products_are_those_of_the_dense_product(spec):
         for t in range(24 - lag, 24):
             product = matrices[t] @ product
         norms = np.stack([np.linalg.norm(product, 2, (1, 2)), np.linalg.norm(product, "fro", (1, 2))])
-        assert np.allclose(np.exp([found.log_spectral[row], found.log_frobenius[row]]), norms, rtol=1e-9, atol=1e-14)
+        assert np.allclose(
+            np.exp([found.log_spectral[row], found.log_frobenius[row]]), norms, rtol=1e-9, atol=1e-14
+        )
 
 
 @every_cell
@@ -123,7 +128,9 @@ def test_exponents_add_up_to_the_mean_log_determinant(spec):
     assert found.steps == 47 and (found.exponents[1:] <= found.exponents[:-1]).all()
     if alive:
         assert abs(found.sum_residual) < 1e-10
-        assert np.isclose(found.exponents.sum(), np.linalg.slogdet(matrices)[1][13:].mean(), rtol=1e-9, atol=1e-9)
+        assert np.isclose(
+            found.exponents.sum(), np.linalg.slogdet(matrices)[1][13:].mean(), rtol=1e-9, atol=1e-9
+        )
     else:
         assert np.isneginf(found.exponents[-1]) and found.sum_residual is None
 
@@ -137,7 +144,9 @@ def test_shares_add_up_to_one_and_their_gradient_is_the_programs(spec):
     known = found.parameter
     assert np.allclose(found.gradient, grads.params[known], rtol=1e-9, atol=1e-12)
     assert (found.cancellation[~np.isnan(found.cancellation)] <= 1 + 1e-12).all()
-    for name in set(grads.params) - {known} - {n for n in grads.params if n.endswith(("_out", "_re", "_im", "skip"))}:
+    for name in (
+        set(grads.params) - {known} - {n for n in grads.params if n.endswith(("_out", "_re", "_im", "skip"))}
+    ):
         other = lag_share(case.cell, case.params, case.x, parameter=name, **given(case))
         assert np.allclose(other.gradient, grads.params[name], rtol=1e-9, atol=1e-12), name
 
@@ -155,7 +164,10 @@ def test_float64_is_never_off_and_sensitivity_is_that_of_the_whole_gradient(spec
     found = precision(case.cell, case.params, case.x[:, :1], dtypes=["float64"])["float64"]
     assert found.off is None and found.overflow is None and found.first_zero is None
     seen = sensitivity(case.cell, case.params, case.x, **given(case))
-    each = [lag_share(case.cell, case.params, **one_sample(case.x, case.state, case.d_output[-1], b)).log_norm for b in range(2)]
+    each = [
+        lag_share(case.cell, case.params, **one_sample(case.x, case.state, case.d_output[-1], b)).log_norm
+        for b in range(2)
+    ]
     assert list(seen.horizon) == [2, 4, 8, 16, 24]
     assert np.isclose(seen.log_parameter[-1], 0.5 * np.log(np.mean(np.exp(2 * np.array(each)))), rtol=1e-10)
 
@@ -192,7 +204,10 @@ def test_a_spectrum_of_blocks_is_that_of_the_whole_whose_growth_is_kept_as_means
     monkeypatch.setattr(lyapunov, "ROWS", 150)
     blocks = iter([case.x[:1], case.x[1:333], case.x[333:]])
     parts = lyapunov_spectrum(case.cell, case.params, blocks, state=case.state, transient=100)
-    assert np.allclose(parts.exponents, whole.exponents, rtol=1e-9, atol=1e-9) and parts.steps == whole.steps == 800
+    assert (
+        np.allclose(parts.exponents, whole.exponents, rtol=1e-9, atol=1e-9)
+        and parts.steps == whole.steps == 800
+    )
     assert np.allclose(parts.standard_error, whole.standard_error, rtol=0.25)
     few = lyapunov_spectrum(case.cell, case.params, case.x, state=case.state, k=2, transient=100)
     assert np.allclose(few.exponents, whole.exponents[:2], rtol=1e-6) and few.sum_residual is None
@@ -202,4 +217,6 @@ def test_a_memory_map_is_read_and_float32_is_taken_as_it_is(tmp_path):
     case = problem(cells.get("lstm"), steps=50, batch=2, inputs=3, hidden=4)
     case.x.astype(np.float32).tofile(tmp_path / "x")
     x = np.memmap(tmp_path / "x", np.float32, "r", shape=case.x.shape)
-    assert np.allclose(lag_profile(case.cell, case.params, x).log_norm, lag_profile(case.cell, case.params, case.x).log_norm)
+    assert np.allclose(
+        lag_profile(case.cell, case.params, x).log_norm, lag_profile(case.cell, case.params, case.x).log_norm
+    )

@@ -24,7 +24,9 @@ from cellbench.harness.gradients.cell.profile import forward_path
 
 JORDAN = np.array([[0.9, 1.0], [0.0, 0.9]])
 CANDIDATE = {"elman": 0, "gru": 2, "lstm": 2}  # the place of the gate whose product is squashed by tanh
-SHRUNK = np.diag([1, 0.3]) @ np.array([[2.0, -2.0], [2.0, -2.0]])  # a matrix of spectral radius 0, its second unit at phi' = 0.3
+SHRUNK = np.diag([1, 0.3]) @ np.array(
+    [[2.0, -2.0], [2.0, -2.0]]
+)  # a matrix of spectral radius 0, its second unit at phi' = 0.3
 
 
 def linear(matrix, steps=100, batch=1):
@@ -84,11 +86,15 @@ def test_a_jordan_block_grows_before_it_decays_and_has_a_polynomial_times_an_exp
     given, lags = linear(JORDAN), np.arange(1, 101)
     norms = jacobian_product(*given, lags)
     frobenius, spectral = np.exp(norms.log_frobenius[:, 0]), np.exp(norms.log_spectral[:, 0])
-    assert np.allclose(frobenius, np.sqrt(2 * 0.9 ** (2 * lags) + lags**2 * 0.9 ** (2 * lags - 2.0)), rtol=1e-12)
+    assert np.allclose(
+        frobenius, np.sqrt(2 * 0.9 ** (2 * lags) + lags**2 * 0.9 ** (2 * lags - 2.0)), rtol=1e-12
+    )
     assert lags[spectral.argmax()] == lags[frobenius.argmax()] == 9
     assert np.allclose([spectral.max(), frobenius.max()], [3.91257, 3.91276], rtol=0, atol=5e-6)
     assert lags[frobenius < 1][0] == lags[spectral < 1][0] == 35
-    assert np.isclose(frobenius[-1], 2.9515e-3, rtol=2e-5) and np.isclose(frobenius[-1] / 0.9**100, 111, atol=0.5)
+    assert np.isclose(frobenius[-1], 2.9515e-3, rtol=2e-5) and np.isclose(
+        frobenius[-1] / 0.9**100, 111, atol=0.5
+    )
     assert np.isclose(np.polyfit(lags, norms.log_frobenius[:, 0], 1)[0], -0.0772, atol=5e-5)
     rate = lag_profile(*given).rate
     assert rate.model == "polynomial x exponential" and np.isclose(rate.value, log(0.9), rtol=1e-4)
@@ -106,7 +112,10 @@ def test_a_nilpotent_shift_has_norm_one_up_to_lag_19_and_is_exactly_zero_from_20
 def test_a_non_normal_matrix_of_spectral_radius_zero_grows_by_1_4_a_step():
     """A14. Eigenvalues of W say nothing: unit 2 held at phi' = .3 makes diag(1, .3) W grow."""
     wide = np.array([[2.0, -2.0], [2.0, -2.0]])
-    assert np.isclose(np.linalg.svd(wide)[1][0], 4) and np.isneginf(lag_profile(*linear(wide)).log_norm[2:]).all()
+    assert (
+        np.isclose(np.linalg.svd(wide)[1][0], 4)
+        and np.isneginf(lag_profile(*linear(wide)).log_norm[2:]).all()
+    )
     given = linear(SHRUNK)
     assert np.isclose(np.exp(jacobian_product(*given, [30]).log_spectral[0, 0]), 51047.1, rtol=1e-6)
     seeded = lag_profile(*given, d_output=np.array([[1.0, 0.3]]))
@@ -116,10 +125,15 @@ def test_a_non_normal_matrix_of_spectral_radius_zero_grows_by_1_4_a_step():
 # A5, A6: tanh
 
 
-@pytest.mark.parametrize(("w", "expected"), [(1.2, 0.6795432), (1.5, 0.3943130), (2, 0.1663721), (3, 0.0305128)])
+@pytest.mark.parametrize(
+    ("w", "expected"), [(1.2, 0.6795432), (1.5, 0.3943130), (2, 0.1663721), (3, 0.0305128)]
+)
 def test_tanh_at_its_fixed_point_decays_by_the_slope_there(w, expected):
     """A5. w (1 - h*^2), h* = tanh(w h*)."""
-    cell, params = cells.get("elman", biases=0), {"weight_ih": np.zeros((1, 1)), "weight_hh": np.full((1, 1), float(w))}
+    cell, params = (
+        cells.get("elman", biases=0),
+        {"weight_ih": np.zeros((1, 1)), "weight_hh": np.full((1, 1), float(w))},
+    )
     fixed = 0.9
     for _ in range(500):
         fixed = np.tanh(w * fixed)
@@ -133,7 +147,9 @@ def test_critical_tanh_decays_as_a_power_of_time_whose_two_ends_differ():
     """A6. dh_k/dh_0 ~ k^-1.5, while backward dh_T/dh_{T-k} = ((T-k)/T)^1.5 for large T: flat where it starts."""
     steps = 100_000
     cell, params = cells.get("elman", biases=0), {"weight_ih": np.zeros((1, 1)), "weight_hh": np.ones((1, 1))}
-    logs = lag_profile(cell, params, np.zeros((steps, 1, 1)), state={"h": np.full((1, 1), 0.5)}).log_norm[:, 0]
+    logs = lag_profile(cell, params, np.zeros((steps, 1, 1)), state={"h": np.full((1, 1), 0.5)}).log_norm[
+        :, 0
+    ]
     forward = logs[-1] - logs[::-1]  # of dh_t/dh_0, by t
     decades = np.array([100, 1000, 10_000, 100_000])
     assert np.allclose(np.diff(forward[decades]) / log(10), [-1.464, -1.496, -1.4996], rtol=0, atol=6e-4)
@@ -145,7 +161,8 @@ def test_critical_tanh_decays_as_a_power_of_time_whose_two_ends_differ():
 
 
 @pytest.mark.parametrize(
-    ("bias", "e_fold", "at_50"), [(0, 1.443, 8.88e-16), (1, 3.192, 1.576e-7), (2, 7.878, 1.753e-3), (5, 148.91, 0.7148)]
+    ("bias", "e_fold", "at_50"),
+    [(0, 1.443, 8.88e-16), (1, 3.192, 1.576e-7), (2, 7.878, 1.753e-3), (5, 148.91, 0.7148)],
 )
 def test_an_lstm_with_a_pinned_forget_gate_keeps_c_alive_while_h_is_dead(bias, e_fold, at_50):
     """A7. dc_T/dc_{T-k} = sigma(b)^k, while dL/dh is exactly 0 from lag 1 on; c has a gradient from lag 1 on."""
@@ -154,16 +171,23 @@ def test_an_lstm_with_a_pinned_forget_gate_keeps_c_alive_while_h_is_dead(bias, e
     c, h = profile.log_norm_by_state["c"][:, 0], profile.log_norm_by_state["h"][:, 0]
     assert np.isneginf(h[1:]).all() and h[0] == profile.log_norm[0, 0]
     assert np.allclose(c[1:] - c[1], np.arange(120) * np.log(sigmoid(bias)), rtol=1e-12, atol=1e-12)
-    assert np.isclose(np.exp(c[51] - c[1]), at_50, rtol=5e-4) and np.isclose(-1 / profile.rate.value, e_fold, rtol=4e-4)
+    assert np.isclose(np.exp(c[51] - c[1]), at_50, rtol=5e-4) and np.isclose(
+        -1 / profile.rate.value, e_fold, rtol=4e-4
+    )
     spectrum = lyapunov_spectrum(cell, params, np.zeros((60, 1, 1)), transient=5)
-    assert np.allclose(spectrum.exponents[:3], np.log(sigmoid(bias))) and np.isneginf(spectrum.exponents[3:]).all()
+    assert (
+        np.allclose(spectrum.exponents[:3], np.log(sigmoid(bias)))
+        and np.isneginf(spectrum.exponents[3:]).all()
+    )
 
 
 def test_both_biases_of_an_lstm_add_up():
     """A7. bias_ih = bias_hh = 1 keeps by sigma(2)."""
     cell, params = pinned("lstm", f=1)
     cell, params = cells.get("lstm", biases=2), params | {"bias_hh": params["bias_ih"]}
-    assert np.isclose(lag_profile(cell, params, np.zeros((60, 1, 1))).rate.value, np.log(sigmoid(2)), rtol=1e-10)
+    assert np.isclose(
+        lag_profile(cell, params, np.zeros((60, 1, 1))).rate.value, np.log(sigmoid(2)), rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize(("bias", "at_50"), [(2, 1.753e-3), (-2, 6.52e-47)])
@@ -174,7 +198,9 @@ def test_a_gru_with_a_pinned_update_gate_keeps_with_z(bias, at_50):
     assert np.isclose(profile.transport[50, 0], at_50, rtol=5e-4, atol=0)
     found = gates(cell, params, np.zeros((60, 1, 1)))
     assert found.convention.startswith("z keeps") and np.allclose(found.timescale, -1 / np.log(sigmoid(bias)))
-    assert np.isclose(found.geometric[50], sigmoid(bias) ** 50) and np.isclose(found.arithmetic[50], sigmoid(bias) ** 50)
+    assert np.isclose(found.geometric[50], sigmoid(bias) ** 50) and np.isclose(
+        found.arithmetic[50], sigmoid(bias) ** 50
+    )
 
 
 def at_rest(cell, params, hidden):
@@ -200,7 +226,9 @@ def test_gru_and_lstm_at_rest_have_the_jacobians_of_their_equations(w, expected)
     assert np.isclose(lag_profile(cell, params, np.zeros((200, 1, 1))).rate.value, log(expected), atol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "limit", "at_800"), [("elman", 0.5774, 0.592), ("gru", 0.6443, 0.645), ("lstm", 0.6443, 0.645)])
+@pytest.mark.parametrize(
+    ("name", "limit", "at_800"), [("elman", 0.5774, 0.592), ("gru", 0.6443, 0.645), ("lstm", 0.6443, 0.645)]
+)
 def test_torchs_initialisation_vanishes_by_construction(name, limit, at_800):
     """A10. 1/sqrt(3), and 1/2 + 1/(4 sqrt 3), for H to infinity; at H = 800 the largest eigenvalue is up to 3 % beyond."""
     assert np.isclose(limit, 1 / sqrt(3) if name == "elman" else 1 / 2 + 1 / (4 * sqrt(3)), atol=5e-5)
@@ -216,7 +244,9 @@ def test_torchs_initialisation_vanishes_by_construction(name, limit, at_800):
 def test_chrono_units_differ_so_that_their_mean_and_their_geometric_mean_part():
     """A11. b = ln u, u uniform in (1, 783): the mean over units of f^k is 80-fold the geometric one at lag 784."""
     u = 1 + 782 * (np.arange(2000) + 0.5) / 2000
-    cell, params = pinned("sru", hidden=2000, f=np.log(u))  # without recurrent weights, so that many units are cheap
+    cell, params = pinned(
+        "sru", hidden=2000, f=np.log(u)
+    )  # without recurrent weights, so that many units are cheap
     found, lags = gates(cell, params, np.zeros((784, 1, 1))), [1, 10, 100, 784]
     assert np.allclose(found.arithmetic[lags], [0.99236, 0.94065, 0.67661, 0.14864], rtol=0, atol=2e-5)
     assert np.allclose(found.geometric[lags], [0.99200, 0.92286, 0.44810, 0.00185], rtol=3e-3, atol=0)
@@ -237,7 +267,9 @@ def test_a_ring_of_modes_decays_as_a_power_of_the_lag(a, b):
     x = np.zeros((101, 1, 1))
     jacobians = linearise(cell, params, x, forward_path(cell, params, x)[1])
     rows = np.eye(2, 2 * units)[None] * 0
-    rows[0, 0, :units] = rows[0, 1, units:] = 1  # one cotangent of every re, one of every im: the modes do not mix
+    rows[0, 0, :units] = rows[0, 1, units:] = (
+        1  # one cotangent of every re, one of every im: the modes do not mix
+    )
     for _ in range(100):
         rows = jacobians.pull(0, rows)
     expected = (b**202 - a**202) / (101 * (b**2 - a**2))
@@ -261,10 +293,14 @@ def test_one_half_underflows_to_exactly_zero_and_what_is_larger_sticks(dtype, la
 @pytest.mark.parametrize(
     ("dtype", "rho", "off"),
     [
-        ("float16", 0.9, 141), ("float16", 0.99, 395), ("bfloat16", 0.9, 59), ("bfloat16", 0.99, 53), ("bfloat16", 0.999, 96),
+        ("float16", 0.9, 141),
+        ("float16", 0.99, 395),
+        ("bfloat16", 0.9, 59),
+        ("bfloat16", 0.99, 53),
+        ("bfloat16", 0.999, 96),
         ("float32", 0.9, 962),
     ],
-)  # fmt: skip
+)
 def test_a_decay_is_ten_percent_off_from_the_lag_at_which_the_format_fails_it(dtype, rho, off):
     """A13."""
     assert scalar(rho, 1400, dtypes=[dtype])[dtype].off == off
@@ -273,7 +309,9 @@ def test_a_decay_is_ten_percent_off_from_the_lag_at_which_the_format_fails_it(dt
 def test_formats_change_the_rate_before_anything_underflows():
     """A13. bfloat16 holds .99 as .98828 and .999 as 1."""
     for rho, stored in ((0.99, 0.98828), (0.999, 1.0)):
-        assert np.isclose(np.exp(scalar(rho, 100, dtypes=["bfloat16"])["bfloat16"].stored_rate), stored, atol=2e-6)
+        assert np.isclose(
+            np.exp(scalar(rho, 100, dtypes=["bfloat16"])["bfloat16"].stored_rate), stored, atol=2e-6
+        )
 
 
 def test_flushing_subnormals_makes_float32_reach_zero():
@@ -286,13 +324,17 @@ def test_flushing_subnormals_makes_float32_reach_zero():
 # A15, A16: shares of the lags
 
 
-@pytest.mark.parametrize(("w", "kept", "expected"), [(0.9, 10, 0.651322), (0.9, 44, 0.990302), (0.99, 100, 0.633968)])
+@pytest.mark.parametrize(
+    ("w", "kept", "expected"), [(0.9, 10, 0.651322), (0.9, 44, 0.990302), (0.99, 100, 0.633968)]
+)
 def test_truncation_keeps_one_minus_w_to_the_number_of_terms(w, kept, expected):
     """A15. Of a scalar in its steady state, h' = w h + 1, the last K terms of the gradient."""
     cell, params, x = linear([[w]], steps=2500)
     steady = {"h": np.full((1, 1), 1 / (1 - w))}
     found = lag_share(cell, params | {"weight_ih": np.ones((1, 1))}, x + 1, state=steady)
-    assert np.isclose(found.signed[:kept].sum(), 1 - w**kept, rtol=1e-9) and np.isclose(1 - w**kept, expected, atol=5e-7)
+    assert np.isclose(found.signed[:kept].sum(), 1 - w**kept, rtol=1e-9) and np.isclose(
+        1 - w**kept, expected, atol=5e-7
+    )
 
 
 def test_shares_of_a_leaky_sum_have_their_closed_form():
@@ -300,7 +342,9 @@ def test_shares_of_a_leaky_sum_have_their_closed_form():
     cell, params, x = linear([[0.9]], steps=60)
     found = lag_share(cell, params | {"weight_ih": np.ones((1, 1))}, x + 1)
     assert np.isclose(found.gradient[0, 0], 98.622292, atol=5e-7)
-    assert np.allclose(found.signed[[0, 1, 5, 10, 20]], [0.101194, 0.091055, 0.059671, 0.035152, 0.012125], atol=5e-7)
+    assert np.allclose(
+        found.signed[[0, 1, 5, 10, 20]], [0.101194, 0.091055, 0.059671, 0.035152, 0.012125], atol=5e-7
+    )
     assert found.k95 == 27 and np.isclose(found.signed.sum(), 1) and np.allclose(found.signed, found.unsigned)
     assert found.parameter == "weight_hh" and np.allclose(found.cancellation[:-1], 1)
 
@@ -436,7 +480,9 @@ def test_trivial_losses_are_those_of_the_tasks():
 def test_an_adding_loss_tells_the_length_of_the_memory(window, expected):
     """A24. Who sees the last K of T steps has (2 - min(1, 2K/T) - max(0, 2K/T - 1)) / 12."""
     steps = 200
-    assert np.isclose((2 - min(1, 2 * window / steps) - max(0, 2 * window / steps - 1)) / 12, expected, atol=5e-5)
+    assert np.isclose(
+        (2 - min(1, 2 * window / steps) - max(0, 2 * window / steps - 1)) / 12, expected, atol=5e-5
+    )
     train = data_of(f"adding:steps={steps}").train
     seen, marks = train.x[:, -window:, 0], train.x[:, -window:, 1]
     best = (seen * marks).sum(1) + 0.5 * (2 - marks.sum(1))

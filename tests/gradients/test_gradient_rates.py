@@ -16,7 +16,9 @@ def rate(logs):
 @pytest.mark.parametrize("value", [-2.0, -0.1, 0.0, 0.1])
 def test_an_exponential_is_told_with_its_rate(value):
     found = rate(value * LAGS)
-    assert found.model == "exponential" and np.isclose(found.value, value) and np.isclose(found.low, found.high)
+    assert (
+        found.model == "exponential" and np.isclose(found.value, value) and np.isclose(found.low, found.high)
+    )
 
 
 def test_a_noisy_exponential_is_told_with_an_interval_that_covers_its_rate():
@@ -28,7 +30,11 @@ def test_a_noisy_exponential_is_told_with_an_interval_that_covers_its_rate():
 def test_a_rotation_does_not_hide_the_rate_around_which_it_swings(turn):
     """Of a complex pair of eigenvalues; its increments swing by half a nat, though they are no noise."""
     found = rate(-0.01 * LAGS + 0.5 * np.log(1 + 0.5 * np.cos(turn * LAGS)))
-    assert found.model == "exponential" and np.isclose(found.value, -0.01, atol=1e-3) and found.low < -0.01 < found.high
+    assert (
+        found.model == "exponential"
+        and np.isclose(found.value, -0.01, atol=1e-3)
+        and found.low < -0.01 < found.high
+    )
 
 
 @pytest.mark.parametrize("steps", [30, 400])

@@ -18,7 +18,9 @@ from cellbench.harness.gradients import (
     saturation,
 )
 
-wide = pytest.mark.skipif(np.finfo(np.longdouble).maxexp < 16384, reason="this machine's long double is no wider than float64")
+wide = pytest.mark.skipif(
+    np.finfo(np.longdouble).maxexp < 16384, reason="this machine's long double is no wider than float64"
+)
 
 
 class Written(GatedCell):
@@ -47,14 +49,18 @@ def test_a_saturated_unit_decays_by_its_own_slope_however_far_out_it_is(cell, a)
     given, rate = saturated(a, cell), log(4) - 2 * a
     profile = lag_profile(*given)
     assert profile.rate.model == "exponential" and np.isclose(profile.rate.value, rate, rtol=1e-12)
-    assert np.allclose(profile.log_norm[:40, 0], np.arange(40) * rate, rtol=1e-12) and profile.first_zero is None
+    assert (
+        np.allclose(profile.log_norm[:40, 0], np.arange(40) * rate, rtol=1e-12) and profile.first_zero is None
+    )
     product = jacobian_product(*given, [1, 10])
     assert np.allclose(product.log_spectral[:, 0], [rate, 10 * rate], rtol=1e-12)
     spectrum = lyapunov_spectrum(*given, transient=5)
     assert np.isclose(spectrum.exponents[0], rate, rtol=1e-12) and abs(spectrum.sum_residual) < 1e-9
     reach = input_reach(*given).log_norm[:, 0]
     assert np.allclose(reach[:39], np.log(a - 1) + np.arange(1, 40) * rate, rtol=1e-12)
-    assert np.isclose(lag_share(*given).signed[0], 1) and np.isclose(lag_share(*given).log_norm, rate, rtol=1e-10)
+    assert np.isclose(lag_share(*given).signed[0], 1) and np.isclose(
+        lag_share(*given).log_norm, rate, rtol=1e-10
+    )
 
 
 @wide
@@ -73,17 +79,25 @@ def test_a_gate_that_is_shut_beyond_float64_keeps_its_logarithm_by_state():
 
 @wide
 def test_one_unit_beyond_float64_among_living_ones_does_not_hide_them():
-    cell, params = cells.get("elman", biases=0), {"weight_ih": np.array([[799.0], [0.0]]), "weight_hh": np.diag([1, 0.5])}
+    cell, params = (
+        cells.get("elman", biases=0),
+        {"weight_ih": np.array([[799.0], [0.0]]), "weight_hh": np.diag([1, 0.5])},
+    )
     x = np.ones((60, 1, 1))
     profile = lag_profile(cell, params, x)
     assert np.isclose(profile.rate.value, log(0.5), rtol=1e-9)
-    assert np.allclose(lyapunov_spectrum(cell, params, x, transient=5).exponents, [log(0.5), log(4) - 1600], rtol=1e-12)
+    assert np.allclose(
+        lyapunov_spectrum(cell, params, x, transient=5).exponents, [log(0.5), log(4) - 1600], rtol=1e-12
+    )
 
 
 def test_exponents_that_lie_far_apart_are_all_found():
     """A unit at a = 41 shrinks by e^-80 a step beside one that halves: rounding of the one must not be taken for the other."""
     turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
-    cell, params = cells.get("elman", biases=0), {"weight_ih": np.array([[41.0], [0.0]]), "weight_hh": 0.5 * turn}
+    cell, params = (
+        cells.get("elman", biases=0),
+        {"weight_ih": np.array([[41.0], [0.0]]), "weight_hh": 0.5 * turn},
+    )
     found = lyapunov_spectrum(cell, params, np.ones((200, 1, 1)), transient=20)
     assert found.exponents[1] < -75 and abs(found.sum_residual) < 1e-12
 
@@ -100,7 +114,11 @@ def test_a_direction_that_dies_stays_dead():
 def test_ten_thousand_nats_of_decay_and_of_growth_are_exact():
     for rho in (0.1, 10.0):
         cell = cells.get("elman", activation="identity", biases=0)
-        given = cell, {"weight_ih": np.zeros((1, 1)), "weight_hh": np.full((1, 1), rho)}, np.zeros((5000, 1, 1))
+        given = (
+            cell,
+            {"weight_ih": np.zeros((1, 1)), "weight_hh": np.full((1, 1), rho)},
+            np.zeros((5000, 1, 1)),
+        )
         profile = lag_profile(*given)
         assert np.allclose(profile.log_norm[:, 0], np.arange(5001) * log(rho), rtol=1e-13)
         assert np.isclose(jacobian_product(*given, [5000]).log_spectral[0, 0], 5000 * log(rho), rtol=1e-13)
@@ -112,10 +130,20 @@ def test_an_explosion_is_an_answer():
     cell = cells.get("elman", activation="identity", biases=0)
     params, ones = {"weight_ih": np.ones((1, 1)), "weight_hh": np.full((1, 1), 1e30)}, np.ones((40, 1, 1))
     share = lag_share(cell, params, ones[:8])
-    assert np.isfinite(share.signed).all() and np.isclose(share.signed.sum(), 1) and np.isfinite(share.gradient).all()
+    assert (
+        np.isfinite(share.signed).all()
+        and np.isclose(share.signed.sum(), 1)
+        and np.isfinite(share.gradient).all()
+    )
     ten = params | {"weight_hh": np.full((1, 1), 10.0)}
-    far = lag_share(cell, ten, 0 * ones[:1].repeat(300, 0), state={"h": ones[0]}, d_output=np.full((1, 1), 1e300))
-    assert np.isclose(far.log_norm, 599 * log(10) + log(300)) and np.isinf(far.gradient) and np.allclose(far.signed, 1 / 300)
+    far = lag_share(
+        cell, ten, 0 * ones[:1].repeat(300, 0), state={"h": ones[0]}, d_output=np.full((1, 1), 1e300)
+    )
+    assert (
+        np.isclose(far.log_norm, 599 * log(10) + log(300))
+        and np.isinf(far.gradient)
+        and np.allclose(far.signed, 1 / 300)
+    )
     assert precision(cell, params, np.zeros((20, 1, 1)), dtypes=["float32"])["float32"].overflow == 2
 
 
@@ -131,7 +159,11 @@ def test_a_forward_that_overflows_has_no_gradient_in_that_sample_alone(activatio
         assert not np.isnan(profile.log_norm[:, 0]).any() and (profile.half_life is None or not lost)
         if lost:
             spectrum = lyapunov_spectrum(cell, params, x[:, 1:], transient=5)
-            assert np.isnan(spectrum.exponents).all() and np.isnan(spectrum.entropy_rate) and spectrum.kaplan_yorke is None
+            assert (
+                np.isnan(spectrum.exponents).all()
+                and np.isnan(spectrum.entropy_rate)
+                and spectrum.kaplan_yorke is None
+            )
             assert np.isnan(jacobian_product(cell, params, x, [10]).log_spectral[0, 1])
             assert np.isnan(input_reach(cell, params, x).log_norm[:, 1]).all()
 
@@ -150,8 +182,17 @@ def test_gates_and_squashing_functions_say_where_value_forms_give_exactly_zero()
             return State(h=f * prev.h + (1 - f) * tanh(wx.f))
 
     cell = Two()
-    for a, zero, low, high in ((17.0, 1.0, 0.0, 1.0), (-17.0, 0.0, 1.0, 0.0), (-104.0, 1.0, 1.0, 0.0), (2.0, 0.0, 0.0, 0.0)):
+    for a, zero, low, high in (
+        (17.0, 1.0, 0.0, 1.0),
+        (-17.0, 0.0, 1.0, 0.0),
+        (-104.0, 1.0, 1.0, 0.0),
+        (2.0, 0.0, 0.0, 0.0),
+    ):
         params = {"weight_ih": np.full((1, 1), a), "weight_hh": np.zeros((1, 1))}
         assert gates(cell, params, np.ones((3, 1, 1))).no_gradient["float32"] == zero
         found = saturation(cell, params, np.ones((3, 1, 1)))["f"]
-        assert (found.exact_zero["float32"], found.low, found.high) == (zero, low, high) and found.dead == bool(low or high)
+        assert (found.exact_zero["float32"], found.low, found.high) == (
+            zero,
+            low,
+            high,
+        ) and found.dead == bool(low or high)

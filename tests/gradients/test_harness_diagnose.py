@@ -80,7 +80,10 @@ class Linear(nn.Module):
 
 def linear_batches(steps, size, batch=8):
     g = torch.Generator().manual_seed(0)
-    return [(torch.randn(steps, batch, size, generator=g), torch.randn(batch, size, generator=g)) for _ in range(2)]
+    return [
+        (torch.randn(steps, batch, size, generator=g), torch.randn(batch, size, generator=g))
+        for _ in range(2)
+    ]
 
 
 def orthogonal(size):
@@ -106,7 +109,9 @@ def test_gradients_by_lag_are_those_of_the_cells_own_profile(name):
     kind = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.RNN}[name]
     module = kind(4, 6).double()
     x = torch.randn(20, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = diagnose(module, lambda output, target: output.sum() / len(output), [(x, torch.zeros(3, 6))], trivial=1.0)
+    found = diagnose(
+        module, lambda output, target: output.sum() / len(output), [(x, torch.zeros(3, 6))], trivial=1.0
+    )
     cell = cells.get(name, biases=2)
     params = {k.removesuffix("_l0"): v.detach().numpy() for k, v in module.named_parameters()}
     expected = lag_profile(cell, params, x.numpy()).log_norm[:20]
@@ -126,7 +131,9 @@ def test_a_pinned_forget_gate_carries_the_cell_state_by_its_value_a_step():
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 @pytest.mark.parametrize(
-    "options", [{}, {"num_layers": 3}, {"batch_first": True}, {"bias": False}, {"num_layers": 2, "dropout": 0.5}], ids=str
+    "options",
+    [{}, {"num_layers": 3}, {"batch_first": True}, {"bias": False}, {"num_layers": 2, "dropout": 0.5}],
+    ids=str,
 )
 def test_every_fused_module_replays_to_its_own_gradients(kind, options):
     torch.manual_seed(0)
@@ -292,7 +299,9 @@ def test_a_given_first_state_is_taken_and_a_missing_one_is_asked_for():
 
     net = Strict()
     assert np.isfinite(diagnose(net, cross_entropy, recall(5), state={"h": torch.zeros(1, 5)}).log_norm).all()
-    assert np.isfinite(diagnose(net, cross_entropy, recall(5), state=lambda batch: {"h": torch.zeros(batch, 5)}).log_norm).all()
+    assert np.isfinite(
+        diagnose(net, cross_entropy, recall(5), state=lambda batch: {"h": torch.zeros(batch, 5)}).log_norm
+    ).all()
     with pytest.raises(ValueError, match="state="):
         diagnose(net, cross_entropy, recall(5))
 
@@ -316,16 +325,25 @@ def test_a_part_may_be_named():
 def test_models_and_losses_that_hold_on_to_float32_are_diagnosed_in_it():
     class Stubborn(Net):
         def forward(self, x):
-            return super().forward(x.float()) if self.head.weight.dtype == torch.float32 else self.head(x[-1].float())
+            return (
+                super().forward(x.float())
+                if self.head.weight.dtype == torch.float32
+                else self.head(x[-1].float())
+            )
 
     assert np.isfinite(diagnose(Stubborn(), cross_entropy, recall(5)).loss)
     weighted = nn.CrossEntropyLoss(weight=torch.ones(3))
-    assert np.isclose(diagnose(net := Net(), weighted, recall(5)).loss, diagnose(net, cross_entropy, recall(5)).loss)
+    assert np.isclose(
+        diagnose(net := Net(), weighted, recall(5)).loss, diagnose(net, cross_entropy, recall(5)).loss
+    )
 
 
 def test_a_sum_over_samples_is_taken_for_what_it_is():
     net = Net()
-    mean, total = diagnose(net, cross_entropy, recall(5)), diagnose(net, nn.CrossEntropyLoss(reduction="sum"), recall(5))
+    mean, total = (
+        diagnose(net, cross_entropy, recall(5)),
+        diagnose(net, nn.CrossEntropyLoss(reduction="sum"), recall(5)),
+    )
     assert np.isclose(mean.loss, total.loss) and np.allclose(mean.log_norm, total.log_norm)
 
 
@@ -335,7 +353,9 @@ def test_one_step_is_enough():
 
 
 def test_an_explosion_is_an_answer_and_nan_parameters_are_named():
-    found = diagnose(Linear(1e30 * np.eye(4)), lambda o, t: mse_loss(o[:, :1], t[:, :1]), linear_batches(40, 4))
+    found = diagnose(
+        Linear(1e30 * np.eye(4)), lambda o, t: mse_loss(o[:, :1], t[:, :1]), linear_batches(40, 4)
+    )
     assert found.verdict.label == "EXPLODED"
     net = Net()
     with torch.no_grad():
@@ -351,7 +371,10 @@ def test_an_explosion_is_an_answer_and_nan_parameters_are_named():
         ({"model": "lstm"}, "torch.nn.Module"),
         ({"batches": []}, "no batches"),
         ({"batches": [torch.zeros(3)]}, r"\(x, target\)"),
-        ({"batches": [(torch.full((5, 4, 4), torch.nan), torch.zeros(4, dtype=torch.long))]}, "80 numbers that are not finite"),
+        (
+            {"batches": [(torch.full((5, 4, 4), torch.nan), torch.zeros(4, dtype=torch.long))]},
+            "80 numbers that are not finite",
+        ),
         ({"loss": nn.CrossEntropyLoss(reduction="none")}, "one number"),
         ({"loss": lambda o, t: cross_entropy(o, t) * len(t) ** 2}, "mean or a sum"),
         ({"batch_axis": 3}, "batch_axis"),
@@ -388,7 +411,11 @@ def test_a_loss_that_overflows_in_the_models_own_dtype_is_an_explosion():
 def test_a_gradient_that_is_not_a_number_is_an_explosion_though_the_loss_is_finite():
     class Rooted(nn.Module):
         def forward(self, x, h):
-            h = torch.sqrt(x.abs().sum(1, keepdim=True) + (0 if h is None else h - h.detach()) - x.abs().sum(1, keepdim=True))
+            h = torch.sqrt(
+                x.abs().sum(1, keepdim=True)
+                + (0 if h is None else h - h.detach())
+                - x.abs().sum(1, keepdim=True)
+            )
             return h.expand(-1, 3), h
 
     found = diagnose(Rooted(), lambda o, t: cross_entropy(o + torch.arange(3), t), recall(4))
@@ -420,7 +447,9 @@ def test_batches_of_different_lengths_share_their_lags(shortest_first):
     known = np.isfinite(found.log_norm)
     assert known[:6].all() and known.sum(1)[[6, 14, 20]].tolist() == [300, 200, 100]
     assert np.isfinite([b.needed for b in found.bands]).all()
-    assert np.isfinite([b.swap for b in found.bands]).sum() == (6 if shortest_first else 8)  # swapped in the first 300 sequences
+    assert np.isfinite([b.swap for b in found.bands]).sum() == (
+        6 if shortest_first else 8
+    )  # swapped in the first 300 sequences
 
 
 def test_where_a_sequence_starts_explains_nothing():

@@ -22,7 +22,13 @@ def test_profile_spectrum_shares_and_formats_have_figures_and_numbers(tmp_path):
     names = ["gradient_decay", "spectrum", "lag_share", "precision"]
     frame, page = run(tmp_path, "cells=[elman,lstm]", f"probes=[{','.join(names)}]", *options)
     assert set(frame["probe"]) == set(names) and (frame["status"] == "ok").all()
-    for heading in ("Gradient norm against lag", "Lyapunov spectrum", "Lag share", "number format", "Number formats, by lag"):
+    for heading in (
+        "Gradient norm against lag",
+        "Lyapunov spectrum",
+        "Lag share",
+        "number format",
+        "Number formats, by lag",
+    ):
         assert heading in page
     assert all((tmp_path / "page" / f"{name}.svg").exists() for name in names)
     signed = frame[frame["metric"] == "signed"].groupby(["cell", "seed"])["value"].sum()
@@ -33,10 +39,14 @@ def test_profile_spectrum_shares_and_formats_have_figures_and_numbers(tmp_path):
 
 def test_schemes_backends_and_a_map_of_gain_and_bias_stand_apart(tmp_path):
     frame, page = run(
-        tmp_path, "cells=[gru]", "probes=[gradient_decay]", 'probe.gradient_decay.schemes=[torch,"orthogonal(1.2)"]',
-        "probe.gradient_decay.backends=[numpy,torch]", "probe.gradient_decay.gains=[0.5,1.0]",
+        tmp_path,
+        "cells=[gru]",
+        "probes=[gradient_decay]",
+        'probe.gradient_decay.schemes=[torch,"orthogonal(1.2)"]',
+        "probe.gradient_decay.backends=[numpy,torch]",
+        "probe.gradient_decay.gains=[0.5,1.0]",
         "probe.gradient_decay.biases=[0,2]",
-    )  # fmt: skip
+    )
     assert "Gradient rate over gain and bias" in page
     rates = frame[frame["metric"] == "rate"].groupby(["variant", "backend"])["value"].median().unstack()
     assert np.allclose(rates["numpy"], rates["torch"], rtol=0.02)
@@ -44,19 +54,28 @@ def test_schemes_backends_and_a_map_of_gain_and_bias_stand_apart(tmp_path):
     assert mapped["gain=1, bias=2"] > mapped["gain=0.5, bias=0"]  # the gate keeps more
     first = (frame["metric"] == "rate") & (frame["variant"] == "scheme=torch") & (frame["backend"] == "numpy")
     shown = frame.loc[first, "value"]
-    assert f"{shown.median():.3f}".replace("-", "−") in page  # the summary shows one way, not the mean of several
+    assert (
+        f"{shown.median():.3f}".replace("-", "−") in page
+    )  # the summary shows one way, not the mean of several
 
 
 def test_a_backend_without_a_trajectory_is_unsupported_by_name(tmp_path):
-    frame, page = run(tmp_path, "cells=[lstm]", "probes=[gradient_decay]", "probe.gradient_decay.backends=[numpy,native]")
+    frame, page = run(
+        tmp_path, "cells=[lstm]", "probes=[gradient_decay]", "probe.gradient_decay.backends=[numpy,native]"
+    )
     assert set(frame.loc[frame["backend"] == "native", "status"]) == {"unsupported"}
     assert "trajectory" in page
 
 
-@pytest.mark.parametrize(("override", "words"), [
-    ("probe.spectrum.transient=-1", "transient"), ("probe.precision.dtypes=[float8]", "float8"),
-    ("probe.gradient_decay.gains=[-1]", "gains"), ("probe.lag_share.schemes=[ortogonal]", "did you mean 'orthogonal'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("probe.spectrum.transient=-1", "transient"),
+        ("probe.precision.dtypes=[float8]", "float8"),
+        ("probe.gradient_decay.gains=[-1]", "gains"),
+        ("probe.lag_share.schemes=[ortogonal]", "did you mean 'orthogonal'"),
+    ],
+)
 def test_bad_options_are_one_line_and_exit_code_2(override, words, capsys):
     probe = override.split(".")[1]
     assert main(["run", f"probes=[{probe}]", override]) == 2
@@ -67,6 +86,8 @@ def test_bad_options_are_one_line_and_exit_code_2(override, words, capsys):
 def test_bands_hold_their_own_means_whatever_the_order_of_the_rows():
     import pandas as pd
 
-    values = [(lag, label, base + s) for lag in (0, 1) for label, base in (("b", 10), ("a", 0)) for s in (-1, 0, 1)]
+    values = [
+        (lag, label, base + s) for lag in (0, 1) for label, base in (("b", 10), ("a", 0)) for s in (-1, 0, 1)
+    ]
     found = spread(pd.DataFrame(values, columns=["lag", "label", "value"]), ["label"])
     assert ((found["low"] <= found["mid"]) & (found["mid"] <= found["high"])).all()

@@ -11,7 +11,11 @@ def linear(matrix, **options):
     """A linear cell h' = W h, its parameters, and an input of zeros (T = 100)."""
     cell = cells.get("elman", activation="identity", biases=0, **options)
     hidden = len(matrix)
-    return cell, {"weight_ih": np.zeros((hidden, 1)), "weight_hh": np.asarray(matrix, float)}, np.zeros((100, 2, 1))
+    return (
+        cell,
+        {"weight_ih": np.zeros((hidden, 1)), "weight_hh": np.asarray(matrix, float)},
+        np.zeros((100, 2, 1)),
+    )
 
 
 def orthogonal(size, seed=0):
@@ -28,7 +32,9 @@ def test_a_scaled_orthogonal_matrix_gives_its_scale_to_the_power_of_the_lag(rho)
 
 
 def test_a_nilpotent_shift_is_one_until_it_is_exactly_zero():
-    logs = lag_profile(*linear(np.eye(20, k=1))).log_norm  # of the 20 ones of the last step's gradient one is lost a step
+    logs = lag_profile(
+        *linear(np.eye(20, k=1))
+    ).log_norm  # of the 20 ones of the last step's gradient one is lost a step
     expected = 0.5 * np.log(np.maximum(20 - np.arange(21), 1))
     assert np.allclose(logs[:20], expected[:20, None]) and np.isneginf(logs[20:]).all()
     assert fit(logs).value == -np.inf and word(-np.inf, -np.inf) == "vanishes"
@@ -68,7 +74,9 @@ def test_log_norms_equal_the_plain_trajectory_where_that_is_finite():
         with np.errstate(divide="ignore"):
             plain = np.log(np.sqrt(sum((d.reshape(21, 2, -1) ** 2).sum(-1) for d in path.values())))[::-1]
         start = 0 if cell.written_out or None not in cell.derivation().output_states else 1
-        assert np.allclose(lag_profile(cell, params, x).log_norm[start:], plain[start:], rtol=1e-9, atol=1e-9), name
+        assert np.allclose(
+            lag_profile(cell, params, x).log_norm[start:], plain[start:], rtol=1e-9, atol=1e-9
+        ), name
 
 
 def test_the_rates_interval_covers_the_true_rate_of_correlated_increments():
@@ -101,7 +109,9 @@ def test_float32_norms_neither_overflow_nor_vanish(value):
 
 
 def test_what_is_not_finite_stays_visible():
-    assert np.isnan(total_norm([np.array([1.0, np.nan])])) and np.isinf(total_norm([np.array([1.0, -np.inf])]))
+    assert np.isnan(total_norm([np.array([1.0, np.nan])])) and np.isinf(
+        total_norm([np.array([1.0, -np.inf])])
+    )
     assert total_norm([]) == 0 and total_norm([np.zeros(3)]) == 0
 
 
@@ -118,7 +128,11 @@ def test_the_note_on_torch_is_what_torch_does(values):
     theirs, made = float(torch.nn.utils.clip_grad_norm_([leaf], 1.0)), leaf.grad.numpy()
     found = clip_by_norm({"w": given}, 1.0)
     if values in ([3.0, 4.0], [0.1, 0.1], [0.0, 0.0]):
-        assert found.torch is None and np.isclose(theirs, found.norm) and np.allclose(made, found.arrays["w"], rtol=1e-5)
+        assert (
+            found.torch is None
+            and np.isclose(theirs, found.norm)
+            and np.allclose(made, found.arrays["w"], rtol=1e-5)
+        )
     else:
         assert f"returned {theirs:.4g}" in found.torch
         assert found.torch.endswith("every gradient nan") == bool(np.isnan(made).all())
@@ -131,9 +145,17 @@ def test_clipping_by_norm_holds_its_limit_and_names_what_is_not_finite(value):
     grads = {"a": np.full(3, value, np.float32), "b": np.full((1, 1), value, np.float32)}
     found = clip_by_norm(grads, 1e-3)
     assert np.isclose(found.norm, 2 * float(np.float32(value))) and found.fraction == float(found.norm > 1e-3)
-    assert np.isclose(total_norm(found.arrays), min(found.norm, 1e-3), rtol=1e-6) and found.arrays["a"].dtype == np.float32
+    assert (
+        np.isclose(total_norm(found.arrays), min(found.norm, 1e-3), rtol=1e-6)
+        and found.arrays["a"].dtype == np.float32
+    )
     bad = clip_by_norm(grads | {"c": np.array([np.nan, 1.0, np.inf])}, 1.0)
-    assert bad.nonfinite == {"c": 2} and bad.fraction == 0 and bad.arrays["a"] is grads["a"] and np.isnan(bad.norm)
+    assert (
+        bad.nonfinite == {"c": 2}
+        and bad.fraction == 0
+        and bad.arrays["a"] is grads["a"]
+        and np.isnan(bad.norm)
+    )
 
 
 def test_norms_of_large_products_are_estimated_within_their_stated_errors(monkeypatch):
@@ -147,7 +169,10 @@ def test_norms_of_large_products_are_estimated_within_their_stated_errors(monkey
     monkeypatch.setattr(product, "EXACT", 0)
     found = jacobian_product(cell, params, x, lags)
     assert found.method == "Lanczos and Hutchinson" and exact.method == "exact"
-    assert np.allclose(found.log_spectral, exact.log_spectral, rtol=0, atol=1e-6) and (found.spectral_error < 1e-3).all()
+    assert (
+        np.allclose(found.log_spectral, exact.log_spectral, rtol=0, atol=1e-6)
+        and (found.spectral_error < 1e-3).all()
+    )
     z = (found.log_frobenius - exact.log_frobenius)[1:] / found.frobenius_error[1:]
     assert np.abs(z).max() < 3.5 and found.frobenius_error.max() < 0.15
     assert np.allclose(exact.stable_rank, np.exp(2 * (exact.log_frobenius - exact.log_spectral)))

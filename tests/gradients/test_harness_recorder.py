@@ -71,7 +71,9 @@ def test_gradients_are_what_they_would_have_been():
     with record(watched):
         by_norm(1.0)(watched)
         by_value(0.5)(watched)
-    assert torch.equal(plain.weight.grad, watched.weight.grad) and torch.equal(plain.bias.grad, watched.bias.grad)
+    assert torch.equal(plain.weight.grad, watched.weight.grad) and torch.equal(
+        plain.bias.grad, watched.bias.grad
+    )
 
 
 def test_a_function_imported_by_name_is_watched_too_and_put_back_afterwards():

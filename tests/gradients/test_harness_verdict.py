@@ -23,9 +23,20 @@ def evidence(**changes):
     flat = np.zeros(LAGS)
     shown = np.where(np.arange(LAGS) == 39, 1.0, 0.0)
     plain = Evidence(
-        loss=1.0, trivial=1.0, floor=None, transport=flat, typical=flat, source=1.0, saturation=0.0, recoverable=shown,
-        z=100 * shown, swap=flat, bands=(band(0, 29), band(recoverable=1.0, z=100.0)), probe_recovered=0.5, probe_power=1.0,
-    )  # fmt: skip
+        loss=1.0,
+        trivial=1.0,
+        floor=None,
+        transport=flat,
+        typical=flat,
+        source=1.0,
+        saturation=0.0,
+        recoverable=shown,
+        z=100 * shown,
+        swap=flat,
+        bands=(band(0, 29), band(recoverable=1.0, z=100.0)),
+        probe_recovered=0.5,
+        probe_power=1.0,
+    )
     return dataclasses.replace(plain, **changes)
 
 
@@ -36,7 +47,9 @@ def decaying(at_the_end):
 def nothing(**changes):
     """The same with nothing left in single inputs."""
     flat = np.zeros(LAGS)
-    return evidence(**{"recoverable": flat, "z": flat, "bands": (band(0, 29), band()), "probe_recovered": 0.0} | changes)
+    return evidence(
+        **{"recoverable": flat, "z": flat, "bands": (band(0, 29), band()), "probe_recovered": 0.0} | changes
+    )
 
 
 def swapped(lag, rise=1.0):
@@ -67,14 +80,20 @@ def test_a_gradient_that_needs_more_samples_than_were_seen_is_vanished():
     needing = (band(0, 29), band(recoverable=1.0, z=100.0, needed=1e6))
     assert verdict(evidence(bands=needing)).label == "LEARNING"
     assert verdict(evidence(bands=needing, samples_seen=1e5)).label == "VANISHED"
-    assert verdict(evidence(bands=(band(0, 29), band(recoverable=1.0, z=100.0, needed=1e12)))).label == "VANISHED"
+    assert (
+        verdict(evidence(bands=(band(0, 29), band(recoverable=1.0, z=100.0, needed=1e12)))).label
+        == "VANISHED"
+    )
 
 
 def test_a_shut_state_is_dead_unless_it_is_used():
     shut = {"transport": np.full(LAGS, -100.0), "saturation": 0.95}
     assert verdict(evidence(**shut)).label == "DEAD STATE"
     used = (band(0, 29), band(recoverable=1.0, z=100.0, swap=0.5))
-    assert judged(verdict(evidence(**shut, bands=used, loss=0.5, typical=np.full(LAGS, -50.0)))) == ("VANISHED", "partial")
+    assert judged(verdict(evidence(**shut, bands=used, loss=0.5, typical=np.full(LAGS, -50.0)))) == (
+        "VANISHED",
+        "partial",
+    )
 
 
 def test_a_read_out_that_passes_nothing_is_named_before_anything_else_that_is_left():
@@ -91,7 +110,9 @@ def test_growth_beyond_a_thousand_and_what_is_not_finite_are_exploded():
 def test_a_known_floor_decides_converged_by_the_excess():
     assert verdict(evidence(loss=0.64, floor=0.62)).label == "LEARNING"
     assert verdict(evidence(loss=0.63, floor=0.62)).label == "CONVERGED"
-    assert verdict(nothing(loss=0.5, floor=0.0)).label == "UNDETERMINED"  # something is left, and nobody knows where
+    assert (
+        verdict(nothing(loss=0.5, floor=0.0)).label == "UNDETERMINED"
+    )  # something is left, and nobody knows where
 
 
 def test_without_a_floor_a_loss_near_zero_is_converged_and_a_negative_one_is_not():
@@ -112,19 +133,32 @@ def test_a_network_that_learned_nothing_is_not_converged_because_nothing_was_fou
 
 def test_an_interaction_is_named_in_the_evidence():
     found = verdict(nothing(probe_recovered=0.9, probe_pair=((36, 36), (39, 39)), probe_pair_z=18.0))
-    assert found.label == "UNDETERMINED" and "lag 36 x lag 39" in found.evidence and "interaction" in found.evidence
+    assert (
+        found.label == "UNDETERMINED"
+        and "lag 36 x lag 39" in found.evidence
+        and "interaction" in found.evidence
+    )
 
 
 def test_no_evidence_without_proof_is_ever_converged():
     rng = np.random.default_rng(0)
     for _ in range(2000):
         e = evidence(
-            loss=rng.uniform(0.06, 1.2), source=rng.choice([1.0, 1e-6]), saturation=rng.uniform(),
-            transport=decaying(10 ** rng.uniform(-40, 4)), typical=decaying(10 ** rng.uniform(-40, 4)),
-            recoverable=rng.uniform(0, 0.2, LAGS), z=rng.uniform(0, 20, LAGS), swap=rng.uniform(0, 1, LAGS),
-            bands=(band(0, 29, z=rng.uniform(0, 20), recoverable=rng.uniform(0, 1)), band(needed=10 ** rng.uniform(0, 20))),
-            probe_recovered=rng.choice([None, 0.0, 0.3]), probe_power=rng.uniform(),
-        )  # fmt: skip
+            loss=rng.uniform(0.06, 1.2),
+            source=rng.choice([1.0, 1e-6]),
+            saturation=rng.uniform(),
+            transport=decaying(10 ** rng.uniform(-40, 4)),
+            typical=decaying(10 ** rng.uniform(-40, 4)),
+            recoverable=rng.uniform(0, 0.2, LAGS),
+            z=rng.uniform(0, 20, LAGS),
+            swap=rng.uniform(0, 1, LAGS),
+            bands=(
+                band(0, 29, z=rng.uniform(0, 20), recoverable=rng.uniform(0, 1)),
+                band(needed=10 ** rng.uniform(0, 20)),
+            ),
+            probe_recovered=rng.choice([None, 0.0, 0.3]),
+            probe_power=rng.uniform(),
+        )
         proof = max(*e.recoverable, e.bands[0].recoverable) <= 0.05 and e.probe_recovered == 0.0
         if not proof:
             assert verdict(e).label != "CONVERGED"
@@ -142,7 +176,9 @@ def test_a_solution_that_uses_the_last_inputs_alone_has_a_short_memory():
 
 
 def test_what_bands_show_and_single_lags_do_not_is_named_as_a_band():
-    bands = tuple(band(k, k + 9, recoverable=r, z=50 * r) for k, r in ((0, 0.0), (10, 0.3), (20, 0.5), (30, 0.05)))
+    bands = tuple(
+        band(k, k + 9, recoverable=r, z=50 * r) for k, r in ((0, 0.0), (10, 0.3), (20, 0.5), (30, 0.05))
+    )
     found = verdict(nothing(bands=bands, transport=np.full(LAGS, -30.0)))
     assert found.label == "VANISHED" and found.lag == (10, 29)
 
@@ -152,7 +188,9 @@ def test_thresholds_are_the_callers():
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"z": np.zeros(3)}, "lengths"), ({"floor": 2.0}, "floor is 2 and the trivial loss 1")], ids=str
+    ("changes", "message"),
+    [({"z": np.zeros(3)}, "lengths"), ({"floor": 2.0}, "floor is 2 and the trivial loss 1")],
+    ids=str,
 )
 def test_evidence_that_cannot_be_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
@@ -211,9 +249,17 @@ def test_the_parity_of_two_inputs_is_invisible_to_scores_and_found_by_the_probe(
 
 
 QUICK = [
-    "recall-lstm-reaching-at-start", "recall-rnn-shut", "recall-lstm-sigmoid-at-minus-40", "recall-gru-nan", "recall-rnn-gain-3",
-    "recall-byhand-latch", "recall-byhand-half-latch", "recall-byhand-half-blind", "recall-rnn-solved", "copy-lstm-solved",
-]  # fmt: skip
+    "recall-lstm-reaching-at-start",
+    "recall-rnn-shut",
+    "recall-lstm-sigmoid-at-minus-40",
+    "recall-gru-nan",
+    "recall-rnn-gain-3",
+    "recall-byhand-latch",
+    "recall-byhand-half-latch",
+    "recall-byhand-half-blind",
+    "recall-rnn-solved",
+    "copy-lstm-solved",
+]
 
 
 @pytest.mark.parametrize("name", QUICK)

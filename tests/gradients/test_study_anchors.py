@@ -27,7 +27,9 @@ def anchor(**changes):
     return dataclasses.replace(Anchor("a", 1.0, 1.1, 1.05, (1.0, 1.2), "1/N"), **changes)
 
 
-@pytest.mark.parametrize("gain, published", [(1.5, 0.06522), (2, 0.15472), (3, 0.31025), (5, 0.53243), (10, 0.85644)])
+@pytest.mark.parametrize(
+    "gain, published", [(1.5, 0.06522), (2, 0.15472), (3, 0.31025), (5, 0.53243), (10, 0.85644)]
+)
 def test_quadrature_gives_the_published_largest_exponents(gain, published):
     assert mean_field.largest_exponent(gain) == pytest.approx(published, abs=6e-6)
 
@@ -37,20 +39,26 @@ def test_quadrature_gives_the_published_mean_exponents(gain, published):
     assert mean_field.mean_exponent(gain) == pytest.approx(published, abs=6e-6)
 
 
-@pytest.mark.parametrize("gain, published", [(1.1, 0.001352), (1.2, 0.011077), (1.5, 0.186144), (2, 1.635957), (3, 15.0807)])
+@pytest.mark.parametrize(
+    "gain, published", [(1.1, 0.001352), (1.2, 0.011077), (1.5, 0.186144), (2, 1.635957), (3, 15.0807)]
+)
 def test_quadrature_gives_the_published_noise_at_which_chaos_ends(gain, published):
     found = mean_field.critical_noise(gain)
     assert found == pytest.approx(published, rel=5e-4 if gain == 1.1 else 6e-5)
     assert mean_field.largest_exponent(gain, found) == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize("gain, noise, published", [(0.9, 0.25, -0.3545), (1.5, 0.6, -0.0861), (2, 1, 0.0460), (3, 1, 0.2685)])
+@pytest.mark.parametrize(
+    "gain, noise, published", [(0.9, 0.25, -0.3545), (1.5, 0.6, -0.0861), (2, 1, 0.0460), (3, 1, 0.2685)]
+)
 def test_quadrature_gives_the_published_exponents_of_driven_networks(gain, noise, published):
     assert mean_field.largest_exponent(gain, noise) == pytest.approx(published, abs=6e-5)
 
 
 @pytest.mark.parametrize("bias, published", [(-2, 0.1617), (0, 0.3640), (2, 0.7404), (4, 0.9465)])
-def test_quadrature_gives_the_published_mean_squared_singular_value_of_a_gru_within_a_thousandth(bias, published):
+def test_quadrature_gives_the_published_mean_squared_singular_value_of_a_gru_within_a_thousandth(
+    bias, published
+):
     assert mean_field.gru_growth(bias) == pytest.approx(published, abs=1e-3)
 
 
@@ -64,7 +72,9 @@ def test_the_gru_integral_agrees_with_a_sample_of_units():
     new = np.tanh(n + r * back)
     open_ = (1 - z) * (1 - new**2)
     square = z**2 + (open_ * r) ** 2 + (new**2 + q) * (z * (1 - z)) ** 2 + (open_ * back * r * (1 - r)) ** 2
-    assert mean_field._gru(0.0, 1.0, 1.0, q)[1] == pytest.approx(square.mean(), abs=4 * square.std() / math.sqrt(len(a)))
+    assert mean_field._gru(0.0, 1.0, 1.0, q)[1] == pytest.approx(
+        square.mean(), abs=4 * square.std() / math.sqrt(len(a))
+    )
 
 
 def test_a_saturated_gain_needs_no_more_nodes():
@@ -95,8 +105,12 @@ def test_a_stable_network_has_the_logs_of_its_eigenvalues_as_exponents():
 
 def test_noise_lowers_the_growth_of_the_adjoint_as_theory_has_it():
     x = np.random.default_rng(0).standard_normal((600, 1, 200))
-    rate = random_network.lag_profile(random_network.CELL, random_network.network(200, 1.5, 0, 0.6), x).rate.value
-    assert rate == pytest.approx(mean_field.largest_exponent(1.5, 0.6), abs=0.025)  # N = 200: -4/N, and 0.005 of 300 lags
+    rate = random_network.lag_profile(
+        random_network.CELL, random_network.network(200, 1.5, 0, 0.6), x
+    ).rate.value
+    assert rate == pytest.approx(
+        mean_field.largest_exponent(1.5, 0.6), abs=0.025
+    )  # N = 200: -4/N, and 0.005 of 300 lags
 
 
 def test_maps_and_products_of_matrices_have_their_known_exponents():
@@ -119,7 +133,11 @@ def test_a_default_network_keeps_less_a_step_than_one():
 def test_sequences_place_their_cues_where_they_say():
     rng = np.random.default_rng(0)
     x, y = sequences.recall(rng, 50, 7)
-    assert (x[0, :, :4].argmax(1) == y).all() and (x[1:, :, [0, 1, 2, 3, 5]] == 0).all() and (x[0, :, 5] == 1).all()
+    assert (
+        (x[0, :, :4].argmax(1) == y).all()
+        and (x[1:, :, [0, 1, 2, 3, 5]] == 0).all()
+        and (x[0, :, 5] == 1).all()
+    )
     assert np.std(x[:, :, 4]) == pytest.approx(0.5, abs=0.06)
     x, y = sequences.adding_early(rng, 4000, 100)
     places = [np.flatnonzero(x[:, b, 1]) for b in range(4000)]
@@ -170,12 +188,16 @@ def quick(measured):
 
 
 @pytest.mark.parametrize("measured, code", [(1.05, 0), (2.0, 1)])
-def test_the_study_writes_table_and_figure_and_exits_1_where_an_anchor_is_outside(tmp_path, capsys, monkeypatch, measured, code):
+def test_the_study_writes_table_and_figure_and_exits_1_where_an_anchor_is_outside(
+    tmp_path, capsys, monkeypatch, measured, code
+):
     monkeypatch.setattr(anchors, "run", lambda group: list(group()))
     monkeypatch.setattr(anchors, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(anchors, "as_completed", iter)
     monkeypatch.setattr(anchors, "ONE_THREAD", {})
-    monkeypatch.setattr(anchors, "GROUPS", {"one": (partial(quick, measured),), "two": (partial(quick, 1.1),)})
+    monkeypatch.setattr(
+        anchors, "GROUPS", {"one": (partial(quick, measured),), "two": (partial(quick, 1.1),)}
+    )
     assert anchors.main(["--results", str(tmp_path)]) == code
     rows = list(csv.DictReader((tmp_path / "anchors.csv").open()))
     assert [float(r["measured"]) for r in rows] == [measured, 1.1] and rows[0]["holds"] == str(not code)

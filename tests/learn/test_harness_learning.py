@@ -55,7 +55,9 @@ def data_of(shape):
 def make(shape, spec="gru", backend="numba", dtype="float32"):
     data, cell = data_of(shape), cells.get(spec)
     width = 2 if shape == ONE_TO_MANY else 6
-    case = Case("training", spec, backend, "cpu", dtype, steps=9, batch=8, input_size=width, hidden_size=5, seed=0)
+    case = Case(
+        "training", spec, backend, "cpu", dtype, steps=9, batch=8, input_size=width, hidden_size=5, seed=0
+    )
     return lambda: Model(case, cell.init(width, 5, 0), data.output_size, 0, shape, data.vocabulary)
 
 
@@ -97,7 +99,9 @@ def test_the_test_loss_does_not_depend_on_the_size_of_the_batches(size):
         if shape == TO_SEQUENCE:  # what stands before a sequence must not tell of the others in its batch
             model.embedding.data.mul_(5)
             data = replace(data, test=take(data.test, np.argsort(data.test.lengths)))
-        assert np.allclose(evaluate(model, data, size), evaluate(model, data, 1), rtol=1e-5, equal_nan=True), shape
+        assert np.allclose(
+            evaluate(model, data, size), evaluate(model, data, 1), rtol=1e-5, equal_nan=True
+        ), shape
 
 
 def test_decoding_greedily_agrees_with_the_answers_to_its_own_targets():
@@ -137,12 +141,16 @@ def test_it_stops_when_patience_epochs_or_time_are_used_up():
     assert not course_of(3, 2, 2.5).ended(recipe)
     assert course_of(3, 2, 2.5, 2.1).ended(recipe)
     assert course_of(*range(10, 0, -1)).ended(recipe)
-    assert course_of(1).ended(replace(recipe, most_s=1.0)) and not course_of(1).ended(replace(recipe, most_s=1.1))
+    assert course_of(1).ended(replace(recipe, most_s=1.0)) and not course_of(1).ended(
+        replace(recipe, most_s=1.1)
+    )
     assert course_of(math.nan, 2).best == 1
 
 
 def test_the_rate_with_the_lowest_validation_loss_is_found_and_one_that_diverges_is_none():
-    found = dict(training.chosen_rate([1e-5, 0.03, 1e37], make(MANY_TO_MANY), data_of(MANY_TO_MANY), RECIPE, 0))
+    found = dict(
+        training.chosen_rate([1e-5, 0.03, 1e37], make(MANY_TO_MANY), data_of(MANY_TO_MANY), RECIPE, 0)
+    )
     assert found[0.03] < found[1e-5] and math.isnan(found[1e37])
     assert not list(training.chosen_rate([0.1], make(MANY_TO_ONE), data_of(MANY_TO_ONE), RECIPE, 0))
 
@@ -179,7 +187,13 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_been(tmp_path, shape):
 def test_a_resumed_training_keeps_the_rate_that_was_chosen_before(tmp_path):
     """Another search could choose another one; the first run's file says which it was."""
     probe = {"epochs": 2, "hidden_size": 4, "checkpoints": tmp_path / "kept", "learning_rate": "[0.02,0.03]"}
-    given = ["cells=[gru]", "backends=[numba]", "probes=[training]", "tasks=[adding:steps=8:count=256]", "seeds=1"]
+    given = [
+        "cells=[gru]",
+        "backends=[numba]",
+        "probes=[training]",
+        "tasks=[adding:steps=8:count=256]",
+        "seeds=1",
+    ]
     options = [f"probe.training.{name}={value}" for name, value in probe.items()]
     assert main(["run", *given, *options, f"results={tmp_path / 'runs'}"]) == 0
     (file,) = (tmp_path / "kept").iterdir()
@@ -193,19 +207,28 @@ def test_a_resumed_training_keeps_the_rate_that_was_chosen_before(tmp_path):
 
 def test_checkpoints_that_cannot_be_written_are_one_line_before_anything_is_trained(tmp_path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(checkpoint.CheckpointError, match=r"taken.* cannot be written: .*; give another folder"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match=r"taken.* cannot be written: .*; give another folder"
+    ):
         checkpoint.file(str(tmp_path / "taken"), "one")
 
 
 @pytest.mark.parametrize(
     ("shape", "same", "said"),
-    [(MANY_TO_ONE, False, "padding"), (MANY_TO_MANY, True, "see the targets"), (TO_SEQUENCE, True, "see the targets"),
-     (MANY_TO_ONE, True, None)],
-)  # fmt: skip
+    [
+        (MANY_TO_ONE, False, "padding"),
+        (MANY_TO_MANY, True, "see the targets"),
+        (TO_SEQUENCE, True, "see the targets"),
+        (MANY_TO_ONE, True, None),
+    ],
+)
 def test_a_cell_that_reads_backwards_learns_only_what_it_cannot_look_up(shape, same, said):
     data = data_of(shape)
     if same:
-        whole = {name: replace(p, lengths=np.full(len(p), 9)) for name, p in (("train", data.train), ("test", data.test))}
+        whole = {
+            name: replace(p, lengths=np.full(len(p), 9))
+            for name, p in (("train", data.train), ("test", data.test))
+        }
         data = replace(data, **whole)
     found = looks_ahead(cells.get("gru:bidirectional=true"), data)
     assert (said in found) if said else found is None
@@ -221,7 +244,9 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(tmp_path):
         checkpoint.resume(file, one)
     with pytest.raises(checkpoint.CheckpointError, match=r"one\.safetensors"):
         checkpoint.rate(file)
-    other = training.learner(make(MANY_TO_ONE, "lstm"), data_of(MANY_TO_ONE), replace(RECIPE, epochs=1), 0.01, 0)
+    other = training.learner(
+        make(MANY_TO_ONE, "lstm"), data_of(MANY_TO_ONE), replace(RECIPE, epochs=1), 0.01, 0
+    )
     other.learn(lambda learner: checkpoint.save(file, learner))
     with pytest.raises(checkpoint.CheckpointError, match="cannot be used"):
         checkpoint.resume(file, one)
@@ -231,7 +256,11 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(tmp_path):
 def test_the_convolution_is_causal_and_sees_what_its_receptive_field_says(shape):
     data = data_of(MANY_TO_MANY if shape == MANY_TO_ONE else shape)
     model = convolution.Convolution(data, 6 if data.vocabulary else 2, 8, 0, "cpu", "float64")
-    assert model.receptive_field >= 9 and convolution.receptive_field(1) == 5 and convolution.receptive_field(2) == 13
+    assert (
+        model.receptive_field >= 9
+        and convolution.receptive_field(1) == 5
+        and convolution.receptive_field(2) == 13
+    )
     x = torch.randn(9, 1, 6 if data.vocabulary else 2, dtype=torch.float64, requires_grad=True)
     output = model.blocks(x.permute(1, 2, 0)).permute(2, 0, 1)
     (grad,) = torch.autograd.grad(output[4].sum(), x)
@@ -242,16 +271,26 @@ def test_the_convolution_has_the_parameters_of_the_cell_as_near_as_channels_allo
     data = data_of(MANY_TO_MANY)
     for wanted in (300, 5_000, 40_000):
         channels = convolution.channels_for(wanted, data, 6)
-        near = [convolution.Convolution(data, 6, c, 0, "cpu") for c in (channels - 1, channels, channels + 1) if c]
+        near = [
+            convolution.Convolution(data, 6, c, 0, "cpu") for c in (channels - 1, channels, channels + 1) if c
+        ]
         sizes = [sum(p.numel() for part in (one.blocks, one.head) for p in part.parameters()) for one in near]
         assert min(sizes, key=lambda s: abs(s - wanted)) == sizes[-2]
 
 
 def test_cells_and_convolution_stand_in_one_run_with_rivals_rate_and_verdict(tmp_path):
-    probe = {"epochs": "2", "hidden_size": "4", "convolution": "true", "verdict": "true", "learning_rate": "[0.001,0.01]"}
+    probe = {
+        "epochs": "2",
+        "hidden_size": "4",
+        "convolution": "true",
+        "verdict": "true",
+        "learning_rate": "[0.001,0.01]",
+    }
     tasks = "tasks=[adding:steps=8:count=256,copy:delay=3:length=3:count=128]"
     overrides = ["cells=[gru]", "backends=[numba]", "probes=[training]", tasks, "seeds=1"]
-    overrides += [f"probe.training.{k}={v}" for k, v in probe.items()] + [f"probe.training.checkpoints={tmp_path / 'saved'}"]
+    overrides += [f"probe.training.{k}={v}" for k, v in probe.items()] + [
+        f"probe.training.checkpoints={tmp_path / 'saved'}"
+    ]
     assert main(["run", f"results={tmp_path / 'runs'}", *overrides]) == 0
     frame = harness.load(tmp_path / "runs")
     assert set(frame.cell) == {"gru", "tcn"} and set(frame.status) == {"ok"}

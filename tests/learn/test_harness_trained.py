@@ -30,7 +30,11 @@ def part(shape, seed):
     if shape == ONE_TO_MANY:
         values = rng.standard_normal((COUNT, STEPS, 2)).astype(np.float32)
         return Sequences(rng.standard_normal((COUNT, STEPS, 2)) * known[..., None], lengths, values, known)
-    scored = known & (np.arange(STEPS) > 1) if shape == MANY_TO_MANY else np.arange(7) < rng.integers(1, 8, (COUNT, 1))
+    scored = (
+        known & (np.arange(STEPS) > 1)
+        if shape == MANY_TO_MANY
+        else np.arange(7) < rng.integers(1, 8, (COUNT, 1))
+    )
     return Sequences(tokens, lengths, rng.integers(0, 5, scored.shape), scored)
 
 
@@ -42,7 +46,17 @@ def data_of(shape):
 def model_of(data, spec="gru", dtype="float64", hidden=6, width=5):
     width = data.test.x.shape[2] if data.vocabulary is None else width
     case = Case(
-        "training", spec, "torch", "cpu", dtype, steps=STEPS, batch=8, input_size=width, hidden_size=hidden, task="toy", seed=0
+        "training",
+        spec,
+        "torch",
+        "cpu",
+        dtype,
+        steps=STEPS,
+        batch=8,
+        input_size=width,
+        hidden_size=hidden,
+        task="toy",
+        seed=0,
     )
     params = cells.get(spec).init(width, hidden, 0)
     return case, Model(case, params, data.output_size, 0, data.shape, data.vocabulary)
@@ -78,7 +92,9 @@ def test_answers_step_by_step_are_those_of_the_model_itself(shape, spec):
     _, model = model_of(data, spec)
     with torch.no_grad():
         for draw in draws.draws(data.test, shape, np.random.default_rng(0)):
-            torch.testing.assert_close(stepped_losses(data, model, draw), own_losses(data, model, draw), rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(
+                stepped_losses(data, model, draw), own_losses(data, model, draw), rtol=1e-9, atol=1e-9
+            )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -91,7 +107,9 @@ def test_the_diagnosed_loss_is_the_test_loss_where_all_answers_are_drawn(shape, 
     total = int(draws.answered(data.test, shape).sum())
     assert sum(len(d.rows) for d in drawn) == total
     loss = torch.nn.functional.mse_loss if data.classes is None else torch.nn.functional.cross_entropy
-    found = diagnose(trained.recurrence(model), loss, [draws.batch(data, model, d) for d in drawn], samples=total)
+    found = diagnose(
+        trained.recurrence(model), loss, [draws.batch(data, model, d) for d in drawn], samples=total
+    )
     assert found.samples == total and np.isclose(found.loss, evaluate(model, data, COUNT)[0], rtol=1e-5)
 
 
@@ -110,12 +128,16 @@ def test_steps_are_drawn_as_often_as_they_are_scored():
     rng = np.random.default_rng(0)
     drawn = [d for _ in range(200) for d in draws.draws(one, MANY_TO_MANY, rng)]
     answers = np.bincount([d.step for d in drawn], [len(d.rows) for d in drawn], 4)
-    assert answers[3] == 0 and np.allclose(answers[:3] / answers.sum(), np.divide(counts[:3], 2800), atol=0.02)
+    assert answers[3] == 0 and np.allclose(
+        answers[:3] / answers.sum(), np.divide(counts[:3], 2800), atol=0.02
+    )
     assert np.isclose(draws.reached(one, MANY_TO_MANY), 2800 / 2810)
 
 
 def test_the_steps_of_one_diagnosis_are_spread_evenly():
-    one = Sequences(np.zeros((100, 80, 1)), np.full(100, 80), np.zeros((100, 80), int), np.ones((100, 80), bool))
+    one = Sequences(
+        np.zeros((100, 80, 1)), np.full(100, 80), np.zeros((100, 80), int), np.ones((100, 80), bool)
+    )
     steps = [d.step for d in draws.draws(one, MANY_TO_MANY, np.random.default_rng(0))]
     assert np.array_equal(np.diff(steps), [10] * 7)
 
@@ -123,7 +145,9 @@ def test_the_steps_of_one_diagnosis_are_spread_evenly():
 def seq2seq(count, steps, rng, position):
     """Random tokens; the only target is the one at a position of the source."""
     tokens = rng.integers(0, 4, (count, steps))
-    return Sequences(tokens, np.full(count, steps), tokens[:, position : position + 1], np.ones((count, 1), bool))
+    return Sequences(
+        tokens, np.full(count, steps), tokens[:, position : position + 1], np.ones((count, 1), bool)
+    )
 
 
 def test_an_encoder_that_forgets_has_vanished_at_the_lag_of_what_is_asked():
@@ -134,7 +158,9 @@ def test_an_encoder_that_forgets_has_vanished_at_the_lag_of_what_is_asked():
         for cell in (model.cell, model.decoder):
             cell["weight_hh"].mul_(0.2)
     said = trained.verdict(case, data, model, 10**6)
-    assert said.label == "VANISHED" and said.line.startswith("VANISHED at lag 21:")  # 20 steps to the source's end, and the start
+    assert said.label == "VANISHED" and said.line.startswith(
+        "VANISHED at lag 21:"
+    )  # 20 steps to the source's end, and the start
     assert "answers at target 0 of 0-0" in said.line
 
 
@@ -156,7 +182,9 @@ def delayed(lag, count, rng, steps=20):
     return Sequences(x, np.full(count, steps), np.roll(x, lag, 1), scored)
 
 
-@pytest.mark.parametrize(("lag", "scale", "label"), [(0, 1.0, "LEARNING"), (12, 1.0, "LEARNING"), (12, 0.2, "VANISHED")])
+@pytest.mark.parametrize(
+    ("lag", "scale", "label"), [(0, 1.0, "LEARNING"), (12, 1.0, "LEARNING"), (12, 0.2, "VANISHED")]
+)
 def test_an_aligned_task_is_diagnosed_at_its_lag(lag, scale, label):
     rng = np.random.default_rng(0)
     data = Data(delayed(lag, 50, rng), delayed(lag, 300, rng), 4, 0.1, MANY_TO_MANY, 4)
@@ -178,7 +206,9 @@ def test_what_was_looked_at_is_said():
     count = short.test.scored.sum(0)
     share = count[count >= draws.FEWEST].sum() / count.sum()
     line = trained.verdict(case, short, model, 100).line
-    assert 0.5 < share < 0.995 and line.endswith(f"of 0-8; only steps at which 16 sequences answer, {share:.0%} of the answers")
+    assert 0.5 < share < 0.995 and line.endswith(
+        f"of 0-8; only steps at which 16 sequences answer, {share:.0%} of the answers"
+    )
 
 
 def test_there_is_a_reason_where_there_is_no_verdict():

@@ -11,7 +11,15 @@ from cellbench.harness import task
 from cellbench.harness.case import Case
 from cellbench.harness.cli import main
 from cellbench.harness.data import archives
-from cellbench.harness.learn.model import Batch, Model, batches, evaluate, gradient_norm, loss_of, scale_gradients
+from cellbench.harness.learn.model import (
+    Batch,
+    Model,
+    batches,
+    evaluate,
+    gradient_norm,
+    loss_of,
+    scale_gradients,
+)
 from cellbench.harness.probes._spikes import spikes
 from cellbench.harness.task import Data, Sequences
 from cellbench.harness.tasks.adding import Adding
@@ -25,7 +33,9 @@ def case(backend):
 def small(count=10):
     rng = np.random.default_rng(0)
     lengths = np.array([3, 8, 1, 5, 8, 2, 7, 4, 6, 8])[:count]
-    x = rng.standard_normal((count, 8, 2)).astype(np.float32) * (np.arange(8)[None, :, None] < lengths[:, None, None])
+    x = rng.standard_normal((count, 8, 2)).astype(np.float32) * (
+        np.arange(8)[None, :, None] < lengths[:, None, None]
+    )
     return Sequences(x.astype(np.float32), lengths, rng.integers(0, 3, count))
 
 
@@ -38,7 +48,11 @@ def model_of(backend, seed=0):
 def test_a_task_draws_what_its_contract_says_and_the_same_for_the_same_seed(name):
     first, again = (task.get(name).data(np.random.default_rng(3)) for _ in range(2))
     for part, same in ((first.train, again.train), (first.test, again.test)):
-        assert part.x.ndim == 3 and part.x.dtype == np.float32 if first.vocabulary is None else part.x.max() < first.vocabulary
+        assert (
+            part.x.ndim == 3 and part.x.dtype == np.float32
+            if first.vocabulary is None
+            else part.x.max() < first.vocabulary
+        )
         assert len(part.lengths) == len(part.y) == len(part)
         assert part.lengths.min() >= 1 and part.lengths.max() <= part.x.shape[1]
         assert np.array_equal(part.x, same.x) and np.array_equal(part.y, same.y)
@@ -79,7 +93,9 @@ def test_a_training_step_has_the_gradients_of_torchs_own_module(backend):
     module = torch.nn.GRU(2, 5)
     module.load_state_dict({f"{k}_l0": v.detach() for k, v in model.cell.items()})
     output, _ = module(batch.x)
-    answer = torch.nn.functional.linear(output[batch.last, torch.arange(4)], model.head_weight, model.head_bias)
+    answer = torch.nn.functional.linear(
+        output[batch.last, torch.arange(4)], model.head_weight, model.head_bias
+    )
     torch.nn.functional.cross_entropy(answer, batch.y).backward()
     for name, parameter in model.cell.items():
         assert torch.allclose(parameter.grad, getattr(module, f"{name}_l0").grad, rtol=1e-4, atol=1e-6), name
@@ -143,8 +159,15 @@ SMALL = [
 
 
 def test_training_and_clipping_run_from_the_command_line(tmp_path):
-    overrides = ["cells=[gru]", "backends=[numba]", "probes=[training,clipping]", "tasks=[adding:steps=8:count=256]"]
-    assert main(["run", f"results={tmp_path}", *overrides, *SMALL, "probe.clipping.thresholds=[0,0.001]"]) == 0
+    overrides = [
+        "cells=[gru]",
+        "backends=[numba]",
+        "probes=[training,clipping]",
+        "tasks=[adding:steps=8:count=256]",
+    ]
+    assert (
+        main(["run", f"results={tmp_path}", *overrides, *SMALL, "probe.clipping.thresholds=[0,0.001]"]) == 0
+    )
     frame = harness.load(tmp_path)
     training = frame[frame.probe == "training"]
     assert (training.metric == "loss").sum() == 4 and (training.metric == "elapsed_s").sum() == 4
@@ -155,8 +178,14 @@ def test_training_and_clipping_run_from_the_command_line(tmp_path):
 
 
 def test_a_diverging_training_is_a_row_with_its_step(tmp_path):
-    overrides = ["cells=[elman:activation=relu]", "backends=[numba]", "probes=[training]", "tasks=[adding:steps=40:count=640]",
-                 "probe.training.learning_rate=1e30", "probe.training.max_norm=1e30"]  # fmt: skip
+    overrides = [
+        "cells=[elman:activation=relu]",
+        "backends=[numba]",
+        "probes=[training]",
+        "tasks=[adding:steps=40:count=640]",
+        "probe.training.learning_rate=1e30",
+        "probe.training.max_norm=1e30",
+    ]
     assert main(["run", f"results={tmp_path}", *overrides, *SMALL]) == 0
     frame = harness.load(tmp_path)
     reason = frame[frame.status == "diverged"].reason.iloc[0]

@@ -9,7 +9,16 @@ from cellbench.harness.measure import worker
 from cellbench.harness.measure.clocks import Fake
 from cellbench.harness.measure.conditions import Conditions, Warning, quota, warnings_of
 from cellbench.harness.measure.judge import AGAIN, FIRST, MORE, Judge
-from cellbench.harness.measure.pair import ARMS, Effort, Pair, Timing, Trouble, time_pair, time_pairs, trouble_of
+from cellbench.harness.measure.pair import (
+    ARMS,
+    Effort,
+    Pair,
+    Timing,
+    Trouble,
+    time_pair,
+    time_pairs,
+    trouble_of,
+)
 from cellbench.harness.measure.timing import Timed
 from cellbench.harness.measure.verdict import FLOOR, Verdict, confirms, decide, holm, p_value
 
@@ -44,7 +53,9 @@ def test_timed_seconds_count_every_loop():
     clock = Fake()
     found = time_pair(Pair("p", sides, (clock, 1e-4, 2e-4)), rng(), SECOND, clock)
     assert found.loops == 10
-    assert np.isclose(found.timed_s, 10 * sum(v for builds in found.samples.values() for b in builds for v in b))
+    assert np.isclose(
+        found.timed_s, 10 * sum(v for builds in found.samples.values() for b in builds for v in b)
+    )
     assert 0.9 < found.timed_s < 1.5
 
 
@@ -82,7 +93,11 @@ def test_an_error_becomes_trouble_and_leaves_the_other_pairs():
     def fail(error):
         raise error
 
-    pairs = [Pair("a", fail, (Spoken(),)), Pair("b", fail, (MemoryError("32 GB"),)), Pair("c", fail, (KeyError("x"),))]
+    pairs = [
+        Pair("a", fail, (Spoken(),)),
+        Pair("b", fail, (MemoryError("32 GB"),)),
+        Pair("c", fail, (KeyError("x"),)),
+    ]
     found = []
     time_pairs(found.append, pairs, [1], Effort())
     found = dict(found)
@@ -149,7 +164,9 @@ def test_nothing_measured_is_invalid():
 
 def test_a_repetition_confirms_the_same_direction_only():
     assert confirms(near(0.01), Verdict.SLOWER, rng()) and not confirms(near(0.01), Verdict.FASTER, rng())
-    assert not confirms([[0.01], [0.01], [-0.001]], Verdict.SLOWER, rng()) and not confirms([], Verdict.SLOWER, rng())
+    assert not confirms([[0.01], [0.01], [-0.001]], Verdict.SLOWER, rng()) and not confirms(
+        [], Verdict.SLOWER, rng()
+    )
 
 
 def test_p_is_student_s_and_holm_s_correction_is_as_by_hand():
@@ -158,7 +175,9 @@ def test_p_is_student_s_and_holm_s_correction_is_as_by_hand():
     values = [0.01, 0.02, -0.005, 0.012, 0.03]
     assert np.isclose(p_value([[v] for v in values]), stats.ttest_1samp(values, 0).pvalue)
     assert p_value([[0.5]]) == 1.0 and p_value([[0.1], [0.1]]) == 0.0 and p_value([[0.0], [0.0]]) == 1.0
-    assert np.allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])  # 4, 3, 2, 1 times, never falling
+    assert np.allclose(
+        holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02]
+    )  # 4, 3, 2, 1 times, never falling
     assert holm([]) == []
 
 
@@ -215,9 +234,14 @@ def test_a_suite_without_a_change_takes_five_processes_that_its_pairs_share():
 
 def test_a_red_is_repeated_and_both_are_recorded():
     found, _, kept = suite(slow=[0.05], same=[0.0])
-    assert found["slow"].verdict is Verdict.SLOWER and (found["slow"].processes, found["slow"].repeated) == (5, 5)
+    assert found["slow"].verdict is Verdict.SLOWER and (found["slow"].processes, found["slow"].repeated) == (
+        5,
+        5,
+    )
     assert "confirmed" in found["slow"].reason and np.isclose(found["slow"].effect.estimate, np.expm1(0.05))
-    assert [k[1:3] for k in kept if k[0] == "slow"] == [(FIRST, n) for n in range(5)] + [(AGAIN, n) for n in range(5)]
+    assert [k[1:3] for k in kept if k[0] == "slow"] == [(FIRST, n) for n in range(5)] + [
+        (AGAIN, n) for n in range(5)
+    ]
     assert found["same"].repeated == 0
 
 
@@ -231,9 +255,13 @@ def test_a_red_that_its_repetition_does_not_confirm_is_never_red(again):
 def test_unsure_doubles_the_processes_within_the_budget():
     unsure = [0.05, -0.05]
     found, _, kept = suite(seconds=1.0, one=unsure * 50)
-    assert found["one"].verdict is Verdict.UNSURE and found["one"].processes == 10  # 20 of a second each would be over 15 s
+    assert (
+        found["one"].verdict is Verdict.UNSURE and found["one"].processes == 10
+    )  # 20 of a second each would be over 15 s
     assert [k[1:3] for k in kept][5:] == [(MORE, n) for n in range(5, 10)]
-    assert suite(seconds=0.3, one=unsure * 50)[0]["one"].processes == 10  # `most`, whatever is left of the budget
+    assert (
+        suite(seconds=0.3, one=unsure * 50)[0]["one"].processes == 10
+    )  # `most`, whatever is left of the budget
     assert suite(seconds=4.0, one=unsure * 50)[0]["one"].processes == 5
 
 
@@ -244,14 +272,24 @@ def test_what_was_unsure_is_judged_by_all_its_processes():
 
 def test_trouble_in_one_pair_leaves_the_others():
     found, processes, kept = suite(bad=[Trouble("wrong", "d_x is off")], good=[0.0])
-    assert found["bad"].verdict is Verdict.INVALID and found["bad"].status == "wrong" and "d_x is off" in found["bad"].reason
+    assert (
+        found["bad"].verdict is Verdict.INVALID
+        and found["bad"].status == "wrong"
+        and "d_x is off" in found["bad"].reason
+    )
     assert found["good"].verdict is Verdict.SAME and found["good"].processes == 5
-    assert sum("bad" in g for g in processes.groups) == 1 and [k[3].status for k in kept if k[0] == "bad"] == ["wrong"]
+    assert sum("bad" in g for g in processes.groups) == 1 and [
+        k[3].status for k in kept if k[0] == "bad"
+    ] == ["wrong"]
 
 
 def test_after_a_crash_each_pair_that_is_left_runs_alone():
     found, processes, _ = suite(before=[0.0], bad=["crashed"], after=[0.0])
-    assert found["bad"].verdict is Verdict.INVALID and found["bad"].status == "crashed" and "SIGSEGV" in found["bad"].reason
+    assert (
+        found["bad"].verdict is Verdict.INVALID
+        and found["bad"].status == "crashed"
+        and "SIGSEGV" in found["bad"].reason
+    )
     assert all(found[n].verdict is Verdict.SAME and found[n].processes == 5 for n in ("before", "after"))
     assert processes.groups[:3] == [["before", "bad", "after"], ["bad"], ["after"]]
 

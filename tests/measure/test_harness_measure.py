@@ -12,7 +12,15 @@ import pytest
 from cellbench.harness.measure import clocks, worker
 from cellbench.harness.measure.clocks import CudaEvents, Fake, OnCore, Wall, stopwatch
 from cellbench.harness.measure.memory import peak_bytes
-from cellbench.harness.measure.timing import MOST_ORDERS, Timed, collector_off, interleave, loops_for, rounds, warm_up
+from cellbench.harness.measure.timing import (
+    MOST_ORDERS,
+    Timed,
+    collector_off,
+    interleave,
+    loops_for,
+    rounds,
+    warm_up,
+)
 
 
 def nothing():
@@ -57,7 +65,9 @@ def a_wait(monkeypatch):
     monkeypatch.setattr(clocks, "_HERE", threading.local())
 
 
-@pytest.mark.parametrize(("device", "threads", "passed"), [("cpu", 1, 4.0), ("cpu", 2, 5.0), ("cuda", 1, 5.0)])
+@pytest.mark.parametrize(
+    ("device", "threads", "passed"), [("cpu", 1, 4.0), ("cpu", 2, 5.0), ("cuda", 1, 5.0)]
+)
 def test_a_stopwatch_leaves_out_waiting_where_one_thread_does_all_the_work(a_wait, device, threads, passed):
     now = stopwatch(device, threads)
     assert -now() + now() == passed
@@ -245,7 +255,9 @@ def test_each_end_of_a_worker_has_its_status_and_one_line_of_reason():
         assert outcome.status == status, outcome
         assert outcome.reason and "\n" not in outcome.reason
     assert "SIGSEGV" in worker.call(die).reason
-    assert "nothing works" in worker.call(fail).reason and "test_harness_measure.py" in worker.call(fail).reason
+    assert (
+        "nothing works" in worker.call(fail).reason and "test_harness_measure.py" in worker.call(fail).reason
+    )
 
 
 def test_a_hanging_worker_ends_at_its_timeout_with_the_flag_that_allows_more():

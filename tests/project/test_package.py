@@ -13,13 +13,35 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # what a part of the harness may know; imports go down only
 ALLOWED = {
-    "baselines": {"baselines", "case", "gradients", "learning", "measure", "probes", "programs", "tasks", "training", "cells"},
+    "baselines": {
+        "baselines",
+        "case",
+        "gradients",
+        "learning",
+        "measure",
+        "probes",
+        "programs",
+        "tasks",
+        "training",
+        "cells",
+    },
     "measure": {"measure"},
     "block": set(),
     "tidy": set(),
     "store": {"block", "tidy"},
     "imported": {"store"},
-    "regress": {"regress", "case", "config", "machine", "measure", "probe", "programs", "report", "store", "cells"},
+    "regress": {
+        "regress",
+        "case",
+        "config",
+        "machine",
+        "measure",
+        "probe",
+        "programs",
+        "report",
+        "store",
+        "cells",
+    },
     "plugin": {"plugin", "case", "machine", "measure", "probe", "regress", "cells"},
     "report": {"report", "gradients", "store"},
     "history": {"history", "machine", "measure", "report", "store"},
@@ -107,7 +129,11 @@ def imports(path: Path):
 
 @pytest.mark.parametrize("part", ALLOWED)
 def test_imports_of_the_harness_go_down_only(part):
-    files = (ROOT / "harness" / part).rglob("*.py") if (ROOT / "harness" / part).is_dir() else [ROOT / "harness" / f"{part}.py"]
+    files = (
+        (ROOT / "harness" / part).rglob("*.py")
+        if (ROOT / "harness" / part).is_dir()
+        else [ROOT / "harness" / f"{part}.py"]
+    )
     for path in files:
         above = set(imports(path)) - ALLOWED[part] - {part}
         assert not above, f"{path} imports {above}"
@@ -117,7 +143,9 @@ def test_imports_of_the_harness_go_down_only(part):
 def wheel(tmp_path_factory):
     folder, source = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("source") / "copy"
     leave_out = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "results")
-    shutil.copytree(ROOT, source, ignore=leave_out)  # what an earlier build left must not fill in for what is missing
+    shutil.copytree(
+        ROOT, source, ignore=leave_out
+    )  # what an earlier build left must not fill in for what is missing
     command = [
         sys.executable,
         "-m",
@@ -143,7 +171,9 @@ def test_the_wheel_holds_the_configuration_inside_the_package(wheel):
         "harness/report/template.html",
         "cells/py.typed",
     } <= set(names)
-    packages = [p.relative_to(ROOT) for top in ("cells", "harness") for p in (ROOT / top).rglob("__init__.py")]
+    packages = [
+        p.relative_to(ROOT) for top in ("cells", "harness") for p in (ROOT / top).rglob("__init__.py")
+    ]
     assert {p.as_posix() for p in packages} <= set(names)
     assert {n.split("/")[0] for n in names if not n.startswith("cellbench-")} == {"cells", "harness"}
 
@@ -161,6 +191,8 @@ def test_the_wheel_works_outside_the_checkout(wheel, tmp_path):
     ]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     for command in (run, [sys.executable, "-m", "cellbench.harness.cli", "report"]):
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
     assert list((tmp_path / "results").glob("reports/*/index.html"))

@@ -18,7 +18,10 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
 def test_the_two_commands_come_first():
     commands = re.search(r"```\n(.*?)```", README, re.S)[1].strip().splitlines()
     assert [c.rpartition(" ")[2] for c in commands] == ["report", "tests"]
-    assert all(c.startswith("python3 -m venv .venv && .venv/bin/pip install nox && .venv/bin/nox -s ") for c in commands)
+    assert all(
+        c.startswith("python3 -m venv .venv && .venv/bin/pip install nox && .venv/bin/nox -s ")
+        for c in commands
+    )
 
 
 def test_the_cell_of_the_readme_runs_as_written(tmp_path, monkeypatch):
@@ -75,7 +78,10 @@ def test_the_public_api_equals_torchs_own_modules():
             torch_module.load_state_dict({f"{k}_l0": torch.tensor(v) for k, v in params.items()})
             output, _ = torch_module(torch.tensor(x, dtype=getattr(torch, dtype)))
             output.sum().backward()
-            pairs = [(out.output, output.detach()), *((grads.params[k], getattr(torch_module, f"{k}_l0").grad) for k in params)]
+            pairs = [
+                (out.output, output.detach()),
+                *((grads.params[k], getattr(torch_module, f"{k}_l0").grad) for k in params),
+            ]
             for ours, theirs in pairs:
                 assert np.abs(ours - theirs.numpy()).max() <= tolerance * np.abs(theirs.numpy()).max()
 
@@ -84,7 +90,9 @@ def test_every_command_of_the_readme_is_one():
     from cellbench.harness.cli import parser
 
     known = next(action for action in parser()._actions if action.choices).choices
-    blocks = "\n".join(text for language, text in re.findall(r"^```(\w*)\n(.*?)^```", README, re.S | re.M) if not language)
+    blocks = "\n".join(
+        text for language, text in re.findall(r"^```(\w*)\n(.*?)^```", README, re.S | re.M) if not language
+    )
     named = set(re.findall(r"^cellbench (\w+)", blocks, re.M)) | set(re.findall(r"`cellbench (\w+)", README))
     assert named <= set(known) and {"run", "report", "list", "show"} <= named
 
@@ -102,7 +110,13 @@ def test_the_task_of_the_readme_runs_as_written(tmp_path, monkeypatch):
     assert len(text.splitlines()) < 40
     Path("echo.py").write_text(text)
     command = re.search(r"cellbench run ('tasks=\[echo.*?)`", README)[1].replace("'", "").split()
-    small = ["cells=[gru]", "backends=[numba]", "seeds=1", "probe.training.epochs=1", "probe.training.hidden_size=4"]
+    small = [
+        "cells=[gru]",
+        "backends=[numba]",
+        "seeds=1",
+        "probe.training.epochs=1",
+        "probe.training.hidden_size=4",
+    ]
     assert main(["run", *command, *small]) == 0
     frame = harness.load("results/runs")
     assert set(frame.status) == {"ok"} and frame.metric.str.startswith("rival_loss.").any()
@@ -114,7 +128,10 @@ def test_the_error_rates_of_the_readme_are_those_of_the_committed_study():
 
     study = json.loads((ROOT / "results" / "reference" / "aa" / "study.json").read_text())
     assert reliability.line() == study["line"] and " ".join(study["line"].split()) in " ".join(README.split())
-    trials = [json.loads(line) for line in (ROOT / "results" / "reference" / "aa" / "trials.jsonl").read_text().splitlines()]
+    trials = [
+        json.loads(line)
+        for line in (ROOT / "results" / "reference" / "aa" / "trials.jsonl").read_text().splitlines()
+    ]
     unchanged = [t for t in trials if t["added"] == 0]
     assert len(unchanged) == study["rows"][0]["trials"] >= 300
     assert study["rows"][0]["called"] == sum(t["verdict"] in ("SLOWER", "FASTER") for t in unchanged)

@@ -26,7 +26,11 @@ def sessions():
     found = set()
     for node in ast.parse((ROOT / "noxfile.py").read_text()).body:
         for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
-            given = [k.value.value for k in mark.keywords if k.arg == "name"] if isinstance(mark, ast.Call) else []
+            given = (
+                [k.value.value for k in mark.keywords if k.arg == "name"]
+                if isinstance(mark, ast.Call)
+                else []
+            )
             named = mark.func if isinstance(mark, ast.Call) else mark
             if isinstance(named, ast.Name) and named.id == "session":
                 found.add((given or [node.name])[0])
@@ -70,7 +74,11 @@ def test_no_failure_is_swallowed():
 
 
 def test_report_and_summary_are_kept_whatever_regress_found():
-    kept = [s for s in jobs()["regress"]["steps"] if "upload-artifact" in s.get("uses", "") or s.get("name") == "Summary"]
+    kept = [
+        s
+        for s in jobs()["regress"]["steps"]
+        if "upload-artifact" in s.get("uses", "") or s.get("name") == "Summary"
+    ]
     assert len(kept) == 2 and all(step["if"] == "always()" for step in kept)
 
 

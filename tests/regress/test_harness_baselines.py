@@ -266,7 +266,9 @@ def test_a_cell_that_breaks_its_process_leaves_the_others_intact(tmp_path):
 
 def test_a_renewal_on_another_machine_changes_no_file(folder, run, elman):
     before = (folder / "elman.json").read_text()
-    close = changed(changed(elman, *GREEN["the last digits of a loss"]), *GREEN["another order of BLAS's sums"])
+    close = changed(
+        changed(elman, *GREEN["the last digits of a loss"]), *GREEN["another order of BLAS's sums"]
+    )
     assert run(elman=close) == 0
     assert (folder / "elman.json").read_text() == before
 
@@ -302,8 +304,13 @@ def test_other_versions_are_no_baseline_for_what_depends_on_them(folder, run, ca
     made_with(folder, numba="0.1")
     other = changed(elman, *RED["an array less"])
     assert run("--check", elman=other) == 0
-    assert f"no baseline for allocations numba: recorded with numba 0.1, here {versions()['numba']}" in capsys.readouterr().out
-    assert run("--check", elman=changed(elman, *RED["an array more"])) == 1  # of NumPy's, whose version is the same
+    assert (
+        f"no baseline for allocations numba: recorded with numba 0.1, here {versions()['numba']}"
+        in capsys.readouterr().out
+    )
+    assert (
+        run("--check", elman=changed(elman, *RED["an array more"])) == 1
+    )  # of NumPy's, whose version is the same
 
 
 def test_counts_and_errors_are_compared_whatever_the_versions(folder, run, elman):

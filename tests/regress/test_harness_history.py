@@ -96,11 +96,15 @@ def flagged(detect, kind, count):
 
 @pytest.mark.parametrize("kind", study.NOISES)
 def test_unchanged_series_are_flagged_at_the_stated_rate_or_less(kind):
-    assert flagged(change_points, kind, 200) <= 6  # 2 expected at RATE = 1 %: more than 6 once in 200 such tests
+    assert (
+        flagged(change_points, kind, 200) <= 6
+    )  # 2 expected at RATE = 1 %: more than 6 once in 200 such tests
 
 
 def test_permuted_values_alone_would_flag_autocorrelated_series():
-    assert flagged(study.DETECTORS["its statistic, values permuted"], "AR(0.5)", 25) >= 3  # so the test above can fail
+    assert (
+        flagged(study.DETECTORS["its statistic, values permuted"], "AR(0.5)", 25) >= 3
+    )  # so the test above can fail
 
 
 def test_a_rate_of_one_half_flags_about_that_many():
@@ -120,20 +124,49 @@ def test_autocorrelation_is_seen_whether_there_is_a_step_or_not():
 
 
 def a_point(k=0, **changed):
-    plain = points.Point(f"run{k:03}", f"2026-01-01T00:00:{k:02}", f"{k:040x}", False, "key", "gru numba", 1.0, 0.9, 1.1, (1.0,))
+    plain = points.Point(
+        f"run{k:03}",
+        f"2026-01-01T00:00:{k:02}",
+        f"{k:040x}",
+        False,
+        "key",
+        "gru numba",
+        1.0,
+        0.9,
+        1.1,
+        (1.0,),
+    )
     return dataclasses.replace(plain, **changed)
 
 
 def a_run(folder, *, native=True, dirty=False, ratios=(4.0, 5.0, 4.5), key=None):
-    manifest = {"created": "2026-01-01", "git": {"commit": "c" * 40, "dirty": dirty}, "machine": {"cpu": "x"}, "versions": {}}
+    manifest = {
+        "created": "2026-01-01",
+        "git": {"commit": "c" * 40, "dirty": dirty},
+        "machine": {"cpu": "x"},
+        "versions": {},
+    }
     writer = store.create(folder, manifest | ({"machine_key": key} if key else {}))
     sizes = {"steps": 64, "batch": 16, "input_size": 32, "hidden_size": 64, "threads": 1}
     for backend in ("numba", *(["native"] if native else [])):
-        about = {"probe": "throughput", "cell": "gru", "backend": backend, "direction": "forward", "dtype": "float32", **sizes}
+        about = {
+            "probe": "throughput",
+            "cell": "gru",
+            "backend": backend,
+            "direction": "forward",
+            "dtype": "float32",
+            **sizes,
+        }
         for process, ratio in enumerate(ratios):
             one = {"metric": "seconds", "unit": "s", "values": [1.0, 2.0], "process": process}
             other = {"metric": "ratio_to_native", "unit": "1", "values": [ratio], "process": process}
-            writer.append(backend, about, "ok", series=[one, *([other] if native else [])], done=process == len(ratios) - 1)
+            writer.append(
+                backend,
+                about,
+                "ok",
+                series=[one, *([other] if native else [])],
+                done=process == len(ratios) - 1,
+            )
     writer.close()
     return writer.folder
 
@@ -153,7 +186,11 @@ def test_a_benchmark_without_a_partner_is_named_and_no_point(tmp_path):
 def test_the_machine_key_is_the_runs_own_or_made_and_marked(tmp_path):
     (own,), _ = points.points_of(a_run(tmp_path, key={"cpu": "x", "threads": 1}))
     (made,), _ = points.points_of(a_run(tmp_path))
-    assert made.machine.startswith("~") and not own.machine.startswith("~") and len(own.machine) == len(made.machine) == 12
+    assert (
+        made.machine.startswith("~")
+        and not own.machine.startswith("~")
+        and len(own.machine) == len(made.machine) == 12
+    )
     assert points.machine_key({"machine": {"cpu": "y"}}) != points.machine_key({"machine": {"cpu": "x"}})
 
 
@@ -219,7 +256,9 @@ def test_another_file_is_never_taken_for_a_torn_history_and_cut(tmp_path):
 
 def a_trend(**changed):
     ratios = np.exp(stepped(30, 6))
-    series = [a_point(k, ratio=float(r), low=0.99 * float(r), high=1.01 * float(r)) for k, r in enumerate(ratios)]
+    series = [
+        a_point(k, ratio=float(r), low=0.99 * float(r), high=1.01 * float(r)) for k, r in enumerate(ratios)
+    ]
     return [dataclasses.replace(p, **changed) for p in series]
 
 
@@ -236,21 +275,30 @@ def test_points_of_no_commit_are_shown_and_not_used(changed):
     (one,) = trend.trends(a_trend(**changed))
     assert one.changes == () and len(one.points) == 36 and one.used == ()
     assert "36 not used" in trend.table([one]).rows[0][2].detail
-    mixed = sorted([*a_trend(), a_point(15, run="mine", ratio=9.0, low=8.0, high=10.0, **changed)], key=lambda p: p.created)
+    mixed = sorted(
+        [*a_trend(), a_point(15, run="mine", ratio=9.0, low=8.0, high=10.0, **changed)],
+        key=lambda p: p.created,
+    )
     (one,) = trend.trends(mixed)
     assert [one.used[c.index].run for c in one.changes] == ["run030"]
 
 
 def test_machines_and_benchmarks_are_trends_of_their_own():
     found = trend.trends([a_point(0), a_point(1, machine="b"), a_point(2, benchmark="a")])
-    assert [(t.benchmark, t.machine) for t in found] == [("a", "key"), ("gru numba", "b"), ("gru numba", "key")]
+    assert [(t.benchmark, t.machine) for t in found] == [
+        ("a", "key"),
+        ("gru numba", "b"),
+        ("gru numba", "key"),
+    ]
 
 
 def test_the_page_has_a_figure_for_each_benchmark_and_none_of_an_earlier_page(tmp_path):
     (tmp_path / "trend-old.svg").write_text("")
     found = trend.trends([*a_trend(), a_point(1, machine="b"), a_point(2, benchmark="<b>|x")])
     html = page.write(found, tmp_path).read_text()
-    assert sorted(p.stem for p in tmp_path.glob("*.svg")) == sorted({trend.file_name(t.benchmark) for t in found})
+    assert sorted(p.stem for p in tmp_path.glob("*.svg")) == sorted(
+        {trend.file_name(t.benchmark) for t in found}
+    )
     assert html.count("<svg") == 2 and "&lt;b&gt;|x" in html and "<b>" not in html and "slower" in html
     assert "% at 0000000000 (slower)" in (tmp_path / "report.md").read_text()
 
@@ -264,19 +312,40 @@ def test_the_command_appends_once_prints_and_writes_the_page(tmp_path, capsys):
     assert "0 new points, 1 were there" in capsys.readouterr().out
     assert main(command) == 0
     text = capsys.readouterr().out
-    assert "too few points (1 of 10)" in text and "0.222" in text and (tmp_path / "page" / "index.html").exists()
+    assert (
+        "too few points (1 of 10)" in text and "0.222" in text and (tmp_path / "page" / "index.html").exists()
+    )
 
 
 def test_the_command_names_benchmarks_without_an_anchor_and_refuses_an_empty_history(tmp_path, capsys):
     run = a_run(tmp_path / "runs", native=False)
-    assert main(["history", str(run), "--file", str(tmp_path / "h.jsonl"), "--output", str(tmp_path / "page")]) == 2
+    assert (
+        main(["history", str(run), "--file", str(tmp_path / "h.jsonl"), "--output", str(tmp_path / "page")])
+        == 2
+    )
     said = capsys.readouterr()
-    assert "no anchor: gru numba T=64" in said.out and "has no point" in said.err and not (tmp_path / "page").exists()
+    assert (
+        "no anchor: gru numba T=64" in said.out
+        and "has no point" in said.err
+        and not (tmp_path / "page").exists()
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["nowhere"]])
 def test_a_missing_history_or_run_is_one_line_and_exit_code_2(tmp_path, capsys, arguments):
-    assert main(["history", *arguments, "--file", str(tmp_path / "none.jsonl"), "--output", str(tmp_path / "page")]) == 2
+    assert (
+        main(
+            [
+                "history",
+                *arguments,
+                "--file",
+                str(tmp_path / "none.jsonl"),
+                "--output",
+                str(tmp_path / "page"),
+            ]
+        )
+        == 2
+    )
     error = capsys.readouterr().err.strip()
     assert error.startswith("cellbench: ") and "\n" not in error and not (tmp_path / "none.jsonl").exists()
 
@@ -295,5 +364,7 @@ def test_the_study_says_what_is_not_kept():
     alarms = study.measure(study.Cell(study.OURS, "iid", 4), 0)
     bad = dataclasses.replace(alarms, hits=4, low=0.51, high=1.0)
     assert study.misses([alarms]) == [] and study.misses([bad]) == ["iid: 100.0 (51.0 … 100.0) % flagged"]
-    blunt = dataclasses.replace(alarms, cell=study.Cell(study.OURS, "iid", 4, 0.05, before=40, after=3), hits=3)
+    blunt = dataclasses.replace(
+        alarms, cell=study.Cell(study.OURS, "iid", 4, 0.05, before=40, after=3), hits=3
+    )
     assert study.misses([blunt])[0].startswith("iid after 40")

@@ -70,7 +70,9 @@ JUDGE = """
         return worker.Outcome("ok")
 """
 REAL = JUDGE.format("Effort(builds=5, seconds=0.1, sample_s=5e-4)", 5, "worker.call")
-HERE = JUDGE.format("Effort(builds=1, seconds=0, fewest_builds=1, fewest_rounds=1)", 1e-9, "here")  # in pytest's own process
+HERE = JUDGE.format(
+    "Effort(builds=1, seconds=0, fewest_builds=1, fewest_rounds=1)", 1e-9, "here"
+)  # in pytest's own process
 SAID = """
     import pytest
     from cellbench.harness.measure.judge import Judgement
@@ -126,11 +128,17 @@ def test_a_function_that_takes_twice_as_long_as_at_the_revision_is_red(suite):
         "from kern import work\n\ndef test_sum(cellbench):\n"
         "    cellbench.not_slower_than_base(work.summed, args=(5_000,), equal='operator:eq')",
         REAL,
-    )  # fmt: skip
+    )
     done, found = judged(pytester, code=1, apart=True)
     assert found["test_sum"]["effect"]["estimate"] > 0.5
-    assert found["test_sum"]["verdict"] in ("SLOWER", "UNSURE", "INVALID")  # the last two where other work loads the machine
-    done.stdout.fnmatch_lines(["E*AssertionError: *: kern.work:summed against HEAD *", "*again: pytest *HEAD"])
+    assert found["test_sum"]["verdict"] in (
+        "SLOWER",
+        "UNSURE",
+        "INVALID",
+    )  # the last two where other work loads the machine
+    done.stdout.fnmatch_lines(
+        ["E*AssertionError: *: kern.work:summed against HEAD *", "*again: pytest *HEAD"]
+    )
     done.stdout.fnmatch_lines(["*= cellbench: base HEAD is *", "*: *test_sum: kern.work:summed*"])
 
 
@@ -196,8 +204,14 @@ def test_what_the_revision_lacks_or_would_mix_is_no_baseline_and_red(suite):
         ("INVALID", "no baseline", "cannot tell")
     }
     reasons = [one["reason"] for one in found.values()]
-    assert "has no added" in reasons[0] and "there is no test_gates.py at HEAD" in reasons[1] and "kern.late" in reasons[2]
-    assert judged(suite(tests), "--cellbench-unsure=skip")[0].ret == pytest.ExitCode.NO_TESTS_COLLECTED  # nothing was measured
+    assert (
+        "has no added" in reasons[0]
+        and "there is no test_gates.py at HEAD" in reasons[1]
+        and "kern.late" in reasons[2]
+    )
+    assert (
+        judged(suite(tests), "--cellbench-unsure=skip")[0].ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    )  # nothing was measured
 
 
 def test_a_cell_is_compared_with_its_file_at_the_revision(suite):
@@ -292,7 +306,9 @@ REFUSED = {
 
 
 def test_what_fresh_processes_could_not_run_is_refused_in_one_line(suite):
-    calls = "\n".join(f"def test_{n}(cellbench):\n    cellbench.same(sorted, {call})\n" for n, call in enumerate(REFUSED))
+    calls = "\n".join(
+        f"def test_{n}(cellbench):\n    cellbench.same(sorted, {call})\n" for n, call in enumerate(REFUSED)
+    )
     tests = f"import functools\ndef inner():\n    def local(): pass\n    return local\ndef steps():\n    yield\n{calls}"
     done = suite(tests, SAID).runpytest_inprocess()
     done.assert_outcomes(failed=len(REFUSED))
@@ -300,7 +316,9 @@ def test_what_fresh_processes_could_not_run_is_refused_in_one_line(suite):
     assert len(errors) == len(REFUSED) and all("GateError: " in line for line in errors), errors
     for pattern in REFUSED.values():
         done.stdout.fnmatch_lines([f"E  {pattern}"])
-    assert not any("functions.py" in line for line in done.stdout.lines)  # pytest shows the line of the test, not ours
+    assert not any(
+        "functions.py" in line for line in done.stdout.lines
+    )  # pytest shows the line of the test, not ours
 
 
 @pytest.mark.parametrize(
@@ -316,7 +334,9 @@ def test_an_option_that_cannot_be_followed_is_one_line_and_a_usage_error(suite, 
     assert names in one_line_error(suite(GATES, SAID).runpytest_inprocess(*options))
 
 
-@pytest.mark.parametrize("option", ["--cellbench-processes=2", "--cellbench-budget=nan", "--cellbench-unsure=green"])
+@pytest.mark.parametrize(
+    "option", ["--cellbench-processes=2", "--cellbench-budget=nan", "--cellbench-unsure=green"]
+)
 def test_an_impossible_number_is_a_usage_error_that_names_it(suite, option):
     done = suite(GATES, SAID).runpytest_inprocess(option)
     assert done.ret == pytest.ExitCode.USAGE_ERROR
@@ -325,7 +345,9 @@ def test_an_impossible_number_is_a_usage_error_that_names_it(suite, option):
 
 def test_outside_of_git_a_revision_is_a_usage_error(pytester):
     pytester.makepyfile("def test_nothing(): pass")
-    assert "lies in no git repository" in one_line_error(pytester.runpytest_inprocess("--cellbench-compare=HEAD"))
+    assert "lies in no git repository" in one_line_error(
+        pytester.runpytest_inprocess("--cellbench-compare=HEAD")
+    )
 
 
 def test_a_comparison_that_measured_nothing_is_not_green(suite):
@@ -334,7 +356,10 @@ def test_a_comparison_that_measured_nothing_is_not_green(suite):
     done.assert_outcomes(passed=1)
     assert done.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     done.stdout.fnmatch_lines(["nothing was measured against HEAD*"])
-    assert pytester.runpytest_inprocess().ret == 0 and pytester.runpytest_inprocess("--cellbench-compare=HEAD", "--co").ret == 0
+    assert (
+        pytester.runpytest_inprocess().ret == 0
+        and pytester.runpytest_inprocess("--cellbench-compare=HEAD", "--co").ret == 0
+    )
 
 
 def test_one_worker_of_xdist_measures_and_two_say_that_they_did_not(suite):
@@ -348,7 +373,9 @@ def test_one_worker_of_xdist_measures_and_two_say_that_they_did_not(suite):
 
 def test_gates_carry_a_marker_that_selects_them(suite):
     pytester = suite(GATES + "\n    def test_other():\n        pass\n", SAID)
-    pytester.runpytest_inprocess("--strict-markers", "-m", "not cellbench").assert_outcomes(passed=1, deselected=18)
+    pytester.runpytest_inprocess("--strict-markers", "-m", "not cellbench").assert_outcomes(
+        passed=1, deselected=18
+    )
 
 
 def test_a_change_must_stand_among_all_tests_that_gate():
@@ -366,7 +393,9 @@ def test_pytest_loads_the_plugin_and_nothing_heavy_with_it(pytester):
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("save", ["--benchmark-json=b.json", "--benchmark-save=b", "--benchmark-save=b --benchmark-save-data"])
+@pytest.mark.parametrize(
+    "save", ["--benchmark-json=b.json", "--benchmark-save=b", "--benchmark-save=b --benchmark-save-data"]
+)
 def test_what_pytest_benchmark_writes_is_imported_under_its_names(pytester, capsys, monkeypatch, save):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # in whose processes it measures nothing
     pytester.makepyfile(
@@ -382,7 +411,11 @@ def test_what_pytest_benchmark_writes_is_imported_under_its_names(pytester, caps
         frame.value > 0
     ).all()
     text = file.read_text()
-    for damaged in (text[: len(text) // 2], text.replace('"fullname": "test_speed', '"fullname": 3, "was": "'), ""):
+    for damaged in (
+        text[: len(text) // 2],
+        text.replace('"fullname": "test_speed', '"fullname": 3, "was": "'),
+        "",
+    ):
         file.write_text(damaged)
         capsys.readouterr()
         assert main(["import", str(file), "--results", "other"]) == 2
@@ -393,7 +426,9 @@ def test_what_pytest_benchmark_writes_is_imported_under_its_names(pytester, caps
 
 def test_benchmarks_of_one_name_and_impossible_times_are_refused(tmp_path, capsys):
     def imported(*benchmarks):
-        (tmp_path / "b.json").write_text(json.dumps({"benchmarks": [{"extra_info": {}, **b} for b in benchmarks]}))
+        (tmp_path / "b.json").write_text(
+            json.dumps({"benchmarks": [{"extra_info": {}, **b} for b in benchmarks]})
+        )
         return main(["import", str(tmp_path / "b.json"), "--results", str(tmp_path / "runs")])
 
     good = {"fullname": "a", "stats": {"data": [1.0]}}

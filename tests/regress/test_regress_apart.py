@@ -22,7 +22,12 @@ from cellbench.harness.measure.bootstrap import Interval
 from cellbench.harness.measure.verdict import FLOOR, Verdict
 from cellbench.harness.regress.apart import abba, apart, environments
 from cellbench.harness.regress.apart.abba import Apart
-from cellbench.harness.regress.apart.environments import Environment, NoEnvironment, different_dependencies, environment
+from cellbench.harness.regress.apart.environments import (
+    Environment,
+    NoEnvironment,
+    different_dependencies,
+    environment,
+)
 from cellbench.harness.regress.benchmarks import Outcome
 from cellbench.harness.regress.revision import RevisionError
 
@@ -30,9 +35,13 @@ ROOT = Path(cells.__file__).parent.parent
 HERE = Environment(Path(sys.executable), Path("unused"))
 
 
-def revision(folder, dependencies='"numpy>=2.0", "torch>=2.6"', pins="numpy==2.4.6\ntorch==2.13.0\nxdist==1\n"):
+def revision(
+    folder, dependencies='"numpy>=2.0", "torch>=2.6"', pins="numpy==2.4.6\ntorch==2.13.0\nxdist==1\n"
+):
     folder.mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(f'[project]\nname = "c"\nversion = "1"\ndependencies = [{dependencies}]\n')
+    (folder / "pyproject.toml").write_text(
+        f'[project]\nname = "c"\nversion = "1"\ndependencies = [{dependencies}]\n'
+    )
     if pins is not None:
         (folder / "constraints.txt").write_text(pins)
     return folder
@@ -53,14 +62,19 @@ def revision(folder, dependencies='"numpy>=2.0", "torch>=2.6"', pins="numpy==2.4
 def test_equal_dependencies_need_no_environment(other, tmp_path):
     a, b = revision(tmp_path / "a"), revision(tmp_path / "b", **other)
     # the name is compared as PyPI does, the line as it is written
-    b.joinpath("constraints.txt").write_text(b.joinpath("constraints.txt").read_text().replace("NumPy", "numpy"))
+    b.joinpath("constraints.txt").write_text(
+        b.joinpath("constraints.txt").read_text().replace("NumPy", "numpy")
+    )
     assert different_dependencies(a, b) is None
 
 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"dependencies": '"numpy>=2.1", "torch>=2.6"'}, "numpy>=2.0 numpy==2.4.6 -> numpy>=2.1 numpy==2.4.6"),
+        (
+            {"dependencies": '"numpy>=2.1", "torch>=2.6"'},
+            "numpy>=2.0 numpy==2.4.6 -> numpy>=2.1 numpy==2.4.6",
+        ),
         ({"dependencies": '"numpy>=2.0"'}, "torch>=2.6 torch==2.13.0 -> none"),
         ({"dependencies": '"numpy>=2.0", "torch>=2.6", "jax"'}, "none -> jax"),
         ({"pins": "numpy==2.4.7\ntorch==2.13.0\n"}, "numpy==2.4.6 -> numpy>=2.0 numpy==2.4.7"),
@@ -89,15 +103,26 @@ def test_an_environment_has_the_revisions_packages_and_is_made_once(tmp_path, mo
     wheel = tmp_path / "tiny_thing-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
         file.writestr("tiny_thing.py", "VALUE = 42\n")
-        file.writestr("tiny_thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-thing\nVersion: 1.0\n")
-        file.writestr("tiny_thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(
+            "tiny_thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-thing\nVersion: 1.0\n"
+        )
+        file.writestr(
+            "tiny_thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         file.writestr("tiny_thing-1.0.dist-info/RECORD", "")
     root = revision(tmp_path / "root", f'"tiny-thing @ {wheel.as_uri()}"', "other==1\n")
     made = environment(root, tmp_path / "cache")
-    done = subprocess.run([made.python, "-c", "import tiny_thing; print(tiny_thing.VALUE)"], capture_output=True, check=True)
+    done = subprocess.run(
+        [made.python, "-c", "import tiny_thing; print(tiny_thing.VALUE)"], capture_output=True, check=True
+    )
     assert done.stdout.strip() == b"42"
     monkeypatch.setattr(environments, "done_by", lambda *command: pytest.fail("made again"))
-    assert environment(revision(tmp_path / "twin", f'"tiny-thing @ {wheel.as_uri()}"', "other==1\n"), tmp_path / "cache") == made
+    assert (
+        environment(
+            revision(tmp_path / "twin", f'"tiny-thing @ {wheel.as_uri()}"', "other==1\n"), tmp_path / "cache"
+        )
+        == made
+    )
 
 
 def test_an_environment_cut_off_half_way_is_made_again(tmp_path, monkeypatch):
@@ -114,15 +139,23 @@ def test_an_environment_cut_off_half_way_is_made_again(tmp_path, monkeypatch):
     with pytest.raises(NoEnvironment, match="no network"):
         environment(root, tmp_path / "cache")
     made = environment(root, tmp_path / "cache")
-    assert [c[2] for c in seen] == ["venv", "pip", "venv", "pip"] and environment(root, tmp_path / "cache") == made
+    assert [c[2] for c in seen] == ["venv", "pip", "venv", "pip"] and environment(
+        root, tmp_path / "cache"
+    ) == made
     assert seen[-1][-2:] == ("numpy>=2.0", "torch>=2.6") and "-c" in seen[-1]
     pins = Path(seen[-1][seen[-1].index("-c") + 1])
     assert pins.read_text().split() == ["numpy==2.4.6", "torch==2.13.0", "xdist==1"]
 
 
 def test_other_pins_are_another_environment(tmp_path, monkeypatch):
-    monkeypatch.setattr(environments, "make", lambda place, wanted, pins: (place.mkdir(), (place / "installed").touch()))
-    roots = [revision(tmp_path / "a"), revision(tmp_path / "b", pins="numpy==2.4.7\n"), revision(tmp_path / "c", '"numpy"')]
+    monkeypatch.setattr(
+        environments, "make", lambda place, wanted, pins: (place.mkdir(), (place / "installed").touch())
+    )
+    roots = [
+        revision(tmp_path / "a"),
+        revision(tmp_path / "b", pins="numpy==2.4.7\n"),
+        revision(tmp_path / "c", '"numpy"'),
+    ]
     assert len({environment(root, tmp_path / "cache").python for root in roots}) == 3
 
 
@@ -159,7 +192,9 @@ def test_a_slower_anchor_and_a_slower_benchmark_cancel():
 def test_unchanged_code_is_hardly_ever_called_changed():
     rng = np.random.default_rng(1)
     found = [levels.decide(drawn(rng, 0.1, 8), drawn(rng, 0.1, 8), rng)[0] for _ in range(300)]
-    assert sum(v in (Verdict.SLOWER, Verdict.FASTER) for v in found) <= 7  # one look; each is repeated before it is said
+    assert (
+        sum(v in (Verdict.SLOWER, Verdict.FASTER) for v in found) <= 7
+    )  # one look; each is repeated before it is said
 
 
 def test_what_it_says_it_can_tell_it_tells():
@@ -226,9 +261,16 @@ class Scripted(Apart):
 
 
 def scripted(script, names=("one",), seed=0, **more):
-    how = Scripted(np.random.default_rng(seed), build=lambda root: Environment(root, Path("unused")), script=script, **more)
+    how = Scripted(
+        np.random.default_rng(seed),
+        build=lambda root: Environment(root, Path("unused")),
+        script=script,
+        **more,
+    )
     judgements, missing, notes = how.judge(dict.fromkeys(names, CASE), Path("a"), Path("b"))
-    return SimpleNamespace(judgements={j.name: j for j in judgements}, missing=missing, notes=notes, ran=how.ran)
+    return SimpleNamespace(
+        judgements={j.name: j for j in judgements}, missing=missing, notes=notes, ran=how.ran
+    )
 
 
 CASE = Case("throughput", "gru", "numpy", "cpu", "float32", 1, 4, 2, 3, 5, "forward")
@@ -237,17 +279,27 @@ JITTER = np.random.default_rng(9).normal(0, 0.004, 1000)
 
 def took(seconds, number=0):
     benchmark = [[seconds * (1 + JITTER[3 * number + build])] for build in range(3)]
-    return {"status": "ok", "benchmark": benchmark, "anchor": [[1.0]] * 3, "implementation": "x", "versions": {}}
+    return {
+        "status": "ok",
+        "benchmark": benchmark,
+        "anchor": [[1.0]] * 3,
+        "implementation": "x",
+        "versions": {},
+    }
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_processes_are_in_abba_order(seed):
-    order = "".join(side for side, _ in scripted(lambda side, name, n: took(1.0, n), processes=6, seed=seed).ran)
+    order = "".join(
+        side for side, _ in scripted(lambda side, name, n: took(1.0, n), processes=6, seed=seed).ran
+    )
     assert order in ("abbaabbaabba", "baabbaabbaab")
 
 
 def test_the_start_is_random():
-    starts = {scripted(lambda side, name, n: took(1.0, n), processes=2, seed=seed).ran[0][0] for seed in range(8)}
+    starts = {
+        scripted(lambda side, name, n: took(1.0, n), processes=2, seed=seed).ran[0][0] for seed in range(8)
+    }
     assert starts == {"a", "b"}
 
 
@@ -276,7 +328,11 @@ def test_where_it_cannot_tell_it_looks_twice_as_often():
 
 def test_a_benchmark_that_ends_its_process_takes_no_other_along():
     def script(side, name, n):
-        return ("crashed", "SIGSEGV") if name == "bad" and side == "b" else took(1.0, n if side == "a" else n + 100)
+        return (
+            ("crashed", "SIGSEGV")
+            if name == "bad" and side == "b"
+            else took(1.0, n if side == "a" else n + 100)
+        )
 
     found = scripted(script, ("one", "bad", "two"))
     assert found.judgements["bad"].verdict is Verdict.INVALID and found.judgements["bad"].status == "crashed"
@@ -287,7 +343,9 @@ def test_a_benchmark_that_ends_its_process_takes_no_other_along():
 
 
 def absent(*sides):
-    return lambda side, name, n: {"status": "absent", "reason": "unknown cell"} if side in sides else took(1.0, n)
+    return lambda side, name, n: (
+        {"status": "absent", "reason": "unknown cell"} if side in sides else took(1.0, n)
+    )
 
 
 def test_what_b_no_longer_has_is_missing():
@@ -305,8 +363,14 @@ def test_without_an_environment_nothing_is_valid():
     def build(root):
         raise NoEnvironment("ERROR: no network")
 
-    judgements, missing, notes = Apart(np.random.default_rng(0), build=build).judge({"one": CASE}, Path("a"), Path("b"))
-    assert [j.verdict for j in judgements] == [Verdict.INVALID] and not missing and "ERROR: no network" in notes[0]
+    judgements, missing, notes = Apart(np.random.default_rng(0), build=build).judge(
+        {"one": CASE}, Path("a"), Path("b")
+    )
+    assert (
+        [j.verdict for j in judgements] == [Verdict.INVALID]
+        and not missing
+        and "ERROR: no network" in notes[0]
+    )
 
 
 def test_a_process_without_an_end_is_ended_and_named(monkeypatch, tmp_path):
@@ -353,11 +417,20 @@ def test_a_worker_checks_times_and_reports_one_line_a_case(tmp_path):
     root = copy_of_cells(tmp_path / "revision")
     how = Apart(np.random.default_rng(0), seconds=0.01, builds=2)
     backends = ("numpy", "off", "ends", "nowhere")
-    cases = {name: Case("throughput", "elman", name, "cpu", "float32", 1, 3, 2, 3, 5, "backward") for name in backends}
-    found = {f["name"]: f for f in how.process(cases, root, Environment(Path(sys.executable), tmp_path / "kernels"))}
+    cases = {
+        name: Case("throughput", "elman", name, "cpu", "float32", 1, 3, 2, 3, 5, "backward")
+        for name in backends
+    }
+    found = {
+        f["name"]: f
+        for f in how.process(cases, root, Environment(Path(sys.executable), tmp_path / "kernels"))
+    }
     assert {name: f["status"] for name, f in found.items()} == {
-        "numpy": "ok", "off": "wrong", "ends": "crashed", "nowhere": "absent",
-    }  # fmt: skip
+        "numpy": "ok",
+        "off": "wrong",
+        "ends": "crashed",
+        "nowhere": "absent",
+    }
     assert found["off"]["reason"].startswith("d_x is off the float64 reference")
     assert "exit code 7" in found["ends"]["reason"]
     assert [len(found["numpy"][what]) for what in ("benchmark", "anchor")] == [2, 2]

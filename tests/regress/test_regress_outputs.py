@@ -22,14 +22,38 @@ LOADED = Warned(Warning.LOAD, "other work loads this machine")
 KINDS = {
     "same": Judgement("gru same", Verdict.SAME, "+0.1 %, below 1.5 %", Interval(0.001, -0.002, 0.004), 5),
     "faster": Judgement("gru faster", Verdict.FASTER, "confirmed", Interval(-0.05, -0.06, -0.04), 5, 5),
-    "slower": Judgement("gru slower", Verdict.SLOWER, "confirmed", Interval(0.05, 0.04, 0.06), 5, 5, 1e-4, "ok", 9.5, (LOADED,)),
-    "unsure": Judgement("gru unsure", Verdict.UNSURE, "the interval is too wide", Interval(0.02, -0.03, 0.07), 10),
-    "invalid": Judgement("gru invalid", Verdict.INVALID, "a second instance of A differs", Interval(0.1, 0.0, 0.2), 10),
+    "slower": Judgement(
+        "gru slower",
+        Verdict.SLOWER,
+        "confirmed",
+        Interval(0.05, 0.04, 0.06),
+        5,
+        5,
+        1e-4,
+        "ok",
+        9.5,
+        (LOADED,),
+    ),
+    "unsure": Judgement(
+        "gru unsure", Verdict.UNSURE, "the interval is too wide", Interval(0.02, -0.03, 0.07), 10
+    ),
+    "invalid": Judgement(
+        "gru invalid", Verdict.INVALID, "a second instance of A differs", Interval(0.1, 0.0, 0.2), 10
+    ),
     "wrong": Judgement("gru wrong", Verdict.INVALID, "wrong: output is off", status="wrong"),
     "crashed": Judgement("gru crashed", Verdict.INVALID, "crashed: SIGSEGV", status="crashed"),
     "unavailable": Judgement("gru unavailable", Verdict.INVALID, "no environment", status="unavailable"),
 }
-CODES = {"same": 0, "faster": 0, "slower": 1, "unsure": 3, "invalid": 3, "wrong": 1, "crashed": 1, "unavailable": 3}
+CODES = {
+    "same": 0,
+    "faster": 0,
+    "slower": 1,
+    "unsure": 3,
+    "invalid": 3,
+    "wrong": 1,
+    "crashed": 1,
+    "unavailable": 3,
+}
 ACTIONS = {"GITHUB_ACTIONS": "true"}
 NASTY = "a|b <i>&amp; `c` \"d\" 'e' 100 %: x, y %0A ]]> ::error::\x1b[31m \N{SNOWMAN}\nnext"
 
@@ -42,9 +66,11 @@ def outcome(*kinds, **more):
 
 ALL = [
     *(outcome(*kinds) for n in (0, 1, 2) for kinds in itertools.combinations(KINDS, n)),
-    outcome("same", missing=("lstm numba: gone",)), outcome(missing=("lstm numba: gone",)),
-    outcome("same", facts=(Fact("parameters", "100", "101"),)), outcome("same", facts=(Fact("hash", "a", "b", gated=False),)),
-]  # fmt: skip
+    outcome("same", missing=("lstm numba: gone",)),
+    outcome(missing=("lstm numba: gone",)),
+    outcome("same", facts=(Fact("parameters", "100", "101"),)),
+    outcome("same", facts=(Fact("hash", "a", "b", gated=False),)),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,11 +89,17 @@ def test_a_failure_goes_before_what_cannot_be_told():
 
 def test_nothing_measured_is_not_fine():
     assert outputs.exit_code(outcome()) == 3
-    assert "nothing was measured" in outputs.text(outcome()) and "nothing was measured" in outputs.markdown(outcome())
+    assert "nothing was measured" in outputs.text(outcome()) and "nothing was measured" in outputs.markdown(
+        outcome()
+    )
 
 
 def test_what_is_missing_is_a_failure_even_alone():
-    assert outputs.exit_code(outcome("same", missing=("x: renamed",))) == outputs.exit_code(outcome(missing=("x",))) == 1
+    assert (
+        outputs.exit_code(outcome("same", missing=("x: renamed",)))
+        == outputs.exit_code(outcome(missing=("x",)))
+        == 1
+    )
 
 
 def test_a_fact_fails_only_where_it_is_gated():
@@ -131,7 +163,9 @@ def test_the_text_holds_120_columns_and_loses_nothing(length):
     name = " ".join(["lstm:layers=2", *["T=256"] * length])[:length].strip()
     judgement = replace(KINDS["unsure"], name=name, reason="why " * 60)
     command = "cellbench regress base=main " + " ".join(f"'key{n}=[a b]'" for n in range(length // 4))
-    text = outputs.text(Outcome("t " * 90, "a", "b", (judgement, KINDS["same"]), {name: command}, notes=("note " * 80,)))
+    text = outputs.text(
+        Outcome("t " * 90, "a", "b", (judgement, KINDS["same"]), {name: command}, notes=("note " * 80,))
+    )
     assert max(map(len, text.splitlines())) <= 120
     joined = " ".join(text.replace("\\\n", "").split())
     assert command in joined and joined.count("why") == 60 and joined.count("note") == 80
@@ -152,13 +186,25 @@ def shell(line):
 
 
 def test_a_warning_is_said_once_with_its_benchmarks_counted():
-    found = Outcome("t", "a", "b", tuple(replace(KINDS["same"], name=f"n{k}", warnings=(LOADED,)) for k in range(3)))
+    found = Outcome(
+        "t", "a", "b", tuple(replace(KINDS["same"], name=f"n{k}", warnings=(LOADED,)) for k in range(3))
+    )
     assert outputs.text(found).count("other work loads") == 1 and "(3 of 3 benchmarks)" in outputs.text(found)
 
 
 def test_markdown_has_one_row_a_benchmark_and_nothing_is_read_as_markup():
     judgement = replace(KINDS["slower"], name=NASTY, reason=NASTY)
-    found = Outcome(NASTY, NASTY, NASTY, (judgement,), {NASTY: "run ``` it"}, (NASTY,), (NASTY,), NASTY, (Fact(NASTY, "1", "2"),))
+    found = Outcome(
+        NASTY,
+        NASTY,
+        NASTY,
+        (judgement,),
+        {NASTY: "run ``` it"},
+        (NASTY,),
+        (NASTY,),
+        NASTY,
+        (Fact(NASTY, "1", "2"),),
+    )
     page = outputs.markdown(found)
     rows = [line for line in page.splitlines() if line.startswith("|")]
     assert len(rows) == 6 and len({len(re.findall(r"(?<!\\)\|", row)) for row in rows[:3]}) == 1
@@ -169,7 +215,9 @@ def test_markdown_has_one_row_a_benchmark_and_nothing_is_read_as_markup():
 
 def test_junit_of_anything_can_be_read_back():
     judgement = replace(KINDS["slower"], name=NASTY, reason=NASTY)
-    found = Outcome(NASTY, NASTY, NASTY, (judgement,), {NASTY: NASTY}, (NASTY,), (NASTY,), NASTY, (Fact(NASTY, "1", "2"),))
+    found = Outcome(
+        NASTY, NASTY, NASTY, (judgement,), {NASTY: NASTY}, (NASTY,), (NASTY,), NASTY, (Fact(NASTY, "1", "2"),)
+    )
     suite = xml.fromstring(outputs.junit(found).encode()).find("testsuite")
     assert suite.find("testcase").get("name") == NASTY.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
     assert "\N{SNOWMAN}" in suite.find("testcase/failure").get("message")
@@ -177,8 +225,12 @@ def test_junit_of_anything_can_be_read_back():
 
 def test_an_annotation_is_one_line_and_its_text_comes_back():
     judgement = replace(KINDS["slower"], name=NASTY, reason=NASTY)
-    told = outputs.annotations(Outcome("t", "a", "b", (judgement,), {NASTY: "run\r\nit"}), ACTIONS).splitlines()
-    assert len(told) == 2 and all(re.match(r"::(error|warning|notice) title=[^:,\r\n]*::", line) for line in told)
+    told = outputs.annotations(
+        Outcome("t", "a", "b", (judgement,), {NASTY: "run\r\nit"}), ACTIONS
+    ).splitlines()
+    assert len(told) == 2 and all(
+        re.match(r"::(error|warning|notice) title=[^:,\r\n]*::", line) for line in told
+    )
     title, message = re.fullmatch(r"::error title=([^:,]*)::(.*)", told[1]).groups()
     assert decoded(title) == f"SLOWER {NASTY}" and decoded(message).endswith(f"{NASTY}\nrun\r\nit")
 
@@ -190,7 +242,11 @@ def decoded(text):
 
 
 def test_annotations_are_for_github_alone():
-    assert outputs.annotations(outcome("slower"), {}) == outputs.annotations(outcome("slower"), {"GITHUB_ACTIONS": "false"}) == ""
+    assert (
+        outputs.annotations(outcome("slower"), {})
+        == outputs.annotations(outcome("slower"), {"GITHUB_ACTIONS": "false"})
+        == ""
+    )
 
 
 def test_json_holds_floats_exactly_and_null_for_what_is_not_finite():
@@ -206,7 +262,9 @@ def test_json_holds_floats_exactly_and_null_for_what_is_not_finite():
 def test_the_names_in_the_json_are_those_of_its_schema():
     found = json.loads(outputs.record(outcome("same", facts=(Fact("f", "1", "2"),))))
     described = outputs.record.__doc__.replace("\n", " ")
-    assert found["schema"] == 1 and all(re.search(rf"\b{name}\b", described) for name in [*found, *found["benchmarks"][0]])
+    assert found["schema"] == 1 and all(
+        re.search(rf"\b{name}\b", described) for name in [*found, *found["benchmarks"][0]]
+    )
 
 
 def test_write_makes_the_folder_and_replaces_what_was_there(tmp_path):
@@ -214,7 +272,9 @@ def test_write_makes_the_folder_and_replaces_what_was_there(tmp_path):
     outputs.write(folder, outcome("slower"))
     paths = outputs.write(folder, outcome("same"))
     assert (
-        sorted(p.name for p in paths) == sorted(p.name for p in folder.iterdir()) == ["junit.xml", "regress.json", "regress.md"]
+        sorted(p.name for p in paths)
+        == sorted(p.name for p in folder.iterdir())
+        == ["junit.xml", "regress.json", "regress.md"]
     )
     assert json.loads((folder / "regress.json").read_text())["exit_code"] == 0
 

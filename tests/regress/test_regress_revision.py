@@ -18,7 +18,9 @@ GRU = SOURCE / "zoo" / "gru.py"
 
 def git(folder, *arguments):
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
-    return subprocess.run(["git", "-C", folder, *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", folder, *identity, *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,9 @@ def both(repository, tmp_path_factory):
 
 def output(library, spec):
     cell = library.get(spec)
-    program = library.backend("numpy").prepare(cell, cell.init(3, 5, seed=0), steps=4, batch=2, dtype="float64")
+    program = library.backend("numpy").prepare(
+        cell, cell.init(3, 5, seed=0), steps=4, batch=2, dtype="float64"
+    )
     return program.forward(np.random.default_rng(0).standard_normal((4, 2, 3))).output
 
 

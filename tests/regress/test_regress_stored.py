@@ -34,8 +34,20 @@ def program(cell="gru", backend="numba", ratios=FLAT, levels=FLAT, partner=True,
         own = 2e-3 * ratio * level
         found.append(series("seconds", own * np.array([0.9, 1.0, 1.2]), "s", process=process))
         found += [series("ratio_to_native", 1 / ratio, process=process)] if partner else []
-    definition = {"probe": "throughput", "cell": cell, "backend": backend, **PLACE, **SIZE, "direction": "forward"}
-    return {"definition": definition, "series": found, "status": "ok", "implementation": f"{backend} 1"} | more
+    definition = {
+        "probe": "throughput",
+        "cell": cell,
+        "backend": backend,
+        **PLACE,
+        **SIZE,
+        "direction": "forward",
+    }
+    return {
+        "definition": definition,
+        "series": found,
+        "status": "ok",
+        "implementation": f"{backend} 1",
+    } | more
 
 
 def native(**more):
@@ -43,7 +55,14 @@ def native(**more):
 
 
 def parameters(count, **more):
-    definition = {"probe": "parameters", "cell": "gru", "dtype": "float32", "threads": 1, "input_size": 32, "hidden_size": 64}
+    definition = {
+        "probe": "parameters",
+        "cell": "gru",
+        "dtype": "float32",
+        "threads": 1,
+        "input_size": 32,
+        "hidden_size": 64,
+    }
     return {"definition": definition | more, "series": [series("parameters", count)], "status": "ok"}
 
 
@@ -52,7 +71,12 @@ def broken(case, status="wrong", reason="d_x is off"):
 
 
 def a_run(folder, *cases, key=KEY, end=True, **manifest):
-    given = {"command": "cellbench run", "config": {"cells": ["gru"], "threads": 1}, "machine_key": key, **manifest}
+    given = {
+        "command": "cellbench run",
+        "config": {"cells": ["gru"], "threads": 1},
+        "machine_key": key,
+        **manifest,
+    }
     writer = store.create(folder, given)
     for n, case in enumerate(cases):
         case = {"implementation": None, "reason": None} | case
@@ -91,7 +115,9 @@ def test_a_verdict_is_taken_on_the_ratios_to_the_partner(tmp_path, capsys, ratio
     (found,) = json.loads(file.read_text())["benchmarks"]
     assert (found["name"], found["verdict"], found["processes"]) == (NAME, verdict, 3)
     assert found["effect"]["estimate"] == pytest.approx(np.median(ratios) - 1)
-    assert f"{NATIVE}: the partner, not judged itself; levels: 2 ms" in " ".join(capsys.readouterr().out.split())
+    assert f"{NATIVE}: the partner, not judged itself; levels: 2 ms" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_a_change_is_held_against_the_whole_suite(tmp_path):
@@ -124,7 +150,9 @@ def test_the_partner_alone_is_never_the_same_as_itself(tmp_path):
 
 
 def test_another_partner_is_none(tmp_path):
-    (found,) = compared(tmp_path, [program(), native()], [program(), native(implementation="torch 3 oneDNN")]).judgements
+    (found,) = compared(
+        tmp_path, [program(), native()], [program(), native(implementation="torch 3 oneDNN")]
+    ).judgements
     assert found.verdict is Verdict.UNSURE and "is another: 'native 1', then 'torch 3 oneDNN'" in found.reason
 
 
@@ -138,11 +166,17 @@ def test_two_processes_are_not_enough(tmp_path):
     ("b", "said"),
     [
         ([native()], f"{NAME}: ok in A, not in B"),
-        ([program(cell="gruu"), native()], f"{NAME}: ok in A, not in B; renamed to {NAME.replace('gru', 'gruu')!r}?"),
+        (
+            [program(cell="gruu"), native()],
+            f"{NAME}: ok in A, not in B; renamed to {NAME.replace('gru', 'gruu')!r}?",
+        ),
         ([broken(program()), native()], f"{NAME}: ok in A, wrong in B: d_x is off"),
-        ([broken(program(), "skipped", "no budget_s left"), native()], f"{NAME}: ok in A, skipped in B: no budget_s left"),
+        (
+            [broken(program(), "skipped", "no budget_s left"), native()],
+            f"{NAME}: ok in A, skipped in B: no budget_s left",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_benchmark_that_is_missing_renamed_or_broken_is_red(tmp_path, capsys, b, said):
     assert said in compared(tmp_path, [program(), native()], b).missing
     assert code(a_run(tmp_path, program(), native()), a_run(tmp_path, *b)) == 1
@@ -151,7 +185,9 @@ def test_a_benchmark_that_is_missing_renamed_or_broken_is_red(tmp_path, capsys, 
 
 def test_what_is_new_or_not_ok_in_either_is_listed_and_not_judged(tmp_path):
     new = program(cell="lstm")
-    outcome = compared(tmp_path, [program(), native(), broken(new)], [program(), native(), new, program(cell="elman")])
+    outcome = compared(
+        tmp_path, [program(), native(), broken(new)], [program(), native(), new, program(cell="elman")]
+    )
     assert [j.name for j in outcome.judgements] == [NAME] and not outcome.missing
     assert f"{NAME.replace('gru', 'lstm')}: wrong in A, ok in B, not judged" in outcome.notes
     assert f"{NAME.replace('gru', 'elman')}: new in B (ok), not judged" in outcome.notes
@@ -178,9 +214,16 @@ def test_another_machine_is_no_baseline(tmp_path, capsys, key, said):
 
 
 def test_counts_that_differ_are_shown_and_are_not_the_same_work(tmp_path):
-    outcome = compared(tmp_path, [program(), native(), parameters(100)], [program(), native(), parameters(90)])
-    assert [(f.name, f.a, f.b, f.gated) for f in outcome.facts] == [("parameters gru I=32 H=64 parameters", "100", "90", False)]
-    assert outcome.judgements[0].verdict is Verdict.INVALID and "parameters 100 -> 90" in outcome.judgements[0].reason
+    outcome = compared(
+        tmp_path, [program(), native(), parameters(100)], [program(), native(), parameters(90)]
+    )
+    assert [(f.name, f.a, f.b, f.gated) for f in outcome.facts] == [
+        ("parameters gru I=32 H=64 parameters", "100", "90", False)
+    ]
+    assert (
+        outcome.judgements[0].verdict is Verdict.INVALID
+        and "parameters 100 -> 90" in outcome.judgements[0].reason
+    )
     alike = compared(tmp_path, [program(), native(), parameters(100)], [program(), native(), parameters(100)])
     assert not alike.facts and alike.judgements[0].verdict is Verdict.SAME
 
@@ -194,7 +237,9 @@ def test_a_curve_that_differs_says_where_and_times_are_left_out(tmp_path):
     nan = float("nan")
     a, b = training([1, 2, nan], [1, 2, 3]), training([1, 2.5, nan], [4, 5, 6])
     facts = compared(tmp_path, [program(), a], [program(), b]).facts
-    assert [(f.name, f.a, f.b) for f in facts] == [("training gru adding seed 1 loss", "2", "2.5 (value 1 of 3)")]
+    assert [(f.name, f.a, f.b) for f in facts] == [
+        ("training gru adding seed 1 loss", "2", "2.5 (value 1 of 3)")
+    ]
 
 
 def test_other_lengths_of_sequences_are_not_the_same_work(tmp_path):
@@ -220,7 +265,9 @@ def test_the_command_that_repeats_it_names_the_commit_of_a_where_that_is_all_of_
     clean, dirty = (read(a_run(tmp_path, *cases, git=git | {"dirty": is_so})) for is_so in (False, True))
     now = read(a_run(tmp_path, *cases))
     command = stored.compared(clean, now).commands[NAME]
-    assert command.startswith("cellbench regress base=0123456789ab 'cells=[gru]' 'backends=[numba]' workload.steps=64 ")
+    assert command.startswith(
+        "cellbench regress base=0123456789ab 'cells=[gru]' 'backends=[numba]' workload.steps=64 "
+    )
     assert not stored.compared(dirty, now).commands
 
 
@@ -299,8 +346,14 @@ def test_welchs_p_matches_scipy():
     rng = np.random.default_rng(0)
     for a, b in ((3, 3), (3, 7), (12, 2)):
         one, other = rng.standard_normal(a), 1 + 3 * rng.standard_normal(b)
-        assert unpaired.welch(one, other) == pytest.approx(stats.ttest_ind(one, other, equal_var=False).pvalue, rel=1e-7)
-    assert unpaired.welch([1], [2, 3]) == 1 and unpaired.welch([1, 1], [1, 1]) == 1 and unpaired.welch([1, 1], [2, 2]) == 0
+        assert unpaired.welch(one, other) == pytest.approx(
+            stats.ttest_ind(one, other, equal_var=False).pvalue, rel=1e-7
+        )
+    assert (
+        unpaired.welch([1], [2, 3]) == 1
+        and unpaired.welch([1, 1], [1, 1]) == 1
+        and unpaired.welch([1, 1], [2, 2]) == 0
+    )
 
 
 def test_nan_or_nothing_is_invalid():
@@ -313,7 +366,9 @@ def test_unchanged_runs_are_called_changed_in_less_than_two_of_a_hundred():
     rng = np.random.default_rng(3)
     found = [unpaired.decide(*rng.normal(0, 0.0074, (2, 3)), rng)[0] for _ in range(400)]
     assert sum(v in (Verdict.SLOWER, Verdict.FASTER) for v in found) < 8 and found.count(Verdict.SAME) > 320
-    slower = [unpaired.decide(rng.normal(0, 0.0074, 3), rng.normal(0.05, 0.0074, 3), rng)[0] for _ in range(100)]
+    slower = [
+        unpaired.decide(rng.normal(0, 0.0074, 3), rng.normal(0.05, 0.0074, 3), rng)[0] for _ in range(100)
+    ]
     assert slower.count(Verdict.SLOWER) > 95
 
 

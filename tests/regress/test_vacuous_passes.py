@@ -123,18 +123,29 @@ def test_a_cell_that_only_the_base_has_is_red(monkeypatch, tmp_path, judging):
 
 
 STORED = {
-    "a benchmark is missing": ([program(), native(), program("lstm"), native(cell="lstm")], [program(), native()], {}, 1),
+    "a benchmark is missing": (
+        [program(), native(), program("lstm"), native(cell="lstm")],
+        [program(), native()],
+        {},
+        1,
+    ),
     "a benchmark was renamed": ([program(), native()], [program("gru2"), native(cell="gru2")], {}, 1),
     "a benchmark is wrong now": ([program(), native()], [broken(program()), native()], {}, 1),
     "a benchmark is skipped now": ([program(), native()], [broken(program(), "skipped"), native()], {}, 1),
     "there is no partner": ([program(partner=False)], [program(partner=False)], {}, 3),
     "the partner is another": ([program(), native()], [program(), native(implementation="native 2")], {}, 3),
     "another machine": ([program(), native()], [program(), native()], {"key": KEY | {"cpu": "other"}}, 3),
-    "another number of threads": ([program(), native()], [program(), native()], {"key": KEY | {"threads": 2}}, 3),
-    "one process a side": ([program(ratios=(1,), levels=(1,)), native(ratios=(1,), levels=(1,))],) * 2 + ({}, 3),
+    "another number of threads": (
+        [program(), native()],
+        [program(), native()],
+        {"key": KEY | {"threads": 2}},
+        3,
+    ),
+    "one process a side": ([program(ratios=(1,), levels=(1,)), native(ratios=(1,), levels=(1,))],) * 2
+    + ({}, 3),
     "nothing was timed": ([broken(program())], [broken(program())], {}, None),
     "the run is not finished": ([program(), native()], [program(), native()], {"end": False}, 2),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", STORED)
@@ -152,8 +163,12 @@ def test_a_run_whose_file_is_damaged_is_refused(tmp_path, name):
     assert main(["compare", *map(str, runs)]) == 2
 
 
-@pytest.mark.parametrize(("content", "expected"), [(None, None), ("{", 2), ("[]", 2), (json.dumps({"cell": "gru"}), 2), ("", 2)])
-def test_exact_gates_without_a_baseline_to_hold_against_are_never_green(tmp_path, monkeypatch, content, expected):
+@pytest.mark.parametrize(
+    ("content", "expected"), [(None, None), ("{", 2), ("[]", 2), (json.dumps({"cell": "gru"}), 2), ("", 2)]
+)
+def test_exact_gates_without_a_baseline_to_hold_against_are_never_green(
+    tmp_path, monkeypatch, content, expected
+):
     monkeypatch.setattr(gate, "zoo", lambda: ["gru"])
     if content is not None:
         (tmp_path / "gru.json").write_text(content)

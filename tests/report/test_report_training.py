@@ -18,13 +18,29 @@ from cellbench.harness.report.frame import prepare
 
 RIVALS = {"order-free linear": 0.5, "every position apart, linear": 0.2}
 WORKLOAD = {
-    "run": "first", "probe": "training", "device": "cpu", "dtype": "float32", "threads": 1, "batch": 64, "hidden_size": 32,
+    "run": "first",
+    "probe": "training",
+    "device": "cpu",
+    "dtype": "float32",
+    "threads": 1,
+    "batch": 64,
+    "hidden_size": 32,
     "status": "ok",
-}  # fmt: skip
+}
 UPDATES, EPOCHS = 60, 3  # steps in all, and epochs that they make
 
 
-def rows(cell, losses, task="splice", backend="numba", rivals=RIVALS, unit="nats", accuracy=True, updates=UPDATES, **columns):
+def rows(
+    cell,
+    losses,
+    task="splice",
+    backend="numba",
+    rivals=RIVALS,
+    unit="nats",
+    accuracy=True,
+    updates=UPDATES,
+    **columns,
+):
     """A training for each of the test losses, one a seed; what columns add overrides the workload."""
     found = []
     for seed, end in enumerate(losses):
@@ -33,7 +49,11 @@ def rows(cell, losses, task="splice", backend="numba", rivals=RIVALS, unit="nats
         def row(metric, value, unit="1", lag=None, reason=None, case=case):
             return {**case, "metric": metric, "value": value, "unit": unit, "lag": lag, "reason": reason}
 
-        found += [row("trivial_loss", 1.0, unit), row("target_loss", 0.3, unit), row("model_parameters", 4417.0)]
+        found += [
+            row("trivial_loss", 1.0, unit),
+            row("target_loss", 0.3, unit),
+            row("model_parameters", 4417.0),
+        ]
         found += [row("learning_rate", 0.003), *([row("chance_accuracy", 0.55)] if accuracy else [])]
         for name, loss in rivals.items():
             found.append(row(f"rival_loss.{name}", loss + 0.01 * seed, unit))
@@ -49,7 +69,10 @@ def rows(cell, losses, task="splice", backend="numba", rivals=RIVALS, unit="nats
                 row("test_loss", end + 0.1 / n, unit, n),
             ]
             found += [row("accuracy", 0.5 + 0.1 * n, "1", n)] if accuracy else []
-        found += [row("time_to_target_s", 4.0 if end < 0.3 else np.nan, "s"), row("best_test_loss", end, unit)]
+        found += [
+            row("time_to_target_s", 4.0 if end < 0.3 else np.nan, "s"),
+            row("best_test_loss", end, unit),
+        ]
         found += [row("best_accuracy", 0.8)] if accuracy else []
     return found
 
@@ -58,7 +81,10 @@ def diverged(cell, seed=0, at=7, **columns):
     """A training that ended with a loss of infinity at a step: its curve is kept, and the last row says so."""
     found = [r for r in rows(cell, [0.0] * (seed + 1), **columns) if r["seed"] == seed]
     found = [
-        r for r in found if (r["metric"] in ("loss", "elapsed_s") and r["lag"] <= at) or r["metric"].startswith(("rival", "triv"))
+        r
+        for r in found
+        if (r["metric"] in ("loss", "elapsed_s") and r["lag"] <= at)
+        or r["metric"].startswith(("rival", "triv"))
     ]
     found = [r | {"value": np.inf} if r["metric"] == "loss" and r["lag"] == at else r for r in found]
     reason = f"at step {at} the loss is inf, the gradient's norm inf"
@@ -68,13 +94,18 @@ def diverged(cell, seed=0, at=7, **columns):
 
 def convolution(losses, **columns):
     found = rows("tcn", losses, backend="torch", variant="as gru", **columns)
-    return [*found, *(r | {"metric": "receptive_field", "value": 61.0} for r in found if r["metric"] == "learning_rate")]
+    return [
+        *found,
+        *(r | {"metric": "receptive_field", "value": 61.0} for r in found if r["metric"] == "learning_rate"),
+    ]
 
 
 def table(every, task="splice"):
     """(the table, its texts by header and model)."""
     made = trainings.table(prepare(pd.DataFrame(every)), task)
-    columns = {h: {r[0].text.replace("\u00a0", " "): r[i] for r in made.rows} for i, h in enumerate(made.header)}
+    columns = {
+        h: {r[0].text.replace("\u00a0", " "): r[i] for r in made.rows} for i, h in enumerate(made.header)
+    }
     return made, columns
 
 
@@ -94,13 +125,34 @@ def test_rivals_and_the_convolution_stand_beside_the_cells_the_lowest_test_loss_
     _, columns = table(rows("gru", [0.3, 0.31, 0.32]) + rows("elman", [0.9] * 3) + convolution([0.1] * 3))
     order = ["tcn", "every position apart, linear", "gru", "order-free linear", "elman", "constant answer"]
     assert list(columns["kind"]) == order
-    assert [e.text for e in columns["kind"].values()] == ["convolution", "rival", "cell", "rival", "cell", "rival"]
+    assert [e.text for e in columns["kind"].values()] == [
+        "convolution",
+        "rival",
+        "cell",
+        "rival",
+        "cell",
+        "rival",
+    ]
     assert columns["kind"]["tcn"].detail == "of 61 steps"
-    assert columns["test loss (nats)"]["gru"].text == "0.310" and columns["test loss (nats)"]["gru"].detail == "0.300 … 0.320"
-    assert columns["accuracy"]["constant answer"].text == "55.0 %" and columns["accuracy"]["gru"].text == "80.0 %"
-    assert columns["parameters"]["gru"].text == "4,417" and columns["parameters"]["order-free linear"].text == "–"
-    assert columns["time per epoch"]["gru"].text == "2.00 s" and columns["learning rate"]["gru"].text == "0.003"
-    assert columns["time to target"]["tcn"].text == "4.00 s" and columns["time to target"]["elman"].text == "not reached"
+    assert (
+        columns["test loss (nats)"]["gru"].text == "0.310"
+        and columns["test loss (nats)"]["gru"].detail == "0.300 … 0.320"
+    )
+    assert (
+        columns["accuracy"]["constant answer"].text == "55.0 %"
+        and columns["accuracy"]["gru"].text == "80.0 %"
+    )
+    assert (
+        columns["parameters"]["gru"].text == "4,417"
+        and columns["parameters"]["order-free linear"].text == "–"
+    )
+    assert (
+        columns["time per epoch"]["gru"].text == "2.00 s" and columns["learning rate"]["gru"].text == "0.003"
+    )
+    assert (
+        columns["time to target"]["tcn"].text == "4.00 s"
+        and columns["time to target"]["elman"].text == "not reached"
+    )
 
 
 def test_the_sentence_names_who_does_not_beat_whom_and_in_how_many_seeds_a_cell_did():
@@ -127,8 +179,17 @@ def test_a_diverged_seed_counts_as_not_beating_and_is_counted_beside_the_others(
 
 
 def test_a_model_without_a_result_has_its_status_and_step_in_the_last_row():
-    skipped = {"probe": "training", "cell": "lstm", "backend": "numba", "task": "splice", "seed": 0, "status": "skipped"}
-    made, columns = table([*rows("gru", [0.1]), *diverged("elman"), skipped | {"value": np.nan, "reason": "no data"}])
+    skipped = {
+        "probe": "training",
+        "cell": "lstm",
+        "backend": "numba",
+        "task": "splice",
+        "seed": 0,
+        "status": "skipped",
+    }
+    made, columns = table(
+        [*rows("gru", [0.1]), *diverged("elman"), skipped | {"value": np.nan, "reason": "no data"}]
+    )
     assert [r[0].text for r in made.rows][-2:] == ["elman", "lstm"]
     entry = columns["test loss (nats)"]["elman"]
     assert (entry.text, entry.detail, entry.kind) == ("diverged", "at step 7", "status")
@@ -137,7 +198,10 @@ def test_a_model_without_a_result_has_its_status_and_step_in_the_last_row():
 
 def test_a_rival_without_a_loss_shows_its_own_figures():
     every = rows("gru", [0.5], rivals={"unigram": 3.0})
-    every += [every[0] | {"metric": "figure.chrf", "value": 23.0}, every[0] | {"metric": "rival_chrf.nearest", "value": 51.7}]
+    every += [
+        every[0] | {"metric": "figure.chrf", "value": 23.0},
+        every[0] | {"metric": "rival_chrf.nearest", "value": 51.7},
+    ]
     every += [every[0] | {"metric": "rival_loss.nearest", "value": np.nan}]
     made, columns = table(every)
     assert columns["chrF"]["gru"].text == "23.0" and columns["chrF"]["nearest"].text == "51.7"
@@ -151,18 +215,31 @@ def test_a_system_is_shown_with_its_own_exponent_beside_the_true_one():
     every += [every[0] | {"metric": f"figure.{name}", "value": v} for name, v in values.items()]
     made, _ = table(every)
     here = made.header.index("Lyapunov exponent (nats/step)")
-    assert made.header[here : here + 3] == ("Lyapunov exponent (nats/step)", "the system's", "lag profile, off by (nats)")
+    assert made.header[here : here + 3] == (
+        "Lyapunov exponent (nats/step)",
+        "the system's",
+        "lag profile, off by (nats)",
+    )
     assert [e.text for e in made.rows[0][here : here + 3]] == ["−0.120", "−0.105", "0.700"]
     assert "accuracy" not in made.header and "bits per target" not in made.header
 
 
 def test_profiles_of_networks_are_drawn_beside_the_systems_own(tmp_path):
-    every = [r for cell in ("gru", "elman") for task in ("pendulum", "oscillator") for r in rows(cell, [0.02], task, unit="1")]
+    every = [
+        r
+        for cell in ("gru", "elman")
+        for task in ("pendulum", "oscillator")
+        for r in rows(cell, [0.02], task, unit="1")
+    ]
     cases = [r for r in every if r["metric"] == "learning_rate"]
     for n, case in enumerate(cases):
         for metric, level in (("own_profile", -1.0 - n), ("true_profile", -1.0)):
-            every += [case | {"metric": metric, "unit": "nats", "lag": k, "value": level - k} for k in range(5)]
-    every += [cases[0] | {"metric": "own_profile", "lag": 5, "value": -np.inf}]  # an input that does nothing is a gap
+            every += [
+                case | {"metric": metric, "unit": "nats", "lag": k, "value": level - k} for k in range(5)
+            ]
+    every += [
+        cases[0] | {"metric": "own_profile", "lag": 5, "value": -np.inf}
+    ]  # an input that does nothing is a gap
     page, text = written(every, tmp_path)
     drawn = texts(tmp_path / "identification.svg")
     assert {"the system", "gru", "elman", "pendulum", "oscillator", "|d answer / d input|"} <= set(drawn)
@@ -173,7 +250,9 @@ def test_verdicts_stand_in_the_table_and_their_evidence_apart(tmp_path):
     every = rows("gru", [0.5, 0.5])
     for seed, label in ((0, "VANISHED"), (1, "LEARNING")):
         case = next(r for r in every if r["seed"] == seed)
-        every.append(case | {"metric": f"label.{label}", "value": 1.0, "reason": f"{label} at lag {seed + 12}"})
+        every.append(
+            case | {"metric": f"label.{label}", "value": 1.0, "reason": f"{label} at lag {seed + 12}"}
+        )
     entry = table(every)[1]["verdict"]["gru"]
     assert (entry.text, entry.detail) == ("VANISHED 1/2", "LEARNING 1")
     page, text = written(every, tmp_path)
@@ -191,8 +270,10 @@ def test_settings_and_backends_that_differ_have_rows_of_their_own():
     every = rows("gru", [0.1]) + rows("gru", [0.2], backend="native") + rows("gru", [0.3], dtype="float64")
     made, _ = table(every)
     assert [(r[2].text, r[3].text) for r in made.rows if r[1].text == "cell"] == [
-        ("numba", "float32"), ("native", "float32"), ("numba", "float64"),
-    ]  # fmt: skip
+        ("numba", "float32"),
+        ("native", "float32"),
+        ("numba", "float64"),
+    ]
     assert "gru (numba)" in made.note
 
 
@@ -230,7 +311,11 @@ def test_a_task_has_its_figure_and_table_in_one_section_and_both_forms_of_the_pa
     every = rows("gru", [0.3, 0.31]) + rows("gru", [0.02], task="adding:steps=8", unit="1", accuracy=False)
     page, text = written(every, tmp_path)
     assert sorted(p.stem for p in tmp_path.glob("*.svg")) == ["training-adding-steps-8", "training-splice"]
-    assert re.findall(r"^## (Training.*)$", text, flags=re.M) == ["Training", "Training: splice", "Training: adding:steps=8"]
+    assert re.findall(r"^## (Training.*)$", text, flags=re.M) == [
+        "Training",
+        "Training: splice",
+        "Training: adding:steps=8",
+    ]
     assert (
         text.index("](training-splice.svg)")
         < text.index("| constant answer".replace(" answer", "\u00a0answer"))
@@ -244,7 +329,15 @@ def test_a_task_has_its_figure_and_table_in_one_section_and_both_forms_of_the_pa
 def test_loss_is_drawn_against_time_steps_and_tokens_with_the_rivals_named_across(tmp_path):
     written(rows("gru", [0.3, 0.31]) + convolution([0.1] * 2), tmp_path)
     drawn = texts(tmp_path / "training-splice.svg")
-    assert {"training time (s)", "optimiser steps", "tokens", "loss (nats)", "accuracy", "gru, numba", "tcn, torch"} < set(drawn)
+    assert {
+        "training time (s)",
+        "optimiser steps",
+        "tokens",
+        "loss (nats)",
+        "accuracy",
+        "gru, numba",
+        "tcn, torch",
+    } < set(drawn)
     for name in ("constant answer", "order-free linear", "every position apart, linear"):
         assert drawn.count(name) == 2  # at the loss and at the accuracy
     assert drawn.count("target") == 1
@@ -259,7 +352,10 @@ def test_epochs_end_where_their_seconds_say_and_tokens_grow_evenly_between():
 
 def test_the_median_goes_as_far_as_half_of_the_seeds_went():
     every = (
-        rows("gru", [0.3, 0.4]) + diverged("gru", seed=2, at=7) + diverged("gru", seed=3, at=9) + diverged("gru", seed=4, at=30)
+        rows("gru", [0.3, 0.4])
+        + diverged("gru", seed=2, at=7)
+        + diverged("gru", seed=3, at=9)
+        + diverged("gru", seed=4, at=30)
     )
     line = courses(prepare(pd.DataFrame(every)))["gru, numba"]
     assert line.middle_steps["lag"].max() == 29  # at 30 two of five have a finite loss
@@ -271,22 +367,38 @@ def test_a_training_that_diverged_is_drawn_as_far_as_it_went(tmp_path):
     assert len(line.steps[0]) == 7 and not len(line.epochs[0]) and np.isnan(line.tokens_a_step)
     assert line.broken["lag"].tolist() == [6]  # the last whose loss is finite
     page, _ = written(diverged("elman"), tmp_path)
-    assert page.count("<svg") == 1 and "tokens" not in texts(tmp_path / "training-splice.svg") and "at step 7" in page
+    assert (
+        page.count("<svg") == 1
+        and "tokens" not in texts(tmp_path / "training-splice.svg")
+        and "at step 7" in page
+    )
     assert "A cross: there a training diverged." in page
 
 
 def test_a_task_of_nothing_but_refusals_has_a_table_and_no_figure(tmp_path):
-    refused = {"probe": "training", "cell": "gru", "backend": "numba", "task": "splice", "seed": 0, "value": np.nan}
+    refused = {
+        "probe": "training",
+        "cell": "gru",
+        "backend": "numba",
+        "task": "splice",
+        "seed": 0,
+        "value": np.nan,
+    }
     page, text = written([refused | {"status": "skipped", "reason": "no data here"}], tmp_path)
     assert "<svg" not in page and "## Training: splice" in text and "no data here" in text
 
 
 def test_every_one_of_many_cells_is_drawn_and_in_the_table(tmp_path):
     cells = [f"cell{i:02d}" for i in range(29)]
-    page, text = written([r for i, c in enumerate(cells) for r in rows(c, [0.1 + i / 20], updates=30)][::-1], tmp_path)
+    page, text = written(
+        [r for i, c in enumerate(cells) for r in rows(c, [0.1 + i / 20], updates=30)][::-1], tmp_path
+    )
     drawn = texts(tmp_path / "training-splice.svg")
     assert [name.partition(",")[0] for name in drawn if name.startswith("cell")] == cells
-    assert len(set(re.findall(r'id="[\w-]+-axes_\d+"', (tmp_path / "training-splice.svg").read_text()))) == 4 * 2 * 2
+    assert (
+        len(set(re.findall(r'id="[\w-]+-axes_\d+"', (tmp_path / "training-splice.svg").read_text())))
+        == 4 * 2 * 2
+    )
     assert all(f"| {c} | cell |" in text for c in cells) and "and 13 more" in text
     assert "From the lowest test loss to the highest." in page
 
@@ -297,7 +409,11 @@ def test_names_at_the_lines_never_lie_on_each_other_and_stay_where_they_fit():
     assert np.all(np.diff(moved) >= 0.05 - 1e-12) and moved[-1] == 0.9
     assert np.mean(moved[:4]) == pytest.approx(np.mean([0.3, 0.301, 0.302, 0.34]))
     low, high = references.apart([0.0] * 5, 0.1), references.apart([0.2, *[1.0] * 9], 0.1)
-    assert low[0] == pytest.approx(-0.03) and high[-1] == pytest.approx(1.03) and np.diff(high).min() >= 0.1 - 1e-12
+    assert (
+        low[0] == pytest.approx(-0.03)
+        and high[-1] == pytest.approx(1.03)
+        and np.diff(high).min() >= 0.1 - 1e-12
+    )
 
 
 def test_a_panel_holds_the_strongest_rivals_and_says_how_many_found_no_room(tmp_path):
@@ -339,13 +455,26 @@ def test_several_tasks_have_a_table_of_all_models_with_how_many_rivals_they_beat
     assert "| gru | numba | 80.0 % (beats 2 of 3) | 0.020 (beats 2 of 2) |" in text
     assert "| elman | numba | – | diverged |" in text
     assert "## Training\n" not in written(rows("gru", [0.3]), tmp_path)[1]
-    _, turned = written([r for task in "abc" for r in rows("gru", [0.3], task)] + rows("lstm", [0.4], "a"), tmp_path)
+    _, turned = written(
+        [r for task in "abc" for r in rows("gru", [0.3], task)] + rows("lstm", [0.4], "a"), tmp_path
+    )
     assert "| task | gru, numba | lstm, numba |" in turned
-    assert "| a | 80.0 % (beats 2 of 3) | 80.0 % (beats 2 of 3) |" in turned and "| c | 80.0 % (beats 2 of 3) | – |" in turned
+    assert (
+        "| a | 80.0 % (beats 2 of 3) | 80.0 % (beats 2 of 3) |" in turned
+        and "| c | 80.0 % (beats 2 of 3) | – |" in turned
+    )
 
 
 def test_the_summary_has_the_epochs_of_the_seeds_that_ran_though_others_did_not():
-    skipped = {**WORKLOAD, "cell": "gru", "backend": "numba", "task": "splice", "seed": 1, "status": "skipped", "value": np.nan}
+    skipped = {
+        **WORKLOAD,
+        "cell": "gru",
+        "backend": "numba",
+        "task": "splice",
+        "seed": 1,
+        "status": "skipped",
+        "value": np.nan,
+    }
     row = report.summary.summary(pd.DataFrame([*rows("gru", [0.3]), skipped])).iloc[0]
     assert row["epoch_s:splice"] == pytest.approx(2.0) and row["epoch_s:splice_status"] == ""
 

@@ -103,8 +103,15 @@ ENDS = {
 
 def run_ways(tmp_path, ways, *overrides):
     (tmp_path / "faulty.py").write_text(PROBE.replace("WAYS_HERE", repr(ways)))
-    code = main(["run", f"results={tmp_path / 'runs'}", f"probes=[{tmp_path}/faulty.py:Faulty,parameters]", "cells=[gru]",
-                 *overrides])  # fmt: skip
+    code = main(
+        [
+            "run",
+            f"results={tmp_path / 'runs'}",
+            f"probes=[{tmp_path}/faulty.py:Faulty,parameters]",
+            "cells=[gru]",
+            *overrides,
+        ]
+    )
     return code, harness.load(tmp_path / "runs")
 
 
@@ -139,9 +146,15 @@ def test_a_case_that_hangs_ends_and_the_next_one_runs(tmp_path):
 
 def test_no_worker_outlives_a_run_that_is_killed_not_even_one_that_holds_the_interpreter(tmp_path):
     (tmp_path / "faulty.py").write_text(PROBE.replace("WAYS_HERE", repr(["fine", "hang_in_c"])))
-    arguments = kills.command(f"results={tmp_path / 'runs'}", f"probes=[{tmp_path}/faulty.py:Faulty]", "cells=[gru]")
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("runs/*/cases.jsonl")) < 3:  # the second case is in hand
+    arguments = kills.command(
+        f"results={tmp_path / 'runs'}", f"probes=[{tmp_path}/faulty.py:Faulty]", "cells=[gru]"
+    )
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while (
+        sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("runs/*/cases.jsonl")) < 3
+    ):  # the second case is in hand
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()
@@ -182,19 +195,38 @@ class Broken(NumpyBackend):
 def test_a_users_cell_or_backend_that_crashes_takes_no_other_along(tmp_path):
     (tmp_path / "mine.py").write_text(IN_A_WORKER + CELL)
     (tmp_path / "broken.py").write_text(IN_A_WORKER + BACKEND)
-    code = main(["run", f"results={tmp_path / 'runs'}", f"cells=[elman,{tmp_path}/mine.py:Mine]", "direction=[forward]",
-                 f"backends=[numpy,{tmp_path}/broken.py:Broken]", "probes=[throughput]", "probe.throughput.processes=1",
-                 "workload.steps=4", "workload.hidden_size=4", "probe.throughput.samples=2"])  # fmt: skip
+    code = main(
+        [
+            "run",
+            f"results={tmp_path / 'runs'}",
+            f"cells=[elman,{tmp_path}/mine.py:Mine]",
+            "direction=[forward]",
+            f"backends=[numpy,{tmp_path}/broken.py:Broken]",
+            "probes=[throughput]",
+            "probe.throughput.processes=1",
+            "workload.steps=4",
+            "workload.hidden_size=4",
+            "probe.throughput.samples=2",
+        ]
+    )
     frame = harness.load(tmp_path / "runs")
-    ends = {(c, b.rpartition("/")[2]): s for c, b, s in zip(frame.cell, frame.backend, frame.status, strict=True)}
+    ends = {
+        (c, b.rpartition("/")[2]): s for c, b, s in zip(frame.cell, frame.backend, frame.status, strict=True)
+    }
     assert code == 1
-    assert ends == {("elman", "numpy"): "ok", ("elman", "broken.py:Broken"): "crashed", ("Mine", "numpy"): "crashed",
-                    ("Mine", "broken.py:Broken"): "crashed"}  # fmt: skip
+    assert ends == {
+        ("elman", "numpy"): "ok",
+        ("elman", "broken.py:Broken"): "crashed",
+        ("Mine", "numpy"): "crashed",
+        ("Mine", "broken.py:Broken"): "crashed",
+    }
     assert (frame[frame.status == "ok"].metric == "seconds").sum() == 2
 
 
 def test_ten_kills_at_random_instants_lose_nothing(tmp_path, capsys):
-    assert kills.main(["--kills", "10", "--seed", "3", "--results", str(tmp_path)]) == 0, capsys.readouterr().out
+    assert kills.main(["--kills", "10", "--seed", "3", "--results", str(tmp_path)]) == 0, (
+        capsys.readouterr().out
+    )
     found = json.loads((tmp_path / "kills.json").read_text())
     assert found["summary"]["kills"] == 10 and found["summary"]["cases finished at a kill"] > 0
 

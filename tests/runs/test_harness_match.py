@@ -42,7 +42,10 @@ def checked(*overrides):
 @pytest.mark.parametrize("name", cells.names())
 def test_no_other_size_comes_closer_to_the_budget(what, first, name):
     count, budget = BUDGETS[what], BUDGETS[what](cells.get(first), 12, 12)
-    case, cell = matched(Case("parameters", name, input_size=12, hidden_size=12), what, first), cells.get(name)
+    case, cell = (
+        matched(Case("parameters", name, input_size=12, hidden_size=12), what, first),
+        cells.get(name),
+    )
     assert case.match == f"{what} {budget} ({first}, H 12)"
     if case.refused:
         assert case.hidden_size == 12 and sum(cell.unfit(12, h) is None for h in range(1, 99)) < 2
@@ -52,8 +55,15 @@ def test_no_other_size_comes_closer_to_the_budget(what, first, name):
 
 
 def test_the_first_cell_keeps_its_size_and_one_of_the_same_equations_gets_it():
-    assert matched(Case("parameters", "gru", input_size=5, hidden_size=7), "parameters", "gru").hidden_size == 7
-    assert matched(Case("parameters", "gru:biases=2", input_size=5, hidden_size=7), "parameters", "gru").hidden_size == 7
+    assert (
+        matched(Case("parameters", "gru", input_size=5, hidden_size=7), "parameters", "gru").hidden_size == 7
+    )
+    assert (
+        matched(
+            Case("parameters", "gru:biases=2", input_size=5, hidden_size=7), "parameters", "gru"
+        ).hidden_size
+        == 7
+    )
 
 
 def test_counts_that_fall_again_are_searched_too():
@@ -74,7 +84,9 @@ def test_a_slow_count_is_asked_for_few_sizes_and_finds_the_same(step):
     sizes = list(range(step, 5000, step))
     for budget in (1, 90_000, 4_000_000, 10**9):
         asked.clear()
-        assert closest(count, sizes, budget, 64, 32) == closest(lambda h: 4 * h * (h + 17), sizes, budget, 64, 10**6)
+        assert closest(count, sizes, budget, 64, 32) == closest(
+            lambda h: 4 * h * (h + 17), sizes, budget, 64, 10**6
+        )
         assert len(set(asked)) < 200
 
 
@@ -92,13 +104,22 @@ def test_the_plan_shows_the_chosen_sizes(capsys):
 
 def test_every_size_that_is_asked_for_sets_a_budget_of_its_own():
     (asked,) = checked(
-        "cells=[gru,elman]", "match=state", "probes=[throughput]", "workload.hidden_size=[8,24]", "workload.steps=4"
+        "cells=[gru,elman]",
+        "match=state",
+        "probes=[throughput]",
+        "workload.hidden_size=[8,24]",
+        "workload.steps=4",
     )
-    assert {(c.match, c.hidden_size) for c in asked.cases} == {("state 8 (gru, H 8)", 8), ("state 24 (gru, H 24)", 24)}
+    assert {(c.match, c.hidden_size) for c in asked.cases} == {
+        ("state 8 (gru, H 8)", 8),
+        ("state 24 (gru, H 24)", 24),
+    }
 
 
 def test_training_is_matched_at_the_width_of_its_task():
-    (asked,) = checked("cells=[lstm,elman]", "match=parameters", "probes=[training]", "tasks=[adding]", "seeds=1")
+    (asked,) = checked(
+        "cells=[lstm,elman]", "match=parameters", "probes=[training]", "tasks=[adding]", "seeds=1"
+    )
     lstm, elman = cells.get("lstm"), cells.get("elman")
     sizes = {case.spec: case.hidden_size for case in asked.cases}
     budget = lstm.parameter_count(2, 64)
@@ -108,16 +129,40 @@ def test_training_is_matched_at_the_width_of_its_task():
 
 
 def test_rows_say_the_size_that_was_used_and_what_it_was_matched_to(tmp_path, alike):
-    overrides = [f"cells=[lstm,gru,{alike}]", "match=parameters", "probes=[parameters,throughput]", "backends=[numpy]"]
+    overrides = [
+        f"cells=[lstm,gru,{alike}]",
+        "match=parameters",
+        "probes=[parameters,throughput]",
+        "backends=[numpy]",
+    ]
     small = ["workload.steps=3", "workload.batch=2", "workload.input_size=4", "workload.hidden_size=8"]
-    assert main(["run", *overrides, *small, "direction=forward", "probe.throughput.processes=1", f"results={tmp_path}/runs"]) == 0
+    assert (
+        main(
+            [
+                "run",
+                *overrides,
+                *small,
+                "direction=forward",
+                "probe.throughput.processes=1",
+                f"results={tmp_path}/runs",
+            ]
+        )
+        == 0
+    )
     frame = harness.load(tmp_path / "runs")
     assert set(frame.match) == {"parameters 448 (lstm, H 8)"}
     counts = frame[frame.metric == "parameters"].set_index("cell")
-    assert counts.hidden_size.to_dict() == {"lstm": 8, "gru": 10} and counts.value.to_dict() == {"lstm": 448, "gru": 480}
+    assert counts.hidden_size.to_dict() == {"lstm": 8, "gru": 10} and counts.value.to_dict() == {
+        "lstm": 448,
+        "gru": 480,
+    }
     assert set(frame[(frame.cell == "gru") & (frame.metric == "seconds")].hidden_size) == {10}
     refused = frame[frame.cell == "Alike"]
-    assert set(refused.status) == {"unsupported"} and set(refused.hidden_size) == {8} and refused.value.isna().all()
+    assert (
+        set(refused.status) == {"unsupported"}
+        and set(refused.hidden_size) == {8}
+        and refused.value.isna().all()
+    )
     assert refused.reason.str.contains("no hidden_size to choose for match=parameters: Alike needs").all()
 
 

@@ -23,8 +23,17 @@ from cellbench.harness.programs import check, inputs, prepare
 from cellbench.harness.runs.progress import Progress
 from cellbench.harness.runs.runner import Asked, Runner
 
-SMALL = ["workload.steps=5", "workload.batch=2", "workload.input_size=3", "workload.hidden_size=4", "probe.throughput.samples=2"]
-LONG = ["workload.steps=4000", "workload.hidden_size=64"]  # a case takes a good part of a second, so that a signal comes in time
+SMALL = [
+    "workload.steps=5",
+    "workload.batch=2",
+    "workload.input_size=3",
+    "workload.hidden_size=4",
+    "probe.throughput.samples=2",
+]
+LONG = [
+    "workload.steps=4000",
+    "workload.hidden_size=64",
+]  # a case takes a good part of a second, so that a signal comes in time
 
 OWN_CELL = """
 from cellbench.cells import GatedCell, State, sigmoid, tanh
@@ -52,19 +61,33 @@ def run(folder, *overrides):
 def test_a_users_own_cell_runs_by_path_on_every_backend_and_stands_in_the_report(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(OWN_CELL)
     cell = f"cells=[{tmp_path}/mine.py:Mine,{tmp_path}/mine.py:Mine:leak=0.9,gru]"
-    code, frame = run(tmp_path / "runs", cell, "backends=[numpy,numba,torch,native]",
-                      "probes=[parameters,throughput,gradient_decay]", "probe.throughput.processes=2", "seeds=1")  # fmt: skip
+    code, frame = run(
+        tmp_path / "runs",
+        cell,
+        "backends=[numpy,numba,torch,native]",
+        "probes=[parameters,throughput,gradient_decay]",
+        "probe.throughput.processes=2",
+        "seeds=1",
+    )
     assert code == 0
     timed = frame[(frame.probe == "throughput") & (frame.metric == "seconds")]
     assert set(timed[timed.cell == "Mine"].backend) == {"numpy", "numba", "torch"}
-    assert set(timed[timed.cell == "Mine"].options.astype(str)) == {"None", "leak=0.9"} or timed.options.isna().any()
+    assert (
+        set(timed[timed.cell == "Mine"].options.astype(str)) == {"None", "leak=0.9"}
+        or timed.options.isna().any()
+    )
     refused = frame[frame.status == "unsupported"]
-    assert set(refused.backend) == {"native"} and refused.reason.str.contains("no module for cell 'Mine'").all()
+    assert (
+        set(refused.backend) == {"native"} and refused.reason.str.contains("no module for cell 'Mine'").all()
+    )
     assert timed.groupby(["cell", "backend", "direction", "process"]).size().min() >= 2
     ratios = frame[frame.metric == "ratio_to_native"]
     assert set(ratios.cell) == {"gru"} and (ratios[ratios.backend == "native"].value == 1).all()
     assert main(["report", str(tmp_path / "runs"), "--output", str(tmp_path / "page")]) == 0
-    assert "Mine" in capsys.readouterr().out and "Mine:leak=0.9" in (tmp_path / "page" / "index.html").read_text()
+    assert (
+        "Mine" in capsys.readouterr().out
+        and "Mine:leak=0.9" in (tmp_path / "page" / "index.html").read_text()
+    )
 
 
 def test_cuda_without_a_gpu_is_unavailable_rows_and_exit_code_0(tmp_path):
@@ -72,7 +95,9 @@ def test_cuda_without_a_gpu_is_unavailable_rows_and_exit_code_0(tmp_path):
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    code, frame = run(tmp_path, "cells=[gru]", "probes=[throughput]", "device=cuda", "backends=[numpy,numba,torch,native]")
+    code, frame = run(
+        tmp_path, "cells=[gru]", "probes=[throughput]", "device=cuda", "backends=[numpy,numba,torch,native]"
+    )
     assert code == 0 and set(frame.status) == {"unavailable"} and len(frame) == 8
     assert frame.reason.str.contains("no CUDA device").all()
 
@@ -92,8 +117,17 @@ def wait_for_blocks(folder, count, process):
 
 
 def test_a_killed_run_is_readable_and_goes_on_where_it_stopped(tmp_path):
-    command = [sys.executable, "-m", "cellbench.harness.cli", "run", f"results={tmp_path}", *SMALL, "cells=[elman,lstm,gru]",
-               "probes=[parameters,gradient_decay]", "seeds=2"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "cellbench.harness.cli",
+        "run",
+        f"results={tmp_path}",
+        *SMALL,
+        "cells=[elman,lstm,gru]",
+        "probes=[parameters,gradient_decay]",
+        "seeds=2",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for_blocks(tmp_path, 4, process)
     process.kill()
@@ -120,13 +154,19 @@ def test_an_interrupt_leaves_a_readable_run_and_prints_how_to_go_on(tmp_path):
         "seeds=500",
         *LONG,
     ]
-    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs behind a shell's & begins by ignoring it
+    heeding = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # what runs behind a shell's & begins by ignoring it
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, **pipes, text=True, start_new_session=True, preexec_fn=heeding)
     wait_for_blocks(tmp_path, 1, process)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and f"resume={store.runs(tmp_path)[0]}" in error and "Traceback" not in error
+    assert (
+        process.returncode == 130
+        and f"resume={store.runs(tmp_path)[0]}" in error
+        and "Traceback" not in error
+    )
     assert (store.runs(tmp_path)[0] / store.TABLE).exists() and len(harness.load(tmp_path))
 
 
@@ -170,7 +210,18 @@ class Misbehaving(Probe):
         raise NotOk(case.variant, "on purpose")
 
 
-ENDS = ["ok", "wrong", "failed", "crashed", "timed_out", "out_of_memory", "skipped", "diverged", "unsupported", "ok"]
+ENDS = [
+    "ok",
+    "wrong",
+    "failed",
+    "crashed",
+    "timed_out",
+    "out_of_memory",
+    "skipped",
+    "diverged",
+    "unsupported",
+    "ok",
+]
 
 
 def test_every_way_to_end_is_a_row_and_takes_nothing_along(tmp_path):
@@ -214,7 +265,16 @@ def test_what_is_left_when_the_budget_is_used_up_is_skipped(tmp_path):
 
 def test_a_wrong_program_is_named_and_a_nan_is_wrong_too():
     case = Case(
-        "throughput", "gru", "numpy", "cpu", "float32", steps=4, batch=2, input_size=3, hidden_size=4, direction="backward"
+        "throughput",
+        "gru",
+        "numpy",
+        "cpu",
+        "float32",
+        steps=4,
+        batch=2,
+        input_size=3,
+        hidden_size=4,
+        direction="backward",
     )
     given = inputs(case)
     program = prepare(case, given.params)
@@ -235,8 +295,14 @@ def test_an_error_of_nan_is_no_number_below_a_tolerance():
 
 def test_an_array_that_cancels_to_zero_is_measured_against_the_others():
     expected = {"d_a": np.array([1.0]), "d_zero": np.array([1e-16]), "d_small": np.array([1e-9])}
-    errors = relative_errors({"d_a": np.array([1.0]), "d_zero": np.array([1e-8]), "d_small": np.array([2e-9])}, expected, 16)
-    assert errors["d_zero"] == pytest.approx(1e-8) and errors["d_small"] == pytest.approx(1.0) and errors["d_a"] == 0
+    errors = relative_errors(
+        {"d_a": np.array([1.0]), "d_zero": np.array([1e-8]), "d_small": np.array([2e-9])}, expected, 16
+    )
+    assert (
+        errors["d_zero"] == pytest.approx(1e-8)
+        and errors["d_small"] == pytest.approx(1.0)
+        and errors["d_a"] == 0
+    )
 
 
 def test_what_this_repository_holds_names_no_place_on_a_machine():

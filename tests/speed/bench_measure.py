@@ -78,7 +78,9 @@ def test_a_sample(benchmark, clock):
         loop, clocks, calls, whole = (each_s(f) for f in (empty, clock_calls, work, partial(samples, clock)))
     beyond = whole - (clocks - loop) - (calls - loop)
     benchmark.extra_info |= {"beyond_s": beyond, "clock_calls_s": clocks - loop, "sample_s": whole}
-    print(f"\na sample {whole * 1e9:.0f} ns, its two clock calls {(clocks - loop) * 1e9:.0f}, beyond {beyond * 1e9:.0f}")
+    print(
+        f"\na sample {whole * 1e9:.0f} ns, its two clock calls {(clocks - loop) * 1e9:.0f}, beyond {beyond * 1e9:.0f}"
+    )
 
 
 def test_the_measuring_phase(benchmark):
@@ -99,7 +101,9 @@ def test_the_measuring_phase(benchmark):
     with collector_off():
         benchmark(phase)
     benchmark.extra_info |= {"outside_share": float(np.median(shares)), "rounds": count, "loops": loops}
-    print(f"\n{count} rounds of 3 arms, {loops} runs a sample: {np.median(shares):.2%} of the phase outside timed code")
+    print(
+        f"\n{count} rounds of 3 arms, {loops} runs a sample: {np.median(shares):.2%} of the phase outside timed code"
+    )
 
 
 def test_the_wall_clock_alone(benchmark):

@@ -41,8 +41,12 @@ def killed(writer):
 
 def test_every_value_is_a_row_with_all_columns(tmp_path):
     writer = a_run(tmp_path, 1)
-    writer.append("bad", DEFINITION | {"backend": "native"}, "unsupported", reason="no such module", done=True)
-    writer.append("curve", DEFINITION, "ok", series=[series([5.0, np.inf, np.nan], "loss", lag=[0, 4, 9])], done=True)
+    writer.append(
+        "bad", DEFINITION | {"backend": "native"}, "unsupported", reason="no such module", done=True
+    )
+    writer.append(
+        "curve", DEFINITION, "ok", series=[series([5.0, np.inf, np.nan], "loss", lag=[0, 4, 9])], done=True
+    )
     writer.close()
     frame = harness.load(tmp_path)
     assert list(frame.columns) == list(store.COLUMNS) and len(frame) == 2 + 1 + 3
@@ -50,7 +54,9 @@ def test_every_value_is_a_row_with_all_columns(tmp_path):
     assert frame[frame.case == "curve"].lag.tolist() == [0, 4, 9]
     assert np.isposinf(frame[frame.case == "curve"].value.iloc[1])
     bad = frame[frame.case == "bad"].iloc[0]
-    assert (bad.status, bad.reason, bad.backend) == ("unsupported", "no such module", "native") and np.isnan(bad.value)
+    assert (bad.status, bad.reason, bad.backend) == ("unsupported", "no such module", "native") and np.isnan(
+        bad.value
+    )
 
 
 def test_packed_and_unpacked_runs_read_the_same(tmp_path):
@@ -68,8 +74,16 @@ def test_a_run_that_holds_its_table_alone_is_read_whatever_columns_came_later(tm
     whole = harness.load(writer.folder)
     (writer.folder / store.BLOCKS).unlink()
     whole.drop(columns="match").to_parquet(writer.folder / store.TABLE, index=False)
-    assert harness.load(writer.folder).astype(str).drop(columns="match").equals(whole.astype(str).drop(columns="match"))
-    assert list(harness.load(writer.folder).columns) == list(store.COLUMNS) and harness.load(writer.folder).match.isna().all()
+    assert (
+        harness.load(writer.folder)
+        .astype(str)
+        .drop(columns="match")
+        .equals(whole.astype(str).drop(columns="match"))
+    )
+    assert (
+        list(harness.load(writer.folder).columns) == list(store.COLUMNS)
+        and harness.load(writer.folder).match.isna().all()
+    )
 
 
 def test_any_number_of_runs_is_one_frame(tmp_path):
@@ -130,18 +144,25 @@ def test_pytest_benchmarks_json_becomes_a_run(tmp_path):
     stats = {"min": 1.0, "median": 2.0, "max": 3.0}
     extra = {"cell": "gru", "backend": "numba", "steps": 64, "implementation": "numba 1"}
     content = {
-        "datetime": "2026-01-01", "version": "5", "machine_info": {}, "commit_info": {},
+        "datetime": "2026-01-01",
+        "version": "5",
+        "machine_info": {},
+        "commit_info": {},
         "benchmarks": [
             {"fullname": "t.py::test_a", "extra_info": extra, "stats": stats | {"data": [1.0, 2.0, 3.0]}},
             {"fullname": "t.py::test_b", "extra_info": {}, "stats": stats},
         ],
-    }  # fmt: skip
+    }
     file = tmp_path / "b.json"
     file.write_text(json.dumps(content))
     frame = harness.load(import_benchmarks(file, tmp_path / "runs"))
     own = frame[frame.cell == "gru"]
     assert own.value.tolist() == [1.0, 2.0, 3.0] and set(own.implementation) == {"numba 1"}
-    assert set(frame[frame.variant == "t.py::test_b"].metric) == {"seconds_min", "seconds_median", "seconds_max"}
+    assert set(frame[frame.variant == "t.py::test_b"].metric) == {
+        "seconds_min",
+        "seconds_median",
+        "seconds_max",
+    }
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"benchmarks": 3}', '{"benchmarks": []}'])
@@ -159,9 +180,16 @@ def test_every_row_of_a_case_has_the_status_that_it_ended_with(tmp_path):
     writer.append("late", DEFINITION, "crashed", reason="SIGSEGV", done=True)
     writer.append("open", DEFINITION, "ok", series=[series([1.0], process=0)])
     frame = harness.load(killed(writer))
-    assert set(frame[frame.case == "late"].status) == {"crashed"} and (frame[frame.case == "late"].metric == "seconds").sum() == 1
+    assert (
+        set(frame[frame.case == "late"].status) == {"crashed"}
+        and (frame[frame.case == "late"].metric == "seconds").sum() == 1
+    )
     unfinished = frame[frame.case == "open"]
-    assert set(unfinished.status) == {"skipped"} and "resume" in unfinished.reason.iloc[0] and unfinished.value.tolist() == [1.0]
+    assert (
+        set(unfinished.status) == {"skipped"}
+        and "resume" in unfinished.reason.iloc[0]
+        and unfinished.value.tolist() == [1.0]
+    )
 
 
 def test_a_run_has_one_writer(tmp_path):
@@ -225,7 +253,9 @@ def test_sixteen_writers_at_once_lose_nothing(tmp_path):
     assert set(frame.groupby("probe").run.nunique()) == {3}
 
 
-def test_without_locks_a_run_can_be_gone_on_with_and_says_that_a_second_writer_goes_unseen(tmp_path, monkeypatch):
+def test_without_locks_a_run_can_be_gone_on_with_and_says_that_a_second_writer_goes_unseen(
+    tmp_path, monkeypatch
+):
     def none(file, how):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -309,13 +339,19 @@ DAMAGE = {
     "a manifest without a name": (MANIFEST, lambda p: p.write_text('{"schema": 1}')),
     "a schema of the future": (MANIFEST, lambda p: p.write_text('{"schema": 2, "run": "x"}')),
     "no manifest": ("", lambda p: (p / MANIFEST).unlink()),
-    "a line that is cut in the middle": (BLOCKS, lambda p: middle(p, lambda line: line[: len(line) // 2] + b"\n")),
+    "a line that is cut in the middle": (
+        BLOCKS,
+        lambda p: middle(p, lambda line: line[: len(line) // 2] + b"\n"),
+    ),
     "two lines run together": (BLOCKS, lambda p: middle(p, lambda line: line[:-1])),
     "an empty line": (BLOCKS, lambda p: middle(p, lambda line: b"\n" + line)),
     "a line of zeros": (BLOCKS, lambda p: middle(p, lambda line: b"\0" * len(line) + b"\n")),
     "a foreign line": (BLOCKS, lambda p: middle(p, lambda line: b'{"case": "x"}\n')),
     "a number that is a word": (BLOCKS, lambda p: middle(p, lambda line: line.replace(b"[2.0", b'["2.0"'))),
-    "steps that are a word": (BLOCKS, lambda p: middle(p, lambda line: line.replace(b'"steps": 8', b'"steps": "8"'))),
+    "steps that are a word": (
+        BLOCKS,
+        lambda p: middle(p, lambda line: line.replace(b'"steps": 8', b'"steps": "8"')),
+    ),
     "half a table": (TABLE, lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2])),
     "an empty table": (TABLE, lambda p: p.write_bytes(b"")),
     "a foreign table": (TABLE, foreign),

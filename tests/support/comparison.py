@@ -10,12 +10,27 @@ from cellbench import cells
 
 ODD = Path(__file__).with_name("odd_cells.py")
 OPTIONS = ["elman:activation=relu", "elman:activation=identity"]
-CELLS = [*cells.names(), *OPTIONS, *(f"{ODD}:{name}" for name in ("Oscillator", "Apart", "Heads", "Pair", "Written"))]
-ARRAYS = [f"{name}:{which}" for name in cells.names() for which in ("biases=0", "biases=1:readout=2", "biases=2")]
-PLAIN = next(name for name in cells.names() if cells.get(name).torch_module())  # a cell that every backend has
+CELLS = [
+    *cells.names(),
+    *OPTIONS,
+    *(f"{ODD}:{name}" for name in ("Oscillator", "Apart", "Heads", "Pair", "Written")),
+]
+ARRAYS = [
+    f"{name}:{which}" for name in cells.names() for which in ("biases=0", "biases=1:readout=2", "biases=2")
+]
+PLAIN = next(
+    name for name in cells.names() if cells.get(name).torch_module()
+)  # a cell that every backend has
 BACKENDS = cells.backend_names()
 DTYPES = ["float64", "float32"]
-SIZES = [(1, 1, 1, 1), (17, 3, 5, 7), (17, 1, 5, 33), (1, 3, 1, 33), (17, 3, 1, 1), (1, 1, 5, 7)]  # T, B, I, H
+SIZES = [
+    (1, 1, 1, 1),
+    (17, 3, 5, 7),
+    (17, 1, 5, 33),
+    (1, 3, 1, 33),
+    (17, 3, 1, 1),
+    (1, 1, 5, 7),
+]  # T, B, I, H
 
 
 def tolerance(dtype, steps):
@@ -77,13 +92,20 @@ def problem(cell, steps=17, batch=3, inputs=5, hidden=7, seed=0):
         return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
 
     inputs, hidden = fitting(cell, inputs, hidden)
-    params = {k: v.astype(np.float32).astype(np.float64) for k, v in cell.init(inputs, hidden, seed=seed).items()}
+    params = {
+        k: v.astype(np.float32).astype(np.float64) for k, v in cell.init(inputs, hidden, seed=seed).items()
+    }
     shapes = cell.state_shapes(batch, hidden)
     return SimpleNamespace(
-        cell=cell, params=params, steps=steps, batch=batch, x=draw(steps, batch, inputs),
+        cell=cell,
+        params=params,
+        steps=steps,
+        batch=batch,
+        x=draw(steps, batch, inputs),
         state={k: draw(*shape) for k, shape in shapes.items()},
-        d_output=draw(steps, batch, cell.output_size(inputs, hidden)), d_state={k: draw(*shape) for k, shape in shapes.items()},
-    )  # fmt: skip
+        d_output=draw(steps, batch, cell.output_size(inputs, hidden)),
+        d_state={k: draw(*shape) for k, shape in shapes.items()},
+    )
 
 
 def fitting(cell, inputs, hidden):

@@ -40,7 +40,9 @@ def gru(inputs, states, kernel, recurrent_kernel, bias=None, reset_after=True):
     input_bias, recurrent_bias = (0, 0) if bias is None else bias if reset_after else (bias, 0)
     matrix_x = inputs @ kernel + input_bias
     x_z, x_r, x_h = np.split(matrix_x, 3, axis=-1)
-    matrix_inner = h_tm1 @ (recurrent_kernel if reset_after else recurrent_kernel[:, : 2 * units]) + recurrent_bias
+    matrix_inner = (
+        h_tm1 @ (recurrent_kernel if reset_after else recurrent_kernel[:, : 2 * units]) + recurrent_bias
+    )
     recurrent_z = matrix_inner[:, :units]
     recurrent_r = matrix_inner[:, units : units * 2]
     recurrent_h = matrix_inner[:, units * 2 :]

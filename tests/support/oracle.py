@@ -19,7 +19,11 @@ def float64_autograd(case, given=True, trace=False):
     cotangents = [torch.tensor(case.d_output)]
     cotangents += [torch.tensor(case.d_state[k] if given else np.zeros_like(case.d_state[k])) for k in last]
     leaves = [*params.values(), x, *(v for now in path for v in now.values())]
-    found = iter(torch.autograd.grad([output, *last.values()], leaves, cotangents, allow_unused=True, materialize_grads=True))
+    found = iter(
+        torch.autograd.grad(
+            [output, *last.values()], leaves, cotangents, allow_unused=True, materialize_grads=True
+        )
+    )
     arrays = {"output": output} | {f"state.{k}": v for k, v in last.items()}
     arrays |= {f"d_{k}": next(found) for k in params} | {"d_x": next(found)}
     steps = [{k: next(found) for k in now} for now in path]
@@ -37,7 +41,9 @@ def unrolled(cell, params, x, state):
         own = {k: getattr(new, k).view_as(getattr(new, k)) for k in cell.states}
         path.append(own)
         made = tuple(next((own[k] for k in cell.states if getattr(new, k) is m), m) for m in made)
-        outputs.append(made[0] if cell.written_out else cell.emit(used, x_t, made if len(made) > 1 else made[0]))
+        outputs.append(
+            made[0] if cell.written_out else cell.emit(used, x_t, made if len(made) > 1 else made[0])
+        )
     y = torch.stack(outputs)
     return (y @ params["weight_out"].T + params["bias_out"] if cell.readout else y), path
 

@@ -21,8 +21,12 @@ def pulled(case, arrays, found, output, last):
     params, x, state = found
     cotangents = [torch.tensor(case.d_output), *(torch.tensor(case.d_state[k]) for k in last)]
     inputs = [*params.values(), x, *state.values()]
-    made = torch.autograd.grad([output, *last.values()], inputs, cotangents, allow_unused=True, materialize_grads=True)
-    arrays |= dict(zip([f"d_{k}" for k in params] + ["d_x"] + [f"d_state.{k}" for k in state], made, strict=True))
+    made = torch.autograd.grad(
+        [output, *last.values()], inputs, cotangents, allow_unused=True, materialize_grads=True
+    )
+    arrays |= dict(
+        zip([f"d_{k}" for k in params] + ["d_x"] + [f"d_state.{k}" for k in state], made, strict=True)
+    )
     return {k: v.detach().numpy() for k, v in arrays.items()}
 
 
@@ -38,7 +42,11 @@ def one_by_one(case, lengths=None):
             for way in range(cell.directions):
                 k = layer * cell.directions + way
                 suffix = f"_l{layer}" + "_reverse" * way if cell.stacked else ""
-                own = {n.removesuffix(suffix): v for n, v in params.items() if n.endswith(suffix) and "_out" not in n}
+                own = {
+                    n.removesuffix(suffix): v
+                    for n, v in params.items()
+                    if n.endswith(suffix) and "_out" not in n
+                }
                 own = {n: v for n, v in own.items() if not n.endswith(f"_l{layer}")}
                 begin = {n: (v[k] if cell.stacked else v)[b : b + 1] for n, v in state.items()}
                 made, path = unrolled(single, own, hidden.flip(0) if way else hidden, begin)
@@ -60,13 +68,22 @@ def torch_nn(case, lengths=None):
     cell, (kind, options) = case.cell, case.cell.torch_module()
     sizes = case.x.shape[2], next(iter(case.state.values())).shape[-1]
     module = getattr(torch.nn, kind)(
-        *sizes, num_layers=cell.layers, bidirectional=cell.bidirectional, bias=cell.biases > 0, dtype=torch.float64, **options
+        *sizes,
+        num_layers=cell.layers,
+        bidirectional=cell.bidirectional,
+        bias=cell.biases > 0,
+        dtype=torch.float64,
+        **options,
     )
     params, x, state = found = leaves(case)
     named = {k if cell.stacked else f"{k}_l0": v for k, v in params.items()}
     assert list(named) == [name for name, _ in module.named_parameters()]
     begin = tuple(v if cell.stacked else v[None] for v in state.values())
-    packed = x if lengths is None else torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+    packed = (
+        x
+        if lengths is None
+        else torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+    )
     output, last = torch.func.functional_call(module, named, (packed, begin if len(begin) > 1 else begin[0]))
     if lengths is not None:
         output, _ = torch.nn.utils.rnn.pad_packed_sequence(output, total_length=case.steps)

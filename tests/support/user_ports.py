@@ -116,7 +116,12 @@ def arrays_lstm(x, h_prev, c_prev, W, U, b):
     """NumPy, separate arrays (I, 4H) and (H, 4H)."""
     H = h_prev.shape[-1]
     a = x @ W + h_prev @ U + b
-    i, f, g, o = sigmoid(a[:, :H]), sigmoid(a[:, H : 2 * H]), np.tanh(a[:, 2 * H : 3 * H]), sigmoid(a[:, 3 * H :])
+    i, f, g, o = (
+        sigmoid(a[:, :H]),
+        sigmoid(a[:, H : 2 * H]),
+        np.tanh(a[:, 2 * H : 3 * H]),
+        sigmoid(a[:, 3 * H :]),
+    )
     c = f * c_prev + i * g
     return o * np.tanh(c), c
 
@@ -172,7 +177,10 @@ class KerasLSTM:
 
     def __init__(self, input_dim, units):
         rng = np.random.default_rng(1)
-        self.kernel, self.recurrent_kernel = rng.normal(size=(input_dim, 4 * units)), rng.normal(size=(units, 4 * units))
+        self.kernel, self.recurrent_kernel = (
+            rng.normal(size=(input_dim, 4 * units)),
+            rng.normal(size=(units, 4 * units)),
+        )
         self.bias = np.zeros(4 * units)
 
     def step(self, x, states):
@@ -201,7 +209,10 @@ class Keeping:
 
     def __init__(self, input_size, hidden_size):
         rng = np.random.default_rng(3)
-        self.Wx, self.Wh = rng.normal(size=(hidden_size, input_size)), rng.normal(size=(hidden_size, hidden_size))
+        self.Wx, self.Wh = (
+            rng.normal(size=(hidden_size, input_size)),
+            rng.normal(size=(hidden_size, hidden_size)),
+        )
         self.b = np.zeros(hidden_size)
         self.h = np.zeros(hidden_size)
 
@@ -217,7 +228,9 @@ class Given:
         self.W_ih, self.W_hh, self.b_ih, self.b_hh = W_ih, W_hh, b_ih, b_hh
 
     def forward(self, x, h):
-        (xr, xz, xn), (hr, hz, hn) = (np.split(a, 3, -1) for a in (x @ self.W_ih.T + self.b_ih, h @ self.W_hh.T + self.b_hh))
+        (xr, xz, xn), (hr, hz, hn) = (
+            np.split(a, 3, -1) for a in (x @ self.W_ih.T + self.b_ih, h @ self.W_hh.T + self.b_hh)
+        )
         r, z = sigmoid(xr + hr), sigmoid(xz + hz)
         return (1 - z) * np.tanh(xn + r * hn) + z * h
 
@@ -276,7 +289,10 @@ class Headed(nn.Module):
     def __init__(self, input_size, hidden_size):
         super().__init__()
         self.H = hidden_size
-        self.Wx, self.Wh = nn.Linear(input_size, 4 * hidden_size), nn.Linear(hidden_size, 4 * hidden_size, bias=False)
+        self.Wx, self.Wh = (
+            nn.Linear(input_size, 4 * hidden_size),
+            nn.Linear(hidden_size, 4 * hidden_size, bias=False),
+        )
         self.head = nn.Linear(hidden_size, 3)
 
     def forward(self, x):
@@ -305,7 +321,9 @@ class Vectors:
         hs = []
         for x in X:
             z = np.concatenate((h, x))
-            c = sigmoid(self.Wf @ z + self.bf) * c + sigmoid(self.Wi @ z + self.bi) * np.tanh(self.Wc @ z + self.bc)
+            c = sigmoid(self.Wf @ z + self.bf) * c + sigmoid(self.Wi @ z + self.bi) * np.tanh(
+                self.Wc @ z + self.bc
+            )
             h = sigmoid(self.Wo @ z + self.bo) * np.tanh(c)
             hs.append(h)
         return np.array(hs)
@@ -313,7 +331,10 @@ class Vectors:
 
 def keras_gru(x, h, kernel, recurrent_kernel, bias):
     """NumPy, Keras's names as arguments; both biases in one array."""
-    (xz, xr, xh), (hz, hr, hh) = np.split(x @ kernel + bias[0], 3, -1), np.split(h @ recurrent_kernel + bias[1], 3, -1)
+    (xz, xr, xh), (hz, hr, hh) = (
+        np.split(x @ kernel + bias[0], 3, -1),
+        np.split(h @ recurrent_kernel + bias[1], 3, -1),
+    )
     z, r = sigmoid(xz + hz), sigmoid(xr + hr)
     return z * h + (1 - z) * np.tanh(xh + r * hh)
 
@@ -365,7 +386,10 @@ class Swapped(Packed):
 
 def ordered_gru(x, h, weight_ih, weight_hh, bias_ih, bias_hh):
     """Keras's order of gates in torch's arrays."""
-    (xz, xr, xn), (hz, hr, hn) = np.split(x @ weight_ih.T + bias_ih, 3, 1), np.split(h @ weight_hh.T + bias_hh, 3, 1)
+    (xz, xr, xn), (hz, hr, hn) = (
+        np.split(x @ weight_ih.T + bias_ih, 3, 1),
+        np.split(h @ weight_hh.T + bias_hh, 3, 1),
+    )
     z = sigmoid(xz + hz)
     return (1 - z) * np.tanh(xn + sigmoid(xr + hr) * hn) + z * h
 

@@ -87,7 +87,10 @@ def adding(steps):
         x = torch.zeros(steps, count, 2)
         x[:, :, 0] = torch.rand(steps, count, generator=g)
         rows = torch.arange(count)
-        places = [torch.randint(a, b, (count,), generator=g) for a, b in ((0, steps // 10), (steps // 10, steps // 2))]
+        places = [
+            torch.randint(a, b, (count,), generator=g)
+            for a, b in ((0, steps // 10), (steps // 10, steps // 2))
+        ]
         for place in places:
             x[place, rows, 1] = 1
         return x, sum(x[p, rows, 0] for p in places)[:, None] / 2

@@ -29,7 +29,7 @@ from torch.nn.functional import mse_loss
 
 from cellbench.harness.data import archives
 from cellbench.harness.gradients import Diagnosis, diagnose
-from support.verdict_networks import (  # fmt: skip
+from support.verdict_networks import (
     BATCH,
     FUSED,
     HIDDEN,
@@ -86,7 +86,17 @@ class Case:
 
 def cases() -> list[Case]:
     """All, every third unseen."""
-    found = [*_recall(), *_noisy(), *_by_hand(), *_last(), *_adding(), *_order(), *_copy(), *_digits(), *_parity()]
+    found = [
+        *_recall(),
+        *_noisy(),
+        *_by_hand(),
+        *_last(),
+        *_adding(),
+        *_order(),
+        *_copy(),
+        *_digits(),
+        *_parity(),
+    ]
     return [replace(c, seen=k % 3 != 2) for k, c in enumerate(found)]
 
 
@@ -100,24 +110,42 @@ def _recall() -> Iterator[Case]:
         def long(net=net):
             return reaching(net(), 40)
 
-        yield Case(f"recall-{cell}-default-stuck", "VANISHED",
-                   lambda net=net: Made(train(net(), data, ce, 150), data, premise=(0.9 * top, 2)))  # fmt: skip
-        yield Case(f"recall-{cell}-solved", "CONVERGED",
-                   lambda net=long: Made(train(net(), data, ce, 800, 0.01), data, premise=(0, 0.04 * top)))  # fmt: skip
-        yield Case(f"recall-{cell}-reaching-at-start", "LEARNING",
-                   lambda net=long: Made(net(), data, premise=(0.9 * top, 2)))  # fmt: skip
-        yield Case(f"recall-{cell}-stopped-early", "LEARNING",
-                   lambda net=long: Made(train(net(), data, ce, 800, 0.6), data, premise=(0.1 * top, 0.9 * top)))  # fmt: skip
+        yield Case(
+            f"recall-{cell}-default-stuck",
+            "VANISHED",
+            lambda net=net: Made(train(net(), data, ce, 150), data, premise=(0.9 * top, 2)),
+        )
+        yield Case(
+            f"recall-{cell}-solved",
+            "CONVERGED",
+            lambda net=long: Made(train(net(), data, ce, 800, 0.01), data, premise=(0, 0.04 * top)),
+        )
+        yield Case(
+            f"recall-{cell}-reaching-at-start",
+            "LEARNING",
+            lambda net=long: Made(net(), data, premise=(0.9 * top, 2)),
+        )
+        yield Case(
+            f"recall-{cell}-stopped-early",
+            "LEARNING",
+            lambda net=long: Made(train(net(), data, ce, 800, 0.6), data, premise=(0.1 * top, 0.9 * top)),
+        )
 
 
 def _noisy() -> Iterator[Case]:
     """A fifth of the labels drawn anew: the least loss is 0.588."""
     data, top = recall(40, noise=0.2), math.log(4)
     for cell in ("lstm", "rnn"):
-        yield Case(f"recall-{cell}-noisy-labels-solved", "CONVERGED",
-                   lambda c=cell: Made(train(reaching(Net(c, 6, 4), 40), data, ce, 400), data, premise=(0.5, 0.68)))  # fmt: skip
-        yield Case(f"recall-{cell}-noisy-labels-stuck", "VANISHED",
-                   lambda c=cell: Made(train(Net(c, 6, 4), data, ce, 150), data, premise=(0.9 * top, 2)))  # fmt: skip
+        yield Case(
+            f"recall-{cell}-noisy-labels-solved",
+            "CONVERGED",
+            lambda c=cell: Made(train(reaching(Net(c, 6, 4), 40), data, ce, 400), data, premise=(0.5, 0.68)),
+        )
+        yield Case(
+            f"recall-{cell}-noisy-labels-stuck",
+            "VANISHED",
+            lambda c=cell: Made(train(Net(c, 6, 4), data, ce, 150), data, premise=(0.9 * top, 2)),
+        )
 
 
 def _by_hand() -> Iterator[Case]:
@@ -125,49 +153,85 @@ def _by_hand() -> Iterator[Case]:
     everything, candidate = slice(0, HIDDEN), slice(2 * HIDDEN, None)
     made = [
         ("latch", "CONVERGED", lambda: Made(Latch(), data, premise=(0, 0.01)), "latched"),
-        ("half-blind", "DEAD READ-OUT", lambda: Made(Latch(merged=True, blind=True), data, premise=merged), None),
+        (
+            "half-blind",
+            "DEAD READ-OUT",
+            lambda: Made(Latch(merged=True, blind=True), data, premise=merged),
+            None,
+        ),
         ("half-latch", "VANISHED", lambda: Made(Latch(merged=True), data, premise=merged), "partial"),
     ]
-    yield from (Case(f"recall-byhand-{name}", truth, make, qualifier) for name, truth, make, qualifier in made)
+    yield from (
+        Case(f"recall-byhand-{name}", truth, make, qualifier) for name, truth, make, qualifier in made
+    )
     yield Case("recall-rnn-gain-3", "EXPLODED", lambda: Made(orthogonal(Net("rnn", 6, 4), 3.0), still))
     yield Case("recall-gru-exploding", "EXPLODED", lambda: Made(strong_gru(), still))
-    for cell, rows, bias in (("rnn", everything, 20.0), ("lstm", everything, -30.0), ("gru", candidate, 30.0)):
-        yield Case(f"recall-{cell}-shut", "DEAD STATE",
-                   lambda c=cell, r=rows, b=bias: Made(biased(Net(c, 6, 4), r, b), data))  # fmt: skip
-    yield Case("recall-lstm-sigmoid-at-minus-40", "DEAD READ-OUT", lambda: Made(Saturated(), one_hot(data), mse_loss))
+    for cell, rows, bias in (
+        ("rnn", everything, 20.0),
+        ("lstm", everything, -30.0),
+        ("gru", candidate, 30.0),
+    ):
+        yield Case(
+            f"recall-{cell}-shut",
+            "DEAD STATE",
+            lambda c=cell, r=rows, b=bias: Made(biased(Net(c, 6, 4), r, b), data),
+        )
+    yield Case(
+        "recall-lstm-sigmoid-at-minus-40", "DEAD READ-OUT", lambda: Made(Saturated(), one_hot(data), mse_loss)
+    )
     yield Case("recall-gru-nan", "EXPLODED", lambda: Made(biased(Net("gru", 6, 4), 3, math.nan), data))
 
 
 def _last() -> Iterator[Case]:
     data = recall(40, last=True)
     for cell in FUSED:
-        yield Case(f"recall-{cell}-of-the-last", "CONVERGED",
-                   lambda c=cell: Made(train(Net(c, 6, 4), data, ce, 400, 0.01), data, premise=(0, 0.05)),
-                   "short memory")  # fmt: skip
+        yield Case(
+            f"recall-{cell}-of-the-last",
+            "CONVERGED",
+            lambda c=cell: Made(train(Net(c, 6, 4), data, ce, 400, 0.01), data, premise=(0, 0.05)),
+            "short memory",
+        )
 
 
 def _adding() -> Iterator[Case]:
     data, trivial = adding(60), 1 / 24
     begun, solved = (0.8 * trivial, 1), (0, 0.045 * trivial)
     for cell in FUSED:
-        yield Case(f"adding-{cell}-default-stuck", "VANISHED",
-                   lambda c=cell: Made(train(Net(c, 2, 1), data, mse_loss, 200), data, mse_loss, begun))  # fmt: skip
-        yield Case(f"adding-{cell}-reaching-at-start", "LEARNING",
-                   lambda c=cell: Made(reaching(Net(c, 2, 1), 60), data, mse_loss, begun))  # fmt: skip
+        yield Case(
+            f"adding-{cell}-default-stuck",
+            "VANISHED",
+            lambda c=cell: Made(train(Net(c, 2, 1), data, mse_loss, 200), data, mse_loss, begun),
+        )
+        yield Case(
+            f"adding-{cell}-reaching-at-start",
+            "LEARNING",
+            lambda c=cell: Made(reaching(Net(c, 2, 1), 60), data, mse_loss, begun),
+        )
     for cell in ("lstm", "gru"):
-        yield Case(f"adding-{cell}-solved", "CONVERGED",
-                   lambda c=cell: Made(train(chrono(Net(c, 2, 1), 60), data, mse_loss, 1500, 0.02 * trivial),
-                                       data, mse_loss, solved))  # fmt: skip
+        yield Case(
+            f"adding-{cell}-solved",
+            "CONVERGED",
+            lambda c=cell: Made(
+                train(chrono(Net(c, 2, 1), 60), data, mse_loss, 1500, 0.02 * trivial), data, mse_loss, solved
+            ),
+        )
 
 
 def _order() -> Iterator[Case]:
     long, short, top = order(80), order(20), math.log(4)
     for cell, rate in (("rnn", 1e-3), ("lstm", 3e-3), ("gru", 3e-3)):
-        yield Case(f"order-{cell}-default-stuck", "VANISHED",
-                   lambda c=cell: Made(train(Net(c, 6, 4), long, ce, 150), long, premise=(0.9 * top, 2)))  # fmt: skip
-        yield Case(f"order-{cell}-solved", "CONVERGED",
-                   lambda c=cell, r=rate: Made(train(reaching(Net(c, 6, 4), 20), short, ce, 1500, 0.01, r), short,
-                                               premise=(0, 0.04 * top)))  # fmt: skip
+        yield Case(
+            f"order-{cell}-default-stuck",
+            "VANISHED",
+            lambda c=cell: Made(train(Net(c, 6, 4), long, ce, 150), long, premise=(0.9 * top, 2)),
+        )
+        yield Case(
+            f"order-{cell}-solved",
+            "CONVERGED",
+            lambda c=cell, r=rate: Made(
+                train(reaching(Net(c, 6, 4), 20), short, ce, 1500, 0.01, r), short, premise=(0, 0.04 * top)
+            ),
+        )
     yield Case("order-gru-reaching-at-start", "LEARNING", lambda: Made(reaching(Net("gru", 6, 4), 80), long))
     yield Case("order-rnn-gain-6", "EXPLODED", lambda: Made(orthogonal(Net("rnn", 6, 4), 6.0), short))
 
@@ -177,15 +241,27 @@ def _copy() -> Iterator[Case]:
     long, trivial = copying(40), 5 * math.log(4) / 50
     for cell in FUSED:
         name, truth = ("stuck", "VANISHED") if cell == "rnn" else ("opening", "LEARNING")
-        yield Case(f"copy-{cell}-default-{name}", truth,
-                   lambda c=cell: Made(train(Net(c, 6, 5, True), long, ce, 300), long,
-                                       premise=(0.8 * trivial, 2 * trivial)))  # fmt: skip
-        yield Case(f"copy-{cell}-reaching-at-start", "LEARNING", lambda c=cell: Made(reaching(Net(c, 6, 5, True), 50), long))
+        yield Case(
+            f"copy-{cell}-default-{name}",
+            truth,
+            lambda c=cell: Made(
+                train(Net(c, 6, 5, True), long, ce, 300), long, premise=(0.8 * trivial, 2 * trivial)
+            ),
+        )
+        yield Case(
+            f"copy-{cell}-reaching-at-start",
+            "LEARNING",
+            lambda c=cell: Made(reaching(Net(c, 6, 5, True), 50), long),
+        )
     short, low = copying(3, 2), 2 * math.log(4) / 7
     for cell in ("gru", "lstm"):
-        yield Case(f"copy-{cell}-solved", "CONVERGED",
-                   lambda c=cell: Made(train(Net(c, 6, 5, True), short, ce, 2500, 0.01 * low, 1e-2), short,
-                                       premise=(0, 0.04 * low)))  # fmt: skip
+        yield Case(
+            f"copy-{cell}-solved",
+            "CONVERGED",
+            lambda c=cell: Made(
+                train(Net(c, 6, 5, True), short, ce, 2500, 0.01 * low, 1e-2), short, premise=(0, 0.04 * low)
+            ),
+        )
 
 
 def _digits() -> Iterator[Case]:
@@ -194,23 +270,41 @@ def _digits() -> Iterator[Case]:
         return
     top = math.log(10)
     for cell in FUSED:
-        yield Case(f"digits-{cell}-default-silence-stuck", "VANISHED",
-                   lambda c=cell: Made(train(Net(c, 13, 10), digits(60), ce, 60), digits(60),
-                                       premise=(0.9 * top, 3)))  # fmt: skip
-        yield Case(f"digits-{cell}-reaching-at-start", "LEARNING",
-                   lambda c=cell: Made(reaching(Net(c, 13, 10), 60), digits(0), premise=(0.9 * top, 3)))  # fmt: skip
+        yield Case(
+            f"digits-{cell}-default-silence-stuck",
+            "VANISHED",
+            lambda c=cell: Made(
+                train(Net(c, 13, 10), digits(60), ce, 60), digits(60), premise=(0.9 * top, 3)
+            ),
+        )
+        yield Case(
+            f"digits-{cell}-reaching-at-start",
+            "LEARNING",
+            lambda c=cell: Made(reaching(Net(c, 13, 10), 60), digits(0), premise=(0.9 * top, 3)),
+        )
     for cell in ("gru", "lstm"):
-        yield Case(f"digits-{cell}-solved", "CONVERGED",
-                   lambda c=cell: Made(train(reaching(Net(c, 13, 10), 60), digits(0), ce, 800, 0.02, 1e-2), digits(0),
-                                       premise=(0, 0.1)))  # fmt: skip
+        yield Case(
+            f"digits-{cell}-solved",
+            "CONVERGED",
+            lambda c=cell: Made(
+                train(reaching(Net(c, 13, 10), 60), digits(0), ce, 800, 0.02, 1e-2),
+                digits(0),
+                premise=(0, 0.1),
+            ),
+        )
 
 
 def _parity() -> Iterator[Case]:
     data = parity(40)
     for cell in FUSED:
-        yield Case(f"parity-{cell}-default", "UNDETERMINED",
-                   lambda c=cell: Made(train(Net(c, 2, 2), data, ce, 60), data, premise=(0.65, 1)))  # fmt: skip
-    yield Case("parity-lstm-reaching-at-start", "UNDETERMINED", lambda: Made(reaching(Net("lstm", 2, 2), 40), data))
+        yield Case(
+            f"parity-{cell}-default",
+            "UNDETERMINED",
+            lambda c=cell: Made(train(Net(c, 2, 2), data, ce, 60), data, premise=(0.65, 1)),
+        )
+    yield Case(
+        "parity-lstm-reaching-at-start", "UNDETERMINED", lambda: Made(reaching(Net("lstm", 2, 2), 40), data)
+    )
 
 
 @dataclass(frozen=True)
@@ -224,7 +318,11 @@ class Outcome:
     @property
     def right(self) -> bool:
         wanted = self.case.qualifier
-        return self.held and self.found.verdict.label == self.case.truth and wanted in (None, self.found.verdict.qualifier)
+        return (
+            self.held
+            and self.found.verdict.label == self.case.truth
+            and wanted in (None, self.found.verdict.qualifier)
+        )
 
 
 def run(case: Case) -> Outcome:
@@ -259,7 +357,10 @@ def confusion(outcomes: list[Outcome]) -> str:
     header = "| made to be | " + " | ".join(LABELS) + " |\n|---|" + "---|" * len(LABELS)
     rows = []
     for truth in LABELS:
-        counts = [sum(o.case.truth == truth and o.found.verdict.label == label for o in outcomes) for label in LABELS]
+        counts = [
+            sum(o.case.truth == truth and o.found.verdict.label == label for o in outcomes)
+            for label in LABELS
+        ]
         if any(counts):
             rows.append(f"| {truth} | " + " | ".join(str(c or "") for c in counts) + " |")
     return "\n".join([header, *rows])
@@ -267,14 +368,26 @@ def confusion(outcomes: list[Outcome]) -> str:
 
 def write(outcomes: list[Outcome], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ["# Verdicts on networks whose condition is known", "\n\n".join(str(__doc__).split("\n\n")[2:]).strip()]
+    parts = [
+        "# Verdicts on networks whose condition is known",
+        "\n\n".join(str(__doc__).split("\n\n")[2:]).strip(),
+    ]
     for title, chosen in _halves(outcomes):
         right = sum(o.right for o in chosen)
         parts += [f"## {title}: {right} of {len(chosen)} right", confusion(chosen)]
-        wrong = [f"- {o.case.name}: made to be {_wanted(o.case)}{_premise(o)}; {o.found.verdict}" for o in chosen if not o.right]
+        wrong = [
+            f"- {o.case.name}: made to be {_wanted(o.case)}{_premise(o)}; {o.found.verdict}"
+            for o in chosen
+            if not o.right
+        ]
         parts += ["\n".join(wrong)] if wrong else []
-    rows = [f"| {o.case.name} | {'yes' if o.case.seen else 'no'} | {_wanted(o.case)} | {o.found.verdict} |" for o in outcomes]
-    parts.append("\n".join(["## All", "", "| case | seen | made to be | verdict |", "|---|---|---|---|", *rows]))
+    rows = [
+        f"| {o.case.name} | {'yes' if o.case.seen else 'no'} | {_wanted(o.case)} | {o.found.verdict} |"
+        for o in outcomes
+    ]
+    parts.append(
+        "\n".join(["## All", "", "| case | seen | made to be | verdict |", "|---|---|---|---|", *rows])
+    )
     (folder / "verdicts.md").write_text("\n\n".join(parts) + "\n")
     table = [_row(o) for o in outcomes]
     with (folder / "verdicts.csv").open("w", newline="") as file:
@@ -286,15 +399,28 @@ def write(outcomes: list[Outcome], folder: Path) -> None:
 def _row(o: Outcome) -> dict[str, object]:
     verdict, d = o.found.verdict, o.found
     return {
-        "case": o.case.name, "family": o.case.family, "cell": o.case.cell, "seen": o.case.seen, "made_to_be": _wanted(o.case),
-        "premise_held": o.held, "label": verdict.label, "qualifier": verdict.qualifier, "lag": verdict.lag, "right": o.right,
-        "loss": f"{o.loss:.6g}", "trivial_loss": f"{d.trivial_loss:.6g}", "gradient_norm": f"{d.gradient_norm:.6g}",
+        "case": o.case.name,
+        "family": o.case.family,
+        "cell": o.case.cell,
+        "seen": o.case.seen,
+        "made_to_be": _wanted(o.case),
+        "premise_held": o.held,
+        "label": verdict.label,
+        "qualifier": verdict.qualifier,
+        "lag": verdict.lag,
+        "right": o.right,
+        "loss": f"{o.loss:.6g}",
+        "trivial_loss": f"{d.trivial_loss:.6g}",
+        "gradient_norm": f"{d.gradient_norm:.6g}",
         "evidence": verdict.evidence,
-    }  # fmt: skip
+    }
 
 
 def _halves(outcomes: list[Outcome]) -> list[tuple[str, list[Outcome]]]:
-    return [("Seen", [o for o in outcomes if o.case.seen]), ("Unseen", [o for o in outcomes if not o.case.seen])]
+    return [
+        ("Seen", [o for o in outcomes if o.case.seen]),
+        ("Unseen", [o for o in outcomes if not o.case.seen]),
+    ]
 
 
 def _premise(o: Outcome) -> str:
@@ -310,12 +436,19 @@ def main(folder: str, *chosen: str) -> None:
     torch.set_num_threads(1)
     outcomes = []
     for case in cases():
-        if chosen and not ("seen" in chosen and case.seen) and not any(c in case.name for c in chosen if c != "seen"):
+        if (
+            chosen
+            and not ("seen" in chosen and case.seen)
+            and not any(c in case.name for c in chosen if c != "seen")
+        ):
             continue
         o = run(case)
         outcomes.append(o)
         mark = "ok   " if o.right else "WRONG" if o.held else "PREM "
-        print(f"{mark} {case.name} [{_wanted(case)}] loss {o.loss:.4g}, {o.seconds:.0f} s: {o.found.verdict}", flush=True)
+        print(
+            f"{mark} {case.name} [{_wanted(case)}] loss {o.loss:.4g}, {o.seconds:.0f} s: {o.found.verdict}",
+            flush=True,
+        )
     for name, part in _halves(outcomes):
         print(f"\n{name}: {sum(o.right for o in part)} of {len(part)}\n{confusion(part)}")
     if folder != "-":

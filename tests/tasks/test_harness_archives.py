@@ -51,7 +51,9 @@ def published(index, client, files=FILES, cut=None, **changes):
     content = buffer.getvalue()
     (index / name).write_bytes(content[:cut])
     digest = hashlib.sha256(content).hexdigest()
-    known = Archive("thing", requirement, digest, len(content), ("some/data/*.txt",), "a licence", "a source", client)
+    known = Archive(
+        "thing", requirement, digest, len(content), ("some/data/*.txt",), "a licence", "a source", client
+    )
     return replace(known, **changes)
 
 
@@ -106,7 +108,10 @@ def test_a_wheel_comes_through_pip_and_serves_offline_afterwards(offline):
     path = archives.fetch(archive)
     shutil.rmtree(offline)
     assert archives.fetch(archive) == path and left() == [path.name]
-    assert list(archives.members(archive).items()) == [("some/data/a.txt", b"first"), ("some/data/b.txt", b"second")]
+    assert list(archives.members(archive).items()) == [
+        ("some/data/a.txt", b"first"),
+        ("some/data/b.txt", b"second"),
+    ]
 
 
 def test_a_tarball_comes_through_npm_and_one_member_is_read_as_it_is(offline, npm):
@@ -140,7 +145,11 @@ def test_a_member_that_is_missing_is_named(offline):
 
 
 def test_a_package_that_the_index_does_not_have_is_named(offline):
-    refused(published(offline, "pip", requirement="gone==3"), "pip could not download gone==3", "No matching distribution")
+    refused(
+        published(offline, "pip", requirement="gone==3"),
+        "pip could not download gone==3",
+        "No matching distribution",
+    )
 
 
 def test_without_npm_the_message_says_so(offline, monkeypatch):
@@ -237,7 +246,10 @@ def test_data_fetch_goes_on_after_one_that_fails_and_takes_a_shared_archive_once
     assert main(["data", "fetch"]) == 1
     out, err = capsys.readouterr()
     assert npm() == ["some@1", "gone@9"]
-    assert all(words in out for words in ("one: ", "two: ", "licence: a licence", "source: a source", str(archives.folder())))
+    assert all(
+        words in out
+        for words in ("one: ", "two: ", "licence: a licence", "source: a source", str(archives.folder()))
+    )
     assert "gone@9" in err and "cellbench data fetch gone" in err
     assert main(["data", "fetch", "two", "one"]) == 0 and npm() == ["some@1", "gone@9"]
 
@@ -253,22 +265,42 @@ def test_data_list_says_what_is_cached_what_is_not_and_what_is_damaged(tasks, ca
     capsys.readouterr()
     assert main(["data", "list"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(lines) == {"task", "one", "two", "gone"} and all("a licence" in lines[name] for name in ("one", "two", "gone"))
-    assert " yes " in lines["one"] and " damaged " in lines["two"] and " no " in lines["gone"] and "npm" in lines["gone"]
+    assert set(lines) == {"task", "one", "two", "gone"} and all(
+        "a licence" in lines[name] for name in ("one", "two", "gone")
+    )
+    assert (
+        " yes " in lines["one"]
+        and " damaged " in lines["two"]
+        and " no " in lines["gone"]
+        and "npm" in lines["gone"]
+    )
 
 
 def test_data_list_imports_nothing_heavy():
     code = "import sys; from cellbench.harness.cli import main; main(['data', 'list']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
-    assert "harness" in loaded and not loaded & {"torch", "numba", "pandas", "scipy", "sklearn", "matplotlib", "hydra", "sympy"}
+    assert "harness" in loaded and not loaded & {
+        "torch",
+        "numba",
+        "pandas",
+        "scipy",
+        "sklearn",
+        "matplotlib",
+        "hydra",
+        "sympy",
+    }
 
 
 def test_every_archive_is_named_after_a_task_and_one_file_is_described_alike():
     known = archives.known()
-    assert {"spoken_digits", "splice", "sentiment", "pen_digits", "pen_strokes", "mnist1d", "mnist"} <= set(known)
+    assert {"spoken_digits", "splice", "sentiment", "pen_digits", "pen_strokes", "mnist1d", "mnist"} <= set(
+        known
+    )
     assert {archive.name for archive in known.values()} <= set(task.names())
     for archive in known.values():
         same = [other for other in known.values() if other.sha256 == archive.sha256]
-        assert {(o.requirement, o.size, o.client) for o in same} == {(archive.requirement, archive.size, archive.client)}
+        assert {(o.requirement, o.size, o.client) for o in same} == {
+            (archive.requirement, archive.size, archive.client)
+        }
         assert archive.licence and archive.source.startswith("https://")

@@ -8,7 +8,18 @@ from cellbench.harness.probe import NotOk, cell_of
 from cellbench.harness.probes.throughput import Throughput, lengths
 from cellbench.harness.programs import check, inputs, prepare
 
-CASE = Case("throughput", "gru", "numpy", "cpu", "float64", steps=8, batch=3, input_size=2, hidden_size=4, direction="backward")
+CASE = Case(
+    "throughput",
+    "gru",
+    "numpy",
+    "cpu",
+    "float64",
+    steps=8,
+    batch=3,
+    input_size=2,
+    hidden_size=4,
+    direction="backward",
+)
 
 
 def metrics(shortest, seconds=0.5):

@@ -90,7 +90,8 @@ def labelled(rng, count, answer):
 
 
 @pytest.mark.parametrize(
-    ("answer", "sees"), [(lambda x: x[:, 0, 1] > 0, (False, True)), (lambda x: x.std(1)[:, 0] > 0.9, (True, False))]
+    ("answer", "sees"),
+    [(lambda x: x[:, 0, 1] > 0, (False, True)), (lambda x: x.std(1)[:, 0] > 0.9, (True, False))],
 )
 def test_the_order_free_model_sees_the_moments_and_the_other_the_positions(answer, sees):
     rng = np.random.default_rng(0)
@@ -149,7 +150,9 @@ def test_the_last_value_again_errs_by_the_steps_of_a_random_walk():
     rng = np.random.default_rng(0)
     walk = np.cumsum(rng.standard_normal((400, 41, 1)), 1).astype(np.float32)
     cue = np.ones((400, 40, 2), np.float32)  # the value stands in the third channel
-    part = Sequences(np.concatenate([cue, walk[:, :-1]], 2), np.full(400, 40), walk[:, 1:], np.ones((400, 40), bool))
+    part = Sequences(
+        np.concatenate([cue, walk[:, :-1]], 2), np.full(400, 40), walk[:, 1:], np.ones((400, 40), bool)
+    )
     found = {r.name: r.loss for r in by_shape(Data(part, part, None, 0.1, MANY_TO_MANY))}
     assert abs(found["last value again"] - 1) < 0.05
 
@@ -169,7 +172,9 @@ def test_the_condition_alone_gives_the_mean_of_its_class():
     label = rng.integers(0, 3, 300)
     x = np.zeros((300, 5, 4), np.float32)
     x[np.arange(300), :, label] = 1
-    y = (label[:, None, None] * np.arange(5)[None, :, None] + rng.standard_normal((300, 5, 1))).astype(np.float32)
+    y = (label[:, None, None] * np.arange(5)[None, :, None] + rng.standard_normal((300, 5, 1))).astype(
+        np.float32
+    )
     x[:, 1:, 3:] = y[:, :-1]
     part = Sequences(x, np.full(300, 5), y, np.ones((300, 5), bool))
     found = {r.name: r.loss for r in by_shape(Data(part, part, None, 0.1, ONE_TO_MANY))}
@@ -179,7 +184,10 @@ def test_the_condition_alone_gives_the_mean_of_its_class():
 
 def test_a_window_begins_with_zeros():
     part = Sequences(
-        np.arange(1, 4, dtype=np.float32).reshape(1, 3, 1), np.array([3]), np.zeros((1, 3, 1)), np.ones((1, 3), bool)
+        np.arange(1, 4, dtype=np.float32).reshape(1, 3, 1),
+        np.array([3]),
+        np.zeros((1, 3, 1)),
+        np.ones((1, 3), bool),
     )
     assert window(part, 2).tolist() == [[1, 0], [2, 1], [3, 2]]
 
@@ -197,7 +205,9 @@ def counted(tmp_path, monkeypatch):
     """How often rivals were computed, in a folder of the test's own."""
     monkeypatch.setenv("CELLBENCH_DATA", str(tmp_path))
     calls = []
-    monkeypatch.setattr(package, "by_shape", lambda data: calls.append(data) or [Rival("one", math.nan, None, {"chrf": 3.0})])
+    monkeypatch.setattr(
+        package, "by_shape", lambda data: calls.append(data) or [Rival("one", math.nan, None, {"chrf": 3.0})]
+    )
     return calls
 
 
@@ -208,7 +218,11 @@ def tokens(seed=0):
 
 def test_rivals_are_computed_once_for_the_same_data(counted):
     first, again = rivals(tokens()), rivals(tokens())
-    assert len(counted) == 1 and math.isnan(again[0].loss) and first[0].figures == again[0].figures == {"chrf": 3.0}
+    assert (
+        len(counted) == 1
+        and math.isnan(again[0].loss)
+        and first[0].figures == again[0].figures == {"chrf": 3.0}
+    )
     rivals(tokens(seed=1))
     assert len(counted) == 2
 

@@ -44,7 +44,10 @@ def test_a_task_has_its_counts_and_is_the_same_for_the_same_seed(spec):
     found = (len(data.train), len(data.test), data.train.x.shape[1], width)
     assert all(want in (None, have) for want, have in zip(SIZES[spec], found, strict=True)), found
     for part, same in ((data.train, again.train), (data.test, again.test)):
-        assert part.x.dtype == (np.float32 if data.vocabulary is None else np.int64) and np.isfinite(part.x).all()
+        assert (
+            part.x.dtype == (np.float32 if data.vocabulary is None else np.int64)
+            and np.isfinite(part.x).all()
+        )
         assert np.array_equal(part.x, same.x) and np.array_equal(part.y, same.y)
         beyond = np.arange(part.x.shape[1]) >= part.lengths[:, None]
         assert not part.x[beyond].any()
@@ -69,15 +72,23 @@ def test_spoken_digits_are_the_3000_utterances():
 def test_splice_has_3006_distinct_windows_in_2666_groups():
     loaded("splice")
     windows, y = splice.parsed()
-    assert len(windows) == 3006 and {len(w) for w in windows} == {60} and set("".join(windows)) == set(splice.LETTERS)
+    assert (
+        len(windows) == 3006
+        and {len(w) for w in windows} == {60}
+        and set("".join(windows)) == set(splice.LETTERS)
+    )
     assert len(np.unique(splice.overlapping(windows))) == 2666
-    assert abs(np.bincount(y).max() / len(y) - 0.55) < 0.001 and splice.CLASSES[np.bincount(y).argmax()] == "N"
+    assert (
+        abs(np.bincount(y).max() / len(y) - 0.55) < 0.001 and splice.CLASSES[np.bincount(y).argmax()] == "N"
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_20_nucleotides_in_a_row_are_in_both_parts_of_splice(seed):
     data = loaded("splice", seed)
-    train, test = ({x[k : k + 20].tobytes() for x in part.x for k in range(41)} for part in (data.train, data.test))
+    train, test = (
+        {x[k : k + 20].tobytes() for x in part.x for k in range(41)} for part in (data.train, data.test)
+    )
     assert not train & test and len(data.train) > 2200
     assert abs(data.trivial_loss - 1.0) < 0.05 and abs(data.chance_accuracy - 0.55) < 0.06
 
@@ -97,14 +108,21 @@ def test_sentiment_is_half_positive_and_its_rare_words_are_one_token():
     assert (lengths.min(), lengths.max()) == (1, 73)
     tokens = np.concatenate([x[:n] for x, n in zip(data.train.x, data.train.lengths, strict=True)])
     counts = np.bincount(tokens, minlength=data.vocabulary)
-    assert counts[1:].min() == sentiment.OFTEN and counts[0] > 0  # the words known are those of the training part
+    assert (
+        counts[1:].min() == sentiment.OFTEN and counts[0] > 0
+    )  # the words known are those of the training part
     assert abs(data.trivial_loss - math.log(2)) < 0.01
 
 
 def test_no_sentence_is_in_both_parts_of_sentiment(monkeypatch):
-    monkeypatch.setattr(sentiment, "OFTEN", 1)  # with no rare words sentences of the test part that are alike would show
+    monkeypatch.setattr(
+        sentiment, "OFTEN", 1
+    )  # with no rare words sentences of the test part that are alike would show
     data = loaded("sentiment")
-    train, test = ({tuple(x[:n]) for x, n in zip(p.x, p.lengths, strict=True) if x[:n].all()} for p in (data.train, data.test))
+    train, test = (
+        {tuple(x[:n]) for x, n in zip(p.x, p.lengths, strict=True) if x[:n].all()}
+        for p in (data.train, data.test)
+    )
     assert not train & test
 
 
@@ -121,7 +139,10 @@ def test_pen_strokes_give_the_digit_and_the_point_before():
     data = loaded("pen_strokes")
     points, digits = pen_digits.parts()[1]
     assert np.array_equal(data.test.y, points) and np.array_equal(data.test.x[:, 1:, 10:], points[:, :-1])
-    assert np.array_equal(data.test.x[:, :, :10].argmax(2), np.repeat(digits[:, None], 8, 1)) and data.test.scored.all()
+    assert (
+        np.array_equal(data.test.x[:, :, :10].argmax(2), np.repeat(digits[:, None], 8, 1))
+        and data.test.scored.all()
+    )
     assert not data.test.x[:, 0, 10:].any()
 
 
@@ -138,7 +159,9 @@ def test_mnist1d_is_the_package_s_own_and_leaves_numpy_s_random_state_alone():
     before = np.random.get_state()[1].copy()
     made = mnist1d.generated(members(mnist1d.ARCHIVE))
     assert np.array_equal(np.random.get_state()[1], before)
-    assert np.array_equal(made["x"].astype(np.float32), data.train.x[:, :, 0]) and np.array_equal(made["y_test"], data.test.y)
+    assert np.array_equal(made["x"].astype(np.float32), data.train.x[:, :, 0]) and np.array_equal(
+        made["y_test"], data.test.y
+    )
     assert np.array_equal(np.bincount(both(data, "y")), np.full(10, 500))
     assert abs(both(data, "x").mean()) < 1e-6 and abs(both(data, "x").std() - 1) < 1e-6
 
@@ -150,7 +173,9 @@ def test_mnist_has_500_of_each_digit():
 
 @pytest.mark.parametrize("name", ["digits", "mnist"])
 def test_pixels_are_the_rows_read_one_by_one_and_permuted_in_one_order(name):
-    rows, pixels, permuted = (loaded(f"{name}{options}") for options in ("", ":by=pixel", ":by=pixel:permuted=true"))
+    rows, pixels, permuted = (
+        loaded(f"{name}{options}") for options in ("", ":by=pixel", ":by=pixel:permuted=true")
+    )
     assert np.array_equal(rows.test.x.reshape(len(rows.test), -1), pixels.test.x[:, :, 0])
     order = np.random.default_rng(0).permutation(pixels.test.x.shape[1])
     assert np.array_equal(permuted.test.x, pixels.test.x[:, order])

@@ -74,10 +74,23 @@ def test_a_synthetic_task_can_be_answered_without_error(spec):
 
 @pytest.mark.parametrize(
     "spec",
-    ["copy:delay=0", "copy:symbols=1", "parity:steps=0", "temporal_order:marks=4", "oscillator:radius=1.1", "oscillator:period=2",
-     "chaotic_map:map=tent", "chaotic_map:steps=1", "linear_system:radius=1", "linear_system:noise=-1", "pendulum:dt=2",
-     "pendulum:noise=nan", "linear_system:steps=1", "pendulum:steps=1"],
-)  # fmt: skip
+    [
+        "copy:delay=0",
+        "copy:symbols=1",
+        "parity:steps=0",
+        "temporal_order:marks=4",
+        "oscillator:radius=1.1",
+        "oscillator:period=2",
+        "chaotic_map:map=tent",
+        "chaotic_map:steps=1",
+        "linear_system:radius=1",
+        "linear_system:noise=-1",
+        "pendulum:dt=2",
+        "pendulum:noise=nan",
+        "linear_system:steps=1",
+        "pendulum:steps=1",
+    ],
+)
 def test_an_option_out_of_range_is_one_line_that_names_it(spec):
     name, _, option = spec.partition(":")
     with pytest.raises(ValueError, match=rf"^{name} has .*{option}[^\n]*$"):
@@ -98,7 +111,9 @@ def regressed(data, lags):
     return float(np.mean((new @ np.linalg.lstsq(known, y, rcond=None)[0] - wanted) ** 2))
 
 
-@pytest.mark.parametrize("spec", ["linear_system", "linear_system:noise=0:process_noise=.2", "linear_system:system=1:radius=.5"])
+@pytest.mark.parametrize(
+    "spec", ["linear_system", "linear_system:noise=0:process_noise=.2", "linear_system:system=1:radius=.5"]
+)
 def test_a_long_linear_filter_reaches_the_floor_of_the_linear_system(spec):
     data = drawn(f"{spec}:count=3000:steps=60")
     assert data.floor * 0.97 < regressed(data, 60) < data.floor * 1.05
@@ -117,7 +132,9 @@ def test_no_linear_filter_beats_the_kalman_filters_floor_and_the_filter_itself_r
 
 
 def test_without_noise_the_systems_without_input_follow_from_their_last_values():
-    two, one, henon = (drawn(f"{s}:noise=0:count=20") for s in ("oscillator", "chaotic_map:map=logistic", "chaotic_map"))
+    two, one, henon = (
+        drawn(f"{s}:noise=0:count=20") for s in ("oscillator", "chaotic_map:map=logistic", "chaotic_map")
+    )
     x, y = two.train.x[..., 0].astype(float), two.train.y[..., 0]
     r, w = 0.98, 2 * np.pi / 11.3
     assert np.allclose(2 * r * np.cos(w) * x[:, 1:] - r**2 * x[:, :-1], y[:, 1:], atol=1e-5)
@@ -125,7 +142,11 @@ def test_without_noise_the_systems_without_input_follow_from_their_last_values()
     assert np.allclose(4 * x * (1 - x), one.train.y, atol=1e-5) and one.train.scored.all()
     x = henon.train.x[..., 0].astype(float)
     assert np.allclose(1 - 1.4 * x[:, 1:] ** 2 + 0.3 * x[:, :-1], henon.train.y[:, 1:, 0], atol=1e-5)
-    assert not henon.train.scored[:, 0].any() and henon.train.scored[:, 1:].all() and two.floor == one.floor == henon.floor == 0
+    assert (
+        not henon.train.scored[:, 0].any()
+        and henon.train.scored[:, 1:].all()
+        and two.floor == one.floor == henon.floor == 0
+    )
     assert drawn("chaotic_map:noise=.1").floor is None
 
 
@@ -134,24 +155,36 @@ def test_without_noise_the_systems_without_input_follow_from_their_last_values()
 
 @pytest.mark.parametrize(
     ("spec", "exponent", "tolerance"),
-    [("oscillator", math.log(0.98), 1e-9), ("oscillator:radius=1", 0.0, 1e-9), ("linear_system:radius=.7", math.log(0.7), 1e-9),
-     ("linear_system:states=1", math.log(0.9), 1e-9), ("chaotic_map", 0.4192, 2e-3),
-     ("chaotic_map:map=logistic", math.log(2), 2e-3)],
-)  # fmt: skip
+    [
+        ("oscillator", math.log(0.98), 1e-9),
+        ("oscillator:radius=1", 0.0, 1e-9),
+        ("linear_system:radius=.7", math.log(0.7), 1e-9),
+        ("linear_system:states=1", math.log(0.9), 1e-9),
+        ("chaotic_map", 0.4192, 2e-3),
+        ("chaotic_map:map=logistic", math.log(2), 2e-3),
+    ],
+)
 def test_the_largest_exponent_is_that_of_the_closed_form(spec, exponent, tolerance):
     assert abs(task.get(spec).truth(drawn(spec)).lyapunov - exponent) < tolerance
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_random_linear_systems_have_the_exponent_of_their_spectral_radius(number):
-    found = task.get(f"linear_system:states=7:system={number}").truth(drawn(f"linear_system:states=7:system={number}"))
+    found = task.get(f"linear_system:states=7:system={number}").truth(
+        drawn(f"linear_system:states=7:system={number}")
+    )
     assert abs(found.lyapunov - math.log(0.9)) < 1e-4
 
 
 def test_the_lag_profile_of_a_linear_system_is_its_impulse_response():
-    linear, found = task.get("linear_system").linear(), task.get("linear_system").truth(drawn("linear_system"))
+    linear, found = (
+        task.get("linear_system").linear(),
+        task.get("linear_system").truth(drawn("linear_system")),
+    )
     response = [(linear.c @ np.linalg.matrix_power(linear.a, k) @ linear.b).item() for k in range(60)]
-    assert np.allclose(found.lag_profile, np.log(np.abs(response)), rtol=0, atol=1e-9) and not found.autonomous
+    assert (
+        np.allclose(found.lag_profile, np.log(np.abs(response)), rtol=0, atol=1e-9) and not found.autonomous
+    )
 
 
 @pytest.mark.parametrize("spec", SYSTEMS)
@@ -159,9 +192,11 @@ def test_a_systems_jacobians_and_reach_are_its_differences(spec):
     """Central differences of the last observation by every input, of a random start."""
     member, rng = task.get(spec), np.random.default_rng(0)
     system = {
-        "oscillator": lambda: harness.tasks.oscillator.Delayed(0.98, 11.3), "linear_system": lambda: member.linear(),
-        "pendulum": lambda: harness.tasks.pendulum.Pushed(0.3, 0.5, 4.0), "chaotic_map": lambda: member.system,
-    }[spec.partition(":")[0]]()  # fmt: skip
+        "oscillator": lambda: harness.tasks.oscillator.Delayed(0.98, 11.3),
+        "linear_system": lambda: member.linear(),
+        "pendulum": lambda: harness.tasks.pendulum.Pushed(0.3, 0.5, 4.0),
+        "chaotic_map": lambda: member.system,
+    }[spec.partition(":")[0]]()
     size = system.reading(np.zeros((1, 9))).shape[2]
     autonomous = member.truth(drawn(spec)).autonomous
     start, u = rng.uniform(0.1, 0.3, (2, size)), rng.random((6, 2, 1)) * (not autonomous)
@@ -171,12 +206,17 @@ def test_a_systems_jacobians_and_reach_are_its_differences(spec):
         step = np.zeros_like(u)
         step[t] = 1e-6
         up, down = (system.observe(systems.run(system, start, u + s)[-1]) for s in (step, -step))
-        assert np.allclose(logs[5 - t], np.log(np.linalg.norm(up - down, axis=1) / 2e-6), rtol=0, atol=1e-5), t
+        assert np.allclose(
+            logs[5 - t], np.log(np.linalg.norm(up - down, axis=1) / 2e-6), rtol=0, atol=1e-5
+        ), t
 
 
 def test_a_system_that_does_not_react_has_a_profile_of_minus_infinity():
     still = np.zeros((3, 2, 2, 2)), np.ones((3, 2, 2, 1)), np.ones((2, 1, 2))
-    assert np.allclose(systems.log_reach(*still)[0], math.log(2)) and np.isneginf(systems.log_reach(*still)[1:]).all()
+    assert (
+        np.allclose(systems.log_reach(*still)[0], math.log(2))
+        and np.isneginf(systems.log_reach(*still)[1:]).all()
+    )
 
 
 def test_tasks_without_a_system_have_no_truth():
@@ -232,7 +272,9 @@ def test_a_network_with_another_damping_is_told_from_the_system():
     data = drawn("oscillator")
     known = task.get("oscillator").truth(data)
     found = identified(*oscillating(radius=0.97), data, known.autonomous)
-    assert abs(found.lyapunov - math.log(0.97)) < 1e-8 and abs(found.lag_profile - known.lag_profile).max() > 0.1
+    assert (
+        abs(found.lyapunov - math.log(0.97)) < 1e-8 and abs(found.lag_profile - known.lag_profile).max() > 0.1
+    )
 
 
 @pytest.mark.parametrize("spec", ["gru", "lstm", "mlstm", "lru", "elman:readout=3"])
@@ -265,8 +307,12 @@ def test_a_nonlinear_networks_profile_alone_is_its_difference_quotient(spec, mon
 def test_the_profile_of_several_answers_is_their_joint_norm():
     data, cell = drawn("pendulum"), cells.get("gru")
     params, weight = cell.init(1, 5, 0), np.random.default_rng(1).standard_normal((2, 5))
-    both, one, other = (identified(cell, params, (w, np.zeros(len(w))), data, False) for w in (weight, weight[:1], weight[1:]))
-    assert (both.lag_profile > np.maximum(one.lag_profile, other.lag_profile)).all() and both.lyapunov == one.lyapunov < 0
+    both, one, other = (
+        identified(cell, params, (w, np.zeros(len(w))), data, False) for w in (weight, weight[:1], weight[1:])
+    )
+    assert (
+        both.lag_profile > np.maximum(one.lag_profile, other.lag_profile)
+    ).all() and both.lyapunov == one.lyapunov < 0
 
 
 def test_a_network_whose_answer_cannot_be_fed_back_is_refused():
@@ -318,7 +364,10 @@ def own(tmp_path, monkeypatch):
 def test_a_task_of_ones_own_runs_is_listed_and_reported(own, capsys):
     assert len(OWN.splitlines()) < 40
     spec = "my_task.py:MyTask:steps=9"
-    assert main(["run", "--plan", f"tasks=[{spec}]", *SMALL]) == 0 and "my_task.py:MyTask" in capsys.readouterr().out
+    assert (
+        main(["run", "--plan", f"tasks=[{spec}]", *SMALL]) == 0
+        and "my_task.py:MyTask" in capsys.readouterr().out
+    )
     assert main(["run", "results=runs", f"tasks=[{spec}]", *SMALL]) == 0
     frame = harness.load("runs")
     assert set(frame.task) == {spec} and set(frame.status) == {"ok"} and (frame.metric == "test_loss").any()
@@ -355,18 +404,25 @@ NAN = np.where(np.arange(5)[:, None] == 3, np.nan, X)
 
 @pytest.mark.parametrize(
     ("part", "said"),
-    [((X, LENGTHS, Y[:3]), "4 sequences, 4 lengths and 3 targets"),
-     ((X, 0 * LENGTHS, Y), "lengths are 0 to 0; they must be 1 to 5"),
-     ((X, LENGTHS + 1, Y), "lengths are 6 to 6; they must be 1 to 5"),
-     ((X, LENGTHS + 0.5, Y), "of float32; they must be .* whole"),
-     ((X[:0], LENGTHS[:0], Y[:0]), "no sequence"), ((X[..., None], LENGTHS, Y), "must be \\(N, T, I\\)"),
-     ((NAN, LENGTHS, Y), "inputs x have 8 values that are not finite.*first at \\(0, 3, 0\\)"),
-     ((X, LENGTHS, VALUES + np.nan), "targets y have 4 values that are not finite"),
-     ((X + 1e300, LENGTHS, Y), "40 values .* in float32"),
-     ((np.full((4, 5, 2), "a"), LENGTHS, Y), "must be an array of numbers"), ((X, LENGTHS, 3), "one row a sequence"),
-     ((X, LENGTHS, np.zeros((4, 5)), np.ones((4, 3), bool)), "scored is \\(4, 3\\); it must be \\(4, 5\\)"),
-     ((X, LENGTHS, np.zeros((4, 5)), np.zeros((4, 5), bool)), "no target counts")],
-)  # fmt: skip
+    [
+        ((X, LENGTHS, Y[:3]), "4 sequences, 4 lengths and 3 targets"),
+        ((X, 0 * LENGTHS, Y), "lengths are 0 to 0; they must be 1 to 5"),
+        ((X, LENGTHS + 1, Y), "lengths are 6 to 6; they must be 1 to 5"),
+        ((X, LENGTHS + 0.5, Y), "of float32; they must be .* whole"),
+        ((X[:0], LENGTHS[:0], Y[:0]), "no sequence"),
+        ((X[..., None], LENGTHS, Y), "must be \\(N, T, I\\)"),
+        ((NAN, LENGTHS, Y), "inputs x have 8 values that are not finite.*first at \\(0, 3, 0\\)"),
+        ((X, LENGTHS, VALUES + np.nan), "targets y have 4 values that are not finite"),
+        ((X + 1e300, LENGTHS, Y), "40 values .* in float32"),
+        ((np.full((4, 5, 2), "a"), LENGTHS, Y), "must be an array of numbers"),
+        ((X, LENGTHS, 3), "one row a sequence"),
+        (
+            (X, LENGTHS, np.zeros((4, 5)), np.ones((4, 3), bool)),
+            "scored is \\(4, 3\\); it must be \\(4, 5\\)",
+        ),
+        ((X, LENGTHS, np.zeros((4, 5)), np.zeros((4, 5), bool)), "no target counts"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*(invalid value|overflow)")
 def test_arrays_that_do_not_fit_are_refused_in_one_line(part, said):
     with pytest.raises(ValueError, match=said) as raised:
@@ -379,19 +435,42 @@ STEPS = np.ones((4, 5), bool)
 
 @pytest.mark.parametrize(
     ("part", "options", "said"),
-    [((X, LENGTHS, Y), {"classes": 2}, "targets are 0 to 2; classes are 0 to 1"),
-     ((X, LENGTHS, Y - 1), {"classes": 3}, "targets are -1 to 1"), ((X, LENGTHS, VALUES), {"classes": 3}, "whole numbers for 3"),
-     ((X, LENGTHS, Y[:, None]), {"classes": 3}, "y are \\(4, 1\\).* must be \\(N,\\)"),
-     ((X, LENGTHS, Y), {"classes": None}, "\\(N, K\\) values, or classes"),
-     ((X, LENGTHS, Y + 0.0), {"classes": None}, "\\(N, K\\)"),
-     ((X, LENGTHS, np.zeros((4, 4), int), STEPS[:, :4]), {"classes": 3, "shape": MANY_TO_MANY}, "4 steps and x has 5"),
-     ((X, LENGTHS, np.zeros((4, 5), int)), {"classes": 3, "shape": MANY_TO_MANY}, "must say which targets count"),
-     ((X, LENGTHS - 1, np.zeros((4, 5), int), STEPS), {"classes": 3, "shape": MANY_TO_MANY}, "step 4 of sequence 0, .* 4 steps"),
-     ((X, LENGTHS, np.zeros((4, 5)), STEPS), {"classes": None, "shape": MANY_TO_MANY}, "\\(N, T, K\\) values"),
-     ((np.zeros((4, 5), int), LENGTHS, Y), {"classes": 3}, "tokens of a vocabulary"),
-     ((np.full((4, 5), 7), LENGTHS, Y), {"classes": 3, "vocabulary": 7}, "tokens are 7 to 7; they must be 0 to 6"),
-     ((X, LENGTHS, Y), {"classes": 3, "shape": "one to one"}, "shape is 'one to one'")],
-)  # fmt: skip
+    [
+        ((X, LENGTHS, Y), {"classes": 2}, "targets are 0 to 2; classes are 0 to 1"),
+        ((X, LENGTHS, Y - 1), {"classes": 3}, "targets are -1 to 1"),
+        ((X, LENGTHS, VALUES), {"classes": 3}, "whole numbers for 3"),
+        ((X, LENGTHS, Y[:, None]), {"classes": 3}, "y are \\(4, 1\\).* must be \\(N,\\)"),
+        ((X, LENGTHS, Y), {"classes": None}, "\\(N, K\\) values, or classes"),
+        ((X, LENGTHS, Y + 0.0), {"classes": None}, "\\(N, K\\)"),
+        (
+            (X, LENGTHS, np.zeros((4, 4), int), STEPS[:, :4]),
+            {"classes": 3, "shape": MANY_TO_MANY},
+            "4 steps and x has 5",
+        ),
+        (
+            (X, LENGTHS, np.zeros((4, 5), int)),
+            {"classes": 3, "shape": MANY_TO_MANY},
+            "must say which targets count",
+        ),
+        (
+            (X, LENGTHS - 1, np.zeros((4, 5), int), STEPS),
+            {"classes": 3, "shape": MANY_TO_MANY},
+            "step 4 of sequence 0, .* 4 steps",
+        ),
+        (
+            (X, LENGTHS, np.zeros((4, 5)), STEPS),
+            {"classes": None, "shape": MANY_TO_MANY},
+            "\\(N, T, K\\) values",
+        ),
+        ((np.zeros((4, 5), int), LENGTHS, Y), {"classes": 3}, "tokens of a vocabulary"),
+        (
+            (np.full((4, 5), 7), LENGTHS, Y),
+            {"classes": 3, "vocabulary": 7},
+            "tokens are 7 to 7; they must be 0 to 6",
+        ),
+        ((X, LENGTHS, Y), {"classes": 3, "shape": "one to one"}, "shape is 'one to one'"),
+    ],
+)
 def test_data_that_do_not_fit_their_shape_are_refused_in_one_line(part, options, said):
     part = Sequences(*part)
     with pytest.raises(ValueError, match=said) as raised:
@@ -406,10 +485,14 @@ def test_parts_of_different_widths_are_refused():
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
-    [("mean(1) > 0", "mean(1)", "whole numbers for 2 classes"), ("np.full(count, self.steps)", "np.zeros(count, int)", "0 to 0"),
-     ("return Data(", "return (lambda *a, **k: a)(", "returned tuple; it must return"),
-     ("return Data(", "return {}['a'] or Data(", "KeyError: 'a'"), ("return Data(", "assert not 1; Data(", "AssertionError")],
-)  # fmt: skip
+    [
+        ("mean(1) > 0", "mean(1)", "whole numbers for 2 classes"),
+        ("np.full(count, self.steps)", "np.zeros(count, int)", "0 to 0"),
+        ("return Data(", "return (lambda *a, **k: a)(", "returned tuple; it must return"),
+        ("return Data(", "return {}['a'] or Data(", "KeyError: 'a'"),
+        ("return Data(", "assert not 1; Data(", "AssertionError"),
+    ],
+)
 def test_data_that_do_not_fit_are_told_with_the_tasks_name(own, old, new, said):
     Path("my_task.py").write_text(OWN.replace(old, new))
     with pytest.raises(ValueError, match=rf"^task 'my_task.py:MyTask': [^\n]*{said}"):
@@ -421,12 +504,18 @@ def test_a_task_whose_data_do_not_fit_is_a_failed_row_that_names_it(own):
     assert main(["run", "results=runs", "tasks=[my_task.py:MyTask]", *SMALL]) == 1
     frame = harness.load("runs")
     reason = frame.reason.iloc[0]
-    assert set(frame.status) == {"failed"} and "'my_task.py:MyTask': the inputs x have" in reason and "\n" not in reason
+    assert (
+        set(frame.status) == {"failed"}
+        and "'my_task.py:MyTask': the inputs x have" in reason
+        and "\n" not in reason
+    )
 
 
 def test_absent_data_and_exhausted_memory_stay_what_they_are(own):
     for error in ("task.DataAbsent('not here')", "MemoryError('too large')"):
-        Path("my_task.py").write_text(OWN.replace("return Data(", f"from cellbench.harness import task; raise {error}; Data("))
+        Path("my_task.py").write_text(
+            OWN.replace("return Data(", f"from cellbench.harness import task; raise {error}; Data(")
+        )
         with pytest.raises((task.DataAbsent, MemoryError), match=r"^(not here|too large)$"):
             drawn("my_task.py:MyTask")
 
@@ -453,9 +542,11 @@ def test_whatever_a_tasks_own_method_raises_names_the_task(own, method):
 
 @pytest.mark.parametrize(
     ("method", "answer", "said"),
-    [("rivals(self, data)", "[('mine', 0.5)]", "rivals\\(data\\) gave \\('mine', 0.5\\)"),
-     ("figures(self, data, answers)", "{'mine': 'a'}", "could not convert .* 'a'")],
-)  # fmt: skip
+    [
+        ("rivals(self, data)", "[('mine', 0.5)]", "rivals\\(data\\) gave \\('mine', 0.5\\)"),
+        ("figures(self, data, answers)", "{'mine': 'a'}", "could not convert .* 'a'"),
+    ],
+)
 def test_what_a_tasks_own_method_may_not_give_names_the_task(own, method, answer, said):
     Path("my_task.py").write_text(f"{OWN}\n    def {method}:\n        return {answer}\n")
     with pytest.raises(ValueError, match=f"^task 'MyTask': {said}"):
@@ -468,6 +559,10 @@ def test_a_task_that_fails_is_a_row_with_the_line_that_did_and_takes_no_other_al
     assert main(["run", "results=runs", "tasks=[bad_task.py:MyTask,my_task.py:MyTask]", *SMALL]) == 1
     frame = harness.load("runs")
     reasons = frame[frame.task == "bad_task.py:MyTask"]
-    assert set(reasons.status) == {"failed"} and set(frame[frame.task == "my_task.py:MyTask"].status) == {"ok"}
+    assert set(reasons.status) == {"failed"} and set(frame[frame.task == "my_task.py:MyTask"].status) == {
+        "ok"
+    }
     line = 1 + next(n for n, text in enumerate(OWN.splitlines()) if "return Data(" in text)
-    assert reasons.reason.iloc[0] == f"ValueError: task 'bad_task.py:MyTask': KeyError: 'a' (bad_task.py:{line})"
+    assert (
+        reasons.reason.iloc[0] == f"ValueError: task 'bad_task.py:MyTask': KeyError: 'a' (bad_task.py:{line})"
+    )

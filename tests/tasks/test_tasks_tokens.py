@@ -59,24 +59,68 @@ def test_a_tune_in_abc_is_its_header_and_the_tokens_of_its_body():
     (reel, body), (jig, second) = abc.tunes(TUNES)
     assert [abc.field(reel, letter) for letter in "RMK"] == ["reel", "c|", "d"]
     assert [abc.field(jig, letter) for letter in "RMK"] == ["", "6/8", "g"]
-    assert abc.tokens(body) == ["A2", " ", "(3", "B", "c", "d", " ", "|", " ", "^f", ">", "g", " ", "e/2", " ", "|", " ", "G,2",
-                                " ", "z", " ", ":|", " ", "c'2", " ", "|]"]  # fmt: skip
+    assert abc.tokens(body) == [
+        "A2",
+        " ",
+        "(3",
+        "B",
+        "c",
+        "d",
+        " ",
+        "|",
+        " ",
+        "^f",
+        ">",
+        "g",
+        " ",
+        "e/2",
+        " ",
+        "|",
+        " ",
+        "G,2",
+        " ",
+        "z",
+        " ",
+        ":|",
+        " ",
+        "c'2",
+        " ",
+        "|]",
+    ]
     assert abc.tokens(second) == ["G3", " ", "A3", " ", "|"]
 
 
 def test_a_key_is_the_same_however_it_is_written():
     written = ["E Minor", "Em", "Emin", "Bb", "BbMaj", "A Mixolydian", "Amix", "Hp", ""]
-    assert [abc.field({"K": key}, "K") for key in written] == ["em", "em", "em", "bb", "bb", "amix", "amix", "hp", ""]
+    assert [abc.field({"K": key}, "K") for key in written] == [
+        "em",
+        "em",
+        "em",
+        "bb",
+        "bb",
+        "amix",
+        "amix",
+        "hp",
+        "",
+    ]
 
 
 def test_tunes_with_the_same_opening_pitches_are_one_melody():
-    assert abc.opening(["A2", "|", "z", "^B/", "c'"], notes=3) == abc.opening(["(", "A", "^B3", "c'2", "d"], notes=3)
-    assert abc.opening(["A", "B"]) != abc.opening(["A", "^B"]) and abc.opening(["A", "B"]) != abc.opening(["A,", "B"])
+    assert abc.opening(["A2", "|", "z", "^B/", "c'"], notes=3) == abc.opening(
+        ["(", "A", "^B3", "c'2", "d"], notes=3
+    )
+    assert abc.opening(["A", "B"]) != abc.opening(["A", "^B"]) and abc.opening(["A", "B"]) != abc.opening(
+        ["A,", "B"]
+    )
 
 
 def test_a_body_that_occurs_twice_counts_once_and_rare_tokens_are_one():
     found = abc.parse({"a.abc": TUNES.encode(), "b.abc": TUNES.encode()})
-    assert found["lengths"].tolist() == [26, 5] and len(found["tokens"]) == 31 and found["header"].shape == (2, 3)
+    assert (
+        found["lengths"].tolist() == [26, 5]
+        and len(found["tokens"]) == 31
+        and found["header"].shape == (2, 3)
+    )
     assert found["words"].tolist() == [" ", "?"]  # the only one that occurs five times
     assert len(set(found["melody"])) == 2
 
@@ -86,7 +130,10 @@ def mxl(measures):
     score = f"<score-partwise><part id='P1'>{''.join(f'<measure>{m}</measure>' for m in measures)}</part></score-partwise>"
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("META-INF/container.xml", "<container><rootfiles><rootfile full-path='s.xml'/></rootfiles></container>")
+        file.writestr(
+            "META-INF/container.xml",
+            "<container><rootfiles><rootfile full-path='s.xml'/></rootfiles></container>",
+        )
         file.writestr("s.xml", score)
     return buffer.getvalue()
 
@@ -97,10 +144,16 @@ def note(step, octave, duration, more=""):
 
 def test_a_score_is_sampled_in_sixteenths_with_its_ties_rests_and_chords():
     tied = [note("C", 4, 4, "<tie type='start'/>"), note("C", 4, 2, "<tie type='stop'/>")]
-    flat = "<note><pitch><step>B</step><alter>-1</alter><octave>3</octave></pitch><duration>2</duration></note>"
+    flat = (
+        "<note><pitch><step>B</step><alter>-1</alter><octave>3</octave></pitch><duration>2</duration></note>"
+    )
     chord = "<note><chord/><pitch><step>G</step><octave>5</octave></pitch><duration>2</duration></note>"
     rest = "<note><rest/><duration>8</duration></note>"
-    measures = [f"<attributes><divisions>8</divisions></attributes>{''.join(tied)}", flat + chord, f"{rest}{note('C', 4, 0)}"]
+    measures = [
+        f"<attributes><divisions>8</divisions></attributes>{''.join(tied)}",
+        flat + chord,
+        f"{rest}{note('C', 4, 0)}",
+    ]
     ((pitches, begins),) = scores.parts(mxl(measures))
     assert pitches.tolist() == [60, 60, 60, 58, 0, 0, 0, 0]
     assert begins.tolist() == [True, False, False, True, True, False, False, False]
@@ -108,7 +161,9 @@ def test_a_score_is_sampled_in_sixteenths_with_its_ties_rests_and_chords():
 
 def test_a_second_voice_that_goes_back_in_time_does_not_lengthen_a_score():
     whole = note("C", 5, 4)
-    ((pitches, _),) = scores.parts(mxl([f"{whole}<backup><duration>4</duration></backup>{note('E', 4, 4)}", whole]))
+    ((pitches, _),) = scores.parts(
+        mxl([f"{whole}<backup><duration>4</duration></backup>{note('E', 4, 4)}", whole])
+    )
     assert len(pitches) == 32
 
 
@@ -121,7 +176,10 @@ def test_foretelling_asks_for_the_next_token_after_what_is_given():
 def test_targets_of_another_length_end_with_a_class_that_counts():
     part = to_sequences([np.array([1, 2]), np.array([3])], [np.array([0]), np.array([0, 1])], end=2)
     assert part.x.tolist() == [[1, 2], [3, 0]] and part.lengths.tolist() == [2, 1]
-    assert part.y.tolist() == [[0, 2, 0], [0, 1, 2]] and part.scored.tolist() == [[True, True, False], [True] * 3]
+    assert part.y.tolist() == [[0, 2, 0], [0, 1, 2]] and part.scored.tolist() == [
+        [True, True, False],
+        [True] * 3,
+    ]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -169,7 +227,8 @@ def test_an_answer_ends_before_its_first_end():
 
 
 @pytest.mark.parametrize(
-    "spec", ["abc_tunes:steps=0", "abc_from_header:steps=-1", "chorales:voice=soprano", "chorales:per_quarter=3"]
+    "spec",
+    ["abc_tunes:steps=0", "abc_from_header:steps=-1", "chorales:voice=soprano", "chorales:per_quarter=3"],
 )
 def test_an_option_that_cannot_be_is_refused_in_one_line(spec):
     with pytest.raises(ValueError, match=spec.partition(":")[2]) as error:
@@ -195,8 +254,14 @@ def test_absent_data_says_how_to_get_it(name, tmp_path, monkeypatch):
 def test_a_task_has_the_same_data_for_the_same_seed_and_other_data_for_another(name):
     data, again, other = loaded(name), task.get(name).data(np.random.default_rng(0)), loaded(name, 1)
     for part, same in ((data.train, again.train), (data.test, again.test)):
-        assert np.array_equal(part.x, same.x) and np.array_equal(part.y, same.y) and np.array_equal(part.scored, same.scored)
-        assert part.x.dtype == part.y.dtype == np.int64 and 0 <= part.x.min() <= part.x.max() < data.vocabulary
+        assert (
+            np.array_equal(part.x, same.x)
+            and np.array_equal(part.y, same.y)
+            and np.array_equal(part.scored, same.scored)
+        )
+        assert (
+            part.x.dtype == part.y.dtype == np.int64 and 0 <= part.x.min() <= part.x.max() < data.vocabulary
+        )
     assert data.test.x.shape != other.test.x.shape or not np.array_equal(data.test.x, other.test.x)
     assert data.trivial_loss > data.target_loss > 0
 
@@ -235,7 +300,9 @@ def test_no_melody_is_in_both_parts(name, skip):
 def test_the_header_comes_first_and_is_not_asked_for():
     data = loaded("abc_from_header")
     assert (
-        data.shape == ONE_TO_MANY and (data.test.x[:, :3] >= data.classes).all() and (data.test.x[:, 3:] < data.classes - 1).all()
+        data.shape == ONE_TO_MANY
+        and (data.test.x[:, :3] >= data.classes).all()
+        and (data.test.x[:, 3:] < data.classes - 1).all()
     )
     assert not data.test.scored[:, :2].any() and data.test.scored[:, 2].all()
     assert data.test.scored.sum(1).max() == 128
@@ -264,18 +331,32 @@ def test_only_the_steps_at_which_a_voice_moves_count_or_all_on_the_grid_of_quart
 def test_no_message_is_in_both_parts():
     data = loaded("translation")
     assert data.shape == TO_SEQUENCE and len(data.test) == 240 and 2100 < len(data.train) < 2180
-    assert (data.vocabulary, data.classes) == (84, 102) and data.train.x.shape[1] <= 60 and data.train.y.shape[1] <= 81
-    known, asked = ({tuple(row[:n]) for row, n in zip(p.x, p.lengths, strict=True)} for p in (data.train, data.test))
+    assert (
+        (data.vocabulary, data.classes) == (84, 102)
+        and data.train.x.shape[1] <= 60
+        and data.train.y.shape[1] <= 81
+    )
+    known, asked = (
+        {tuple(row[:n]) for row, n in zip(p.x, p.lengths, strict=True)} for p in (data.train, data.test)
+    )
     assert not known & asked
 
 
 def test_the_dictionary_has_124926_words_and_39_phonemes():
     found = stored(grapheme_to_phoneme, grapheme_to_phoneme.parse)
-    assert len(found["letter_lengths"]) == len(found["sound_lengths"]) == 124_926 and len(found["phonemes"]) == 39
     assert (
-        np.median(found["letter_lengths"]) == 7 and np.median(found["sound_lengths"]) == 6 and found["sound_lengths"].max() == 28
+        len(found["letter_lengths"]) == len(found["sound_lengths"]) == 124_926
+        and len(found["phonemes"]) == 39
     )
-    first = [rows(found[name][:2000], found[f"{kind}_lengths"]) for name, kind in (("letters", "letter"), ("sounds", "sound"))]
+    assert (
+        np.median(found["letter_lengths"]) == 7
+        and np.median(found["sound_lengths"]) == 6
+        and found["sound_lengths"].max() == 28
+    )
+    first = [
+        rows(found[name][:2000], found[f"{kind}_lengths"])
+        for name, kind in (("letters", "letter"), ("sounds", "sound"))
+    ]
     words = ["".join(found["alphabet"][k] for k in row) for row in first[0][:100]]
     assert [*found["phonemes"][first[1][words.index("aachen")]]] == ["AA", "K", "AH", "N"]
 
@@ -290,9 +371,19 @@ def test_dictionary_entries_lose_stress_remarks_and_other_pronunciations():
 def test_messages_with_placeholders_or_alike_or_too_long_are_left_out():
     import json
 
-    messages = {"": {"domain": "d"}, "Save": ["Enregistrer"], "menu\x04Open": ["Ouvrir"], "OK": ["OK"], "%1 rows": ["%1 lignes"],
-                "x" * 61: ["y"], "None": [""], "Nothing": []}  # fmt: skip
-    found = translation.parse({"a.json": json.dumps(messages).encode(), "b.json": json.dumps(messages).encode()})
+    messages = {
+        "": {"domain": "d"},
+        "Save": ["Enregistrer"],
+        "menu\x04Open": ["Ouvrir"],
+        "OK": ["OK"],
+        "%1 rows": ["%1 lignes"],
+        "x" * 61: ["y"],
+        "None": [""],
+        "Nothing": [],
+    }
+    found = translation.parse(
+        {"a.json": json.dumps(messages).encode(), "b.json": json.dumps(messages).encode()}
+    )
     texts = ["".join(found["source_alphabet"][row]) for row in rows(found["source"], found["source_lengths"])]
     assert texts == ["Save", "Open"] and found["target_lengths"].tolist() == [11, 6]
 
@@ -356,7 +447,10 @@ def test_a_cell_takes_a_step_on_every_shape_of_tokens(name):
     batch = next(batches(data.test, 8, "cpu", shape=data.shape))
     loss = loss_of(data, model.answer(batch), batch)
     loss.backward()
-    assert abs(float(loss.detach()) - math.log(data.output_size)) < 1 and torch.isfinite(model.head_weight.grad).all()
+    assert (
+        abs(float(loss.detach()) - math.log(data.output_size)) < 1
+        and torch.isfinite(model.head_weight.grad).all()
+    )
 
 
 def test_the_archives_are_known_by_their_tasks():

@@ -85,4 +85,6 @@ def backward(cell: GatedCell, params: Arrays, x: Any, state: Arrays | None, d_ou
     d_outputs, d_x = program.pull_outputs(d_y)
     outputs = [d[-1] for d in d_outputs]
     d_state = program.with_outputs(program.steps - 1, outputs, tuple(np.zeros_like(s[-1]) for s in path))
-    return Backward(program, path, d_state, outputs, d_x[-1] if np.ndim(d_x) else 0, dict(program.sides.grads))
+    return Backward(
+        program, path, d_state, outputs, d_x[-1] if np.ndim(d_x) else 0, dict(program.sides.grads)
+    )

@@ -16,7 +16,12 @@ from .values import values_of
 Arrays = dict[str, Any]
 # where the value form of the derivative is exactly 0: y (1 - y) of a sigmoid above the first, where y rounds to 1, and below the
 # second, where it underflows; 1 - y^2 of a tanh beyond |a|
-SIGMOID_ZERO = {"float64": (36.74, -745.13), "float32": (16.64, -103.97), "float16": (8.32, -17.33), "bfloat16": (6.24, -92.88)}
+SIGMOID_ZERO = {
+    "float64": (36.74, -745.13),
+    "float32": (16.64, -103.97),
+    "float16": (8.32, -17.33),
+    "bfloat16": (6.24, -92.88),
+}
 TANH_ZERO = {"float64": 19.06, "float32": 9.01, "float16": 4.51, "bfloat16": 3.47}
 FLAT = 1e-3  # a derivative below which a unit counts as saturated
 
@@ -49,9 +54,13 @@ def gates(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = Non
     Raises ValueError for a cell that writes out its step, states no keep_gate, or whose equations do not name it.
     """
     if cell.written_out:
-        raise ValueError(f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see them")
+        raise ValueError(
+            f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see them"
+        )
     if cell.keep_gate is None:
-        raise ValueError(f"cell {cell.name!r} states no keep_gate, so there is no gate whose timescale could be told")
+        raise ValueError(
+            f"cell {cell.name!r} states no keep_gate, so there is no gate whose timescale could be told"
+        )
     node = _gate(cell)
     a = values_of(cell, params, x, [node.args[0]], state)[node.args[0]]
     logs = logsigmoid(a)
@@ -60,10 +69,14 @@ def gates(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = Non
     with np.errstate(divide="ignore"):
         timescale = -1 / mean
     return Gates(
-        f"{cell.keep_gate} keeps: it multiplies the state before", mean, timescale, float(np.mean(timescale > len(logs))),
-        np.exp(products.mean((1, 2))), np.exp(products).mean((1, 2)),
+        f"{cell.keep_gate} keeps: it multiplies the state before",
+        mean,
+        timescale,
+        float(np.mean(timescale > len(logs))),
+        np.exp(products.mean((1, 2))),
+        np.exp(products).mean((1, 2)),
         {dtype: float(np.mean((a > above) | (a < below))) for dtype, (above, below) in SIGMOID_ZERO.items()},
-    )  # fmt: skip
+    )
 
 
 def _gate(cell: GatedCell) -> Node:
@@ -71,9 +84,13 @@ def _gate(cell: GatedCell) -> Node:
     derivation = cell.derivation()
     named = [n for n, name in derivation.names.items() if name == cell.keep_gate and n.op == "sigmoid"]
     product = derivation.inputs[f"wx_{cell.keep_gate}"]
-    found = named or [n for n in ordered(derivation.results) if n.op == "sigmoid" and product in ordered(n.args)]
+    found = named or [
+        n for n in ordered(derivation.results) if n.op == "sigmoid" and product in ordered(n.args)
+    ]
     if not found:
-        raise ValueError(f"the equations of cell {cell.name!r} have no sigmoid of its keep gate {cell.keep_gate!r}")
+        raise ValueError(
+            f"the equations of cell {cell.name!r} have no sigmoid of its keep gate {cell.keep_gate!r}"
+        )
     return found[0]
 
 
@@ -93,10 +110,14 @@ class Saturation:
     dead: int
 
 
-def saturation(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None) -> dict[str, Saturation]:
+def saturation(
+    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None
+) -> dict[str, Saturation]:
     """How much of each tanh, sigmoid and relu is flat along x (T, B, I), by the name that the author gave its value."""
     if cell.written_out:
-        raise ValueError(f"cell {cell.name!r} writes out its step, so its squashing functions are not recorded")
+        raise ValueError(
+            f"cell {cell.name!r} writes out its step, so its squashing functions are not recorded"
+        )
     derivation = cell.derivation()
     nodes = [n for n in derivation.forward if n.op in ("tanh", "sigmoid", "relu")]
     names = derivation.names | {node: name for name, node in derivation.states.items()}
@@ -106,10 +127,18 @@ def saturation(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None 
 
 
 def _flatness(op: str, a: np.ndarray) -> Saturation:
-    slopes: dict[str, Any] = {"tanh": sech2, "sigmoid": lambda v: sigmoid(v) * sigmoid(-v), "relu": lambda v: (v > 0) * 1.0}
+    slopes: dict[str, Any] = {
+        "tanh": sech2,
+        "sigmoid": lambda v: sigmoid(v) * sigmoid(-v),
+        "relu": lambda v: (v > 0) * 1.0,
+    }
     slope = slopes[op](a)
     flat = slope < FLAT
     bounds = {k: (v, -v) for k, v in TANH_ZERO.items()} if op == "tanh" else SIGMOID_ZERO
-    none = {k: slope == 0 if op == "relu" else (a > above) | (a < below) for k, (above, below) in bounds.items()}
+    none = {
+        k: slope == 0 if op == "relu" else (a > above) | (a < below) for k, (above, below) in bounds.items()
+    }
     zero = {k: float(np.mean(v)) for k, v in none.items()}
-    return Saturation(op, float(np.mean(flat & (a <= 0))), float(np.mean(flat & (a > 0))), zero, int(flat.all((0, 1)).sum()))
+    return Saturation(
+        op, float(np.mean(flat & (a <= 0))), float(np.mean(flat & (a > 0))), zero, int(flat.all((0, 1)).sum())
+    )

@@ -78,7 +78,9 @@ class Elementwise:
         if self.weight is not None:
             d_wh = np.einsum("sg...u,s...u->...gu", self._wide(self.through[t], d), d)
             rows = pull_blocks(d_wh.reshape(-1, *d_wh.shape[-2:]), self.weight, self.cell.heads)
-            for k, part in zip(self.fed, np.split(rows.reshape(*d.shape[1:-1], -1), len(self.fed), axis=-1), strict=True):
+            for k, part in zip(
+                self.fed, np.split(rows.reshape(*d.shape[1:-1], -1), len(self.fed), axis=-1), strict=True
+            ):
                 before[k] += part
         return self._joint(before)
 

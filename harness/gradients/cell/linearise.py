@@ -34,18 +34,25 @@ def linearise(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndar
     return wide if _beyond_float64(wide) else made
 
 
-def underflows(cell: GatedCell, params: Arrays, x: np.ndarray, program: Reference, path: list[np.ndarray]) -> bool:
+def underflows(
+    cell: GatedCell, params: Arrays, x: np.ndarray, program: Reference, path: list[np.ndarray]
+) -> bool:
     """Whether some derivative of a program's forward may be too small for float64."""
     if isinstance(program, NumpyProgram):
         parts = (slice(t, t + BLOCK) for t in range(0, len(x), BLOCK))
-        return any(is_wide(linearise(cell, params, x[p], [s[p.start : p.stop + 1] for s in path])) for p in parts)
+        return any(
+            is_wide(linearise(cell, params, x[p], [s[p.start : p.stop + 1] for s in path])) for p in parts
+        )
     assert isinstance(program, WrittenProgram)
     return any(_far_on_tape([*ends.values()]) for *_, ends in program.records)
 
 
 def _jacobians(cell, params, x, path, dtype) -> tuple[Jacobians, bool]:
     """In this dtype, and whether the argument of a squashing function is far out."""
-    used = {k: np.asarray(v, dtype) for k, v in cell.effective({k: np.asarray(v, dtype) for k, v in params.items()}).items()}
+    used = {
+        k: np.asarray(v, dtype)
+        for k, v in cell.effective({k: np.asarray(v, dtype) for k, v in params.items()}).items()
+    }
     x, path = np.asarray(x, dtype), [np.asarray(s, dtype) for s in path]
     if cell.written_out:
         found = [_dense(cell, used, x[t], [s[t] for s in path]) for t in range(len(x))]
@@ -53,12 +60,16 @@ def _jacobians(cell, params, x, path, dtype) -> tuple[Jacobians, bool]:
     return _elementwise(cell, used, x, path)
 
 
-def _elementwise(cell: GatedCell, used: Arrays, x: np.ndarray, path: list[np.ndarray]) -> tuple[Elementwise, bool]:
+def _elementwise(
+    cell: GatedCell, used: Arrays, x: np.ndarray, path: list[np.ndarray]
+) -> tuple[Elementwise, bool]:
     prev, new = tuple(s[:-1] for s in path), tuple(s[1:] for s in path)
     wx, wh = cell.project(used, x), cell.recur(used, State(**dict(zip(cell.states, prev, strict=True))))
     unit = tuple(used[name] for name in cell.vectors)
     step = arrays.module(cell, unsaturated=True)
-    _, _, keeps = step.forward(tuple(getattr(wx, g) for g in cell.gates), tuple(vars(wh).values()), prev, unit)
+    _, _, keeps = step.forward(
+        tuple(getattr(wx, g) for g in cell.gates), tuple(vars(wh).values()), prev, unit
+    )
     silent = [np.zeros(())] * len(cell.derivation().outputs)
     shape, states, gates = prev[0].shape, len(cell.states), len(cell.recurrent)
     direct = np.empty((len(x), states, states, *shape[1:]), x.dtype)

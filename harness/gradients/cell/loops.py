@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-TINY = 1e-300  # of an entry beside the joint norm: what is smaller becomes 0 instead of sticking at a subnormal
+TINY = (
+    1e-300  # of an entry beside the joint norm: what is smaller becomes 0 instead of sticking at a subnormal
+)
 
 
 @njit(cache=True, error_model="numpy")

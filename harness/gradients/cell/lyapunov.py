@@ -43,7 +43,13 @@ class Spectrum:
 
 
 def lyapunov_spectrum(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, k: int | None = None, transient: int = 200
+    cell: GatedCell,
+    params: Arrays,
+    x: Any,
+    *,
+    state: Arrays | None = None,
+    k: int | None = None,
+    transient: int = 200,
 ) -> Spectrum:
     """The k largest exponents (all where None) of the joint state driven by x (T, 1, I), an array or an iterable of such blocks.
 
@@ -59,7 +65,9 @@ def lyapunov_spectrum(
         raise ValueError("x has no steps; it must be (T, 1, I), or an iterable of such blocks")
     check(cell, params, first, least=1)
     if first.shape[1] != 1:
-        raise ValueError(f"x is {first.shape}; a spectrum is of one sequence, so it must be (T, 1, I): take x[:, :1]")
+        raise ValueError(
+            f"x is {first.shape}; a spectrum is of one sequence, so it must be (T, 1, I): take x[:, :1]"
+        )
     growth, dets, tangents = Means(transient), Means(transient), None
     for block in chain([first], blocks):
         path = states_of(cell, params, block, state)
@@ -82,7 +90,9 @@ def _count(cell: GatedCell, k: int | None, size: int) -> int:
     if k is None:
         return size
     if not whole(k) or not 1 <= k <= size:
-        raise ValueError(f"k is {k!r}; cell {cell.name!r} has {size} exponents at this size, so it must be from 1 to {size}")
+        raise ValueError(
+            f"k is {k!r}; cell {cell.name!r} has {size} exponents at this size, so it must be from 1 to {size}"
+        )
     return int(k)
 
 
@@ -96,7 +106,11 @@ class Means:
 
     def add(self, block: np.ndarray) -> None:
         counted = block[max(self.skip - self.seen, 0) :]
-        self.seen, self.count, self.total = self.seen + len(block), self.count + len(counted), self.total + counted.sum(0)
+        self.seen, self.count, self.total = (
+            self.seen + len(block),
+            self.count + len(counted),
+            self.total + counted.sum(0),
+        )
         parts = len(counted) // self.each
         self.rows += list(counted[: parts * self.each].reshape(parts, self.each, counted.shape[1]).mean(1))
         if len(self.rows) > ROWS and self.each < BLOCK:
@@ -121,11 +135,13 @@ def _spectrum(growth: Means, dets: Means) -> Spectrum:
     told = dets.count and not np.isneginf(exponents).any() and np.isfinite(dets.mean[0])
     held = not np.isnan(exponents).any()
     return Spectrum(
-        exponents=exponents, standard_error=growth.standard_error[order],
+        exponents=exponents,
+        standard_error=growth.standard_error[order],
         kaplan_yorke=kaplan_yorke(exponents) if held else None,
         entropy_rate=float(exponents[exponents > 0].sum()) if held else float("nan"),
-        sum_residual=float(mean.sum() - dets.mean[0]) if told else None, steps=growth.count,
-    )  # fmt: skip
+        sum_residual=float(mean.sum() - dets.mean[0]) if told else None,
+        steps=growth.count,
+    )
 
 
 def kaplan_yorke(exponents: np.ndarray) -> float | None:
@@ -140,11 +156,17 @@ def kaplan_yorke(exponents: np.ndarray) -> float | None:
 
 def log_determinants(jacobians: Jacobians) -> np.ndarray:
     """log |det J_t| of every step of one sample; rows and columns are scaled to 1 first, which a determinant may be."""
-    if isinstance(jacobians, Elementwise) and jacobians.through.shape[1:3] == (1, 1) and not jacobians.direct.any():
+    if (
+        isinstance(jacobians, Elementwise)
+        and jacobians.through.shape[1:3] == (1, 1)
+        and not jacobians.direct.any()
+    ):
         assert jacobians.weight is not None  # J = diag(through) W
         with np.errstate(divide="ignore"):
             logs = np.log(np.abs(jacobians.through[:, 0, 0, 0])).sum(1)
-        return (logs + np.linalg.slogdet(dense(jacobians.cell, jacobians.weight).astype(np.float64))[1]).astype(np.float64)
+        return (
+            logs + np.linalg.slogdet(dense(jacobians.cell, jacobians.weight).astype(np.float64))[1]
+        ).astype(np.float64)
     matrices, logs = jacobians.matrices_of(slice(None))[:, 0], np.zeros(jacobians.steps)
     for axis in (2, 1):
         scale = np.abs(matrices).max(axis, keepdims=True)

@@ -17,7 +17,9 @@ WIDE = "longdouble"  # on x86 down to e^-11355, where float64 ends at e^-745
 def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
     """Raises ValueError for a stack, and for parameters or an x that no gradient through time can be had of."""
     if cell.stacked:
-        raise ValueError(f"cell {cell.name!r} has {cell.options}; the gradient by lag is that of one layer in one direction")
+        raise ValueError(
+            f"cell {cell.name!r} has {cell.options}; the gradient by lag is that of one layer in one direction"
+        )
     cell.sizes(params)
     for name, value in params.items():
         bad = ~np.isfinite(np.asarray(value))
@@ -27,7 +29,9 @@ def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
             )
     shape = tuple(real_floating("x", x).shape)
     if len(shape) != 3 or shape[0] < least:
-        raise ValueError(f"x is {shape}; it must be (T, B, I) with at least {least} steps, for there is no lag in fewer")
+        raise ValueError(
+            f"x is {shape}; it must be (T, B, I) with at least {least} steps, for there is no lag in fewer"
+        )
 
 
 def forward_path(

@@ -44,9 +44,15 @@ class Precision:
 
 
 def precision(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None,
-    dtypes: Iterable[str] = ("float64", "float32", "bfloat16", "float16"), flush_subnormals: bool = False,
-) -> dict[str, Precision]:  # fmt: skip
+    cell: GatedCell,
+    params: Arrays,
+    x: Any,
+    *,
+    state: Arrays | None = None,
+    d_output: Any = None,
+    dtypes: Iterable[str] = ("float64", "float32", "bfloat16", "float16"),
+    flush_subnormals: bool = False,
+) -> dict[str, Precision]:
     """What each format makes of dL/d(state) by lag; L = sum(d_output * last output), x (T, 1, I).
 
     The step's Jacobian is stored in the format, its product with the gradient is summed in float32 (float64 in float64) and
@@ -54,7 +60,9 @@ def precision(
     """
     check(cell, params, x)
     if x.shape[1] != 1:
-        raise ValueError(f"x is {tuple(x.shape)}; precision follows one sequence, so it must be (T, 1, I): take x[:, :1]")
+        raise ValueError(
+            f"x is {tuple(x.shape)}; precision follows one sequence, so it must be (T, 1, I): take x[:, :1]"
+        )
     names = list(dtypes)
     for name in names:
         if name not in FORMATS:
@@ -84,13 +92,17 @@ class Format:
         _, power = np.frexp(values)
         unit = np.ldexp(1.0, np.maximum(power - self.bits, self.exponents[0] - self.bits + 1))
         rounded = np.round(values / unit) * unit
-        return np.where(np.ldexp(np.abs(rounded), -self.exponents[1]) >= 2, np.copysign(np.inf, values), rounded)
+        return np.where(
+            np.ldexp(np.abs(rounded), -self.exponents[1]) >= 2, np.copysign(np.inf, values), rounded
+        )
 
 
 FORMATS = {
-    "float64": Format(53, (-1022, 1023), np.float64), "float32": Format(24, (-126, 127), np.float32),
-    "bfloat16": Format(8, (-126, 127), np.float32), "float16": Format(11, (-14, 15), np.float32),
-}  # fmt: skip
+    "float64": Format(53, (-1022, 1023), np.float64),
+    "float32": Format(24, (-126, 127), np.float32),
+    "bfloat16": Format(8, (-126, 127), np.float32),
+    "float16": Format(11, (-14, 15), np.float32),
+}
 
 
 def _logs(matrices: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -106,7 +118,9 @@ def _logs(matrices: np.ndarray, first: np.ndarray) -> np.ndarray:
     return np.array(logs)
 
 
-def _follow(matrices: np.ndarray, first: np.ndarray, reference: np.ndarray, form: Format, flush: bool) -> Precision:
+def _follow(
+    matrices: np.ndarray, first: np.ndarray, reference: np.ndarray, form: Format, flush: bool
+) -> Precision:
     stored, d, path = form.round(matrices), form.round(first), []
     for matrix in [None, *stored[::-1]]:
         if matrix is not None:
@@ -122,13 +136,18 @@ def _follow(matrices: np.ndarray, first: np.ndarray, reference: np.ndarray, form
         moves = np.abs(np.diff(reference)) > 0
     largest, alive = np.abs(values).max(1), np.isfinite(reference)
     same = (values[1:] == values[:-1]).all(1) & moves
-    still = len(values) - 1 - int(np.argmin(same[::-1])) if not same.all() else 0  # the first lag at the final value
+    still = (
+        len(values) - 1 - int(np.argmin(same[::-1])) if not same.all() else 0
+    )  # the first lag at the final value
     return Precision(
-        first_subnormal=_first((largest < form.tiny) & (largest > 0)), first_zero=_first((largest == 0) & alive),
-        stuck=still + 1 if len(values) - still > STILL and largest[-1] > 0 else None, off=_first(wrong & alive),
-        overflow=_first(~np.isfinite(largest)), stored_rate=fit(_logs(stored, first)[:, None]).value,
+        first_subnormal=_first((largest < form.tiny) & (largest > 0)),
+        first_zero=_first((largest == 0) & alive),
+        stuck=still + 1 if len(values) - still > STILL and largest[-1] > 0 else None,
+        off=_first(wrong & alive),
+        overflow=_first(~np.isfinite(largest)),
+        stored_rate=fit(_logs(stored, first)[:, None]).value,
         log_norm=logs,
-    )  # fmt: skip
+    )
 
 
 def _first(found: np.ndarray) -> int | None:

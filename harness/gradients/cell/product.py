@@ -45,7 +45,9 @@ class Products:
             return np.exp(2 * (self.log_frobenius - self.log_spectral))
 
 
-def jacobian_product(cell: GatedCell, params: Arrays, x: Any, lags: Iterable[int], *, state: Arrays | None = None) -> Products:
+def jacobian_product(
+    cell: GatedCell, params: Arrays, x: Any, lags: Iterable[int], *, state: Arrays | None = None
+) -> Products:
     """Norms of ds_T/ds_{T-k} of the joint state at these lags. x (T, B, I).
 
     NaN for samples whose forward overflows. Raises ValueError for a lag that is no whole number from 0 to T.
@@ -57,7 +59,9 @@ def jacobian_product(cell: GatedCell, params: Arrays, x: Any, lags: Iterable[int
         raise ValueError(f"lags is empty; it must hold whole numbers from 0 to the {len(x)} steps of x")
     for lag in wanted:
         if not whole(lag) or not 0 <= lag <= len(x):
-            raise ValueError(f"lags has {lag!r}; each must be a whole number from 0 to the {len(x)} steps of x")
+            raise ValueError(
+                f"lags has {lag!r}; each must be a whole number from 0 to the {len(x)} steps of x"
+            )
     used, path = len(x) - max(wanted), states_of(cell, params, x, state)
     held, path = finite(path), [s[used:] for s in path]
     size = sum(s[0, 0].size for s in path)
@@ -66,7 +70,9 @@ def jacobian_product(cell: GatedCell, params: Arrays, x: Any, lags: Iterable[int
     return found
 
 
-def _exact(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], lags: list[int]) -> Products:
+def _exact(
+    cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], lags: list[int]
+) -> Products:
     """The product is formed row by row, scaled to norm 1 at every step."""
     batch, size = x.shape[1], sum(s[0, 0].size for s in path)
     rows, scale = np.tile(np.eye(size), (batch, 1, 1)), np.zeros(batch)
@@ -80,7 +86,9 @@ def _exact(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray
     return Products(np.array(lags), spectral, frobenius, "exact", zero, zero)
 
 
-def _backwards(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray]) -> Iterator[tuple[Jacobians, int]]:
+def _backwards(
+    cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray]
+) -> Iterator[tuple[Jacobians, int]]:
     """The Jacobians of all steps, last first, each as some that are computed together and its place among them."""
     for start in reversed(range(0, len(x), BLOCK)):
         part = slice(start, start + BLOCK)
@@ -97,7 +105,9 @@ def _largest(rows: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarra
         return scale + np.log(values[:, 0]), scale + 0.5 * np.log((values**2).sum(1))
 
 
-def _estimated(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], lags: list[int]) -> Products:
+def _estimated(
+    cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], lags: list[int]
+) -> Products:
     """Frobenius norms of all lags from the same random vectors (Hutchinson); spectral norms by block Lanczos, lag by lag."""
     rng, batch, jacobians = np.random.default_rng(0), x.shape[1], linearise(cell, params, x, path)
     probes = rng.choice([-1.0, 1.0], (batch, PROBES, jacobians.size))
@@ -113,18 +123,26 @@ def _estimated(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.nda
                 errors[lag] = np.nan_to_num(0.5 * squares.std(1, ddof=1) / squares.mean(1) / np.sqrt(PROBES))
     spectral = [_lanczos(jacobians, k, batch, rng) for k in lags]
     return Products(
-        np.array(lags), np.stack([s for s, _ in spectral]), np.stack([frobenius[k] for k in lags]), "Lanczos and Hutchinson",
-        np.stack([e for _, e in spectral]), np.stack([errors[k] for k in lags]),
-    )  # fmt: skip
+        np.array(lags),
+        np.stack([s for s, _ in spectral]),
+        np.stack([frobenius[k] for k in lags]),
+        "Lanczos and Hutchinson",
+        np.stack([e for _, e in spectral]),
+        np.stack([errors[k] for k in lags]),
+    )
 
 
-def _lanczos(jacobians: Jacobians, lag: int, batch: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _lanczos(
+    jacobians: Jacobians, lag: int, batch: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """(log of the largest singular value of M_lag, its last relative change), by Rayleigh-Ritz in the Krylov space of M M'."""
     block = np.linalg.qr(rng.standard_normal((batch, jacobians.size, WIDTH)))[0].swapaxes(1, 2)
     basis = block
     before = found = np.full(batch, -np.inf)
     for _ in range(ROUNDS):
-        down, scale = _through(jacobians.pull, range(jacobians.steps - 1, jacobians.steps - 1 - lag, -1), basis)
+        down, scale = _through(
+            jacobians.pull, range(jacobians.steps - 1, jacobians.steps - 1 - lag, -1), basis
+        )
         before, found = found, _largest(down, scale)[0]
         if not np.isfinite(found).any():
             break

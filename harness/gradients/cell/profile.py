@@ -21,7 +21,9 @@ from .linearise import linearise, underflows
 from .path import WIDE, check, finite, forward_path, norms, states_of
 
 Arrays = dict[str, Any]
-STATES = 2**26  # bytes of states that are kept at once; what is before them is computed again from a checkpoint
+STATES = (
+    2**26
+)  # bytes of states that are kept at once; what is before them is computed again from a checkpoint
 COEFFICIENTS = 2**22  # bytes of Jacobians at once
 TAPED = 256  # steps of a written step that are kept at once
 
@@ -55,7 +57,9 @@ class LagProfile:
 
     @property
     def half_life(self) -> float | None:
-        return np.log(2) / -self.rate.value if self.rate.model == "exponential" and self.rate.value < 0 else None
+        return (
+            np.log(2) / -self.rate.value if self.rate.model == "exponential" and self.rate.value < 0 else None
+        )
 
     @property
     def first_zero(self) -> int | None:
@@ -65,9 +69,15 @@ class LagProfile:
 
 
 def lag_profile(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None,
-    backend: str = "numpy", dtype: str = "float64",
-) -> LagProfile:  # fmt: skip
+    cell: GatedCell,
+    params: Arrays,
+    x: Any,
+    *,
+    state: Arrays | None = None,
+    d_output: Any = None,
+    backend: str = "numpy",
+    dtype: str = "float64",
+) -> LagProfile:
     """Norm of dL/d(joint state) by lag for a loss at the last step. x (T, B, I), state {name: (B, ...)}, d_output (B, O) or ones.
 
     numpy in float64: the adjoint from pre-activations, scaled to norm 1 at every step, exact to e^-10000 and beyond; NaN for a
@@ -102,7 +112,9 @@ def _exact(cell, params, x, state, d_output):
     for start, mark in zip(reversed(starts), reversed(marks), strict=True):
         part = np.asarray(x[start : start + length])
         program, path = (
-            forward_path(cell, params, part, mark) if cell.written_out else (None, states_of(cell, params, part, mark))
+            forward_path(cell, params, part, mark)
+            if cell.written_out
+            else (None, states_of(cell, params, part, mark))
         )
         count, held = len(part), held & finite(path)
         if adjoint is None:
@@ -192,9 +204,15 @@ class Adjoint:
         d = np.stack(self.d).astype(np.float64)
         weight = np.zeros((0, 0)) if jacobians.weight is None else dense(self.cell, jacobians.weight)
         pull_through(
-            jacobians.direct, jacobians.through, weight, np.array(jacobians.fed), d, self.log_scale, self.logs[rows],
+            jacobians.direct,
+            jacobians.through,
+            weight,
+            np.array(jacobians.fed),
+            d,
+            self.log_scale,
+            self.logs[rows],
             self.by_state[rows],
-        )  # fmt: skip
+        )
         self.d = list(d)
         self.lag += jacobians.steps
 

@@ -35,7 +35,13 @@ class Sensitivity:
 
 
 def sensitivity(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None, parameter: str | None = None
+    cell: GatedCell,
+    params: Arrays,
+    x: Any,
+    *,
+    state: Arrays | None = None,
+    d_output: Any = None,
+    parameter: str | None = None,
 ) -> Sensitivity:
     """At horizons 2, 4, 8 ... T of x (T, B, I), each sample's own gradient. parameter as in `lag_share`."""
     check(cell, params, x)
@@ -47,7 +53,9 @@ def sensitivity(
     for horizon in horizons:
         profile, logs = lag_profile(cell, params, x[:horizon], state=state, d_output=d_output), []
         for b in range(batch):
-            found = lag_share(cell, params, **one_sample(x[:horizon], state, d_output, b), parameter=parameter)
+            found = lag_share(
+                cell, params, **one_sample(x[:horizon], state, d_output, b), parameter=parameter
+            )
             logs.append(found.log_norm)
             name = found.parameter
         start = int(np.isneginf(profile.log_norm[0]).all())

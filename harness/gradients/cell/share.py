@@ -41,7 +41,13 @@ class LagShare:
 
 
 def lag_share(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None, parameter: str | None = None
+    cell: GatedCell,
+    params: Arrays,
+    x: Any,
+    *,
+    state: Arrays | None = None,
+    d_output: Any = None,
+    parameter: str | None = None,
 ) -> LagShare:
     """Shares of the lags in the gradient of `parameter` (weight_hh where the cell has one) of L = sum(d_output * last output).
 
@@ -50,7 +56,9 @@ def lag_share(
     does not use.
     """
     x, whole = np.asarray(x), backward(cell, params, x, state, d_output)
-    projected = _projected(whole.program, whole.program.steps - 1, None) if whole.program.sides.projects else {}
+    projected = (
+        _projected(whole.program, whole.program.steps - 1, None) if whole.program.sides.projects else {}
+    )
     known = _arrays(cell, whole, projected)
     name = parameter or known[0]
     if name not in known:
@@ -68,10 +76,15 @@ def lag_share(
     reached = np.flatnonzero(np.cumsum(signed) >= 0.95)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return LagShare(
-            parameter=name, lag=np.arange(len(logs)), signed=signed, unsigned=each / each.sum(),
-            cancellation=each / np.exp(logs - top).sum(1), k95=int(reached[0]) if len(reached) else len(logs) - 1,
-            gradient=np.asarray(total * np.exp(top), np.float64), log_norm=float(top + np.log(square) / 2),
-        )  # fmt: skip
+            parameter=name,
+            lag=np.arange(len(logs)),
+            signed=signed,
+            unsigned=each / each.sum(),
+            cancellation=each / np.exp(logs - top).sum(1),
+            k95=int(reached[0]) if len(reached) else len(logs) - 1,
+            gradient=np.asarray(total * np.exp(top), np.float64),
+            log_norm=float(top + np.log(square) / 2),
+        )
 
 
 def _lags(cell: GatedCell, samples: list[Backward], name: str) -> Iterator[list[Part]]:
@@ -119,9 +132,10 @@ def one_sample(x: np.ndarray, state: Arrays | None, d_output: Any, b: int) -> Ar
     """The arguments x, state and d_output of sample b alone."""
     one = slice(b, b + 1)
     return {
-        "x": x[:, one], "state": None if state is None else {k: np.asarray(v)[one] for k, v in state.items()},
+        "x": x[:, one],
+        "state": None if state is None else {k: np.asarray(v)[one] for k, v in state.items()},
         "d_output": None if d_output is None else np.asarray(d_output)[one],
-    }  # fmt: skip
+    }
 
 
 def _projected(program: Reference, t: int, d_wx: list[np.ndarray] | None) -> Arrays:
@@ -148,7 +162,9 @@ def _unit(rows: np.ndarray, log_scale: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Rows (B, ...) over their norms, whose logs are added to the scale."""
     size = norms(rows.reshape(len(rows), -1))
     with np.errstate(divide="ignore"):
-        return rows / np.where(size > 0, size, 1).reshape(-1, *[1] * (rows.ndim - 1)), log_scale + np.log(size)
+        return rows / np.where(size > 0, size, 1).reshape(-1, *[1] * (rows.ndim - 1)), log_scale + np.log(
+            size
+        )
 
 
 def _factors(cell: GatedCell, whole: Backward, step: Step, name: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -157,7 +173,9 @@ def _factors(cell: GatedCell, whole: Backward, step: Step, name: str) -> tuple[n
     if name in cell.vectors:
         return step.d_unit[cell.vectors.index(name)], None
     if whole.program.sides.projects and not name.endswith("_hh"):
-        return _projected(whole.program, step.t, step.d_wx).get(name, np.zeros_like(whole.program.sides.used[name]))[None], None
+        return _projected(whole.program, step.t, step.d_wx).get(
+            name, np.zeros_like(whole.program.sides.used[name])
+        )[None], None
     left = np.concatenate(step.d_wh if name.endswith("_hh") else step.d_wx, axis=1)
     if name.startswith("bias"):
         return left, None
@@ -197,7 +215,9 @@ class InputReach:
     log_norm: np.ndarray
 
 
-def input_reach(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None) -> InputReach:
+def input_reach(
+    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
+) -> InputReach:
     """How far back the inputs reach the last output: norms of dL/dx_t by lag, L = sum(d_output * last output)."""
     whole = backward(cell, params, x, state, d_output)
     program, scales = whole.program, np.empty((whole.program.steps, whole.program.batch))
@@ -209,7 +229,9 @@ def input_reach(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None
             d_wx[step.t] = np.stack(step.d_wx, 1)
         else:
             d_x[step.t] = step.d_x
-    if not cell.written_out:  # what a step's input gets is linear in its own d_wx, so it may carry that one's scale
+    if (
+        not cell.written_out
+    ):  # what a step's input gets is linear in its own d_wx, so it may carry that one's scale
         d_x = program.sides.pull_project(program._x, d_wx)
     d_x[-1] += whole.d_x_last
     with np.errstate(divide="ignore"):

@@ -52,10 +52,16 @@ def _mover(cell: GatedCell, jacobians: Jacobians) -> Callable[[int, int, np.ndar
     if isinstance(jacobians, Elementwise) and not is_wide(jacobians):
         from .loops import push_through
 
-        weight = np.zeros((0, 0)) if jacobians.weight is None else np.ascontiguousarray(dense(cell, jacobians.weight).T)
+        weight = (
+            np.zeros((0, 0))
+            if jacobians.weight is None
+            else np.ascontiguousarray(dense(cell, jacobians.weight).T)
+        )
         direct, through = (np.ascontiguousarray(a[..., 0, :]) for a in (jacobians.direct, jacobians.through))
         fed = np.array(jacobians.fed)
-        return lambda a, b, rows: push_through(direct[a:b], through[a:b], weight, fed, np.asarray(rows, np.float64))
+        return lambda a, b, rows: push_through(
+            direct[a:b], through[a:b], weight, fed, np.asarray(rows, np.float64)
+        )
 
     def move(a, b, rows):
         for t in range(a, b):
@@ -80,7 +86,9 @@ def orthonormal(tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
         lost = np.flatnonzero(grown <= rounding * sizes[order[: len(grown)]])
         if not len(lost):
             break
-        left = np.delete(left, lost[0])  # the others were made orthogonal to what is only rounding: again without it
+        left = np.delete(
+            left, lost[0]
+        )  # the others were made orthogonal to what is only rounding: again without it
     rows = np.empty_like(q.T)
     rows[:, order] = q.T
     return rows, np.log(grown), left

@@ -15,8 +15,12 @@ from .path import check, forward_path
 
 Arrays = dict[str, Any]
 OPERATORS = {
-    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b, "neg": lambda a: -a,
-}  # fmt: skip
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "neg": lambda a: -a,
+}
 
 
 def values_of(
@@ -25,7 +29,9 @@ def values_of(
     """Each node's value at all steps and samples, (T, B, units), from the reference's trajectory."""
     check(cell, params, x, least=1)
     if cell.written_out:
-        raise ValueError(f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see them")
+        raise ValueError(
+            f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see them"
+        )
     x = np.asarray(x, np.float64)
     program, path = forward_path(cell, params, x, state)
     used, prev = program.sides.used, [s[:-1] for s in path]

@@ -60,11 +60,22 @@ class Diagnosis:
 
 
 def diagnose(
-    model: Any, loss: Callable, batches: Iterable, *, batch_axis: int | None = None, recurrent: str | None = None,
-    state: Any = None, read_out: Callable | None = None, floor: float | None = None, trivial: float | None = None,
-    samples: int = 1024, samples_seen: float | None = None, positions: int = 4, seed: int = 0,
+    model: Any,
+    loss: Callable,
+    batches: Iterable,
+    *,
+    batch_axis: int | None = None,
+    recurrent: str | None = None,
+    state: Any = None,
+    read_out: Callable | None = None,
+    floor: float | None = None,
+    trivial: float | None = None,
+    samples: int = 1024,
+    samples_seen: float | None = None,
+    positions: int = 4,
+    seed: int = 0,
     thresholds: Thresholds | None = None,
-) -> Diagnosis:  # fmt: skip
+) -> Diagnosis:
     """Diagnoses a model on batches of (x, target), on a copy in eval mode, in float64 where it can; the model is left as it was.
 
     model         a module whose forward maps (x_t, state) to (output, state), called once a step; or torch.nn.RNN, GRU, LSTM;
@@ -84,12 +95,30 @@ def diagnose(
     """
     from .examine import examine
 
-    options = {"batch_axis": batch_axis, "recurrent": recurrent, "state": state, "read_out": read_out, "trivial": trivial}
+    options = {
+        "batch_axis": batch_axis,
+        "recurrent": recurrent,
+        "state": state,
+        "read_out": read_out,
+        "trivial": trivial,
+    }
     found = examine(model, loss, batches, samples=samples, positions=positions, seed=seed, **options)
     evidence = found.evidence(floor, samples_seen)
     return Diagnosis(
-        lag=np.arange(len(evidence.z)), log_norm=found.log_norm, log_reach=found.log_reach, gradient_norm=found.gradient_norm,
-        saturation=evidence.saturation, swap=evidence.swap, recoverable=evidence.recoverable, z=evidence.z, bands=evidence.bands,
-        stationary=evidence.stationary, loss=evidence.loss, trivial_loss=evidence.trivial, floor=floor, samples=found.samples,
-        evidence=evidence, verdict=verdict(evidence, thresholds),
-    )  # fmt: skip
+        lag=np.arange(len(evidence.z)),
+        log_norm=found.log_norm,
+        log_reach=found.log_reach,
+        gradient_norm=found.gradient_norm,
+        saturation=evidence.saturation,
+        swap=evidence.swap,
+        recoverable=evidence.recoverable,
+        z=evidence.z,
+        bands=evidence.bands,
+        stationary=evidence.stationary,
+        loss=evidence.loss,
+        trivial_loss=evidence.trivial,
+        floor=floor,
+        samples=found.samples,
+        evidence=evidence,
+        verdict=verdict(evidence, thresholds),
+    )

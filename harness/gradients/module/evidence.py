@@ -58,11 +58,15 @@ class Evidence:
     broken: str = ""
 
     def __post_init__(self) -> None:
-        lengths = {name: len(getattr(self, name)) for name in ("transport", "typical", "recoverable", "z", "swap")}
+        lengths = {
+            name: len(getattr(self, name)) for name in ("transport", "typical", "recoverable", "z", "swap")
+        }
         if len(set(lengths.values())) > 1:
             raise ValueError(f"arrays by lag have lengths {lengths}; they must be equal")
         if self.floor is not None and not self.floor <= self.trivial:
-            raise ValueError(f"floor is {self.floor:g} and the trivial loss {self.trivial:g}; the floor cannot be above it")
+            raise ValueError(
+                f"floor is {self.floor:g} and the trivial loss {self.trivial:g}; the floor cannot be above it"
+            )
 
     @property
     def excess(self) -> float:

@@ -43,14 +43,26 @@ class Examined:
 
 
 def examine(
-    model: nn.Module, loss: Callable, batches: Iterable, *, batch_axis: int | None, recurrent: str | None, state: Any,
-    read_out: Callable | None, trivial: float | None, samples: int, positions: int, seed: int,
-) -> Examined:  # fmt: skip
+    model: nn.Module,
+    loss: Callable,
+    batches: Iterable,
+    *,
+    batch_axis: int | None,
+    recurrent: str | None,
+    state: Any,
+    read_out: Callable | None,
+    trivial: float | None,
+    samples: int,
+    positions: int,
+    seed: int,
+) -> Examined:
     """Everything but the verdict."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"model is a {type(model).__name__}; it must be a torch.nn.Module")
     if batch_axis not in (None, 0, 1):
-        raise ValueError(f"batch_axis is {batch_axis!r}; it must be 0 or 1, the axis of x that holds the sequences")
+        raise ValueError(
+            f"batch_axis is {batch_axis!r}; it must be 0 or 1, the axis of x that holds the sequences"
+        )
     with _undisturbed():
         pairs = _taken(batches, samples, model, batch_axis)
         if broken := _broken(model):
@@ -70,7 +82,13 @@ def examine(
 
 
 def _examined(
-    replay: Replay, loss: Callable, pairs: list, trivial: float | None, positions: int, batch_axis: int | None, seed: int
+    replay: Replay,
+    loss: Callable,
+    pairs: list,
+    trivial: float | None,
+    positions: int,
+    batch_axis: int | None,
+    seed: int,
 ) -> Examined:
     kind = torch.get_default_dtype()
     loss = copy.deepcopy(loss).to(kind) if isinstance(loss, nn.Module) else loss
@@ -101,7 +119,10 @@ def _overflows(replay: Replay, loss: Callable, pairs: list) -> bool:
     for x, target in pairs:
         try:
             value = loss(replay.output(x), target)
-        except (RuntimeError, ValueError):  # a loss for another dtype, or one that cannot be had: that is told later
+        except (
+            RuntimeError,
+            ValueError,
+        ):  # a loss for another dtype, or one that cannot be had: that is told later
             return False
         if isinstance(value, Tensor) and not torch.isfinite(value).all():
             return True
@@ -109,7 +130,13 @@ def _overflows(replay: Replay, loss: Callable, pairs: list) -> bool:
 
 
 def _first(
-    replay: Replay, loss: Callable, recording: Recording, x: Tensor, target: Tensor, positions: int, batch_axis: int | None
+    replay: Replay,
+    loss: Callable,
+    recording: Recording,
+    x: Tensor,
+    target: Tensor,
+    positions: int,
+    batch_axis: int | None,
 ) -> tuple[Outcome, list[int]]:
     steps = len(recording.steps)
     # the last step's output has no positions, though it may happen to be as wide as there are steps
@@ -124,30 +151,51 @@ def _longest(replay: Replay, recording: Recording, pairs: list) -> int:
     return max([len(recording.steps), *(replay.steps(x) for x in others)])
 
 
-def _together(found: Outcome, seen: list[Seen], noise: Noise, places: list[int], trivial: float | None, seed: int) -> Examined:
+def _together(
+    found: Outcome, seen: list[Seen], noise: Noise, places: list[int], trivial: float | None, seed: int
+) -> Examined:
     lags = max(len(s.log_norm) for s in seen)
     output = torch.cat([s.output for s in seen], found.output.samples)
     target = torch.cat([s.target for s in seen], found.target)
-    log_norm, log_reach = (np.concatenate([_padded(getattr(s, k), lags) for s in seen], 1) for k in ("log_norm", "log_reach"))
+    log_norm, log_reach = (
+        np.concatenate([_padded(getattr(s, k), lags) for s in seen], 1) for k in ("log_norm", "log_reach")
+    )
     inputs = np.concatenate([_padded(s.inputs.swapaxes(0, 1), lags).swapaxes(0, 1) for s in seen])
-    basis, fisher = found.curvature(output, target, places, rows := np.concatenate([s.residual for s in seen]))
+    basis, fisher = found.curvature(
+        output, target, places, rows := np.concatenate([s.residual for s in seen])
+    )
     left = Residuals(rows @ basis, fisher, float(len(places)))
     constant, answer = trivial_loss(found, output, target) if trivial is None else (trivial, output)
     probed = probe(Sample(found, output, target, places, inputs), answer, seed)
     transport, typical = _transport(log_norm)
     recoverable, z = _by_lag(left, inputs)
     numbers = {
-        "loss": found.average(output, target), "trivial": constant, "transport": transport, "typical": typical,
-        "source": float(np.nanmedian(source)) if np.isfinite(source := np.concatenate([s.source for s in seen])).any() else 1.0,
-        "saturation": float(np.mean([s.closed for s in seen])), "recoverable": recoverable, "z": z, "swap": _swap(seen, lags),
-        "bands": _bands(left, inputs, seen, noise), "stationary": noise.stationary(), **_probe_numbers(probed, trivial),
-    }  # fmt: skip
+        "loss": found.average(output, target),
+        "trivial": constant,
+        "transport": transport,
+        "typical": typical,
+        "source": float(np.nanmedian(source))
+        if np.isfinite(source := np.concatenate([s.source for s in seen])).any()
+        else 1.0,
+        "saturation": float(np.mean([s.closed for s in seen])),
+        "recoverable": recoverable,
+        "z": z,
+        "swap": _swap(seen, lags),
+        "bands": _bands(left, inputs, seen, noise),
+        "stationary": noise.stationary(),
+        **_probe_numbers(probed, trivial),
+    }
     return Examined(log_norm, log_reach, noise.norm(), output.shape[found.output.samples], numbers)
 
 
 def _probe_numbers(probed: Probed, trivial: float | None) -> dict[str, Any]:
     power = probed.power if trivial is None else float("nan")
-    return {"probe_recovered": probed.recovered, "probe_power": power, "probe_pair": probed.pair, "probe_pair_z": probed.pair_z}
+    return {
+        "probe_recovered": probed.recovered,
+        "probe_power": power,
+        "probe_pair": probed.pair,
+        "probe_pair_z": probed.pair_z,
+    }
 
 
 def _transport(log_norm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +204,9 @@ def _transport(log_norm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):
         relative = log_norm - log_norm[first]
     rms = np.array([_log_rms(row[~np.isnan(row)]) for row in log_norm])
-    typical = np.array([np.median(row[~np.isnan(row)]) if not np.isnan(row).all() else np.nan for row in relative])
+    typical = np.array(
+        [np.median(row[~np.isnan(row)]) if not np.isnan(row).all() else np.nan for row in relative]
+    )
     with np.errstate(invalid="ignore"):
         rms = rms - rms[first]
     rms[:first] = typical[:first] = np.nan
@@ -184,7 +234,14 @@ def _bands(left: Residuals, inputs: np.ndarray, seen: list[Seen], noise: Noise) 
     needed = noise.needed() if noise.chunks else [float("nan")] * len(edges)
     for band, need in zip(edges, needed, strict=True):
         swaps = [s.band_swap[band] for s in seen if not np.isnan(s.band_swap.get(band, np.nan))]
-        found.append(Band(*band, *left.score(band_sum(inputs, band)), float(np.mean(swaps)) if swaps else float("nan"), need))
+        found.append(
+            Band(
+                *band,
+                *left.score(band_sum(inputs, band)),
+                float(np.mean(swaps)) if swaps else float("nan"),
+                need,
+            )
+        )
     return tuple(found)
 
 
@@ -204,16 +261,24 @@ def _cast(tensor: Tensor, kind: torch.dtype) -> Tensor:
     return tensor.detach().to(kind) if tensor.is_floating_point() else tensor
 
 
-def _taken(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | None) -> list[tuple[Tensor, Tensor]]:
+def _taken(
+    batches: Iterable, samples: int, model: nn.Module, batch_axis: int | None
+) -> list[tuple[Tensor, Tensor]]:
     """Batches until there are enough samples, on the model's device. Raises ValueError for what is no (x, target)."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     found, count = [], 0
     for k, pair in enumerate(islice(batches, samples)):
-        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(t, Tensor) for t in pair)):
-            raise ValueError(f"batch {k} is of type {type(pair).__name__}; it must be two tensors, (x, target)")
+        if not (
+            isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(t, Tensor) for t in pair)
+        ):
+            raise ValueError(
+                f"batch {k} is of type {type(pair).__name__}; it must be two tensors, (x, target)"
+            )
         x, target = pair
         if x.is_floating_point() and not torch.isfinite(x).all():
-            raise ValueError(f"x of batch {k} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite")
+            raise ValueError(
+                f"x of batch {k} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite"
+            )
         found.append((x.to(device), target.to(device)))
         count += x.shape[_likely(model, batch_axis)]
         if count >= samples:
@@ -240,9 +305,12 @@ def _not_finite(what: str) -> Examined:
     none, nan = np.empty(0), float("nan")
     numbers = {"loss": nan, "trivial": nan, "source": nan, "saturation": nan, "bands": (), "broken": what}
     return Examined(
-        np.empty((0, 0)), np.empty((0, 0)), nan, 0,
+        np.empty((0, 0)),
+        np.empty((0, 0)),
+        nan,
+        0,
         numbers | dict.fromkeys(("transport", "typical", "recoverable", "z", "swap"), none),
-    )  # fmt: skip
+    )
 
 
 @contextmanager

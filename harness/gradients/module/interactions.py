@@ -128,7 +128,9 @@ def _best_pairs(columns: np.ndarray, residual: np.ndarray, top: int) -> np.ndarr
     return np.stack([rows[best], cols[best]], 1)
 
 
-def _fitted_gain(sample: Sample, start: Tensor, columns: np.ndarray, fit: np.ndarray, held: np.ndarray) -> float:
+def _fitted_gain(
+    sample: Sample, start: Tensor, columns: np.ndarray, fit: np.ndarray, held: np.ndarray
+) -> float:
     """Mean held-out loss recovered by adding a linear map of the columns to the outputs, fitted by up to six Newton steps."""
     left, right = (_white(columns[sample.rows(fit)], columns[sample.rows(w)]) for w in (fit, held))
     (o_fit, y_fit), (o_held, y_held) = sample.part(fit, start), sample.part(held, start)
@@ -137,7 +139,9 @@ def _fitted_gain(sample: Sample, start: Tensor, columns: np.ndarray, fit: np.nda
         found = sample.outcome.residuals(o_fit, y_fit)[:, sample.positions]
         rows = found.reshape(-1, found.shape[-1]).double().cpu().numpy()
         basis, fisher = sample.outcome.curvature(o_fit, y_fit, sample.positions, rows)
-        step = left.T @ (rows @ basis) / len(rows) @ np.linalg.pinv(fisher, rcond=1e-6, hermitian=True) @ basis.T
+        step = (
+            left.T @ (rows @ basis) / len(rows) @ np.linalg.pinv(fisher, rcond=1e-6, hermitian=True) @ basis.T
+        )
         moved = _line_search(sample, o_fit, y_fit, left @ step)
         if moved == 0:
             break

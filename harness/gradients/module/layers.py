@@ -25,7 +25,9 @@ class Layers:
         """Raises ValueError unless x is a padded batch."""
         if not isinstance(x, Tensor) or x.ndim != 3:
             what = f"of {x.ndim} axes" if isinstance(x, Tensor) else f"a {type(x).__name__}"
-            raise ValueError(f"the input of the recurrent module is {what}; diagnose takes padded batches (T, B, I) or (B, T, I)")
+            raise ValueError(
+                f"the input of the recurrent module is {what}; diagnose takes padded batches (T, B, I) or (B, T, I)"
+            )
 
     def time_first(self, x: Tensor) -> Tensor:
         """Between the module's own order of axes and (T, B, ...), both ways."""
@@ -64,7 +66,9 @@ class Layers:
         def named(kind: str) -> Any:
             return getattr(self.module, f"{kind}_l{layer}", None)
 
-        return linear(x, named("weight_ih"), named("bias_ih")), linear(h, named("weight_hh"), named("bias_hh"))
+        return linear(x, named("weight_ih"), named("bias_ih")), linear(
+            h, named("weight_hh"), named("bias_hh")
+        )
 
     def _rnn(self, layer: int, x: Tensor, h: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         a = torch.add(*self._products(layer, x, h))

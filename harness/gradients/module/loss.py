@@ -32,7 +32,11 @@ class Form:
         first = tensor.movedim(self.samples, 0)
         if self.position is None:
             return rows.reshape(first.shape).movedim(0, self.samples)
-        return rows.reshape(first.movedim(self.position, 1).shape).movedim(1, self.position).movedim(0, self.samples)
+        return (
+            rows.reshape(first.movedim(self.position, 1).shape)
+            .movedim(1, self.position)
+            .movedim(0, self.samples)
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,9 @@ class Outcome:
             (found,) = torch.autograd.grad(self.total(leaf, target), leaf)
         return -self.output.rows(found)
 
-    def curvature(self, output: Tensor, target: Tensor, positions: list[int], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def curvature(
+        self, output: Tensor, target: Tensor, positions: list[int], rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Directions (K, q) of the output with the largest residuals `rows` (R, K), and the mean Hessian (q, q) in them.
 
         Negative curvature counts as none; where a loss has no curvature at all (an absolute error), the residuals' own second
@@ -87,7 +93,9 @@ class Outcome:
         return basis, fisher if fisher.any() else moments
 
 
-def outcome(loss: Callable, output: Tensor, target: Tensor, batch: int, steps: int, axis: int | None) -> Outcome:
+def outcome(
+    loss: Callable, output: Tensor, target: Tensor, batch: int, steps: int, axis: int | None
+) -> Outcome:
     """How a batch's output and target lie. Raises ValueError, naming batch_axis, where the samples' axis is not to be found."""
     at = _samples("target", target, batch, axis if target.ndim > 1 else 0)
     samples = _samples("output", output, batch, axis if output.ndim > 1 else 0)
@@ -123,7 +131,9 @@ def _is_mean(loss: Callable, output: Tensor, target: Tensor, samples: int, at: i
         once = loss(output, target)
         if not isinstance(once, Tensor) or once.numel() != 1:
             what = f"of shape {tuple(once.shape)}" if isinstance(once, Tensor) else type(once).__name__
-            raise ValueError(f"loss(output, target) is {what}; it must be one number, the mean over the batch")
+            raise ValueError(
+                f"loss(output, target) is {what}; it must be one number, the mean over the batch"
+            )
         if not torch.isfinite(once):
             return True
         twice = loss(torch.cat([output, output], samples), torch.cat([target, target], at))

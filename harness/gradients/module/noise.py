@@ -59,4 +59,8 @@ class Noise:
         """Of the mean gradient, by a form that does not overflow."""
         mean = self.total / max(self.chunks, 1)
         largest = float(mean.abs().max()) if mean.numel() else 0.0
-        return largest * float(torch.linalg.vector_norm(mean / largest)) if 0 < largest < float("inf") else largest
+        return (
+            largest * float(torch.linalg.vector_norm(mean / largest))
+            if 0 < largest < float("inf")
+            else largest
+        )

@@ -47,9 +47,18 @@ def positions_of(outcome: Outcome, output: Tensor, target: Tensor, steps: int, m
 
 
 def observe(
-    replay: Replay, outcome: Outcome, recording: Recording, x: Tensor, target: Tensor,
-    positions: list[int], bands: list[tuple[int, int]], noise: Noise, chunks: int, swapping: bool, rng: np.random.Generator,
-) -> Seen:  # fmt: skip
+    replay: Replay,
+    outcome: Outcome,
+    recording: Recording,
+    x: Tensor,
+    target: Tensor,
+    positions: list[int],
+    bands: list[tuple[int, int]],
+    noise: Noise,
+    chunks: int,
+    swapping: bool,
+    rng: np.random.Generator,
+) -> Seen:
     """Everything of one batch. bands: of lags, of which it may not have all; chunks: its parts for the gradient's noise."""
     output, steps = recording.output, len(recording.steps)
     timed = outcome.output.position is not None
@@ -69,12 +78,18 @@ def observe(
     swaps = Swaps(replay, outcome, x, target, positions, ends, count, rng) if swapping and count > 1 else None
     single = np.unique(np.linspace(0, steps - 1, min(steps, SWAPPED)).round().astype(int)).tolist()
     return Seen(
-        output.detach(), target, log_norm, log_reach,
-        by_lag(np.repeat(inputs, per, axis=0), reference, steps), stacked,
-        _source(log_norm, stacked, read_out_norm(replay, recording)), closed(replay, recording),
+        output.detach(),
+        target,
+        log_norm,
+        log_reach,
+        by_lag(np.repeat(inputs, per, axis=0), reference, steps),
+        stacked,
+        _source(log_norm, stacked, read_out_norm(replay, recording)),
+        closed(replay, recording),
         any(np.isnan(p.log_norm).any() for p in pulled),
-        {k: swaps.rise((k, k)) for k in single} if swaps else {}, {b: swaps.rise(b) for b in bands} if swaps else {},
-    )  # fmt: skip
+        {k: swaps.rise((k, k)) for k in single} if swaps else {},
+        {b: swaps.rise(b) for b in bands} if swaps else {},
+    )
 
 
 def _at(outcome: Outcome, rows: Tensor, position: int, output: Tensor) -> Tensor:
@@ -85,9 +100,14 @@ def _at(outcome: Outcome, rows: Tensor, position: int, output: Tensor) -> Tensor
 
 
 def _add_noise(
-    noise: Noise, replay: Replay, recording: Recording, pulled: list[Pullback],
-    ends: list[int], bands: list[tuple[int, int]], chunks: int,
-) -> None:  # fmt: skip
+    noise: Noise,
+    replay: Replay,
+    recording: Recording,
+    pulled: list[Pullback],
+    ends: list[int],
+    bands: list[tuple[int, int]],
+    chunks: int,
+) -> None:
     params: list[Tensor] = [p for p in replay.part.parameters() if p.requires_grad]
     if not params:
         return
@@ -96,8 +116,15 @@ def _add_noise(
         chosen[rows] = 1
         parts = []
         for low, high in bands:
-            times = [(p, [t for t in range(end - high, end - low + 1) if t >= 0]) for p, end in zip(pulled, ends, strict=True)]
-            parts.append(torch.stack([parameter_gradient(recording, p.cotangents, at, chosen, params) for p, at in times]).sum(0))
+            times = [
+                (p, [t for t in range(end - high, end - low + 1) if t >= 0])
+                for p, end in zip(pulled, ends, strict=True)
+            ]
+            parts.append(
+                torch.stack(
+                    [parameter_gradient(recording, p.cotangents, at, chosen, params) for p, at in times]
+                ).sum(0)
+            )
         noise.add(parts, len(rows))
 
 

@@ -31,7 +31,9 @@ def pull(recording: Recording, d_output: Tensor) -> Pullback:
     norms, reach, cotangents = [], [], []
     for step, unit, log_scale, d_input in _walk(recording, _read_out(recording, d_output)):
         norms.append(log_scale + _log(_norm(_state_part(step, unit), len(log_scale))))
-        reach.append(log_scale + _log(_norm([d_input] if d_input is not None else [], len(log_scale)).to(log_scale)))
+        reach.append(
+            log_scale + _log(_norm([d_input] if d_input is not None else [], len(log_scale)).to(log_scale))
+        )
         cotangents.append([_scaled(d, torch.exp(log_scale)) for d in unit])
     assert len(norms) == len(steps)
     return Pullback(_stack(norms), _stack(reach), cotangents[::-1])
@@ -47,8 +49,17 @@ def parameter_gradient(
             if m.requires_grad:
                 outputs.append(m)
                 d_outputs.append(_scaled(d, rows))
-    found = grad(outputs, params, d_outputs, retain_graph=True, allow_unused=True) if outputs else [None] * len(params)
-    return torch.cat([torch.zeros_like(p).flatten() if g is None else g.flatten() for g, p in zip(found, params, strict=True)])
+    found = (
+        grad(outputs, params, d_outputs, retain_graph=True, allow_unused=True)
+        if outputs
+        else [None] * len(params)
+    )
+    return torch.cat(
+        [
+            torch.zeros_like(p).flatten() if g is None else g.flatten()
+            for g, p in zip(found, params, strict=True)
+        ]
+    )
 
 
 def _read_out(recording: Recording, d_output: Tensor) -> list[list[Tensor]]:
@@ -58,7 +69,9 @@ def _read_out(recording: Recording, d_output: Tensor) -> list[list[Tensor]]:
     return [[_or_zero(next(found), k) for k in step.kept] for step in recording.steps]
 
 
-def _walk(recording: Recording, direct: list[list[Tensor]]) -> Iterator[tuple[Step, list[Tensor], Tensor, Tensor | None]]:
+def _walk(
+    recording: Recording, direct: list[list[Tensor]]
+) -> Iterator[tuple[Step, list[Tensor], Tensor, Tensor | None]]:
     """From the last step to the first: the step, the cotangents of `made` scaled, the log of the scale, and the input's."""
     batch = recording.batch
     log_scale = direct[0][0].new_zeros(batch)
@@ -72,7 +85,8 @@ def _walk(recording: Recording, direct: list[list[Tensor]]) -> Iterator[tuple[St
         # each is brought to norm 1 before its share of the larger: neither factor can overflow
         shares = [torch.exp(log - log_scale) for log in logs]
         unit = [
-            _scaled(_scaled(c, _inverse(sizes[0])), shares[0]) + _scaled(_scaled(d, _inverse(sizes[1])), shares[1])
+            _scaled(_scaled(c, _inverse(sizes[0])), shares[0])
+            + _scaled(_scaled(d, _inverse(sizes[1])), shares[1])
             for c, d in zip(carried, direct[t], strict=True)
         ]
         before = recording.steps[t - 1].kept if t else []
@@ -130,7 +144,9 @@ def sample_rows(tensor: Tensor, batch: int) -> Tensor:
     """(B, n): a tensor with its axis of samples first, the first axis of that size."""
     axes = [k for k, n in enumerate(tensor.shape) if n == batch]
     if not axes:
-        raise ValueError(f"a state is of shape {tuple(tensor.shape)}, which has no axis of the batch's {batch} sequences")
+        raise ValueError(
+            f"a state is of shape {tuple(tensor.shape)}, which has no axis of the batch's {batch} sequences"
+        )
     return tensor.movedim(axes[0], 0).reshape(batch, -1)
 
 

@@ -53,7 +53,9 @@ def _damped(fisher: np.ndarray, count: int) -> np.ndarray:
 
     With W = (F + damping)^-1 such a step gains 1/2 tr(S' (2W - W F W) S C^+); in directions with much of it that is F^-1.
     """
-    w = np.linalg.pinv(fisher + np.trace(fisher) * FEW / count * np.eye(len(fisher)), rcond=1e-10, hermitian=True)
+    w = np.linalg.pinv(
+        fisher + np.trace(fisher) * FEW / count * np.eye(len(fisher)), rcond=1e-10, hermitian=True
+    )
     return 2 * w - w @ fisher @ w
 
 

@@ -21,7 +21,12 @@ from .layers import Layers
 from .trees import leaves, mapped, widened
 
 HIDDEN = "hidden_size"
-MAKERS = ("initial_state", "init_state", "init_hidden", "begin_state")  # methods that make a first state, tried in this order
+MAKERS = (
+    "initial_state",
+    "init_state",
+    "init_hidden",
+    "begin_state",
+)  # methods that make a first state, tried in this order
 
 
 @dataclass
@@ -66,7 +71,12 @@ class Replay:
     """A model that can be run as it is, with inputs of the recurrence exchanged between samples, or recorded."""
 
     def __init__(
-        self, model: nn.Module, recurrent: str | None, state: Any, read_out: Callable | None, batch_axis: int | None
+        self,
+        model: nn.Module,
+        recurrent: str | None,
+        state: Any,
+        read_out: Callable | None,
+        batch_axis: int | None,
     ) -> None:
         self.model, self.state, self.read_out, self.batch_axis = model, state, read_out, batch_axis
         self.name, self.part = _part(model, recurrent)
@@ -105,7 +115,9 @@ class Replay:
         with torch.enable_grad(), _forward(self.part, recorder):
             output = self._drive(x)
         if not recorder.found.steps:
-            raise ValueError(f"the model never called its recurrent module {self.name!r}; name the right one with recurrent=")
+            raise ValueError(
+                f"the model never called its recurrent module {self.name!r}; name the right one with recurrent="
+            )
         recorder.found.output = output
         self._hold(output.detach(), self.output(x))
         return recorder.found
@@ -148,7 +160,9 @@ class Replay:
             found = result[0] if isinstance(result, (tuple, list)) else result
             if not self.alone and self.read_out is None:
                 return _tensor(found)
-            return _tensor(self._read(found.transpose(0, 1) if self.alone and self.part.batch_first else found))
+            return _tensor(
+                self._read(found.transpose(0, 1) if self.alone and self.part.batch_first else found)
+            )
         return _tensor(self._read(torch.stack(self._along(x, trail, first).outputs)))
 
     def _along(self, x: Tensor, trail: Trail | None = None, first: int = 0) -> Trail:
@@ -159,7 +173,11 @@ class Replay:
         for x_t in x[first:]:
             found.states.append(state)
             result = self.model(x_t, state)
-            output, state = (_first_of(result), result) if isinstance(self.model, nn.RNNCellBase) else _pair(self.model, result)
+            output, state = (
+                (_first_of(result), result)
+                if isinstance(self.model, nn.RNNCellBase)
+                else _pair(self.model, result)
+            )
             found.outputs.append(output)
         return found
 
@@ -176,7 +194,9 @@ class Replay:
 
     def _working(self, x: Tensor) -> Callable[[], Any]:
         batch, errors = x.shape[1], []
-        zeros = [lambda: x.new_zeros((batch, int(getattr(self.model, HIDDEN))), dtype=torch.get_default_dtype())]
+        zeros = [
+            lambda: x.new_zeros((batch, int(getattr(self.model, HIDDEN))), dtype=torch.get_default_dtype())
+        ]
         methods = [lambda m=m: getattr(self.model, m)(batch) for m in MAKERS if hasattr(self.model, m)]
         for maker in (*methods, lambda: None, *zeros, lambda: (zeros[0](), zeros[0]())):
             try:
@@ -252,7 +272,9 @@ class _Recorder:
         held = {id(t) for t in leaves(state)}
         states = [k for k, t in enumerate(made) if id(t) in held]
         if not states:
-            raise ValueError(f"{type(part).__name__} returned no state of floating-point numbers; it must return (output, state)")
+            raise ValueError(
+                f"{type(part).__name__} returned no state of floating-point numbers; it must return (output, state)"
+            )
         self.found.steps.append(Step(x.detach(), nudge, made, list(kept.values()), states, rest))
         return mapped(result, lambda t: kept.get(id(t), t))
 
@@ -267,7 +289,9 @@ def _part(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
     every = dict(model.named_modules())
     if name is not None:
         if name not in every:
-            raise ValueError(f"recurrent={name!r} is no part of the model; its parts: {', '.join(k for k in every if k)}")
+            raise ValueError(
+                f"recurrent={name!r} is no part of the model; its parts: {', '.join(k for k in every if k)}"
+            )
         return name, every[name]
     inside = {k: m for k, m in every.items() if isinstance(m, (nn.RNNBase, nn.RNNCellBase))}
     if "" in inside or _steps(model, any(isinstance(m, nn.RNNBase) for m in inside.values())):
@@ -303,13 +327,17 @@ def _forward(part: nn.Module, forward: Callable) -> Iterator[None]:
 def _pair(part: nn.Module, result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
         what = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
-        raise ValueError(f"{type(part).__name__} returned {what}; a recurrent module must return (output, state)")
+        raise ValueError(
+            f"{type(part).__name__} returned {what}; a recurrent module must return (output, state)"
+        )
     return result
 
 
 def _tensor(output: Any) -> Tensor:
     if not isinstance(output, Tensor) or not output.is_floating_point():
-        raise ValueError(f"the model's output is of type {type(output).__name__}; it must be one floating-point tensor")
+        raise ValueError(
+            f"the model's output is of type {type(output).__name__}; it must be one floating-point tensor"
+        )
     return output
 
 

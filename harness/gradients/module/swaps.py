@@ -14,9 +14,16 @@ class Swaps:
     """The rise of the loss when inputs are exchanged between samples; forward passes are kept by the steps they exchange."""
 
     def __init__(
-        self, replay: Replay, outcome: Outcome, x: Tensor, target: Tensor,
-        positions: list[int], ends: list[int], count: int, rng: np.random.Generator,
-    ) -> None:  # fmt: skip
+        self,
+        replay: Replay,
+        outcome: Outcome,
+        x: Tensor,
+        target: Tensor,
+        positions: list[int],
+        ends: list[int],
+        count: int,
+        rng: np.random.Generator,
+    ) -> None:
         self.replay, self.outcome, self.x, self.target = replay, outcome, x, target
         self.places = list(zip(positions, ends, strict=True))
         self.order = torch.as_tensor(_moved(count, rng), device=x.device)
@@ -26,7 +33,9 @@ class Swaps:
 
     def rise(self, lags: tuple[int, int]) -> float:
         """Lowest to highest lag swapped together; summed over the positions of the loss. NaN where none has such a lag."""
-        rises = [self._one(p, max(end - lags[1], 0), end - lags[0]) for p, end in self.places if end >= lags[0]]
+        rises = [
+            self._one(p, max(end - lags[1], 0), end - lags[0]) for p, end in self.places if end >= lags[0]
+        ]
         return float(np.sum(rises)) if rises else float("nan")
 
     def _one(self, position: int, first: int, last: int) -> float:

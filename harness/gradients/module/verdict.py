@@ -64,9 +64,7 @@ def verdict(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict
     position = _position(e)
     peak = int(np.nanargmax(_known(e.transport)))
     if e.transport[peak] > np.log(limit.exploded) and not e.excess <= limit.converged:
-        grown = (
-            f"the gradient grows to {_power(e.transport[peak])} times its size at the end by lag {peak}, above {limit.exploded:g}"
-        )
+        grown = f"the gradient grows to {_power(e.transport[peak])} times its size at the end by lag {peak}, above {limit.exploded:g}"
         return Verdict("EXPLODED", "none", peak, f"{grown}; {position}")
     left = _left(e, limit)
     reason = _converged(e, limit)
@@ -75,7 +73,9 @@ def verdict(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict
         line = f"{position}; {reason}; {_swaps(e)}, {_carried(e, lag)}"
         return Verdict("CONVERGED", qualifier, lag if qualifier == "latched" else None, line)
     if e.source < limit.dead_read_out:
-        dead = f"the last state gets {e.source:.2g} of residual x read-out norm, below {limit.dead_read_out:g}"
+        dead = (
+            f"the last state gets {e.source:.2g} of residual x read-out norm, below {limit.dead_read_out:g}"
+        )
         return Verdict("DEAD READ-OUT", "none", None, f"{dead}; {position}")
     if left is None:
         return Verdict("UNDETERMINED", "none", None, f"{position}; {_nothing(e, limit)}")
@@ -122,7 +122,11 @@ def _memory(e: Evidence, limit: Thresholds) -> tuple[str, Lag | None]:
     bands = [b for b in e.bands if b.swap > limit.matters * e.trivial]
     if max([*used, *(b.high for b in bands)], default=0) < far:
         return "short memory", None
-    farthest: Lag = used[-1] if used and used[-1] >= max((b.low for b in bands), default=0) else (bands[-1].low, bands[-1].high)
+    farthest: Lag = (
+        used[-1]
+        if used and used[-1] >= max((b.low for b in bands), default=0)
+        else (bands[-1].low, bands[-1].high)
+    )
     return ("latched" if _best(e.typical, farthest) < np.log(limit.latched) else "none"), farthest
 
 
@@ -185,9 +189,7 @@ def _nothing(e: Evidence, limit: Thresholds) -> str:
         return f"{line}; no probe of products was run"
     if e.probe_recovered > limit.converged * e.trivial and e.probe_pair is not None:
         where = " x ".join(lags(p if p[0] < p[1] else p[0]) for p in e.probe_pair)
-        found = (
-            f"the probe recovers {_share(e.probe_recovered, e)} from products of inputs, best {where} (z {e.probe_pair_z:.0f})"
-        )
+        found = f"the probe recovers {_share(e.probe_recovered, e)} from products of inputs, best {where} (z {e.probe_pair_z:.0f})"
         return f"{line}; {found}: an interaction"
     power = f"power {_share(e.probe_power, e)}"
     return f"{line}; the probe recovers {_share(e.probe_recovered, e)} ({power}), which does not show that nothing is there"
@@ -212,7 +214,11 @@ def _power(log: float) -> str:
     if not np.isfinite(log):
         return "0" if log < 0 else str(log)
     exponent = int(np.floor(log / np.log(10)))
-    return f"{np.exp(log - exponent * np.log(10)):.2g}e{exponent:+03d}" if abs(exponent) > 2 else f"{np.exp(log):.3g}"
+    return (
+        f"{np.exp(log - exponent * np.log(10)):.2g}e{exponent:+03d}"
+        if abs(exponent) > 2
+        else f"{np.exp(log):.3g}"
+    )
 
 
 def lags(lag: Lag) -> str:

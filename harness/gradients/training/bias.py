@@ -38,7 +38,9 @@ def clipping_bias(raw: np.ndarray, clipped: np.ndarray) -> ClippingBias:
     """
     raw, clipped = np.asarray(raw, np.float64), np.asarray(clipped, np.float64)
     if raw.ndim != 2 or raw.shape != clipped.shape or len(raw) < FEWEST:
-        raise ValueError(f"raw is {raw.shape}, clipped {clipped.shape}; both must be (K, P) of K >= {FEWEST} minibatches")
+        raise ValueError(
+            f"raw is {raw.shape}, clipped {clipped.shape}; both must be (K, P) of K >= {FEWEST} minibatches"
+        )
     good = np.isfinite(raw).all(1) & np.isfinite(clipped).all(1)
     if good.sum() < FEWEST:
         nothing = Interval(np.nan, np.nan, np.nan)

@@ -58,7 +58,12 @@ def clip_by_norm(arrays: Gradients, max_norm: float) -> Clipped:
     clipped = not bad and norm > max_norm
     made = {k: _scaled(a, max_norm, norm) if clipped else a for k, a in named.items()}
     return Clipped(
-        _like(arrays, made), norm, float(clipped), float("nan") if bad else 1.0, bad, _torch_norm(named, norm, max_norm)
+        _like(arrays, made),
+        norm,
+        float(clipped),
+        float("nan") if bad else 1.0,
+        bad,
+        _torch_norm(named, norm, max_norm),
     )
 
 
@@ -71,7 +76,9 @@ def clip_by_value(arrays: Gradients, limit: float) -> Clipped:
         note = "torch.nn.utils.clip_grad_value_ would have made inf the limit and left NaN in the gradient"
         return Clipped(arrays, norm, 0.0, float("nan"), bad, note)
     made = {k: a.clip(-limit, limit) for k, a in named.items()}
-    before, after = (np.concatenate([_float64(a).ravel() for a in d.values()] or [np.zeros(0)]) for d in (named, made))
+    before, after = (
+        np.concatenate([_float64(a).ravel() for a in d.values()] or [np.zeros(0)]) for d in (named, made)
+    )
     changed = float(np.mean(before != after)) if before.size else 0.0
     return Clipped(_like(arrays, made), norm, changed, cosine(before, after), {}, None)
 

@@ -59,7 +59,9 @@ class Gradients:
     @property
     def lost_impulse(self) -> float:
         """1 - sum of kept norms / sum of norms, over the rows in which both are finite."""
-        both = [(r.norm, r.kept_norm) for r in self.rows if math.isfinite(r.norm) and math.isfinite(r.kept_norm)]
+        both = [
+            (r.norm, r.kept_norm) for r in self.rows if math.isfinite(r.norm) and math.isfinite(r.kept_norm)
+        ]
         whole = math.fsum(n for n, _ in both)
         return 1 - math.fsum(k for _, k in both) / whole if whole else 0.0
 
@@ -86,14 +88,23 @@ class Gradients:
             with _summary_writer(writer) as made:
                 return self.to_tensorboard(made, prefix)
         for r in self.rows:
-            numbers = {"norm": r.norm, "kept_norm": r.kept_norm, "angle": r.angle, "clipped": float(r.clipped)}
+            numbers = {
+                "norm": r.norm,
+                "kept_norm": r.kept_norm,
+                "angle": r.angle,
+                "clipped": float(r.clipped),
+            }
             for name, value in {**numbers, "non_finite": float(sum(r.non_finite.values()))}.items():
                 writer.add_scalar(f"{prefix}/{name}", value, r.step)
         return None
 
     def __str__(self) -> str:
         norms = sorted(r.norm for r in self.rows if math.isfinite(r.norm))
-        middle = f"median norm {norms[len(norms) // 2]:.3g}, largest {norms[-1]:.3g}" if norms else "no finite norm"
+        middle = (
+            f"median norm {norms[len(norms) // 2]:.3g}, largest {norms[-1]:.3g}"
+            if norms
+            else "no finite norm"
+        )
         angle = max((r.angle for r in self.rows if math.isfinite(r.angle)), default=0.0)
         bad = ", ".join(f"{name} {count}" for name, count in self.non_finite.most_common()) or "none"
         clipping = f"{self.fraction_clipped:.1%} clipped, {self.lost_impulse:.1%} of the impulse lost, angle up to {angle:.3f}"
@@ -176,7 +187,9 @@ class _Watch:
             kept, product = _by_value([p.grad for p in given], float(clip_value), norm)
             returned = clip(parameters, clip_value, *rest, **more)
             if given:
-                self.pending.append(_Clip(frozenset(map(id, given)), norm, kept, product, "passed on" if self.bad else ""))
+                self.pending.append(
+                    _Clip(frozenset(map(id, given)), norm, kept, product, "passed on" if self.bad else "")
+                )
             return returned
 
         return watched
@@ -184,7 +197,9 @@ class _Watch:
     def on_step(self, optimiser: Any, *_: Any) -> None:
         """Closes the row of an update; of an optimiser of other parameters nothing is recorded."""
         if id(optimiser) not in self.mine:
-            self.mine[id(optimiser)] = any(id(p) in self.names for g in optimiser.param_groups for p in g["params"])
+            self.mine[id(optimiser)] = any(
+                id(p) in self.names for g in optimiser.param_groups for p in g["params"]
+            )
         if self.mine[id(optimiser)]:
             self._close("")
 
@@ -204,8 +219,12 @@ class _Watch:
         other = self._norm(rest) if rest else 0.0
         norm = math.hypot(other, *(c.norm for c in self.pending))
         kept = math.hypot(other, *(c.kept for c in self.pending))
-        found = outcome or next((c.outcome for c in self.pending if c.outcome), "passed on" if self.bad else "")
-        clipped = any(c.kept < c.norm * (1 - 1e-9) or c.outcome in ("zeroed", "poisoned") for c in self.pending)
+        found = outcome or next(
+            (c.outcome for c in self.pending if c.outcome), "passed on" if self.bad else ""
+        )
+        clipped = any(
+            c.kept < c.norm * (1 - 1e-9) or c.outcome in ("zeroed", "poisoned") for c in self.pending
+        )
         angle = self._angle(other, norm, kept)
         self.found.rows.append(Row(len(self.found.rows) + 1, norm, kept, angle, clipped, self.bad, found))
         self.pending, self.bad = [], {}
@@ -286,7 +305,9 @@ def _summary_writer(folder: str | Path) -> Iterator[Any]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ValueError("there is no tensorboard here; `pip install tensorboard`, or take the rows with to_dicts()") from None
+        raise ValueError(
+            "there is no tensorboard here; `pip install tensorboard`, or take the rows with to_dicts()"
+        ) from None
     writer = SummaryWriter(str(folder))
     try:
         yield writer

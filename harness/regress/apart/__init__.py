@@ -23,7 +23,13 @@ Command = Callable[[Case], str]
 
 
 def apart(
-    outcome: Outcome, root: Path, top: Path, settings: Settings, output: Path | None, command: Command, how: Apart | None = None
+    outcome: Outcome,
+    root: Path,
+    top: Path,
+    settings: Settings,
+    output: Path | None,
+    command: Command,
+    how: Apart | None = None,
 ) -> int:
     """Judges every throughput case of `settings` between the revisions in the folders root (A) and top (B).
 
@@ -40,10 +46,13 @@ def apart(
     finally:  # an interrupt keeps what was timed
         writer.close()
     outcome = replace(
-        outcome, judgements=tuple(judgements), missing=(*outcome.missing, *missing), notes=(*outcome.notes, *notes),
+        outcome,
+        judgements=tuple(judgements),
+        missing=(*outcome.missing, *missing),
+        notes=(*outcome.notes, *notes),
         commands={name: command(case) for name, case in cases.items()},
         study="",  # it is of sides that share their processes
-    )  # fmt: skip
+    )
     outputs.write(output or writer.folder, outcome)
     print(outputs.text(outcome))
     if told := outputs.annotations(outcome):
@@ -58,7 +67,9 @@ def throughput(settings: Settings) -> Sequence[Case]:
     if not cases:
         raise ConfigError("regress times what the probe throughput times; leave probes out")
     if any(case.threads > 1 for case in cases):
-        raise ConfigError("threads must be 1 here: on shared cores two programs of several threads differ by any amount")
+        raise ConfigError(
+            "threads must be 1 here: on shared cores two programs of several threads differ by any amount"
+        )
     return cases
 
 
@@ -76,7 +87,9 @@ class Kept(judged.Kept):
             builds = found[what]
             values, lags = [v for b in builds for v in b], [n for n, b in enumerate(builds) for _ in b]
             content.append(series(f"seconds_{what}_{side}_{stage}", "s", values, lags, process=process))
-        self.writer.append(case.id, case.definition, "ok", series=content, implementation=found["implementation"])
+        self.writer.append(
+            case.id, case.definition, "ok", series=content, implementation=found["implementation"]
+        )
 
 
 def to_stderr(text: str) -> None:

@@ -22,9 +22,15 @@ from ...measure.worker import PRECISION, THREAD_VARIABLES
 from . import alone
 from .environments import Environment, NoEnvironment, environment
 
-CANNOT_RUN = ("absent", "unavailable", "unsupported")  # a side without this benchmark, as against one that broke
+CANNOT_RUN = (
+    "absent",
+    "unavailable",
+    "unsupported",
+)  # a side without this benchmark, as against one that broke
 SIDES = ("a", "b")
-Found = dict[str, Any]  # a line of alone.py: name, status, reason or benchmark, anchor, implementation, versions
+Found = dict[
+    str, Any
+]  # a line of alone.py: name, status, reason or benchmark, anchor, implementation, versions
 Build = Callable[[Path], Environment]
 Keep = Callable[[str, str, str, int, Found], None]
 
@@ -57,7 +63,9 @@ class Apart:
     say: Callable[[str], None] = lambda text: None
     conditions: list[Conditions] = field(default_factory=list)  # before each process
 
-    def judge(self, cases: dict[str, Case], root_a: Path, root_b: Path) -> tuple[list[Judgement], list[str], list[str]]:
+    def judge(
+        self, cases: dict[str, Case], root_a: Path, root_b: Path
+    ) -> tuple[list[Judgement], list[str], list[str]]:
         """(judgements, what B has no longer, notes). Where an environment cannot be made every judgement is INVALID."""
         roots = {"a": root_a, "b": root_b}
         made: dict[str, Environment] = {}
@@ -71,18 +79,29 @@ class Apart:
                 return invalid, [], [f"{reason}: {error}"]
         seen = {name: Seen() for name in cases}
         self.look(seen, cases, roots, made, "first")
-        if unsure := {n: s for n, s in seen.items() if not s.trouble and s.decide(self.rng)[0] is Verdict.UNSURE}:
+        if unsure := {
+            n: s for n, s in seen.items() if not s.trouble and s.decide(self.rng)[0] is Verdict.UNSURE
+        }:
             self.look(unsure, cases, roots, made, "more")
         changed = {n: s for n, s in seen.items() if not s.trouble and s.decide(self.rng)[0] in CHANGED}
         self.look(changed, cases, roots, made, "again")
         return self.said(seen)
 
-    def look(self, seen: dict[str, Seen], cases: dict[str, Case], roots: dict[str, Path], made: dict[str, Environment], stage):
+    def look(
+        self,
+        seen: dict[str, Seen],
+        cases: dict[str, Case],
+        roots: dict[str, Path],
+        made: dict[str, Environment],
+        stage,
+    ):
         """Processes of both sides in ABBA order; a benchmark that broke on one side is tried once on the other."""
         start = int(self.rng.integers(2))
         for process in range(self.processes):
             for side in SIDES if (process + start) % 2 else reversed(SIDES):
-                names = [n for n, one in seen.items() if not one.trouble or (process == 0 and stage == "first")]
+                names = [
+                    n for n, one in seen.items() if not one.trouble or (process == 0 and stage == "first")
+                ]
                 if not names:
                     continue
                 self.say(f"{stage}: process {process + 1} of {self.processes}, side {side.upper()}")
@@ -94,7 +113,12 @@ class Apart:
 
     def process(self, cases: dict[str, Case], root: Path, made: Environment) -> list[Found]:
         """What one process finds of some benchmarks; where it breaks, that one has the blame and a next process the rest."""
-        job = {"root": str(root), "seconds": self.seconds, "builds": self.builds, "seed": int(self.rng.integers(2**32))}
+        job = {
+            "root": str(root),
+            "seconds": self.seconds,
+            "builds": self.builds,
+            "seed": int(self.rng.integers(2**32)),
+        }
         job["cases"] = [asdict(case) | {"name": name} for name, case in cases.items()]
         lines, status, reason = self.run(job, made, self.timeout_s * len(cases))
         found = [json.loads(line) for line in lines]
@@ -103,28 +127,49 @@ class Apart:
             return found
         first = next(iter(left))
         found.append({"name": first, "status": status, "reason": reason})
-        return found + (self.process({n: c for n, c in left.items() if n != first}, root, made) if len(left) > 1 else [])
+        return found + (
+            self.process({n: c for n, c in left.items() if n != first}, root, made) if len(left) > 1 else []
+        )
 
     def run(self, job: dict[str, Any], made: Environment, timeout_s: float) -> tuple[list[str], str, str]:
         """(whole lines that alone.py printed, and what ended it: a status and a reason)."""
         # -P: the folder of the script, which has a module named selectors, stays out of its path
         command = [str(made.python), "-P", str(Path(alone.__file__))]
         new = dict.fromkeys(THREAD_VARIABLES, str(self.threads)) | PRECISION
-        new |= {"PYTHONPATH": alone.search_path(job["root"]), "CELLBENCH_CACHE": str(made.cache), "PYTHONDONTWRITEBYTECODE": "1"}
+        new |= {
+            "PYTHONPATH": alone.search_path(job["root"]),
+            "CELLBENCH_CACHE": str(made.cache),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         try:
             done = subprocess.run(
-                command, input=json.dumps(job).encode(), env=os.environ | new, capture_output=True, timeout=timeout_s, check=False
+                command,
+                input=json.dumps(job).encode(),
+                env=os.environ | new,
+                capture_output=True,
+                timeout=timeout_s,
+                check=False,
             )
         except subprocess.TimeoutExpired as late:
-            return whole(late.stdout or b""), "timed_out", f"no end after {timeout_s:g} s; case_timeout_s=SECONDS allows more"
+            return (
+                whole(late.stdout or b""),
+                "timed_out",
+                f"no end after {timeout_s:g} s; case_timeout_s=SECONDS allows more",
+            )
         except OSError as error:
             return [], "crashed", f"{made.python} cannot be started: {error.strerror}"
         words = done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"]
-        return whole(done.stdout), "crashed", f"the process ended with exit code {done.returncode}: {words[-1][:300]}"
+        return (
+            whole(done.stdout),
+            "crashed",
+            f"the process ended with exit code {done.returncode}: {words[-1][:300]}",
+        )
 
     def said(self, seen: dict[str, Seen]) -> tuple[list[Judgement], list[str], list[str]]:
         judgements, missing = [], []
-        notes = [blunt([detectable(one.first["a"], one.first["b"]) for one in seen.values() if not one.trouble])]
+        notes = [
+            blunt([detectable(one.first["a"], one.first["b"]) for one in seen.values() if not one.trouble])
+        ]
         for name, one in seen.items():
             status = {side: found["status"] for side, found in one.trouble.items()}
             absent = {side for side in status if status[side] in CANNOT_RUN}
@@ -153,7 +198,9 @@ class Apart:
                 verdict, reason = Verdict.UNSURE, f"first {reason}; a repetition did not confirm it: {why}"
         said = warnings_of(self.conditions, self.threads, ())
         counts = min(map(len, one.first.values())), min(map(len, one.again.values()))
-        return Judgement(name, verdict, reason, effect, *counts, welch(both["a"], both["b"]), "ok", one.timed_s, said)
+        return Judgement(
+            name, verdict, reason, effect, *counts, welch(both["a"], both["b"]), "ok", one.timed_s, said
+        )
 
 
 def take(one: Seen, found: Found, side: str, stage: str) -> None:

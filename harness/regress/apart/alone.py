@@ -32,7 +32,10 @@ def main() -> None:
     cells = library(job["root"])
     for case in job["cases"]:
         try:
-            found = {"status": "ok", **measured(cells, case, job["seconds"], job["builds"], random.Random(job["seed"]))}
+            found = {
+                "status": "ok",
+                **measured(cells, case, job["seconds"], job["builds"], random.Random(job["seed"])),
+            }
         except NotOk as error:
             found = {"status": error.args[0], "reason": error.args[1]}
         except MemoryError as error:
@@ -64,9 +67,14 @@ def measured(cells, case: dict, seconds: float, builds: int, rng: random.Random)
     benchmark: list[list[float]] = []
     anchored: list[list[float]] = []
     for _ in range(builds):
-        moved = np.empty(rng.randrange(1, 1 << 16), np.uint8)  # where the arrays lie differs from build to build
+        moved = np.empty(
+            rng.randrange(1, 1 << 16), np.uint8
+        )  # where the arrays lie differs from build to build
         program = prepared(cells, case, *arguments)
-        work = {"benchmark": lambda p=program: (p.run(), p.sync()), "anchor": lambda: hashlib.sha256(TEXT).digest()}
+        work = {
+            "benchmark": lambda p=program: (p.run(), p.sync()),
+            "anchor": lambda: hashlib.sha256(TEXT).digest(),
+        }
         run_s = {name: warm(run) for name, run in work.items()}
         loops = {name: max(1, round(max(SAMPLE_S, run_s["benchmark"]) / run_s[name])) for name in work}
         rounds = max(FEWEST_ROUNDS, round(seconds / builds / 2 / max(SAMPLE_S, run_s["benchmark"])))
@@ -74,8 +82,15 @@ def measured(cells, case: dict, seconds: float, builds: int, rng: random.Random)
         benchmark.append(found["benchmark"])
         anchored.append(found["anchor"])
         del moved
-    versions = {name: version(name) for name in ("numpy", case["backend"]) if name in ("numpy", "numba", "torch")}
-    return {"benchmark": benchmark, "anchor": anchored, "implementation": program.implementation, "versions": versions}
+    versions = {
+        name: version(name) for name in ("numpy", case["backend"]) if name in ("numpy", "numba", "torch")
+    }
+    return {
+        "benchmark": benchmark,
+        "anchor": anchored,
+        "implementation": program.implementation,
+        "versions": versions,
+    }
 
 
 def timed(work: dict, loops: dict[str, int], rounds: int, rng: random.Random) -> dict[str, list[float]]:
@@ -122,13 +137,17 @@ def inputs(cells, case: dict) -> tuple:
     rng, (i, h) = np.random.default_rng(0), (case["input_size"], case["hidden_size"])
     params = {name: value.astype(case["dtype"]) for name, value in cell.init(i, h, seed=0).items()}
     sizes = (i, cell.output_size(i, h))
-    return params, *(rng.standard_normal((case["steps"], case["batch"], n)).astype(case["dtype"]) for n in sizes)
+    return params, *(
+        rng.standard_normal((case["steps"], case["batch"], n)).astype(case["dtype"]) for n in sizes
+    )
 
 
 def prepared(cells, case: dict, params, x, d_output, **other):
     how = {name: case[name] for name in ("backend", "dtype", "device", "direction")} | other
     backend = cells.backend(how.pop("backend"))
-    program = backend.prepare(cells.get(case["spec"]), params, steps=case["steps"], batch=case["batch"], **how)
+    program = backend.prepare(
+        cells.get(case["spec"]), params, steps=case["steps"], batch=case["batch"], **how
+    )
     program.load(x, None, d_output if case["direction"] == "backward" else None)
     return program
 
@@ -143,14 +162,20 @@ def checked(cells, case: dict, *arguments) -> None:
     have, want = arrays(*program.read()), arrays(*expected.read())
     if set(have) != set(want):
         raise NotOk("wrong", f"the arrays {', '.join(sorted(set(have) ^ set(want)))} are on one side only")
-    allowed, sizes = tolerance(case["dtype"], case["steps"]), {k: np.max(np.abs(v), initial=0) for k, v in want.items()}
+    allowed, sizes = (
+        tolerance(case["dtype"], case["steps"]),
+        {k: np.max(np.abs(v), initial=0) for k, v in want.items()},
+    )
     largest = max(sizes.values())
     for name, value in want.items():
         cancelled = sizes[name] <= tolerance("float64", case["steps"]) * largest
-        error = np.max(np.abs(have[name] - value), initial=0) / max(largest if cancelled else sizes[name], 1e-30)
+        error = np.max(np.abs(have[name] - value), initial=0) / max(
+            largest if cancelled else sizes[name], 1e-30
+        )
         if not error <= allowed:  # NaN is wrong too
             raise NotOk(
-                "wrong", f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is allowed"
+                "wrong",
+                f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is allowed",
             )
 
 

@@ -38,7 +38,11 @@ def different_dependencies(root_a: Path, root_b: Path) -> str | None:
     Pins of packages that are only required by those are not looked at. Raises RevisionError for an unreadable pyproject.toml.
     """
     a, b = asked(root_a), asked(root_b)
-    differ = [f"{' '.join(a.get(n, ['none']))} -> {' '.join(b.get(n, ['none']))}" for n in sorted(a | b) if a.get(n) != b.get(n)]
+    differ = [
+        f"{' '.join(a.get(n, ['none']))} -> {' '.join(b.get(n, ['none']))}"
+        for n in sorted(a | b)
+        if a.get(n) != b.get(n)
+    ]
     more = f", and {len(differ) - 3} more" if len(differ) > 3 else ""
     return f"the dependencies differ: {', '.join(differ[:3])}{more}" if differ else None
 
@@ -57,9 +61,15 @@ def asked(root: Path) -> dict[str, list[str]]:
 def requirements(root: Path) -> list[str]:
     """project.dependencies of a revision's pyproject.toml."""
     try:
-        return list(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf8"))["project"].get("dependencies", []))
+        return list(
+            tomllib.loads((root / "pyproject.toml").read_text(encoding="utf8"))["project"].get(
+                "dependencies", []
+            )
+        )
     except (OSError, KeyError, ValueError) as error:
-        raise RevisionError(f"{root / 'pyproject.toml'} cannot be read for project.dependencies: {error}") from None
+        raise RevisionError(
+            f"{root / 'pyproject.toml'} cannot be read for project.dependencies: {error}"
+        ) from None
 
 
 def constraints(root: Path) -> list[str]:
@@ -113,4 +123,6 @@ def done_by(*command: str) -> None:
         raise NoEnvironment(f"`{' '.join(command[1:5])} ...` took more than {INSTALL_S} s") from None
     if done.returncode:
         lines = (done.stderr + "\n" + done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
-        raise NoEnvironment(next((line for line in lines if line.startswith("ERROR")), lines[-1]).strip()[:300])
+        raise NoEnvironment(
+            next((line for line in lines if line.startswith("ERROR")), lines[-1]).strip()[:300]
+        )

@@ -42,13 +42,20 @@ def main(argv: Sequence[str] | None = None, facts: Found | None = None) -> int:
 
 def check(baselines: dict[str, Baseline], found: Found, folder: Path) -> int:
     """Holds what was found against the baselines; prints what differs."""
-    compared = {name: compare(baselines[name], found[name], versions()) for name in sorted(baselines.keys() & found.keys())
-                if isinstance(found[name], dict)}  # fmt: skip
+    compared = {
+        name: compare(baselines[name], found[name], versions())
+        for name in sorted(baselines.keys() & found.keys())
+        if isinstance(found[name], dict)
+    }
     differences = [d for c in compared.values() for d in c.differences] + _unpaired(baselines, found)
     _print(differences, compared)
     count = sum(c.count for c in compared.values())
     red = sum(d.red for d in differences)
-    print(f"{count} numbers of {len(compared)} cells compared with {folder}: {red} differ" if count else "nothing was compared")
+    print(
+        f"{count} numbers of {len(compared)} cells compared with {folder}: {red} differ"
+        if count
+        else "nothing was compared"
+    )
     if red:
         print(f"a difference that is meant: {RENEW} records it")
     return 1 if red else 0 if count else 3
@@ -58,7 +65,9 @@ def renew(baselines: dict[str, Baseline], found: Found, folder: Path) -> int:
     """Records what was found; prints what that changes. A cell that could not be measured keeps what it has."""
     here = versions()
     good = {name: facts for name, facts in found.items() if isinstance(facts, dict)}
-    compared = {name: compare(baselines[name], good[name], here) for name in sorted(baselines.keys() & good.keys())}
+    compared = {
+        name: compare(baselines[name], good[name], here) for name in sorted(baselines.keys() & good.keys())
+    }
     for name, facts in good.items():
         write(folder, Baseline(name, here, renewed(baselines.get(name), facts, here)))
     gone = baselines.keys() - found.keys()
@@ -66,16 +75,26 @@ def renew(baselines: dict[str, Baseline], found: Found, folder: Path) -> int:
         remove(folder, name)
     _print([d for c in compared.values() for d in c.differences] + _unpaired(baselines, found), compared)
     bad = len(found) - len(good)
-    print(f"{len(good)} cells recorded in {folder}, {len(gone)} removed" + (f"; {bad} could not be measured" if bad else ""))
+    print(
+        f"{len(good)} cells recorded in {folder}, {len(gone)} removed"
+        + (f"; {bad} could not be measured" if bad else "")
+    )
     return 1 if bad else 0
 
 
 def _unpaired(baselines: dict[str, Baseline], found: Found) -> list[Difference]:
     """What cannot be compared, and is red for it: a cell gone, a cell without a baseline, a cell that could not be measured."""
-    gone = [Difference(n, "the cell", "recorded", "not in the zoo: removed or renamed") for n in baselines.keys() - found.keys()]
+    gone = [
+        Difference(n, "the cell", "recorded", "not in the zoo: removed or renamed")
+        for n in baselines.keys() - found.keys()
+    ]
     new = [Difference(n, "the cell", "no baseline", "in the zoo") for n in found.keys() - baselines.keys()]
-    bad: list[tuple[str, Any]] = [(name, facts) for name, facts in found.items() if not isinstance(facts, dict)]
-    return sorted(gone + new, key=lambda d: d.cell) + [Difference(n, "measuring it", "recorded", reason) for n, reason in bad]
+    bad: list[tuple[str, Any]] = [
+        (name, facts) for name, facts in found.items() if not isinstance(facts, dict)
+    ]
+    return sorted(gone + new, key=lambda d: d.cell) + [
+        Difference(n, "measuring it", "recorded", reason) for n, reason in bad
+    ]
 
 
 def _print(differences: list[Difference], compared: dict[str, Compared]) -> None:
@@ -94,19 +113,25 @@ def _chosen(names: Sequence[str], folder: Path) -> set[str]:
     known = {*zoo(), *(p.stem for p in folder.glob("*.json"))}
     for name in names:
         if name not in known:
-            raise BaselineError(f"unknown cell {name!r}{nearest(name, known)} cells: {', '.join(sorted(known))}")
+            raise BaselineError(
+                f"unknown cell {name!r}{nearest(name, known)} cells: {', '.join(sorted(known))}"
+            )
     return set(names)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
-        raise BaselineError(f"{message}; `python -m cellbench.harness.regress.baselines --help` shows what there is")
+        raise BaselineError(
+            f"{message}; `python -m cellbench.harness.regress.baselines --help` shows what there is"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("cellbench.harness.regress.baselines", description=__doc__)
     parser.add_argument("cells", nargs="*", metavar="CELL", help="default: every cell of the zoo")
-    parser.add_argument("--check", action="store_true", help="compare and change nothing; exit code 1 where something differs")
+    parser.add_argument(
+        "--check", action="store_true", help="compare and change nothing; exit code 1 where something differs"
+    )
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"default: {FOLDER}")
     return parser
 

@@ -115,7 +115,9 @@ def _handler(tally: _Tally) -> _Handler:
         tally.remove(address)
         libc.free(POINTER(address))
 
-    return _Handler(b"cellbench", 1, _Allocator(None, MALLOC(malloc), CALLOC(calloc), REALLOC(realloc), FREE(free)))
+    return _Handler(
+        b"cellbench", 1, _Allocator(None, MALLOC(malloc), CALLOC(calloc), REALLOC(realloc), FREE(free))
+    )
 
 
 def _set_handler() -> Callable[[object], object]:

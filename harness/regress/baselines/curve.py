@@ -26,7 +26,17 @@ def losses(spec: str) -> list[float] | str:
     if not fit:
         return f"unfit: {cell.unfit(2, HIDDEN[0])}"
     data = Adding(steps=STEPS, count=BATCH * UPDATES).data(np.random.default_rng([SEED, 1]))
-    case = Case("training", spec, "numpy", "cpu", "float64", steps=STEPS, batch=BATCH, input_size=2, hidden_size=fit[0])
+    case = Case(
+        "training",
+        spec,
+        "numpy",
+        "cpu",
+        "float64",
+        steps=STEPS,
+        batch=BATCH,
+        input_size=2,
+        hidden_size=fit[0],
+    )
     model = training.Model(case, cell.init(2, fit[0], SEED), data.output_size, SEED)
     optimiser = torch.optim.Adam(model.parameters(), lr=RATE)
     order = np.random.default_rng([SEED, 2])

@@ -12,7 +12,9 @@ from cellbench.cells.programs.tolerance import tolerance
 from .facts import STEPS
 from .files import Baseline
 
-RELATIVE = 1e-6  # of rates and losses, which are float64: other BLAS and vector units change them by about 1e-13
+RELATIVE = (
+    1e-6  # of rates and losses, which are float64: other BLAS and vector units change them by about 1e-13
+)
 DIGITS = {"error": 2, "rate": 9, "loss": 9}  # that are recorded
 # Allocations depend on how the interpreter and the libraries go about it, losses and rates on their random numbers
 DEPEND_ON = {

@@ -95,9 +95,17 @@ def kernel(cell: GatedCell, dtype: str) -> str:
 
 def at_size(spec: str, backend: str) -> Case:
     return Case(
-        "baselines", spec, backend, "cpu", "float32", steps=STEPS, batch=BATCH, input_size=SIZE[0], hidden_size=SIZE[1],
+        "baselines",
+        spec,
+        backend,
+        "cpu",
+        "float32",
+        steps=STEPS,
+        batch=BATCH,
+        input_size=SIZE[0],
+        hidden_size=SIZE[1],
         direction="backward",
-    )  # fmt: skip
+    )
 
 
 def cannot(case: Case) -> str | None:
@@ -105,4 +113,8 @@ def cannot(case: Case) -> str | None:
     backend = cells.backend(case.backend)
     if backend.unavailable(case.device):
         return "unavailable"
-    return "unsupported" if backend.unsupported(cells.get(case.spec), case.dtype, case.device, case.direction) else None
+    return (
+        "unsupported"
+        if backend.unsupported(cells.get(case.spec), case.dtype, case.device, case.direction)
+        else None
+    )

@@ -31,7 +31,9 @@ class Baseline:
 
 def versions() -> dict[str, str]:
     """Major and minor version of Python and of the packages whose release may change a recorded number."""
-    found = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+    found = {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
+    }
     return {name: ".".join(version.split(".")[:2]) for name, version in found.items()}
 
 
@@ -53,15 +55,27 @@ def _read(path: Path) -> Baseline:
     try:
         content = json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
-        raise BaselineError(f"{path} is damaged ({error}); `nox -s baselines` after removing it makes it anew") from None
+        raise BaselineError(
+            f"{path} is damaged ({error}); `nox -s baselines` after removing it makes it anew"
+        ) from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise BaselineError(f"{path} is not of schema {SCHEMA}, which this version reads; remove it and run `nox -s baselines`")
+        raise BaselineError(
+            f"{path} is not of schema {SCHEMA}, which this version reads; remove it and run `nox -s baselines`"
+        )
     if content.get("cell") != path.stem:
-        raise BaselineError(f"{path} is the baseline of cell {content.get('cell')!r}; it must have that cell's name")
+        raise BaselineError(
+            f"{path} is the baseline of cell {content.get('cell')!r}; it must have that cell's name"
+        )
     made_with, groups = content.get("made_with"), {name: content.get(name) for name in GROUPS}
-    bad = [name for name, group in {"made_with": made_with, **groups}.items() if not isinstance(group, dict) or not group]
+    bad = [
+        name
+        for name, group in {"made_with": made_with, **groups}.items()
+        if not isinstance(group, dict) or not group
+    ]
     if bad or not isinstance(made_with, dict):
-        raise BaselineError(f"{path} is damaged: it has no {', '.join(bad)}; remove it and run `nox -s baselines`")
+        raise BaselineError(
+            f"{path} is damaged: it has no {', '.join(bad)}; remove it and run `nox -s baselines`"
+        )
     return Baseline(path.stem, made_with, groups)  # type: ignore[arg-type]
 
 

@@ -19,13 +19,18 @@ Found = dict[str, Any]  # by cell its facts, or a line that says why there are n
 
 def zoo() -> list[str]:
     """The cells in the folder of the zoo; those of other installed packages have their baselines elsewhere."""
-    return sorted(p.stem for p in (Path(cells.__file__).parent / "zoo").glob("*.py") if not p.stem.startswith("_"))
+    return sorted(
+        p.stem for p in (Path(cells.__file__).parent / "zoo").glob("*.py") if not p.stem.startswith("_")
+    )
 
 
 def gather(names: Sequence[str]) -> Found:
     """The facts of these cells."""
     found: Found = {}
-    threads = [threading.Thread(target=_some, args=(names[k::PROCESSES], found), daemon=True) for k in range(PROCESSES)]
+    threads = [
+        threading.Thread(target=_some, args=(names[k::PROCESSES], found), daemon=True)
+        for k in range(PROCESSES)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -23,9 +23,13 @@ def read(path: Path) -> list[Point]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ResultsError(f"there is no history {str(path)!r}; `cellbench history RUN` begins one, --file says where") from None
+        raise ResultsError(
+            f"there is no history {str(path)!r}; `cellbench history RUN` begins one, --file says where"
+        ) from None
     except OSError as error:
-        raise ResultsError(f"history {str(path)!r} cannot be read: {error.strerror}; --file says where") from None
+        raise ResultsError(
+            f"history {str(path)!r} cannot be read: {error.strerror}; --file says where"
+        ) from None
     return _points(path, content)
 
 
@@ -34,7 +38,9 @@ def _points(path: Path, content: bytes) -> list[Point]:
     points = [_point(path, number, line) for number, line in enumerate(lines, 1)]
     if rest:
         if not lines and not rest.startswith(b'{"schema"'):
-            raise ResultsError(f"{path} is no history: its first line is none of ours; --file says which to use")
+            raise ResultsError(
+                f"{path} is no history: its first line is none of ours; --file says which to use"
+            )
         warnings.warn(f"{path}: the last line was cut off while it was written; it is left out", stacklevel=3)
     return points
 
@@ -43,13 +49,19 @@ def _point(path: Path, number: int, line: bytes) -> Point:
     try:
         record = json.loads(line)
     except ValueError:
-        raise ResultsError(f"{path} line {number} is damaged; remove the line, or give another --file") from None
+        raise ResultsError(
+            f"{path} line {number} is damaged; remove the line, or give another --file"
+        ) from None
     if not isinstance(record, dict) or record.keys() != KEYS or record.pop("schema") != SCHEMA:
-        raise ResultsError(f"{path} line {number} is no point of history, schema {SCHEMA}; remove it, or give another --file")
+        raise ResultsError(
+            f"{path} line {number} is no point of history, schema {SCHEMA}; remove it, or give another --file"
+        )
     try:
         return Point(**record)
     except (ValueError, TypeError) as error:
-        raise ResultsError(f"{path} line {number} is damaged ({error}); remove the line, or give another --file") from None
+        raise ResultsError(
+            f"{path} line {number} is damaged ({error}); remove the line, or give another --file"
+        ) from None
 
 
 def append(path: Path, points: Sequence[Point]) -> int:
@@ -61,9 +73,13 @@ def append(path: Path, points: Sequence[Point]) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     except OSError as error:
-        raise ResultsError(f"history {str(path)!r} cannot be written: {error.strerror}; --file says where") from None
+        raise ResultsError(
+            f"history {str(path)!r} cannot be written: {error.strerror}; --file says where"
+        ) from None
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # waits: what another writer adds must be seen, or a run could be there twice
+        fcntl.flock(
+            file, fcntl.LOCK_EX
+        )  # waits: what another writer adds must be seen, or a run could be there twice
         content = file.read()
         known = {(p.run, p.benchmark) for p in _points(path, content)}
         file.truncate(content.rfind(b"\n") + 1)

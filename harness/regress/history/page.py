@@ -33,7 +33,10 @@ def write(found: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> Pa
     for one in figures:
         (folder / f"{one.name}.svg").write_text(one.svg, encoding="utf-8")
     summary = table(found)
-    content = [Section(summary.heading, tables=(summary,)), *(Section(one.heading, figures=(one,)) for one in figures)]
+    content = [
+        Section(summary.heading, tables=(summary,)),
+        *(Section(one.heading, figures=(one,)) for one in figures),
+    ]
     title = "cellbench: history"
     (folder / "report.md").write_text(as_markdown(title, list(lines), content), encoding="utf-8")
     page = folder / "index.html"
@@ -61,9 +64,18 @@ def _draw(found: Sequence[Trend]) -> Any:
 def _panel(axis: Any, trend: Trend) -> None:
     x = np.arange(len(trend.points))
     used = [i for i, p in enumerate(trend.points) if p.of_a_commit]
-    axis.vlines(x, [p.low for p in trend.points], [p.high for p in trend.points], color=COLOUR, linewidth=1, alpha=0.5)
+    axis.vlines(
+        x, [p.low for p in trend.points], [p.high for p in trend.points], color=COLOUR, linewidth=1, alpha=0.5
+    )
     for some, fill in ((used, COLOUR), (sorted(set(range(len(x))) - set(used)), "white")):
-        axis.plot(some, [trend.points[i].ratio for i in some], "o", color=COLOUR, markerfacecolor=fill, markersize=4.5)
+        axis.plot(
+            some,
+            [trend.points[i].ratio for i in some],
+            "o",
+            color=COLOUR,
+            markerfacecolor=fill,
+            markersize=4.5,
+        )
     edges = [0, *(c.index for c in trend.changes), len(used)]
     for a, b in pairwise(edges):
         if b > a:
@@ -73,10 +85,21 @@ def _panel(axis: Any, trend: Trend) -> None:
         at = used[change.index] - 0.5
         axis.axvline(at, color=NEW, linestyle="--", linewidth=1.2)
         late = at > 0.7 * len(x)  # its label stands on the left, where there is room
-        axis.annotate(said(change, trend), (at, 0.98), (-4 if late else 4, 0), xycoords=("data", "axes fraction"),
-                      textcoords="offset points", color=NEW, fontsize=8, va="top", ha="right" if late else "left")  # fmt: skip
+        axis.annotate(
+            said(change, trend),
+            (at, 0.98),
+            (-4 if late else 4, 0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=NEW,
+            fontsize=8,
+            va="top",
+            ha="right" if late else "left",
+        )
     axis.margins(y=0.2)
     axis.set_xlim(-0.7, max(len(x) - 0.3, 0.7))
     axis.set_ylabel("time / native's")
     shown = x[:: max(1, -(-len(x) // MOST_LABELS))]
-    axis.set_xticks(shown, [trend.points[i].commit[:SHORT] or "no commit" for i in shown], rotation=90, fontsize=7.5)
+    axis.set_xticks(
+        shown, [trend.points[i].commit[:SHORT] or "no commit" for i in shown], rotation=90, fontsize=7.5
+    )

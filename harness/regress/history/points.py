@@ -42,7 +42,11 @@ class Point:
         object.__setattr__(self, "ratios", tuple(self.ratios))
         texts = (self.run, self.created, self.commit, self.machine, self.benchmark)
         numbers = (self.ratio, self.low, self.high, *self.ratios)
-        if not all(isinstance(text, str) for text in texts) or not isinstance(self.dirty, bool) or not self.ratios:
+        if (
+            not all(isinstance(text, str) for text in texts)
+            or not isinstance(self.dirty, bool)
+            or not self.ratios
+        ):
             raise ValueError("a point has a text, a truth value or its processes missing")
         if not all(isinstance(v, (int, float)) and np.isfinite(v) and v > 0 for v in numbers):
             raise ValueError("a point has a ratio that is no number above 0")
@@ -65,7 +69,12 @@ def points_of(run: Path) -> tuple[list[Point], list[str]]:
             alone.append(name)
             continue
         found = interval([[float(np.log(r))] for r in ratios], np.random.default_rng(0))
-        own = (manifest["run"], str(manifest.get("created", "")), git.get("commit") or "", bool(git.get("dirty")))
+        own = (
+            manifest["run"],
+            str(manifest.get("created", "")),
+            git.get("commit") or "",
+            bool(git.get("dirty")),
+        )
         size = (1 + found.estimate, 1 + found.low, 1 + found.high)
         points.append(Point(*own, machine_key(manifest), name, *size, tuple(ratios)))
     return points, alone
@@ -82,7 +91,9 @@ def _name(rows: Any) -> str:
     first: dict[str, Any] = {k: v for k, v in rows.iloc[0].items() if isinstance(v, (str, int, np.integer))}
     cell = f"{first['cell']}:{first['options']}" if first.get("options") else first["cell"]
     sizes = [f"{short}={first[key]}" for key, short in NAMED.items() if key in first]
-    useful = rows.loc[rows["metric"] == "useful_tokens", "value"]  # sequences of unequal length are other work
+    useful = rows.loc[
+        rows["metric"] == "useful_tokens", "value"
+    ]  # sequences of unequal length are other work
     ragged = [f"tokens={useful.iloc[0]:.0f}"] if len(useful) else []
     threads = [f"threads={first['threads']}"] if first.get("threads", 1) != 1 else []
     rest = [first.get(key) for key in ("direction", "dtype", "device", "variant")]
@@ -94,7 +105,9 @@ def machine_key(manifest: dict[str, Any]) -> str:
     if key := machine.key_of(manifest):
         return key
     seen, versions = manifest.get("machine") or {}, manifest.get("versions") or {}
-    known = {k: seen.get(k) for k in ("cpu", "cores", "gpu")} | {k: versions.get(k) for k in ("torch", "numba", "numpy")}
+    known = {k: seen.get(k) for k in ("cpu", "cores", "gpu")} | {
+        k: versions.get(k) for k in ("torch", "numba", "numpy")
+    }
     threads = (manifest.get("config") or {}).get("threads")
     return "~" + hashlib.sha256(json.dumps([known, threads], sort_keys=True).encode()).hexdigest()[:11]
 

@@ -64,7 +64,14 @@ def _row(trend: Trend) -> tuple[Entry, ...]:
     last, left_out = trend.points[-1], len(trend.points) - len(trend.used)
     points = number(str(len(trend.points)), f"{left_out} not used" if left_out else "")
     ratio = number(f"{last.ratio:.3f}", f"{last.low:.3f} … {last.high:.3f}")
-    return Entry(trend.benchmark), Entry(trend.machine), points, ratio, Entry(_commit(last)), Entry(_changes(trend))
+    return (
+        Entry(trend.benchmark),
+        Entry(trend.machine),
+        points,
+        ratio,
+        Entry(_commit(last)),
+        Entry(_changes(trend)),
+    )
 
 
 def _commit(point: Point) -> str:

@@ -22,7 +22,11 @@ def text(outcome: Outcome, width: int = WIDTH) -> str:
     if outcome.judgements:
         lines += _wrapped(f"A is {outcome.a}, B is {outcome.b}; + is more time in B", width, "")
         lines += ["", *_table(outcome, width)]
-    for heading, entries in (("missing", outcome.missing), ("exactly different", _facts(outcome)), ("", _notes(outcome))):
+    for heading, entries in (
+        ("missing", outcome.missing),
+        ("exactly different", _facts(outcome)),
+        ("", _notes(outcome)),
+    ):
         lines += ["", heading] if entries and heading else [""] if entries else []
         lines += [line for entry in entries for line in _wrapped(entry, width, "  " if heading else "")]
     return "\n".join([*lines, "", *_wrapped(headline(outcome), width, "")])
@@ -31,7 +35,10 @@ def text(outcome: Outcome, width: int = WIDTH) -> str:
 def _table(outcome: Outcome, width: int) -> Iterator[str]:
     grid = [list(HEADER), *(cells_of(j) for j in outcome.judgements)]
     names = [textwrap.wrap(row[0], LONGEST_NAME - (2 if n else 0)) or [""] for n, row in enumerate(grid)]
-    widths = [max(len(part) for parts in names for part in parts), *(max(map(len, c)) for c in list(zip(*grid, strict=True))[1:])]
+    widths = [
+        max(len(part) for parts in names for part in parts),
+        *(max(map(len, c)) for c in list(zip(*grid, strict=True))[1:]),
+    ]
     lines = [_aligned([parts[0], *row[1:]], widths) for parts, row in zip(names, grid, strict=True)]
     beside = max(map(len, lines))
     fits = all(beside + 2 + len(c) <= width for c in outcome.commands.values())
@@ -83,5 +90,10 @@ def _notes(outcome: Outcome) -> list[str]:
 
 def _wrapped(line: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(
-        line, width, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False
+        line,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )

@@ -8,7 +8,13 @@ from ...measure.judge import Judgement
 from ...measure.verdict import Verdict
 from ..benchmarks import Outcome
 
-BROKEN = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")  # statuses that are an error in a run too
+BROKEN = (
+    "wrong",
+    "failed",
+    "crashed",
+    "timed_out",
+    "out_of_memory",
+)  # statuses that are an error in a run too
 
 
 class Code(IntEnum):
@@ -37,7 +43,9 @@ def exit_code(outcome: Outcome) -> int:
 
 def headline(outcome: Outcome) -> str:
     """One line: what it comes to, and what for."""
-    word = {Code.FINE: "OK", Code.FAILURE: "FAILED", Code.CANNOT_TELL: "CANNOT TELL"}[Code(exit_code(outcome))]
+    word = {Code.FINE: "OK", Code.FAILURE: "FAILED", Code.CANNOT_TELL: "CANNOT TELL"}[
+        Code(exit_code(outcome))
+    ]
     if any(j.verdict is Verdict.SLOWER for j in outcome.judgements):
         word = "REGRESSION"
     return f"{word}: {', '.join(_counts(outcome))}"
@@ -46,7 +54,10 @@ def headline(outcome: Outcome) -> str:
 def _counts(outcome: Outcome) -> list[str]:
     broken = [j for j in outcome.judgements if j.status in BROKEN]
     judged = [j for j in outcome.judgements if j.status not in BROKEN]
-    counts = {v.value: sum(j.verdict is v for j in judged) for v in (Verdict.SLOWER, *(v for v in Verdict if v != "SLOWER"))}
+    counts = {
+        v.value: sum(j.verdict is v for j in judged)
+        for v in (Verdict.SLOWER, *(v for v in Verdict if v != "SLOWER"))
+    }
     counts = {"SLOWER": counts.pop("SLOWER"), "broken": len(broken), "missing": len(outcome.missing)} | counts
     said = [f"{count} {name}" for name, count in counts.items() if count]
     if gated := sum(fact.gated for fact in outcome.facts):

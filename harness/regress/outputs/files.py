@@ -25,7 +25,9 @@ def write(folder: Path, outcome: Outcome) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         return [_replace(folder / name, text) for name, text in texts.items()]
     except OSError as error:
-        raise OutputError(f"output {str(folder)!r} cannot be written: {error.strerror}; give another folder") from None
+        raise OutputError(
+            f"output {str(folder)!r} cannot be written: {error.strerror}; give another folder"
+        ) from None
 
 
 def _replace(path: Path, text: str) -> Path:

@@ -9,7 +9,9 @@ from ..benchmarks import Outcome
 from .decision import Code, code_of, headline
 from .words import cells_of
 
-UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no way to hold
+UNWRITABLE = re.compile(
+    "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)  # what XML 1.0 has no way to hold
 KINDS = {Code.FAILURE: "failure", Code.CANNOT_TELL: "error"}
 
 
@@ -36,13 +38,17 @@ def junit(outcome: Outcome) -> str:
     root = xml.Element("testsuites", suite.attrib)
     root.append(suite)
     xml.indent(root)
-    return xml.tostring(root, encoding="unicode", xml_declaration=False).join(('<?xml version="1.0" encoding="utf-8"?>\n', "\n"))
+    return xml.tostring(root, encoding="unicode", xml_declaration=False).join(
+        ('<?xml version="1.0" encoding="utf-8"?>\n', "\n")
+    )
 
 
 def _case(
     suite: xml.Element, name: str, code: Code, kind: str, said: str, command: str = "", timed_s: float = 0.0
-) -> None:  # fmt: skip
-    case = xml.SubElement(suite, "testcase", classname=suite.get("name", ""), name=plain(name), time=f"{timed_s:.6f}")
+) -> None:
+    case = xml.SubElement(
+        suite, "testcase", classname=suite.get("name", ""), name=plain(name), time=f"{timed_s:.6f}"
+    )
     if code in KINDS:
         trouble = xml.SubElement(case, KINDS[code], type=kind, message=plain(said))
         trouble.text = plain(f"{said}\n{command}".strip())

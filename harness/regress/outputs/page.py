@@ -17,20 +17,31 @@ def markdown(outcome: Outcome) -> str:
     parts = [
         f"## {MARKS[Code(exit_code(outcome))]} {escaped(headline(outcome))}",
         f"{escaped(outcome.title)}. A is {escaped(outcome.a)}, B is {escaped(outcome.b)}; + is more time in B.",
-        _table(outcome), _reasons(outcome), _listed("Missing", outcome.missing), _facts(outcome),
-        _listed("Warnings", warnings_of(outcome)), _listed("Notes", outcome.notes), _commands(outcome),
+        _table(outcome),
+        _reasons(outcome),
+        _listed("Missing", outcome.missing),
+        _facts(outcome),
+        _listed("Warnings", warnings_of(outcome)),
+        _listed("Notes", outcome.notes),
+        _commands(outcome),
         f"<sub>{escaped(outcome.study)}</sub>" if outcome.study else "",
-    ]  # fmt: skip
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _table(outcome: Outcome) -> str:
-    rows = [[escaped(c) for c in cells_of(j)[:-1]] + [f"{MARKS[code_of(j)]} {j.verdict}"] for j in outcome.judgements]
+    rows = [
+        [escaped(c) for c in cells_of(j)[:-1]] + [f"{MARKS[code_of(j)]} {j.verdict}"]
+        for j in outcome.judgements
+    ]
     return _grid(HEADER, rows, ["---", "---:", "---:", "---:", "---"]) if rows else ""
 
 
 def _facts(outcome: Outcome) -> str:
-    rows = [[*map(escaped, (f.name, f.a, f.b)), MARKS[Code.FAILURE] if f.gated else "information"] for f in outcome.facts]
+    rows = [
+        [*map(escaped, (f.name, f.a, f.b)), MARKS[Code.FAILURE] if f.gated else "information"]
+        for f in outcome.facts
+    ]
     return _grid(("exactly different", "A", "B", ""), rows, ["---", "---:", "---:", "---"]) if rows else ""
 
 

@@ -21,22 +21,36 @@ def record(outcome: Outcome) -> str:
     away or changes its meaning.
     """
     found = {
-        "schema": SCHEMA, "title": outcome.title, "a": outcome.a, "b": outcome.b, "exit_code": exit_code(outcome),
-        "headline": headline(outcome), "benchmarks": [_benchmark(j, outcome) for j in outcome.judgements],
-        "missing": list(outcome.missing), "facts": [vars(fact) for fact in outcome.facts], "notes": list(outcome.notes),
+        "schema": SCHEMA,
+        "title": outcome.title,
+        "a": outcome.a,
+        "b": outcome.b,
+        "exit_code": exit_code(outcome),
+        "headline": headline(outcome),
+        "benchmarks": [_benchmark(j, outcome) for j in outcome.judgements],
+        "missing": list(outcome.missing),
+        "facts": [vars(fact) for fact in outcome.facts],
+        "notes": list(outcome.notes),
         "study": outcome.study,
-    }  # fmt: skip
+    }
     return json.dumps(finite(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _benchmark(judgement: Judgement, outcome: Outcome) -> dict[str, Any]:
     return {
-        "name": judgement.name, "verdict": judgement.verdict.value, "exit_code": int(code_of(judgement)),
-        "reason": judgement.reason, "effect": vars(judgement.effect) if judgement.effect else None,
-        "processes": judgement.processes, "repeated": judgement.repeated, "p": judgement.p, "status": judgement.status,
-        "timed_s": judgement.timed_s, "command": outcome.commands.get(judgement.name),
+        "name": judgement.name,
+        "verdict": judgement.verdict.value,
+        "exit_code": int(code_of(judgement)),
+        "reason": judgement.reason,
+        "effect": vars(judgement.effect) if judgement.effect else None,
+        "processes": judgement.processes,
+        "repeated": judgement.repeated,
+        "p": judgement.p,
+        "status": judgement.status,
+        "timed_s": judgement.timed_s,
+        "command": outcome.commands.get(judgement.name),
         "warnings": [{"kind": w.kind.name, "text": w.text} for w in judgement.warnings],
-    }  # fmt: skip
+    }
 
 
 def finite(value: Any) -> Any:

@@ -11,7 +11,11 @@ HEADER = ("benchmark", "effect", "95 % interval", "processes", "verdict")
 def cells_of(judgement: Judgement) -> list[str]:
     """Name, effect, interval, processes (with those of the repetition), verdict. The effect is B's time over A's, less 1."""
     effect = judgement.effect
-    numbers = [f"{percent(effect.estimate)} %", f"{percent(effect.low)} .. {percent(effect.high)}"] if effect else ["-", "-"]
+    numbers = (
+        [f"{percent(effect.estimate)} %", f"{percent(effect.low)} .. {percent(effect.high)}"]
+        if effect
+        else ["-", "-"]
+    )
     count = f"{judgement.processes}+{judgement.repeated}" if judgement.repeated else str(judgement.processes)
     return [judgement.name, *numbers, count, str(judgement.verdict)]
 
@@ -23,6 +27,11 @@ def percent(fraction: float) -> str:
 def warnings_of(outcome: Outcome) -> list[str]:
     """The warnings of all judgements, one line a kind with the last text, and of how many benchmarks it is said."""
     texts = {w.kind: str(w) for j in outcome.judgements for w in j.warnings}
-    counts = {kind: sum(any(w.kind is kind for w in j.warnings) for j in outcome.judgements) for kind in texts}
+    counts = {
+        kind: sum(any(w.kind is kind for w in j.warnings) for j in outcome.judgements) for kind in texts
+    }
     total = len(outcome.judgements)
-    return [text if total == 1 else f"{text} ({counts[kind]} of {total} benchmarks)" for kind, text in texts.items()]
+    return [
+        text if total == 1 else f"{text} ({counts[kind]} of {total} benchmarks)"
+        for kind, text in texts.items()
+    ]

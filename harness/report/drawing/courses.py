@@ -12,7 +12,11 @@ from .losses import smoothed
 
 AXES = {"elapsed_s": "training time (s)", "lag": "optimiser steps"}
 BY_STEP, BY_EPOCH = ("loss", "elapsed_s"), ("epoch_s", "tokens", "test_loss", "accuracy")
-SMOOTH = (40, 20, 80)  # beyond so many steps, over so small a share of them, thinned to so many: four points in each mean
+SMOOTH = (
+    40,
+    20,
+    80,
+)  # beyond so many steps, over so small a share of them, thinned to so many: four points in each mean
 COLUMNS = ("label", "backend", "seed", "metric", "lag", "value", "status", "match", "hidden_size")
 WENT = ("ok", "diverged")  # statuses of trainings that have a course
 _NONE = pd.Series(dtype=float, index=pd.Index([], dtype=float))
@@ -39,12 +43,16 @@ class Course:
     @property
     def losses(self) -> np.ndarray:
         """Every value that is drawn of it in a panel of losses."""
-        return np.concatenate([*(one["loss"] for one in self.steps), *(one["test_loss"] for one in self.epochs)]).astype(float)
+        return np.concatenate(
+            [*(one["loss"] for one in self.steps), *(one["test_loss"] for one in self.epochs)]
+        ).astype(float)
 
 
 def courses(rows: pd.DataFrame) -> dict[str, Course]:
     """By 'cell, backend': those of which a finite loss is known."""
-    known = of_metric(rows[rows["status"].isin(WENT) & rows["lag"].notna()], *BY_STEP, *BY_EPOCH)[list(COLUMNS)]
+    known = of_metric(rows[rows["status"].isin(WENT) & rows["lag"].notna()], *BY_STEP, *BY_EPOCH)[
+        list(COLUMNS)
+    ]
     found = {}
     for (cell, backend), here in known.groupby(["label", "backend"], sort=False):
         if np.isfinite(of_metric(here, "loss")["value"]).any():
@@ -56,17 +64,31 @@ def _course(cell: str, backend: str, rows: pd.DataFrame) -> Course:
     seeds = [one for _, one in rows.groupby("seed")]
     steps, epochs = (list(some) for some in zip(*map(_of_seed, seeds), strict=True))
     ended = [one.dropna(subset="loss").tail(1) for one in steps]
-    broken = [end[:0] if (rows["status"] == "ok").all() else end for end, rows in zip(ended, seeds, strict=True)]
+    broken = [
+        end[:0] if (rows["status"] == "ok").all() else end for end, rows in zip(ended, seeds, strict=True)
+    ]
     drawn = [smoothed(one, *SMOOTH) for one in steps]
     middle_steps = drawn[0] if len(seeds) == 1 else smoothed(middle(steps, "lag", "loss"), *SMOOTH)
     tokens, longest = _tokens_a_step(pd.concat(epochs)), max(map(len, steps))
-    return Course(cell, backend, drawn, epochs, pd.concat(broken), middle_steps, middle(epochs, "epoch"), longest, tokens)
+    return Course(
+        cell,
+        backend,
+        drawn,
+        epochs,
+        pd.concat(broken),
+        middle_steps,
+        middle(epochs, "epoch"),
+        longest,
+        tokens,
+    )
 
 
 def _of_seed(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Its steps, and its epochs."""
     by = {metric: _by_lag(one) for metric, one in rows.groupby("metric")}
-    steps, epochs = (pd.DataFrame({name: by.get(name, _NONE) for name in names}) for names in (BY_STEP, BY_EPOCH))
+    steps, epochs = (
+        pd.DataFrame({name: by.get(name, _NONE) for name in names}) for names in (BY_STEP, BY_EPOCH)
+    )
     steps, epochs = steps.reset_index(names="lag"), epochs.reset_index(names="epoch")
     steps["loss"] = steps["loss"].where(np.isfinite(steps["loss"]))  # what is not finite is a gap
     epochs["elapsed_s"] = epochs["epoch_s"].cumsum()

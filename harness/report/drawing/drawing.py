@@ -39,7 +39,9 @@ def shades(names: Sequence[str]) -> dict[str, Any]:
     """A colour for each of some ordered names: dark to light."""
     import seaborn as sns
 
-    return dict(zip(names, sns.color_palette("viridis", as_cmap=True)(np.linspace(0, 0.85, len(names))), strict=True))
+    return dict(
+        zip(names, sns.color_palette("viridis", as_cmap=True)(np.linspace(0, 0.85, len(names))), strict=True)
+    )
 
 
 @contextmanager
@@ -50,30 +52,63 @@ def style(name: str) -> Iterator[None]:
 
     settings = {**sns.axes_style("whitegrid"), **sns.plotting_context("paper"), "grid.color": "#e4e4e4"}
     settings |= {"axes.edgecolor": "#999999"}
-    settings |= {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False, "font.size": 9, "lines.linewidth": 1.6}
-    settings |= {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"]}
+    settings |= {
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+        "text.parse_math": False,
+        "font.size": 9,
+        "lines.linewidth": 1.6,
+    }
+    settings |= {
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
+    }
     settings |= {f"{part}.labelsize": 9 for part in ("axes", "xtick", "ytick")}
-    settings |= {"axes.titlesize": 9.5, "legend.fontsize": 9, "legend.title_fontsize": 9, "legend.frameon": False}
+    settings |= {
+        "axes.titlesize": 9.5,
+        "legend.fontsize": 9,
+        "legend.title_fontsize": 9,
+        "legend.frameon": False,
+    }
     with matplotlib.style.context(settings, after_reset=True), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name may be in any script; the reader's font draws it
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing"
+        )  # a name may be in any script; the reader's font draws it
         yield
 
 
 def grid(
-    rows: int, columns: int, height: float, legend: float, *, left=0.75, bottom=0.6, gap=0.3, between=0.75, widest=5.5, **share
+    rows: int,
+    columns: int,
+    height: float,
+    legend: float,
+    *,
+    left=0.75,
+    bottom=0.6,
+    gap=0.3,
+    between=0.75,
+    widest=5.5,
+    **share,
 ) -> tuple:
     """Figure and (rows, columns) axes; inches: height and widest of a panel, legend room at the right, margins, gaps."""
     from matplotlib.figure import Figure
 
     width = min(widest, (WIDTH - left - legend - 0.15 - gap * (columns - 1)) / columns)
     top = 0.45
-    size = (left + columns * width + gap * (columns - 1) + 0.15 + legend, top + bottom + rows * height + between * (rows - 1))
+    size = (
+        left + columns * width + gap * (columns - 1) + 0.15 + legend,
+        top + bottom + rows * height + between * (rows - 1),
+    )
     figure = Figure(figsize=size)
     axes = figure.subplots(rows, columns, squeeze=False, **share)
     figure.subplots_adjust(
-        left=left / size[0], right=1 - (legend + 0.15) / size[0], top=1 - top / size[1], bottom=bottom / size[1],
-        wspace=gap / width, hspace=between / height,
-    )  # fmt: skip
+        left=left / size[0],
+        right=1 - (legend + 0.15) / size[0],
+        top=1 - top / size[1],
+        bottom=bottom / size[1],
+        wspace=gap / width,
+        hspace=between / height,
+    )
     return figure, axes
 
 
@@ -89,7 +124,9 @@ def legend_room(names: Sequence[str], longest: int = 44) -> float:
     return 0.75 + 0.078 * max((min(len(name), longest) for name in names), default=0)
 
 
-def legend(panel: Any, lines: dict[str, Any], title: str = "", beyond: float = 0.0, longest: int = 44) -> None:
+def legend(
+    panel: Any, lines: dict[str, Any], title: str = "", beyond: float = 0.0, longest: int = 44
+) -> None:
     """A legend outside a panel, at its upper right, `beyond` so many inches; lines: what is drawn by name."""
     names = [shortened(name, longest) for name in lines]
     right = 1.02 + beyond / (panel.get_position().width * panel.figure.get_figwidth())
@@ -132,7 +169,9 @@ def log_axis(axis: Any, low: float, high: float, form: Callable[[float], str] | 
 def tick(value: float) -> str:
     """A tick of a log axis: 0.02, 3, 10k; a power of ten where that would be long."""
     if 1e-3 <= value < 1e13:
-        scale, name = next((s, n) for s, n in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (0, "")) if value >= s)
+        scale, name = next(
+            (s, n) for s, n in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (0, "")) if value >= s
+        )
         return f"{value / (scale or 1):.4g}{name}"
     return power_of_ten(np.log10(value)) if abs(np.log10(value) % 1) < 1e-6 else digits(value)
 
@@ -158,7 +197,9 @@ def svg(figure: Any, name: str, title: str) -> str:
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style")]:
             parent.remove(child)
-    root.set("style", "stroke-linejoin: round; stroke-linecap: butt")  # was a style sheet, which would reach into the page
+    root.set(
+        "style", "stroke-linejoin: round; stroke-linecap: butt"
+    )  # was a style sheet, which would reach into the page
     for element in root.iter():
         for key, value in element.attrib.items():
             element.set(key, _rounded(value) if key == "d" else _prefixed(key, value, name))
@@ -169,7 +210,9 @@ def svg(figure: Any, name: str, title: str) -> str:
 
 def _rounded(path: str) -> str:
     """The path with two decimals, a hundredth of a point, where six say no more and take twice the room."""
-    return " ".join(re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), path).split())
+    return " ".join(
+        re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), path).split()
+    )
 
 
 def _prefixed(key: str, value: str, name: str) -> str:

@@ -32,21 +32,40 @@ class Scale:
 
 
 def fields(
-    panels: Sequence[Field], rows: Sequence[str], columns: Sequence[str], scale: Scale,
-    *, across: str = "", up: str = "", abreast: int = 6, bar: str = "", column: float = 0.62,
-) -> Any:  # fmt: skip
+    panels: Sequence[Field],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    scale: Scale,
+    *,
+    across: str = "",
+    up: str = "",
+    abreast: int = 6,
+    bar: str = "",
+    column: float = 0.62,
+) -> Any:
     """A figure of panels with the same rows and columns. bar names the values, column is a column's width in inches."""
     abreast = min(abreast, len(panels))
     left = 0.35 + 0.075 * max([min(len(r), 34) for r in rows], default=0) + (0.25 if up else 0)
     height = max(0.24 * len(rows), 0.4)
     lines = -(-len(panels) // abreast)
     figure, axes = drawing.grid(
-        lines, abreast, height, 0.95 if bar else 0.0, left=left, gap=0.15, between=1.0, widest=max(column * len(columns), 1.4),
+        lines,
+        abreast,
+        height,
+        0.95 if bar else 0.0,
+        left=left,
+        gap=0.15,
+        between=1.0,
+        widest=max(column * len(columns), 1.4),
         sharey=True,
-    )  # fmt: skip
+    )
     for axis, panel in zip(axes.flat, panels, strict=False):
         image = _field(axis, panel, scale)
-        axis.set_xticks(range(len(columns)), [drawing.shortened(c, 12) for c in columns], rotation=45 if _long(columns) else 0)
+        axis.set_xticks(
+            range(len(columns)),
+            [drawing.shortened(c, 12) for c in columns],
+            rotation=45 if _long(columns) else 0,
+        )
         axis.set_yticks(range(len(rows)), [drawing.shortened(r, 34) for r in rows])
         axis.set_title(panel.title, loc="left", pad=5)
     for unused in axes.flat[len(panels) :]:
@@ -58,7 +77,9 @@ def fields(
     if bar:
         width, _ = figure.get_size_inches()
         place = axes[0][abreast - 1].get_position()
-        colour_bar = figure.colorbar(image, cax=figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.12 / width, place.height)))
+        colour_bar = figure.colorbar(
+            image, cax=figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.12 / width, place.height))
+        )
         colour_bar.set_label(bar)
         colour_bar.outline.set_visible(False)
     return figure
@@ -68,9 +89,15 @@ def _field(axis: Any, panel: Field, scale: Scale) -> Any:
     values = np.clip(panel.values, scale.low, scale.high)
     colours = _map(scale).with_extremes(bad="#f2f2f2")
     image = axis.pcolormesh(
-        np.arange(values.shape[1] + 1) - 0.5, np.arange(values.shape[0] + 1) - 0.5, np.ma.masked_invalid(values), cmap=colours,
-        vmin=scale.low, vmax=scale.high, edgecolors="white", linewidth=1.0,
-    )  # fmt: skip
+        np.arange(values.shape[1] + 1) - 0.5,
+        np.arange(values.shape[0] + 1) - 0.5,
+        np.ma.masked_invalid(values),
+        cmap=colours,
+        vmin=scale.low,
+        vmax=scale.high,
+        edgecolors="white",
+        linewidth=1.0,
+    )
     axis.set_facecolor("#f2f2f2")
     axis.grid(False)
     axis.set_ylim(values.shape[0] - 0.5, -0.5)
@@ -79,7 +106,15 @@ def _field(axis: Any, panel: Field, scale: Scale) -> Any:
         side.set_visible(False)
     if values.shape[1] <= MOST_TEXTS:
         for (i, k), value in np.ndenumerate(values):
-            axis.text(k, i, panel.texts[i][k], ha="center", va="center", fontsize=8, color=_ink(value, scale, colours))
+            axis.text(
+                k,
+                i,
+                panel.texts[i][k],
+                ha="center",
+                va="center",
+                fontsize=8,
+                color=_ink(value, scale, colours),
+            )
     return image
 
 
@@ -87,7 +122,11 @@ def _map(scale: Scale) -> Any:
     import matplotlib
     from matplotlib.colors import ListedColormap
 
-    return matplotlib.colormaps[scale.colours] if isinstance(scale.colours, str) else ListedColormap(list(scale.colours))
+    return (
+        matplotlib.colormaps[scale.colours]
+        if isinstance(scale.colours, str)
+        else ListedColormap(list(scale.colours))
+    )
 
 
 def _ink(value: float, scale: Scale, colours: Any) -> str:

@@ -13,7 +13,9 @@ from .panels import POINTS
 
 def with_a_finite_loss(loss: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """The rows of those groups in which any loss can be drawn."""
-    finite = loss.assign(finite=np.isfinite(loss["value"])).groupby(keys, sort=False)["finite"].transform("any")
+    finite = (
+        loss.assign(finite=np.isfinite(loss["value"])).groupby(keys, sort=False)["finite"].transform("any")
+    )
     return loss[finite.astype(bool)]
 
 
@@ -21,20 +23,29 @@ def smoothed(curve: pd.DataFrame, beyond: int = 200, share: int = 50, points: in
     """Beyond so many points: a centred running mean of the loss over 1/share of them, thinned to so many rows and the last."""
     if len(curve) <= beyond:
         return curve
-    mean = curve["loss"].rolling(max(3, len(curve) // share), center=True, min_periods=1).mean().where(curve["loss"].notna())
+    mean = (
+        curve["loss"]
+        .rolling(max(3, len(curve) // share), center=True, min_periods=1)
+        .mean()
+        .where(curve["loss"].notna())
+    )
     kept = np.arange(0, len(curve) - 1, max(1, -(-len(curve) // points)))
     return curve.assign(loss=mean).iloc[[*kept, len(curve) - 1]]
 
 
 def loss_scale(axis: Any) -> None:
     """A log scale if what is drawn is positive and spans more than a factor of 30; a spike does not set the upper limit."""
-    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()] or [np.ones(1)])
+    drawn = np.concatenate(
+        [np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()] or [np.ones(1)]
+    )
     drawn = drawn[np.isfinite(drawn)] if np.isfinite(drawn).any() else np.ones(1)
     low, high = drawn.min(), drawn.max()
     if low > 0 and high / low > 30:
         drawing.log_axis(axis.yaxis, low, min(high, np.median(drawn) * 1e4))
         return
-    spike_free = max(np.quantile(drawn, 0.98) * 2, drawn[-1])  # the last line drawn is the trivial loss, where known
+    spike_free = max(
+        np.quantile(drawn, 0.98) * 2, drawn[-1]
+    )  # the last line drawn is the trivial loss, where known
     top = min(high, spike_free) if high > 0 else high
     margin = 0.05 * (top - low) or 0.5
     axis.set_ylim(low - margin, top + margin)

@@ -43,7 +43,13 @@ def spread(part: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def profiles(
-    name: str, heading: str, caption: str, part: pd.DataFrame, extra: list[str], colours: dict[str, str], axes: Axes
+    name: str,
+    heading: str,
+    caption: str,
+    part: pd.DataFrame,
+    extra: list[str],
+    colours: dict[str, str],
+    axes: Axes,
 ) -> Drawn:
     """A figure of `value` against lag. part has a column `line` (one text where a cell has one curve); extra: what is apart."""
     lines = list(dict.fromkeys(part["line"]))
@@ -69,7 +75,10 @@ def _together(curves: pd.DataFrame, extra: list[str]) -> list[Panel]:
 def _apart(curves: pd.DataFrame, extra: list[str]) -> list[Panel]:
     """A panel for each cell of each group, a line for each of its lines."""
     return [
-        Panel(f"{sized(values[0], rows.iloc[0])}{at(extra, values[1:])}", dict(list(rows.groupby("line", sort=False))))
+        Panel(
+            f"{sized(values[0], rows.iloc[0])}{at(extra, values[1:])}",
+            dict(list(rows.groupby("line", sort=False))),
+        )
         for values, rows in parts(curves, ["label", *extra])
     ]
 
@@ -81,9 +90,17 @@ def _drawn(panels: list[Panel], names: dict[str, str], axes: Axes) -> Any:
     height = 3.0 if abreast == 1 else 1.8 if len(panels) <= ABREAST else 1.0
     between = 0.42 if len(panels) > ABREAST else 0.75
     figure, grid = drawing.grid(
-        -(-len(panels) // abreast), abreast, height, room, left=0.85, gap=0.14, between=between,
-        widest=8.0 if abreast == 1 else 4.0, sharex=True, sharey=True,
-    )  # fmt: skip
+        -(-len(panels) // abreast),
+        abreast,
+        height,
+        room,
+        left=0.85,
+        gap=0.14,
+        between=between,
+        widest=8.0 if abreast == 1 else 4.0,
+        sharex=True,
+        sharey=True,
+    )
     look = drawing.apart(names, list(panels[0].curves)) if abreast == 1 else names
     for axis, panel in zip(grid.flat, panels, strict=False):
         for name, curve in panel.curves.items():
@@ -94,7 +111,10 @@ def _drawn(panels: list[Panel], names: dict[str, str], axes: Axes) -> Any:
         row[0].set_ylabel(axes.up)
     drawing.label_lowest(grid, len(panels), axes.across)
     if legend:
-        drawing.legend(grid[0][abreast - 1], {n: drawing.line(look[n]) for n in (panels[0].curves if abreast == 1 else names)})
+        drawing.legend(
+            grid[0][abreast - 1],
+            {n: drawing.line(look[n]) for n in (panels[0].curves if abreast == 1 else names)},
+        )
     return figure
 
 

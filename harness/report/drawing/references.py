@@ -15,8 +15,11 @@ LONGEST = 30  # characters of a name
 SIZE = 8  # points
 INK = "#6b7177"
 LOOKS = {
-    "constant": (0, (5, 3)), "rival": (0, (1, 1.5)), "target": (0, (6, 2, 1, 2)), "floor": "-",
-}  # fmt: skip
+    "constant": (0, (5, 3)),
+    "rival": (0, (1, 1.5)),
+    "target": (0, (6, 2, 1, 2)),
+    "floor": "-",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ def chosen(references: Sequence[Reference], lowest: bool) -> tuple[list[Referenc
 
 def room(references: Sequence[Reference]) -> float:
     """Inches that the names need at the right of the last panel."""
-    return 0.35 + 0.056 * max((min(len(r.name), LONGEST) for r in references), default=0) if references else 0.0
+    return (
+        0.35 + 0.056 * max((min(len(r.name), LONGEST) for r in references), default=0) if references else 0.0
+    )
 
 
 def draw(row: Sequence[Any], references: Sequence[Reference]) -> None:
@@ -53,14 +58,30 @@ def draw(row: Sequence[Any], references: Sequence[Reference]) -> None:
 
 
 def _names(axis: Any, references: Sequence[Reference]) -> None:
-    width, height = (side * inches for side, inches in zip(_shares(axis), axis.figure.get_size_inches(), strict=True))
+    width, height = (
+        side * inches for side, inches in zip(_shares(axis), axis.figure.get_size_inches(), strict=True)
+    )
     references = sorted(references, key=lambda r: r.value)
     at = [_height(axis, r.value) for r in references]
     for r, y, moved in zip(references, at, apart(at, 1.35 * SIZE / 72 / height), strict=True):
-        style = {"xycoords": "axes fraction", "textcoords": "axes fraction", "va": "center", "annotation_clip": False}
-        line = {"arrowstyle": "-", "color": INK, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
+        style = {
+            "xycoords": "axes fraction",
+            "textcoords": "axes fraction",
+            "va": "center",
+            "annotation_clip": False,
+        }
+        line = {
+            "arrowstyle": "-",
+            "color": INK,
+            "linewidth": 0.6,
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "relpos": (0, 0.5),
+        }
         text = drawing.shortened(r.name, LONGEST)
-        axis.annotate(text, (1, y), (1 + 0.2 / width, moved), fontsize=SIZE, color="#444a50", arrowprops=line, **style)
+        axis.annotate(
+            text, (1, y), (1 + 0.2 / width, moved), fontsize=SIZE, color="#444a50", arrowprops=line, **style
+        )
 
 
 def _shares(axis: Any) -> tuple[float, float]:
@@ -87,7 +108,10 @@ def apart(heights: Sequence[float], gap: float, lowest: float = -0.03, highest: 
     groups: list[tuple[float, int]] = []  # mean, number of members
     for height in heights:
         groups.append((height, 1))
-        while len(groups) > 1 and middle(*groups[-1]) - middle(*groups[-2]) < gap * (groups[-1][1] + groups[-2][1]) / 2:
+        while (
+            len(groups) > 1
+            and middle(*groups[-1]) - middle(*groups[-2]) < gap * (groups[-1][1] + groups[-2][1]) / 2
+        ):
             (b, m), (a, n) = groups.pop(), groups.pop()
             groups.append(((a * n + b * m) / (n + m), n + m))
     return [middle(mean, n) + gap * (k - (n - 1) / 2) for mean, n in groups for k in range(n)]

@@ -19,14 +19,23 @@ from . import (
     throughput,
     training,
     verdict,
-)  # fmt: skip
+)
 
 ONE_A_TASK = "training-*.svg"  # files of figures that have one for each task
 CLAIMS = "claim-*.svg"
 NAMES = (
-    "throughput", "gradient_decay", "gradient_map", "spectrum", "lag_share", "precision", "horizon", "training", "identification",
-    "clipping", "verdict",
-)  # fmt: skip
+    "throughput",
+    "gradient_decay",
+    "gradient_map",
+    "spectrum",
+    "lag_share",
+    "precision",
+    "horizon",
+    "training",
+    "identification",
+    "clipping",
+    "verdict",
+)
 
 
 def figures(frame: pd.DataFrame) -> list[Figure]:

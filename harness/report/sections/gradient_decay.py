@@ -20,11 +20,16 @@ def gradient_decay(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | Non
     """The norm of dL/d(state) against lag, in powers of ten: log norms are drawn as they are, so nothing over- or underflows."""
     part = of_metric(of_probe(frame, "gradient_decay"), "log_norm")
     part = part[part["steps"] == part.groupby("run")["steps"].transform("max")]
-    part = part.assign(decades=part["value"].where(np.isfinite(part["value"])) / np.log(10)).dropna(subset=["decades", "lag"])
+    part = part.assign(decades=part["value"].where(np.isfinite(part["value"])) / np.log(10)).dropna(
+        subset=["decades", "lag"]
+    )
     if not len(part):
         return None
     extra = varying(part, (*PANEL, "backend", "variant"))
-    groups = [(values[:-1], rows, unique(rows["label"])) for values, rows in parts(part.assign(all=""), [*extra, "all"])]
+    groups = [
+        (values[:-1], rows, unique(rows["label"]))
+        for values, rows in parts(part.assign(all=""), [*extra, "all"])
+    ]
     seeds, samples = part["seed"].nunique(), part["sample"].nunique()
     caption = (
         "Norm of the gradient of the loss with respect to the joint state, against how many steps that state lies before the "
@@ -35,11 +40,18 @@ def gradient_decay(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | Non
     caption += " The axis ends where float64 does; lines go on beyond it." if beyond else ""
     if max(len(names) for _, _, names in groups) <= MANY:
         panels, rest = cut(groups)
-        return finish("gradient_decay", "Gradient norm against lag", caption + rest, lambda: _together(panels, extra, colours))
+        return finish(
+            "gradient_decay",
+            "Gradient norm against lag",
+            caption + rest,
+            lambda: _together(panels, extra, colours),
+        )
     single, rest = cut([(*panel, group) for group in groups for panel in _furthest_first(*group)])
     caption += " A panel for each cell, from the largest norm at the largest lag, which its title ends with, to the smallest. "
     caption += "Grey: range over all cells; dashed: their median."
-    return finish("gradient_decay", "Gradient norm against lag", caption + rest, lambda: _apart(single, extra))
+    return finish(
+        "gradient_decay", "Gradient norm against lag", caption + rest, lambda: _apart(single, extra)
+    )
 
 
 def _together(panels: list, extra: list[str], colours: dict[str, str]) -> Any:
@@ -75,14 +87,24 @@ def _furthest_first(values: tuple, rows: pd.DataFrame, names: list[str]) -> list
 def _apart(panels: list, extra: list[str]) -> Any:
     """A small panel for each cell, before the range of all."""
     figure, axes = drawing.grid(
-        -(-len(panels) // ABREAST), ABREAST, 1.0, 0, left=0.85, gap=0.14, between=0.42, sharex=True, sharey=True
+        -(-len(panels) // ABREAST),
+        ABREAST,
+        1.0,
+        0,
+        left=0.85,
+        gap=0.14,
+        between=0.42,
+        sharex=True,
+        sharey=True,
     )
     limits, behind = [], {}
     for axis, (values, name, rows, group) in zip(axes.flat, panels, strict=False):
         if values not in behind:
             behind[values] = group[1].groupby(["lag", "label"])["decades"].mean().unstack()
         all_cells = behind[values]
-        axis.fill_between(all_cells.index, all_cells.min(axis=1), all_cells.max(axis=1), color="#ececec", linewidth=0)
+        axis.fill_between(
+            all_cells.index, all_cells.min(axis=1), all_cells.max(axis=1), color="#ececec", linewidth=0
+        )
         axis.plot(all_cells.index, all_cells.median(axis=1), color="#a0a0a0", linestyle="--", linewidth=1.0)
         limits.append(_decay_line(axis, rows, drawing.COLOURS[0]))
         end = rows.loc[rows["lag"] == rows["lag"].max(), "decades"].mean()

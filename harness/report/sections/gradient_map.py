@@ -22,11 +22,17 @@ def gradient_map(frame: pd.DataFrame) -> Figure | None:
     )
     if "mapped_rate" not in points:
         return None
-    points = points.dropna(subset=["mapped_rate"]).reset_index().reindex(columns=[*keys, "mapped_rate", "gain", "bias"])
+    points = (
+        points.dropna(subset=["mapped_rate"])
+        .reset_index()
+        .reindex(columns=[*keys, "mapped_rate", "gain", "bias"])
+    )
     if not len(points):
         return None
     gains, biases = (sorted(points[name].dropna().unique()) or [np.nan] for name in ("gain", "bias"))
-    panels, rest = cut([_field(rows, gains, biases) for _, rows in parts(points, ["run", "label", "hidden_size"])])
+    panels, rest = cut(
+        [_field(rows, gains, biases) for _, rows in parts(points, ["run", "label", "hidden_size"])]
+    )
     what = "the gain of orthogonal recurrent matrices" if not np.isnan(gains[0]) else "one initialisation"
     caption = (
         f"Rate of the gradient in nats a step over {what}"
@@ -37,9 +43,11 @@ def gradient_map(frame: pd.DataFrame) -> Figure | None:
     columns = ["" if np.isnan(g) else f"{g:g}" for g in gains]
     scale = Scale(-WIDEST, WIDEST, "RdBu_r")
     return finish(
-        "gradient_map", "Gradient rate over gain and bias", caption + rest,
+        "gradient_map",
+        "Gradient rate over gain and bias",
+        caption + rest,
         lambda: fields(panels, rows, columns, scale, across="gain", up="bias", abreast=4, bar="nats/step"),
-    )  # fmt: skip
+    )
 
 
 def _field(rows: pd.DataFrame, gains: list[float], biases: list[float]) -> Field:

@@ -24,7 +24,12 @@ def horizon(frame: pd.DataFrame) -> Figure | None:
         f"initialisation; {number(part['seed'].nunique(), 'seed')}. An empty field: the cell cannot have that initialisation."
     )
     columns = [str(n) for n in lengths]
-    return finish("horizon", "Recall horizon", caption, lambda: fields(panels, rows, columns, Scale(0, 1), across="T", abreast=4))
+    return finish(
+        "horizon",
+        "Recall horizon",
+        caption,
+        lambda: fields(panels, rows, columns, Scale(0, 1), across="T", abreast=4),
+    )
 
 
 def _field(variant: str, part: pd.DataFrame, rows: list[str], lengths: list[int]) -> Field:

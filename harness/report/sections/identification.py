@@ -21,7 +21,9 @@ APART = ("run", "backend", "device", "dtype", "size")
 def identification(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
     """A panel for each system: the norm of d answer / d input by lag, a line a cell, the system's own dashed."""
     part = of_metric(of_probe(frame, "training"), "own_profile", "true_profile")
-    part = part.assign(value=part["value"].where(np.isfinite(part["value"])) / np.log(10)).dropna(subset=["value", "lag"])
+    part = part.assign(value=part["value"].where(np.isfinite(part["value"])) / np.log(10)).dropna(
+        subset=["value", "lag"]
+    )
     if not len(part):
         return None
     extra = varying(part, APART)
@@ -33,7 +35,9 @@ def identification(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | Non
         "Where a system is fed its own last value, several shapes of the first lags tell the same state, and the slope counts. "
         f"Mean of the log over {number(seeds, 'seed')}{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}."
     )
-    return finish("identification", "Identified systems", caption + rest, lambda: _drawn(panels, extra, colours))
+    return finish(
+        "identification", "Identified systems", caption + rest, lambda: _drawn(panels, extra, colours)
+    )
 
 
 def _drawn(panels: list, extra: list[str], colours: dict[str, str]) -> Any:
@@ -41,7 +45,14 @@ def _drawn(panels: list, extra: list[str], colours: dict[str, str]) -> Any:
     abreast = min(ABREAST, len(panels))
     room = drawing.legend_room([*names, "the system"])
     figure, grid = drawing.grid(
-        -(-len(panels) // abreast), abreast, 2.2, room, left=0.85, gap=0.75, between=0.75, widest=8.0 if abreast == 1 else 4.0
+        -(-len(panels) // abreast),
+        abreast,
+        2.2,
+        room,
+        left=0.85,
+        gap=0.75,
+        between=0.75,
+        widest=8.0 if abreast == 1 else 4.0,
     )
     look = drawing.apart(colours, names)
     for axis, (values, rows) in zip(grid.flat, panels, strict=False):
@@ -52,7 +63,9 @@ def _drawn(panels: list, extra: list[str], colours: dict[str, str]) -> Any:
     for row in grid:
         row[0].set_ylabel("|d answer / d input|")
     drawing.label_lowest(grid, len(panels), "lag (steps before the last)")
-    lines = {"the system": drawing.line(TRUE["color"], TRUE["linestyle"])} | {n: drawing.line(look[n]) for n in names}
+    lines = {"the system": drawing.line(TRUE["color"], TRUE["linestyle"])} | {
+        n: drawing.line(look[n]) for n in names
+    }
     drawing.legend(grid[0][abreast - 1], lines)
     return figure
 
@@ -63,7 +76,9 @@ def _panel(axis: Any, rows: pd.DataFrame, look: dict[str, str]) -> tuple[float, 
     own = spread(of_metric(rows, "own_profile"), ["label"])
     for name, curve in parts(own, ["label"]):
         axis.plot(curve["lag"], curve["mid"], color=look[name[0]])
-        axis.fill_between(curve["lag"], curve["low"], curve["high"], color=look[name[0]], alpha=0.15, linewidth=0)
+        axis.fill_between(
+            curve["lag"], curve["low"], curve["high"], color=look[name[0]], alpha=0.15, linewidth=0
+        )
     axis.plot(true["lag"], true["mid"], **TRUE)
     both = pd.concat([true["mid"], own["mid"]])
     return float(both.min()), float(both.max())

@@ -18,7 +18,9 @@ def lag_share(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
     if not len(part):
         return None
     part = part.sort_values("lag", kind="stable")
-    part = part.assign(value=part.groupby(["run", "case", "label", "variant", "seed", "hidden_size"])["value"].cumsum())
+    part = part.assign(
+        value=part.groupby(["run", "case", "label", "variant", "seed", "hidden_size"])["value"].cumsum()
+    )
     seeds = part["seed"].nunique()
     caption = (
         "Share of the gradient of the recurrent weights that the last k steps explain, by lag k, for a loss at the last step; "
@@ -27,7 +29,13 @@ def lag_share(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
     )
     axes = Axes("lag (steps before the last)", "share so far", _dress)
     return profiles(
-        "lag_share", "Lag share of the parameter gradient", caption, with_lines(part), varying(part, PANEL), colours, axes
+        "lag_share",
+        "Lag share of the parameter gradient",
+        caption,
+        with_lines(part),
+        varying(part, PANEL),
+        colours,
+        axes,
     )
 
 

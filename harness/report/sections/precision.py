@@ -17,7 +17,9 @@ from .gradient_decay import OVERFLOW, UNDERFLOW, decades
 def precision(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
     """A panel for each cell, a line for each format; a line ends where the format has nothing left."""
     part = of_metric(of_probe(frame, "precision"), "log_norm")
-    part = part.assign(value=part["value"].where(np.isfinite(part["value"])) / np.log(10), line=part["variant"])
+    part = part.assign(
+        value=part["value"].where(np.isfinite(part["value"])) / np.log(10), line=part["variant"]
+    )
     part = part.dropna(subset=["value", "lag"])
     if not len(part):
         return None
@@ -37,8 +39,13 @@ def precision(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
     def dress(axis: Any) -> None:
         decades(axis, low, high)
         for name in ("float16", "float32"):
-            axis.axhline(np.log10(2.0) * (FORMATS[name].exponents[0] - FORMATS[name].bits + 1), color="#999999",
-                         linestyle=":", linewidth=1.0, zorder=0.5)  # fmt: skip
+            axis.axhline(
+                np.log10(2.0) * (FORMATS[name].exponents[0] - FORMATS[name].bits + 1),
+                color="#999999",
+                linestyle=":",
+                linewidth=1.0,
+                zorder=0.5,
+            )
 
     axes = Axes("lag (steps)", "gradient norm", dress)
     return profiles("precision", "Gradient norm in each number format", caption, part, extra, colours, axes)

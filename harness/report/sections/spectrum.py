@@ -26,7 +26,9 @@ def spectrum(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
         "A line ends where directions die at once."
     )
     axes = Axes("index of the exponent", "nats/step", _dress)
-    return profiles("spectrum", "Lyapunov spectrum", caption, with_lines(part), varying(part, PANEL), colours, axes)
+    return profiles(
+        "spectrum", "Lyapunov spectrum", caption, with_lines(part), varying(part, PANEL), colours, axes
+    )
 
 
 def _dress(axis: Any) -> None:

@@ -23,12 +23,19 @@ def throughput(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
     keys = ["label", *extra, "direction", "backend", "steps"]
     rates = estimates(part, [*keys, "match", "hidden_size"], "process")
     processes = int(rates["units"].max())
-    over = f"median of {number(processes, 'process')}{', {}: range over them' if processes >= FEWEST else ''}."
+    over = (
+        f"median of {number(processes, 'process')}{', {}: range over them' if processes >= FEWEST else ''}."
+    )
     many = len(unique(rates["label"])) > MANY
     if len(unique(rates["steps"])) > 1 and not many:
         panels, rest = cut(parts(rates, ["label", *extra]))
-        caption = "Time steps per second (a batch advances together) against the sequence length T; " + over.format("band")
-        return finish("throughput", "Throughput", caption + rest, lambda: _rate_curves(panels, extra, colours))
+        caption = (
+            "Time steps per second (a batch advances together) against the sequence length T; "
+            + over.format("band")
+        )
+        return finish(
+            "throughput", "Throughput", caption + rest, lambda: _rate_curves(panels, extra, colours)
+        )
     lengths = len(unique(rates["steps"]))
     rates = rates[rates["steps"] == rates["steps"].max()]
     caption = f"Time steps per second at T = {unique(rates['steps'])[0]}, further right is faster; {over.format('bar')}"
@@ -71,8 +78,16 @@ def _marker(name: str, names: dict[str, str]) -> str:
 
 def _rate_panel(axis: Any, rows: pd.DataFrame, colours: dict[str, str]) -> None:
     for backend, one in rows.sort_values("steps").groupby("backend", sort=False):
-        axis.plot(one["steps"], one["median"], color=colours[backend], marker=_marker(backend, colours), markersize=5)
-        axis.fill_between(one["steps"], one["low"], one["high"], color=colours[backend], alpha=0.2, linewidth=0)
+        axis.plot(
+            one["steps"],
+            one["median"],
+            color=colours[backend],
+            marker=_marker(backend, colours),
+            markersize=5,
+        )
+        axis.fill_between(
+            one["steps"], one["low"], one["high"], color=colours[backend], alpha=0.2, linewidth=0
+        )
 
 
 def _rate_axes(first: Any, every: pd.DataFrame) -> None:
@@ -102,29 +117,44 @@ def _fastest_first(rates: pd.DataFrame, extra: list[str]) -> pd.DataFrame:
 
 def _rate_points(rates: pd.DataFrame, extra: list[str], colours: dict[str, str]) -> Any:
     """A panel for each direction, a line for each cell, a point for each backend."""
-    names = {v: f"{sized(v[0], rows.iloc[0])}{at(extra, v[1:])}" for v, rows in parts(rates, ["label", *extra])}
+    names = {
+        v: f"{sized(v[0], rows.iloc[0])}{at(extra, v[1:])}" for v, rows in parts(rates, ["label", *extra])
+    }
     place = {values: i for i, values in enumerate(names)}
     directions = [d for d in (*DIRECTIONS, "") if d in set(rates["direction"])]
     shown = [name for name in colours if name in set(rates["backend"])]
     apart = 0.6 / max(len(shown), 1)
-    height = max(1.2, len(names) * (max(0.25, 0.085 * len(shown)) if len(names) > MANY else max(0.3, 0.13 * len(shown))))
+    height = max(
+        1.2,
+        len(names) * (max(0.25, 0.085 * len(shown)) if len(names) > MANY else max(0.3, 0.13 * len(shown))),
+    )
     left = 0.3 + 0.075 * max(min(len(name), 40) for name in names.values())
-    figure, axes = drawing.grid(1, len(directions), height, drawing.legend_room(shown, 24), left=left, sharey=True, sharex=True)
+    figure, axes = drawing.grid(
+        1, len(directions), height, drawing.legend_room(shown, 24), left=left, sharey=True, sharex=True
+    )
     for axis, direction in zip(axes[0], directions, strict=True):
         for row in rates[rates["direction"] == direction].to_dict("records"):
-            y = place[tuple(row[k] for k in ("label", *extra))] + apart * (shown.index(row["backend"]) - (len(shown) - 1) / 2)
+            y = place[tuple(row[k] for k in ("label", *extra))] + apart * (
+                shown.index(row["backend"]) - (len(shown) - 1) / 2
+            )
             _rate_point(axis, row, y, colours)
         axis.set_title(DIRECTIONS.get(direction, ""), loc="left", pad=5)
         axis.set_xlabel("steps/s")
-        drawing.log_axis(axis.xaxis, rates[["median", "low"]].min().min(), rates[["median", "high"]].max().max())
+        drawing.log_axis(
+            axis.xaxis, rates[["median", "low"]].min().min(), rates[["median", "high"]].max().max()
+        )
     axes[0][0].set_yticks(range(len(names)), [drawing.shortened(name, 40) for name in names.values()])
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
-    drawing.legend(axes[0][-1], {n: drawing.line(colours[n], "", _marker(n, colours)) for n in shown}, "backend")
+    drawing.legend(
+        axes[0][-1], {n: drawing.line(colours[n], "", _marker(n, colours)) for n in shown}, "backend"
+    )
     return figure
 
 
 def _rate_point(axis: Any, row: dict[str, Any], y: float, colours: dict[str, str]) -> None:
     colour = colours[row["backend"]]
-    axis.plot(row["median"], y, marker=_marker(row["backend"], colours), color=colour, markersize=6, linestyle="")
+    axis.plot(
+        row["median"], y, marker=_marker(row["backend"], colours), color=colour, markersize=6, linestyle=""
+    )
     if np.isfinite(row["low"]):
         axis.hlines(y, row["low"], row["high"], color=colour, linewidth=1.6)

@@ -22,8 +22,20 @@ LONGEST = 26  # characters of a name in the legend
 TOGETHER = 8  # lines in a panel
 MOST_LIGHT = 48  # lines of single seeds in a figure, at most: beyond, the medians alone
 LIGHT: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.3}  # of one seed
-DOT: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.7, "zorder": 3}
-CROSS: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.6, "zorder": 4, "clip_on": False}
+DOT: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 4.5,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.7,
+    "zorder": 3,
+}
+CROSS: dict[str, Any] = {
+    "marker": "x",
+    "markersize": 6,
+    "markeredgewidth": 1.6,
+    "zorder": 4,
+    "clip_on": False,
+}
 DOTS = 12  # epochs that are marked on a curve, at most
 
 
@@ -47,11 +59,15 @@ def training(frame: pd.DataFrame, backends: dict[str, str], cells: dict[str, str
     for task in trained_tasks(frame):
         plain = re.sub(r"[^A-Za-z0-9]+", "-", task).strip("-")[:60] or "task"
         names[task] = plain if plain not in names.values() else f"{plain}-{len(names)}"
-    figures = (_figure(of_task(frame, task), task, f"training-{names[task]}", backends, cells) for task in names)
+    figures = (
+        _figure(of_task(frame, task), task, f"training-{names[task]}", backends, cells) for task in names
+    )
     return [figure for figure in figures if figure]
 
 
-def _figure(part: pd.DataFrame, task: str, name: str, backends: dict[str, str], cells: dict[str, str]) -> Figure | None:
+def _figure(
+    part: pd.DataFrame, task: str, name: str, backends: dict[str, str], cells: dict[str, str]
+) -> Figure | None:
     extra = varying(part, [key for key in PANEL if key not in ("input_size", "batch", "match")])
     classes = bool((part["metric"] == "accuracy").any())
     rows = list(_rows(part, extra, classes))
@@ -60,7 +76,12 @@ def _figure(part: pd.DataFrame, task: str, name: str, backends: dict[str, str], 
     rows, rest = cut(rows)
     dashes = {backend: drawing.DASHES[i % len(drawing.DASHES)] for i, backend in enumerate(backends)}
     unit = " (nats)" if "nats" in set(part.loc[part["metric"] == "loss", "unit"]) else ""
-    return finish(name, f"Training: {task}", _caption(rows, classes, unit) + rest, lambda: _draw(rows, cells, dashes, unit))
+    return finish(
+        name,
+        f"Training: {task}",
+        _caption(rows, classes, unit) + rest,
+        lambda: _draw(rows, cells, dashes, unit),
+    )
 
 
 def _rows(part: pd.DataFrame, extra: list[str], classes: bool) -> Iterator[Row]:
@@ -104,16 +125,28 @@ def _caption(rows: list[Row], classes: bool, unit: str) -> str:
     count, longest = max(len(line.steps) for line in lines), max(line.length for line in lines)
     said = [f"Training loss{unit}; dots: test loss after an epoch."]
     said += ["Below: accuracy on the test part."] if classes else []
-    light = f"light: each of {number(count, 'seed')}" if _lights(rows) else f"the {count} seeds are in the table"
+    light = (
+        f"light: each of {number(count, 'seed')}" if _lights(rows) else f"the {count} seeds are in the table"
+    )
     said.append(f"Dark: median over seeds; {light}." if count > 1 else "One seed.")
     said += [f"Smoothed by a running mean over 1/{SMOOTH[1]} of the steps."] if longest > SMOOTH[0] else []
     said += ["A cross: there a training diverged."] if any(len(line.broken) for line in lines) else []
     known, left_out = rows[0].across, rows[0].left_out
     if known:
-        said.append("Lines across: test losses of the constant answer, the rivals, the target and the floor, as far as known.")
-    said += ["The floor is 0, which a log axis does not have."] if any(r.value <= 0 for r in known) and _log(rows) else []
+        said.append(
+            "Lines across: test losses of the constant answer, the rivals, the target and the floor, as far as known."
+        )
+    said += (
+        ["The floor is 0, which a log axis does not have."]
+        if any(r.value <= 0 for r in known) and _log(rows)
+        else []
+    )
     many = sum(not row.accuracy for row in rows) > 1
-    said += ["From the lowest test loss to the highest."] if many and any(len(row.lines) == TOGETHER for row in rows) else []
+    said += (
+        ["From the lowest test loss to the highest."]
+        if many and any(len(row.lines) == TOGETHER for row in rows)
+        else []
+    )
     said += [f"{number(left_out, 'rival')} with the highest loss found no room."] if left_out else []
     return " ".join(said)
 
@@ -130,7 +163,9 @@ def _log(rows: list[Row]) -> bool:
 
 def _seen(row: Row) -> tuple[np.ndarray, np.ndarray]:
     """Every value of the curves of the loss, and every level across."""
-    return np.concatenate([line.losses for line in row.lines.values()]), np.array([r.value for r in row.across])
+    return np.concatenate([line.losses for line in row.lines.values()]), np.array(
+        [r.value for r in row.across]
+    )
 
 
 def _draw(rows: list[Row], colours: dict[str, str], dashes: dict[str, str], unit: str) -> Any:
@@ -140,7 +175,9 @@ def _draw(rows: list[Row], colours: dict[str, str], dashes: dict[str, str], unit
     known = pd.concat([line.middle_steps for row in rows for line in row.lines.values()])
     columns = [column for column in AXES if known[column].notna().any()]
     below = {"bottom": 0.85, "between": 0.85}  # two lines of numbers and two of names
-    figure, axes = drawing.grid(len(rows), len(columns), 2.3, legend + names, gap=0.25, sharey="row", widest=3.8, **below)
+    figure, axes = drawing.grid(
+        len(rows), len(columns), 2.3, legend + names, gap=0.25, sharey="row", widest=3.8, **below
+    )
     light = _lights(rows)
     for panels, row in zip(axes, rows, strict=True):
         look = drawing.apart(colours, list(dict.fromkeys(line.cell for line in row.lines.values())))
@@ -153,7 +190,9 @@ def _draw(rows: list[Row], colours: dict[str, str], dashes: dict[str, str], unit
         references.draw(panels, row.across)
         titled(panels[0], row.title)
         if not row.accuracy:
-            drawing.legend(panels[-1], {n: drawing.line(*looks[n]) for n in row.lines}, beyond=names, longest=LONGEST)
+            drawing.legend(
+                panels[-1], {n: drawing.line(*looks[n]) for n in row.lines}, beyond=names, longest=LONGEST
+            )
     return figure
 
 
@@ -165,7 +204,9 @@ def _x_axis(axis: Any, column: str, row: Row) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(4, integer=column == "lag", steps=[1, 2, 2.5, 5, 10]))
     tokens = pd.Series([line.tokens_a_step for line in row.lines.values()], dtype=float).median()
     if column == "lag" and tokens > 0:
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: f"{steps:.0f}\n{_rounded(steps * tokens)}"))
+        axis.xaxis.set_major_formatter(
+            FuncFormatter(lambda steps, _: f"{steps:.0f}\n{_rounded(steps * tokens)}")
+        )
         axis.set_xlabel(f"{AXES[column]}\ntokens")
     else:
         axis.set_xlabel(AXES[column])
@@ -181,7 +222,9 @@ def _loss(axis: Any, line: Course, column: str, light: bool, colour: str, dash: 
     look = {"color": colour, "linestyle": dash}
     for one in line.steps if light and len(line.steps) > 1 else ():
         axis.plot(one[column].to_numpy(), one["loss"].to_numpy(), **look, **LIGHT)
-    axis.plot(line.middle_steps[column].to_numpy(), line.middle_steps["loss"].to_numpy(), **look, linewidth=1.5)
+    axis.plot(
+        line.middle_steps[column].to_numpy(), line.middle_steps["loss"].to_numpy(), **look, linewidth=1.5
+    )
     tested = line.middle_epochs.iloc[:: _stride(line)]
     axis.plot(tested[column].to_numpy(), tested["test_loss"].to_numpy(), color=colour, linestyle="", **DOT)
     if len(line.broken):
@@ -197,7 +240,14 @@ def _accuracy(axis: Any, line: Course, column: str, light: bool, colour: str, da
     for one in line.epochs if light and len(line.epochs) > 1 else ():
         axis.plot(one[column].to_numpy(), one["accuracy"].to_numpy(), **look, **LIGHT)
     tested = line.middle_epochs
-    axis.plot(tested[column].to_numpy(), tested["accuracy"].to_numpy(), **look, **DOT, linewidth=1.5, markevery=_stride(line))
+    axis.plot(
+        tested[column].to_numpy(),
+        tested["accuracy"].to_numpy(),
+        **look,
+        **DOT,
+        linewidth=1.5,
+        markevery=_stride(line),
+    )
 
 
 def _y_axis(axis: Any, row: Row, unit: str) -> None:

@@ -22,7 +22,9 @@ from .figure import draw
 
 FOLDER = Path("results/reference/anchors")
 HEADER = ("anchor", "published", "computed", "measured", "allowed", "finite-size note", "seconds", "verdict")
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 PROCESSES = 2
 GROUPS: dict[str, tuple[Group, ...]] = {
     "Random tanh networks": (
@@ -81,14 +83,24 @@ def markdown(sections: dict[str, list[Anchor]], elapsed_s: float) -> str:
     anchors = [a for section in sections.values() for a in section]
     outside = sum(not a.holds for a in anchors)
     lines = [
-        "# Anchors: published, computed, measured", "",
+        "# Anchors: published, computed, measured",
+        "",
         f"{len(anchors)} figures, {outside} outside what their finite size allows; {elapsed_s / 60:.1f} minutes in "
         f"{PROCESSES} processes of one thread. Exponents and rates are in nats a step. *Computed* is this project's own "
-        "quadrature or closed form, of infinitely many units unless the note says otherwise; *allowed* is for *measured*.", "",
-        "![measured against published](anchors.svg)", "", "Made by `nox -s anchors`.",
-    ]  # fmt: skip
+        "quadrature or closed form, of infinitely many units unless the note says otherwise; *allowed* is for *measured*.",
+        "",
+        "![measured against published](anchors.svg)",
+        "",
+        "Made by `nox -s anchors`.",
+    ]
     for name, rows in sections.items():
-        lines += ["", f"## {name}", "", "| " + " | ".join(HEADER) + " |", "|" + "|".join(["---"] * len(HEADER)) + "|"]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            "| " + " | ".join(HEADER) + " |",
+            "|" + "|".join(["---"] * len(HEADER)) + "|",
+        ]
         lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in a.cells()) + " |" for a in rows]
     return "\n".join(lines) + "\n"
 
@@ -99,17 +111,46 @@ def write(folder: Path, sections: dict[str, list[Anchor]], elapsed_s: float) -> 
     (folder / "anchors.md").write_text(markdown(sections, elapsed_s))
     with (folder / "anchors.csv").open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(("section", "anchor", "published", "computed", "measured", "low", "high", "note", "seconds", "holds"))
+        rows.writerow(
+            (
+                "section",
+                "anchor",
+                "published",
+                "computed",
+                "measured",
+                "low",
+                "high",
+                "note",
+                "seconds",
+                "holds",
+            )
+        )
         for name, anchors in sections.items():
             for a in anchors:
-                rows.writerow((name, a.name, a.published, a.computed, a.measured, *a.allowed, a.note, a.seconds, a.holds))
+                rows.writerow(
+                    (
+                        name,
+                        a.name,
+                        a.published,
+                        a.computed,
+                        a.measured,
+                        *a.allowed,
+                        a.note,
+                        a.seconds,
+                        a.holds,
+                    )
+                )
     (folder / "anchors.svg").write_text(draw(sections))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 where an anchor is outside."""
-    parser = argparse.ArgumentParser(prog="python -m cellbench.harness.studies.anchors", description=__doc__.partition("\n")[0])
-    parser.add_argument("--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
+    parser = argparse.ArgumentParser(
+        prog="python -m cellbench.harness.studies.anchors", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument(
+        "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"
+    )
     given = parser.parse_args(arguments)
     start = time.perf_counter()
     print(" | ".join(HEADER))

@@ -29,9 +29,13 @@ class Anchor:
 
     def __post_init__(self) -> None:
         if self.published is None and self.computed is None:
-            raise ValueError(f"anchor {self.name!r} is held against nothing; give published, computed or both")
+            raise ValueError(
+                f"anchor {self.name!r} is held against nothing; give published, computed or both"
+            )
         if not self.allowed[0] < self.allowed[1]:
-            raise ValueError(f"anchor {self.name!r} allows {self.allowed}; it must be (low, high) with low < high")
+            raise ValueError(
+                f"anchor {self.name!r} allows {self.allowed}; it must be (low, high) with low < high"
+            )
 
     @property
     def expected(self) -> float:
@@ -54,7 +58,14 @@ class Anchor:
         """As a row of a table."""
         figures = [figure(v) for v in (self.published, self.computed, self.measured)]
         time = "" if self.seconds is None else f"{self.seconds:.1f}"
-        return (self.name, *figures, f"{figure(self.allowed[0])} … {figure(self.allowed[1])}", self.note, time, self.word)
+        return (
+            self.name,
+            *figures,
+            f"{figure(self.allowed[0])} … {figure(self.allowed[1])}",
+            self.note,
+            time,
+            self.word,
+        )
 
     @property
     def word(self) -> str:

@@ -32,7 +32,13 @@ def _plane(axes, sections, colour):
     for name, anchors in sections.items():
         shown = [a for a in anchors if a.published is not None]
         axes.plot(
-            [a.published for a in shown], [a.measured for a in shown], "o", color=colour[name], markersize=4, alpha=0.75, mew=0
+            [a.published for a in shown],
+            [a.measured for a in shown],
+            "o",
+            color=colour[name],
+            markersize=4,
+            alpha=0.75,
+            mew=0,
         )
         lines[name] = drawing.line(colour[name], "", "o")
     axes.axline((0, 0), slope=1, color="#999999", linewidth=0.8, zorder=0)
@@ -42,7 +48,11 @@ def _plane(axes, sections, colour):
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(ticks, [f"{t:g}".replace("-", "−") for t in ticks])
         axis.set_ticks([], minor=True)
-    axes.set(xlabel="published (linear below 0.1, logarithmic above)", ylabel="measured", title="Measured against published")
+    axes.set(
+        xlabel="published (linear below 0.1, logarithmic above)",
+        ylabel="measured",
+        title="Measured against published",
+    )
     axes.legend(list(lines.values()), list(lines), loc="upper left")
 
 
@@ -53,7 +63,14 @@ def _rows(axes, sections, colour):
     for name, anchors in sections.items():
         for anchor in anchors:
             x = float(np.clip(np.nan_to_num(anchor.off, nan=1.6), -1.6, 1.6))
-            axes.plot(x, place, "o" if anchor.holds else "X", color=colour[name], markersize=4 if anchor.holds else 7, mew=0)
+            axes.plot(
+                x,
+                place,
+                "o" if anchor.holds else "X",
+                color=colour[name],
+                markersize=4 if anchor.holds else 7,
+                mew=0,
+            )
             labels.append((place, anchor.name))
             place += 1
         place += 1

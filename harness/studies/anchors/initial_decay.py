@@ -31,15 +31,23 @@ def default_rates(size: int = 800, steps: int = 300) -> Iterator[Anchor]:
         over = limit * radius if name == "elman" else 0.25 / math.sqrt(3) * radius
         note = f"a matrix of {size} has eigenvalues up to about {radius:.1%} beyond its circle (Rider 2003), and as much spread"
         yield Anchor(
-            f"{name} as torch.nn draws it, H={size}, kept a step", published, limit, math.exp(found.exponents[0]),
-            (limit - over, limit + 3 * over), note,
-        )  # fmt: skip
+            f"{name} as torch.nn draws it, H={size}, kept a step",
+            published,
+            limit,
+            math.exp(found.exponents[0]),
+            (limit - over, limit + 3 * over),
+            note,
+        )
 
 
-def ring_of_modes(units: int = 4096, lag: int = 100, low: float = 0.9, high: float = 0.999) -> Iterator[Anchor]:
+def ring_of_modes(
+    units: int = 4096, lag: int = 100, low: float = 0.9, high: float = 0.999
+) -> Iterator[Anchor]:
     """Mean of |lambda|^2k over an LRU's modes, or |M_k|_F^2 a number of the state; moments of a uniform r^2."""
     cell = cells.get("lru")
-    found = jacobian_product(cell, cell.init(1, units, 0, f"ring({low}, {high})"), np.zeros((lag, 1, 1)), [lag])
+    found = jacobian_product(
+        cell, cell.init(1, units, 0, f"ring({low}, {high})"), np.zeros((lag, 1, 1)), [lag]
+    )
     measured = float(np.exp(2 * found.log_frobenius[0, 0])) / (2 * units)
 
     def moment(k: int) -> float:
@@ -68,9 +76,13 @@ def gru_singular_values(size: int = 600, samples: int = 8) -> Iterator[Anchor]:
         expected = mean_field.gru_growth(bias)
         note = f"quadrature without slow turning is low by up to 1 %; {samples} inputs of one network: 1 % more on both sides"
         yield Anchor(
-            f"GRU b_z={bias}, N={size}, mean squared singular value", published, expected, measured,
-            within(expected, 0.01 * expected, (0.0, 0.01 * expected)), note,
-        )  # fmt: skip
+            f"GRU b_z={bias}, N={size}, mean squared singular value",
+            published,
+            expected,
+            measured,
+            within(expected, 0.01 * expected, (0.0, 0.01 * expected)),
+            note,
+        )
 
 
 def gru_growth(size: int = 600, steps: int = 1500) -> Iterator[Anchor]:

@@ -38,7 +38,11 @@ def solved(runs: list[Learned]) -> float:
 def when(runs: list[Learned]) -> str:
     """For a note."""
     found = sorted(run.learned_at for run in runs if run.learned_at is not None)
-    return f"learned after {found[0]} to {found[-1]} updates" if found else f"loss stays at {runs[0].last_loss:.3f}"
+    return (
+        f"learned after {found[0]} to {found[-1]} updates"
+        if found
+        else f"loss stays at {runs[0].last_loss:.3f}"
+    )
 
 
 def recall_default(name: str, steps: int = 40) -> Iterator[Anchor]:
@@ -48,10 +52,13 @@ def recall_default(name: str, steps: int = 40) -> Iterator[Anchor]:
     logs = [lag_profile(cell, cell.init(6, HIDDEN, s), x.astype(float)).transport[steps - 1] for s in SEEDS]
     expected = (steps - 1) * math.log(closed)
     yield Anchor(
-        f"recall T={steps}, {name} default, ln transport over {steps - 1} lags at the start", None, expected,
-        float(np.mean(np.log(logs))), (math.log(1e-10) - 3, math.log(3e-7) + 3),
+        f"recall T={steps}, {name} default, ln transport over {steps - 1} lags at the start",
+        None,
+        expected,
+        float(np.mean(np.log(logs))),
+        (math.log(1e-10) - 3, math.log(3e-7) + 3),
         "published for all three: −23 … −15; computed at the origin for H to infinity; here H=32, driven: 3 nats more allowed",
-    )  # fmt: skip
+    )
     runs = recall_runs(name, "torch", steps)
     note = f"five seeds: 2 allowed, as the horizon is near; {when(runs)} (chance ln 4 = 1.386)"
     yield Anchor(f"recall T={steps}, {name} default, solved", 0.0, None, solved(runs), (0.0, 0.4), note)
@@ -70,7 +77,14 @@ def horizon(name: str, lengths: tuple[int, ...] = (15, 20, 25, 30)) -> Iterator[
     longest = max((steps for steps, share in shares.items() if share >= 0.5), default=0)
     listed = ", ".join(f"T={steps} {share:.0%}" for steps, share in shares.items())
     note = f"{listed}; five seeds, of which the middle ones change sides: 5 steps allowed"
-    yield Anchor(f"recall, {name} default, longest T that half the seeds solve", 25.0, None, longest, (20.0, 30.0), note)
+    yield Anchor(
+        f"recall, {name} default, longest T that half the seeds solve",
+        25.0,
+        None,
+        longest,
+        (20.0, 30.0),
+        note,
+    )
 
 
 def order_params(seed: int, hidden: int = 50, radius: float = 1.2) -> Arrays:
@@ -90,11 +104,23 @@ def clipped_order() -> Iterator[Anchor]:
     """All 500 updates run, so that the share of clipped ones is that of the published set-up."""
     runs = order_runs(1.0, 500, stop=False)
     note = f"five seeds: 4 demanded; {when(runs)}"
-    yield Anchor("temporal order T=20, SGD with clip 1, solved in 500 updates", 1.0, None, solved(runs), (0.8, 1.0), note)
+    yield Anchor(
+        "temporal order T=20, SGD with clip 1, solved in 500 updates",
+        1.0,
+        None,
+        solved(runs),
+        (0.8, 1.0),
+        note,
+    )
     shares = [run.clipped for run in runs]
     note = f"mean of {min(shares):.0%} … {max(shares):.0%}, published 28 % … 55 %; the share of steps before it is solved decides"
     yield Anchor(
-        "temporal order T=20, SGD with clip 1, share of updates clipped", 0.415, None, float(np.mean(shares)), (0.25, 0.65), note
+        "temporal order T=20, SGD with clip 1, share of updates clipped",
+        0.415,
+        None,
+        float(np.mean(shares)),
+        (0.25, 0.65),
+        note,
     )
 
 
@@ -102,7 +128,14 @@ def unclipped_order() -> Iterator[Anchor]:
     """The same seeds and start without clipping, given six times as long."""
     runs = order_runs(math.inf, 3000, stop=True)
     note = f"five seeds, published 1 of 5: at most 3 allowed; {when(runs)}"
-    yield Anchor("temporal order T=20, SGD without clipping, solved in 3000 updates", 0.2, None, solved(runs), (0.0, 0.6), note)
+    yield Anchor(
+        "temporal order T=20, SGD without clipping, solved in 3000 updates",
+        0.2,
+        None,
+        solved(runs),
+        (0.0, 0.6),
+        note,
+    )
 
 
 def adding(scheme: str, steps: int = 100) -> list[Learned]:
@@ -117,7 +150,14 @@ def adding_default() -> Iterator[Anchor]:
     losses = [run.last_loss for run in adding("torch")]
     note = f"two seeds, {', '.join(f'{v:.4f}' for v in losses)} in the last 50 batches (deviation 0.0007); published up to 0.0423"
     allowed = within(TRIVIAL_ADDING, 0.003)
-    yield Anchor("adding T=100, early markers, lstm default, loss", 0.0412, TRIVIAL_ADDING, float(np.mean(losses)), allowed, note)
+    yield Anchor(
+        "adding T=100, early markers, lstm default, loss",
+        0.0412,
+        TRIVIAL_ADDING,
+        float(np.mean(losses)),
+        allowed,
+        note,
+    )
 
 
 def adding_chrono() -> Iterator[Anchor]:
@@ -125,4 +165,6 @@ def adding_chrono() -> Iterator[Anchor]:
     runs = adding("chrono(100)")
     note = f"two seeds; {when(runs)} to 0.001; the last figure of training goes up and down tenfold"
     loss = float(np.mean([run.last_loss for run in runs]))
-    yield Anchor("adding T=100, early markers, lstm chrono(100), loss", 0.00012, None, loss, (0.0, 0.002), note)
+    yield Anchor(
+        "adding T=100, early markers, lstm chrono(100), loss", 0.00012, None, loss, (0.0, 0.002), note
+    )

@@ -65,10 +65,14 @@ def chaotic_maps(steps: int = 100_000) -> Iterator[Anchor]:
     yield Anchor("Henon map, largest exponent", 0.4192, None, found[0], within(0.4192, 0.004), note)
     yield Anchor("Henon map, smallest exponent", -1.6232, None, found[1], within(-1.6232, 0.004), note)
     total = math.log(0.3)
-    yield Anchor("Henon map, sum of exponents", -1.2040, total, sum(found), within(total, 1e-10), "exact at any length")
+    yield Anchor(
+        "Henon map, sum of exponents", -1.2040, total, sum(found), within(total, 1e-10), "exact at any length"
+    )
     found = lyapunov_spectrum(Logistic(), params, x, state={"x": start["x"]}).exponents
     note = f"{steps:,} steps: standard deviation 0.0001"
-    yield Anchor("logistic map r=4, exponent", math.log(2), math.log(2), found[0], within(math.log(2), 4e-4), note)
+    yield Anchor(
+        "logistic map r=4, exponent", math.log(2), math.log(2), found[0], within(math.log(2), 4e-4), note
+    )
 
 
 def random_products(size: int = 10, steps: int = 20_000) -> Iterator[Anchor]:
@@ -98,4 +102,11 @@ def clipped_descent(chains: int = 4000, updates: int = 3000) -> Iterator[Anchor]
         x = x - 0.1 * clip_by_value([gradient], 1.0).arrays[0]
         total += x.mean() * (k >= updates // 2)
     note = f"{chains:,} chains, the second half of {updates:,} updates: standard deviation 0.0002"
-    yield Anchor("clipped SGD's limit where 0 is right", 0.75, 0.75, total / (updates - updates // 2), within(0.75, 0.001), note)
+    yield Anchor(
+        "clipped SGD's limit where 0 is right",
+        0.75,
+        0.75,
+        total / (updates - updates // 2),
+        within(0.75, 0.001),
+        note,
+    )

@@ -39,7 +39,9 @@ def variance(gain: float, noise: float = 0.0) -> float:
     """The stationary variance of x; 0 where the origin is stable and there is no noise."""
     if noise == 0 and gain <= 1:
         return 0.0
-    return float(brentq(lambda d: gain**2 * mean(lambda x: np.tanh(x) ** 2, d) + noise - d, 1e-9, gain**2 + noise + 1))
+    return float(
+        brentq(lambda d: gain**2 * mean(lambda x: np.tanh(x) ** 2, d) + noise - d, 1e-9, gain**2 + noise + 1)
+    )
 
 
 def largest_exponent(gain: float, noise: float = 0.0) -> float:
@@ -76,7 +78,9 @@ def _gru(bias: float, scale: float, inputs: float, q: float) -> tuple[float, flo
     r = _sigmoid(math.sqrt(inputs + back) * nodes)
     total = inputs + r**2 * back  # variance of n's argument y, given r
     y = np.sqrt(total)[:, None] * nodes
-    product = back * (1 - r**2 * back / total)[:, None] + (y * (r * back / total)[:, None]) ** 2  # E (W_n h)^2, given r and y
+    product = (
+        back * (1 - r**2 * back / total)[:, None] + (y * (r * back / total)[:, None]) ** 2
+    )  # E (W_n h)^2, given r and y
     n2 = float(weights @ (np.tanh(y) ** 2 @ weights))
     open2, keep2, turn2 = (float(weights @ f) for f in ((1 - z) ** 2, z**2, (z * (1 - z)) ** 2))
     through_n = float((weights * r**2) @ (slope(y) ** 2 @ weights))

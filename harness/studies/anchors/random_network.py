@@ -41,7 +41,10 @@ def network(size: int, gain: float, seed: int, noise: float = 0.0) -> Arrays:
     """Parameters; with noise the input has one channel a unit, of variance 1, else a single one that is not used."""
     rng = np.random.default_rng(seed)
     weight = rng.standard_normal((size, size)) * gain / math.sqrt(size)
-    return {"weight_ih": math.sqrt(noise) * np.eye(size) if noise else np.zeros((size, 1)), "weight_hh": weight}
+    return {
+        "weight_ih": math.sqrt(noise) * np.eye(size) if noise else np.zeros((size, 1)),
+        "weight_hh": weight,
+    }
 
 
 def spectrum(size: int, gain: float, seed: int, steps: int, k: int | None = 1, transient: int = 200) -> Any:
@@ -66,9 +69,13 @@ def largest_exponents(size: int, networks: int, gain: float, steps: int = 2000) 
     if gain in CLARK_LARGEST:
         note += f"; Clark at N=4096: {CLARK_LARGEST[gain]}"
     yield Anchor(
-        f"random tanh network g={gain:g}, N={size}, largest exponent", PUBLISHED[gain], expected, float(measured),
-        within(expected, slack, (low, high)), note,
-    )  # fmt: skip
+        f"random tanh network g={gain:g}, N={size}, largest exponent",
+        PUBLISHED[gain],
+        expected,
+        float(measured),
+        within(expected, slack, (low, high)),
+        note,
+    )
 
 
 def mean_field_figures() -> Iterator[Anchor]:
@@ -76,10 +83,24 @@ def mean_field_figures() -> Iterator[Anchor]:
     note = "no run: quadrature against the published digits"
     for gain, published in PUBLISHED.items():
         found = mean_field.largest_exponent(gain)
-        yield Anchor(f"mean field g={gain:g}, largest exponent", published, None, found, within(published, 1.1e-5), note)
+        yield Anchor(
+            f"mean field g={gain:g}, largest exponent",
+            published,
+            None,
+            found,
+            within(published, 1.1e-5),
+            note,
+        )
     for gain, published in CRITICAL.items():
         found, places = mean_field.critical_noise(gain), 1e-4 if gain == 3 else 1.1e-6
-        yield Anchor(f"mean field g={gain:g}, noise that ends chaos", published, None, found, within(published, places), note)
+        yield Anchor(
+            f"mean field g={gain:g}, noise that ends chaos",
+            published,
+            None,
+            found,
+            within(published, places),
+            note,
+        )
 
 
 def whole_spectra(size: int = 200, networks: int = 5, steps: int = 600) -> Iterator[Anchor]:
@@ -102,7 +123,9 @@ def whole_spectra(size: int = 200, networks: int = 5, steps: int = 600) -> Itera
             allowed = within(published if computed is None else computed, 0.0, (low, high))
             yield Anchor(f"{name}, {what}", published, computed, float(np.median(values)), allowed, note)
         residual = max(abs(s.sum_residual) for s in found)
-        yield Anchor(f"{name}, sum rule", 2e-13, 0.0, residual, (0.0, 1e-10), "rounding alone, largest of all networks")
+        yield Anchor(
+            f"{name}, sum rule", 2e-13, 0.0, residual, (0.0, 1e-10), "rounding alone, largest of all networks"
+        )
 
 
 def below_chaos(size: int = 200, gain: float = 0.9) -> Iterator[Anchor]:
@@ -110,9 +133,7 @@ def below_chaos(size: int = 200, gain: float = 0.9) -> Iterator[Anchor]:
     found = spectrum(size, gain, 0, 600, k=None).exponents
     modulus = np.max(np.abs(np.linalg.eigvals(network(size, gain, 0)["weight_hh"])))
     name = f"random tanh network g={gain:g}, N={size}"
-    note = (
-        "published for N to infinity, computed from this J's eigenvalues; a complex pair turns, and 600 steps leave 0.005 of it"
-    )
+    note = "published for N to infinity, computed from this J's eigenvalues; a complex pair turns, and 600 steps leave 0.005 of it"
     own = math.log(modulus)
     yield Anchor(f"{name}, largest exponent", math.log(gain), own, found[0], within(own, 0.005), note)
     law = np.minimum(np.exp(2 * found) / gain**2, 1.0)
@@ -129,6 +150,10 @@ def noise_against_chaos(size: int = 800, steps: int = 1000) -> Iterator[Anchor]:
         rate = lag_profile(CELL, network(size, gain, 0, noise), x).rate
         note = f"bias 0 to -4/N; the mean over {steps // 2} lags has a deviation of 0.0025, three allowed"
         yield Anchor(
-            f"driven tanh network g={gain:g}, noise {noise:g}, N={size}, growth of the adjoint", published, expected,
-            rate.value, within(expected, 0.0075, (-4 / size, 0.0)), note,
-        )  # fmt: skip
+            f"driven tanh network g={gain:g}, noise {noise:g}, N={size}, growth of the adjoint",
+            published,
+            expected,
+            rate.value,
+            within(expected, 0.0075, (-4 / size, 0.0)),
+            note,
+        )

@@ -62,7 +62,9 @@ def train(recipe: Recipe, cell: GatedCell, params: Arrays, seed: int) -> Learned
     program = cells.backend("numba").prepare(
         cell, params, steps=len(x), batch=recipe.batch, dtype="float32", direction="backward"
     )
-    weights: dict[str, torch.Tensor] = {k: torch.nn.Parameter(torch.tensor(v, dtype=torch.float32)) for k, v in params.items()}
+    weights: dict[str, torch.Tensor] = {
+        k: torch.nn.Parameter(torch.tensor(v, dtype=torch.float32)) for k, v in params.items()
+    }
     torch.manual_seed(seed)
     head = torch.nn.Linear(program.output_size, recipe.outputs)
     every = [*weights.values(), *head.parameters()]
