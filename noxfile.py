@@ -1,4 +1,6 @@
-"""Sessions: report (the default comparison and its page), tests, lint, bench, regress, baselines; studies. One environment."""
+"""Sessions: report (the default comparison and its page), tests, lint, bench, regress, baselines; studies.
+One environment.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ nox.options.sessions = ["report"]
 ENVIRONMENT = Path(".nox/cellbench").absolute()
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-# nox gives every session an environment of its own; with torch in it that is a minute and 1.5 GB each, so they make one
+# nox gives every session an environment of its own; with torch in it that is a minute and 1.5 GB each, so
+# they make one
 session = nox.session(venv_backend="none")
 
 
@@ -63,7 +66,9 @@ def anchors(session: nox.Session) -> None:
 
 @session
 def claims(session: nox.Session) -> None:
-    """The lecture's claims, measured and judged, and their page (about 8 minutes). nox -s claims -- NAME for some of them."""
+    """The lecture's claims, measured and judged, and their page (about 8 minutes). nox -s claims -- NAME for
+    some of them.
+    """
     install(session)
     run(session, "cellbench", "claims", *session.posargs, env=ONE_THREAD)
 
@@ -77,7 +82,9 @@ def verdicts(session: nox.Session) -> None:
 
 @session(name="history-study")
 def history_study(session: nox.Session) -> None:
-    """False alarms and power of detectors of change points, ruptures' and asv's among them (under 10 minutes)."""
+    """False alarms and power of detectors of change points, ruptures' and asv's among them (under 10
+    minutes).
+    """
     install(session)
     run(session, "python", "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[study]")
     run(session, "python", "-m", "cellbench.harness.studies.history", *session.posargs, env=ONE_THREAD)
@@ -92,7 +99,9 @@ def long_sequences(session: nox.Session) -> None:
 
 @session(name="tasks")
 def every_task(session: nox.Session) -> None:
-    """What cells learn, on every task (hours). Further overrides after --, or resume=RUN to go on with an interrupted run."""
+    """What cells learn, on every task (hours). Further overrides after --, or resume=RUN to go on with an
+    interrupted run.
+    """
     install(session)
     run(
         session, "cellbench", "data", "fetch", success_codes=[0, 1]
@@ -111,21 +120,27 @@ def regress(session: nox.Session) -> None:
 
 @session(name="aa-study")
 def aa_study(session: nox.Session) -> None:
-    """How often the verdict is wrong: nox -s aa-study -- --trials N (40: about 10 minutes; 300: about an hour)."""
+    """How often the verdict is wrong: nox -s aa-study -- --trials N (40: about 10 minutes; 300: about an
+    hour).
+    """
     install(session)
     run(session, "python", "-m", "cellbench.harness.studies.aa", *session.posargs)
 
 
 @session
 def baselines(session: nox.Session) -> None:
-    """Records what no machine's noise can change: nox -s baselines [-- CELL ...]; -- --check compares, and changes nothing."""
+    """Records what no machine's noise can change: nox -s baselines [-- CELL ...]; -- --check compares, and
+    changes nothing.
+    """
     install(session)
     run(session, "python", "-m", "cellbench.harness.regress.baselines", *session.posargs, env=ONE_THREAD)
 
 
 @session
 def kills(session: nox.Session) -> None:
-    """200 runs killed at random instants and gone on with (about 15 minutes). nox -s kills -- --kills N for another number."""
+    """200 runs killed at random instants and gone on with (about 15 minutes). nox -s kills -- --kills N for
+    another number.
+    """
     install(session)
     run(session, "python", "-m", "cellbench.harness.studies.kills", *session.posargs, env=ONE_THREAD)
 
@@ -149,7 +164,9 @@ def lint(session: nox.Session) -> None:
 
 @session
 def bench(session: nox.Session) -> None:
-    """pytest-benchmark over cells, backends and the harness itself, taken over as a run; then fused kernels against torch.nn."""
+    """pytest-benchmark over cells, backends and the harness itself, taken over as a run; then fused kernels
+    against torch.nn.
+    """
     install(session)
     file = Path("results/bench") / f"{datetime.now():%Y%m%d-%H%M%S}.json"
     file.parent.mkdir(parents=True, exist_ok=True)

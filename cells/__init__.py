@@ -70,7 +70,8 @@ def names() -> list[str]:
 
 
 def get(spec: str, **options) -> GatedCell:
-    """The cell that a spec names: 'lstm', 'elman:activation=relu', 'path/to/file.py:Name'; options may be keywords too.
+    """The cell that a spec names: 'lstm', 'elman:activation=relu', 'path/to/file.py:Name'; options may be
+    keywords too.
 
     Raises ValueError for an unknown cell or option, EquationError for equations that cannot be recorded.
     """
@@ -94,9 +95,11 @@ def backend(spec: str) -> Backend:
 def check(
     thing: Any, against: str | GatedCell, weights: dict[str, Any] | None = None, **options: Any
 ) -> Result:
-    """Holds a user's own implementation against a cell, with a diagnosis: see `cells.checking.check` for what it may be.
+    """Holds a user's own implementation against a cell, with a diagnosis: see `cells.checking.check` for what
+    it may be.
 
-    options: input_size, hidden_size, steps, batch, dtype, seed. Raises ValueError for a thing that is not understood.
+    options: input_size, hidden_size, steps, batch, dtype, seed. Raises ValueError for a thing that is not
+    understood.
     """
     from .checking import check
 

@@ -2,15 +2,17 @@
 
     wx = W_ih x_t + b_ih        wh = W_hh h_{t-1} + b_hh        output, new state = equations(wx, wh, previous state)
 
-A subclass states its gates and states and writes `equations`; annotated attributes with a default become options. What a cell
-has beyond that it says in the class (`vectors`, `recurrent_gates`, `recurrent_states`, `heads`) or in a method:
+A subclass states its gates and states and writes `equations`; annotated attributes with a default become
+options. What a cell has beyond that it says in the class (`vectors`, `recurrent_gates`, `recurrent_states`,
+`heads`) or in a method:
 
     project     the input's side, from x of all steps at once, where it is not one product
     emit        the output's side, from the outputs of all steps at once, where the equations' output is not the cell's
     effective   arrays that the step uses, from those that are stored (a skew part, its exponential)
     step        all of a step, where it is not pointwise around products: then NumPy and torch compute the cell
 
-These four take params as a dict, and NumPy arrays, torch tensors or recorded arrays alike (see `tape` and `matrices`).
+These four take params as a dict, and NumPy arrays, torch tensors or recorded arrays alike (see `tape` and
+`matrices`).
 """
 
 from __future__ import annotations
@@ -100,7 +102,9 @@ class GatedCell:
     # what a cell writes
 
     def equations(self, wx: State, wh: State, prev: State, *unit: State) -> State | tuple[Any, State]:
-        """One step. wx and wh hold both products by gate, prev the states at t-1, all (B, units); unit the vectors (units,)."""
+        """One step. wx and wh hold both products by gate, prev the states at t-1, all (B, units); unit the
+        vectors (units,).
+        """
         raise NotImplementedError(f"{type(self).__name__} has no equations")
 
     def project(self, params: Arrays, x: Any) -> State:
@@ -108,7 +112,9 @@ class GatedCell:
         return split(self.gates, linear(x, params["weight_ih"], params.get("bias_ih")))
 
     def emit(self, params: Arrays, x: Any, output: Any) -> Any:
-        """The cell's output (..., O) from what the equations return as output (an array (..., units) or a tuple), and x."""
+        """The cell's output (..., O) from what the equations return as output (an array (..., units) or a
+        tuple), and x.
+        """
         return output
 
     def effective(self, params: Arrays) -> Arrays:
@@ -150,13 +156,18 @@ class GatedCell:
         return None
 
     def paper(self, shapes: dict[str, tuple[int, ...]], rng: np.random.Generator) -> Arrays:
-        """Initial arrays as the cell's paper draws them. Only what differs from the scheme torch need be given."""
+        """Initial arrays as the cell's paper draws them. Only what differs from the scheme torch need be
+        given.
+        """
         raise ValueError(f"cell {self.name!r} has no initialisation of its own paper; use another scheme")
 
     def modes(self, modulus: np.ndarray, phase: np.ndarray) -> Arrays:
-        """Stored arrays that give a diagonal recurrence the eigenvalues modulus * exp(i phase), for the scheme ring."""
+        """Stored arrays that give a diagonal recurrence the eigenvalues modulus * exp(i phase), for the
+        scheme ring.
+        """
         raise ValueError(
-            f"cell {self.name!r} stores no complex eigenvalues, which the scheme ring sets; use another scheme"
+            f"cell {self.name!r} stores no complex eigenvalues, which the scheme ring sets; use another"
+            " scheme"
         )
 
     def torch_module(self) -> tuple[str, dict[str, Any]] | None:
@@ -212,7 +223,9 @@ class GatedCell:
         return split(self.recurrent, rows)
 
     def parameter_shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        """Shapes by name, as torch names and orders them (the suffix _l0 is left out where there is one layer)."""
+        """Shapes by name, as torch names and orders them (the suffix _l0 is left out where there is one
+        layer).
+        """
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         return parts.shapes(self, input_size, hidden_size)
 
@@ -231,9 +244,11 @@ class GatedCell:
         return self.readout or parts.width(self, input_size, hidden_size)
 
     def init(self, input_size: int, hidden_size: int, seed: int = 0, scheme: str = "torch") -> Arrays:
-        """Float64 parameters, drawn by a scheme of `cells.derived.init` such as 'torch', 'orthogonal(1.2)', 'chrono(100)'.
+        """Float64 parameters, drawn by a scheme of `cells.derived.init` such as 'torch', 'orthogonal(1.2)',
+        'chrono(100)'.
 
-        Raises ValueError for sizes that the cell cannot have, and for a scheme that is unknown or does not apply.
+        Raises ValueError for sizes that the cell cannot have, and for a scheme that is unknown or does not
+        apply.
         """
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         if reason := parts.unfit(self, input_size, hidden_size):
@@ -241,13 +256,17 @@ class GatedCell:
         return parts.initialise(self, (input_size, hidden_size), np.random.default_rng(seed), scheme)
 
     def derivation(self) -> Derivation:
-        """The recorded equations and what follows from them. Raises EquationError where they cannot be recorded."""
+        """The recorded equations and what follows from them. Raises EquationError where they cannot be
+        recorded.
+        """
         from .derived.derive import derive
 
         return derive(self)
 
     def verify(self) -> None:
-        """Raises EquationError, with file and line, unless the equations can be recorded, or the written step be run."""
+        """Raises EquationError, with file and line, unless the equations can be recorded, or the written step
+        be run.
+        """
         from .derived.derive import derive, try_step
 
         if self.written_out:
@@ -256,7 +275,9 @@ class GatedCell:
             derive(self)
 
     def affine(self) -> bool:
-        """Whether the new state is affine in the old one; found from the graph. False where the step is written out."""
+        """Whether the new state is affine in the old one; found from the graph. False where the step is
+        written out.
+        """
         return not self.written_out and self.derivation().affine
 
     def operations(self, input_size: int, hidden_size: int) -> Operations:
@@ -299,7 +320,9 @@ class GatedCell:
 
 
 def likely_sizes(cell: GatedCell, params: Arrays) -> tuple[int, int]:
-    """The (input_size, hidden_size) at which the most of the arrays have the cell's shapes; the smallest such."""
+    """The (input_size, hidden_size) at which the most of the arrays have the cell's shapes; the smallest
+    such.
+    """
     given = {
         name: tuple(array.shape if hasattr(array, "shape") else np.shape(array))
         for name, array in params.items()
@@ -313,9 +336,10 @@ def likely_sizes(cell: GatedCell, params: Arrays) -> tuple[int, int]:
 
     def rank(sizes: tuple[int, int]) -> tuple:
         shapes = cell.parameter_shapes(*sizes)
-        return -sum(given.get(name) == shape for name, shape in shapes.items()), cell.unfit(
-            *sizes
-        ) is not None
+        return (
+            -sum(given.get(name) == shape for name, shape in shapes.items()),
+            cell.unfit(*sizes) is not None,
+        )
 
     return min(((i, h) for h in whole for i in lengths), key=rank)
 
@@ -331,7 +355,9 @@ def whole(value: Any) -> bool:
 
 
 def real_floating(what: str, array: Any) -> Any:
-    """The array; a list becomes one. Raises ValueError for what is not of a real floating dtype, NumPy's or torch's."""
+    """The array; a list becomes one. Raises ValueError for what is not of a real floating dtype, NumPy's or
+    torch's.
+    """
     given = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
     floating = given.is_floating_point() if hasattr(given, "is_floating_point") else given.dtype.kind == "f"
     if not floating:

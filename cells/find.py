@@ -48,7 +48,9 @@ def _entry_points(group: str) -> Iterable[Any]:
 
 
 def member(spec: str, base: type[T], package: str, group: str, options: Mapping[str, Any] | None = None) -> T:
-    """The member that a spec names, with its options and the given ones set. Raises ValueError with the nearest name."""
+    """The member that a spec names, with its options and the given ones set. Raises ValueError with the
+    nearest name.
+    """
     name, texts = _split(spec)
     cls = _from_path(name, base, package) if path_of(name) else _by_name(name, base, package, group)
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
@@ -121,14 +123,17 @@ def _from_path(spec: str, base: type[T], package: str) -> type[T]:
             k for k, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base) and v is not base
         ]
         raise ValueError(
-            f"{path} has no {base.__name__} {name!r}{nearest(name, known)} it has: {', '.join(known) or 'none'}"
+            f"{path} has no {base.__name__} {name!r}{nearest(name, known)} it has:"
+            f" {', '.join(known) or 'none'}"
         )
     return cls
 
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Turns whatever goes wrong while a member's file is imported into a ValueError of one line that names the file."""
+    """Turns whatever goes wrong while a member's file is imported into a ValueError of one line that names
+    the file.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -154,7 +159,8 @@ def _only_class(module: Any, base: type[T], name: str) -> type[T]:
     ]
     if len(own) != 1:
         raise ValueError(
-            f"{name} defines {len(own)} classes of kind {base.__name__}; it must define one, or be given as file.py:Name"
+            f"{name} defines {len(own)} classes of kind {base.__name__}; it must define one, or be given as"
+            " file.py:Name"
         )
     return own[0]
 

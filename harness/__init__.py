@@ -1,4 +1,6 @@
-"""cellbench: benchmarks and diagnostics for recurrent cells. `harness.load(path)` reads results; the command is `cellbench`."""
+"""cellbench: benchmarks and diagnostics for recurrent cells. `harness.load(path)` reads results; the command
+is `cellbench`.
+"""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ CONVOLUTION = "tcn"  # the one model beside the cells that is none
 class Case:
     """What is measured. `spec` finds the cell again in a worker; a field that does not apply is None.
 
-    probe_options are the options of the probe and of the task, so that another option is another case. match says what
-    budget the hidden_size was chosen for, refused why there was none to choose.
+    probe_options are the options of the probe and of the task, so that another option is another case. match
+    says what budget the hidden_size was chosen for, refused why there was none to choose.
     """
 
     probe: str
@@ -50,7 +50,9 @@ class Case:
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits, equal for equal definitions (for a cell or a task by path, of the same file)."""
+        """Twelve hexadecimal digits, equal for equal definitions (for a cell or a task by path, of the same
+        file).
+        """
         files = [_source(self.spec)] + [found for found in (_source(self.task),) if found]
         text = json.dumps([asdict(self), *files], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
 """The contract of a claim of the lecture: how it is measured, and the rule by which the numbers decide.
 
-A claim is a dataclass; its fields are its sizes. `measure` computes numbers that JSON can hold; `judge`, `table` and `draw`
-take nothing but these.
+A claim is a dataclass; its fields are its sizes. `measure` computes numbers that JSON can hold; `judge`,
+`table` and `draw` take nothing but these.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ class Ratio:
 
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> Ratio:
-    """Of paired positive values, at least two of each. Raises ValueError where one is not above 0 or not finite."""
+    """Of paired positive values, at least two of each. Raises ValueError where one is not above 0 or not
+    finite.
+    """
     from scipy.stats import ttest_1samp
 
     if len(of) != len(to) or len(of) < 2:

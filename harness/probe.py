@@ -1,7 +1,7 @@
 """The contract of a probe: a question, the cases it makes of a plan, and how one case is measured.
 
-A probe is a dataclass; its fields are its options (`probe.NAME.OPTION` on the command line). Methods that measure run in a
-worker process and may raise NotOk.
+A probe is a dataclass; its fields are its options (`probe.NAME.OPTION` on the command line). Methods that
+measure run in a worker process and may raise NotOk.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Probe:
-    """Base of all probes. `repeats` is the number of processes of the second pass; 0 means that there is none."""
+    """Base of all probes. `repeats` is the number of processes of the second pass; 0 means that there is
+    none.
+    """
 
     repeats: ClassVar[int] = 0
 
@@ -75,10 +77,11 @@ class Probe:
         raise NotImplementedError
 
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
-        """First pass: (implementation, series), or with a third, a line about what was found, kept as the rows' reason.
+        """First pass: (implementation, series), or with a third, a line about what was found, kept as the
+        rows' reason.
 
-        emit((case.id, series)) hands over parts before the end, emit((case.id, 0.4)) says that 0.4 of the case is done: a silence
-        longer than case_timeout_s is taken for a hang.
+        emit((case.id, series)) hands over parts before the end, emit((case.id, 0.4)) says that 0.4 of the
+        case is done: a silence longer than case_timeout_s is taken for a hang.
 
         Runs in a process of its own for all cases that differ in seed and variant only.
         """
@@ -134,7 +137,9 @@ class Found:
 
 
 def measure_cases(emit: Callable[[Any], None], spec: str, options: dict[str, Any], cases: list[Case]) -> None:
-    """Runs in the worker: the first pass of some cases, one after the other. Emits (case id, Found) at the end of each."""
+    """Runs in the worker: the first pass of some cases, one after the other. Emits (case id, Found) at the
+    end of each.
+    """
     probe = get(spec, options)
     for case in cases:
         try:

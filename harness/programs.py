@@ -1,4 +1,6 @@
-"""Programs made ready and held against the float64 reference: nothing is timed unchecked (training: at its longest T)."""
+"""Programs made ready and held against the float64 reference: nothing is timed unchecked (training: at its
+longest T).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from .probe import NotOk
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a program is checked and timed with, in the case's dtype; lengths where the sequences have lengths of their own."""
+    """What a program is checked and timed with, in the case's dtype; lengths where the sequences have lengths
+    of their own.
+    """
 
     params: dict[str, np.ndarray]
     x: np.ndarray
@@ -63,7 +67,9 @@ def prepare(
 def error_of(
     found: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
 ) -> tuple[float, str]:
-    """The largest error against the float64 reference over output, states and gradients, and the array it is in."""
+    """The largest error against the float64 reference over output, states and gradients, and the array it is
+    in.
+    """
     reference = library.backend("numpy").prepare(
         library.get(case.spec),
         given.params,
@@ -93,7 +99,8 @@ def check(
     if not error <= allowed:  # NaN is wrong too
         raise NotOk(
             "wrong",
-            f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is allowed",
+            f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is"
+            " allowed",
         )
     return error, allowed
 

@@ -1,8 +1,9 @@
 """The contract of a task: sequences to learn from and to test on, a loss, and what trivial answers reach.
 
-A task is a dataclass; its fields are its options (`tasks=[adding:steps=200]`). Its data has one of four shapes:
-many to one (one target a sequence), many to many (one a step), one to many (one a step, from a condition and the targets
-before it), and sequence to sequence (targets of another length, by an encoder and a decoder).
+A task is a dataclass; its fields are its options (`tasks=[adding:steps=200]`). Its data has one of four
+shapes: many to one (one target a sequence), many to many (one a step), one to many (one a step, from a
+condition and the targets before it), and sequence to sequence (targets of another length, by an encoder and a
+decoder).
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ class DataAbsent(ValueError):
 
 @dataclass(frozen=True)
 class Sequences:
-    """x (N, T, I) float32, or (N, T) tokens, zero beyond each length; lengths (N,), at least 1; and the targets y.
+    """x (N, T, I) float32, or (N, T) tokens, zero beyond each length; lengths (N,), at least 1; and the
+    targets y.
 
-    y is (N,) classes or (N, K) values for many to one; (N, T) or (N, T, K) with one target a step; (N, U) classes for sequence
-    to sequence. Where a sequence has several targets, `scored` (N, T) or (N, U) says which count. Arrays of other widths are
-    taken too (float64, int32). Raises ValueError where the arrays do not fit each other, and for what is not finite.
+    y is (N,) classes or (N, K) values for many to one; (N, T) or (N, T, K) with one target a step; (N, U)
+    classes for sequence to sequence. Where a sequence has several targets, `scored` (N, T) or (N, U) says
+    which count. Arrays of other widths are taken too (float64, int32). Raises ValueError where the arrays do
+    not fit each other, and for what is not finite.
     """
 
     x: np.ndarray
@@ -88,7 +91,8 @@ def _finite(name: str, array: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         raise ValueError(
-            f"{name} have {len(bad)} values that are not finite in float32 (first at {tuple(map(int, bad[0]))})"
+            f"{name} have {len(bad)} values that are not finite in float32 (first at"
+            f" {tuple(map(int, bad[0]))})"
         )
 
 
@@ -123,8 +127,9 @@ class Rival:
 class Data:
     """Both parts of a task. `target_loss` is the test loss at which it counts as learned.
 
-    Where x are tokens, `vocabulary` says how many there are. `floor` is the expected test loss of the best answer there can be,
-    where it is known: 0, or what the noise leaves. Raises ValueError for parts that do not fit the shape or each other.
+    Where x are tokens, `vocabulary` says how many there are. `floor` is the expected test loss of the best
+    answer there can be, where it is known: 0, or what the noise leaves. Raises ValueError for parts that do
+    not fit the shape or each other.
     """
 
     train: Sequences
@@ -139,21 +144,26 @@ class Data:
         if self.shape not in SHAPES:
             raise ValueError(f"a task's shape is {self.shape!r}; it must be one of {', '.join(SHAPES)}")
         if self.train.x.shape[2:] != self.test.x.shape[2:] or self.train.y.shape[2:] != self.test.y.shape[2:]:
-            found = f"x is {self.train.x.shape} and {self.test.x.shape}, y {self.train.y.shape} and {self.test.y.shape}"
+            found = (
+                f"x is {self.train.x.shape} and {self.test.x.shape}, y {self.train.y.shape} and"
+                f" {self.test.y.shape}"
+            )
             raise ValueError(f"the two parts differ: {found}; inputs and targets must be as wide in both")
         for part in (self.train, self.test):
             if self.shape != MANY_TO_ONE and part.scored is None:
                 raise ValueError(f"a task of shape {self.shape!r} must say which targets count: scored")
             if self.shape in (MANY_TO_MANY, ONE_TO_MANY) and part.y.shape[1] != part.x.shape[1]:
                 raise ValueError(
-                    f"the targets have {part.y.shape[1]} steps and x has {part.x.shape[1]}; there must be one a step"
+                    f"the targets have {part.y.shape[1]} steps and x has {part.x.shape[1]}; there must be one"
+                    " a step"
                 )
             if self.shape in (MANY_TO_MANY, ONE_TO_MANY):
                 beyond = np.argwhere(part.scored & (np.arange(part.x.shape[1]) >= part.lengths[:, None]))
                 if len(beyond):
                     n, t = map(int, beyond[0])
                     raise ValueError(
-                        f"scored counts step {t} of sequence {n}, which has {part.lengths[n]} steps; it must not"
+                        f"scored counts step {t} of sequence {n}, which has {part.lengths[n]} steps; it"
+                        " must not"
                     )
             if (self.vocabulary is None) != (part.x.ndim == 3):
                 raise ValueError(
@@ -166,7 +176,8 @@ class Data:
             self._check_targets(part)
             if self.classes is not None and not 0 <= part.targets.min() <= part.targets.max() < self.classes:
                 raise ValueError(
-                    f"targets are {part.targets.min()} to {part.targets.max()}; classes are 0 to {self.classes - 1}"
+                    f"targets are {part.targets.min()} to {part.targets.max()}; classes are 0 to"
+                    f" {self.classes - 1}"
                 )
 
     def _check_targets(self, part: Sequences) -> None:
@@ -201,7 +212,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a system that a cell has to identify; `identified.identified` measures the same of a trained cell.
+    """What is known of a system that a cell has to identify; `identified.identified` measures the same of a
+    trained cell.
 
     lyapunov     its largest Lyapunov exponent, nats a step
     lag_profile  (K,) by lag k: natural log of |d answer / d input k steps before|, Frobenius, mean over trajectories
@@ -226,7 +238,9 @@ class Task:
         raise NotImplementedError
 
     def rivals(self, data: Data) -> Sequence[Rival]:
-        """What stands beside the cells in this task alone; harness.rivals computes what fits the shape of any data."""
+        """What stands beside the cells in this task alone; harness.rivals computes what fits the shape of any
+        data.
+        """
         return ()
 
     def truth(self, data: Data) -> Truth | None:
@@ -234,10 +248,11 @@ class Task:
         return None
 
     def figures(self, data: Data, answers: np.ndarray) -> dict[str, float]:
-        """More figures than loss and accuracy, of the answers (classes, or values) to the test part; the unit is 1.
+        """More figures than loss and accuracy, of the answers (classes, or values) to the test part; the unit
+        is 1.
 
-        For sequence to sequence answers are (N, U) greedy decodings; each ends before its first `classes - 1`, the class that
-        ends every target and is scored.
+        For sequence to sequence answers are (N, U) greedy decodings; each ends before its first `classes -
+        1`, the class that ends every target and is scored.
         """
         return {}
 
@@ -252,7 +267,9 @@ def get(spec: str) -> Task:
 
 
 def draw(spec: str, rng: np.random.Generator) -> Data:
-    """The data of the task that a spec names. Raises DataAbsent, or ValueError naming the task whose data cannot be had."""
+    """The data of the task that a spec names. Raises DataAbsent, or ValueError naming the task whose data
+    cannot be had.
+    """
     task = get(spec)
     with named(spec):
         data = task.data(rng)
@@ -265,7 +282,9 @@ def draw(spec: str, rng: np.random.Generator) -> Data:
 
 @contextmanager
 def named(task: str) -> Iterator[None]:
-    """Turns what a task's own code raises into a ValueError that names the task; absent data and memory stay what they are."""
+    """Turns what a task's own code raises into a ValueError that names the task; absent data and memory stay
+    what they are.
+    """
     try:
         yield
     except (DataAbsent, MemoryError):

@@ -1,4 +1,6 @@
-"""torch.nn.RNN, LSTM and GRU with the same weights: oneDNN or ATen on the CPU, cuDNN on CUDA. `implementation` says which."""
+"""torch.nn.RNN, LSTM and GRU with the same weights: oneDNN or ATen on the CPU, cuDNN on CUDA.
+`implementation` says which.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,10 @@ class NativeProgram(TensorProgram):
                 self.params[name] = self.place(value) if own is None else own.copy_(self.place(value))
 
     def untraceable(self):
-        return "backend native has no trajectory: torch.nn's kernels are fused over time; numpy, numba and torch have one"
+        return (
+            "backend native has no trajectory: torch.nn's kernels are fused over time; numpy, numba and torch"
+            " have one"
+        )
 
     def compute(self, x, state):
         import torch
@@ -93,7 +98,9 @@ class NativeProgram(TensorProgram):
 
     @cached_property
     def implementation(self):
-        """The library that a forward of this module really calls, read off the operations that PyTorch dispatches."""
+        """The library that a forward of this module really calls, read off the operations that PyTorch
+        dispatches.
+        """
         import torch
         from torch.utils._python_dispatch import TorchDispatchMode
 

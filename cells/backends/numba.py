@@ -1,7 +1,7 @@
 """Fused CPU kernels: the cell's printed expressions inside one compiled loop over the steps.
 
-One product for the inputs of all steps (of a segment, when they are many), one for each weight gradient. In the mode scan
-the steps of an affine recurrence are cut into chunks, which threads compute side by side.
+One product for the inputs of all steps (of a segment, when they are many), one for each weight gradient. In
+the mode scan the steps of an affine recurrence are cut into chunks, which threads compute side by side.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class NumbaBackend(Backend):
 
     def unsupported(self, cell, dtype="float32", device="cpu", direction="backward"):
         if cell.written_out:
-            return f"cell {cell.name!r} writes out its step; a fused kernel needs pointwise equations around products"
+            return (
+                f"cell {cell.name!r} writes out its step; a fused kernel needs pointwise equations around"
+                " products"
+            )
         if self.mode == "scan" and (reason := scan.unsupported(cell)):
             return reason
         return super().unsupported(cell, dtype, device, direction)
@@ -205,7 +208,9 @@ class NumbaProgram(Program):
         self.gradients = Gradients(self.sides.finish(), d_x, d_state, path)
 
     def add_recurrent(self, states, d_wh):
-        """Adds a segment's share of the recurrent arrays' gradients, one product a weight; d_wh (T * B, G * units)."""
+        """Adds a segment's share of the recurrent arrays' gradients, one product a weight; d_wh (T * B, G *
+        units).
+        """
         cell = self.cell
         if not cell.recurrent:
             return
@@ -217,13 +222,15 @@ class NumbaProgram(Program):
 
 
 class ScanProgram(Program):
-    """Of a segment's chunks the first is computed at once, and meanwhile the state that each of the others reaches from 0.
+    """Of a segment's chunks the first is computed at once, and meanwhile the state that each of the others
+    reaches from 0.
 
-    From these and the products of the Jacobians follow the states between the chunks, from them the other chunks. A backward
-    goes the other way: its first chunk is the last.
+    From these and the products of the Jacobians follow the states between the chunks, from them the other
+    chunks. A backward goes the other way: its first chunk is the last.
     """
 
-    # length of the first chunk to that of the others, as the time of an end to that of a chunk (measured: minGRU, float32)
+    # length of the first chunk to that of the others, as the time of an end to that of a chunk (measured:
+    # minGRU, float32)
     share, keeping_share, d_share = 0.75, 0.5, 0.3
 
     def setup(self):
@@ -298,8 +305,8 @@ class ScanProgram(Program):
     def scan(self, parts, start, ends, compute, transposed=False):
         """The state (S, B, units) after all parts, which come in the order that they depend on each other.
 
-        compute(part, state) does a part's steps and leaves the state after them; ends(part, state, products) leaves that state,
-        and the products of the Jacobians that `reach` lists, transposed or not.
+        compute(part, state) does a part's steps and leaves the state after them; ends(part, state, products)
+        leaves that state, and the products of the Jacobians that `reach` lists, transposed or not.
         """
         rows = np.zeros((len(parts), *start.shape), self.dtype)
         rows[0] = start

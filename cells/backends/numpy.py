@@ -19,7 +19,8 @@ class NumpyBackend(Backend):
 
 
 class Reference(Program):
-    """Backpropagation through time, last step first. Subclasses write how the outputs and one step are pulled back.
+    """Backpropagation through time, last step first. Subclasses write how the outputs and one step are pulled
+    back.
 
     With `unsaturated` the derivatives use pre-activations, so that a saturated unit's does not round to zero.
     """

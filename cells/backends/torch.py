@@ -1,4 +1,6 @@
-"""The equations on tensors, stepped in Python; autograd gives the backward. In the mode scan, affine ones in chunks at once."""
+"""The equations on tensors, stepped in Python; autograd gives the backward. In the mode scan, affine ones in
+chunks at once.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class TorchBackend(Backend):
 
 
 class TensorProgram(Program):
-    """What the programs on tensors share: subclasses write `compute(x, state) -> (output, state)` under autograd."""
+    """What the programs on tensors share: subclasses write `compute(x, state) -> (output, state)` under
+    autograd.
+    """
 
     def place(self, array):
         import torch

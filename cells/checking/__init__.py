@@ -1,4 +1,6 @@
-"""Checks somebody's own implementation of a cell against the float64 reference, and says what it is where it deviates."""
+"""Checks somebody's own implementation of a cell against the float64 reference, and says what it is where it
+deviates.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,13 @@ def check(
     dtype: str | None = None,
     seed: int = 0,
 ) -> Result:
-    """Holds a user's own implementation against a cell: outputs, states and gradients, by name, with a diagnosis.
+    """Holds a user's own implementation against a cell: outputs, states and gradients, by name, with a
+    diagnosis.
 
-    thing: a torch module, a class or an object with arrays, a function of a step or a sequence, a cell, 'file.py:NAME' or an
-    .onnx file. A class or function gets arrays of `cell.init`, an object keeps its own. weights are the cell's arrays. dtype is
-    the thing's own where None. Raises ValueError, one line, for a thing that is not understood or cannot be called.
+    thing: a torch module, a class or an object with arrays, a function of a step or a sequence, a cell,
+    'file.py:NAME' or an .onnx file. A class or function gets arrays of `cell.init`, an object keeps its own.
+    weights are the cell's arrays. dtype is the thing's own where None. Raises ValueError, one line, for a
+    thing that is not understood or cannot be called.
     """
     from .. import get
     from .diagnosis import diagnosed
@@ -59,7 +63,8 @@ def check(
     )
     if weights is not None and cell.sizes(weights) != sizes:
         raise ValueError(
-            f"weights are of input_size and hidden_size {cell.sizes(weights)}, the thing's own arrays of {sizes}"
+            f"weights are of input_size and hidden_size {cell.sizes(weights)}, the thing's own arrays of"
+            f" {sizes}"
         )
     steps, batch = fixed[0] or steps, fixed[1] or batch
     port = ported(
@@ -90,7 +95,9 @@ def _with_biases(cell: GatedCell, weights: dict[str, Any]) -> GatedCell:
 def _wanted(
     cell: GatedCell, weights: dict[str, Any] | None, input_size: int | None, hidden_size: int | None
 ) -> tuple:
-    """(input_size, hidden_size, whether they were given); the smallest odd ones that the cell can have by default."""
+    """(input_size, hidden_size, whether they were given); the smallest odd ones that the cell can have by
+    default.
+    """
     if weights is not None:
         return *cell.sizes(weights), True
     i, h = input_size or SIZES[0], hidden_size or SIZES[1]
@@ -135,7 +142,8 @@ def _understood(
         found = sizes_of(thing.arrays, cell)
         if found and wanted[2] and found != sizes:
             raise ValueError(
-                f"{thing.label} has arrays of input_size and hidden_size {found}, asked for are {sizes}; leave the sizes out"
+                f"{thing.label} has arrays of input_size and hidden_size {found}, asked for are {sizes};"
+                " leave the sizes out"
             )
         sizes = found or sizes
     return thing, cell, sizes, fixed

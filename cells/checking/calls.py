@@ -1,4 +1,6 @@
-"""How a user's thing is called: a step or a whole sequence, which argument is which, how states go in and come out."""
+"""How a user's thing is called: a step or a whole sequence, which argument is which, how states go in and
+come out.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,11 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One way to call. axes: rows (B, I), vectors (I,), columns (I, B); of a sequence (T, B, I), (B, T, I), (T, I).
+    """One way to call. axes: rows (B, I), vectors (I,), columns (I, B); of a sequence (T, B, I), (B, T, I),
+    (T, I).
 
-    state: plain (an array, or a tuple of arrays), tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards).
-    bag: whether arrays that come in one argument are a dict or a tuple.
+    state: plain (an array, or a tuple of arrays), tuple, dict, layered ((1, B, H) each), swapped (the tuple
+    backwards). bag: whether arrays that come in one argument are a dict or a tuple.
     """
 
     sequence: bool
@@ -104,7 +107,9 @@ def _says_batch_first(thing: Thing) -> bool:
 
 
 def binding(thing: Thing, cell: GatedCell, names: list[str]) -> dict[str, str]:
-    """What each argument is: x, state, params, array, the name of a state, input or hidden size. Raises ValueError otherwise."""
+    """What each argument is: x, state, params, array, the name of a state, input or hidden size. Raises
+    ValueError otherwise.
+    """
     bound: dict[str, str] = {}
     unknown = []
     parameters = inspect.signature(thing.function).parameters
@@ -131,8 +136,9 @@ def binding(thing: Thing, cell: GatedCell, names: list[str]) -> dict[str, str]:
     bound |= dict(zip(unknown, missing, strict=False))
     if len(unknown) > len(missing) or "x" not in bound.values():
         raise ValueError(
-            f"{thing.label}{inspect.signature(thing.function)}: {', '.join(unknown[len(missing) :]) or 'x'} is not understood; "
-            "name the input x, the states as the cell does (h, c) or state, the arrays W..., U..., b... or params"
+            f"{thing.label}{inspect.signature(thing.function)}: {', '.join(unknown[len(missing) :]) or 'x'}"
+            " is not understood; name the input x, the states as the cell does (h, c) or state, the arrays"
+            " W..., U..., b... or params"
         )
     own = [n for n, w in bound.items() if w in cell.states]
     if "state" not in bound.values() and len(own) == 1 and len(cell.states) > 1:
@@ -155,7 +161,9 @@ def run(
     state: Arrays,
     width: int,
 ) -> Made:
-    """Output and last states. x (T, B, I), states (B, H), in the thing's library. Raises NotSo where shapes are others."""
+    """Output and last states. x (T, B, I), states (B, H), in the thing's library. Raises NotSo where shapes
+    are others.
+    """
     if call.axes == "vectors":
         each = [
             _one(thing, call, bound, cell, held, x[:, b], {k: v[b] for k, v in state.items()}, width)

@@ -13,7 +13,8 @@ ENOUGH = 20_000  # readings tried before an implementation counts as not underst
 def cover(options: Mapping[str, Sequence[Reading]], cell: GatedCell) -> dict[str, Reading] | None:
     """One reading a name, so that every block of both matrices is held exactly once, or None.
 
-    Best of all every name is read and each side that has a bias has it for every gate; else names are left out.
+    Best of all every name is read and each side that has a bias has it for every gate; else names are left
+    out.
     """
     return _cover(options, cell, True) or _cover(options, cell, False)
 

@@ -38,7 +38,10 @@ def diagnosed(port: Port, reference: GatedCell, weights: Arrays | None, against:
             *(["states"] if found.state else []),
             *([] if port.no_gradients else ["gradients"]),
         ]
-        text = f"right: {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]} agree with {against}{words}"
+        text = (
+            f"right: {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]} agree with"
+            f" {against}{words}"
+        )
     elif all(row.ok for row in rows if not row.name.startswith("d_")):
         text = _gradients_only(rows, found)
     else:
@@ -49,7 +52,9 @@ def diagnosed(port: Port, reference: GatedCell, weights: Arrays | None, against:
 def _compared(
     port: Port, layouts: list[Layout], weights: Arrays | None
 ) -> tuple[Port, Computed, Layout, list[Row], First | None]:
-    """The port with all that it computes, and the rows of the first layout that makes all of them right, or of the first."""
+    """The port with all that it computes, and the rows of the first layout that makes all of them right, or
+    of the first.
+    """
     found = port.outputs if port.no_gradients else port.backward(port.outputs.state)
     tries = [
         (port, found, layout, *_held(port, found, Variant(layout.cell), layout, weights))
@@ -84,7 +89,9 @@ def _notes(port: Port, layout: Layout, found: Computed) -> list[str]:
 def _expected(
     port: Port, found: Computed, variant: Variant, layout: Layout, weights: Arrays | None
 ) -> tuple[Arrays, Arrays, Arrays]:
-    """Output and states, gradients of the arrays, and those of x and the states, of the reference or a variant of it."""
+    """Output and states, gradients of the arrays, and those of x and the states, of the reference or a
+    variant of it.
+    """
     params, given = _params(port, layout, variant, weights), port.problem
     seeds = {k: v if k in found.state else np.zeros_like(v) for k, v in given.d_state.items()}
     steps, batch = given.x.shape[:2]
@@ -201,10 +208,13 @@ def _gradients_only(rows: list[Row], found: Computed) -> str:
     names = ", ".join(row.name for row in rows if not row.ok)
     if found.unreached:
         return (
-            f"outputs and states agree, gradients do not ({names}): none comes to {', '.join(found.unreached)}; "
-            "look for detach, .data, no_grad or a copy on the way"
+            f"outputs and states agree, gradients do not ({names}): none comes to"
+            f" {', '.join(found.unreached)}; look for detach, .data, no_grad or a copy on the way"
         )
-    return f"outputs and states agree, gradients do not ({names}): a backward of its own is wrong, or something is detached"
+    return (
+        f"outputs and states agree, gradients do not ({names}): a backward of its own is wrong, or something"
+        " is detached"
+    )
 
 
 def _explained(port: Port, found: Computed, layouts: list[Layout], weights: Arrays | None) -> str:
@@ -223,8 +233,8 @@ def _explained(port: Port, found: Computed, layouts: list[Layout], weights: Arra
             rest = f", but gradients still deviate ({', '.join(wrong)})" if wrong else ""
             return _sentence(words, rest)
     return (
-        f"no variant makes it right, of {tried} tried: gate orders, biases, arrays transposed or interleaved, "
-        "functions exchanged or left out, other cells"
+        f"no variant makes it right, of {tried} tried: gate orders, biases, arrays transposed or interleaved,"
+        " functions exchanged or left out, other cells"
     )
 
 

@@ -15,7 +15,9 @@ from .things import said
 
 
 def load(spec: str) -> Any:
-    """What FILE:NAME names, or the only class or function that FILE defines. Raises ValueError, one line, where there is none."""
+    """What FILE:NAME names, or the only class or function that FILE defines. Raises ValueError, one line,
+    where there is none.
+    """
     path, _, name = spec.rpartition(".py:")
     path, name = (path + ".py", name) if path else (spec, "")
     file = Path(path).expanduser()
@@ -33,7 +35,8 @@ def load(spec: str) -> Any:
             if not k.startswith("_") and getattr(v, "__module__", "") == module.__name__
         ]
         raise ValueError(
-            f"{path} has no {name!r}{nearest(name, known)} it has: {', '.join(known) or 'nothing that can be called'}"
+            f"{path} has no {name!r}{nearest(name, known)} it has:"
+            f" {', '.join(known) or 'nothing that can be called'}"
         )
     own = {
         k: v

@@ -31,7 +31,8 @@ def ported(
 ) -> Port:
     """The thing with its arrays mapped and a way to call it. draw(cell, zero) is the problem.
 
-    Raises ValueError: arrays that are not the cell's, or a thing that cannot be called, with what was tried and what is needed.
+    Raises ValueError: arrays that are not the cell's, or a thing that cannot be called, with what was tried
+    and what is needed.
     """
     names: list[str] = list(thing.names)
     if not thing.arrays and not names:
@@ -65,9 +66,10 @@ def ported(
 
 def _unread(thing: Thing, cell: GatedCell, sizes: tuple[int, int], names: list[str]) -> str:
     return (
-        f"{thing.label} takes {', '.join(names) or 'no arrays'}, which are not read as the arrays of cell {cell.name!r} "
-        f"({describe(cell.init(*sizes))}){nearest(names[0] if names else '', cell.parameter_shapes(*sizes))} "
-        f"name them so, or W_GATE, U_GATE, b_GATE for its gates {', '.join(cell.gates)}"
+        f"{thing.label} takes {', '.join(names) or 'no arrays'}, which are not read as the arrays of cell"
+        f" {cell.name!r}"
+        f" ({describe(cell.init(*sizes))}){nearest(names[0] if names else '', cell.parameter_shapes(*sizes))}"
+        f" name them so, or W_GATE, U_GATE, b_GATE for its gates {', '.join(cell.gates)}"
     )
 
 
@@ -101,9 +103,10 @@ def _own(
     if not layouts:
         if weights is None:
             raise ValueError(
-                f"the arrays of {thing.label} ({describe(thing.arrays)}) are not read as those of cell {cell.name!r} with "
-                f"input_size {sizes[0]} and hidden_size {sizes[1]} ({describe(cell.init(*sizes))}); "
-                "give an object, and weights={name: array} as the cell has them"
+                f"the arrays of {thing.label} ({describe(thing.arrays)}) are not read as those of cell"
+                f" {cell.name!r} with input_size {sizes[0]} and hidden_size {sizes[1]}"
+                f" ({describe(cell.init(*sizes))}); give an object, and weights={{name: array}} as the cell"
+                " has them"
             )
         return thing.arrays, []
     if not thing.made:
@@ -124,13 +127,16 @@ def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
 
 
 def _drawn(layout: Layout, weights: Arrays | None, seed: int) -> Arrays:
-    """The cell's arrays that the thing is given: the weights, zero where they have none, or arrays that float32 holds exactly."""
+    """The cell's arrays that the thing is given: the weights, zero where they have none, or arrays that
+    float32 holds exactly.
+    """
     if weights is None:
         drawn = layout.cell.init(*layout.sizes, seed=seed)
         return {k: v.astype(np.float32).astype(np.float64) for k, v in drawn.items()}
     if lost := [name for name in weights if name not in layout.covered()]:
         raise ValueError(
-            f"weights hold {', '.join(lost)}, for which it has no array; leave them out, or give weights of biases=1"
+            f"weights hold {', '.join(lost)}, for which it has no array; leave them out, or give weights of"
+            " biases=1"
         )
     return {
         k: weights.get(k, np.zeros(shape)) for k, shape in layout.cell.parameter_shapes(*layout.sizes).items()

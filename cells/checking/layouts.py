@@ -1,6 +1,8 @@
-"""How somebody's arrays hold a cell's: which part of which array is which gate's block of weight_ih, weight_hh and the biases.
+"""How somebody's arrays hold a cell's: which part of which array is which gate's block of weight_ih,
+weight_hh and the biases.
 
-A layout is a list of pieces. A piece is a view of one array, so that it reads parameters and gradients and writes parameters.
+A layout is a list of pieces. A piece is a view of one array, so that it reads parameters and gradients and
+writes parameters.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ TARGETS = {"x": "weight_ih", "h": "weight_hh", "bx": "bias_ih", "bh": "bias_hh"}
 class Piece:
     """The blocks (n, H, K) or (n, H) of `gates` in the cell's array `target`, seen in somebody's array `own`.
 
-    gates () means that the array is the cell's as a whole. packed: the order of the gates is not said by any name.
+    gates () means that the array is the cell's as a whole. packed: the order of the gates is not said by any
+    name.
     """
 
     own: str
@@ -34,7 +37,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Layout:
-    """The cell with as many biases as there are, and where each of its arrays is. ignored: arrays that are none of them."""
+    """The cell with as many biases as there are, and where each of its arrays is. ignored: arrays that are
+    none of them.
+    """
 
     cell: GatedCell
     pieces: tuple[Piece, ...]

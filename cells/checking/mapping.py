@@ -55,7 +55,9 @@ def by_name(shapes: Shapes, cell: GatedCell, sizes: tuple[int, int]) -> Layout |
 
 
 def by_shape(shapes: Shapes, cell: GatedCell, sizes: tuple[int, int]) -> list[Layout]:
-    """The layout where every array of the cell has a shape that one of somebody's arrays alone has, perhaps transposed."""
+    """The layout where every array of the cell has a shape that one of somebody's arrays alone has, perhaps
+    transposed.
+    """
     want, pairs = cell.parameter_shapes(*sizes), {}
     for name, shape in want.items():
         fits = [own for own, given in shapes.items() if given == shape]
@@ -148,7 +150,9 @@ def _gates(
 
 
 def forms(shape: tuple[int, ...], units: int, wide: int) -> Iterator[tuple[str, int, View]]:
-    """(orientation, number of gates, view as (gates, H, K)) of each way to see a shape as blocks with K columns."""
+    """(orientation, number of gates, view as (gates, H, K)) of each way to see a shape as blocks with K
+    columns.
+    """
     if len(shape) == 3 and shape[1:] == (units, wide):
         yield "rows", shape[0], lambda a: a
     if len(shape) == 3 and shape[1:] == (wide, units):
@@ -243,7 +247,8 @@ def invent(
 ) -> Iterator[tuple[Shapes, list[Layout]]]:
     """For arrays of which only the names are known: shapes that fit, and their layouts, likeliest first.
 
-    partly: the names need not be all of the cell's arrays. two: one array of both biases is likelier than one bias.
+    partly: the names need not be all of the cell's arrays. two: one array of both biases is likelier than one
+    bias.
     """
     inputs, units = sizes
     exact = {n for n in names if n in cell.parameter_shapes(*sizes)}

@@ -1,7 +1,8 @@
-"""What the names in somebody's code say: of an array, its product and gates; of an argument, input, state, arrays or a size.
+"""What the names in somebody's code say: of an array, its product and gates; of an argument, input, state,
+arrays or a size.
 
-A name may have several readings (W_h: the recurrent product, or the candidate's input weights); which holds, all names of
-one implementation decide together (`layouts.cover`).
+A name may have several readings (W_h: the recurrent product, or the candidate's input weights); which holds,
+all names of one implementation decide together (`layouts.cover`).
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ LETTERS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """side is x, h, xh (both side by side), bx or bh; gates those that are named, () where none is; certain where it is said."""
+    """side is x, h, xh (both side by side), bx or bh; gates those that are named, () where none is; certain
+    where it is said.
+    """
 
     side: str
     gates: tuple[str, ...]
@@ -47,7 +50,9 @@ class Reading:
 
 
 def readings(name: str, cell: GatedCell, bias: bool | None = None) -> list[Reading]:
-    """Everything an array's name can mean, likeliest first. bias says what the shape shows, None where there is none yet."""
+    """Everything an array's name can mean, likeliest first. bias says what the shape shows, None where there
+    is none yet.
+    """
     exact = {"weight_ih": "x", "weight_hh": "h", "bias_ih": "bx", "bias_hh": "bh"}
     tail = re.sub(r"_l0$", "", name.rpartition(".")[2])
     if tail in exact:
@@ -60,14 +65,18 @@ def readings(name: str, cell: GatedCell, bias: bool | None = None) -> list[Readi
 
 
 def _tokens(name: str) -> list[str]:
-    """The words of a name, in lower case: lin_xz.weight has lin, xz, weight; WxhBias has wxh, bias; x2h has x."""
+    """The words of a name, in lower case: lin_xz.weight has lin, xz, weight; WxhBias has wxh, bias; x2h has
+    x.
+    """
     text = re.sub(r"(?i)(?<=[a-z])(2|_to_)(h|hidden|hid|gates?)(?=$|[._0-9])", "", name)
     parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)
     return [p.lower() for p in parts]
 
 
 def _meanings(token: str, cell: GatedCell) -> list[list[tuple[str, str]]]:
-    """Each a list of marks (kind, value): kind is bias, letter, side or gate. [[]] where the word says nothing."""
+    """Each a list of marks (kind, value): kind is bias, letter, side or gate. [[]] where the word says
+    nothing.
+    """
     found = [[mark] for mark in _marks(token, cell)]
     if len(token) <= 5:
         for k in range(1, len(token)):
@@ -143,7 +152,9 @@ PAST = r"(prev|previous|last|old|init|initial|tm1|t1|minus1|next|state|states|t|
 
 
 def role(name: str, cell: GatedCell) -> str | None:
-    """x, the name of a state, 'state' for all of them, 'params' for a collection of arrays, or None: perhaps an array."""
+    """x, the name of a state, 'state' for all of them, 'params' for a collection of arrays, or None: perhaps
+    an array.
+    """
     if "." in name:
         return None
     low = name.lower().strip("_")

@@ -1,4 +1,6 @@
-"""An ONNX file as a thing to check: run by onnxruntime, or by onnx's own reference; its arrays are read from the file."""
+"""An ONNX file as a thing to check: run by onnxruntime, or by onnx's own reference; its arrays are read from
+the file.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ EXTRA = "ONNX files need the packages onnx and onnxruntime: pip install 'cellben
 
 
 def of_file(path: str) -> tuple[Thing, tuple[int | None, int | None], int]:
-    """The thing, (T, B) where the file fixes them, and the size of its read-out. Raises ValueError for a file that is no cell."""
+    """The thing, (T, B) where the file fixes them, and the size of its read-out. Raises ValueError for a file
+    that is no cell.
+    """
     cell, arrays = from_onnx(path)
     graph = _load(path).graph
     node = _recurrent(graph, path)

@@ -1,4 +1,6 @@
-"""A user's thing made ready: its arrays mapped to the cell's, a way to call it found, its outputs and gradients computed."""
+"""A user's thing made ready: its arrays mapped to the cell's, a way to call it found, its outputs and
+gradients computed.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Result:
-    """Output, last states and, by the thing's own names, gradients; `drawn`: 1 for the entries of those that were computed.
+    """Output, last states and, by the thing's own names, gradients; `drawn`: 1 for the entries of those that
+    were computed.
 
     unreached: arrays that no gradient comes to.
     """
@@ -46,7 +49,9 @@ class Result:
 
 @dataclass
 class Port:
-    """arrays are in the thing's shapes; layouts say how they are the cell's, likeliest first ([] where `weights` said it)."""
+    """arrays are in the thing's shapes; layouts say how they are the cell's, likeliest first ([] where
+    `weights` said it).
+    """
 
     thing: Thing
     cell: GatedCell
@@ -92,7 +97,9 @@ class Port:
         return Result(_numpy(made.output), {k: _numpy(v) for k, v in made.state.items()})
 
     def backward(self, returned: Arrays) -> Result:
-        """Gradients for the cotangents of the output and of the states that it returned; autograd, or central differences."""
+        """Gradients for the cotangents of the output and of the states that it returned; autograd, or central
+        differences.
+        """
         return self._autograd(returned) if self.thing.library == "torch" else self._differences(returned)
 
     def _autograd(self, returned: Arrays) -> Result:

@@ -17,9 +17,11 @@ class Row:
 
 @dataclass(frozen=True)
 class First:
-    """The first deviation. step: of the output, from 0, or None where all outputs agree; array: the first row that deviates.
+    """The first deviation. step: of the output, from 0, or None where all outputs agree; array: the first row
+    that deviates.
 
-    gate: the gate whose row block of the gradient `block` is off most; None where no such gradient deviates or there is none.
+    gate: the gate whose row block of the gradient `block` is off most; None where no such gradient deviates
+    or there is none.
     """
 
     step: int | None

@@ -27,7 +27,9 @@ class Made:
 def of_step(
     result: Any, cell: GatedCell, state: Arrays, wide: tuple[int, ...], swapped: bool, internal: bool
 ) -> tuple[Any, Arrays]:
-    """Output and states of one step, from what it returned: h; (h, c); (output, state); (state, output); and more after them."""
+    """Output and states of one step, from what it returned: h; (h, c); (output, state); (state, output); and
+    more after them.
+    """
     shapes = {k: tuple(v.shape) for k, v in state.items()}
     shape = shapes[cell.states[0]]
     items = _items(result, cell)
@@ -93,7 +95,9 @@ def of_sequence(
     swapped: bool,
     batch_first: bool,
 ) -> Made:
-    """Output and last states of a sequence: outputs alone, as a list too; with the last state; every state at every step."""
+    """Output and last states of a sequence: outputs alone, as a list too; with the last state; every state at
+    every step.
+    """
     shapes = {k: tuple(v.shape) for k, v in state.items()}
     shape = shapes[cell.states[0]]
     want = (*(lead[::-1] if batch_first else lead), width)
@@ -137,7 +141,8 @@ def of_sequence(
             return Made(whole(items[0]), {n: whole(i)[-1] for n, i in zip(cell.states, items, strict=True)})
         return Made(whole(items[k]), {})
     raise NotSo(
-        f"it returned {_shape_of(result)}; a sequence must return outputs {want}, alone or with the last state"
+        f"it returned {_shape_of(result)}; a sequence must return outputs {want}, alone or with the last"
+        " state"
     )
 
 

@@ -1,4 +1,6 @@
-"""A user's thing: what is run and where its arrays are, whether a torch module, an object with arrays, a function or a cell."""
+"""A user's thing: what is run and where its arrays are, whether a torch module, an object with arrays, a
+function or a cell.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass
 class Thing:
-    """`function` computes; `arrays` are its own (float64 copies), {} where they are arguments, which `names` then has.
+    """`function` computes; `arrays` are its own (float64 copies), {} where they are arguments, which `names`
+    then has.
 
     `put` writes arrays into it and returns them as it holds them, torch leaves or NumPy arrays; `made` says that its arrays
     were drawn here and may be drawn anew. `keys`: the arrays are entries of one argument, taken by key or unpacked in order.
@@ -46,7 +49,9 @@ def said(error: BaseException) -> str:
 
 
 def understood(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str | None) -> Thing:
-    """The thing that was given. Raises ValueError, naming what is missing, for one that cannot be built or called."""
+    """The thing that was given. Raises ValueError, naming what is missing, for one that cannot be built or
+    called.
+    """
     label = getattr(given, "__name__", None) or type(given).__name__
     made = inspect.isclass(given)
     if made:
@@ -72,7 +77,9 @@ METHODS = ("forward", "step", "__call__", "cell", "call", "run")
 
 
 def _built(cls: type, label: str, cell: GatedCell, sizes: tuple[int, int]) -> Any:
-    """An object of the class, for these sizes; a Thing whose arrays are arguments where the constructor takes arrays."""
+    """An object of the class, for these sizes; a Thing whose arrays are arguments where the constructor takes
+    arrays.
+    """
     try:
         arguments = list(inspect.signature(cls).parameters.values())
     except ValueError:
@@ -101,7 +108,10 @@ def _built(cls: type, label: str, cell: GatedCell, sizes: tuple[int, int]) -> An
         try:
             return cls(*positional, **keywords)
         except Exception as error:  # somebody's code
-            problem = f"{label}({', '.join(map(str, [*positional, *(f'{k}={v}' for k, v in keywords.items())]))}) raised {said(error)}"
+            problem = (
+                f"{label}({', '.join(map(str, [*positional, *(f'{k}={v}' for k, v in keywords.items())]))})"
+                f" raised {said(error)}"
+            )
     names = [a.name for a in needed if a.name not in by_name]
     if names and not attempts and all(readings(n, cell)[0].certain or n.lower() in ARRAYS for n in names):
         return _of_constructor(
@@ -151,7 +161,8 @@ def method_of(thing: Any) -> Any:
     own = [m for m in METHODS if hasattr(thing, m)]
     if not own:
         raise ValueError(
-            f"{type(thing).__name__} has no {', '.join(METHODS)}; one of them must compute a step or a sequence"
+            f"{type(thing).__name__} has no {', '.join(METHODS)}; one of them must compute a step or a"
+            " sequence"
         )
     return getattr(thing, own[0])
 
@@ -244,7 +255,9 @@ def of_function(function: Callable, label: str) -> Thing:
 
 
 def of_cell(own: GatedCell, sizes: tuple[int, int]) -> Thing:
-    """A cell of the user's, stepped on tensors; `order` has its gates, for they may be other than the reference's."""
+    """A cell of the user's, stepped on tensors; `order` has its gates, for they may be other than the
+    reference's.
+    """
     own.verify()
     held: dict[str, Any] = {}
 
@@ -261,7 +274,9 @@ def of_cell(own: GatedCell, sizes: tuple[int, int]) -> Thing:
 
 
 def _attributes(thing: Any) -> dict[str, tuple[Any, Any, Any]]:
-    """name: (container, key, array) of every floating array that an object holds, also in a dict or a namespace of its own."""
+    """name: (container, key, array) of every floating array that an object holds, also in a dict or a
+    namespace of its own.
+    """
     found: dict[str, tuple[Any, Any, Any]] = {}
     for key, value in vars(thing).items() if hasattr(thing, "__dict__") else ():
         inner = (

@@ -1,7 +1,8 @@
-"""Ways in which an implementation is commonly another cell than it was meant to be, each as a change to the float64 reference.
+"""Ways in which an implementation is commonly another cell than it was meant to be, each as a change to the
+float64 reference.
 
-A change is made where the cell's equations call a function (sigmoid, tanh ...), whichever cell it is; to its arrays; to the order
-of its gates; or it is another cell of the same gates and states.
+A change is made where the cell's equations call a function (sigmoid, tanh ...), whichever cell it is; to its
+arrays; to the order of its gates; or it is another cell of the same gates and states.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def _line() -> str:
 
 @dataclass(frozen=True)
 class Variant:
-    """A cell, the order in which its gates are held, and changes to its functions and arrays; words say what differs."""
+    """A cell, the order in which its gates are held, and changes to its functions and arrays; words say what
+    differs.
+    """
 
     cell: GatedCell
     words: tuple[str, ...] = ()
@@ -188,7 +191,9 @@ def _transposed(weight: Any, cell: GatedCell) -> Any:
 
 
 def interleaved(layout: Layout) -> Layout | None:
-    """The layout where the rows of packed arrays go gate by gate within each unit, or None where nothing is packed."""
+    """The layout where the rows of packed arrays go gate by gate within each unit, or None where nothing is
+    packed.
+    """
     pieces = []
     for piece in layout.pieces:
         if piece.packed and piece.gates:

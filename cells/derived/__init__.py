@@ -1,1 +1,3 @@
-"""What follows from a cell's equations: derivatives, counts, LaTeX, initial arrays, layers, affine recurrences."""
+"""What follows from a cell's equations: derivatives, counts, LaTeX, initial arrays, layers, affine
+recurrences.
+"""

@@ -1,7 +1,9 @@
-"""Affine recurrences, found in a cell's graph: new = J prev + c with a small block J at every unit, free of the old states.
+"""Affine recurrences, found in a cell's graph: new = J prev + c with a small block J at every unit, free of
+the old states.
 
-A scan computes such a recurrence in chunks at once: in every chunk the product of its J and the state that it reaches from 0,
-then from chunk to chunk the state that it begins with, then all steps from there. No division, no logarithm.
+A scan computes such a recurrence in chunks at once: in every chunk the product of its J and the state that it
+reaches from 0, then from chunk to chunk the state that it begins with, then all steps from there. No
+division, no logarithm.
 """
 
 from __future__ import annotations
@@ -48,12 +50,21 @@ def closure(entries: Iterable[tuple[T, T]], states: Sequence[T]) -> tuple[tuple[
 def unsupported(cell: GatedCell) -> str | None:
     """None, or the reason why the cell's recurrence cannot be scanned."""
     if cell.written_out:
-        return f"cell {cell.name!r} writes out its step; a scan needs equations that are affine in the old states"
+        return (
+            f"cell {cell.name!r} writes out its step; a scan needs equations that are affine in the old"
+            " states"
+        )
     bent = [name for name, node in derive(cell).states.items() if degree(node) > 1]
     if bent:
-        return f"cell {cell.name!r} is not affine in the old states: {', '.join(bent)}; a scan needs an affine recurrence"
+        return (
+            f"cell {cell.name!r} is not affine in the old states: {', '.join(bent)}; a scan needs an affine"
+            " recurrence"
+        )
     if cell.recurrent:
-        return f"cell {cell.name!r} has a recurrent product, so its Jacobian is not elementwise; a scan needs one block a unit"
+        return (
+            f"cell {cell.name!r} has a recurrent product, so its Jacobian is not elementwise; a scan needs"
+            " one block a unit"
+        )
     return None
 
 
@@ -86,7 +97,9 @@ def recurrence(cell: GatedCell) -> Recurrence:
 
 
 def substituted(root: Node, values: dict[Node, Node]) -> Node:
-    """The root with leaves replaced by constants, and what is then multiplied by 0 or 1, or added to 0, left out."""
+    """The root with leaves replaced by constants, and what is then multiplied by 0 or 1, or added to 0, left
+    out.
+    """
     made: dict[Node, Node] = {}
     for node in ordered([root]):
         made[node] = values.get(node, node) if node.is_leaf else _simpler(node, [made[a] for a in node.args])

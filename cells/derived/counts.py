@@ -43,10 +43,11 @@ class Operations:
 def operations(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
     """Counts of the equations as written: products, biases, and each primitive once for each unit.
 
-    A backward multiplies twice for each product of the forward (for its weights and for its input); the sums over time of
-    the weight gradients are inside those products. More additions bring in the output's gradient and the one through the
-    recurrent product, one a unit each, and the gradients of biases and per-unit vectors, one an entry. What a cell writes out
-    (`project`, `emit`, `step`) is counted as it runs; `effective`, done once for a whole sequence, is not.
+    A backward multiplies twice for each product of the forward (for its weights and for its input); the sums
+    over time of the weight gradients are inside those products. More additions bring in the output's gradient
+    and the one through the recurrent product, one a unit each, and the gradients of biases and per-unit
+    vectors, one an entry. What a cell writes out (`project`, `emit`, `step`) is counted as it runs;
+    `effective`, done once for a whole sequence, is not.
     """
     from ..contract import GatedCell
 
@@ -132,7 +133,9 @@ def _of_emit(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
 def _recorded(
     cell: GatedCell, function: Callable, input_size: int, hidden_size: int, shapes: Iterable = ()
 ) -> Operations:
-    """Counts of a function (params, x, *arrays) -> values, forward and backward, as it is recorded on arrays of ones."""
+    """Counts of a function (params, x, *arrays) -> values, forward and backward, as it is recorded on arrays
+    of ones.
+    """
     stored = {k: np.ones(s) for k, s in cell.parameter_shapes(input_size, hidden_size).items()}
     params = {k: Value(v) for k, v in cell.effective(stored).items()}
     leaves = [Value(np.ones((1, input_size))), *(Value(np.ones(s)) for s in shapes)]

@@ -1,7 +1,9 @@
-"""Everything that follows from a cell's equations: its graph, vector-Jacobian product, degree in the state, operations.
+"""Everything that follows from a cell's equations: its graph, vector-Jacobian product, degree in the state,
+operations.
 
-Input names: wx_G and wh_G for the two products at gate G (biases included), prev_S for a state at t-1, unit_V for a vector.
-Cotangents are d_ + name; the seeds of the product are d_S for new states and d_output_K for output K if it is no state.
+Input names: wx_G and wh_G for the two products at gate G (biases included), prev_S for a state at t-1, unit_V
+for a vector. Cotangents are d_ + name; the seeds of the product are d_S for new states and d_output_K for
+output K if it is no state.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Derivation:
         return [*self.states.values(), *self.outputs]
 
     def separate(self, gate: str) -> bool:
-        """Whether the gate's two products are used apart, other than in one sum (as n in the GRU), or it has only one."""
+        """Whether the gate's two products are used apart, other than in one sum (as n in the GRU), or it has
+        only one.
+        """
         nodes = ordered(self.results)
         wx, wh = self.inputs["wx_" + gate], self.inputs.get("wh_" + gate)
         if wh is None or wh not in nodes:
@@ -70,7 +74,9 @@ class EquationError(ValueError):
 
 @lru_cache(maxsize=256)
 def derive(cell: GatedCell) -> Derivation:
-    """Records the cell's equations. Raises EquationError, with file, line and vocabulary, where that is impossible."""
+    """Records the cell's equations. Raises EquationError, with file, line and vocabulary, where that is
+    impossible.
+    """
     from ..contract import State
 
     for what in ("gates", "states"):
@@ -110,13 +116,16 @@ def derive(cell: GatedCell) -> Derivation:
             ways = ("wx", "wh") if kind == "gate" else ("unit",)
             if not any(inputs.get(f"{way}_{name}") in used for way in ways):
                 raise EquationError(
-                    f"{_place(cell)}: {kind} {name!r} is never used; take it out of {kind}s or use {ways[0]}.{name}"
+                    f"{_place(cell)}: {kind} {name!r} is never used; take it out of {kind}s or use"
+                    f" {ways[0]}.{name}"
                 )
     return derivation
 
 
 def try_step(cell: GatedCell) -> None:
-    """Runs a written step once at the smallest sizes that fit. Raises EquationError unless it gives output and states."""
+    """Runs a written step once at the smallest sizes that fit. Raises EquationError unless it gives output
+    and states.
+    """
     from ..contract import State
 
     sizes = next(((n, n) for n in range(1, 65) if cell.unfit(n, n) is None), (1, 1))
@@ -128,12 +137,14 @@ def try_step(cell: GatedCell) -> None:
     }:
         shapes = ", ".join(f"{k} {v.shape}" for k, v in zeros.items())
         raise EquationError(
-            f"{_place(cell, cell.step)}: step must return (output, State(...)) with the states {shapes}; got {state!r}"
+            f"{_place(cell, cell.step)}: step must return (output, State(...)) with the states {shapes}; got"
+            f" {state!r}"
         )
     if np.shape(output) != (batch, cell.emitted(*sizes)):
         wanted = (batch, cell.emitted(*sizes))
         raise EquationError(
-            f"{_place(cell, cell.step)}: step's output is {np.shape(output)}; emitted(input_size, hidden_size) says {wanted}"
+            f"{_place(cell, cell.step)}: step's output is {np.shape(output)}; emitted(input_size,"
+            f" hidden_size) says {wanted}"
         )
 
 
@@ -161,8 +172,9 @@ def _call(cell, function, arguments):
         )
         vectors = f", vectors ({', '.join(cell.vectors)})" if cell.vectors else ""
         raise EquationError(
-            f"{code.co_filename}:{line}: {error}. Equations may use + - * / **, numbers, gates "
-            f"({', '.join(cell.gates)}), states ({', '.join(cell.states)}){vectors} and {', '.join(FUNCTIONS)}"
+            f"{code.co_filename}:{line}: {error}. Equations may use + - * / **, numbers, gates"
+            f" ({', '.join(cell.gates)}), states ({', '.join(cell.states)}){vectors} and"
+            f" {', '.join(FUNCTIONS)}"
         ) from error
     finally:
         sys.setprofile(outer)
@@ -197,10 +209,12 @@ def _place(cell, function=None) -> str:
 
 
 def vector_jacobian(derivation: Derivation, *, unsaturated: bool = False) -> dict[str, Node]:
-    """Cotangents {"d_" + input: node} of one step by reverse mode; an input that has no influence is left out.
+    """Cotangents {"d_" + input: node} of one step by reverse mode; an input that has no influence is left
+    out.
 
-    Seeds are the inputs d_S (of each new state) and, for output K where that is no state, d_output_K. With `unsaturated` the
-    derivatives use arguments, not values, so that a saturated unit's does not round to zero.
+    Seeds are the inputs d_S (of each new state) and, for output K where that is no state, d_output_K. With
+    `unsaturated` the derivatives use arguments, not values, so that a saturated unit's does not round to
+    zero.
     """
     tape = derivation.tape
     cotangent: dict[Node, Node] = {}
@@ -223,7 +237,9 @@ def vector_jacobian(derivation: Derivation, *, unsaturated: bool = False) -> dic
 
 
 def degree(node: Node) -> float:
-    """Degree in the old state (the recurrent product counts as linear in it); infinite for anything that is no polynomial."""
+    """Degree in the old state (the recurrent product counts as linear in it); infinite for anything that is
+    no polynomial.
+    """
     if node.op == "input":
         return 1 if node.value.startswith(("prev_", "wh_")) else 0
     degrees = [degree(arg) for arg in node.args]

@@ -1,7 +1,7 @@
 """Initialisation schemes, by name: a function here whose first arguments are (cell, shapes, rng).
 
-A scheme starts from torch's unless it says otherwise. 'orthogonal(1.2)' calls orthogonal with gain 1.2. `units` is the width of
-the states, H for most cells.
+A scheme starts from torch's unless it says otherwise. 'orthogonal(1.2)' calls orthogonal with gain 1.2.
+`units` is the width of the states, H for most cells.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ def torch(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator)
 def orthogonal(
     cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, gain: float = 1.0
 ) -> Arrays:
-    """Each gate's recurrent block is `gain` times a random orthogonal matrix (Saxe et al. 2013); the rest as torch."""
+    """Each gate's recurrent block is `gain` times a random orthogonal matrix (Saxe et al. 2013); the rest as
+    torch.
+    """
     arrays = torch(cell, shapes, units, rng)
     arrays["weight_hh"] = _blocks(cell, shapes, lambda size: gain * random_orthogonal(size, rng))
     return arrays
 
 
 def identity(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
-    """Each gate's recurrent block is the identity and the biases are 0 (IRNN, Le et al. 2015); input weights as torch."""
+    """Each gate's recurrent block is the identity and the biases are 0 (IRNN, Le et al. 2015); input weights
+    as torch.
+    """
     arrays = torch(cell, shapes, units, rng)
     arrays["weight_hh"] = _blocks(cell, shapes, np.eye)
     return arrays | {name: np.zeros(shape) for name, shape in shapes.items() if name.startswith("bias")}
@@ -56,7 +60,9 @@ def forget_bias(
 def chrono(
     cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, longest: float = 100.0
 ) -> Arrays:
-    """Keep gate's bias log U(1, longest - 1), input gate's its negative (Tallec & Ollivier 2018); the rest as torch."""
+    """Keep gate's bias log U(1, longest - 1), input gate's its negative (Tallec & Ollivier 2018); the rest as
+    torch.
+    """
     if longest <= 2:
         raise ValueError(f"chrono's longest time span is {longest}; it must be above 2 steps")
     arrays = torch(cell, shapes, units, rng)
@@ -68,10 +74,12 @@ def chrono(
 
 
 def keras(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
-    """As Keras's layers: Glorot-uniform input weights, orthogonal recurrent ones, biases 0, that of a forget gate f 1.
+    """As Keras's layers: Glorot-uniform input weights, orthogonal recurrent ones, biases 0, that of a forget
+    gate f 1.
 
-    Glorot's fans are those of all gates together (I and G * H), and so is the orthogonal matrix: weight_hh as a whole has
-    orthonormal columns, its blocks have not. A read-out is as a Dense. Per-unit vectors, which Keras has not, are as torch's.
+    Glorot's fans are those of all gates together (I and G * H), and so is the orthogonal matrix: weight_hh as
+    a whole has orthonormal columns, its blocks have not. A read-out is as a Dense. Per-unit vectors, which
+    Keras has not, are as torch's.
     """
     arrays = torch(cell, shapes, units, rng)
     for name, shape in shapes.items():
@@ -96,7 +104,9 @@ def ring(
     r_max: float = 1.0,
     phase: float = 2 * math.pi,
 ) -> Arrays:
-    """Eigenvalues uniform over the ring r_min <= |lambda| <= r_max, phases up to `phase` (Orvieto et al. 2023); rest as torch."""
+    """Eigenvalues uniform over the ring r_min <= |lambda| <= r_max, phases up to `phase` (Orvieto et al.
+    2023); rest as torch.
+    """
     if not 0 <= r_min < r_max <= 1 or not 0 < phase <= 2 * math.pi:
         raise ValueError(
             f"ring({r_min}, {r_max}, {phase}) must have 0 <= r_min < r_max <= 1, and a phase in (0, 2 pi]"
@@ -107,7 +117,9 @@ def ring(
 def on_ring(
     count: int, rng: np.random.Generator, r_min: float = 0.0, r_max: float = 1.0, phase: float = 2 * math.pi
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Modulus and phase of points drawn uniformly from the area of a ring, or of the part of it up to `phase`."""
+    """Modulus and phase of points drawn uniformly from the area of a ring, or of the part of it up to
+    `phase`.
+    """
     modulus = np.sqrt(rng.uniform(r_min**2, r_max**2, count))
     return modulus, rng.uniform(0, phase, count)
 
@@ -121,7 +133,9 @@ SCHEMES = {f.__name__: f for f in (torch, orthogonal, identity, forget_bias, chr
 
 
 def initialise(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, scheme: str) -> Arrays:
-    """Arrays drawn by the named scheme. Raises ValueError for an unknown scheme, or one that the cell has no gate for."""
+    """Arrays drawn by the named scheme. Raises ValueError for an unknown scheme, or one that the cell has no
+    gate for.
+    """
     name, arguments = parse(scheme)
     return SCHEMES[name](cell, shapes, units, rng, *arguments)
 
@@ -158,7 +172,9 @@ def _orthonormal(rows: int, columns: int, rng: np.random.Generator) -> np.ndarra
 
 
 def _orthonormal_by_head(cell: GatedCell, rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
-    """weight_hh (rows, columns); those rows of all gates that belong to one head are one matrix with orthonormal columns."""
+    """weight_hh (rows, columns); those rows of all gates that belong to one head are one matrix with
+    orthonormal columns.
+    """
     if cell.heads == 1:
         return _orthonormal(rows, columns, rng)
     drawn = np.stack([_orthonormal(rows // cell.heads, columns, rng) for _ in range(cell.heads)])
@@ -175,7 +191,9 @@ def _blocks(cell: GatedCell, shapes: Shapes, draw: Callable[[int], np.ndarray]) 
 
 
 def _set_bias(cell: GatedCell, arrays: Arrays, units: int, role: str, value: float | np.ndarray) -> None:
-    """Sets the sum of the gate's biases: bias_ih (of all gates, or of the first ones) takes it, bias_hh becomes 0."""
+    """Sets the sum of the gate's biases: bias_ih (of all gates, or of the first ones) takes it, bias_hh
+    becomes 0.
+    """
     gate = getattr(cell, role)
     if gate is None:
         raise ValueError(f"cell {cell.name!r} states no {role}, which this scheme sets the bias of")

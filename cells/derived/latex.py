@@ -1,4 +1,6 @@
-"""The equations as LaTeX, by SymPy from the recorded graph: one line for each value that the cell's author named."""
+"""The equations as LaTeX, by SymPy from the recorded graph: one line for each value that the cell's author
+named.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def _sum(terms):
 
 
 def _grouped(expression):
-    """A sum inside a product in parentheses; SymPy leaves them out of unevaluated products that start with one."""
+    """A sum inside a product in parentheses; SymPy leaves them out of unevaluated products that start with
+    one.
+    """
     import sympy
 
     return sympy.Symbol(rf"\left({_text(expression)}\right)") if expression.is_Add else expression

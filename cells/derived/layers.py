@@ -1,7 +1,9 @@
-"""What a cell of several layers or both directions is made of: its parts, each a cell of one layer in one direction.
+"""What a cell of several layers or both directions is made of: its parts, each a cell of one layer in one
+direction.
 
-Arrays are named as torch.nn names them: what a part has, with the suffix _l0, _l0_reverse, _l1 ...; without one where there is
-one part alone. Layer k > 0 takes the outputs of all directions of layer k - 1, side by side.
+Arrays are named as torch.nn names them: what a part has, with the suffix _l0, _l0_reverse, _l1 ...; without
+one where there is one part alone. Layer k > 0 takes the outputs of all directions of layer k - 1, side by
+side.
 """
 
 from __future__ import annotations

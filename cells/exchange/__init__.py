@@ -1,4 +1,6 @@
-"""Weights in and out: torch.nn modules, ONNX files, and arrays as Keras orders them. Importing this imports none of them."""
+"""Weights in and out: torch.nn modules, ONNX files, and arrays as Keras orders them. Importing this imports
+none of them.
+"""
 
 from .keras import from_keras, to_keras
 from .onnx_read import from_onnx

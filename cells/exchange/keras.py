@@ -1,4 +1,6 @@
-"""Arrays as Keras orders them in get_weights and set_weights: kernels (I, G * H), and gates in an order of their own."""
+"""Arrays as Keras orders them in get_weights and set_weights: kernels (I, G * H), and gates in an order of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,12 @@ AFTER = "gru"  # the cell whose layer has reset_after=True, and so a bias (2, 3 
 
 
 def to_keras(cell: GatedCell, params: Arrays) -> list[np.ndarray]:
-    """[kernel, recurrent_kernel, bias] of keras.layers.SimpleRNN, LSTM or GRU, in float64; no bias where the cell has none.
+    """[kernel, recurrent_kernel, bias] of keras.layers.SimpleRNN, LSTM or GRU, in float64; no bias where the
+    cell has none.
 
-    Where Keras has one bias it is the sum of both; GRU's has two rows with reset_after=True (gru), the second zero for a cell
-    with one, and one with reset_after=False (gru_reset_before). Then [kernel, bias] of a Dense for a read-out.
+    Where Keras has one bias it is the sum of both; GRU's has two rows with reset_after=True (gru), the second
+    zero for a cell with one, and one with reset_after=False (gru_reset_before). Then [kernel, bias] of a
+    Dense for a read-out.
     """
     form = layout(cell, KERAS, "Keras")
     cell.sizes(params)
@@ -33,10 +37,12 @@ def to_keras(cell: GatedCell, params: Arrays) -> list[np.ndarray]:
 
 
 def from_keras(cell: str | GatedCell, arrays: Sequence[Any]) -> tuple[GatedCell, Arrays]:
-    """The cell and its arrays in float64, from a layer's get_weights() (and a Dense's after it: the read-out).
+    """The cell and its arrays in float64, from a layer's get_weights() (and a Dense's after it: the
+    read-out).
 
-    By name the cell has the biases of the arrays; one that is given keeps its own, a second bias being zero. The layer's
-    activations must be the cell's: Keras's defaults are. Raises ValueError, naming the array, for other shapes.
+    By name the cell has the biases of the arrays; one that is given keeps its own, a second bias being zero.
+    The layer's activations must be the cell's: Keras's defaults are. Raises ValueError, naming the array, for
+    other shapes.
     """
     from .. import get
 
@@ -82,7 +88,9 @@ def _kernels(arrays: Sequence[Any]) -> Arrays:
 
 
 def _check(cell: GatedCell, form: Layout, kernels: Arrays) -> None:
-    """Raises ValueError, naming array, shape found and expected, unless these are the arrays of the cell's layer."""
+    """Raises ValueError, naming array, shape found and expected, unless these are the arrays of the cell's
+    layer.
+    """
     inputs, hidden = len(kernels["kernel"]), len(kernels["recurrent_kernel"])
     rows = len(form.order) * hidden
     expected: dict[str, tuple[int, ...]] = {"kernel": (inputs, rows), "recurrent_kernel": (hidden, rows)}
@@ -100,7 +108,8 @@ def _check(cell: GatedCell, form: Layout, kernels: Arrays) -> None:
                 else ""
             )
             raise ValueError(
-                f"{name} {found}; {said}, so with {hidden} units it must be {shape}{hint if name == 'bias' else ''}"
+                f"{name} {found}; {said}, so with {hidden} units it must be"
+                f" {shape}{hint if name == 'bias' else ''}"
             )
     if ("dense kernel" in kernels) != bool(cell.readout):
         raise ValueError(

@@ -14,7 +14,8 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class Layout:
-    """kind is the layer's name there; order holds the cell's gates in the order there, '-f' for the negative of f's rows.
+    """kind is the layer's name there; order holds the cell's gates in the order there, '-f' for the negative
+    of f's rows.
 
     peepholes are the cell's vectors in the order there.
     """
@@ -35,8 +36,9 @@ KERAS = {
     "gru_reset_before": Layout("GRU", ("z", "r", "n")),
 }
 
-# GRU's linear_before_reset is 1 for gru and 0 for gru_reset_before. ONNX does not say which of two coupled gates is computed
-# and which is 1 minus that one (onnxruntime: f = 1 - i); with i's rows the negative of f's both readings are the same.
+# GRU's linear_before_reset is 1 for gru and 0 for gru_reset_before. ONNX does not say which of two coupled
+# gates is computed and which is 1 minus that one (onnxruntime: f = 1 - i); with i's rows the negative of f's
+# both readings are the same.
 ONNX = {
     "elman": Layout("RNN", ("h",)),
     "lstm": Layout("LSTM", ("i", "o", "f", "g")),
@@ -66,7 +68,9 @@ def rows_there(rows: np.ndarray, have: tuple[str, ...], order: tuple[str, ...]) 
 
 
 def rows_here(rows: np.ndarray, have: tuple[str, ...], order: tuple[str, ...]) -> np.ndarray:
-    """The way back, to the cell's order. Of a gate that is there twice the negative counts, as onnxruntime has it."""
+    """The way back, to the cell's order. Of a gate that is there twice the negative counts, as onnxruntime
+    has it.
+    """
     blocks: dict[str, np.ndarray] = {}
     for gate, block in zip(order, np.split(rows, len(order)), strict=True):
         if gate.startswith("-"):

@@ -1,4 +1,6 @@
-"""Reads an ONNX model of one RNN, LSTM or GRU node, and of a linear read-out after it, as a cell (Python package onnx)."""
+"""Reads an ONNX model of one RNN, LSTM or GRU node, and of a linear read-out after it, as a cell (Python
+package onnx).
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,12 @@ MOVES = {
 
 
 def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]:
-    """The cell that the file's one recurrent node computes, and its arrays in float64; a linear layer after it is the read-out.
+    """The cell that the file's one recurrent node computes, and its arrays in float64; a linear layer after
+    it is the read-out.
 
-    What only moves values to and from the node (transposes, slices) is not carried over: a cell takes x (T, B, I), and its
-    read-out is that of every step. Raises ValueError, naming file and node, for a model that computes more, or a node that is
-    no cell of ours or not well formed.
+    What only moves values to and from the node (transposes, slices) is not carried over: a cell takes x (T,
+    B, I), and its read-out is that of every step. Raises ValueError, naming file and node, for a model that
+    computes more, or a node that is no cell of ours or not well formed.
     """
     from .. import get
 
@@ -118,7 +121,8 @@ def _cell(kind: str, attributes: dict[str, Any], peepholes: bool, what: str) -> 
         activation = "identity" if given == ["affine"] and line == ([1.0], [0.0]) else given[0]
         if activation not in ("tanh", "relu", "identity"):
             raise ValueError(
-                f"{what} has the activation {given[0]}; elman has Tanh, Relu, or Affine with alpha 1 and beta 0"
+                f"{what} has the activation {given[0]}; elman has Tanh, Relu, or Affine with alpha 1 and"
+                " beta 0"
             )
         return "elman", {"activation": activation}
     if given != [a.lower() for a in DEFAULTS[kind]]:
@@ -131,7 +135,9 @@ def _cell(kind: str, attributes: dict[str, Any], peepholes: bool, what: str) -> 
 
 
 def _params(cell: GatedCell, arrays: Arrays, hidden: int, what: str) -> Arrays:
-    """The cell's arrays from W, R, B and P. Raises ValueError, naming the array, for other shapes than the node must have."""
+    """The cell's arrays from W, R, B and P. Raises ValueError, naming the array, for other shapes than the
+    node must have.
+    """
     form = ONNX[cell.name]
     gates, hidden, inputs = len(form.order), hidden or arrays["R"].shape[-1], arrays["W"].shape[-1]
     shapes = {
@@ -175,7 +181,8 @@ def _readout(graph: Any, recurrent: Any, constants: Arrays, path: str | Path) ->
     others = sorted({node.op_type for node in graph.node if node.op_type not in MOVES and node not in known})
     if others:
         raise ValueError(
-            f"{path} also computes {', '.join(others)}; a cell is one recurrent node and at most one linear layer"
+            f"{path} also computes {', '.join(others)}; a cell is one recurrent node and at most one linear"
+            " layer"
         )
     if linear is None:
         return {}

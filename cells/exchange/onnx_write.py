@@ -21,11 +21,12 @@ ACTIVATIONS: dict[str, dict[str, Any]] = {
 
 
 def to_onnx(cell: GatedCell, params: Arrays, path: str | Path, dtype: str = "float32") -> None:
-    """Writes the cell to the file `path`: input x (T, B, I), output y (T, B, O), last states by name, each (B, H).
+    """Writes the cell to the file `path`: input x (T, B, I), output y (T, B, O), last states by name, each
+    (B, H).
 
-    The first states are inputs h0 (and c0), which may be left out: then they are zero. Weights are rounded to dtype, float32
-    or float64; onnxruntime runs recurrent nodes in float32 alone. A read-out is MatMul and Add. Raises ValueError for a cell
-    that ONNX has no node for, and without the package onnx.
+    The first states are inputs h0 (and c0), which may be left out: then they are zero. Weights are rounded to
+    dtype, float32 or float64; onnxruntime runs recurrent nodes in float32 alone. A read-out is MatMul and
+    Add. Raises ValueError for a cell that ONNX has no node for, and without the package onnx.
     """
     onnx = package("onnx")
     form = layout(cell, ONNX, "ONNX")

@@ -1,4 +1,6 @@
-"""torch.nn's RNN, LSTM, GRU and their step modules. Names, shapes and gate order are the cells' own: arrays pass as they are."""
+"""torch.nn's RNN, LSTM, GRU and their step modules. Names, shapes and gate order are the cells' own: arrays
+pass as they are.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
-    """The cell that a torch.nn.RNN, LSTM, GRU, RNNCell, LSTMCell or GRUCell computes, and its weights in float64.
+    """The cell that a torch.nn.RNN, LSTM, GRU, RNNCell, LSTMCell or GRUCell computes, and its weights in
+    float64.
 
-    batch_first and dropout are no part of a cell, which takes (T, B, I). Raises ValueError, naming class and array, for a
-    module that is none of these or whose weights are not what its class and attributes say.
+    batch_first and dropout are no part of a cell, which takes (T, B, I). Raises ValueError, naming class and
+    array, for a module that is none of these or whose weights are not what its class and attributes say.
     """
     from .. import get
 
@@ -49,8 +52,8 @@ def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
 def to_torch(cell: GatedCell, params: Arrays) -> torch.nn.Module:
     """The torch.nn module that computes the cell, in float64, with these weights.
 
-    torch.nn has two biases or none: the only bias of a cell goes to bias_ih, and bias_hh is zero. Raises ValueError for a
-    cell that torch.nn has no module for, and for a read-out.
+    torch.nn has two biases or none: the only bias of a cell goes to bias_ih, and bias_hh is zero. Raises
+    ValueError for a cell that torch.nn has no module for, and for a read-out.
     """
     import torch
 
@@ -79,7 +82,9 @@ def _spec(cell: GatedCell) -> str:
 
 
 def _base(module: Any) -> type:
-    """The class of torch.nn that the module is of. Raises ValueError for any other, and for a forward of its own."""
+    """The class of torch.nn that the module is of. Raises ValueError for any other, and for a forward of its
+    own.
+    """
     import torch
 
     allowed = ", ".join((*TORCH, *(f"{kind}Cell" for kind in TORCH)))
@@ -87,8 +92,8 @@ def _base(module: Any) -> type:
         if isinstance(module, base):
             if type(module).forward is not base.forward or "forward" in vars(module):
                 raise ValueError(
-                    f"{type(module).__name__} has a forward that is not torch.nn.{base.__name__}'s, so its weights do not say "
-                    f"what it computes; load them into a torch.nn.{base.__name__}"
+                    f"{type(module).__name__} has a forward that is not torch.nn.{base.__name__}'s, so its"
+                    f" weights do not say what it computes; load them into a torch.nn.{base.__name__}"
                 )
             return base
     given = (
@@ -119,7 +124,9 @@ def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
 
 
 def _weight(module: Any, what: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """One array in float64. Raises ValueError where it is missing, of another shape, not floating, or without values."""
+    """One array in float64. Raises ValueError where it is missing, of another shape, not floating, or without
+    values.
+    """
     given = getattr(module, name, None)
     said = f"input_size {module.input_size} and hidden_size {module.hidden_size} say {shape}"
     if given is None or not hasattr(given, "is_floating_point"):

@@ -11,10 +11,12 @@ from .step import Step, step
 
 
 def module(cell: GatedCell, unsaturated: bool = False) -> ModuleType:
-    """forward(wx, wh, prev, unit) -> (outputs, states, keeps); backward(keeps, prev, new, unit, d_output, d_new) -> their d_.
+    """forward(wx, wh, prev, unit) -> (outputs, states, keeps); backward(keeps, prev, new, unit, d_output,
+    d_new) -> their d_.
 
-    All are tuples of arrays in the order of the cell's gates (wh: those that are recurrent), states, vectors and outputs; a
-    cotangent of what has no influence is the number 0. d_output counts for outputs that are no state.
+    All are tuples of arrays in the order of the cell's gates (wh: those that are recurrent), states, vectors
+    and outputs; a cotangent of what has no influence is the number 0. d_output counts for outputs that are no
+    state.
     """
     source = step(cell, unsaturated=unsaturated)
     return load(f"numpy_{cell.name}", text(cell, source))
@@ -38,7 +40,10 @@ def text(cell: GatedCell, source: Step) -> str:
         *_unpack("d_output", [f"d_output_{k}" for k in range(len(source.outputs))]),
         *_unpack("d_new", [f"d_{k}" for k in s]),
         *source.backward,
-        f"return {', '.join(_tuple(source.cotangents.get(name, '0') for name in group) for group in inputs.values())}",
+        (
+            "return"
+            f" {', '.join(_tuple(source.cotangents.get(name, '0') for name in group) for group in inputs.values())}"
+        ),
     ]
     return "\n".join(
         [

@@ -1,4 +1,6 @@
-"""What the Numba kernels compute with in float64: its constants, and the reduction that exp and its relatives share."""
+"""What the Numba kernels compute with in float64: its constants, and the reduction that exp and its relatives
+share.
+"""
 
 import math
 from typing import Any

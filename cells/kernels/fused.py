@@ -1,4 +1,5 @@
-"""A cell's fused Numba kernels, printed: one driver a direction over the steps of a segment, around the cell's own lines.
+"""A cell's fused Numba kernels, printed: one driver a direction over the steps of a segment, around the
+cell's own lines.
 
 The printed module holds its vocabulary as well, so that it stands alone and equal text is equal code.
 """
@@ -69,7 +70,9 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
 
 
 def _products(cell: GatedCell) -> list[str]:
-    """Lines that make step_wh (B, G, units) of the states that are fed back; weight is (heads * states, K / heads, rows)."""
+    """Lines that make step_wh (B, G, units) of the states that are fed back; weight is (heads * states, K /
+    heads, rows).
+    """
     if not cell.recurrent:
         return []
     if cell.heads == 1:
@@ -131,7 +134,9 @@ def backward({", ".join(arrays)}):
 
 
 def _pulled_products(cell: GatedCell) -> list[str]:
-    """Lines that add what the states before get through the products; weight is (heads * states, rows, K / heads)."""
+    """Lines that add what the states before get through the products; weight is (heads * states, rows, K /
+    heads).
+    """
     if not cell.recurrent:
         return []
     if cell.heads == 1:
@@ -171,8 +176,8 @@ def indented(lines: list[str], depth: int) -> str:
 def many_arrays() -> Iterator[None]:
     """Lets LLVM vectorise a loop over more arrays than its default allows, while kernels are compiled.
 
-    A step reads and writes 10 to 30 arrays; the default gives up at 8 pairs that must be checked for overlap, and the LSTM
-    forward then takes 28 ns an element instead of 3.
+    A step reads and writes 10 to 30 arrays; the default gives up at 8 pairs that must be checked for overlap,
+    and the LSTM forward then takes 28 ns an element instead of 3.
     """
     from llvmlite import binding
 

@@ -1,7 +1,7 @@
 """Printed modules on disk: readable, importable by their own name, keyed by content, written atomically.
 
-The folder is CELLBENCH_CACHE, else the user's cache folder. Equal text is one file, so that compiled code is shared between
-processes (Numba keeps its own cache beside the module).
+The folder is CELLBENCH_CACHE, else the user's cache folder. Equal text is one file, so that compiled code is
+shared between processes (Numba keeps its own cache beside the module).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The vocabulary for Numba: branch-free, so that LLVM vectorises loops over it.
 
-exp and its relatives share one reduction, x = n ln 2 + r with |r| <= ln 2 / 2, and expm1 of r by its Taylor series, so that
-tanh is accurate near 0 too. A NaN passes every clamp. Printed kernels put their own dtype's constants before this text; the
-import makes it readable and checkable by itself, in float32.
+exp and its relatives share one reduction, x = n ln 2 + r with |r| <= ln 2 / 2, and expm1 of r by its Taylor
+series, so that tanh is accurate near 0 too. A NaN passes every clamp. Printed kernels put their own dtype's
+constants before this text; the import makes it readable and checkable by itself, in float32.
 """
 
 import math

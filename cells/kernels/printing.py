@@ -28,7 +28,8 @@ def assignments(
 ) -> tuple[list[str], dict[Node, str]]:
     """Lines that compute the roots from the known values, and the variable of every node that has one.
 
-    A value that is used once and has no name of its own is written in place. No variable takes a reserved name.
+    A value that is used once and has no name of its own is written in place. No variable takes a reserved
+    name.
     """
     variable = dict(known)
     roots = list(roots)

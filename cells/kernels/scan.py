@@ -79,7 +79,10 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     write += [f"path_{s}[t, b, j] = {source.new_states[s]}" for s in every]
     write += [f"all_output_{k}[t, b, j] = {source.outputs[k]}" for k in outputs_apart(source)]
     write += [f"all_kept[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
-    says = "The steps of one chunk. all_wx (T, B, G, units) without `bias` (G, units); row_S (B, units) the state, path_S its path."
+    says = (
+        "The steps of one chunk. all_wx (T, B, G, units) without `bias` (G, units); row_S (B, units) the"
+        " state, path_S its path."
+    )
     lines = [*_read_forward(cell), *source.forward, *write]
     return _function("forward_keeping" if keeping else "forward", arrays, says, "range(steps)", lines)
 
@@ -93,7 +96,10 @@ def _ends(cell: GatedCell) -> str:
     write = [f"row_{s}[b, j] = {variable[node]}" for s, node in derivation.states.items()]
     product = _multiplied(found, variable, transposed=False)
     arrays = ["all_wx", *_rows(cell), "bias", *_units(cell), *_product_rows(found)]
-    says = "The state that a chunk reaches from row_S, which is left there, and the product of its Jacobians with product_K_K."
+    says = (
+        "The state that a chunk reaches from row_S, which is left there, and the product of its Jacobians"
+        " with product_K_K."
+    )
     return _function("ends", arrays, says, "range(steps)", [*_read_forward(cell), *lines, *product, *write])
 
 
@@ -132,7 +138,10 @@ def _backward(cell: GatedCell, source: Step) -> str:
     ]
     write += [f"row_{s}[b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in cell.states]
     write += [f"d_unit_{v}_at[j] += {source.cotangents.get('unit_' + v, 'ZERO')}" for v in cell.vectors]
-    says = "The steps of one chunk, last first. row_S (B, units) is the cotangent of the state, d_path_S its path or one row."
+    says = (
+        "The steps of one chunk, last first. row_S (B, units) is the cotangent of the state, d_path_S its"
+        " path or one row."
+    )
     lines = [*_read_backward(cell, source.keeps), *source.backward, *write]
     return _function("backward", arrays, says, "range(steps - 1, -1, -1)", lines)
 
@@ -148,7 +157,10 @@ def _d_ends(cell: GatedCell) -> str:
     lines, variable = assignments([*before.values(), *_computed(found)], known, {}, _number, RESERVED)
     write = [f"row_{s}[b, j] = {_text(before[s], variable) if s in before else 'ZERO'}" for s in cell.states]
     product = _multiplied(found, variable, transposed=True)
-    says = "The cotangent that a chunk leaves of row_S, which is put there, and the product with the chunk's Jacobians."
+    says = (
+        "The cotangent that a chunk leaves of row_S, which is put there, and the product with the chunk's"
+        " Jacobians."
+    )
     lines = [*_read_backward(cell, [name[5:] for name in keep.values()]), *lines, *product, *write]
     return _function(
         "d_ends", [*_backward_arrays(cell), *_product_rows(found)], says, "range(steps - 1, -1, -1)", lines
@@ -181,7 +193,9 @@ def _places(found: affine.Recurrence) -> list[tuple[int, int]]:
 
 
 def _multiplied(found: affine.Recurrence, variable: dict[Node, str], transposed: bool) -> list[str]:
-    """Lines that replace the product P of the Jacobians so far by J P; transposed P' by P' J: then the last J comes first."""
+    """Lines that replace the product P of the Jacobians so far by J P; transposed P' by P' J: then the last J
+    comes first.
+    """
     at = found.states.index
     jacobian = {(at(new), at(old)): _text(node, variable) for (new, old), node in found.jacobian.items()}
     places = _places(found)

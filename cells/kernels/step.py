@@ -67,10 +67,10 @@ RESERVED = {
 class Step:
     """Source lines of one step, and the variables they leave.
 
-    Forward reads wx_G, wh_G, prev_S, unit_V; it leaves new_states, outputs and keeps (all variable names). Backward reads
-    keep_K (in the order of keeps), prev_S, new_S, unit_V, d_S and, for output K if it is no state, d_output_K; cotangents
-    maps the forward's input names to variables. A gate in `summed` uses its two products in one sum only, so that d_wx and
-    d_wh are one array.
+    Forward reads wx_G, wh_G, prev_S, unit_V; it leaves new_states, outputs and keeps (all variable names).
+    Backward reads keep_K (in the order of keeps), prev_S, new_S, unit_V, d_S and, for output K if it is no
+    state, d_output_K; cotangents maps the forward's input names to variables. A gate in `summed` uses its two
+    products in one sum only, so that d_wx and d_wh are one array.
     """
 
     forward: list[str]

@@ -1,4 +1,6 @@
-"""A chunked scan on torch tensors: about sqrt(T) steps in Python, each of all chunks at once, and its own backward."""
+"""A chunked scan on torch tensors: about sqrt(T) steps in Python, each of all chunks at once, and its own
+backward.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ Blocks = dict[tuple[int, int], torch.Tensor]  # the entries of J that are not 0,
 def scan(
     jacobian: Blocks, constant: Sequence[torch.Tensor], first: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, ...]:
-    """The states (T, B, units) after every step of new = J old + c, differentiable in J, c (T, B, units), first (B, units)."""
+    """The states (T, B, units) after every step of new = J old + c, differentiable in J, c (T, B, units),
+    first (B, units).
+    """
     return _Scan.apply(tuple(jacobian), len(constant), *jacobian.values(), *constant, *first)
 
 
@@ -60,7 +64,9 @@ def _shifted(array):
 def chunked(
     blocks: Blocks, constant: Sequence[torch.Tensor], first: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
-    """The states after every step. Chunk k of the steps is k L ... k L + L - 1, so that step l of all chunks is [l::L]."""
+    """The states after every step. Chunk k of the steps is k L ... k L + L - 1, so that step l of all chunks
+    is [l::L].
+    """
     steps, count = len(constant[0]), len(constant)
     length = math.isqrt(steps - 1) + 1
     whole = (

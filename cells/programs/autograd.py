@@ -10,7 +10,8 @@ from .program import Program
 
 
 def apply(program: Program, params: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Output (T, B, O) of the program on x (T, B, I) from a zero state, differentiable in the parameters and in x.
+    """Output (T, B, O) of the program on x (T, B, I) from a zero state, differentiable in the parameters and
+    in x.
 
     The program holds one forward: where another ran on it since, a backward computes its own forward again.
     """
@@ -20,7 +21,9 @@ def apply(program: Program, params: dict[str, torch.Tensor], x: torch.Tensor) ->
 def apply_states(
     program: Program, params: dict[str, torch.Tensor], x: torch.Tensor, state: dict[str, torch.Tensor] | None
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The same from a given state (zero where None), with the last state {name: (B, H)}: differentiable in and by both."""
+    """The same from a given state (zero where None), with the last state {name: (B, H)}: differentiable in
+    and by both.
+    """
     names = program.cell.states
     given = () if state is None else tuple(state[name] for name in names)
     output, *last = _Run.apply(program, tuple(params), len(given), x, *given, *params.values())

@@ -104,7 +104,9 @@ class Sides:
         return [self.cell.emit(params, x, outputs if self.cell.derivation().several else outputs[0])]
 
     def _recorded(self, key: Any, x: np.ndarray, function: Any, *arrays: np.ndarray) -> list[Any]:
-        """What the cell's function makes of the used arrays and x, kept under `key` for the pull where there will be one."""
+        """What the cell's function makes of the used arrays and x, kept under `key` for the pull where there
+        will be one.
+        """
         if not self.keeping:
             return function(self.used, x, *arrays)
         params, leaves = {k: Value(v) for k, v in self.used.items()}, [Value(a) for a in (x, *arrays)]
@@ -128,7 +130,9 @@ def _own(cell: GatedCell, method: str) -> bool:
 
 
 def column_sums(rows: np.ndarray) -> np.ndarray:
-    """The sum of rows (N, K) over N, as a product: six times as fast as sum(0) for long narrow arrays, and rounds less."""
+    """The sum of rows (N, K) over N, as a product: six times as fast as sum(0) for long narrow arrays, and
+    rounds less.
+    """
     return np.ones(len(rows), rows.dtype) @ rows
 
 
@@ -142,7 +146,9 @@ def pull_blocks(d_rows, weight, heads):
 
 
 def blocks_gradient(d_rows, fed, heads, gates):
-    """d of the weight (G * units, K / heads) of `matrices.blocks`, from rows (N, G * units) and states (N, K)."""
+    """d of the weight (G * units, K / heads) of `matrices.blocks`, from rows (N, G * units) and states (N,
+    K).
+    """
     if heads == 1:
         return d_rows.T @ fed
     parts = (

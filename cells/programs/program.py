@@ -3,11 +3,12 @@
     program.forward(x, state)            program.backward(d_output, d_state, trace)        with checks, and copies to the host
     program.load(...) run() sync() read()                                                  what is timed is run and sync alone
 
-x is (T, B, I), the output (T, B, O) with O = H for most cells or the size of the read-out, every state (B, units), units = H
-for most; of a cell of several layers or both directions (layers * directions, B, units).
+x is (T, B, I), the output (T, B, O) with O = H for most cells or the size of the read-out, every state (B,
+units), units = H for most; of a cell of several layers or both directions (layers * directions, B, units).
 
-With `lengths` the sequences of the batch end at their own length: the last state is the one there (a reverse direction starts
-there), outputs beyond it are zeros, and x and d_output beyond it have no influence, whatever they hold.
+With `lengths` the sequences of the batch end at their own length: the last state is the one there (a reverse
+direction starts there), outputs beyond it are zeros, and x and d_output beyond it have no influence, whatever
+they hold.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ class Forward:
 
 @dataclass(frozen=True)
 class Gradients:
-    """d_ of the parameters, of x and of the initial state; trajectory {name: (T+1, B, H)} only where it was asked for.
+    """d_ of the parameters, of x and of the initial state; trajectory {name: (T+1, B, H)} only where it was
+    asked for.
 
-    trajectory[name][t] is dL/d state_t of the joint state: h_t and c_t count as independent, each acts through the output
-    at t (if it is the output) and through step t + 1.
+    trajectory[name][t] is dL/d state_t of the joint state: h_t and c_t count as independent, each acts
+    through the output at t (if it is the output) and through step t + 1.
     """
 
     params: Arrays
@@ -102,7 +104,8 @@ class Backend:
         direction: str = "backward",
         lengths: Sequence[int] | np.ndarray | None = None,
     ) -> Program:
-        """A program for sequences of this length and batch; of `lengths` of their own, B whole numbers from 1 to steps.
+        """A program for sequences of this length and batch; of `lengths` of their own, B whole numbers from 1
+        to steps.
 
         Raises ValueError where it is unavailable or unsupported.
         """
@@ -119,17 +122,20 @@ class Backend:
         raise NotImplementedError(f"backend {self.name} has no program")
 
     def composed(self, arguments: tuple[Any, ...], lengths: np.ndarray | None) -> Program:
-        """The program of a cell of several layers or both directions, or of ragged sequences, from programs of single cells."""
+        """The program of a cell of several layers or both directions, or of ragged sequences, from programs
+        of single cells.
+        """
         from .stack import StackProgram
 
         return StackProgram(*arguments, backend=self, lengths=lengths)
 
 
 class Program:
-    """A cell made ready. Subclasses set arrays in `assign` and `place`, and compute in `run_forward` and `run_backward`.
+    """A cell made ready. Subclasses set arrays in `assign` and `place`, and compute in `run_forward` and
+    `run_backward`.
 
-    After run_forward there are `output` and `last` {state: array}; after run_backward `gradients`, all in the backend's own
-    arrays. `implementation` says what really runs.
+    After run_forward there are `output` and `last` {state: array}; after run_backward `gradients`, all in the
+    backend's own arrays. `implementation` says what really runs.
     """
 
     implementation: str = ""
@@ -197,7 +203,8 @@ class Program:
     def forward(self, x: Any, state: Arrays | None = None) -> Forward:
         """Output and last state. state is {name: (B, H)}, zeros where it is None.
 
-        Raises ValueError for an x that is not (T, B, I) of real floating numbers, or a state of another name or shape.
+        Raises ValueError for an x that is not (T, B, I) of real floating numbers, or a state of another name
+        or shape.
         """
         self.start(x, state)
         self.sync()
@@ -206,7 +213,8 @@ class Program:
     def backward(self, d_output: Any, d_state: Arrays | None = None, trace: bool = False) -> Gradients:
         """Gradients of the last forward for the cotangents d_output (T, B, O) and d_state (zeros where None).
 
-        Raises ValueError before a forward, for other shapes, and for a program that was prepared for forward only.
+        Raises ValueError before a forward, for other shapes, and for a program that was prepared for forward
+        only.
         """
         if trace and (reason := self.untraceable()):
             raise ValueError(reason)
@@ -217,10 +225,13 @@ class Program:
     def pull_back(
         self, d_output: Any, d_state: Arrays | None = None, trace: bool = False, again: bool = False
     ) -> Gradients:
-        """The same without the copies: the gradients as the backend's own arrays, which its next run may overwrite."""
+        """The same without the copies: the gradients as the backend's own arrays, which its next run may
+        overwrite.
+        """
         if self.direction != "backward":
             raise ValueError(
-                "this program was prepared with direction='forward' and saved nothing; prepare it with 'backward'"
+                "this program was prepared with direction='forward' and saved nothing; prepare it with"
+                " 'backward'"
             )
         if not self.ran:
             raise ValueError("backward needs a forward before it")
@@ -255,7 +266,9 @@ class Program:
         self.count += 1
 
     def run(self) -> None:
-        """Forward, or forward and backward, of what was loaded. Returns before it is done where `sync` says so."""
+        """Forward, or forward and backward, of what was loaded. Returns before it is done where `sync` says
+        so.
+        """
         self.advance()
         if self.direction == "backward":
             self.run_backward()
@@ -288,7 +301,8 @@ class Program:
             return {name: self.place(np.zeros(shape)) for name, shape in shapes.items()}
         if set(given) != set(shapes):
             raise ValueError(
-                f"{what} has {', '.join(given) or 'nothing'}; cell {self.cell.name!r} has the states {', '.join(shapes)}"
+                f"{what} has {', '.join(given) or 'nothing'}; cell {self.cell.name!r} has the states"
+                f" {', '.join(shapes)}"
             )
         return {name: self._checked(f"{what} {name}", given[name], shape) for name, shape in shapes.items()}
 

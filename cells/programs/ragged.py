@@ -1,7 +1,8 @@
-"""Sequences of different lengths in one batch: the cell that stops at a length, and the order in which a direction reads.
+"""Sequences of different lengths in one batch: the cell that stops at a length, and the order in which a
+direction reads.
 
-The cell that stops is derived from the cell's own text, so that every backend computes it as it computes the cell: x has one
-more column, 1 within a sequence and 0 beyond it, and a state beyond it stays as it is.
+The cell that stops is derived from the cell's own text, so that every backend computes it as it computes the
+cell: x has one more column, 1 within a sequence and 0 beyond it, and a state beyond it stays as it is.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ def checked(lengths: Sequence[int] | np.ndarray, steps: int, batch: int) -> np.n
 
 
 def order(lengths: np.ndarray, steps: int, reverse: bool) -> np.ndarray:
-    """(T, B): the step of its sequence that a direction reads at each t; beyond the length, the last one that it read.
+    """(T, B): the step of its sequence that a direction reads at each t; beyond the length, the last one that
+    it read.
 
-    Reading the same step again, and not whatever padding holds, keeps NaN out of products with zero cotangents.
+    Reading the same step again, and not whatever padding holds, keeps NaN out of products with zero
+    cotangents.
     """
     t = np.arange(steps)[:, None]
     return np.maximum(lengths - 1 - t, 0) if reverse else np.minimum(t, lengths - 1)
@@ -81,7 +84,9 @@ def column(x: Any) -> Any:
 
 
 def stopped(output: Any, new: State, prev: State, within: dict[str, Any]) -> tuple[Any, State]:
-    """Outputs and states with each state as it was where its `within` is 0; an output that is a state is that state again."""
+    """Outputs and states with each state as it was where its `within` is 0; an output that is a state is that
+    state again.
+    """
     held = {s: within[s] * value + (1 - within[s]) * getattr(prev, s) for s, value in vars(new).items()}
 
     def found(value: Any) -> Any:

@@ -1,4 +1,5 @@
-"""A cell of several layers, of both directions, or of ragged sequences, from a backend's programs of single cells.
+"""A cell of several layers, of both directions, or of ragged sequences, from a backend's programs of single
+cells.
 
 Everything between the programs is done on the backend's own arrays, NumPy's or torch's, on their device.
 """
@@ -54,7 +55,10 @@ class StackProgram(Program):
 
     def untraceable(self) -> str | None:
         if self.cell.bidirectional:
-            return f"cell {self.cell.name!r} has no trajectory: its two directions pass a step at different times"
+            return (
+                f"cell {self.cell.name!r} has no trajectory: its two directions pass a step at different"
+                " times"
+            )
         return self.programs[0].untraceable()
 
     def layers(self) -> list[list[int]]:
@@ -63,7 +67,9 @@ class StackProgram(Program):
         return [list(range(k, k + directions)) for k in range(0, len(self.parts), directions)]
 
     def of_part(self, states: Arrays, k: int) -> Arrays:
-        """The states of part k, from those of all parts, side by side on their first axis where it is a stack."""
+        """The states of part k, from those of all parts, side by side on their first axis where it is a
+        stack.
+        """
         return {name: value[k] for name, value in states.items()} if self.cell.stacked else states
 
     def together(self, states: list[Arrays], axis: int = 0) -> Arrays:
@@ -144,13 +150,17 @@ class Turns:
         self.column = program.place(within.astype(float))
 
     def read(self, x: Any, reverse: bool) -> Any:
-        """x (T, B, ...) in the order in which the direction reads it, with the column that says what is within a sequence."""
+        """x (T, B, ...) in the order in which the direction reads it, with the column that says what is
+        within a sequence.
+        """
         if not self.ragged:
             return x[self.order[True]] if reverse else x
         return concatenate([x[self.order[reverse]], self.column])
 
     def back(self, rows: Any, reverse: bool) -> Any:
-        """Rows (T, B, ...) by the direction's steps as rows by time, and the other way round; zeros beyond the lengths."""
+        """Rows (T, B, ...) by the direction's steps as rows by time, and the other way round; zeros beyond
+        the lengths.
+        """
         rows = rows[self.order[True]] if reverse else rows
         if not self.ragged:
             return rows

@@ -8,16 +8,20 @@ import numpy as np
 
 
 def tolerance(dtype: str, steps: int) -> float:
-    """Allowed error relative to the array's largest entry: 32 eps (1 + sqrt T), for rounding adds up like a random walk."""
+    """Allowed error relative to the array's largest entry: 32 eps (1 + sqrt T), for rounding adds up like a
+    random walk.
+    """
     return float(32 * np.finfo(dtype).eps * (1 + np.sqrt(steps)))
 
 
 def relative_errors(
     found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], steps: int
 ) -> dict[str, float]:
-    """By name, relative to each array's largest entry expected; where terms cancel, to the largest entry of all arrays.
+    """By name, relative to each array's largest entry expected; where terms cancel, to the largest entry of
+    all arrays.
 
-    Terms cancel where the float64 reference itself is no larger than float64's own tolerance leaves of the largest entry.
+    Terms cancel where the float64 reference itself is no larger than float64's own tolerance leaves of the
+    largest entry.
     """
     sizes = {name: float(np.max(np.abs(value), initial=0.0)) for name, value in expected.items()}
     largest = max(sizes.values())
@@ -27,7 +31,8 @@ def relative_errors(
 
 
 def relative_error(value: np.ndarray, expected: np.ndarray, scale: float | None = None) -> float:
-    """Largest absolute difference over the scale, which is the largest absolute entry expected (or 1e-30) unless given.
+    """Largest absolute difference over the scale, which is the largest absolute entry expected (or 1e-30)
+    unless given.
 
     NaN for another shape, or where the expected is not finite.
     """

@@ -1,1 +1,3 @@
-"""What equations may say: primitives on values, functions of whole arrays, and the graph that both are recorded in."""
+"""What equations may say: primitives on values, functions of whole arrays, and the graph that both are
+recorded in.
+"""

@@ -1,4 +1,5 @@
-"""Recording scalars: run a cell's equations once on Nodes and keep the expression graph, in the order it was written.
+"""Recording scalars: run a cell's equations once on Nodes and keep the expression graph, in the order it was
+written.
 
 Nodes are hash-consed on one Tape, so that equal expressions are one node; nothing is reordered or simplified.
 """
@@ -12,7 +13,9 @@ from typing import Any
 
 
 class Node:
-    """One scalar of the graph: an operator or function of the vocabulary over other nodes, an input, or a constant."""
+    """One scalar of the graph: an operator or function of the vocabulary over other nodes, an input, or a
+    constant.
+    """
 
     __slots__ = ("args", "index", "op", "tape", "value")
     __array_ufunc__ = None  # NumPy's own functions refuse a Node instead of making an object array

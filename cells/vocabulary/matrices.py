@@ -1,4 +1,6 @@
-"""Functions of whole arrays that cells may use beside the vocabulary: on NumPy arrays, torch tensors and recorded Values."""
+"""Functions of whole arrays that cells may use beside the vocabulary: on NumPy arrays, torch tensors and
+recorded Values.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ def linear(rows: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def blocks(rows: Any, weight: Any, bias: Any, heads: int, gates: int) -> Any:
-    """The same with weight (G * H, K / heads): unit j of each gate sees block j // (H / heads) of K. (..., G * H).
+    """The same with weight (G * H, K / heads): unit j of each gate sees block j // (H / heads) of K. (..., G
+    * H).
 
     heads = 1 is the full product.
     """
@@ -79,7 +82,9 @@ def skew(entries: Any) -> Any:
 
 
 def expm(matrix: Any) -> Any:
-    """The matrix exponential of (n, n), computed in float64 whatever the dtype: its error grows with n, 1e-6 in float32 at 33."""
+    """The matrix exponential of (n, n), computed in float64 whatever the dtype: its error grows with n, 1e-6
+    in float32 at 33.
+    """
     torch = _torch(matrix)
     if torch is not None:
         return _torch_expm(torch).apply(matrix.double()).to(matrix.dtype)
@@ -108,7 +113,9 @@ def expm(matrix: Any) -> Any:
 
 @cache
 def _torch_expm(torch: Any) -> Any:
-    """The exponential as an autograd function: the backward of torch.linalg.matrix_exp loses digits with the cotangent's size."""
+    """The exponential as an autograd function: the backward of torch.linalg.matrix_exp loses digits with the
+    cotangent's size.
+    """
 
     class Exponential(torch.autograd.Function):
         @staticmethod

@@ -1,9 +1,9 @@
 """The vocabulary of cell equations: every function that may be applied to a value, and its local derivative.
 
-A primitive is evaluated on float64 or float32 NumPy arrays, on torch tensors, on the recorded
-arrays of `tape`, and on the recording scalars of `graph`.
-Derivatives take (g, y, *arguments), g the cotangent of the value y, one rule for each argument, and return a Node.
-Conventions as in torch: relu'(0) = 0, and a tie in maximum or minimum splits the gradient in halves.
+A primitive is evaluated on float64 or float32 NumPy arrays, on torch tensors, on the recorded arrays of
+`tape`, and on the recording scalars of `graph`. Derivatives take (g, y, *arguments), g the cotangent of the
+value y, one rule for each argument, and return a Node. Conventions as in torch: relu'(0) = 0, and a tie in
+maximum or minimum splits the gradient in halves.
 """
 
 from __future__ import annotations

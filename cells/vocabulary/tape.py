@@ -1,7 +1,9 @@
-"""Reverse mode on NumPy arrays: what a cell writes out beyond pointwise equations is recorded as it runs, and pulled back.
+"""Reverse mode on NumPy arrays: what a cell writes out beyond pointwise equations is recorded as it runs, and
+pulled back.
 
-The operators, `@`, indexing, `reshape`, `swapaxes` and `sum`, the vocabulary of `primitives` and the functions of `matrices`
-take NumPy arrays, torch tensors and recorded Values alike, so that a cell's text is written once for all three.
+The operators, `@`, indexing, `reshape`, `swapaxes` and `sum`, the vocabulary of `primitives` and the
+functions of `matrices` take NumPy arrays, torch tensors and recorded Values alike, so that a cell's text is
+written once for all three.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ _order = count()
 
 
 class Value:
-    """An array that remembers how it was made. pull(g, y, *args) gives a cotangent for each argument from that of y."""
+    """An array that remembers how it was made. pull(g, y, *args) gives a cotangent for each argument from
+    that of y.
+    """
 
     __slots__ = ("args", "array", "index", "op", "pull")
     __array_ufunc__ = None  # NumPy arrays on the left leave the operator to this class
@@ -158,7 +162,9 @@ def _placed(g, key, shape):
 def gradients(
     outputs: Iterable[Value], cotangents: Iterable[Any], wrt: Sequence[Value], *, unsaturated: bool = False
 ) -> list:
-    """Cotangent of each of `wrt`, zeros where nothing depends on it. Where cotangents are Values the backward is recorded too."""
+    """Cotangent of each of `wrt`, zeros where nothing depends on it. Where cotangents are Values the backward
+    is recorded too.
+    """
     found: dict[Value, Any] = {}
 
     def add(value: Value, g: Any) -> None:

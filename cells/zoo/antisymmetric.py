@@ -10,7 +10,8 @@ from ..vocabulary.primitives import tanh
 
 
 class AntisymmetricRNN(GatedCell):
-    """h_t = h + epsilon tanh((A - gamma I) h + V x_t + b), A = W - W' (Chang et al. 2019, arXiv 1902.09689; the ungated form).
+    """h_t = h + epsilon tanh((A - gamma I) h + V x_t + b), A = W - W' (Chang et al. 2019, arXiv 1902.09689;
+    the ungated form).
 
     `skew` stores the H (H - 1) / 2 entries of A below its diagonal, row by row. The paper tunes epsilon and gamma; the defaults
     are among the values that it tried.
@@ -34,7 +35,9 @@ class AntisymmetricRNN(GatedCell):
         return State(h=prev.h + self.epsilon * tanh(wx.h + wh.h))
 
     def paper(self, shapes, rng):
-        """V normal of variance 1 / I, W of variance 1 / H (so A of 2 / H; the paper tunes W's from 0 to 16), b zero."""
+        """V normal of variance 1 / I, W of variance 1 / H (so A of 2 / H; the paper tunes W's from 0 to 16),
+        b zero.
+        """
         rows, inputs = shapes["weight_ih"]
         arrays = {
             "weight_ih": rng.standard_normal((rows, inputs)) / math.sqrt(inputs),

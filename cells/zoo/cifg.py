@@ -7,7 +7,8 @@ from ..vocabulary.primitives import sigmoid, tanh
 class CIFG(GatedCell):
     """An LSTM whose input gate is 1 - f (Greff et al. 2015, arXiv 1503.04069).
 
-    Without the peepholes of that paper, and f is the gate that is learned; the paper learns i and forgets by 1 - i.
+    Without the peepholes of that paper, and f is the gate that is learned; the paper learns i and forgets by
+    1 - i.
     """
 
     gates = ("f", "g", "o")

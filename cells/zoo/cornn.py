@@ -10,8 +10,8 @@ class CoRNN(GatedCell):
     """z_t = z + dt (tanh(W [h, z] + V x_t + b) - gamma h - epsilon z), h_t = h + dt z_t (Rusch & Mishra 2020,
     arXiv 2010.00951).
 
-    h is the paper's y. The damping takes the old z, as in the authors' code; the paper leaves open which. The defaults are
-    those of its sequential MNIST.
+    h is the paper's y. The damping takes the old z, as in the authors' code; the paper leaves open which. The
+    defaults are those of its sequential MNIST.
     """
 
     gates = ("z",)
@@ -26,6 +26,8 @@ class CoRNN(GatedCell):
         return State(h=prev.h + self.dt * z, z=z)
 
     def paper(self, shapes, rng):
-        """As the authors' code: uniform within 1 / sqrt(I + 2H), for W, V and b are one affine map of [x, z, h]."""
+        """As the authors' code: uniform within 1 / sqrt(I + 2H), for W, V and b are one affine map of [x, z,
+        h].
+        """
         bound = 1 / math.sqrt(shapes["weight_ih"][1] + shapes["weight_hh"][1])
         return {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}

@@ -7,10 +7,12 @@ ACTIVATIONS = {"tanh": tanh, "relu": relu, "identity": lambda a: a}
 
 
 class Elman(GatedCell):
-    """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh) (Elman 1990, Cognitive Science 14; two biases as in torch.nn.RNN).
+    """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh) (Elman 1990, Cognitive Science 14; two biases as in
+    torch.nn.RNN).
 
-    The state-space network with the five arrays W_xx, W_xu, b_x, W_yx, b_y is biases=1 and readout=K: they are weight_hh,
-    weight_ih, bias_ih, weight_out and bias_out, in that order. activation is tanh, relu or identity (a linear system).
+    The state-space network with the five arrays W_xx, W_xu, b_x, W_yx, b_y is biases=1 and readout=K: they
+    are weight_hh, weight_ih, bias_ih, weight_out and bias_out, in that order. activation is tanh, relu or
+    identity (a linear system).
     """
 
     gates = ("h",)

@@ -1,4 +1,6 @@
-"""Exponential network: a recurrent matrix that is orthogonal whatever its parameters, as the exponential of a skew matrix."""
+"""Exponential network: a recurrent matrix that is orthogonal whatever its parameters, as the exponential of a
+skew matrix.
+"""
 
 import math
 
@@ -10,8 +12,8 @@ from ..vocabulary.primitives import absolute, positive, relu
 
 
 class ExpRNN(GatedCell):
-    """h_t = modrelu(exp(A) h_{t-1} + T x_t), modrelu(a) = sign(a) relu(|a| + b) (Lezcano-Casado & Martinez-Rubio 2019,
-    arXiv 1901.08428).
+    """h_t = modrelu(exp(A) h_{t-1} + T x_t), modrelu(a) = sign(a) relu(|a| + b) (Lezcano-Casado &
+    Martinez-Rubio 2019, arXiv 1901.08428).
 
     `skew` stores the H (H - 1) / 2 entries of A below its diagonal, row by row; `bias_modrelu` is b, the only bias of the paper.
     """
@@ -35,7 +37,9 @@ class ExpRNN(GatedCell):
         return State(h=sign * relu(absolute(a) + unit.bias_modrelu))
 
     def paper(self, shapes, rng):
-        """exp(A) of rotations by angles uniform in [-pi, pi] (Henaff et al. 2016), T Kaiming normal, b within 0.01."""
+        """exp(A) of rotations by angles uniform in [-pi, pi] (Henaff et al. 2016), T Kaiming normal, b within
+        0.01.
+        """
         hidden, inputs = shapes["weight_ih"]
         first = np.arange(
             1, hidden, 2

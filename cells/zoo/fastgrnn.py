@@ -8,11 +8,12 @@ from ..vocabulary.primitives import sigmoid, tanh
 
 
 class FastGRNN(GatedCell):
-    """h_t = (zeta (1 - z) + nu) * tanh(a + b_h) + z * h_{t-1}, z = sigmoid(a + b_z), a = W x_t + U h_{t-1} (Kusupati et al.
-    2018, arXiv 1901.02358).
+    """h_t = (zeta (1 - z) + nu) * tanh(a + b_h) + z * h_{t-1}, z = sigmoid(a + b_z), a = W x_t + U h_{t-1}
+    (Kusupati et al. 2018, arXiv 1901.02358).
 
-    H (I + H) + 2H + 2 parameters: zeta and nu are two learned scalars of the cell, stored before the sigmoid that keeps them in
-    [0, 1]. Without the low rank, sparsity and quantisation of the paper, which are ways to compress W and U.
+    H (I + H) + 2H + 2 parameters: zeta and nu are two learned scalars of the cell, stored before the sigmoid
+    that keeps them in [0, 1]. Without the low rank, sparsity and quantisation of the paper, which are ways to
+    compress W and U.
     """
 
     gates = ("z", "h")
@@ -40,7 +41,9 @@ class FastGRNN(GatedCell):
         return State(h=(unit.zeta * (1 - z) + unit.nu) * candidate + z * prev.h)
 
     def paper(self, shapes, rng):
-        """As the authors' code: weights normal of deviation 0.1, biases 1, zeta 1 and nu -4 before the sigmoid."""
+        """As the authors' code: weights normal of deviation 0.1, biases 1, zeta 1 and nu -4 before the
+        sigmoid.
+        """
         arrays = {name: 0.1 * rng.standard_normal(shapes[name]) for name in ("weight_ih", "weight_hh")}
         if "bias_ih" in shapes:
             arrays["bias_ih"] = np.ones(shapes["bias_ih"])

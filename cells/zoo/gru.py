@@ -5,7 +5,8 @@ from ..vocabulary.primitives import sigmoid, tanh
 
 
 class GRU(GatedCell):
-    """Reset gate after the recurrent product (Cho et al. 2014, arXiv 1406.1078v1; what cuDNN and PyTorch compute).
+    """Reset gate after the recurrent product (Cho et al. 2014, arXiv 1406.1078v1; what cuDNN and PyTorch
+    compute).
 
     z keeps, as in torch and Keras; Chung et al. 2014 keep with 1 - z. Two biases as in torch.nn.GRU.
     """

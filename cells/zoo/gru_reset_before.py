@@ -6,10 +6,12 @@ from ..vocabulary.primitives import sigmoid, tanh
 
 
 class GRUResetBefore(GatedCell):
-    """n = tanh(W x + U (r h_{t-1})), h_t = z h_{t-1} + (1 - z) n (Cho et al. 2014, arXiv 1406.1078v3; ONNX's default).
+    """n = tanh(W x + U (r h_{t-1})), h_t = z h_{t-1} + (1 - z) n (Cho et al. 2014, arXiv 1406.1078v3; ONNX's
+    default).
 
-    z keeps, as in that paper; in Chung et al. 2014 (arXiv 1412.3555) 1 - z keeps. Biases, which the paper leaves out, are one
-    a gate; of two, bias_hh comes after the product with r h, as in ONNX. Gates are ordered as in torch: r, z, n.
+    z keeps, as in that paper; in Chung et al. 2014 (arXiv 1412.3555) 1 - z keeps. Biases, which the paper
+    leaves out, are one a gate; of two, bias_hh comes after the product with r h, as in ONNX. Gates are
+    ordered as in torch: r, z, n.
     """
 
     gates = ("r", "z", "n")

@@ -9,8 +9,8 @@ from ..vocabulary.primitives import relu
 class IndRNN(GatedCell):
     """h_t = relu(W x_t + u * h_{t-1} + b) (Li et al. 2018, arXiv 1803.04831).
 
-    Without the batch normalisation and residual connections that the paper stacks around it. The paper keeps |u| below
-    2^(1/T) for sequences of T steps while it trains, which is a matter of the optimiser.
+    Without the batch normalisation and residual connections that the paper stacks around it. The paper keeps
+    |u| below 2^(1/T) for sequences of T steps while it trains, which is a matter of the optimiser.
     """
 
     gates = ("h",)

@@ -8,12 +8,13 @@ from ..vocabulary.primitives import sigmoid, sqrt, tanh
 
 
 class LayerNormLSTM(GatedCell):
-    """Ba et al. 2016 (arXiv 1607.06450), equations 20 to 22: W_hh h and W_ih x are normalised apart, and c before its tanh.
+    """Ba et al. 2016 (arXiv 1607.06450), equations 20 to 22: W_hh h and W_ih x are normalised apart, and c
+    before its tanh.
 
-    i, f, g, o = LN(W_hh h; gain_hh, shift_hh) + LN(W_ih x; gain_ih, shift_ih) + b, c = f c + i g, h = o tanh(LN(c; gain_c,
-    shift_c)). Each LN is over all of its vector: the four gates' 4H, c's H. Other software normalises gate by gate, or the sum
-    of the products, or carries the normalised c on. eps = 1e-5 under the root, which the paper leaves out, is for h = 0.
-    Biases are outside the norms.
+    i, f, g, o = LN(W_hh h; gain_hh, shift_hh) + LN(W_ih x; gain_ih, shift_ih) + b, c = f c + i g, h = o
+    tanh(LN(c; gain_c, shift_c)). Each LN is over all of its vector: the four gates' 4H, c's H. Other software
+    normalises gate by gate, or the sum of the products, or carries the normalised c on. eps = 1e-5 under the
+    root, which the paper leaves out, is for h = 0. Biases are outside the norms.
     """
 
     gates = ("i", "f", "g", "o")
@@ -29,7 +30,10 @@ class LayerNormLSTM(GatedCell):
 
     def unfit(self, input_size, hidden_size):
         if hidden_size == 1:
-            return f"cell {self.name!r} normalises c over the units: with hidden_size 1 its output would not depend on c; use 2"
+            return (
+                f"cell {self.name!r} normalises c over the units: with hidden_size 1 its output would not"
+                " depend on c; use 2"
+            )
         return super().unfit(input_size, hidden_size)
 
     def shapes(self, input_size, hidden_size):

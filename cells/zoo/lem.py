@@ -6,10 +6,12 @@ from ..vocabulary.primitives import sigmoid, tanh
 
 
 class LEM(GatedCell):
-    """z_t = (1 - a) z_{t-1} + a tanh(W_z y_{t-1} + ...), y_t = (1 - b) y_{t-1} + b tanh(W_y z_t + ...), output y.
+    """z_t = (1 - a) z_{t-1} + a tanh(W_z y_{t-1} + ...), y_t = (1 - b) y_{t-1} + b tanh(W_y z_t + ...),
+    output y.
 
-    a = dt sigmoid(W_1 y_{t-1} + V_1 x_t + b_1) and b = dt sigmoid(W_2 y_{t-1} + ...) are the time steps (Rusch et al. 2022,
-    arXiv 2110.04744). weight_hh has the blocks 1, 2, z (of y) and y, which multiplies the new z: the step is written out.
+    a = dt sigmoid(W_1 y_{t-1} + V_1 x_t + b_1) and b = dt sigmoid(W_2 y_{t-1} + ...) are the time steps
+    (Rusch et al. 2022, arXiv 2110.04744). weight_hh has the blocks 1, 2, z (of y) and y, which multiplies the
+    new z: the step is written out.
     """
 
     gates = ("a", "b", "z", "y")

@@ -10,10 +10,11 @@ from ..vocabulary.primitives import relu, sigmoid
 
 
 class LiGRU(GatedCell):
-    """h_t = z * h_{t-1} + (1 - z) * relu(W_h x_t + U_h h_{t-1} + b_h) (Ravanelli et al. 2018, arXiv 1803.10225).
+    """h_t = z * h_{t-1} + (1 - z) * relu(W_h x_t + U_h h_{t-1} + b_h) (Ravanelli et al. 2018, arXiv
+    1803.10225).
 
-    Without the batch normalisation of W x_t, which the paper needs to keep relu bounded and which is not a cell's: it
-    normalises over the batch and all steps. Its shift is the bias here.
+    Without the batch normalisation of W x_t, which the paper needs to keep relu bounded and which is not a
+    cell's: it normalises over the batch and all steps. Its shift is the bias here.
     """
 
     gates = ("z", "h")

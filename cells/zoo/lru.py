@@ -12,9 +12,10 @@ from ..vocabulary.primitives import cos, exp, sin
 class LRU(GatedCell):
     """s_t = lambda s_{t-1} + gamma (B x_t), y_t = Re(C s_t) + D x_t (Orvieto et al. 2023, arXiv 2303.06349).
 
-    lambda = exp(-exp(nu) + i exp(theta)) and gamma = exp(gamma_log) are stored by their logarithms, as in the paper. s has N
-    complex entries (0: hidden_size), which are the states re and im; the output is as wide as the input. B is weight_ih, real
-    rows first. No bias, as in the paper; biases=1 adds one to gamma B x. The layer's nonlinearity and skip are not of the cell.
+    lambda = exp(-exp(nu) + i exp(theta)) and gamma = exp(gamma_log) are stored by their logarithms, as in the
+    paper. s has N complex entries (0: hidden_size), which are the states re and im; the output is as wide as
+    the input. B is weight_ih, real rows first. No bias, as in the paper; biases=1 adds one to gamma B x. The
+    layer's nonlinearity and skip are not of the cell.
     """
 
     gates = ("re", "im")
@@ -66,7 +67,9 @@ class LRU(GatedCell):
         return {"nu_log": np.log(-np.log(modulus)), "theta_log": np.log(phase), "gamma_log": np.log(gamma)}
 
     def paper(self, shapes, rng):
-        """The whole ring (r_min 0, r_max 1, any phase), gamma = sqrt(1 - |lambda|^2), Glorot B and C, standard normal D."""
+        """The whole ring (r_min 0, r_max 1, any phase), gamma = sqrt(1 - |lambda|^2), Glorot B and C,
+        standard normal D.
+        """
         from ..derived.init import on_ring
 
         width, n = shapes["output_re"]

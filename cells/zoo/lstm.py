@@ -5,7 +5,9 @@ from ..vocabulary.primitives import sigmoid, tanh
 
 
 class LSTM(GatedCell):
-    """With forget gate, no peepholes (Hochreiter & Schmidhuber 1997; Gers et al. 2000; two biases as in torch.nn.LSTM)."""
+    """With forget gate, no peepholes (Hochreiter & Schmidhuber 1997; Gers et al. 2000; two biases as in
+    torch.nn.LSTM).
+    """
 
     gates = ("i", "f", "g", "o")
     states = ("h", "c")

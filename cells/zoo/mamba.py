@@ -1,4 +1,6 @@
-"""Selective state space: every channel has N states, whose step, input and output weights depend on the input."""
+"""Selective state space: every channel has N states, whose step, input and output weights depend on the
+input.
+"""
 
 import math
 
@@ -10,12 +12,14 @@ from ..vocabulary.primitives import exp, softplus
 
 
 class Mamba(GatedCell):
-    """h_t = exp(Delta_t A) h_{t-1} + Delta_t B_t x_t, y_t = C_t h_t + D x_t (S6, Gu & Dao 2023, arXiv 2312.00752).
+    """h_t = exp(Delta_t A) h_{t-1} + Delta_t B_t x_t, y_t = C_t h_t + D x_t (S6, Gu & Dao 2023, arXiv
+    2312.00752).
 
-    The selective scan alone: D channels (input_size = hidden_size) of N states each, without the block's expansion,
-    convolution and gate. weight_ih gives from x_t the R-dimensional share of Delta (R = 0: D / 16, rounded up), then B_t, then
-    C_t; Delta = softplus(weight_dt share + bias_dt), A = -exp(a_log). As in the paper's code A is discretised by zero-order
-    hold and B by Delta B. The state is channel by channel, (B, D * N). biases=0 leaves out bias_dt.
+    The selective scan alone: D channels (input_size = hidden_size) of N states each, without the block's
+    expansion, convolution and gate. weight_ih gives from x_t the R-dimensional share of Delta (R = 0: D / 16,
+    rounded up), then B_t, then C_t; Delta = softplus(weight_dt share + bias_dt), A = -exp(a_log). As in the
+    paper's code A is discretised by zero-order hold and B by Delta B. The state is channel by channel, (B, D
+    * N). biases=0 leaves out bias_dt.
     """
 
     gates = ("a", "b")
@@ -37,7 +41,10 @@ class Mamba(GatedCell):
     def unfit(self, input_size, hidden_size):
         if input_size == hidden_size:
             return None
-        return f"cell {self.name!r} has a state for each input: input_size {input_size} must equal hidden_size {hidden_size}"
+        return (
+            f"cell {self.name!r} has a state for each input: input_size {input_size} must equal hidden_size"
+            f" {hidden_size}"
+        )
 
     def shapes(self, input_size, hidden_size):
         rank = self.R or -(-hidden_size // 16)
@@ -67,7 +74,9 @@ class Mamba(GatedCell):
         return (output.reshape(*lead, -1, self.N) * c).sum(-1) + params["skip"] * x
 
     def paper(self, shapes, rng):
-        """A = -(1, ..., N) in every channel, softplus(bias_dt) log-uniform in [0.001, 0.1], D = 1; matrices by fan-in."""
+        """A = -(1, ..., N) in every channel, softplus(bias_dt) log-uniform in [0.001, 0.1], D = 1; matrices
+        by fan-in.
+        """
         step = np.exp(rng.uniform(math.log(0.001), math.log(0.1), shapes["skip"]))
         bounds = {name: 1 / math.sqrt(shapes[name][1]) for name in ("weight_ih", "weight_dt")}
         arrays = {name: rng.uniform(-bound, bound, shapes[name]) for name, bound in bounds.items()}

@@ -6,11 +6,11 @@ from ..vocabulary.primitives import sigmoid, tanh
 
 
 class MinimalRNN(GatedCell):
-    """z_t = tanh(W_x x_t + b_z), u = sigmoid(U_h h_{t-1} + U_z z_t + b_u), h_t = u * h_{t-1} + (1 - u) * z_t (Chen 2017,
-    arXiv 1711.06788).
+    """z_t = tanh(W_x x_t + b_z), u = sigmoid(U_h h_{t-1} + U_z z_t + b_u), h_t = u * h_{t-1} + (1 - u) * z_t
+    (Chen 2017, arXiv 1711.06788).
 
-    H (I + 2H + 2) parameters: weight_ih is W_x, weight_zh is U_z, weight_hh is U_h. The paper leaves the map of the input
-    open; tanh of an affine map is that of its experiments.
+    H (I + 2H + 2) parameters: weight_ih is W_x, weight_zh is U_z, weight_hh is U_h. The paper leaves the map
+    of the input open; tanh of an affine map is that of its experiments.
     """
 
     gates = ("z", "u")

@@ -10,13 +10,15 @@ LARGEST = 80.0  # of an exponent: exp(80) is finite in float32
 
 
 class MLSTM(GatedCell):
-    """C_t = f C_{t-1} + i v k', n_t = f n_{t-1} + i k, output o C q / max(|n q|, 1) (Beck et al. 2024, arXiv 2405.04517).
+    """C_t = f C_{t-1} + i v k', n_t = f n_{t-1} + i k, output o C q / max(|n q|, 1) (Beck et al. 2024, arXiv
+    2405.04517).
 
-    i = exp(a_i), f = sigmoid(a_f) are one number a head, k is divided by sqrt(d_qk), o = sigmoid(W_o x). States: C (B, heads,
-    d_v, d_qk), n, and the stabiliser m; C and n are stored times exp(-m), so that max has exp(-m) for the 1 (the paper's text
-    forgets that, its parallel form has it) and the output does not depend on m. Beyond exp(80) that bound stays there: the
-    output differs by less than 1e-30 of its numerator. d_qk and d_v 0 stand for hidden_size / heads. Biases are i's and f's
-    alone (weight_if, bias_if), where the paper's text has one for q, k, v and o too. The block around it (projections,
+    i = exp(a_i), f = sigmoid(a_f) are one number a head, k is divided by sqrt(d_qk), o = sigmoid(W_o x).
+    States: C (B, heads, d_v, d_qk), n, and the stabiliser m; C and n are stored times exp(-m), so that max
+    has exp(-m) for the 1 (the paper's text forgets that, its parallel form has it) and the output does not
+    depend on m. Beyond exp(80) that bound stays there: the output differs by less than 1e-30 of its
+    numerator. d_qk and d_v 0 stand for hidden_size / heads. Biases are i's and f's alone (weight_if,
+    bias_if), where the paper's text has one for q, k, v and o too. The block around it (projections,
     convolution, group norm) is not of the cell.
     """
 

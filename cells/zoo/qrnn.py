@@ -6,12 +6,14 @@ from ..vocabulary.primitives import sigmoid, tanh
 
 
 class QRNN(GatedCell):
-    """c_t = f c_{t-1} + (1 - f) z, output o c_t; z, f, o from x_{t-k+1} ... x_t (Bradbury et al. 2017, arXiv 1611.01576).
+    """c_t = f c_{t-1} + (1 - f) z, output o c_t; z, f, o from x_{t-k+1} ... x_t (Bradbury et al. 2017, arXiv
+    1611.01576).
 
-    fo-pooling; no zoneout, no dense connections. The window is kept as states, so that a sequence may go on: f1 is what
-    earlier inputs add to the next step's f, f2 what they add to the one after. Blocks of weight_ih: z, f, o of x_t, then what
-    x_t gives to z, f, o one step later, and so on. bias_ih is z's, f's and o's, once. Because f sees a state when k > 1, the
-    joint state is affine in the one before only when k = 1; c alone is, given the inputs.
+    fo-pooling; no zoneout, no dense connections. The window is kept as states, so that a sequence may go on:
+    f1 is what earlier inputs add to the next step's f, f2 what they add to the one after. Blocks of
+    weight_ih: z, f, o of x_t, then what x_t gives to z, f, o one step later, and so on. bias_ih is z's, f's
+    and o's, once. Because f sees a state when k > 1, the joint state is affine in the one before only when k
+    = 1; c alone is, given the inputs.
     """
 
     recurrent_gates = ()

@@ -13,12 +13,14 @@ SMALLEST = 1e-30  # of 1 - a^2, a normal number in float32 too
 
 
 class RGLRU(GatedCell):
-    """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t), a_t = exp(-c softplus(Lambda) r_t) (De et al. 2024, arXiv 2402.19427).
+    """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t), a_t = exp(-c softplus(Lambda) r_t) (De et al. 2024,
+    arXiv 2402.19427).
 
-    c = 8; r and i are sigmoids of x by matrices of k diagonal blocks, with biases. softplus(Lambda) is as in the paper's
-    appendix and its authors' code; the main text's a = sigmoid(Lambda) would make it softplus(-Lambda). 1 - a^2 is
-    tanh(s) (1 + a^2) with s = -log a, exact where a is near 1, and at least 1e-30: the square root's derivative stays
-    finite where r has shut to exactly 0, and what it is multiplied with is 0 there.
+    c = 8; r and i are sigmoids of x by matrices of k diagonal blocks, with biases. softplus(Lambda) is as in
+    the paper's appendix and its authors' code; the main text's a = sigmoid(Lambda) would make it
+    softplus(-Lambda). 1 - a^2 is tanh(s) (1 + a^2) with s = -log a, exact where a is near 1, and at least
+    1e-30: the square root's derivative stays finite where r has shut to exactly 0, and what it is multiplied
+    with is 0 there.
     """
 
     gates = ("r", "i", "x")
@@ -33,7 +35,10 @@ class RGLRU(GatedCell):
 
     def unfit(self, input_size, hidden_size):
         if input_size != hidden_size:
-            return f"cell {self.name!r} gates its input itself: input_size {input_size} must equal hidden_size {hidden_size}"
+            return (
+                f"cell {self.name!r} gates its input itself: input_size {input_size} must equal hidden_size"
+                f" {hidden_size}"
+            )
         return (
             f"cell {self.name!r} has {self.k} blocks, which do not divide {hidden_size}"
             if hidden_size % self.k

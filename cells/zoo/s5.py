@@ -1,4 +1,6 @@
-"""Simplified state-space layer: one diagonal complex system for all features, discretised with a step for each state."""
+"""Simplified state-space layer: one diagonal complex system for all features, discretised with a step for
+each state.
+"""
 
 import math
 
@@ -10,12 +12,14 @@ from ..vocabulary.primitives import cos, exp, sin, tanh
 
 
 class S5(GatedCell):
-    """s' = Lambda s + B x by zero-order hold with steps Delta, y = 2 Re(C s) + D x (Smith et al. 2023, arXiv 2208.04933).
+    """s' = Lambda s + B x by zero-order hold with steps Delta, y = 2 Re(C s) + D x (Smith et al. 2023, arXiv
+    2208.04933).
 
-    s_t = exp(Lambda Delta) s_{t-1} + (exp(Lambda Delta) - 1) / Lambda B x_t. The P complex states stored here (0: hidden_size)
-    are one of each conjugate pair, hence the 2: the paper's state size is twice that. As there Lambda is stored as it is, so
-    that its real part is free, and Delta by its logarithm. D adds input to output, so that they must be equally wide.
-    No bias, as in the paper; biases=1 adds one to the discretised B x. The layer's nonlinearity is not of the cell.
+    s_t = exp(Lambda Delta) s_{t-1} + (exp(Lambda Delta) - 1) / Lambda B x_t. The P complex states stored here
+    (0: hidden_size) are one of each conjugate pair, hence the 2: the paper's state size is twice that. As
+    there Lambda is stored as it is, so that its real part is free, and Delta by its logarithm. D adds input
+    to output, so that they must be equally wide. No bias, as in the paper; biases=1 adds one to the
+    discretised B x. The layer's nonlinearity is not of the cell.
     """
 
     gates = ("re", "im")
@@ -38,7 +42,10 @@ class S5(GatedCell):
     def unfit(self, input_size, hidden_size):
         if input_size == hidden_size:
             return None
-        return f"cell {self.name!r} adds its input to its output: input_size {input_size} must equal hidden_size {hidden_size}"
+        return (
+            f"cell {self.name!r} adds its input to its output: input_size {input_size} must equal hidden_size"
+            f" {hidden_size}"
+        )
 
     def shapes(self, input_size, hidden_size):
         p = self.units(hidden_size)
@@ -74,9 +81,11 @@ class S5(GatedCell):
         return {"lambda_re": np.log(modulus), "lambda_im": phase, "delta_log": np.zeros_like(phase)}
 
     def paper(self, shapes, rng):
-        """Eigenvalues of the normal part of HiPPO-LegS, B and C in its eigenbasis, Delta log-uniform in [0.001, 0.1].
+        """Eigenvalues of the normal part of HiPPO-LegS, B and C in its eigenbasis, Delta log-uniform in
+        [0.001, 0.1].
 
-        B and C are LeCun-normal before the change of basis, D is standard normal; one block (the paper also draws several).
+        B and C are LeCun-normal before the change of basis, D is standard normal; one block (the paper also
+        draws several).
         """
         (width, p), inputs = shapes["output_re"], shapes["weight_ih"][1]
         eigenvalues, basis = legs(2 * p)
@@ -98,7 +107,9 @@ class S5(GatedCell):
 
 
 def legs(size):
-    """Eigenvalues with positive imaginary part, and their eigenvectors in columns, of the normal part of HiPPO-LegS."""
+    """Eigenvalues with positive imaginary part, and their eigenvectors in columns, of the normal part of
+    HiPPO-LegS.
+    """
     root = np.sqrt(np.arange(size) + 0.5)
     lower = np.tril(np.outer(root, root), -1)
     turns, basis = np.linalg.eigh(-1j * (lower.T - lower))

@@ -1,4 +1,6 @@
-"""Scalar LSTM of the xLSTM: exponential gates, a normaliser, and a running maximum that keeps the exponentials small."""
+"""Scalar LSTM of the xLSTM: exponential gates, a normaliser, and a running maximum that keeps the
+exponentials small.
+"""
 
 from ..contract import GatedCell, State
 from ..vocabulary.primitives import absolute, exp, logsigmoid, maximum, relu, sigmoid, tanh
@@ -7,12 +9,14 @@ EMPTY = 1e9  # what log f loses where nothing has been written: far more than an
 
 
 class SLSTM(GatedCell):
-    """States h, c, the normaliser n and the stabiliser m; block-diagonal W_hh by `heads` (Beck et al. 2024, arXiv 2405.04517).
+    """States h, c, the normaliser n and the stabiliser m; block-diagonal W_hh by `heads` (Beck et al. 2024,
+    arXiv 2405.04517).
 
-    The forget gate is a sigmoid, one of the paper's two forms. h = o * c / n does not depend on m while n > 0. From states of
-    zeros, m_1 is the input gate's pre-activation, as in the authors' code: n is 0, so that m forgets where it came from. After
-    that n is at least 1, for one of the two gates' exponentials is; the division by max(n, 1/2) changes only what no run
-    reaches. Without the convolution, group normalisation and projections of the block around the cell.
+    The forget gate is a sigmoid, one of the paper's two forms. h = o * c / n does not depend on m while n >
+    0. From states of zeros, m_1 is the input gate's pre-activation, as in the authors' code: n is 0, so that
+    m forgets where it came from. After that n is at least 1, for one of the two gates' exponentials is; the
+    division by max(n, 1/2) changes only what no run reaches. Without the convolution, group normalisation and
+    projections of the block around the cell.
     """
 
     gates = ("i", "f", "z", "o")

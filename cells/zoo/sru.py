@@ -8,9 +8,9 @@ from ..vocabulary.primitives import sigmoid
 class SRU(GatedCell):
     """c_t = f c_{t-1} + (1 - f) W x_t, output r c_t + (1 - r) x_t (Lei et al. 2018, arXiv 1709.02755v5).
 
-    f and r add v * c_{t-1} to their product, so that the cell is elementwise but not affine. Where input_size is not
-    hidden_size, x in the output is a projection of x: a fourth block of weight_ih. bias_ih is f's and r's. Of the paper's
-    scaling of the highway by a constant alpha nothing is here (alpha = 1).
+    f and r add v * c_{t-1} to their product, so that the cell is elementwise but not affine. Where input_size
+    is not hidden_size, x in the output is a projection of x: a fourth block of weight_ih. bias_ih is f's and
+    r's. Of the paper's scaling of the highway by a constant alpha nothing is here (alpha = 1).
     """
 
     gates = ("f", "r", "x", "skip")

@@ -7,7 +7,8 @@ from ..vocabulary.primitives import sigmoid, tanh
 class UGRNN(GatedCell):
     """h_t = g * h_{t-1} + (1 - g) * c, one gate and a tanh candidate (Collins et al. 2016, arXiv 1611.09913).
 
-    The paper adds a constant to the gate's bias, tuned and not learned: here a part of the bias, see the scheme forget_bias.
+    The paper adds a constant to the gate's bias, tuned and not learned: here a part of the bias, see the
+    scheme forget_bias.
     """
 
     gates = ("c", "g")

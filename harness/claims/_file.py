@@ -1,4 +1,6 @@
-"""claims.json: what was measured of the claims and where; written, and read again with figures and tables drawn anew."""
+"""claims.json: what was measured of the claims and where; written, and read again with figures and tables
+drawn anew.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ def write(record: Record, folder: Path) -> None:
 
 
 def read(path: Path) -> Record:
-    """The verdicts are those of today's rules on the numbers of then; what cannot be judged again stands as it was written.
+    """The verdicts are those of today's rules on the numbers of then; what cannot be judged again stands as
+    it was written.
 
     Raises ResultsError for a file that is damaged or of another layout.
     """
@@ -72,7 +75,9 @@ def _again(stored: Outcome) -> tuple[Outcome, str]:
 
 
 def as_json(value: Any) -> str:
-    """What is not finite is written as a string, which JSON lacks otherwise. Raises TypeError for what is no plain value."""
+    """What is not finite is written as a string, which JSON lacks otherwise. Raises TypeError for what is no
+    plain value.
+    """
     return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
 
 

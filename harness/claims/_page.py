@@ -17,7 +17,10 @@ from ._file import Record
 from ._outcome import Outcome
 
 TITLE = "The lecture's claims"
-RULED = "Each verdict is computed from the numbers of this run by the rule that stands with it; claims.json has all numbers."
+RULED = (
+    "Each verdict is computed from the numbers of this run by the rule that stands with it; claims.json has"
+    " all numbers."
+)
 FOLDED = 10  # rows of a table from which on it is folded away on the claims' own page
 SAME = ("cpu", "cores", "gpu")  # in which a machine is the same
 
@@ -41,10 +44,11 @@ def write(record: Record, folder: Path) -> Path:
 def told(
     run: Path, manifests: Sequence[dict[str, Any]], folder: Path | None = None
 ) -> tuple[list[Section], list[str]]:
-    """The last section of a report, and what to say of it on a terminal; neither where nobody measured the claims.
+    """The last section of a report, and what to say of it on a terminal; neither where nobody measured the
+    claims.
 
-    claims.json lies in the folder, or where none is given in the one called claims beside the folder that the run lies in.
-    Raises ResultsError where a given folder has none.
+    claims.json lies in the folder, or where none is given in the one called claims beside the folder that the
+    run lies in. Raises ResultsError where a given folder has none.
     """
     path = (folder or run.resolve().parent.parent / "claims") / _file.NAME
     if not path.is_file():
@@ -107,7 +111,9 @@ def summary(found: Sequence[Outcome]) -> Table:
 
 
 def part(one: Outcome, unfolded: int) -> Section:
-    """The sentence, its verdict, how it is measured, the rule; the figure; the numbers, folded away beyond so many rows."""
+    """The sentence, its verdict, how it is measured, the rule; the figure; the numbers, folded away beyond so
+    many rows.
+    """
     facts = (
         ("claim", one.sentence),
         ("verdict", f"{one.verdict}. {one.condition}"),

@@ -37,7 +37,8 @@ CONTEST = {  # tasks, and epochs that are enough for some cell to learn them
 
 @dataclass(frozen=True)
 class Trial:
-    """What is trained, by Adam with the gradient clipped at 1 and patience 3. cell may be tcn, the convolution.
+    """What is trained, by Adam with the gradient clipped at 1 and patience 3. cell may be tcn, the
+    convolution.
 
     wrong: share of all labels that are drawn anew, uniformly from all classes.
     """
@@ -141,7 +142,9 @@ def contest(
     tick: Callable[[str], object],
     hidden_size: int = 32,
 ) -> list[dict[str, Any]]:
-    """A row for each task (with its epochs), model and seed: what it reached, how large it is, and how long an epoch took."""
+    """A row for each task (with its epochs), model and seed: what it reached, how large it is, and how long
+    an epoch took.
+    """
     rows = []
     for task, epochs in entries.items():
         for model in models:
@@ -167,12 +170,16 @@ def contest(
 
 
 def losses(rows: Sequence[dict[str, Any]], task: str, model: str) -> list[float]:
-    """By seed; a loss below the task's target counts as the target, for what both have learned is no difference."""
+    """By seed; a loss below the task's target counts as the target, for what both have learned is no
+    difference.
+    """
     return [max(row["loss"], row["target"]) for row in rows if (row["task"], row["model"]) == (task, model)]
 
 
 def compared(rows: Sequence[dict[str, Any]], of: str, to: str) -> list[dict[str, Any]]:
-    """By task: the ratio of two models' losses over seeds, with its interval, and which of the two is better, or neither."""
+    """By task: the ratio of two models' losses over seeds, with its interval, and which of the two is better,
+    or neither.
+    """
     found = []
     for task in dict.fromkeys(row["task"] for row in rows):
         made = ratio(losses(rows, task, of), losses(rows, task, to))
@@ -208,8 +215,8 @@ def standings(rows: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]]) -
     header = (*models, *(f"{of} / {to}" for of, to in names))
     seeds = len({row["seed"] for row in rows})
     note = (
-        f"Test losses, geometric means over {seeds} seeds. Ratios with 95 % intervals over paired seeds; a loss below the target "
-        "counts as the target."
+        f"Test losses, geometric means over {seeds} seeds. Ratios with 95 % intervals over paired seeds; a"
+        " loss below the target counts as the target."
     )
     return Table("", ("task", "constant", "target", *header), tuple(table), note)
 

@@ -29,18 +29,20 @@ class Clipping(Claim):
     place = 2
     sentence = "A loss that overflows to inf ends the training, and clipping the gradient rescues it."
     how = (
-        "Recall with T=20 by plain networks of 32 units whose recurrent matrix starts as orthogonal times 2, SGD at 0.1, B=64, "
-        "four epochs, five seeds: without clipping and clipped to norm 1, with relu (an unbounded state) and with tanh. A "
-        "training that diverged goes on for 20 updates, to see whether its loss comes back."
+        "Recall with T=20 by plain networks of 32 units whose recurrent matrix starts as orthogonal times 2,"
+        " SGD at 0.1, B=64, four epochs, five seeds: without clipping and clipped to norm 1, with relu (an"
+        " unbounded state) and with tanh. A training that diverged goes on for 20 updates, to see whether its"
+        " loss comes back."
     )
     rule = (
-        "holds: every training that diverged stays lost, and the same one, clipped, ends finite and below the loss of a "
-        "constant, and tanh networks diverge too; with a condition: the same, where only relu networks diverge, or most but not "
-        "all are rescued; else not (nothing diverged, or half or fewer are rescued)."
+        "holds: every training that diverged stays lost, and the same one, clipped, ends finite and below the"
+        " loss of a constant, and tanh networks diverge too; with a condition: the same, where only relu"
+        " networks diverge, or most but not all are rescued; else not (nothing diverged, or half or fewer are"
+        " rescued)."
     )
     caption = (
-        "Training loss by update, a line a seed; a cross is the last finite loss of a training that diverged. Grey: a constant "
-        "answer."
+        "Training loss by update, a line a seed; a cross is the last finite loss of a training that diverged."
+        " Grey: a constant answer."
     )
     seconds = 20.0
     task: str = "recall:steps=20:count=3200"
@@ -104,9 +106,9 @@ class Clipping(Claim):
         bounded = [r for r in runs if r["clip"] is None and r["activation"] == "tanh"]
         stayed = sum(not r["diverged_at"] for r in bounded)
         said = (
-            f"Without clipping {len(lost)} of {len(runs) - len(clipped)} trainings diverged and {back} came back; clipped, "
-            f"{rescued} of these {len(lost)} end below a constant's {digits(trivial)} nats; {stayed} of {len(bounded)} with "
-            "tanh, whose state is bounded, stay finite without clipping."
+            f"Without clipping {len(lost)} of {len(runs) - len(clipped)} trainings diverged and {back} came"
+            f" back; clipped, {rescued} of these {len(lost)} end below a constant's {digits(trivial)} nats;"
+            f" {stayed} of {len(bounded)} with tanh, whose state is bounded, stay finite without clipping."
         )
         whole = bool(lost) and rescued == len(lost) and not back
         return ruled(whole and stayed < len(bounded) / 2, 2 * rescued > len(lost), said)

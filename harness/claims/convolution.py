@@ -1,4 +1,6 @@
-"""Weights shared over time against weights shared over space: a GRU and a causal dilated convolution of the same size."""
+"""Weights shared over time against weights shared over space: a GRU and a causal dilated convolution of the
+same size.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,19 @@ class ConvolutionClaim(Claim):
     """Small tasks, each with the epochs it gets; the trainings of the GRU are not done twice."""
 
     place = 10
-    sentence = "For sequences, weights shared over time (a recurrent network) serve better than those shared over space (a convolution)."
-    how = (
-        "The tasks, data, seeds and recipe of the claims before: a GRU with H=32 against a causal dilated convolution (TCN) of "
-        "as many parameters, whose receptive field covers the sequence; test losses, and the median seconds of an epoch."
+    sentence = (
+        "For sequences, weights shared over time (a recurrent network) serve better than those shared over"
+        " space (a convolution)."
     )
-    rule = "holds: the GRU is better (the interval of the losses' ratio below 1) on every task; with a condition: on some; else not."
+    how = (
+        "The tasks, data, seeds and recipe of the claims before: a GRU with H=32 against a causal dilated"
+        " convolution (TCN) of as many parameters, whose receptive field covers the sequence; test losses,"
+        " and the median seconds of an epoch."
+    )
+    rule = (
+        "holds: the GRU is better (the interval of the losses' ratio below 1) on every task; with a"
+        " condition: on some; else not."
+    )
     caption = "Ratio of the test losses; blue: GRU better, orange: convolution better, grey: level."
     seconds = 90.0
     tasks: dict[str, int] = field(default_factory=lambda: dict(CONTEST))

@@ -18,8 +18,8 @@ class GatedOrPlain(Claim):
         "The tasks, data, seeds and recipe of the claim before, with a plain tanh RNN (elman) of the same H."
     )
     rule = (
-        "holds: both are better than the plain RNN on every task (the interval of the losses' ratio below 1); with a condition: "
-        "they are better more often than worse; else not."
+        "holds: both are better than the plain RNN on every task (the interval of the losses' ratio below 1);"
+        " with a condition: they are better more often than worse; else not."
     )
     caption = (
         "Ratio of the test losses; blue: the gated cell better, orange: the plain RNN better, grey: level."

@@ -25,17 +25,17 @@ class GateValves(Claim):
     place = 5
     sentence = "Gates act as valves for the gradient: an open one lets it through, a closed one stops it."
     how = (
-        "The keep gate's bias (f of the LSTM, z of the GRU) is pinned from −2 to 6. The mean of ln of the gate's value along "
-        "standard normal inputs (gates) against the rate of the lag profile, nats a step: once with no other path (weights 0), "
-        "once with torch's weights, H=32."
+        "The keep gate's bias (f of the LSTM, z of the GRU) is pinned from −2 to 6. The mean of ln of the"
+        " gate's value along standard normal inputs (gates) against the rate of the lag profile, nats a step:"
+        " once with no other path (weights 0), once with torch's weights, H=32."
     )
     rule = (
-        "holds: alone the two agree within 1e-6; with weights they correlate above 0.9 and agree within 0.1 everywhere; with a "
-        "condition: all but the last; else not."
+        "holds: alone the two agree within 1e-6; with weights they correlate above 0.9 and agree within 0.1"
+        " everywhere; with a condition: all but the last; else not."
     )
     caption = (
-        "Rate of the gradient by the mean ln of the keep gate, a point a network: open at the right, closed at the left. On the "
-        "line the gate alone decides."
+        "Rate of the gradient by the mean ln of the keep gate, a point a network: open at the right, closed"
+        " at the left. On the line the gate alone decides."
     )
     seconds = 12.0
     biases: tuple[float, ...] = (-2, -1, 0, 1, 2, 3, 4, 5, 6)
@@ -85,9 +85,12 @@ class GateValves(Claim):
             (p for p in numbers["points"] if not p["alone"]), key=lambda p: abs(p["rate"] - p["log_keep"])
         )
         said = (
-            f"With no other path the rate is the gate's mean logarithm within {digits(apart[True])}; with torch's weights the "
-            f"two correlate by {weakest:.3f} or more, and differ most, by {digits(apart[False])} nats a step, at a bias of "
-            f"{whole(worst['bias'])} ({worst['cell']}: gate {digits(worst['log_keep'])}, gradient {digits(worst['rate'])})"
+            f"With no other path the rate is the gate's mean logarithm within {digits(apart[True])}; with"
+            " torch's weights the "
+            f"two correlate by {weakest:.3f} or more, and differ most, by {digits(apart[False])} nats a step,"
+            " at a bias of "
+            f"{whole(worst['bias'])} ({worst['cell']}: gate {digits(worst['log_keep'])}, gradient"
+            f" {digits(worst['rate'])})"
             f"{AROUND if apart[False] > CLOSE and worst['rate'] > worst['log_keep'] else ''}."
         )
         valve = apart[True] <= EXACT and weakest > ALONG

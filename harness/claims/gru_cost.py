@@ -25,17 +25,20 @@ SIZES = ((1, 1), (6, 32), (32, 64), (128, 128), (100, 257))  # input and hidden
 
 @dataclass(frozen=True)
 class GRUCost(Claim):
-    """An epoch is so many batches of 64 sequences of the adding problem; `samples` epochs of each are timed in turn."""
+    """An epoch is so many batches of 64 sequences of the adding problem; `samples` epochs of each are timed
+    in turn.
+    """
 
     place = 6
     sentence = "A GRU has three quarters of the LSTM's parameters and trains in less time."
     how = (
-        "Parameters at five sizes. Then epochs of training (forward, backward, Adam) on the adding problem with T=50, one "
-        "thread, on each backend, all timed in turn in random order; the interval is a bootstrap's over the rounds' ratios."
+        "Parameters at five sizes. Then epochs of training (forward, backward, Adam) on the adding problem"
+        " with T=50, one thread, on each backend, all timed in turn in random order; the interval is a"
+        " bootstrap's over the rounds' ratios."
     )
     rule = (
-        "holds: 4 GRU = 3 LSTM at every size, and on every backend the interval of the time's ratio lies below 1; with a "
-        "condition: the counts hold and some backend's does; else not."
+        "holds: 4 GRU = 3 LSTM at every size, and on every backend the interval of the time's ratio lies"
+        " below 1; with a condition: the counts hold and some backend's does; else not."
     )
     caption = "Time of an epoch of training: each stroke one measurement, the point their median."
     seconds = 45.0
@@ -121,7 +124,10 @@ class GRUCost(Claim):
                     number(f"{r['ratio']:.3f}", f"{r['low']:.3f} … {r['high']:.3f}"),
                 )
             )
-        note = f"T=50, B=64, H={self.hidden_size}, {self.batches} batches an epoch, {self.samples} epochs each; 95 % intervals."
+        note = (
+            f"T=50, B=64, H={self.hidden_size}, {self.batches} batches an epoch, {self.samples} epochs each;"
+            " 95 % intervals."
+        )
         return Table("", ("what", "gru", "lstm", "ratio"), tuple(rows), note)
 
     def draw(self, numbers):

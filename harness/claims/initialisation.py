@@ -1,4 +1,6 @@
-"""Initialisation: how far back the gradient reaches at the start, and whether and when the far cue is learned."""
+"""Initialisation: how far back the gradient reaches at the start, and whether and when the far cue is
+learned.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +34,20 @@ class Initialisation(Claim):
     place = 4
     sentence = "The right initialisation helps against a vanishing gradient."
     how = (
-        "Recall of a cue 40 steps back, H=32, Adam at 0.003, B=64, clip 1, at most 600 updates, five seeds. By scheme: the lag "
-        "at which the gradient has fallen to 1e-6 at the start (median over seeds), the share of seeds that learn the task (loss "
-        "below ln 4 / 20 over ten updates) and the update at which they have."
+        "Recall of a cue 40 steps back, H=32, Adam at 0.003, B=64, clip 1, at most 600 updates, five seeds."
+        " By scheme: the lag at which the gradient has fallen to 1e-6 at the start (median over seeds), the"
+        " share of seeds that learn the task (loss below ln 4 / 20 over ten updates) and the update at which"
+        " they have."
     )
     rule = (
-        "a scheme helps a cell when its gradient reaches farther than with torch's, and more seeds learn the task, or as many in "
-        "fewer updates (median); holds: some scheme helps every cell; with a condition: some cell; else not."
+        "a scheme helps a cell when its gradient reaches farther than with torch's, and more seeds learn the"
+        " task, or as many in fewer updates (median); holds: some scheme helps every cell; with a condition:"
+        " some cell; else not."
     )
-    caption = "Training loss, a line a seed, smoothed over 20 updates; a line ends where the task is learned. Grey: a constant answer."
+    caption = (
+        "Training loss, a line a seed, smoothed over 20 updates; a line ends where the task is learned. Grey:"
+        " a constant answer."
+    )
     seconds = 45.0
     steps: int = 40
     seeds: int = 5
@@ -72,7 +79,9 @@ class Initialisation(Claim):
         }
 
     def fallen(self, cell, params):
-        """The first lag at which the median sample's gradient is below 1e-6 of its start; `reach` where there is none."""
+        """The first lag at which the median sample's gradient is below 1e-6 of its start; `reach` where there
+        is none.
+        """
         x, _ = recall(np.random.default_rng(0), 4, self.reach)
         logs = lag_profile(cell, params, x.astype(float)).log_norm
         below = np.flatnonzero(np.median(logs - logs[1], axis=1)[1:] < FALL)

@@ -15,13 +15,15 @@ class LSTMOrGRU(Claim):
     place = 7
     sentence = "Which of LSTM and GRU is better depends on the task."
     how = (
-        "Five small tasks, both cells with H=32, torch's initialisation and the same data, Adam at 0.003, B=64, clip 1, the "
-        "epoch with the best validation loss; the ratio of their test losses over paired seeds, with a 95 % t interval of its "
-        "logarithm. A loss below the task's target counts as the target: what both have learned is level."
+        "Five small tasks, both cells with H=32, torch's initialisation and the same data, Adam at 0.003,"
+        " B=64, clip 1, the epoch with the best validation loss; the ratio of their test losses over paired"
+        " seeds, with a 95 % t interval of its logarithm. A loss below the task's target counts as the"
+        " target: what both have learned is level."
     )
     rule = (
-        "holds: each of the two is better (the interval on one side of 1) on some task; with a condition: one is better on some "
-        "tasks and level with the other on the rest; else not (one is better everywhere, or they are level everywhere)."
+        "holds: each of the two is better (the interval on one side of 1) on some task; with a condition: one"
+        " is better on some tasks and level with the other on the rest; else not (one is better everywhere,"
+        " or they are level everywhere)."
     )
     caption = "Ratio of the test losses; blue: LSTM better, orange: GRU better, grey: level."
     seconds = 90.0

@@ -26,17 +26,18 @@ class RecurrentWeight(Claim):
     place = 1
     sentence = "A recurrent weight above 1 makes the gradient explode, one below 1 makes it vanish."
     how = (
-        "lag_profile of linear cells whose recurrent matrix is the gain times 1 (one unit) or times an orthogonal matrix: the "
-        "rate against ln gain. Then of two matrices of spectral radius below 1 that are not normal, and of tanh cells with gain "
-        "above 1 whose units saturate."
+        "lag_profile of linear cells whose recurrent matrix is the gain times 1 (one unit) or times an"
+        " orthogonal matrix: the rate against ln gain. Then of two matrices of spectral radius below 1 that"
+        " are not normal, and of tanh cells with gain above 1 whose units saturate."
     )
     rule = (
-        "holds: every linear rate is ln gain within 1e-6, and no exception is found; with a condition: the rates are right, and "
-        "a matrix of radius below 1 grows twofold first or a gain above 1 vanishes (below −0.01 nats a step); else not."
+        "holds: every linear rate is ln gain within 1e-6, and no exception is found; with a condition: the"
+        " rates are right, and a matrix of radius below 1 grows twofold first or a gain above 1 vanishes"
+        " (below −0.01 nats a step); else not."
     )
     caption = (
-        "Left: the rate of linear cells by gain; the line is ln gain. Right: networks that the rule does not foresee, the "
-        "gradient's norm by lag."
+        "Left: the rate of linear cells by gain; the line is ln gain. Right: networks that the rule does not"
+        " foresee, the gradient's norm by lag."
     )
     seconds = 4.0
     gains: tuple[float, ...] = (0.8, 0.9, 0.95, 1.05, 1.1, 1.2)
@@ -67,7 +68,9 @@ class RecurrentWeight(Claim):
         return described("Jordan block of 0.9, linear", "non-normal", 0.9, made)
 
     def held(self):
-        """Both eigenvalues of the weight 0; one unit is held where tanh' is 0.3, and J = diag(1, 0.3) W has 1.4."""
+        """Both eigenvalues of the weight 0; one unit is held where tanh' is 0.3, and J = diag(1, 0.3) W has
+        1.4.
+        """
         weight, slope = np.array([[2.0, -2.0], [2.0, -2.0]]), 0.3
         h = np.array([0.0, np.sqrt(1 - slope)])
         bias = np.arctanh(h) - weight @ h
@@ -113,7 +116,10 @@ class RecurrentWeight(Claim):
             said += f"; with a spectral radius of {most['weight']:g} {grown} ({most['name']})"
         if fade:
             least = min(fade, key=lambda e: e["rate"])
-            said += f"; with a gain of {least['weight']:g} it falls by {digits(-least['rate'])} nats a step ({least['name']})"
+            said += (
+                f"; with a gain of {least['weight']:g} it falls by {digits(-least['rate'])} nats a step"
+                f" ({least['name']})"
+            )
         return ruled(right and not grow and not fade, right, f"{said[0].upper()}{said[1:]}.")
 
     def table(self, numbers):
@@ -133,9 +139,11 @@ class RecurrentWeight(Claim):
                 number(f"{e['weight']:g}"),
                 number(digits(e["rate"])),
                 number("–"),
-                number(quantity(e["peak"], "count"), f"lag {e['peak_lag']}")
-                if e["peak_lag"]
-                else number("none"),
+                (
+                    number(quantity(e["peak"], "count"), f"lag {e['peak_lag']}")
+                    if e["peak_lag"]
+                    else number("none")
+                ),
             )
             for e in numbers["exceptions"]
         ]

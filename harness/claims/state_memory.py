@@ -24,22 +24,27 @@ WASHED = 100  # first steps, in which the state still feels its start
 
 @dataclass(frozen=True)
 class StateMemory(Claim):
-    """Cells as drawn, and trained on the adding problem; driven by `streams` of so many steps of inputs of its kind."""
+    """Cells as drawn, and trained on the adding problem; driven by `streams` of so many steps of inputs of
+    its kind.
+    """
 
     place = 9
     sentence = "The state is a compression of the past."
     how = (
-        "The joint state of cells with H=32, untrained and trained on adding (T=20), driven by independent inputs of its kind (a "
-        "uniform number, and a marker at one step in ten). A ridge regression reads the input at lag k out of the state: R² on "
-        "streams it has not seen, by k. The sum over lags and inputs, the memory capacity, cannot exceed the number of state "
-        "variables (Jaeger 2002)."
+        "The joint state of cells with H=32, untrained and trained on adding (T=20), driven by independent"
+        " inputs of its kind (a uniform number, and a marker at one step in ten). A ridge regression reads"
+        " the input at lag k out of the state: R² on streams it has not seen, by k. The sum over lags and"
+        " inputs, the memory capacity, cannot exceed the number of state variables (Jaeger 2002)."
     )
     rule = (
-        "holds: every capacity is at most the size of the state, the input of the step itself is readable (R² of the number at "
-        "lag 0 at least 0.5) and that at the farthest lag is gone (below 0.1) in every network; with a condition: the bound "
-        "holds and some but not all networks do so; else not."
+        "holds: every capacity is at most the size of the state, the input of the step itself is readable (R²"
+        " of the number at lag 0 at least 0.5) and that at the farthest lag is gone (below 0.1) in every"
+        " network; with a condition: the bound holds and some but not all networks do so; else not."
     )
-    caption = "R² of the input so many steps before, read out of the state: of the number left, of the marker right."
+    caption = (
+        "R² of the input so many steps before, read out of the state: of the number left, of the marker"
+        " right."
+    )
     seconds = 20.0
     models: tuple[str, ...] = ("elman", "gru", "lstm")
     lags: int = 60
@@ -101,7 +106,10 @@ class StateMemory(Claim):
             (capacity[c, "trained"], capacity[c, "untrained"])
             for c in dict.fromkeys(n["cell"] for n in networks)
         ]
-        lower = f"training, which keeps what the task asks for, lowers it in {sum(a < b for a, b in pairs)} of {len(pairs)} cells"
+        lower = (
+            f"training, which keeps what the task asks for, lowers it in {sum(a < b for a, b in pairs)} of"
+            f" {len(pairs)} cells"
+        )
         condition = f"Inputs that can be read linearly (of so many state variables): {said}; {lower}{failed}."
         return ruled(bounded and len(good) == len(networks), bounded and bool(good), condition)
 
@@ -160,7 +168,9 @@ def shown_lags(lags):
 
 
 def readable(state, u, lags):
-    """R2 for lags 0 .. lags - 1 of u (T, B), read by ridge regression from state (T, B, n): fitted on half of the streams."""
+    """R2 for lags 0 .. lags - 1 of u (T, B), read by ridge regression from state (T, B, n): fitted on half of
+    the streams.
+    """
     from sklearn.linear_model import Ridge
     from sklearn.metrics import r2_score
 

@@ -30,17 +30,21 @@ class Vanished(Claim):
     place = 3
     sentence = "A vanished gradient is hard to tell from a finished training."
     how = (
-        "Recall with T=40, H=32, from initialisations that keep the cue and that lose it, with right labels and with 60 % of all "
-        "labels drawn anew (so that a finished training has a loss of 1.18 nats), three seeds. Finished: 95 % of the best "
-        "possible accuracy. How well a mark ranks the stuck above or below the finished is the area under its curve (0.5: not at "
-        "all, 1: always, in one direction or the other); then the label of diagnose, which is not told the floor."
+        "Recall with T=40, H=32, from initialisations that keep the cue and that lose it, with right labels"
+        " and with 60 % of all labels drawn anew (so that a finished training has a loss of 1.18 nats), three"
+        " seeds. Finished: 95 % of the best possible accuracy. How well a mark ranks the stuck above or below"
+        " the finished is the area under its curve (0.5: not at all, 1: always, in one direction or the"
+        " other); then the label of diagnose, which is not told the floor."
     )
     rule = (
-        "holds: loss, gradient norm and the last epoch's progress each have an area below 0.9 (hard), and diagnose calls all "
-        "finished trainings CONVERGED and no other (it can be told); with a condition: some mark but not all is below 0.9, or "
-        "diagnose is right on most but not all; else not."
+        "holds: loss, gradient norm and the last epoch's progress each have an area below 0.9 (hard), and"
+        " diagnose calls all finished trainings CONVERGED and no other (it can be told); with a condition:"
+        " some mark but not all is below 0.9, or diagnose is right on most but not all; else not."
     )
-    caption = "A point is a training, by its labels. A mark tells the two apart where one height parts blue from orange."
+    caption = (
+        "A point is a training, by its labels. A mark tells the two apart where one height parts blue from"
+        " orange."
+    )
     seconds = 75.0
     steps: int = 40
     count: int = 6400

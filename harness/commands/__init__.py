@@ -1,1 +1,3 @@
-"""What a person types after cellbench, one file a command: add(parser) says its arguments, do(arguments) runs it."""
+"""What a person types after cellbench, one file a command: add(parser) says its arguments, do(arguments) runs
+it.
+"""

@@ -1,4 +1,6 @@
-"""`cellbench claims [NAME ...]`: measures the claims of the lecture, a line for each as it ends, and writes their page."""
+"""`cellbench claims [NAME ...]`: measures the claims of the lecture, a line for each as it ends, and writes
+their page.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from ..store import make, provenance
 
 
 def claims(specs: Sequence[str], folder: Path) -> int:
-    """The exit code: 1 where a claim could not be measured. Raises ValueError for an unknown name, before anything is run."""
+    """The exit code: 1 where a claim could not be measured. Raises ValueError for an unknown name, before
+    anything is run.
+    """
     chosen = {spec: claim.get(spec) for spec in specs or claim.names()}
     make(folder)
     source = {
@@ -56,7 +60,9 @@ def outcomes(chosen: Mapping[str, Claim]) -> list[Outcome]:
 
 
 def measured(one: Claim, spec: str, progress: Progress) -> Outcome:
-    """One claim; whatever it raises is its reason, and the others go on. The numbers are what JSON gives back of them."""
+    """One claim; whatever it raises is its reason, and the others go on. The numbers are what JSON gives back
+    of them.
+    """
     start = perf_counter()
     numbers: Numbers = {}
     try:

@@ -15,7 +15,8 @@ COLUMNS = ("task", "archive", "client", "size", "cached", "source", "licence")
 
 
 def fetch(tasks: Sequence[str]) -> int:
-    """Fetches the archives of these tasks, or all; goes on after one that fails. Returns 1 if one did, else 0.
+    """Fetches the archives of these tasks, or all; goes on after one that fails. Returns 1 if one did, else
+    0.
 
     Raises ValueError for a task that has none.
     """
@@ -34,7 +35,8 @@ def fetch(tasks: Sequence[str]) -> int:
             continue
         for name, archive in asked.items():
             print(
-                f"{name}: {paths[archive]}\n  {archive.requirement}; licence: {archive.licence}; source: {archive.source}"
+                f"{name}: {paths[archive]}\n  {archive.requirement}; licence: {archive.licence}; source:"
+                f" {archive.source}"
             )
     if absent:
         print(

@@ -1,4 +1,6 @@
-"""`cellbench doctor`: what this machine can run and how well it can be measured on, fact by fact as each is found, and advice."""
+"""`cellbench doctor`: what this machine can run and how well it can be measured on, fact by fact as each is
+found, and advice.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def doctor(seconds: float = SECONDS, as_json: bool = False) -> int:
     timings: list[Timing] = []
     if seconds:
         patient.say(
-            f"{'noise test':<{WIDTH}} {KERNEL.spec} on {KERNEL.backend} against itself, about {seconds:g} s ..."
+            f"{'noise test':<{WIDTH}} {KERNEL.spec} on {KERNEL.backend} against itself, about {seconds:g}"
+            " s ..."
         )
         patient.keep(noise(timings, seconds))
     patient.keep(advice([start, *(t.conditions for t in timings)], [level(t) for t in timings]))
@@ -154,7 +157,9 @@ def backends() -> Iterator[Fact]:
 
 
 def noise(timings: list[Timing], seconds: float, judge: Callable[..., Judge] = Judge) -> Iterator[Fact]:
-    """A program against itself by the rule of every comparison, and what that rule can find here; fills `timings`."""
+    """A program against itself by the rule of every comparison, and what that rule can find here; fills
+    `timings`.
+    """
 
     def keep(name: str, stage: str, process: int, found: Any) -> None:
         if isinstance(found, Timing):

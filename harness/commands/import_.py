@@ -71,14 +71,18 @@ def _implementation(benchmark: dict[str, Any]) -> str | None:
 
 
 def _column(name: str, value: Any) -> int | str | None:
-    """A value of extra_info as the column of that name holds it; None where somebody else means another thing by the name."""
+    """A value of extra_info as the column of that name holds it; None where somebody else means another thing
+    by the name.
+    """
     if name in store.WHOLE:
         return int(value) if isinstance(value, int | str) and str(value).isdecimal() else None
     return value if isinstance(value, str) else None
 
 
 def _series(benchmark: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every round; of a file without them (--benchmark-save without --benchmark-save-data) its smallest, median and largest."""
+    """Every round; of a file without them (--benchmark-save without --benchmark-save-data) its smallest,
+    median and largest.
+    """
     stats = benchmark["stats"]
     found = (
         {"seconds": stats["data"]}

@@ -1,4 +1,6 @@
-"""`cellbench run`: composes and checks everything, then measures. Also its multirun, and going on with an interrupted run."""
+"""`cellbench run`: composes and checks everything, then measures. Also its multirun, and going on with an
+interrupted run.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,8 @@ def plan(settings: Settings) -> int:
         for case in asked.cases:
             print(f"{case.id}  {case}")
     print(
-        f"{sum(len(a.cases) for a in settings.asked)} cases, about {estimate_s(settings.asked) / 60:.1f} min on two slow cores"
+        f"{sum(len(a.cases) for a in settings.asked)} cases, about {estimate_s(settings.asked) / 60:.1f} min"
+        " on two slow cores"
     )
     return 0
 
@@ -116,21 +119,25 @@ def _resume(name: str, others: list[str], flags: list[str]) -> int:
     here = provenance.key(settings.config["threads"])
     if differs := provenance.differences(manifest.get("machine_key") or here, here):
         raise ConfigError(
-            f"run {name} was made on another machine ({'; '.join(differs)}); go on with it there, or start a new run"
+            f"run {name} was made on another machine ({'; '.join(differs)}); go on with it there, or start a"
+            " new run"
         )
     writer, ended = store.reopen(folder)
     asked = {case.id for asked in settings.asked for case in asked.cases}
     if foreign := set(ended) - asked:
         writer.release()
         raise ConfigError(
-            f"run {name} has {len(foreign)} cases that are no longer asked for (was a cell's file changed?); start a new run"
+            f"run {name} has {len(foreign)} cases that are no longer asked for (was a cell's file changed?);"
+            " start a new run"
         )
     print(going_on(ended, len(asked)))
     return _work(writer, settings, {case for case, status in ended.items() if status == "ok"})
 
 
 def going_on(ended: dict[str, str], asked: int) -> str:
-    """What is done of an interrupted run, and what is measured again: '3 of 9 cases are done; again: 1 crashed; 5 left'."""
+    """What is done of an interrupted run, and what is measured again: '3 of 9 cases are done; again: 1
+    crashed; 5 left'.
+    """
     again = Counter(status for status in ended.values() if status != "ok")
     said = f"; again: {', '.join(f'{n} {status}' for status, n in again.items())}" if again else ""
     return f"{len(ended) - again.total()} of {asked} cases are done{said}; {asked - len(ended)} left"

@@ -48,7 +48,9 @@ def heads(lines: list[str]) -> Iterator[tuple[bool, str]]:
 
 
 def fitting(cell: GatedCell, input_size: int | None, hidden_size: int) -> tuple[int, int]:
-    """(I, H): I is 32 unless given, or H where the cell needs them alike. Raises ValueError where they do not fit."""
+    """(I, H): I is 32 unless given, or H where the cell needs them alike. Raises ValueError where they do not
+    fit.
+    """
     wanted = [input_size] if input_size else [32, hidden_size]
     fit = [i for i in wanted if unfit(cell, i, hidden_size) is None]
     if not fit:
@@ -69,7 +71,10 @@ def kind(cell: GatedCell) -> str:
         return "step written out"
     if not cell.recurrent:
         return "elementwise"
-    return f"pointwise around two products, W_hh {f'in {cell.heads} diagonal blocks' if cell.heads > 1 else 'full'}"
+    return (
+        "pointwise around two products, W_hh"
+        f" {f'in {cell.heads} diagonal blocks' if cell.heads > 1 else 'full'}"
+    )
 
 
 def affinity(cell: GatedCell) -> str:

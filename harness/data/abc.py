@@ -17,7 +17,8 @@ BAR = r"\[\||:?\|+[:\]]?|::"
 TOKEN = re.compile(rf"{NOTE}|\(\d|{BAR}|[\[\](){{}}<>~.:-]|\s+")  # (3 opens a triplet; a space ends a beam
 
 MODES = {"maj": "", "min": "m"}  # as most write them; others go by their first three letters
-RARE = 5  # what occurs less often in the whole collection is one token, or one field, of its own: the last of its list
+# what occurs less often in the whole collection is one token, or one field, of its own: the last of its list
+RARE = 5
 
 
 def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
@@ -43,7 +44,9 @@ def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
 
 
 def numbered(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Each word's place among the frequent ones, most frequent first, and these; the last place is that of all rare ones."""
+    """Each word's place among the frequent ones, most frequent first, and these; the last place is that of
+    all rare ones.
+    """
     frequent = [word for word, count in Counter(words).most_common() if count >= RARE]
     place = {word: number for number, word in enumerate(frequent)}
     return np.array([place.get(word, len(frequent)) for word in words]), np.array([*frequent, "?"])
@@ -77,7 +80,9 @@ def opening(tokens: list[str], notes: int = 24) -> tuple[str, ...]:
 
 
 def field(header: dict[str, str], letter: str) -> str:
-    """A field of the header as it is compared: in lower case without spaces, a key as in `em`, `g`, `ador`; or empty."""
+    """A field of the header as it is compared: in lower case without spaces, a key as in `em`, `g`, `ador`;
+    or empty.
+    """
     text = "".join(header.get(letter, "").lower().split())
     key = re.fullmatch(r"([a-g][#b]?)([a-z]{3})[a-z]*", text)
     return key[1] + MODES.get(key[2], key[2]) if letter == "K" and key else text

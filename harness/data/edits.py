@@ -1,4 +1,6 @@
-"""Answers to a sequence-to-sequence task against the right ones: where they end, and how many edits they are apart."""
+"""Answers to a sequence-to-sequence task against the right ones: where they end, and how many edits they are
+apart.
+"""
 
 from __future__ import annotations
 

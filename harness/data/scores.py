@@ -29,7 +29,9 @@ def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
 
 
 def parts(content: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each part the pitch (semitones, middle C 60, rests 0) at each sixteenth, and whether a note or rest begins there."""
+    """For each part the pitch (semitones, middle C 60, rests 0) at each sixteenth, and whether a note or rest
+    begins there.
+    """
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         container = ElementTree.fromstring(file.read("META-INF/container.xml"))
         score = ElementTree.fromstring(file.read(next(container.iter("rootfile")).attrib["full-path"]))
@@ -37,7 +39,9 @@ def parts(content: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def notes(part: ElementTree.Element) -> list[tuple[Fraction, Fraction, int, bool]]:
-    """(start, end, pitch, begins) of all notes and rests, in quarters; a tied note goes on, of a chord the first counts."""
+    """(start, end, pitch, begins) of all notes and rests, in quarters; a tied note goes on, of a chord the
+    first counts.
+    """
     found, now, divisions = [], Fraction(0), 1
     for element in (e for measure in part.iter("measure") for e in measure):
         if element.tag == "attributes":

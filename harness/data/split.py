@@ -12,15 +12,18 @@ from ..task import Sequences
 def grouped(
     rng: np.random.Generator, groups: np.ndarray, test: int, count: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of `count` members (all others: None) to learn from and `test` to test on; no group (N,) has some in both parts.
+    """Indices of `count` members (all others: None) to learn from and `test` to test on; no group (N,) has
+    some in both parts.
 
-    There are fewer to learn from where the groups of the test part leave fewer. Raises ValueError where there are too few.
+    There are fewer to learn from where the groups of the test part leave fewer. Raises ValueError where there
+    are too few.
     """
     most = len(groups) - 1 if count is None else len(groups) - count
     if not (count is None or 0 < count < len(groups)) or not 0 < test <= most:
         given = f"test={test}" if count is None else f"count={count} and test={test}"
         raise ValueError(
-            f"{given} of {len(groups)} sequences; each part needs at least 1, and together they are at most all"
+            f"{given} of {len(groups)} sequences; each part needs at least 1, and together they are at"
+            " most all"
         )
     order = rng.permutation(len(groups))
     held, rest = order[:test], order[test:]
@@ -44,7 +47,9 @@ def padded(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def foretelling(rows: Sequence[np.ndarray], given: int, steps: int) -> Sequences:
-    """From each row its tokens as x and the next ones as y, at most `steps` of them that count: those after the first `given`."""
+    """From each row its tokens as x and the next ones as y, at most `steps` of them that count: those after
+    the first `given`.
+    """
     x, lengths = padded([row[:-1][: given - 1 + steps] for row in rows])
     y, _ = padded([row[1:][: given - 1 + steps] for row in rows])
     step = np.arange(x.shape[1])

@@ -1,7 +1,9 @@
-"""Systems that a cell has to identify: their trajectories and, from the true Jacobians, what is known of them.
+"""Systems that a cell has to identify: their trajectories and, from the true Jacobians, what is known of
+them.
 
-A system is x_t = f(x_{t-1}, u_t), y_t = h(x_t). One without input is written in delays, x_t = (y_t, y_{t-1}, ...): what a cell
-is fed then is the value y_{t-1}, and the input u_t is a displacement of it, 0 unless one asks what it does.
+A system is x_t = f(x_{t-1}, u_t), y_t = h(x_t). One without input is written in delays, x_t = (y_t, y_{t-1},
+...): what a cell is fed then is the value y_{t-1}, and the input u_t is a displacement of it, 0 unless one
+asks what it does.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class System(Protocol):
 def run(
     system: System, start: np.ndarray, u: np.ndarray, disturbance: np.ndarray | None = None
 ) -> np.ndarray:
-    """States (T + 1, B, n) from start (B, n), by inputs u (T, B, M); a disturbance (T, B, n) is added to the states."""
+    """States (T + 1, B, n) from start (B, n), by inputs u (T, B, M); a disturbance (T, B, n) is added to the
+    states.
+    """
     path = [start]
     for t, now in enumerate(u):
         path.append(system.step(path[-1], now) + (0 if disturbance is None else disturbance[t]))
@@ -51,7 +55,9 @@ def along(system: System, path: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, 
 
 
 def truth(system: System, start: np.ndarray, u: np.ndarray, long_u: np.ndarray, autonomous: bool) -> Truth:
-    """The lag profile at the end of u (T, B, M), and the exponent along long_u (T, B', M), both from start (B, n)."""
+    """The lag profile at the end of u (T, B, M), and the exponent along long_u (T, B', M), both from start
+    (B, n).
+    """
     path = run(system, start, u)
     reach = log_reach(*along(system, path, u), system.reading(path[-1]))
     far = run(system, start[: long_u.shape[1]], long_u)
@@ -59,7 +65,9 @@ def truth(system: System, start: np.ndarray, u: np.ndarray, long_u: np.ndarray, 
 
 
 def log_reach(by_x: np.ndarray, by_u: np.ndarray, reading: np.ndarray) -> np.ndarray:
-    """(T, B): log |dy_T/du_{T-k}| (Frobenius) by lag k, the product of reading (B, K, n) and the Jacobians that `along` gives."""
+    """(T, B): log |dy_T/du_{T-k}| (Frobenius) by lag k, the product of reading (B, K, n) and the Jacobians
+    that `along` gives.
+    """
     rows, scale, logs = reading, np.zeros(len(reading)), np.empty(by_x.shape[:2])
     for lag, t in enumerate(reversed(range(len(by_x)))):
         with np.errstate(divide="ignore"):
@@ -72,7 +80,9 @@ def log_reach(by_x: np.ndarray, by_u: np.ndarray, reading: np.ndarray) -> np.nda
 
 
 def largest_exponent(jacobians: np.ndarray, seed: int = 0) -> float:
-    """Nats a step, along Jacobians (T, B, n, n): the growth of a random direction after the first quarter of the steps."""
+    """Nats a step, along Jacobians (T, B, n, n): the growth of a random direction after the first quarter of
+    the steps.
+    """
     v = np.random.default_rng(seed).standard_normal((*jacobians.shape[1:3], 1))
     growth = np.empty(jacobians.shape[:2])
     for t, matrix in enumerate(jacobians):
@@ -86,8 +96,8 @@ def largest_exponent(jacobians: np.ndarray, seed: int = 0) -> float:
 def mean_growth(growth: np.ndarray) -> float:
     """Mean of (T, B) over samples and steps s = t/T, these weighted by exp(-1 / (s (1 - s))).
 
-    What turns as it grows has a mean that settles with 1/T where all steps count alike, and faster than any power of T so
-    (Das et al. 2017, Nonlinearity 30).
+    What turns as it grows has a mean that settles with 1/T where all steps count alike, and faster than any
+    power of T so (Das et al. 2017, Nonlinearity 30).
     """
     s = (np.arange(len(growth)) + 0.5) / len(growth)
     weight = np.exp(-1 / (s * (1 - s)))
@@ -95,20 +105,26 @@ def mean_growth(growth: np.ndarray) -> float:
 
 
 def data_of(train: Sequences, test: Sequences, least: float, floor_known: bool = True) -> Data:
-    """Values to predict at every step; learned where all but a twentieth of what is above the least loss is explained."""
+    """Values to predict at every step; learned where all but a twentieth of what is above the least loss is
+    explained.
+    """
     learned = least + SHARE * (float(np.var(train.targets)) - least)
     return Data(train, test, None, learned, MANY_TO_MANY, floor=least if floor_known else None)
 
 
 def sequences(x: np.ndarray, y: np.ndarray, first: int = 0) -> Sequences:
-    """Time first, x (T, N, I) and y (T, N, K), all of full length; the targets before step `first` do not count."""
+    """Time first, x (T, N, I) and y (T, N, K), all of full length; the targets before step `first` do not
+    count.
+    """
     steps, count = x.shape[:2]
     scored = np.tile(np.arange(steps) >= first, (count, 1))
     return Sequences(x.swapaxes(0, 1), np.full(count, steps), y.swapaxes(0, 1), scored)
 
 
 def next_value(y: np.ndarray, noise: float, rng: np.random.Generator, delays: int) -> Sequences:
-    """From values (T + 1, N, 1): each step is fed the last one and asked for the next, both observed with noise."""
+    """From values (T + 1, N, 1): each step is fed the last one and asked for the next, both observed with
+    noise.
+    """
     seen = y + noise * rng.standard_normal(y.shape)
     return sequences(seen[:-1], seen[1:], delays - 1)
 

@@ -8,7 +8,9 @@ import numpy as np
 
 
 def encoded(texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All texts (of characters, or of symbols) one after the other as numbers, their lengths, and the alphabet."""
+    """All texts (of characters, or of symbols) one after the other as numbers, their lengths, and the
+    alphabet.
+    """
     alphabet = sorted({symbol for text in texts for symbol in text})
     place = {symbol: number for number, symbol in enumerate(alphabet)}
     flat = np.array([place[symbol] for text in texts for symbol in text], np.int16)

@@ -1,4 +1,6 @@
-"""Diagnostics of the gradient through time: of a cell and arrays, or of any torch module. Imports neither Hydra nor torch."""
+"""Diagnostics of the gradient through time: of a cell and arrays, or of any torch module. Imports neither
+Hydra nor torch.
+"""
 
 from .cell.gating import Gates, Saturation, gates, saturation
 from .cell.lyapunov import Spectrum, lyapunov_spectrum

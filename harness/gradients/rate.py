@@ -1,7 +1,9 @@
-"""One number for a decay, where there is one: the growth of a log norm by lag, its interval, and the form it has.
+"""One number for a decay, where there is one: the growth of a log norm by lag, its interval, and the form it
+has.
 
-Log norms are a random walk, so that a line through them has a wrong interval (nominal 95 % covers 12 % at 100 lags); everything
-here works on increments. A form is accepted only where what it leaves has the same mean in both halves of the window.
+Log norms are a random walk, so that a line through them has a wrong interval (nominal 95 % covers 12 % at 100
+lags); everything here works on increments. A form is accepted only where what it leaves has the same mean in
+both halves of the window.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ MARGIN = 0.01  # nats a step within which a gradient counts as stable
 
 @dataclass(frozen=True)
 class Rate:
-    """Growth of the log norm with a 95 % interval, in nats a step (negative: decay); for a power law the exponent of the lag.
+    """Growth of the log norm with a 95 % interval, in nats a step (negative: decay); for a power law the
+    exponent of the lag.
 
-    model is exponential, 'polynomial x exponential' (value is the exponential's rate), power law, finite (exactly 0 from some
-    lag on: -inf), or 'no single rate' (the mean increment, for what it is worth).
+    model is exponential, 'polynomial x exponential' (value is the exponential's rate), power law, finite
+    (exactly 0 from some lag on: -inf), or 'no single rate' (the mean increment, for what it is worth).
     """
 
     value: float
@@ -32,8 +35,9 @@ class Rate:
 def fit(logs: np.ndarray) -> Rate:
     """The rate of log norms (T + 1, B) over the middle half of the lags.
 
-    The first quarter is left out (the adjoint turns towards the growing direction), and the last (the state still feels its
-    start). The simplest form that fits is taken; of fewer than 8 increments, only what hardly varies counts as exponential.
+    The first quarter is left out (the adjoint turns towards the growing direction), and the last (the state
+    still feels its start). The simplest form that fits is taken; of fewer than 8 increments, only what hardly
+    varies counts as exponential.
     """
     lags = len(logs) - 1
     if np.isneginf(logs[-1]).all():
@@ -65,7 +69,9 @@ def fit(logs: np.ndarray) -> Rate:
 
 
 def _mean(steps: np.ndarray) -> tuple[float, float]:
-    """Mean and standard error; smoothly weighted ones where they vary less by block (a rotation's increments are no noise)."""
+    """Mean and standard error; smoothly weighted ones where they vary less by block (a rotation's increments
+    are no noise).
+    """
     blocks = np.array_split(steps, 4)
     if len(blocks[-1]) >= 6:
         plain, smooth = (
@@ -99,9 +105,11 @@ def _explained(left: np.ndarray, before: np.ndarray) -> float:
 
 
 def _best(steps: np.ndarray, lag: np.ndarray, with_rate: bool) -> tuple[float, np.ndarray, float]:
-    """(rate or exponent, what is left, degree) of steps = rate + exponent * ln((lag + shift + 1) / (lag + shift)), least squares.
+    """(rate or exponent, what is left, degree) of steps = rate + exponent * ln((lag + shift + 1) / (lag +
+    shift)), least squares.
 
-    A polynomial's degree is a whole number: an exponent near one is taken as it, and the rest is fitted again.
+    A polynomial's degree is a whole number: an exponent near one is taken as it, and the rest is fitted
+    again.
     """
 
     def solve(shift: float, degree: float | None = None) -> tuple[float, float, np.ndarray]:
@@ -131,7 +139,9 @@ def _interval(value: float, left: np.ndarray, model: str, per: float = 1.0) -> R
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Of the mean of a correlated series (Newey and West 1987, Bartlett weights); inf for fewer than 4 values."""
+    """Of the mean of a correlated series (Newey and West 1987, Bartlett weights); inf for fewer than 4
+    values.
+    """
     count = len(values)
     if count < 4:
         return float("inf")

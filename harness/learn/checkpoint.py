@@ -1,4 +1,6 @@
-"""Checkpoints of a training: one safetensors file, written atomically after every epoch, from which it goes on."""
+"""Checkpoints of a training: one safetensors file, written atomically after every epoch, from which it goes
+on.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def file(folder: str, name: str) -> Path:
 
 
 def rate(path: Path) -> float | None:
-    """The learning rate of the training that wrote it; None where there is none. Raises CheckpointError for a damaged one."""
+    """The learning rate of the training that wrote it; None where there is none. Raises CheckpointError for a
+    damaged one.
+    """
     from safetensors import safe_open
 
     if not path.exists():
@@ -42,7 +46,9 @@ def rate(path: Path) -> float | None:
 
 
 def save(path: Path, learner: Learner) -> None:
-    """Writes the model, its best parameters, Adam's moments and rate, the order's generator and the course so far."""
+    """Writes the model, its best parameters, Adam's moments and rate, the order's generator and the course so
+    far.
+    """
     from safetensors.torch import save_file
 
     tensors = {f"model.{k}": v for k, v in learner.model.state_dict().items()}
@@ -57,7 +63,9 @@ def save(path: Path, learner: Learner) -> None:
 
 
 def resume(path: Path, learner: Learner) -> bool:
-    """Brings a learner to where the file was written; False where there is none. Raises CheckpointError for a damaged one."""
+    """Brings a learner to where the file was written; False where there is none. Raises CheckpointError for a
+    damaged one.
+    """
     from safetensors import safe_open
 
     if not path.exists():

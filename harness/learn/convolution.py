@@ -1,7 +1,8 @@
 """A causal dilated convolution for comparison: weights shared over time as in a cell, but no state.
 
-The temporal convolutional network of Bai, Kolter and Koltun 2018 (arXiv 1803.01271): residual blocks of two causal convolutions
-with ReLU, the dilation doubled from block to block; without their weight normalisation and dropout.
+The temporal convolutional network of Bai, Kolter and Koltun 2018 (arXiv 1803.01271): residual blocks of two
+causal convolutions with ReLU, the dilation doubled from block to block; without their weight normalisation
+and dropout.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Block(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Blocks that see `steps` steps, and a head at the last step or at every one; trained as a cell's model is."""
+    """Blocks that see `steps` steps, and a head at the last step or at every one; trained as a cell's model
+    is.
+    """
 
     def __init__(
         self, data: Data, input_size: int, channels: int, seed: int, device: str, dtype: str = "float32"

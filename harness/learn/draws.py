@@ -1,7 +1,7 @@
 """Answers drawn from a task's test part for a diagnosis: in each batch all sequences answer at the same step.
 
-So nothing is padded: every sequence of a batch runs from its own first step to the answer. The loss over all draws estimates
-the task's test loss.
+So nothing is padded: every sequence of a batch runs from its own first step to the answer. The loss over all
+draws estimates the task's test loss.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def reached(part: Sequences, shape: str) -> float:
 
 
 def draws(part: Sequences, shape: str, rng: np.random.Generator) -> list[Draw]:
-    """Batches of random sequences at steps spread evenly over all answers, none twice; empty where no step has enough."""
+    """Batches of random sequences at steps spread evenly over all answers, none twice; empty where no step
+    has enough.
+    """
     left = answered(part, shape).copy()
     count = left.sum(0)
     weight = count / np.clip(count, 1, BATCH)  # times the size of its batch: as often as it occurs
@@ -61,7 +63,8 @@ def draws(part: Sequences, shape: str, rng: np.random.Generator) -> list[Draw]:
 def batch(data: Data, model: Model, draw: Draw) -> tuple[Tensor, Tensor]:
     """(x (T, B, I), y (B,) or (B, K)): what the model's recurrence gets up to the answer, and the target.
 
-    For sequence to sequence x is the encoder's input and then the decoder's, (T, B, I + 1): a last column is 0 and then 1.
+    For sequence to sequence x is the encoder's input and then the decoder's, (T, B, I + 1): a last column is
+    0 and then 1.
     """
     part = data.test
     with torch.no_grad():

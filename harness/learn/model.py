@@ -1,4 +1,6 @@
-"""A cell with a linear head, trained by torch's autograd through any backend's programs: every shape of task, any lengths."""
+"""A cell with a linear head, trained by torch's autograd through any backend's programs: every shape of task,
+any lengths.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ ROUND = 8  # lengths are rounded up to a multiple, so that few programs serve al
 
 @dataclass(frozen=True)
 class Batch:
-    """x (T, B, I), or (T, B) tokens; last (B,) the index of each sequence's last step; y; and how many of the B count.
+    """x (T, B, I), or (T, B) tokens; last (B,) the index of each sequence's last step; y; and how many of the
+    B count.
 
     y is (B, ...), or with a target a step (T, B, ...), of which `scored` (T, B) says what counts.
     """
@@ -49,10 +52,11 @@ class Trainable(Protocol):
 
 
 class Model(torch.nn.Module):
-    """The cell's parameters, computed by the case's backend, and a head on its output at the last step or at every step.
+    """The cell's parameters, computed by the case's backend, and a head on its output at the last step or at
+    every step.
 
-    Tokens have an embedding. For sequence to sequence a second set of the cell's parameters, the decoder, starts from the
-    first one's last state and takes the embedding of the target before.
+    Tokens have an embedding. For sequence to sequence a second set of the cell's parameters, the decoder,
+    starts from the first one's last state and takes the embedding of the target before.
     """
 
     def __init__(
@@ -103,7 +107,9 @@ class Model(torch.nn.Module):
         return self.head(self.run(self.cell, self.embedded(x))[0][last, torch.arange(len(last))])
 
     def answer(self, batch: Batch) -> torch.Tensor:
-        """(B, K), or (T, B, K) with one answer for each target; targets before it are given (teacher forcing)."""
+        """(B, K), or (T, B, K) with one answer for each target; targets before it are given (teacher
+        forcing).
+        """
         if self.shape == MANY_TO_ONE:
             return self(batch.x, batch.last)
         if self.shape != TO_SEQUENCE:
@@ -164,7 +170,8 @@ def batches(
 ) -> Iterator[Batch]:
     """All sequences once, in random order if rng is given; the last batch is filled up.
 
-    For sequence to sequence x is as wide as the part in every batch, so that what stands before a sequence is its own alone.
+    For sequence to sequence x is as wide as the part in every batch, so that what stands before a sequence is
+    its own alone.
     """
     order = np.arange(len(part)) if rng is None else rng.permutation(len(part))
     for start in range(0, len(part), size):
@@ -195,7 +202,9 @@ def rounded(steps: int, most: int) -> int:
 
 
 def moved_to_the_end(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Each sequence (B, T, ...) at the end of its row, so that all of them end at the last step; zeros before it."""
+    """Each sequence (B, T, ...) at the end of its row, so that all of them end at the last step; zeros before
+    it.
+    """
     moved = np.zeros_like(x)
     for row, length in enumerate(lengths):
         moved[row, x.shape[1] - length :] = x[row, :length]

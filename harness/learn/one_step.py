@@ -1,4 +1,6 @@
-"""A cell and a linear read-out as a torch module that is called once a step, on plain tensors: for diagnoses, not for speed."""
+"""A cell and a linear read-out as a torch module that is called once a step, on plain tensors: for diagnoses,
+not for speed.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,16 @@ def unsteppable(cell: GatedCell) -> str | None:
     if cell.stacked:
         return f"cell {cell.name!r} has {cell.options}; a verdict is on one layer in one direction"
     if whole:
-        return f"cell {cell.name!r} has {' and '.join(whole)} over the whole sequence; a verdict calls one step at a time"
+        return (
+            f"cell {cell.name!r} has {' and '.join(whole)} over the whole sequence; a verdict calls one step"
+            " at a time"
+        )
     return None
 
 
 class Stepped(nn.Module):
-    """(x (B, I), state or None) -> (answer (B, K), state {name: (B, units)}); parameters as the cell names them, and a head's.
+    """(x (B, I), state or None) -> (answer (B, K), state {name: (B, units)}); parameters as the cell names
+    them, and a head's.
 
     squashed puts the answer through a sigmoid.
     """
@@ -64,8 +70,8 @@ class Stepped(nn.Module):
 class Handed(nn.Module):
     """Encoder and decoder as one recurrence: (x (B, I + 1), state or None) -> as Stepped.
 
-    x ends in 0 at the encoder's steps and in 1 at the decoder's, which goes on from the state that it is handed; a step is the
-    same for all sequences.
+    x ends in 0 at the encoder's steps and in 1 at the decoder's, which goes on from the state that it is
+    handed; a step is the same for all sequences.
     """
 
     def __init__(self, encoder: Stepped, decoder: Stepped) -> None:

@@ -1,8 +1,10 @@
-"""What a trained network is as a system: its own largest Lyapunov exponent and lag profile, to lay beside the true ones.
+"""What a trained network is as a system: its own largest Lyapunov exponent and lag profile, to lay beside the
+true ones.
 
-With an input, it is driven by the test part; without, it is fed its own answers, so that it runs on alone as the system does.
-Alone, only the exponent, which is the slope of the profile, has to agree: several past values tell the same state, so that two
-networks that predict alike may share the first lags out differently, and one that was trained on noise relies less on each.
+With an input, it is driven by the test part; without, it is fed its own answers, so that it runs on alone as
+the system does. Alone, only the exponent, which is the slope of the profile, has to agree: several past
+values tell the same state, so that two networks that predict alike may share the first lags out differently,
+and one that was trained on noise relies less on each.
 """
 
 from __future__ import annotations
@@ -30,20 +32,25 @@ LOOP = 1500  # steps that a network runs on alone
 
 @dataclass(frozen=True)
 class Identified:
-    """As task.Truth has them: nats a step, and (K,) log norms of d answer / d input by lag. NaN where a network runs away."""
+    """As task.Truth has them: nats a step, and (K,) log norms of d answer / d input by lag. NaN where a
+    network runs away.
+    """
 
     lyapunov: float
     lag_profile: np.ndarray
 
 
 def identified(cell: GatedCell, params: Arrays, head: Head, data: Data, autonomous: bool) -> Identified:
-    """The network's own, in float64; autonomous is the truth's. Raises ValueError for a stack or what is not finite."""
+    """The network's own, in float64; autonomous is the truth's. Raises ValueError for a stack or what is not
+    finite.
+    """
     x = data.test.x[:TRAJECTORIES].swapaxes(0, 1).astype(np.float64)
     check(cell, params, x)
     weight, bias = (np.asarray(a, np.float64) for a in head)
     if autonomous and weight.shape[0] != x.shape[2]:
         raise ValueError(
-            f"the network answers {weight.shape[0]} values and takes {x.shape[2]}; to be fed back they must be as many"
+            f"the network answers {weight.shape[0]} values and takes {x.shape[2]}; to be fed back they must"
+            " be as many"
         )
     return (
         closed_loop(cell, params, (weight, bias), x)
@@ -64,7 +71,9 @@ def driven(
 
 
 def closed_loop(cell: GatedCell, params: Arrays, head: Head, x: np.ndarray) -> Identified:
-    """Fed the first half of x (T, B, I), then its own answers: the profile over the other half, the exponent far beyond it."""
+    """Fed the first half of x (T, B, I), then its own answers: the profile over the other half, the exponent
+    far beyond it.
+    """
     import torch
 
     step, start = (
@@ -100,7 +109,9 @@ def _shapes(cell: GatedCell, params: Arrays, x: np.ndarray) -> list[tuple[int, .
 
 
 def loop_profile(step: Callable[..., tuple[Any, ...]], loop: list[Any], steps: int) -> np.ndarray:
-    """(steps,): log |d last answer / d what is fed, k steps before| from the states and the answer to begin with."""
+    """(steps,): log |d last answer / d what is fed, k steps before| from the states and the answer to begin
+    with.
+    """
     import torch
 
     fed: list[Any] = []
@@ -118,7 +129,9 @@ def loop_profile(step: Callable[..., tuple[Any, ...]], loop: list[Any], steps: i
 
 
 def loop_exponent(step: Callable[..., tuple[Any, ...]], loop: list[Any]) -> float:
-    """Growth of a random displacement of states and answer (tangents by forward mode), after the first quarter of the steps."""
+    """Growth of a random displacement of states and answer (tangents by forward mode), after the first
+    quarter of the steps.
+    """
     import torch
     from torch.autograd import forward_ad
 

@@ -30,7 +30,9 @@ class Said:
 
 
 def verdict(case: Case, data: Data, model: Trainable, targets_seen: int) -> Said:
-    """The diagnosis of answers that a model gives in the test part, stepped in float64; targets_seen in training."""
+    """The diagnosis of answers that a model gives in the test part, stepped in float64; targets_seen in
+    training.
+    """
     if not isinstance(model, Model):
         return Said(None, "no verdict: a convolution has no state that a gradient could be followed through")
     if reason := unsteppable(cell_of(case)):
@@ -70,7 +72,8 @@ def of_which(data: Data, drawn: list[draws.Draw]) -> str:
     if data.shape != MANY_TO_ONE:
         where = ", ".join(map(str, steps))
         parts.append(
-            f"answers at {'target' if data.shape == TO_SEQUENCE else 'step'} {where} of 0-{data.test.y.shape[1] - 1}"
+            f"answers at {'target' if data.shape == TO_SEQUENCE else 'step'} {where} of"
+            f" 0-{data.test.y.shape[1] - 1}"
         )
     if share < 0.995:
         parts.append(f"only steps at which {draws.FEWEST} sequences answer, {share:.0%} of the answers")
@@ -88,7 +91,9 @@ def figures(task: Task, data: Data, model: Model, size: int) -> dict[str, float]
 
 @dataclass(frozen=True)
 class Beside:
-    """A trained network as a system, and the true one: largest exponents in nats a step, lag profiles as task.Truth has them."""
+    """A trained network as a system, and the true one: largest exponents in nats a step, lag profiles as
+    task.Truth has them.
+    """
 
     own_lyapunov: float
     true_lyapunov: float
@@ -102,7 +107,9 @@ class Beside:
 
 
 def beside_the_system(task: Task, data: Data, model: Model) -> Beside | None:
-    """The network beside the system behind the data; None where there is none, or the cell cannot be called step by step."""
+    """The network beside the system behind the data; None where there is none, or the cell cannot be called
+    step by step.
+    """
     with named(task.name):
         truth = task.truth(data)
     if truth is None or unsteppable(model.cell_itself):

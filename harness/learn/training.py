@@ -1,4 +1,6 @@
-"""One training: epochs of Adam with gradients clipped by norm, stopped early on a validation part, with a checkpoint an epoch."""
+"""One training: epochs of Adam with gradients clipped by norm, stopped early on a validation part, with a
+checkpoint an epoch.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ HELD_OUT = 0.1  # of the training part, for the choice of the learning rate and 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How every model is trained. patience: epochs without a better validation loss after which it stops; most_s: of training."""
+    """How every model is trained. patience: epochs without a better validation loss after which it stops;
+    most_s: of training.
+    """
 
     batch: int = 64
     epochs: int = 6
@@ -72,7 +76,9 @@ class Diverged(Exception):
 
 @dataclass
 class Learner:
-    """A model on its way. `rng` draws the order of the sequences; `best` holds the parameters of the best epoch."""
+    """A model on its way. `rng` draws the order of the sequences; `best` holds the parameters of the best
+    epoch.
+    """
 
     model: t.Trainable
     data: Data
@@ -138,7 +144,9 @@ def step(
 
 
 def learner(make: Callable[[], t.Trainable], data: Data, recipe: Recipe, rate: float, seed: int) -> Learner:
-    """A fresh model and its optimiser; a tenth of the training part is held out, the same for every model of a seed."""
+    """A fresh model and its optimiser; a tenth of the training part is held out, the same for every model of
+    a seed.
+    """
     model = make()
     learn, held = split(data.train, np.random.default_rng([seed, 3]))
     optimiser = torch.optim.Adam(model.parameters(), lr=rate)
@@ -161,7 +169,9 @@ def take(part: Sequences, chosen: np.ndarray) -> Sequences:
 def chosen_rate(
     rates: Sequence[float], make: Callable[[], t.Trainable], data: Data, recipe: Recipe, seed: int
 ) -> Iterator[tuple[float, float]]:
-    """(rate, validation loss after one epoch) for each rate, NaN for one that diverged; nothing for a single rate."""
+    """(rate, validation loss after one epoch) for each rate, NaN for one that diverged; nothing for a single
+    rate.
+    """
     if len(rates) < 2:
         return
     for rate in rates:

@@ -1,11 +1,13 @@
-"""The two-level bootstrap: an interval for the median over processes, each of them the median over its builds.
+"""The two-level bootstrap: an interval for the median over processes, each of them the median over its
+builds.
 
-Processes are drawn with replacement, and the builds within each. What separates the medians of two processes holds the
-spread of their builds already, and drawing both levels in full counts it twice (Davison and Hinkley 1997, section 3.8); with
-five processes the interval then covers 99 %. So what the second level moves is divided by the number of processes, and the
-coverage is tested. Simulated with 5, 10 and 20 processes, effects of process and build, and independent, AR(0.8) and skewed
-samples, 95 % nominal cover 94 to 96 %; where the processes themselves are skewed (exponential) 94 to 96 %, and where next to
-nothing but the process differs 93.5 to 94 % (the least and the greatest of five cover 93.75 %).
+Processes are drawn with replacement, and the builds within each. What separates the medians of two processes
+holds the spread of their builds already, and drawing both levels in full counts it twice (Davison and Hinkley
+1997, section 3.8); with five processes the interval then covers 99 %. So what the second level moves is
+divided by the number of processes, and the coverage is tested. Simulated with 5, 10 and 20 processes, effects
+of process and build, and independent, AR(0.8) and skewed samples, 95 % nominal cover 94 to 96 %; where the
+processes themselves are skewed (exponential) 94 to 96 %, and where next to nothing but the process differs
+93.5 to 94 % (the least and the greatest of five cover 93.75 %).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Clocks: what times a run of work. The wall clock, with or without the time spent waiting for a core, CUDA's events, a fake."""
+"""Clocks: what times a run of work. The wall clock, with or without the time spent waiting for a core, CUDA's
+events, a fake.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Clock(Protocol):
         ...
 
     def time(self, some: Iterable[Work]) -> None:
-        """Times each piece of work once, in turn. The loop is the clock's own, since a call for each would cost 30 ns more."""
+        """Times each piece of work once, in turn. The loop is the clock's own, since a call for each would
+        cost 30 ns more.
+        """
         ...
 
 
@@ -68,7 +72,9 @@ class OnCore:
 
 
 def waiting() -> Callable[[], float] | None:
-    """Reads how many seconds this thread has waited for a core; None where the system does not tell (it is Linux's schedstat)."""
+    """Reads how many seconds this thread has waited for a core; None where the system does not tell (it is
+    Linux's schedstat).
+    """
     try:
         file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
         if len(os.pread(file, 99, 0).split()) != 3:
@@ -79,9 +85,11 @@ def waiting() -> Callable[[], float] | None:
 
 
 def stopwatch(device: str, threads: int) -> Callable[[], float]:
-    """Seconds from some fixed point, for work that is too long or too varied for a Clock: without the waiting, as OnCore.
+    """Seconds from some fixed point, for work that is too long or too varied for a Clock: without the
+    waiting, as OnCore.
 
-    Work of several threads, or of another device that goes on while this thread waits, is timed by the wall clock.
+    Work of several threads, or of another device that goes on while this thread waits, is timed by the wall
+    clock.
     """
     if device != "cpu" or threads != 1:
         return perf_counter
@@ -114,7 +122,8 @@ class Fake:
 
 @dataclass(frozen=True)
 class CudaEvents:
-    """Events on the current stream around the run, after the L2 cache was flushed; `cuda` is torch.cuda, `flushed` a tensor.
+    """Events on the current stream around the run, after the L2 cache was flushed; `cuda` is torch.cuda,
+    `flushed` a tensor.
 
     What is between them is the time of the device, and where it waits for the host to launch work, that too.
     """

@@ -1,4 +1,6 @@
-"""What the machine is like while it measures, and what to say of it: each warning names the likely cause and what to do."""
+"""What the machine is like while it measures, and what to say of it: each warning names the likely cause and
+what to do.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ import psutil
 class Conditions:
     """What is true of the machine at one time, or over a span of it; None where it is not told.
 
-    cores are those that this process may use, quota the processor seconds a second that its control group may spend, mhz the
-    lowest clock rate seen and highest_mhz the highest; battery is whether one feeds it now.
+    cores are those that this process may use, quota the processor seconds a second that its control group may
+    spend, mhz the lowest clock rate seen and highest_mhz the highest; battery is whether one feeds it now.
     """
 
     cores: int
@@ -49,13 +51,22 @@ def observe() -> Conditions:
 class Warning(Enum):
     """What may have spoilt a measurement: the likely cause, and what to do."""
 
-    LOAD = "other work loads this machine (load {load:.1f} on {cores} cores): stop it, or raise the number of processes"
-    QUOTA = "this container stops when it has used {quota:g} cores, and {threads} threads can: allow it at least one core more"
+    LOAD = (
+        "other work loads this machine (load {load:.1f} on {cores} cores): stop it, or raise the number of"
+        " processes"
+    )
+    QUOTA = (
+        "this container stops when it has used {quota:g} cores, and {threads} threads can: allow it at least"
+        " one core more"
+    )
     THREADS = "{threads} threads on {cores} cores hinder each other: set threads={cores} or less"
     THROTTLED = (
         "the clock fell from {highest:.0f} to {mhz:.0f} MHz: let the machine cool, or fix its clock rate"
     )
-    DRIFT = "A itself took {drift:.0%} more in its slowest process than in its fastest: other work, or a changing clock"
+    DRIFT = (
+        "A itself took {drift:.0%} more in its slowest process than in its fastest: other work, or a changing"
+        " clock"
+    )
     BATTERY = "the machine runs on its battery, which slows it: plug it in"
     GOVERNOR = (
         "the governor {governor!r} changes the clock rate: `cpupower frequency-set -g performance` fixes it"
@@ -78,7 +89,9 @@ SLACK = 0.5  # of the load, which counts this measurement too and is a mean over
 
 
 def warnings_of(seen: Sequence[Conditions], threads: int, levels: Sequence[float]) -> tuple[Warned, ...]:
-    """What to say of a measurement made under these conditions; levels are the seconds of one anchor in each process."""
+    """What to say of a measurement made under these conditions; levels are the seconds of one anchor in each
+    process.
+    """
     if not seen:
         return ()
     cores, load = min(c.cores for c in seen), max(c.load for c in seen)
@@ -111,7 +124,8 @@ def warnings_of(seen: Sequence[Conditions], threads: int, levels: Sequence[float
 def quota(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
     """Cores' worth of time that the control group of this process may spend; None where nothing limits it.
 
-    The least of its group and those above it: version 2 writes "MAX PERIOD" in microseconds, version 1 a file for each.
+    The least of its group and those above it: version 2 writes "MAX PERIOD" in microseconds, version 1 a file
+    for each.
     """
     try:
         path = next(

@@ -1,4 +1,6 @@
-"""Judges a suite of pairs: fresh processes, more of them where they cannot tell, and a repetition of every change found."""
+"""Judges a suite of pairs: fresh processes, more of them where they cannot tell, and a repetition of every
+change found.
+"""
 
 from __future__ import annotations
 
@@ -79,8 +81,9 @@ class Looked:
 class Judge:
     """Runs processes for pairs and judges them.
 
-    keep(name, stage, process, found) is handed every timing at once, so that nothing measured is lost; process counts from 0
-    in the first look and what doubles it together, and anew in the repetition. `call` runs a function in a process.
+    keep(name, stage, process, found) is handed every timing at once, so that nothing measured is lost;
+    process counts from 0 in the first look and what doubles it together, and anew in the repetition. `call`
+    runs a function in a process.
     """
 
     rng: np.random.Generator
@@ -132,7 +135,8 @@ class Judge:
         most = max(counts.values(), default=0)
         for process in range(most):
             self.say(
-                f"{STAGES[stage]}, process {process + 1} of {most}: {sum(n > process for n in counts.values())} benchmarks"
+                f"{STAGES[stage]}, process {process + 1} of {most}:"
+                f" {sum(n > process for n in counts.values())} benchmarks"
             )
             for group in grouped(
                 [one for one in some if process < counts[one.pair.name] and not one.trouble]
@@ -216,11 +220,15 @@ def corrected(judgements: list[Judgement]) -> list[Judgement]:
     judged = [j for j in judgements if j.effect]
     adjusted = dict(zip([j.name for j in judged], holm([j.p for j in judged]), strict=True))
     return [
-        replace(
-            j, verdict=Verdict.UNSURE, reason=f"{j.reason}, but p is {adjusted[j.name]:.2g} over the suite"
+        (
+            replace(
+                j,
+                verdict=Verdict.UNSURE,
+                reason=f"{j.reason}, but p is {adjusted[j.name]:.2g} over the suite",
+            )
+            if j.verdict in CHANGED and adjusted[j.name] > ALPHA
+            else j
         )
-        if j.verdict in CHANGED and adjusted[j.name] > ALPHA
-        else j
         for j in judgements
     ]
 

@@ -1,8 +1,10 @@
-"""The verdict on two sides that never shared a process: from the level of each process, its benchmark against its anchor.
+"""The verdict on two sides that never shared a process: from the level of each process, its benchmark against
+its anchor.
 
-This is blunt, and says how blunt it is. A process's level is the median over its builds of the log of the shortest sample of
-the benchmark over the shortest one of the anchor: on two cores at a load of 5 to 6 the standard deviation of that over 40
-processes was 6 % (Numba) and 14 % (NumPy), where medians in place of the shortest gave 20 and 14 %.
+This is blunt, and says how blunt it is. A process's level is the median over its builds of the log of the
+shortest sample of the benchmark over the shortest one of the anchor: on two cores at a load of 5 to 6 the
+standard deviation of that over 40 processes was 6 % (Numba) and 14 % (NumPy), where medians in place of the
+shortest gave 20 and 14 %.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def error(a: Values, b: Values) -> tuple[float, int]:
 
 
 def detectable(a: Values, b: Values) -> float:
-    """The smallest change that so many processes of this spread show in POWER of all cases; infinite for a single process."""
+    """The smallest change that so many processes of this spread show in POWER of all cases; infinite for a
+    single process.
+    """
     from scipy.special import stdtrit
 
     spread, free = error(a, b)
@@ -44,7 +48,9 @@ def detectable(a: Values, b: Values) -> float:
 
 
 def decide(a: Values, b: Values, rng: np.random.Generator) -> tuple[Verdict, str, Interval]:
-    """A change is called only beyond what is detectable; SAME is said where the interval lies within BLUNTEST."""
+    """A change is called only beyond what is detectable; SAME is said where the interval lies within
+    BLUNTEST.
+    """
     found, least = interval(a, b, rng), max(FLOOR, detectable(a, b))
     can_see = f"these processes can tell {100 * least:.1f} % or more"
     if abs(found.estimate) >= least and found.low * found.high > 0:

@@ -1,8 +1,9 @@
 """Two sides timed against each other in one process, and a third arm that is the first side once more.
 
-Between two identical programs of one process there is a bias of where their arrays lie: a standard deviation of 1.3 % was
-measured from build to build, whatever the number of samples. So all three arms are built anew several times, each time in
-another order and with some bytes allocated before, and a process's ratio is the median over its builds.
+Between two identical programs of one process there is a bias of where their arrays lie: a standard deviation
+of 1.3 % was measured from build to build, whatever the number of samples. So all three arms are built anew
+several times, each time in another order and with some bytes allocated before, and a process's ratio is the
+median over its builds.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ ARMS = ("a", "b", "again")
 
 @dataclass(frozen=True)
 class Pair:
-    """What is compared: make(*args) is called in a worker, and returns how A and B are built. Both must be picklable.
+    """What is compared: make(*args) is called in a worker, and returns how A and B are built. Both must be
+    picklable.
 
-    A side that is wrong raises there, before anything is timed; an exception with a `status` and a `reason` keeps them.
-    The device, cpu or cuda, says which clock it is timed by.
+    A side that is wrong raises there, before anything is timed; an exception with a `status` and a `reason`
+    keeps them. The device, cpu or cuda, says which clock it is timed by.
     """
 
     name: str
@@ -37,7 +39,8 @@ class Pair:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much one process does of a pair: builds of all three arms, and about how many seconds are timed in all.
+    """How much one process does of a pair: builds of all three arms, and about how many seconds are timed in
+    all.
 
     Long runs are given up to most_s, for as many rounds as `rounds`.
     """
@@ -60,14 +63,18 @@ class Effort:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one run in one process: arm -> builds -> samples, each of so many loops; and what the machine was like."""
+    """Seconds of one run in one process: arm -> builds -> samples, each of so many loops; and what the
+    machine was like.
+    """
 
     samples: dict[str, list[list[float]]]
     conditions: conditions.Conditions
     loops: int = 1
 
     def logs(self, arm: str = "b", against: str = "a") -> list[float]:
-        """The log ratio of two arms, one for each build: the median over its rounds. No number where a time was 0 or none."""
+        """The log ratio of two arms, one for each build: the median over its rounds. No number where a time
+        was 0 or none.
+        """
         builds = zip(self.samples[arm], self.samples[against], strict=True)
         with np.errstate(divide="ignore", invalid="ignore"):
             return [float(np.median(np.log(one) - np.log(other))) for one, other in builds]
@@ -124,7 +131,9 @@ def timed_builds(
 
 
 def built(build: dict[str, Build], rng: np.random.Generator) -> dict[str, Timed]:
-    """All arms, built in random order, each after an allocation of random size that moves the arrays after it."""
+    """All arms, built in random order, each after an allocation of random size that moves the arrays after
+    it.
+    """
     moved, arms = [], {}
     for k in rng.permutation(len(ARMS)):
         moved.append(np.empty(rng.integers(1, 1 << 16), np.uint8))
@@ -135,7 +144,9 @@ def built(build: dict[str, Build], rng: np.random.Generator) -> dict[str, Timed]
 def time_pairs(
     emit: Callable[[Any], None], pairs: Sequence[Pair], seed: Sequence[int], effort: Effort
 ) -> None:
-    """Runs in the worker: emits (name, Timing or Trouble) for each pair, in random order; None is a sign of life."""
+    """Runs in the worker: emits (name, Timing or Trouble) for each pair, in random order; None is a sign of
+    life.
+    """
     rng = np.random.default_rng(list(seed))
     for k in rng.permutation(len(pairs)):
         pair = pairs[k]

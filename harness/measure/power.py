@@ -1,4 +1,5 @@
-"""What a comparison can find: the power of the verdict's rule, and the smallest change that it finds four times in five.
+"""What a comparison can find: the power of the verdict's rule, and the smallest change that it finds four
+times in five.
 
 The rule wants, of k processes with log ratios normal about the change with standard deviation s: all of one sign, and the
 median past FLOOR; then all of that sign again in the k of the repetition. (With five processes the interval excludes 0 where
@@ -22,7 +23,8 @@ LARGEST = 3.0  # a log ratio: twenty times the time
 
 
 def power(change: float, spread: float, processes: int = 5) -> float:
-    """The probability that a slow-down (0.05 is 5 %) is called one, and confirmed; spread is of the process-level log ratios.
+    """The probability that a slow-down (0.05 is 5 %) is called one, and confirmed; spread is of the
+    process-level log ratios.
 
     Raises ValueError for an even number of processes.
     """

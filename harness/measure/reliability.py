@@ -1,4 +1,6 @@
-"""What the verdict's own error rates were measured to be: the line of the committed study, for the foot of reports."""
+"""What the verdict's own error rates were measured to be: the line of the committed study, for the foot of
+reports.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Times several callables against each other: warmed, calibrated, in random balanced order, with the collector off."""
+"""Times several callables against each other: warmed, calibrated, in random balanced order, with the
+collector off.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def looped(run: Callable[[], object], loops: int) -> Callable[[], object]:
 
 
 def warm_up(timed: Timed, clock: Clock = WALL, at_least_s: float = 0.05, at_least_runs: int = 3) -> float:
-    """Runs until both bounds are passed; returns the seconds of the fastest run, which nothing else disturbed."""
+    """Runs until both bounds are passed; returns the seconds of the fastest run, which nothing else
+    disturbed.
+    """
     start, runs, fastest = clock.now(), 0, float("inf")
     while runs < at_least_runs or clock.now() - start < at_least_s:
         fastest = min(fastest, timed.seconds(1, clock))
@@ -109,8 +113,8 @@ def turns(orders: Iterator[list[Work]], between: Callable[[], object] | None) ->
 def collector_off() -> Iterator[None]:
     """Python's garbage collector off, after one full collection.
 
-    Inside another one the collection is of what was made since: what lived before is set aside, since going over all that
-    torch and Numba import takes 0.1 to 0.4 s.
+    Inside another one the collection is of what was made since: what lived before is set aside, since going
+    over all that torch and Numba import takes 0.1 to 0.4 s.
     """
     was_on = gc.isenabled()
     gc.collect()

@@ -1,11 +1,13 @@
-"""The verdict on two sets of processes that were measured at different times, each against a partner inside the process.
+"""The verdict on two sets of processes that were measured at different times, each against a partner inside
+the process.
 
-Nothing can be repeated here, so a change needs more than where both sides share a process: no process of one side among
-those of the other, and Welch's p besides, over the suite. How little that sees depends on the spread of the ratios between
-processes. Simulated at SD 0.74 %, two functions of one kind: 0.5 % of unchanged comparisons are called changed with three
-processes a side and 0.1 % with five; in a suite of eight, 80 % of changes are found from +6 % and +3 % on. Two runs of the
-default comparison had a median SD of 3.9 % against torch.nn: then from +35 % and +15 % on. On a machine with three times
-as much work as cores the SD was 34 %: 1 of 28 unchanged suites was red. The interval covers 90 % with three, 97 % with five.
+Nothing can be repeated here, so a change needs more than where both sides share a process: no process of one
+side among those of the other, and Welch's p besides, over the suite. How little that sees depends on the
+spread of the ratios between processes. Simulated at SD 0.74 %, two functions of one kind: 0.5 % of unchanged
+comparisons are called changed with three processes a side and 0.1 % with five; in a suite of eight, 80 % of
+changes are found from +6 % and +3 % on. Two runs of the default comparison had a median SD of 3.9 % against
+torch.nn: then from +35 % and +15 % on. On a machine with three times as much work as cores the SD was 34 %: 1
+of 28 unchanged suites was red. The interval covers 90 % with three, 97 % with five.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def student(t: float, freedom: float) -> float:
-    """Two-sided tail of Student's t by Gauss and Legendre's rule; scipy, which has it, takes longer to import than all else.
+    """Two-sided tail of Student's t by Gauss and Legendre's rule; scipy, which has it, takes longer to import
+    than all else.
 
     With t = sqrt(freedom) tan(angle) the density is cos(angle)^(freedom - 1).
     """

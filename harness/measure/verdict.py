@@ -31,9 +31,10 @@ def decide(
 ) -> tuple[Verdict, str, Interval | None]:
     """(verdict, why, the interval of the effect).
 
-    A change is called where the estimate passes FLOOR, the interval excludes 0, and all processes agree in sign. SAME is said
-    where the estimate is below FLOOR and the interval lies within it, or, once nothing more will be measured (`last`), within
-    twice of it. The control must be below FLOOR itself, and every time must be a number above 0.
+    A change is called where the estimate passes FLOOR, the interval excludes 0, and all processes agree in
+    sign. SAME is said where the estimate is below FLOOR and the interval lies within it, or, once nothing
+    more will be measured (`last`), within twice of it. The control must be below FLOOR itself, and every time
+    must be a number above 0.
     """
     if not effect:
         return Verdict.INVALID, "nothing was measured", None
@@ -57,7 +58,9 @@ def decide(
 
 
 def confirms(effect: Logs, first: Verdict, rng: np.random.Generator) -> bool:
-    """Whether an independent repetition shows a change of the same direction: its interval excludes 0, and all agree."""
+    """Whether an independent repetition shows a change of the same direction: its interval excludes 0, and
+    all agree.
+    """
     if not effect:
         return False
     found, sign = interval(effect, rng), 1 if first is Verdict.SLOWER else -1
@@ -65,7 +68,9 @@ def confirms(effect: Logs, first: Verdict, rng: np.random.Generator) -> bool:
 
 
 def p_value(effect: Logs) -> float:
-    """Two-sided p of no change, by Student's t over the processes; 1 where there are fewer than two, or one is no number."""
+    """Two-sided p of no change, by Student's t over the processes; 1 where there are fewer than two, or one
+    is no number.
+    """
     from scipy.special import stdtr
 
     values = np.array([np.median(row) for row in effect])
@@ -78,7 +83,9 @@ def p_value(effect: Logs) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p values of a family, adjusted so that any false alarm in it has the stated probability (Holm 1979)."""
+    """The p values of a family, adjusted so that any false alarm in it has the stated probability (Holm
+    1979).
+    """
     order = np.argsort(p)
     scaled = np.asarray(p, float)[order] * (len(p) - np.arange(len(p)))
     adjusted = np.empty(len(p))

@@ -27,7 +27,9 @@ Emit = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a worker ended: ok, failed, crashed, timed_out or out_of_memory; a reason for all but ok; what it returned."""
+    """How a worker ended: ok, failed, crashed, timed_out or out_of_memory; a reason for all but ok; what it
+    returned.
+    """
 
     status: str
     reason: str | None = None
@@ -44,9 +46,9 @@ def call(
 ) -> Outcome:
     """Runs function(emit, *args) in a spawned process; what it emits is handed to on_message at once.
 
-    Threads of BLAS, OpenMP and Numba are limited from the start. With `limit_memory` the process may map what is available
-    now and no more, so that too large an allocation raises there instead of ending in the kernel's hands. timeout_s is the
-    longest silence: every message starts it anew.
+    Threads of BLAS, OpenMP and Numba are limited from the start. With `limit_memory` the process may map what
+    is available now and no more, so that too large an allocation raises there instead of ending in the
+    kernel's hands. timeout_s is the longest silence: every message starts it anew.
     """
     context = multiprocessing.get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
@@ -100,7 +102,9 @@ def _end(process) -> None:
 
 
 class _environment:
-    """The thread limits in the environment while the child is started, since libraries read them when they load."""
+    """The thread limits in the environment while the child is started, since libraries read them when they
+    load.
+    """
 
     def __init__(self, threads: int) -> None:
         self.new = dict.fromkeys(THREAD_VARIABLES, str(threads)) | PRECISION

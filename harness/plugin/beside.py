@@ -1,9 +1,10 @@
 """A repository's modules at a revision, loaded beside those of the working tree into one process.
 
-They are submodules of a made-up package whose search path is the revision's folders, and their imports of the repository's
-own modules, absolute ones too, are led there as they are compiled. Not led there: modules that are named in a string
-(importlib.import_module) and what git does not hold (compiled extensions, generated files). Where a module of the working tree
-was loaded by the revision's all the same, that is an error and never a measurement.
+They are submodules of a made-up package whose search path is the revision's folders, and their imports of the
+repository's own modules, absolute ones too, are led there as they are compiled. Not led there: modules that
+are named in a string (importlib.import_module) and what git does not hold (compiled extensions, generated
+files). Where a module of the working tree was loaded by the revision's all the same, that is an error and
+never a measurement.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Base:
     name: str
 
     def counterpart(self, path: Path) -> Path | None:
-        """Where the revision has a path of the repository; None for one outside it, or of an environment inside it."""
+        """Where the revision has a path of the repository; None for one outside it, or of an environment
+        inside it.
+        """
         if not path.is_relative_to(self.repository) or "site-packages" in path.parts:
             return None
         return Path(self.place) / path.relative_to(self.repository)

@@ -36,7 +36,9 @@ class Side(Protocol):
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the working tree: its module, its name there, and the module's file (None for a built-in one)."""
+    """A function of the working tree: its module, its name there, and the module's file (None for a built-in
+    one).
+    """
 
     module: str
     name: str
@@ -51,7 +53,9 @@ class Function:
 
 @dataclass(frozen=True)
 class Work:
-    """What both sides are called with. `arguments` are pickled (args, kwargs), so that every build has its own."""
+    """What both sides are called with. `arguments` are pickled (args, kwargs), so that every build has its
+    own.
+    """
 
     arguments: bytes
     setup: Function | None = None
@@ -67,12 +71,17 @@ class Work:
 
 
 def reference(thing: Any) -> Function:
-    """How a worker finds a function (a callable, or "module:function"). Raises GateError for one that it could not."""
+    """How a worker finds a function (a callable, or "module:function"). Raises GateError for one that it
+    could not.
+    """
     if isinstance(thing, str):
         module, _, name = thing.partition(":")
     else:
         module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)  # type: ignore[assignment]
-    advice = "give one that stands by its name in a module, or 'module:function'; what it is called with goes into args="
+    advice = (
+        "give one that stands by its name in a module, or 'module:function'; what it is called with goes into"
+        " args="
+    )
     if not (isinstance(module, str) and isinstance(name, str) and module and name):
         raise GateError(f"{thing!r} is no function by name, and fresh processes could not find it; {advice}")
     try:
@@ -82,7 +91,8 @@ def reference(thing: Any) -> Function:
         raise GateError(f"fresh processes could not find {module}:{name}; {advice}") from None
     if not isinstance(thing, str) and not found == thing:
         raise GateError(
-            f"{module}:{name} is another object than {thing!r}, which fresh processes could not find; {advice}"
+            f"{module}:{name} is another object than {thing!r}, which fresh processes could not find;"
+            f" {advice}"
         )
     if not callable(found):
         raise GateError(f"{module}:{name} is a {type(found).__name__}, which cannot be called; {advice}")
@@ -115,7 +125,8 @@ def work(args: tuple = (), kwargs: dict | None = None, setup: Any = None, equal:
 def make(a: Side, b: Side, work: Work) -> tuple[Callable[[], Timed], Callable[[], Timed]]:
     """Runs in the worker: how each side is built. Raises NotOk where `equal` finds their results to differ.
 
-    A is loaded first: a revision shows what it takes from the working tree before the working tree's modules are there.
+    A is loaded first: a revision shows what it takes from the working tree before the working tree's modules
+    are there.
     """
     function_a, function_b = a.load(), b.load()
     results = work.bound(function_a)(), work.bound(function_b)()
@@ -148,7 +159,9 @@ def _hold_against(results: tuple[Any, Any], equal: Callable[[Any, Any], Any]) ->
 
 
 def _module(name: str, file: str | None) -> ModuleType:
-    """The module of that file: by its name where that leads there, else (pytest's import mode importlib) from the file."""
+    """The module of that file: by its name where that leads there, else (pytest's import mode importlib) from
+    the file.
+    """
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):

@@ -1,4 +1,6 @@
-"""The fixture `cellbench`: asserts on the speed of functions and cells, each decided as harness.measure.judge decides."""
+"""The fixture `cellbench`: asserts on the speed of functions and cells, each decided as harness.measure.judge
+decides.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,11 @@ NOT_TOLD = ("ok", "no baseline", "unavailable", "unsupported")
 class Gate:
     """The fixture of one test. Its methods return the judgement, or fail the test with it.
 
-    Functions are module-level ones, or "module:function": they run in fresh processes, which import them. They are called with
-    args and kwargs, or with what the module-level function `setup` returns (a tuple: all arguments); each build of each side
-    gets its own, and is called with them many times. `equal(a, b)` may hold the two results against each other before anything
-    is timed: it raises AssertionError, or returns False. Raises GateError for what cannot be compared.
+    Functions are module-level ones, or "module:function": they run in fresh processes, which import them.
+    They are called with args and kwargs, or with what the module-level function `setup` returns (a tuple: all
+    arguments); each build of each side gets its own, and is called with them many times. `equal(a, b)` may
+    hold the two results against each other before anything is timed: it raises AssertionError, or returns
+    False. Raises GateError for what cannot be compared.
     """
 
     test: pytest.Item
@@ -59,9 +62,11 @@ class Gate:
         return self.decide(_functions(b, a, call), "the same")
 
     def not_slower_than_base(self, function: Any, **call: Any) -> Judgement:
-        """SAME or FASTER than the function is at --cellbench-compare; without it the function runs once, then the test skips.
+        """SAME or FASTER than the function is at --cellbench-compare; without it the function runs once, then
+        the test skips.
 
-        Both are called with the same arguments, those of the working tree: plain data, no objects of what is compared.
+        Both are called with the same arguments, those of the working tree: plain data, no objects of what is
+        compared.
         """
         now, given = reference(function), work(**call)
         base = self.session.base()
@@ -71,9 +76,11 @@ class Gate:
         return self.decide(_at_base(now, given, base), "not slower", against_base=True)
 
     def cell_not_slower_than_base(self, cell: Any, **case: Any) -> Judgement:
-        """The same of a cell by path, "path/to/file.py:Name" or its class; each side is checked against float64 first.
+        """The same of a cell by path, "path/to/file.py:Name" or its class; each side is checked against
+        float64 first.
 
-        case: backend, steps, batch, input_size, hidden_size, direction, dtype, device, as `cellbench run` has them.
+        case: backend, steps, batch, input_size, hidden_size, direction, dtype, device, as `cellbench run` has
+        them.
         """
         from . import cell_sides
 
@@ -115,7 +122,9 @@ def outcome_of(judgement: Judgement, wanted: str) -> str:
 
 
 def among(judgement: Judgement, tests: int) -> Judgement:
-    """Takes back a change whose p is above ALPHA over all tests that gate (Bonferroni: the others are not known yet)."""
+    """Takes back a change whose p is above ALPHA over all tests that gate (Bonferroni: the others are not
+    known yet).
+    """
     if judgement.verdict not in CHANGED or judgement.p * tests <= ALPHA:
         return judgement
     reason = f"{judgement.reason}, but p is {min(1, judgement.p * tests):.2g} over {tests} tests"
@@ -156,6 +165,7 @@ def _at_base(now: Function, given: Any, base: Base) -> Pair:
 
     if now.file is None or base.counterpart(Path(now.file)) is None:
         raise GateError(
-            f"{now} is of {now.file or 'no file'}, outside of {base.repository}: no revision of it has another"
+            f"{now} is of {now.file or 'no file'}, outside of {base.repository}: no revision of it has"
+            " another"
         )
     return Pair(f"{now} against {base.name}", make, (AtBase(now, base), now, given))

@@ -1,6 +1,7 @@
 """What pytest sees of the plugin: options, the fixture `cellbench`, the marker of that name, the summary.
 
-pytest loads this file in every session of an environment that has cellbench, so nothing heavy is imported at its top.
+pytest loads this file in every session of an environment that has cellbench, so nothing heavy is imported at
+its top.
 """
 
 from __future__ import annotations
@@ -21,13 +22,19 @@ def pytest_addoption(parser):
     group.addoption(
         "--cellbench-compare",
         metavar="REV",
-        help="git revision that not_slower_than_base measures against; without it those tests run once and are skipped",
+        help=(
+            "git revision that not_slower_than_base measures against; without it those tests run once and are"
+            " skipped"
+        ),
     )
     group.addoption(
         "--cellbench-unsure",
         choices=("fail", "skip", "xfail"),
         default="fail",
-        help="what a test becomes of which nothing can be told: UNSURE, INVALID, no baseline (default: %(default)s)",
+        help=(
+            "what a test becomes of which nothing can be told: UNSURE, INVALID, no baseline (default:"
+            " %(default)s)"
+        ),
     )
     group.addoption(
         "--cellbench-json",
@@ -47,7 +54,9 @@ def pytest_addoption(parser):
         metavar="SECONDS",
         type=_seconds,
         default=15.0,
-        help="timed work of one comparison; while UNSURE the processes double up to it (default: %(default)s)",
+        help=(
+            "timed work of one comparison; while UNSURE the processes double up to it (default: %(default)s)"
+        ),
     )
 
 
@@ -68,7 +77,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def cellbench_judge(pytestconfig):
-    """The `harness.measure.judge.Judge` of all gates; override it for another effort, time limit or number of threads."""
+    """The `harness.measure.judge.Judge` of all gates; override it for another effort, time limit or number of
+    threads.
+    """
     import numpy as np
 
     from ..measure.judge import Judge
@@ -85,7 +96,8 @@ def cellbench(request, cellbench_judge):
     session = request.config.stash[SESSION]
     if session.workers > 1:
         pytest.skip(
-            f"not measured: {session.workers} workers of pytest-xdist disturb each other; -n 0 -m cellbench measures"
+            f"not measured: {session.workers} workers of pytest-xdist disturb each other; -n 0 -m cellbench"
+            " measures"
         )
     from .gate import Gate
 

@@ -1,4 +1,6 @@
-"""What one pytest session knows of its gates: the revision to compare with, the judgements, their summary and their file."""
+"""What one pytest session knows of its gates: the revision to compare with, the judgements, their summary and
+their file.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class Session:
         self._folder: tempfile.TemporaryDirectory | None = None
         if self.revision and self.workers > 1:
             raise pytest.UsageError(
-                f"--cellbench-compare and {self.workers} workers of pytest-xdist, which disturb each other: add -n 0 -m cellbench"
+                f"--cellbench-compare and {self.workers} workers of pytest-xdist, which disturb each other:"
+                " add -n 0 -m cellbench"
             )
         if self.revision:
             self.commit, self.repository = _revision(self.root, self.revision)
@@ -58,7 +61,9 @@ class Session:
         self.tests = max(1, sum(FIXTURE in getattr(item, "fixturenames", ()) for item in session.items))
 
     def pytest_runtest_logreport(self, report):
-        """Takes what was recorded in any phase of a test, in a worker of pytest-xdist too, and writes it at once."""
+        """Takes what was recorded in any phase of a test, in a worker of pytest-xdist too, and writes it at
+        once.
+        """
         found = (
             [value for name, value in report.user_properties if name == FIXTURE]
             if report.when == "teardown"
@@ -84,7 +89,9 @@ class Session:
         temporary.replace(self.file)
 
     def pytest_sessionfinish(self, session, exitstatus):
-        """A comparison that was asked for and measured nothing is no success; a file that was asked for is written."""
+        """A comparison that was asked for and measured nothing is no success; a file that was asked for is
+        written.
+        """
         if self.is_worker or self.listing:
             return
         if self.file and not self.found:

@@ -1,4 +1,6 @@
-"""Ways to clip: the norm of the whole gradient, each of its entries, or the state's gradient at every step on its way back."""
+"""Ways to clip: the norm of the whole gradient, each of its entries, or the state's gradient at every step on
+its way back.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Way:
 
 @dataclass(frozen=True)
 class Pulled:
-    """Gradients of one minibatch before and after clipping, {name: tensor}; clipped: whether anything was changed."""
+    """Gradients of one minibatch before and after clipping, {name: tensor}; clipped: whether anything was
+    changed.
+    """
 
     loss: float
     raw: dict[str, Any]

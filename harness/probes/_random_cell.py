@@ -1,4 +1,6 @@
-"""A cell with drawn weights, driven by standard normal input: what the probes of the gradient at initialisation look at."""
+"""A cell with drawn weights, driven by standard normal input: what the probes of the gradient at
+initialisation look at.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,17 @@ def cases(probe: str, plan: Plan, variants: Iterable[str], **columns: Any) -> li
 
 
 def driven(case: Case, *schemes: str) -> tuple[GatedCell, Arrays, np.ndarray]:
-    """The cell, its parameters and x (T, B, I), all from the case's seed. Of several schemes each adds the arrays that it sets.
+    """The cell, its parameters and x (T, B, I), all from the case's seed. Of several schemes each adds the
+    arrays that it sets.
 
     Raises NotOk for a stack, and a scheme that the cell cannot have.
     """
     cell, rng = cell_of(case), np.random.default_rng(case.seed)
     if cell.stacked:
-        reason = f"cell {cell.name!r} has {cell.options}; the float64 adjoint is that of one layer in one direction"
+        reason = (
+            f"cell {cell.name!r} has {cell.options}; the float64 adjoint is that of one layer in one"
+            " direction"
+        )
         raise NotOk("unsupported", reason)
     sizes = (case.input_size, case.hidden_size)
     params = cell.init(*sizes, case.seed)

@@ -21,7 +21,8 @@ def is_spike(losses: np.ndarray, k: int, window: int = WINDOW) -> bool:
 
 
 def recoveries(losses: np.ndarray, window: int = WINDOW, within: int = WITHIN) -> list[float]:
-    """For each spike after the last one's end: steps until the median of the next 20 losses is back under that before the spike.
+    """For each spike after the last one's end: steps until the median of the next 20 losses is back under
+    that before the spike.
 
     inf where that takes more than `within` steps; a spike so near the end that it cannot be told is left out.
     """

@@ -22,7 +22,8 @@ TESTED = 50  # updates between two tests
 
 @dataclass(frozen=True)
 class Clipping(Probe):
-    """Set-up of Pascanu et al. 2013 (arXiv 1211.5063): SGD, sequences of 20, W_hh at spectral radius 1.2 (each gate's block).
+    """Set-up of Pascanu et al. 2013 (arXiv 1211.5063): SGD, sequences of 20, W_hh at spectral radius 1.2
+    (each gate's block).
 
     thresholds         of norm clipping; 0 means none
     values             of value clipping: the largest entry of any gradient

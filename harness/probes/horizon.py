@@ -19,7 +19,8 @@ INPUTS = 6  # of the task
 
 @dataclass(frozen=True)
 class Horizon(Probe):
-    """Delayed recall at several lengths: which seeds learn it within so many updates of Adam, on fresh sequences every time.
+    """Delayed recall at several lengths: which seeds learn it within so many updates of Adam, on fresh
+    sequences every time.
 
     lengths    T
     schemes    initialisations, as cell.init takes them; in `chrono(T)` T is the length

@@ -15,7 +15,8 @@ LAGS = ("first_subnormal", "first_zero", "stuck", "off", "overflow")
 
 @dataclass(frozen=True)
 class Precision(Probe):
-    """The plain adjoint of one sequence in each format beside float64: profile, lags at which it goes wrong, stored rate.
+    """The plain adjoint of one sequence in each format beside float64: profile, lags at which it goes wrong,
+    stored rate.
 
     dtypes    number formats; a variant each
     scheme    initialisation, as cell.init takes it

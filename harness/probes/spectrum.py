@@ -13,7 +13,8 @@ from ._random_cell import cases, check_schemes, driven
 
 @dataclass(frozen=True)
 class Spectrum(Probe):
-    """Lyapunov exponents of the joint state in nats a step, largest first, driven by standard normal input; a seed is a sequence.
+    """Lyapunov exponents of the joint state in nats a step, largest first, driven by standard normal input; a
+    seed is a sequence.
 
     k          how many, all where the state has no more. The sum rule, and mostly the dimension, need all
     steps      that are averaged over, after the `transient`

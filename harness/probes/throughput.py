@@ -23,7 +23,8 @@ BASE = "native"  # what ratios are taken to
 
 @dataclass(frozen=True)
 class Throughput(Probe):
-    """Seconds of one run, in fresh processes that hold one cell's backends together and time them in random order.
+    """Seconds of one run, in fresh processes that hold one cell's backends together and time them in random
+    order.
 
     processes   how many; the interval is taken over them
     samples     of each backend in each process
@@ -59,7 +60,9 @@ class Throughput(Probe):
         ]
 
     def measure(self, case, emit):
-        """Prepares and checks; also the first call's time (preparing included) and the peak memory of a later one."""
+        """Prepares and checks; also the first call's time (preparing included) and the peak memory of a later
+        one.
+        """
         given = self.inputs(case)
         cells.backend(case.backend).unavailable(
             case.device

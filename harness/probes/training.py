@@ -56,7 +56,8 @@ class Training(Probe):
         ]
         if bad or not self.learning_rate:
             raise ValueError(
-                f"training has learning_rate={list(self.learning_rate)}; it must be a number above 0, or several"
+                f"training has learning_rate={list(self.learning_rate)}; it must be a number above 0, or"
+                " several"
             )
 
     def cases(self, plan):
@@ -232,7 +233,9 @@ class Training(Probe):
         return [*found, *([] if said.label is None else [series(f"label.{said.label}", "1", 1)])], said.line
 
     def figures(self, case, data, model):
-        """Series of the task's own figures, and of what the network is beside the system that the data come from."""
+        """Series of the task's own figures, and of what the network is beside the system that the data come
+        from.
+        """
         from ..learn import trained
 
         task = tasks.get(case.task)
@@ -261,7 +264,10 @@ def looks_ahead(cell, data):
     if not cell.bidirectional:
         return None
     if data.shape != MANY_TO_ONE:
-        return f"a bidirectional cell would see the targets of a task of shape {data.shape!r}; it can learn many to one"
+        return (
+            f"a bidirectional cell would see the targets of a task of shape {data.shape!r}; it can learn many"
+            " to one"
+        )
     lengths = np.concatenate([data.train.lengths, data.test.lengths])
     if lengths.min() != data.train.x.shape[1]:
         return "a bidirectional cell would read the padding first: the task's sequences have several lengths"

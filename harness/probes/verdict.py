@@ -1,4 +1,6 @@
-"""Has a network converged, or has its gradient vanished? Networks of every condition, with the evidence for the verdict."""
+"""Has a network converged, or has its gradient vanished? Networks of every condition, with the evidence for
+the verdict.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ INPUTS, CLASSES = 6, 4
 
 @dataclass(frozen=True)
 class Verdict(Probe):
-    """`diagnose` on delayed recall (the cue at the first of `steps`), for networks that were brought into a condition on purpose.
+    """`diagnose` on delayed recall (the cue at the first of `steps`), for networks that were brought into a
+    condition on purpose.
 
     stuck      torch's initialisation, trained
     solved     an initialisation that reaches (chrono where there is a keep gate, else orthogonal), trained until it has learned

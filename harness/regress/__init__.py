@@ -1,1 +1,3 @@
-"""Comparisons that are judged: two revisions, two backends or two cells against each other in the same processes."""
+"""Comparisons that are judged: two revisions, two backends or two cells against each other in the same
+processes.
+"""

@@ -9,7 +9,9 @@ from ..measure.judge import Judgement
 
 @dataclass(frozen=True)
 class Fact:
-    """Something exact that differs between the sides: its name, both values; `gated` where a difference is a failure."""
+    """Something exact that differs between the sides: its name, both values; `gated` where a difference is a
+    failure.
+    """
 
     name: str
     a: str

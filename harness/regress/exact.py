@@ -17,7 +17,8 @@ SIZE = ("parameters", "state_size")
 
 
 def facts(a: StoredRun, b: StoredRun) -> tuple[Fact, ...]:
-    """Metrics of the cases that are ok in both runs and differ, for information: counts, rates, seeded losses.
+    """Metrics of the cases that are ok in both runs and differ, for information: counts, rates, seeded
+    losses.
 
     Throughput is judged, not compared here. Fails nothing: `nox -s baselines` is the gate for what is exact.
     """
@@ -66,7 +67,9 @@ def said(value: float | None) -> str:
 
 
 def other_work(name: str, a: StoredRun, b: StoredRun) -> str | None:
-    """Why a throughput case is not the same work in both runs, where they show it: its tokens, or the cell's size changed."""
+    """Why a throughput case is not the same work in both runs, where they show it: its tokens, or the cell's
+    size changed.
+    """
     pairs = (a.cases[name], b.cases[name], WORK), (_counts(a, name), _counts(b, name), SIZE)
     for one, other, metrics in pairs:
         if one is None or other is None:
@@ -74,7 +77,10 @@ def other_work(name: str, a: StoredRun, b: StoredRun) -> str | None:
         for metric in metrics:
             old, new = (sorted(set(values(case).get(metric, ()))) for case in (one, other))
             if old != new:
-                return f"not the same work: {metric} {' '.join(map(said, old)) or 'none'} -> {' '.join(map(said, new)) or 'none'}"
+                return (
+                    f"not the same work: {metric} {' '.join(map(said, old)) or 'none'} ->"
+                    f" {' '.join(map(said, new)) or 'none'}"
+                )
     return None
 
 

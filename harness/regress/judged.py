@@ -26,7 +26,9 @@ from .benchmarks import Outcome
 def judged(
     outcome: Outcome, pairs: Sequence[Pair], cases: dict[str, Case], settings: Settings, output: Path | None
 ) -> int:
-    """Times and judges the pairs; prints the outcome, writes it to the folder output (or the run's), returns the exit code."""
+    """Times and judges the pairs; prints the outcome, writes it to the folder output (or the run's), returns
+    the exit code.
+    """
     writer = store.create(settings.results, manifest(settings, outcome))
     kept = Kept(writer, cases, (outcome.a, outcome.b))
     judge = Judge(
@@ -68,7 +70,9 @@ def manifest(settings: Settings, outcome: Outcome) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Kept:
-    """Writes every timing as it comes: a case a pair, with the metric `seconds` for each arm; lag is the build."""
+    """Writes every timing as it comes: a case a pair, with the metric `seconds` for each arm; lag is the
+    build.
+    """
 
     writer: store.RunWriter
     cases: dict[str, Case]

@@ -1,4 +1,6 @@
-"""`cellbench regress base=REV`: every benchmark of a revision against the same one of the working tree, in the same processes."""
+"""`cellbench regress base=REV`: every benchmark of a revision against the same one of the working tree, in
+the same processes.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ def _default(key: str, folder: str, hash_: str, top: Path) -> list[str]:
 
 
 def between(settings: config.Settings, root: str) -> Suite:
-    """The throughput cases that both revisions can run, as pairs: A is the revision in the folder root, B the working tree."""
+    """The throughput cases that both revisions can run, as pairs: A is the revision in the folder root, B the
+    working tree.
+    """
     suite = Suite()
     for case in throughput(settings):
         name = str(replace(case, probe=""))

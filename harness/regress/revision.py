@@ -1,4 +1,6 @@
-"""Two revisions of the package `cells` in one process: another one is taken out of git and imported under a name of its own."""
+"""Two revisions of the package `cells` in one process: another one is taken out of git and imported under a
+name of its own.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,15 @@ def commit(name: str, folder: Path, option: str = "base") -> str:
     found = git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if found is None:
         raise RevisionError(
-            f"{option}={name} is no revision of {folder}; give a branch, a tag or a commit (fetch it first in a shallow clone)"
+            f"{option}={name} is no revision of {folder}; give a branch, a tag or a commit (fetch it first in"
+            " a shallow clone)"
         )
     return found.decode().strip()
 
 
 def take_out(hash_: str, folder: Path, target: Path, package: str | None = "cells") -> Path:
-    """The files of a commit, written below target; returns their folder. Raises RevisionError where they lack the package.
+    """The files of a commit, written below target; returns their folder. Raises RevisionError where they lack
+    the package.
 
     A link that leads out of the repository is left out, as is what .gitattributes marks export-ignore.
     """

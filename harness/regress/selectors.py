@@ -1,4 +1,6 @@
-"""`cellbench compare A:B [KEY=VALUE ...]`: two backends or two cells against each other, measured now in the same processes."""
+"""`cellbench compare A:B [KEY=VALUE ...]`: two backends or two cells against each other, measured now in the
+same processes.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def compare(arguments: list[str]) -> int:
 
 
 def split(text: str) -> tuple[str, str, str]:
-    """(cells or backends, A, B): the one colon with a cell, or a backend, on either side of it. Raises ConfigError for none."""
+    """(cells or backends, A, B): the one colon with a cell, or a backend, on either side of it. Raises
+    ConfigError for none.
+    """
     found = []
     for at in (k for k, c in enumerate(text) if c == ":"):
         a, b = text[:at], text[at + 1 :]

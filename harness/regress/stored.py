@@ -22,13 +22,15 @@ from .exact import facts, other_work
 from .stored_run import PARTNER, SIZES, Stored, StoredRun, find, name_of, read
 
 NOT_REPEATED = (
-    "nothing was repeated: a change is called on no overlap of processes, its size, and Welch's p over the suite; "
-    "measure both runs with probe.throughput.processes=5 or more, or use `cellbench regress`, which sees smaller changes"
+    "nothing was repeated: a change is called on no overlap of processes, its size, and Welch's p over the"
+    " suite; measure both runs with probe.throughput.processes=5 or more, or use `cellbench regress`, which"
+    " sees smaller changes"
 )
 
 
 def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
-    """Exit code of `cellbench compare A B`: 0, 1 for what is slower, missing or broken, 3 where it cannot tell.
+    """Exit code of `cellbench compare A B`: 0, 1 for what is slower, missing or broken, 3 where it cannot
+    tell.
 
     Raises ResultsError for what is no whole run of throughput.
     """
@@ -110,7 +112,8 @@ def no_partner(
 ) -> str | None:
     """Why the times of a benchmark have nothing in common, or None.
 
-    Throughput writes ratio_to_native only where native was timed in the same process, so that is what shows it.
+    Throughput writes ratio_to_native only where native was timed in the same process, so that is what shows
+    it.
     """
     if sides[0].definition["backend"] == PARTNER:
         return f"no partner: {PARTNER} is what others are held against"
@@ -131,7 +134,9 @@ def partner_of(case: Stored) -> str:
 
 
 def levels(sides: tuple[Stored, Stored]) -> str:
-    """Median seconds of both sides, and their range over processes: for the eye, since levels drift from run to run."""
+    """Median seconds of both sides, and their range over processes: for the eye, since levels drift from run
+    to run.
+    """
 
     def level(case: Stored) -> str:
         found = [1e3 * v for v in case.by_process("seconds").values()]
@@ -159,7 +164,9 @@ def missing(a: StoredRun, b: StoredRun) -> list[str]:
 
 
 def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
-    """What is not judged: partners, what is new, what is ok in neither, probes that were not run, other versions."""
+    """What is not judged: partners, what is new, what is ok in neither, probes that were not run, other
+    versions.
+    """
     lines = [
         f"{n}: the partner, not judged itself; {levels((a.cases[n], b.cases[n]))}"
         for n in a.cases
@@ -181,7 +188,9 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
 
 
 def commands(names: Iterable[str], a: StoredRun) -> dict[str, str]:
-    """What judges a benchmark with repetition: regress against the commit of A, where that is all of A's code."""
+    """What judges a benchmark with repetition: regress against the commit of A, where that is all of A's
+    code.
+    """
     git = a.manifest.get("git") or {}
     if git.get("dirty") or not git.get("commit"):
         return {}
@@ -192,7 +201,9 @@ def commands(names: Iterable[str], a: StoredRun) -> dict[str, str]:
 
 
 def _options(definition: dict[str, Any], config: dict[str, Any]) -> list[str]:
-    """The overrides that ask for one case; none where its cell is not one of the zoo, whose file a run does not know."""
+    """The overrides that ask for one case; none where its cell is not one of the zoo, whose file a run does
+    not know.
+    """
     spec = ":".join(str(definition[k]) for k in ("cell", "options") if definition.get(k))
     asked = config.get("cells") or []
     if asked != "all" and spec not in asked:

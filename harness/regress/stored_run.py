@@ -1,4 +1,6 @@
-"""A stored run as `compare` reads it: found by name, refused where it is no whole run, its cases by what they are called."""
+"""A stored run as `compare` reads it: found by name, refused where it is no whole run, its cases by what they
+are called.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ class StoredRun:
 
 
 def find(name: str, results: Path) -> Path:
-    """The folder of a run, given as a path or as a name below results. Raises ResultsError with the nearest name."""
+    """The folder of a run, given as a path or as a name below results. Raises ResultsError with the nearest
+    name.
+    """
     for folder in (Path(name).expanduser(), results / name):
         if (folder / store.MANIFEST).exists():
             return folder
@@ -83,7 +87,9 @@ def find(name: str, results: Path) -> Path:
 
 
 def read(folder: Path) -> StoredRun:
-    """The run in a folder. Raises ResultsError for one that was not made by `cellbench run`, has not ended, or is damaged."""
+    """The run in a folder. Raises ResultsError for one that was not made by `cellbench run`, has not ended,
+    or is damaged.
+    """
     manifest = store.read_manifest(folder)
     if not manifest.get("config"):
         made = manifest.get("command") or "import"

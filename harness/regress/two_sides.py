@@ -1,4 +1,6 @@
-"""The two sides of a comparison as programs: a case, of this revision or of another. Each is checked before it is timed."""
+"""The two sides of a comparison as programs: a case, of this revision or of another. Each is checked before
+it is timed.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,16 @@ class Side:
 
 
 def make(a: Side, b: Side) -> tuple[Build, Build]:
-    """Runs in the worker: how each side is built. Raises NotOk for a side that cannot run, or is off the float64 reference."""
+    """Runs in the worker: how each side is built. Raises NotOk for a side that cannot run, or is off the
+    float64 reference.
+    """
     return build(a), build(b)
 
 
 def build(side: Side) -> Build:
-    """A side's program, held against its own revision's float64 reference now; the function builds it anew each time."""
+    """A side's program, held against its own revision's float64 reference now; the function builds it anew
+    each time.
+    """
     case, own = side.case, library(side.root)
     given = programs.inputs(case, library=own)
     load = partial(loaded, case, given, own)

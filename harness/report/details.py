@@ -130,8 +130,9 @@ def throughput(frame: pd.DataFrame) -> Table:
         for case, metrics in found.items()
     ]
     note = (
-        f"{_shared(part, [key for key in SETTING if key != 'run'])}Median of the medians of the processes; interval: range over "
-        "processes, from 3 on. Ran: the library that really did the work. Error: relative, against the float64 reference."
+        f"{_shared(part, [key for key in SETTING if key != 'run'])}Median of the medians of the processes;"
+        " interval: range over processes, from 3 on. Ran: the library that really did the work. Error:"
+        " relative, against the float64 reference."
     )
     return Table("Throughput", tuple(header), tuple(rows), note).without_empty()
 
@@ -160,7 +161,9 @@ def _timing(case: dict[str, Any], metrics: dict[str, dict], ran: str, extra: lis
 
 
 def _over_seeds(values: pd.Series, kind: str, unit: str = "") -> Entry:
-    """Median over seeds and, where seeds differ, their range; a NaN loss stays NaN instead of vanishing from the median."""
+    """Median over seeds and, where seeds differ, their range; a NaN loss stays NaN instead of vanishing from
+    the median.
+    """
     if not len(values):
         return number("–")
     if values.isna().any():
@@ -200,12 +203,17 @@ def clipping(frame: pd.DataFrame) -> Table:
         step = f"median step {at.median():.0f}" if len(at) else ""
         count = f"{solved.sum():.0f} of {len(solved)}" if len(solved) else "–"
         rows.append((*map(_text, values), *fields, number(count, step)))
-    note = f"{_shared(part, ('task', 'device', 'dtype', 'steps', 'batch', 'hidden_size'))}Median over seeds; below it their range."
+    note = (
+        f"{_shared(part, ('task', 'device', 'dtype', 'steps', 'batch', 'hidden_size'))}Median over seeds;"
+        " below it their range."
+    )
     return Table("Clipping", tuple(header), tuple(rows), note).without_empty()
 
 
 def not_ok(frame: pd.DataFrame) -> Table:
-    """Every case without a result, with its reason, errors first; cases with one reason share a row, whichever cell it names."""
+    """Every case without a result, with its reason, errors first; cases with one reason share a row,
+    whichever cell it names.
+    """
     part = frame[frame["status"] != "ok"]
     part = part.assign(
         rank=[0 if status in EXIT_1 else 1 for status in part["status"]],

@@ -1,6 +1,7 @@
 """The tidy frame made ready for grouping: labels, plain nulls, estimates over processes or seeds.
 
-After `prepare` a null is "" in a text column and -1 in a whole-number column, so that every column can be a key.
+After `prepare` a null is "" in a text column and -1 in a whole-number column, so that every column can be a
+key.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def label(cell: str, options: str = "") -> str:
 
 
 def prepare(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy with every column of the schema, nulls as "" or -1, status 'ok' where null, and the columns `label` and `size`.
+    """A copy with every column of the schema, nulls as "" or -1, status 'ok' where null, and the columns
+    `label` and `size`.
 
     `size` is the hidden size, or null where it was chosen to match a budget.
     """
@@ -130,7 +132,9 @@ def of_metric(frame: pd.DataFrame, *metrics: str) -> pd.DataFrame:
 
 
 def sized(name: str, row: Any) -> str:
-    """The cell's name, with its hidden size where that was chosen for it; row is a mapping with match and hidden_size."""
+    """The cell's name, with its hidden size where that was chosen for it; row is a mapping with match and
+    hidden_size.
+    """
     return f"{name} (H {row['hidden_size']})" if row["match"] else name
 
 
@@ -164,7 +168,8 @@ def _setting(key: str, value: Any) -> str:
 def estimates(part: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = FEWEST) -> pd.DataFrame:
     """By keys and metric: median over units of each unit's median, and the range over units as low and high.
 
-    unit is 'process' or 'seed'; low and high are NaN for fewer than `fewest`. Columns: keys, metric, median, low, high, units.
+    unit is 'process' or 'seed'; low and high are NaN for fewer than `fewest`. Columns: keys, metric, median,
+    low, high, units.
     """
     columns = list(dict.fromkeys([*keys, "metric"]))
     each = part.groupby([*columns, unit], sort=False)["value"].median()

@@ -32,7 +32,9 @@ def whole(value: float) -> Entry:
 def _table(
     frame: pd.DataFrame, probe: str, heading: str, columns: Mapping[str, tuple[str, Write]], note: str
 ) -> Table:
-    """A row for each cell and variant: the median over seeds of each metric, its range below where seeds differ."""
+    """A row for each cell and variant: the median over seeds of each metric, its range below where seeds
+    differ.
+    """
     part = of_probe(frame, probe)
     keys = ["label", *varying(part, ("backend", *SETTING, "variant"))]
     rows = []
@@ -66,7 +68,10 @@ def spectrum(frame: pd.DataFrame) -> Table:
         "sum_residual": ("sum rule residual", plain),
         "state_size": ("state", whole),
     }
-    note = "Median over seeds. Residual: sum of all exponents less the mean log |det J|, which is rounding alone where it is right."
+    note = (
+        "Median over seeds. Residual: sum of all exponents less the mean log |det J|, which is rounding alone"
+        " where it is right."
+    )
     return _table(frame, "spectrum", "Lyapunov spectrum in numbers", columns, note)
 
 
@@ -76,7 +81,10 @@ def lag_share(frame: pd.DataFrame) -> Table:
         "k95": ("k95 (steps)", whole),
         "parameter_log_norm": ("log norm of the gradient (nats)", plain),
     }
-    note = "k95: the smallest lag within which 95 % of the recurrent weights' gradient arises. Median over seeds."
+    note = (
+        "k95: the smallest lag within which 95 % of the recurrent weights' gradient arises. Median over"
+        " seeds."
+    )
     return _table(frame, "lag_share", "Lag share in numbers", columns, note)
 
 
@@ -85,7 +93,10 @@ def precision(frame: pd.DataFrame) -> Table:
     columns = {name: (title, whole) for name, title in PRECISION.items()} | {
         "stored_rate": ("stored rate (nats/step)", plain)
     }
-    note = "Lags, median over seeds; –: not within T. Stored rate: of the Jacobians as the format stores them, computed exactly."
+    note = (
+        "Lags, median over seeds; –: not within T. Stored rate: of the Jacobians as the format stores them,"
+        " computed exactly."
+    )
     return _table(frame, "precision", "Number formats, by lag", columns, note)
 
 

@@ -11,7 +11,8 @@ from .table import Entry
 
 
 def side_by_side(rows: pd.DataFrame, extra: list[str], tasks: list[str], measured: Any) -> tuple[list, list]:
-    """Header and fields of the summary's rows, those of a cell and setting as one; `measured` makes an entry of a value.
+    """Header and fields of the summary's rows, those of a cell and setting as one; `measured` makes an entry
+    of a value.
 
     Speed-ups are left out: the times stand beside each other.
     """

@@ -22,7 +22,8 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands under it: lines, facts (a word and a text), figures, tables, lines to copy, parts.
+    """A heading with what stands under it: lines, facts (a word and a text), figures, tables, lines to copy,
+    parts.
 
     Tables of more than `unfolded` rows are folded away on the page.
     """
@@ -44,11 +45,13 @@ class Section:
 def write(
     frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = "", last: Sequence[Section] = ()
 ) -> Path:
-    """Writes index.html, report.md and the figures as .svg into folder, and a foot under both; returns the path of index.html.
+    """Writes index.html, report.md and the figures as .svg into folder, and a foot under both; returns the
+    path of index.html.
 
     last: sections that come after those of the runs.
 
-    frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of manifest.json, one a run.
+    frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of
+    manifest.json, one a run.
     """
     from . import sections as figures
 
@@ -110,7 +113,9 @@ def about(manifest: dict) -> str:
 
 
 def save_figures(content: Iterable[Section], folder: Path, earlier: Iterable[str]) -> None:
-    """The figures as .svg; files that are called as an earlier page's were go, which may have had more to draw."""
+    """The figures as .svg; files that are called as an earlier page's were go, which may have had more to
+    draw.
+    """
     for old in [file for pattern in earlier for file in folder.glob(pattern)]:
         old.unlink(missing_ok=True)
     for figure in _figures(content):
@@ -180,7 +185,9 @@ def _command(manifest: dict) -> list[str]:
 
 
 def as_html(title: str, lines: list[str], content: list[Section], foot: str = "") -> str:
-    """One self-contained page. Every name, label and reason is escaped; only the SVG of our own figures is not."""
+    """One self-contained page. Every name, label and reason is escaped; only the SVG of our own figures is
+    not.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -1,8 +1,9 @@
 """A value over seeds: its median, and an interval that claims no more than so few seeds can tell.
 
-The interval lies between order statistics of the seeds, so that it needs no bell curve (whether a cell solves a task has two
-outcomes) and holds no value that no seed could have. It holds the median of all seeds with a probability that follows from the
-binomial distribution alone: for fewer than 6 seeds it is their range, with 1 - 2^(1-n), and 95 % are out of reach.
+The interval lies between order statistics of the seeds, so that it needs no bell curve (whether a cell solves
+a task has two outcomes) and holds no value that no seed could have. It holds the median of all seeds with a
+probability that follows from the binomial distribution alone: for fewer than 6 seeds it is their range, with
+1 - 2^(1-n), and 95 % are out of reach.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ WANTED = 0.95
 
 
 def coverage(count: int, cut: int = 0) -> float:
-    """Probability that the values between the `cut` lowest and the `cut` highest of `count` seeds hold the median of all."""
+    """Probability that the values between the `cut` lowest and the `cut` highest of `count` seeds hold the
+    median of all.
+    """
     return 1 - 2 * sum(comb(count, k) for k in range(cut + 1)) / 2**count
 
 

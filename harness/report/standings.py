@@ -1,4 +1,6 @@
-"""Who took part in a task, and what each reached in each seed: cells, the convolution, and the rivals beside them."""
+"""Who took part in a task, and what each reached in each seed: cells, the convolution, and the rivals beside
+them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ TOLD_APART = (
 
 @dataclass(frozen=True)
 class Standing:
-    """A model or a rival. `found` has a row a seed with a result, by metric; `failed` the status and reason of the others."""
+    """A model or a rival. `found` has a row a seed with a result, by metric; `failed` the status and reason
+    of the others.
+    """
 
     name: str
     kind: str
@@ -79,7 +83,9 @@ def _model(values: tuple, rows: pd.DataFrame) -> Standing:
 
 
 def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a seed, a column a metric: the value after the last epoch; of epoch_s the median, with their number as `epochs`."""
+    """A row a seed, a column a metric: the value after the last epoch; of epoch_s the median, with their
+    number as `epochs`.
+    """
     last = rows.sort_values("lag", kind="stable").drop_duplicates(["seed", "metric"], keep="last")
     found = last.pivot(index="seed", columns="metric", values="value")
     epochs = of_metric(rows, "epoch_s").groupby("seed")["value"]
@@ -107,7 +113,9 @@ def rivals(part: pd.DataFrame) -> list[Standing]:
 
 
 def _named(metric: str) -> tuple[str, str]:
-    """('bigram', 'best_test_loss') for 'rival_loss.bigram'; ('nearest word', 'figure.per') for 'rival_per.nearest word'."""
+    """('bigram', 'best_test_loss') for 'rival_loss.bigram'; ('nearest word', 'figure.per') for
+    'rival_per.nearest word'.
+    """
     if not metric.startswith("rival_"):
         return CONSTANT, {"trivial_loss": "best_test_loss", "chance_accuracy": "best_accuracy"}[metric]
     what, _, name = metric.removeprefix("rival_").partition(".")
@@ -128,7 +136,9 @@ def ranked(standings: list[Standing]) -> list[Standing]:
 
 
 def wins(model: Standing, rival: Standing) -> tuple[int, int]:
-    """(seeds in which the model's test loss is the lower, seeds that it was tried in); one that diverged is no win."""
+    """(seeds in which the model's test loss is the lower, seeds that it was tried in); one that diverged is
+    no win.
+    """
     mine, other = model.values("best_test_loss"), rival.values("best_test_loss")
     tried = len(mine) + sum(
         status not in ("skipped", "unsupported", "unavailable") for status, _ in model.failed.values()

@@ -31,11 +31,13 @@ MEASURES = {"seconds": "s", "ratio_to_native": "speedup"}  # metric: its name in
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row for each cell x backend (and for each setting that varies), SI units; throughput at each run's largest steps.
+    """One row for each cell x backend (and for each setting that varies), SI units; throughput at each run's
+    largest steps.
 
-    Columns: cell, backend, the settings, steps, parameters; {forward,backward}_{s,speedup}[_low,_high], _status, _processes;
-    epoch_s:TASK[_low,_high,_status]; rate, rate_low, rate_high (nats/step), gradient. NaN or '' where there is nothing; a status
-    is '' for a measured case. Medians over processes; the interval is the range over at least 3 processes (else NaN).
+    Columns: cell, backend, the settings, steps, parameters; {forward,backward}_{s,speedup}[_low,_high],
+    _status, _processes; epoch_s:TASK[_low,_high,_status]; rate, rate_low, rate_high (nats/step), gradient.
+    NaN or '' where there is nothing; a status is '' for a measured case. Medians over processes; the interval
+    is the range over at least 3 processes (else NaN).
     """
     frame = prepare(frame)
     rows = _rows(frame)
@@ -89,7 +91,9 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _first_way(decay: pd.DataFrame) -> pd.DataFrame:
-    """Of several initialisations and backends the first alone: two rates are not to be averaged. The figure has them all."""
+    """Of several initialisations and backends the first alone: two rates are not to be averaged. The figure
+    has them all.
+    """
     for key in ("variant", "backend"):
         measured_ones = decay.loc[decay["status"] == "ok", key]
         if len(measured_ones):
@@ -106,7 +110,9 @@ def _row_without_times(frame: pd.DataFrame, name: str, backend: str) -> dict[str
 
 
 def records(part: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """The rows as plain mappings, by label and run, all runs also under ''. Hundreds of frames this small would take seconds."""
+    """The rows as plain mappings, by label and run, all runs also under ''. Hundreds of frames this small
+    would take seconds.
+    """
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in part[
         ["label", "run", "input_size", "hidden_size", "steps", "metric", "value", "status"]
@@ -119,7 +125,9 @@ def records(part: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
 def fitting(
     known: dict[tuple[str, str], list[dict[str, Any]]], row: dict[str, Any], varied: list[str]
 ) -> list[dict[str, Any]]:
-    """The records for the cell of `row`, and for its setting as far as they know that setting; as `matching` of frames."""
+    """The records for the cell of `row`, and for its setting as far as they know that setting; as `matching`
+    of frames.
+    """
     part = known.get((row["label"], row["run"]), [])
     if not part:
         whole = known.get((row["label"], ""), [])
@@ -144,7 +152,9 @@ def matching(
 
 
 def _throughput(frame: pd.DataFrame) -> dict[tuple, list[dict[str, Any]]]:
-    """By CASE: estimates of time and speed-up at each run's largest steps; a not-ok case has metric '' and its status."""
+    """By CASE: estimates of time and speed-up at each run's largest steps; a not-ok case has metric '' and
+    its status.
+    """
     part = of_probe(frame, "throughput", None)
     part = part[part["steps"] == part.groupby("run")["steps"].transform("max")]
     keys = [*CASE, "direction", "status"]
@@ -219,7 +229,9 @@ def _epoch(part: pd.DataFrame, row: dict[str, Any], varied: list[str], task: str
 
 
 def _gradient(part: list[dict[str, Any]]) -> dict[str, Any]:
-    """Median rate over seeds at the largest steps; its interval reaches from the lowest to the highest 95 % bound of any seed."""
+    """Median rate over seeds at the largest steps; its interval reaches from the lowest to the highest 95 %
+    bound of any seed.
+    """
     longest = max((record["steps"] for record in part), default=-1)
     part = [record for record in part if record["steps"] == longest]
     values = {
@@ -325,7 +337,8 @@ def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str], tasks: int)
         )
     if rows["forward_speedup"].notna().any() or rows["backward_speedup"].notna().any():
         notes.append(
-            "Speed-up: time of native over time of this backend in the same process; above 1× is faster than native."
+            "Speed-up: time of native over time of this backend in the same process; above 1× is faster than"
+            " native."
         )
     if tasks > MOST_TASKS:
         notes.append(f"The trainings on {tasks} tasks have a section each.")
@@ -333,15 +346,17 @@ def _note(frame: pd.DataFrame, rows: pd.DataFrame, extra: list[str], tasks: int)
         notes.append("Epoch: training time of one epoch, median over seeds, at the sizes under Training.")
     if rows["rate"].notna().any():
         notes.append(
-            "Gradient rate: slope of the log norm of dL/d(state) per step back, median over seeds; the interval holds "
-            f"the 95 % interval of every seed; 'vanishes': wholly below −{MARGIN}, 'explodes': wholly above +{MARGIN}; "
-            "else 'stable'."
+            "Gradient rate: slope of the log norm of dL/d(state) per step back, median over seeds; the"
+            f" interval holds the 95 % interval of every seed; 'vanishes': wholly below −{MARGIN},"
+            f" 'explodes': wholly above +{MARGIN}; else 'stable'."
         )
     return " ".join(notes)
 
 
 def summary_text(frame: pd.DataFrame, width: int = 120) -> str:
-    """The summary for a terminal, within `width` columns where possible; intervals and long names give way first."""
+    """The summary for a terminal, within `width` columns where possible; intervals and long names give way
+    first.
+    """
     table = summary_table(frame)
     if not table.rows:
         return "no results"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """One field of a table: what it says, an interval or remark below it, and its kind ('text', 'number' or 'status')."""
+    """One field of a table: what it says, an interval or remark below it, and its kind ('text', 'number' or
+    'status').
+    """
 
     text: str
     detail: str = ""

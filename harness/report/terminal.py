@@ -1,4 +1,6 @@
-"""What a report says on a terminal: the summary, and of each task that was trained the table of models and rivals."""
+"""What a report says on a terminal: the summary, and of each task that was trained the table of models and
+rivals.
+"""
 
 from __future__ import annotations
 

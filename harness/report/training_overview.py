@@ -12,7 +12,9 @@ Key = tuple[str, ...]
 
 
 def overview(ready: pd.DataFrame) -> Table:
-    """A row a model and a column a task, or turned where that is narrower; no rows where there is one task alone."""
+    """A row a model and a column a task, or turned where that is narrower; no rows where there is one task
+    alone.
+    """
     tasks = trained_tasks(ready)
     if len(tasks) < 2:
         return Table("Training", ("model", "backend"), ())
@@ -25,8 +27,9 @@ def overview(ready: pd.DataFrame) -> Table:
             found.setdefault(key, {})[task] = _entry(model, others)
     none = number("–")
     note = (
-        "Accuracy on the test part, or the test loss where there are no classes; median over seeds. Below it, how many of the "
-        "task's rivals (the constant answer among them) have the higher test loss in every seed."
+        "Accuracy on the test part, or the test loss where there are no classes; median over seeds. Below it,"
+        " how many of the task's rivals (the constant answer among them) have the higher test loss in every"
+        " seed."
     )
     if len(tasks) > len(found):
         turned = [(Entry(task), *(here.get(task, none) for here in found.values())) for task in tasks]

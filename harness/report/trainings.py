@@ -177,7 +177,9 @@ def _label(row: pd.Series) -> str:
 
 
 def unbeaten(all_models: list[Standing], all_rivals: list[Standing]) -> str:
-    """Which models do not beat which rivals, the strongest rival first; to beat is to have the lower test loss in every seed."""
+    """Which models do not beat which rivals, the strongest rival first; to beat is to have the lower test
+    loss in every seed.
+    """
     tried = [
         m for m in all_models if len(m.found) or any(status == "diverged" for status, _ in m.failed.values())
     ]
@@ -196,7 +198,10 @@ def unbeaten(all_models: list[Standing], all_rivals: list[Standing]) -> str:
     ]
     sentences = ["; ".join(open_) + "."] if open_ else []
     if beaten:
-        every = f"{'All trained models beat' if len(tried) > 1 else f'{tried[0].name} beats'} {'' if open_ else 'every rival: '}"
+        every = (
+            f"{'All trained models beat' if len(tried) > 1 else f'{tried[0].name} beats'}"
+            f" {'' if open_ else 'every rival: '}"
+        )
         sentences.append(f"{every}{_and(beaten)}.")
     sentences.append("To beat is to have the lower test loss in every seed.")
     if any(name.startswith("every position apart") for name in lost):
@@ -241,31 +246,35 @@ def _notes(
     shared = {key: unique(part[key])[0] for key in SETTINGS if len(unique(part[key])) == 1}
     notes = [f"All at {setting_text(shared, list(shared))}."] if shared else []
     notes += [
-        "Test loss and accuracy are of the epoch with the lowest validation loss; parameters are all that is trained."
+        "Test loss and accuracy are of the epoch with the lowest validation loss; parameters are all that is"
+        " trained."
     ]
     notes.append(seeds.said(max((len(m.found) for m in all_models), default=0)))
     tried = sorted(unique(part.loc[part["metric"] == "tried_learning_rate", "value"]))
     if tried:
         rates = ", ".join(digits(rate) for rate in tried)
         notes.append(
-            f"Each model tried the learning rates {rates} for one epoch and kept the one with the lowest validation loss."
+            f"Each model tried the learning rates {rates} for one epoch and kept the one with the lowest"
+            " validation loss."
         )
     for m in [m for m in all_models if m.kind == CONVOLUTION][:1]:
         notes.append(
-            f"{m.name}: causal dilated convolutions with about as many parameters as {m.variant.removeprefix('as ')} itself has, "
-            "without embedding and head; at its kind stands how many of the last steps it sees."
+            f"{m.name}: causal dilated convolutions with about as many parameters as"
+            f" {m.variant.removeprefix('as ')} itself has, without embedding and head; at its kind stands how"
+            " many of the last steps it sees."
         )
     if bits:
         notes.append("Bits per target (a character where targets are characters): nats over ln 2.")
     if "own_lyapunov" in figures:
         notes.append(
-            "Lyapunov exponent: the largest one of the trained network as a system; lag profile: root mean square difference of "
-            "its log response by lag from the system's."
+            "Lyapunov exponent: the largest one of the trained network as a system; lag profile: root mean"
+            " square difference of its log response by lag from the system's."
         )
     if any(str(c).startswith("label.") for m in all_models for c in m.found):
         notes.append(
-            "Verdict: what the gradients of the trained cell say (CONVERGED: no more than 5 % of a constant answer's loss is "
-            "left, or found to be recoverable); the evidence is under Verdicts on trainings."
+            "Verdict: what the gradients of the trained cell say (CONVERGED: no more than 5 % of a constant"
+            " answer's loss is left, or found to be recoverable); the evidence is under Verdicts on"
+            " trainings."
         )
     if [r for r in all_rivals if not len(r.values("best_test_loss"))]:
         notes.append("A rival without a loss gives answers, not probabilities.")

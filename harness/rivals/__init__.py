@@ -1,6 +1,8 @@
-"""What stands beside the cells: answers without memory, or with a short one, learned from the same training part.
+"""What stands beside the cells: answers without memory, or with a short one, learned from the same training
+part.
 
-Which of them there are follows from the shape of the data alone; a task adds its own. They take seconds and are kept on disk.
+Which of them there are follows from the shape of the data alone; a task adds its own. They take seconds and
+are kept on disk.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from .windows import window_rivals
 
 
 def rivals(data: Data, task: Task | None = None) -> list[Rival]:
-    """All rivals that fit the data's shape, then the task's own; read from disk where they were computed before."""
+    """All rivals that fit the data's shape, then the task's own; read from disk where they were computed
+    before.
+    """
     own = [] if task is None else [repr(task), inspect.getsource(sys.modules[type(task).__module__])]
     return kept("\n".join([version(), hashed(data), *own]), lambda: [*by_shape(data), *by_task(data, task)])
 

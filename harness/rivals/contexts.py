@@ -1,4 +1,6 @@
-"""Counts of a class after its context, the last few tokens: unigram, bigram, trigram (Witten & Bell 1991, interpolated)."""
+"""Counts of a class after its context, the last few tokens: unigram, bigram, trigram (Witten & Bell 1991,
+interpolated).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def foretells(data: Data) -> bool:
 
 
 def contexts(data: Data, part: Sequences) -> np.ndarray:
-    """(M, 2) the last two tokens before each target that counts, the nearer one last: of x, or of a decoder's own targets.
+    """(M, 2) the last two tokens before each target that counts, the nearer one last: of x, or of a decoder's
+    own targets.
 
     Before the first there is a token of its own.
     """
@@ -55,10 +58,11 @@ def measured(name: str, data: Data, known: np.ndarray, asked: np.ndarray) -> Riv
 
 
 def witten_bell(contexts: np.ndarray, y: np.ndarray, asked: np.ndarray, classes: int) -> np.ndarray:
-    """(Q, classes) the probability of each class in each asked context (Q, k), from y (M,) seen after contexts (M, k).
+    """(Q, classes) the probability of each class in each asked context (Q, k), from y (M,) seen after
+    contexts (M, k).
 
-    p(c | h) = (n(h, c) + d(h) p(c | h')) / (n(h) + d(h)), where d(h) is the number of distinct classes seen after h and h' is h
-    without its farthest token; after no token p(c | h') is 1 / classes.
+    p(c | h) = (n(h, c) + d(h) p(c | h')) / (n(h) + d(h)), where d(h) is the number of distinct classes seen
+    after h and h' is h without its farthest token; after no token p(c | h') is 1 / classes.
     """
     steps = contexts.shape[1]
     lower = (

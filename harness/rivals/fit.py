@@ -19,7 +19,9 @@ NEVER_SEEN = 1e-6  # probability of a class that the training part lacks
 
 
 def fitted(name: str, data: Data, known: Any, asked: Any, *, scale: bool = True) -> Rival:
-    """The model of known (M, F), a row for each target of the training part, on asked, a row for each of the test part."""
+    """The model of known (M, F), a row for each target of the training part, on asked, a row for each of the
+    test part.
+    """
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 

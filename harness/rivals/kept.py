@@ -15,7 +15,9 @@ from ..task import Rival
 
 
 def kept(key: str, compute: Callable[[], list[Rival]]) -> list[Rival]:
-    """What compute() gave for this key before, or gives now. A damaged file is computed again; the folder may be read-only."""
+    """What compute() gave for this key before, or gives now. A damaged file is computed again; the folder may
+    be read-only.
+    """
     path = folder() / "rivals" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     with suppress(OSError, ValueError, TypeError):
         return [Rival(**r) for r in json.loads(path.read_text())]

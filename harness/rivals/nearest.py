@@ -1,4 +1,6 @@
-"""A memory without generalisation: the targets of the training sequence whose tokens are most like those asked about."""
+"""A memory without generalisation: the targets of the training sequence whose tokens are most like those
+asked about.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from ..task import Data
 
 
 def nearest(data: Data) -> np.ndarray:
-    """(N_test, U) targets of the nearest training sequence, by the cosine of tf-idf weights of 1- to 3-grams of its tokens."""
+    """(N_test, U) targets of the nearest training sequence, by the cosine of tf-idf weights of 1- to 3-grams
+    of its tokens.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     weigh = TfidfVectorizer(analyzer=grams)

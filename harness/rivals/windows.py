@@ -1,4 +1,6 @@
-"""Answers with a short memory, a target a step, from real inputs: the last input itself, or a linear model of the last few."""
+"""Answers with a short memory, a target a step, from real inputs: the last input itself, or a linear model of
+the last few.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def repeated(data: Data) -> list[int] | None:
 
 
 def condition(data: Data) -> Rival:
-    """A linear model of each step's target from the first input alone: where that is one-hot, the mean of its class."""
+    """A linear model of each step's target from the first input alone: where that is one-hot, the mean of its
+    class.
+    """
     from sklearn.linear_model import LinearRegression
 
     flat = data.train.y.reshape(len(data.train), -1)

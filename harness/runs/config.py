@@ -85,7 +85,9 @@ def _plain(value: Any) -> Any:
 
 
 def quoted(override: str) -> str:
-    """The override with every part such as elman:activation=relu in quotes, which Hydra's grammar wants around a second `=`."""
+    """The override with every part such as elman:activation=relu in quotes, which Hydra's grammar wants
+    around a second `=`.
+    """
     key, equals, value = override.partition("=")
     return (
         key + equals + re.sub(r"""(?<![^\[,])[^\[\],'"{}()]*=[^\[\],'"{}()]*(?![^\],])""", r'"\g<0>"', value)
@@ -133,7 +135,8 @@ def _check_key(override: Any, plain: dict[Any, Any]) -> None:
             above = ".".join(key.split(".")[:depth])
             near = find.nearest(part, known)
             raise ConfigError(
-                f"unknown key {key!r}{near} {above + ' has' if above else 'keys'}: {', '.join(known) or 'no keys below it'}"
+                f"unknown key {key!r}{near} {above + ' has' if above else 'keys'}:"
+                f" {', '.join(known) or 'no keys below it'}"
             )
         node = node[part]
     if override.is_add():
@@ -213,7 +216,8 @@ def _distinct(specs: tuple[str, ...]) -> None:
         other = seen.setdefault((cell.name, cell.options), spec)
         if other != spec:
             raise ConfigError(
-                f"cells {other!r} and {spec!r} would both be called {cell.name!r}; rename one class, or run them apart"
+                f"cells {other!r} and {spec!r} would both be called {cell.name!r}; rename one class, or run"
+                " them apart"
             )
 
 
@@ -252,7 +256,9 @@ def _asked(spec: str, plan: Plan, options: dict[str, Any]) -> Asked:
 
 
 def _typed(key: str, value: Any, probe: Any, name: str) -> Any:
-    """The value as the type of the option's default; numbers must be finite and not negative, those of a size positive."""
+    """The value as the type of the option's default; numbers must be finite and not negative, those of a size
+    positive.
+    """
     default = next(f.default for f in fields(probe) if f.name == name)
     if name == "backends":
         return _backends(key, value)

@@ -1,7 +1,8 @@
-"""Equal budgets: hidden sizes at which cells have as many parameters, operations or numbers of state as the first cell.
+"""Equal budgets: hidden sizes at which cells have as many parameters, operations or numbers of state as the
+first cell.
 
-The first cell at the hidden_size that was asked for sets the budget. Operations are FLOPs of a forward step; a budget is the
-cell's alone, without what a probe puts behind it.
+The first cell at the hidden_size that was asked for sets the budget. Operations are FLOPs of a forward step;
+a budget is the cell's alone, without what a probe puts behind it.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ AT_ONCE = {
 def matched(case: Case, what: str, first: str) -> Case:
     """The case at the hidden_size whose budget is closest to that of cell `first` at the case's own.
 
-    A cell that has no size to choose keeps it, and the case says why it is refused. Raises ValueError if the first cell
-    cannot have the size.
+    A cell that has no size to choose keeps it, and the case says why it is refused. Raises ValueError if the
+    first cell cannot have the size.
     """
     input_size = case.input_size or input_of_task(case.task, case.probe_options.get("embedding_size"))
     if (
@@ -75,7 +76,9 @@ def choice(what: str, first: str, spec: str, input_size: int, asked: int) -> tup
 
 
 def reach(what: str, cell: cells.GatedCell, input_size: int, asked: int, budget: int) -> int:
-    """The largest size to look at: where doubling the asked one first costs twice the budget, or WIDEST times it."""
+    """The largest size to look at: where doubling the asked one first costs twice the budget, or WIDEST times
+    it.
+    """
     size = asked
     while size < WIDEST * asked:
         size *= 2
@@ -88,8 +91,8 @@ def reach(what: str, cell: cells.GatedCell, input_size: int, asked: int, budget:
 def closest(count: Callable[[int], int], sizes: Sequence[int], budget: int, asked: int, at_once: int) -> int:
     """The size whose count is closest to the budget; of several the one closest to the asked size.
 
-    Counts need not grow with the size. Where there are more sizes than `at_once`, evenly spaced ones are counted, then those
-    between the neighbours of the best.
+    Counts need not grow with the size. Where there are more sizes than `at_once`, evenly spaced ones are
+    counted, then those between the neighbours of the best.
     """
     step = -(-len(sizes) // at_once)
     looked = sorted({*sizes[::step], sizes[-1], *([asked] if asked in sizes else [])})

@@ -1,4 +1,6 @@
-"""Runs a plan: cases in workers of their own, then comparisons of ok cases in fresh workers; writes as it goes."""
+"""Runs a plan: cases in workers of their own, then comparisons of ok cases in fresh workers; writes as it
+goes.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,9 @@ class Runner:
             self.write(case, Found("ok"), done=True)
 
     def repeat(self, asked: Asked, group: Group, process: int) -> Group:
-        """One process of the second pass; returns the comparisons that are good. After a failure each one left runs alone."""
+        """One process of the second pass; returns the comparisons that are good. After a failure each one
+        left runs alone.
+        """
         if self.spent():
             return self.give_up(
                 group, Found("skipped", f"budget_s={self.budget_s:g} was used up in the second pass")

@@ -1,8 +1,10 @@
-"""Results on disk. One run is one folder with one writer: manifest.json, cases.jsonl, and cases.parquet once it has ended.
+"""Results on disk. One run is one folder with one writer: manifest.json, cases.jsonl, and cases.parquet once
+it has ended.
 
-A line of cases.jsonl is a block: one case's definition, status, and series of values. It is appended with one write and
-fsync, so that a kill at any instant loses at most the block in hand. Numbers are SI; NaN and Infinity are written as such.
-The table is made of the blocks, for other tools and for handing on; it is read where it stands alone.
+A line of cases.jsonl is a block: one case's definition, status, and series of values. It is appended with one
+write and fsync, so that a kill at any instant loses at most the block in hand. Numbers are SI; NaN and
+Infinity are written as such. The table is made of the blocks, for other tools and for handing on; it is read
+where it stands alone.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class ResultsError(ValueError):
 
 
 class RunWriter:
-    """The one writer of a run's folder. `locked` is False where the file system has no locks to see a second one by."""
+    """The one writer of a run's folder. `locked` is False where the file system has no locks to see a second
+    one by.
+    """
 
     def __init__(self, folder: Path, attempt: int) -> None:
         self.folder, self.attempt = folder, attempt
@@ -84,7 +88,8 @@ class RunWriter:
         implementation: str | None = None,
         done: bool = False,
     ) -> None:
-        """Adds a block; `done` says that the case is finished. A series has metric, unit, values, and may have lag, process.
+        """Adds a block; `done` says that the case is finished. A series has metric, unit, values, and may
+        have lag, process.
 
         Raises BlockError, and writes nothing, for what could not be read again.
         """
@@ -145,7 +150,8 @@ def _lock(file: int) -> bool:
 def create(parent: Path, manifest: dict[str, Any]) -> RunWriter:
     """A new run's folder below the parent, with its manifest. Raises ResultsError where it cannot be written.
 
-    It is made under a hidden name and then renamed, so that whoever is killed before leaves no run that is none.
+    It is made under a hidden name and then renamed, so that whoever is killed before leaves no run that is
+    none.
     """
     make(parent)
     try:
@@ -187,7 +193,9 @@ def make(folder: Path) -> None:
 
 
 def reopen(folder: Path) -> tuple[RunWriter, dict[str, str]]:
-    """A writer that goes on with an interrupted run, and how each finished case ended. The torn end is cut off."""
+    """A writer that goes on with an interrupted run, and how each finished case ended. The torn end is cut
+    off.
+    """
     read_manifest(folder)
     path = folder / BLOCKS
     if not path.exists():
@@ -234,7 +242,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_blocks(folder: Path) -> Iterator[dict[str, Any]]:
-    """The run's blocks. A last line without its newline is dropped with a warning; any other damage raises ResultsError."""
+    """The run's blocks. A last line without its newline is dropped with a warning; any other damage raises
+    ResultsError.
+    """
     path = folder / BLOCKS
     if not path.exists():
         return
@@ -260,7 +270,8 @@ def _bytes(path: Path) -> bytes:
 def runs(path: Path) -> list[Path]:
     """The run folders at a path: itself, or those in it, oldest first.
 
-    Raises ResultsError where there is none, and where anything else lies among them; names that begin with a dot may.
+    Raises ResultsError where there is none, and where anything else lies among them; names that begin with a
+    dot may.
     """
     if (path / MANIFEST).exists():
         return [path]
@@ -274,7 +285,9 @@ def runs(path: Path) -> list[Path]:
 
 
 def visible(parent: Path) -> list[Path]:
-    """What lies in a folder of runs, by name, which is oldest first; what is hidden is a run that has not begun."""
+    """What lies in a folder of runs, by name, which is oldest first; what is hidden is a run that has not
+    begun.
+    """
     if not parent.is_dir():
         return []
     return sorted(path for path in parent.iterdir() if not path.name.startswith("."))
@@ -283,8 +296,8 @@ def visible(parent: Path) -> list[Path]:
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
     """One tidy frame over any number of runs: a run's folder, a folder of runs, or several of them.
 
-    One observation a row, with the columns of COLUMNS. Every row of a case has the status that the case ended with; one that
-    is not ok has a row without a metric, and keeps what was measured before its end. `lag` is
+    One observation a row, with the columns of COLUMNS. Every row of a case has the status that the case ended
+    with; one that is not ok has a row without a metric, and keeps what was measured before its end. `lag` is
     the position on any per-step axis (lag, optimiser step, epoch); a column that does not apply is null.
     """
     paths = [path] if isinstance(path, (str, Path)) else list(path)
@@ -314,7 +327,9 @@ def _tidy(folders: list[Path]) -> pandas.DataFrame:
 
 @contextmanager
 def _collecting_nothing() -> Iterator[None]:
-    """Blocks hold no cycles, and the collector would look through all of them over and over: a third of the time."""
+    """Blocks hold no cycles, and the collector would look through all of them over and over: a third of the
+    time.
+    """
     on = gc.isenabled()
     gc.disable()
     try:
@@ -325,7 +340,9 @@ def _collecting_nothing() -> Iterator[None]:
 
 
 def _has_blocks(folder: Path) -> bool:
-    """Whether the run is read from its blocks. Raises ResultsError for a table that is damaged or foreign, and for neither."""
+    """Whether the run is read from its blocks. Raises ResultsError for a table that is damaged or foreign,
+    and for neither.
+    """
     blocks, table = (folder / BLOCKS).exists(), folder / TABLE
     if table.exists():
         _check_footer(table)
@@ -335,7 +352,9 @@ def _has_blocks(folder: Path) -> bool:
 
 
 def _check_footer(path: Path) -> None:
-    """Raises ResultsError for a file that is no whole table of ours. Arrow's own look at it would take a millisecond a run."""
+    """Raises ResultsError for a file that is no whole table of ours. Arrow's own look at it would take a
+    millisecond a run.
+    """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 8))

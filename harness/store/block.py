@@ -1,4 +1,6 @@
-"""A block, one line of cases.jsonl: a case's definition, status and series of values. What it must hold, to and from text."""
+"""A block, one line of cases.jsonl: a case's definition, status and series of values. What it must hold, to
+and from text.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +79,7 @@ def _check_series(series: Any) -> None:
         raise BlockError(f"a series has metric, unit and numbers as values; this is {series!r:.80}") from None
     if not (isinstance(metric, str) and isinstance(unit, str) and whole):
         raise BlockError(
-            f"a series has a lag for each value, and process and sample as whole numbers; this is {series!r:.80}"
+            "a series has a lag for each value, and process and sample as whole numbers; this is"
+            f" {series!r:.80}"
         )
     series["values"] = values

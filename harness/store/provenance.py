@@ -1,4 +1,6 @@
-"""What a result must say of where it comes from: machine, versions, git commit; and the key that says what may be compared."""
+"""What a result must say of where it comes from: machine, versions, git commit; and the key that says what
+may be compared.
+"""
 
 from __future__ import annotations
 
@@ -71,9 +73,11 @@ def versions() -> dict[str, str]:
 
 
 def key(threads: int) -> dict[str, Any]:
-    """What two results must have in common for their times to be compared: the hardware, and the libraries that decide its speed.
+    """What two results must have in common for their times to be compared: the hardware, and the libraries
+    that decide its speed.
 
-    Nothing that changes from hour to hour: no clock reading, load, memory in use, date or kernel build. torch is not imported.
+    Nothing that changes from hour to hour: no clock reading, load, memory in use, date or kernel build. torch
+    is not imported.
     """
     cpu = _cpu_fields()
     model = [
@@ -96,7 +100,9 @@ def key(threads: int) -> dict[str, Any]:
 
 
 def key_of(manifest: dict[str, Any]) -> str | None:
-    """The hash of a run's machine key, twelve hexadecimal digits; None for a run that has none, which is nobody's baseline."""
+    """The hash of a run's machine key, twelve hexadecimal digits; None for a run that has none, which is
+    nobody's baseline.
+    """
     found = manifest.get("machine_key")
     if not isinstance(found, dict) or not found:
         return None
@@ -110,7 +116,9 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def git() -> dict[str, Any]:
-    """Commit of the checkout that the package lies in, and whether its code was changed since; empty outside one."""
+    """Commit of the checkout that the package lies in, and whether its code was changed since; empty outside
+    one.
+    """
     file = Path(__file__).resolve()
     folder = file.parents[2]
     if _run("git", "-C", str(folder), "ls-files", "--error-unmatch", str(file)) is None:

@@ -1,4 +1,5 @@
-"""Blocks as one tidy frame, one observation a row, for any number of runs at once; and the frame as a Parquet table.
+"""Blocks as one tidy frame, one observation a row, for any number of runs at once; and the frame as a Parquet
+table.
 
 A series is repeated into its rows by whole columns, never row by row: a million rows take seconds.
 """
@@ -71,7 +72,9 @@ def frame(runs: Iterable[tuple[str, Iterable[dict[str, Any]]]]) -> pandas.DataFr
 
 
 class _Rows:
-    """Series side by side: for each the head it belongs to, its metric and how many values; and all values in a row."""
+    """Series side by side: for each the head it belongs to, its metric and how many values; and all values in
+    a row.
+    """
 
     def __init__(self) -> None:
         self.heads: list[tuple[Any, ...]] = []
@@ -189,7 +192,9 @@ def pack(rows: pandas.DataFrame, path: Path) -> None:
 
 
 def unpack(path: Path) -> Any:
-    """The Arrow table of a file, its text as dictionaries. Raises ValueError or OSError for one that is damaged or foreign."""
+    """The Arrow table of a file, its text as dictionaries. Raises ValueError or OSError for one that is
+    damaged or foreign.
+    """
     import pyarrow.parquet
 
     texts = [name for name in COLUMNS if name not in (*WHOLE, "value")]
@@ -211,7 +216,9 @@ def _read(path: Path, texts: list[str]) -> Any:
 
 
 def frames(tables: Iterable[Any]) -> list[pandas.DataFrame]:
-    """The frames of Arrow's tables, those of one schema together; columns that came later than a table are null in it."""
+    """The frames of Arrow's tables, those of one schema together; columns that came later than a table are
+    null in it.
+    """
     import pandas
     import pyarrow
 

@@ -1,7 +1,8 @@
-"""How often the verdict is wrong, and what it finds: comparisons of a program with itself, and with one that does more steps.
+"""How often the verdict is wrong, and what it finds: comparisons of a program with itself, and with one that
+does more steps.
 
-python -m cellbench.harness.studies.aa --trials 40 [--injected 20] [--output FOLDER]
-Each trial is a comparison of its own, with programs of its own and by the rule that `regress` and `compare` use; several
+python -m cellbench.harness.studies.aa --trials 40 [--injected 20] [--output FOLDER] Each trial is a
+comparison of its own, with programs of its own and by the rule that `regress` and `compare` use; several
 trials share a process, as the benchmarks of a suite do. The slower side has 2, 5 or 10 % more time steps.
 """
 
@@ -51,7 +52,9 @@ def pair(number: int, workload: str, added: int) -> Pair:
 
 
 def trials(count: int, injected: int, rng: np.random.Generator, keep=lambda some: None) -> list[Trial]:
-    """`count` trials of each workload in turn without a change, and `injected` of each slow-down, in random order."""
+    """`count` trials of each workload in turn without a change, and `injected` of each slow-down, in random
+    order.
+    """
     names = list(WORKLOADS)
     wanted = [(names[k % len(names)], 0) for k in range(count)]
     wanted += [(names[k % len(names)], added) for added in INJECTED for k in range(injected)]
@@ -76,7 +79,9 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 
 
 def summary(found: list[Trial]) -> dict[str, object]:
-    """Per added percentage: trials, verdicts, and the share called slower (or changed, without one), with its interval."""
+    """Per added percentage: trials, verdicts, and the share called slower (or changed, without one), with its
+    interval.
+    """
     rows = []
     for added in (0, *INJECTED):
         some = [t.judgement for t in found if t.added == added]
@@ -132,7 +137,10 @@ def line(result: dict[str, object]) -> str:
 
 def markdown(result: dict[str, object]) -> str:
     """The study as a page."""
-    head = "| more steps | trials | called | share (95 % interval) | first look | SAME | UNSURE | INVALID | measured | timed s |"
+    head = (
+        "| more steps | trials | called | share (95 % interval) | first look | SAME | UNSURE | INVALID |"
+        " measured | timed s |"
+    )
     rows = []
     for row in result["rows"]:  # type: ignore[attr-defined]
         low, high = row["interval"]

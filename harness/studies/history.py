@@ -1,7 +1,8 @@
 """What detectors of change points are worth on made series: python -m cellbench.harness.studies.history.
 
-Prints two tables, how many unchanged series are flagged and how many steps are found, and writes them with figures into
-results/reference/history. Needs ruptures and asv: pip install "cellbench[study]". Exit code 1 where ours misses what it states.
+Prints two tables, how many unchanged series are flagged and how many steps are found, and writes them with
+figures into results/reference/history. Needs ruptures and asv: pip install "cellbench[study]". Exit code 1
+where ours misses what it states.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ AFTER, STEPS, SPREADS = (3, 8), (0.02, 0.05), (0.007, 0.010, 0.015)
 MEDIAN_OF_3 = 0.670  # standard deviation of the median of three normal values, of one
 ALLOWED, WANTED = 0.01, 0.90
 TERMS = (
-    "In brackets: 95 % Wilson intervals. All detectors see the same series, and of each a change counts only where two points in "
-    f"a row lie beyond the midpoint of the levels. A point is the median of 3 processes: its standard deviation is {MEDIAN_OF_3} "
-    "of a process's, which was 0.7 % for anchored ratios. Skewed is exponential (skewness 2); AR(0.5) varies as much as iid."
+    "In brackets: 95 % Wilson intervals. All detectors see the same series, and of each a change counts only"
+    " where two points in a row lie beyond the midpoint of the levels. A point is the median of 3 processes:"
+    f" its standard deviation is {MEDIAN_OF_3} of a process's, which was 0.7 % for anchored ratios. Skewed is"
+    " exponential (skewness 2); AR(0.5) varies as much as iid."
 )
 
 
@@ -54,7 +56,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Rate:
-    """How many of a cell's series were flagged (or its step found, at most one point beside it), and the Wilson interval."""
+    """How many of a cell's series were flagged (or its step found, at most one point beside it), and the
+    Wilson interval.
+    """
 
     cell: Cell
     hits: int
@@ -67,7 +71,9 @@ class Rate:
 
 
 def series(noise: str, count: int, n: int, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """(count, n) log ratios about 0, of a standard deviation of MEDIAN_OF_3 * spread: a point is the median of 3 processes."""
+    """(count, n) log ratios about 0, of a standard deviation of MEDIAN_OF_3 * spread: a point is the median
+    of 3 processes.
+    """
     e = rng.exponential(size=(count, n)) - 1 if noise == "skewed" else rng.standard_normal((count, n))
     if noise == "AR(0.5)":
         e[:, 1:] *= math.sqrt(0.75)
@@ -179,7 +185,9 @@ def power_table(rates: list[Rate]) -> str:
 
 
 def misses(rates: list[Rate]) -> list[str]:
-    """What ours states and does not keep: at most 1 % flagged; 90 % of +5 % at 0.7 % within 3 points, after 20 or 40."""
+    """What ours states and does not keep: at most 1 % flagged; 90 % of +5 % at 0.7 % within 3 points, after
+    20 or 40.
+    """
     said = []
     for r in rates:
         c, share = r.cell, r.hits / r.cell.series
@@ -198,7 +206,10 @@ def misses(rates: list[Rate]) -> list[str]:
 def markdown(rates: list[Rate], elapsed_s: float) -> str:
     """The committed page."""
     missed = misses(rates)
-    kept = f"{OURS} keeps what it states: at most {100 * ALLOWED:g} % flagged, {100 * WANTED:g} % of +5 % found within 3 points."
+    kept = (
+        f"{OURS} keeps what it states: at most {100 * ALLOWED:g} % flagged, {100 * WANTED:g} % of +5 % found"
+        " within 3 points."
+    )
     return (
         "\n\n".join(
             [
@@ -206,10 +217,15 @@ def markdown(rates: list[Rate], elapsed_s: float) -> str:
                 f"Made by `nox -s history-study` in {elapsed_s / 60:.1f} minutes. {TERMS}",
                 f"## Unchanged series of {POINTS} points",
                 alarm_table(rates),
-                f"The last row looks every {EVERY} points from 10 on, each time with a penalty of its own, and counts a series that was "
-                "flagged once.",
+                (
+                    f"The last row looks every {EVERY} points from 10 on, each time with a penalty of its"
+                    " own, and counts a series that was flagged once."
+                ),
                 "## Steps",
-                "Found: a change at the step, at most one point beside it, when so many points after it have been seen.",
+                (
+                    "Found: a change at the step, at most one point beside it, when so many points after it"
+                    " have been seen."
+                ),
                 power_table(rates),
                 "![flagged and found](history.svg)",
                 f"Not kept by {OURS}: {'; '.join(missed)}." if missed else kept,

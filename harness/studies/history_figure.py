@@ -13,7 +13,9 @@ TITLE = "Change points: unchanged series that were flagged, and steps that were 
 
 
 def draw(rates: Sequence[Any], rivals: Sequence[str], after: Sequence[int]) -> str:
-    """SVG. Left: a row a detector, a mark a noise. Right: found against the step in standard deviations of a point."""
+    """SVG. Left: a row a detector, a mark a noise. Right: found against the step in standard deviations of a
+    point.
+    """
     from matplotlib.figure import Figure
 
     with drawing.style("history"):

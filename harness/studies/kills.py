@@ -1,7 +1,8 @@
 """Runs killed with SIGKILL at random instants, gone on with, and held against what they had (`nox -s kills`).
 
-Two rounds in three kill one run several times. Prints a table and writes it into results/reference/faults. Exit code 1 where
-a finished case was lost or measured twice, one is missing at the end, or a worker outlived its run.
+Two rounds in three kill one run several times. Prints a table and writes it into results/reference/faults.
+Exit code 1 where a finished case was lost or measured twice, one is missing at the end, or a worker outlived
+its run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ import psutil
 from .. import store
 
 FOLDER = Path("results/reference/faults")
-# cheap cases of both passes; two share a comparison, so that the partner must be there when a run is gone on with
+# cheap cases of both passes; two share a comparison, so that the partner must be there when a run is gone on
+# with
 PROBE = Path(__file__).with_name("ticks.py")
 RUN = ("cells=[elman,gru]", f"probes=[parameters,{PROBE}:Ticks]", "seeds=3")
 MOST_KILLS = 4  # of one run
@@ -67,7 +69,9 @@ def command(*overrides: str) -> list[str]:
 
 
 def kill_run(arguments: list[str], after_s: float) -> tuple[bool, int]:
-    """Starts a run and kills its own process after_s later; whether it had not ended by then, and how many others outlived it."""
+    """Starts a run and kills its own process after_s later; whether it had not ended by then, and how many
+    others outlived it.
+    """
     process = subprocess.Popen(
         arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -156,7 +160,9 @@ def expected() -> set[str]:
 
 
 def study(kills: int, seed: int, parent: Path) -> tuple[list[Kill], list[Round]]:
-    """Rounds until there were so many kills, at instants drawn evenly over the time that a run takes when left alone."""
+    """Rounds until there were so many kills, at instants drawn evenly over the time that a run takes when
+    left alone.
+    """
     rng, start = np.random.default_rng(seed), time.monotonic()
     subprocess.run(command(f"results={parent / 'whole'}", *RUN), capture_output=True, check=True)
     longest_s = time.monotonic() - start
@@ -199,7 +205,10 @@ def write(folder: Path, kills: list[Kill], rounds: list[Round]) -> None:
     (folder / "kills.json").write_text(json.dumps(content, indent=1) + "\n")
     rows = [f"| {name} | {count} |" for name, count in said.items()]
     by_run = Counter(k.round for k in kills)
-    note = f"A run was killed up to {max(by_run.values(), default=0)} times, each time gone on with by `cellbench run resume=RUN`."
+    note = (
+        f"A run was killed up to {max(by_run.values(), default=0)} times, each time gone on with by"
+        " `cellbench run resume=RUN`."
+    )
     text = [
         "# Runs killed at random instants",
         "",

@@ -1,7 +1,7 @@
 """Seconds to load results and to summarise them, from blocks and tables, one run and many (`nox -s loading`).
 
-Writes results/reference/faults/loading.json. Exit code 1 where a million rows take more than 5 s or 100 000 more than 1 s of
-processor time (wall time is shown beside it; imports are not counted).
+Writes results/reference/faults/loading.json. Exit code 1 where a million rows take more than 5 s or 100 000
+more than 1 s of processor time (wall time is shown beside it; imports are not counted).
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Loaded:
 
 
 def definitions(cases: int) -> Iterator[dict[str, Any]]:
-    """Of so many cases of the probe throughput: three cells, two backends, two directions, and as many lengths as it takes."""
+    """Of so many cases of the probe throughput: three cells, two backends, two directions, and as many
+    lengths as it takes.
+    """
     for k in range(cases):
         yield dict.fromkeys(store.DEFINITION) | {
             "probe": "throughput",
@@ -139,8 +141,9 @@ def measure_small(parent: Path) -> None:
 
 def said(found: Loaded) -> str:
     return (
-        f"{found.rows:9,} rows, {found.runs:5} runs, {found.source:6} load {found.load_s:6.2f} s ({found.load_cpu_s:.2f} s CPU), "
-        f"summary {found.summary_s:6.2f} s ({found.summary_cpu_s:.2f} s CPU), allowed {ALLOWED_S[found.rows]:g} s"
+        f"{found.rows:9,} rows, {found.runs:5} runs, {found.source:6} load {found.load_s:6.2f} s"
+        f" ({found.load_cpu_s:.2f} s CPU), summary {found.summary_s:6.2f} s ({found.summary_cpu_s:.2f} s"
+        f" CPU), allowed {ALLOWED_S[found.rows]:g} s"
     )
 
 

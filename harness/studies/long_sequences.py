@@ -1,9 +1,9 @@
 """Time and memory of the gradient's diagnostics against T, up to a million steps (`nox -s long-sequences`).
 
-H = 64, I = 8, B = 1, x a float32 memory map, one thread. Every figure is of a process of its own, whose peak is that of its
-resident memory beyond what it had when a short run had made everything ready; the memory map's own pages count. The memory of
-the plain programs grows with T, so that these are run up to 100 000 steps and taken as proportional beyond.
-Writes long_sequences.{csv,md,svg} into results/reference/gradients.
+H = 64, I = 8, B = 1, x a float32 memory map, one thread. Every figure is of a process of its own, whose peak
+is that of its resident memory beyond what it had when a short run had made everything ready; the memory map's
+own pages count. The memory of the plain programs grows with T, so that these are run up to 100 000 steps and
+taken as proportional beyond. Writes long_sequences.{csv,md,svg} into results/reference/gradients.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ TITLE = "Gradients of long sequences: time and memory against the number of step
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: processor and wall time, and peak resident bytes beyond a short run's. load: a mean over the last minute."""
+    """Of one run: processor and wall time, and peak resident bytes beyond a short run's. load: a mean over
+    the last minute.
+    """
 
     cell: str
     what: str
@@ -133,11 +135,15 @@ def markdown(costs: list[Cost]) -> str:
     lines = [
         "# Gradients of long sequences",
         "",
-        f"H = {HIDDEN}, I = {INPUTS}, B = 1, x a float32 memory map, one thread of {facts.get('cpu', 'this machine')}; load "
-        f"{min(c.load for c in costs):.1f} to {max(c.load for c in costs):.1f}. Time is that of the processor, which others may "
-        "have used at the same time. It is to be at most that of 1.5 plain forward and backward and one forward of the numpy "
-        "program (at a million steps, ten times those of 100 000), and peak memory at most 1 GB (0 B: no more "
-        "than the short run before had used). Made by `python -m cellbench.harness.studies.long_sequences`.",
+        (
+            f"H = {HIDDEN}, I = {INPUTS}, B = 1, x a float32 memory map, one thread of"
+            f" {facts.get('cpu', 'this machine')}; load {min(c.load for c in costs):.1f} to"
+            f" {max(c.load for c in costs):.1f}. Time is that of the processor, which others may have used at"
+            " the same time. It is to be at most that of 1.5 plain forward and backward and one forward of"
+            " the numpy program (at a million steps, ten times those of 100 000), and peak memory at most 1"
+            " GB (0 B: no more than the short run before had used). Made by `python -m"
+            " cellbench.harness.studies.long_sequences`."
+        ),
         "",
         "![time and memory](long_sequences.svg)",
         "",

@@ -1,4 +1,6 @@
-"""Other detectors of change points, on the same terms as ours: each gives where levels change, two points in a row beyond."""
+"""Other detectors of change points, on the same terms as ours: each gives where levels change, two points in
+a row beyond.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A probe that measures nothing dear and writes much: what `harness.studies.kills` kills. Two cases a seed are one comparison."""
+"""A probe that measures nothing dear and writes much: what `harness.studies.kills` kills. Two cases a seed
+are one comparison.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from ..probe import Probe, series
 
 @dataclass(frozen=True)
 class Ticks(Probe):
-    """Reads the clock `ticks` times in both passes, and takes the ratio of two sums inside a process of the second one.
+    """Reads the clock `ticks` times in both passes, and takes the ratio of two sums inside a process of the
+    second one.
 
     pause_s     between blocks, so that a run lasts long enough to be killed in each of its parts
     """

@@ -1,4 +1,6 @@
-"""Fiddle tunes in ABC notation out of their header: rhythm, metre and key are given, the tune is to be written."""
+"""Fiddle tunes in ABC notation out of their header: rhythm, metre and key are given, the tune is to be
+written.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ FIELDS = ("rhythms", "metres", "keys")
 
 @dataclass(frozen=True)
 class AbcFromHeader(Task):
-    """x[0], x[1], x[2] are the rhythm, the metre and the key, after which x[t] is the tune's token before; y[t] is its next one.
+    """x[0], x[1], x[2] are the rhythm, the metre and the key, after which x[t] is the tune's token before;
+    y[t] is its next one.
 
-    The tunes of `abc_tunes` whose header names a rhythm (reel, hornpipe, jig ...), split, cut and listed as there. What is asked
-    for, the first of `steps` tokens, stands at t = 2. The target is a little below what a trigram reaches.
+    The tunes of `abc_tunes` whose header names a rhythm (reel, hornpipe, jig ...), split, cut and listed as
+    there. What is asked for, the first of `steps` tokens, stands at t = 2. The target is a little below what
+    a trigram reaches.
     """
 
     steps: int = 128

@@ -18,18 +18,23 @@ ARCHIVE = Archive(
     sha256="dc3309498c4c95cebdf8d4f20c868deb6b63bce1d929cad4f51a7ccc982987b1",
     size=20118992,
     members=tuple(f"music21/corpus/{name}/*.abc" for name in COLLECTIONS),
-    licence="package BSD-3; tunes of 1778 to 1883, in the public domain, distributed by permission of their encoders",
+    licence=(
+        "package BSD-3; tunes of 1778 to 1883, in the public domain, distributed by permission of their"
+        " encoders"
+    ),
     source="https://github.com/cuthbertLab/music21",
 )
 
 
 @dataclass(frozen=True)
 class AbcTunes(Task):
-    """x[t] a token (a note with its length, a bar, a sign, a space), y[t] the next one, after a start and up to an end.
+    """x[t] a token (a note with its length, a bar, a sign, a space), y[t] the next one, after a start and up
+    to an end.
 
-    4,233 tunes of O'Neill, Aird and Ryan, of which `count` are learned from and `test` tested on, each cut after `steps` tokens.
-    Many tunes are versions of others: those whose first 24 notes have the same pitches are all in one part. The list of tokens,
-    those that occur five times or more, is drawn from all tunes. The target is a little below what a trigram reaches.
+    4,233 tunes of O'Neill, Aird and Ryan, of which `count` are learned from and `test` tested on, each cut
+    after `steps` tokens. Many tunes are versions of others: those whose first 24 notes have the same pitches
+    are all in one part. The list of tokens, those that occur five times or more, is drawn from all tunes. The
+    target is a little below what a trigram reaches.
     """
 
     steps: int = 128

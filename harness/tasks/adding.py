@@ -11,7 +11,8 @@ from ..task import Data, Sequences, Task
 
 @dataclass(frozen=True)
 class Adding(Task):
-    """x (T, 2): uniform numbers in [0, 1] and a marker that is 1 once in each half; y is the sum of the two marked numbers.
+    """x (T, 2): uniform numbers in [0, 1] and a marker that is 1 once in each half; y is the sum of the two
+    marked numbers.
 
     Hochreiter & Schmidhuber 1997, in the form of Le et al. 2015. Answering 1 has a mean squared error of 1/6.
     """
@@ -22,7 +23,8 @@ class Adding(Task):
     def __post_init__(self):
         if self.steps < 2 or self.count < 1:
             raise ValueError(
-                f"adding has steps={self.steps}, count={self.count}; it needs steps of at least 2 and count of at least 1"
+                f"adding has steps={self.steps}, count={self.count}; it needs steps of at least 2 and count"
+                " of at least 1"
             )
 
     def data(self, rng):

@@ -1,4 +1,6 @@
-"""A nonlinear system without input: the Henon or the logistic map, whose next value is asked for at every step."""
+"""A nonlinear system without input: the Henon or the logistic map, whose next value is asked for at every
+step.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ MAPS = {"henon": Henon, "logistic": Logistic}
 class ChaoticMap(Task):
     """y_t of `map`, with noise; the steps before the map's order does not tell the state do not count.
 
-    Without noise the floor is 0. With noise it is not known: more than the noise's variance, since the state is never certain.
+    Without noise the floor is 0. With noise it is not known: more than the noise's variance, since the state
+    is never certain.
     """
 
     map: str = "henon"
@@ -81,7 +84,8 @@ class ChaoticMap(Task):
             raise ValueError(f"chaotic_map has map={self.map}; it must be one of {', '.join(MAPS)}")
         if self.steps < 2 or self.count < 1 or not 0 <= self.noise < np.inf:
             raise ValueError(
-                f"chaotic_map has steps={self.steps}, count={self.count}, noise={self.noise}; steps >= 2, count >= 1, noise >= 0"
+                f"chaotic_map has steps={self.steps}, count={self.count}, noise={self.noise}; steps >= 2,"
+                " count >= 1, noise >= 0"
             )
 
     @property

@@ -33,13 +33,14 @@ ARCHIVE = Archive(
 
 @dataclass(frozen=True)
 class Chorales(Task):
-    """x[t] the pitch of the soprano, y[t] that of `voice`, a class for each pitch and one for rests; 364 chorales in four parts.
+    """x[t] the pitch of the soprano, y[t] that of `voice`, a class for each pitch and one for rests; 364
+    chorales in four parts.
 
-    Four steps a quarter: only steps at which the voice strikes a note, or falls silent, count, since repeating what sounds
-    would be right at three of four others. One step a quarter (per_quarter=1): every step counts. `test` chorales are tested
-    on; those whose soprano is the same up to transposition are in one part. Log-likelihoods of "JSB chorales" in papers sum
-    over 88 keys on another split, and are no figures to compare with. The target is a
-    little below what the last two pitches of the soprano tell of the voice.
+    Four steps a quarter: only steps at which the voice strikes a note, or falls silent, count, since
+    repeating what sounds would be right at three of four others. One step a quarter (per_quarter=1): every
+    step counts. `test` chorales are tested on; those whose soprano is the same up to transposition are in one
+    part. Log-likelihoods of "JSB chorales" in papers sum over 88 keys on another split, and are no figures to
+    compare with. The target is a little below what the last two pitches of the soprano tell of the voice.
     """
 
     voice: str = "alto"

@@ -11,11 +11,13 @@ from ..task import MANY_TO_MANY, Data, Sequences, Task
 
 @dataclass(frozen=True)
 class Copy(Task):
-    """x (delay + 2 length, symbols + 2) one-hot: `length` random symbols, blanks, a call `length` steps before the end, blanks.
+    """x (delay + 2 length, symbols + 2) one-hot: `length` random symbols, blanks, a call `length` steps
+    before the end, blanks.
 
-    y is blank up to the call, then the symbols (Hochreiter & Schmidhuber 1997, in the form of Arjovsky et al. 2016, arXiv
-    1511.06464). The loss is the mean over the last `length` steps alone, those that need memory: ln(symbols) for an answer
-    without it. Over all steps, as papers report it, the same answer has length ln(symbols) / (delay + 2 length).
+    y is blank up to the call, then the symbols (Hochreiter & Schmidhuber 1997, in the form of Arjovsky et al.
+    2016, arXiv 1511.06464). The loss is the mean over the last `length` steps alone, those that need memory:
+    ln(symbols) for an answer without it. Over all steps, as papers report it, the same answer has length
+    ln(symbols) / (delay + 2 length).
     """
 
     delay: int = 20
@@ -26,8 +28,8 @@ class Copy(Task):
     def __post_init__(self):
         if self.delay < 1 or self.count < 1 or self.symbols < 2 or self.length < 1:
             raise ValueError(
-                f"copy has delay={self.delay}, count={self.count}, symbols={self.symbols}, length={self.length}; "
-                "symbols must be at least 2, the others at least 1"
+                f"copy has delay={self.delay}, count={self.count}, symbols={self.symbols},"
+                f" length={self.length}; symbols must be at least 2, the others at least 1"
             )
 
     def data(self, rng):

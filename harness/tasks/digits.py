@@ -14,13 +14,15 @@ BY = ("row", "pixel")
 
 @dataclass(frozen=True)
 class Digits(Task):
-    """x (8, 8) with by=row, (64, 1) with by=pixel, in [0, 1]; y the digit. 1,437 to learn from, 360 to test on.
+    """x (8, 8) with by=row, (64, 1) with by=pixel, in [0, 1]; y the digit. 1,437 to learn from, 360 to test
+    on.
 
-    UCI's "Optical Recognition of Handwritten Digits", the part inside scikit-learn (CC BY 4.0; nothing to fetch). Images of a
-    writer seem to be neighbours, so that the last ones are the test: logistic regression on all pixels is right in 98 % of a
-    random split and in 90 % of this one (0.34 nats). `permuted` reads the pixels in an order drawn once, the same for every
-    seed, in which what belongs together is far apart. The target, 0.6 nats, is one that a GRU of 64 reaches by rows within
-    ten epochs; pixel by pixel it takes many times as long.
+    UCI's "Optical Recognition of Handwritten Digits", the part inside scikit-learn (CC BY 4.0; nothing to
+    fetch). Images of a writer seem to be neighbours, so that the last ones are the test: logistic regression
+    on all pixels is right in 98 % of a random split and in 90 % of this one (0.34 nats). `permuted` reads the
+    pixels in an order drawn once, the same for every seed, in which what belongs together is far apart. The
+    target, 0.6 nats, is one that a GRU of 64 reaches by rows within ten epochs; pixel by pixel it takes many
+    times as long.
     """
 
     by: str = "row"

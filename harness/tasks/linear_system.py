@@ -36,9 +36,9 @@ class LinearSystem(Task):
             or not 0 <= self.process_noise < np.inf
         ):
             raise ValueError(
-                f"linear_system has steps={self.steps}, count={self.count}, states={self.states}, radius={self.radius}, "
-                f"noise={self.noise}, process_noise={self.process_noise}, system={self.system}; steps >= 2, "
-                "count and states >= 1, 0 < radius < 1, the others >= 0"
+                f"linear_system has steps={self.steps}, count={self.count}, states={self.states},"
+                f" radius={self.radius}, noise={self.noise}, process_noise={self.process_noise},"
+                f" system={self.system}; steps >= 2, count and states >= 1, 0 < radius < 1, the others >= 0"
             )
 
     def linear(self):

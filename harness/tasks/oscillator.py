@@ -12,10 +12,11 @@ from ..task import Task
 
 @dataclass(frozen=True)
 class Oscillator(Task):
-    """x_t = radius R(2 pi / period) x_{t-1} from a standard normal x_0; y_t is its first coordinate, with noise.
+    """x_t = radius R(2 pi / period) x_{t-1} from a standard normal x_0; y_t is its first coordinate, with
+    noise.
 
-    The floor is the error of the Kalman filter, which no predictor beats: noise and start are Gaussian. Its exponent is
-    log(radius). The first step does not count, for one position does not tell the speed.
+    The floor is the error of the Kalman filter, which no predictor beats: noise and start are Gaussian. Its
+    exponent is log(radius). The first step does not count, for one position does not tell the speed.
     """
 
     steps: int = 60
@@ -33,8 +34,9 @@ class Oscillator(Task):
             or not 0 <= self.noise < np.inf
         ):
             raise ValueError(
-                f"oscillator has steps={self.steps}, count={self.count}, radius={self.radius}, period={self.period}, "
-                f"noise={self.noise}; steps >= 2, count >= 1, 0 < radius <= 1, period > 2, noise >= 0"
+                f"oscillator has steps={self.steps}, count={self.count}, radius={self.radius},"
+                f" period={self.period}, noise={self.noise}; steps >= 2, count >= 1, 0 < radius <= 1, period"
+                " > 2, noise >= 0"
             )
 
     @property

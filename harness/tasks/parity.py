@@ -11,9 +11,11 @@ from ..task import MANY_TO_MANY, MANY_TO_ONE, Data, Sequences, Task
 
 @dataclass(frozen=True)
 class Parity(Task):
-    """x (T, 1): random bits, 0 or 1; y their running parity at every step, or with last=true only that of all.
+    """x (T, 1): random bits, 0 or 1; y their running parity at every step, or with last=true only that of
+    all.
 
-    No answer from some of the bits beats a constant, whose loss is ln 2; the last one alone gives the learner no hint on the way.
+    No answer from some of the bits beats a constant, whose loss is ln 2; the last one alone gives the learner
+    no hint on the way.
     """
 
     steps: int = 20

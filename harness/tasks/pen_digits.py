@@ -19,18 +19,21 @@ ARCHIVE = Archive(
     source="https://archive.ics.uci.edu/dataset/81",
 )
 POINTS = 8
-# UCI's own parts, as runs of rows of this file: nine tenths of each part, then the tenths left out, in UCI's order. Found by
-# the first and last rows of UCI's files; the counts of all ten classes are those of UCI's parts (780, 779, ... and 363, 364, ...)
+# UCI's own parts, as runs of rows of this file: nine tenths of each part, then the tenths left out, in UCI's
+# order. Found by the first and last rows of UCI's files; the counts of all ten classes are those of UCI's
+# parts (780, 779, ... and 363, 364, ...)
 TRAIN, TEST = (slice(0, 6728), slice(9892, 10658)), (slice(6728, 9892), slice(10658, None))
 
 
 @dataclass(frozen=True)
 class PenDigits(Task):
-    """x (8, 2): points of the pen's path, in the box [0, 1]; y the digit. 7,494 by 30 writers to learn from, 3,498 by 14 others.
+    """x (8, 2): points of the pen's path, in the box [0, 1]; y the digit. 7,494 by 30 writers to learn from,
+    3,498 by 14 others.
 
-    UCI's "Pen-Based Recognition of Handwritten Digits" (CC BY 4.0), in its own parts. In a random split the writers of the
-    test are known from training: logistic regression on all points is right in 95 % there and in 93 % here (0.16 and 0.37
-    nats). The target, 0.2 nats, is beyond that; a GRU of 64 reaches it in about five epochs of Adam.
+    UCI's "Pen-Based Recognition of Handwritten Digits" (CC BY 4.0), in its own parts. In a random split the
+    writers of the test are known from training: logistic regression on all points is right in 95 % there and
+    in 93 % here (0.16 and 0.37 nats). The target, 0.2 nats, is beyond that; a GRU of 64 reaches it in about
+    five epochs of Adam.
     """
 
     def data(self, rng):

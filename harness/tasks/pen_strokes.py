@@ -17,12 +17,13 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class PenStrokes(Task):
-    """x (8, 12): the digit one-hot and the point before (zeros before the first); y (8, 2) the points, all scored.
+    """x (8, 12): the digit one-hot and the point before (zeros before the first); y (8, 2) the points, all
+    scored.
 
-    The pen digits (UCI, CC BY 4.0) backwards, in the same parts: the writers of the test are others. The same digit is begun
-    at different ends, so that the first point cannot be known, and no error is near zero. The target, a squared error of
-    0.025, is less than the digit's mean path has (0.046) and a linear answer from the digit and all points so far (0.028); a
-    GRU of 64 reaches it in about three epochs of Adam.
+    The pen digits (UCI, CC BY 4.0) backwards, in the same parts: the writers of the test are others. The same
+    digit is begun at different ends, so that the first point cannot be known, and no error is near zero. The
+    target, a squared error of 0.025, is less than the digit's mean path has (0.046) and a linear answer from
+    the digit and all points so far (0.028); a GRU of 64 reaches it in about three epochs of Adam.
     """
 
     def data(self, rng):

@@ -1,4 +1,6 @@
-"""A nonlinear system with input, partly observed: a damped pendulum pushed at random, of which the sine is seen."""
+"""A nonlinear system with input, partly observed: a damped pendulum pushed at random, of which the sine is
+seen.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ TRAJECTORIES = 64  # that the truth is averaged over
 
 @dataclass(frozen=True)
 class Pendulum(Task):
-    """theta'' = -sin(theta) - damping theta' + push u_t, by semi-implicit Euler steps of length dt from rest; y_t = sin(theta_t).
+    """theta'' = -sin(theta) - damping theta' + push u_t, by semi-implicit Euler steps of length dt from rest;
+    y_t = sin(theta_t).
 
-    u is white and uniform in [-1, 1]; y has noise. The start is known and no noise enters the state, so the floor is the
-    noise's variance.
+    u is white and uniform in [-1, 1]; y has noise. The start is known and no noise enters the state, so the
+    floor is the noise's variance.
     """
 
     steps: int = 60
@@ -33,8 +36,9 @@ class Pendulum(Task):
         )
         if self.steps < 2 or self.count < 1 or not fits:
             raise ValueError(
-                f"pendulum has steps={self.steps}, count={self.count}, dt={self.dt}, damping={self.damping}, push={self.push}, "
-                f"noise={self.noise}; steps >= 2, count >= 1, dt and damping above 0 and at most 1, push > 0, noise >= 0"
+                f"pendulum has steps={self.steps}, count={self.count}, dt={self.dt}, damping={self.damping},"
+                f" push={self.push}, noise={self.noise}; steps >= 2, count >= 1, dt and damping above 0 and"
+                " at most 1, push > 0, noise >= 0"
             )
 
     def data(self, rng):

@@ -14,10 +14,11 @@ DISTRACTOR, TRIGGER = CLASSES, CLASSES + 1  # channels
 
 @dataclass(frozen=True)
 class Recall(Task):
-    """x (T, 6): the cue one-hot in four channels at t = 0, noise of deviation `noise` at every step, and a trigger at t = 0.
+    """x (T, 6): the cue one-hot in four channels at t = 0, noise of deviation `noise` at every step, and a
+    trigger at t = 0.
 
-    y is the cue. The trigger comes together with the cue, so that nothing but time separates it from the answer; a constant
-    answer has a loss of ln 4.
+    y is the cue. The trigger comes together with the cue, so that nothing but time separates it from the
+    answer; a constant answer has a loss of ln 4.
     """
 
     steps: int = 40
@@ -27,7 +28,8 @@ class Recall(Task):
     def __post_init__(self):
         if self.steps < 2 or self.count < 1 or not 0 <= self.noise < np.inf:
             raise ValueError(
-                f"recall has steps={self.steps}, count={self.count}, noise={self.noise}; steps >= 2, count >= 1, noise >= 0"
+                f"recall has steps={self.steps}, count={self.count}, noise={self.noise}; steps >= 2, count >="
+                " 1, noise >= 0"
             )
 
     def data(self, rng):

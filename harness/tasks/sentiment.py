@@ -32,11 +32,12 @@ TEST = 600
 class Sentiment(Task):
     """x (T <= 73) words as tokens, 0 for rare ones; y 1 where the sentence is positive.
 
-    UCI's "Sentiment Labelled Sentences" (CC BY 4.0): 1,000 each of Amazon, IMDb and Yelp, half of them positive. Some are
-    there twice and stay in one part (600 to test on, at most 2,400 to learn from); of a reviewer's other sentences nothing is
-    known. An order-free linear model (0.40 nats) is better than a small GRU here, which overfits within a few epochs: the
-    task measures regularisation more than memory. The target, 0.6 nats, lies between a constant answer (0.69) and the 0.52 of
-    a GRU of 64 at its best, after four epochs of Adam.
+    UCI's "Sentiment Labelled Sentences" (CC BY 4.0): 1,000 each of Amazon, IMDb and Yelp, half of them
+    positive. Some are there twice and stay in one part (600 to test on, at most 2,400 to learn from); of a
+    reviewer's other sentences nothing is known. An order-free linear model (0.40 nats) is better than a small
+    GRU here, which overfits within a few epochs: the task measures regularisation more than memory. The
+    target, 0.6 nats, lies between a constant answer (0.69) and the 0.52 of a GRU of 64 at its best, after
+    four epochs of Adam.
     """
 
     def data(self, rng):

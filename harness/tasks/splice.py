@@ -1,4 +1,6 @@
-"""Splice junctions: is the middle of 60 nucleotides of primate DNA the start of an intron, its end, or neither?"""
+"""Splice junctions: is the middle of 60 nucleotides of primate DNA the start of an intron, its end, or
+neither?
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,15 @@ TEST = 600
 
 @dataclass(frozen=True)
 class Splice(Task):
-    """x (60) nucleotides as tokens of eight letters; y the class. 600 windows to test on, at most 2,406 to learn from.
+    """x (60) nucleotides as tokens of eight letters; y the class. 600 windows to test on, at most 2,406 to
+    learn from.
 
-    UCI's "Molecular Biology (Splice-junction Gene Sequences)" (CC BY 4.0). 3,006 of its 3,190 windows are distinct. Many
-    overlap on the genome: in a random split a model is tested on what it has seen, so that windows which share 20 nucleotides
-    in a row lie in one part (2,666 groups). What decides stands at step 31 of 60, half of the sequence before the answer. The
-    target, 0.4 nats, is one that a GRU of 64 reaches after about a dozen epochs of Adam (a constant answer: 1.0); a linear
-    model of every position, which need not remember, has 0.2.
+    UCI's "Molecular Biology (Splice-junction Gene Sequences)" (CC BY 4.0). 3,006 of its 3,190 windows are
+    distinct. Many overlap on the genome: in a random split a model is tested on what it has seen, so that
+    windows which share 20 nucleotides in a row lie in one part (2,666 groups). What decides stands at step 31
+    of 60, half of the sequence before the answer. The target, 0.4 nats, is one that a GRU of 64 reaches after
+    about a dozen epochs of Adam (a constant answer: 1.0); a linear model of every position, which need not
+    remember, has 0.2.
     """
 
     def data(self, rng):

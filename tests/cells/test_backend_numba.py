@@ -1,4 +1,6 @@
-"""Numba's own: segments of the steps, one compilation a cell and dtype, and compiled code shared between processes."""
+"""Numba's own: segments of the steps, one compilation a cell and dtype, and compiled code shared between
+processes.
+"""
 
 import os
 import subprocess

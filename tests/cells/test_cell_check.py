@@ -1,4 +1,6 @@
-"""Checking a port: implementations in their users' styles are understood, and what is wrong with one is named."""
+"""Checking a port: implementations in their users' styles are understood, and what is wrong with one is
+named.
+"""
 
 import numpy as np
 import pytest

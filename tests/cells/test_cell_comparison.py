@@ -1,4 +1,6 @@
-"""The tests' own comparison can fail: on errors, NaN, infinity, names and shapes; and the tolerances are not loose."""
+"""The tests' own comparison can fail: on errors, NaN, infinity, names and shapes; and the tolerances are not
+loose.
+"""
 
 import numpy as np
 import pytest

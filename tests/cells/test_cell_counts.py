@@ -74,7 +74,8 @@ def test_elementwise_operations_of_elman_are_counted_by_hand():
     two, none = (cells.get(f"elman:biases={b}").operations(16, hidden) for b in (2, 0))
     assert none.forward_elementwise == 2 * hidden  # wx + wh, tanh
     assert two.forward_elementwise == 4 * hidden  # and two biases
-    # d * (1 - h * h) is 3, the cotangents of the output and of the recurrent product are 2 more, then one for each bias
+    # d * (1 - h * h) is 3, the cotangents of the output and of the recurrent product are 2 more, then one for
+    # each bias
     assert none.backward_elementwise == 5 * hidden
     assert two.backward_elementwise == 7 * hidden
     assert two.forward_products == none.forward_products == 2 * hidden * (16 + hidden)

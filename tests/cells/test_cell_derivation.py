@@ -1,4 +1,6 @@
-"""What is derived from equations: the recorded graph, its printed form, its degree, and errors that point at the line."""
+"""What is derived from equations: the recorded graph, its printed form, its degree, and errors that point at
+the line.
+"""
 
 import inspect
 

@@ -1,4 +1,6 @@
-"""How every program takes its inputs: layouts and dtypes, saturation, NaN, sequences in pieces, central differences."""
+"""How every program takes its inputs: layouts and dtypes, saturation, NaN, sequences in pieces, central
+differences.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Every function of the vocabulary: its value in NumPy, torch and the Numba kernels, and its derivative rules."""
+"""Every function of the vocabulary: its value in NumPy, torch and the Numba kernels, and its derivative
+rules.
+"""
 
 import inspect
 import operator

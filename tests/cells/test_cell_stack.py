@@ -1,4 +1,6 @@
-"""Cells of several layers and of both directions: equal to torch.nn, and to their layers run one after the other."""
+"""Cells of several layers and of both directions: equal to torch.nn, and to their layers run one after the
+other.
+"""
 
 import numpy as np
 import pytest

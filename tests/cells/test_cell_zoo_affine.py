@@ -1,6 +1,8 @@
-"""The zoo's elementwise and affine cells against their papers: counts by formula, and loops with the papers' own letters.
+"""The zoo's elementwise and affine cells against their papers: counts by formula, and loops with the papers'
+own letters.
 
-A witness is a plain float64 torch loop over single steps, complex where the paper is; of cells/ it uses nothing.
+A witness is a plain float64 torch loop over single steps, complex where the paper is; of cells/ it uses
+nothing.
 """
 
 import math

@@ -1,7 +1,8 @@
-"""The gated cells of the zoo against their papers: counts by formula, and loops written with the papers' own letters.
+"""The gated cells of the zoo against their papers: counts by formula, and loops written with the papers' own
+letters.
 
-A witness takes per-gate matrices and loops over single vectors' batches in float64 torch; of cells/ it uses nothing. ONNX Runtime
-and torch.nn stand in where they have the cell.
+A witness takes per-gate matrices and loops over single vectors' batches in float64 torch; of cells/ it uses
+nothing. ONNX Runtime and torch.nn stand in where they have the cell.
 """
 
 import math
@@ -61,7 +62,9 @@ def test_parameters_are_as_many_as_published(name):
 
 
 def gates(params, *names):
-    """(W, U, b) of each gate: input matrix, recurrent matrix, bias. names are for the reader, in the order of the rows."""
+    """(W, U, b) of each gate: input matrix, recurrent matrix, bias. names are for the reader, in the order of
+    the rows.
+    """
     parts = (params[k].chunk(len(names)) for k in ("weight_ih", "weight_hh", "bias_ih"))
     return zip(*parts, strict=True)
 
@@ -177,7 +180,9 @@ WITNESSES = [
 
 
 def stepped(witness, case):
-    """Output and last states of a loop over the witness, which gives the new states of one step; the first is the output."""
+    """Output and last states of a loop over the witness, which gives the new states of one step; the first is
+    the output.
+    """
     params = {k: torch.tensor(v) for k, v in case.params.items()}
     state, outputs = {k: torch.tensor(v) for k, v in case.state.items()}, []
     for x in torch.tensor(case.x):
@@ -234,7 +239,9 @@ def test_slstm_s_first_output_is_o_times_z_even_where_the_input_gate_is_shut(dty
 
 
 def test_slstm_s_stabiliser_is_free_to_choose():
-    """Adding a number to m and dividing c and n by its exponential changes no output and no gradient of the parameters."""
+    """Adding a number to m and dividing c and n by its exponential changes no output and no gradient of the
+    parameters.
+    """
     case = problem(cells.get("slstm"))
     state = case.state | {"n": 2 + np.abs(case.state["n"])}
     moved = state | {

@@ -1,4 +1,6 @@
-"""Claims as the last section of a report: where they are found, drawn anew from their numbers, and what is said of odd ones."""
+"""Claims as the last section of a report: where they are found, drawn anew from their numbers, and what is
+said of odd ones.
+"""
 
 import json
 import math

@@ -59,7 +59,9 @@ def weights(rate, *exceptions):
 
 
 def trainings(*ended, tanh=9, trivial=1.4):
-    """relu trainings that diverged without clipping and `ended` so with it; a tanh one that diverged at update `tanh`."""
+    """relu trainings that diverged without clipping and `ended` so with it; a tanh one that diverged at
+    update `tanh`.
+    """
     one = {"activation": "relu", "clip": None, "diverged_at": 3, "loss": None, "came_back": 0}
     runs = [
         r | {"seed": n}

@@ -161,10 +161,9 @@ LIGHT = [["--help"], ["--version"], ["run", "--help"], ["list"], *(["list", kind
 @pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
 def test_starting_imports_nothing_heavy(arguments):
     code = (
-        "import sys\nfrom cellbench.harness.cli import main\n"
-        f"try:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'numba', 'hydra', 'pandas', 'scipy', 'pyarrow', 'seaborn', 'sympy', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+        f"import sys\nfrom cellbench.harness.cli import main\ntry:\n    main({arguments})\nexcept"
+        " SystemExit:\n    pass\nheavy = {'torch', 'numba', 'hydra', 'pandas', 'scipy', 'pyarrow',"
+        " 'seaborn', 'sympy', 'matplotlib'} & set(sys.modules)\nassert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

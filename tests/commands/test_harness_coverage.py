@@ -1,4 +1,6 @@
-"""Whether the intervals cover what they should, and whether a change is found as often as is computed; by simulation."""
+"""Whether the intervals cover what they should, and whether a change is found as often as is computed; by
+simulation.
+"""
 
 import numpy as np
 import pytest

@@ -67,7 +67,10 @@ def test_the_cuda_version_is_read_from_torch_s_text(tmp_path, monkeypatch):
 
 
 def test_arm_processors_are_known_by_their_numbers_and_features(tmp_path, monkeypatch):
-    text = "processor\t: 0\nFeatures\t: fp asimd sve\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n\nprocessor\t: 1\n"
+    text = (
+        "processor\t: 0\nFeatures\t: fp asimd sve\nCPU implementer\t: 0x41\nCPU part\t:"
+        " 0xd40\n\nprocessor\t: 1\n"
+    )
     (tmp_path / "cpuinfo").write_text(text)
     fields = provenance._cpu_fields(tmp_path / "cpuinfo")
     monkeypatch.setattr(provenance, "_cpu_fields", lambda: fields)

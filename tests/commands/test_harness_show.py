@@ -92,7 +92,8 @@ def test_list_cells_has_a_line_for_each_cell_with_its_count_and_source(capsys):
 def test_a_cell_that_cannot_be_used_is_listed_with_the_reason(capsys, tmp_path, monkeypatch):
     broken = tmp_path / "broken.py"
     broken.write_text(
-        "from cellbench.cells import GatedCell\n\nclass Broken(GatedCell):\n    gates = ('a',)\n    states = ('h',)\n"
+        "from cellbench.cells import GatedCell\n\nclass Broken(GatedCell):\n    gates = ('a',)\n    states ="
+        " ('h',)\n"
     )
     monkeypatch.setitem(listing.NAMES, "cells", lambda: ["gru", str(broken)])
     text = printed(capsys, "list", "cells")

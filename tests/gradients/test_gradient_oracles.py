@@ -1,4 +1,6 @@
-"""Gradients against closed forms, with the digits that these give; GRADIENTS section 3a numbers them A1 to A24."""
+"""Gradients against closed forms, with the digits that these give; GRADIENTS section 3a numbers them A1 to
+A24.
+"""
 
 from math import log, pi, sqrt
 
@@ -211,7 +213,9 @@ def at_rest(cell, params, hidden):
 
 @pytest.mark.parametrize(("w", "expected"), [(1, 0.75), (2, 1.0), (3, 1.25)])
 def test_gru_and_lstm_at_rest_have_the_jacobians_of_their_equations(w, expected):
-    """A9. GRU: I/2 + W/4. LSTM: [[W/4, I/4], [W/2, I/2]], whose top eigenvalue is the same; its h block alone has w/4."""
+    """A9. GRU: I/2 + W/4. LSTM: [[W/4, I/4], [W/2, I/2]], whose top eigenvalue is the same; its h block alone
+    has w/4.
+    """
     matrix, unit = w * np.eye(3), np.eye(3)
     cell, params = pinned("gru")
     params["weight_hh"][6:] = matrix
@@ -230,7 +234,9 @@ def test_gru_and_lstm_at_rest_have_the_jacobians_of_their_equations(w, expected)
     ("name", "limit", "at_800"), [("elman", 0.5774, 0.592), ("gru", 0.6443, 0.645), ("lstm", 0.6443, 0.645)]
 )
 def test_torchs_initialisation_vanishes_by_construction(name, limit, at_800):
-    """A10. 1/sqrt(3), and 1/2 + 1/(4 sqrt 3), for H to infinity; at H = 800 the largest eigenvalue is up to 3 % beyond."""
+    """A10. 1/sqrt(3), and 1/2 + 1/(4 sqrt 3), for H to infinity; at H = 800 the largest eigenvalue is up to 3
+    % beyond.
+    """
     assert np.isclose(limit, 1 / sqrt(3) if name == "elman" else 1 / 2 + 1 / (4 * sqrt(3)), atol=5e-5)
     cell = cells.get(name, biases=0)
     params = cell.init(1, 800)
@@ -242,7 +248,9 @@ def test_torchs_initialisation_vanishes_by_construction(name, limit, at_800):
 
 
 def test_chrono_units_differ_so_that_their_mean_and_their_geometric_mean_part():
-    """A11. b = ln u, u uniform in (1, 783): the mean over units of f^k is 80-fold the geometric one at lag 784."""
+    """A11. b = ln u, u uniform in (1, 783): the mean over units of f^k is 80-fold the geometric one at lag
+    784.
+    """
     u = 1 + 782 * (np.arange(2000) + 0.5) / 2000
     cell, params = pinned(
         "sru", hidden=2000, f=np.log(u)
@@ -259,7 +267,9 @@ def test_chrono_units_differ_so_that_their_mean_and_their_geometric_mean_part():
 
 @pytest.mark.parametrize(("a", "b"), [(0.0, 1.0), (0.9, 0.999)])
 def test_a_ring_of_modes_decays_as_a_power_of_the_lag(a, b):
-    """A12. mean |lambda|^2k = (b^(2k+2) - a^(2k+2)) / ((k+1)(b^2 - a^2)), the squared Frobenius norm over the units."""
+    """A12. mean |lambda|^2k = (b^(2k+2) - a^(2k+2)) / ((k+1)(b^2 - a^2)), the squared Frobenius norm over the
+    units.
+    """
     units, cell = 2000, cells.get("lru")
     squares = a**2 + (b**2 - a**2) * (np.arange(units) + 0.5) / units
     params = cell.init(1, units) | cell.modes(np.sqrt(squares), np.full(units, pi / 7))
@@ -353,7 +363,9 @@ def test_shares_of_a_leaky_sum_have_their_closed_form():
 
 
 def test_clipping_by_value_turns_the_gradient():
-    """A17. (3, .1) at 1 by 3.80 degrees, (100, 1) by 44.43; of many Gaussian entries the cosine has a closed form."""
+    """A17. (3, .1) at 1 by 3.80 degrees, (100, 1) by 44.43; of many Gaussian entries the cosine has a closed
+    form.
+    """
     for vector, cosine in (([3, 0.1], 0.997800), ([100, 1], 0.714142)):
         assert np.isclose(clip_by_value([np.array(vector, float)], 1.0).cosine, cosine, atol=5e-7)
     assert np.allclose(np.degrees(np.arccos([0.997800, 0.714142])), [3.80, 44.43], atol=6e-3)
@@ -467,7 +479,9 @@ def data_of(spec):
 
 
 def test_trivial_losses_are_those_of_the_tasks():
-    """A23. Adding 1/6, and 1/12 with one marked number known; temporal order ln 4. 1000 test sequences: 5 % of error."""
+    """A23. Adding 1/6, and 1/12 with one marked number known; temporal order ln 4. 1000 test sequences: 5 %
+    of error.
+    """
     adding = data_of("adding:steps=50")
     assert np.isclose(adding.trivial_loss, 1 / 6, rtol=0.1)
     x, y = adding.train.x, adding.train.y[:, 0]

@@ -1,4 +1,6 @@
-"""Torch models replayed step by step: gradients by lag against closed forms and other programs, and what is left alone."""
+"""Torch models replayed step by step: gradients by lag against closed forms and other programs, and what is
+left alone.
+"""
 
 import random
 

@@ -1,4 +1,6 @@
-"""The verdict's rules on evidence put together by hand, and a few of the labelled networks of `verdict_suite`."""
+"""The verdict's rules on evidence put together by hand, and a few of the labelled networks of
+`verdict_suite`.
+"""
 
 import dataclasses
 
@@ -212,7 +214,9 @@ def test_the_score_of_features_that_say_nothing_is_zero_with_a_z_of_deviation_on
 
 
 def rare(rng, rows=256, classes=60, told=0):
-    """(Recoverable, z) of 30 rare features and a calibrated answer over mostly rare classes; `told` of them are features."""
+    """(Recoverable, z) of 30 rare features and a calibrated answer over mostly rare classes; `told` of them
+    are features.
+    """
     share = 1 / np.arange(1, classes + 1)
     share /= share.sum()
     y = rng.choice(classes, rows, p=share)

@@ -1,4 +1,6 @@
-"""The anchors: mean-field theory by quadrature against published digits, the smallest networks within their bias, the table."""
+"""The anchors: mean-field theory by quadrature against published digits, the smallest networks within their
+bias, the table.
+"""
 
 import csv
 import dataclasses

@@ -1,4 +1,6 @@
-"""Trainings of every shape of task: what a step does, when they stop, and that a checkpoint goes on as if nothing had been."""
+"""Trainings of every shape of task: what a step does, when they stop, and that a checkpoint goes on as if
+nothing had been.
+"""
 
 import math
 from dataclasses import replace
@@ -28,7 +30,9 @@ def within(lengths, steps):
 
 
 def part(shape, seed, count=24, steps=9):
-    """Tokens in, classes out (values for one to many); for sequence to sequence the tokens in reverse, then the end."""
+    """Tokens in, classes out (values for one to many); for sequence to sequence the tokens in reverse, then
+    the end.
+    """
     rng = np.random.default_rng(seed)
     lengths = lengths_of(rng, count, steps)
     known = within(lengths, steps)

@@ -1,4 +1,6 @@
-"""Verdicts on trained models of every shape: the answers that are looked at are the model's own, and what is said of them."""
+"""Verdicts on trained models of every shape: the answers that are looked at are the model's own, and what is
+said of them.
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,6 @@
-"""Pairs, verdicts and the judge: with fake clocks and fake processes, so that what is found is what was put in."""
+"""Pairs, verdicts and the judge: with fake clocks and fake processes, so that what is found is what was put
+in.
+"""
 
 from dataclasses import dataclass, field
 
@@ -186,7 +188,8 @@ def test_p_is_student_s_and_holm_s_correction_is_as_by_hand():
 
 @dataclass
 class Processes:
-    """Stands for worker.call: answers for each pair with the next of its plan (the last for ever), counting processes.
+    """Stands for worker.call: answers for each pair with the next of its plan (the last for ever), counting
+    processes.
 
     A plan is a log ratio, (ratio, control), a Trouble, or the name of how the process breaks.
     """

@@ -80,7 +80,9 @@ def test_a_stopwatch_is_the_wall_clock_where_waiting_is_not_told(a_wait, monkeyp
 
 
 class Cuda:
-    """Stands for torch.cuda: events that read a clock of the device in milliseconds, and a note of the order of things."""
+    """Stands for torch.cuda: events that read a clock of the device in milliseconds, and a note of the order
+    of things.
+    """
 
     def __init__(self):
         self.done, self.clock = [], Fake()

@@ -1,4 +1,6 @@
-"""The workflow of CI: it runs nox's sessions and nothing of its own, swallows no failure, and pins what it takes from others."""
+"""The workflow of CI: it runs nox's sessions and nothing of its own, swallows no failure, and pins what it
+takes from others.
+"""
 
 import ast
 import re

@@ -1,4 +1,6 @@
-"""Exact gates: what is recorded is the same each time, whatever differs is red, and nothing passes for not being compared."""
+"""Exact gates: what is recorded is the same each time, whatever differs is red, and nothing passes for not
+being compared.
+"""
 
 import copy
 import json

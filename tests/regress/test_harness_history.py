@@ -1,4 +1,6 @@
-"""History: the detector's laws and its calibration, points and their file, the trends and their page, the command."""
+"""History: the detector's laws and its calibration, points and their file, the trends and their page, the
+command.
+"""
 
 import dataclasses
 import json

@@ -1,4 +1,6 @@
-"""The pytest plugin, seen from a user's suite: a scratch repository whose functions have changed since its one commit."""
+"""The pytest plugin, seen from a user's suite: a scratch repository whose functions have changed since its
+one commit.
+"""
 
 import json
 import subprocess
@@ -18,7 +20,8 @@ OLD = {
     "kern/__init__": "",
     "kern/inner": "AGE = 'old'\ndef total(n):\n    return sum(range(n))\n",
     "kern/gone": "AGE = 'old'\n",
-    "kern/work": """
+    "kern/work": (
+        """
         import importlib
         import kern.inner
         import kern.inner as inner
@@ -37,10 +40,14 @@ OLD = {
             @staticmethod
             def inside():
                 return 1
-    """,
-    "kern/mixed": "import importlib\nother = importlib.import_module('kern.late')\ndef function():\n    pass\n",
+    """
+    ),
+    "kern/mixed": (
+        "import importlib\nother = importlib.import_module('kern.late')\ndef function():\n    pass\n"
+    ),
     "kern/late": "",
-    "cell": """
+    "cell": (
+        """
         from cellbench.cells import GatedCell, State, tanh
 
         class Mine(GatedCell):
@@ -48,7 +55,8 @@ OLD = {
 
             def equations(self, wx, wh, prev):
                 return State(h=tanh(wx.n + wh.n))
-    """,
+    """
+    ),
 }
 NEW = OLD | {
     "kern/inner": "AGE = 'new'\ndef total(n):\n    return sum(range(n)) + sum(range(n)) - n * (n - 1) // 2\n",
@@ -93,7 +101,9 @@ SAID = """
 
 @pytest.fixture
 def suite(pytester):
-    """A repository at its one commit, with NEW in its working tree; suite(test functions, conftest) writes its tests."""
+    """A repository at its one commit, with NEW in its working tree; suite(test functions, conftest) writes
+    its tests.
+    """
     pytester.makepyfile(**OLD)
     for command in ("init -q", "add -A", "-c user.name=n -c user.email=e commit -q -m one"):
         subprocess.run(["git", *command.split()], cwd=pytester.path, check=True)
@@ -309,7 +319,10 @@ def test_what_fresh_processes_could_not_run_is_refused_in_one_line(suite):
     calls = "\n".join(
         f"def test_{n}(cellbench):\n    cellbench.same(sorted, {call})\n" for n, call in enumerate(REFUSED)
     )
-    tests = f"import functools\ndef inner():\n    def local(): pass\n    return local\ndef steps():\n    yield\n{calls}"
+    tests = (
+        "import functools\ndef inner():\n    def local(): pass\n    return local\ndef steps():\n   "
+        f" yield\n{calls}"
+    )
     done = suite(tests, SAID).runpytest_inprocess()
     done.assert_outcomes(failed=len(REFUSED))
     errors = [line for line in done.stdout.lines if line.startswith("E  ")]
@@ -363,7 +376,10 @@ def test_a_comparison_that_measured_nothing_is_not_green(suite):
 
 
 def test_one_worker_of_xdist_measures_and_two_say_that_they_did_not(suite):
-    tests = "from kern import work\n\ndef test_added(cellbench):\n    cellbench.not_slower_than_base(work.added)\n"
+    tests = (
+        "from kern import work\n\ndef test_added(cellbench):\n   "
+        " cellbench.not_slower_than_base(work.added)\n"
+    )
     done, found = judged(suite(tests), "-n1", "--cellbench-unsure=xfail", apart=True)
     assert found["test_added"]["status"] == "no baseline"
     done = suite(tests).runpytest_subprocess("-n2", "-rs")
@@ -386,9 +402,9 @@ def test_a_change_must_stand_among_all_tests_that_gate():
 
 def test_pytest_loads_the_plugin_and_nothing_heavy_with_it(pytester):
     pytester.makepyfile(
-        "import sys\n\ndef test_modules():\n    assert 'cellbench.harness.plugin.hooks' in sys.modules\n"
-        "    heavy = {'numpy', 'psutil', *(f'cellbench.{n}' for n in ('cells', 'harness.measure', 'harness.plugin.gate'))}\n"
-        "    assert not heavy & set(sys.modules)\n"
+        "import sys\n\ndef test_modules():\n    assert 'cellbench.harness.plugin.hooks' in sys.modules\n   "
+        " heavy = {'numpy', 'psutil', *(f'cellbench.{n}' for n in ('cells', 'harness.measure',"
+        " 'harness.plugin.gate'))}\n    assert not heavy & set(sys.modules)\n"
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
@@ -399,8 +415,11 @@ def test_pytest_loads_the_plugin_and_nothing_heavy_with_it(pytester):
 def test_what_pytest_benchmark_writes_is_imported_under_its_names(pytester, capsys, monkeypatch, save):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # in whose processes it measures nothing
     pytester.makepyfile(
-        test_speed="import pytest\n\n@pytest.mark.parametrize('n', [1, 2])\ndef test_sum(benchmark, n):\n"
-        "    benchmark.extra_info.update(steps='many', threads=[1])\n    benchmark.pedantic(sum, args=([n],), rounds=5)\n"
+        test_speed=(
+            "import pytest\n\n@pytest.mark.parametrize('n', [1, 2])\ndef test_sum(benchmark, n):\n   "
+            " benchmark.extra_info.update(steps='many', threads=[1])\n    benchmark.pedantic(sum,"
+            " args=([n],), rounds=5)\n"
+        )
     )
     pytester.runpytest_inprocess(*save.split()).assert_outcomes(passed=2)
     [file] = [*pytester.path.glob("b.json"), *pytester.path.glob(".benchmarks/*/*_b.json")]

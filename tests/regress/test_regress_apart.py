@@ -1,4 +1,6 @@
-"""Revisions whose dependencies differ: how that is seen, their environments, the order of processes, and blunt verdicts."""
+"""Revisions whose dependencies differ: how that is seen, their environments, the order of processes, and
+blunt verdicts.
+"""
 
 import json
 import shutil
@@ -242,7 +244,9 @@ def test_single_processes_tell_nothing():
 
 @dataclass
 class Scripted(Apart):
-    """Processes that end as script(side, name, number of the process of that side) says; `ran` is (side, names) of each."""
+    """Processes that end as script(side, name, number of the process of that side) says; `ran` is (side,
+    names) of each.
+    """
 
     script: Callable[[str, str, int], Any] = lambda side, name, number: None
     ran: list[tuple[str, list[str]]] = field(default_factory=list)

@@ -25,7 +25,9 @@ def git(folder, *arguments):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """First a commit without cells, then one with them (tag `before`), then one whose GRU has its output negated."""
+    """First a commit without cells, then one with them (tag `before`), then one whose GRU has its output
+    negated.
+    """
     folder = tmp_path_factory.mktemp("repository")
     git(folder, "init", "--quiet")
     (folder / "README.md").write_text("empty")

@@ -1,4 +1,6 @@
-"""`cellbench compare A B`: verdicts of stored runs through their partner, what is missing, and what cannot be compared."""
+"""`cellbench compare A B`: verdicts of stored runs through their partner, what is missing, and what cannot be
+compared.
+"""
 
 import json
 import subprocess
@@ -329,8 +331,9 @@ def test_two_backends_or_cells_go_to_the_comparison_that_measures_now(monkeypatc
 def test_nothing_heavy_is_imported(tmp_path):
     a, b = (a_run(tmp_path, program(ratios=r), native()) for r in (FLAT, (1.05, 1.051, 1.049)))
     script = (
-        f"import sys; from cellbench.harness.cli import main; code = main(['compare', {str(a)!r}, {str(b)!r}]);"
-        "heavy = {'torch', 'numba', 'pandas', 'scipy', 'hydra', 'matplotlib', 'cells'} & set(sys.modules); print(code, heavy)"
+        f"import sys; from cellbench.harness.cli import main; code = main(['compare', {str(a)!r},"
+        f" {str(b)!r}]);heavy = {{'torch', 'numba', 'pandas', 'scipy', 'hydra', 'matplotlib', 'cells'}} &"
+        " set(sys.modules); print(code, heavy)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "1 set()"

@@ -1,4 +1,6 @@
-"""Ways in which a gate could pass without having compared: each is red (1), bad input (2) or cannot tell (3), never 0."""
+"""Ways in which a gate could pass without having compared: each is red (1), bad input (2) or cannot tell (3),
+never 0.
+"""
 
 import json
 from functools import partial
@@ -141,8 +143,9 @@ STORED = {
         {"key": KEY | {"threads": 2}},
         3,
     ),
-    "one process a side": ([program(ratios=(1,), levels=(1,)), native(ratios=(1,), levels=(1,))],) * 2
-    + ({}, 3),
+    "one process a side": (
+        ([program(ratios=(1,), levels=(1,)), native(ratios=(1,), levels=(1,))],) * 2 + ({}, 3)
+    ),
     "nothing was timed": ([broken(program())], [broken(program())], {}, None),
     "the run is not finished": ([program(), native()], [program(), native()], {"end": False}, 2),
 }

@@ -177,7 +177,8 @@ def written(rows, folder, manifests=()):
     return page.read_text(), (folder / "report.md").read_text()
 
 
-# --- the summary --------------------------------------------------------------------------------------------------------------
+# --- the summary
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_summary_has_a_row_for_each_cell_and_backend_with_its_median_and_interval_at_the_largest_steps():
@@ -352,7 +353,8 @@ def test_matched_cells_of_two_budgets_are_compared_apart(tmp_path):
     assert all(text in svg for text in ("gru (H 64)", "lstm (H 26)", "equal parameters 3200 (gru, H 32)"))
 
 
-# --- the page -----------------------------------------------------------------------------------------------------------------
+# --- the page
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_case_that_is_not_ok_shows_its_status_and_reason(tmp_path):
@@ -483,7 +485,8 @@ def test_one_report_written_twice_is_the_same_and_leaves_no_stale_figure(tmp_pat
     assert [path.name for path in tmp_path.glob("*.svg")] == ["throughput.svg"]
 
 
-# --- figures ------------------------------------------------------------------------------------------------------------------
+# --- figures
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_log_norms_far_beyond_floating_point_are_drawn_without_overflow(tmp_path):
@@ -609,7 +612,10 @@ def test_many_cells_are_drawn_in_panels_of_bounded_number(tmp_path):
 
 
 def test_importing_the_report_loads_no_drawing_library():
-    code = "import sys, harness.report; print([m for m in ('seaborn', 'matplotlib', 'torch') if m in sys.modules])"
+    code = (
+        "import sys, harness.report; print([m for m in ('seaborn', 'matplotlib', 'torch') if m in"
+        " sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,4 +1,6 @@
-"""Trainings in the report, from synthetic results: who stands where in a task's table, what is said of it and what is drawn."""
+"""Trainings in the report, from synthetic results: who stands where in a task's table, what is said of it and
+what is drawn.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +120,8 @@ def texts(path):
     return [element.text for element in ElementTree.parse(path).iter() if element.tag.endswith("}text")]
 
 
-# --- the table ----------------------------------------------------------------------------------------------------------------
+# --- the table
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_rivals_and_the_convolution_stand_beside_the_cells_the_lowest_test_loss_first():
@@ -158,8 +161,8 @@ def test_rivals_and_the_convolution_stand_beside_the_cells_the_lowest_test_loss_
 def test_the_sentence_names_who_does_not_beat_whom_and_in_how_many_seeds_a_cell_did():
     made, _ = table(rows("gru", [0.3, 0.31, 0.6]) + rows("elman", [0.9] * 3) + convolution([0.1] * 3))
     assert made.note.startswith(
-        "“every position apart, linear” is not beaten by gru and elman; "
-        "“order-free linear” is not beaten by gru (lower in 2 of 3 seeds) and elman. All trained models beat “constant answer”."
+        "“every position apart, linear” is not beaten by gru and elman; “order-free linear” is not beaten by"
+        " gru (lower in 2 of 3 seeds) and elman. All trained models beat “constant answer”."
     )
     assert "sees all steps at once" in made.note and "All at cpu, float32, 1 thread, B 64, H 32." in made.note
     made, _ = table(rows("gru", [0.1] * 3, rivals={"order-free linear": 0.5}))
@@ -284,7 +287,8 @@ def test_results_of_before_rivals_and_best_epochs_are_still_shown():
     assert columns["test loss (nats)"]["gru"].text == "0.233"  # after the last epoch
 
 
-# --- seeds --------------------------------------------------------------------------------------------------------------------
+# --- seeds
+# --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("count", "cut"), [(2, 0), (3, 0), (5, 0), (6, 0), (8, 0), (9, 1), (12, 2), (20, 5)])
@@ -304,7 +308,8 @@ def test_a_value_that_is_not_finite_does_not_vanish_from_the_median():
     assert seeds.over_seeds(pd.Series([0.1, np.inf, 0.2])).text == "not finite in 1 of 3"
 
 
-# --- the figure ---------------------------------------------------------------------------------------------------------------
+# --- the figure
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_task_has_its_figure_and_table_in_one_section_and_both_forms_of_the_page(tmp_path):

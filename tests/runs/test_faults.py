@@ -1,4 +1,6 @@
-"""What goes wrong in one case leaves every other one intact: through `cellbench run`, with cells, backends and probes by path."""
+"""What goes wrong in one case leaves every other one intact: through `cellbench run`, with cells, backends
+and probes by path.
+"""
 
 import json
 import multiprocessing

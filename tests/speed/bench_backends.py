@@ -1,4 +1,5 @@
-"""Benchmarks of every cell on every backend through pytest-benchmark's fixture: forward, and forward and backward.
+"""Benchmarks of every cell on every backend through pytest-benchmark's fixture: forward, and forward and
+backward.
 
 `nox -s bench` runs them; what identifies a case is in extra_info, where `cellbench import` finds it.
 """

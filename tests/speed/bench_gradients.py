@@ -1,8 +1,10 @@
-"""Benchmarks of the gradient's diagnostics: a lag profile beside a fused forward and backward, and Lyapunov spectra.
+"""Benchmarks of the gradient's diagnostics: a lag profile beside a fused forward and backward, and Lyapunov
+spectra.
 
-pytest tests/bench_gradients.py --benchmark-enable, on one thread (OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1). The profile is to
-cost at most 1.1 of the fused run of the same shape, which is made ready beforehand while the profile makes its program itself;
-the spectrum of all 64 exponents of 1000 steps took a plain implementation 173 ms.
+pytest tests/bench_gradients.py --benchmark-enable, on one thread (OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1). The
+profile is to cost at most 1.1 of the fused run of the same shape, which is made ready beforehand while the
+profile makes its program itself; the spectrum of all 64 exponents of 1000 steps took a plain implementation
+173 ms.
 """
 
 import numpy as np

@@ -1,10 +1,12 @@
-"""Benchmarks of the harness itself: what a sample costs beyond its two clock calls, and how much of measuring is not measuring.
+"""Benchmarks of the harness itself: what a sample costs beyond its two clock calls, and how much of measuring
+is not measuring.
 
-pytest tests/bench_measure.py --benchmark-enable -s. A sample is to cost at most 100 ns more than two clock calls and the work,
-here two empty calls; the clock that takes off waiting for a core asks the kernel twice a sample besides, which is told apart.
-The measuring phase of a pair (`rounds`: orders drawn, a collection, the timed rounds) is to spend at most 1 % outside what is
-timed; building and warming the arms is no part of that phase, and what waiting takes off a sample was timed all the same.
-Costs are the least of many short spans, since other work only ever adds.
+pytest tests/bench_measure.py --benchmark-enable -s. A sample is to cost at most 100 ns more than two clock
+calls and the work, here two empty calls; the clock that takes off waiting for a core asks the kernel twice a
+sample besides, which is told apart. The measuring phase of a pair (`rounds`: orders drawn, a collection, the
+timed rounds) is to spend at most 1 % outside what is timed; building and warming the arms is no part of that
+phase, and what waiting takes off a sample was timed all the same. Costs are the least of many short spans,
+since other work only ever adds.
 """
 
 from functools import partial
@@ -51,7 +53,9 @@ def samples(clock, count):
 
 
 def reading():
-    """The clock of a comparison, which reads how long the thread waited, but takes nothing off; the wall's where none tells."""
+    """The clock of a comparison, which reads how long the thread waited, but takes nothing off; the wall's
+    where none tells.
+    """
     waited = waiting()
     return OnCore(lambda: 0.0 * waited()) if waited else Wall()
 
@@ -79,7 +83,8 @@ def test_a_sample(benchmark, clock):
     beyond = whole - (clocks - loop) - (calls - loop)
     benchmark.extra_info |= {"beyond_s": beyond, "clock_calls_s": clocks - loop, "sample_s": whole}
     print(
-        f"\na sample {whole * 1e9:.0f} ns, its two clock calls {(clocks - loop) * 1e9:.0f}, beyond {beyond * 1e9:.0f}"
+        f"\na sample {whole * 1e9:.0f} ns, its two clock calls {(clocks - loop) * 1e9:.0f}, beyond"
+        f" {beyond * 1e9:.0f}"
     )
 
 
@@ -102,7 +107,8 @@ def test_the_measuring_phase(benchmark):
         benchmark(phase)
     benchmark.extra_info |= {"outside_share": float(np.median(shares)), "rounds": count, "loops": loops}
     print(
-        f"\n{count} rounds of 3 arms, {loops} runs a sample: {np.median(shares):.2%} of the phase outside timed code"
+        f"\n{count} rounds of 3 arms, {loops} runs a sample: {np.median(shares):.2%} of the phase outside"
+        " timed code"
     )
 
 

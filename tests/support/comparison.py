@@ -1,4 +1,6 @@
-"""What the tests of cells share: which cells and backends there are, random inputs, and the one comparison by name."""
+"""What the tests of cells share: which cells and backends there are, random inputs, and the one comparison by
+name.
+"""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,15 +36,18 @@ SIZES = [
 
 
 def tolerance(dtype, steps):
-    """Largest error allowed, relative to the largest value of the array: 16 units of rounding, and 4 more for each step."""
+    """Largest error allowed, relative to the largest value of the array: 16 units of rounding, and 4 more for
+    each step.
+    """
     return float(np.finfo(dtype).eps) * (16 + 4 * steps)
 
 
 def compare(actual, expected, tolerance):
-    """Fails, naming every array and its largest error, unless all are equal within `tolerance` of their largest value.
+    """Fails, naming every array and its largest error, unless all are equal within `tolerance` of their
+    largest value.
 
-    Names and shapes must agree, and a NaN or an infinity on either side fails. Values below 1/8 count as 1/8: inputs and
-    cotangents are about 1, so that what is smaller may be left over from terms that cancel.
+    Names and shapes must agree, and a NaN or an infinity on either side fails. Values below 1/8 count as 1/8:
+    inputs and cotangents are about 1, so that what is smaller may be left over from terms that cancel.
     """
     assert set(actual) == set(expected), f"arrays are {', '.join(actual)}; must be {', '.join(expected)}"
     wrong = []
@@ -58,10 +63,12 @@ def compare(actual, expected, tolerance):
 
 
 def slack(cell, hidden=None):
-    """Some tolerances more for cells whose arrays are made by a series: torch's matrix exponential is off by 1e-14 at n = 33.
+    """Some tolerances more for cells whose arrays are made by a series: torch's matrix exponential is off by
+    1e-14 at n = 33.
 
-    A layer norm of two units is nearly 1 and -1 whatever they are, so that its gradient is what is left of terms that cancel:
-    over six seeds d_x was off by up to 10 tolerances of its own largest entry at H = 2, and by 0.4 at most at H = 7 and 33.
+    A layer norm of two units is nearly 1 and -1 whatever they are, so that its gradient is what is left of
+    terms that cancel: over six seeds d_x was off by up to 10 tolerances of its own largest entry at H = 2,
+    and by 0.4 at most at H = 7 and 33.
     """
     if type(cell).effective is not cells.GatedCell.effective:
         return 16
@@ -109,7 +116,9 @@ def problem(cell, steps=17, batch=3, inputs=5, hidden=7, seed=0):
 
 
 def fitting(cell, inputs, hidden):
-    """The sizes, or the nearest that the cell can have (some want inputs as wide as the state, some a multiple of heads)."""
+    """The sizes, or the nearest that the cell can have (some want inputs as wide as the state, some a
+    multiple of heads).
+    """
     sizes = [(i, h) for h in range(hidden, 2 * hidden + 9) for i in (inputs, h)]
     return next((i, h) for i, h in sizes if cell.unfit(i, h) is None)
 

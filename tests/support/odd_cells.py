@@ -6,7 +6,9 @@ from cellbench.cells.vocabulary.matrices import concatenate, expm, linear
 
 
 class Oscillator(GatedCell):
-    """Constants, a velocity as second state, and that second state as the output (after coRNN, arXiv 2010.00951)."""
+    """Constants, a velocity as second state, and that second state as the output (after coRNN, arXiv
+    2010.00951).
+    """
 
     gates = ("force",)
     states = ("place", "speed")
@@ -18,7 +20,9 @@ class Oscillator(GatedCell):
 
 
 class Apart(GatedCell):
-    """An output that is no state, a gate without a recurrent product, and names that a kernel might use itself."""
+    """An output that is no state, a gate without a recurrent product, and names that a kernel might use
+    itself.
+    """
 
     gates = ("t", "b")
     states = ("keep",)
@@ -33,7 +37,9 @@ class Apart(GatedCell):
 
 
 class Heads(GatedCell):
-    """Block-diagonal recurrent matrices, per-unit vectors, a gate without a recurrent product, two outputs that are combined."""
+    """Block-diagonal recurrent matrices, per-unit vectors, a gate without a recurrent product, two outputs
+    that are combined.
+    """
 
     gates = ("a", "b", "c")
     states = ("h", "m")
@@ -74,7 +80,9 @@ class Pair(GatedCell):
 
 
 class Written(GatedCell):
-    """A step written out: the reset gate before the product, layer normalisation, an output that is the second state."""
+    """A step written out: the reset gate before the product, layer normalisation, an output that is the
+    second state.
+    """
 
     gates = ("r", "n")
     states = ("h", "c")

@@ -1,4 +1,6 @@
-"""The oracle of the tests: a plain loop over time in float64 torch, gradients by autograd; of cells/ only the equations."""
+"""The oracle of the tests: a plain loop over time in float64 torch, gradients by autograd; of cells/ only the
+equations.
+"""
 
 from types import SimpleNamespace
 
@@ -34,7 +36,9 @@ def float64_autograd(case, given=True, trace=False):
 
 
 def unrolled(cell, params, x, state):
-    """Output (T, B, O) and the states of every step; each is a tensor of its own, for h_t and c_t are independent variables."""
+    """Output (T, B, O) and the states of every step; each is a tensor of its own, for h_t and c_t are
+    independent variables.
+    """
     outputs, path, used = [], [state], cell.effective(params)
     for x_t in x:
         made, new = one_step(cell, used, x_t, SimpleNamespace(**path[-1]))
@@ -49,7 +53,9 @@ def unrolled(cell, params, x, state):
 
 
 def one_step(cell, params, x, prev):
-    """Outputs of the equations and new state of one step; the recurrent product block by block, in plain loops."""
+    """Outputs of the equations and new state of one step; the recurrent product block by block, in plain
+    loops.
+    """
     if cell.written_out:
         output, new = cell.step(params, x, prev)
         return (output,), new
@@ -67,7 +73,9 @@ def one_step(cell, params, x, prev):
 
 
 def dense(cell, weight):
-    """The recurrent matrix with its zeros: of a gate, rows of head k have their entries in the columns of head k."""
+    """The recurrent matrix with its zeros: of a gate, rows of head k have their entries in the columns of
+    head k.
+    """
     if cell.heads == 1:
         return weight
     width = weight.shape[1]
@@ -85,7 +93,9 @@ def leaf(array):
 
 
 def saved_by_torch(case, dtype):
-    """Output and last states of the torch.nn module that loads the parameters by their names with the suffix _l0."""
+    """Output and last states of the torch.nn module that loads the parameters by their names with the suffix
+    _l0.
+    """
     kind, options = case.cell.torch_module()
     bias = case.cell.biases > 0
     inputs, hidden = case.params["weight_ih"].shape[1], case.params["weight_hh"].shape[1]

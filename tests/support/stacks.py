@@ -1,4 +1,6 @@
-"""Oracles of stacks and of ragged batches: float64 autograd over the oracle's plain loop, and torch.nn with packed sequences."""
+"""Oracles of stacks and of ragged batches: float64 autograd over the oracle's plain loop, and torch.nn with
+packed sequences.
+"""
 
 import numpy as np
 import torch

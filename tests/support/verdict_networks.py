@@ -1,4 +1,6 @@
-"""Data and networks of the labelled cases: tasks with a known floor, initialisations of known reach, latches built by hand."""
+"""Data and networks of the labelled cases: tasks with a known floor, initialisations of known reach, latches
+built by hand.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Net(nn.Module):
 
 
 class Latch(nn.Module):
-    """Two bistable units tanh(2 h + W x), switched by a four-way cue and read out by sign; merged: both hold the first bit."""
+    """Two bistable units tanh(2 h + W x), switched by a four-way cue and read out by sign; merged: both hold
+    the first bit.
+    """
 
     def __init__(self, merged=False, blind=False):
         super().__init__()
@@ -66,7 +70,9 @@ class Saturated(nn.Module):
 
 
 def recall(steps, noise=0.0, distractor=0.5, last=False):
-    """Which of four cues came first (or last)? Channels: cues, distractor, trigger. noise: share of labels drawn anew."""
+    """Which of four cues came first (or last)? Channels: cues, distractor, trigger. noise: share of labels
+    drawn anew.
+    """
 
     def draw(count, g):
         y = torch.randint(4, (count,), generator=g)

@@ -1,15 +1,17 @@
-"""Labelled cases for the verdict: networks whose condition is known from how they were made, and the confusion matrix over them.
+"""Labelled cases for the verdict: networks whose condition is known from how they were made, and the
+confusion matrix over them.
 
     python tests/verdict_suite.py FOLDER [NAME ...]
 
-A label comes from the construction (an initialisation whose decay has a closed form, a bias that shuts a unit, a latch built by
-hand) and, for trained networks, from the loss on fresh data against the known floor, which is not told to the diagnosis; a case
-whose premise does not hold says so and counts as wrong. Every third case is unseen: its result was first looked at when all
-thresholds were set (but for recall-byhand-half-blind, once before).
+A label comes from the construction (an initialisation whose decay has a closed form, a bias that shuts a
+unit, a latch built by hand) and, for trained networks, from the loss on fresh data against the known floor,
+which is not told to the diagnosis; a case whose premise does not hold says so and counts as wrong. Every
+third case is unseen: its result was first looked at when all thresholds were set (but for
+recall-byhand-half-blind, once before).
 
-What was corrected: copy-gru-default and copy-lstm-default, taken for stuck, are learning, as the loss of a longer training showed
-when the verdict on the first of them disagreed; order-rnn-solved was not solved at the first learning rate. What was not:
-recall-gru-shut keeps its label, though its update gate is not shut.
+What was corrected: copy-gru-default and copy-lstm-default, taken for stuck, are learning, as the loss of a
+longer training showed when the verdict on the first of them disagreed; order-rnn-solved was not solved at the
+first learning rate. What was not: recall-gru-shut keeps its label, though its update gate is not shut.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ LABELS = ("EXPLODED", "CONVERGED", "VANISHED", "DEAD STATE", "DEAD READ-OUT", "L
 
 @dataclass(frozen=True)
 class Made:
-    """A network ready to be diagnosed. premise: the range that the loss on fresh data must lie in for the label to hold."""
+    """A network ready to be diagnosed. premise: the range that the loss on fresh data must lie in for the
+    label to hold.
+    """
 
     net: nn.Module
     draw: Callable
@@ -237,7 +241,9 @@ def _order() -> Iterator[Case]:
 
 
 def _copy() -> Iterator[Case]:
-    """Default GRUs and LSTMs open their gates in this task: trained on, their loss falls. The RNN's stays for 1,800 updates."""
+    """Default GRUs and LSTMs open their gates in this task: trained on, their loss falls. The RNN's stays for
+    1,800 updates.
+    """
     long, trivial = copying(40), 5 * math.log(4) / 50
     for cell in FUSED:
         name, truth = ("stuck", "VANISHED") if cell == "rnn" else ("opening", "LEARNING")

@@ -80,9 +80,14 @@ def program(folder, name, script):
 
 @pytest.fixture
 def npm(offline, tmp_path, monkeypatch):
-    """An `npm pack NAME@VERSION --pack-destination FOLDER` that takes NAME-VERSION.tgz out of the index, and counts."""
+    """An `npm pack NAME@VERSION --pack-destination FOLDER` that takes NAME-VERSION.tgz out of the index, and
+    counts.
+    """
     log = tmp_path / "npm.log"
-    take = f'echo "$2" >> {log}; file=$(echo "$2" | tr @ -).tgz; for last; do :; done; cp "{offline}/$file" "$last"'
+    take = (
+        f'echo "$2" >> {log}; file=$(echo "$2" | tr @ -).tgz; for last; do :; done; cp "{offline}/$file"'
+        ' "$last"'
+    )
     bin_folder = program(tmp_path / "bin", "npm", take).parent
     monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}{os.environ['PATH']}")
     return lambda: log.read_text().split() if log.exists() else []
@@ -277,7 +282,10 @@ def test_data_list_says_what_is_cached_what_is_not_and_what_is_damaged(tasks, ca
 
 
 def test_data_list_imports_nothing_heavy():
-    code = "import sys; from cellbench.harness.cli import main; main(['data', 'list']); print(*sys.modules, file=sys.stderr)"
+    code = (
+        "import sys; from cellbench.harness.cli import main; main(['data', 'list']); print(*sys.modules,"
+        " file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "harness" in loaded and not loaded & {

@@ -1,4 +1,6 @@
-"""Ragged batches in the probe throughput: useful and padded tokens apart, and nothing else when all lengths are equal."""
+"""Ragged batches in the probe throughput: useful and padded tokens apart, and nothing else when all lengths
+are equal.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Answers without memory or with a short one, against brute force, closed forms and tasks that need just what they have."""
+"""Answers without memory or with a short one, against brute force, closed forms and tasks that need just what
+they have.
+"""
 
 import json
 import math
@@ -42,7 +44,9 @@ def next_token(tokens, lengths=None):
 
 
 def exclusive_or(rng, count):
-    """Each bit is the exclusive or of the two before it, turned over one time in ten: only a context of two tells it."""
+    """Each bit is the exclusive or of the two before it, turned over one time in ten: only a context of two
+    tells it.
+    """
     bits = rng.integers(0, 2, (count, 60))
     for t in range(2, 60):
         bits[:, t] = bits[:, t - 1] ^ bits[:, t - 2] ^ (rng.random(count) < 0.1)

@@ -1,4 +1,6 @@
-"""Tasks with real data: counts, parts that share nothing, and baselines. `cellbench data fetch` brings the data."""
+"""Tasks with real data: counts, parts that share nothing, and baselines. `cellbench data fetch` brings the
+data.
+"""
 
 import math
 import re
@@ -23,7 +25,8 @@ def both(data, name):
     return np.concatenate([getattr(part, name) for part in (data.train, data.test)])
 
 
-SIZES = {  # sequences to learn from and to test on, steps, width of x or the number of tokens (None: see its own test)
+# sequences to learn from and to test on, steps, width of x or the number of tokens (None: see its own test)
+SIZES = {
     "spoken_digits": (2700, 300, None, 13),
     "splice": (None, 600, 60, 8),
     "sentiment": (None, 600, None, None),

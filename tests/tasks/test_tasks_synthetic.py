@@ -121,7 +121,9 @@ def test_a_long_linear_filter_reaches_the_floor_of_the_linear_system(spec):
 
 
 def test_no_linear_filter_beats_the_kalman_filters_floor_and_the_filter_itself_reaches_it():
-    """Its answer is linear in the positions so far, so that least squares over them, step by step, is another way to it."""
+    """Its answer is linear in the positions so far, so that least squares over them, step by step, is another
+    way to it.
+    """
     data = drawn("oscillator:steps=12:count=20000")
     losses = []
     for t in range(1, 12):

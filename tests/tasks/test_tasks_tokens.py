@@ -1,4 +1,6 @@
-"""Tasks of tokens: the readers on small texts of our own, and the real data where it was fetched (`cellbench data fetch`)."""
+"""Tasks of tokens: the readers on small texts of our own, and the real data where it was fetched (`cellbench
+data fetch`).
+"""
 
 import io
 import math
@@ -127,7 +129,10 @@ def test_a_body_that_occurs_twice_counts_once_and_rare_tokens_are_one():
 
 def mxl(measures):
     """A compressed score of one part."""
-    score = f"<score-partwise><part id='P1'>{''.join(f'<measure>{m}</measure>' for m in measures)}</part></score-partwise>"
+    score = (
+        "<score-partwise><part"
+        f" id='P1'>{''.join(f'<measure>{m}</measure>' for m in measures)}</part></score-partwise>"
+    )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         file.writestr(

@@ -1,4 +1,6 @@
-"""The scaled adjoint of a loss at the last step, step by step, with what each step leaves for its input and its parameters."""
+"""The scaled adjoint of a loss at the last step, step by step, with what each step leaves for its input and
+its parameters.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ Arrays = dict[str, Any]
 class Step:
     """One step on the way back. Everything is to be multiplied by exp(log_scale), sample by sample.
 
-    d_wx, d_wh, d_unit are the cotangents of the step's products and vectors, lists of (B, units); for a step that is written
-    out `d_x` (B, I) and `d_matrices` {name: array, summed over samples} are set instead.
+    d_wx, d_wh, d_unit are the cotangents of the step's products and vectors, lists of (B, units); for a step
+    that is written out `d_x` (B, I) and `d_matrices` {name: array, summed over samples} are set instead.
     """
 
     t: int
@@ -40,8 +42,8 @@ class Step:
 class Backward:
     """A reference program after its forward, and the steps back.
 
-    d_state and outputs are the cotangents after the last step; d_x_last and local {array: gradient} what the last x and the
-    arrays get past the recurrence, through the output's side.
+    d_state and outputs are the cotangents after the last step; d_x_last and local {array: gradient} what the
+    last x and the arrays get past the recurrence, through the output's side.
     """
 
     program: Reference

@@ -14,8 +14,8 @@ from cellbench.cells.vocabulary.primitives import logsigmoid, sech2, sigmoid
 from .values import values_of
 
 Arrays = dict[str, Any]
-# where the value form of the derivative is exactly 0: y (1 - y) of a sigmoid above the first, where y rounds to 1, and below the
-# second, where it underflows; 1 - y^2 of a tanh beyond |a|
+# where the value form of the derivative is exactly 0: y (1 - y) of a sigmoid above the first, where y rounds
+# to 1, and below the second, where it underflows; 1 - y^2 of a tanh beyond |a|
 SIGMOID_ZERO = {
     "float64": (36.74, -745.13),
     "float32": (16.64, -103.97),
@@ -28,7 +28,8 @@ FLAT = 1e-3  # a derivative below which a unit counts as saturated
 
 @dataclass(frozen=True)
 class Gates:
-    """Of the gate that keeps the state. All logs are of its value f, natural, from logsigmoid (log(sigmoid(20)) is 0 in float32).
+    """Of the gate that keeps the state. All logs are of its value f, natural, from logsigmoid
+    (log(sigmoid(20)) is 0 in float32).
 
     convention            which gate keeps, in words
     log_keep              (units,): mean ln f over steps and samples
@@ -51,11 +52,13 @@ class Gates:
 def gates(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None) -> Gates:
     """Per-unit timescales of the keep gate along x (T, B, I).
 
-    Raises ValueError for a cell that writes out its step, states no keep_gate, or whose equations do not name it.
+    Raises ValueError for a cell that writes out its step, states no keep_gate, or whose equations do not name
+    it.
     """
     if cell.written_out:
         raise ValueError(
-            f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see them"
+            f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see"
+            " them"
         )
     if cell.keep_gate is None:
         raise ValueError(
@@ -113,7 +116,9 @@ class Saturation:
 def saturation(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None
 ) -> dict[str, Saturation]:
-    """How much of each tanh, sigmoid and relu is flat along x (T, B, I), by the name that the author gave its value."""
+    """How much of each tanh, sigmoid and relu is flat along x (T, B, I), by the name that the author gave its
+    value.
+    """
     if cell.written_out:
         raise ValueError(
             f"cell {cell.name!r} writes out its step, so its squashing functions are not recorded"

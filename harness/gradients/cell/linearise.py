@@ -1,7 +1,8 @@
-"""A cell's Jacobians along a trajectory, from pre-activations: those of its equations elementwise, a written step's off the tape.
+"""A cell's Jacobians along a trajectory, from pre-activations: those of its equations elementwise, a written
+step's off the tape.
 
-sech^2 of the pre-activation keeps a saturated unit's derivative from rounding to zero; where float64 cannot hold it either
-(|a| > 354), coefficients are long doubles, and all that is made of them is slow and right.
+sech^2 of the pre-activation keeps a saturated unit's derivative from rounding to zero; where float64 cannot
+hold it either (|a| > 354), coefficients are long doubles, and all that is made of them is slow and right.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ LEAST = 1e-290  # of an entry in float64, so that there is room for a product
 
 
 def linearise(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray]) -> Jacobians:
-    """The Jacobians along a trajectory: x (T, B, I), path the states (T + 1, B, ...), one array a state, in their order."""
+    """The Jacobians along a trajectory: x (T, B, I), path the states (T + 1, B, ...), one array a state, in
+    their order.
+    """
     made, far = _jacobians(cell, params, x, path, "float64")
     if not far:
         return made

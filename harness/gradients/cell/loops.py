@@ -1,4 +1,6 @@
-"""The compiled loops over the steps of an adjoint and of tangents, for all cells: coefficients in, log norms or tangents out."""
+"""The compiled loops over the steps of an adjoint and of tangents, for all cells: coefficients in, log norms
+or tangents out.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,12 @@ TINY = (
 
 @njit(cache=True, error_model="numpy")
 def pull_through(direct, through, weight, fed, d, log_scale, logs, by_state):
-    """Takes d (S, B, units) back over all steps of direct (T, S, S, B, units), in place, scaled to norm 1 after each.
+    """Takes d (S, B, units) back over all steps of direct (T, S, S, B, units), in place, scaled to norm 1
+    after each.
 
-    through (T, S, G, B, units); weight (G * units, F * units) with its zeros; fed (F,) the places of the states that are fed
-    back. log_scale (B,) holds the log of what d was divided by. Writes logs (T, B) and by_state (T, S, B), last step first.
+    through (T, S, G, B, units); weight (G * units, F * units) with its zeros; fed (F,) the places of the
+    states that are fed back. log_scale (B,) holds the log of what d was divided by. Writes logs (T, B) and
+    by_state (T, S, B), last step first.
     """
     steps, states, _, batch, units = direct.shape
     gates = through.shape[2]
@@ -58,7 +62,9 @@ def pull_through(direct, through, weight, fed, d, log_scale, logs, by_state):
 
 @njit(cache=True, error_model="numpy")
 def _scale(rows):
-    """The largest size of an entry, by which squares neither over- nor underflow; 1 where that is 0 or not finite."""
+    """The largest size of an entry, by which squares neither over- nor underflow; 1 where that is 0 or not
+    finite.
+    """
     largest = 0.0
     for s in range(rows.shape[0]):
         for u in range(rows.shape[1]):
@@ -70,7 +76,8 @@ def _scale(rows):
 def push_through(direct, through, transposed, fed, tangents):
     """J v of all steps, one after the other, for tangents (k, S * units) of one sample.
 
-    direct (T, S, S, units), through (T, S, G, units); transposed (F * units, G * units) is the recurrent matrix's transpose.
+    direct (T, S, S, units), through (T, S, G, units); transposed (F * units, G * units) is the recurrent
+    matrix's transpose.
     """
     steps, states, gates, units = through.shape
     count = len(tangents)

@@ -1,4 +1,6 @@
-"""The Lyapunov spectrum of a cell along its input: how fast small differences of the joint state grow or shrink, by direction."""
+"""The Lyapunov spectrum of a cell along its input: how fast small differences of the joint state grow or
+shrink, by direction.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,12 @@ def lyapunov_spectrum(
     k: int | None = None,
     transient: int = 200,
 ) -> Spectrum:
-    """The k largest exponents (all where None) of the joint state driven by x (T, 1, I), an array or an iterable of such blocks.
+    """The k largest exponents (all where None) of the joint state driven by x (T, 1, I), an array or an
+    iterable of such blocks.
 
-    Tangents are pushed forward by J_t and made orthonormal by QR (Benettin et al. 1980), before they have grown 10 nats apart;
-    what is stored does not grow with T. The first `transient` steps count for the state and the tangents alone. NaN where the
-    forward overflows. Raises ValueError for a batch, or too few steps.
+    Tangents are pushed forward by J_t and made orthonormal by QR (Benettin et al. 1980), before they have
+    grown 10 nats apart; what is stored does not grow with T. The first `transient` steps count for the state
+    and the tangents alone. NaN where the forward overflows. Raises ValueError for a batch, or too few steps.
     """
     if not whole(transient) or transient < 0:
         raise ValueError(f"transient is {transient!r}; it must be a whole number of steps, 0 or more")
@@ -81,7 +84,8 @@ def lyapunov_spectrum(
             dets.add(log_determinants(jacobians)[:, None])
     if growth.count < BATCHES:
         raise ValueError(
-            f"x has {growth.seen} steps and transient is {transient}; at least {BATCHES} must be left to average over"
+            f"x has {growth.seen} steps and transient is {transient}; at least {BATCHES} must be left to"
+            " average over"
         )
     return _spectrum(growth, dets)
 
@@ -91,13 +95,16 @@ def _count(cell: GatedCell, k: int | None, size: int) -> int:
         return size
     if not whole(k) or not 1 <= k <= size:
         raise ValueError(
-            f"k is {k!r}; cell {cell.name!r} has {size} exponents at this size, so it must be from 1 to {size}"
+            f"k is {k!r}; cell {cell.name!r} has {size} exponents at this size, so it must be from 1 to"
+            f" {size}"
         )
     return int(k)
 
 
 class Means:
-    """The mean over steps, and those of 20 batches of them, of rows that come in blocks; the first `skip` rows do not count."""
+    """The mean over steps, and those of 20 batches of them, of rows that come in blocks; the first `skip`
+    rows do not count.
+    """
 
     def __init__(self, skip: int) -> None:
         self.skip, self.seen, self.count, self.each = skip, 0, 0, 1
@@ -155,7 +162,9 @@ def kaplan_yorke(exponents: np.ndarray) -> float | None:
 
 
 def log_determinants(jacobians: Jacobians) -> np.ndarray:
-    """log |det J_t| of every step of one sample; rows and columns are scaled to 1 first, which a determinant may be."""
+    """log |det J_t| of every step of one sample; rows and columns are scaled to 1 first, which a determinant
+    may be.
+    """
     if (
         isinstance(jacobians, Elementwise)
         and jacobians.through.shape[1:3] == (1, 1)
@@ -176,7 +185,9 @@ def log_determinants(jacobians: Jacobians) -> np.ndarray:
 
 
 def _blocks(x: Any, transient: int) -> Iterator[np.ndarray]:
-    """x in short blocks, one of which ends with the transient, so that no direction's growth is spread over its end."""
+    """x in short blocks, one of which ends with the transient, so that no direction's growth is spread over
+    its end.
+    """
     seen = 0
     for given in [x] if hasattr(x, "shape") else x:
         at = 0

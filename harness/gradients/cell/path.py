@@ -18,14 +18,16 @@ def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
     """Raises ValueError for a stack, and for parameters or an x that no gradient through time can be had of."""
     if cell.stacked:
         raise ValueError(
-            f"cell {cell.name!r} has {cell.options}; the gradient by lag is that of one layer in one direction"
+            f"cell {cell.name!r} has {cell.options}; the gradient by lag is that of one layer in one"
+            " direction"
         )
     cell.sizes(params)
     for name, value in params.items():
         bad = ~np.isfinite(np.asarray(value))
         if bad.any():
             raise ValueError(
-                f"{name} has {bad.sum()} entries that are not finite (first at {tuple(map(int, np.argwhere(bad)[0]))})"
+                f"{name} has {bad.sum()} entries that are not finite (first at"
+                f" {tuple(map(int, np.argwhere(bad)[0]))})"
             )
     shape = tuple(real_floating("x", x).shape)
     if len(shape) != 3 or shape[0] < least:
@@ -37,7 +39,9 @@ def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
 def forward_path(
     cell: GatedCell, params: Arrays, x: Any, state: Arrays | None = None, dtype: str = "float64"
 ) -> tuple[Reference, list[np.ndarray]]:
-    """The reference program after a forward, and its states, one array (T + 1, B, ...) each. Derivatives use pre-activations."""
+    """The reference program after a forward, and its states, one array (T + 1, B, ...) each. Derivatives use
+    pre-activations.
+    """
     kind = WrittenProgram if cell.written_out else NumpyProgram
     program = kind(cell, params, x.shape[0], x.shape[1], dtype, "cpu", "backward", unsaturated=True)
     program.start(np.asarray(x), state)

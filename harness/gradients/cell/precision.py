@@ -1,4 +1,6 @@
-"""What a number format does to the gradient on its way back: where it underflows, sticks, overflows, or goes wrong unseen."""
+"""What a number format does to the gradient on its way back: where it underflows, sticks, overflows, or goes
+wrong unseen.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,9 @@ def precision(
 ) -> dict[str, Precision]:
     """What each format makes of dL/d(state) by lag; L = sum(d_output * last output), x (T, 1, I).
 
-    The step's Jacobian is stored in the format, its product with the gradient is summed in float32 (float64 in float64) and
-    rounded to the format, as matrix units do. Raises ValueError for a batch, or an unknown format.
+    The step's Jacobian is stored in the format, its product with the gradient is summed in float32 (float64
+    in float64) and rounded to the format, as matrix units do. Raises ValueError for a batch, or an unknown
+    format.
     """
     check(cell, params, x)
     if x.shape[1] != 1:
@@ -76,7 +79,9 @@ def precision(
 
 @dataclass(frozen=True)
 class Format:
-    """A number format: rounding from float64, the smallest normal number, and what sums of products are made in."""
+    """A number format: rounding from float64, the smallest normal number, and what sums of products are made
+    in.
+    """
 
     bits: int  # of the significand, the leading one included
     exponents: tuple[int, int]  # of the smallest normal number and of the largest, powers of 2

@@ -1,4 +1,6 @@
-"""The product of Jacobians from a lag to the end, M_k = ds_T/ds_{T-k}: how large, and how many directions of error survive it."""
+"""The product of Jacobians from a lag to the end, M_k = ds_T/ds_{T-k}: how large, and how many directions of
+error survive it.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ def _exact(
 def _backwards(
     cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray]
 ) -> Iterator[tuple[Jacobians, int]]:
-    """The Jacobians of all steps, last first, each as some that are computed together and its place among them."""
+    """The Jacobians of all steps, last first, each as some that are computed together and its place among
+    them.
+    """
     for start in reversed(range(0, len(x), BLOCK)):
         part = slice(start, start + BLOCK)
         jacobians = linearise(cell, params, x[part], [s[start : start + BLOCK + 1] for s in path])
@@ -108,7 +112,9 @@ def _largest(rows: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _estimated(
     cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], lags: list[int]
 ) -> Products:
-    """Frobenius norms of all lags from the same random vectors (Hutchinson); spectral norms by block Lanczos, lag by lag."""
+    """Frobenius norms of all lags from the same random vectors (Hutchinson); spectral norms by block Lanczos,
+    lag by lag.
+    """
     rng, batch, jacobians = np.random.default_rng(0), x.shape[1], linearise(cell, params, x, path)
     probes = rng.choice([-1.0, 1.0], (batch, PROBES, jacobians.size))
     scale, frobenius, errors = np.zeros(batch), {}, {}
@@ -135,7 +141,9 @@ def _estimated(
 def _lanczos(
     jacobians: Jacobians, lag: int, batch: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(log of the largest singular value of M_lag, its last relative change), by Rayleigh-Ritz in the Krylov space of M M'."""
+    """(log of the largest singular value of M_lag, its last relative change), by Rayleigh-Ritz in the Krylov
+    space of M M'.
+    """
     block = np.linalg.qr(rng.standard_normal((batch, jacobians.size, WIDTH)))[0].swapaxes(1, 2)
     basis = block
     before = found = np.full(batch, -np.inf)

@@ -1,4 +1,6 @@
-"""How far back one loss term reaches: the gradient's norm by lag, in a form that can neither over- nor underflow."""
+"""How far back one loss term reaches: the gradient's norm by lag, in a form that can neither over- nor
+underflow.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ TAPED = 256  # steps of a written step that are kept at once
 
 @dataclass(frozen=True)
 class LagProfile:
-    """Of L = sum(d_output * output at the last step). Lags run from 0 (the last state) to T (the first); samples side by side.
+    """Of L = sum(d_output * output at the last step). Lags run from 0 (the last state) to T (the first);
+    samples side by side.
 
     log_norm            (T + 1, B): natural log of |dL/d(joint state)|
     log_norm_by_state   {state: (T + 1, B)}; -inf also where a state's share of the joint norm is below 1e-300
@@ -78,13 +81,15 @@ def lag_profile(
     backend: str = "numpy",
     dtype: str = "float64",
 ) -> LagProfile:
-    """Norm of dL/d(joint state) by lag for a loss at the last step. x (T, B, I), state {name: (B, ...)}, d_output (B, O) or ones.
+    """Norm of dL/d(joint state) by lag for a loss at the last step. x (T, B, I), state {name: (B, ...)},
+    d_output (B, O) or ones.
 
-    numpy in float64: the adjoint from pre-activations, scaled to norm 1 at every step, exact to e^-10000 and beyond; NaN for a
-    sample whose forward overflows. x may be a memory map, or an iterator of blocks of steps; the states of a long sequence are
-    computed twice, from checkpoints, and kept in 64 MB (more only for sqrt(T) of a large batch). Any other backend or dtype:
-    the plain trajectory of that program, as it over- and underflows. Raises ValueError for T = 1, parameters that are not
-    finite, and a backend without a trajectory.
+    numpy in float64: the adjoint from pre-activations, scaled to norm 1 at every step, exact to e^-10000 and
+    beyond; NaN for a sample whose forward overflows. x may be a memory map, or an iterator of blocks of
+    steps; the states of a long sequence are computed twice, from checkpoints, and kept in 64 MB (more only
+    for sqrt(T) of a large batch). Any other backend or dtype: the plain trajectory of that program, as it
+    over- and underflows. Raises ValueError for T = 1, parameters that are not finite, and a backend without a
+    trajectory.
     """
     x = np.concatenate([np.asarray(block) for block in x]) if isinstance(x, Iterator) else x
     x = x if hasattr(x, "shape") else np.asarray(x)
@@ -130,7 +135,9 @@ def _exact(cell, params, x, state, d_output):
 
 
 def _stretch(cell: GatedCell, params: Arrays, steps: int, batch: int) -> int:
-    """How many steps' states are kept at once; the checkpoints between them are fewer than sqrt(T), or take less memory."""
+    """How many steps' states are kept at once; the checkpoints between them are fewer than sqrt(T), or take
+    less memory.
+    """
     if cell.written_out:
         return min(steps, max(TAPED, ceil(sqrt(steps))))
     each = 8 * len(cell.states) * batch * cell.units(cell.sizes(params)[1])
@@ -147,7 +154,9 @@ class Adjoint:
 
     @classmethod
     def of_output(cls, cell, params, x, before, d_output, logs, by_state):
-        """At lag 1: the last step, of x (1, B, I) from the states before, takes what its output gives past the state as well."""
+        """At lag 1: the last step, of x (1, B, I) from the states before, takes what its output gives past
+        the state as well.
+        """
         program, path = forward_path(cell, params, x, before)
         if underflows(cell, params, x, program, path):
             program, path = forward_path(cell, params, x, before, WIDE)
@@ -159,7 +168,9 @@ class Adjoint:
         return made
 
     def write(self, d: tuple[np.ndarray, ...], scale: bool = True) -> None:
-        """Norms at this lag; then d is scaled to norm 1 (not at lag 0, where the output's own share still needs it)."""
+        """Norms at this lag; then d is scaled to norm 1 (not at lag 0, where the output's own share still
+        needs it).
+        """
         norm = norms(joint(d))
         with np.errstate(divide="ignore"):
             self.logs[self.lag] = self.log_scale + np.log(norm)
@@ -218,7 +229,9 @@ class Adjoint:
 
 
 def cotangent(d_output: Any, batch: int, width: int) -> np.ndarray:
-    """d_output (B, O) in float64, ones where it is None. Raises ValueError for another shape, or entries that are not finite."""
+    """d_output (B, O) in float64, ones where it is None. Raises ValueError for another shape, or entries that
+    are not finite.
+    """
     if d_output is None:
         return np.ones((batch, width))
     given = np.asarray(real_floating("d_output", d_output), np.float64)

@@ -1,7 +1,9 @@
-"""How strongly the state answers to a parameter, beside how far it carries a gradient: either can be ill without the other.
+"""How strongly the state answers to a parameter, beside how far it carries a gradient: either can be ill
+without the other.
 
-Even with |J| <= 1 the sensitivity to the recurrent weights explodes as memory grows: for h' = l h + white noise, E h^2 is
-1 / (1 - l^2) but E (dh/dl)^2 is (1 + l^2) / (1 - l^2)^3 (Zucchet & Orvieto 2024, arXiv 2405.21064).
+Even with |J| <= 1 the sensitivity to the recurrent weights explodes as memory grows: for h' = l h + white
+noise, E h^2 is 1 / (1 - l^2) but E (dh/dl)^2 is (1 + l^2) / (1 - l^2)^3 (Zucchet & Orvieto 2024, arXiv
+2405.21064).
 """
 
 from __future__ import annotations

@@ -49,11 +49,12 @@ def lag_share(
     d_output: Any = None,
     parameter: str | None = None,
 ) -> LagShare:
-    """Shares of the lags in the gradient of `parameter` (weight_hh where the cell has one) of L = sum(d_output * last output).
+    """Shares of the lags in the gradient of `parameter` (weight_hh where the cell has one) of L =
+    sum(d_output * last output).
 
-    x (T, B, I), state {name: (B, ...)}, d_output (B, O) or ones. Shares of arrays that a cell derives from stored ones are of
-    the derived ones. Goes back twice, for all G_k together are T times the array. Raises ValueError for an array that the step
-    does not use.
+    x (T, B, I), state {name: (B, ...)}, d_output (B, O) or ones. Shares of arrays that a cell derives from
+    stored ones are of the derived ones. Goes back twice, for all G_k together are T times the array. Raises
+    ValueError for an array that the step does not use.
     """
     x, whole = np.asarray(x), backward(cell, params, x, state, d_output)
     projected = (
@@ -94,7 +95,9 @@ def _lags(cell: GatedCell, samples: list[Backward], name: str) -> Iterator[list[
 
 
 def _summed(cell: GatedCell, samples: list[Backward], name: str) -> tuple[np.ndarray, np.ndarray, float]:
-    """(logs (T, B) of each sample's and lag's norm, the sum of all over exp(top), top: the largest of the logs)."""
+    """(logs (T, B) of each sample's and lag's norm, the sum of all over exp(top), top: the largest of the
+    logs).
+    """
     logs, total, top = [], np.zeros(()), -1e300  # below any logarithm, but finite
     for parts in _lags(cell, samples, name):
         logs.append(np.concatenate([_log_sizes(cell, name, part) for part in parts]))
@@ -107,7 +110,8 @@ def _summed(cell: GatedCell, samples: list[Backward], name: str) -> tuple[np.nda
 
 @dataclass(frozen=True)
 class Part:
-    """The gradient of one step: left (B, ...), or outer products of left (B, N) and right (B, K); times exp(log_scale), (B,).
+    """The gradient of one step: left (B, ...), or outer products of left (B, N) and right (B, K); times
+    exp(log_scale), (B,).
 
     Both are of norm 1 a sample, or 0.
     """
@@ -139,7 +143,9 @@ def one_sample(x: np.ndarray, state: Arrays | None, d_output: Any, b: int) -> Ar
 
 
 def _projected(program: Reference, t: int, d_wx: list[np.ndarray] | None) -> Arrays:
-    """Gradients of the arrays that a cell's own projection of step t uses, from those of its results (ones where None)."""
+    """Gradients of the arrays that a cell's own projection of step t uses, from those of its results (ones
+    where None).
+    """
     sides, x = program.sides, program._x[t : t + 1]
     made = np.empty((1, program.batch, len(program.cell.gates), program.units), program.dtype)
     sides.grads = {}
@@ -173,9 +179,12 @@ def _factors(cell: GatedCell, whole: Backward, step: Step, name: str) -> tuple[n
     if name in cell.vectors:
         return step.d_unit[cell.vectors.index(name)], None
     if whole.program.sides.projects and not name.endswith("_hh"):
-        return _projected(whole.program, step.t, step.d_wx).get(
-            name, np.zeros_like(whole.program.sides.used[name])
-        )[None], None
+        return (
+            _projected(whole.program, step.t, step.d_wx).get(
+                name, np.zeros_like(whole.program.sides.used[name])
+            )[None],
+            None,
+        )
     left = np.concatenate(step.d_wh if name.endswith("_hh") else step.d_wx, axis=1)
     if name.startswith("bias"):
         return left, None
@@ -218,7 +227,9 @@ class InputReach:
 def input_reach(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
 ) -> InputReach:
-    """How far back the inputs reach the last output: norms of dL/dx_t by lag, L = sum(d_output * last output)."""
+    """How far back the inputs reach the last output: norms of dL/dx_t by lag, L = sum(d_output * last
+    output).
+    """
     whole = backward(cell, params, x, state, d_output)
     program, scales = whole.program, np.empty((whole.program.steps, whole.program.batch))
     d_wx = np.empty((*scales.shape, len(cell.gates), program.units), program.dtype)

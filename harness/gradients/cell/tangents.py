@@ -11,21 +11,27 @@ from cellbench.cells import GatedCell
 
 from .linear import Elementwise, Jacobians, dense, is_wide
 
-APART = 10.0  # nats that directions may grow apart before they are made orthonormal: the smallest loses e^10 roundings, 5e-12
+# nats that directions may grow apart before they are made orthonormal: the smallest loses e^10 roundings,
+# 5e-12
+APART = 10.0
 MOST = 8  # steps without
 
 
 class Tangents:
-    """Orthonormal directions (k, n) of a joint state's differences. A direction that dies is left out: it stays dead."""
+    """Orthonormal directions (k, n) of a joint state's differences. A direction that dies is left out: it
+    stays dead.
+    """
 
     def __init__(self, size: int, count: int) -> None:
         self.count, self.alive = count, np.arange(count)
         self.rows = np.linalg.qr(np.random.default_rng(0).standard_normal((size, count)))[0].T.copy()
 
     def through(self, cell: GatedCell, jacobians: Jacobians) -> np.ndarray:
-        """(T, k): the log of what each direction grows by, evenly over the steps between two times of making them orthonormal.
+        """(T, k): the log of what each direction grows by, evenly over the steps between two times of making
+        them orthonormal.
 
-        That is done as often as keeps them less than 10 nats apart. NaN from the step on at which something is not finite.
+        That is done as often as keeps them less than 10 nats apart. NaN from the step on at which something
+        is not finite.
         """
         move, growth = _mover(cell, jacobians), np.full((jacobians.steps, self.count), -np.inf)
         t, wanted = 0, 1
@@ -72,10 +78,11 @@ def _mover(cell: GatedCell, jacobians: Jacobians) -> Callable[[int, int, np.ndar
 
 
 def orthonormal(tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Orthonormal rows for tangents (k, n), the log of what each had grown by, and which are left: not those of rounding alone.
+    """Orthonormal rows for tangents (k, n), the log of what each had grown by, and which are left: not those
+    of rounding alone.
 
-    Units are put in the order of their size first: then the rounding of Householder's reflections is small beside each unit's
-    own size, and one that is saturated is not lost in that of the others.
+    Units are put in the order of their size first: then the rounding of Householder's reflections is small
+    beside each unit's own size, and one that is saturated is not lost in that of the others.
     """
     left, rounding = np.arange(len(tangents)), tangents.shape[1] * np.finfo(tangents.dtype).eps
     while True:
@@ -95,7 +102,9 @@ def orthonormal(tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _lapack(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Q of (n, k), Fortran-ordered, and the diagonal of R: without the copies of np.linalg.qr, in half its time at n = 64."""
+    """Q of (n, k), Fortran-ordered, and the diagonal of R: without the copies of np.linalg.qr, in half its
+    time at n = 64.
+    """
     factors, tau, _, _ = dgeqrf(matrix, overwrite_a=1)
     diagonal = np.diag(factors).copy()
     return dorgqr(factors, tau, overwrite_a=1)[0], diagonal

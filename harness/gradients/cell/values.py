@@ -30,7 +30,8 @@ def values_of(
     check(cell, params, x, least=1)
     if cell.written_out:
         raise ValueError(
-            f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see them"
+            f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see"
+            " them"
         )
     x = np.asarray(x, np.float64)
     program, path = forward_path(cell, params, x, state)

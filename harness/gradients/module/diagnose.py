@@ -1,4 +1,5 @@
-"""Looks at a torch model and its data: how far back its gradient reaches, and whether it has converged or its gradient vanished.
+"""Looks at a torch model and its data: how far back its gradient reaches, and whether it has converged or its
+gradient vanished.
 
     found = diagnose(model, torch.nn.functional.mse_loss, batches)
     print(found.verdict)
@@ -20,7 +21,8 @@ from .verdict import Thresholds, Verdict, verdict
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Arrays are by lag 0..T-1: lag k is the state after, and the input of, the step k before the loss. Losses are per sample.
+    """Arrays are by lag 0..T-1: lag k is the state after, and the input of, the step k before the loss.
+    Losses are per sample.
 
     log_norm, log_reach  (lags, R) natural log of the gradient's norm at the joint state and at the recurrence's input, a column a
                          sample (and position of the loss, where the output has one for every step)
@@ -76,7 +78,8 @@ def diagnose(
     seed: int = 0,
     thresholds: Thresholds | None = None,
 ) -> Diagnosis:
-    """Diagnoses a model on batches of (x, target), on a copy in eval mode, in float64 where it can; the model is left as it was.
+    """Diagnoses a model on batches of (x, target), on a copy in eval mode, in float64 where it can; the model
+    is left as it was.
 
     model         a module whose forward maps (x_t, state) to (output, state), called once a step; or torch.nn.RNN, GRU, LSTM;
                   or any module that holds one of these, or a cell of torch that it calls once a step

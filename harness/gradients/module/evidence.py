@@ -9,8 +9,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Band:
-    """Lags low..high together: recoverable loss with its z, rise of the loss when their inputs are swapped between samples,
-    and how many samples a gradient from there needs to rise above the gradient's noise."""
+    """Lags low..high together: recoverable loss with its z, rise of the loss when their inputs are swapped
+    between samples, and how many samples a gradient from there needs to rise above the gradient's noise.
+    """
 
     low: int
     high: int

@@ -174,9 +174,11 @@ def _together(
         "trivial": constant,
         "transport": transport,
         "typical": typical,
-        "source": float(np.nanmedian(source))
-        if np.isfinite(source := np.concatenate([s.source for s in seen])).any()
-        else 1.0,
+        "source": (
+            float(np.nanmedian(source))
+            if np.isfinite(source := np.concatenate([s.source for s in seen])).any()
+            else 1.0
+        ),
         "saturation": float(np.mean([s.closed for s in seen])),
         "recoverable": recoverable,
         "z": z,
@@ -199,7 +201,9 @@ def _probe_numbers(probed: Probed, trivial: float | None) -> dict[str, Any]:
 
 
 def _transport(log_norm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logs of the rms and of the median over rows, relative to the first lag that has a gradient; NaN before it."""
+    """Logs of the rms and of the median over rows, relative to the first lag that has a gradient; NaN before
+    it.
+    """
     first = start(log_norm)
     with np.errstate(invalid="ignore"):
         relative = log_norm - log_norm[first]
@@ -264,7 +268,9 @@ def _cast(tensor: Tensor, kind: torch.dtype) -> Tensor:
 def _taken(
     batches: Iterable, samples: int, model: nn.Module, batch_axis: int | None
 ) -> list[tuple[Tensor, Tensor]]:
-    """Batches until there are enough samples, on the model's device. Raises ValueError for what is no (x, target)."""
+    """Batches until there are enough samples, on the model's device. Raises ValueError for what is no (x,
+    target).
+    """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     found, count = [], 0
     for k, pair in enumerate(islice(batches, samples)):

@@ -22,7 +22,9 @@ def by_lag(inputs: np.ndarray, reference: np.ndarray, lags: int) -> np.ndarray:
 
 
 def expanded(u: np.ndarray) -> np.ndarray:
-    """(..., d): inputs (..., I), their squares and products within the step: a value, its marker, value times marker."""
+    """(..., d): inputs (..., I), their squares and products within the step: a value, its marker, value times
+    marker.
+    """
     width = u.shape[-1]
     if width > WIDEST:
         basis = np.linalg.qr(np.random.default_rng(0).standard_normal((width, WIDEST)))[0]
@@ -40,12 +42,16 @@ def band_edges(lags: int) -> list[tuple[int, int]]:
 
 
 def band_sum(u: np.ndarray, band: tuple[int, int]) -> np.ndarray:
-    """(R, d): the features of inputs (R, lags, I) summed over the lags of a band; what is before the start counts as usual."""
+    """(R, d): the features of inputs (R, lags, I) summed over the lags of a band; what is before the start
+    counts as usual.
+    """
     return filled(expanded(u[:, band[0] : band[1] + 1])).sum(1)
 
 
 def filled(u: np.ndarray) -> np.ndarray:
-    """Rows' NaN replaced by the mean of the rows that have a number there, so that where a row starts tells nothing."""
+    """Rows' NaN replaced by the mean of the rows that have a number there, so that where a row starts tells
+    nothing.
+    """
     missing = np.isnan(u)
     if not missing.any():
         return u

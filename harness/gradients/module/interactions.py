@@ -1,4 +1,6 @@
-"""Is anything left to explain that no single input shows? A probe of inputs and their products, judged on unseen samples."""
+"""Is anything left to explain that no single input shows? A probe of inputs and their products, judged on
+unseen samples.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,11 @@ PER_COLUMN = 20  # samples that a fitted column needs
 
 @dataclass(frozen=True)
 class Probed:
-    """Mean loss that the probe recovers on held-out samples, from the model's answers and (power) from a constant answer.
+    """Mean loss that the probe recovers on held-out samples, from the model's answers and (power) from a
+    constant answer.
 
-    A probe whose power is small has shown nothing when it recovers nothing. pair: the lags of the product that scored highest
-    while fitting, and pair_z its score on the held-out samples.
+    A probe whose power is small has shown nothing when it recovers nothing. pair: the lags of the product
+    that scored highest while fitting, and pair_z its score on the held-out samples.
     """
 
     recovered: float
@@ -80,7 +83,9 @@ def _columns(inputs: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
 def _gain(
     sample: Sample, start: Tensor, columns: np.ndarray, fit: np.ndarray, held: np.ndarray
 ) -> tuple[float, tuple[int, int], float]:
-    """Held-out loss recovered by the best of: inputs alone, products of two, both; and the best product with its held-out z."""
+    """Held-out loss recovered by the best of: inputs alone, products of two, both; and the best product with
+    its held-out z.
+    """
     residual = _residual_rows(sample, start, fit)
     top = max(len(fit) // PER_COLUMN, 1)
     singles = columns[:, np.argsort(-_scores(columns[sample.rows(fit)], residual))[:top]]
@@ -99,7 +104,9 @@ def _residual_rows(sample: Sample, output: Tensor, which: np.ndarray) -> np.ndar
 
 
 def _scores(columns: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """(d,): squared correlation with the residuals times the number of rows, summed over the output's directions."""
+    """(d,): squared correlation with the residuals times the number of rows, summed over the output's
+    directions.
+    """
     return np.nan_to_num((standardised_rows(columns).T @ _unit(residual)) ** 2 / len(columns)).sum(1)
 
 
@@ -131,7 +138,9 @@ def _best_pairs(columns: np.ndarray, residual: np.ndarray, top: int) -> np.ndarr
 def _fitted_gain(
     sample: Sample, start: Tensor, columns: np.ndarray, fit: np.ndarray, held: np.ndarray
 ) -> float:
-    """Mean held-out loss recovered by adding a linear map of the columns to the outputs, fitted by up to six Newton steps."""
+    """Mean held-out loss recovered by adding a linear map of the columns to the outputs, fitted by up to six
+    Newton steps.
+    """
     left, right = (_white(columns[sample.rows(fit)], columns[sample.rows(w)]) for w in (fit, held))
     (o_fit, y_fit), (o_held, y_held) = sample.part(fit, start), sample.part(held, start)
     before = best = sample.outcome.average(o_held, y_held)

@@ -12,12 +12,15 @@ FLAT = 1e-3  # a unit counts as saturated where no pre-activation moves its stat
 
 
 class Layers:
-    """The layers of a fused module. Its states are one tensor (B, H) a layer, for an LSTM h and c of each in turn."""
+    """The layers of a fused module. Its states are one tensor (B, H) a layer, for an LSTM h and c of each in
+    turn.
+    """
 
     def __init__(self, module: nn.RNNBase) -> None:
         if module.bidirectional:
             raise ValueError(
-                "a bidirectional module has no state after step t of which the end is a function; diagnose one direction"
+                "a bidirectional module has no state after step t of which the end is a function; diagnose"
+                " one direction"
             )
         self.module, self.lstm = module, module.mode == "LSTM"
 
@@ -26,7 +29,8 @@ class Layers:
         if not isinstance(x, Tensor) or x.ndim != 3:
             what = f"of {x.ndim} axes" if isinstance(x, Tensor) else f"a {type(x).__name__}"
             raise ValueError(
-                f"the input of the recurrent module is {what}; diagnose takes padded batches (T, B, I) or (B, T, I)"
+                f"the input of the recurrent module is {what}; diagnose takes padded batches (T, B, I) or (B,"
+                " T, I)"
             )
 
     def time_first(self, x: Tensor) -> Tensor:

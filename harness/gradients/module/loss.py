@@ -1,4 +1,6 @@
-"""Outputs, targets and the loss between them: which axis is which, residuals, curvature, and the loss of a constant answer."""
+"""Outputs, targets and the loss between them: which axis is which, residuals, curvature, and the loss of a
+constant answer.
+"""
 
 from __future__ import annotations
 
@@ -71,10 +73,11 @@ class Outcome:
     def curvature(
         self, output: Tensor, target: Tensor, positions: list[int], rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Directions (K, q) of the output with the largest residuals `rows` (R, K), and the mean Hessian (q, q) in them.
+        """Directions (K, q) of the output with the largest residuals `rows` (R, K), and the mean Hessian (q,
+        q) in them.
 
-        Negative curvature counts as none; where a loss has no curvature at all (an absolute error), the residuals' own second
-        moment takes its place.
+        Negative curvature counts as none; where a loss has no curvature at all (an absolute error), the
+        residuals' own second moment takes its place.
         """
         basis = fisher_directions(rows)
         leaf = output.detach().requires_grad_()
@@ -96,7 +99,9 @@ class Outcome:
 def outcome(
     loss: Callable, output: Tensor, target: Tensor, batch: int, steps: int, axis: int | None
 ) -> Outcome:
-    """How a batch's output and target lie. Raises ValueError, naming batch_axis, where the samples' axis is not to be found."""
+    """How a batch's output and target lie. Raises ValueError, naming batch_axis, where the samples' axis is
+    not to be found.
+    """
     at = _samples("target", target, batch, axis if target.ndim > 1 else 0)
     samples = _samples("output", output, batch, axis if output.ndim > 1 else 0)
     form = Form(samples, _position(output.movedim(samples, 0), target.movedim(at, 0), steps))
@@ -109,12 +114,13 @@ def _samples(what: str, tensor: Tensor, batch: int, wanted: int | None) -> int:
         return int(wanted)
     if not axes:
         raise ValueError(
-            f"the {what} is of shape {tuple(tensor.shape)}, which has no axis of the batch's {batch} sequences; "
-            "say which axis of x holds the batch with batch_axis="
+            f"the {what} is of shape {tuple(tensor.shape)}, which has no axis of the batch's {batch}"
+            " sequences; say which axis of x holds the batch with batch_axis="
         )
     if len(axes) > 1 and 0 not in axes:
         raise ValueError(
-            f"the {what} is of shape {tuple(tensor.shape)} and the batch has {batch}: say which axis with batch_axis="
+            f"the {what} is of shape {tuple(tensor.shape)} and the batch has {batch}: say which axis with"
+            " batch_axis="
         )
     return axes[0]
 
@@ -142,15 +148,18 @@ def _is_mean(loss: Callable, output: Tensor, target: Tensor, samples: int, at: i
         if abs(ratio - value) < 1e-3:
             return mean
     raise ValueError(
-        f"the loss of a batch given twice is {ratio:.3g} times its loss; it must be a mean or a sum over the samples"
+        f"the loss of a batch given twice is {ratio:.3g} times its loss; it must be a mean or a sum over the"
+        " samples"
     )
 
 
 def trivial_loss(found: Outcome, output: Tensor, target: Tensor) -> tuple[float, Tensor]:
-    """The least mean loss of an answer that is the same for all samples (of its own at each position), and that answer.
+    """The least mean loss of an answer that is the same for all samples (of its own at each position), and
+    that answer.
 
-    Tried are the targets' mean, median and log-odds, and for classes the logarithm of their shares: the best for the squared, the
-    absolute and the logistic error, cross-entropy and its forms. Raises ValueError where none has the output's shape.
+    Tried are the targets' mean, median and log-odds, and for classes the logarithm of their shares: the best
+    for the squared, the absolute and the logistic error, cross-entropy and its forms. Raises ValueError where
+    none has the output's shape.
     """
     like = found.output.rows(output)
     best = None
@@ -164,8 +173,8 @@ def trivial_loss(found: Outcome, output: Tensor, target: Tensor) -> tuple[float,
             best = value, answer
     if best is None:
         raise ValueError(
-            f"no constant answer is known for targets of shape {tuple(target.shape)} and outputs of shape {tuple(output.shape)}; "
-            "give its loss with trivial="
+            f"no constant answer is known for targets of shape {tuple(target.shape)} and outputs of shape"
+            f" {tuple(output.shape)}; give its loss with trivial="
         )
     return best
 

@@ -1,4 +1,6 @@
-"""Is a gradient from certain lags more than its noise? Sums over chunks of samples, without any sample's gradient kept."""
+"""Is a gradient from certain lags more than its noise? Sums over chunks of samples, without any sample's
+gradient kept.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Noise:
         return spread * self.samples / self.chunks
 
     def needed(self) -> list[float]:
-        """By band, tr Cov(g) / |E g of the band|^2 with the mean at its upper two-sigma end: at least so many samples."""
+        """By band, tr Cov(g) / |E g of the band|^2 with the mean at its upper two-sigma end: at least so many
+        samples.
+        """
         if self.chunks < 4:
             return [float("nan")] * len(self.sums)
         trace = float(self.variance().sum())
@@ -45,7 +49,9 @@ class Noise:
         return found
 
     def stationary(self) -> float:
-        """1 - mean of B gbar^2 / s^2 over the parameters (Mahsereci et al. 2017), where the gradient varies at all."""
+        """1 - mean of B gbar^2 / s^2 over the parameters (Mahsereci et al. 2017), where the gradient varies
+        at all.
+        """
         if self.chunks < 4:
             return float("nan")
         variance = self.variance()

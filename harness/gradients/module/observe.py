@@ -1,4 +1,6 @@
-"""What one batch shows: gradients by lag, the response to swapped inputs, and what is left to explain in which row."""
+"""What one batch shows: gradients by lag, the response to swapped inputs, and what is left to explain in
+which row.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ SWAPPED = 32  # single lags whose inputs are swapped, evenly spread where there 
 class Seen:
     """Of one batch. Rows are (sample, position of the loss); arrays by lag are (lags, R).
 
-    inputs (R, lags, I); residual (R, K); source (R,) as in Evidence; closed: the saturated share; broken: a gradient is NaN.
+    inputs (R, lags, I); residual (R, K); source (R,) as in Evidence; closed: the saturated share; broken: a
+    gradient is NaN.
     """
 
     output: Tensor
@@ -40,7 +43,9 @@ class Seen:
 
 
 def positions_of(outcome: Outcome, output: Tensor, target: Tensor, steps: int, most: int) -> list[int]:
-    """Positions of the output whose loss is looked at: where the residuals vary most over samples, at most `most`, in order."""
+    """Positions of the output whose loss is looked at: where the residuals vary most over samples, at most
+    `most`, in order.
+    """
     found = outcome.residuals(output, target)
     size = (found - found.mean(0)).square().sum((0, 2))
     return sorted(int(k) for k in torch.argsort(-size)[:most] if size[k] > 0) or [len(size) - 1]
@@ -59,7 +64,9 @@ def observe(
     swapping: bool,
     rng: np.random.Generator,
 ) -> Seen:
-    """Everything of one batch. bands: of lags, of which it may not have all; chunks: its parts for the gradient's noise."""
+    """Everything of one batch. bands: of lags, of which it may not have all; chunks: its parts for the
+    gradient's noise.
+    """
     output, steps = recording.output, len(recording.steps)
     timed = outcome.output.position is not None
     residual = outcome.residuals(output.detach(), target)
@@ -146,7 +153,9 @@ def _numbers(u: Tensor) -> Tensor:
 
 
 def start(log_norm: np.ndarray) -> int:
-    """The first lag at which the joint state has a gradient: 0, or 1 where the output is not computed from the new state."""
+    """The first lag at which the joint state has a gradient: 0, or 1 where the output is not computed from
+    the new state.
+    """
     alive = np.isfinite(log_norm).any(1)
     return int(np.argmax(alive)) if alive.any() else 0
 
@@ -180,7 +189,9 @@ def _reached(ends: list[Tensor], params: list[Tensor]) -> set[int]:
 
 
 def closed(replay: Replay, recording: Recording) -> float:
-    """Saturated share of (unit, step, sample): by the layers' own slopes, else by small random changes of a step's arguments."""
+    """Saturated share of (unit, step, sample): by the layers' own slopes, else by small random changes of a
+    step's arguments.
+    """
     if recording.closed:
         return float(np.mean(recording.closed))
     seed = torch.Generator().manual_seed(0)

@@ -1,4 +1,6 @@
-"""The gradient of a recorded forward pass, step by step from the end, rescaled at each so that nothing under- or overflows."""
+"""The gradient of a recorded forward pass, step by step from the end, rescaled at each so that nothing under-
+or overflows.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from .replay import Recording, Step
 
 @dataclass(frozen=True)
 class Pullback:
-    """Of one loss term. log_norm and log_reach (steps, B), by time: the joint state's and the input's gradient, natural log.
+    """Of one loss term. log_norm and log_reach (steps, B), by time: the joint state's and the input's
+    gradient, natural log.
 
     cotangents: what each step's `made` got, in true size (it may underflow), for gradients of parameters.
     """
@@ -42,7 +45,9 @@ def pull(recording: Recording, d_output: Tensor) -> Pullback:
 def parameter_gradient(
     recording: Recording, cotangents: list[list[Tensor]], times: list[int], rows: Tensor, params: list[Tensor]
 ) -> Tensor:
-    """Flat: what the steps at `times` contribute to the gradient of params, summed over the samples where rows (B,) is 1."""
+    """Flat: what the steps at `times` contribute to the gradient of params, summed over the samples where
+    rows (B,) is 1.
+    """
     outputs, d_outputs = [], []
     for t in times:
         for m, d in zip(recording.steps[t].made, cotangents[t], strict=True):
@@ -72,7 +77,9 @@ def _read_out(recording: Recording, d_output: Tensor) -> list[list[Tensor]]:
 def _walk(
     recording: Recording, direct: list[list[Tensor]]
 ) -> Iterator[tuple[Step, list[Tensor], Tensor, Tensor | None]]:
-    """From the last step to the first: the step, the cotangents of `made` scaled, the log of the scale, and the input's."""
+    """From the last step to the first: the step, the cotangents of `made` scaled, the log of the scale, and
+    the input's.
+    """
     batch = recording.batch
     log_scale = direct[0][0].new_zeros(batch)
     carried = [torch.zeros_like(k) for k in recording.steps[-1].kept]
@@ -105,7 +112,9 @@ def _step_back(step: Step, unit: list[Tensor], before: list[Tensor]) -> tuple[li
 
 
 def _state_part(step: Step, unit: list[Tensor]) -> list[Tensor]:
-    """The states' own cotangents, and what comes to them through an output that was computed from them in the step."""
+    """The states' own cotangents, and what comes to them through an output that was computed from them in the
+    step.
+    """
     states = [step.made[k] for k in step.states]
     own = [unit[k] for k in step.states]
     rest = [k for k in range(len(step.made)) if k not in step.states and step.made[k].requires_grad]
@@ -116,7 +125,9 @@ def _state_part(step: Step, unit: list[Tensor]) -> list[Tensor]:
 
 
 def _apart(states: list[Tensor], whole: list[Tensor | None]) -> list[Tensor | None]:
-    """Gradients at each state for itself: one that reaches c by way of h = o tanh(c) is the gradient of h alone."""
+    """Gradients at each state for itself: one that reaches c by way of h = o tanh(c) is the gradient of h
+    alone.
+    """
     found: dict[int, Tensor | None] = {}
     while len(found) < len(states):
         left = [k for k in range(len(states)) if k not in found]

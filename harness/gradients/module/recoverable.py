@@ -1,9 +1,10 @@
 """How much loss an added connection from given features could recover: the Rao score test, on arrays.
 
-With residuals r = -dl/d(output), features phi and the Fisher information F of the outputs, a connection A phi that starts at zero
-gains RL = 1/2 tr(S' F^+ S C^+), S = mean r phi', C = Cov(phi), in the loss's second-order approximation. It is a score: where the
-loss is not quadratic it can exceed the loss itself. RL is a sum over pairs of rows; a row with itself is left out, so that one
-coincidence of a rare class and a rare input is worth nothing.
+With residuals r = -dl/d(output), features phi and the Fisher information F of the outputs, a connection A phi
+that starts at zero gains RL = 1/2 tr(S' F^+ S C^+), S = mean r phi', C = Cov(phi), in the loss's second-order
+approximation. It is a score: where the loss is not quadratic it can exceed the loss itself. RL is a sum over
+pairs of rows; a row with itself is left out, so that one coincidence of a rare class and a rare input is
+worth nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ FEW = 16  # rows that tell too little of a direction
 
 @dataclass(frozen=True)
 class Residuals:
-    """Residuals (R, q) in directions of the output, their Fisher information (q, q), and how many rows make one loss term."""
+    """Residuals (R, q) in directions of the output, their Fisher information (q, q), and how many rows make
+    one loss term.
+    """
 
     rows: np.ndarray
     fisher: np.ndarray
@@ -28,8 +31,8 @@ class Residuals:
     def score(self, features: np.ndarray) -> tuple[float, float]:
         """(recoverable loss, z) of features (R, d); rows with a NaN are left out. 0 where nothing varies.
 
-        z is against the deviation under permuted residuals, or that of the pairs' own terms where it is larger (few rows that
-        weigh much).
+        z is against the deviation under permuted residuals, or that of the pairs' own terms where it is
+        larger (few rows that weigh much).
         """
         known = ~np.isnan(features).any(1)
         phi, r = _whitened(features[known]), self.rows[known]
@@ -49,9 +52,11 @@ class Residuals:
 
 
 def _damped(fisher: np.ndarray, count: int) -> np.ndarray:
-    """F^+ for a step that is damped in directions with less than FEW / count of the information (rare classes).
+    """F^+ for a step that is damped in directions with less than FEW / count of the information (rare
+    classes).
 
-    With W = (F + damping)^-1 such a step gains 1/2 tr(S' (2W - W F W) S C^+); in directions with much of it that is F^-1.
+    With W = (F + damping)^-1 such a step gains 1/2 tr(S' (2W - W F W) S C^+); in directions with much of it
+    that is F^-1.
     """
     w = np.linalg.pinv(
         fisher + np.trace(fisher) * FEW / count * np.eye(len(fisher)), rcond=1e-10, hermitian=True
@@ -74,7 +79,9 @@ def fisher_directions(rows: np.ndarray) -> np.ndarray:
 
 
 def _whitened(columns: np.ndarray) -> np.ndarray:
-    """Orthonormal columns (in the mean over rows) that span the centred ones; at most an eighth as many as rows."""
+    """Orthonormal columns (in the mean over rows) that span the centred ones; at most an eighth as many as
+    rows.
+    """
     centred = columns - columns.mean(0) if len(columns) else columns
     scale = centred.std(0) if len(columns) else np.ones(columns.shape[1])
     centred = centred[:, scale > 1e-9] / scale[scale > 1e-9]

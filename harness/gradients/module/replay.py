@@ -1,8 +1,10 @@
-"""A torch model run with its recurrence cut at every step, so that each state and the gradient at it are within reach.
+"""A torch model run with its recurrence cut at every step, so that each state and the gradient at it are
+within reach.
 
-The fused modules (nn.RNN, nn.GRU, nn.LSTM) hide their steps, so they are replayed in the cell's form, and the replay is held
-against them before it is used. A module that is called once a step is only watched. Each step hands on copies of what it made,
-cut off from its graph: a step's derivative is then one small graph, and products of them can be rescaled on the way.
+The fused modules (nn.RNN, nn.GRU, nn.LSTM) hide their steps, so they are replayed in the cell's form, and the
+replay is held against them before it is used. A module that is called once a step is only watched. Each step
+hands on copies of what it made, cut off from its graph: a step's derivative is then one small graph, and
+products of them can be rescaled on the way.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ MAKERS = (
 class Step:
     """One step: what it got, what it made, and the copies of that which the rest of the model saw.
 
-    made and kept hold the same tensors, each with the samples on some axis; `states` says which of them are states, the others
-    are outputs. Adding `nudge` (zeros) to the input makes its gradient the input's; None for an input of whole numbers.
+    made and kept hold the same tensors, each with the samples on some axis; `states` says which of them are
+    states, the others are outputs. Adding `nudge` (zeros) to the input makes its gradient the input's; None
+    for an input of whole numbers.
     """
 
     input: Tensor
@@ -47,7 +50,9 @@ class Step:
 
 @dataclass
 class Recording:
-    """A forward pass. `closed` is the saturated share of (unit, step, sample), or None where the step has no known form."""
+    """A forward pass. `closed` is the saturated share of (unit, step, sample), or None where the step has no
+    known form.
+    """
 
     steps: list[Step] = field(default_factory=list)
     output: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -61,7 +66,9 @@ class Recording:
 
 @dataclass
 class Trail:
-    """A pass of a module that is called once a step, from which another goes on: by step the state before it, and the output."""
+    """A pass of a module that is called once a step, from which another goes on: by step the state before it,
+    and the output.
+    """
 
     states: list[Any] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
@@ -94,7 +101,9 @@ class Replay:
             return self._drive(x, trail, first)
 
     def trail(self, x: Tensor) -> Trail | None:
-        """None where the model is not called once a step, or does not go on from the middle as it did from the start."""
+        """None where the model is not called once a step, or does not go on from the middle as it did from
+        the start.
+        """
         if not self.stepwise:
             return None
         with torch.no_grad(), _forward(self.part, _Swapped(self, {})):
@@ -110,20 +119,25 @@ class Replay:
         return counter.t
 
     def record(self, x: Tensor) -> Recording:
-        """The output with every step recorded. Raises ValueError where the replay is not what the model computes."""
+        """The output with every step recorded. Raises ValueError where the replay is not what the model
+        computes.
+        """
         recorder = _Recorder(self)
         with torch.enable_grad(), _forward(self.part, recorder):
             output = self._drive(x)
         if not recorder.found.steps:
             raise ValueError(
-                f"the model never called its recurrent module {self.name!r}; name the right one with recurrent="
+                f"the model never called its recurrent module {self.name!r}; name the right one with"
+                " recurrent="
             )
         recorder.found.output = output
         self._hold(output.detach(), self.output(x))
         return recorder.found
 
     def slopes(self, step: Step, generator: torch.Generator) -> Tensor:
-        """How fast each number of the new state moves with the step's arguments: rms over four small random changes of them."""
+        """How fast each number of the new state moves with the step's arguments: rms over four small random
+        changes of them.
+        """
         small = 1e-6 if step.made[0].dtype == torch.float64 else 1e-2
 
         def moved(t: Tensor) -> Tensor:
@@ -145,8 +159,8 @@ class Replay:
         error = float((replayed - fused).abs().max() / fused.abs().max().clamp_min(1e-30))
         if error > allowed and torch.isfinite(fused).all():
             raise ValueError(
-                f"the step-by-step replay of {self.name!r} is off by {error:.2g} of the largest output, allowed {allowed:g}; "
-                "a model that draws random numbers in eval mode cannot be diagnosed"
+                f"the step-by-step replay of {self.name!r} is off by {error:.2g} of the largest output,"
+                f" allowed {allowed:g}; a model that draws random numbers in eval mode cannot be diagnosed"
             )
 
     @property
@@ -206,12 +220,15 @@ class Replay:
             except (TypeError, AttributeError, RuntimeError, ValueError, IndexError) as error:
                 errors.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise ValueError(
-            f"{type(self.model).__name__} does not run from state None ({errors[len(methods)]}); give its first state with state="
+            f"{type(self.model).__name__} does not run from state None ({errors[len(methods)]}); give its"
+            " first state with state="
         )
 
 
 class _Swapped:
-    """The recurrent module's forward with inputs permuted over the batch at some steps, counted over all calls."""
+    """The recurrent module's forward with inputs permuted over the batch at some steps, counted over all
+    calls.
+    """
 
     def __init__(self, replay: Replay, swap: dict[int, Tensor], t: int = 0) -> None:
         self.replay, self.swap, self.t = replay, swap, t
@@ -249,7 +266,8 @@ class _Recorder:
         x = layers.time_first(x)
         if self.found.steps and (hx is None or not _first_of(hx).requires_grad):
             raise ValueError(
-                f"the model calls {self.replay.name!r} twice from a fresh state; name another module with recurrent="
+                f"the model calls {self.replay.name!r} twice from a fresh state; name another module with"
+                " recurrent="
             )
         state, outputs = layers.unpacked(hx, x), []
         for x_t in x:
@@ -273,7 +291,8 @@ class _Recorder:
         states = [k for k, t in enumerate(made) if id(t) in held]
         if not states:
             raise ValueError(
-                f"{type(part).__name__} returned no state of floating-point numbers; it must return (output, state)"
+                f"{type(part).__name__} returned no state of floating-point numbers; it must return (output,"
+                " state)"
             )
         self.found.steps.append(Step(x.detach(), nudge, made, list(kept.values()), states, rest))
         return mapped(result, lambda t: kept.get(id(t), t))
@@ -298,14 +317,17 @@ def _part(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
         return type(model).__name__, model
     if len(inside) != 1:
         raise ValueError(
-            f"{type(model).__name__} holds {len(inside)} recurrent modules of torch ({', '.join(inside) or 'none'}) and does not "
-            "map (x_t, state) to (output, state); name the one to look at, or one that is called once a step, with recurrent="
+            f"{type(model).__name__} holds {len(inside)} recurrent modules of torch"
+            f" ({', '.join(inside) or 'none'}) and does not map (x_t, state) to (output, state); name the one"
+            " to look at, or one that is called once a step, with recurrent="
         )
     return next(iter(inside.items()))
 
 
 def _steps(model: nn.Module, fused: bool) -> bool:
-    """Whether forward takes (x_t, state). Around a fused module a second argument that may be left out is no sign of that."""
+    """Whether forward takes (x_t, state). Around a fused module a second argument that may be left out is no
+    sign of that.
+    """
     every = list(inspect.signature(model.forward).parameters.values())
     taken = [p for p in every if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return len(taken) >= 2 and not (fused and taken[1].default is not inspect.Parameter.empty)

@@ -1,4 +1,6 @@
-"""What the loss makes of inputs exchanged between samples: a finite change, so that it shows memories whose derivative is 0."""
+"""What the loss makes of inputs exchanged between samples: a finite change, so that it shows memories whose
+derivative is 0.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from .replay import Replay
 
 
 class Swaps:
-    """The rise of the loss when inputs are exchanged between samples; forward passes are kept by the steps they exchange."""
+    """The rise of the loss when inputs are exchanged between samples; forward passes are kept by the steps
+    they exchange.
+    """
 
     def __init__(
         self,
@@ -32,7 +36,9 @@ class Swaps:
         self.kept: dict[tuple[int, int], Tensor] = {}
 
     def rise(self, lags: tuple[int, int]) -> float:
-        """Lowest to highest lag swapped together; summed over the positions of the loss. NaN where none has such a lag."""
+        """Lowest to highest lag swapped together; summed over the positions of the loss. NaN where none has
+        such a lag.
+        """
         rises = [
             self._one(p, max(end - lags[1], 0), end - lags[0]) for p, end in self.places if end >= lags[0]
         ]

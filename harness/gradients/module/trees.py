@@ -29,7 +29,9 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def widened(state: Any, batch: int) -> Any:
-    """A caller's first state for a batch: a callable of the batch size, or tensors whose axis of samples may be 1."""
+    """A caller's first state for a batch: a callable of the batch size, or tensors whose axis of samples may
+    be 1.
+    """
     if callable(state):
         return state(batch)
     kind = torch.get_default_dtype()

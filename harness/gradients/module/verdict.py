@@ -1,7 +1,8 @@
 """Converged, vanished, or something else: the decision, in a fixed order, from the evidence alone.
 
-Neither the gradient's norm nor the transport tells a network that has nothing left to learn from one whose gradient died on the
-way (a solved latch has a transport of 1e-31). The data is asked first: is anything left to explain, and at which lag?
+Neither the gradient's norm nor the transport tells a network that has nothing left to learn from one whose
+gradient died on the way (a solved latch has a transport of 1e-31). The data is asked first: is anything left
+to explain, and at which lag?
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ Lag = int | tuple[int, int]
 class Thresholds:
     """Where the rules change. Shares are of the trivial loss, transports natural (not their logarithms).
 
-    needed: samples beyond which a gradient counts as vanished where nobody says how many training has seen. Recall with default
-    initialisations was learned within 40,000 samples up to about 1e11, and mostly not above: the estimate is for a fixed network.
+    needed: samples beyond which a gradient counts as vanished where nobody says how many training has seen.
+    Recall with default initialisations was learned within 40,000 samples up to about 1e11, and mostly not
+    above: the estimate is for a fixed network.
     """
 
     exploded: float = 1e3
@@ -41,8 +43,8 @@ class Thresholds:
 class Verdict:
     """label: EXPLODED, CONVERGED, VANISHED, DEAD STATE, DEAD READ-OUT, LEARNING or UNDETERMINED.
 
-    qualifier: latched, short memory, partial, plateau, or none. lag: one lag or (lowest, highest) of what is left to explain, of
-    what a latch holds, or None. evidence: one line with the numbers that decided.
+    qualifier: latched, short memory, partial, plateau, or none. lag: one lag or (lowest, highest) of what is
+    left to explain, of what a latch holds, or None. evidence: one line with the numbers that decided.
     """
 
     label: str
@@ -57,14 +59,19 @@ class Verdict:
 
 
 def verdict(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
-    """The first rule that applies: exploded, converged, dead read-out, undetermined, dead state or vanished, else learning."""
+    """The first rule that applies: exploded, converged, dead read-out, undetermined, dead state or vanished,
+    else learning.
+    """
     e, limit = evidence, thresholds or Thresholds()
     if e.broken:
         return Verdict("EXPLODED", "none", None, f"not finite: {e.broken}")
     position = _position(e)
     peak = int(np.nanargmax(_known(e.transport)))
     if e.transport[peak] > np.log(limit.exploded) and not e.excess <= limit.converged:
-        grown = f"the gradient grows to {_power(e.transport[peak])} times its size at the end by lag {peak}, above {limit.exploded:g}"
+        grown = (
+            f"the gradient grows to {_power(e.transport[peak])} times its size at the end by lag {peak},"
+            f" above {limit.exploded:g}"
+        )
         return Verdict("EXPLODED", "none", peak, f"{grown}; {position}")
     left = _left(e, limit)
     reason = _converged(e, limit)
@@ -87,7 +94,10 @@ def _unlearned(e: Evidence, limit: Thresholds, left: tuple[Lag, Band], position:
     lag, band = left
     at = lag if isinstance(lag, int) else (band.low, band.high)
     carried, allowed = _best(e.transport, at), e.samples_seen or limit.needed
-    found = f"{_share(_gain(e, lag, band), e)} of the trivial loss recoverable at {lags(lag)} (z {_z(e, lag, band):.0f})"
+    found = (
+        f"{_share(_gain(e, lag, band), e)} of the trivial loss recoverable at {lags(lag)} (z"
+        f" {_z(e, lag, band):.0f})"
+    )
     path = f"transport {_power(carried)} at {lags(at)}, {band.needed:.2g} samples needed of {allowed:.2g}"
     line = f"{position}; {found}; {path}; swap there {_share(band.swap, e)}, saturation {e.saturation:.2f}"
     used = band.swap > limit.matters * e.trivial
@@ -112,7 +122,10 @@ def _converged(e: Evidence, limit: Thresholds) -> str:
         return ""
     if e.probe_power < limit.power * (e.trivial - e.loss):
         return ""
-    return f"nothing is recoverable (score at most {_share(most, e)}, probe {_share(e.probe_recovered, e)} of the trivial loss)"
+    return (
+        f"nothing is recoverable (score at most {_share(most, e)}, probe {_share(e.probe_recovered, e)} of"
+        " the trivial loss)"
+    )
 
 
 def _memory(e: Evidence, limit: Thresholds) -> tuple[str, Lag | None]:
@@ -131,7 +144,9 @@ def _memory(e: Evidence, limit: Thresholds) -> tuple[str, Lag | None]:
 
 
 def _left(e: Evidence, limit: Thresholds) -> tuple[Lag, Band] | None:
-    """Where the most is recoverable: a single lag if that shows at least half of what its best band does, else a run of bands."""
+    """Where the most is recoverable: a single lag if that shows at least half of what its best band does,
+    else a run of bands.
+    """
     least = limit.effect * e.trivial
     bands = [b for b in e.bands if b.z > limit.z and b.recoverable > least]
     single = [k for k in range(len(e.z)) if e.z[k] > limit.z and e.recoverable[k] > least]
@@ -184,15 +199,24 @@ def _position(e: Evidence) -> str:
 
 def _nothing(e: Evidence, limit: Thresholds) -> str:
     z = max([0.0, *(float(v) for v in e.z if np.isfinite(v)), *(b.z for b in e.bands)])
-    line = f"no single input shows anything left to explain (z at most {z:.1f}, {_share(max(_gains(e)), e)} of the trivial loss)"
+    line = (
+        f"no single input shows anything left to explain (z at most {z:.1f}, {_share(max(_gains(e)), e)} of"
+        " the trivial loss)"
+    )
     if e.probe_recovered is None:
         return f"{line}; no probe of products was run"
     if e.probe_recovered > limit.converged * e.trivial and e.probe_pair is not None:
         where = " x ".join(lags(p if p[0] < p[1] else p[0]) for p in e.probe_pair)
-        found = f"the probe recovers {_share(e.probe_recovered, e)} from products of inputs, best {where} (z {e.probe_pair_z:.0f})"
+        found = (
+            f"the probe recovers {_share(e.probe_recovered, e)} from products of inputs, best {where} (z"
+            f" {e.probe_pair_z:.0f})"
+        )
         return f"{line}; {found}: an interaction"
     power = f"power {_share(e.probe_power, e)}"
-    return f"{line}; the probe recovers {_share(e.probe_recovered, e)} ({power}), which does not show that nothing is there"
+    return (
+        f"{line}; the probe recovers {_share(e.probe_recovered, e)} ({power}), which does not show that"
+        " nothing is there"
+    )
 
 
 def _swaps(e: Evidence) -> str:

@@ -1,4 +1,6 @@
-"""What clipping does to the expected gradient: over minibatches at fixed parameters, free of the bias of their finite number."""
+"""What clipping does to the expected gradient: over minibatches at fixed parameters, free of the bias of
+their finite number.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Interval:
 
 @dataclass(frozen=True)
 class ClippingBias:
-    """E[clip g] against E[g]: cosine of the angle between the two, and the ratio of their norms. 1 and 1 without a bias.
+    """E[clip g] against E[g]: cosine of the angle between the two, and the ratio of their norms. 1 and 1
+    without a bias.
 
     used   minibatches whose gradients are finite
     """
@@ -33,8 +36,9 @@ class ClippingBias:
 def clipping_bias(raw: np.ndarray, clipped: np.ndarray) -> ClippingBias:
     """From the gradients (K, P) of K minibatches and the same after clipping.
 
-    Inner products of means are those of different minibatches, so that noise adds nothing to them; the intervals are the
-    jackknife's over minibatches. Raises ValueError for other shapes, or fewer than 4 minibatches.
+    Inner products of means are those of different minibatches, so that noise adds nothing to them; the
+    intervals are the jackknife's over minibatches. Raises ValueError for other shapes, or fewer than 4
+    minibatches.
     """
     raw, clipped = np.asarray(raw, np.float64), np.asarray(clipped, np.float64)
     if raw.ndim != 2 or raw.shape != clipped.shape or len(raw) < FEWEST:
@@ -55,7 +59,9 @@ def clipping_bias(raw: np.ndarray, clipped: np.ndarray) -> ClippingBias:
 
 
 def _without_each(products: np.ndarray) -> np.ndarray:
-    """(K + 1,): mean of the products (K, K) of different minibatches, of all of them first, then without each in turn."""
+    """(K + 1,): mean of the products (K, K) of different minibatches, of all of them first, then without each
+    in turn.
+    """
     count = len(products)
     apart = products - np.diag(np.diag(products))
     whole = apart.sum()

@@ -32,10 +32,11 @@ class Clipped:
 
 
 def total_norm(arrays: Gradients) -> float:
-    """Euclidean norm over all entries of all arrays (NumPy or torch), exact from 1e-300 to 1e300; NaN or inf if one entry is.
+    """Euclidean norm over all entries of all arrays (NumPy or torch), exact from 1e-300 to 1e300; NaN or inf
+    if one entry is.
 
-    Scaled by the largest entry and summed in float64; torch.nn.utils.clip_grad_norm_ sums squares in the arrays' own dtype,
-    so that float32 entries of 1e20 give inf and those of 1e-25 give 0.
+    Scaled by the largest entry and summed in float64; torch.nn.utils.clip_grad_norm_ sums squares in the
+    arrays' own dtype, so that float32 entries of 1e20 give inf and those of 1e-25 give 0.
     """
     flat = [_float64(a).ravel() for a in _named(arrays).values()]
     flat = [a for a in flat if a.size]

@@ -30,10 +30,12 @@ SMALL = 1_000_000  # entries up to which gradients are put side by side for thei
 
 @dataclass(frozen=True)
 class Row:
-    """One update. norm, kept_norm: of all gradients before and after clipping, float64; angle between the two, radians.
+    """One update. norm, kept_norm: of all gradients before and after clipping, float64; angle between the
+    two, radians.
 
-    non_finite: entries by parameter; outcome: '' where all was finite, else what became of the update: 'passed on' (not clipped),
-    'zeroed' (torch's norm overflowed, so that every gradient became 0), 'poisoned' (a NaN spread to all), 'skipped' (no step).
+    non_finite: entries by parameter; outcome: '' where all was finite, else what became of the update:
+    'passed on' (not clipped), 'zeroed' (torch's norm overflowed, so that every gradient became 0), 'poisoned'
+    (a NaN spread to all), 'skipped' (no step).
     """
 
     step: int
@@ -47,7 +49,9 @@ class Row:
 
 @dataclass
 class Gradients:
-    """Rows in order, and what they come to. A row is one call of an optimiser's step, or a clipping that no step followed."""
+    """Rows in order, and what they come to. A row is one call of an optimiser's step, or a clipping that no
+    step followed.
+    """
 
     rows: list[Row] = field(default_factory=list)
 
@@ -107,7 +111,10 @@ class Gradients:
         )
         angle = max((r.angle for r in self.rows if math.isfinite(r.angle)), default=0.0)
         bad = ", ".join(f"{name} {count}" for name, count in self.non_finite.most_common()) or "none"
-        clipping = f"{self.fraction_clipped:.1%} clipped, {self.lost_impulse:.1%} of the impulse lost, angle up to {angle:.3f}"
+        clipping = (
+            f"{self.fraction_clipped:.1%} clipped, {self.lost_impulse:.1%} of the impulse lost, angle up to"
+            f" {angle:.3f}"
+        )
         return f"{len(self.rows)} updates: {middle}; {clipping}; updates not finite by parameter: {bad}"
 
 
@@ -115,9 +122,10 @@ class Gradients:
 def record(model: nn.Module) -> Iterator[Gradients]:
     """Records every update of the model's parameters inside the context.
 
-    Norms are float64 sums, so that float32 gradients of 1e20 do not overflow. torch.nn.utils.clip_grad_norm_ and clip_grad_value_
-    are watched wherever a loaded module holds them; a copy kept elsewhere (in an object, under another clipping) is not seen, and
-    such an update counts as not clipped. On a GPU each update waits for its norm.
+    Norms are float64 sums, so that float32 gradients of 1e20 do not overflow. torch.nn.utils.clip_grad_norm_
+    and clip_grad_value_ are watched wherever a loaded module holds them; a copy kept elsewhere (in an object,
+    under another clipping) is not seen, and such an update counts as not clipped. On a GPU each update waits
+    for its norm.
     """
     from torch.nn.utils import clip_grad_norm_, clip_grad_value_
     from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -143,7 +151,9 @@ def record(model: nn.Module) -> Iterator[Gradients]:
 
 @dataclass(frozen=True)
 class _Clip:
-    """One call of a clipping function: norms before and after, their inner product, and which gradients it covered."""
+    """One call of a clipping function: norms before and after, their inner product, and which gradients it
+    covered.
+    """
 
     covered: frozenset[int]
     norm: float
@@ -209,7 +219,9 @@ class _Watch:
             self._close(outcome)
 
     def _begin(self, given: list[nn.Parameter]) -> None:
-        """A clipping of gradients that were clipped already belongs to the next update; the last one was skipped."""
+        """A clipping of gradients that were clipped already belongs to the next update; the last one was
+        skipped.
+        """
         if any(c.covered & set(map(id, given)) for c in self.pending):
             self.flush("skipped")
 
@@ -260,7 +272,9 @@ def _listed(parameters: Any) -> list[nn.Parameter]:
 
 
 def _after(norm: float, returned: float, coefficient: float, bad: bool) -> tuple[float, str]:
-    """(norm after, outcome) of torch's clipping by norm, from the norm that it returned and the coefficient that this gave."""
+    """(norm after, outcome) of torch's clipping by norm, from the norm that it returned and the coefficient
+    that this gave.
+    """
     if math.isnan(returned) or (bad and not math.isfinite(returned)):
         return math.nan, "poisoned"
     if math.isinf(returned):
@@ -269,7 +283,9 @@ def _after(norm: float, returned: float, coefficient: float, bad: bool) -> tuple
 
 
 def _by_value(grads: list[Any], limit: float, norm: float) -> tuple[float, float]:
-    """(norm after, inner product with what was before) of clamping to +-limit; in float64, scaled by the norm before."""
+    """(norm after, inner product with what was before) of clamping to +-limit; in float64, scaled by the norm
+    before.
+    """
     if not grads or not 0 < norm < math.inf:
         return norm, norm * norm
     parts = []

@@ -1,4 +1,6 @@
-"""Regress where the dependencies of the two revisions differ: each in an environment of its own, and what that is worth."""
+"""Regress where the dependencies of the two revisions differ: each in an environment of its own, and what
+that is worth.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def throughput(settings: Settings) -> Sequence[Case]:
 
 
 class Kept(judged.Kept):
-    """Writes what every process found as it comes: seconds of the benchmark and of its anchor; lag is the build."""
+    """Writes what every process found as it comes: seconds of the benchmark and of its anchor; lag is the
+    build.
+    """
 
     def process(self, name: str, stage: str, side: str, process: int, found: Found) -> None:
         case = replace(self.cases[name], probe="regress", variant=" : ".join(self.sides))

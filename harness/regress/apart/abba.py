@@ -50,7 +50,9 @@ class Seen:
 
 @dataclass
 class Apart:
-    """Runs the processes of both sides and judges them; `keep` is handed (name, stage, side, process, line) at once."""
+    """Runs the processes of both sides and judges them; `keep` is handed (name, stage, side, process, line)
+    at once.
+    """
 
     rng: np.random.Generator
     processes: int = 8  # of either side; twice as many where they cannot tell
@@ -66,7 +68,9 @@ class Apart:
     def judge(
         self, cases: dict[str, Case], root_a: Path, root_b: Path
     ) -> tuple[list[Judgement], list[str], list[str]]:
-        """(judgements, what B has no longer, notes). Where an environment cannot be made every judgement is INVALID."""
+        """(judgements, what B has no longer, notes). Where an environment cannot be made every judgement is
+        INVALID.
+        """
         roots = {"a": root_a, "b": root_b}
         made: dict[str, Environment] = {}
         for side, root in roots.items():
@@ -95,7 +99,9 @@ class Apart:
         made: dict[str, Environment],
         stage,
     ):
-        """Processes of both sides in ABBA order; a benchmark that broke on one side is tried once on the other."""
+        """Processes of both sides in ABBA order; a benchmark that broke on one side is tried once on the
+        other.
+        """
         start = int(self.rng.integers(2))
         for process in range(self.processes):
             for side in SIDES if (process + start) % 2 else reversed(SIDES):
@@ -112,7 +118,9 @@ class Apart:
                     take(seen[found["name"]], found, side, stage)
 
     def process(self, cases: dict[str, Case], root: Path, made: Environment) -> list[Found]:
-        """What one process finds of some benchmarks; where it breaks, that one has the blame and a next process the rest."""
+        """What one process finds of some benchmarks; where it breaks, that one has the blame and a next
+        process the rest.
+        """
         job = {
             "root": str(root),
             "seconds": self.seconds,
@@ -217,7 +225,10 @@ def blunt(least: list[float]) -> str:
     """What such a comparison is worth, with the smallest changes that it could tell."""
     span = " to ".join(f"{100 * v:.0f}" for v in sorted({min(least), max(least)})) if least else ""
     seen = f": here a change of less than {span} % is not told (power 80 %)" if least else ""
-    return f"each side ran in an environment and in processes of its own, far blunter than both in one process{seen}"
+    return (
+        "each side ran in an environment and in processes of its own, far blunter than both in one"
+        f" process{seen}"
+    )
 
 
 def whole(printed: bytes) -> list[str]:

@@ -1,8 +1,10 @@
-"""One side of a comparison in a process and an environment of its own. A script: it may use a revision's public API alone.
+"""One side of a comparison in a process and an environment of its own. A script: it may use a revision's
+public API alone.
 
-It reads {root, cases, seconds, builds, seed} from standard input as JSON and prints one JSON line for each case, in order. It
-runs with the python of the revision's environment and PYTHONPATH at the revision's package. The anchor is timed in turn with the
-benchmark: SHA-256 of a fixed text by the interpreter's own hashlib, since NumPy's products change with what may differ here.
+It reads {root, cases, seconds, builds, seed} from standard input as JSON and prints one JSON line for each
+case, in order. It runs with the python of the revision's environment and PYTHONPATH at the revision's
+package. The anchor is timed in turn with the benchmark: SHA-256 of a fixed text by the interpreter's own
+hashlib, since NumPy's products change with what may differ here.
 """
 
 import gc
@@ -46,7 +48,9 @@ def main() -> None:
 
 
 def search_path(root: str) -> str:
-    """Where a revision's package is imported from: src, or the top for revisions from before the packages had one name."""
+    """Where a revision's package is imported from: src, or the top for revisions from before the packages had
+    one name.
+    """
     src = Path(root) / "src"
     return str(src) if (src / "cellbench").is_dir() else root
 
@@ -123,7 +127,9 @@ def warm(run, at_least_s: float = 0.02, at_least_runs: int = 3) -> float:
 
 
 def inputs(cells, case: dict) -> tuple:
-    """(params, x, d_output) in the case's dtype. Raises NotOk where this revision has no such cell or backend."""
+    """(params, x, d_output) in the case's dtype. Raises NotOk where this revision has no such cell or
+    backend.
+    """
     try:
         cell, backend = cells.get(case["spec"]), cells.backend(case["backend"])
     except ValueError as error:
@@ -175,7 +181,8 @@ def checked(cells, case: dict, *arguments) -> None:
         if not error <= allowed:  # NaN is wrong too
             raise NotOk(
                 "wrong",
-                f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is allowed",
+                f"{name} is off the float64 reference by {error:.2g} of its largest entry; {allowed:.2g} is"
+                " allowed",
             )
 
 

@@ -33,9 +33,11 @@ class Environment:
 
 
 def different_dependencies(root_a: Path, root_b: Path) -> str | None:
-    """None, or what differs: a requirement of pyproject.toml, or the line of constraints.txt for a package required there.
+    """None, or what differs: a requirement of pyproject.toml, or the line of constraints.txt for a package
+    required there.
 
-    Pins of packages that are only required by those are not looked at. Raises RevisionError for an unreadable pyproject.toml.
+    Pins of packages that are only required by those are not looked at. Raises RevisionError for an unreadable
+    pyproject.toml.
     """
     a, b = asked(root_a), asked(root_b)
     differ = [
@@ -86,7 +88,8 @@ def name_of(requirement: str) -> str:
 
 
 def environment(root: Path, folder: Path | None = None) -> Environment:
-    """The environment for a revision, made below the folder (the user's cache) unless one for the same text is there.
+    """The environment for a revision, made below the folder (the user's cache) unless one for the same text
+    is there.
 
     Raises NoEnvironment. Two that want the same one at once wait for each other.
     """

@@ -1,4 +1,6 @@
-"""Records what is exact of every cell, or with --check compares it with what was: `nox -s baselines [-- --check]`."""
+"""Records what is exact of every cell, or with --check compares it with what was: `nox -s baselines [--
+--check]`.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def renew(baselines: dict[str, Baseline], found: Found, folder: Path) -> int:
 
 
 def _unpaired(baselines: dict[str, Baseline], found: Found) -> list[Difference]:
-    """What cannot be compared, and is red for it: a cell gone, a cell without a baseline, a cell that could not be measured."""
+    """What cannot be compared, and is red for it: a cell gone, a cell without a baseline, a cell that could
+    not be measured.
+    """
     gone = [
         Difference(n, "the cell", "recorded", "not in the zoo: removed or renamed")
         for n in baselines.keys() - found.keys()
@@ -109,7 +113,9 @@ def _print(differences: list[Difference], compared: dict[str, Compared]) -> None
 
 
 def _chosen(names: Sequence[str], folder: Path) -> set[str]:
-    """The cells that were asked for. Raises BaselineError for a name that is in neither the zoo nor the folder."""
+    """The cells that were asked for. Raises BaselineError for a name that is in neither the zoo nor the
+    folder.
+    """
     known = {*zoo(), *(p.stem for p in folder.glob("*.json"))}
     for name in names:
         if name not in known:

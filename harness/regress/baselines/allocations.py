@@ -1,8 +1,9 @@
 """Arrays that a piece of work allocates: their number, bytes and peak, exact and the same in every process.
 
-NumPy lets a program put its own allocator below every array (NEP 49, PyDataMem_SetHandler; NumPy's C API alone has it, so it is
-called through ctypes). What is counted is array data and nothing else: no Python object, no buffer of BLAS, and none of the small
-blocks that NumPy's own allocator would hand out again. Numba's arrays are counted by its runtime.
+NumPy lets a program put its own allocator below every array (NEP 49, PyDataMem_SetHandler; NumPy's C API
+alone has it, so it is called through ctypes). What is counted is array data and nothing else: no Python
+object, no buffer of BLAS, and none of the small blocks that NumPy's own allocator would hand out again.
+Numba's arrays are counted by its runtime.
 """
 
 from __future__ import annotations
@@ -130,7 +131,9 @@ def _set_handler() -> Callable[[object], object]:
 
 
 def _made_by_numba() -> int:
-    """Arrays that Numba's runtime has allocated in this process since the first call; 0 before Numba is imported."""
+    """Arrays that Numba's runtime has allocated in this process since the first call; 0 before Numba is
+    imported.
+    """
     if "numba" not in sys.modules:
         return 0
     from numba.core.runtime import _nrt_python, rtsys  # type: ignore[attr-defined]

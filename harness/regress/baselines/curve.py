@@ -1,4 +1,6 @@
-"""A short seeded training in float64: twenty updates on the adding problem, as the probe `training` makes them."""
+"""A short seeded training in float64: twenty updates on the adding problem, as the probe `training` makes
+them.
+"""
 
 from __future__ import annotations
 

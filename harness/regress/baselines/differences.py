@@ -16,7 +16,8 @@ RELATIVE = (
     1e-6  # of rates and losses, which are float64: other BLAS and vector units change them by about 1e-13
 )
 DIGITS = {"error": 2, "rate": 9, "loss": 9}  # that are recorded
-# Allocations depend on how the interpreter and the libraries go about it, losses and rates on their random numbers
+# Allocations depend on how the interpreter and the libraries go about it, losses and rates on their random
+# numbers
 DEPEND_ON = {
     "allocations numpy": ("python", "numpy"),
     "allocations numba": ("python", "numpy", "numba"),
@@ -65,7 +66,9 @@ def compare(baseline: Baseline, facts: Mapping[str, Any], made_with: Mapping[str
 
 
 def renewed(baseline: Baseline | None, facts: Mapping[str, Any], here: Mapping[str, str]) -> dict[str, Any]:
-    """The facts, with the recorded number wherever it still holds: a renewal on another machine changes no last digits."""
+    """The facts, with the recorded number wherever it still holds: a renewal on another machine changes no
+    last digits.
+    """
     if baseline is None:
         return rounded(facts)
     old, made_with = leaves(baseline.groups), baseline.made_with
@@ -116,7 +119,8 @@ def no_baseline(name: str, made_with: Mapping[str, str], here: Mapping[str, str]
 def alike(name: str, old: Any, new: Any) -> bool:
     """Whether a number still is what was recorded.
 
-    An error may be twice the recorded one or a tenth of what is allowed, for BLAS adds in another order on another machine.
+    An error may be twice the recorded one or a tenth of what is allowed, for BLAS adds in another order on
+    another machine.
     """
     if type(old) is not type(new):
         return False

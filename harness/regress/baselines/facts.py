@@ -1,4 +1,6 @@
-"""What is recorded of a cell: all of it the same wherever and however often it is computed, as far as GROUPS says."""
+"""What is recorded of a cell: all of it the same wherever and however often it is computed, as far as GROUPS
+says.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,9 @@ def made(case: Case) -> tuple[programs.Inputs, Program]:
 
 
 def rate(cell: GatedCell) -> Facts:
-    """Growth of the gradient's norm in nats a step at torch's initialisation, from the float64 adjoint, and the form it has."""
+    """Growth of the gradient's norm in nats a step at torch's initialisation, from the float64 adjoint, and
+    the form it has.
+    """
     rng = np.random.default_rng(0)
     found = lag_profile(cell, cell.init(*SIZE, seed=0), rng.standard_normal((LAGS, SAMPLES, SIZE[0]))).rate
     return {"value": found.value, "model": found.model}

@@ -38,7 +38,8 @@ def versions() -> dict[str, str]:
 
 
 def read(folder: Path, cells: Iterable[str] = ()) -> dict[str, Baseline]:
-    """The baselines of a folder by cell, of these cells alone if any are named. Empty where there is no folder.
+    """The baselines of a folder by cell, of these cells alone if any are named. Empty where there is no
+    folder.
 
     Raises BaselineError for a file that is damaged, foreign, or of another schema.
     """
@@ -60,7 +61,8 @@ def _read(path: Path) -> Baseline:
         ) from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise BaselineError(
-            f"{path} is not of schema {SCHEMA}, which this version reads; remove it and run `nox -s baselines`"
+            f"{path} is not of schema {SCHEMA}, which this version reads; remove it and run `nox -s"
+            " baselines`"
         )
     if content.get("cell") != path.stem:
         raise BaselineError(

@@ -1,4 +1,6 @@
-"""The facts of many cells, measured in processes of their own: a cell that breaks its process leaves the others intact."""
+"""The facts of many cells, measured in processes of their own: a cell that breaks its process leaves the
+others intact.
+"""
 
 from __future__ import annotations
 

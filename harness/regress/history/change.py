@@ -1,15 +1,18 @@
-"""Change points in a series of anchored ratios, with a penalty calibrated by permutation to a stated false-alarm rate.
+"""Change points in a series of anchored ratios, with a penalty calibrated by permutation to a stated
+false-alarm rate.
 
-At each point t, the last m points (m of WINDOWS) are held against all before them in the segment: F of two means, taken only
-where the first two of the m lie beyond the midpoint of both levels, so that one outlier of any size is never a change. The
-penalty is the quantile of the largest F, over all t and m, of permuted series: RATE is that of a whole series, looked at once.
-Looked at again after each new point, with a new penalty each time, more are flagged at some time: 1 to 5 % (`nox -s
-history-study` measures both). The first t beyond the penalty is a change; what follows it is a segment of its own.
+At each point t, the last m points (m of WINDOWS) are held against all before them in the segment: F of two
+means, taken only where the first two of the m lie beyond the midpoint of both levels, so that one outlier of
+any size is never a change. The penalty is the quantile of the largest F, over all t and m, of permuted
+series: RATE is that of a whole series, looked at once. Looked at again after each new point, with a new
+penalty each time, more are flagged at some time: 1 to 5 % (`nox -s history-study` measures both). The first t
+beyond the penalty is a change; what follows it is a segment of its own.
 
-Permuting destroys autocorrelation. So the values are whitened by an AR(1), permuted, and coloured again; its coefficient is
-corrected for the bias of short series and raised by half its standard error, since one too small costs false alarms. Values
-are clipped at CLIP of their spread before they are permuted: else a step would be in its own null, and three new points in
-a series of 20 could never be rare. (Fisher 1935; Freedman and Lane 1983 for permuted residuals; Kendall 1954 for the bias.)
+Permuting destroys autocorrelation. So the values are whitened by an AR(1), permuted, and coloured again; its
+coefficient is corrected for the bias of short series and raised by half its standard error, since one too
+small costs false alarms. Values are clipped at CLIP of their spread before they are permuted: else a step
+would be in its own null, and three new points in a series of 20 could never be rare. (Fisher 1935; Freedman
+and Lane 1983 for permuted residuals; Kendall 1954 for the bias.)
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ WINDOWS = (2, 3, 4, 6, 8, 12, 20)
 BEFORE = 8  # points of a level before it can be seen to change
 PERMUTATIONS = 1999
 BATCHES = (49, 200, PERMUTATIONS - 249)  # most unchanged series are known to be such after the first
-SMALLEST = 9.0  # an F of less, the square of 3 standard errors, is reached by most unchanged series; saves the permutations
+# an F of less, the square of 3 standard errors, is reached by most unchanged series; saves the permutations
+SMALLEST = 9.0
 CLIP = 6.0  # standard deviations
 CAUTION = 0.5  # standard errors of the autocorrelation
 MOST_AUTOCORRELATION = 0.8
@@ -41,7 +45,9 @@ class Change:
 
 
 def changes(ratios: np.ndarray, rng: np.random.Generator, rate: float = RATE) -> list[Change]:
-    """The changes in positive ratios, oldest first. Raises ValueError for values that are not finite and above 0."""
+    """The changes in positive ratios, oldest first. Raises ValueError for values that are not finite and
+    above 0.
+    """
     ratios = np.asarray(ratios, float)
     if not (np.isfinite(ratios) & (ratios > 0)).all():
         raise ValueError("change points need ratios that are finite and above 0")
@@ -72,7 +78,8 @@ def first_change(values: np.ndarray, rng: np.random.Generator, rate: float = RAT
 
 
 def looks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By the number t of points seen (.., n + 1): the largest F over windows, and the index at which that window starts.
+    """By the number t of points seen (.., n + 1): the largest F over windows, and the index at which that
+    window starts.
 
     values are (.., n); F is 0 where no window is beyond the midpoint.
     """
@@ -107,7 +114,9 @@ def _f(values: np.ndarray, sums: np.ndarray, squares: np.ndarray, m: int) -> np.
 
 
 def penalty(largest: float, draw: Draw, rate: float = RATE) -> float | None:
-    """The F that drawn series exceed at `rate`; None where `largest` does not exceed it, mostly after a few draws."""
+    """The F that drawn series exceed at `rate`; None where `largest` does not exceed it, mostly after a few
+    draws.
+    """
     if largest < SMALLEST:
         return None
     allowed, seen = int(rate * (PERMUTATIONS + 1)) - 1, np.empty(0)
@@ -119,7 +128,9 @@ def penalty(largest: float, draw: Draw, rate: float = RATE) -> float | None:
 
 
 def unchanged(values: np.ndarray, rng: np.random.Generator) -> Draw:
-    """Draws series as the values (centred on their median) would be without a change: whitened, permuted, coloured again."""
+    """Draws series as the values (centred on their median) would be without a change: whitened, permuted,
+    coloured again.
+    """
     spread = _spread(values)
     rho = autocorrelation(values, spread)
     clipped = np.clip(values, -CLIP * spread, CLIP * spread) if spread else values
@@ -147,7 +158,9 @@ def _spread(values: np.ndarray) -> float:
 
 
 def autocorrelation(values: np.ndarray, spread: float) -> float:
-    """Lag-one autocorrelation about the two levels that fit best, from 0 to MOST_AUTOCORRELATION, rather too large than small."""
+    """Lag-one autocorrelation about the two levels that fit best, from 0 to MOST_AUTOCORRELATION, rather too
+    large than small.
+    """
     n, k = len(values), np.arange(2, len(values) - 1)
     sums = np.cumsum(values - values.mean())
     at = int(k[(sums[k - 1] ** 2 / (k * (n - k))).argmax()])

@@ -1,4 +1,6 @@
-"""The file of points: JSON lines, one write and fsync a line, one writer at a time; anything else in it is refused."""
+"""The file of points: JSON lines, one write and fsync a line, one writer at a time; anything else in it is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ KEYS = {"schema", *(f.name for f in fields(Point))}
 
 
 def read(path: Path) -> list[Point]:
-    """All points. A last line without its newline is dropped with a warning; any other damage raises ResultsError."""
+    """All points. A last line without its newline is dropped with a warning; any other damage raises
+    ResultsError.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -67,7 +71,8 @@ def _point(path: Path, number: int, line: bytes) -> Point:
 def append(path: Path, points: Sequence[Point]) -> int:
     """Adds the points that are not there yet (by run and benchmark); returns how many were new.
 
-    A torn last line is cut off first, with a warning; a file that is damaged otherwise is left as it is (ResultsError).
+    A torn last line is cut off first, with a warning; a file that is damaged otherwise is left as it is
+    (ResultsError).
     """
     make(path.parent)
     try:
@@ -90,7 +95,9 @@ def append(path: Path, points: Sequence[Point]) -> int:
 
 
 def _write(file, path: Path, line: bytes) -> None:
-    """One write, and on the disk before the next. What a full disk took of a line is cut off when the next one is added."""
+    """One write, and on the disk before the next. What a full disk took of a line is cut off when the next
+    one is added.
+    """
     try:
         written = file.write(line)
         os.fsync(file.fileno())

@@ -1,4 +1,6 @@
-"""The page of trends: a figure for each benchmark, a panel for each machine, and the table of changes; as HTML and Markdown."""
+"""The page of trends: a figure for each benchmark, a panel for each machine, and the table of changes; as
+HTML and Markdown.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,16 @@ OUTPUT = Path("results/reports/history")
 COLOUR, NEW = drawing.COLOURS[0], drawing.COLOURS[3]
 MOST_LABELS = 24  # of commits under a panel
 CAPTION = (
-    "Time over that of native in the same process, run by run: higher is slower. Bar: interval over processes; hollow: a dirty "
-    "tree or no commit, not used; line: the level between change points; dashed: the first point of a new level."
+    "Time over that of native in the same process, run by run: higher is slower. Bar: interval over"
+    " processes; hollow: a dirty tree or no commit, not used; line: the level between change points; dashed:"
+    " the first point of a new level."
 )
 
 
 def write(found: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> Path:
-    """Writes index.html, report.md and trend-*.svg; returns the path of index.html. Raises ResultsError where it cannot."""
+    """Writes index.html, report.md and trend-*.svg; returns the path of index.html. Raises ResultsError where
+    it cannot.
+    """
     make(folder)
     for old in folder.glob("trend-*.svg"):
         old.unlink()

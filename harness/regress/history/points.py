@@ -1,7 +1,7 @@
 """A point of history: one benchmark's anchored ratio in one run. It is taken from a run's rows of throughput.
 
-The ratio is the program's time over that of its partner (`native`), both timed inside the same process: above 1 is slower than
-the partner, and a rise of 5 % is a slow-down of 5 %. Rows hold the inverse, ratio_to_native.
+The ratio is the program's time over that of its partner (`native`), both timed inside the same process: above
+1 is slower than the partner, and a rise of 5 % is a slow-down of 5 %. Rows hold the inverse, ratio_to_native.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def machine_key(manifest: dict[str, Any]) -> str:
 
 
 def in_order(points: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
-    """By benchmark and machine key: its points from the oldest run to the newest, whatever order they came in."""
+    """By benchmark and machine key: its points from the oldest run to the newest, whatever order they came
+    in.
+    """
     series: dict[tuple[str, str], list[Point]] = {}
     for point in sorted(points, key=lambda p: (p.created, p.run)):
         series.setdefault((point.benchmark, point.machine), []).append(point)

@@ -14,10 +14,11 @@ from .points import Point, in_order
 
 SHORT = 10  # digits of a commit that are shown
 NOTE = (
-    "The ratio is the program's time over native's, both timed inside the same process: higher is slower. Its interval is a "
-    f"bootstrap's over processes. Change points are calibrated by permutation to {100 * RATE:g} % false alarms a series, and "
-    "need two points in a row beyond the change. Points of a dirty tree, or of no commit, are shown and not used for them. "
-    "Runs stand in the order in which they were made; a machine key with a ~ is of a run that stored none itself."
+    "The ratio is the program's time over native's, both timed inside the same process: higher is slower."
+    " Its interval is a bootstrap's over processes. Change points are calibrated by permutation to"
+    f" {100 * RATE:g} % false alarms a series, and need two points in a row beyond the change. Points of a"
+    " dirty tree, or of no commit, are shown and not used for them. Runs stand in the order in which they"
+    " were made; a machine key with a ~ is of a run that stored none itself."
 )
 
 

@@ -1,4 +1,6 @@
-"""The text for a terminal: a line for each benchmark in aligned columns, why, and the command that measures it again."""
+"""The text for a terminal: a line for each benchmark in aligned columns, why, and the command that measures
+it again.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ WIDTH, LONGEST_NAME = 120, 66  # the other columns take no more than 52
 
 
 def text(outcome: Outcome, width: int = WIDTH) -> str:
-    """Everything that was found, the headline last. No line is wider than `width` but for a single word that is."""
+    """Everything that was found, the headline last. No line is wider than `width` but for a single word that
+    is.
+    """
     lines = _wrapped(outcome.title, width, "")
     if outcome.judgements:
         lines += _wrapped(f"A is {outcome.a}, B is {outcome.b}; + is more time in B", width, "")

@@ -34,7 +34,9 @@ def code_of(judgement: Judgement) -> Code:
 
 
 def exit_code(outcome: Outcome) -> int:
-    """1 for a regression, or what is missing, broken or exactly different; 3 where it cannot tell or nothing was measured; 0."""
+    """1 for a regression, or what is missing, broken or exactly different; 3 where it cannot tell or nothing
+    was measured; 0.
+    """
     codes = {code_of(j) for j in outcome.judgements}
     if outcome.missing or Code.FAILURE in codes or any(fact.gated for fact in outcome.facts):
         return int(Code.FAILURE)

@@ -19,7 +19,9 @@ class OutputError(ValueError):
 
 
 def write(folder: Path, outcome: Outcome) -> list[Path]:
-    """Writes the files, each whole or not at all, over those of before; returns their paths. Raises OutputError."""
+    """Writes the files, each whole or not at all, over those of before; returns their paths. Raises
+    OutputError.
+    """
     texts = {name: make(outcome) for name, make in FILES.items()}  # all of them, before the first is written
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,9 @@ LEVELS = {Code.FINE: "notice", Code.FAILURE: "error", Code.CANNOT_TELL: "warning
 
 
 def annotations(outcome: Outcome, environment: Mapping[str, str] | None = None) -> str:
-    """One command a line: the headline first, then what is not fine (GitHub shows ten of a level). "" outside GitHub Actions."""
+    """One command a line: the headline first, then what is not fine (GitHub shows ten of a level). "" outside
+    GitHub Actions.
+    """
     if (os.environ if environment is None else environment).get("GITHUB_ACTIONS") != "true":
         return ""
     told = [j for j in outcome.judgements if code_of(j) is not Code.FINE or j.verdict is Verdict.FASTER]

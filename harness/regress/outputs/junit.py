@@ -1,4 +1,6 @@
-"""JUnit XML of a comparison. A reader of it must not see green where nothing can be told: such a benchmark is an error."""
+"""JUnit XML of a comparison. A reader of it must not see green where nothing can be told: such a benchmark is
+an error.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ KINDS = {Code.FAILURE: "failure", Code.CANNOT_TELL: "error"}
 
 
 def junit(outcome: Outcome) -> str:
-    """One suite; a case for each benchmark, missing one and exact value that differs, or one error where there is none."""
+    """One suite; a case for each benchmark, missing one and exact value that differs, or one error where
+    there is none.
+    """
     suite = xml.Element("testsuite", name=plain(outcome.title))
     properties = xml.SubElement(suite, "properties")
     for name, value in (("a", outcome.a), ("b", outcome.b), ("study", outcome.study)):

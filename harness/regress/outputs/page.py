@@ -1,4 +1,6 @@
-"""The Markdown for a job summary: the headline, a GitHub table, what is missing or differs, and details to unfold."""
+"""The Markdown for a job summary: the headline, a GitHub table, what is missing or differs, and details to
+unfold.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ def markdown(outcome: Outcome) -> str:
     """A page of GitHub's Markdown. Whatever was given is shown as it is: nothing in it is read as markup."""
     parts = [
         f"## {MARKS[Code(exit_code(outcome))]} {escaped(headline(outcome))}",
-        f"{escaped(outcome.title)}. A is {escaped(outcome.a)}, B is {escaped(outcome.b)}; + is more time in B.",
+        (
+            f"{escaped(outcome.title)}. A is {escaped(outcome.a)}, B is {escaped(outcome.b)}; + is more time"
+            " in B."
+        ),
         _table(outcome),
         _reasons(outcome),
         _listed("Missing", outcome.missing),
@@ -59,7 +64,9 @@ def _listed(heading: str, lines: tuple[str, ...] | list[str]) -> str:
 
 
 def _commands(outcome: Outcome) -> str:
-    """Folded: the command of each benchmark, in a block whose fence is longer than any run of backticks within."""
+    """Folded: the command of each benchmark, in a block whose fence is longer than any run of backticks
+    within.
+    """
     if not outcome.commands:
         return ""
     body = "\n".join(f"# {' '.join(name.split())}\n{command}" for name, command in outcome.commands.items())

@@ -16,9 +16,9 @@ SCHEMA = 1
 def record(outcome: Outcome) -> str:
     """An object: schema, title, a, b, exit_code, headline, benchmarks, missing, facts, notes, study.
 
-    A benchmark has name, verdict, exit_code, reason, effect ({estimate, low, high}, fractions of A's time, or null), processes,
-    repeated, p, status, timed_s, warnings ([{kind, text}]) and command (or null). Schema 1; it counts up where a name is taken
-    away or changes its meaning.
+    A benchmark has name, verdict, exit_code, reason, effect ({estimate, low, high}, fractions of A's time, or
+    null), processes, repeated, p, status, timed_s, warnings ([{kind, text}]) and command (or null). Schema 1;
+    it counts up where a name is taken away or changes its meaning.
     """
     found = {
         "schema": SCHEMA,

@@ -9,7 +9,9 @@ HEADER = ("benchmark", "effect", "95 % interval", "processes", "verdict")
 
 
 def cells_of(judgement: Judgement) -> list[str]:
-    """Name, effect, interval, processes (with those of the repetition), verdict. The effect is B's time over A's, less 1."""
+    """Name, effect, interval, processes (with those of the repetition), verdict. The effect is B's time over
+    A's, less 1.
+    """
     effect = judgement.effect
     numbers = (
         [f"{percent(effect.estimate)} %", f"{percent(effect.low)} .. {percent(effect.high)}"]
@@ -25,7 +27,9 @@ def percent(fraction: float) -> str:
 
 
 def warnings_of(outcome: Outcome) -> list[str]:
-    """The warnings of all judgements, one line a kind with the last text, and of how many benchmarks it is said."""
+    """The warnings of all judgements, one line a kind with the last text, and of how many benchmarks it is
+    said.
+    """
     texts = {w.kind: str(w) for j in outcome.judgements for w in j.warnings}
     counts = {
         kind: sum(any(w.kind is kind for w in j.warnings) for j in outcome.judgements) for kind in texts

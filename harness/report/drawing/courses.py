@@ -26,8 +26,9 @@ _NONE = pd.Series(dtype=float, index=pd.Index([], dtype=float))
 class Course:
     """One line of a figure: what each seed did, and the median over them; with one seed that is the same.
 
-    Of steps a frame has the columns lag, loss and elapsed_s, smoothed and thinned as drawn; of epochs test_loss and accuracy at
-    the same, by epoch. `broken` has the last finite step of each seed that diverged.
+    Of steps a frame has the columns lag, loss and elapsed_s, smoothed and thinned as drawn; of epochs
+    test_loss and accuracy at the same, by epoch. `broken` has the last finite step of each seed that
+    diverged.
     """
 
     cell: str
@@ -117,7 +118,9 @@ def _tokens_a_step(epochs: pd.DataFrame) -> float:
 
 
 def middle(seeds: list[pd.DataFrame], key: str, counted: str = "") -> pd.DataFrame:
-    """The median over seeds at each `key`, as far as at least half of the seeds went (have a value `counted`)."""
+    """The median over seeds at each `key`, as far as at least half of the seeds went (have a value
+    `counted`).
+    """
     by = pd.concat(seeds).groupby(key)
     size = by[counted].count() if counted else by.size()
     return by.median().reset_index()[size.to_numpy() * 2 >= len(seeds)]

@@ -1,4 +1,6 @@
-"""How figures look and become SVG: one palette, a grid of panels with legends outside, ids that never clash in a page."""
+"""How figures look and become SVG: one palette, a grid of panels with legends outside, ids that never clash
+in a page.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def shades(names: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def style(name: str) -> Iterator[None]:
-    """Drawing settings of this report alone, whatever the user's matplotlibrc says; name salts the ids of the SVG."""
+    """Drawing settings of this report alone, whatever the user's matplotlibrc says; name salts the ids of the
+    SVG.
+    """
     import matplotlib.style
     import seaborn as sns
 
@@ -90,7 +94,9 @@ def grid(
     widest=5.5,
     **share,
 ) -> tuple:
-    """Figure and (rows, columns) axes; inches: height and widest of a panel, legend room at the right, margins, gaps."""
+    """Figure and (rows, columns) axes; inches: height and widest of a panel, legend room at the right,
+    margins, gaps.
+    """
     from matplotlib.figure import Figure
 
     width = min(widest, (WIDTH - left - legend - 0.15 - gap * (columns - 1)) / columns)
@@ -113,7 +119,9 @@ def grid(
 
 
 def shortened(text: str, longest: int) -> str:
-    """At most `longest` characters, the middle given up; never taken for 'no legend' because of a leading underscore."""
+    """At most `longest` characters, the middle given up; never taken for 'no legend' because of a leading
+    underscore.
+    """
     text = " " + text if text.startswith("_") else text
     half = (longest - 1) // 2
     return text if len(text) <= longest else f"{text[:half]}…{text[len(text) - half :]}"
@@ -135,7 +143,9 @@ def legend(
 
 
 def label_lowest(axes: Any, count: int, name: str) -> None:
-    """Hides all but the first `count` panels; numbers and name of the x axis stand under the lowest of each column."""
+    """Hides all but the first `count` panels; numbers and name of the x axis stand under the lowest of each
+    column.
+    """
     for unused in axes.flat[count:]:
         unused.set_visible(False)
     for column in axes.T:
@@ -153,7 +163,9 @@ def line(colour: Any, dash: Any = "-", marker: str = "") -> Any:
 
 
 def log_axis(axis: Any, low: float, high: float, form: Callable[[float], str] | None = None) -> None:
-    """A log scale whose limits span at least a factor of 4, with ticks that a person reads (1k, 10k) or powers of ten."""
+    """A log scale whose limits span at least a factor of 4, with ticks that a person reads (1k, 10k) or
+    powers of ten.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     middle, factor = np.sqrt(low) * np.sqrt(high), max(np.sqrt(high / low) * 1.15, 2.0)
@@ -188,7 +200,9 @@ def spaced(values: Sequence[float], most: int = 5) -> list[float]:
 
 
 def svg(figure: Any, name: str, title: str) -> str:
-    """The figure as SVG to put into a page: no header, no metadata, every id and reference prefixed with name."""
+    """The figure as SVG to put into a page: no header, no metadata, every id and reference prefixed with
+    name.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     ElementTree.register_namespace("", SVG)

@@ -1,4 +1,6 @@
-"""Numbers as coloured fields with their text in them: rows and columns that have names, a panel for each measure or group."""
+"""Numbers as coloured fields with their text in them: rows and columns that have names, a panel for each
+measure or group.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ MOST_TEXTS = 14  # columns with a text in every field
 
 @dataclass(frozen=True)
 class Field:
-    """One panel: values (rows, columns), NaN where there is none, and what stands in each field ('' for nothing)."""
+    """One panel: values (rows, columns), NaN where there is none, and what stands in each field ('' for
+    nothing).
+    """
 
     title: str
     values: np.ndarray
@@ -24,7 +28,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours mean: the values at both ends, and the map's name, or a colour for each whole number between them."""
+    """What the colours mean: the values at both ends, and the map's name, or a colour for each whole number
+    between them.
+    """
 
     low: float
     high: float
@@ -43,7 +49,9 @@ def fields(
     bar: str = "",
     column: float = 0.62,
 ) -> Any:
-    """A figure of panels with the same rows and columns. bar names the values, column is a column's width in inches."""
+    """A figure of panels with the same rows and columns. bar names the values, column is a column's width in
+    inches.
+    """
     abreast = min(abreast, len(panels))
     left = 0.35 + 0.075 * max([min(len(r), 34) for r in rows], default=0) + (0.25 if up else 0)
     height = max(0.24 * len(rows), 0.4)

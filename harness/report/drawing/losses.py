@@ -20,7 +20,9 @@ def with_a_finite_loss(loss: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def smoothed(curve: pd.DataFrame, beyond: int = 200, share: int = 50, points: int = POINTS) -> pd.DataFrame:
-    """Beyond so many points: a centred running mean of the loss over 1/share of them, thinned to so many rows and the last."""
+    """Beyond so many points: a centred running mean of the loss over 1/share of them, thinned to so many rows
+    and the last.
+    """
     if len(curve) <= beyond:
         return curve
     mean = (
@@ -34,7 +36,9 @@ def smoothed(curve: pd.DataFrame, beyond: int = 200, share: int = 50, points: in
 
 
 def loss_scale(axis: Any) -> None:
-    """A log scale if what is drawn is positive and spans more than a factor of 30; a spike does not set the upper limit."""
+    """A log scale if what is drawn is positive and spans more than a factor of 30; a spike does not set the
+    upper limit.
+    """
     drawn = np.concatenate(
         [np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()] or [np.ones(1)]
     )
@@ -52,9 +56,11 @@ def loss_scale(axis: Any) -> None:
 
 
 def axis_of(curves: np.ndarray, across: np.ndarray) -> tuple[float, float, bool]:
-    """(low, high, whether log) of an axis that shows curves, where a spike does not set the limit, and every level across.
+    """(low, high, whether log) of an axis that shows curves, where a spike does not set the limit, and every
+    level across.
 
-    It is log where what is drawn is positive and spans more than a factor of 30; a level of 0 is then left out.
+    It is log where what is drawn is positive and spans more than a factor of 30; a level of 0 is then left
+    out.
     """
     curves, across = curves[np.isfinite(curves)], across[np.isfinite(across)]
     highest, level = curves.max(), across.max(initial=-np.inf)

@@ -43,9 +43,9 @@ def chunks(items: list, size: int) -> list[list]:
 def cut(panels: list) -> tuple[list, str]:
     """The first panels, and what to say of the rest."""
     over = len(panels) > MOST_PANELS
-    return panels[
-        :MOST_PANELS
-    ], f" The first {MOST_PANELS} of {len(panels)} panels; the tables have all." if over else ""
+    return panels[:MOST_PANELS], (
+        f" The first {MOST_PANELS} of {len(panels)} panels; the tables have all." if over else ""
+    )
 
 
 def titled(axes: Any, text: str, right: str = "") -> None:

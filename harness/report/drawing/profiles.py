@@ -1,4 +1,6 @@
-"""Curves by lag or index: lines in one panel for a few cells, a small panel for each of many, or of several lines a cell."""
+"""Curves by lag or index: lines in one panel for a few cells, a small panel for each of many, or of several
+lines a cell.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Panel:
 
 
 def spread(part: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """By keys and lag: the mean of `value` as mid, and its quantiles of 10 and 90 % as low and high, over seeds and samples."""
+    """By keys and lag: the mean of `value` as mid, and its quantiles of 10 and 90 % as low and high, over
+    seeds and samples.
+    """
     over = part.groupby([*keys, "lag"], sort=False)["value"]
     mean = over.mean()
     found = mean.rename("mid").reset_index()
@@ -51,7 +55,9 @@ def profiles(
     colours: dict[str, str],
     axes: Axes,
 ) -> Drawn:
-    """A figure of `value` against lag. part has a column `line` (one text where a cell has one curve); extra: what is apart."""
+    """A figure of `value` against lag. part has a column `line` (one text where a cell has one curve); extra:
+    what is apart.
+    """
     lines = list(dict.fromkeys(part["line"]))
     keys = list(dict.fromkeys([*extra, "label", "line", "match", "hidden_size"]))
     curves = spread(part, keys)

@@ -98,7 +98,9 @@ def _height(axis: Any, value: float) -> float:
 
 
 def apart(heights: Sequence[float], gap: float, lowest: float = -0.03, highest: float = 1.03) -> list[float]:
-    """Sorted heights moved as little as needs be for neighbours to be `gap` apart: groups that touch stand around their mean."""
+    """Sorted heights moved as little as needs be for neighbours to be `gap` apart: groups that touch stand
+    around their mean.
+    """
 
     def middle(mean: float, count: int) -> float:
         """Of a group, moved off its mean where it would leave the panel."""

@@ -1,4 +1,6 @@
-"""The figures of a report, one file each; a figure is None when there is nothing to draw, so that no panel is ever empty."""
+"""The figures of a report, one file each; a figure is None when there is nothing to draw, so that no panel is
+ever empty.
+"""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ def clipping(frame: pd.DataFrame) -> Figure | None:
         return None
     panels, rest = cut(parts(part, ["label", "backend", *extra]))
     caption = (
-        "Training loss against optimiser steps by the largest gradient norm that is let through; "
-        f"median over {number(part['seed'].nunique(), 'seed')}. A gap is a step at which the median is not finite."
+        "Training loss against optimiser steps by the largest gradient norm that is let through; median over"
+        f" {number(part['seed'].nunique(), 'seed')}. A gap is a step at which the median is not finite."
     )
     return finish("clipping", "Gradient clipping", caption + rest, lambda: _clipping_panels(panels, extra))
 

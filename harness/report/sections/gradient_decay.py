@@ -17,7 +17,9 @@ ABREAST = 5  # small panels
 
 
 def gradient_decay(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
-    """The norm of dL/d(state) against lag, in powers of ten: log norms are drawn as they are, so nothing over- or underflows."""
+    """The norm of dL/d(state) against lag, in powers of ten: log norms are drawn as they are, so nothing
+    over- or underflows.
+    """
     part = of_metric(of_probe(frame, "gradient_decay"), "log_norm")
     part = part[part["steps"] == part.groupby("run")["steps"].transform("max")]
     part = part.assign(decades=part["value"].where(np.isfinite(part["value"])) / np.log(10)).dropna(
@@ -32,9 +34,10 @@ def gradient_decay(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | Non
     ]
     seeds, samples = part["seed"].nunique(), part["sample"].nunique()
     caption = (
-        "Norm of the gradient of the loss with respect to the joint state, against how many steps that state lies before the "
-        f"last. Line: mean of the log over {number(samples, 'sample')} and {number(seeds, 'seed')}"
-        f"{'; band: range over seeds' if seeds > 1 else ''}. A gap is a gradient of exactly 0."
+        "Norm of the gradient of the loss with respect to the joint state, against how many steps that state"
+        f" lies before the last. Line: mean of the log over {number(samples, 'sample')} and"
+        f" {number(seeds, 'seed')}{'; band: range over seeds' if seeds > 1 else ''}. A gap is a gradient of"
+        " exactly 0."
     )
     beyond = part["decades"].min() < UNDERFLOW or part["decades"].max() > OVERFLOW
     caption += " The axis ends where float64 does; lines go on beyond it." if beyond else ""
@@ -47,7 +50,10 @@ def gradient_decay(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | Non
             lambda: _together(panels, extra, colours),
         )
     single, rest = cut([(*panel, group) for group in groups for panel in _furthest_first(*group)])
-    caption += " A panel for each cell, from the largest norm at the largest lag, which its title ends with, to the smallest. "
+    caption += (
+        " A panel for each cell, from the largest norm at the largest lag, which its title ends with, to the"
+        " smallest. "
+    )
     caption += "Grey: range over all cells; dashed: their median."
     return finish(
         "gradient_decay", "Gradient norm against lag", caption + rest, lambda: _apart(single, extra)
@@ -78,7 +84,9 @@ def _first(rows: pd.DataFrame, name: str) -> Any:
 
 
 def _furthest_first(values: tuple, rows: pd.DataFrame, names: list[str]) -> list[tuple]:
-    """(setting, cell, its rows), the cell with the largest mean norm at the largest lag first; a norm of 0 comes last."""
+    """(setting, cell, its rows), the cell with the largest mean norm at the largest lag first; a norm of 0
+    comes last.
+    """
     at_end = rows[rows["lag"] == rows["lag"].max()].groupby("label")["decades"].mean()
     ordered = sorted(names, key=lambda name: -at_end.get(name, -np.inf))
     return [(values, name, rows[rows["label"] == name]) for name in ordered]
@@ -118,7 +126,9 @@ def _apart(panels: list, extra: list[str]) -> Any:
 
 
 def decades(first: Any, low: float, high: float) -> None:
-    """The shared y axis, in powers of ten, as far as float64 reaches; low and high are the lowest and highest of all lines."""
+    """The shared y axis, in powers of ten, as far as float64 reaches; low and high are the lowest and highest
+    of all lines.
+    """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     low, high = min(max(low, UNDERFLOW), OVERFLOW - 1), max(min(high, OVERFLOW), UNDERFLOW + 1)

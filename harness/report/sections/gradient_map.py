@@ -35,9 +35,9 @@ def gradient_map(frame: pd.DataFrame) -> Figure | None:
     )
     what = "the gain of orthogonal recurrent matrices" if not np.isnan(gains[0]) else "one initialisation"
     caption = (
-        f"Rate of the gradient in nats a step over {what}"
-        f"{' and the bias of the gate that keeps the state (of all gates where none does)' if not np.isnan(biases[0]) else ''}; "
-        f"mean over {number(points['seed'].nunique(), 'seed')}. Blue decays, red grows, white carries."
+        "Rate of the gradient in nats a step over"
+        f" {what}{' and the bias of the gate that keeps the state (of all gates where none does)' if not np.isnan(biases[0]) else ''};"
+        f" mean over {number(points['seed'].nunique(), 'seed')}. Blue decays, red grows, white carries."
     )
     rows = ["" if np.isnan(b) else f"{b:g}" for b in biases]
     columns = ["" if np.isnan(g) else f"{g:g}" for g in gains]

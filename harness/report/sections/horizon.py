@@ -20,8 +20,9 @@ def horizon(frame: pd.DataFrame) -> Figure | None:
     rows, lengths = unique(part["row"]), sorted(unique(part["steps"]))
     panels = [_field(v, part[part["variant"] == v], rows, lengths) for v in unique(part["variant"])]
     caption = (
-        "Delayed recall: how many seeds learn to name the cue of the first of T steps (at most 1 % wrong), by cell and "
-        f"initialisation; {number(part['seed'].nunique(), 'seed')}. An empty field: the cell cannot have that initialisation."
+        "Delayed recall: how many seeds learn to name the cue of the first of T steps (at most 1 % wrong),"
+        f" by cell and initialisation; {number(part['seed'].nunique(), 'seed')}. An empty field: the cell"
+        " cannot have that initialisation."
     )
     columns = [str(n) for n in lengths]
     return finish(

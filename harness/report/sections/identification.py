@@ -30,10 +30,11 @@ def identification(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | Non
     panels, rest = cut(parts(part, ["task", *extra]))
     seeds = part["seed"].nunique()
     caption = (
-        "Norm of the derivative of the last answer by the input so many steps before: dashed of the system itself, from its "
-        "equations, lines of the trained networks. One that has found the system, and not its next values alone, lies on it. "
-        "Where a system is fed its own last value, several shapes of the first lags tell the same state, and the slope counts. "
-        f"Mean of the log over {number(seeds, 'seed')}{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}."
+        "Norm of the derivative of the last answer by the input so many steps before: dashed of the system"
+        " itself, from its equations, lines of the trained networks. One that has found the system, and not"
+        " its next values alone, lies on it. Where a system is fed its own last value, several shapes of the"
+        " first lags tell the same state, and the slope counts. Mean of the log over"
+        f" {number(seeds, 'seed')}{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}."
     )
     return finish(
         "identification", "Identified systems", caption + rest, lambda: _drawn(panels, extra, colours)

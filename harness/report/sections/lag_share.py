@@ -23,9 +23,10 @@ def lag_share(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
     )
     seeds = part["seed"].nunique()
     caption = (
-        "Share of the gradient of the recurrent weights that the last k steps explain, by lag k, for a loss at the last step; "
-        f"above 1 where later lags pull the other way. Mean over {number(seeds, 'seed')}"
-        f"{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}. Dashed: 95 %, which is reached at k95."
+        "Share of the gradient of the recurrent weights that the last k steps explain, by lag k, for a loss"
+        " at the last step; above 1 where later lags pull the other way. Mean over"
+        f" {number(seeds, 'seed')}{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}. Dashed: 95 %,"
+        " which is reached at k95."
     )
     axes = Axes("lag (steps before the last)", "share so far", _dress)
     return profiles(

@@ -29,9 +29,9 @@ def precision(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
     part = part.assign(place=part["label"].map(names.index)).sort_values("place", kind="stable")
     seeds = part["seed"].nunique()
     caption = (
-        "Norm of the gradient of the joint state by lag, as each number format computes it; mean of the log over "
-        f"{number(seeds, 'seed')}. A line ends where the format holds 0 or infinity, and is flat where it sticks. "
-        "Dotted: the smallest numbers of float16 and of float32 and bfloat16."
+        "Norm of the gradient of the joint state by lag, as each number format computes it; mean of the log"
+        f" over {number(seeds, 'seed')}. A line ends where the format holds 0 or infinity, and is flat where"
+        " it sticks. Dotted: the smallest numbers of float16 and of float32 and bfloat16."
     )
     low, high = max(part["value"].min(), UNDERFLOW), min(part["value"].max(), OVERFLOW)
     extra = [key for key in varying(part, PANEL) if key != "dtype"]

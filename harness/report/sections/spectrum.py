@@ -21,9 +21,10 @@ def spectrum(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
         return None
     seeds = part["seed"].nunique()
     caption = (
-        "Lyapunov exponents of the joint state, largest first: growth of small differences, direction by direction; above 0 they "
-        f"grow (chaos). Mean over {number(seeds, 'seed')}{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}. "
-        "A line ends where directions die at once."
+        "Lyapunov exponents of the joint state, largest first: growth of small differences, direction by"
+        " direction; above 0 they grow (chaos). Mean over"
+        f" {number(seeds, 'seed')}{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}. A line ends"
+        " where directions die at once."
     )
     axes = Axes("index of the exponent", "nats/step", _dress)
     return profiles(

@@ -14,7 +14,9 @@ from ..frame import DIRECTIONS, FEWEST, PANEL, estimates, of_metric, of_probe, s
 
 
 def throughput(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
-    """Steps per second against T; a point for each cell and backend where there is one T, or where the cells are many."""
+    """Steps per second against T; a point for each cell and backend where there is one T, or where the cells
+    are many.
+    """
     part = of_metric(of_probe(frame, "throughput"), "steps_per_s")
     part = part[np.isfinite(part["value"]) & (part["value"] > 0)]
     if not len(part):
@@ -38,7 +40,10 @@ def throughput(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
         )
     lengths = len(unique(rates["steps"]))
     rates = rates[rates["steps"] == rates["steps"].max()]
-    caption = f"Time steps per second at T = {unique(rates['steps'])[0]}, further right is faster; {over.format('bar')}"
+    caption = (
+        f"Time steps per second at T = {unique(rates['steps'])[0]}, further right is faster;"
+        f" {over.format('bar')}"
+    )
     if many:
         rates = _fastest_first(rates, extra)
         last = DIRECTIONS.get(_last_direction(rates), "")
@@ -107,7 +112,9 @@ def _last_direction(rates: pd.DataFrame) -> str:
 
 
 def _fastest_first(rates: pd.DataFrame, extra: list[str]) -> pd.DataFrame:
-    """The rows ordered by the best rate of the cell over its backends, of forward and backward where that was timed."""
+    """The rows ordered by the best rate of the cell over its backends, of forward and backward where that was
+    timed.
+    """
     best = rates[rates["direction"] == _last_direction(rates)].groupby(["label", *extra])["median"].max()
     place = {values: i for i, values in enumerate(best.sort_values(ascending=False, kind="stable").index)}
     keys = rates[["label", *extra]].itertuples(index=False, name=None)

@@ -85,7 +85,9 @@ def _figure(
 
 
 def _rows(part: pd.DataFrame, extra: list[str], classes: bool) -> Iterator[Row]:
-    """For each setting and up to eight curves a row of the loss, and one of the accuracy where there are classes."""
+    """For each setting and up to eight curves a row of the loss, and one of the accuracy where there are
+    classes.
+    """
     groups = parts(part, extra) if extra else [((), part)]
     losses, accuracies = _across(part, False), _across(part, True)
     for values, rows in groups:
@@ -98,7 +100,9 @@ def _rows(part: pd.DataFrame, extra: list[str], classes: bool) -> Iterator[Row]:
 
 
 def _in_order(lines: dict[str, Course]) -> list[str]:
-    """As they come; where they are too many for one panel, the lowest test loss first, so that those alike stand together."""
+    """As they come; where they are too many for one panel, the lowest test loss first, so that those alike
+    stand together.
+    """
     if len(lines) <= TOGETHER:
         return list(lines)
     ends = {name: line.middle_epochs["test_loss"].min() for name, line in lines.items()}
@@ -134,7 +138,8 @@ def _caption(rows: list[Row], classes: bool, unit: str) -> str:
     known, left_out = rows[0].across, rows[0].left_out
     if known:
         said.append(
-            "Lines across: test losses of the constant answer, the rivals, the target and the floor, as far as known."
+            "Lines across: test losses of the constant answer, the rivals, the target and the floor, as far"
+            " as known."
         )
     said += (
         ["The floor is 0, which a log axis does not have."]

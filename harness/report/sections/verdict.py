@@ -26,8 +26,8 @@ def verdict(frame: pd.DataFrame) -> Figure | None:
     part = part.assign(row=[", ".join(map(str, values)) for values in part[["label", *extra]].to_numpy()])
     rows, kinds = unique(part["row"]), unique(part["variant"])
     caption = (
-        "Networks put into a condition on purpose (columns), and what they are found to be: the verdict of most seeds and how "
-        "many where they differ. The evidence of each is in the table."
+        "Networks put into a condition on purpose (columns), and what they are found to be: the verdict of"
+        " most seeds and how many where they differ. The evidence of each is in the table."
     )
     columns = [kind.replace("_", " ") for kind in kinds]
     return finish("verdict", "Verdicts", caption, lambda: _drawn(_field(part, rows, kinds), rows, columns))

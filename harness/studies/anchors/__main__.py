@@ -1,7 +1,7 @@
 """Published and computed anchors of gradients in recurrent networks, each against a run (`nox -s anchors`).
 
-Prints a table and writes it, with a figure, into results/reference/anchors. Exit code 1 where a figure is outside what its
-finite size allows.
+Prints a table and writes it, with a figure, into results/reference/anchors. Exit code 1 where a figure is
+outside what its finite size allows.
 """
 
 from __future__ import annotations
@@ -85,9 +85,12 @@ def markdown(sections: dict[str, list[Anchor]], elapsed_s: float) -> str:
     lines = [
         "# Anchors: published, computed, measured",
         "",
-        f"{len(anchors)} figures, {outside} outside what their finite size allows; {elapsed_s / 60:.1f} minutes in "
-        f"{PROCESSES} processes of one thread. Exponents and rates are in nats a step. *Computed* is this project's own "
-        "quadrature or closed form, of infinitely many units unless the note says otherwise; *allowed* is for *measured*.",
+        (
+            f"{len(anchors)} figures, {outside} outside what their finite size allows; {elapsed_s / 60:.1f}"
+            f" minutes in {PROCESSES} processes of one thread. Exponents and rates are in nats a step."
+            " *Computed* is this project's own quadrature or closed form, of infinitely many units unless"
+            " the note says otherwise; *allowed* is for *measured*."
+        ),
         "",
         "![measured against published](anchors.svg)",
         "",

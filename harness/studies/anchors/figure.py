@@ -12,7 +12,9 @@ ROW = 0.165  # inches
 
 
 def draw(sections: dict[str, list[Anchor]]) -> str:
-    """SVG. Left: measured against what it is compared with. Right: a row an anchor, the allowed range scaled to -1 … 1."""
+    """SVG. Left: measured against what it is compared with. Right: a row an anchor, the allowed range scaled
+    to -1 … 1.
+    """
     from matplotlib.figure import Figure
 
     colour = drawing.colours(list(sections))

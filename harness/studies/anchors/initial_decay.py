@@ -1,4 +1,6 @@
-"""How fast a gradient decays in untrained networks: default initialisations, a ring of modes, a GRU by its update bias."""
+"""How fast a gradient decays in untrained networks: default initialisations, a ring of modes, a GRU by its
+update bias.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from ...gradients import jacobian_product, lag_profile, lyapunov_spectrum
 from . import mean_field
 from .anchor import Anchor, Arrays, within
 
-# of H = 800, and of H to infinity: the top of the Jacobian at the origin, where weights are uniform in +-1/sqrt(H)
+# of H = 800, and of H to infinity: the top of the Jacobian at the origin, where weights are uniform in
+# +-1/sqrt(H)
 DEFAULTS = {
     "elman": (0.592, 1 / math.sqrt(3)),
     "gru": (0.645, 1 / 2 + 1 / (4 * math.sqrt(3))),
@@ -29,7 +32,10 @@ def default_rates(size: int = 800, steps: int = 300) -> Iterator[Anchor]:
         found = lyapunov_spectrum(cell, cell.init(1, size, 0), np.zeros((steps + 200, 1, 1)), k=1)
         radius = math.sqrt((math.log(size / (2 * math.pi)) - 2 * math.log(math.log(size))) / (4 * size))
         over = limit * radius if name == "elman" else 0.25 / math.sqrt(3) * radius
-        note = f"a matrix of {size} has eigenvalues up to about {radius:.1%} beyond its circle (Rider 2003), and as much spread"
+        note = (
+            f"a matrix of {size} has eigenvalues up to about {radius:.1%} beyond its circle (Rider 2003), and"
+            " as much spread"
+        )
         yield Anchor(
             f"{name} as torch.nn draws it, H={size}, kept a step",
             published,
@@ -60,7 +66,9 @@ def ring_of_modes(
 
 
 def gru_network(size: int, bias: float, seed: int) -> Arrays:
-    """Recurrent entries N(0, 1/H), the update gate's bias, and an input channel of its own for each gate of each unit."""
+    """Recurrent entries N(0, 1/H), the update gate's bias, and an input channel of its own for each gate of
+    each unit.
+    """
     weight = np.random.default_rng(seed).standard_normal((3 * size, size)) / math.sqrt(size)
     return {"weight_ih": np.eye(3 * size), "weight_hh": weight, "bias_ih": np.repeat([0.0, bias, 0.0], size)}
 
@@ -74,7 +82,10 @@ def gru_singular_values(size: int = 600, samples: int = 8) -> Iterator[Anchor]:
         found = jacobian_product(cell, gru_network(size, bias, 0), x, [1])
         measured = float(np.mean(np.exp(2 * found.log_frobenius[0])) / size)
         expected = mean_field.gru_growth(bias)
-        note = f"quadrature without slow turning is low by up to 1 %; {samples} inputs of one network: 1 % more on both sides"
+        note = (
+            f"quadrature without slow turning is low by up to 1 %; {samples} inputs of one network: 1 % more"
+            " on both sides"
+        )
         yield Anchor(
             f"GRU b_z={bias}, N={size}, mean squared singular value",
             published,
@@ -91,6 +102,9 @@ def gru_growth(size: int = 600, steps: int = 1500) -> Iterator[Anchor]:
     for bias, (_, published) in GRU.items():
         x = np.random.default_rng(1).standard_normal((steps, 1, 3 * size))
         rate = lag_profile(cell, gru_network(size, bias, 0), x).rate.value
-        note = f"published of one network of this size; another differs by 2 %, and the mean over {steps // 2} lags by 0.002"
+        note = (
+            f"published of one network of this size; another differs by 2 %, and the mean over {steps // 2}"
+            " lags by 0.002"
+        )
         allowed = within(published, 0.02 * abs(published) + 0.002)
         yield Anchor(f"GRU b_z={bias}, N={size}, growth of the adjoint", published, None, rate, allowed, note)

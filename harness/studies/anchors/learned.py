@@ -21,7 +21,9 @@ LN4 = math.log(4)
 
 
 def recall_recipe(steps: int) -> Recipe:
-    """Adam 3e-3, B = 64, clip 1, at most 600 updates; learned at a twentieth of the loss of an answer by chance."""
+    """Adam 3e-3, B = 64, clip 1, at most 600 updates; learned at a twentieth of the loss of an answer by
+    chance.
+    """
     return Recipe(partial(recall, steps=steps), outputs=4, target=LN4 / 20)
 
 
@@ -57,7 +59,8 @@ def recall_default(name: str, steps: int = 40) -> Iterator[Anchor]:
         expected,
         float(np.mean(np.log(logs))),
         (math.log(1e-10) - 3, math.log(3e-7) + 3),
-        "published for all three: −23 … −15; computed at the origin for H to infinity; here H=32, driven: 3 nats more allowed",
+        "published for all three: −23 … −15; computed at the origin for H to infinity; here H=32, driven: 3"
+        " nats more allowed",
     )
     runs = recall_runs(name, "torch", steps)
     note = f"five seeds: 2 allowed, as the horizon is near; {when(runs)} (chance ln 4 = 1.386)"
@@ -113,7 +116,10 @@ def clipped_order() -> Iterator[Anchor]:
         note,
     )
     shares = [run.clipped for run in runs]
-    note = f"mean of {min(shares):.0%} … {max(shares):.0%}, published 28 % … 55 %; the share of steps before it is solved decides"
+    note = (
+        f"mean of {min(shares):.0%} … {max(shares):.0%}, published 28 % … 55 %; the share of steps before it"
+        " is solved decides"
+    )
     yield Anchor(
         "temporal order T=20, SGD with clip 1, share of updates clipped",
         0.415,
@@ -148,7 +154,10 @@ def adding(scheme: str, steps: int = 100) -> list[Learned]:
 def adding_default() -> Iterator[Anchor]:
     """The markers lie so early that the default never finds them: the loss stays at that of a constant."""
     losses = [run.last_loss for run in adding("torch")]
-    note = f"two seeds, {', '.join(f'{v:.4f}' for v in losses)} in the last 50 batches (deviation 0.0007); published up to 0.0423"
+    note = (
+        f"two seeds, {', '.join(f'{v:.4f}' for v in losses)} in the last 50 batches (deviation 0.0007);"
+        " published up to 0.0423"
+    )
     allowed = within(TRIVIAL_ADDING, 0.003)
     yield Anchor(
         "adding T=100, early markers, lstm default, loss",

@@ -1,4 +1,6 @@
-"""Maps whose exponents are known, run as cells: Henon's, the logistic map, and a product of independent random matrices."""
+"""Maps whose exponents are known, run as cells: Henon's, the logistic map, and a product of independent
+random matrices.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def chaotic_maps(steps: int = 100_000) -> Iterator[Anchor]:
 
 
 def random_products(size: int = 10, steps: int = 20_000) -> Iterator[Anchor]:
-    """Newman's exponents for a finite size, so that only the length of the run is left; each step's growth is a chi variable."""
+    """Newman's exponents for a finite size, so that only the length of the run is left; each step's growth is
+    a chi variable.
+    """
     x = np.random.default_rng(0).standard_normal((steps + 200, 1, size * size)) / math.sqrt(size)
     found = lyapunov_spectrum(Product(), {"weight_ih": np.zeros((size, size * size))}, x)
     expected = mean_field.ginibre_exponents(size)
@@ -95,7 +99,9 @@ def random_products(size: int = 10, steps: int = 20_000) -> Iterator[Anchor]:
 
 
 def clipped_descent(chains: int = 4000, updates: int = 3000) -> Iterator[Anchor]:
-    """SGD on x^2 / 2, gradient noise +4 (p 0.2) or -1 (p 0.8), clip 1: the noise has mean 0, what is left of it has not."""
+    """SGD on x^2 / 2, gradient noise +4 (p 0.2) or -1 (p 0.8), clip 1: the noise has mean 0, what is left of
+    it has not.
+    """
     rng, x, total = np.random.default_rng(0), np.zeros(chains), 0.0
     for k in range(updates):
         gradient = x + np.where(rng.random(chains) < 0.2, 4.0, -1.0)

@@ -1,8 +1,9 @@
 """Mean-field theory of large random networks, by quadrature: what a run of N units approaches as N grows.
 
-For x' = J tanh(x) + noise with J_ij ~ N(0, g^2 / N) a unit's x is Gaussian of a variance d that reproduces itself,
-d = g^2 E tanh^2(x) + noise, and is independent from step to step. With phi' = sech^2(x) the largest Lyapunov exponent is
-ln(g sqrt(E phi'^2)) (Molgedey et al. 1992) and the mean of all ln g - 1/2 + E ln phi' (log |det J| of a Gaussian matrix).
+For x' = J tanh(x) + noise with J_ij ~ N(0, g^2 / N) a unit's x is Gaussian of a variance d that reproduces
+itself, d = g^2 E tanh^2(x) + noise, and is independent from step to step. With phi' = sech^2(x) the largest
+Lyapunov exponent is ln(g sqrt(E phi'^2)) (Molgedey et al. 1992) and the mean of all ln g - 1/2 + E ln phi'
+(log |det J| of a Gaussian matrix).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma
 
-# the trapezoid rule on a Gaussian converges exponentially in 1 / spacing; Gauss-Hermite nodes lie too far apart for
-# sech^2(sqrt(d) z) at d = 90 (gain 10): 201 of them give 1.09 in place of 0.856
+# the trapezoid rule on a Gaussian converges exponentially in 1 / spacing; Gauss-Hermite nodes lie too far
+# apart for sech^2(sqrt(d) z) at d = 90 (gain 10): 201 of them give 1.09 in place of 0.856
 NODES = np.linspace(-12, 12, 4801)
 WEIGHTS = np.exp(-(NODES**2) / 2)
 WEIGHTS /= WEIGHTS.sum()
@@ -62,9 +63,9 @@ def critical_noise(gain: float) -> float:
 def gru_growth(bias: float, scale: float = 1.0, inputs: float = 1.0) -> float:
     """Mean squared singular value of a GRU's one-step Jacobian, |J|_F^2 / N, where N is large.
 
-    Recurrent matrices are N(0, scale^2 / N), each gate's input N(0, inputs), the update gate's bias is `bias` (z keeps), the
-    others' 0. The variance of h closes with E[n h] = 0, which leaves out that W h turns slowly where z is near 1 (the figure is
-    low by less than 1 %).
+    Recurrent matrices are N(0, scale^2 / N), each gate's input N(0, inputs), the update gate's bias is `bias`
+    (z keeps), the others' 0. The variance of h closes with E[n h] = 0, which leaves out that W h turns slowly
+    where z is near 1 (the figure is low by less than 1 %).
     """
     q = float(brentq(lambda q: _gru(bias, scale, inputs, q)[0], 0.0, 1.0))
     return _gru(bias, scale, inputs, q)[1]
@@ -94,6 +95,8 @@ def _sigmoid(a: np.ndarray) -> np.ndarray:
 
 
 def ginibre_exponents(size: int, gain: float = 1.0) -> np.ndarray:
-    """All exponents of a product of independent matrices with entries N(0, gain^2 / size) (Newman 1986), largest first."""
+    """All exponents of a product of independent matrices with entries N(0, gain^2 / size) (Newman 1986),
+    largest first.
+    """
     freedom = size - np.arange(size)
     return math.log(gain) + (math.log(2) + digamma(freedom / 2) - math.log(size)) / 2

@@ -1,7 +1,7 @@
 """The random tanh network x' = J tanh(x) + noise, the standard model of chaos in recurrent networks.
 
-It runs as h = tanh(x), that is h' = tanh(J h + noise), an Elman cell: the same exponents, for h and x are one another's smooth
-functions.
+It runs as h = tanh(x), that is h' = tanh(J h + noise), an Elman cell: the same exponents, for h and x are one
+another's smooth functions.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from . import mean_field
 from .anchor import Anchor, Arrays, within
 
 CELL = cells.get("elman", biases=0)
-# of the largest exponent without noise, by gain: published measured minus mean field, times N (of N = 400 and 1600), and what
-# one network's differs from another's by, times N (standard deviation over 16 networks of N = 200, 8 of 400, other seeds)
+# of the largest exponent without noise, by gain: published measured minus mean field, times N (of N = 400 and
+# 1600), and what one network's differs from another's by, times N (standard deviation over 16 networks of N =
+# 200, 8 of 400, other seeds)
 BIAS = {1.5: (-5.3, -3.4), 2.0: (-3.0, -2.0), 3.0: (-3.0, -2.0), 5.0: (-4.9, -4.6), 10.0: (-14.0, -9.0)}
 SPREAD = {1.5: 4.0, 2.0: 2.7, 3.0: 0.9, 5.0: 1.0, 10.0: 1.3}
 PUBLISHED = {1.5: 0.06522, 2.0: 0.15472, 3.0: 0.31025, 5.0: 0.53243, 10.0: 0.85644}  # mean field
 CRITICAL = {1.1: 0.001352, 1.2: 0.011077, 1.5: 0.186144, 2.0: 1.635957, 3.0: 15.0807}
 DRIVEN = {(0.9, 0.25): -0.3545, (1.5, 0.6): -0.0861, (2.0, 1.0): 0.0460, (3.0, 1.0): 0.2685}
 CLARK_LARGEST = {1.5: 0.06495, 2.0: 0.15425}
-# one network of N = 4096 (Clark, rnn-lyapunov): mean exponent, then per unit entropy rate, Kaplan-Yorke dimension, share > 0
+# one network of N = 4096 (Clark, rnn-lyapunov): mean exponent, then per unit entropy rate, Kaplan-Yorke
+# dimension, share > 0
 CLARK = {1.5: (-0.71530, 0.002773, 0.16511, 0.0840), 2.0: (-1.15055, 0.010608, 0.25659, 0.1326)}
-# measured minus the above (for the mean: minus mean field), times N, of the median network at N = 200: about 2.5 standard
-# deviations around the mean of 8 others
+# measured minus the above (for the mean: minus mean field), times N, of the median network at N = 200: about
+# 2.5 standard deviations around the mean of 8 others
 WHOLE_BIAS = {
     1.5: ((-17.0, 11.0), (-0.4, 0.2), (-13.0, 7.0), (-6.5, 3.5)),
     2.0: ((-12.0, 12.0), (-0.4, 0.2), (-5.0, 2.5), (-2.5, 1.5)),
@@ -38,7 +40,9 @@ WHOLE_BIAS = {
 
 
 def network(size: int, gain: float, seed: int, noise: float = 0.0) -> Arrays:
-    """Parameters; with noise the input has one channel a unit, of variance 1, else a single one that is not used."""
+    """Parameters; with noise the input has one channel a unit, of variance 1, else a single one that is not
+    used.
+    """
     rng = np.random.default_rng(seed)
     weight = rng.standard_normal((size, size)) * gain / math.sqrt(size)
     return {
@@ -65,7 +69,10 @@ def largest_exponents(size: int, networks: int, gain: float, steps: int = 2000) 
     measured = largest_exponent(size, gain, networks, steps).mean()
     low, high = (b / size for b in BIAS[gain])
     slack = 4 * SPREAD[gain] / size / math.sqrt(networks) + 0.001
-    note = f"bias {BIAS[gain][0]:g}/N to {BIAS[gain][1]:g}/N; {networks} networks, four deviations of {SPREAD[gain]:g}/N"
+    note = (
+        f"bias {BIAS[gain][0]:g}/N to {BIAS[gain][1]:g}/N; {networks} networks, four deviations of"
+        f" {SPREAD[gain]:g}/N"
+    )
     if gain in CLARK_LARGEST:
         note += f"; Clark at N=4096: {CLARK_LARGEST[gain]}"
     yield Anchor(
@@ -106,8 +113,8 @@ def mean_field_figures() -> Iterator[Anchor]:
 def whole_spectra(size: int = 200, networks: int = 5, steps: int = 600) -> Iterator[Anchor]:
     """All exponents, and what follows from them.
 
-    The median network, for at N = 200 they differ much, and with long tails: where a pair of J's eigenvalues lies far outside
-    the circle, the network turns with it and is less chaotic (seed 3).
+    The median network, for at N = 200 they differ much, and with long tails: where a pair of J's eigenvalues
+    lies far outside the circle, the network turns with it and is less chaotic (seed 3).
     """
     for gain, (mean, entropy, dimension, share) in CLARK.items():
         found = [spectrum(size, gain, seed, steps, k=None) for seed in range(networks)]
@@ -119,7 +126,10 @@ def whole_spectra(size: int = 200, networks: int = 5, steps: int = 600) -> Itera
             ("share of exponents > 0", share, None, [np.mean(s.exponents > 0) for s in found], 3),
         ):
             low, high = (b / size for b in bias[k])
-            note = f"published at N=4096; bias {bias[k][0]:g}/N to {bias[k][1]:g}/N; median of {networks} networks"
+            note = (
+                f"published at N=4096; bias {bias[k][0]:g}/N to {bias[k][1]:g}/N; median of {networks}"
+                " networks"
+            )
             allowed = within(published if computed is None else computed, 0.0, (low, high))
             yield Anchor(f"{name}, {what}", published, computed, float(np.median(values)), allowed, note)
         residual = max(abs(s.sum_residual) for s in found)
@@ -129,16 +139,24 @@ def whole_spectra(size: int = 200, networks: int = 5, steps: int = 600) -> Itera
 
 
 def below_chaos(size: int = 200, gain: float = 0.9) -> Iterator[Anchor]:
-    """The origin is stable: exponents are the logs of J's eigenvalues, whose share below s is e^2s / g^2 (circular law)."""
+    """The origin is stable: exponents are the logs of J's eigenvalues, whose share below s is e^2s / g^2
+    (circular law).
+    """
     found = spectrum(size, gain, 0, 600, k=None).exponents
     modulus = np.max(np.abs(np.linalg.eigvals(network(size, gain, 0)["weight_hh"])))
     name = f"random tanh network g={gain:g}, N={size}"
-    note = "published for N to infinity, computed from this J's eigenvalues; a complex pair turns, and 600 steps leave 0.005 of it"
+    note = (
+        "published for N to infinity, computed from this J's eigenvalues; a complex pair turns, and 600 steps"
+        " leave 0.005 of it"
+    )
     own = math.log(modulus)
     yield Anchor(f"{name}, largest exponent", math.log(gain), own, found[0], within(own, 0.005), note)
     law = np.minimum(np.exp(2 * found) / gain**2, 1.0)
     apart = np.max(np.abs(law - (1 - (np.arange(size) + 0.5) / size)))
-    note = f"largest distance of distribution functions; of order 1/sqrt(N) = {1 / math.sqrt(size):.2f}, above 0 always"
+    note = (
+        f"largest distance of distribution functions; of order 1/sqrt(N) = {1 / math.sqrt(size):.2f}, above 0"
+        " always"
+    )
     yield Anchor(f"{name}, distance from the circular law", 0.0, 0.0, apart, (0.0, 1 / math.sqrt(size)), note)
 
 

@@ -1,4 +1,6 @@
-"""Trains a cell with a linear head on sequences drawn afresh for every update, until it has learned them or time is up."""
+"""Trains a cell with a linear head on sequences drawn afresh for every update, until it has learned them or
+time is up.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Learned:
-    """loss of every update; the update after which it was learned (None: it was not); share of the updates that were clipped."""
+    """loss of every update; the update after which it was learned (None: it was not); share of the updates
+    that were clipped.
+    """
 
     losses: np.ndarray
     learned_at: int | None
