@@ -16,8 +16,9 @@ from ..kernels import fused
 from ..kernels import scan as scanning
 from ..kernels.chunks import chunks, together
 from ..kernels.step import step
-from ..programs.products import Sides, blocks_gradient, column_sums
-from ..programs.program import Backend, Gradients, Program
+from ..programs.backend import Backend
+from ..programs.products import Products, blocks_gradient, column_sums
+from ..programs.program import Gradients, Program
 from ..vocabulary.matrices import by_head
 
 SEGMENT_BYTES = 4 << 20  # of one buffer of gate values: what a core's cache holds a good part of
@@ -114,8 +115,8 @@ class NumbaProgram(Program):
 
     def assign(self, params):
         self.params = {k: self.place(v) for k, v in params.items()}
-        self.sides = Sides(self.cell, self.params, self.keeping)
-        cell, used = self.cell, self.sides.used
+        self.products = Products(self.cell, self.params, self.keeping)
+        cell, used = self.cell, self.products.used
         self.by_part = by_part(cell, used["weight_hh"]) if cell.recurrent else self.empty(0, 1, 1)
         self.transposed = np.ascontiguousarray(self.by_part.swapaxes(1, 2))
         self.bias_hh = used.get("bias_hh", np.zeros(self.wh[0].size, self.dtype)).reshape(
@@ -137,7 +138,7 @@ class NumbaProgram(Program):
         for part in self.segments():
             count = part.stop - part.start
             wx = self.wx[:count]
-            self.sides.project(self._x[part], wx, self.bias.ravel(), part.start)
+            self.products.project(self._x[part], wx, self.bias.ravel(), part.start)
             states = [
                 a if two else a[part.start : part.stop + 1]
                 for a, two in zip(self.states, self.in_turn, strict=True)
@@ -154,7 +155,7 @@ class NumbaProgram(Program):
                 *states,
                 *apart,
                 keep,
-                *self.sides.unit,
+                *self.products.unit,
             )
             for array, two in zip(self.states, self.in_turn, strict=True):
                 if two:
@@ -163,11 +164,11 @@ class NumbaProgram(Program):
         self.last = dict(zip(self.cell.states, ends, strict=True))
         apart, at = iter(self.apart), self.cell.states.index
         outputs = [self.states[at(own)][1:] if own else next(apart) for own in self.source.output_states]
-        self.output = self.sides.emit(self._x, outputs)
+        self.output = self.products.emit(self._x, outputs)
 
     def run_backward(self, trace=False, again=False):
         cell = self.cell
-        d_outputs, d_x_emitted = self.sides.pull_emit(self._d_output)
+        d_outputs, d_x_emitted = self.products.pull_emit(self._d_output)
         d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
         shape = (self.steps + 1 if trace else 2, self.batch, self.units)
         d_states = [self.empty(*shape) for _ in cell.states]
@@ -194,18 +195,18 @@ class NumbaProgram(Program):
                 self.by_part,
                 self.part,
                 self.rows,
-                *self.sides.unit,
+                *self.products.unit,
                 *d_unit,
             )
             if not self.states_only:
                 self.add_recurrent(states, d_wh.reshape(count * self.batch, -1))
-                d_x[part] = self.sides.pull_project(self._x[part], d_wx, part.start)
+                d_x[part] = self.products.pull_project(self._x[part], d_wx, part.start)
             last = False
         d_x += d_x_emitted
-        self.sides.add({v: d.astype(self.dtype) for v, d in zip(cell.vectors, d_unit, strict=True)})
+        self.products.add({v: d.astype(self.dtype) for v, d in zip(cell.vectors, d_unit, strict=True)})
         d_state = {name: d[0] for name, d in zip(cell.states, d_states, strict=True)}
         path = dict(zip(cell.states, d_states, strict=True)) if trace else None
-        self.gradients = Gradients(self.sides.finish(), d_x, d_state, path)
+        self.gradients = Gradients(self.products.finish(), d_x, d_state, path)
 
     def add_recurrent(self, states, d_wh):
         """Adds a segment's share of the recurrent arrays' gradients, one product a weight; d_wh (T * B, G *
@@ -216,9 +217,9 @@ class NumbaProgram(Program):
             return
         fed = [states[cell.states.index(name)][:-1].reshape(len(d_wh), -1) for name in cell.fed_back]
         joint = fed[0] if len(fed) == 1 else np.concatenate(fed, 1)
-        self.sides.add({"weight_hh": blocks_gradient(d_wh, joint, cell.heads, len(cell.recurrent))})
+        self.products.add({"weight_hh": blocks_gradient(d_wh, joint, cell.heads, len(cell.recurrent))})
         if "bias_hh" in self.params:
-            self.sides.add({"bias_hh": column_sums(d_wh)})
+            self.products.add({"bias_hh": column_sums(d_wh)})
 
 
 class ScanProgram(Program):
@@ -248,7 +249,7 @@ class ScanProgram(Program):
         self.states = {s: self.empty(steps + 1, batch, units) for s in scanning.stored(cell, self.keeping)}
         self.apart = [self.empty(steps, batch, units) for _ in fused.outputs_apart(self.source)]
         self.keep = [self.empty(steps, len(self.source.keeps), batch, units)] * self.keeping
-        self.products = self.empty(self.workers + 1, len(self.reach), batch, units)
+        self.jacobians = self.empty(self.workers + 1, len(self.reach), batch, units)
         if self.keeping:
             self.share = self.keeping_share
         count = len(chunks(self.segment, self.workers, self.share))
@@ -282,8 +283,8 @@ class ScanProgram(Program):
 
     def assign(self, params):
         self.params = {k: self.place(v) for k, v in params.items()}
-        self.sides = Sides(self.cell, self.params, self.keeping)
-        own = None if self.sides.projects else self.sides.used.get("bias_ih")
+        self.products = Products(self.cell, self.params, self.keeping)
+        own = None if self.products.projects else self.products.used.get("bias_ih")
         shape = len(self.cell.gates), self.units
         self.bias = np.zeros(shape, self.dtype) if own is None else own.reshape(shape)  # the kernels add it
 
@@ -294,12 +295,12 @@ class ScanProgram(Program):
     def project(self, part):
         """Fills wx with a segment's, without the biases of a plain product."""
         wx = self.wx[: part.stop - part.start]
-        if self.sides.projects:
-            self.sides.project(self._x[part], wx, None, part.start)
+        if self.products.projects:
+            self.products.project(self._x[part], wx, None, part.start)
         else:
             rows = len(wx) * self.batch
             np.matmul(
-                self._x[part].reshape(rows, -1), self.sides.used["weight_ih"].T, out=wx.reshape(rows, -1)
+                self._x[part].reshape(rows, -1), self.products.used["weight_ih"].T, out=wx.reshape(rows, -1)
             )
 
     def scan(self, parts, start, ends, compute, transposed=False):
@@ -311,8 +312,8 @@ class ScanProgram(Program):
         rows = np.zeros((len(parts), *start.shape), self.dtype)
         rows[0] = start
         for n, (a, b) in enumerate(self.reach):
-            self.products[:, n] = a == b
-        middle = list(zip(parts[1:-1], rows[1:], self.products, strict=False))
+            self.jacobians[:, n] = a == b
+        middle = list(zip(parts[1:-1], rows[1:], self.jacobians, strict=False))
         together(
             [partial(compute, parts[0], rows[0]), *(partial(ends, *each) for each in middle)], self.threads
         )
@@ -321,13 +322,13 @@ class ScanProgram(Program):
             reached, rows[c] = rows[c].copy(), state
             for n, (a, b) in enumerate(self.reach):
                 to, of = (b, a) if transposed else (a, b)
-                reached[to] += self.products[c - 1, n] * rows[c][of]
+                reached[to] += self.jacobians[c - 1, n] * rows[c][of]
             state = reached  # of the last part it is not the state after it, and not used
         together([partial(compute, *each) for each in zip(parts[1:], rows[1:], strict=True)], self.threads)
         return rows[-1]
 
     def run_forward(self):
-        cell, unit = self.cell, self.sides.unit
+        cell, unit = self.cell, self.products.unit
         state = np.stack([self._state[s] for s in cell.states])
         for name, path in self.states.items():
             path[0] = self._state[name]
@@ -347,13 +348,13 @@ class ScanProgram(Program):
             state = self.scan(chunks(part.stop - first, self.workers, self.share), state, ends, compute)
         self.last = dict(zip(cell.states, state, strict=True))
         apart = iter(self.apart)
-        self.output = self.sides.emit(
+        self.output = self.products.emit(
             self._x, [self.states[s][1:] if s else next(apart) for s in self.source.output_states]
         )
 
     def run_backward(self, trace=False, again=False):
-        cell, unit = self.cell, self.sides.unit
-        d_outputs, d_x_emitted = self.sides.pull_emit(self._d_output)
+        cell, unit = self.cell, self.products.unit
+        d_outputs, d_x_emitted = self.products.pull_emit(self._d_output)
         d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
         paths = [self.empty(self.steps + 1, self.batch, self.units) for _ in cell.states] if trace else []
         d_state = np.stack([self._d_state[s] for s in cell.states])
@@ -386,17 +387,17 @@ class ScanProgram(Program):
                 self.backward_kernel(*read(chunk, state), *written, self.wx[chunk], *d_unit[chunk.start])
 
             d_state = self.scan(parts, d_state, ends, compute, transposed=True)
-            self.sides.add(
+            self.products.add(
                 {v: sum(d_unit.values())[k].astype(self.dtype) for k, v in enumerate(cell.vectors)}
             )
             if not self.states_only:
-                d_x[part] = self.sides.pull_project(self._x[part], self.wx[:count], first)
+                d_x[part] = self.products.pull_project(self._x[part], self.wx[:count], first)
         d_x += d_x_emitted
         for path, last in zip(paths, d_state, strict=False):
             path[0] = last
         trajectory = dict(zip(cell.states, paths, strict=True)) if trace else None
         self.gradients = Gradients(
-            self.sides.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), trajectory
+            self.products.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), trajectory
         )
 
 

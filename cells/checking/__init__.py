@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell, check_sizes
+from ..cell import GatedCell
+from ..contract import check_sizes
 from .result import First, Result, Row
 
 __all__ = ["First", "Result", "Row", "check"]
@@ -37,7 +38,7 @@ def check(
     weights are the cell's arrays. dtype is the thing's own where None. Raises ValueError, one line, for a
     thing that is not understood or cannot be called.
     """
-    from .. import get
+    from ..catalogue import get
     from .diagnosis import diagnosed
     from .fitting import ported
     from .ports import problem

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from .names import roles, size_role
 from .returned import Made, NotSo, of_sequence, of_step, stack
 from .source import text

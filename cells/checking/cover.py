@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from .names import Reading
 
 ENOUGH = 20_000  # readings tried before an implementation counts as not understood

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from ..programs.tolerance import relative_error, tolerance
 from .layouts import Layout
 from .ports import Port
@@ -96,7 +96,7 @@ def _expected(
     seeds = {k: v if k in found.state else np.zeros_like(v) for k, v in given.d_state.items()}
     steps, batch = given.x.shape[:2]
     if not (variant.sites or variant.arrays or variant.zero):
-        from .. import backend
+        from ..catalogue import backend
 
         program = backend("numpy").prepare(
             variant.cell, params, steps=steps, batch=batch, dtype="float64", direction="backward"

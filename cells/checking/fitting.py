@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from ..find import nearest
 from .calls import binding, calls, stateful
 from .layouts import Layout

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 
 Arrays = dict[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]

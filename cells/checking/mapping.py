@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from ..exchange.layouts import KERAS
 from .cover import cover, every
 from .layouts import TARGETS, Layout, Piece, Shapes, View, blocked

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 
 SYNONYMS = {
     "r": "r reset",

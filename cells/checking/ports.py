@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from .calls import Call, attempt, other_calls, run, stateful
 from .layouts import Layout
 from .returned import Made

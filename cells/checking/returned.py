@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 
 Arrays = dict[str, Any]
 

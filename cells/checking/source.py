@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from .names import roles, size_role
 
 

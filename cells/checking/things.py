@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from .names import ARRAYS, readings, size_role
 from .source import entries, uses_torch
 

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..exchange.layouts import KERAS, ONNX
 from .layouts import Layout, blocked
 
@@ -212,7 +213,7 @@ def interleaved(layout: Layout) -> Layout | None:
 
 def siblings(cell: GatedCell) -> Iterator[Variant]:
     """Other cells of the zoo, and other options, with the same gates, states and arrays."""
-    from .. import get, names
+    from ..catalogue import get, names
 
     shapes = cell.parameter_shapes(6, 8) if cell.unfit(6, 8) is None else None
     for name in names():

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell, real_floating
+from ..catalogue import get
+from ..cell import GatedCell
+from ..contract import real_floating
 from .layouts import ONNX, Arrays, float64, rows_here
 from .onnx_write import package
 
@@ -42,8 +44,6 @@ def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]:
     B, I), and its read-out is that of every step. Raises ValueError, naming file and node, for a model that
     computes more, or a node that is no cell of ours or not well formed.
     """
-    from .. import get
-
     graph = _load(path).graph
     node, constants = _recurrent(graph, path), _constants(graph)
     what = f"{path}: {node.op_type} {node.name!r}" if node.name else f"{path}: {node.op_type}"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from .modules import load
 from .printing import plain_number
 from .step import Step, step

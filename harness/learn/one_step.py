@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cellbench.cells import GatedCell, State
+from cellbench.cells.contract import output_and_state
 
 
 def unsteppable(cell: GatedCell) -> str | None:
@@ -58,7 +59,7 @@ class Stepped(nn.Module):
             wx = State(**{gate: rows[0] for gate, rows in vars(cell.project(params, x[None])).items()})
             unit = [State(**{name: params[name] for name in cell.vectors})] if cell.vectors else []
             result = cell.equations(wx, cell.recur(params, before), before, *unit)
-            output, after = result if isinstance(result, tuple) else (getattr(result, cell.states[0]), result)
+            output, after = output_and_state(cell, result)
         if cell.readout:
             output = nn.functional.linear(output, params["weight_out"], params["bias_out"])
         answer = nn.functional.linear(output, self.weight, self.bias)

@@ -9,7 +9,7 @@ from support.comparison import ODD, bitwise, compare, computed, named, prepare, 
 from support.stacks import OPTIONS, one_by_one, torch_nn
 
 from cellbench import cells
-from cellbench.cells.derived import layers as parts
+from cellbench.cells.derived import layers
 
 TORCH = ["elman", "elman:activation=relu", "lstm", "gru"]
 
@@ -197,9 +197,9 @@ def test_forward_only_of_a_stack_gives_the_outputs_of_backward(backend):
     compare(named(alone), named(both), tolerance("float64", 7))
 
 
-def test_the_parts_of_a_stack_come_in_torch_s_order():
-    found = parts.parts(cells.get("lru:layers=2:bidirectional=true"), 5, 7)
-    assert [(p.suffix, p.input_size) for p in found] == [
+def test_the_layers_of_a_stack_come_in_torch_s_order():
+    in_order = layers.of(cells.get("lru:layers=2:bidirectional=true"), 5, 7)
+    assert [(layer.suffix, layer.input_size) for layer in in_order] == [
         ("_l0", 5),
         ("_l0_reverse", 5),
         ("_l1", 10),

@@ -32,12 +32,12 @@ def of(spec, steps=24):
     program.forward(case.x, case.state)
     d_output = np.zeros_like(case.d_output)
     d_output[-1] = case.d_output[-1]
-    stored, program.sides.finish = (
-        program.sides.finish,
-        lambda: dict(program.sides.grads),
+    stored, program.products.finish = (
+        program.products.finish,
+        lambda: dict(program.products.grads),
     )  # those of the arrays as used
     grads = program.backward(d_output, trace=True)
-    program.sides.finish = stored
+    program.products.finish = stored
     return case, grads
 
 

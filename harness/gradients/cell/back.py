@@ -66,7 +66,7 @@ class Backward:
             if isinstance(program, NumpyProgram):
                 yield Step(t, log_scale, *left)
             else:
-                named = dict(zip(program.sides.used, left[1:], strict=True))
+                named = dict(zip(program.products.used, left[1:], strict=True))
                 yield Step(t, log_scale, [], [], [], left[0], named)
             norm = norms(joint(d_state))
             unit = np.where((norm > 0) & np.isfinite(norm), norm, 1.0)
@@ -88,5 +88,5 @@ def backward(cell: GatedCell, params: Arrays, x: Any, state: Arrays | None, d_ou
     outputs = [d[-1] for d in d_outputs]
     d_state = program.with_outputs(program.steps - 1, outputs, tuple(np.zeros_like(s[-1]) for s in path))
     return Backward(
-        program, path, d_state, outputs, d_x[-1] if np.ndim(d_x) else 0, dict(program.sides.grads)
+        program, path, d_state, outputs, d_x[-1] if np.ndim(d_x) else 0, dict(program.products.grads)
     )

@@ -58,7 +58,7 @@ def lag_share(
     """
     x, whole = np.asarray(x), backward(cell, params, x, state, d_output)
     projected = (
-        _projected(whole.program, whole.program.steps - 1, None) if whole.program.sides.projects else {}
+        _projected(whole.program, whole.program.steps - 1, None) if whole.program.products.projects else {}
     )
     known = _arrays(cell, whole, projected)
     name = parameter or known[0]
@@ -123,7 +123,7 @@ class Part:
 
 def _arrays(cell: GatedCell, whole: Backward, projected: Arrays) -> list[str]:
     """The arrays whose share can be told, the recurrent ones first."""
-    used = whole.program.sides.used
+    used = whole.program.products.used
     if cell.written_out:
         names = [n for n in used if not n.endswith("_out")]
         return sorted(names, key=lambda n: n != "weight_hh")
@@ -146,7 +146,7 @@ def _projected(program: Reference, t: int, d_wx: list[np.ndarray] | None) -> Arr
     """Gradients of the arrays that a cell's own projection of step t uses, from those of its results (ones
     where None).
     """
-    sides, x = program.sides, program._x[t : t + 1]
+    sides, x = program.products, program._x[t : t + 1]
     made = np.empty((1, program.batch, len(program.cell.gates), program.units), program.dtype)
     sides.grads = {}
     sides.project(x, made, part="step")
@@ -178,10 +178,10 @@ def _factors(cell: GatedCell, whole: Backward, step: Step, name: str) -> tuple[n
         return step.d_matrices[name][None], None
     if name in cell.vectors:
         return step.d_unit[cell.vectors.index(name)], None
-    if whole.program.sides.projects and not name.endswith("_hh"):
+    if whole.program.products.projects and not name.endswith("_hh"):
         return (
             _projected(whole.program, step.t, step.d_wx).get(
-                name, np.zeros_like(whole.program.sides.used[name])
+                name, np.zeros_like(whole.program.products.used[name])
             )[None],
             None,
         )
@@ -243,7 +243,7 @@ def input_reach(
     if (
         not cell.written_out
     ):  # what a step's input gets is linear in its own d_wx, so it may carry that one's scale
-        d_x = program.sides.pull_project(program._x, d_wx)
+        d_x = program.products.pull_project(program._x, d_wx)
     d_x[-1] += whole.d_x_last
     with np.errstate(divide="ignore"):
         logs = scales + np.log(norms(d_x.reshape(-1, d_x.shape[-1]))).reshape(scales.shape)
