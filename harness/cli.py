@@ -262,7 +262,7 @@ def _history(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from cellbench.cells.checking import check
-    from cellbench.cells.checking.files import weights
+    from cellbench.cells.checking.given import weights
 
     given = weights(arguments.weights) if arguments.weights else None
     names = ("input_size", "hidden_size", "steps", "batch", "dtype", "seed")
