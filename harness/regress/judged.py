@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..case import Case
 from ..measure.judge import Judge, Judgement
 from ..measure.pair import Pair, Timing, Trouble
 from ..probe import series
-from ..runs.config import Settings
+from ..runs.schema import Settings
 from ..store import provenance
 from . import outputs
 from .benchmarks import Outcome
@@ -55,17 +54,8 @@ def judged(
 
 def manifest(settings: Settings, outcome: Outcome) -> dict[str, object]:
     """Of the run that holds what was timed."""
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["cellbench", *sys.argv[1:]]),
-        "config": {},
-        "asked": settings.config,
-        "title": outcome.title,
-        "git": provenance.git(),
-        "versions": provenance.versions(),
-        "machine": provenance.fingerprint(),
-        "machine_key": provenance.key(1),
-    }
+    command = shlex.join(["cellbench", *sys.argv[1:]])
+    return provenance.manifest(command, {}, threads=1) | {"asked": settings.config, "title": outcome.title}
 
 
 @dataclass(frozen=True)

@@ -154,9 +154,9 @@ def judge(parent: Path, states: list[list[bytes]], code: int) -> Round:
 
 def expected() -> set[str]:
     """The cases that RUN asks for."""
-    from ..runs import config
+    from ..runs.compose import settings
 
-    return {case.id for asked in config.check(config.compose(list(RUN))).asked for case in asked.cases}
+    return {case.id for planned in settings(list(RUN)).probes for case in planned.cases}
 
 
 def study(kills: int, seed: int, parent: Path) -> tuple[list[Kill], list[Round]]:

@@ -14,7 +14,7 @@ import numpy as np
 from ... import store
 from ...case import Case
 from ...probe import series
-from ...runs.config import ConfigError, Settings
+from ...runs.schema import ConfigError, Settings
 from .. import judged, outputs
 from ..benchmarks import Outcome
 from .abba import CANNOT_RUN, Apart, Found
@@ -65,7 +65,7 @@ def apart(
 
 def throughput(settings: Settings) -> Sequence[Case]:
     """What is timed. Raises ConfigError where there is nothing, or where several threads are asked for."""
-    cases = [case for asked in settings.asked if asked.probe.name == "throughput" for case in asked.cases]
+    cases = [c for planned in settings.probes if planned.probe.name == "throughput" for c in planned.cases]
     if not cases:
         raise ConfigError("regress times what the probe throughput times; leave probes out")
     if any(case.threads > 1 for case in cases):

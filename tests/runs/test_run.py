@@ -21,7 +21,7 @@ from cellbench.harness.cli import main
 from cellbench.harness.probe import NotOk, Probe, series
 from cellbench.harness.programs import check, inputs, prepare
 from cellbench.harness.runs.progress import Progress
-from cellbench.harness.runs.runner import Asked, Runner
+from cellbench.harness.runs.runner import PlannedProbe, Runner
 
 SMALL = [
     "workload.steps=5",
@@ -229,7 +229,7 @@ def test_every_way_to_end_is_a_row_and_takes_nothing_along(tmp_path):
     cases = [Case("Misbehaving", "gru", variant=end, seed=k) for k, end in enumerate(ENDS)]
     writer = store.create(tmp_path, {})
     progress = Progress(1.0, stream=io.StringIO())
-    assert Runner(writer, progress, case_timeout_s=6).run([Asked(spec, {}, Misbehaving(), cases)]) == 1
+    assert Runner(writer, progress, case_timeout_s=6).run([PlannedProbe(spec, {}, Misbehaving(), cases)]) == 1
     writer.close()
     frame = harness.load(tmp_path)
     for k, end in enumerate(ENDS):
@@ -245,7 +245,7 @@ def test_a_crash_in_the_second_pass_takes_no_other_comparison_along(tmp_path):
     cases = [Case("Misbehaving", "gru", variant=v, seed=k) for k, v in enumerate(variants)]
     writer = store.create(tmp_path, {})
     runner = Runner(writer, Progress(1.0, stream=io.StringIO()), case_timeout_s=30)
-    asked = Asked(f"{__file__}:Misbehaving", {"together": True}, Misbehaving(True), cases)
+    asked = PlannedProbe(f"{__file__}:Misbehaving", {"together": True}, Misbehaving(True), cases)
     assert runner.run([asked]) == 1
     writer.close()
     frame = harness.load(tmp_path)
@@ -259,7 +259,7 @@ def test_what_is_left_when_the_budget_is_used_up_is_skipped(tmp_path):
     writer = store.create(tmp_path, {})
     progress = Progress(1.0, stream=io.StringIO())
     runner = Runner(writer, progress, case_timeout_s=30, budget_s=0.01)
-    assert runner.run([Asked(f"{__file__}:Misbehaving", {}, Misbehaving(), cases)]) == 0
+    assert runner.run([PlannedProbe(f"{__file__}:Misbehaving", {}, Misbehaving(), cases)]) == 0
     assert list(runner.statuses.values())[1:] == ["skipped", "skipped"]
 
 
