@@ -103,6 +103,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="what `claims` wrote, for the last section (default: claims beside the runs' folder)",
     )
+    report.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="FILE.py:NAME",
+        help="show this probe's results by the section in its file; may be given several times",
+    )
     report.set_defaults(do=_report)
     history = commands.add_parser(
         "history", help="add runs to the history, and show its trends and change points"
@@ -238,6 +245,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from . import probe as probing
     from . import report, store
     from .claims._page import told
     from .measure import reliability
@@ -246,8 +254,9 @@ def _report(arguments: argparse.Namespace) -> int:
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or Path("results/reports") / "+".join(m["run"] for m in manifests)[:120]
     last, warned = told(runs[0], manifests, arguments.claims)
-    page = report.write(frame, manifests, folder, reliability.line(), last)
-    print(report.terminal.text(frame))
+    probes = probing.from_elsewhere(arguments.probe, frame["probe"].dropna().unique())
+    page = report.write(frame, manifests, folder, reliability.line(), last, probes)
+    print(report.terminal.text(frame, probes=probes))
     for line in warned:
         print(f"claims: {line}")
     print(f"page: {page}")

@@ -10,7 +10,7 @@ from .. import store
 from ..regress.history import file, page
 from ..regress.history.points import points_of
 from ..regress.history.trend import table, trends
-from ..report.table import plain
+from ..report.terminal import plain
 
 
 def history(runs: Sequence[Path], path: Path, output: Path) -> int:
