@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..report.frame import printable
-from ..report.page import Section, about, as_html, as_markdown, save_figures
-from ..report.sections import CLAIMS as FIGURES
+from ..report.page import about, as_html, as_markdown, save_figures
+from ..report.section import Section
 from ..report.table import Entry, Table, number
 from ..report.units import quantity
 from ..store import ResultsError, make, provenance
@@ -16,6 +16,7 @@ from . import _file
 from ._file import Record
 from ._outcome import Outcome
 
+MARKDOWN = "claims.md"
 TITLE = "The lecture's claims"
 RULED = (
     "Each verdict is computed from the numbers of this run by the rule that stands with it; claims.json has"
@@ -33,9 +34,9 @@ def write(record: Record, folder: Path) -> Path:
         Section("Verdicts", tables=(summary(record.outcomes),)),
         *(part(one, FOLDED) for one in record.outcomes),
     ]
-    save_figures(content, folder, (FIGURES,))
+    save_figures(content, folder, folder / MARKDOWN)
     title, lines = f"cellbench: {TITLE[0].lower()}{TITLE[1:]}", [*heading(record), RULED]
-    (folder / "claims.md").write_text(as_markdown(title, lines, content), encoding="utf-8")
+    (folder / MARKDOWN).write_text(as_markdown(title, lines, content), encoding="utf-8")
     page = folder / "index.html"
     page.write_text(as_html(title, lines, content), encoding="utf-8")
     return page

@@ -95,7 +95,7 @@ def write(parent: Path, rows: int, rng: np.random.Generator) -> Path:
 
 def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
     """Loads and summarises what lies below parent."""
-    from ..report import summary
+    from ..report import terminal
 
     size = sum(
         file.stat().st_size
@@ -106,7 +106,7 @@ def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
     load_s, load_cpu_s = time.perf_counter() - wall, time.process_time() - cpu
     assert len(frame) >= rows, f"{len(frame)} rows came back of {rows}"
     wall, cpu = time.perf_counter(), time.process_time()
-    assert "elman" in summary.summary_text(frame)
+    assert "elman" in terminal.summary_text(frame)
     return Loaded(
         rows, runs, source, size, load_s, load_cpu_s, time.perf_counter() - wall, time.process_time() - cpu
     )

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from cellbench.harness import report
-from cellbench.harness.report import sections
+from cellbench.harness.report import overview
+from cellbench.harness.report.drawing import drawing
 from cellbench.harness.report.frame import label, prepare
 from cellbench.harness.report.summary import word_of
 from cellbench.harness.report.table import escaped
@@ -200,7 +201,7 @@ def test_summary_has_a_row_for_each_cell_and_backend_with_its_median_and_interva
 def test_one_process_gives_a_median_without_an_interval():
     rows = report.summary.summary(pd.DataFrame(throughput(processes=1)))
     assert rows["forward_s"].notna().all() and rows["forward_s_low"].isna().all()
-    assert "…" not in report.summary.summary_text(pd.DataFrame(throughput(processes=1)))
+    assert "…" not in report.terminal.summary_text(pd.DataFrame(throughput(processes=1)))
 
 
 def test_summary_puts_parameters_training_and_gradient_of_a_cell_in_its_rows():
@@ -222,7 +223,7 @@ def test_settings_that_vary_get_rows_of_their_own():
     rows = report.summary.summary(frame)
     assert sorted(rows["hidden_size"]) == [32, 32, 64, 64]
     assert set(rows.loc[rows["hidden_size"] == 64, "forward_s"]) == {1.0}
-    assert "hidden_size" in report.summary.summary_text(frame).splitlines()[0]
+    assert "hidden_size" in report.terminal.summary_text(frame).splitlines()[0]
 
 
 def test_summary_of_two_runs_keeps_them_apart():
@@ -247,7 +248,7 @@ def test_summary_text_fits_a_terminal_and_carries_options_and_status():
         )
         for d in ("forward", "backward")
     ]
-    text = report.summary.summary_text(pd.DataFrame(rows))
+    text = report.terminal.summary_text(pd.DataFrame(rows))
     assert max(map(len, text.splitlines())) <= 120
     assert "elman:activation=relu:biases=1" in text and "unsupported" in text
 
@@ -316,11 +317,11 @@ def test_many_cells_have_a_row_each_in_the_summary_with_their_backends_side_by_s
             direction="forward",
         )
     ]
-    table = report.summary.summary_table(pd.DataFrame(rows))
+    table = overview.summary_table(pd.DataFrame(rows))
     assert [row[0].text for row in table.rows] == list(MANY)
     assert table.header[1:4] == ("parameters", "numba, forward", "numpy, forward") and "T 64, " in table.note
     assert [entry.text for entry in table.rows[7][:4]] == ["cell07", "4.80k", "unsupported", "1.10 ms"]
-    assert max(map(len, report.summary.summary_text(pd.DataFrame(rows)).splitlines())) <= 120
+    assert max(map(len, report.terminal.summary_text(pd.DataFrame(rows)).splitlines())) <= 120
 
 
 def test_matched_cells_are_compared_in_one_panel_though_their_hidden_sizes_differ(tmp_path):
@@ -418,7 +419,7 @@ def test_each_probe_alone_gives_a_page_without_an_empty_figure(probe, tmp_path):
     page, text = written(PROBES[probe](), tmp_path, [MANIFEST])
     drawn = [path.stem for path in tmp_path.glob("*.svg")]
     assert drawn == (
-        ["training-adding"] if probe == "training" else [probe] if probe in sections.NAMES else []
+        ["training-adding"] if probe == "training" else [] if probe == "parameters" else [probe]
     )
     assert page.count("<svg") == len(drawn)
     assert all(f"]({name}.svg)" in text for name in drawn)
@@ -428,7 +429,7 @@ def test_each_probe_alone_gives_a_page_without_an_empty_figure(probe, tmp_path):
 def test_no_results_at_all_gives_a_page_that_says_so(tmp_path):
     page, text = written([], tmp_path)
     assert "no results" in page and "no results" in text
-    assert report.summary.summary_text(pd.DataFrame()) == "no results"
+    assert report.terminal.summary_text(pd.DataFrame()) == "no results"
 
 
 def test_names_are_escaped_everywhere(tmp_path):
@@ -516,7 +517,7 @@ def test_log_norms_far_beyond_floating_point_are_drawn_without_overflow(tmp_path
 def test_a_backend_has_the_same_colour_in_every_figure(tmp_path):
     written(throughput(backends=("numba", "native")) + training(), tmp_path)
     names = prepare(pd.DataFrame(throughput(backends=("numba", "native"))))["backend"]
-    for backend, colour in sections.drawing.colours(sorted(set(names))).items():
+    for backend, colour in drawing.colours(sorted(set(names))).items():
         assert backend in ("numba", "native")
         assert (
             colour in (tmp_path / "throughput.svg").read_text()
@@ -593,10 +594,10 @@ def test_a_long_table_is_folded_and_a_short_one_is_not(tmp_path):
 
 
 def test_colours_within_a_panel_differ_however_many_cells_there_are():
-    known = sections.drawing.colours(MANY)
-    assert sections.drawing.apart({"a": "#1", "b": "#2"}, ["b"])["b"] == "#2"
+    known = drawing.colours(MANY)
+    assert drawing.apart({"a": "#1", "b": "#2"}, ["b"])["b"] == "#2"
     some = ["cell01", "cell09", "cell17"]  # of one colour, counted over all
-    assert len({sections.drawing.apart(known, some)[name] for name in some}) == 3
+    assert len({drawing.apart(known, some)[name] for name in some}) == 3
 
 
 def texts(path):
@@ -613,7 +614,7 @@ def test_many_cells_are_drawn_in_panels_of_bounded_number(tmp_path):
 
 def test_importing_the_report_loads_no_drawing_library():
     code = (
-        "import sys, harness.report; print([m for m in ('seaborn', 'matplotlib', 'torch') if m in"
+        "import sys, cellbench.harness.report; print([m for m in ('seaborn', 'matplotlib', 'torch') if m in"
         " sys.modules])"
     )
     assert (

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from cellbench.harness import report
-from cellbench.harness.report import sections, seeds, trainings
-from cellbench.harness.report.drawing import references
+from cellbench.harness.report import overview, seeds, trainings
+from cellbench.harness.report.drawing import drawing, references
 from cellbench.harness.report.drawing.courses import courses
 from cellbench.harness.report.drawing.losses import axis_of
 from cellbench.harness.report.frame import prepare
@@ -301,7 +301,7 @@ def test_the_interval_holds_the_median_of_all_seeds_as_often_as_is_said():
     draws = np.sort(np.random.default_rng(0).exponential(size=(20_000, 3)), axis=1)
     held = np.mean((draws[:, 0] <= np.log(2)) & (np.log(2) <= draws[:, 2]))
     assert abs(held - seeds.coverage(3)) < 4 * np.sqrt(0.75 * 0.25 / 20_000) and seeds.coverage(3) == 0.75
-    assert "75 %" in seeds.said(3) and "at least 95 %" in seeds.said(6) and "no interval" in seeds.said(1)
+    assert "75 %" in seeds.sentence(3) and "at least 95 %" in seeds.sentence(6) and "no interval" in seeds.sentence(1)
 
 
 def test_a_value_that_is_not_finite_does_not_vanish_from_the_median():
@@ -440,15 +440,15 @@ def test_the_axis_of_the_loss_shows_every_level_and_lets_no_spike_set_it():
 
 def test_a_cell_has_the_same_colour_in_the_figures_of_all_tasks(tmp_path):
     written(rows("gru", [0.3]) + rows("lstm", [0.3]) + rows("lstm", [0.3], task="other"), tmp_path)
-    colour = sections.drawing.colours(["gru", "lstm"])["lstm"]
+    colour = drawing.colours(["gru", "lstm"])["lstm"]
     assert all(colour in (tmp_path / f"training-{task}.svg").read_text() for task in ("splice", "other"))
 
 
 def test_the_summary_has_the_epochs_of_few_tasks_and_leaves_many_to_their_sections():
     few = pd.DataFrame(rows("gru", [0.3], task="a") + rows("gru", [0.3], task="b"))
-    assert {"epoch, a", "epoch, b"} < set(report.summary.summary_table(few).header)
+    assert {"epoch, a", "epoch, b"} < set(overview.summary_table(few).header)
     many = pd.DataFrame([r for n in range(7) for r in rows("gru", [0.3], task=f"task{n}", updates=3)])
-    found = report.summary.summary_table(many)
+    found = overview.summary_table(many)
     assert not [h for h in found.header if h.startswith("epoch")] and "7 tasks" in found.note
 
 
@@ -485,9 +485,7 @@ def test_the_summary_has_the_epochs_of_the_seeds_that_ran_though_others_did_not(
 
 
 def test_a_terminal_shows_the_rivals_beside_the_cells_and_no_empty_summary():
-    from cellbench.harness.report import terminal
-
-    said = terminal.text(pd.DataFrame(rows("gru", [0.3, 0.31, 0.32]) + rows("elman", [0.9] * 3)))
+    said = report.terminal.text(pd.DataFrame(rows("gru", [0.3, 0.31, 0.32]) + rows("elman", [0.9] * 3)))
     assert max(map(len, said.splitlines())) <= 120
     below = said.partition("Training: splice")[2]
     order = [below.index(f"\n{name}") for name in ("gru", "order-free linear", "elman", "constant answer")]

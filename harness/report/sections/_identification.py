@@ -8,37 +8,38 @@ import numpy as np
 import pandas as pd
 
 from ..drawing import drawing
-from ..drawing.panels import Figure, at, cut, finish, number, parts, titled
+from ..drawing.panels import Figure, at, cut, parts, titled
 from ..drawing.profiles import spread
-from ..frame import of_metric, of_probe, unique, varying
-from .gradient_decay import decades
+from ..frame import measured, of_metric, unique, varying
+from ._decades import decades
+from ._lines import mean_over
 
 ABREAST = 2
 TRUE = {"color": "#222222", "linestyle": (0, (4, 3)), "linewidth": 1.4, "zorder": 4}
 APART = ("run", "backend", "device", "dtype", "size")
 
 
-def identification(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
-    """A panel for each system: the norm of d answer / d input by lag, a line a cell, the system's own dashed."""
-    part = of_metric(of_probe(frame, "training"), "own_profile", "true_profile")
-    part = part.assign(value=part["value"].where(np.isfinite(part["value"])) / np.log(10)).dropna(
-        subset=["value", "lag"]
-    )
-    if not len(part):
-        return None
-    extra = varying(part, APART)
-    panels, rest = cut(parts(part, ["task", *extra]))
-    seeds = part["seed"].nunique()
+HEADING = "Identified systems"
+
+
+def identification(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
+    """A panel for each system: the norm of d answer / d input by lag, a line a cell, the system dashed."""
+    rows = of_metric(measured(rows), "own_profile", "true_profile")
+    decades_of = rows["value"].where(np.isfinite(rows["value"])) / np.log(10)
+    rows = rows.assign(value=decades_of).dropna(subset=["value", "lag"])
+    if not len(rows):
+        return ()
+    extra = varying(rows, APART)
+    panels, rest = cut(parts(rows, ["task", *extra]))
     caption = (
-        "Norm of the derivative of the last answer by the input so many steps before: dashed of the system"
-        " itself, from its equations, lines of the trained networks. One that has found the system, and not"
-        " its next values alone, lies on it. Where a system is fed its own last value, several shapes of the"
-        " first lags tell the same state, and the slope counts. Mean of the log over"
-        f" {number(seeds, 'seed')}{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}."
+        "Norm of the derivative of the last answer by the input so many steps before. Dashed: the system"
+        " itself, from its equations; lines: the trained networks. A network lies on the dashed line where it"
+        " has found the system, and not its next values alone. Where a system is fed its own last value,"
+        f" several shapes of the first lags tell the same state; there the slope counts."
+        f" {mean_over(rows, 'Mean of the log')}"
     )
-    return finish(
-        "identification", "Identified systems", caption + rest, lambda: _drawn(panels, extra, colours)
-    )
+    drawn = Figure("identification", HEADING, caption + rest, lambda: _drawn(panels, extra, colours))
+    return (drawn,)
 
 
 def _drawn(panels: list, extra: list[str], colours: dict[str, str]) -> Any:
