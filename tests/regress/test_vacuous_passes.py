@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_harness_judge import Processes
-from test_regress_stored import KEY, a_run, broken, native, program
+from support.processes import Processes
+from support.stored_runs import KEY, a_run, broken, native, program
 
 from cellbench.harness import store
 from cellbench.harness.cli import main

@@ -12,7 +12,7 @@ from cellbench import cells
 from cellbench.harness.regress import revision
 from cellbench.harness.regress.revision import RevisionError
 
-SOURCE = Path(cells.__file__).parent
+SOURCE = Path(cells.__file__).resolve().parent
 GRU = SOURCE / "zoo" / "gru.py"
 
 

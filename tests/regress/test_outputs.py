@@ -301,6 +301,6 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 
 def test_nothing_heavy_is_imported_before_a_file_is_written():
     heavy = ("pandas", "scipy", "torch", "numba", "hydra")
-    code = f"import sys, harness.regress.outputs; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, cellbench.harness.regress.outputs; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -33,7 +33,7 @@ from cellbench.harness.regress.apart.environments import (
 from cellbench.harness.regress.benchmarks import Outcome
 from cellbench.harness.regress.revision import RevisionError
 
-ROOT = Path(cells.__file__).parent.parent
+ROOT = Path(cells.__file__).resolve().parent.parent
 HERE = Environment(Path(sys.executable), Path("unused"))
 
 
@@ -443,7 +443,11 @@ def test_a_worker_checks_times_and_reports_one_line_a_case(tmp_path):
 
 
 def test_another_package_than_the_revisions_is_refused(tmp_path):
-    found = Apart(np.random.default_rng(0)).process({"one": CASE}, tmp_path, HERE)
+    for folder in ("other/cells", "root/src/cellbench"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "__init__.py").write_text("")
+    (tmp_path / "root/src/cellbench/cells").symlink_to(tmp_path / "other/cells")
+    found = Apart(np.random.default_rng(0)).process({"one": CASE}, tmp_path / "root", HERE)
     assert found[0]["status"] == "crashed" and f"not from {tmp_path}" in found[0]["reason"]
 
 

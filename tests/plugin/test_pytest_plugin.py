@@ -256,7 +256,8 @@ GATES = """
     def wrong(): pass
 
     import pytest
-    EACH = pytest.mark.parametrize("new", [SAME, FASTER, SLOWER, UNSURE, INVALID, wrong], ids=lambda f: f.__name__)
+    FUNCTIONS = [SAME, FASTER, SLOWER, UNSURE, INVALID, wrong]
+    EACH = pytest.mark.parametrize("new", FUNCTIONS, ids=lambda f: f.__name__)
 
     @EACH
     def test_not_slower(cellbench, new):
