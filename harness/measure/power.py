@@ -24,10 +24,10 @@ LARGEST = 3.0  # a log ratio: twenty times the time
 
 
 def power(change: float, spread: float, processes: int = 5) -> float:
-    """The probability that a slow-down (0.05 is 5 %) is called one, and confirmed; spread is of the
-    process-level log ratios.
+    """The probability that a slow-down (0.05 is 5 %) is called one, and confirmed.
 
-    Raises ValueError for an even number of processes.
+    spread is the standard deviation between processes of their log ratios. Raises ValueError for an even
+    number of processes.
     """
     if processes % 2 == 0:
         raise ValueError(f"power is computed for an odd number of processes, not for {processes}")

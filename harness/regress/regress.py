@@ -14,8 +14,8 @@ from types import ModuleType
 from cellbench.cells.programs.program import DIRECTIONS
 
 from ..case import Case
-from ..measure import reliability
 from ..measure.pair import Pair
+from ..measure.verdict import reliability
 from ..runs import config
 from . import revision
 from .apart import apart, different_dependencies, throughput
@@ -56,7 +56,7 @@ def regress(arguments: list[str]) -> int:
                 f"cell {name}: in the zoo of the base, missing or renamed now" for name in _gone(root)
             ),
             notes=tuple(_same(root, top)),
-            study=reliability.line(),
+            study=reliability(),
         )
         if reason := different_dependencies(root, top):
             outcome = replace(outcome, notes=(*outcome.notes, reason))

@@ -10,8 +10,8 @@ from dataclasses import replace
 from cellbench import cells
 
 from ..case import Case
-from ..measure import reliability
 from ..measure.pair import Pair
+from ..measure.verdict import reliability
 from ..runs import config
 from .apart import throughput
 from .benchmarks import Outcome
@@ -47,7 +47,7 @@ def compare(arguments: list[str]) -> int:
         b=b,
         judgements=(),
         notes=tuple(notes),
-        study=reliability.line(),
+        study=reliability(),
         commands={n: f"cellbench compare {selectors[0]} {_rest(case, key)}" for n, case in by_name.items()},
     )
     return judged(outcome, pairs, by_name, settings, output)

@@ -93,7 +93,7 @@ class Runner:
         if left:
             self.progress.start(str(left[0]), asked.probe.estimate_s(left[0]))
 
-    def call(self, case: Case, keep: Any, function: Any, *args: Any) -> worker.Outcome:
+    def call(self, case: Case, keep: Any, function: Any, *args: Any) -> worker.Result:
         try:
             return worker.call(
                 function,
@@ -104,7 +104,7 @@ class Runner:
                 limit_memory=case.device != "cuda",
             )
         except BlockError as error:  # what a probe handed over cannot be kept
-            return worker.Outcome("failed", str(error))
+            return worker.Result("failed", str(error))
 
     def second(self, asked: Asked, group: Group) -> None:
         """Measures comparisons together, in as many processes as the probe wants; then their cases are done."""

@@ -12,7 +12,7 @@ _JUDGE = """
 
     def here(function, *args, on_message, **options):
         function(on_message, *args)
-        return worker.Outcome("ok")
+        return worker.Result("ok")
 """
 # with processes of its own, enough to see a factor of two
 REAL = _JUDGE.format("Effort(builds=5, seconds=0.1, sample_s=5e-4)", 5, "worker.call")

@@ -29,10 +29,10 @@ class Processes:
             plan = self.plans[pair.name]
             step = plan.pop(0) if len(plan) > 1 else plan[0]
             if isinstance(step, str):
-                return worker.Outcome(step, "SIGSEGV")
+                return worker.Result(step, "SIGSEGV")
             on_message(None)
             on_message((pair.name, step if isinstance(step, Trouble) else self.timing(step)))
-        return worker.Outcome("ok")
+        return worker.Result("ok")
 
     def timing(self, step):
         ratio, control = step if isinstance(step, tuple) else (step, 0.0)
