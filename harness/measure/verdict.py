@@ -1,7 +1,7 @@
 """The verdict on two sides of shared processes: from log ratios of B to A, and of A' to A as a control.
 
 A' is a second instance of A in the same process. It differs from A by the machine's noise alone, so where it
-differs by more than FLOOR nothing can be said of B. The rule's error rates are measured (`nox -s study`).
+differs by more than FLOOR nothing can be said of B. The rule's error rates are measured (`nox -s aa-study`).
 """
 
 from __future__ import annotations

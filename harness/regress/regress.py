@@ -18,9 +18,10 @@ from ..measure.pair import Pair
 from ..measure.verdict import reliability
 from ..runs import config
 from . import revision
-from .apart import apart, different_dependencies, throughput
-from .benchmarks import Fact, Outcome
-from .judged import judged
+from .apart.environments import different_dependencies
+from .apart.suite import apart
+from .benchmarks import Comparison, Fact, columns_of, name_of
+from .judged import judged, throughput
 from .two_sides import Side, make
 
 
@@ -47,7 +48,7 @@ def regress(arguments: list[str]) -> int:
     settings = config.check(config.compose(["experiment=regress", *map(config.quoted, overrides)]))
     with tempfile.TemporaryDirectory(prefix="cellbench-") as scratch:
         root = revision.take_out(hash_, top, Path(scratch))
-        outcome = Outcome(
+        outcome = Comparison(
             title=f"working tree against {base} ({hash_[:12]})",
             a=base,
             b="working tree",
@@ -115,7 +116,7 @@ def between(settings: config.Settings, root: str) -> Suite:
     """
     suite = Suite()
     for case in throughput(settings):
-        name = str(replace(case, probe=""))
+        name = name_of(columns_of(case))
         before, now = Side(case, root), Side(case)
         cannot = [cannot_run(before), cannot_run(now)]
         if not any(cannot):

@@ -4,7 +4,7 @@ same processes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cellbench import cells
@@ -13,9 +13,8 @@ from ..case import Case
 from ..measure.pair import Pair
 from ..measure.verdict import reliability
 from ..runs import config
-from .apart import throughput
-from .benchmarks import Outcome
-from .judged import judged
+from .benchmarks import Comparison, columns_of, name_of
+from .judged import judged, throughput
 from .regress import cannot_run, options, take_output
 from .two_sides import Side, make
 
@@ -41,7 +40,7 @@ def compare(arguments: list[str]) -> int:
     )
     settings = config.check(composed)
     pairs, by_name, notes = paired(throughput(settings), key, a, b)
-    outcome = Outcome(
+    outcome = Comparison(
         title=f"{b} against {a}",
         a=a,
         b=b,
@@ -75,7 +74,7 @@ def split(text: str) -> tuple[str, str, str]:
     return found[0]
 
 
-def _is(get, spec: str) -> bool:
+def _is(get: Callable[[str], object], spec: str) -> bool:
     try:
         get(spec)
     except ValueError:
@@ -92,7 +91,8 @@ def paired(cases: Sequence[Case], key: str, a: str, b: str) -> tuple[list[Pair],
     pairs, by_name, notes = [], {}, []
     for case in (c for c in cases if a == (c.backend if key == "backends" else c.spec)):
         sides = Side(case), Side(of(case, b))
-        name = " ".join([f"{a}:{b}", *str(replace(of(case, ""), probe="")).split()])
+        rest = columns_of(case) | {"backend" if key == "backends" else "cell": None}
+        name = f"{a}:{b} {name_of(rest)}"
         if reason := cannot_run(sides[0]) or cannot_run(sides[1]):
             notes.append(f"{name}: not timed, {reason}")
         else:

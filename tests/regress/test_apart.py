@@ -21,15 +21,16 @@ from cellbench.harness import store
 from cellbench.harness.case import Case
 from cellbench.harness.measure import levels
 from cellbench.harness.measure.verdict import Verdict
-from cellbench.harness.regress.apart import abba, apart, environments
-from cellbench.harness.regress.apart.abba import Apart
+from cellbench.harness.regress.apart import abba, environments
+from cellbench.harness.regress.apart.abba import Apart, Revision
 from cellbench.harness.regress.apart.environments import (
     Environment,
     NoEnvironment,
     different_dependencies,
     environment,
 )
-from cellbench.harness.regress.benchmarks import Outcome
+from cellbench.harness.regress.apart.suite import apart
+from cellbench.harness.regress.benchmarks import Comparison
 from cellbench.harness.regress.revision import RevisionError
 
 ROOT = Path(cells.__file__).resolve().parent.parent
@@ -365,7 +366,7 @@ def test_a_worker_checks_times_and_reports_one_line_a_case(tmp_path, layout):
     }
     found = {
         f["name"]: f
-        for f in how.process(cases, root, Environment(Path(sys.executable), tmp_path / "kernels"))
+        for f in how.process(cases, Revision(root, Environment(Path(sys.executable), tmp_path / "kernels")))
     }
     assert {name: f["status"] for name, f in found.items()} == {
         "numpy": "ok",
@@ -385,7 +386,7 @@ def test_another_package_than_the_revisions_is_refused(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "__init__.py").write_text("")
     (tmp_path / "root/src/cellbench/cells").symlink_to(tmp_path / "other/cells")
-    found = Apart(np.random.default_rng(0)).process({"one": CASE}, tmp_path / "root", HERE)
+    found = Apart(np.random.default_rng(0)).process({"one": CASE}, Revision(tmp_path / "root", HERE))
     assert found[0]["status"] == "crashed" and f"not from {tmp_path}" in found[0]["reason"]
 
 
@@ -395,7 +396,7 @@ def test_the_command_prints_writes_keeps_and_cannot_tell_without_an_environment(
 
     asked = SimpleNamespace(probe=SimpleNamespace(name="throughput"), cases=[CASE])
     settings = SimpleNamespace(asked=[asked], results=tmp_path / "runs", config={}, case_timeout_s=9)
-    start = Outcome("b against a", "a", "b", ())
+    start = Comparison("b against a", "a", "b", ())
     how = Apart(np.random.default_rng(0), build=build)
     assert apart(start, ROOT, ROOT, settings, tmp_path / "out", lambda case: f"again {case.spec}", how) == 3
     printed = capsys.readouterr().out
@@ -408,7 +409,9 @@ def test_the_command_keeps_every_process_and_is_red_for_a_slower_side(tmp_path, 
     settings = SimpleNamespace(asked=[asked], results=tmp_path / "runs", config={}, case_timeout_s=9)
     how = Scripted(np.random.default_rng(0), build=lambda root: Environment(root, Path("unused")))
     how.script = lambda side, name, number: took(1.3 if side == "b" else 1.0, number)
-    code = apart(Outcome("t", "A", "B", ()), Path("a"), Path("b"), settings, None, lambda case: "again", how)
+    code = apart(
+        Comparison("t", "A", "B", ()), Path("a"), Path("b"), settings, None, lambda case: "again", how
+    )
     run = next((tmp_path / "runs").iterdir())
     blocks = list(store.read_blocks(run))
     metrics = [s["metric"] for block in blocks for s in block["series"]]
