@@ -57,14 +57,14 @@ def do(arguments: argparse.Namespace) -> int:
     from .. import probe as probing
     from .. import report, store
     from ..claims._page import told
-    from ..measure import reliability
+    from ..measure.verdict import reliability
 
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or PAGES / "+".join(m["run"] for m in manifests)[:NAME_LENGTH]
     sections, warnings = told(runs[0], manifests, arguments.claims)
     probes = probing.from_elsewhere(arguments.probe, frame["probe"].dropna().unique())
-    page = report.write(frame, manifests, folder, reliability.line(), sections, probes)
+    page = report.write(frame, manifests, folder, reliability(), sections, probes)
     print(report.terminal.text(frame, probes=probes))
     for line in warnings:
         print(f"claims: {line}")

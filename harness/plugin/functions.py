@@ -27,7 +27,7 @@ class GateError(ValueError):
 
 
 class Side(Protocol):
-    """A function, of the working tree or of a revision (`beside.AtBase`)."""
+    """A function, of the working tree or of a revision (`base.BaseFunction`)."""
 
     def load(self) -> Callable[..., Any]:
         """In the worker: the function itself."""

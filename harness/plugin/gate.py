@@ -19,7 +19,7 @@ from .functions import Function, GateError, make, reference, work
 from .session import FIXTURE
 
 if TYPE_CHECKING:
-    from .beside import Base
+    from .base import Base
     from .session import Session
 
 __tracebackhide__ = methodcaller(
@@ -161,11 +161,11 @@ def _functions(new: Any, old: Any, call: dict[str, Any]) -> Pair:
 
 
 def _at_base(now: Function, given: Any, base: Base) -> Pair:
-    from .beside import AtBase
+    from .base import BaseFunction
 
     if now.file is None or base.counterpart(Path(now.file)) is None:
         raise GateError(
             f"{now} is of {now.file or 'no file'}, outside of {base.repository}: no revision of it has"
             " another"
         )
-    return Pair(f"{now} against {base.name}", make, (AtBase(now, base), now, given))
+    return Pair(f"{now} against {base.name}", make, (BaseFunction(now, base), now, given))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .beside import Base
+    from .base import Base
 
 FIXTURE = "cellbench"
 SCHEMA = 1
@@ -49,7 +49,7 @@ class Session:
         if self.commit is None:
             return None
         from ..regress.revision import take_out
-        from .beside import Base
+        from .base import Base
 
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="cellbench-")

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from .benchmarks import Fact
-from .stored_run import Stored, StoredRun
+from .stored_run import StoredCase, StoredRun
 
 RELATIVE = 1e-6  # what another order of the same sums may change
 TIMED = ("s", "1/s", "FLOP/s")  # units of what a clock says
@@ -35,7 +35,7 @@ def facts(a: StoredRun, b: StoredRun) -> tuple[Fact, ...]:
     )
 
 
-def differences(one: Stored, other: Stored) -> Iterator[tuple[str, str, str]]:
+def differences(one: StoredCase, other: StoredCase) -> Iterator[tuple[str, str, str]]:
     """(metric, old, new) of every metric that differs; of a curve, the first place where it does."""
     old, new = values(one), values(other)
     for metric in dict.fromkeys([*old, *new]):
@@ -47,7 +47,7 @@ def differences(one: Stored, other: Stored) -> Iterator[tuple[str, str, str]]:
                 break
 
 
-def values(case: Stored) -> dict[str, list[float]]:
+def values(case: StoredCase) -> dict[str, list[float]]:
     """The numbers of every metric that no clock says."""
     found: dict[str, list[float]] = {}
     for series in case.series:
@@ -84,7 +84,7 @@ def other_work(name: str, a: StoredRun, b: StoredRun) -> str | None:
     return None
 
 
-def _counts(run: StoredRun, name: str) -> Stored | None:
+def _counts(run: StoredRun, name: str) -> StoredCase | None:
     """The case of the probe parameters for the cell and the sizes of another case."""
 
     def key(definition: dict[str, Any]) -> tuple[Any, ...]:

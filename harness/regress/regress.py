@@ -14,14 +14,15 @@ from types import ModuleType
 from cellbench.cells.programs.program import DIRECTIONS
 
 from ..case import Case
-from ..measure import reliability
 from ..measure.pair import Pair
+from ..measure.verdict import reliability
 from ..runs import compose
 from ..runs.schema import Settings
 from . import revision
-from .apart import apart, different_dependencies, throughput
-from .benchmarks import Fact, Outcome
-from .judged import judged
+from .apart.environments import different_dependencies
+from .apart.suite import apart
+from .benchmarks import Comparison, Fact, columns_of, name_of
+from .judged import judged, throughput
 from .two_sides import Side, make
 
 
@@ -47,7 +48,7 @@ def regress(base: str, overrides: list[str], output: Path | None) -> int:
     settings = compose.settings(["experiment=regress", *overrides])
     with tempfile.TemporaryDirectory(prefix="cellbench-") as scratch:
         root = revision.take_out(hash_, top, Path(scratch))
-        outcome = Outcome(
+        outcome = Comparison(
             title=f"working tree against {base} ({hash_[:12]})",
             a=base,
             b="working tree",
@@ -56,7 +57,7 @@ def regress(base: str, overrides: list[str], output: Path | None) -> int:
                 f"cell {name}: in the zoo of the base, missing or renamed now" for name in _gone(root)
             ),
             notes=tuple(_same(root, top)),
-            study=reliability.line(),
+            study=reliability(),
         )
         if reason := different_dependencies(root, top):
             outcome = replace(outcome, notes=(*outcome.notes, reason))
@@ -86,7 +87,7 @@ def between(settings: Settings, root: str) -> Suite:
     """
     suite = Suite()
     for case in throughput(settings):
-        name = str(replace(case, probe=""))
+        name = name_of(columns_of(case))
         before, now = Side(case, root), Side(case)
         cannot = [cannot_run(before), cannot_run(now)]
         if not any(cannot):

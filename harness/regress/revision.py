@@ -66,13 +66,19 @@ def _within(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
 
 
 def library(root: str | None) -> ModuleType:
-    """The package `cells` of a folder, imported under a name of its own; None is the one of this process."""
+    """The package `cells` of a revision's folder, imported under a name of its own; None is this process's.
+
+    Every layout so far has it in the folder `cells` at the top, whether it is imported as `cellbench.cells`,
+    by way of a link below src, or was imported as `cells`. Inside it imports are relative: any name will do.
+    """
     if root is None:
         return cells
     name = f"cells_{hashlib.sha256(root.encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     place = Path(root) / "cells"
+    if not (place / "__init__.py").is_file():
+        raise RevisionError(f"{root} has no package cells to compare with")
     spec = importlib.util.spec_from_file_location(
         name, place / "__init__.py", submodule_search_locations=[str(place)]
     )

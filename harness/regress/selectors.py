@@ -11,13 +11,12 @@ from pathlib import Path
 from cellbench import cells
 
 from ..case import Case
-from ..measure import reliability
 from ..measure.pair import Pair
+from ..measure.verdict import reliability
 from ..runs import compose
 from ..runs.schema import ConfigError
-from .apart import throughput
-from .benchmarks import Outcome
-from .judged import judged
+from .benchmarks import Comparison, columns_of, name_of
+from .judged import judged, throughput
 from .regress import cannot_run, options
 from .two_sides import Side, make
 
@@ -33,13 +32,13 @@ def compare(selector: str, overrides: list[str], output: Path | None) -> int:
         overrides = [*overrides, "backends=[numba]"]
     settings = compose.settings(["experiment=regress", *overrides, f"{key}=[{a},{b}]"])
     pairs, by_name, notes = paired(throughput(settings), key, a, b)
-    outcome = Outcome(
+    outcome = Comparison(
         title=f"{b} against {a}",
         a=a,
         b=b,
         judgements=(),
         notes=tuple(notes),
-        study=reliability.line(),
+        study=reliability(),
         commands={n: f"cellbench compare {selector} {_rest(case, key)}" for n, case in by_name.items()},
     )
     return judged(outcome, pairs, by_name, settings, output)
@@ -84,7 +83,8 @@ def paired(cases: Sequence[Case], key: str, a: str, b: str) -> tuple[list[Pair],
     pairs, by_name, notes = [], {}, []
     for case in (c for c in cases if a == (c.backend if key == "backends" else c.spec)):
         sides = Side(case), Side(of(case, b))
-        name = " ".join([f"{a}:{b}", *str(replace(of(case, ""), probe="")).split()])
+        rest = columns_of(case) | {"backend" if key == "backends" else "cell": None}
+        name = f"{a}:{b} {name_of(rest)}"
         if reason := cannot_run(sides[0]) or cannot_run(sides[1]):
             notes.append(f"{name}: not timed, {reason}")
         else:

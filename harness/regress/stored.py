@@ -17,9 +17,9 @@ from ..measure.unpaired import decide
 from ..measure.verdict import Verdict
 from ..store import provenance
 from . import outputs
-from .benchmarks import Outcome
+from .benchmarks import SIZES, Comparison, name_of
 from .exact import facts, other_work
-from .stored_run import PARTNER, SIZES, Stored, StoredRun, find, name_of, read
+from .stored_run import PARTNER, StoredCase, StoredRun, find, read
 
 NOT_REPEATED = (
     "nothing was repeated: a change is called on no overlap of processes, its size, and Welch's p over the"
@@ -58,15 +58,15 @@ def throughput(folder: Path) -> StoredRun:
     return run
 
 
-def compared(a: StoredRun, b: StoredRun) -> Outcome:
+def compared(a: StoredRun, b: StoredRun) -> Comparison:
     """What two runs say of each other; without a judgement where they are of two machines."""
     if why := no_baseline(a.manifest, b.manifest):
-        return Outcome("stored runs", str(a), str(b), (), notes=(f"no baseline: {why}",))
+        return Comparison("stored runs", str(a), str(b), (), notes=(f"no baseline: {why}",))
     names = [n for n, case in a.of("throughput").items() if case.ok and n in b.cases and b.cases[n].ok]
     partners = {n for n in names if any(partner_of(a.cases[other]) == n for other in names if other != n)}
     rng = np.random.default_rng(0)  # the same two runs are told the same
     judgements = corrected([judge(name, a, b, rng) for name in names if name not in partners])
-    return Outcome(
+    return Comparison(
         "stored runs",
         str(a),
         str(b),
@@ -108,7 +108,7 @@ def judge(name: str, a: StoredRun, b: StoredRun, rng: np.random.Generator) -> Ju
 
 
 def no_partner(
-    sides: tuple[Stored, Stored], a: StoredRun, b: StoredRun, logs: list[list[float]]
+    sides: tuple[StoredCase, StoredCase], a: StoredRun, b: StoredRun, logs: list[list[float]]
 ) -> str | None:
     """Why the times of a benchmark have nothing in common, or None.
 
@@ -128,17 +128,17 @@ def no_partner(
     )
 
 
-def partner_of(case: Stored) -> str:
+def partner_of(case: StoredCase) -> str:
     """The name of the case whose program is timed beside this one."""
     return name_of(case.definition | {"backend": PARTNER})
 
 
-def levels(sides: tuple[Stored, Stored]) -> str:
+def levels(sides: tuple[StoredCase, StoredCase]) -> str:
     """Median seconds of both sides, and their range over processes: for the eye, since levels drift from run
     to run.
     """
 
-    def level(case: Stored) -> str:
+    def level(case: StoredCase) -> str:
         found = [1e3 * v for v in case.by_process("seconds").values()]
         return (
             f"{statistics.median(found):.4g} ms ({min(found):.4g} .. {max(found):.4g})"
@@ -213,7 +213,7 @@ def _options(definition: dict[str, Any], config: dict[str, Any]) -> list[str]:
     return [f"cells=[{spec}]", f"backends=[{definition['backend']}]", *sizes, *rest]
 
 
-def _processes(sides: tuple[Stored, Stored]) -> int:
+def _processes(sides: tuple[StoredCase, StoredCase]) -> int:
     return min(len(case.by_process("seconds")) for case in sides)
 
 

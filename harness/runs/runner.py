@@ -96,7 +96,7 @@ class Runner:
 
     def call(
         self, case: Case, keep: Callable[[Any], None], function: Callable[..., Any], *args: Any
-    ) -> worker.Outcome:
+    ) -> worker.Result:
         """Runs the function in a worker with the threads of the case."""
         try:
             return worker.call(
@@ -108,7 +108,7 @@ class Runner:
                 limit_memory=case.device != "cuda",  # CUDA maps far more address space than it uses
             )
         except BlockError as error:  # a message of the probe that cannot be kept
-            return worker.Outcome("failed", str(error))
+            return worker.Result("failed", str(error))
 
     def second_pass(self, planned: PlannedProbe, group: Group) -> None:
         """Measures comparisons together, in as many processes as the probe wants; this ends their cases."""

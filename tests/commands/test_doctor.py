@@ -64,7 +64,7 @@ def process(logs):
         on_message(
             (pairs[0].name, Timing({arm: [[v] * 3] * 3 for arm, v in arms.items()}, Conditions(2, 0.0)))
         )
-        return worker.Outcome("ok")
+        return worker.Result("ok")
 
     return call
 
@@ -85,7 +85,7 @@ def test_the_noise_test_tells_the_change_that_can_be_found_here():
 
 def test_a_noise_test_that_cannot_run_says_so_and_claims_nothing():
     def call(*arguments, on_message, **options):
-        return worker.Outcome("crashed", "SIGSEGV")
+        return worker.Result("crashed", "SIGSEGV")
 
     facts = list(doctor.noise([], 20.0, partial(Judge, call=call)))
     assert [name for name, *_ in facts] == ["A against A"]

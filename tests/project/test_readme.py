@@ -124,10 +124,10 @@ def test_the_task_of_the_readme_runs_as_written(tmp_path, monkeypatch):
 
 
 def test_the_error_rates_of_the_readme_are_those_of_the_committed_study():
-    from cellbench.harness.measure import reliability
+    from cellbench.harness.measure.verdict import reliability
 
     study = json.loads((ROOT / "results" / "reference" / "aa" / "study.json").read_text())
-    assert reliability.line() == study["line"] and " ".join(study["line"].split()) in " ".join(README.split())
+    assert reliability() == study["line"] and " ".join(study["line"].split()) in " ".join(README.split())
     trials = [
         json.loads(line)
         for line in (ROOT / "results" / "reference" / "aa" / "trials.jsonl").read_text().splitlines()

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from ...measure.judge import Judgement
 from ...measure.verdict import Verdict
-from ..benchmarks import Outcome
+from ..benchmarks import Comparison
 
 BROKEN = (
     "wrong",
@@ -33,38 +33,42 @@ def code_of(judgement: Judgement) -> Code:
     return Code.FINE if fine else Code.CANNOT_TELL
 
 
-def exit_code(outcome: Outcome) -> int:
+def exit_code(comparison: Comparison) -> int:
     """1 for a regression, or what is missing, broken or exactly different; 3 where it cannot tell or nothing
     was measured; 0.
     """
-    codes = {code_of(j) for j in outcome.judgements}
-    if outcome.missing or Code.FAILURE in codes or any(fact.gated for fact in outcome.facts):
+    codes = {code_of(j) for j in comparison.judgements}
+    if comparison.missing or Code.FAILURE in codes or any(fact.gated for fact in comparison.facts):
         return int(Code.FAILURE)
     return int(Code.FINE) if codes == {Code.FINE} else int(Code.CANNOT_TELL)
 
 
-def headline(outcome: Outcome) -> str:
+def headline(comparison: Comparison) -> str:
     """One line: what it comes to, and what for."""
     word = {Code.FINE: "OK", Code.FAILURE: "FAILED", Code.CANNOT_TELL: "CANNOT TELL"}[
-        Code(exit_code(outcome))
+        Code(exit_code(comparison))
     ]
-    if any(j.verdict is Verdict.SLOWER for j in outcome.judgements):
+    if any(j.verdict is Verdict.SLOWER for j in comparison.judgements):
         word = "REGRESSION"
-    return f"{word}: {', '.join(_counts(outcome))}"
+    return f"{word}: {', '.join(_counts(comparison))}"
 
 
-def _counts(outcome: Outcome) -> list[str]:
-    broken = [j for j in outcome.judgements if j.status in BROKEN]
-    judged = [j for j in outcome.judgements if j.status not in BROKEN]
+def _counts(comparison: Comparison) -> list[str]:
+    broken = [j for j in comparison.judgements if j.status in BROKEN]
+    judged = [j for j in comparison.judgements if j.status not in BROKEN]
     counts = {
         v.value: sum(j.verdict is v for j in judged)
         for v in (Verdict.SLOWER, *(v for v in Verdict if v != "SLOWER"))
     }
-    counts = {"SLOWER": counts.pop("SLOWER"), "broken": len(broken), "missing": len(outcome.missing)} | counts
+    counts = {
+        "SLOWER": counts.pop("SLOWER"),
+        "broken": len(broken),
+        "missing": len(comparison.missing),
+    } | counts
     said = [f"{count} {name}" for name, count in counts.items() if count]
-    if gated := sum(fact.gated for fact in outcome.facts):
+    if gated := sum(fact.gated for fact in comparison.facts):
         said.append(f"{gated} exact {'value differs' if gated == 1 else 'values differ'}")
-    total = len(outcome.judgements) + len(outcome.missing)
-    if not outcome.judgements:
+    total = len(comparison.judgements) + len(comparison.missing)
+    if not comparison.judgements:
         said.insert(0, "nothing was measured")
     return [*said[:-1], f"{said[-1]} of {total}" if total else said[-1]] if len(said) > 1 or total else said

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ..benchmarks import Outcome
+from ..benchmarks import Comparison
 from .junit import junit
 from .page import markdown
 from .record import record
@@ -18,11 +18,13 @@ class OutputError(ValueError):
     """A folder cannot be written to; the message names it."""
 
 
-def write(folder: Path, outcome: Outcome) -> list[Path]:
+def write(folder: Path, comparison: Comparison) -> list[Path]:
     """Writes the files, each whole or not at all, over those of before; returns their paths. Raises
     OutputError.
     """
-    texts = {name: make(outcome) for name, make in FILES.items()}  # all of them, before the first is written
+    texts = {
+        name: make(comparison) for name, make in FILES.items()
+    }  # all of them, before the first is written
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_replace(folder / name, text) for name, text in texts.items()]

@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 from ...measure.judge import Judgement
-from ..benchmarks import Outcome
+from ..benchmarks import Comparison
 from .decision import code_of, exit_code, headline
 
 SCHEMA = 1
 
 
-def record(outcome: Outcome) -> str:
+def record(comparison: Comparison) -> str:
     """An object: schema, title, a, b, exit_code, headline, benchmarks, missing, facts, notes, study.
 
     A benchmark has name, verdict, exit_code, reason, effect ({estimate, low, high}, fractions of A's time, or
@@ -22,21 +22,21 @@ def record(outcome: Outcome) -> str:
     """
     found = {
         "schema": SCHEMA,
-        "title": outcome.title,
-        "a": outcome.a,
-        "b": outcome.b,
-        "exit_code": exit_code(outcome),
-        "headline": headline(outcome),
-        "benchmarks": [_benchmark(j, outcome) for j in outcome.judgements],
-        "missing": list(outcome.missing),
-        "facts": [vars(fact) for fact in outcome.facts],
-        "notes": list(outcome.notes),
-        "study": outcome.study,
+        "title": comparison.title,
+        "a": comparison.a,
+        "b": comparison.b,
+        "exit_code": exit_code(comparison),
+        "headline": headline(comparison),
+        "benchmarks": [_benchmark(j, comparison) for j in comparison.judgements],
+        "missing": list(comparison.missing),
+        "facts": [vars(fact) for fact in comparison.facts],
+        "notes": list(comparison.notes),
+        "study": comparison.study,
     }
     return json.dumps(finite(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _benchmark(judgement: Judgement, outcome: Outcome) -> dict[str, Any]:
+def _benchmark(judgement: Judgement, comparison: Comparison) -> dict[str, Any]:
     return {
         "name": judgement.name,
         "verdict": judgement.verdict.value,
@@ -48,7 +48,7 @@ def _benchmark(judgement: Judgement, outcome: Outcome) -> dict[str, Any]:
         "p": judgement.p,
         "status": judgement.status,
         "timed_s": judgement.timed_s,
-        "command": outcome.commands.get(judgement.name),
+        "command": comparison.commands.get(judgement.name),
         "warnings": [{"kind": w.kind.name, "text": w.text} for w in judgement.warnings],
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...measure.judge import Judgement
-from ..benchmarks import Outcome
+from ..benchmarks import Comparison
 
 HEADER = ("benchmark", "effect", "95 % interval", "processes", "verdict")
 
@@ -26,15 +26,15 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:+.1f}"
 
 
-def warnings_of(outcome: Outcome) -> list[str]:
+def warnings_of(comparison: Comparison) -> list[str]:
     """The warnings of all judgements, one line a kind with the last text, and of how many benchmarks it is
     said.
     """
-    texts = {w.kind: str(w) for j in outcome.judgements for w in j.warnings}
+    texts = {w.kind: str(w) for j in comparison.judgements for w in j.warnings}
     counts = {
-        kind: sum(any(w.kind is kind for w in j.warnings) for j in outcome.judgements) for kind in texts
+        kind: sum(any(w.kind is kind for w in j.warnings) for j in comparison.judgements) for kind in texts
     }
-    total = len(outcome.judgements)
+    total = len(comparison.judgements)
     return [
         text if total == 1 else f"{text} ({counts[kind]} of {total} benchmarks)"
         for kind, text in texts.items()

@@ -16,7 +16,7 @@ from cellbench.harness.measure.conditions import Warned, Warning
 from cellbench.harness.measure.judge import Judgement
 from cellbench.harness.measure.verdict import Verdict
 from cellbench.harness.regress import outputs
-from cellbench.harness.regress.benchmarks import Fact, Outcome
+from cellbench.harness.regress.benchmarks import Comparison, Fact
 
 LOADED = Warned(Warning.LOAD, "other work loads this machine")
 KINDS = {
@@ -61,7 +61,7 @@ NASTY = "a|b <i>&amp; `c` \"d\" 'e' 100 %: x, y %0A ]]> ::error::\x1b[31m \N{SNO
 def outcome(*kinds, **more):
     judgements = tuple(KINDS[kind] for kind in kinds)
     commands = {j.name: f"cellbench regress base=main 'cells=[{j.name.split()[1]}]'" for j in judgements}
-    return Outcome("working tree against main", "main", "working tree", judgements, commands, **more)
+    return Comparison("working tree against main", "main", "working tree", judgements, commands, **more)
 
 
 ALL = [
@@ -109,8 +109,8 @@ def test_a_fact_fails_only_where_it_is_gated():
 
 def test_a_broken_benchmark_fails_whatever_its_verdict():
     broken = replace(KINDS["same"], status="crashed")
-    assert outputs.exit_code(Outcome("t", "a", "b", (broken,))) == 1
-    assert outputs.exit_code(Outcome("t", "a", "b", (replace(broken, status="unavailable"),))) == 3
+    assert outputs.exit_code(Comparison("t", "a", "b", (broken,))) == 1
+    assert outputs.exit_code(Comparison("t", "a", "b", (replace(broken, status="unavailable"),))) == 3
 
 
 @pytest.mark.parametrize("found", ALL)
@@ -164,7 +164,7 @@ def test_the_text_holds_120_columns_and_loses_nothing(length):
     judgement = replace(KINDS["unsure"], name=name, reason="why " * 60)
     command = "cellbench regress base=main " + " ".join(f"'key{n}=[a b]'" for n in range(length // 4))
     text = outputs.text(
-        Outcome("t " * 90, "a", "b", (judgement, KINDS["same"]), {name: command}, notes=("note " * 80,))
+        Comparison("t " * 90, "a", "b", (judgement, KINDS["same"]), {name: command}, notes=("note " * 80,))
     )
     assert max(map(len, text.splitlines())) <= 120
     joined = " ".join(text.replace("\\\n", "").split())
@@ -174,7 +174,7 @@ def test_the_text_holds_120_columns_and_loses_nothing(length):
 
 def test_a_command_broken_over_lines_is_the_same_to_the_shell():
     command = "cellbench regress base=HEAD~1 " + " ".join(f"'key{n}=[a b, $c]'" for n in range(20))
-    text = outputs.text(Outcome("t", "a", "b", (KINDS["same"],), {"gru same": command}))
+    text = outputs.text(Comparison("t", "a", "b", (KINDS["same"],), {"gru same": command}))
     start = text.index("$ cellbench") + 2
     pasted = text[start : text.index("\n\n", start)]
     words = [shell(line.replace("cellbench", "printf '%s\\n'", 1)) for line in (pasted, command)]
@@ -186,7 +186,7 @@ def shell(line):
 
 
 def test_a_warning_is_said_once_with_its_benchmarks_counted():
-    found = Outcome(
+    found = Comparison(
         "t", "a", "b", tuple(replace(KINDS["same"], name=f"n{k}", warnings=(LOADED,)) for k in range(3))
     )
     assert outputs.text(found).count("other work loads") == 1 and "(3 of 3 benchmarks)" in outputs.text(found)
@@ -194,7 +194,7 @@ def test_a_warning_is_said_once_with_its_benchmarks_counted():
 
 def test_markdown_has_one_row_a_benchmark_and_nothing_is_read_as_markup():
     judgement = replace(KINDS["slower"], name=NASTY, reason=NASTY)
-    found = Outcome(
+    found = Comparison(
         NASTY,
         NASTY,
         NASTY,
@@ -215,7 +215,7 @@ def test_markdown_has_one_row_a_benchmark_and_nothing_is_read_as_markup():
 
 def test_junit_of_anything_can_be_read_back():
     judgement = replace(KINDS["slower"], name=NASTY, reason=NASTY)
-    found = Outcome(
+    found = Comparison(
         NASTY, NASTY, NASTY, (judgement,), {NASTY: NASTY}, (NASTY,), (NASTY,), NASTY, (Fact(NASTY, "1", "2"),)
     )
     suite = xml.fromstring(outputs.junit(found).encode()).find("testsuite")
@@ -226,7 +226,7 @@ def test_junit_of_anything_can_be_read_back():
 def test_an_annotation_is_one_line_and_its_text_comes_back():
     judgement = replace(KINDS["slower"], name=NASTY, reason=NASTY)
     told = outputs.annotations(
-        Outcome("t", "a", "b", (judgement,), {NASTY: "run\r\nit"}), ACTIONS
+        Comparison("t", "a", "b", (judgement,), {NASTY: "run\r\nit"}), ACTIONS
     ).splitlines()
     assert len(told) == 2 and all(
         re.match(r"::(error|warning|notice) title=[^:,\r\n]*::", line) for line in told
@@ -252,7 +252,7 @@ def test_annotations_are_for_github_alone():
 def test_json_holds_floats_exactly_and_null_for_what_is_not_finite():
     effect = Interval(0.1 + 0.2, float("nan"), float("inf"))
     judgement = replace(KINDS["slower"], effect=effect, p=np.float64(1e-300), timed_s=float("-inf"))
-    text = outputs.record(Outcome("t", "a", "b", (judgement,)))
+    text = outputs.record(Comparison("t", "a", "b", (judgement,)))
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["benchmarks"][0]
     assert found["effect"] == {"estimate": 0.1 + 0.2, "low": None, "high": None}
     assert found["p"] == 1e-300 and found["timed_s"] is None and found["command"] is None
@@ -301,6 +301,6 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 
 def test_nothing_heavy_is_imported_before_a_file_is_written():
     heavy = ("pandas", "scipy", "torch", "numba", "hydra")
-    code = f"import sys, harness.regress.outputs; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, cellbench.harness.regress.outputs; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

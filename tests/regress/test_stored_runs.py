@@ -8,83 +8,25 @@ import sys
 
 import numpy as np
 import pytest
-from scipy import stats
+from support.stored_runs import (
+    FLAT,
+    KEY,
+    NAME,
+    NATIVE,
+    SIZE,
+    a_run,
+    broken,
+    native,
+    parameters,
+    program,
+    series,
+)
 
 from cellbench.harness import store
 from cellbench.harness.cli import main
-from cellbench.harness.measure import unpaired
 from cellbench.harness.measure.verdict import Verdict
 from cellbench.harness.regress import stored
 from cellbench.harness.regress.stored_run import read
-
-KEY = {"cpu": "one", "cores": 2, "isa": ["avx2"], "torch": "2.13.0", "threads": 1}
-SIZE = {"steps": 64, "batch": 16, "input_size": 32, "hidden_size": 64}
-PLACE = {"device": "cpu", "dtype": "float32", "threads": 1}
-NAME = "gru numba T=64 B=16 I=32 H=64 forward"
-NATIVE = NAME.replace("numba", "native")
-FLAT = (1.0, 1.001, 0.999)  # of three processes
-
-
-def series(metric, values, unit="1", **more):
-    return {"metric": metric, "unit": unit, "values": [float(v) for v in np.atleast_1d(values)], **more}
-
-
-def program(cell="gru", backend="numba", ratios=FLAT, levels=FLAT, partner=True, **more):
-    """A case of throughput: for each process its time over the partner's, times how slow the machine was."""
-    found = []
-    for process, (ratio, level) in enumerate(zip(ratios, levels, strict=True)):
-        own = 2e-3 * ratio * level
-        found.append(series("seconds", own * np.array([0.9, 1.0, 1.2]), "s", process=process))
-        found += [series("ratio_to_native", 1 / ratio, process=process)] if partner else []
-    definition = {
-        "probe": "throughput",
-        "cell": cell,
-        "backend": backend,
-        **PLACE,
-        **SIZE,
-        "direction": "forward",
-    }
-    return {
-        "definition": definition,
-        "series": found,
-        "status": "ok",
-        "implementation": f"{backend} 1",
-    } | more
-
-
-def native(**more):
-    return program(backend="native", **more)
-
-
-def parameters(count, **more):
-    definition = {
-        "probe": "parameters",
-        "cell": "gru",
-        "dtype": "float32",
-        "threads": 1,
-        "input_size": 32,
-        "hidden_size": 64,
-    }
-    return {"definition": definition | more, "series": [series("parameters", count)], "status": "ok"}
-
-
-def broken(case, status="wrong", reason="d_x is off"):
-    return case | {"status": status, "reason": reason, "series": []}
-
-
-def a_run(folder, *cases, key=KEY, end=True, **manifest):
-    given = {
-        "command": "cellbench run",
-        "config": {"cells": ["gru"], "threads": 1},
-        "machine_key": key,
-        **manifest,
-    }
-    writer = store.create(folder, given)
-    for n, case in enumerate(cases):
-        case = {"implementation": None, "reason": None} | case
-        writer.append(f"case{n}", done=end, **case)
-    writer.close()
-    return writer.folder
 
 
 def compared(tmp_path, a, b, **manifest):
@@ -330,53 +272,12 @@ def test_two_backends_or_cells_go_to_the_comparison_that_measures_now(monkeypatc
 
 def test_nothing_heavy_is_imported(tmp_path):
     a, b = (a_run(tmp_path, program(ratios=r), native()) for r in (FLAT, (1.05, 1.051, 1.049)))
-    script = (
-        f"import sys; from cellbench.harness.cli import main; code = main(['compare', {str(a)!r},"
-        f" {str(b)!r}]);heavy = {{'torch', 'numba', 'pandas', 'scipy', 'hydra', 'matplotlib', 'cells'}} &"
-        " set(sys.modules); print(code, heavy)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "1 set()"
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3.7, 4, 11, 200])
-@pytest.mark.parametrize("t", [0, 0.3, 2.776, 30])
-def test_students_tail_matches_scipy(t, freedom):
-    assert unpaired.student(t, freedom) == pytest.approx(2 * stats.t.sf(t, freedom), rel=1e-7)
-
-
-def test_welchs_p_matches_scipy():
-    rng = np.random.default_rng(0)
-    for a, b in ((3, 3), (3, 7), (12, 2)):
-        one, other = rng.standard_normal(a), 1 + 3 * rng.standard_normal(b)
-        assert unpaired.welch(one, other) == pytest.approx(
-            stats.ttest_ind(one, other, equal_var=False).pvalue, rel=1e-7
+    heavy = {"torch", "numba", "pandas", "hydra", "matplotlib", "cellbench.cells"}
+    # a judgement needs scipy for Welch's p; what is refused before one does not wait for it
+    for other, code, unwanted in ((b, 1, heavy), (tmp_path / "nowhere", 2, heavy | {"scipy"})):
+        script = (
+            "import sys; from cellbench.harness.cli import main;"
+            f"code = main(['compare', {str(a)!r}, {str(other)!r}]); print(code, {unwanted} & set(sys.modules))"
         )
-    assert (
-        unpaired.welch([1], [2, 3]) == 1
-        and unpaired.welch([1, 1], [1, 1]) == 1
-        and unpaired.welch([1, 1], [2, 2]) == 0
-    )
-
-
-def test_nan_or_nothing_is_invalid():
-    rng = np.random.default_rng(0)
-    assert unpaired.decide([0.0, float("nan"), 0.0], [0.0] * 3, rng)[0] is Verdict.INVALID
-    assert unpaired.decide([], [0.0] * 3, rng)[0] is Verdict.INVALID
-
-
-def test_unchanged_runs_are_called_changed_in_less_than_two_of_a_hundred():
-    rng = np.random.default_rng(3)
-    found = [unpaired.decide(*rng.normal(0, 0.0074, (2, 3)), rng)[0] for _ in range(400)]
-    assert sum(v in (Verdict.SLOWER, Verdict.FASTER) for v in found) < 8 and found.count(Verdict.SAME) > 320
-    slower = [
-        unpaired.decide(rng.normal(0, 0.0074, 3), rng.normal(0.05, 0.0074, 3), rng)[0] for _ in range(100)
-    ]
-    assert slower.count(Verdict.SLOWER) > 95
-
-
-def test_one_process_among_those_of_the_other_side_is_enough_to_be_unsure():
-    a, b = [0, 0.001, -0.001, 0.002, 0.03], [0.05, 0.051, 0.049, 0.052, 0.029]
-    verdict, reason, _, p = unpaired.decide(a, b, np.random.default_rng(0))
-    assert verdict is Verdict.UNSURE and "overlap" in reason and p < 0.01
-    assert unpaired.decide(a, [*b[:4], 0.031], np.random.default_rng(0))[0] is Verdict.SLOWER
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == f"{code} set()"

@@ -2,12 +2,10 @@
 in.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
+from support.processes import Processes
 
-from cellbench.harness.measure import worker
 from cellbench.harness.measure.clocks import Fake
 from cellbench.harness.measure.conditions import Conditions, Warning, quota, warnings_of
 from cellbench.harness.measure.judge import AGAIN, FIRST, MORE, Judge
@@ -105,7 +103,7 @@ def test_an_error_becomes_trouble_and_leaves_the_other_pairs():
     found = dict(found)
     assert found["a"] == Trouble("unsupported", "this backend has no such kernel")
     assert (found["b"].status, found["c"].status) == ("out_of_memory", "failed")
-    assert "KeyError: 'x'" in found["c"].reason and "test_harness_judge.py" in found["c"].reason
+    assert "KeyError: 'x'" in found["c"].reason and "test_judge.py" in found["c"].reason
 
 
 def test_a_reason_without_a_status_is_another_library_s_and_not_ours():
@@ -184,39 +182,6 @@ def test_p_is_student_s_and_holm_s_correction_is_as_by_hand():
 
 
 # ---- the judge
-
-
-@dataclass
-class Processes:
-    """Stands for worker.call: answers for each pair with the next of its plan (the last for ever), counting
-    processes.
-
-    A plan is a log ratio, (ratio, control), a Trouble, or the name of how the process breaks.
-    """
-
-    plans: dict
-    seconds: float = 1.0
-    groups: list = field(default_factory=list)
-    cores: dict = field(default_factory=dict)
-
-    def __call__(self, function, pairs, seed, effort, *, on_message, threads, timeout_s, limit_memory):
-        self.groups.append([p.name for p in pairs])
-        self.limited = limit_memory
-        for pair in pairs:
-            plan = self.plans[pair.name]
-            step = plan.pop(0) if len(plan) > 1 else plan[0]
-            if isinstance(step, str):
-                return worker.Outcome(step, "SIGSEGV")
-            on_message(None)
-            on_message((pair.name, step if isinstance(step, Trouble) else self.timing(step)))
-        return worker.Outcome("ok")
-
-    def timing(self, step):
-        ratio, control = step if isinstance(step, tuple) else (step, 0.0)
-        cores = self.cores.get(len(self.groups), 2)
-        arms = {"a": 1.0, "b": np.exp(ratio), "again": np.exp(control)}
-        scale = self.seconds / sum(arms.values()) / 3
-        return Timing({arm: [[scale * v] * 3] for arm, v in arms.items()}, Conditions(cores, 0.5))
 
 
 def suite(seconds=1.0, cores=(), device="cpu", **plans):

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 import scipy.special  # noqa: F401  here, since pytester forgets what its runs import, and NumPy loads only once
+from support.judges import HERE, REAL
 
 from cellbench import harness
 from cellbench.harness.cli import main
@@ -63,24 +64,6 @@ NEW = OLD | {
     "kern/gone": "AGE = 'new'\n",
     "kern/work": OLD["kern/work"] + "\n        def added():\n            return 1\n",
 }
-JUDGE = """
-    import numpy as np, pytest
-    from cellbench.harness.measure import worker
-    from cellbench.harness.measure.judge import Judge
-    from cellbench.harness.measure.pair import Effort
-
-    @pytest.fixture(scope="session")
-    def cellbench_judge():
-        return Judge(np.random.default_rng(0), {}, processes=3, budget_s={}, call={})
-
-    def here(function, *args, on_message, **options):
-        function(on_message, *args)
-        return worker.Outcome("ok")
-"""
-REAL = JUDGE.format("Effort(builds=5, seconds=0.1, sample_s=5e-4)", 5, "worker.call")
-HERE = JUDGE.format(
-    "Effort(builds=1, seconds=0, fewest_builds=1, fewest_rounds=1)", 1e-9, "here"
-)  # in pytest's own process
 SAID = """
     import pytest
     from cellbench.harness.measure.judge import Judgement
@@ -256,7 +239,8 @@ GATES = """
     def wrong(): pass
 
     import pytest
-    EACH = pytest.mark.parametrize("new", [SAME, FASTER, SLOWER, UNSURE, INVALID, wrong], ids=lambda f: f.__name__)
+    FUNCTIONS = [SAME, FASTER, SLOWER, UNSURE, INVALID, wrong]
+    EACH = pytest.mark.parametrize("new", FUNCTIONS, ids=lambda f: f.__name__)
 
     @EACH
     def test_not_slower(cellbench, new):

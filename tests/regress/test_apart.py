@@ -20,20 +20,20 @@ from cellbench import cells
 from cellbench.harness import store
 from cellbench.harness.case import Case
 from cellbench.harness.measure import levels
-from cellbench.harness.measure.bootstrap import Interval
-from cellbench.harness.measure.verdict import FLOOR, Verdict
-from cellbench.harness.regress.apart import abba, apart, environments
-from cellbench.harness.regress.apart.abba import Apart
+from cellbench.harness.measure.verdict import Verdict
+from cellbench.harness.regress.apart import abba, environments
+from cellbench.harness.regress.apart.abba import Apart, Revision
 from cellbench.harness.regress.apart.environments import (
     Environment,
     NoEnvironment,
     different_dependencies,
     environment,
 )
-from cellbench.harness.regress.benchmarks import Outcome
+from cellbench.harness.regress.apart.suite import apart
+from cellbench.harness.regress.benchmarks import Comparison
 from cellbench.harness.regress.revision import RevisionError
 
-ROOT = Path(cells.__file__).parent.parent
+ROOT = Path(cells.__file__).resolve().parent.parent
 HERE = Environment(Path(sys.executable), Path("unused"))
 
 
@@ -171,72 +171,6 @@ def test_a_cache_that_cannot_be_written_is_no_environment(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NoEnvironment, match="no environment can be made"):
         environment(revision(tmp_path / "root"), tmp_path / "file")
-
-
-# the statistic
-
-
-def drawn(rng, spread, k, shift=0.0):
-    return list(rng.normal(shift, spread, k))
-
-
-def test_the_level_of_a_process_is_the_median_of_its_builds_shortest_samples():
-    benchmark, anchor = [[2.0, 9.0], [4.0, 8.0], [16.0, 99.0]], [[1.0, 5.0], [1.0, 1.0], [1.0, 7.0]]
-    assert levels.level(benchmark, anchor) == pytest.approx(np.log(4))
-
-
-def test_a_slower_anchor_and_a_slower_benchmark_cancel():
-    rng = np.random.default_rng(0)
-    benchmark, anchor = rng.uniform(1, 2, (5, 7)), rng.uniform(1, 2, (5, 7))
-    assert levels.level(3 * benchmark, 3 * anchor) == pytest.approx(levels.level(benchmark, anchor))
-
-
-def test_unchanged_code_is_hardly_ever_called_changed():
-    rng = np.random.default_rng(1)
-    found = [levels.decide(drawn(rng, 0.1, 8), drawn(rng, 0.1, 8), rng)[0] for _ in range(300)]
-    assert (
-        sum(v in (Verdict.SLOWER, Verdict.FASTER) for v in found) <= 7
-    )  # one look; each is repeated before it is said
-
-
-def test_what_it_says_it_can_tell_it_tells():
-    rng, spread, k = np.random.default_rng(2), 0.03, 8
-    claims = [levels.detectable(drawn(rng, spread, k), drawn(rng, spread, k)) for _ in range(200)]
-    least = float(np.median(claims))
-    told = 0
-    for _ in range(300):
-        a, b = drawn(rng, spread, k), drawn(rng, spread, k, np.log1p(1.5 * least))
-        told += levels.decide(a, b, rng)[0] is Verdict.SLOWER
-    assert 0.05 < least < 0.08 and told / 300 >= 0.85
-
-
-def test_noise_makes_it_unsure_and_never_the_same():
-    rng = np.random.default_rng(3)
-    found = [levels.decide(drawn(rng, 0.2, 8), drawn(rng, 0.2, 8), rng) for _ in range(100)]
-    assert all(effect.high < levels.BLUNTEST for verdict, _, effect in found if verdict is Verdict.SAME)
-    assert sum(verdict is Verdict.UNSURE for verdict, _, _ in found) >= 90
-
-
-def test_a_quiet_machine_says_same_and_above_what():
-    rng = np.random.default_rng(4)
-    verdict, reason, effect = levels.decide(drawn(rng, 0.005, 8), drawn(rng, 0.005, 8), rng)
-    assert verdict is Verdict.SAME and reason.startswith("no change above ") and isinstance(effect, Interval)
-
-
-@pytest.mark.parametrize(("shift", "verdict"), [(0.3, Verdict.SLOWER), (-0.3, Verdict.FASTER)])
-def test_a_large_change_has_its_direction(shift, verdict):
-    rng = np.random.default_rng(5)
-    assert levels.decide(drawn(rng, 0.02, 8), drawn(rng, 0.02, 8, shift), rng)[0] is verdict
-
-
-def test_a_change_below_the_floor_is_none_however_quiet_it_is():
-    a = list(np.linspace(0, 1e-6, 8))
-    assert levels.decide(a, [v + 0.9 * FLOOR for v in a], np.random.default_rng(6))[0] is Verdict.SAME
-
-
-def test_single_processes_tell_nothing():
-    verdict, reason, _ = levels.decide([0.0], [1.0], np.random.default_rng(7))
-    assert verdict is Verdict.UNSURE and "inf" in reason
 
 
 # the processes
@@ -417,8 +351,13 @@ def copy_of_cells(folder):
     return folder
 
 
-def test_a_worker_checks_times_and_reports_one_line_a_case(tmp_path):
+@pytest.mark.parametrize("layout", ["top-level packages", "one name"])
+def test_a_worker_checks_times_and_reports_one_line_a_case(tmp_path, layout):
     root = copy_of_cells(tmp_path / "revision")
+    if layout == "one name":
+        (root / "src" / "cellbench").mkdir(parents=True)
+        (root / "src" / "cellbench" / "__init__.py").write_text("")
+        (root / "src" / "cellbench" / "cells").symlink_to("../../cells")
     how = Apart(np.random.default_rng(0), seconds=0.01, builds=2)
     backends = ("numpy", "off", "ends", "nowhere")
     cases = {
@@ -427,7 +366,7 @@ def test_a_worker_checks_times_and_reports_one_line_a_case(tmp_path):
     }
     found = {
         f["name"]: f
-        for f in how.process(cases, root, Environment(Path(sys.executable), tmp_path / "kernels"))
+        for f in how.process(cases, Revision(root, Environment(Path(sys.executable), tmp_path / "kernels")))
     }
     assert {name: f["status"] for name, f in found.items()} == {
         "numpy": "ok",
@@ -443,7 +382,11 @@ def test_a_worker_checks_times_and_reports_one_line_a_case(tmp_path):
 
 
 def test_another_package_than_the_revisions_is_refused(tmp_path):
-    found = Apart(np.random.default_rng(0)).process({"one": CASE}, tmp_path, HERE)
+    for folder in ("other/cells", "root/src/cellbench"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "__init__.py").write_text("")
+    (tmp_path / "root/src/cellbench/cells").symlink_to(tmp_path / "other/cells")
+    found = Apart(np.random.default_rng(0)).process({"one": CASE}, Revision(tmp_path / "root", HERE))
     assert found[0]["status"] == "crashed" and f"not from {tmp_path}" in found[0]["reason"]
 
 
@@ -453,7 +396,7 @@ def test_the_command_prints_writes_keeps_and_cannot_tell_without_an_environment(
 
     asked = SimpleNamespace(probe=SimpleNamespace(name="throughput"), cases=[CASE])
     settings = SimpleNamespace(asked=[asked], results=tmp_path / "runs", config={}, case_timeout_s=9)
-    start = Outcome("b against a", "a", "b", ())
+    start = Comparison("b against a", "a", "b", ())
     how = Apart(np.random.default_rng(0), build=build)
     assert apart(start, ROOT, ROOT, settings, tmp_path / "out", lambda case: f"again {case.spec}", how) == 3
     printed = capsys.readouterr().out
@@ -466,7 +409,9 @@ def test_the_command_keeps_every_process_and_is_red_for_a_slower_side(tmp_path, 
     settings = SimpleNamespace(asked=[asked], results=tmp_path / "runs", config={}, case_timeout_s=9)
     how = Scripted(np.random.default_rng(0), build=lambda root: Environment(root, Path("unused")))
     how.script = lambda side, name, number: took(1.3 if side == "b" else 1.0, number)
-    code = apart(Outcome("t", "A", "B", ()), Path("a"), Path("b"), settings, None, lambda case: "again", how)
+    code = apart(
+        Comparison("t", "A", "B", ()), Path("a"), Path("b"), settings, None, lambda case: "again", how
+    )
     run = next((tmp_path / "runs").iterdir())
     blocks = list(store.read_blocks(run))
     metrics = [s["metric"] for block in blocks for s in block["series"]]

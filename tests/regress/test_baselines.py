@@ -157,7 +157,7 @@ def test_the_loss_curve_has_twenty_updates_and_falls(elman):
 
 
 def test_every_cell_of_the_zoo_has_a_readable_baseline():
-    assert sorted(read(Path(cells.__file__).parent.parent / FOLDER)) == zoo()
+    assert sorted(read(Path(cells.__file__).resolve().parent.parent / FOLDER)) == zoo()
 
 
 # what differs

@@ -1,4 +1,7 @@
-"""Two revisions of the package `cells` in one process, from a scratch repository that holds a copy of it."""
+"""Two revisions of the package `cells` in one process, from a scratch repository that holds a copy of it.
+
+Its first revision is of before the packages had one name: `cells` at the top and nothing below src.
+"""
 
 import shutil
 import subprocess
@@ -12,7 +15,7 @@ from cellbench import cells
 from cellbench.harness.regress import revision
 from cellbench.harness.regress.revision import RevisionError
 
-SOURCE = Path(cells.__file__).parent
+SOURCE = Path(cells.__file__).resolve().parent
 GRU = SOURCE / "zoo" / "gru.py"
 
 
@@ -23,11 +26,16 @@ def git(folder, *arguments):
     ).stdout.strip()
 
 
+def one_name(folder):
+    """The layout of today: the packages are links below src/cellbench."""
+    (folder / "src" / "cellbench").mkdir(parents=True)
+    (folder / "src" / "cellbench" / "__init__.py").write_text("")
+    (folder / "src" / "cellbench" / "cells").symlink_to("../../cells")
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """First a commit without cells, then one with them (tag `before`), then one whose GRU has its output
-    negated.
-    """
+    """Commits: `empty` without cells, `before` with top-level cells, then links below src and another GRU."""
     folder = tmp_path_factory.mktemp("repository")
     git(folder, "init", "--quiet")
     (folder / "README.md").write_text("empty")
@@ -42,7 +50,9 @@ def repository(tmp_path_factory):
     changed = text.replace("n = tanh(", "n = -tanh(")
     assert changed != text
     (folder / "cells" / "zoo" / "gru.py").write_text(changed)
-    git(folder, "commit", "--quiet", "-am", "another gru")
+    one_name(folder)
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "one name, another gru")
     return folder
 
 
@@ -145,3 +155,22 @@ def test_what_is_taken_out_is_the_commit_not_the_working_tree(repository, tmp_pa
     finally:
         git(repository, "checkout", "--", "cells")
     assert (place / "cells" / "zoo" / "gru.py").read_text() == GRU.read_text()
+
+
+def test_links_inside_the_repository_are_taken_out_and_those_that_lead_out_are_not(repository, tmp_path):
+    (repository / "outside").symlink_to("../elsewhere")
+    (repository / "absolute").symlink_to(tmp_path)
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "links")
+    try:
+        place = revision.take_out(revision.commit("HEAD", repository), repository, tmp_path)
+    finally:
+        git(repository, "reset", "--quiet", "--hard", "HEAD~1")
+    link = place / "src" / "cellbench" / "cells"
+    assert link.readlink() == Path("../../cells") and link.resolve() == (place / "cells").resolve()
+    assert not any((place / name).is_symlink() for name in ("outside", "absolute"))
+
+
+def test_a_folder_without_cells_is_one_line(tmp_path):
+    with pytest.raises(RevisionError, match="has no package cells"):
+        revision.library(str(tmp_path))
