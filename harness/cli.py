@@ -239,13 +239,13 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from . import report, store
-    from .claims._page import told
+    from .claims._page import last_section
     from .measure import reliability
 
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or Path("results/reports") / "+".join(m["run"] for m in manifests)[:120]
-    last, warned = told(runs[0], manifests, arguments.claims)
+    last, warned = last_section(runs[0], manifests, arguments.claims)
     page = report.write(frame, manifests, folder, reliability.line(), last)
     print(report.terminal.text(frame))
     for line in warned:

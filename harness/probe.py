@@ -15,6 +15,7 @@ from cellbench.cells import find
 from cellbench.cells.derived import layers
 
 from .case import Case
+from .extras import PackageMissing
 
 Series = dict[str, Any]
 Emit = Callable[[tuple[str, list[Series] | float]], None]
@@ -155,6 +156,8 @@ def measure_cases(emit: Callable[[Any], None], spec: str, options: dict[str, Any
             found = Found("ok", said[0] if said else None, implementation, measured)
         except NotOk as stop:
             found = Found(stop.status, stop.reason)
+        except PackageMissing as missing:
+            found = Found("unavailable", str(missing))
         emit((case.id, found))
 
 

@@ -14,7 +14,7 @@ from .. import claim
 from ..claim import Claim, Numbers
 from ..claims import _page
 from ..claims._file import Record, as_json, from_json
-from ..claims._outcome import FAILED, Outcome, failed, judged
+from ..claims._result import FAILED, ClaimResult, failed, judged
 from ..runs.progress import Progress
 from ..store import make, provenance
 
@@ -36,13 +36,13 @@ def claims(specs: Sequence[str], folder: Path) -> int:
     return int(any(one.verdict == FAILED for one in found))
 
 
-def outcomes(chosen: Mapping[str, Claim]) -> list[Outcome]:
+def outcomes(chosen: Mapping[str, Claim]) -> list[ClaimResult]:
     """Of claims by spec, one after the other, each on one thread; prints a line for each."""
     import torch
     from threadpoolctl import threadpool_limits
 
     before, stdout = torch.get_num_threads(), sys.stdout  # which a bar on the terminal takes over
-    found: list[Outcome] = []
+    found: list[ClaimResult] = []
     progress = Progress(sum(one.seconds for one in chosen.values()))
     torch.set_num_threads(1)
     try:
@@ -59,7 +59,7 @@ def outcomes(chosen: Mapping[str, Claim]) -> list[Outcome]:
     return found
 
 
-def measured(one: Claim, spec: str, progress: Progress) -> Outcome:
+def measured(one: Claim, spec: str, progress: Progress) -> ClaimResult:
     """One claim; whatever it raises is its reason, and the others go on. The numbers are what JSON gives back
     of them.
     """
