@@ -15,6 +15,7 @@ from cellbench.cells import find
 from cellbench.cells.derived import layers
 
 from .case import Case
+from .extras import PackageMissing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,6 +196,8 @@ def measure_cases(emit: Emit, spec: str, options: dict[str, Any], cases: list[Ca
             result = CaseResult("ok", line[0] if line else None, implementation, measured)
         except NotOk as stop:
             result = CaseResult(stop.status, stop.reason)
+        except PackageMissing as missing:
+            result = CaseResult("unavailable", str(missing))
         emit((case.id, result))
 
 

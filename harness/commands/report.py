@@ -56,13 +56,13 @@ def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench report`; returns the exit code."""
     from .. import probe as probing
     from .. import report, store
-    from ..claims._page import told
+    from ..claims._page import last_section
     from ..measure.verdict import reliability
 
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or PAGES / "+".join(m["run"] for m in manifests)[:NAME_LENGTH]
-    sections, warnings = told(runs[0], manifests, arguments.claims)
+    sections, warnings = last_section(runs[0], manifests, arguments.claims)
     probes = probing.from_elsewhere(arguments.probe, frame["probe"].dropna().unique())
     page = report.write(frame, manifests, folder, reliability(), sections, probes)
     print(report.terminal.text(frame, probes=probes))

@@ -227,23 +227,26 @@ class Training(Probe):
         found += [] if case.spec == CONVOLUTION else self.figures(case, data, learner.model)
         if not self.verdict:
             return (found,)
-        from ..learn.trained import verdict
+        from ..learn.verdict import verdict
 
-        said = verdict(case, data, learner.model, len(course.epochs) * len(learner.data.train.targets))
-        return [*found, *([] if said.label is None else [series(f"label.{said.label}", "1", 1)])], said.line
+        given = verdict(case, data, learner.model, len(course.epochs) * len(learner.data.train.targets))
+        return [
+            *found,
+            *([] if given.label is None else [series(f"label.{given.label}", "1", 1)]),
+        ], given.line
 
     def figures(self, case, data, model):
         """Series of the task's own figures, and of what the network is beside the system that the data come
         from.
         """
-        from ..learn import trained
+        from ..learn import answers, verdict
 
         task = tasks.get(case.task)
         found = [
             series(f"figure.{name}", "1", value)
-            for name, value in trained.figures(task, data, model, self.batch).items()
+            for name, value in answers.figures(task, data, model, self.batch).items()
         ]
-        system = trained.beside_the_system(task, data, model)
+        system = verdict.compared_with_system(task, data, model)
         if system is None:
             return found
         numbers = ("own_lyapunov", "true_lyapunov", "profile_rms_nats")

@@ -138,11 +138,11 @@ class Verdict(Probe):
     def diagnosis(self, t, model, case):
         from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
-        from ..learn.one_step import Stepped
+        from ..learn.one_step import CellStep
 
         dead = case.variant == "dead_head"
         bias = model.head_bias * 0 - 40 if dead else model.head_bias
-        net = Stepped(cell_of(case), dict(model.cell.items()), model.head_weight, bias, squashed=dead).cpu()
+        net = CellStep(cell_of(case), dict(model.cell.items()), model.head_weight, bias, squashed=dead).cpu()
         found = self.draw(case, np.random.default_rng([case.seed, 4]), self.samples)
         pairs = [
             (b.x, one_hot(b.y, CLASSES).to(b.x.dtype) if dead else b.y)

@@ -288,7 +288,7 @@ def test_data_list_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
-    assert "harness" in loaded and not loaded & {
+    assert "cellbench" in loaded and not loaded & {
         "torch",
         "numba",
         "pandas",

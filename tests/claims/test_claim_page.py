@@ -144,7 +144,7 @@ def test_claims_of_another_machine_are_told_apart(results, capsys):
 
 def test_what_is_written_reads_back_as_the_same(results):
     record = _file.read(results / "claims/claims.json")
-    assert record.outcomes[0].numbers["far"] == math.inf and math.isnan(record.outcomes[0].numbers["none"])
+    assert record.results[0].numbers["far"] == math.inf and math.isnan(record.results[0].numbers["none"])
     assert record.source["git"]["commit"] and record.warnings == ()
     _page.write(record, results / "again")
     assert json.loads((results / "again/claims.json").read_text()) == stored(results)

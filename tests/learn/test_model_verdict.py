@@ -1,6 +1,4 @@
-"""Verdicts on trained models of every shape: the answers that are looked at are the model's own, and what is
-said of them.
-"""
+"""Verdicts on trained models of every shape of task: which answers are drawn, and the label and line on them."""
 
 from dataclasses import replace
 
@@ -12,7 +10,7 @@ from cellbench import cells
 from cellbench.harness import task
 from cellbench.harness.case import CONVOLUTION, Case
 from cellbench.harness.gradients import diagnose
-from cellbench.harness.learn import convolution, draws, trained
+from cellbench.harness.learn import answers, convolution, verdict
 from cellbench.harness.learn.model import Model, batches, evaluate
 from cellbench.harness.learn.training import Recipe, learner, take
 from cellbench.harness.task import MANY_TO_MANY, MANY_TO_ONE, ONE_TO_MANY, TO_SEQUENCE, Data, Sequences
@@ -78,8 +76,8 @@ def own_losses(data, model, draw):
 
 def stepped_losses(data, model, draw):
     """The same, by the steps that a diagnosis makes."""
-    net, state = trained.recurrence(model), None
-    x, y = draws.batch(data, model, draw)
+    net, state = verdict.recurrence(model), None
+    x, y = answers.batch_of(data, model, draw)
     for x_t in x:
         answer, state = net(x_t, state)
     if data.classes is None:
@@ -93,7 +91,7 @@ def test_answers_step_by_step_are_those_of_the_model_itself(shape, spec):
     data = data_of(shape)
     _, model = model_of(data, spec)
     with torch.no_grad():
-        for draw in draws.draws(data.test, shape, np.random.default_rng(0)):
+        for draw in answers.draw(data.test, shape, np.random.default_rng(0)):
             torch.testing.assert_close(
                 stepped_losses(data, model, draw), own_losses(data, model, draw), rtol=1e-9, atol=1e-9
             )
@@ -101,26 +99,26 @@ def test_answers_step_by_step_are_those_of_the_model_itself(shape, spec):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_diagnosed_loss_is_the_test_loss_where_all_answers_are_drawn(shape, monkeypatch):
-    monkeypatch.setattr(draws, "FEWEST", 1)
-    monkeypatch.setattr(draws, "BATCHES", 99)
+    monkeypatch.setattr(answers, "FEWEST", 1)
+    monkeypatch.setattr(answers, "BATCHES", 99)
     data = data_of(shape)
     _, model = model_of(data, dtype="float32")
-    drawn = draws.draws(data.test, shape, np.random.default_rng(0))
-    total = int(draws.answered(data.test, shape).sum())
+    drawn = answers.draw(data.test, shape, np.random.default_rng(0))
+    total = int(answers.answered(data.test, shape).sum())
     assert sum(len(d.rows) for d in drawn) == total
     loss = torch.nn.functional.mse_loss if data.classes is None else torch.nn.functional.cross_entropy
     found = diagnose(
-        trained.recurrence(model), loss, [draws.batch(data, model, d) for d in drawn], samples=total
+        verdict.recurrence(model), loss, [answers.batch_of(data, model, d) for d in drawn], samples=total
     )
     assert found.samples == total and np.isclose(found.loss, evaluate(model, data, COUNT)[0], rtol=1e-5)
 
 
 def test_batches_answer_at_one_step_and_no_answer_is_drawn_twice():
     data = data_of(MANY_TO_MANY)
-    drawn = draws.draws(data.test, data.shape, np.random.default_rng(0))
+    drawn = answers.draw(data.test, data.shape, np.random.default_rng(0))
     pairs = [(int(row), d.step) for d in drawn for row in d.rows]
     assert len(set(pairs)) == len(pairs) and all(data.test.scored[pair] for pair in pairs)
-    assert all(len(d.rows) >= draws.FEWEST for d in drawn)
+    assert all(len(d.rows) >= answers.FEWEST for d in drawn)
 
 
 def test_steps_are_drawn_as_often_as_they_are_scored():
@@ -128,19 +126,19 @@ def test_steps_are_drawn_as_often_as_they_are_scored():
     scored = np.arange(1600)[:, None] < counts
     one = Sequences(np.zeros((1600, 4, 1)), np.full(1600, 4), np.zeros((1600, 4), int), scored)
     rng = np.random.default_rng(0)
-    drawn = [d for _ in range(200) for d in draws.draws(one, MANY_TO_MANY, rng)]
-    answers = np.bincount([d.step for d in drawn], [len(d.rows) for d in drawn], 4)
-    assert answers[3] == 0 and np.allclose(
-        answers[:3] / answers.sum(), np.divide(counts[:3], 2800), atol=0.02
+    drawn = [d for _ in range(200) for d in answers.draw(one, MANY_TO_MANY, rng)]
+    counted = np.bincount([d.step for d in drawn], [len(d.rows) for d in drawn], 4)
+    assert counted[3] == 0 and np.allclose(
+        counted[:3] / counted.sum(), np.divide(counts[:3], 2800), atol=0.02
     )
-    assert np.isclose(draws.reached(one, MANY_TO_MANY), 2800 / 2810)
+    assert np.isclose(answers.drawable_share(one, MANY_TO_MANY), 2800 / 2810)
 
 
 def test_the_steps_of_one_diagnosis_are_spread_evenly():
     one = Sequences(
         np.zeros((100, 80, 1)), np.full(100, 80), np.zeros((100, 80), int), np.ones((100, 80), bool)
     )
-    steps = [d.step for d in draws.draws(one, MANY_TO_MANY, np.random.default_rng(0))]
+    steps = [d.step for d in answers.draw(one, MANY_TO_MANY, np.random.default_rng(0))]
     assert np.array_equal(np.diff(steps), [10] * 7)
 
 
@@ -159,7 +157,7 @@ def test_an_encoder_that_forgets_has_vanished_at_the_lag_of_what_is_asked():
     with torch.no_grad():
         for cell in (model.cell, model.decoder):
             cell["weight_hh"].mul_(0.2)
-    said = trained.verdict(case, data, model, 10**6)
+    said = verdict.verdict(case, data, model, 10**6)
     assert said.label == "VANISHED" and said.line.startswith(
         "VANISHED at lag 21:"
     )  # 20 steps to the source's end, and the start
@@ -173,7 +171,7 @@ def test_an_encoder_and_a_decoder_that_have_learned_are_converged():
     one = learner(lambda: model_of(data, dtype="float32", hidden=16)[1], data, Recipe(64, 8), 0.02, 0)
     one.learn()
     assert one.course.epochs[-1].test_loss < 0.03
-    said = trained.verdict(case, data, one.model, 8 * 1500)
+    said = verdict.verdict(case, data, one.model, 8 * 1500)
     assert said.label == "CONVERGED", said.line
 
 
@@ -197,7 +195,7 @@ def test_an_aligned_task_is_diagnosed_at_its_lag(lag, scale, label):
         )
         model.cell["weight_hh"].copy_(scale * orthogonal)
         model.embedding.mul_(0.3)
-    said = trained.verdict(case, data, model, 10**6)
+    said = verdict.verdict(case, data, model, 10**6)
     assert said.label == label and f"{label} at lag {lag}:" in said.line, said.line
 
 
@@ -206,8 +204,8 @@ def test_what_was_looked_at_is_said():
     case, model = model_of(data)
     short = replace(data, test=take(data.test, np.argsort(data.test.lengths)[:40]))
     count = short.test.scored.sum(0)
-    share = count[count >= draws.FEWEST].sum() / count.sum()
-    line = trained.verdict(case, short, model, 100).line
+    share = count[count >= answers.FEWEST].sum() / count.sum()
+    line = verdict.verdict(case, short, model, 100).line
     assert 0.5 < share < 0.995 and line.endswith(
         f"of 0-8; only steps at which 16 sequences answer, {share:.0%} of the answers"
     )
@@ -226,7 +224,7 @@ def test_there_is_a_reason_where_there_is_no_verdict():
         ((case, wrong, model), "floor is 99"),
         ((stacked, data, model), "one layer in one direction"),
     ):
-        found = trained.verdict(*asked, 100)
+        found = verdict.verdict(*asked, 100)
         assert found.label is None and found.line.startswith("no verdict: ") and said in found.line
 
 
@@ -234,7 +232,7 @@ def test_a_network_is_laid_beside_the_system_at_the_lags_that_both_have():
     oscillator = task.get("oscillator:count=20:steps=12")
     data = oscillator.data(np.random.default_rng(0))
     _, model = model_of(data)
-    found, truth = trained.beside_the_system(oscillator, data, model), oscillator.truth(data)
+    found, truth = verdict.compared_with_system(oscillator, data, model), oscillator.truth(data)
     assert len(found.own_profile) == len(found.true_profile) > 1 and np.isfinite(found.own_lyapunov)
     assert found.true_lyapunov == truth.lyapunov and np.array_equal(
         found.true_profile, truth.lag_profile[: len(found.own_profile)]
@@ -248,4 +246,4 @@ def test_there_is_nothing_beside_a_task_without_a_system_or_a_cell_that_sees_who
     adding, oscillator = task.get("adding:count=20:steps=12"), task.get("oscillator:count=20:steps=12")
     for one, spec in ((adding, "gru"), (oscillator, "qrnn")):
         data = one.data(np.random.default_rng(0))
-        assert trained.beside_the_system(one, data, model_of(data, spec)[1]) is None
+        assert verdict.compared_with_system(one, data, model_of(data, spec)[1]) is None

@@ -12,7 +12,7 @@ import torch
 from cellbench import cells, harness
 from cellbench.harness.case import Case
 from cellbench.harness.cli import main
-from cellbench.harness.learn import checkpoint, convolution, trained, training
+from cellbench.harness.learn import answers, checkpoint, convolution, training
 from cellbench.harness.learn.model import Model, batches, evaluate, loss_of
 from cellbench.harness.learn.training import Course, Diverged, Epoch, Recipe, take
 from cellbench.harness.probes.training import looks_ahead
@@ -115,7 +115,7 @@ def test_decoding_greedily_agrees_with_the_answers_to_its_own_targets():
         own = model.decode(batch, len(batch.y))
         again = model.answer(replace(batch, y=own)).argmax(-1)
     assert torch.equal(own, again)
-    assert trained.answers(data, model, 8).shape == data.test.y.shape
+    assert answers.answers(data, model, 8).shape == data.test.y.shape
 
 
 @pytest.mark.parametrize("shape", SHAPES)

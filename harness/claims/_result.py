@@ -1,4 +1,4 @@
-"""What became of a claim: the words that it was judged by, its verdict, and what is drawn of its numbers."""
+"""A claim's measured result: the words it was judged by, its verdict, its numbers, figure and table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAILED = "failed"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ClaimResult:
     """A claim's words, and its verdict; one that FAILED has the reason as its condition.
 
     spec finds the claim again, options are its fields. Figure and table are drawn of the numbers and stored
@@ -46,17 +46,18 @@ class Outcome:
         )
 
 
-def judged(one: Claim, spec: str, numbers: Numbers, seconds: float) -> Outcome:
+def judged(one: Claim, spec: str, numbers: Numbers, seconds: float) -> ClaimResult:
     """By the claim's rule, and drawn. Raises whatever the claim's own code does."""
     ruling, table = one.judge(numbers), one.table(numbers)
     figure = finish(f"claim-{one.name}", one.sentence, one.caption, lambda: one.draw(numbers))
-    return Outcome(
+    return ClaimResult(
         *_words(one, spec), ruling.verdict, ruling.condition, seconds, asdict(one), numbers, figure, table
     )
 
 
-def failed(one: Claim, spec: str, numbers: Numbers, seconds: float, error: Exception) -> Outcome:
-    return Outcome(*_words(one, spec), FAILED, reason(error), seconds, asdict(one), numbers)
+def failed(one: Claim, spec: str, numbers: Numbers, seconds: float, error: Exception) -> ClaimResult:
+    """With the error as the reason, and whatever numbers were measured before it."""
+    return ClaimResult(*_words(one, spec), FAILED, reason(error), seconds, asdict(one), numbers)
 
 
 def reason(error: Exception) -> str:

@@ -12,9 +12,10 @@ from cellbench.harness import task
 from cellbench.harness.case import Case
 from cellbench.harness.cli import main
 from cellbench.harness.data import systems
+from cellbench.harness.learn.answers import figures
 from cellbench.harness.learn.model import Model
-from cellbench.harness.learn.system import identified, stepper
-from cellbench.harness.learn.trained import beside_the_system, figures
+from cellbench.harness.learn.system import dynamics, stepper
+from cellbench.harness.learn.verdict import compared_with_system
 from cellbench.harness.rivals import rivals
 from cellbench.harness.task import MANY_TO_MANY, Data, Sequences
 
@@ -245,7 +246,7 @@ def test_a_network_that_is_the_linear_system_has_its_exponent_and_profile(number
     spec = f"linear_system:system={number}"
     data, linear = drawn(spec), task.get(spec).linear()
     known = task.get(spec).truth(data)
-    found = identified(*linear_network(linear.a, linear.b, linear.c), data, known.autonomous)
+    found = dynamics(*linear_network(linear.a, linear.b, linear.c), data, known.autonomous)
     assert abs(found.lyapunov - known.lyapunov) < 1e-8
     assert np.allclose(found.lag_profile, known.lag_profile, rtol=0, atol=1e-8)
 
@@ -265,7 +266,7 @@ def oscillating(radius=0.98, order=1):
 def test_a_network_that_is_the_oscillator_has_its_exponent_and_profile_when_it_runs_on_alone(order):
     data = drawn("oscillator")
     known = task.get("oscillator").truth(data)
-    found = identified(*oscillating(order=order), data, known.autonomous)
+    found = dynamics(*oscillating(order=order), data, known.autonomous)
     assert abs(found.lyapunov - known.lyapunov) < 1e-8
     assert np.allclose(found.lag_profile, known.lag_profile, rtol=0, atol=1e-8)
 
@@ -273,7 +274,7 @@ def test_a_network_that_is_the_oscillator_has_its_exponent_and_profile_when_it_r
 def test_a_network_with_another_damping_is_told_from_the_system():
     data = drawn("oscillator")
     known = task.get("oscillator").truth(data)
-    found = identified(*oscillating(radius=0.97), data, known.autonomous)
+    found = dynamics(*oscillating(radius=0.97), data, known.autonomous)
     assert (
         abs(found.lyapunov - math.log(0.97)) < 1e-8 and abs(found.lag_profile - known.lag_profile).max() > 0.1
     )
@@ -288,7 +289,7 @@ def test_a_nonlinear_networks_profile_alone_is_its_difference_quotient(spec, mon
     params, width = cell.init(1, hidden, 0), cell.output_size(1, hidden)
     rng = np.random.default_rng(0)
     head = rng.standard_normal((1, width)), rng.standard_normal(1)
-    found = identified(cell, params, head, data, autonomous=True)
+    found = dynamics(cell, params, head, data, autonomous=True)
     x = torch.from_numpy(data.test.x[:16].swapaxes(0, 1).astype(float))
 
     def answer(nudge):
@@ -310,7 +311,7 @@ def test_the_profile_of_several_answers_is_their_joint_norm():
     data, cell = drawn("pendulum"), cells.get("gru")
     params, weight = cell.init(1, 5, 0), np.random.default_rng(1).standard_normal((2, 5))
     both, one, other = (
-        identified(cell, params, (w, np.zeros(len(w))), data, False) for w in (weight, weight[:1], weight[1:])
+        dynamics(cell, params, (w, np.zeros(len(w))), data, False) for w in (weight, weight[:1], weight[1:])
     )
     assert (
         both.lag_profile > np.maximum(one.lag_profile, other.lag_profile)
@@ -320,7 +321,7 @@ def test_the_profile_of_several_answers_is_their_joint_norm():
 def test_a_network_whose_answer_cannot_be_fed_back_is_refused():
     cell = cells.get("gru")
     with pytest.raises(ValueError, match="answers 2 values and takes 1"):
-        identified(cell, cell.init(1, 5, 0), (np.zeros((2, 5)), np.zeros(2)), drawn("oscillator"), True)
+        dynamics(cell, cell.init(1, 5, 0), (np.zeros((2, 5)), np.zeros(2)), drawn("oscillator"), True)
 
 
 # a task of one's own
@@ -524,7 +525,7 @@ def test_absent_data_and_exhausted_memory_stay_what_they_are(own):
 
 METHODS = {
     "rivals(self, data)": lambda mine, data: rivals(data, mine),
-    "truth(self, data)": lambda mine, data: beside_the_system(mine, data, model(data)),
+    "truth(self, data)": lambda mine, data: compared_with_system(mine, data, model(data)),
     "figures(self, data, answers)": lambda mine, data: figures(mine, data, model(data), 16),
 }
 

@@ -1,4 +1,4 @@
-"""Rivals on disk, beside the archives, found again by what they were computed from."""
+"""A cache of rivals on disk, beside the archives, by what they were computed from."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from ..data.archives import folder
 from ..task import Rival
 
 
-def kept(key: str, compute: Callable[[], list[Rival]]) -> list[Rival]:
-    """What compute() gave for this key before, or gives now. A damaged file is computed again; the folder may
-    be read-only.
+def cached(key: str, compute: Callable[[], list[Rival]]) -> list[Rival]:
+    """What compute() gave for this key before, or gives now.
+
+    Where a file is damaged they are computed again; the folder may be read-only.
     """
     path = folder() / "rivals" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     with suppress(OSError, ValueError, TypeError):
         return [Rival(**r) for r in json.loads(path.read_text())]
-    found = compute()
+    rivals = compute()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as place:
-            (Path(place) / path.name).write_text(json.dumps([asdict(r) for r in found]))
+            (Path(place) / path.name).write_text(json.dumps([asdict(r) for r in rivals]))
             (Path(place) / path.name).replace(path)
-    return found
+    return rivals

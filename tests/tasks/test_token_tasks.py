@@ -14,8 +14,8 @@ import torch
 from cellbench.harness import task
 from cellbench.harness.data import abc, archives, scores
 from cellbench.harness.data.archives import arrays
-from cellbench.harness.data.edits import distance, until
 from cellbench.harness.data.split import foretelling, grouped, padded, rows, to_sequences
+from cellbench.harness.data.text import distance, until
 from cellbench.harness.rivals import by_shape
 from cellbench.harness.task import MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE, DataAbsent
 from cellbench.harness.tasks import abc_tunes, chorales, grapheme_to_phoneme, next_character, translation

@@ -8,7 +8,8 @@ import pytest
 
 from cellbench.harness import claim
 from cellbench.harness.claim import HOLDS, NOT_HERE, WITH_CONDITION, Claim, Ruling
-from cellbench.harness.claims._trainings import Trial, compared, drawn
+from cellbench.harness.claims._contest import compared
+from cellbench.harness.claims._trainings import Trial, drawn
 from cellbench.harness.cli import main
 from cellbench.harness.commands import claims
 from cellbench.harness.report.table import Entry, Table
