@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-import verdict_suite
+from support import verdict_suite
 from torch.nn.functional import cross_entropy
 
 from cellbench.harness.gradients import Band, Evidence, Thresholds, diagnose, verdict
