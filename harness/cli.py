@@ -128,10 +128,11 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, arguments: list[str]) -> argparse.Namespace:
         """Flags and other arguments in any order. Raises ValueError for what the command does not take."""
+        for argument in arguments:  # before argparse, which would first ask for what is missing
+            flag = argument.partition("=")[0]
+            if flag.startswith("-") and flag not in self.flags and not _is_number(flag):
+                raise ValueError(_unknown("flag", flag, self.flags, self.prog))
         parsed, rest = self.parse_known_intermixed_args(arguments)
-        for argument in rest:
-            if argument.startswith("-"):
-                raise ValueError(_unknown("flag", argument.partition("=")[0], self.flags, self.prog))
         if rest:
             self.error(f"{rest[0]!r} is one argument too many")
         return parsed
@@ -139,6 +140,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Called by argparse for arguments that it cannot read."""
         raise ValueError(f"{message}; `{self.prog} --help` shows the arguments")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unknown(kind: str, name: str, known: Iterable[str], prog: str) -> str:

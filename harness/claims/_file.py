@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import claim
 from ..report.frame import printable
-from ..store import ResultsError
+from ..store import ResultsError, atomic
 from ._result import FAILED, ClaimResult, judged, reason
 
 NAME = "claims.json"
@@ -31,7 +31,7 @@ class Record:
 def write(record: Record, folder: Path) -> None:
     """Into the folder, as NAME."""
     rows = [{name: getattr(one, name) for name in sorted(STORED)} for one in record.results]
-    (folder / NAME).write_text(as_json(record.source | {"claims": rows}), encoding="utf-8")
+    atomic.write_text(folder / NAME, as_json(record.source | {"claims": rows}))
 
 
 def read(path: Path) -> Record:

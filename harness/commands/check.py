@@ -30,17 +30,29 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE.npz", help="the cell's arrays by name (default: drawn)"
     )
-    parser.add_argument("--input-size", type=size, metavar="I", help="default: 5, or that of the weights")
-    parser.add_argument("--hidden-size", type=size, metavar="H", help="default: 7, or that of the weights")
-    parser.add_argument("--steps", type=size, metavar="T", default=11, help="time steps (default: 11)")
-    parser.add_argument("--batch", type=size, metavar="B", default=3, help="sequences (default: 3)")
+    parser.add_argument(
+        "--input-size",
+        type=size,
+        metavar="I",
+        help="numbers in at each step (default: 5, or as the weights have it)",
+    )
+    parser.add_argument(
+        "--hidden-size",
+        type=size,
+        metavar="H",
+        help="units of the state (default: 7, or as the weights have it)",
+    )
+    parser.add_argument(
+        "--steps", type=size, metavar="T", default=11, help="time steps of a sequence (default: 11)"
+    )
+    parser.add_argument("--batch", type=size, metavar="B", default=3, help="sequences at once (default: 3)")
     parser.add_argument(
         "--dtype",
         type=one_of(("float32", "float64")),
         metavar="DTYPE",
         help="float32 or float64 (default: that of the implementation)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the arrays (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the drawn arrays (default: 0)")
     parser.epilog = epilog(EXAMPLES, {0: "it is right", 1: "it deviates"})
 
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from ..claim import Claim, Numbers, get, names
+from .. import claim
+from ..claim import Claim, Numbers
 from ..claims import _page
 from ..claims._file import Record, as_json, from_json
 from ..claims._result import FAILED, ClaimResult, failed, judged
@@ -52,7 +53,7 @@ def claims(specs: Sequence[str], folder: Path) -> int:
 
     Raises ValueError for an unknown name, before anything is run.
     """
-    chosen = {spec: get(spec) for spec in specs or names()}
+    chosen = {spec: claim.get(spec) for spec in specs or claim.names()}
     make(folder)
     source = provenance.origin()
     results = outcomes(dict(sorted(chosen.items(), key=lambda item: item[1].place)))
@@ -67,13 +68,13 @@ def outcomes(chosen: Mapping[str, Claim]) -> list[ClaimResult]:
 
     threads, stdout = torch.get_num_threads(), sys.stdout  # a bar on the terminal takes sys.stdout over
     results: list[ClaimResult] = []
-    progress = Progress(sum(claim.seconds for claim in chosen.values()))
+    progress = Progress(sum(one.seconds for one in chosen.values()))
     torch.set_num_threads(1)
     try:
         # the kernels' products are OpenBLAS's, whose threads cost more than such small products take
         with threadpool_limits(1):
-            for spec, claim in chosen.items():
-                results.append(measured(claim, spec, progress))
+            for spec, one in chosen.items():
+                results.append(measured(one, spec, progress))
                 print(results[-1], file=None if stdout.isatty() else stdout, flush=True)
                 progress.finish(FAILED if results[-1].verdict == FAILED else "ok", None)
     finally:
@@ -82,15 +83,13 @@ def outcomes(chosen: Mapping[str, Claim]) -> list[ClaimResult]:
     return results
 
 
-def measured(claim: Claim, spec: str, progress: Progress) -> ClaimResult:
+def measured(one: Claim, spec: str, progress: Progress) -> ClaimResult:
     """The outcome of one claim. An exception is its reason, and the other claims go on."""
     start = perf_counter()
     numbers: Numbers = {}
     try:
-        values = claim.measure(
-            lambda label: progress.start(f"{claim.name}: {label}", claim.seconds / claim.parts)
-        )
+        values = one.measure(lambda label: progress.start(f"{one.name}: {label}", one.seconds / one.parts))
         numbers = from_json(as_json(values))  # as a reader of the file will judge them
-        return judged(claim, spec, numbers, perf_counter() - start)
+        return judged(one, spec, numbers, perf_counter() - start)
     except Exception as error:
-        return failed(claim, spec, numbers, perf_counter() - start, error)
+        return failed(one, spec, numbers, perf_counter() - start, error)

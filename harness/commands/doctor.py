@@ -50,7 +50,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=SECONDS,
         metavar="S",
-        help="length of the noise test; 0 leaves it out (default: %(default)g)",
+        help="seconds of the noise test; 0 leaves it out (default: %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="print one object instead of lines")
     parser.epilog = epilog(EXAMPLES, {0: "all well, with advice too"})

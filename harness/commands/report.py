@@ -1,7 +1,7 @@
 """Writes the page and the tables of runs, and prints the summary.
 
-Without a RUN it takes the newest one below --results. The page draws nothing again that is not in the runs;
-it is one index.html with its figures, and report.md for reading on GitHub.
+Without a RUN it takes the newest one below --results. The page is made from the runs alone: index.html with
+its figures, and report.md for GitHub.
 """
 
 from __future__ import annotations

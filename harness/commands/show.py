@@ -39,10 +39,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--input-size",
         type=size,
         metavar="I",
-        help=f"default: {SIZES[0]}, or H where the cell needs them alike",
+        help=f"numbers in at each step (default: {SIZES[0]}, or H where the cell needs them alike)",
     )
     parser.add_argument(
-        "--hidden-size", type=size, metavar="H", default=SIZES[1], help=f"default: {SIZES[1]}"
+        "--hidden-size",
+        type=size,
+        metavar="H",
+        default=SIZES[1],
+        help=f"units of the state (default: {SIZES[1]})",
     )
     parser.add_argument(
         "--dtype",

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ..extras import requires
+from ..store import atomic
 from .training import Course, Epoch, Learner
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -65,9 +66,9 @@ def save(path: Path, learner: Learner) -> None:
         "rng": json.dumps(learner.rng.bit_generator.state),
         "rate": repr(learner.optimiser.param_groups[0]["lr"]),
     }
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, metadata)
-    temporary.replace(path)
+    arrays = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with atomic.replacing(path) as temporary:
+        save_file(arrays, temporary, metadata)
 
 
 def resume(path: Path, learner: Learner) -> bool:

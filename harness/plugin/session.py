@@ -4,7 +4,6 @@ their file.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +73,7 @@ class Session:
             self.write()
 
     def write(self) -> None:
-        from ..store import provenance
+        from ..store import atomic, provenance
 
         content = {
             "schema": SCHEMA,
@@ -84,9 +83,7 @@ class Session:
             "versions": provenance.versions(),
             "judgements": self.found,
         }
-        temporary = self.file.with_name(self.file.name + ".tmp")
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
-        temporary.replace(self.file)
+        atomic.write_json(self.file, content)
 
     def pytest_sessionfinish(self, session, exitstatus):
         """A comparison that was asked for and measured nothing is no success; a file that was asked for is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -54,15 +55,24 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     register()
     try:
         with initialize_config_dir(str(folder()), version_base="1.3"):
-            defaults = OmegaConf.to_container(hydra_compose("config"))
-            assert isinstance(defaults, dict)
             for override in _parsed(overrides):
-                _check_key(override, defaults)
+                _check_key(override, _defaults(tuple(probes.names())))
             config = OmegaConf.to_container(hydra_compose("config", overrides), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(" ".join(str(error).split())) from None
     assert isinstance(config, dict)
     return {str(k): v for k, v in config.items()}
+
+
+@cache
+def _defaults(probe_names: tuple[str, ...]) -> dict[Any, Any]:
+    """The configuration without overrides, for as long as there are the same probes: each compose is slow."""
+    from hydra import compose as hydra_compose
+    from omegaconf import OmegaConf
+
+    defaults = OmegaConf.to_container(hydra_compose("config"))
+    assert isinstance(defaults, dict)
+    return defaults
 
 
 def register() -> None:

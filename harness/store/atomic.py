@@ -9,7 +9,7 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,29 @@ def write_json(path: Path, value: Any, **options: Any) -> None:
     write_text(path, as_json(value, **options))
 
 
-def as_json(value: Any, *, indent: int | None = 1, sort_keys: bool = False) -> str:
-    """Plain values and NumPy numbers as strict JSON; floats are exact, and one that is not finite is null."""
-    text = json.dumps(finite(value), indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
-    return text + "\n"
+def as_json(
+    value: Any,
+    *,
+    exact: bool = False,
+    indent: int | None = 1,
+    sort_keys: bool = False,
+    default: Callable[[Any], Any] | None = None,
+) -> str:
+    """Plain values and NumPy numbers as strict JSON; a float that is not finite is null.
+
+    `exact` writes such a float as Python does, NaN or Infinity: for files that cellbench alone reads again.
+    """
+    return (
+        json.dumps(
+            value if exact else finite(value),
+            allow_nan=exact,
+            indent=indent,
+            sort_keys=sort_keys,
+            ensure_ascii=exact,  # a name of undecodable bytes comes back as it was
+            default=default,
+        )
+        + "\n"
+    )
 
 
 def finite(value: Any) -> Any:

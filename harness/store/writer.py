@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import secrets
 import warnings
@@ -142,8 +141,8 @@ def _hidden(parent: Path) -> Path:
 
 
 def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    # not atomic.write_json: an option of a probe may be inf, and null in its place could not be resumed
-    atomic.write_text(path, json.dumps(manifest, indent=1, default=str) + "\n")
+    # exact: an option of a probe may be inf, and with null in its place the run could not be gone on with
+    atomic.write_json(path, manifest, exact=True, default=str)
 
 
 def make(folder: Path) -> None:

@@ -74,6 +74,7 @@ NEAREST = {
     "compare numba:torch --outptu x": "unknown flag '--outptu'; did you mean '--output'?",
     "compare a b --jsn x": "unknown flag '--jsn'; did you mean '--json'?",
     "show gru --kernl": "unknown flag '--kernl'; did you mean '--kernel'?",
+    "check x.py --aganst gru": "unknown flag '--aganst'; did you mean '--against'?",
     "list cels": "did you mean 'cells'?",
     "data fetsh": "did you mean 'fetch'?",
     "show gru --dtype flaot32": "did you mean 'float32'?",

@@ -66,5 +66,6 @@ def test_json_is_strict_and_floats_are_exact(tmp_path):
     text = (tmp_path / "a.json").read_text(encoding="utf8")
     assert "NaN" not in text and "Infinity" not in text and "é" in text
     assert json.loads(text) == {"a": [1, 0.1, None, [0.5, None]], "b": {"c": None, "é": None}}
+    assert json.loads(atomic.as_json([np.inf, 0.1], exact=True)) == [np.inf, 0.1]
     with pytest.raises(TypeError):
         atomic.as_json({"a": object()})

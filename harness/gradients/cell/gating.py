@@ -170,7 +170,7 @@ def values_of(
         )
     x = np.asarray(x, np.float64)
     program, path = forward_path(cell, params, x, state)
-    used, prev = program.sides.used, [s[:-1] for s in path]
+    used, prev = program.products.used, [s[:-1] for s in path]
     before = State(**dict(zip(cell.states, prev, strict=True)))
     inputs = {f"wx_{k}": v for k, v in vars(cell.project(used, x)).items()}
     inputs |= {f"wh_{k}": v for k, v in vars(cell.recur(used, before)).items()}
