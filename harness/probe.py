@@ -57,7 +57,7 @@ class Plan:
     match: str | None = None  # the budget at which cells are compared, or none: all at hidden_size
 
     @property
-    def sizes(self) -> list[dict[str, int]]:
+    def sizes(self) -> list[dict[str, Any]]:
         """All combinations of the workload's sizes."""
         return [
             {"steps": t, "batch": b, "input_size": i, "hidden_size": h}

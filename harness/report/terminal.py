@@ -74,7 +74,8 @@ def plain(table: Table, width: int = 120) -> str:
         if Measurement.get(console, console.options, grid).maximum <= width:
             return _rendered(grid, width)
     grid = _grid(table, detail=False, fold=True)
-    return _rendered(grid, max(width, Measurement.get(console, console.options, grid).minimum))
+    least = sum(column.min_width or 0 for column in grid.columns) + 2 * (len(grid.columns) - 1)
+    return _rendered(grid, max(width, least))
 
 
 def _grid(table: Table, detail: bool, fold: bool) -> Grid:

@@ -20,7 +20,7 @@ from cellbench.harness.learn.model import (
     loss_of,
     scale_gradients,
 )
-from cellbench.harness.probes._spikes import spikes
+from cellbench.harness.probes.clipping import spikes
 from cellbench.harness.task import Data, Sequences
 from cellbench.harness.tasks.adding import Adding
 from cellbench.harness.tasks.temporal_order import TemporalOrder

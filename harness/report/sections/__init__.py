@@ -48,29 +48,30 @@ def built_in() -> dict[str, Sections]:
 
 def of_page(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> Iterator[Section]:
     """The sections of all probes of a prepared frame: those of this folder first, then the others."""
-    given, colours = {probe.name: probe.sections for probe in probes}, colours_of(ready)
     measured = unique(ready["probe"])
-    for name, sections in built_in().items():
-        if name in measured and name not in given:
-            yield from _shown(sections(of_probe(ready, name, None), colours) or ())
-    yield from _foreign(ready, given, colours)
+    ordered = [name for name in built_in() if name in measured]
+    return _of(ready, probes, dict.fromkeys([*ordered, *measured]))
 
 
 def foreign(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> Iterator[Section]:
-    """The sections of those probes alone that are not of this folder."""
-    return _foreign(ready, {probe.name: probe.sections for probe in probes}, colours_of(ready))
+    """The sections of those probes alone that have no file here."""
+    return _of(ready, probes, [name for name in unique(ready["probe"]) if name not in built_in()])
 
 
-def _foreign(ready: pd.DataFrame, given: Mapping[str, Sections], colours: Colours) -> Iterator[Section]:
-    for name in unique(ready["probe"]):
-        if name in given or name not in built_in():
-            rows = of_probe(ready, name, None)
-            own = given[name](rows, colours) if name in given else None
-            yield from _shown([plain_section(name, rows)] if own is None else own)
+def _of(ready: pd.DataFrame, probes: Iterable[Shown], names: Iterable[str]) -> Iterator[Section]:
+    given, colours = {probe.name: probe.sections for probe in probes}, colours_of(ready)
+    for name in names:
+        made = _made(name, of_probe(ready, name, None), colours, given)
+        yield from (section for section in made if not section.empty)
 
 
-def _shown(sections: Iterable[Section]) -> Iterator[Section]:
-    return (section for section in sections if not section.empty)
+def _made(
+    name: str, rows: pd.DataFrame, colours: Colours, given: Mapping[str, Sections]
+) -> Iterable[Section]:
+    for known in (given, built_in()):
+        if name in known and (made := known[name](rows, colours)) is not None:
+            return made
+    return [plain_section(name, rows)]
 
 
 def colours_of(ready: pd.DataFrame) -> Colours:

@@ -22,14 +22,15 @@ def test_profile_spectrum_shares_and_formats_have_figures_and_numbers(tmp_path):
     names = ["gradient_decay", "spectrum", "lag_share", "precision"]
     frame, page = run(tmp_path, "cells=[elman,lstm]", f"probes=[{','.join(names)}]", *options)
     assert set(frame["probe"]) == set(names) and (frame["status"] == "ok").all()
-    for heading in (
+    headings = (
         "Gradient norm against lag",
         "Lyapunov spectrum",
-        "Lag share",
-        "number format",
-        "Number formats, by lag",
-    ):
-        assert heading in page
+        "Lag share of the parameter gradient",
+        "Gradient norm in each number format",
+    )
+    assert all(f"## {heading}\n" in page for heading in headings)
+    columns = ("| sum rule residual |", "| k95 (steps) |", "| cell | format |")
+    assert all(column in page for column in columns)
     assert all((tmp_path / "page" / f"{name}.svg").exists() for name in names)
     signed = frame[frame["metric"] == "signed"].groupby(["cell", "seed"])["value"].sum()
     assert np.allclose(signed, 1)
