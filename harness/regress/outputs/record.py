@@ -20,7 +20,7 @@ def record(comparison: Comparison) -> str:
     null), processes, repeated, p, status, timed_s, warnings ([{kind, text}]) and command (or null). Schema 1;
     it counts up where a name is taken away or changes its meaning.
     """
-    found = {
+    content = {
         "schema": SCHEMA,
         "title": comparison.title,
         "a": comparison.a,
@@ -33,7 +33,7 @@ def record(comparison: Comparison) -> str:
         "notes": list(comparison.notes),
         "study": comparison.study,
     }
-    return json.dumps(finite(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _benchmark(judgement: Judgement, comparison: Comparison) -> dict[str, Any]:
