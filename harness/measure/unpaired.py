@@ -5,10 +5,11 @@ side may lie among those of the other, and Welch's p besides must hold over the 
 
 How large a change must be to be seen depends on the spread of the ratios between processes. Simulated at
 SD 0.74 %, two functions of one kind: 0.5 % of unchanged comparisons are called changed with three processes
-a side and 0.1 % with five; in a suite of eight, 80 % of changes are found from +6 % and +3 % on. Two runs of
-the default comparison had a median SD of 3.9 % against torch.nn: then from +35 % and +15 % on. On a machine with
-three times as much work as cores the SD was 34 %: 1 of 28 unchanged suites was red. The interval covers 90 %
-with three processes, 97 % with five.
+a side and 0.1 % with five; in a suite of eight, 80 % of changes are found from +6 % and +3 % on.
+
+Two runs of the default comparison had a median SD of 3.9 % against torch.nn: then from +35 % and +15 % on. On
+a machine with three times as much work as cores the SD was 34 %: 1 of 28 unchanged suites was red. The
+interval covers 90 % with three processes, 97 % with five.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class BaseFunction:
     base: Base
 
     def load(self) -> Callable[..., Any]:
-        """In the worker. Raises NotOk, status `no baseline`, where the revision has none that can be loaded."""
+        """The function, in the worker. Raises NotOk, status `no baseline`, where it cannot be loaded."""
         from .beside import import_beside
 
         assert self.function.file

@@ -168,7 +168,7 @@ class _LedImports(ast.NodeTransformer):
         return [ast.copy_location(new, node) for alias in node.names for new in self.led(alias)]
 
     def led(self, alias: ast.alias) -> list[ast.stmt]:
-        """`import a.b` becomes an import of the whole, which binds the made-up name, and one of `a` from it."""
+        """`import a.b` as an import that binds the made-up name, and one of `a` from it."""
         top = alias.name.partition(".")[0]
         if not self.owns(top):
             return [ast.Import([alias])]

@@ -28,8 +28,9 @@ __tracebackhide__ = methodcaller("errisinstance", GateError)
 
 
 def spec_of(cell: Any) -> str:
-    """path/to/file.py:Name with options, the path absolute; of a class too. Raises GateError for a cell
-    without a file.
+    """path/to/file.py:Name with options, the path absolute. Raises GateError without a file.
+
+    The cell may be its class too.
     """
     if inspect.isclass(cell) and issubclass(cell, cells.GatedCell):
         cell = f"{inspect.getfile(cell)}:{cell.__qualname__}"

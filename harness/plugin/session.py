@@ -1,6 +1,4 @@
-"""What one pytest session knows of its gates: the revision to compare with, the judgements, their summary and
-their file.
-"""
+"""One pytest session's gates: the revision to compare with, judgements, summary, file."""
 
 from __future__ import annotations
 
@@ -60,9 +58,7 @@ class Session:
         self.tests = max(1, sum(FIXTURE in getattr(item, "fixturenames", ()) for item in session.items))
 
     def pytest_runtest_logreport(self, report):
-        """Takes what was recorded in any phase of a test, in a worker of pytest-xdist too, and writes it at
-        once.
-        """
+        """Takes the judgements of a test, in a worker of pytest-xdist too, and writes them at once."""
         found = (
             [value for name, value in report.user_properties if name == FIXTURE]
             if report.when == "teardown"
@@ -86,9 +82,7 @@ class Session:
         atomic.write_json(self.file, content)
 
     def pytest_sessionfinish(self, session, exitstatus):
-        """A comparison that was asked for and measured nothing is no success; a file that was asked for is
-        written.
-        """
+        """Fails a comparison that measured nothing; writes the file that was asked for."""
         if self.is_worker or self.listing:
             return
         if self.file and not self.found:

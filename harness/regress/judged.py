@@ -83,7 +83,7 @@ def manifest(settings: Settings, comparison: Comparison) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class RunWriter:
-    """Writes every timing as it comes: a case a pair, with the metric `seconds` for each arm; lag is the build."""
+    """Writes every timing as it comes: a case a pair, metric `seconds` for each arm, lag the build."""
 
     writer: store.RunWriter
     cases: dict[str, Case]

@@ -1,5 +1,6 @@
-"""`cellbench regress base=REV`: every benchmark of a revision against the same one of the working tree, in
-the same processes.
+"""`cellbench regress base=REV`: every benchmark of a revision against the working tree's.
+
+Both run in the same processes, unless their dependencies differ.
 """
 
 from __future__ import annotations
@@ -82,9 +83,7 @@ def _default(key: str, folder: str, hash_: str, top: Path) -> list[str]:
 
 
 def between(settings: Settings, root: str) -> Suite:
-    """The throughput cases that both revisions can run, as pairs: A is the revision in the folder root, B the
-    working tree.
-    """
+    """The throughput cases that both revisions can run: A is the one in the folder root."""
     suite = Suite()
     for case in throughput(settings):
         name = name_of(columns_of(case))
@@ -104,9 +103,9 @@ def between(settings: Settings, root: str) -> Suite:
 
 def cannot_run(side: Side) -> str | None:
     """Why a side cannot run here, or None."""
-    own, case = revision.library(side.root), side.case
+    package, case = revision.library(side.root), side.case
     try:
-        cell, backend = own.get(case.spec), own.backend(case.backend)
+        cell, backend = package.get(case.spec), package.backend(case.backend)
     except ValueError as error:
         return str(error)
     unfit = getattr(cell, "unfit", lambda *sizes: None)(case.input_size, case.hidden_size)
@@ -125,10 +124,10 @@ def _gone(root: Path) -> list[str]:
 
 
 def facts(suite: Suite, root: str) -> Iterator[Fact]:
-    """What both revisions compute exactly, where it differs: for information, `nox -s baselines` is the gate."""
-    own, base = revision.library(None), revision.library(root)
+    """Exact values that differ between the revisions; for information, `nox -s baselines` gates."""
+    now, base = revision.library(None), revision.library(root)
     for case in {(c.spec, c.input_size, c.hidden_size): c for c in suite.cases.values()}.values():
-        old, new = (_exact(library, case) for library in (base, own))
+        old, new = (_exact(library, case) for library in (base, now))
         for what in old:
             if old[what] != new[what]:
                 yield Fact(

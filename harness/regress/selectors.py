@@ -1,6 +1,4 @@
-"""`cellbench compare A:B [KEY=VALUE ...]`: two backends or two cells against each other, measured now in the
-same processes.
-"""
+"""`cellbench compare A:B [KEY=VALUE ...]`: two backends or cells, measured in the same processes."""
 
 from __future__ import annotations
 
@@ -45,25 +43,23 @@ def compare(selector: str, overrides: list[str], output: Path | None) -> int:
 
 
 def split(text: str) -> tuple[str, str, str]:
-    """(cells or backends, A, B): the one colon with a cell, or a backend, on either side of it. Raises
-    ConfigError for none.
-    """
-    found = []
+    """(cells or backends, A, B). Raises ConfigError unless one colon parts two of a kind."""
+    readings = []
     for at in (k for k, c in enumerate(text) if c == ":"):
         a, b = text[:at], text[at + 1 :]
-        found += [
+        readings += [
             (key, a, b)
             for key, get in (("backends", cells.backend), ("cells", cells.get))
             if _is(get, a) and _is(get, b)
         ]
-    if len(found) != 1:
+    if len(readings) != 1:
         kinds = f"backends: {', '.join(cells.backend_names())}; cells: {', '.join(cells.names())}"
         raise ConfigError(f"{text!r} does not name two backends or two cells as A:B. {kinds}")
-    if found[0][1] == found[0][2]:
+    if readings[0][1] == readings[0][2]:
         raise ConfigError(
-            f"{text!r} compares {found[0][1]!r} with itself; `cellbench doctor` measures the noise of that"
+            f"{text!r} compares {readings[0][1]!r} with itself; `cellbench doctor` measures the noise of that"
         )
-    return found[0]
+    return readings[0]
 
 
 def _is(get: Callable[[str], object], spec: str) -> bool:

@@ -29,8 +29,7 @@ NOT_REPEATED = (
 
 
 def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
-    """Exit code of `cellbench compare A B`: 0, 1 for what is slower, missing or broken, 3 where it cannot
-    tell.
+    """Exit code of `cellbench compare A B`: 0, 1 for a failure, 3 where it cannot tell.
 
     Raises ResultsError for what is no whole run of throughput.
     """
@@ -49,7 +48,7 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
 
 
 def throughput(folder: Path) -> StoredRun:
-    """The run in a folder. Raises ResultsError for one without throughput, as for any that is no whole run."""
+    """The run in a folder. Raises ResultsError for one that is not whole or has no throughput."""
     run = read(folder)
     if not run.of("throughput"):
         raise store.ResultsError(
@@ -134,23 +133,23 @@ def partner_of(case: StoredCase) -> str:
 
 
 def levels(sides: tuple[StoredCase, StoredCase]) -> str:
-    """Median seconds of both sides, and their range over processes: for the eye, since levels drift from run
-    to run.
+    """Median seconds of both sides and their range over processes.
+
+    They are for the eye alone, since levels drift from run to run.
     """
 
     def level(case: StoredCase) -> str:
-        found = [1e3 * v for v in case.by_process("seconds").values()]
-        return (
-            f"{statistics.median(found):.4g} ms ({min(found):.4g} .. {max(found):.4g})"
-            if found
-            else "no time"
-        )
+        ms = [1e3 * v for v in case.by_process("seconds").values()]
+        return f"{statistics.median(ms):.4g} ms ({min(ms):.4g} .. {max(ms):.4g})" if ms else "no time"
 
     return f"levels: {', then '.join(level(case) for case in sides)}"
 
 
 def missing(a: StoredRun, b: StoredRun) -> list[str]:
-    """What became of each case that was ok in A and is not in B; a probe that B never ran is a note instead."""
+    """A line for each case that was ok in A and is not in B.
+
+    A probe that B never ran is a note instead.
+    """
     new = [name for name in b.cases if name not in a.cases]
     lines = []
     for name, case in a.cases.items():
@@ -164,9 +163,7 @@ def missing(a: StoredRun, b: StoredRun) -> list[str]:
 
 
 def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
-    """What is not judged: partners, what is new, what is ok in neither, probes that were not run, other
-    versions.
-    """
+    """Notes on what is not judged: partners, new cases, probes of one run, other versions."""
     lines = [
         f"{n}: the partner, not judged itself; {levels((a.cases[n], b.cases[n]))}"
         for n in a.cases
@@ -188,25 +185,29 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
 
 
 def commands(names: Iterable[str], a: StoredRun) -> dict[str, str]:
-    """What judges a benchmark with repetition: regress against the commit of A, where that is all of A's
-    code.
+    """The command that judges each benchmark with repetition: regress against A's commit.
+
+    There is none where that commit is not all of A's code.
     """
     git = a.manifest.get("git") or {}
     if git.get("dirty") or not git.get("commit"):
         return {}
-    found = {name: _options(a.cases[name].definition, a.manifest["config"]) for name in names}
+    overrides = {name: _options(a.cases[name].definition, a.manifest["config"]) for name in names}
     return {
-        name: f"cellbench regress base={git['commit'][:12]} {shlex.join(o)}" for name, o in found.items() if o
+        name: f"cellbench regress base={git['commit'][:12]} {shlex.join(o)}"
+        for name, o in overrides.items()
+        if o
     }
 
 
 def _options(definition: dict[str, Any], config: dict[str, Any]) -> list[str]:
-    """The overrides that ask for one case; none where its cell is not one of the zoo, whose file a run does
-    not know.
+    """The overrides that ask for one case.
+
+    There are none for a cell by path, whose file a run does not know.
     """
     spec = ":".join(str(definition[k]) for k in ("cell", "options") if definition.get(k))
-    asked = config.get("cells") or []
-    if asked != "all" and spec not in asked:
+    cells = config.get("cells") or []
+    if cells != "all" and spec not in cells:
         return []
     sizes = [f"workload.{k}={definition[k]}" for k in SIZES.values()]
     rest = [f"{k}={definition[k]}" for k in ("direction", "dtype", "device", "threads")]

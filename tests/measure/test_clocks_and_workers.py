@@ -59,7 +59,7 @@ def test_time_spent_waiting_for_a_core_is_taken_off_unless_it_is_more_than_all(l
 
 @pytest.fixture
 def a_wait(monkeypatch):
-    """Stands for a thread that has waited for 2 s of the first 5, and for 3 s of the first 10."""
+    """Stands for torch.cuda: events that read a device's clock, and a note of the order of things."""
     wall, waits = iter((5.0, 10.0)), iter((2.0, 3.0))
     monkeypatch.setattr(clocks, "perf_counter", lambda: next(wall))
     monkeypatch.setattr(clocks, "waiting", lambda: lambda: next(waits))

@@ -1,6 +1,4 @@
-"""Pairs, verdicts and the judge: with fake clocks and fake processes, so that what is found is what was put
-in.
-"""
+"""Pairs, verdicts and the judge, with fake clocks and processes that return what was put in."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,4 @@
-"""The pytest plugin, seen from a user's suite: a scratch repository whose functions have changed since its
-one commit.
-"""
+"""The pytest plugin in a user's suite: a repository whose functions changed since its commit."""
 
 import json
 import subprocess
@@ -84,9 +82,7 @@ SAID = """
 
 @pytest.fixture
 def suite(pytester):
-    """A repository at its one commit, with NEW in its working tree; suite(test functions, conftest) writes
-    its tests.
-    """
+    """A repository with NEW in its working tree; suite(test functions, conftest) writes its tests."""
     pytester.makepyfile(**OLD)
     for command in ("init -q", "add -A", "-c user.name=n -c user.email=e commit -q -m one"):
         subprocess.run(["git", *command.split()], cwd=pytester.path, check=True)

@@ -1,6 +1,4 @@
-"""Revisions whose dependencies differ: how that is seen, their environments, the order of processes, and
-blunt verdicts.
-"""
+"""Revisions whose dependencies differ: their environments, processes in turn, blunt verdicts."""
 
 import json
 import shutil
@@ -178,9 +176,7 @@ def test_a_cache_that_cannot_be_written_is_no_environment(tmp_path):
 
 @dataclass
 class Scripted(Apart):
-    """Processes that end as script(side, name, number of the process of that side) says; `ran` is (side,
-    names) of each.
-    """
+    """Processes that end as script(side, name, number) says; `ran` has (side, names) of each."""
 
     script: Callable[[str, str, int], Any] = lambda side, name, number: None
     ran: list[tuple[str, list[str]]] = field(default_factory=list)

@@ -1,6 +1,4 @@
-"""History: the detector's laws and its calibration, points and their file, the trends and their page, the
-command.
-"""
+"""History: the detector's laws and calibration, points and their file, trends, the command."""
 
 import dataclasses
 import json
@@ -267,7 +265,7 @@ def a_trend(**changed):
 def test_a_trend_names_the_commit_and_the_effect_whatever_order_the_runs_came_in():
     (one,) = trend.trends(a_trend()[::-1])
     assert [c.index for c in one.changes] == [30]
-    assert trend.said(one.changes[0], one).endswith("% at 0000000000 (slower)")
+    assert trend.phrase(one.changes[0], one).endswith("% at 0000000000 (slower)")
     assert one.changes[0].effect == pytest.approx(0.051, abs=4e-3)
     assert one.used[30].run == "run030"
 

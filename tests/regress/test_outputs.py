@@ -17,6 +17,7 @@ from cellbench.harness.measure.judge import Judgement
 from cellbench.harness.measure.verdict import Verdict
 from cellbench.harness.regress import outputs
 from cellbench.harness.regress.benchmarks import Comparison, Fact
+from cellbench.harness.regress.outputs.grid import grid
 
 LOADED = Warned(Warning.LOAD, "other work loads this machine")
 KINDS = {
@@ -58,53 +59,53 @@ ACTIONS = {"GITHUB_ACTIONS": "true"}
 NASTY = "a|b <i>&amp; `c` \"d\" 'e' 100 %: x, y %0A ]]> ::error::\x1b[31m \N{SNOWMAN}\nnext"
 
 
-def outcome(*kinds, **more):
+def comparison(*kinds, **more):
     judgements = tuple(KINDS[kind] for kind in kinds)
     commands = {j.name: f"cellbench regress base=main 'cells=[{j.name.split()[1]}]'" for j in judgements}
     return Comparison("working tree against main", "main", "working tree", judgements, commands, **more)
 
 
 ALL = [
-    *(outcome(*kinds) for n in (0, 1, 2) for kinds in itertools.combinations(KINDS, n)),
-    outcome("same", missing=("lstm numba: gone",)),
-    outcome(missing=("lstm numba: gone",)),
-    outcome("same", facts=(Fact("parameters", "100", "101"),)),
-    outcome("same", facts=(Fact("hash", "a", "b", gated=False),)),
+    *(comparison(*kinds) for n in (0, 1, 2) for kinds in itertools.combinations(KINDS, n)),
+    comparison("same", missing=("lstm numba: gone",)),
+    comparison(missing=("lstm numba: gone",)),
+    comparison("same", facts=(Fact("parameters", "100", "101"),)),
+    comparison("same", facts=(Fact("hash", "a", "b", gated=False),)),
 ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_exit_code_of_a_single_benchmark(kind):
-    assert outputs.exit_code(outcome(kind)) == CODES[kind]
+    assert outputs.exit_code(comparison(kind)) == CODES[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_benchmark_that_is_fine_hides_no_other(kind):
-    assert outputs.exit_code(outcome("same", kind, "faster")) == CODES[kind]
+    assert outputs.exit_code(comparison("same", kind, "faster")) == CODES[kind]
 
 
 def test_a_failure_goes_before_what_cannot_be_told():
-    assert outputs.exit_code(outcome("unsure", "slower", "invalid")) == 1
+    assert outputs.exit_code(comparison("unsure", "slower", "invalid")) == 1
 
 
 def test_nothing_measured_is_not_fine():
-    assert outputs.exit_code(outcome()) == 3
-    assert "nothing was measured" in outputs.text(outcome()) and "nothing was measured" in outputs.markdown(
-        outcome()
-    )
+    assert outputs.exit_code(comparison()) == 3
+    assert "nothing was measured" in outputs.text(
+        comparison()
+    ) and "nothing was measured" in outputs.markdown(comparison())
 
 
 def test_what_is_missing_is_a_failure_even_alone():
     assert (
-        outputs.exit_code(outcome("same", missing=("x: renamed",)))
-        == outputs.exit_code(outcome(missing=("x",)))
+        outputs.exit_code(comparison("same", missing=("x: renamed",)))
+        == outputs.exit_code(comparison(missing=("x",)))
         == 1
     )
 
 
 def test_a_fact_fails_only_where_it_is_gated():
-    assert outputs.exit_code(outcome("same", facts=(Fact("hash", "a", "b", gated=False),))) == 0
-    assert outputs.exit_code(outcome("same", facts=(Fact("parameters", "1", "2"),))) == 1
+    assert outputs.exit_code(comparison("same", facts=(Fact("hash", "a", "b", gated=False),))) == 0
+    assert outputs.exit_code(comparison("same", facts=(Fact("parameters", "1", "2"),))) == 1
 
 
 def test_a_broken_benchmark_fails_whatever_its_verdict():
@@ -139,7 +140,7 @@ def test_counts_of_the_suite_are_those_of_its_cases(found):
 
 
 def test_the_text_names_every_benchmark_with_numbers_verdict_and_command():
-    found = outcome(*KINDS)
+    found = comparison(*KINDS)
     lines = outputs.text(found).splitlines()
     for j in found.judgements:
         line = next(n for n, text in enumerate(lines) if text.startswith(j.name + " "))
@@ -152,7 +153,9 @@ def test_the_text_names_every_benchmark_with_numbers_verdict_and_command():
 
 
 def test_columns_are_aligned():
-    lines = [text for text in outputs.text(outcome(*KINDS)).splitlines() if re.match(r"benchmark|gru ", text)]
+    lines = [
+        text for text in outputs.text(comparison(*KINDS)).splitlines() if re.match(r"benchmark|gru ", text)
+    ]
     verdicts = [*map(str, Verdict), "verdict"]
     ends = {min(text.index(f"  {v}") for v in verdicts if f"  {v}" in text) for text in lines}
     assert len(lines) == len(KINDS) + 1 and len(ends) == 1
@@ -170,6 +173,20 @@ def test_the_text_holds_120_columns_and_loses_nothing(length):
     joined = " ".join(text.replace("\\\n", "").split())
     assert command in joined and joined.count("why") == 60 and joined.count("note") == 80
     assert name.count("T=256") <= text.count("T=256")
+
+
+def test_the_text_is_plain_and_whole_whatever_the_terminal_is(monkeypatch):
+    plain = outputs.text(comparison(*KINDS))
+    for variable, value in (("FORCE_COLOR", "1"), ("COLUMNS", "20"), ("TERM", "dumb")):
+        monkeypatch.setenv(variable, value)
+    assert outputs.text(comparison(*KINDS)) == plain and "\x1b" not in plain
+
+
+def test_a_grid_loses_nothing_of_a_long_row_and_reads_no_markup():
+    long = ["[bold]" + "x" * 300, "[/] :smile:", "a\nb"]
+    lines = grid(("name", "value", "more"), [long, ["s", "1", "2"]], right=(1,))
+    assert len(lines) == 4 and long[0] in lines[1] and long[1] in lines[1]
+    assert lines[1].endswith("a") and lines[2].strip() == "b" and lines[3].split() == ["s", "1", "2"]
 
 
 def test_a_command_broken_over_lines_is_the_same_to_the_shell():
@@ -243,8 +260,8 @@ def decoded(text):
 
 def test_annotations_are_for_github_alone():
     assert (
-        outputs.annotations(outcome("slower"), {})
-        == outputs.annotations(outcome("slower"), {"GITHUB_ACTIONS": "false"})
+        outputs.annotations(comparison("slower"), {})
+        == outputs.annotations(comparison("slower"), {"GITHUB_ACTIONS": "false"})
         == ""
     )
 
@@ -260,7 +277,7 @@ def test_json_holds_floats_exactly_and_null_for_what_is_not_finite():
 
 
 def test_the_names_in_the_json_are_those_of_its_schema():
-    found = json.loads(outputs.record(outcome("same", facts=(Fact("f", "1", "2"),))))
+    found = json.loads(outputs.record(comparison("same", facts=(Fact("f", "1", "2"),))))
     described = outputs.record.__doc__.replace("\n", " ")
     assert found["schema"] == 1 and all(
         re.search(rf"\b{name}\b", described) for name in [*found, *found["benchmarks"][0]]
@@ -269,8 +286,8 @@ def test_the_names_in_the_json_are_those_of_its_schema():
 
 def test_write_makes_the_folder_and_replaces_what_was_there(tmp_path):
     folder = tmp_path / "a" / "b"
-    outputs.write(folder, outcome("slower"))
-    paths = outputs.write(folder, outcome("same"))
+    outputs.write(folder, comparison("slower"))
+    paths = outputs.write(folder, comparison("same"))
     assert (
         sorted(p.name for p in paths)
         == sorted(p.name for p in folder.iterdir())
@@ -280,7 +297,7 @@ def test_write_makes_the_folder_and_replaces_what_was_there(tmp_path):
 
 
 def test_a_write_that_is_cut_off_leaves_the_old_file_whole(tmp_path, monkeypatch):
-    outputs.write(tmp_path, outcome("same"))
+    outputs.write(tmp_path, comparison("same"))
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
     def full(*_):
@@ -288,14 +305,14 @@ def test_a_write_that_is_cut_off_leaves_the_old_file_whole(tmp_path, monkeypatch
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ValueError, match=r"cannot be written: No space left"):
-        outputs.write(tmp_path, outcome("slower"))
+        outputs.write(tmp_path, comparison("slower"))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError) as caught:
-        outputs.write(tmp_path / "file" / "folder", outcome("same"))
+        outputs.write(tmp_path / "file" / "folder", comparison("same"))
     assert str(tmp_path / "file") in str(caught.value) and "\n" not in str(caught.value)
 
 

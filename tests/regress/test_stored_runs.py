@@ -1,6 +1,4 @@
-"""`cellbench compare A B`: verdicts of stored runs through their partner, what is missing, and what cannot be
-compared.
-"""
+"""`cellbench compare A B`: verdicts through the partner, what is missing, what has no baseline."""
 
 import json
 import subprocess
@@ -277,7 +275,8 @@ def test_nothing_heavy_is_imported(tmp_path):
     for other, code, unwanted in ((b, 1, heavy), (tmp_path / "nowhere", 2, heavy | {"scipy"})):
         script = (
             "import sys; from cellbench.harness.cli import main;"
-            f"code = main(['compare', {str(a)!r}, {str(other)!r}]); print(code, {unwanted} & set(sys.modules))"
+            f"code = main(['compare', {str(a)!r}, {str(other)!r}]);"
+            f"print(code, {unwanted} & set(sys.modules))"
         )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == f"{code} set()"

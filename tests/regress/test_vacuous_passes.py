@@ -1,6 +1,4 @@
-"""Ways in which a gate could pass without having compared: each is red (1), bad input (2) or cannot tell (3),
-never 0.
-"""
+"""Ways in which a gate could pass without a comparison: red, bad input or untold, never 0."""
 
 import json
 from functools import partial

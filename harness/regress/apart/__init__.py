@@ -1,1 +1,1 @@
-"""Revisions of different dependencies, compared from processes in an environment each: blunter than regress."""
+"""Revisions of different dependencies, compared from processes in environments of their own."""

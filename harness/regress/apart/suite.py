@@ -55,7 +55,7 @@ def apart(
 
 
 class ApartWriter(RunWriter):
-    """Writes the seconds of each process as they come, of the benchmark and of its anchor; lag is the build."""
+    """Writes the seconds of each process as they come, benchmark and anchor; lag is the build."""
 
     def process(self, name: str, stage: str, side: str, process: int, measured: Measured) -> None:
         case = self.case(name)

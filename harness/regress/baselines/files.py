@@ -33,15 +33,16 @@ class Baseline:
 
 def versions() -> dict[str, str]:
     """Major and minor version of Python and of the packages whose release may change a recorded number."""
-    found = {"python": platform.python_version()} | {
+    installed = {"python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in PACKAGES
     }
-    return {name: ".".join(version.split(".")[:2]) for name, version in found.items()}
+    return {name: ".".join(version.split(".")[:2]) for name, version in installed.items()}
 
 
 def read(folder: Path, cells: Iterable[str] = ()) -> dict[str, Baseline]:
-    """The baselines of a folder by cell, of these cells alone if any are named. Empty where there is no
-    folder.
+    """The baselines of a folder by cell, of these cells alone if any are named.
+
+    Empty where there is no folder.
 
     Raises BaselineError for a file that is damaged, foreign, or of another schema.
     """

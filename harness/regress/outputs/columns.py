@@ -1,27 +1,25 @@
-"""The text for a terminal: a line for each benchmark in aligned columns, why, and the command that measures
-it again.
-"""
+"""The text for a terminal: a row for each benchmark, why, and the command to repeat it."""
 
 from __future__ import annotations
 
 import shlex
 import textwrap
 from collections.abc import Iterator
+from itertools import islice
 
 from ...measure.judge import Judgement
 from ...measure.verdict import Verdict
 from ..benchmarks import Comparison
 from .decision import headline
-from .words import HEADER, cells_of, warnings_of
+from .grid import grid
+from .words import HEADER, RIGHT, cells_of, warnings_of
 
 MOST_FACTS = 20
 WIDTH, LONGEST_NAME = 120, 66  # the other columns take no more than 52
 
 
 def text(comparison: Comparison, width: int = WIDTH) -> str:
-    """Everything that was found, the headline last. No line is wider than `width` but for a single word that
-    is.
-    """
+    """All of a comparison, the headline last; no line is wider than `width` but for one word."""
     lines = _wrapped(comparison.title, width, "")
     if comparison.judgements:
         lines += _wrapped(f"A is {comparison.a}, B is {comparison.b}; + is more time in B", width, "")
@@ -37,29 +35,26 @@ def text(comparison: Comparison, width: int = WIDTH) -> str:
 
 
 def _table(comparison: Comparison, width: int) -> Iterator[str]:
-    grid = [list(HEADER), *(cells_of(j) for j in comparison.judgements)]
-    names = [textwrap.wrap(row[0], LONGEST_NAME - (2 if n else 0)) or [""] for n, row in enumerate(grid)]
-    widths = [
-        max(len(part) for parts in names for part in parts),
-        *(max(map(len, c)) for c in list(zip(*grid, strict=True))[1:]),
+    """The rows, each with its reason and command below; commands stand beside the rows where all fit."""
+    names = [
+        textwrap.wrap(j.name, LONGEST_NAME, subsequent_indent="  ") or [""] for j in comparison.judgements
     ]
-    lines = [_aligned([parts[0], *row[1:]], widths) for parts, row in zip(names, grid, strict=True)]
-    beside = max(map(len, lines))
-    fits = all(beside + 2 + len(c) <= width for c in comparison.commands.values())
-    yield lines[0]
-    for judgement, parts, line in zip(comparison.judgements, names[1:], lines[1:], strict=True):
+    rows = [
+        ["\n".join(lines), *cells_of(j)[1:]] for lines, j in zip(names, comparison.judgements, strict=True)
+    ]
+    header, *lines = grid(HEADER, rows, RIGHT)
+    beside = max(map(len, (header, *lines)))
+    fits = all(beside + 2 + len(command) <= width for command in comparison.commands.values())
+    yield header
+    printed = iter(lines)
+    for judgement, name in zip(comparison.judgements, names, strict=True):
         command = comparison.commands.get(judgement.name, "")
+        line = next(printed)
         yield f"{line.ljust(beside)}  {command}".rstrip() if fits else line
-        yield from (f"  {part}" for part in parts[1:])
+        yield from islice(printed, len(name) - 1)
         yield from _why(judgement, width)
         if command and not fits:
             yield from _command(command, width)
-
-
-def _aligned(row: list[str], widths: list[int]) -> str:
-    """The name and the verdict to the left, the numbers to the right."""
-    edges = (str.ljust, str.rjust, str.rjust, str.rjust, str.ljust)
-    return "  ".join(edge(cell, width) for edge, cell, width in zip(edges, row, widths, strict=True)).rstrip()
 
 
 def _why(judgement: Judgement, width: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a comparison comes to: each benchmark is fine, a failure, or cannot be told, and so is the whole."""
+"""What a comparison comes to: each benchmark is fine, a failure or untold, and so are all."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def code_of(judgement: Judgement) -> Code:
 
 
 def exit_code(comparison: Comparison) -> int:
-    """1 for a regression, or what is missing, broken or exactly different; 3 where it cannot tell or nothing
-    was measured; 0.
+    """0 where all is fine; 1 for a failure; 3 where it cannot tell or nothing was measured.
+
+    A failure is a regression, or a benchmark that is missing, broken or exactly different.
     """
     codes = {code_of(j) for j in comparison.judgements}
     if comparison.missing or Code.FAILURE in codes or any(fact.gated for fact in comparison.facts):
@@ -65,10 +66,14 @@ def _counts(comparison: Comparison) -> list[str]:
         "broken": len(broken),
         "missing": len(comparison.missing),
     } | counts
-    said = [f"{count} {name}" for name, count in counts.items() if count]
+    phrases = [f"{count} {name}" for name, count in counts.items() if count]
     if gated := sum(fact.gated for fact in comparison.facts):
-        said.append(f"{gated} exact {'value differs' if gated == 1 else 'values differ'}")
+        phrases.append(f"{gated} exact {'value differs' if gated == 1 else 'values differ'}")
     total = len(comparison.judgements) + len(comparison.missing)
     if not comparison.judgements:
-        said.insert(0, "nothing was measured")
-    return [*said[:-1], f"{said[-1]} of {total}" if total else said[-1]] if len(said) > 1 or total else said
+        phrases.insert(0, "nothing was measured")
+    return (
+        [*phrases[:-1], f"{phrases[-1]} of {total}" if total else phrases[-1]]
+        if len(phrases) > 1 or total
+        else phrases
+    )

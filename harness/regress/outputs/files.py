@@ -18,9 +18,7 @@ class OutputError(ValueError):
 
 
 def write(folder: Path, comparison: Comparison) -> list[Path]:
-    """Writes the files, each whole or not at all, over those of before; returns their paths. Raises
-    OutputError.
-    """
+    """Writes the files, each whole or not at all; returns their paths. Raises OutputError."""
     texts = {
         name: make(comparison) for name, make in FILES.items()
     }  # all of them, before the first is written

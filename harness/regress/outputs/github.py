@@ -12,8 +12,9 @@ LEVELS = {Code.FINE: "notice", Code.FAILURE: "error", Code.CANNOT_TELL: "warning
 
 
 def annotations(comparison: Comparison, environment: Mapping[str, str] | None = None) -> str:
-    """One command a line: the headline first, then what is not fine (GitHub shows ten of a level). "" outside
-    GitHub Actions.
+    """One command a line: the headline, then what is not fine. "" outside GitHub Actions.
+
+    GitHub shows ten of a level.
     """
     if (os.environ if environment is None else environment).get("GITHUB_ACTIONS") != "true":
         return ""
@@ -24,8 +25,8 @@ def annotations(comparison: Comparison, environment: Mapping[str, str] | None = 
     for j in sorted(told, key=lambda j: (Code.FAILURE, Code.CANNOT_TELL, Code.FINE).index(code_of(j))):
         effect = " ".join(cells_of(j)[1:3]) + ": " if j.effect else ""
         command = comparison.commands.get(j.name)
-        said = f"{effect}{j.reason}" + (f"\n{command}" if command else "")
-        lines.append(_line(LEVELS[code_of(j)], f"{j.verdict} {j.name}", said))
+        message = f"{effect}{j.reason}" + (f"\n{command}" if command else "")
+        lines.append(_line(LEVELS[code_of(j)], f"{j.verdict} {j.name}", message))
     lines += [_line("notice", "note", note) for note in comparison.notes]
     return "\n".join(lines)
 

@@ -1,5 +1,6 @@
-"""JUnit XML of a comparison. A reader of it must not see green where nothing can be told: such a benchmark is
-an error.
+"""JUnit XML of a comparison.
+
+A reader of it must not see green where nothing can be told: such a benchmark is an error.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ KINDS = {Code.FAILURE: "failure", Code.CANNOT_TELL: "error"}
 
 
 def junit(comparison: Comparison) -> str:
-    """One suite; a case for each benchmark, missing one and exact value that differs, or one error where
-    there is none.
+    """One suite, with a case for each benchmark, missing one and exact value that differs.
+
+    Without a benchmark its one case is an error.
     """
     suite = xml.Element("testsuite", name=plain(comparison.title))
     properties = xml.SubElement(suite, "properties")
     for name, value in (("a", comparison.a), ("b", comparison.b), ("study", comparison.study)):
         xml.SubElement(properties, "property", name=name, value=plain(value))
     for j in comparison.judgements:
-        said = "  ".join([*cells_of(j)[1:], j.reason])
+        message = "  ".join([*cells_of(j)[1:], j.reason])
         command = comparison.commands.get(j.name, "")
-        _case(suite, j.name, code_of(j), str(j.verdict), said, command, j.timed_s)
+        _case(suite, j.name, code_of(j), str(j.verdict), message, command, j.timed_s)
     for line in comparison.missing:
         _case(suite, line, Code.FAILURE, "MISSING", f"missing: {line}")
     for fact in comparison.facts:
@@ -48,16 +50,22 @@ def junit(comparison: Comparison) -> str:
 
 
 def _case(
-    suite: xml.Element, name: str, code: Code, kind: str, said: str, command: str = "", timed_s: float = 0.0
+    suite: xml.Element,
+    name: str,
+    code: Code,
+    kind: str,
+    message: str,
+    command: str = "",
+    timed_s: float = 0.0,
 ) -> None:
     case = xml.SubElement(
         suite, "testcase", classname=suite.get("name", ""), name=plain(name), time=f"{timed_s:.6f}"
     )
     if code in KINDS:
-        trouble = xml.SubElement(case, KINDS[code], type=kind, message=plain(said))
-        trouble.text = plain(f"{said}\n{command}".strip())
+        trouble = xml.SubElement(case, KINDS[code], type=kind, message=plain(message))
+        trouble.text = plain(f"{message}\n{command}".strip())
     else:
-        xml.SubElement(case, "system-out").text = plain(f"{said}\n{command}".strip())
+        xml.SubElement(case, "system-out").text = plain(f"{message}\n{command}".strip())
 
 
 def plain(text: str) -> str:

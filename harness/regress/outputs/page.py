@@ -1,6 +1,4 @@
-"""The Markdown for a job summary: the headline, a GitHub table, what is missing or differs, and details to
-unfold.
-"""
+"""The Markdown for a job summary: headline, table, what is missing or differs, details."""
 
 from __future__ import annotations
 
@@ -18,10 +16,8 @@ def markdown(comparison: Comparison) -> str:
     """A page of GitHub's Markdown. Whatever was given is shown as it is: nothing in it is read as markup."""
     parts = [
         f"## {MARKS[Code(exit_code(comparison))]} {escaped(headline(comparison))}",
-        (
-            f"{escaped(comparison.title)}. A is {escaped(comparison.a)}, B is {escaped(comparison.b)}; + is more time"
-            " in B."
-        ),
+        f"{escaped(comparison.title)}. A is {escaped(comparison.a)}, B is {escaped(comparison.b)};"
+        " + is more time in B.",
         _table(comparison),
         _reasons(comparison),
         _listed("Missing", comparison.missing),
@@ -64,8 +60,9 @@ def _listed(heading: str, lines: tuple[str, ...] | list[str]) -> str:
 
 
 def _commands(comparison: Comparison) -> str:
-    """Folded: the command of each benchmark, in a block whose fence is longer than any run of backticks
-    within.
+    """The command of each benchmark, folded.
+
+    The fence of their block is longer than any run of backticks within.
     """
     if not comparison.commands:
         return ""

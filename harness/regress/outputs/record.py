@@ -19,7 +19,7 @@ def record(comparison: Comparison) -> str:
     null), processes, repeated, p, status, timed_s, warnings ([{kind, text}]) and command (or null). Schema 1;
     it counts up where a name is taken away or changes its meaning.
     """
-    found = {
+    content = {
         "schema": SCHEMA,
         "title": comparison.title,
         "a": comparison.a,
@@ -32,7 +32,7 @@ def record(comparison: Comparison) -> str:
         "notes": list(comparison.notes),
         "study": comparison.study,
     }
-    return as_json(found, indent=2)
+    return as_json(content, indent=2)
 
 
 def _benchmark(judgement: Judgement, comparison: Comparison) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from ...measure.judge import Judgement
 from ..benchmarks import Comparison
 
 HEADER = ("benchmark", "effect", "95 % interval", "processes", "verdict")
+RIGHT = (1, 2, 3)  # columns of numbers
 
 
 def cells_of(judgement: Judgement) -> list[str]:
-    """Name, effect, interval, processes (with those of the repetition), verdict. The effect is B's time over
-    A's, less 1.
+    """Name, effect, interval, processes (with those of the repetition), verdict.
+
+    The effect is B's time over that of A, less 1.
     """
     effect = judgement.effect
     numbers = (
@@ -27,9 +29,7 @@ def percent(fraction: float) -> str:
 
 
 def warnings_of(comparison: Comparison) -> list[str]:
-    """The warnings of all judgements, one line a kind with the last text, and of how many benchmarks it is
-    said.
-    """
+    """The warnings of all judgements, one line a kind, with the number of their benchmarks."""
     texts = {w.kind: str(w) for j in comparison.judgements for w in j.warnings}
     counts = {
         kind: sum(any(w.kind is kind for w in j.warnings) for j in comparison.judgements) for kind in texts
