@@ -92,11 +92,14 @@ class Learner:
 
     def learn(self, after_epoch: Callable[[Learner], object] = lambda learner: None) -> Course:
         """Trains to the end, and leaves the model with its best epoch's parameters. Raises Diverged."""
-        while not self.course.ended(self.recipe):
-            self.epoch()
-            if self.course.best == len(self.course.epochs) - 1:
-                self.best = copy.deepcopy(self.model.state_dict())
-            after_epoch(self)
+        # Around all epochs, since every epoch collects garbage before its time is taken: inside this one a
+        # collection goes over what the training made, and not over all that was imported (0.1 to 0.4 s).
+        with collector_off():
+            while not self.course.ended(self.recipe):
+                self.epoch()
+                if self.course.best == len(self.course.epochs) - 1:
+                    self.best = copy.deepcopy(self.model.state_dict())
+                after_epoch(self)
         self.model.load_state_dict(self.best)
         return self.course
 

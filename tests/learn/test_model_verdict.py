@@ -1,4 +1,4 @@
-"""Verdicts on trained models of every shape of task: which answers are drawn, and the label and line on them."""
+"""Verdicts on trained models of every shape of task: the answers that are drawn, the label and the line."""
 
 from dataclasses import replace
 

@@ -1,24 +1,15 @@
-"""Tasks with real data: counts, parts that share nothing, and baselines. `cellbench data fetch` brings the
-data.
-"""
+"""Tasks with real data (`cellbench data fetch`): counts, parts that share nothing, and baselines."""
 
 import math
 import re
 
 import numpy as np
 import pytest
+from support.real_data import drawn, loaded
 
 from cellbench.harness import task
 from cellbench.harness.data.archives import members
-from cellbench.harness.task import DataAbsent
 from cellbench.harness.tasks import mnist1d, pen_digits, sentiment, splice
-
-
-def loaded(spec, seed=0):
-    try:
-        return task.get(spec).data(np.random.default_rng(seed))
-    except DataAbsent as missing:
-        pytest.skip(str(missing))
 
 
 def both(data, name):
@@ -42,7 +33,7 @@ SIZES = {
 
 @pytest.mark.parametrize("spec", SIZES)
 def test_a_task_has_its_counts_and_is_the_same_for_the_same_seed(spec):
-    data, again = loaded(spec, 3), loaded(spec, 3)
+    data, again = loaded(spec, 3), drawn(spec, 3)
     width = data.train.x.shape[2] if data.vocabulary is None else data.vocabulary
     found = (len(data.train), len(data.test), data.train.x.shape[1], width)
     assert all(want in (None, have) for want, have in zip(SIZES[spec], found, strict=True)), found
@@ -118,10 +109,9 @@ def test_sentiment_is_half_positive_and_its_rare_words_are_one_token():
 
 
 def test_no_sentence_is_in_both_parts_of_sentiment(monkeypatch):
-    monkeypatch.setattr(
-        sentiment, "OFTEN", 1
-    )  # with no rare words sentences of the test part that are alike would show
-    data = loaded("sentiment")
+    # with no rare words sentences of the test part that are alike would show
+    monkeypatch.setattr(sentiment, "OFTEN", 1)
+    data = drawn("sentiment")
     train, test = (
         {tuple(x[:n]) for x, n in zip(p.x, p.lengths, strict=True) if x[:n].all()}
         for p in (data.train, data.test)
@@ -182,7 +172,7 @@ def test_pixels_are_the_rows_read_one_by_one_and_permuted_in_one_order(name):
     assert np.array_equal(rows.test.x.reshape(len(rows.test), -1), pixels.test.x[:, :, 0])
     order = np.random.default_rng(0).permutation(pixels.test.x.shape[1])
     assert np.array_equal(permuted.test.x, pixels.test.x[:, order])
-    assert np.array_equal(permuted.test.x, loaded(f"{name}:by=pixel:permuted=true", 0).test.x)
+    assert np.array_equal(permuted.test.x, drawn(f"{name}:by=pixel:permuted=true").test.x)
 
 
 def test_a_reading_that_there_is_not_is_refused_in_one_line():

@@ -1,4 +1,4 @@
-"""Synthetic tasks and systems to identify, a network held against the true system, and a task of one's own."""
+"""Synthetic tasks, systems to identify, a network held against the true system, and a task of one's own."""
 
 import math
 from pathlib import Path

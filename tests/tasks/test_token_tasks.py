@@ -1,15 +1,13 @@
-"""Tasks of tokens: the readers on small texts of our own, and the real data where it was fetched (`cellbench
-data fetch`).
-"""
+"""Tasks of tokens: the readers on small texts of our own, and the real data (`cellbench data fetch`)."""
 
 import io
 import math
 import zipfile
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from support.real_data import loaded
 
 from cellbench.harness import task
 from cellbench.harness.data import abc, archives, scores
@@ -21,14 +19,6 @@ from cellbench.harness.task import MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE, DataA
 from cellbench.harness.tasks import abc_tunes, chorales, grapheme_to_phoneme, next_character, translation
 
 NAMES = ["abc_tunes", "abc_from_header", "chorales", "translation", "grapheme_to_phoneme", "next_character"]
-
-
-@cache
-def loaded(spec, seed=0):
-    try:
-        return task.get(spec).data(np.random.default_rng(seed))
-    except DataAbsent as missing:
-        pytest.skip(str(missing))
 
 
 def stored(module, parse):
@@ -144,7 +134,8 @@ def mxl(measures):
 
 
 def note(step, octave, duration, more=""):
-    return f"<note><pitch><step>{step}</step><octave>{octave}</octave></pitch><duration>{duration}</duration>{more}</note>"
+    pitch = f"<pitch><step>{step}</step><octave>{octave}</octave></pitch>"
+    return f"<note>{pitch}<duration>{duration}</duration>{more}</note>"
 
 
 def test_a_score_is_sampled_in_sixteenths_with_its_ties_rests_and_chords():
