@@ -150,7 +150,7 @@ def _projected(program: Reference, t: int, d_wx: list[np.ndarray] | None) -> Arr
     made = np.empty((1, program.batch, len(program.cell.gates), program.units), program.dtype)
     sides.grads = {}
     sides.project(x, made, part="step")
-    sides.pull_project(x, np.ones_like(made) if d_wx is None else np.stack(d_wx, 1)[None], part="step")
+    sides.pull_project(x, np.ones_like(made) if d_wx is None else np.stack(d_wx, 1)[None], first="step")
     return sides.grads
 
 
