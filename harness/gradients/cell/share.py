@@ -149,8 +149,8 @@ def _projected(program: Reference, t: int, d_wx: list[np.ndarray] | None) -> Arr
     sides, x = program.products, program._x[t : t + 1]
     made = np.empty((1, program.batch, len(program.cell.gates), program.units), program.dtype)
     sides.grads = {}
-    sides.project(x, made, part="step")
-    sides.pull_project(x, np.ones_like(made) if d_wx is None else np.stack(d_wx, 1)[None], first="step")
+    sides.project(x, made, key="step")
+    sides.pull_project(x, np.ones_like(made) if d_wx is None else np.stack(d_wx, 1)[None], key="step")
     return sides.grads
 
 
