@@ -93,7 +93,7 @@ def library(root: str | None) -> ModuleType:
 
 
 def git(folder: Path, *arguments: str) -> bytes | None:
-    """What a git command prints; None where it fails."""
+    """The output of a git command; None where it fails."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)
     except OSError:
