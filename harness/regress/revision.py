@@ -44,7 +44,8 @@ def take_out(hash_: str, folder: Path, target: Path, package: str | None = "cell
 
     Raises RevisionError where they lack the package.
 
-    A link that leads out of the repository is left out, as is what .gitattributes marks export-ignore.
+    Links inside the repository are kept, for the packages below src are such links. A link that leads out of
+    it is left out, as is what .gitattributes marks export-ignore.
     """
     archive = git(folder, "archive", "--format=tar", hash_)
     if archive is None:

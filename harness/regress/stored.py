@@ -14,7 +14,7 @@ import numpy as np
 from .. import store
 from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
-from ..measure.verdict import Verdict
+from ..measure.verdict import FLOOR, Verdict
 from ..store import provenance
 from . import outputs
 from .benchmarks import SIZES, Comparison, name_of
@@ -22,9 +22,9 @@ from .exact import facts, other_work
 from .stored_run import PARTNER, StoredCase, StoredRun, find, read
 
 NOT_REPEATED = (
-    "nothing was repeated: a change is called on no overlap of processes, its size, and Welch's p over the"
-    " suite; measure both runs with probe.throughput.processes=5 or more, or use `cellbench regress`, which"
-    " sees smaller changes"
+    f"nothing was repeated, so a change needs {100 * FLOOR:g} %, processes that do not overlap, and Welch's p"
+    " over the suite; to see smaller changes, measure both runs with probe.throughput.processes=5 or more,"
+    " or use `cellbench regress`"
 )
 
 
