@@ -1,8 +1,8 @@
 """Hooks of mkdocs: what lies outside of docs/ is found from the site as it is found in the repository.
 
-A link such as `../examples/own_cell.py` leads to the repository's page of that file; a figure of results/ is
-copied into the site; CONTRIBUTING.md and CHANGELOG.md are pages. A link that leads nowhere is a warning, which
-`strict` makes an error.
+A link such as `../examples/own_cell.py` leads to the repository's page of that file. A figure of results/ is
+copied into the site. CONTRIBUTING.md and CHANGELOG.md are pages. A link that leads nowhere is a warning, and
+`strict` makes that an error.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class LoopedProgram(TensorProgram):
             held = now if len(now) > 1 else now[0]
             made = torch.func.functional_call(self.module, weights, (x_t, held))
             now = made if isinstance(made, tuple) else (made,)
-            if steps is not None:
+            if steps is not None:  # a trace is wanted: each state a tensor of its own, so that h hides no c
+                now = tuple(value.view_as(value) for value in now)
                 steps.append(dict(zip(state, now, strict=True)))
             outputs.append(now[0])
         return self.read_out(torch.stack(outputs)), dict(zip(state, now, strict=True))
