@@ -12,7 +12,7 @@ import numpy as np
 
 from cellbench import cells
 from cellbench.cells import GatedCell
-from cellbench.cells.backends.numpy import NumpyBackend
+from cellbench.cells.backends.numpy import NumpyBackend, Reference
 
 from ..rate import Rate, fit
 from .adjoint import Adjoint, cotangent
