@@ -8,8 +8,9 @@ import numpy as np
 
 
 def tolerance(dtype: str, steps: int) -> float:
-    """Allowed error relative to the array's largest entry: 32 eps (1 + sqrt T), for rounding adds up like a
-    random walk.
+    """Allowed error relative to the array's largest entry: 32 eps (1 + sqrt T).
+
+    Rounding adds up like a random walk.
     """
     return float(32 * np.finfo(dtype).eps * (1 + np.sqrt(steps)))
 
@@ -24,8 +25,8 @@ def relative_errors(
     """
     sizes = {name: float(np.max(np.abs(value), initial=0.0)) for name, value in expected.items()}
     largest = max(sizes.values())
-    left_over = tolerance("float64", steps) * largest
-    scales = {name: largest if size <= left_over else None for name, size in sizes.items()}
+    cancelled = tolerance("float64", steps) * largest
+    scales = {name: largest if size <= cancelled else None for name, size in sizes.items()}
     return {name: relative_error(value, expected[name], scales[name]) for name, value in arrays.items()}
 
 
