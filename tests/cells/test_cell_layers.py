@@ -1,6 +1,4 @@
-"""Imports go down only: nothing under cells/ knows the harness, inside cells/ imports are relative, no
-backend names a cell.
-"""
+"""Imports go down only: cells/ knows no harness, its imports are relative, no backend names a cell."""
 
 import ast
 import re
@@ -34,9 +32,7 @@ def test_cells_import_nothing_of_the_harness_and_each_other_relatively(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_contract_knows_no_member(path):
-    """What a folder's members are is found by listing it: no file names one in an import, but a member
-    another.
-    """
+    """Members are found by listing their folder: no file imports one by name, but a member another."""
     assert not [m for _, m in imported(path) if m.startswith(("zoo.", "backends."))]
 
 
