@@ -10,6 +10,7 @@ import linecache
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations
@@ -255,28 +256,30 @@ def _transposed(weight: Any) -> Any:
 
 def siblings(cell: GatedCell) -> Iterator[Variant]:
     """Other cells of the zoo, and other options, with the same gates, states and arrays."""
-    from .. import get, names
-
     sizes = (6, 8)
     shapes = CellArrays(cell, sizes).shapes if cell.unfit(*sizes) is None else None
-    for name in names():
-        try:
-            other = replace(get(name), biases=cell.biases)
-        except ValueError:
-            continue
-        alike = (
-            name != cell.name
-            and other.gates == cell.gates
-            and other.states == cell.states
-            and other.unfit(*sizes) is None
-        )
-        if alike and CellArrays(other, sizes).shapes == shapes:
+    for name, other in _zoo(cell.biases).items():
+        alike = name != cell.name and other.gates == cell.gates and other.states == cell.states
+        if alike and other.unfit(*sizes) is None and CellArrays(other, sizes).shapes == shapes:
             yield Variant(other, (f"this is {name}: check it --against {name}",))
     activation = getattr(cell, "activation", None)
     for option in ("tanh", "relu", "identity") if cell.name == "elman" else ():
         if option != activation:
             spec = f"{cell.name}:activation={option}"
-            yield Variant(replace(cell, activation=option), (f"this is {spec}: check it --against {spec}",))  # type: ignore[call-arg]
+            changed: dict[str, Any] = {"activation": option}
+            yield Variant(replace(cell, **changed), (f"this is {spec}: check it --against {spec}",))
+
+
+@cache  # each cell is verified as it is got, which takes longer than all that is compared here
+def _zoo(biases: int) -> dict[str, GatedCell]:
+    """Every cell by name that can have so many biases."""
+    from .. import get, names
+
+    cells = {}
+    for name in names():
+        with suppress(ValueError):
+            cells[name] = get(name, biases=biases)
+    return cells
 
 
 def orders(cell: GatedCell) -> Iterator[tuple[str, ...]]:

@@ -1,5 +1,6 @@
-"""torch.nn's RNN, LSTM, GRU and their step modules. Names, shapes and gate order are the cells' own: arrays
-pass as they are.
+"""torch.nn's RNN, LSTM, GRU and their step modules.
+
+Names, shapes and gate order are the cells' own: arrays pass as they are.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
 
 def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
-    """The cell that a torch.nn.RNN, LSTM, GRU, RNNCell, LSTMCell or GRUCell computes, and its weights in
-    float64.
+    """The cell that a torch.nn.RNN, LSTM, GRU or a step module of these computes, and its weights in float64.
 
     batch_first and dropout are no part of a cell, which takes (T, B, I). Raises ValueError, naming class and
     array, for a module that is none of these or whose weights are not what its class and attributes say.
@@ -38,14 +38,15 @@ def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
     suffix = "" if cell.stacked or base.__name__.endswith("Cell") else "_l0"
-    own = {name + suffix: shape for name, shape in shapes.items()}
-    surplus = [name for name, _ in module.named_parameters() if name not in own]
+    expected = {name + suffix: shape for name, shape in shapes.items()}
+    surplus = [name for name, _ in module.named_parameters() if name not in expected]
     if surplus:
         raise ValueError(
-            f"{what} has {', '.join(surplus)}, which its attributes do not say; they say {', '.join(own)}"
+            f"{what} has {', '.join(surplus)}, which its attributes do not say; they say"
+            f" {', '.join(expected)}"
         )
     return cell, {
-        name.removesuffix(suffix): _weight(module, what, name, shape) for name, shape in own.items()
+        name.removesuffix(suffix): _weight(module, what, name, shape) for name, shape in expected.items()
     }
 
 
@@ -57,34 +58,31 @@ def to_torch(cell: GatedCell, params: Arrays) -> torch.nn.Module:
     """
     import torch
 
-    found = cell.torch_module()
-    if found is None:
+    known = cell.torch_module()
+    if known is None:
         raise ValueError(f"torch.nn has no module for cell {_spec(cell)}; it has {', '.join(TORCH.values())}")
+    kind, options = known
     if cell.readout:
         raise ValueError(
-            f"cell {_spec(cell)} has a read-out, and torch.nn.{found[0]} has none; give it with readout=0"
+            f"cell {_spec(cell)} has a read-out, and torch.nn.{kind} has none; give it with readout=0"
         )
     sizes = cell.sizes(params)
     stack = {"num_layers": cell.layers, "bidirectional": cell.bidirectional} if cell.stacked else {}
     with torch.random.fork_rng(devices=[]):
-        module = getattr(torch.nn, found[0])(
-            *sizes, bias=cell.biases > 0, dtype=torch.float64, **found[1] | stack
-        )
+        module = getattr(torch.nn, kind)(*sizes, bias=cell.biases > 0, dtype=torch.float64, **options | stack)
     with torch.no_grad():
-        for name, own in module.named_parameters():
+        for name, leaf in module.named_parameters():
             given = params.get(name if stack else name.removesuffix("_l0"))
-            own.copy_(torch.from_numpy(np.zeros(own.shape) if given is None else float64(given)))
+            leaf.copy_(torch.from_numpy(np.zeros(leaf.shape) if given is None else float64(given)))
     return module
 
 
 def _spec(cell: GatedCell) -> str:
-    return repr(":".join(part for part in (cell.name, cell.options) if part))
+    return repr(":".join(text for text in (cell.name, cell.options) if text))
 
 
 def _base(module: Any) -> type:
-    """The class of torch.nn that the module is of. Raises ValueError for any other, and for a forward of its
-    own.
-    """
+    """The module's class in torch.nn. Raises ValueError for another class, and for a forward of its own."""
     import torch
 
     allowed = ", ".join((*TORCH, *(f"{kind}Cell" for kind in TORCH)))
@@ -112,9 +110,7 @@ def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
         )
     options: dict[str, Any] = {"biases": 2 if module.bias else 0}
     if kind == "RNN":
-        mode = getattr(
-            module, "mode", None
-        )  # what nn.RNN's forward goes by; RNNCell's goes by its nonlinearity
+        mode = getattr(module, "mode", None)  # nn.RNN's forward goes by it, RNNCell's by its nonlinearity
         options["activation"] = mode.removeprefix("RNN_").lower() if mode else module.nonlinearity
     if getattr(module, "num_layers", 1) != 1:
         options["layers"] = module.num_layers
@@ -124,15 +120,13 @@ def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
 
 
 def _weight(module: Any, what: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """One array in float64. Raises ValueError where it is missing, of another shape, not floating, or without
-    values.
-    """
+    """One array in float64. Raises ValueError for one that is missing or not as it must be."""
     given = getattr(module, name, None)
-    said = f"input_size {module.input_size} and hidden_size {module.hidden_size} say {shape}"
+    says = f"input_size {module.input_size} and hidden_size {module.hidden_size} say {shape}"
     if given is None or not hasattr(given, "is_floating_point"):
-        raise ValueError(f"{what} has no {name}; {said}")
+        raise ValueError(f"{what} has no {name}; {says}")
     if tuple(given.shape) != shape:
-        raise ValueError(f"{what}: {name} is {tuple(given.shape)}; {said}")
+        raise ValueError(f"{what}: {name} is {tuple(given.shape)}; {says}")
     if given.is_meta:
         raise ValueError(f"{what}: {name} is on the device meta and has no values; load its weights first")
     return float64(real_floating(f"{what}: {name}", given))
