@@ -258,9 +258,12 @@ def siblings(cell: GatedCell) -> Iterator[Variant]:
     """Other cells of the zoo, and other options, with the same gates, states and arrays."""
     sizes = (6, 8)
     shapes = CellArrays(cell, sizes).shapes if cell.unfit(*sizes) is None else None
-    for name, other in _zoo(cell.biases).items():
-        alike = name != cell.name and other.gates == cell.gates and other.states == cell.states
-        if alike and other.unfit(*sizes) is None and CellArrays(other, sizes).shapes == shapes:
+    for name, other in _zoo().items():
+        if name == cell.name or other.gates != cell.gates or other.states != cell.states:
+            continue
+        with suppress(ValueError):  # a cell may refuse so many biases
+            other = replace(other, biases=cell.biases)
+        if other.unfit(*sizes) is None and CellArrays(other, sizes).shapes == shapes:
             yield Variant(other, (f"this is {name}: check it --against {name}",))
     activation = getattr(cell, "activation", None)
     for option in ("tanh", "relu", "identity") if cell.name == "elman" else ():
@@ -271,14 +274,14 @@ def siblings(cell: GatedCell) -> Iterator[Variant]:
 
 
 @cache  # each cell is verified as it is got, which takes longer than all that is compared here
-def _zoo(biases: int) -> dict[str, GatedCell]:
-    """Every cell by name that can have so many biases."""
+def _zoo() -> dict[str, GatedCell]:
+    """Every cell by name."""
     from .. import get, names
 
     cells = {}
     for name in names():
-        with suppress(ValueError):
-            cells[name] = get(name, biases=biases)
+        with suppress(ValueError):  # a plug-in's cell may be no cell
+            cells[name] = get(name)
     return cells
 
 
