@@ -57,13 +57,13 @@ def check(
         weights = {name: _float64(value) for name, value in weights.items()}
         cell = _with_biases(cell, weights)
     sizes = _sizes(cell, weights, input_size, hidden_size)
-    asked = any(value is not None for value in (weights, input_size, hidden_size))
+    fixed = any(value is not None for value in (weights, input_size, hidden_size))
     implementation = _understood(thing, cell, sizes, dtype)
     if implementation.readout is not None:
         cell = replace(cell, readout=implementation.readout)
-    held = at_sizes(implementation, cell, sizes, asked)
+    cell_arrays = at_sizes(implementation, cell, sizes, fixed)
     trial = Trial(implementation.steps or steps, implementation.batch or batch, seed, weights)
-    port = ported(implementation, held, trial)
+    port = ported(implementation, cell_arrays, trial)
     comparison = best(port)
     lines = notes(comparison)
     text = diagnosis(comparison, name)

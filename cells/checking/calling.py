@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ class Way:
     roles: dict[str, str]
     call: Call
 
-    @property
+    @cached_property
     def takes_state(self) -> bool:
         """Whether a state goes in."""
         return any(role == "state" or role in self.cell.states for role in self.roles.values())
@@ -143,9 +144,8 @@ class Way:
         flip = self.call.axes == "columns"
         if flip:
             state = {k: v.swapaxes(0, 1) for k, v in state.items()}
-        outputs = []
+        outputs, reader = [], self._reader(tuple(x.shape[1:-1]), state)
         for x_t in x:
-            reader = self._reader(tuple(x_t.shape[:-1]), state)
             output, new = reader.step(self._result(held, x_t.swapaxes(0, 1) if flip else x_t, state))
             outputs.append(output.swapaxes(0, 1) if flip else output)
             state = new if self.takes_state else state  # what takes no state keeps it inside
@@ -162,10 +162,15 @@ class Way:
         if list(self.roles) == [""]:
             return self.implementation.function(x, self._joint(state))
         values = {name: self._value(name, held, x, state) for name in self.roles}
-        kinds = (self.implementation.parameters[name].kind for name in values)
-        if any(kind == inspect.Parameter.POSITIONAL_ONLY for kind in kinds):
+        if self._positional:
             return self.implementation.function(*values.values())
         return self.implementation.function(**values)
+
+    @cached_property
+    def _positional(self) -> bool:
+        """Whether arguments may not be given by name."""
+        kinds = (self.implementation.parameters[name].kind for name in self.roles)
+        return any(kind == inspect.Parameter.POSITIONAL_ONLY for kind in kinds)
 
     def _value(self, name: str, held: Arrays, x: Any, state: Arrays) -> Any:
         """What an argument is given."""
@@ -252,8 +257,8 @@ class _Reader:
         outputs = self._outputs(result, want, batch_first)
         if outputs is not None:
             return Returned(outputs, {})
-        wholes = [self._outputs(item, want, batch_first) for item in items]
-        k = next((k for k, whole in enumerate(wholes[:2]) if whole is not None), None)
+        by_item = [self._outputs(item, want, batch_first) for item in items]
+        k = next((k for k, outputs in enumerate(by_item[:2]) if outputs is not None), None)
         if k is None:
             raise NotCalledSo(
                 f"it returned {_described(result)}; a sequence must return outputs {want}, alone or with the"
@@ -262,10 +267,11 @@ class _Reader:
         rest = items[k + 1 :] + items[:k]
         for value in (rest[0], tuple(rest), tuple(rest[: len(self.states)])) if rest else ():
             if state := self._state(value) or self._layered(value):
-                return Returned(wholes[k], state)
-        if len(items) == len(self.states) > 1 and all(whole is not None for whole in wholes):
-            return Returned(wholes[0], {n: w[-1] for n, w in zip(self.states, wholes, strict=True)})
-        return Returned(wholes[k], {})
+                return Returned(by_item[k], state)
+        if len(items) == len(self.states) > 1 and all(outputs is not None for outputs in by_item):
+            last = {name: outputs[-1] for name, outputs in zip(self.states, by_item, strict=True)}
+            return Returned(by_item[0], last)
+        return Returned(by_item[k], {})
 
     def _outputs(self, value: Any, want: tuple[int, ...], batch_first: bool) -> Any:
         """(T, B, O) of all steps at once or of a list of steps; None where the value is neither."""
@@ -357,21 +363,27 @@ def _bind(implementation: Implementation, cell: GatedCell, names: list[str]) -> 
             bound[name] = role
         elif needed:
             unknown.append(name)
-    given = {*bound.values()}
-    missing = [] if "x" in given else ["x"]
-    missing += [] if "state" in given or given & {*cell.states} else ["state"]
-    bound |= dict(zip(unknown, missing, strict=False))
-    if len(unknown) > len(missing) or "x" not in bound.values():
+    bound |= _rest(implementation, cell, set(bound.values()), unknown)
+    states = [name for name, role in bound.items() if role in cell.states]
+    if "state" not in bound.values() and len(states) == 1 and len(cell.states) > 1:
+        bound[states[0]] = "state"  # torch's hx is both states
+    return {name: bound[name] for name in implementation.parameters if name in bound}
+
+
+def _rest(
+    implementation: Implementation, cell: GatedCell, bound: set[str], unknown: list[str]
+) -> dict[str, str]:
+    """The roles of arguments whose names say nothing: x, then the state, where no other argument is that."""
+    missing = [] if "x" in bound else ["x"]
+    missing += [] if bound & {"state", *cell.states} else ["state"]
+    if len(unknown) > len(missing) or ("x" in missing and not unknown):
         signature = inspect.signature(implementation.function)
         raise ValueError(
             f"{implementation.label}{signature}: {', '.join(unknown[len(missing) :]) or 'x'}"
             " is not understood; name the input x, the states as the cell does (h, c) or state, the arrays"
             " W..., U..., b... or params"
         )
-    states = [name for name, role in bound.items() if role in cell.states]
-    if "state" not in bound.values() and len(states) == 1 and len(cell.states) > 1:
-        bound[states[0]] = "state"  # torch's hx is both states
-    return {name: bound[name] for name in implementation.parameters if name in bound}
+    return dict(zip(unknown, missing, strict=False))
 
 
 def _calls(implementation: Implementation, stateful: bool) -> Iterator[Call]:

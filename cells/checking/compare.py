@@ -89,7 +89,7 @@ class Candidate:
         return (self.variant.order is not None) + len(self.variant.words) + len(self.words)
 
     @cached_property
-    def read(self) -> Layout:
+    def reading(self) -> Layout:
         """The layout in which the variant reads arrays."""
         return self.layout if self.variant.order is None else self.layout.permuted(self.variant.order)
 
@@ -99,14 +99,14 @@ class Candidate:
         weights = self.port.trial.weights
         if weights is not None and (not self.layout.pieces or self._as_given):
             return {name: np.array(value, np.float64) for name, value in weights.items()}
-        return self.read.read(self.port.held)
+        return self.reading.read(self.port.held)
 
     @property
     def _as_given(self) -> bool:
         """Whether the weights stand for the port's own arrays, which must then hold the same."""
         same = self.variant.order is None and self.layout.cell.biases == self.variant.cell.biases
         own = not self.port.implementation.made
-        return same and own and {*self.layout.held.shapes} == {*(self.port.trial.weights or {})}
+        return same and own and {*self.layout.cell_arrays.shapes} == {*(self.port.trial.weights or {})}
 
     @cached_property
     def expected(self) -> Values:
@@ -119,12 +119,21 @@ class Candidate:
     @property
     def plausible(self) -> bool:
         """Whether the variant gives the port's output over the first steps, which is soon computed."""
+        have, allowed = self.port.outputs.output[:GLANCE], self.port.tolerance
+        # one step excludes most; where all agrees, the scale is the port's to within the tolerance
+        error = np.max(np.abs(have[:1] - self._unrolled(1)))
+        if not error <= 2 * allowed * np.max(np.abs(have)):  # NaN is no agreement
+            return False
+        return relative_error(have, self._unrolled(GLANCE)) <= allowed
+
+    def _unrolled(self, steps: int) -> np.ndarray:
+        """The variant's output over some steps."""
         problem = self.port.problem
         params = {name: torch.as_tensor(value) for name, value in self.params.items()}
         state = {name: torch.as_tensor(value) for name, value in problem.state.items()}
         with torch.no_grad():
-            output, _ = self.variant.unroll(params, torch.as_tensor(problem.x[:GLANCE]), state)
-        return relative_error(self.port.outputs.output[:GLANCE], output.numpy()) <= self.port.tolerance
+            output, _ = self.variant.unroll(params, torch.as_tensor(problem.x[:steps]), state)
+        return output.numpy()
 
     @property
     def sentence(self) -> str:
@@ -219,14 +228,14 @@ def _block_gradients(candidate: Candidate) -> dict[str, tuple[np.ndarray, np.nda
     grads, drawn = candidate.port.computed.grads, candidate.port.computed.drawn
     if grads is None:
         return {}
-    have = candidate.read.read(grads)
+    have = candidate.reading.read(grads)
     # entries that no difference was computed for count as right
     mask = {k: np.ones(v.shape) if drawn is None else drawn[k] for k, v in grads.items()}
-    known = candidate.read.read(mask)
+    known = candidate.reading.read(mask)
     return {
         name: (np.where(known[name] > 0, have[name], want), want)
         for name, want in candidate.expected.grads.items()
-        if name in candidate.read.covered
+        if name in candidate.reading.covered
     }
 
 
@@ -274,7 +283,7 @@ def _worst_gate(target: str, have: np.ndarray, want: np.ndarray, layout: Layout)
     pieces = [piece for piece in layout.pieces if piece.target == target]
     if target not in TARGETS.values() or not all(piece.gates for piece in pieces):
         return None
-    gates = layout.held.gates[target]
+    gates = layout.cell_arrays.gates[target]
     errors, sizes = (np.abs(a).reshape(len(gates), -1).max(1) for a in (have - want, want))
     relative = errors / np.maximum(sizes, SMALLEST)
     return gates[int(np.argmax(np.nan_to_num(relative, nan=np.inf)))]

@@ -44,11 +44,6 @@ class CellArrays:
         return units == self.sizes[1] and all(shapes.get(name) == shape for name, shape in blocks.items())
 
     @cached_property
-    def by_biases(self) -> dict[int, CellArrays]:
-        """The same cell with 0, 1 and 2 biases."""
-        return {n: CellArrays(replace(self.cell, biases=n), self.sizes) for n in (0, 1, 2)}
-
-    @cached_property
     def output(self) -> int:
         """The width of the cell's output."""
         return self.cell.output_size(*self.sizes)
@@ -89,23 +84,23 @@ class Piece:
 
 @dataclass(frozen=True)
 class Layout:
-    """The cell's arrays, with as many biases as there are, and where each of them is held.
+    """The cell's arrays, with as many biases as there are, and where each of them is cell_arrays.
 
     words say what is unusual. ignored: arrays that are none of the cell's.
     """
 
-    held: CellArrays
+    cell_arrays: CellArrays
     pieces: tuple[Piece, ...]
     words: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
     @property
     def cell(self) -> GatedCell:
-        return self.held.cell
+        return self.cell_arrays.cell
 
     def read(self, arrays: Arrays) -> Arrays:
         """The cell's arrays (or their gradients), float64; zeros where there is none."""
-        params = {name: np.zeros(shape) for name, shape in self.held.shapes.items()}
+        params = {name: np.zeros(shape) for name, shape in self.cell_arrays.shapes.items()}
         for piece in self.pieces:
             blocks = piece.view(np.asarray(arrays[piece.array], np.float64))
             for target, block in self._pairs(piece, params, blocks):
@@ -128,7 +123,7 @@ class Layout:
         if not piece.gates:
             yield target, blocks
             return
-        gates = self.held.gates[piece.target]
+        gates = self.cell_arrays.gates[piece.target]
         rows = target.reshape(len(gates), -1, *target.shape[1:])
         for k, gate in enumerate(piece.gates):
             yield rows[gates.index(gate)], blocks[k]
@@ -150,14 +145,14 @@ class Layout:
     def orders(self, shapes: Shapes) -> list[Layout]:
         """The layout and, where x and h lie side by side in one matrix, the one with h first."""
         arrays = [{p.array for p in self.pieces if p.target == t} for t in ("weight_ih", "weight_hh")]
-        joint, units = arrays[0] & arrays[1], self.held.sizes[1]
+        joint, units = arrays[0] & arrays[1], self.cell_arrays.sizes[1]
         if not joint:
             return [self]
         columns = {"weight_ih": slice(units, None), "weight_hh": slice(None, units)}
         pieces = []
         for piece in self.pieces:
             if piece.array in joint and piece.target in columns:
-                views = _forms(shapes[piece.array], units, self.held.widths["xh"])
+                views = _forms(shapes[piece.array], units, self.cell_arrays.widths["xh"])
                 view = next(view for _, gates, view in views if gates == len(piece.gates))
                 piece = replace(piece, view=_columns(view, columns[piece.target]))
             pieces.append(piece)
@@ -188,12 +183,13 @@ class Array:
 
     name: str
     shape: tuple[int, ...]
-    held: CellArrays
+    cell_arrays: CellArrays
     orientation: str
 
     def count(self, side: str) -> int | None:
         """How many gates' blocks it holds on this side; None where it cannot be there."""
-        gates, units, size = len(self.held.cell.gates), self.held.sizes[1], int(np.prod(self.shape))
+        gates, units = len(self.cell_arrays.cell.gates), self.cell_arrays.sizes[1]
+        size = int(np.prod(self.shape))
         if side not in BIASES:
             return next((n for n, _ in self._forms(side) if n <= gates), None)
         if size == 2 * gates * units and side == "bx":
@@ -202,11 +198,11 @@ class Array:
 
     def pieces(self, side: str, gates: tuple[str, ...]) -> list[Piece]:
         """Where it is in the cell, with its gates in this order."""
-        (inputs, units), packed = self.held.sizes, len(gates) > 1
-        if side in self.held.cell.vectors:
+        (inputs, units), packed = self.cell_arrays.sizes, len(gates) > 1
+        if side in self.cell_arrays.cell.vectors:
             return [Piece(self.name, side, (), lambda a: a)]
         if side in BIASES:
-            if int(np.prod(self.shape)) != 2 * len(self.held.cell.gates) * units:
+            if int(np.prod(self.shape)) != 2 * len(self.cell_arrays.cell.gates) * units:
                 return [Piece(self.name, TARGETS[side], gates, _blocks(units), packed)]
             rows = enumerate(("bias_ih", "bias_hh"))
             return [Piece(self.name, target, gates, _row_of_two(k, units), packed) for k, target in rows]
@@ -219,7 +215,9 @@ class Array:
         ]
 
     def _forms(self, side: str) -> Iterator[tuple[int, View]]:
-        for orientation, gates, view in _forms(self.shape, self.held.sizes[1], self.held.widths[side]):
+        for orientation, gates, view in _forms(
+            self.shape, self.cell_arrays.sizes[1], self.cell_arrays.widths[side]
+        ):
             if self.orientation in (orientation, "mixed"):
                 yield gates, view
 

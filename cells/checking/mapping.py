@@ -28,26 +28,26 @@ ENOUGH = 20_000  # readings tried before an implementation counts as not underst
 class Mapped:
     """Shapes of an implementation's arrays, and how they are the cell's, likeliest first."""
 
-    held: CellArrays
+    cell_arrays: CellArrays
     shapes: Shapes
     layouts: list[Layout]
 
 
 def mapped(
-    implementation: Implementation, names: list[str], held: CellArrays, weighed: bool
+    implementation: Implementation, names: list[str], cell_arrays: CellArrays, weighed: bool
 ) -> tuple[list[Mapped], list[Mapped]]:
     """Each way to map the implementation's arrays, or those named that are its arguments, likeliest first.
 
     The second list has those that are not all of the cell's arrays. weighed: the weights were given.
     """
     if implementation.arrays:
-        return [_own(implementation, held, weighed)], []
+        return [_own(implementation, cell_arrays, weighed)], []
     options = []
     for partly in (False, True):
-        invented = invent(names, held, partly, implementation.indexes_bias)
-        options.append([Mapped(held, shapes, layouts) for shapes, layouts in invented if layouts])
-    whole, partial = options
-    return whole, [*partial, Mapped(held, {}, [])] if implementation.keys else []
+        invented = invent(names, cell_arrays, partly, implementation.indexes_bias)
+        options.append([Mapped(cell_arrays, shapes, layouts) for shapes, layouts in invented if layouts])
+    complete, partial = options
+    return complete, [*partial, Mapped(cell_arrays, {}, [])] if implementation.keys else []
 
 
 def described(shapes: Shapes) -> str:
@@ -55,10 +55,10 @@ def described(shapes: Shapes) -> str:
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items()) or "none"
 
 
-def _own(implementation: Implementation, held: CellArrays, weighed: bool) -> Mapped:
+def _own(implementation: Implementation, cell_arrays: CellArrays, weighed: bool) -> Mapped:
     """The implementation's own arrays."""
-    shapes, cell = implementation.shapes, held.cell
-    layouts = solve(shapes, held)
+    shapes, cell = implementation.shapes, cell_arrays.cell
+    layouts = solve(shapes, cell_arrays)
     order = _translated(implementation.order, cell)
     if order and order != cell.gates:
         words = (f"gates in the order {', '.join(implementation.order)}",)
@@ -66,11 +66,12 @@ def _own(implementation: Implementation, held: CellArrays, weighed: bool) -> Map
     if not layouts and not weighed:
         raise ValueError(
             f"the arrays of {implementation.label} ({described(shapes)}) are not read as those of cell"
-            f" {cell.name!r} with input_size {held.sizes[0]} and hidden_size {held.sizes[1]}"
-            f" ({described(held.shapes)}); give an object, and weights={{name: array}} as the cell has them"
+            f" {cell.name!r} with input_size {cell_arrays.sizes[0]} and hidden_size {cell_arrays.sizes[1]}"
+            f" ({described(cell_arrays.shapes)}); give an object, and"
+            " weights={name: array} as the cell has them"
         )
     # weights say what the arrays hold, so that they need not be read
-    return Mapped(held, shapes, layouts or [Layout(held, ())])
+    return Mapped(cell_arrays, shapes, layouts or [Layout(cell_arrays, ())])
 
 
 def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
@@ -82,27 +83,29 @@ def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
     return order if len(order) == len(cell.gates) else ()
 
 
-def solve(shapes: Shapes, held: CellArrays) -> list[Layout]:
+def solve(shapes: Shapes, cell_arrays: CellArrays) -> list[Layout]:
     """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's."""
-    exact = _by_name(shapes, held)
+    exact = _by_name(shapes, cell_arrays)
     if exact is not None:
         return [exact]
-    if not held.blocked:
-        return _by_shape(shapes, held)
+    if not cell_arrays.blocked:
+        return _by_shape(shapes, cell_arrays)
     for orientation in ORIENTATIONS:
-        options = {n: list(_readings(Array(n, shape, held, orientation))) for n, shape in shapes.items()}
-        chosen = cover(options, held.cell)
+        options = {
+            n: list(_readings(Array(n, shape, cell_arrays, orientation))) for n, shape in shapes.items()
+        }
+        chosen = cover(options, cell_arrays.cell)
         if chosen is not None:
-            layout = _layout(chosen, shapes, held, orientation)
+            layout = _layout(chosen, shapes, cell_arrays, orientation)
             return layout.orders(shapes)
     return []
 
 
-def _by_name(shapes: Shapes, held: CellArrays) -> Layout | None:
+def _by_name(shapes: Shapes, cell_arrays: CellArrays) -> Layout | None:
     """The layout of arrays that have the cell's own names and shapes, or None."""
     tails = {name.rpartition(".")[2].removesuffix("_l0"): name for name in shapes}
-    for biases in dict.fromkeys((held.cell.biases, 2, 1, 0)):
-        same = held.by_biases[biases]
+    for biases in dict.fromkeys((cell_arrays.cell.biases, 2, 1, 0)):
+        same = _with_biases(cell_arrays, biases)
         more_biases = any("bias" in name for name in set(tails) - set(same.shapes))
         if more_biases or not set(same.shapes) <= set(tails):
             continue
@@ -111,35 +114,39 @@ def _by_name(shapes: Shapes, held: CellArrays) -> Layout | None:
     return None
 
 
-def _by_shape(shapes: Shapes, held: CellArrays) -> list[Layout]:
+def _with_biases(cell_arrays: CellArrays, biases: int) -> CellArrays:
+    return CellArrays(replace(cell_arrays.cell, biases=biases), cell_arrays.sizes)
+
+
+def _by_shape(shapes: Shapes, cell_arrays: CellArrays) -> list[Layout]:
     """The layout where every array of the cell has a shape that one of somebody's arrays alone has."""
     pairs = {}
-    for name, shape in held.shapes.items():
+    for name, shape in cell_arrays.shapes.items():
         fits = [array for array, given in shapes.items() if given == shape]
         if len(fits) != 1:
             return []
         pairs[name] = fits[0]
-    return [_exact(held, pairs, shapes)] if len(set(pairs.values())) == len(pairs) else []
+    return [_exact(cell_arrays, pairs, shapes)] if len(set(pairs.values())) == len(pairs) else []
 
 
-def _exact(held: CellArrays, pairs: dict[str, str], shapes: Shapes) -> Layout:
+def _exact(cell_arrays: CellArrays, pairs: dict[str, str], shapes: Shapes) -> Layout:
     """The layout of arrays that are the cell's, as row blocks where they are such."""
     pieces = []
     for target, array in pairs.items():
-        if held.blocked and target in TARGETS.values():
-            gates = held.gates[target]
-            form = (len(gates), held.sizes[1], *shapes[array][1:])
+        if cell_arrays.blocked and target in TARGETS.values():
+            gates = cell_arrays.gates[target]
+            form = (len(gates), cell_arrays.sizes[1], *shapes[array][1:])
             pieces.append(Piece(array, target, gates, partial(np.reshape, shape=form), True))
         else:
             pieces.append(Piece(array, target, (), lambda a: a))
     ignored = tuple(name for name in shapes if name not in pairs.values())
-    return Layout(held, tuple(pieces), (), ignored)
+    return Layout(cell_arrays, tuple(pieces), (), ignored)
 
 
 def _readings(array: Array) -> Iterator[Reading]:
     """The readings of an array's name that its shape allows, likeliest first, with all gates named."""
-    cell, tail = array.held.cell, array.name.rpartition(".")[2]
-    if tail in cell.vectors and array.shape == (array.held.sizes[1],):
+    cell, tail = array.cell_arrays.cell, array.name.rpartition(".")[2]
+    if tail in cell.vectors and array.shape == (array.cell_arrays.sizes[1],):
         yield Reading(tail, ())
         return
     if role(array.name, cell) in (*cell.states, "state"):
@@ -160,7 +167,7 @@ def _readings(array: Array) -> Iterator[Reading]:
 def _possible(array: Array) -> Iterator[Reading]:
     """What a name says, then what it does not say: every side, with the gates that the name has."""
     for bias in _kinds(array):
-        said = readings(_stem(array.name), array.held.cell, bias)
+        said = readings(_stem(array.name), array.cell_arrays.cell, bias)
         yield from said
         for side in BIASES if bias else ("x", "h", "xh"):
             for gates in ((), *dict.fromkeys(r.gates for r in said if r.gates)):
@@ -174,7 +181,7 @@ def _kinds(array: Array) -> list[bool]:
     name, shape = array.name.lower(), array.shape
     named = name.rpartition(".")[2].startswith("b") or "bias" in name
     flat = len([n for n in shape if n > 1]) <= 1
-    two = len(shape) == 2 and shape[-1] % array.held.sizes[1] == 0 and named
+    two = len(shape) == 2 and shape[-1] % array.cell_arrays.sizes[1] == 0 and named
     kinds = [True] * (flat or two) + [False] * (len(shape) > 1)
     return sorted(kinds, reverse=named)
 
@@ -228,7 +235,7 @@ class _Search:
         """The choice with readings of the names from the k-th on added, or None where none is right."""
         self.tries -= 1
         if k == len(self.names):
-            return chosen if self._whole(used) else None
+            return chosen if self._enough(used) else None
         if self.tries < 0:
             return None
         for reading in self._possible(self.names[k], chosen):
@@ -239,7 +246,7 @@ class _Search:
                     return choice
         return None if self.complete else self.choose(k + 1, used, chosen)
 
-    def _whole(self, used: frozenset[Block]) -> bool:
+    def _enough(self, used: frozenset[Block]) -> bool:
         """Whether the blocks are all that the cell needs; complete ones have all of a bias or none of it."""
         biased = {side for side, _ in used if side in BIASES} if self.complete else set()
         return self.needed | {(side, g) for side in biased for g in every(side, self.cell)} <= used
@@ -260,51 +267,57 @@ class _Search:
         return frozenset((side, gate) for side in sides for gate in reading.gates)
 
 
-def _layout(chosen: dict[str, Reading], shapes: Shapes, held: CellArrays, orientation: str) -> Layout:
+def _layout(chosen: dict[str, Reading], shapes: Shapes, cell_arrays: CellArrays, orientation: str) -> Layout:
     """The layout of arrays whose readings were chosen."""
     keras = any("kernel" in name for name in chosen)
-    order = KERAS[held.cell.name].order if any(_of_keras(name, held.cell) for name in chosen) else ()
+    order = (
+        KERAS[cell_arrays.cell.name].order
+        if any(_of_keras(name, cell_arrays.cell) for name in chosen)
+        else ()
+    )
     pieces: list[Piece] = []
     for name, reading in chosen.items():
         gates = order if order and set(order) == set(reading.gates) else reading.gates
-        pieces += Array(name, shapes[name], held, orientation).pieces(reading.side, gates)
+        pieces += Array(name, shapes[name], cell_arrays, orientation).pieces(reading.side, gates)
     targets = {piece.target for piece in pieces}
     biases = 2 if "bias_hh" in targets else 1 if "bias_ih" in targets else 0
     words = [f"Keras arrays, gate order {', '.join(order)}"] if order else []
     words += ["matrices (K, G * H)"] if orientation == "columns" and not keras else []
     ignored = tuple(name for name in shapes if name not in chosen)
-    return Layout(held.by_biases[biases], tuple(pieces), tuple(words), ignored)
+    return Layout(_with_biases(cell_arrays, biases), tuple(pieces), tuple(words), ignored)
 
 
 def invent(
-    names: Sequence[str], held: CellArrays, partly: bool = False, two: bool = False
+    names: Sequence[str], cell_arrays: CellArrays, partly: bool = False, two: bool = False
 ) -> Iterator[tuple[Shapes, list[Layout]]]:
     """For arrays of which only the names are known: shapes that fit, and their layouts, likeliest first.
 
     partly: the names need not be all of the cell's arrays. two: one array of both biases is likelier than one
     bias, as it is in Keras.
     """
-    exact = {name for name in names if name in held.shapes}
+    exact = {name for name in names if name in cell_arrays.shapes}
     if exact == set(names):
-        shapes = {name: s for name, s in held.by_biases[2].shapes.items() if name in exact}
-        yield shapes, solve(shapes, held)
-    if not held.blocked:
+        shapes = {name: s for name, s in _with_biases(cell_arrays, 2).shapes.items() if name in exact}
+        yield shapes, solve(shapes, cell_arrays)
+    if not cell_arrays.blocked:
         return
-    options = {name: _said(name, held.cell) for name in names}
+    options = {name: _unshaped(name, cell_arrays.cell) for name in names}
     first = {name: said[0] for name, said in options.items() if said}
-    chosen = first if partly else cover(options, held.cell)
+    chosen = first if partly else cover(options, cell_arrays.cell)
     if not chosen:
         return
     chosen = {name: chosen[name] for name in names if name in chosen}
     kernels = any("kernel" in name for name in names)
     for orientation in ("columns", "rows") if kernels else ("rows", "columns"):
         for bias in _bias_forms(chosen, two or kernels):
-            shapes = {name: _shape(reading, held, orientation, bias) for name, reading in chosen.items()}
-            layout = _layout(chosen, shapes, held, orientation)
+            shapes = {
+                name: _shape(reading, cell_arrays, orientation, bias) for name, reading in chosen.items()
+            }
+            layout = _layout(chosen, shapes, cell_arrays, orientation)
             yield shapes, layout.orders(shapes)
 
 
-def _said(name: str, cell: GatedCell) -> list[Reading]:
+def _unshaped(name: str, cell: GatedCell) -> list[Reading]:
     """The readings of a name alone, with all gates where none is named; [] where it says nothing."""
     if name in cell.vectors:
         return [Reading(name, ())]
@@ -321,27 +334,27 @@ def _bias_forms(chosen: dict[str, Reading], two: bool) -> list[str]:
     return [f for f in forms if f == "flat" or (len(biases) == 1 if f == "two" else biases)]
 
 
-def _shape(reading: Reading, held: CellArrays, orientation: str, bias: str) -> tuple[int, ...]:
+def _shape(reading: Reading, cell_arrays: CellArrays, orientation: str, bias: str) -> tuple[int, ...]:
     """The shape of an array that is what the reading says."""
-    units = held.sizes[1]
+    units = cell_arrays.sizes[1]
     length = len(reading.gates) * units
-    if reading.side in held.cell.vectors:
+    if reading.side in cell_arrays.cell.vectors:
         return (units,)
     if reading.side in BIASES:
         return {"flat": (length,), "column": (length, 1), "two": (2, length)}[bias]
-    width = held.widths[reading.side]
+    width = cell_arrays.widths[reading.side]
     return (width, length) if orientation == "columns" else (length, width)
 
 
 def at_sizes(
-    implementation: Implementation, cell: GatedCell, sizes: tuple[int, int], asked: bool
+    implementation: Implementation, cell: GatedCell, sizes: tuple[int, int], fixed: bool
 ) -> CellArrays:
     """The cell at the sizes of the implementation's own arrays, or at `sizes` where these do not show.
 
     Raises ValueError where others were asked for.
     """
     likely = None if implementation.made else _likely_sizes(implementation.shapes, cell)
-    if likely and asked and likely != sizes:
+    if likely and fixed and likely != sizes:
         raise ValueError(
             f"{implementation.label} has arrays of input_size and hidden_size {likely}, asked for are"
             f" {sizes}; leave the sizes out"
@@ -358,8 +371,8 @@ def _likely_sizes(shapes: Shapes, cell: GatedCell) -> tuple[int, int] | None:
     pairs = [(i, h) for h in units for i in inputs if i + h in lengths or i in lengths]
     count = sum(int(np.prod(shape)) for shape in shapes.values())
     for sizes in sorted(pairs, key=lambda pair: pair[0] not in lengths):
-        held = CellArrays(cell, sizes)
+        cell_arrays = CellArrays(cell, sizes)
         # the count of numbers is cheap to compare, so it comes before everything is tried
-        if cell.unfit(*sizes) is None and held.least <= count and solve(shapes, held):
+        if cell.unfit(*sizes) is None and cell_arrays.least <= count and solve(shapes, cell_arrays):
             return sizes
     return None

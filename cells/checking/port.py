@@ -1,4 +1,4 @@
-"""A port: an implementation whose arrays are mapped and that can be called, with its outputs and gradients."""
+"""A port: an implementation with its arrays mapped and a way to call it, its outputs and its gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENTRIES = 200  # of an array whose gradient is found by differences; of a larger
 
 @dataclass(frozen=True)
 class Trial:
-    """On what ports are tried: a problem's steps, batch and seed, and the cell's arrays if they were given."""
+    """On what a port is tried: a problem's steps, batch and seed, and the cell's arrays where given."""
 
     steps: int
     batch: int
@@ -34,14 +34,14 @@ class Trial:
         They are zero where the weights have none. Raises ValueError for weights that would be lost.
         """
         if self.weights is None:
-            drawn = layout.cell.init(*layout.held.sizes, seed=self.seed)
+            drawn = layout.cell.init(*layout.cell_arrays.sizes, seed=self.seed)
             return {name: value.astype(np.float32).astype(np.float64) for name, value in drawn.items()}
         if lost := [name for name in self.weights if name not in layout.covered]:
             raise ValueError(
                 f"weights hold {', '.join(lost)}, for which it has no array; leave them out, or give weights"
                 " of biases=1"
             )
-        return {name: self.weights.get(name, np.zeros(s)) for name, s in layout.held.shapes.items()}
+        return {name: self.weights.get(name, np.zeros(s)) for name, s in layout.cell_arrays.shapes.items()}
 
 
 @dataclass(frozen=True)
@@ -105,19 +105,20 @@ class Port:
     @cached_property
     def problem(self) -> Problem:
         """A problem of the cell, from zero states where none go in."""
-        rng, held, trial = np.random.default_rng(self.trial.seed), self.mapped.held, self.trial
+        rng, trial = np.random.default_rng(self.trial.seed), self.trial
+        cell_arrays = self.mapped.cell_arrays
 
         def draw(*shape: int) -> np.ndarray:
             return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
 
-        shapes = held.cell.state_shapes(trial.batch, held.sizes[1])
+        shapes = cell_arrays.cell.state_shapes(trial.batch, cell_arrays.sizes[1])
         state = {}
         for name, shape in shapes.items():
             value = draw(*shape) if self.way.takes_state else np.zeros(shape)
             # n and m are a normaliser and a stabiliser, which are never negative
             state[name] = np.abs(value) if name in ("n", "m") else value / 2
-        x = draw(trial.steps, trial.batch, held.sizes[0])
-        d_output = draw(trial.steps, trial.batch, held.output)
+        x = draw(trial.steps, trial.batch, cell_arrays.sizes[0])
+        d_output = draw(trial.steps, trial.batch, cell_arrays.output)
         return Problem(x, state, d_output, {name: draw(*shape) for name, shape in shapes.items()})
 
     @cached_property
@@ -255,36 +256,39 @@ def _numpy(value: Any) -> np.ndarray:
     return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value, np.float64)
 
 
-def ported(implementation: Implementation, held: CellArrays, trial: Trial) -> Port:
+def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial) -> Port:
     """The implementation with its arrays mapped, and the first way to call it that works.
 
-    Raises ValueError, with what was tried and is needed, where the arrays are not the cell's or no call works.
+    Raises ValueError, with what was tried and is needed, where arrays are not the cell's or no call works.
     """
     names = list(implementation.names)
     while True:
-        options = ways(implementation, held.cell, held.output, names)
+        options = ways(implementation, cell_arrays.cell, cell_arrays.output, names)
         # arrays that are not all of the cell's still show, when they are tried, which keys are missing
-        whole, partial = mapped(implementation, names, held, trial.weights is not None)
+        complete, partial = mapped(implementation, names, cell_arrays, trial.weights is not None)
         problems = []
-        for way, arrays in product(options, whole or partial):
-            port = Port(implementation, way, arrays, trial if whole else replace(trial, weights=None))
+        for way, arrays in product(options, complete or partial):
+            port = Port(implementation, way, arrays, trial if complete else replace(trial, weights=None))
             returned = port.tried()
-            if isinstance(returned, Returned) and whole:
+            if isinstance(returned, Returned) and complete:
                 return port
             problems.append(f"as {way.call}: {returned}")
         missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
         if not missed:
-            refusal = _uncalled(implementation, problems) if whole else _unread(implementation, held, names)
-            raise ValueError(refusal)
+            raise ValueError(
+                _uncalled(implementation, problems)
+                if complete
+                else _unread(implementation, cell_arrays, names)
+            )
         names, implementation.missed = [*names, missed[0]], []  # a key that only shows when it runs
 
 
-def _unread(implementation: Implementation, held: CellArrays, names: list[str]) -> str:
+def _unread(implementation: Implementation, cell_arrays: CellArrays, names: list[str]) -> str:
     return (
         f"{implementation.label} takes {', '.join(names) or 'no arrays'}, which are not read as the arrays of"
-        f" cell {held.cell.name!r} ({described(held.shapes)})"
-        f"{nearest(names[0] if names else '', held.shapes)}"
-        f" name them so, or W_GATE, U_GATE, b_GATE for its gates {', '.join(held.cell.gates)}"
+        f" cell {cell_arrays.cell.name!r} ({described(cell_arrays.shapes)})"
+        f"{nearest(names[0] if names else '', cell_arrays.shapes)}"
+        f" name them so, or W_GATE, U_GATE, b_GATE for its gates {', '.join(cell_arrays.cell.gates)}"
     )
 
 

@@ -10,6 +10,7 @@ import linecache
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations
@@ -256,28 +257,33 @@ def _transposed(weight: Any) -> Any:
 
 def siblings(cell: GatedCell) -> Iterator[Variant]:
     """Other cells of the zoo, and other options, with the same gates, states and arrays."""
-    from ..catalogue import get, names
-
     sizes = (6, 8)
     shapes = CellArrays(cell, sizes).shapes if cell.unfit(*sizes) is None else None
-    for name in names():
-        try:
-            other = replace(get(name), biases=cell.biases)
-        except ValueError:
+    for name, other in _zoo().items():
+        if name == cell.name or other.gates != cell.gates or other.states != cell.states:
             continue
-        alike = (
-            name != cell.name
-            and other.gates == cell.gates
-            and other.states == cell.states
-            and other.unfit(*sizes) is None
-        )
-        if alike and CellArrays(other, sizes).shapes == shapes:
+        with suppress(ValueError):  # a cell may refuse so many biases
+            other = replace(other, biases=cell.biases)
+        if other.unfit(*sizes) is None and CellArrays(other, sizes).shapes == shapes:
             yield Variant(other, (f"this is {name}: check it --against {name}",))
     activation = getattr(cell, "activation", None)
     for option in ("tanh", "relu", "identity") if cell.name == "elman" else ():
         if option != activation:
             spec = f"{cell.name}:activation={option}"
-            yield Variant(replace(cell, activation=option), (f"this is {spec}: check it --against {spec}",))  # type: ignore[call-arg]
+            changed: dict[str, Any] = {"activation": option}
+            yield Variant(replace(cell, **changed), (f"this is {spec}: check it --against {spec}",))
+
+
+@cache  # each cell is verified as it is got, which takes longer than all that is compared here
+def _zoo() -> dict[str, GatedCell]:
+    """Every cell by name."""
+    from ..catalogue import get, names
+
+    cells = {}
+    for name in names():
+        with suppress(ValueError):  # a plug-in's cell may be no cell
+            cells[name] = get(name)
+    return cells
 
 
 def orders(cell: GatedCell) -> Iterator[tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """Weights in and out: torch.nn modules, ONNX files, and arrays as Keras orders them.
 
-None of these libraries is imported before it is used.
+Importing this imports neither torch, nor onnx, nor Keras.
 """
 
 from .keras import from_keras, to_keras

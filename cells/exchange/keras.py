@@ -1,4 +1,4 @@
-"""Arrays as Keras orders them in get_weights and set_weights: kernels (I, G * H), gates in its own order."""
+"""Arrays as Keras has them in get_weights: kernels (I, G * H), and gates in an order of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue import get
 from ..cell import GatedCell
 from ..contract import real_floating
 from .layouts import KERAS, Arrays, Layout, float64, layout, rows_here, rows_there
@@ -18,9 +17,9 @@ AFTER = "gru"  # the cell whose layer has reset_after=True, and so a bias (2, 3 
 def to_keras(cell: GatedCell, params: Arrays) -> list[np.ndarray]:
     """[kernel, recurrent_kernel, bias] of keras.layers.SimpleRNN, LSTM or GRU, in float64.
 
-    There is no bias where the cell has none. Where Keras has one bias it is the sum of both; GRU's has two
-    rows with reset_after=True (gru), the second zero for a cell with one, and one with reset_after=False
-    (gru_reset_before). Then [kernel, bias] of a Dense for a read-out.
+    A cell without a bias has none there. Where Keras has one bias it is the sum of both; GRU's has two rows
+    with reset_after=True (gru), the second zero for a cell with one, and one row with reset_after=False
+    (gru_reset_before). The kernel and bias of a Dense for a read-out come last.
     """
     form = layout(cell, KERAS, "Keras")
     cell.sizes(params)
@@ -28,20 +27,22 @@ def to_keras(cell: GatedCell, params: Arrays) -> list[np.ndarray]:
     there = {
         name: rows_there(a, cell.gates, form.order) for name, a in arrays.items() if not name.endswith("_out")
     }
-    kernels = [there["weight_ih"].T.copy(), there["weight_hh"].T.copy()]
+    made = [there["weight_ih"].T.copy(), there["weight_hh"].T.copy()]
     if cell.biases:
         both = np.stack([there["bias_ih"], there.get("bias_hh", np.zeros_like(there["bias_ih"]))])
-        kernels.append(both if cell.name == AFTER else both.sum(0))
-    return kernels + ([arrays["weight_out"].T.copy(), arrays["bias_out"]] if cell.readout else [])
+        made.append(both if cell.name == AFTER else both.sum(0))
+    return made + ([arrays["weight_out"].T.copy(), arrays["bias_out"]] if cell.readout else [])
 
 
 def from_keras(cell: str | GatedCell, arrays: Sequence[Any]) -> tuple[GatedCell, Arrays]:
-    """The cell and its arrays in float64, from a layer's get_weights().
+    """The cell and its arrays in float64, from get_weights() of a layer and of a Dense (a read-out) after it.
 
-    Those of a Dense may follow: the read-out. By name the cell has the biases of the arrays; one that is
-    given keeps its own, a second bias being zero. The layer's activations must be the cell's: Keras's
-    defaults are. Raises ValueError, naming the array, for other shapes.
+    By name the cell has the biases of the arrays; one that is given keeps its own, a second bias being zero.
+    The layer's activations must be the cell's: Keras's defaults are. Raises ValueError, naming the array, for
+    other shapes.
     """
+    from ..catalogue import get
+
     kernels = _kernels(arrays)
     if isinstance(cell, str):
         held = {
@@ -84,36 +85,40 @@ def _kernels(arrays: Sequence[Any]) -> Arrays:
 
 
 def _check(cell: GatedCell, form: Layout, kernels: Arrays) -> None:
-    """Raises ValueError, naming the array and its shape, unless these are the arrays of the cell's layer."""
-    inputs, hidden = len(kernels["kernel"]), len(kernels["recurrent_kernel"])
-    rows = len(form.order) * hidden
-    expected: dict[str, tuple[int, ...]] = {"kernel": (inputs, rows), "recurrent_kernel": (hidden, rows)}
-    if "bias" in kernels:
-        expected["bias"] = (2, rows) if cell.name == AFTER else (rows,)
-    if cell.readout:
-        expected |= {"dense kernel": (hidden, cell.readout), "dense bias": (cell.readout,)}
+    """Raises ValueError, naming an array and both shapes, unless these are the arrays of the cell's layer."""
+    expected = _expected(cell, form, kernels)
+    hint = "; with reset_after=True it has two rows (gru), else one (gru_reset_before)"
     for name, shape in expected.items():
         if kernels.get(name, np.empty(0)).shape != shape:
-            given = f"is {kernels[name].shape}" if name in kernels else "is missing"
-            hint = (
-                "; with reset_after=True it has two rows (gru), else one (gru_reset_before)"
-                if form.kind == "GRU"
-                else ""
-            )
+            fault = f"is {kernels[name].shape}" if name in kernels else "is missing"
+            more = hint if name == "bias" and form.kind == "GRU" else ""
             raise ValueError(
-                f"{name} {given}; cell {cell.name!r} is Keras's {form.kind}, so with {hidden} units it must"
-                f" be {shape}{hint if name == 'bias' else ''}"
+                f"{name} {fault}; cell {cell.name!r} is Keras's {form.kind}, so with"
+                f" {len(kernels['recurrent_kernel'])} units it must be {shape}{more}"
             )
     if ("dense kernel" in kernels) != bool(cell.readout):
         raise ValueError(
             f"arrays have the kernel and bias of a Dense; cell {cell.name!r} has readout={cell.readout}"
         )
-    needed = expected.get("bias", ())
-    if needed and cell.biases < len(needed):
+    biases = len(expected.get("bias", ()))
+    if biases and cell.biases < biases:
         raise ValueError(
-            f"bias is {needed}; cell {cell.name!r} has biases={cell.biases}; give it biases={len(needed)}"
+            f"bias is {expected['bias']}; cell {cell.name!r} has biases={cell.biases}; give it"
+            f" biases={biases}"
         )
-    if cell.biases and not needed:
+    if cell.biases and not biases:
         raise ValueError(
             f"arrays have no bias; cell {cell.name!r} has biases={cell.biases}; give it biases=0"
         )
+
+
+def _expected(cell: GatedCell, form: Layout, kernels: Arrays) -> dict[str, tuple[int, ...]]:
+    """The shapes that the cell's layer has at the sizes of these arrays."""
+    inputs, hidden = len(kernels["kernel"]), len(kernels["recurrent_kernel"])
+    rows = len(form.order) * hidden
+    shapes: dict[str, tuple[int, ...]] = {"kernel": (inputs, rows), "recurrent_kernel": (hidden, rows)}
+    if "bias" in kernels:
+        shapes["bias"] = (2, rows) if cell.name == AFTER else (rows,)
+    if cell.readout:
+        shapes |= {"dense kernel": (hidden, cell.readout), "dense bias": (cell.readout,)}
+    return shapes

@@ -14,9 +14,11 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class Layout:
-    """A layer of other software: its kind, and the cell's gates in the order there.
+    """A layer of other software: its name (kind), and the cell's gates in the order there.
 
-    A gate '-f' has the negative of f's rows. peepholes are the cell's vectors in the order there.
+    A gate '-f' stands for the negative of f's rows.
+
+    peepholes are the cell's vectors in the order there.
     """
 
     kind: str

@@ -1,4 +1,7 @@
-"""Reads an ONNX model of one RNN, LSTM or GRU node and a linear read-out as a cell (Python package onnx)."""
+"""Reads an ONNX model of one RNN, LSTM or GRU node, and of a linear read-out after it, as a cell.
+
+This needs the Python package onnx.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue import get
 from ..cell import GatedCell
 from ..contract import real_floating
 from .layouts import ONNX, Arrays, float64, rows_here
@@ -38,11 +40,13 @@ MOVES = {
 def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]:
     """The cell that the file's one recurrent node computes, and its arrays in float64.
 
-    A linear layer after it is the read-out. What only moves values to and from the node (transposes, slices)
-    is not carried over: a cell takes x (T, B, I), and its read-out is that of every step. Raises ValueError,
-    naming file and node, for a model that computes more, or a node that is no cell of ours or not well
-    formed.
+    A linear layer after the node is the read-out. Operations that only move values to and from the node
+    (transposes, slices) are not carried over: a cell takes x (T, B, I), and its read-out is that of every
+    step. Raises ValueError, naming file and node, for a model that computes more, or a node that is no cell
+    of ours or not well formed.
     """
+    from ..catalogue import get
+
     graph = _load(path).graph
     node, constants = _recurrent(graph, path), _constants(graph)
     what = f"{path}: {node.op_type} {node.name!r}" if node.name else f"{path}: {node.op_type}"
@@ -57,7 +61,7 @@ def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model takes: the names of x and of the initial states, their dtype; steps and batch if it fixes them."""
+    """The names of a model's x and initial states, their dtype, and steps and batch if it fixes them."""
 
     x: str
     states: tuple[str, ...]
@@ -162,10 +166,7 @@ def _cell(kind: str, attributes: dict[str, Any], peepholes: bool, what: str) -> 
 
 
 def _params(cell: GatedCell, arrays: Arrays, hidden: int, what: str) -> Arrays:
-    """The cell's arrays from W, R, B and P.
-
-    Raises ValueError, naming the array, for other shapes than the node must have.
-    """
+    """The cell's arrays from W, R, B and P. Raises ValueError for shapes that the node cannot have."""
     form = ONNX[cell.name]
     gates, hidden, inputs = len(form.order), hidden or arrays["R"].shape[-1], arrays["W"].shape[-1]
     shapes = {

@@ -21,12 +21,13 @@ ACTIVATIONS: dict[str, dict[str, Any]] = {
 
 
 def to_onnx(cell: GatedCell, params: Arrays, path: str | Path, dtype: str = "float32") -> None:
-    """Writes the cell to the file `path`, with input x (T, B, I), output y (T, B, O) and the last states.
+    """Writes the cell as an ONNX model to the file `path`.
 
-    Last states go by their names, each (B, H). The first states are inputs h0 (and c0), which may be left
-    out: then they are zero. Weights are rounded to dtype, float32 or float64; onnxruntime runs recurrent
-    nodes in float32 alone. A read-out is MatMul and Add. Raises ValueError for a cell that ONNX has no node
-    for, and without the package onnx.
+    Its input is x (T, B, I), its outputs are y (T, B, O) and the last states by name, each (B, H).
+
+    The first states are inputs h0 (and c0), which may be left out: then they are zero. Weights are rounded to
+    dtype, float32 or float64; onnxruntime runs recurrent nodes in float32 alone. A read-out is MatMul and
+    Add. Raises ValueError for a cell that ONNX has no node for, and without the package onnx.
     """
     onnx = package("onnx")
     form = layout(cell, ONNX, "ONNX")
@@ -37,22 +38,29 @@ def to_onnx(cell: GatedCell, params: Arrays, path: str | Path, dtype: str = "flo
     sizes = cell.sizes(params)
     arrays = {name: float64(a) for name, a in params.items()}
     constants = {name: a.astype(dtype) for name, a in _constants(cell, form, arrays).items()}
-    # what an input that is left out defaults to
+    # an initial state that is not given is zero
     constants |= {f"{s}0": np.zeros((1, sizes[1]), dtype) for s in cell.states}
     constants |= {"zero": np.zeros(1, np.int64), "one": np.ones(1, np.int64)}
-    helper, kind = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    graph = helper.make_graph(
-        _nodes(onnx, cell, form, constants, sizes[1]),
-        cell.name,
-        [helper.make_tensor_value_info("x", kind, ["T", "B", sizes[0]])]
-        + [helper.make_tensor_value_info(f"{s}0", kind, [None, sizes[1]]) for s in cell.states],
-        [helper.make_tensor_value_info("y", kind, ["T", "B", cell.output_size(*sizes)])]
-        + [helper.make_tensor_value_info(s, kind, ["B", sizes[1]]) for s in cell.states],
-        [onnx.numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    graph = _graph(onnx, cell, form, constants, sizes)
+    opset = onnx.helper.make_opsetid("", OPSET)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
+
+
+def _graph(onnx: Any, cell: GatedCell, form: Layout, constants: Arrays, sizes: tuple[int, int]) -> Any:
+    """The node with its inputs, outputs and constants."""
+    helper, (inputs, hidden) = onnx.helper, sizes
+    kind = helper.np_dtype_to_tensor_dtype(constants["W"].dtype)
+    return helper.make_graph(
+        _nodes(onnx, cell, form, constants, hidden),
+        cell.name,
+        [helper.make_tensor_value_info("x", kind, ["T", "B", inputs])]
+        + [helper.make_tensor_value_info(f"{s}0", kind, [None, hidden]) for s in cell.states],
+        [helper.make_tensor_value_info("y", kind, ["T", "B", cell.output_size(inputs, hidden)])]
+        + [helper.make_tensor_value_info(s, kind, ["B", hidden]) for s in cell.states],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in constants.items()],
+    )
 
 
 def package(name: str) -> Any:
@@ -72,17 +80,15 @@ def _constants(cell: GatedCell, form: Layout, arrays: Arrays) -> Arrays:
         for name in arrays
         if name.endswith(("_ih", "_hh"))
     }
-    constants = {"W": there["weight_ih"], "R": there["weight_hh"]}
+    made = {"W": there["weight_ih"], "R": there["weight_hh"]}
     if cell.biases:
-        constants["B"] = np.concatenate(
-            [there["bias_ih"], there.get("bias_hh", np.zeros_like(there["bias_ih"]))]
-        )
+        made["B"] = np.concatenate([there["bias_ih"], there.get("bias_hh", np.zeros_like(there["bias_ih"]))])
     if form.peepholes:
-        constants["P"] = np.concatenate([arrays[name] for name in form.peepholes])
-    constants = {name: a[None] for name, a in constants.items()}
+        made["P"] = np.concatenate([arrays[name] for name in form.peepholes])
+    made = {name: a[None] for name, a in made.items()}
     if cell.readout:
-        constants |= {"weight_out": arrays["weight_out"].T, "bias_out": arrays["bias_out"]}
-    return constants
+        made |= {"weight_out": arrays["weight_out"].T, "bias_out": arrays["bias_out"]}
+    return made
 
 
 def _nodes(onnx: Any, cell: GatedCell, form: Layout, constants: Arrays, hidden: int) -> list[Any]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..catalogue import get
 from ..cell import GatedCell
 from ..contract import real_floating
 from .layouts import TORCH, Arrays, float64
@@ -19,12 +18,13 @@ if TYPE_CHECKING:
 
 
 def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
-    """The cell that a torch.nn.RNN, LSTM, GRU or a step module of these computes; its weights in float64.
+    """The cell that a torch.nn.RNN, LSTM, GRU or a step module of these computes, and its weights in float64.
 
-    Step modules are RNNCell, LSTMCell and GRUCell. batch_first and dropout are no part of a cell, which takes
-    (T, B, I). Raises ValueError, naming class and array, for a module that is none of these or whose weights
-    are not what its class and attributes say.
+    batch_first and dropout are no part of a cell, which takes (T, B, I). Raises ValueError, naming class and
+    array, for a module that is none of these or whose weights are not what its class and attributes say.
     """
+    from ..catalogue import get
+
     base = _base(module)
     kind = base.__name__.removesuffix("Cell")
     what = (
@@ -43,8 +43,8 @@ def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
     surplus = [name for name, _ in module.named_parameters() if name not in expected]
     if surplus:
         raise ValueError(
-            f"{what} has {', '.join(surplus)}, which its attributes do not say;"
-            f" they say {', '.join(expected)}"
+            f"{what} has {', '.join(surplus)}, which its attributes do not say; they say"
+            f" {', '.join(expected)}"
         )
     return cell, {
         name.removesuffix(suffix): _weight(module, what, name, shape) for name, shape in expected.items()
@@ -59,23 +59,22 @@ def to_torch(cell: GatedCell, params: Arrays) -> torch.nn.Module:
     """
     import torch
 
-    equal = cell.torch_module()
-    if equal is None:
+    known = cell.torch_module()
+    if known is None:
         raise ValueError(f"torch.nn has no module for cell {_spec(cell)}; it has {', '.join(TORCH.values())}")
+    kind, options = known
     if cell.readout:
         raise ValueError(
-            f"cell {_spec(cell)} has a read-out, and torch.nn.{equal[0]} has none; give it with readout=0"
+            f"cell {_spec(cell)} has a read-out, and torch.nn.{kind} has none; give it with readout=0"
         )
     sizes = cell.sizes(params)
     stack = {"num_layers": cell.layers, "bidirectional": cell.bidirectional} if cell.stacked else {}
     with torch.random.fork_rng(devices=[]):
-        module = getattr(torch.nn, equal[0])(
-            *sizes, bias=cell.biases > 0, dtype=torch.float64, **equal[1] | stack
-        )
+        module = getattr(torch.nn, kind)(*sizes, bias=cell.biases > 0, dtype=torch.float64, **options | stack)
     with torch.no_grad():
-        for name, weight in module.named_parameters():
+        for name, leaf in module.named_parameters():
             given = params.get(name if stack else name.removesuffix("_l0"))
-            weight.copy_(torch.from_numpy(np.zeros(weight.shape) if given is None else float64(given)))
+            leaf.copy_(torch.from_numpy(np.zeros(leaf.shape) if given is None else float64(given)))
     return module
 
 
@@ -84,10 +83,7 @@ def _spec(cell: GatedCell) -> str:
 
 
 def _base(module: Any) -> type:
-    """The class of torch.nn that the module is of.
-
-    Raises ValueError for any other, and for a forward of its own.
-    """
+    """The module's class in torch.nn. Raises ValueError for another class, and for a forward of its own."""
     import torch
 
     allowed = ", ".join((*TORCH, *(f"{kind}Cell" for kind in TORCH)))
@@ -115,7 +111,7 @@ def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
         )
     options: dict[str, Any] = {"biases": 2 if module.bias else 0}
     if kind == "RNN":
-        mode = getattr(module, "mode", None)  # what RNN's forward goes by; RNNCell's goes by its nonlinearity
+        mode = getattr(module, "mode", None)  # nn.RNN's forward goes by it, RNNCell's by its nonlinearity
         options["activation"] = mode.removeprefix("RNN_").lower() if mode else module.nonlinearity
     if getattr(module, "num_layers", 1) != 1:
         options["layers"] = module.num_layers
@@ -125,16 +121,13 @@ def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
 
 
 def _weight(module: Any, what: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """One array in float64.
-
-    Raises ValueError where it is missing, of another shape, not floating, or without values.
-    """
+    """One array in float64. Raises ValueError for one that is missing or not as it must be."""
     given = getattr(module, name, None)
-    expected = f"input_size {module.input_size} and hidden_size {module.hidden_size} say {shape}"
+    says = f"input_size {module.input_size} and hidden_size {module.hidden_size} say {shape}"
     if given is None or not hasattr(given, "is_floating_point"):
-        raise ValueError(f"{what} has no {name}; {expected}")
+        raise ValueError(f"{what} has no {name}; {says}")
     if tuple(given.shape) != shape:
-        raise ValueError(f"{what}: {name} is {tuple(given.shape)}; {expected}")
+        raise ValueError(f"{what}: {name} is {tuple(given.shape)}; {says}")
     if given.is_meta:
         raise ValueError(f"{what}: {name} is on the device meta and has no values; load its weights first")
     return float64(real_floating(f"{what}: {name}", given))

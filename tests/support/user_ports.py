@@ -1,6 +1,4 @@
-"""Implementations of cells in the styles of their users: right ones, wrong ones, and ones that cannot be
-checked.
-"""
+"""Implementations of cells in users' styles: right ones, wrong ones, and ones that cannot be checked."""
 
 from collections import namedtuple
 
