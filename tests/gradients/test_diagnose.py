@@ -1,5 +1,6 @@
 """Torch models replayed step by step, against closed forms and other programs; nothing shared is changed."""
 
+import cProfile
 import random
 
 import numpy as np
@@ -212,6 +213,12 @@ def test_a_diagnosis_is_the_same_twice():
     net, batches = Net(), recall(8)
     first, second = diagnose(net, cross_entropy, batches), diagnose(net, cross_entropy, batches)
     assert str(first) == str(second) and np.array_equal(first.swap, second.swap)
+
+
+def test_a_diagnosis_runs_under_a_profiler():
+    with cProfile.Profile() as profile:
+        diagnose(Net(), cross_entropy, recall(2))
+    assert profile.getstats()
 
 
 def test_trivial_losses_are_class_entropy_variance_and_bernoulli_entropy():
