@@ -15,6 +15,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.series < 1:
         raise SystemExit(f"--series {given.series}: it must be at least 1")
+    if missing := [name for name in ("ruptures", "asv") if find_spec(name) is None]:
+        raise SystemExit(f"there is no {' and no '.join(missing)} here; pip install \"cellbench[study]\"")
     start = time.perf_counter()
     rates = run(settings(given.series))
     write(given.results, rates, time.perf_counter() - start)

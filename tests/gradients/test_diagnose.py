@@ -1,5 +1,6 @@
 """Torch models replayed step by step, against closed forms and other programs; nothing shared is changed."""
 
+import cProfile
 import random
 
 import numpy as np
@@ -129,12 +130,14 @@ def test_a_pinned_forget_gate_carries_the_cell_state_by_its_value_a_step():
     assert np.allclose(np.diff(found.log_norm[1:, 0]), -np.log1p(np.exp(-2.0)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"num_layers": 3}, {"batch_first": True}, {"bias": False}, {"num_layers": 2, "dropout": 0.5}],
-    ids=str,
-)
+OPTIONS = [{}, {"num_layers": 3}, {"batch_first": True}, {"bias": False}, {"num_layers": 2, "dropout": 0.5}]
+FUSED = [(kind, options) for kind in (nn.RNN, nn.GRU, nn.LSTM) for options in OPTIONS]
+FUSED += [(nn.LSTM, {"proj_size": 3}), (nn.LSTM, {"proj_size": 2, "num_layers": 2})]
+FUSED += [(nn.RNN, {"nonlinearity": "relu", "num_layers": 2})]
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # of torch, that it takes its slower way
+@pytest.mark.parametrize(("kind", "options"), FUSED, ids=lambda v: getattr(v, "__name__", str(v)))
 def test_every_fused_module_replays_to_its_own_gradients(kind, options):
     torch.manual_seed(0)
     net = Net(kind, **options)
@@ -148,13 +151,28 @@ def test_every_fused_module_replays_to_its_own_gradients(kind, options):
     assert np.allclose(found.log_reach, reach.numpy(), rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("options", [{"proj_size": 3}, {"proj_size": 2, "num_layers": 2}], ids=str)
-def test_projected_lstms_replay(options):
-    assert np.isfinite(diagnose(Net(nn.LSTM, **options), cross_entropy, recall(6)).log_norm).all()
+@pytest.mark.parametrize(
+    ("kind", "rows", "bias"), [(nn.RNN, 0, 20.0), (nn.LSTM, 0, -30.0), (nn.GRU, 6, 30.0)]
+)
+def test_a_unit_whose_gates_are_shut_is_the_saturated_share(kind, rows, bias):
+    """Of six units the first: its tanh, its four gates, or its update gate that lets no candidate in."""
+    torch.manual_seed(0)
+    net = Net(kind)
+    assert diagnose(net, cross_entropy, recall(6)).saturation == 0
+    with torch.no_grad():
+        net.recurrent.bias_ih_l0[rows::6] = bias
+    assert np.isclose(diagnose(net, cross_entropy, recall(6)).saturation, 1 / 6)
 
 
-def test_relu_networks_replay():
-    assert np.isfinite(diagnose(Net(nn.RNN, nonlinearity="relu"), cross_entropy, recall(6)).loss)
+def test_a_first_state_is_made_for_each_batch():
+    class Strict(Linear):
+        hidden_size = 4
+
+        def forward(self, x, h):
+            return super().forward(x, h + 0)  # does not run from None
+
+    sizes = linear_batches(5, 4, batch=16)[:1] + linear_batches(5, 4, batch=7)[:1]
+    assert diagnose(Strict(0.5 * np.eye(4)), mse_loss, sizes).log_norm.shape == (5, 23)
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
@@ -195,6 +213,12 @@ def test_a_diagnosis_is_the_same_twice():
     net, batches = Net(), recall(8)
     first, second = diagnose(net, cross_entropy, batches), diagnose(net, cross_entropy, batches)
     assert str(first) == str(second) and np.array_equal(first.swap, second.swap)
+
+
+def test_a_diagnosis_runs_under_a_profiler():
+    with cProfile.Profile() as profile:
+        diagnose(Net(), cross_entropy, recall(2))
+    assert profile.getstats()
 
 
 def test_trivial_losses_are_class_entropy_variance_and_bernoulli_entropy():

@@ -66,17 +66,21 @@ def test_the_profile_is_the_plain_trajectory(spec):
 
 
 def traced_by(*names):
-    """Backend and cell, of those that the backend computes.
+    """(cell, backend), of those that the backend computes.
 
-    A compiled trajectory is held against the reference for every cell in the tests of that backend; here a
-    cell of each shape is enough: one state and two, an output that is no state, blocks, recurrence by unit.
+    Compiled trajectories are held against autograd for every cell in tests/cells; here a cell of each shape
+    is enough: one state and two, an output that is no state, blocks, recurrence by unit.
     """
-    few = {"elman", "lstm", "indrnn", "unicornn", *(s for s in SPECS if s.endswith((":Apart", ":Heads")))}
+    pairs, few = (
+        [],
+        {"elman", "lstm", "indrnn", "unicornn", *(s for s in SPECS if s.endswith((":Apart", ":Heads")))},
+    )
     for name in names:
         kind = cells.backend(name)
         for spec in SPECS if name == "torch" else sorted(few):
             if not kind.unsupported(cells.get(spec), "float64"):
-                yield pytest.param(spec, name, id=f"{spec.rpartition('/')[2]}-{name}")
+                pairs.append(pytest.param(spec, name, id=f"{spec.rpartition('/')[2]}-{name}"))
+    return pairs
 
 
 @pytest.mark.parametrize(("spec", "backend"), traced_by("numba", "torch"))

@@ -268,7 +268,7 @@ QUICK = [
 @pytest.mark.parametrize("name", QUICK)
 def test_networks_of_known_condition_get_their_verdict(name):
     (case,) = [c for c in verdict_suite.cases() if c.name == name]
-    result = verdict_suite.run(case)
+    result = verdict_suite.run(case, batches_count=6)
     assert result.held, f"the case's premise does not hold: loss {result.loss:.3g}"
     assert result.right, str(result.diagnosis.verdict)
 

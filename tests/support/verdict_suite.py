@@ -338,13 +338,13 @@ class Result:
         )
 
 
-def run(case: Case) -> Result:
+def run(case: Case, batches_count: int = 16) -> Result:
     """Builds, trains and diagnoses a case, each from its own seed."""
     begun = time.perf_counter()
     torch.manual_seed(sum(map(ord, case.name)))
     setup = case.make()
     g = torch.Generator().manual_seed(2)
-    batches = [setup.draw(BATCH, g) for _ in range(16)]
+    batches = [setup.draw(BATCH, g) for _ in range(batches_count)]
     with torch.no_grad():
         loss = _fresh_loss(setup, batches)
     diagnosis = diagnose(setup.net, setup.loss, batches)

@@ -8,17 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from cellbench import cells
 from cellbench.cells import GatedCell, State
 from cellbench.cells.contract import split
+from cellbench.cells.zoo.elman import Elman
+from cellbench.cells.zoo.gru import GRU
+from cellbench.cells.zoo.lstm import LSTM
 
 FLAT = 1e-3  # a unit counts as saturated where no pre-activation moves its state faster than this
-CELLS = {
-    "RNN_TANH": "elman",
-    "RNN_RELU": "elman:activation=relu",
-    "GRU": "gru",
-    "LSTM": "lstm",
-}  # by torch's mode
+CELLS = {"RNN_TANH": Elman(), "RNN_RELU": Elman(activation="relu"), "GRU": GRU(), "LSTM": LSTM()}  # by mode
 
 
 class Layers:
@@ -33,7 +30,8 @@ class Layers:
                 "a bidirectional module has no state after step t of which the end is a function; diagnose"
                 " one direction"
             )
-        self.module, self.cell = module, cells.get(CELLS[module.mode])
+        self.module = module
+        self.cell: GatedCell = CELLS[module.mode]
 
     def check(self, x: Any) -> None:
         """Raises ValueError unless x is a padded batch."""
