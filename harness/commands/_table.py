@@ -32,11 +32,11 @@ def print_facts(facts: Iterable[tuple[str, Sequence[str]]], width: int) -> None:
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(width=width, style="bold")
+    table.add_column(width=width)
     table.add_column(overflow="fold")
     for name, lines in facts:
         for n, line in enumerate(lines):
-            table.add_row(Text("" if n else name), Text(line))
+            table.add_row(Text("" if n else name, style="bold"), Text(line))
     _print(table)
 
 
