@@ -47,7 +47,7 @@ def test_each_entry_is_cut_at_its_limit(pull):
 
 
 def test_a_limit_of_the_states_gradient_bounds_those_of_the_cell_and_spares_the_head(pull):
-    """A step then adds at most the limit to an entry of a gradient: inputs, states and slopes are at most 1."""
+    """A step then adds at most the limit to an entry of a gradient: inputs, states, slopes are at most 1."""
     limit = 1e-6
     pulled, model = pull(f"max_state={limit}")
     raw, kept = pulled.raw, pulled.kept
