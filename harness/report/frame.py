@@ -32,20 +32,10 @@ TEXT = (
     "reason",
 )
 WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "process", "sample")
-SETTING = (
-    "run",
-    "device",
-    "dtype",
-    "threads",
-    "batch",
-    "input_size",
-    "match",
-    "hidden_size",
-)  # what may vary besides steps
-PANEL = (
-    *SETTING[:-1],
-    "size",
-)  # what is compared apart: cells that were matched have hidden sizes of their own in one panel
+# what may vary besides steps
+SETTING = ("run", "device", "dtype", "threads", "batch", "input_size", "match", "hidden_size")
+# what is compared apart: cells that were matched have hidden sizes of their own in one panel
+PANEL = (*SETTING[:-1], "size")
 NAMES = {
     "steps": "T",
     "batch": "B",
@@ -71,9 +61,9 @@ def label(cell: str, options: str = "") -> str:
 
 
 def prepare(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy with every column of the schema, nulls as "" or -1, status 'ok' where null, and the columns
-    `label` and `size`.
+    """A copy with every column of the schema, nulls as "" or -1, and the columns `label` and `size`.
 
+    A status that is null is 'ok'. `label` is the cell with its options.
     `size` is the hidden size, or null where it was chosen to match a budget.
     """
     count = len(frame)
@@ -137,8 +127,9 @@ def of_metric(frame: pd.DataFrame, *metrics: str) -> pd.DataFrame:
 
 
 def sized(name: str, row: Any) -> str:
-    """The cell's name, with its hidden size where that was chosen for it; row is a mapping with match and
-    hidden_size.
+    """The cell's name, with its hidden size where that was chosen for it.
+
+    row is a mapping with match and hidden_size.
     """
     return f"{name} (H {row['hidden_size']})" if row["match"] else name
 

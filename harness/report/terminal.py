@@ -80,13 +80,14 @@ def plain(table: Table, width: int = 120) -> str:
 
 def _grid(table: Table, detail: bool, fold: bool) -> Grid:
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table as Grid
     from rich.text import Text
 
     grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.header)
     for name, right, entries in zip(table.header, table.numeric(), columns, strict=True):
-        longest = max(map(len, [name, *_texts(entries, detail)]))
+        longest = max(map(cell_len, [name, *_texts(entries, detail)]))
         grid.add_column(
             Text(name),
             justify="right" if right else "left",

@@ -88,7 +88,7 @@ def test_a_training_that_diverged_is_drawn_as_far_as_it_went(tmp_path):
 
 
 def test_every_one_of_many_cells_is_drawn_and_in_the_table(tmp_path):
-    cells = [f"cell{i:02d}" for i in range(29)]
+    cells = [f"cell{i:02d}" for i in range(11)]
     page, text = written(
         [r for i, c in enumerate(cells) for r in rows(c, [0.1 + i / 20], updates=30)][::-1], tmp_path
     )
@@ -96,9 +96,9 @@ def test_every_one_of_many_cells_is_drawn_and_in_the_table(tmp_path):
     assert [name.partition(",")[0] for name in drawn if name.startswith("cell")] == cells
     assert (
         len(set(re.findall(r'id="[\w-]+-axes_\d+"', (tmp_path / "training-splice.svg").read_text())))
-        == 4 * 2 * 2
+        == 2 * 2 * 2
     )
-    assert all(f"| {c} | cell |" in text for c in cells) and "and 13 more" in text
+    assert all(f"| {c} | cell |" in text for c in cells) and "and 1 more" in text
     assert "From the lowest test loss to the highest." in page
 
 
