@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import claim
 from ..report.frame import printable
-from ..store import ResultsError
+from ..store import ResultsError, atomic
 from ._outcome import FAILED, Outcome, judged, reason
 
 NAME = "claims.json"
@@ -32,7 +32,7 @@ class Record:
 
 def write(record: Record, folder: Path) -> None:
     rows = [{name: getattr(one, name) for name in sorted(STORED)} for one in record.outcomes]
-    (folder / NAME).write_text(as_json(record.source | {"claims": rows}), encoding="utf-8")
+    atomic.write_text(folder / NAME, as_json(record.source | {"claims": rows}))
 
 
 def read(path: Path) -> Record:

@@ -11,7 +11,7 @@ from ..report.page import Section, about, as_html, as_markdown, save_figures
 from ..report.sections import CLAIMS as FIGURES
 from ..report.table import Entry, Table, number
 from ..report.units import quantity
-from ..store import ResultsError, make, provenance
+from ..store import ResultsError, atomic, make, provenance
 from . import _file
 from ._file import Record
 from ._outcome import Outcome
@@ -35,9 +35,9 @@ def write(record: Record, folder: Path) -> Path:
     ]
     save_figures(content, folder, (FIGURES,))
     title, lines = f"cellbench: {TITLE[0].lower()}{TITLE[1:]}", [*heading(record), RULED]
-    (folder / "claims.md").write_text(as_markdown(title, lines, content), encoding="utf-8")
+    atomic.write_text(folder / "claims.md", as_markdown(title, lines, content))
     page = folder / "index.html"
-    page.write_text(as_html(title, lines, content), encoding="utf-8")
+    atomic.write_text(page, as_html(title, lines, content))
     return page
 
 

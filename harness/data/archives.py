@@ -27,6 +27,7 @@ from textwrap import shorten
 import numpy as np
 from platformdirs import user_cache_dir
 
+from ..store import atomic
 from ..task import DataAbsent
 
 DIGITS = 64  # of a sha256
@@ -114,7 +115,7 @@ def arrays(
     found, buffer = parse(content), io.BytesIO()
     np.savez_compressed(buffer, **found)  # type: ignore[arg-type]
     with suppress(OSError):  # a folder that others filled may be read-only
-        _write(cached, buffer.getvalue())
+        atomic.write_bytes(cached, buffer.getvalue())
     return found
 
 
@@ -135,7 +136,7 @@ def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
                 content = _checked(missing[0], _download(missing[0], Path(place)))
                 packed = {a: _packed(_members(a, content)) for a in missing}
                 for archive, file in packed.items():
-                    _write(path(archive), file)
+                    atomic.write_bytes(path(archive), file)
         except OSError as error:
             raise DataAbsent(
                 f"{missing[0].name} cannot be cached: {error}; CELLBENCH_DATA names another folder"
@@ -256,11 +257,3 @@ def _packed(content: dict[str, bytes]) -> bytes:
 
 def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
-
-
-def _write(target: Path, content: bytes) -> None:
-    """All of it or nothing, also where several processes write at once."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as place:
-        temporary = Path(place) / "part"
-        temporary.write_bytes(content)
-        temporary.replace(target)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..store import atomic
 from .training import Course, Epoch, Learner
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -57,9 +58,8 @@ def save(path: Path, learner: Learner) -> None:
         tensors |= {f"adam.{n}.{k}": torch.as_tensor(state[k]) for k in MOMENTS}
     told = {"course": json.dumps(asdict(learner.course)), "rng": json.dumps(learner.rng.bit_generator.state)}
     told["rate"] = repr(learner.optimiser.param_groups[0]["lr"])
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, told)
-    temporary.replace(path)
+    with atomic.replacing(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, told)
 
 
 def resume(path: Path, learner: Learner) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +66,7 @@ class Session:
 
     def write(self) -> None:
         """Writes all judgements, whole or not at all."""
-        from ..store import provenance
+        from ..store import atomic, provenance
 
         assert self.file is not None
         content = {
@@ -78,9 +77,7 @@ class Session:
             "versions": provenance.versions(),
             "judgements": self.judgements,
         }
-        temporary = self.file.with_name(self.file.name + ".tmp")
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
-        temporary.replace(self.file)
+        atomic.write_json(self.file, content)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Fails a comparison that measured nothing; writes the file that was asked for."""

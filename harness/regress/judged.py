@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..case import Case
 from ..measure.judge import Judge, Judgement
 from ..measure.pair import Pair, Timing, Trouble
 from ..probe import series
-from ..runs.config import ConfigError, Settings
+from ..runs.schema import ConfigError, Settings
 from ..store import provenance
 from . import outputs
 from .benchmarks import THROUGHPUT, Comparison
@@ -26,7 +25,7 @@ from .benchmarks import THROUGHPUT, Comparison
 
 def throughput(settings: Settings) -> Sequence[Case]:
     """The cases to time. Raises ConfigError where there is none, or where several threads are asked for."""
-    cases = [case for asked in settings.asked if asked.probe.name == THROUGHPUT for case in asked.cases]
+    cases = [c for planned in settings.probes if planned.probe.name == THROUGHPUT for c in planned.cases]
     if not cases:
         raise ConfigError("regress times what the probe throughput times; leave probes out")
     if any(case.threads > 1 for case in cases):
@@ -77,17 +76,9 @@ def published(comparison: Comparison, run: Path, output: Path | None) -> int:
 
 def manifest(settings: Settings, comparison: Comparison) -> dict[str, object]:
     """Of the run that holds what was timed."""
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["cellbench", *sys.argv[1:]]),
-        "config": {},
-        "asked": settings.config,
-        "title": comparison.title,
-        "git": provenance.git(),
-        "versions": provenance.versions(),
-        "machine": provenance.fingerprint(),
-        "machine_key": provenance.key(1),
-    }
+    command = shlex.join(["cellbench", *sys.argv[1:]])
+    more = {"asked": settings.config, "title": comparison.title}
+    return provenance.manifest(command, {}, threads=1) | more
 
 
 @dataclass(frozen=True)

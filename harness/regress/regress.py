@@ -17,7 +17,8 @@ from cellbench.cells.programs.program import DIRECTIONS
 from ..case import Case
 from ..measure.pair import Pair
 from ..measure.verdict import reliability
-from ..runs import config
+from ..runs import compose
+from ..runs.schema import Settings
 from . import revision
 from .apart.environments import different_dependencies
 from .apart.suite import apart
@@ -36,17 +37,16 @@ class Suite:
     notes: list[str] = field(default_factory=list)
 
 
-def regress(arguments: list[str]) -> int:
-    """Exit code of `cellbench regress ARGUMENTS`: 0, 1 for a confirmed regression, 3 where it cannot tell."""
-    base, output, overrides = _arguments(arguments)
+def regress(base: str, overrides: list[str], output: Path | None) -> int:
+    """Judges the working tree against the revision `base`; returns the exit code of `cellbench regress`."""
     top = revision.top()
     hash_ = revision.commit(base, top)
-    overrides += [
+    overrides = overrides + [
         f"{key}=[{','.join(_default(key, folder, hash_, top))}]"
         for key, folder in (("cells", "cells/zoo"), ("backends", "cells/backends"))
         if not any(o.startswith(f"{key}=") for o in overrides)
     ]
-    settings = config.check(config.compose(["experiment=regress", *map(config.quoted, overrides)]))
+    settings = compose.settings(["experiment=regress", *overrides])
     with tempfile.TemporaryDirectory(prefix="cellbench-") as scratch:
         root = revision.take_out(hash_, top, Path(scratch))
         outcome = Comparison(
@@ -74,44 +74,15 @@ def regress(arguments: list[str]) -> int:
         return judged(outcome, suite.pairs, suite.cases, settings, output)
 
 
-def _arguments(arguments: list[str]) -> tuple[str, Path | None, list[str]]:
-    """(base, folder of the output, overrides)."""
-    arguments, output = take_output(arguments)
-    base = [a.partition("=")[2] for a in arguments if a.startswith("base=")]
-    if len(base) != 1 or not base[0]:
-        raise config.ConfigError(
-            "regress needs one base=REV, the revision to compare the working tree with: base=main"
-        )
-    return base[0], output, [a for a in arguments if not a.startswith("base=")]
-
-
-def take_output(arguments: list[str]) -> tuple[list[str], Path | None]:
-    """The arguments without --output DIR, and DIR. Raises ConfigError for any other flag."""
-    rest, output, given = [], None, iter(arguments)
-    for argument in given:
-        if argument.partition("=")[0] == "--output":
-            value = argument.partition("=")[2] or next(given, "")
-            if not value:
-                raise config.ConfigError("--output needs a folder")
-            output = Path(value).expanduser()
-        elif argument.startswith("-"):
-            raise config.ConfigError(
-                f"unknown flag {argument!r}; there is --output DIR, everything else is KEY=VALUE"
-            )
-        else:
-            rest.append(argument)
-    return rest, output
-
-
 def _default(key: str, folder: str, hash_: str, top: Path) -> list[str]:
     """The default cells or backends, and those whose own file changed since."""
-    default = config.compose(["experiment=regress"])[key]
+    default = compose.compose(["experiment=regress"])[key]
     changed = revision.git(top, "diff", "--name-only", hash_, "--", folder) or b""
     names = [Path(line).stem for line in changed.decode().splitlines() if (top / line).exists()]
     return list(dict.fromkeys([*default, *(n for n in names if not n.startswith("_"))]))
 
 
-def between(settings: config.Settings, root: str) -> Suite:
+def between(settings: Settings, root: str) -> Suite:
     """The throughput cases that both revisions can run: A is the one in the folder root."""
     suite = Suite()
     for case in throughput(settings):

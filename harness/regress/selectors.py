@@ -4,39 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from cellbench import cells
 
 from ..case import Case
 from ..measure.pair import Pair
 from ..measure.verdict import reliability
-from ..runs import config
+from ..runs import compose
+from ..runs.schema import ConfigError
 from .benchmarks import Comparison, columns_of, name_of
 from .judged import judged, throughput
-from .regress import cannot_run, options, take_output
+from .regress import cannot_run, options
 from .two_sides import Side, make
 
 
-def compare(arguments: list[str]) -> int:
-    """Exit code of `cellbench compare A:B [KEY=VALUE ...]`: as of regress, with B for the new side."""
-    arguments, output = take_output(arguments)
-    selectors = [a for a in arguments if "=" not in a.split(":")[0]]
-    if len(selectors) != 1:
-        raise config.ConfigError(
-            f"compare takes two runs, or one A:B of two backends or two cells; it got {' '.join(selectors)!r}"
-        )
-    key, a, b = split(selectors[0])
-    overrides = [x for x in arguments if x != selectors[0]]
+def compare(selector: str, overrides: list[str], output: Path | None) -> int:
+    """Judges B against A, given as A:B; returns the exit code, as of regress with B for the new side."""
+    key, a, b = split(selector)
     if clash := [o for o in overrides if o.startswith(f"{key}=")]:
-        raise config.ConfigError(f"{selectors[0]} says which {key} to compare; leave out {clash[0]}")
+        raise ConfigError(f"{selector} says which {key} to compare; leave out {clash[0]}")
     if key == "backends" and not any(o.startswith("cells=") for o in overrides):
-        overrides.append("cells=[elman,lstm,gru]")
+        overrides = [*overrides, "cells=[elman,lstm,gru]"]
     if key == "cells" and not any(o.startswith("backends=") for o in overrides):
-        overrides.append("backends=[numba]")
-    composed = config.compose(
-        ["experiment=regress", *map(config.quoted, overrides), config.quoted(f"{key}=[{a},{b}]")]
-    )
-    settings = config.check(composed)
+        overrides = [*overrides, "backends=[numba]"]
+    settings = compose.settings(["experiment=regress", *overrides, f"{key}=[{a},{b}]"])
     pairs, by_name, notes = paired(throughput(settings), key, a, b)
     outcome = Comparison(
         title=f"{b} against {a}",
@@ -45,7 +37,7 @@ def compare(arguments: list[str]) -> int:
         judgements=(),
         notes=tuple(notes),
         study=reliability(),
-        commands={n: f"cellbench compare {selectors[0]} {_rest(case, key)}" for n, case in by_name.items()},
+        commands={n: f"cellbench compare {selector} {_rest(case, key)}" for n, case in by_name.items()},
     )
     return judged(outcome, pairs, by_name, settings, output)
 
@@ -62,9 +54,9 @@ def split(text: str) -> tuple[str, str, str]:
         ]
     if len(readings) != 1:
         kinds = f"backends: {', '.join(cells.backend_names())}; cells: {', '.join(cells.names())}"
-        raise config.ConfigError(f"{text!r} does not name two backends or two cells as A:B. {kinds}")
+        raise ConfigError(f"{text!r} does not name two backends or two cells as A:B. {kinds}")
     if readings[0][1] == readings[0][2]:
-        raise config.ConfigError(
+        raise ConfigError(
             f"{text!r} compares {readings[0][1]!r} with itself; `cellbench doctor` measures the noise of that"
         )
     return readings[0]

@@ -15,7 +15,7 @@ from .. import store
 from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
 from ..measure.verdict import FLOOR, Verdict
-from ..store import provenance
+from ..store import atomic, provenance
 from . import outputs
 from .benchmarks import SIZES, Comparison, name_of
 from .exact import facts, other_work
@@ -229,7 +229,7 @@ def _near(name: str, known: list[str]) -> str | None:
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.expanduser().write_text(text, encoding="utf8")
+        atomic.write_text(file.expanduser(), text)
     except OSError as error:
         raise store.ResultsError(
             f"--json={str(file)!r} cannot be written: {error.strerror}; give another file"

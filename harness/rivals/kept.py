@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
 from ..data.archives import folder
+from ..store import atomic
 from ..task import Rival
 
 
@@ -24,7 +23,5 @@ def kept(key: str, compute: Callable[[], list[Rival]]) -> list[Rival]:
     found = compute()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as place:
-            (Path(place) / path.name).write_text(json.dumps([asdict(r) for r in found]))
-            (Path(place) / path.name).replace(path)
+        atomic.write_json(path, [asdict(r) for r in found], exact=True, indent=None)
     return found

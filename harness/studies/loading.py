@@ -7,7 +7,6 @@ more than 1 s of processor time (wall time is shown beside it; imports are not c
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -22,6 +21,7 @@ from unittest import mock
 import numpy as np
 
 from .. import store
+from ..store import atomic
 
 FOLDER = Path("results/reference/faults")
 ALLOWED_S = {100_000: 1.0, 1_000_000: 5.0}
@@ -165,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             asdict(one) | {"allowed_cpu_s": ALLOWED_S[one.rows], "holds": one.holds} for one in found
         ],
     }
-    (given.results / "loading.json").write_text(json.dumps(content, indent=1) + "\n")
+    atomic.write_json(given.results / "loading.json", content)
     return int(not all(one.holds for one in found))
 
 

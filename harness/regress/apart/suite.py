@@ -11,7 +11,7 @@ import numpy as np
 
 from ... import store
 from ...case import Case
-from ...runs.config import Settings
+from ...runs.schema import Settings
 from ..benchmarks import Comparison, columns_of, name_of
 from ..judged import RunWriter, manifest, published, throughput
 from .abba import Apart

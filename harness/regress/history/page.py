@@ -12,7 +12,7 @@ import numpy as np
 from ...report.drawing import drawing
 from ...report.drawing.panels import Figure, finish, number, titled
 from ...report.page import Section, as_html, as_markdown
-from ...store import make
+from ...store import atomic, make
 from .trend import SHORT, Trend, file_name, phrase, table
 
 OUTPUT = Path("results/reports/history")
@@ -35,16 +35,16 @@ def write(trends: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> P
         old.unlink()
     figures = [figure(list(group)) for _, group in groupby(trends, key=lambda t: t.benchmark)]
     for one in figures:
-        (folder / f"{one.name}.svg").write_text(one.svg, encoding="utf-8")
+        atomic.write_text(folder / f"{one.name}.svg", one.svg)
     summary = table(trends)
     content = [
         Section(summary.heading, tables=(summary,)),
         *(Section(one.heading, figures=(one,)) for one in figures),
     ]
     title = "cellbench: history"
-    (folder / "report.md").write_text(as_markdown(title, list(lines), content), encoding="utf-8")
+    atomic.write_text(folder / "report.md", as_markdown(title, list(lines), content))
     page = folder / "index.html"
-    page.write_text(as_html(title, list(lines), content), encoding="utf-8")
+    atomic.write_text(page, as_html(title, list(lines), content))
     return page
 
 

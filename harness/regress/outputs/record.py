@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any
 
 from ...measure.judge import Judgement
+from ...store.atomic import as_json
 from ..benchmarks import Comparison
 from .decision import code_of, exit_code, headline
 
@@ -33,7 +32,7 @@ def record(comparison: Comparison) -> str:
         "notes": list(comparison.notes),
         "study": comparison.study,
     }
-    return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_json(content, indent=2)
 
 
 def _benchmark(judgement: Judgement, comparison: Comparison) -> dict[str, Any]:
@@ -51,14 +50,3 @@ def _benchmark(judgement: Judgement, comparison: Comparison) -> dict[str, Any]:
         "command": comparison.commands.get(judgement.name),
         "warnings": [{"kind": w.kind.name, "text": w.text} for w in judgement.warnings],
     }
-
-
-def finite(value: Any) -> Any:
-    """The same with None for every float that is not finite; a NumPy number becomes Python's."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [finite(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

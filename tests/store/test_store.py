@@ -10,6 +10,7 @@ import sys
 import warnings
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet
@@ -210,8 +211,8 @@ def test_a_second_writer_is_refused_while_the_first_one_writes_and_taken_once_it
 
 def test_two_runs_that_draw_one_name_get_two_folders(tmp_path, monkeypatch):
     drawn = iter(["aaaa", "aaaa", "aaaa", "bbbb"])
-    monkeypatch.setattr(store.secrets, "token_hex", lambda size: next(drawn))
-    monkeypatch.setattr(store, "datetime", Noon)
+    monkeypatch.setattr(store.writer, "secrets", SimpleNamespace(token_hex=lambda size: next(drawn)))
+    monkeypatch.setattr(store.writer, "datetime", Noon)
     first, second = a_run(tmp_path), a_run(tmp_path)
     assert [w.folder.name for w in (first, second)] == ["20260101-120000-aaaa", "20260101-120000-bbbb"]
     assert [p.name for p in sorted(tmp_path.iterdir())] == [w.folder.name for w in (first, second)]
@@ -224,8 +225,8 @@ class Noon(datetime):
 
 
 def test_where_no_name_is_free_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(store.secrets, "token_hex", lambda size: "aaaa")
-    monkeypatch.setattr(store, "datetime", Noon)
+    monkeypatch.setattr(store.writer, "secrets", SimpleNamespace(token_hex=lambda size: "aaaa"))
+    monkeypatch.setattr(store.writer, "datetime", Noon)
     a_run(tmp_path).release()
     with pytest.raises(store.ResultsError, match="results=DIR"):
         store.create(tmp_path, {})
@@ -234,6 +235,7 @@ def test_where_no_name_is_free_it_says_so(tmp_path, monkeypatch):
 WRITER = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from cellbench.harness import store
 for run in range(3):
     writer = store.create(Path(sys.argv[1]), {"who": sys.argv[2]})
@@ -259,7 +261,7 @@ def test_without_locks_a_run_can_be_gone_on_with_and_says_that_a_second_writer_g
     def none(file, how):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(store.fcntl, "flock", none)
+    monkeypatch.setattr(store.writer.fcntl, "flock", none)
     writer = a_run(tmp_path)
     assert not writer.locked
     writer.release()
@@ -275,7 +277,7 @@ def test_whoever_is_killed_before_a_run_has_its_manifest_leaves_no_run(tmp_path,
 
     a_run(tmp_path).close()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_write_json", stop)
+        patch.setattr(store.writer, "_write_manifest", stop)
         with pytest.raises(KeyboardInterrupt):
             store.create(tmp_path, {})
     assert len(list(tmp_path.iterdir())) == 2  # the folder of the one that was killed is hidden

@@ -1,8 +1,6 @@
 """`show` and `list`: what they print comes from the class, its source and its derivation."""
 
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -113,20 +111,3 @@ def test_a_citation_is_found_in_a_docstring():
         == "Elman 1990, Cognitive Science 14"
     )
     assert listing.source("Mine (fast).\n\nMore.") == "Mine (fast)."
-
-
-def test_the_table_of_cells_imports_nothing_heavy():
-    code = (
-        "import sys\nfrom cellbench.harness.cli import main\nmain(['list', 'cells'])\n"
-        "heavy = {'torch', 'numba', 'hydra', 'pandas', 'seaborn', 'sympy', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_reader_that_stops_early_is_no_error():
-    command = [sys.executable, "-m", "cellbench.harness.cli", "show", "lstm", "--kernel"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdout.close()
-    assert process.wait() == 0 and process.stderr.read() == ""

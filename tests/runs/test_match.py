@@ -5,7 +5,7 @@ import pytest
 from cellbench import cells, harness
 from cellbench.harness.case import Case
 from cellbench.harness.cli import main
-from cellbench.harness.runs import config
+from cellbench.harness.runs.compose import settings
 from cellbench.harness.runs.match import BUDGETS, closest, matched
 
 ALIKE = """
@@ -22,7 +22,9 @@ class Alike(GatedCell):
         return State(h=tanh(wx.a + prev.h))
 
     def unfit(self, input_size, hidden_size):
-        return None if input_size == hidden_size else f"Alike needs input_size {input_size} equal to hidden_size {hidden_size}"
+        if input_size == hidden_size:
+            return None
+        return f"Alike needs input_size {input_size} equal to hidden_size {hidden_size}"
 """
 
 
@@ -34,7 +36,7 @@ def alike(tmp_path):
 
 
 def checked(*overrides):
-    return config.check(config.compose([config.quoted(o) for o in overrides])).asked
+    return settings(list(overrides)).probes
 
 
 @pytest.mark.parametrize("what", BUDGETS)
