@@ -1,7 +1,6 @@
 """Long short-term memory with coupled input and forget gates: what is forgotten is replaced."""
 
-from ..contract import GatedCell, State
-from ..vocabulary.primitives import sigmoid, tanh
+from .. import GatedCell, State, sigmoid, tanh
 
 
 class CIFG(GatedCell):
@@ -15,7 +14,7 @@ class CIFG(GatedCell):
     states = ("h", "c")
     keep_gate = "f"
 
-    def equations(self, wx, wh, prev):
+    def equations(self, wx: State, wh: State, prev: State) -> State:
         f = sigmoid(wx.f + wh.f)
         g = tanh(wx.g + wh.g)
         o = sigmoid(wx.o + wh.o)

@@ -59,7 +59,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench check`; returns the exit code."""
     from cellbench.cells.checking import check
-    from cellbench.cells.checking.files import weights
+    from cellbench.cells.checking.given import weights
 
     arrays = weights(arguments.weights) if arguments.weights else None
     options = {name: getattr(arguments, name) for name in SIZES}

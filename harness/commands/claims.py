@@ -16,7 +16,7 @@ from .. import claim
 from ..claim import Claim, Numbers
 from ..claims import _page
 from ..claims._file import Record, as_json, from_json
-from ..claims._outcome import FAILED, Outcome, failed, judged
+from ..claims._result import FAILED, ClaimResult, failed, judged
 from ..runs.progress import Progress
 from ..store import make, provenance
 from ._arguments import epilog
@@ -61,13 +61,13 @@ def claims(specs: Sequence[str], folder: Path) -> int:
     return int(any(result.verdict == FAILED for result in results))
 
 
-def outcomes(chosen: Mapping[str, Claim]) -> list[Outcome]:
+def outcomes(chosen: Mapping[str, Claim]) -> list[ClaimResult]:
     """Measures claims, given by spec, one after the other on one thread; prints a line for each."""
     import torch
     from threadpoolctl import threadpool_limits
 
     threads, stdout = torch.get_num_threads(), sys.stdout  # a bar on the terminal takes sys.stdout over
-    results: list[Outcome] = []
+    results: list[ClaimResult] = []
     progress = Progress(sum(one.seconds for one in chosen.values()))
     torch.set_num_threads(1)
     try:
@@ -83,7 +83,7 @@ def outcomes(chosen: Mapping[str, Claim]) -> list[Outcome]:
     return results
 
 
-def measured(one: Claim, spec: str, progress: Progress) -> Outcome:
+def measured(one: Claim, spec: str, progress: Progress) -> ClaimResult:
     """The outcome of one claim. An exception is its reason, and the other claims go on."""
     start = perf_counter()
     numbers: Numbers = {}

@@ -15,7 +15,7 @@ from .. import store
 from ..regress.history import file, page
 from ..regress.history.points import points_of
 from ..regress.history.trend import table, trends
-from ..report.table import plain
+from ..report.terminal import plain
 from ._arguments import epilog
 
 PAGE = Path("results/reports/history")

@@ -16,12 +16,13 @@ NAME_LENGTH = 120  # characters of a folder's name that several runs share, belo
 EXAMPLES = """\
   cellbench report
   cellbench report results/runs/RUN --output page
-  cellbench report results/runs --claims results/claims"""
+  cellbench report results/runs --claims results/claims
+  cellbench report results/runs/RUN --probe my_probe.py:MyProbe"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.usage = "cellbench report [RUN ...] [--results DIR] [--output DIR] [--claims DIR]"
+    parser.usage = "cellbench report [RUN ...] [--results DIR] [--output DIR] [--claims DIR] [--probe FILE:NAME]"
     parser.add_argument(
         "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs"
     )
@@ -41,21 +42,30 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of `cellbench claims`, for the last section (default: claims beside the runs' folder)",
     )
+    parser.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="FILE.py:NAME",
+        help="show this probe's results by the section in its file; may be given several times",
+    )
     parser.epilog = epilog(EXAMPLES)
 
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench report`; returns the exit code."""
+    from .. import probe as probing
     from .. import report, store
-    from ..claims._page import told
+    from ..claims._page import last_section
     from ..measure.verdict import reliability
 
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or PAGES / "+".join(m["run"] for m in manifests)[:NAME_LENGTH]
-    sections, warnings = told(runs[0], manifests, arguments.claims)
-    page = report.write(frame, manifests, folder, reliability(), sections)
-    print(report.terminal.text(frame))
+    sections, warnings = last_section(runs[0], manifests, arguments.claims)
+    probes = probing.from_elsewhere(arguments.probe, frame["probe"].dropna().unique())
+    page = report.write(frame, manifests, folder, reliability(), sections, probes)
+    print(report.terminal.text(frame, probes=probes))
     for line in warnings:
         print(f"claims: {line}")
     print(f"page: {page}")

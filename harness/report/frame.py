@@ -127,6 +127,11 @@ def of_probe(frame: pd.DataFrame, probe: str, ok: bool | None = True) -> pd.Data
     return frame[chosen]
 
 
+def measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of cases with a result."""
+    return frame[frame["status"] == "ok"]
+
+
 def of_metric(frame: pd.DataFrame, *metrics: str) -> pd.DataFrame:
     return frame[frame["metric"].isin(metrics)]
 
@@ -157,6 +162,12 @@ def setting_text(row: Any, keys: Sequence[str]) -> str:
     return ", ".join(_setting(key, row[key]) for key in keys if row[key] not in ("", -1))
 
 
+def shared_settings(rows: pd.DataFrame, keys: Iterable[str]) -> str:
+    """'All at H 128, float32. ' for the settings that have one value."""
+    single = {key: unique(rows[key])[0] for key in keys if len(unique(rows[key])) == 1}
+    return f"All at {setting_text(single, list(single))}. " if single else ""
+
+
 def _setting(key: str, value: Any) -> str:
     if key == "direction":
         return DIRECTIONS.get(value, value)
@@ -165,14 +176,14 @@ def _setting(key: str, value: Any) -> str:
     return f"{NAMES[key]} {value}" if key in NAMES else str(value)
 
 
-def estimates(part: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = FEWEST) -> pd.DataFrame:
+def estimates(rows: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = FEWEST) -> pd.DataFrame:
     """By keys and metric: median over units of each unit's median, and the range over units as low and high.
 
     unit is 'process' or 'seed'; low and high are NaN for fewer than `fewest`. Columns: keys, metric, median,
     low, high, units.
     """
     columns = list(dict.fromkeys([*keys, "metric"]))
-    each = part.groupby([*columns, unit], sort=False)["value"].median()
+    each = rows.groupby([*columns, unit], sort=False)["value"].median()
     over = each.groupby(level=list(range(len(columns))), sort=False)
     result = over.agg(median="median", low="min", high="max", units="count").reset_index()
     result.loc[result["units"] < fewest, ["low", "high"]] = np.nan

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..case import Case
 from ..measure import worker
-from ..probe import Found, Probe, measure_cases, measure_together
+from ..probe import CaseResult as Found
+from ..probe import Probe, measure_cases, measure_together
 from ..store import BlockError, RunWriter
 from .progress import Progress
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from support.comparison import compare, computed, named, prepare, problem, toler
 from support.oracle import float64_autograd
 
 from cellbench import cells
+from cellbench.harness import probe, task
 
 BODY = '''
 
@@ -23,7 +25,7 @@ class {name}(GatedCell):
         return State(h=(1 - self.leak) * prev.h + self.leak * tanh(wx.a + wh.a))
 '''
 ABSOLUTE = "from cellbench.cells import GatedCell, State, tanh" + BODY
-RELATIVE = "from ..contract import GatedCell, State\nfrom ..primitives import tanh" + BODY
+RELATIVE = "from .. import GatedCell\nfrom ..contract import State\nfrom ..primitives import tanh" + BODY
 
 
 @pytest.fixture
@@ -101,6 +103,30 @@ def test_a_bad_file_is_one_clear_line(file, tmp_path, text, asked, words):
     assert "\n" not in str(caught.value)
 
 
+KINDS = {"cell": cells.get, "backend": cells.backend, "probe": probe.get, "task": task.get}
+
+
+@pytest.mark.parametrize("package", ["cells", "harness"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["from {0} import Anything\n", "import {0}.anything\n"])
+def test_a_file_that_imports_by_the_old_name_is_told_the_new_one(file, monkeypatch, kind, package, text):
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not is_ours(p)])  # a package of this name here
+    for name in [n for n in sys.modules if n.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    path = file(text.format(package))
+    with pytest.raises(ValueError) as caught:
+        KINDS[kind](str(path))
+    assert str(caught.value) == (
+        f"{path} imports {package!r}, which is installed as cellbench.{package}; "
+        f"write `from cellbench.{package} import ...` or `from cellbench import {package}`"
+    )
+
+
+def is_ours(folder):
+    """Whether a folder on the path holds this project's own folders, which Python takes for packages."""
+    return (Path(folder) / "cells" / "contract.py").is_file()
+
+
 def test_a_file_in_the_zoo_is_a_cell_by_its_file_s_name(file, monkeypatch):
     path = file(RELATIVE.format(name="Leaky"))
     monkeypatch.setattr(cells.zoo, "__path__", [*cells.zoo.__path__, str(path.parent)])
@@ -118,8 +144,10 @@ def test_every_name_gives_a_cell_of_that_name():
 
 
 def test_importing_cells_imports_no_heavy_library():
-    heavy = {"torch", "numba", "sympy", "scipy", "pandas", "hydra", "harness"}
-    code = "import sys, cells; cells.names(); cells.backend_names(); cells.get('lstm'); "
+    heavy = {"torch", "numba", "sympy", "scipy", "pandas", "hydra", "cellbench.harness"}
+    code = (
+        "import sys; from cellbench import cells; cells.names(); cells.backend_names(); cells.get('lstm'); "
+    )
     code += f"print(sorted({heavy} & set(sys.modules)))"
     assert (
         subprocess.run(

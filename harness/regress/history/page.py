@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...report.drawing import drawing
-from ...report.drawing.panels import Figure, finish, number, titled
+from ...report.drawing.panels import Figure, counted, finish, titled
 from ...report.page import Section, as_html, as_markdown
 from ...store import atomic, make
 from .trend import SHORT, Trend, file_name, phrase, table
@@ -59,7 +59,7 @@ def _draw(trends: Sequence[Trend]) -> Any:
     shape, axes = drawing.grid(len(trends), 1, height, 0.0, left=0.85, between=1.45, widest=9.5)
     for axis, trend in zip(axes[:, 0], trends, strict=True):
         _panel(axis, trend)
-        titled(axis, f"machine {trend.machine}", number(len(trend.points), "run"))
+        titled(axis, f"machine {trend.machine}", counted(len(trend.points), "run"))
     shape.set_figheight(shape.get_figheight() + 0.75)  # commits stand upright
     shape.subplots_adjust(bottom=1.35 / shape.get_figheight(), top=1 - 0.45 / shape.get_figheight())
     return shape

@@ -1,6 +1,4 @@
-"""Curves by lag or index: lines in one panel for a few cells, a small panel for each of many, or of several
-lines a cell.
-"""
+"""Curves by lag or index: a few cells in one panel, else a small panel for each cell."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import pandas as pd
 
 from ..frame import sized, unique
 from . import drawing
-from .panels import MANY, POINTS, at, cut, finish, parts, titled
+from .panels import MANY, POINTS, at, cut, parts, titled
 from .panels import Figure as Drawn
 
 ABREAST = 5  # small panels
@@ -35,39 +33,39 @@ class Panel:
     curves: dict[str, pd.DataFrame]
 
 
-def spread(part: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """By keys and lag: the mean of `value` as mid, and its quantiles of 10 and 90 % as low and high, over
-    seeds and samples.
-    """
-    over = part.groupby([*keys, "lag"], sort=False)["value"]
+def spread(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """By keys and lag: the mean of `value` over seeds and samples as mid, its 10 and 90 % as low and high."""
+    over = rows.groupby([*keys, "lag"], sort=False)["value"]
     mean = over.mean()
-    found = mean.rename("mid").reset_index()
+    curves = mean.rename("mid").reset_index()
     quantiles = over.quantile([0.1, 0.9]).unstack().reindex(mean.index)  # unstack sorts
-    return found.assign(low=quantiles[0.1].to_numpy(), high=quantiles[0.9].to_numpy())
+    return curves.assign(low=quantiles[0.1].to_numpy(), high=quantiles[0.9].to_numpy())
 
 
 def profiles(
     name: str,
     heading: str,
     caption: str,
-    part: pd.DataFrame,
+    rows: pd.DataFrame,
     extra: list[str],
     colours: dict[str, str],
     axes: Axes,
 ) -> Drawn:
-    """A figure of `value` against lag. part has a column `line` (one text where a cell has one curve); extra:
-    what is apart.
+    """A figure of `value` against lag.
+
+    rows have a column `line` (one text where a cell has one curve); extra: settings that have
+    panels of their own.
     """
-    lines = list(dict.fromkeys(part["line"]))
+    lines = list(dict.fromkeys(rows["line"]))
     keys = list(dict.fromkeys([*extra, "label", "line", "match", "hidden_size"]))
-    curves = spread(part, keys)
-    few = max(rows["label"].nunique() for _, rows in parts(curves.assign(all=""), [*extra, "all"])) <= MANY
+    curves = spread(rows, keys)
+    few = max(here["label"].nunique() for _, here in parts(curves.assign(all=""), [*extra, "all"])) <= MANY
     if len(lines) == 1 and few:
         panels, names = _together(curves, extra), {n: colours[n] for n in unique(curves["label"])}
     else:
         panels, names = _apart(curves, extra), drawing.colours(lines)
     panels, rest = cut(panels)
-    return finish(name, heading, caption + rest, lambda: _drawn(panels, names, axes))
+    return Drawn(name, heading, caption + rest, lambda: _drawn(panels, names, axes))
 
 
 def _together(curves: pd.DataFrame, extra: list[str]) -> list[Panel]:
