@@ -28,7 +28,7 @@ def skewed(rng, shape):
 
 
 def log_ratios(rng, noise, processes, between=iid):
-    """(processes, BUILDS) medians over rounds, with effects of the process (0.4 %) and of the build (0.8 %)."""
+    """(processes, BUILDS) medians over rounds, with effects of process (0.4 %) and build (0.8 %)."""
     shape = (processes, BUILDS, 1)
     level = 0.004 * between(rng, (processes, 1, 1)) + 0.008 * iid(rng, shape)
     return np.median(level + 0.01 * noise(rng, (processes, BUILDS, ROUNDS)), axis=-1)

@@ -390,8 +390,8 @@ def test_the_command_prints_writes_keeps_and_cannot_tell_without_an_environment(
     def build(root):
         raise NoEnvironment("ERROR: no network")
 
-    asked = SimpleNamespace(probe=SimpleNamespace(name="throughput"), cases=[CASE])
-    settings = SimpleNamespace(asked=[asked], results=tmp_path / "runs", config={}, case_timeout_s=9)
+    planned = SimpleNamespace(probe=SimpleNamespace(name="throughput"), cases=[CASE])
+    settings = SimpleNamespace(probes=[planned], results=tmp_path / "runs", config={}, case_timeout_s=9)
     start = Comparison("b against a", "a", "b", ())
     how = Apart(np.random.default_rng(0), build=build)
     assert apart(start, ROOT, ROOT, settings, tmp_path / "out", lambda case: f"again {case.spec}", how) == 3
@@ -401,8 +401,8 @@ def test_the_command_prints_writes_keeps_and_cannot_tell_without_an_environment(
 
 
 def test_the_command_keeps_every_process_and_is_red_for_a_slower_side(tmp_path, capsys):
-    asked = SimpleNamespace(probe=SimpleNamespace(name="throughput"), cases=[CASE])
-    settings = SimpleNamespace(asked=[asked], results=tmp_path / "runs", config={}, case_timeout_s=9)
+    planned = SimpleNamespace(probe=SimpleNamespace(name="throughput"), cases=[CASE])
+    settings = SimpleNamespace(probes=[planned], results=tmp_path / "runs", config={}, case_timeout_s=9)
     how = Scripted(np.random.default_rng(0), build=lambda root: Environment(root, Path("unused")))
     how.script = lambda side, name, number: took(1.3 if side == "b" else 1.0, number)
     code = apart(

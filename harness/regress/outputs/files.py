@@ -19,9 +19,8 @@ class OutputError(ValueError):
 
 def write(folder: Path, comparison: Comparison) -> list[Path]:
     """Writes the files, each whole or not at all; returns their paths. Raises OutputError."""
-    texts = {
-        name: make(comparison) for name, make in FILES.items()
-    }  # all of them, before the first is written
+    # all of them before the first is written: a form that fails leaves the old files as they were
+    texts = {name: make(comparison) for name, make in FILES.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
