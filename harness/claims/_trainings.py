@@ -12,8 +12,8 @@ from cellbench import cells
 
 from .. import task as tasks
 from ..case import CONVOLUTION, Case
-from ..learn import model as t
 from ..learn.convolution import Convolution, channels_for
+from ..learn.model import Model, Trainable, check_backend
 from ..learn.training import Course, Recipe, learner
 from ..task import Data, Sequences
 
@@ -42,15 +42,15 @@ class Trial:
 class Trained:
     """A model with the parameters of its best epoch, and how it came there."""
 
-    model: t.Trainable
+    model: Trainable
     data: Data
     course: Course
     parameters: int
 
     @property
-    def recurrent(self) -> t.Model:
+    def recurrent(self) -> Model:
         """The model, where it is a cell's."""
-        assert isinstance(self.model, t.Model)
+        assert isinstance(self.model, Model)
         return self.model
 
     @property
@@ -74,14 +74,14 @@ def trained(trial: Trial) -> Trained:
     data = drawn(trial.task, trial.seed, trial.wrong)
     one = learner(maker(trial, data), data, Recipe(epochs=trial.epochs), trial.rate, trial.seed)
     course = one.learn()
-    if isinstance(one.model, t.Model):
+    if isinstance(one.model, Model):
         one.model.programs.clear()  # their buffers; the model stays in the cache
     return Trained(one.model, data, course, sum(p.numel() for p in one.model.parameters()))
 
 
 def maker(
     trial: Trial, data: Data, backend: str = "numba", batch: int = Recipe.batch
-) -> Callable[[], t.Trainable]:
+) -> Callable[[], Trainable]:
     """Makes fresh models of the trial; the program has been held against the float64 reference."""
     steps, inputs = data.train.x.shape[1:]
     if trial.cell == CONVOLUTION:
@@ -101,9 +101,9 @@ def maker(
         task=trial.task,
         seed=trial.seed,
     )
-    t.check_backend(case)
+    check_backend(case)
     params = cells.get(trial.cell).init(inputs, trial.hidden_size, trial.seed, trial.scheme)
-    return lambda: t.Model(case, params, data.output_size, trial.seed, data.shape)
+    return lambda: Model(case, params, data.output_size, trial.seed, data.shape)
 
 
 @cache

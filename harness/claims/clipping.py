@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..claim import Claim, Numbers, Ruling, Tick, ruled
-from ..learn import model as t
+from ..learn.model import batches
 from ..learn.training import Diverged, Learner, Recipe, learner, step
 from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
@@ -93,8 +93,8 @@ class Clipping(Claim):
 
     def came_back(self, one: Learner) -> int:
         """How many of the next updates have a finite loss."""
-        batches = islice(t.batches(one.data.train, one.recipe.batch, "cpu", one.rng), AFTER)
-        losses = (step(one.model, one.optimiser, one.data, b, one.recipe.max_norm)[0] for b in batches)
+        following = islice(batches(one.data.train, one.recipe.batch, "cpu", one.rng), AFTER)
+        losses = (step(one.model, one.optimiser, one.data, b, one.recipe.max_norm)[0] for b in following)
         return sum(map(math.isfinite, losses))
 
     def judge(self, numbers: Numbers) -> Ruling:

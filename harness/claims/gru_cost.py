@@ -12,7 +12,7 @@ import numpy as np
 from cellbench import cells
 
 from ..claim import Claim, Numbers, Ruling, Tick, ruled
-from ..learn import model as t
+from ..learn.model import batches
 from ..learn.training import Recipe, learner, step
 from ..measure.bootstrap import interval
 from ..measure.clocks import clock_of
@@ -78,10 +78,10 @@ class GRUCost(Claim):
         )
         data = drawn(trial.task, 0)
         one = learner(maker(trial, data, backend), data, Recipe(), trial.rate, 0)
-        batches = list(islice(t.batches(one.data.train, 64, "cpu"), self.batches))
+        timed = list(islice(batches(one.data.train, 64, "cpu"), self.batches))
 
         def run() -> None:
-            for batch in batches:
+            for batch in timed:
                 step(one.model, one.optimiser, one.data, batch, 1.0)
 
         return run

@@ -1,3 +1,1 @@
-"""A model around a cell is trained, then examined: its answers, the verdict on it, and the system it
-identified.
-"""
+"""A model around a cell is trained and examined: its answers, its verdict, the system it identified."""

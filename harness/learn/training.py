@@ -13,7 +13,7 @@ import torch
 from ..measure.clocks import stopwatch
 from ..measure.timing import collector_off
 from ..task import Data, Sequences
-from . import model as t
+from .model import Batch, Trainable, batches, evaluate, gradient_norm, loss_of, scale_gradients
 
 HELD_OUT = 0.1  # of the training part, for the choice of the learning rate and for early stopping
 
@@ -81,7 +81,7 @@ class Diverged(Exception):
 class Learner:
     """A model in training: rng draws the order of the sequences, best holds the best epoch's parameters."""
 
-    model: t.Trainable
+    model: Trainable
     data: Data
     held_out: Sequences
     recipe: Recipe
@@ -108,8 +108,8 @@ class Learner:
         course = self.course
         before = course.seconds
         tokens = self.steps(before)
-        held, _ = t.evaluate(self.model, replace(self.data, test=self.held_out), self.recipe.batch)
-        test_loss, accuracy = t.evaluate(self.model, self.data, self.recipe.batch)
+        held, _ = evaluate(self.model, replace(self.data, test=self.held_out), self.recipe.batch)
+        test_loss, accuracy = evaluate(self.model, self.data, self.recipe.batch)
         if not math.isfinite(held) or not math.isfinite(test_loss):
             raise Diverged(
                 f"at step {len(course.losses)} the validation loss is {held}, the test loss {test_loss}"
@@ -124,9 +124,7 @@ class Learner:
         now = stopwatch(self.model.device, torch.get_num_threads())
         with collector_off():
             start = now()
-            for batch in t.batches(
-                self.data.train, recipe.batch, self.model.device, self.rng, self.data.shape
-            ):
+            for batch in batches(self.data.train, recipe.batch, self.model.device, self.rng, self.data.shape):
                 loss, norm = step(self.model, self.optimiser, self.data, batch, recipe.max_norm)
                 course.losses.append(loss)
                 course.elapsed.append(before + now() - start)
@@ -141,19 +139,19 @@ class Learner:
 
 
 def step(
-    model: t.Trainable, optimiser: torch.optim.Optimizer, data: Data, batch: t.Batch, max_norm: float
+    model: Trainable, optimiser: torch.optim.Optimizer, data: Data, batch: Batch, max_norm: float
 ) -> tuple[float, float]:
     """One step on a batch: (its loss, the norm of the gradient before clipping)."""
     optimiser.zero_grad(set_to_none=True)
-    loss = t.loss_of(data, model.answer(batch), batch)
+    loss = loss_of(data, model.answer(batch), batch)
     loss.backward()
-    norm = t.gradient_norm(model)
-    t.scale_gradients(model, norm, max_norm)
+    norm = gradient_norm(model)
+    scale_gradients(model, norm, max_norm)
     optimiser.step()
     return float(loss.detach()), norm
 
 
-def learner(make: Callable[[], t.Trainable], data: Data, recipe: Recipe, rate: float, seed: int) -> Learner:
+def learner(make: Callable[[], Trainable], data: Data, recipe: Recipe, rate: float, seed: int) -> Learner:
     """A fresh model and its optimiser; a tenth of the training part is held out, by the seed alone."""
     model = make()
     learn, held = split(data.train, np.random.default_rng([seed, 3]))
@@ -175,7 +173,7 @@ def take(part: Sequences, chosen: np.ndarray) -> Sequences:
 
 
 def chosen_rate(
-    rates: Sequence[float], make: Callable[[], t.Trainable], data: Data, recipe: Recipe, seed: int
+    rates: Sequence[float], make: Callable[[], Trainable], data: Data, recipe: Recipe, seed: int
 ) -> Iterator[tuple[float, float]]:
     """(rate, validation loss after one epoch) for each rate; nothing for a single rate.
 

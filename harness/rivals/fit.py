@@ -18,7 +18,7 @@ USE = "a task's linear rivals are fitted with"
 
 
 def fitted(name: str, data: Data, known: Any, query: Any, *, scale: bool = True) -> Rival:
-    """A linear model of known (M, F), a row a training target, answering query (Q, F), a row a test target."""
+    """A linear model of known (M, F), a row a training target, on query (Q, F), a row a test target."""
     requires("sklearn", USE)
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
