@@ -4,6 +4,7 @@ One environment.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import nox
 
 nox.options.sessions = ["report"]
+DOCS = ("mkdocs-material", "mkdocstrings[python]")
 ENVIRONMENT = Path(".nox/cellbench").absolute()
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -113,7 +115,7 @@ def every_task(session: nox.Session) -> None:
 
 @session
 def regress(session: nox.Session) -> None:
-    """The working tree against a revision, in the same processes: nox -s regress -- base=REV [KEY=VALUE ...]."""
+    """The working tree against a revision, in the same processes: nox -s regress -- base=REV [KEY=VALUE]."""
     install(session)
     run(session, "cellbench", "regress", *session.posargs)
 
@@ -154,11 +156,12 @@ def loading(session: nox.Session) -> None:
 
 @session
 def lint(session: nox.Session) -> None:
-    """ruff, mypy, and zizmor over the workflows."""
+    """ruff, mypy, import-linter, and zizmor over the workflows."""
     install(session)
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "mypy")
+    run(session, "lint-imports")
     run(session, "zizmor", "--offline", "--strict-collection", "--no-progress", ".github")
 
 
@@ -176,3 +179,29 @@ def bench(session: nox.Session) -> None:
     run(session, "cellbench", "import", str(file))
     run(session, "cellbench", "run", "experiment=speed")
     run(session, "cellbench", "report")
+
+
+@session
+def docs(session: nox.Session) -> None:
+    """Builds the site into site/; a broken link or a public name without a docstring is an error."""
+    environment = Path(".nox/docs").absolute()
+    session.run(sys.executable, "-m", "venv", str(environment), external=True)
+    program = environment / "bin" / "python"
+    session.run(str(program), "-m", "pip", "install", "-q", "-c", "constraints.txt", *DOCS, external=True)
+    session.run(str(program), "-m", "mkdocs", "build", "--strict", *session.posargs, external=True)
+
+
+@session
+def wheel(session: nox.Session) -> None:
+    """Builds dist/, and runs the quick comparison with the wheel in an empty environment."""
+    install(session)
+    shutil.rmtree("dist", ignore_errors=True)
+    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "build")
+    run(session, "python", "-m", "build")
+    built, constraints = next(Path("dist").glob("*.whl")).absolute(), Path("constraints.txt").absolute()
+    folder = Path(session.create_tmp()).absolute()
+    session.run(sys.executable, "-m", "venv", "--clear", str(folder / "empty"), external=True)
+    program = folder / "empty" / "bin" / "python"
+    session.run(str(program), "-m", "pip", "install", "-q", "-c", str(constraints), str(built), external=True)
+    with session.chdir(folder):
+        session.run(str(folder / "empty" / "bin" / "cellbench"), "run", "experiment=quick", external=True)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import find
-from .contract import GatedCell, State
+from .catalogue import backend, backend_names, get, names
+from .cell import GatedCell
+from .contract import Array, Arrays, Returned, State, check_sizes, split
 from .exchange import from_keras, from_onnx, from_torch, to_keras, to_onnx, to_torch
+from .vocabulary.matrices import blocks, by_head, concatenate, constant, expm, linear, skew
 from .vocabulary.primitives import (
     absolute,
     cos,
@@ -22,6 +24,7 @@ from .vocabulary.primitives import (
     logsigmoid,
     maximum,
     minimum,
+    positive,
     relu,
     sigmoid,
     sin,
@@ -32,30 +35,42 @@ from .vocabulary.primitives import (
 
 if TYPE_CHECKING:
     from .checking import Result
-    from .programs.program import Backend
 
 __all__ = [
+    "Array",
+    "Arrays",
     "GatedCell",
+    "Returned",
     "State",
     "absolute",
     "backend",
     "backend_names",
+    "blocks",
+    "by_head",
     "check",
+    "check_sizes",
+    "concatenate",
+    "constant",
     "cos",
     "exp",
+    "expm",
     "from_keras",
     "from_onnx",
     "from_torch",
     "get",
+    "linear",
     "log",
     "logsigmoid",
     "maximum",
     "minimum",
     "names",
+    "positive",
     "relu",
     "sigmoid",
     "sin",
+    "skew",
     "softplus",
+    "split",
     "sqrt",
     "tanh",
     "to_keras",
@@ -64,43 +79,14 @@ __all__ = [
 ]
 
 
-def names() -> list[str]:
-    """Every cell in the zoo and of installed packages (entry points `cellbench.cells`)."""
-    return find.names(f"{__name__}.zoo", "cellbench.cells")
-
-
-def get(spec: str, **options) -> GatedCell:
-    """The cell that a spec names: 'lstm', 'elman:activation=relu', 'path/to/file.py:Name'; options may be
-    keywords too.
-
-    Raises ValueError for an unknown cell or option, EquationError for equations that cannot be recorded.
-    """
-    cell = find.member(spec, GatedCell, f"{__name__}.zoo", "cellbench.cells", options)
-    cell.verify()
-    return cell
-
-
-def backend_names() -> list[str]:
-    """Every backend, of installed packages too (entry points `cellbench.backends`)."""
-    return find.names(f"{__name__}.backends", "cellbench.backends")
-
-
-def backend(spec: str) -> Backend:
-    """The backend that a name or path/to/file.py:Name names. Raises ValueError for an unknown one."""
-    from .programs.program import Backend
-
-    return find.member(spec, Backend, f"{__name__}.backends", "cellbench.backends")
-
-
 def check(
     thing: Any, against: str | GatedCell, weights: dict[str, Any] | None = None, **options: Any
 ) -> Result:
-    """Holds a user's own implementation against a cell, with a diagnosis: see `cells.checking.check` for what
-    it may be.
+    """Holds a user's own implementation against a cell, with a diagnosis.
 
-    options: input_size, hidden_size, steps, batch, dtype, seed. Raises ValueError for a thing that is not
-    understood.
+    `cells.checking.check` says what it may be. options: input_size, hidden_size, steps, batch, dtype, seed.
+    Raises ValueError for a thing that is not understood.
     """
-    from .checking import check
+    from .checking import check  # what it needs (SciPy's assignment, torch) takes a second to import
 
     return check(thing, against, weights, **options)

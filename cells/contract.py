@@ -1,10 +1,10 @@
-"""The contract of a cell: pointwise equations around products, or a step written out.
+"""What the author of a cell writes: pointwise equations around products, or a step written out.
 
     wx = W_ih x_t + b_ih        wh = W_hh h_{t-1} + b_hh        output, new state = equations(wx, wh, previous state)
 
-A subclass states its gates and states and writes `equations`; annotated attributes with a default become
-options. What a cell has beyond that it says in the class (`vectors`, `recurrent_gates`, `recurrent_states`,
-`heads`) or in a method:
+A subclass of `GatedCell` (in `cell`) states its gates and states and writes `equations`; annotated attributes
+with a default become options. What goes beyond that is said in the class (`vectors`, `recurrent_gates`,
+`recurrent_states`, `heads`) or in a method:
 
     project     the input's side, from x of all steps at once, where it is not one product
     emit        the output's side, from the outputs of all steps at once, where the equations' output is not the cell's
@@ -17,21 +17,17 @@ These four take params as a dict, and NumPy arrays, torch tensors or recorded ar
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
 
-from .derived import layers as parts
 from .find import public_name
 from .vocabulary.matrices import blocks, concatenate, linear
 
-if TYPE_CHECKING:
-    from .derived.counts import Operations
-    from .derived.derive import Derivation
-
-Arrays = dict[str, Any]
+Array = Any  # a NumPy array, a torch tensor or a recorded array: what a cell writes takes all three
+Arrays = dict[str, Any]  # such arrays by name
+Shapes = dict[str, tuple[int, ...]]
 
 
 class State:
@@ -47,10 +43,13 @@ class State:
         return f"State({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
 
 
+Returned = State | tuple[Any, State]  # of equations: the new state, or the output and the new state
+
+
 @dataclass_transform(frozen_default=True)
 @dataclass(frozen=True)
-class GatedCell:
-    """Base of all cells.
+class Equations:
+    """What a cell's author writes, and the plain properties of it that need nothing derived.
 
     gates     row blocks of weight_ih, in this order
     states    what a step carries on, each (B, units); unless the equations return (output, State), the first is the output
@@ -58,11 +57,12 @@ class GatedCell:
     recurrent_gates    those of the gates with a recurrent product (row blocks of weight_hh); None means all
     recurrent_states   the states that are multiplied by weight_hh, side by side; None means the first
     heads     diagonal blocks of every gate's recurrent matrix; 1 means that it is full
-    keep_gate, input_gate   the gates whose bias sets the memory span (schemes forget_bias and chrono); None where there is none
+    keep_gate, input_gate   the gates whose bias sets the memory span (schemes forget_bias and chrono), or None
     biases    0, 1 (bias_ih) or 2 (bias_ih and bias_hh, as torch has it)
     readout   size K of a linear read-out y_t = weight_out output_t + bias_out, or 0 for none
-    layers, bidirectional   a stack, as torch.nn has it: names end in _l0, _l0_reverse, _l1 ..., states are (layers * directions,
-                            B, units), and a layer takes the concatenated outputs of the one below. All else here is of one layer.
+    layers, bidirectional   a stack, as torch.nn has it: names end in _l0, _l0_reverse, _l1 ..., states are
+                            (layers * directions, B, units), and a layer takes the concatenated outputs of the
+                            one below. All else here is of one layer.
     """
 
     gates: ClassVar[tuple[str, ...]]
@@ -72,7 +72,7 @@ class GatedCell:
     recurrent_states: ClassVar[tuple[str, ...] | None] = None
     keep_gate: ClassVar[str | None] = None
     input_gate: ClassVar[str | None] = None
-    heads = 1
+    heads = 1  # without an annotation, so that it is an option only where a cell annotates it
 
     biases: int = 1
     readout: int = 0
@@ -81,7 +81,7 @@ class GatedCell:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        dataclass(frozen=True)(cls)
+        dataclass(frozen=True)(cls)  # so that an author need not write it
 
     def __post_init__(self) -> None:
         if not whole(self.biases) or self.biases not in (0, 1, 2):
@@ -92,28 +92,31 @@ class GatedCell:
             raise ValueError(
                 f"readout is {self.readout!r}; it must be the size of the read-out, or 0 for none"
             )
-        if not whole(self.heads) or self.heads < 1:
-            raise ValueError(f"heads is {self.heads!r}; it must be a whole number of at least 1")
-        if not whole(self.layers) or self.layers < 1:
-            raise ValueError(f"layers is {self.layers!r}; it must be a whole number of at least 1")
+        for name in ("heads", "layers"):
+            value = getattr(self, name)
+            if not whole(value) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
         if not isinstance(self.bidirectional, bool):
             raise ValueError(f"bidirectional is {self.bidirectional!r}; it must be True or False")
 
     # what a cell writes
 
-    def equations(self, wx: State, wh: State, prev: State, *unit: State) -> State | tuple[Any, State]:
-        """One step. wx and wh hold both products by gate, prev the states at t-1, all (B, units); unit the
-        vectors (units,).
+    def equations(self, wx: State, wh: State, prev: State, *unit: Any, **_: Any) -> Returned:
+        """One step: the new state, or (output, new state); all arrays are (B, units).
+
+        wx and wh hold both products by gate, prev the states at t-1. A fourth argument holds the vectors
+        (units,), where the cell has some.
         """
         raise NotImplementedError(f"{type(self).__name__} has no equations")
 
-    def project(self, params: Arrays, x: Any) -> State:
+    def project(self, params: Arrays, x: Array) -> State:
         """wx by gate, each (..., units), from x (..., I): by default one product and a bias."""
         return split(self.gates, linear(x, params["weight_ih"], params.get("bias_ih")))
 
-    def emit(self, params: Arrays, x: Any, output: Any) -> Any:
-        """The cell's output (..., O) from what the equations return as output (an array (..., units) or a
-        tuple), and x.
+    def emit(self, params: Arrays, x: Array, output: Array) -> Array:
+        """The cell's output (..., O), from that of the equations and x.
+
+        The equations' output is an array (..., units), or a tuple of them where they return one.
         """
         return output
 
@@ -121,18 +124,18 @@ class GatedCell:
         """The arrays that the step uses, from the stored ones."""
         return params
 
-    def step(self, params: Arrays, x: Any, state: State) -> tuple[Any, State]:
+    def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
         """Output (B, O) and new state of one step, from x (B, I), the effective arrays, and the state before."""
         wx = self.project(params, x)
         unit = [State(**{name: params[name] for name in self.vectors})] if self.vectors else []
         result = self.equations(wx, self.recur(params, state), state, *unit)
-        output, new = result if isinstance(result, tuple) else (getattr(result, self.states[0]), result)
+        output, new = output_and_state(self, result)
         return self.emit(params, x, output), new
 
-    def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+    def shapes(self, input_size: int, hidden_size: int) -> Shapes:
         """Shapes of the stored arrays, without a read-out's."""
         units, recurrent = self.units(hidden_size), self.recurrent
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (len(self.gates) * units, input_size)}
+        shapes: Shapes = {"weight_ih": (len(self.gates) * units, input_size)}
         biases = [("bias_ih", len(self.gates) * units)]
         if recurrent:
             shapes["weight_hh"] = (len(recurrent) * units, len(self.fed_back) * units // self.heads)
@@ -140,6 +143,12 @@ class GatedCell:
         return (
             shapes | {name: (n,) for name, n in biases[: self.biases]} | dict.fromkeys(self.vectors, (units,))
         )
+
+    def state_shapes(self, batch: int, hidden_size: int) -> Shapes:
+        """Shape of each state, those of a stack included."""
+        check_sizes(batch=batch, hidden_size=hidden_size)
+        stack = (self.layers * self.directions,) if self.stacked else ()
+        return dict.fromkeys(self.states, (*stack, batch, self.units(hidden_size)))
 
     def units(self, hidden_size: int) -> int:
         """Width of every state."""
@@ -155,15 +164,14 @@ class GatedCell:
             return f"cell {self.name!r} has {self.heads} heads, which do not divide hidden_size {hidden_size}"
         return None
 
-    def paper(self, shapes: dict[str, tuple[int, ...]], rng: np.random.Generator) -> Arrays:
-        """Initial arrays as the cell's paper draws them. Only what differs from the scheme torch need be
-        given.
-        """
+    def paper(self, shapes: Shapes, rng: np.random.Generator) -> Arrays:
+        """Initial arrays as the cell's paper draws them; what is left out is drawn by the scheme torch."""
         raise ValueError(f"cell {self.name!r} has no initialisation of its own paper; use another scheme")
 
     def modes(self, modulus: np.ndarray, phase: np.ndarray) -> Arrays:
-        """Stored arrays that give a diagonal recurrence the eigenvalues modulus * exp(i phase), for the
-        scheme ring.
+        """Stored arrays that give a diagonal recurrence the eigenvalues modulus * exp(i phase).
+
+        The scheme ring draws these eigenvalues.
         """
         raise ValueError(
             f"cell {self.name!r} stores no complex eigenvalues, which the scheme ring sets; use another"
@@ -174,7 +182,7 @@ class GatedCell:
         """Name and options of the torch.nn module that computes the same with the same weights, or None."""
         return None
 
-    # what follows
+    # what these say at once
 
     @property
     def name(self) -> str:
@@ -211,7 +219,11 @@ class GatedCell:
     @property
     def written_out(self) -> bool:
         """Whether the cell writes out its step, so that no kernel can be printed for it."""
-        return type(self).step is not GatedCell.step
+        return self.writes("step")
+
+    def writes(self, method: str) -> bool:
+        """Whether the cell writes this method itself, such as project or emit."""
+        return getattr(type(self), method) is not getattr(Equations, method)
 
     def recur(self, params: Arrays, state: State) -> State:
         """wh by gate, each (B, units)."""
@@ -222,141 +234,35 @@ class GatedCell:
         rows = blocks(joint, params["weight_hh"], params.get("bias_hh"), self.heads, len(self.recurrent))
         return split(self.recurrent, rows)
 
-    def parameter_shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        """Shapes by name, as torch names and orders them (the suffix _l0 is left out where there is one
-        layer).
-        """
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        return parts.shapes(self, input_size, hidden_size)
 
-    def parameter_count(self, input_size: int, hidden_size: int) -> int:
-        """Number of parameters, read-out included."""
-        return sum(math.prod(s) for s in self.parameter_shapes(input_size, hidden_size).values())
+def output_and_state(cell: Equations, result: Returned) -> tuple[Array, State]:
+    """(output, new state) of what the equations returned; the first state is the output if none is given.
 
-    def state_shapes(self, batch: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        """Shape of each state."""
-        check_sizes(batch=batch, hidden_size=hidden_size)
-        stack = (self.layers * self.directions,) if self.stacked else ()
-        return dict.fromkeys(self.states, (*stack, batch, self.units(hidden_size)))
-
-    def output_size(self, input_size: int, hidden_size: int) -> int:
-        """Width of the output: of the read-out if there is one, else of both directions."""
-        return self.readout or parts.width(self, input_size, hidden_size)
-
-    def init(self, input_size: int, hidden_size: int, seed: int = 0, scheme: str = "torch") -> Arrays:
-        """Float64 parameters, drawn by a scheme of `cells.derived.init` such as 'torch', 'orthogonal(1.2)',
-        'chrono(100)'.
-
-        Raises ValueError for sizes that the cell cannot have, and for a scheme that is unknown or does not
-        apply.
-        """
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        if reason := parts.unfit(self, input_size, hidden_size):
-            raise ValueError(reason)
-        return parts.initialise(self, (input_size, hidden_size), np.random.default_rng(seed), scheme)
-
-    def derivation(self) -> Derivation:
-        """The recorded equations and what follows from them. Raises EquationError where they cannot be
-        recorded.
-        """
-        from .derived.derive import derive
-
-        return derive(self)
-
-    def verify(self) -> None:
-        """Raises EquationError, with file and line, unless the equations can be recorded, or the written step
-        be run.
-        """
-        from .derived.derive import derive, try_step
-
-        if self.written_out:
-            try_step(parts.single(self))
-        else:
-            derive(self)
-
-    def affine(self) -> bool:
-        """Whether the new state is affine in the old one; found from the graph. False where the step is
-        written out.
-        """
-        return not self.written_out and self.derivation().affine
-
-    def operations(self, input_size: int, hidden_size: int) -> Operations:
-        """FLOPs of one time step of one sequence, forward and backward."""
-        from .derived.counts import operations
-
-        return operations(self, input_size, hidden_size)
-
-    def latex(self) -> str:
-        """The equations as LaTeX, one line each (needs SymPy); empty where the step is written out."""
-        from .derived.latex import equations
-
-        return "" if self.written_out else equations(self)
-
-    def check_parameters(self, params: Arrays, input_size: int, hidden_size: int) -> None:
-        """Raises ValueError, naming the array, unless params are exactly the cell's arrays in their shapes."""
-        shapes = self.parameter_shapes(input_size, hidden_size)
-        if set(params) != set(shapes):
-            raise ValueError(
-                f"parameters are {', '.join(params)}; cell {self.name!r} has {', '.join(shapes)}"
-            )
-        for name, shape in shapes.items():
-            given = tuple(real_floating(name, params[name]).shape)
-            if given != shape:
-                raise ValueError(
-                    f"{name} is {given}; cell {self.name!r} with input_size {input_size} and hidden_size "
-                    f"{hidden_size} has {len(self.gates)} gates, so it must be {shape}"
-                )
-
-    def sizes(self, params: Arrays) -> tuple[int, int]:
-        """(input_size, hidden_size) of the parameters, after checking them all."""
-        first = {name.removesuffix("_l0"): array for name, array in params.items() if name.endswith("_l0")}
-        sizes = (
-            likely_sizes(parts.single(self), first or params) if self.stacked else likely_sizes(self, params)
-        )
-        self.check_parameters(params, *sizes)
-        if reason := parts.unfit(self, *sizes):
-            raise ValueError(reason)
-        return sizes
-
-
-def likely_sizes(cell: GatedCell, params: Arrays) -> tuple[int, int]:
-    """The (input_size, hidden_size) at which the most of the arrays have the cell's shapes; the smallest
-    such.
+    The output is one array, or a tuple of arrays, which the cell's `emit` takes as it is.
     """
-    given = {
-        name: tuple(array.shape if hasattr(array, "shape") else np.shape(array))
-        for name, array in params.items()
-    }
-    lengths = sorted({n for shape in given.values() for n in shape if n})
-    if not lengths:
-        raise ValueError(
-            f"there are no parameters; cell {cell.name!r} has {', '.join(cell.parameter_shapes(1, 1))}"
-        )
-    whole = sorted({n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 3) if n % k == 0})
-
-    def rank(sizes: tuple[int, int]) -> tuple:
-        shapes = cell.parameter_shapes(*sizes)
-        return (
-            -sum(given.get(name) == shape for name, shape in shapes.items()),
-            cell.unfit(*sizes) is not None,
-        )
-
-    return min(((i, h) for h in whole for i in lengths), key=rank)
+    return result if isinstance(result, tuple) else (getattr(result, cell.states[0]), result)
 
 
-def split(names: tuple[str, ...], rows: Any) -> State:
+def each_output(output: Array) -> tuple[Array, ...]:
+    """The equations' outputs, also where there is one."""
+    return output if isinstance(output, tuple) else (output,)
+
+
+def split(names: tuple[str, ...], rows: Array) -> State:
     """(..., G * units) by name, each (..., units)."""
-    parts = rows.reshape(*rows.shape[:-1], len(names), -1)
-    return State(**{name: parts[..., k, :] for k, name in enumerate(names)})
+    gates = rows.reshape(*rows.shape[:-1], len(names), -1)
+    return State(**{name: gates[..., k, :] for k, name in enumerate(names)})
 
 
 def whole(value: Any) -> bool:
+    """Whether it is a whole number, Python's or NumPy's, and no truth value."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def real_floating(what: str, array: Any) -> Any:
-    """The array; a list becomes one. Raises ValueError for what is not of a real floating dtype, NumPy's or
-    torch's.
+    """The array, or a list as an array. Raises ValueError unless it is of a real floating dtype.
+
+    NumPy arrays and torch tensors pass as they are.
     """
     given = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
     floating = given.is_floating_point() if hasattr(given, "is_floating_point") else given.dtype.kind == "f"

@@ -1,5 +1,6 @@
-"""cellbench: benchmarks and diagnostics for recurrent cells. `harness.load(path)` reads results; the command
-is `cellbench`.
+"""Benchmarks and diagnostics for recurrent cells; `harness.load(path)` reads results.
+
+The command `cellbench` measures, see `cellbench --help`.
 """
 
 from __future__ import annotations

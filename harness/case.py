@@ -13,19 +13,20 @@ from cellbench.cells import find
 
 from .store import DEFINITION
 
-CONVOLUTION = "tcn"  # the one model beside the cells that is none
+CONVOLUTION = "tcn"  # the spec of the causal convolution, the one model that is no cell
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured. `spec` finds the cell again in a worker; a field that does not apply is None.
+    """One thing to measure. `spec` finds the cell again in a worker; a field that does not apply is None.
 
     probe_options are the options of the probe and of the task, so that another option is another case. match
-    says what budget the hidden_size was chosen for, refused why there was none to choose.
+    is the budget that the hidden_size was chosen for, refused the reason why there was none to choose.
     """
 
     probe: str
     spec: str
+    # Any, though each is what its comment says or None: a probe sets the fields that it then reads
     backend: Any = None  # str
     device: Any = None  # str
     dtype: Any = None  # str
@@ -50,20 +51,22 @@ class Case:
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits, equal for equal definitions (for a cell or a task by path, of the same
-        file).
+        """Twelve hexadecimal digits, equal for equal definitions.
+
+        The text of a file by path is part of the definition: a cell that was changed is another case.
         """
-        files = [_source(self.spec)] + [found for found in (_source(self.task),) if found]
+        of_task = _source(self.task)
+        files = [_source(self.spec), *([of_task] if of_task else [])]
         text = json.dumps([asdict(self), *files], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
         sizes = {"T": self.steps, "B": self.batch, "I": self.input_size, "H": self.hidden_size}
         size = " ".join(f"{k}={v}" for k, v in sizes.items() if v and (self.steps or self.match))
-        parts = (self.probe, self.spec, self.backend, self.task, size, self.direction, self.variant)
+        words = (self.probe, self.spec, self.backend, self.task, size, self.direction, self.variant)
         seed = [] if self.seed is None else [f"seed {self.seed}"]
         match = ["no size to match with" if self.refused else f"match={self.match}"] if self.match else []
-        return " ".join([str(p) for p in parts if p] + seed + match)
+        return " ".join([str(p) for p in words if p] + seed + match)
 
 
 @lru_cache

@@ -38,7 +38,14 @@ class Ruling:
 
 @dataclass(frozen=True)
 class Claim:
-    """Base of all claims. place: its number on the page; seconds: about how long it takes on two slow cores."""
+    """Base of all claims.
+
+    place     its number on the page
+    sentence  the claim itself
+    how       how it is measured, rule how the numbers decide: both stand on the page
+    caption   of the figure
+    seconds   about how long it takes on two slow cores
+    """
 
     place: ClassVar[int]
     sentence: ClassVar[str]
@@ -65,6 +72,7 @@ class Claim:
         raise NotImplementedError
 
     def table(self, numbers: Numbers) -> Table:
+        """The numbers as they stand below the figure."""
         raise NotImplementedError
 
     def draw(self, numbers: Numbers) -> Any:
@@ -73,11 +81,12 @@ class Claim:
 
 
 def ruled(holds: bool, in_part: bool, condition: str) -> Ruling:
-    """The first that is true of holds and holds with a condition, else that it does not hold here."""
+    """HOLDS where holds is true, else WITH_CONDITION where in_part is, else NOT_HERE."""
     return Ruling(HOLDS if holds else WITH_CONDITION if in_part else NOT_HERE, condition)
 
 
 def names() -> list[str]:
+    """Public names of all claims."""
     return find.names(PACKAGE, "cellbench.claims")
 
 
@@ -101,8 +110,9 @@ class Ratio:
 
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> Ratio:
-    """Of paired positive values, at least two of each. Raises ValueError where one is not above 0 or not
-    finite.
+    """Of paired positive values, at least two of each.
+
+    Raises ValueError where a value is not finite or not above 0.
     """
     from scipy.stats import ttest_1samp
 
@@ -111,7 +121,7 @@ def ratio(of: Sequence[float], to: Sequence[float]) -> Ratio:
     if not all(np.isfinite(v) and v > 0 for v in (*of, *to)):
         raise ValueError("a ratio has a value that is not finite or not above 0")
     logs = np.log(of) - np.log(to)
-    if np.ptp(logs) == 0:
+    if np.ptp(logs) == 0:  # the test would divide by a standard error of 0
         return Ratio(*[float(np.exp(logs[0]))] * 3)
     low, high = ttest_1samp(logs, 0.0).confidence_interval(0.95)
     return Ratio(float(np.exp(logs.mean())), float(np.exp(low)), float(np.exp(high)))

@@ -1,50 +1,38 @@
-"""The command `cellbench`. Only `run` needs Hydra, and nothing heavy is imported before it is used."""
+"""The command `cellbench`: names its commands, reads the arguments of one, and runs it.
+
+A command is a file in harness/commands with `add(parser)` and `do(arguments)`. It is imported when it is
+used; for the list of commands its docstring is read and nothing is imported, so that help comes at once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib
 import os
+import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, NoReturn
+
+from . import commands as package
 
 DESCRIPTION = "Benchmarks and diagnostics for recurrent cells."
-RUN_HELP = """\
-measure: cellbench run [KEY=VALUE ...]
-  cells=[elman,lstm,gru]       names, path/to/file.py:Name, options as elman:activation=relu; or all
-  backends=[numpy,numba,torch,native]     probes=[parameters,throughput,gradient_decay,clipping,training]
-  tasks=[adding,spoken_digits]            experiment=quick|report|shapes|tasks|speed|regress
-  workload.steps=[64,256] workload.batch=16 workload.input_size=32 workload.hidden_size=64
-  match=parameters|operations|state       hidden sizes at which every cell has the first one's budget
-  direction=[forward,backward] dtype=float32 device=cpu threads=1 seeds=2 results=DIR budget_s=N case_timeout_s=N
-  probe.NAME.OPTION=VALUE      an option of a probe
-  --plan                       print the cases and about how long they take, run nothing
-  -m                           Hydra multirun: KEY=A,B makes a run of each
-  resume=RUN                   go on with an interrupted run"""
+EXIT_CODES = """\
+exit codes: 0 all well; 1 a case, claim or check failed, or a benchmark became slower; 2 bad input;
+3 a comparison cannot tell; 130 interrupted. `cellbench COMMAND --help` says what each command takes."""
+HELP = ("-h", "--help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code: 0, 1 where a case ended in an error, 2 for bad input."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Runs the command line; returns the exit code. Bad input is one line on standard error and code 2."""
     try:
-        if arguments[:1] == ["run"]:
-            from .commands.run import run
-
-            return run(arguments[1:])
-        if arguments[:1] == ["regress"]:
-            from .regress.regress import regress
-
-            return regress(arguments[1:])
-        if arguments[:1] == ["compare"] and any(map(_measured_now, arguments[1:])):
-            from .regress.selectors import compare
-
-            return compare(arguments[1:])
-        parsed = parser().parse_args(arguments)
-        code = parsed.do(parsed)
+        code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+    except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -55,134 +43,117 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise ValueError(f"{message}; `cellbench --help` shows what there is")
+def _run(arguments: list[str]) -> int:
+    known = names()
+    if not arguments:
+        parser().print_help(sys.stderr)
+        return 2
+    asks_help = not {*HELP}.isdisjoint(arguments)
+    name = next((a for a in arguments if not a.startswith("-")), None)
+    if asks_help and (name is None or name in known):
+        (parser() if name is None else command_parser(name)).print_help()
+        return 0
+    if arguments[0] == "--version":
+        print(f"cellbench {_version()}")
+        return 0
+    if arguments[0] != name:
+        raise ValueError(_unknown("flag", arguments[0], ("--help", "--version"), "cellbench"))
+    if name not in known:
+        raise ValueError(_unknown("command", name, known, "cellbench"))
+    return _module(name).do(command_parser(name).read(arguments[1:]))
+
+
+def names() -> list[str]:
+    """The commands: the files in harness/commands, without those that begin with an underscore."""
+    files = (m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+    return sorted(file.removesuffix("_") for file in files)  # import_.py, since import is a word of Python
 
 
 def parser() -> argparse.ArgumentParser:
-    """The commands but `run`, whose arguments are Hydra's."""
-    top = _Parser(
+    """The parser of `cellbench` itself; its help has a line for each command."""
+    known = {name: summary(name) for name in names()}
+    width = max(map(len, known))
+    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in known.items())
+    top = Parser(
         "cellbench",
-        description=DESCRIPTION,
-        epilog=RUN_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="cellbench COMMAND [ARGUMENTS]",
+        description=f"{DESCRIPTION}\n\ncommands:\n{lines}",
+        epilog=EXIT_CODES,
     )
-    top.add_argument("--version", action="version", version=f"cellbench {_version()}")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    commands.add_parser("run", help="measure; see below", add_help=False)
-    commands.add_parser(
-        "regress",
-        help="regress base=REV [KEY=VALUE ...]: the working tree against a revision",
-        add_help=False,
-    )
-    comparing = commands.add_parser(
-        "compare", help="two runs; or A:B [KEY=VALUE ...], two backends or cells, measured now"
-    )
-    comparing.add_argument(
-        "runs", nargs="*", metavar="RUN", help="two, the older first: folders, or names below results/runs"
-    )
-    comparing.add_argument(
-        "--results", type=Path, default=Path("results/runs"), help="where runs are looked for by name"
-    )
-    comparing.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON too")
-    comparing.set_defaults(do=_compare)
-    report = commands.add_parser(
-        "report", help="write the page and the tables of runs (the newest one if none is given)"
-    )
-    report.add_argument(
-        "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs"
-    )
-    report.add_argument(
-        "--results", type=Path, default=Path("results/runs"), help="where to look for the newest run"
-    )
-    report.add_argument("--output", type=Path, help="folder of the page (default: results/reports/RUN)")
-    report.add_argument(
-        "--claims",
-        type=Path,
-        metavar="DIR",
-        help="what `claims` wrote, for the last section (default: claims beside the runs' folder)",
-    )
-    report.set_defaults(do=_report)
-    history = commands.add_parser(
-        "history", help="add runs to the history, and show its trends and change points"
-    )
-    history.add_argument(
-        "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs"
-    )
-    history.add_argument(
-        "--file", type=Path, default=Path("results/history/history.jsonl"), help="default: %(default)s"
-    )
-    history.add_argument(
-        "--output",
-        type=Path,
-        default=Path("results/reports/history"),
-        help="folder of the page (default: %(default)s)",
-    )
-    history.set_defaults(do=_history)
-    listing = commands.add_parser("list", help="what there is; of one kind a table")
-    listing.add_argument("kind", nargs="?", choices=["cells", "backends", "probes", "tasks"])
-    listing.set_defaults(do=_list)
-    showing = commands.add_parser("show", help="a cell's equations, shapes, counts, backends, and its kernel")
-    showing.add_argument(
-        "cell", metavar="CELL", help="a name, path/to/file.py:Name, options as elman:activation=relu"
-    )
-    showing.add_argument(
-        "--input-size", type=_size, metavar="I", help="default: 32, or H where the cell needs them alike"
-    )
-    showing.add_argument("--hidden-size", type=_size, metavar="H", default=64, help="default: 64")
-    showing.add_argument("--dtype", choices=["float32", "float64"], default="float32")
-    showing.add_argument(
-        "--kernel", action="store_true", help="print the text of its fused Numba kernel, nothing else"
-    )
-    showing.set_defaults(do=_show)
-    checking = commands.add_parser(
-        "check", help="hold your own implementation of a cell against the float64 reference"
-    )
-    checking.add_argument(
-        "thing", metavar="FILE:NAME", help="a torch module, class, object or function; or a file of ONNX"
-    )
-    checking.add_argument(
-        "--against", required=True, metavar="CELL", help="a name, path/to/file.py:Name, options as for show"
-    )
-    checking.add_argument("--input-size", type=_size, metavar="I", help="default: 5, or what the thing has")
-    checking.add_argument("--hidden-size", type=_size, metavar="H", help="default: 7, or what the thing has")
-    checking.add_argument("--steps", type=_size, metavar="T", default=11, help="default: 11")
-    checking.add_argument("--batch", type=_size, metavar="B", default=3, help="default: 3")
-    checking.add_argument("--dtype", choices=["float32", "float64"], help="default: the thing's own")
-    checking.add_argument("--weights", type=Path, metavar="FILE.npz", help="the cell's arrays, by name")
-    checking.add_argument("--seed", type=int, default=0)
-    checking.set_defaults(do=_check)
-    examining = commands.add_parser(
-        "doctor", help="what this machine can run, how well it can be measured on, and advice"
-    )
-    examining.add_argument(
-        "--seconds", type=float, default=20.0, metavar="S", help="of the noise test; 0: none (default: 20)"
-    )
-    examining.add_argument("--json", action="store_true", help="print one object instead of lines")
-    examining.set_defaults(do=_doctor)
-    data = commands.add_parser(
-        "data", help="fetch: download the real data of tasks; list: where it comes from, what is here"
-    )
-    data.add_argument("action", choices=["fetch", "list"])
-    data.add_argument("tasks", nargs="*", metavar="TASK", help="default: all that have an archive")
-    data.set_defaults(do=_data)
-    claiming = commands.add_parser(
-        "claims", help="the lecture's claims, measured and judged, and their page (about 8 minutes)"
-    )
-    claiming.add_argument("names", nargs="*", metavar="NAME", help="default: all")
-    claiming.add_argument(
-        "--output",
-        type=Path,
-        default=Path("results/claims"),
-        help="folder of the page (default: %(default)s)",
-    )
-    claiming.set_defaults(do=_claims)
-    importing = commands.add_parser("import", help="take over pytest-benchmark's JSON as a run")
-    importing.add_argument("file", type=Path)
-    importing.add_argument("--results", type=Path, default=Path("results/runs"))
-    importing.set_defaults(do=_import)
+    top.add_argument("command", choices=list(known), help=argparse.SUPPRESS)
+    top.add_argument("--version", action="store_true", help="print the version and exit")
     return top
+
+
+def command_parser(name: str) -> Parser:
+    """The parser of one command, which is imported for it."""
+    module = _module(name)
+    text = (module.__doc__ or "").strip()
+    result = Parser(f"cellbench {name}", description=text)
+    module.add(result)
+    return result
+
+
+def summary(name: str) -> str:
+    """The first line of a command's docstring, read without importing it."""
+    for folder in map(Path, package.__path__):
+        for file in (folder / f"{name}.py", folder / f"{name}_.py"):
+            if file.exists():
+                text = ast.get_docstring(ast.parse(file.read_bytes())) or ""
+                return text.partition("\n")[0]
+    return ""
+
+
+def _module(name: str) -> Any:
+    files = {m.name for m in pkgutil.iter_modules(package.__path__)}
+    return importlib.import_module(f"{package.__name__}.{name if name in files else f'{name}_'}")
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises ValueError instead of ending the process, and names the nearest flag to a wrong one."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        self.flags: list[str] = []
+        super().__init__(
+            prog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,  # an abbreviation would change its meaning with a flag that comes later
+            **options,
+        )
+
+    def add_argument(self, *flags: Any, **options: Any) -> argparse.Action:
+        """As of argparse; keeps the flags' names."""
+        self.flags += [flag for flag in flags if flag.startswith("-")]
+        return super().add_argument(*flags, **options)
+
+    def read(self, arguments: list[str]) -> argparse.Namespace:
+        """Flags and other arguments in any order. Raises ValueError for what the command does not take."""
+        for argument in arguments:  # before argparse, which would first ask for what is missing
+            flag = argument.partition("=")[0]
+            if flag.startswith("-") and flag not in self.flags and not _is_number(flag):
+                raise ValueError(_unknown("flag", flag, self.flags, self.prog))
+        parsed, rest = self.parse_known_intermixed_args(arguments)
+        if rest:
+            self.error(f"{rest[0]!r} is one argument too many")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse for arguments that it cannot read."""
+        raise ValueError(f"{message}; `{self.prog} --help` shows the arguments")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], prog: str) -> str:
+    from cellbench.cells.find import nearest
+
+    return f"unknown {kind} {name!r}{nearest(name, known)} {kind}s of {prog}: {', '.join(known)}"
 
 
 def _version() -> str:
@@ -190,115 +161,6 @@ def _version() -> str:
         return version("cellbench")
     except PackageNotFoundError:
         return "(not installed)"
-
-
-def _size(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    from .commands import list as listing
-
-    if arguments.kind:
-        listing.print_table(arguments.kind)
-    else:
-        print(listing.names())
-    return 0
-
-
-def _show(arguments: argparse.Namespace) -> int:
-    from .commands import show
-
-    if arguments.kernel:
-        print(show.kernel(arguments.cell, arguments.dtype), end="")
-    else:
-        print(show.show(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.dtype))
-    return 0
-
-
-def _measured_now(argument: str) -> bool:
-    """Whether an argument of compare is A:B, two backends or cells, rather than a run's folder or KEY=VALUE."""
-    return (
-        ":" in argument.partition("=")[0]
-        and not argument.startswith("-")
-        and not Path(argument).expanduser().exists()
-    )
-
-
-def _compare(arguments: argparse.Namespace) -> int:
-    from .regress.stored import compare
-
-    if len(arguments.runs) != 2:
-        given = " ".join(arguments.runs) or "nothing"
-        raise ValueError(f"compare takes two runs, or one A:B of two backends or cells; it got {given}")
-    a, b = arguments.runs
-    return compare(a, b, arguments.results, arguments.json)
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    from . import report, store
-    from .claims._page import told
-    from .measure import reliability
-
-    runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
-    frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
-    folder = arguments.output or Path("results/reports") / "+".join(m["run"] for m in manifests)[:120]
-    last, warned = told(runs[0], manifests, arguments.claims)
-    page = report.write(frame, manifests, folder, reliability.line(), last)
-    print(report.terminal.text(frame))
-    for line in warned:
-        print(f"claims: {line}")
-    print(f"page: {page}")
-    return 0
-
-
-def _history(arguments: argparse.Namespace) -> int:
-    from .commands.history import history
-
-    return history(arguments.runs, arguments.file, arguments.output)
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from cellbench.cells.checking import check
-    from cellbench.cells.checking.files import weights
-
-    given = weights(arguments.weights) if arguments.weights else None
-    names = ("input_size", "hidden_size", "steps", "batch", "dtype", "seed")
-    found = check(
-        arguments.thing, arguments.against, given, **{name: getattr(arguments, name) for name in names}
-    )
-    print(found)
-    return 0 if found.ok else 1
-
-
-def _doctor(arguments: argparse.Namespace) -> int:
-    from .commands.doctor import doctor
-
-    return doctor(arguments.seconds, arguments.json)
-
-
-def _data(arguments: argparse.Namespace) -> int:
-    from .commands import data
-
-    if arguments.action == "fetch":
-        return data.fetch(arguments.tasks)
-    data.print_table(arguments.tasks)
-    return 0
-
-
-def _claims(arguments: argparse.Namespace) -> int:
-    from .commands.claims import claims
-
-    return claims(arguments.names, arguments.output)
-
-
-def _import(arguments: argparse.Namespace) -> int:
-    from .commands.import_ import import_benchmarks
-
-    print(f"run: {import_benchmarks(arguments.file, arguments.results)}")
-    return 0
 
 
 if __name__ == "__main__":

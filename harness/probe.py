@@ -1,4 +1,4 @@
-"""The contract of a probe: a question, the cases it makes of a plan, and how one case is measured.
+"""The contract of a probe: a question, the cases it makes of a plan, how one is measured and shown.
 
 A probe is a dataclass; its fields are its options (`probe.NAME.OPTION` on the command line). Methods that
 measure run in a worker process and may raise NotOk.
@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cellbench import cells
 from cellbench.cells import find
 from cellbench.cells.derived import layers
 
 from .case import Case
+from .extras import PackageMissing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .report import Colours, Section
 
 Series = dict[str, Any]
-Emit = Callable[[tuple[str, list[Series] | float]], None]
+Emit = Callable[[Any], None]  # of (case id, series), (case id, share done) or (case id, CaseResult)
 
 PACKAGE = f"{__package__}.probes"
+GROUP = "cellbench.probes"  # of entry points
+NO_GROUP = ""  # of which nothing can be installed: the files of the package alone
 
 
 class NotOk(Exception):
@@ -49,7 +57,7 @@ class Plan:
     match: str | None = None  # the budget at which cells are compared, or none: all at hidden_size
 
     @property
-    def sizes(self) -> list[dict[str, int]]:
+    def sizes(self) -> list[dict[str, Any]]:
         """All combinations of the workload's sizes."""
         return [
             {"steps": t, "batch": b, "input_size": i, "hidden_size": h}
@@ -62,37 +70,64 @@ class Plan:
 
 @dataclass(frozen=True)
 class Probe:
-    """Base of all probes. `repeats` is the number of processes of the second pass; 0 means that there is
-    none.
+    """Base of all probes.
+
+    A probe of one's own is a file. It says with `sections` how a report shows it; without, the report has a
+    plain table of its metrics.
+
+        @dataclass(frozen=True)
+        class Depth(Probe):
+            def cases(self, plan):
+                return [Case(self.name, cell, seed=s) for cell in plan.cells for s in plan.seeds]
+
+            def measure(self, case, emit):
+                return "counted", [series("depth", "1", float(len(case.spec)))]
+
+            def sections(self, rows, colours):
+                rows = rows[rows["metric"] == "depth"]
+                entries = tuple((Entry(r.label), number(f"{r.value:g}")) for r in rows.itertuples())
+                table = Table("Depth", ("cell", "depth"), entries, "Counted once.")
+                figure = Figure("depth", "Depth", "Depth by cell.", lambda: draw(rows))  # a matplotlib figure
+                yield Section("Depth", (figure,), (table,))
+
+    `cellbench run "probes=[depth.py:Depth]"` measures it, `cellbench report --probe depth.py:Depth` shows it.
+    Section, Figure, Table, Entry and number are those of `cellbench.harness.report`.
     """
 
-    repeats: ClassVar[int] = 0
+    repeats: ClassVar[int] = 0  # processes of the second pass; 0: there is none
 
     @property
     def name(self) -> str:
         return find.public_name(self)
 
     def cases(self, plan: Plan) -> list[Case]:
-        """What this probe measures of the plan, in order."""
+        """The cases of the plan that this probe measures, in order."""
         raise NotImplementedError
 
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
-        """First pass: (implementation, series), or with a third, a line about what was found, kept as the
-        rows' reason.
+        """First pass: (implementation, series), or with a third, a line that is kept as the rows' reason.
 
-        emit((case.id, series)) hands over parts before the end, emit((case.id, 0.4)) says that 0.4 of the
-        case is done: a silence longer than case_timeout_s is taken for a hang.
+        emit((case.id, series)) hands over some before the end, emit((case.id, 0.4)) says that 0.4 of the case
+        is done: a silence longer than case_timeout_s is taken for a hang.
 
         Runs in a process of its own for all cases that differ in seed and variant only.
         """
         raise NotImplementedError
 
     def comparisons(self, cases: list[Case]) -> list[list[Case]]:
-        """The ok cases by what is measured together in the second pass."""
+        """The ok cases in groups that are measured together in the second pass."""
         return []
 
     def compare(self, cases: list[Case], process: int, emit: Emit) -> None:
         """Second pass, several comparisons a process: emits series for each case of one comparison."""
+
+    def sections(self, rows: pd.DataFrame, colours: Colours) -> Iterable[Section] | None:
+        """The sections of a report, from this probe's rows; None for a plain table of its metrics.
+
+        rows are tidy, one observation a row, those of cases without a result too. Their column `label` is the
+        cell with its options; a null is "" or -1. colours has a colour for each cell and each backend.
+        """
+        return None
 
     def estimate_s(self, case: Case) -> float:
         """About how long a case takes in the first pass, in seconds on two slow cores."""
@@ -118,17 +153,28 @@ def series(
 
 
 def names() -> list[str]:
-    return find.names(PACKAGE, "cellbench.probes")
+    return find.names(PACKAGE, GROUP)
 
 
 def get(spec: str, options: dict[str, Any] | None = None) -> Probe:
     """The probe that a spec names, with options set. Raises ValueError for an unknown probe."""
-    return find.member(spec, Probe, PACKAGE, "cellbench.probes", options)
+    return find.member(spec, Probe, PACKAGE, GROUP, options)
+
+
+def from_elsewhere(specs: Iterable[str], measured: Iterable[str]) -> list[Probe]:
+    """The probes of specs; all installed ones too where something was measured by a probe not known so far.
+
+    A name in `measured`, which comes from results, is never imported: it only asks for what is installed.
+    """
+    given, built_in = [get(spec) for spec in specs], set(find.names(PACKAGE, NO_GROUP))
+    if set(measured) <= built_in | {probe.name for probe in given}:
+        return given
+    return [*given, *(get(name) for name in names() if name not in built_in)]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a worker found of a case."""
+class CaseResult:
+    """How a case ended in the first pass."""
 
     status: str
     reason: str | None = None
@@ -136,26 +182,32 @@ class Found:
     series: list[Series] = field(default_factory=list)
 
 
-def measure_cases(emit: Callable[[Any], None], spec: str, options: dict[str, Any], cases: list[Case]) -> None:
-    """Runs in the worker: the first pass of some cases, one after the other. Emits (case id, Found) at the
-    end of each.
+def measure_cases(emit: Emit, spec: str, options: dict[str, Any], cases: list[Case]) -> None:
+    """Runs in the worker: the first pass of some cases, one after the other.
+
+    Emits (case id, CaseResult) at the end of each.
     """
     probe = get(spec, options)
     for case in cases:
         try:
-            if case.refused:
-                raise NotOk("unsupported", case.refused)
-            if (
-                case.input_size
-                and case.hidden_size
-                and (reason := layers.unfit(cell_of(case), case.input_size, case.hidden_size))
-            ):
+            if reason := _refusal(case):
                 raise NotOk("unsupported", reason)
-            implementation, measured, *said = probe.measure(case, emit)
-            found = Found("ok", said[0] if said else None, implementation, measured)
+            implementation, measured, *line = probe.measure(case, emit)
+            result = CaseResult("ok", line[0] if line else None, implementation, measured)
         except NotOk as stop:
-            found = Found(stop.status, stop.reason)
-        emit((case.id, found))
+            result = CaseResult(stop.status, stop.reason)
+        except PackageMissing as missing:
+            result = CaseResult("unavailable", str(missing))
+        emit((case.id, result))
+
+
+def _refusal(case: Case) -> str | None:
+    """Why no probe can measure this case, or None."""
+    if case.refused:
+        return case.refused
+    if not (case.input_size and case.hidden_size):
+        return None
+    return layers.unfit(cell_of(case), case.input_size, case.hidden_size)
 
 
 def measure_together(

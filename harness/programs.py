@@ -1,5 +1,6 @@
-"""Programs made ready and held against the float64 reference: nothing is timed unchecked (training: at its
-longest T).
+"""Programs prepared, and held against the float64 reference before they are timed.
+
+Training is checked at its longest T.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from .probe import NotOk
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a program is checked and timed with, in the case's dtype; lengths where the sequences have lengths
-    of their own.
+    """Arrays that a program is checked and timed with, in the case's dtype.
+
+    lengths are those of the sequences of a ragged batch, else None.
     """
 
     params: dict[str, np.ndarray]
@@ -65,11 +67,9 @@ def prepare(
 
 
 def error_of(
-    found: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
+    result: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
 ) -> tuple[float, str]:
-    """The largest error against the float64 reference over output, states and gradients, and the array it is
-    in.
-    """
+    """The largest error of output, states and gradients against float64, and the array that it is in."""
     reference = library.backend("numpy").prepare(
         library.get(case.spec),
         given.params,
@@ -82,20 +82,21 @@ def error_of(
     reference.load(given.x, None, given.d_output if case.direction == "backward" else None)
     reference.run()
     expected = arrays(*reference.read())
-    given_arrays = arrays(*found)
-    if missing := set(expected) ^ set(given_arrays):
+    actual = arrays(*result)
+    if missing := set(expected) ^ set(actual):
         return float("nan"), min(missing)
-    errors = relative_errors(given_arrays, expected, case.steps)
+    errors = relative_errors(actual, expected, case.steps)
+    # max alone would pass over a NaN, which compares as False
     worst = max(errors, key=lambda name: np.inf if np.isnan(errors[name]) else errors[name])
     return errors[worst], worst
 
 
 def check(
-    found: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
+    result: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
 ) -> tuple[float, float]:
     """(error, tolerance). Raises NotOk with status wrong, naming the array."""
     allowed = tolerance(case.dtype, case.steps)
-    error, name = error_of(found, given, case, library)
+    error, name = error_of(result, given, case, library)
     if not error <= allowed:  # NaN is wrong too
         raise NotOk(
             "wrong",
@@ -107,8 +108,8 @@ def check(
 
 def arrays(out: Forward, grads: Gradients | None) -> dict[str, np.ndarray]:
     """All arrays of a result by name."""
-    found = {"output": out.output} | {f"state {k}": v for k, v in out.state.items()}
+    named = {"output": out.output} | {f"state {k}": v for k, v in out.state.items()}
     if grads is not None:
-        found |= {f"d_{k}": v for k, v in grads.params.items()} | {"d_x": grads.x}
-        found |= {f"d_state {k}": v for k, v in grads.state.items()}
-    return found
+        named |= {f"d_{k}": v for k, v in grads.params.items()} | {"d_x": grads.x}
+        named |= {f"d_state {k}": v for k, v in grads.state.items()}
+    return named

@@ -1,9 +1,12 @@
 """The contract of a task: sequences to learn from and to test on, a loss, and what trivial answers reach.
 
 A task is a dataclass; its fields are its options (`tasks=[adding:steps=200]`). Its data has one of four
-shapes: many to one (one target a sequence), many to many (one a step), one to many (one a step, from a
-condition and the targets before it), and sequence to sequence (targets of another length, by an encoder and a
-decoder).
+shapes:
+
+many to one           one target a sequence
+many to many          one target a step
+one to many           one target a step, from a condition and the targets before it
+sequence to sequence  targets of another length, by an encoder and a decoder
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import numpy as np
 
 from cellbench.cells import find
 
+from .extras import PackageMissing
+
 PACKAGE = f"{__package__}.tasks"
 
 
@@ -25,13 +30,16 @@ class DataAbsent(ValueError):
 
 @dataclass(frozen=True)
 class Sequences:
-    """x (N, T, I) float32, or (N, T) tokens, zero beyond each length; lengths (N,), at least 1; and the
-    targets y.
+    """One part of a task's data.
 
-    y is (N,) classes or (N, K) values for many to one; (N, T) or (N, T, K) with one target a step; (N, U)
-    classes for sequence to sequence. Where a sequence has several targets, `scored` (N, T) or (N, U) says
-    which count. Arrays of other widths are taken too (float64, int32). Raises ValueError where the arrays do
-    not fit each other, and for what is not finite.
+    x        (N, T, I) float32, or (N, T) tokens, zero beyond each length
+    lengths  (N,), at least 1
+    y        targets: (N,) classes or (N, K) values for many to one; (N, T) or (N, T, K) with one a step;
+             (N, U) classes for sequence to sequence
+    scored   (N, T) or (N, U): which targets count, where a sequence has several
+
+    Arrays of other widths are taken too (float64, int32). Raises ValueError where the arrays do not fit each
+    other, and for values that are not finite.
     """
 
     x: np.ndarray
@@ -39,7 +47,7 @@ class Sequences:
     y: np.ndarray
     scored: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("x", "lengths", "y"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name)))
         if not len(self.x) == len(self.lengths) == len(self.y):
@@ -54,9 +62,9 @@ class Sequences:
                 f"lengths are {self.lengths.shape} of {self.lengths.dtype}; they must be (N,) whole numbers"
             )
         if self.lengths.min() < 1 or self.lengths.max() > self.x.shape[1]:
-            found = f"{self.lengths.min()} to {self.lengths.max()}"
+            ends = f"{self.lengths.min()} to {self.lengths.max()}"
             raise ValueError(
-                f"a task's lengths are {found}; they must be 1 to {self.x.shape[1]}, the steps of x"
+                f"a task's lengths are {ends}; they must be 1 to {self.x.shape[1]}, the steps of x"
             )
         if self.scored is not None and self.scored.shape != self.y.shape[:2]:
             raise ValueError(
@@ -83,11 +91,13 @@ def _numbers(name: str, given: object) -> np.ndarray:
         raise ValueError(
             f"{name} is {array.shape} of {array.dtype}; it must be an array of numbers, one row a sequence"
         )
-    whole = array.dtype.kind != "f" and (name != "x" or array.ndim == 2)
-    return np.asarray(array, np.int64 if whole else np.float32)
+    # x of three axes is values even where they are whole numbers; of two it is tokens
+    tokens = array.dtype.kind != "f" and (name != "x" or array.ndim == 2)
+    return np.asarray(array, np.int64 if tokens else np.float32)
 
 
 def _finite(name: str, array: np.ndarray) -> None:
+    """Raises ValueError with the first place of a value that is not."""
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         raise ValueError(
@@ -96,12 +106,10 @@ def _finite(name: str, array: np.ndarray) -> None:
         )
 
 
-MANY_TO_ONE, MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE = (
-    "many to one",
-    "many to many",
-    "one to many",
-    "sequence to sequence",
-)
+MANY_TO_ONE = "many to one"
+MANY_TO_MANY = "many to many"
+ONE_TO_MANY = "one to many"
+TO_SEQUENCE = "sequence to sequence"
 SHAPES = (MANY_TO_ONE, MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE)
 
 
@@ -117,7 +125,7 @@ class Rival:
     accuracy: float | None = None
     figures: dict[str, float] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:  # plain floats, which JSON can hold
         object.__setattr__(self, "loss", float(self.loss))
         object.__setattr__(self, "accuracy", None if self.accuracy is None else float(self.accuracy))
         object.__setattr__(self, "figures", {name: float(value) for name, value in self.figures.items()})
@@ -140,45 +148,45 @@ class Data:
     vocabulary: int | None = None
     floor: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             raise ValueError(f"a task's shape is {self.shape!r}; it must be one of {', '.join(SHAPES)}")
-        if self.train.x.shape[2:] != self.test.x.shape[2:] or self.train.y.shape[2:] != self.test.y.shape[2:]:
-            found = (
-                f"x is {self.train.x.shape} and {self.test.x.shape}, y {self.train.y.shape} and"
-                f" {self.test.y.shape}"
-            )
-            raise ValueError(f"the two parts differ: {found}; inputs and targets must be as wide in both")
-        for part in (self.train, self.test):
-            if self.shape != MANY_TO_ONE and part.scored is None:
-                raise ValueError(f"a task of shape {self.shape!r} must say which targets count: scored")
-            if self.shape in (MANY_TO_MANY, ONE_TO_MANY) and part.y.shape[1] != part.x.shape[1]:
-                raise ValueError(
-                    f"the targets have {part.y.shape[1]} steps and x has {part.x.shape[1]}; there must be one"
-                    " a step"
-                )
-            if self.shape in (MANY_TO_MANY, ONE_TO_MANY):
-                beyond = np.argwhere(part.scored & (np.arange(part.x.shape[1]) >= part.lengths[:, None]))
-                if len(beyond):
-                    n, t = map(int, beyond[0])
-                    raise ValueError(
-                        f"scored counts step {t} of sequence {n}, which has {part.lengths[n]} steps; it"
-                        " must not"
-                    )
-            if (self.vocabulary is None) != (part.x.ndim == 3):
-                raise ValueError(
-                    f"x is {part.x.shape}; it must be (N, T, I), or (N, T) tokens of a vocabulary"
-                )
-            if self.vocabulary is not None and not 0 <= part.x.min() <= part.x.max() < self.vocabulary:
-                raise ValueError(
-                    f"tokens are {part.x.min()} to {part.x.max()}; they must be 0 to {self.vocabulary - 1}"
-                )
+        train, test = self.train, self.test
+        if train.x.shape[2:] != test.x.shape[2:] or train.y.shape[2:] != test.y.shape[2:]:
+            widths = f"x is {train.x.shape} and {test.x.shape}, y {train.y.shape} and {test.y.shape}"
+            raise ValueError(f"the two parts differ: {widths}; inputs and targets must be as wide in both")
+        for part in (train, test):
+            self._check_steps(part)
+            self._check_inputs(part)
             self._check_targets(part)
-            if self.classes is not None and not 0 <= part.targets.min() <= part.targets.max() < self.classes:
-                raise ValueError(
-                    f"targets are {part.targets.min()} to {part.targets.max()}; classes are 0 to"
-                    f" {self.classes - 1}"
-                )
+
+    def _check_steps(self, part: Sequences) -> None:
+        """That a target a step has a step, and one within the sequence where it counts."""
+        if self.shape == MANY_TO_ONE:
+            return
+        if part.scored is None:
+            raise ValueError(f"a task of shape {self.shape!r} must say which targets count: scored")
+        if self.shape == TO_SEQUENCE:
+            return
+        steps = part.x.shape[1]
+        if part.y.shape[1] != steps:
+            raise ValueError(
+                f"the targets have {part.y.shape[1]} steps and x has {steps}; there must be one a step"
+            )
+        beyond = np.argwhere(part.scored & (np.arange(steps) >= part.lengths[:, None]))
+        if len(beyond):
+            n, t = map(int, beyond[0])
+            raise ValueError(
+                f"scored counts step {t} of sequence {n}, which has {part.lengths[n]} steps; it must not"
+            )
+
+    def _check_inputs(self, part: Sequences) -> None:
+        if (self.vocabulary is None) != (part.x.ndim == 3):
+            raise ValueError(f"x is {part.x.shape}; it must be (N, T, I), or (N, T) tokens of a vocabulary")
+        if self.vocabulary is not None and not 0 <= part.x.min() <= part.x.max() < self.vocabulary:
+            raise ValueError(
+                f"tokens are {part.x.min()} to {part.x.max()}; they must be 0 to {self.vocabulary - 1}"
+            )
 
     def _check_targets(self, part: Sequences) -> None:
         shape, form = ("(N,)", "(N, K)") if self.shape == MANY_TO_ONE else ("(N, T)", "(N, T, K)")
@@ -188,6 +196,11 @@ class Data:
             wanted, kind, axes = f"{shape} whole numbers for {self.classes} classes", "i", form.count(",")
         if part.y.dtype.kind != kind or part.y.ndim != axes:
             raise ValueError(f"the targets y are {part.y.shape} of {part.y.dtype}; they must be {wanted}")
+        if self.classes is not None and not 0 <= part.targets.min() <= part.targets.max() < self.classes:
+            raise ValueError(
+                f"targets are {part.targets.min()} to {part.targets.max()}; classes are 0 to"
+                f" {self.classes - 1}"
+            )
 
     @property
     def output_size(self) -> int:
@@ -195,10 +208,11 @@ class Data:
 
     @property
     def trivial_loss(self) -> float:
-        """Test loss of the best constant answer, learned from the training part: nats, or the squared error."""
+        """Test loss of the best constant answer to the training part: nats, or the squared error."""
         if self.classes is None:
             return float(np.mean((self.test.targets - self.train.targets.mean(0)) ** 2))
         known = np.bincount(self.train.targets, minlength=self.classes)
+        # one more of each class where the training part lacks one, whose loss would be infinite
         share = known / known.sum() if known.all() else (known + 1) / (known + 1).sum()
         return float(-np.mean(np.log(share[self.test.targets])))
 
@@ -212,12 +226,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a system that a cell has to identify; `identified.identified` measures the same of a
-    trained cell.
+    """What is known of a system that a cell has to identify; learn.system measures it of a trained cell.
 
     lyapunov     its largest Lyapunov exponent, nats a step
-    lag_profile  (K,) by lag k: natural log of |d answer / d input k steps before|, Frobenius, mean over trajectories
-    autonomous   it has no input: what a cell sees is the system's last value, so that its own answer can be fed back to it
+    lag_profile  (K,) by lag k: natural log of |d answer / d input k steps before|, Frobenius, mean over
+                 trajectories
+    autonomous   it has no input: a cell sees the system's last value, so that its own answer can be fed back
     """
 
     lyapunov: float
@@ -238,9 +252,7 @@ class Task:
         raise NotImplementedError
 
     def rivals(self, data: Data) -> Sequence[Rival]:
-        """What stands beside the cells in this task alone; harness.rivals computes what fits the shape of any
-        data.
-        """
+        """What stands beside the cells in this task alone; harness.rivals computes what fits its shape."""
         return ()
 
     def truth(self, data: Data) -> Truth | None:
@@ -248,11 +260,10 @@ class Task:
         return None
 
     def figures(self, data: Data, answers: np.ndarray) -> dict[str, float]:
-        """More figures than loss and accuracy, of the answers (classes, or values) to the test part; the unit
-        is 1.
+        """More figures than loss and accuracy, without a unit, of the answers to the test part.
 
-        For sequence to sequence answers are (N, U) greedy decodings; each ends before its first `classes -
-        1`, the class that ends every target and is scored.
+        Answers are classes, or values. For sequence to sequence they are (N, U) greedy decodings. Each ends
+        before its first `classes - 1`, the class that ends every target and is scored.
         """
         return {}
 
@@ -267,8 +278,9 @@ def get(spec: str) -> Task:
 
 
 def draw(spec: str, rng: np.random.Generator) -> Data:
-    """The data of the task that a spec names. Raises DataAbsent, or ValueError naming the task whose data
-    cannot be had.
+    """The data of the task that a spec names.
+
+    Raises DataAbsent, PackageMissing, or ValueError naming the task whose data cannot be had.
     """
     task = get(spec)
     with named(spec):
@@ -282,13 +294,14 @@ def draw(spec: str, rng: np.random.Generator) -> Data:
 
 @contextmanager
 def named(task: str) -> Iterator[None]:
-    """Turns what a task's own code raises into a ValueError that names the task; absent data and memory stay
-    what they are.
+    """Turns what a task's own code raises into a ValueError that names the task.
+
+    Absent data, absent packages and exhausted memory stay what they are: a case ends in another status there.
     """
     try:
         yield
-    except (DataAbsent, MemoryError):
+    except (DataAbsent, PackageMissing, MemoryError):
         raise
     except Exception as error:
-        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"task {task!r}: {said}") from error
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"task {task!r}: {reason}") from error

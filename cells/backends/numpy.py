@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import State
+from ..contract import State, each_output, output_and_state
 from ..kernels import arrays
-from ..programs.products import Sides, blocks_gradient, column_sums, pull_blocks
-from ..programs.program import Backend, Gradients, Program
+from ..programs.backend import Backend
+from ..programs.products import Products, blocks_gradient, column_sums, pull_blocks
+from ..programs.program import Gradients, Program
 from ..vocabulary.tape import Value, array_of, gradients
 
 
@@ -30,7 +31,7 @@ class Reference(Program):
 
     def assign(self, params):
         self.params = {k: self.place(v) for k, v in params.items()}
-        self.sides = Sides(self.cell, self.params, self.direction == "backward")
+        self.products = Products(self.cell, self.params, self.direction == "backward")
 
     def pull_outputs(self, d_y):
         """(cotangents of the steps' outputs, each (T, B, ...); what x gets beside the steps)."""
@@ -74,7 +75,7 @@ class Reference(Program):
             else None
         )
         self.gradients = Gradients(
-            self.sides.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), path
+            self.products.finish(), d_x, dict(zip(cell.states, d_state, strict=True)), path
         )
 
 
@@ -93,32 +94,34 @@ class NumpyProgram(Reference):
     def run_forward(self):
         cell, units = self.cell, self.units
         wx = np.empty((self.steps, self.batch, len(cell.gates), units), self.dtype)
-        self.sides.project(self._x, wx)
+        self.products.project(self._x, wx)
         outputs = [np.empty((self.steps, self.batch, units), self.dtype) for _ in cell.derivation().outputs]
         self.history, self.keeps = [tuple(self._state[s] for s in cell.states)], []
         advance = self.step_keeping if self.direction == "backward" else self.step_as_written
         for t in range(self.steps):
-            wh = cell.recur(self.sides.used, State(**dict(zip(cell.states, self.history[-1], strict=True))))
+            wh = cell.recur(
+                self.products.used, State(**dict(zip(cell.states, self.history[-1], strict=True)))
+            )
             made = advance(tuple(wx[t, :, g] for g in range(len(cell.gates))), wh)
             for array, value in zip(outputs, made, strict=True):
                 array[t] = value
         self.last = dict(zip(cell.states, self.history[-1], strict=True))
-        self.output = self.sides.emit(self._x, outputs)
+        self.output = self.products.emit(self._x, outputs)
 
     def step_as_written(self, wx, wh):
         """Outputs of one step by the cell's own function; only the last state is held."""
         cell = self.cell
-        unit = [State(**dict(zip(cell.vectors, self.sides.unit, strict=True)))] if cell.vectors else []
+        unit = [State(**dict(zip(cell.vectors, self.products.unit, strict=True)))] if cell.vectors else []
         prev = State(**dict(zip(cell.states, self.history[-1], strict=True)))
         result = cell.equations(State(**dict(zip(cell.gates, wx, strict=True))), wh, prev, *unit)
-        output, state = result if isinstance(result, tuple) else (None, result)
+        output, state = output_and_state(cell, result)
         self.history = [tuple(getattr(state, s) for s in cell.states)]
-        return self.history[0][:1] if output is None else output if isinstance(output, tuple) else (output,)
+        return each_output(output)
 
     def step_keeping(self, wx, wh):
         """The same by the printed function, keeping every state and what the backward needs."""
         outputs, state, keeps = self.step.forward(
-            wx, tuple(vars(wh).values()), self.history[-1], self.sides.unit
+            wx, tuple(vars(wh).values()), self.history[-1], self.products.unit
         )
         self.history.append(state)
         self.keeps.append(keeps)
@@ -128,7 +131,7 @@ class NumpyProgram(Reference):
         return [np.stack([states[k] for states in self.history]) for k in range(len(self.cell.states))]
 
     def pull_outputs(self, d_y):
-        return self.sides.pull_emit(d_y)
+        return self.products.pull_emit(d_y)
 
     def with_outputs(self, t, d_outputs, d_state):
         d_state = list(d_state)
@@ -139,13 +142,13 @@ class NumpyProgram(Reference):
         return tuple(d_state)
 
     def pull_step(self, t, d_outputs, d_state):
-        cell, shape, unit = self.cell, (self.batch, self.units), self.sides.unit
+        cell, shape, unit = self.cell, (self.batch, self.units), self.products.unit
         d = self.step.backward(self.keeps[t], self.history[t], self.history[t + 1], unit, d_outputs, d_state)
         d_wx, d_wh, before, d_unit = (
             [np.broadcast_to(np.asarray(v, self.dtype), shape) for v in part] for part in d
         )
         if cell.recurrent:
-            through = pull_blocks(np.stack(d_wh, 1), self.sides.used["weight_hh"], cell.heads)
+            through = pull_blocks(np.stack(d_wh, 1), self.products.used["weight_hh"], cell.heads)
             for name, share in zip(cell.fed_back, np.split(through, len(cell.fed_back), axis=1), strict=True):
                 at = cell.states.index(name)
                 before[at] = before[at] + share
@@ -159,10 +162,10 @@ class NumpyProgram(Reference):
             self.d_unit[k] += share.sum(0)
 
     def finish(self):
-        self.sides.add(dict(zip(self.cell.vectors, self.d_unit.copy(), strict=True)))
+        self.products.add(dict(zip(self.cell.vectors, self.d_unit.copy(), strict=True)))
         self.d_unit[:] = 0
         self.add_recurrent()
-        return self.sides.pull_project(self._x, self.d_wx)
+        return self.products.pull_project(self._x, self.d_wx)
 
     def add_recurrent(self):
         """Gradients of the recurrent arrays."""
@@ -171,9 +174,11 @@ class NumpyProgram(Reference):
         rows = self.d_wh.reshape(self.steps * self.batch, -1)
         at = [self.cell.states.index(name) for name in self.cell.fed_back]
         fed = np.concatenate([np.concatenate([state[k] for k in at], 1) for state in self.history[:-1]])
-        self.sides.add({"weight_hh": blocks_gradient(rows, fed, self.cell.heads, len(self.cell.recurrent))})
+        self.products.add(
+            {"weight_hh": blocks_gradient(rows, fed, self.cell.heads, len(self.cell.recurrent))}
+        )
         if "bias_hh" in self.params:
-            self.sides.add({"bias_hh": column_sums(rows)})
+            self.products.add({"bias_hh": column_sums(rows)})
 
 
 class WrittenProgram(Reference):
@@ -181,7 +186,9 @@ class WrittenProgram(Reference):
 
     def run_forward(self):
         keeping, cell = self.direction == "backward", self.cell
-        self.matrices = {k: Value(v) for k, v in self.sides.used.items()} if keeping else self.sides.used
+        self.matrices = (
+            {k: Value(v) for k, v in self.products.used.items()} if keeping else self.products.used
+        )
         state, outputs, self.records = self._state, [], []
         for x in self._x:
             leaves = {k: Value(v) for k, v in state.items()} if keeping else state
@@ -193,7 +200,7 @@ class WrittenProgram(Reference):
             state = {s: array_of(v) for s, v in ends.items()}
             outputs.append(array_of(output))
         self.last = state
-        self.output = self.sides.read_out(np.stack(outputs))
+        self.output = self.products.read_out(np.stack(outputs))
 
     def path(self):
         starts = [[leaves[s].array for _, leaves, _, _ in self.records] for s in self.cell.states]
@@ -201,7 +208,7 @@ class WrittenProgram(Reference):
 
     def pull_outputs(self, d_y):
         self.d_x = np.empty_like(self._x)
-        return [self.sides.pull_read_out(d_y)], 0
+        return [self.products.pull_read_out(d_y)], 0
 
     def with_outputs(self, t, d_outputs, d_state):
         _, _, output, ends = self.records[t]
@@ -220,7 +227,7 @@ class WrittenProgram(Reference):
 
     def collect(self, t, left):
         self.d_x[t] = left[0]
-        self.sides.add(dict(zip(self.matrices, left[1:], strict=True)))
+        self.products.add(dict(zip(self.matrices, left[1:], strict=True)))
 
     def finish(self):
         return self.d_x

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..contract import State
+from ..contract import State, each_output, output_and_state
 from ..derived import affine
-from ..programs.program import Backend, Gradients, Program
+from ..programs.backend import Backend
+from ..programs.program import Gradients, Program
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ class TorchProgram(TensorProgram):
         def advance(t, state):
             gates = State(**{gate: rows[t] for gate, rows in wx.items()})
             result = cell.equations(gates, cell.recur(params, state), state, *unit)
-            output, new = result if isinstance(result, tuple) else (getattr(result, cell.states[0]), result)
-            return list(output) if isinstance(output, tuple) else [output], new
+            output, new = output_and_state(cell, result)
+            return list(each_output(output)), new
 
         return advance
 

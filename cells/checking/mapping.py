@@ -1,315 +1,372 @@
-"""Finds the layout of somebody's arrays, from their names and shapes, or from names alone."""
+"""Finds the layout of somebody's arrays, from their names and shapes, or from names alone.
+
+A name has several readings. Those that its shape excludes are dropped; of the others one is chosen for each
+name, so that together they are all of the cell's arrays (`cover`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from ..exchange.layouts import KERAS
-from .cover import cover, every
-from .layouts import TARGETS, Layout, Piece, Shapes, View, blocked
-from .names import Reading, readings, role
+from .given import Implementation
+from .layout import TARGETS, CellArrays, Layout, Piece, Shapes, View, columns_of, forms, row_of_two
+from .words import Reading, readings, role
 
+# one orientation for all arrays first: mixed ones fit too much
 ORIENTATIONS = ("rows", "columns", "mixed")
+ENOUGH = 20_000  # readings tried before an implementation counts as not understood
+BIASES = ("bx", "bh")
 
 
-def solve(shapes: Shapes, cell: GatedCell, sizes: tuple[int, int]) -> list[Layout]:
+def solve(shapes: Shapes, held: CellArrays) -> list[Layout]:
     """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's."""
-    whole = by_name(shapes, cell, sizes)
-    if whole is not None:
-        return [whole]
-    if not blocked(cell, sizes):
-        return by_shape(shapes, cell, sizes)
-    found = []
+    exact = _by_name(shapes, held)
+    if exact is not None:
+        return [exact]
+    if not held.blocked:
+        return _by_shape(shapes, held)
     for orientation in ORIENTATIONS:
-        options = {
-            name: list(_shaped(name, shape, cell, sizes, orientation)) for name, shape in shapes.items()
-        }
-        chosen = cover(options, cell)
+        options = {n: list(_Array(n, shape, held, orientation).readings()) for n, shape in shapes.items()}
+        chosen = cover(options, held.cell)
         if chosen is not None:
-            found.append(_layout(chosen, shapes, cell, sizes, orientation))
-            break
-    return [other for layout in found for other in _orders(layout, shapes)]
+            return list(_orders(_layout(chosen, shapes, held, orientation), shapes))
+    return []
 
 
-def by_name(shapes: Shapes, cell: GatedCell, sizes: tuple[int, int]) -> Layout | None:
+def _by_name(shapes: Shapes, held: CellArrays) -> Layout | None:
     """The layout of arrays that have the cell's own names and shapes, or None."""
     tails = {name.rpartition(".")[2].removesuffix("_l0"): name for name in shapes}
-    for biases in dict.fromkeys((cell.biases, 2, 1, 0)):
-        same = replace(cell, biases=biases)
-        want = same.parameter_shapes(*sizes)
-        more_biases = any("bias" in name for name in set(tails) - set(want))
-        if (
-            set(want) <= set(tails)
-            and not more_biases
-            and all(shapes[tails[k]] == shape for k, shape in want.items())
-        ):
-            return _exact(same, sizes, {name: tails[name] for name in want}, shapes)
+    for biases in dict.fromkeys((held.cell.biases, 2, 1, 0)):
+        same = held.with_biases(biases)
+        more_biases = any("bias" in name for name in set(tails) - set(same.shapes))
+        if more_biases or not set(same.shapes) <= set(tails):
+            continue
+        if all(shapes[tails[name]] == shape for name, shape in same.shapes.items()):
+            return _exact(same, {name: tails[name] for name in same.shapes}, shapes)
     return None
 
 
-def by_shape(shapes: Shapes, cell: GatedCell, sizes: tuple[int, int]) -> list[Layout]:
-    """The layout where every array of the cell has a shape that one of somebody's arrays alone has, perhaps
-    transposed.
-    """
-    want, pairs = cell.parameter_shapes(*sizes), {}
-    for name, shape in want.items():
-        fits = [own for own, given in shapes.items() if given == shape]
+def _by_shape(shapes: Shapes, held: CellArrays) -> list[Layout]:
+    """The layout where every array of the cell has a shape that one of somebody's arrays alone has."""
+    pairs = {}
+    for name, shape in held.shapes.items():
+        fits = [array for array, given in shapes.items() if given == shape]
         if len(fits) != 1:
             return []
         pairs[name] = fits[0]
-    return [_exact(cell, sizes, pairs, shapes)] if len(set(pairs.values())) == len(want) else []
+    return [_exact(held, pairs, shapes)] if len(set(pairs.values())) == len(pairs) else []
 
 
-def _exact(cell: GatedCell, sizes: tuple[int, int], pairs: dict[str, str], shapes: Shapes) -> Layout:
+def _exact(held: CellArrays, pairs: dict[str, str], shapes: Shapes) -> Layout:
     """The layout of arrays that are the cell's, as row blocks where they are such."""
-    units, pieces = sizes[1], []
-    for name, own in pairs.items():
-        gates = cell.gates if name.endswith("_ih") else cell.recurrent
-        if blocked(cell, sizes) and name in TARGETS.values():
-            form = (len(gates), units, *shapes[own][1:])
-            pieces.append(Piece(own, name, gates, partial(np.reshape, shape=form), True))
+    pieces = []
+    for target, array in pairs.items():
+        if held.blocked and target in TARGETS.values():
+            gates = held.gates(target)
+            form = (len(gates), held.sizes[1], *shapes[array][1:])
+            pieces.append(Piece(array, target, gates, partial(np.reshape, shape=form), True))
         else:
-            pieces.append(Piece(own, name, (), lambda a: a))
+            pieces.append(Piece(array, target, (), lambda a: a))
     ignored = tuple(name for name in shapes if name not in pairs.values())
-    return Layout(cell, tuple(pieces), sizes, (), ignored)
+    return Layout(held, tuple(pieces), (), ignored)
 
 
-def _shaped(
-    name: str, shape: tuple[int, ...], cell: GatedCell, sizes: tuple[int, int], orientation: str
-) -> Iterator[Reading]:
-    """The readings of a name that its shape allows, likeliest first; gates are filled in."""
-    exact = name.rpartition(".")[2]
-    if exact in cell.vectors and shape == (sizes[1],):
-        yield Reading(exact, ())
-        return
-    if role(name, cell) in (*cell.states, "state"):
-        return  # a state that an object keeps
-    said: list[Reading] = []
-    for bias in _kinds(name, shape, sizes[1]):
-        told = readings(_base(name), cell, bias)
-        sides = ("bx", "bh") if bias else ("x", "h", "xh")
-        gates = [(), *dict.fromkeys(r.gates for r in told if r.gates)]
-        said += [*told, *(Reading(side, some, False) for side in sides for some in gates)]
-    for reading in dict.fromkeys(said):
-        count = _gates(reading.side, shape, sizes, cell, orientation)
-        named = cell.recurrent if reading.side in ("h", "bh") else cell.gates
-        if count is None or not set(reading.gates) <= set(named):
-            continue
-        if reading.gates and count == len(reading.gates):
-            yield reading
-        elif count == len(named):
-            yield replace(reading, gates=_packed_order(name, cell, named))
-        elif not reading.gates and count < len(named):
-            yield from (replace(reading, gates=some) for some in combinations(named, count))
+@dataclass(frozen=True)
+class _Array:
+    """One of somebody's arrays, and what it may be in a cell."""
+
+    name: str
+    shape: tuple[int, ...]
+    held: CellArrays
+    orientation: str
+
+    def readings(self) -> Iterator[Reading]:
+        """The readings of the name that the shape allows, likeliest first, with all gates named."""
+        cell, tail = self.held.cell, self.name.rpartition(".")[2]
+        if tail in cell.vectors and self.shape == (self.held.sizes[1],):
+            yield Reading(tail, ())
+            return
+        if role(self.name, cell) in (*cell.states, "state"):
+            return  # a state that an object keeps
+        for reading in dict.fromkeys(self._possible()):
+            named, count = every(reading.side, cell), self.gates(reading.side)
+            if count is None or not set(reading.gates) <= set(named):
+                continue
+            if reading.gates and count == len(reading.gates):
+                yield reading
+            elif count == len(named):
+                yield replace(reading, gates=self._packed(named))
+            elif not reading.gates and count < len(named):
+                yield from (replace(reading, gates=some) for some in combinations(named, count))
+
+    def _possible(self) -> Iterator[Reading]:
+        """What the name says, then what it does not say: every side, with the gates that the name has."""
+        for bias in self._kinds():
+            said = readings(_stem(self.name), self.held.cell, bias)
+            yield from said
+            for side in BIASES if bias else ("x", "h", "xh"):
+                for gates in ((), *dict.fromkeys(r.gates for r in said if r.gates)):
+                    yield Reading(side, gates, False)
+
+    def _kinds(self) -> list[bool]:
+        """[True] for a bias, [False] for a matrix; both, likelier first, where it can be either."""
+        if self.name.endswith((".weight", ".bias")):
+            return [self.name.endswith(".bias")]
+        name, shape = self.name.lower(), self.shape
+        named = name.rpartition(".")[2].startswith("b") or "bias" in name
+        flat = len([n for n in shape if n > 1]) <= 1
+        two = len(shape) == 2 and shape[-1] % self.held.sizes[1] == 0 and named
+        kinds = [True] * (flat or two) + [False] * (len(shape) > 1)
+        return sorted(kinds, reverse=named)
+
+    def _packed(self, named: tuple[str, ...]) -> tuple[str, ...]:
+        """The order of gates in one array: Keras's where the names are Keras's, else the cell's."""
+        order = KERAS[self.held.cell.name].order if _of_keras(self.name, self.held.cell) else named
+        return order if set(order) == set(named) else named
+
+    def gates(self, side: str) -> int | None:
+        """How many gates' blocks the array holds on this side; None where it cannot be there."""
+        cell, units, size = self.held.cell, self.held.sizes[1], int(np.prod(self.shape))
+        if side in BIASES:
+            if size == 2 * len(cell.gates) * units and side == "bx":
+                return len(cell.gates)  # both biases in one array
+            return size // units if size % units == 0 and size // units <= len(cell.gates) else None
+        fits = (n for n, _ in self._forms(side) if n <= len(cell.gates))
+        return next(fits, None)
+
+    def _forms(self, side: str) -> Iterator[tuple[int, View]]:
+        for orientation, gates, view in forms(self.shape, self.held.sizes[1], self.held.width(side)):
+            if self.orientation in (orientation, "mixed"):
+                yield gates, view
+
+    def pieces(self, reading: Reading, gates: tuple[str, ...]) -> list[Piece]:
+        """Where the array is in the cell, in this reading and with the gates in this order."""
+        (inputs, units), packed = self.held.sizes, len(gates) > 1
+        if reading.side in self.held.cell.vectors:
+            return [Piece(self.name, reading.side, (), lambda a: a)]
+        if reading.side in BIASES:
+            if int(np.prod(self.shape)) != 2 * len(self.held.cell.gates) * units:
+                view: View = lambda a: a.reshape(-1, units)  # noqa: E731
+                return [Piece(self.name, TARGETS[reading.side], gates, view, packed)]
+            rows = enumerate(("bias_ih", "bias_hh"))
+            return [Piece(self.name, target, gates, row_of_two(k, units), packed) for k, target in rows]
+        _, view = next(self._forms(reading.side))
+        if reading.side != "xh":
+            return [Piece(self.name, TARGETS[reading.side], gates, view, packed)]
+        return [
+            Piece(self.name, "weight_ih", gates, columns_of(view, slice(None, inputs)), packed),
+            Piece(self.name, "weight_hh", gates, columns_of(view, slice(inputs, None)), packed),
+        ]
 
 
-def _kinds(name: str, shape: tuple[int, ...], units: int) -> list[bool]:
-    """Whether it can be a bias, and whether it can be a matrix, likelier first."""
-    if name.endswith((".weight", ".bias")):
-        return [name.endswith(".bias")]
-    named = name.lower().rpartition(".")[2].startswith("b") or "bias" in name.lower()
-    flat = len([n for n in shape if n > 1]) <= 1 or (len(shape) == 2 and shape[-1] % units == 0 and named)
-    kinds = [True] * flat + [False] * (len(shape) > 1)
-    return sorted(kinds, reverse=named)
-
-
-def _base(name: str) -> str:
+def _stem(name: str) -> str:
     """The name without what every torch parameter ends in."""
     return name.removesuffix(".weight").removesuffix(".bias")
 
 
-def _packed_order(name: str, cell: GatedCell, named: tuple[str, ...]) -> tuple[str, ...]:
-    """The order of gates in one array: Keras's where the names are Keras's, else the cell's."""
-    if "kernel" in name or name.rpartition(".")[2] == "bias":
-        order = KERAS[cell.name].order if cell.name in KERAS and "kernel" in name else named
-        return order if set(order) == set(named) else named
-    return named
+def _of_keras(name: str, cell: GatedCell) -> bool:
+    """Whether an array with this name is one of a Keras layer that computes the cell."""
+    return "kernel" in name and cell.name in KERAS
 
 
-def _gates(
-    side: str, shape: tuple[int, ...], sizes: tuple[int, int], cell: GatedCell, orientation: str
-) -> int | None:
-    """How many gates' blocks an array of this shape holds on this side; None where it cannot be there."""
-    units, size = sizes[1], int(np.prod(shape))
-    if side in ("bx", "bh"):
-        if size == 2 * len(cell.gates) * units and side == "bx":
-            return len(cell.gates)  # both biases in one array
-        return size // units if size % units == 0 and size // units <= len(cell.gates) else None
-    wide = {"x": sizes[0], "h": units, "xh": sum(sizes)}[side]
-    return next(
-        (n for o, n, _ in forms(shape, units, wide) if orientation in (o, "mixed") and n <= len(cell.gates)),
-        None,
-    )
+def every(side: str, cell: GatedCell) -> tuple[str, ...]:
+    """The gates that an array of this side has where no name says which."""
+    return cell.recurrent if side in ("h", "bh") else cell.gates
 
 
-def forms(shape: tuple[int, ...], units: int, wide: int) -> Iterator[tuple[str, int, View]]:
-    """(orientation, number of gates, view as (gates, H, K)) of each way to see a shape as blocks with K
-    columns.
+def cover(options: Mapping[str, Sequence[Reading]], cell: GatedCell) -> dict[str, Reading] | None:
+    """One reading a name, so that every block of both matrices is held exactly once, or None.
+
+    First every name must be read, and a side with a bias have one for every gate. Only where no choice does
+    that, names may be left out.
     """
-    if len(shape) == 3 and shape[1:] == (units, wide):
-        yield "rows", shape[0], lambda a: a
-    if len(shape) == 3 and shape[1:] == (wide, units):
-        yield "columns", shape[0], lambda a: a.swapaxes(1, 2)
-    if len(shape) == 3 and shape[0] == 1:
-        for orientation, n, view in forms(shape[1:], units, wide):
-            yield orientation, n, _first_of(view)
-    if len(shape) != 2:
-        return
-    if shape[1] == wide and shape[0] % units == 0:
-        yield "rows", shape[0] // units, lambda a: a.reshape(-1, units, wide)
-    if shape[0] == wide and shape[1] % units == 0:
-        yield "columns", shape[1] // units, lambda a: a.reshape(wide, -1, units).transpose(1, 2, 0)
+    complete = _Search(options, cell, complete=True).choose(0, frozenset(), {})
+    return complete or _Search(options, cell, complete=False).choose(0, frozenset(), {})
 
 
-def _first_of(view: View) -> View:
-    return lambda a: view(a[0])
+Block = tuple[str, str]  # (side, gate), or ("v", name) of a vector
 
 
-def _layout(
-    chosen: dict[str, Reading], shapes: Shapes, cell: GatedCell, sizes: tuple[int, int], orientation: str
-) -> Layout:
+@dataclass
+class _Search:
+    """A search, depth first, for one reading of each name; names with few readings come first."""
+
+    options: Mapping[str, Sequence[Reading]]
+    cell: GatedCell
+    complete: bool
+    tries: int = field(default=ENOUGH, init=False)
+
+    def __post_init__(self) -> None:
+        names = sorted(self.options, key=lambda name: len(self.options[name]))
+        # a Linear's bias comes after its weight, whose side it then shares
+        self.weights = {n: n.removesuffix("bias") + "weight" for n in names if n.endswith(".bias")}
+        self.names = [name for name in names if name not in self.weights] + list(self.weights)
+        self.needed = {("x", g) for g in self.cell.gates} | {("h", g) for g in self.cell.recurrent}
+        self.needed |= {("v", vector) for vector in self.cell.vectors}
+
+    def choose(self, k: int, used: frozenset[Block], chosen: dict[str, Reading]) -> dict[str, Reading] | None:
+        """The choice with readings of the names from the k-th on added, or None where none is right."""
+        self.tries -= 1
+        if k == len(self.names):
+            return chosen if self._whole(used) else None
+        if self.tries < 0:
+            return None
+        for reading in self._possible(self.names[k], chosen):
+            blocks = self._blocks(reading)
+            if not blocks & used:
+                choice = self.choose(k + 1, used | blocks, chosen | {self.names[k]: reading})
+                if choice is not None:
+                    return choice
+        return None if self.complete else self.choose(k + 1, used, chosen)
+
+    def _whole(self, used: frozenset[Block]) -> bool:
+        """Whether the blocks are all that the cell needs; complete ones have all of a bias or none of it."""
+        biased = {side for side, _ in used if side in BIASES} if self.complete else set()
+        return self.needed | {(side, g) for side in biased for g in every(side, self.cell)} <= used
+
+    def _possible(self, name: str, chosen: dict[str, Reading]) -> Sequence[Reading]:
+        weight = chosen.get(self.weights.get(name, ""))
+        if weight is None:
+            return self.options[name]
+        side = "bh" if weight.side == "h" else "bx"
+        same = (r for r in self.options[name] if r.side == side and set(r.gates) == set(weight.gates))
+        first = next(same, None)
+        return self.options[name] if first is None else [first]
+
+    def _blocks(self, reading: Reading) -> frozenset[Block]:
+        if reading.side in self.cell.vectors:
+            return frozenset({("v", reading.side)})
+        sides = ("x", "h") if reading.side == "xh" else (reading.side,)
+        return frozenset((side, gate) for side in sides for gate in reading.gates)
+
+
+def _layout(chosen: dict[str, Reading], shapes: Shapes, held: CellArrays, orientation: str) -> Layout:
+    """The layout of arrays whose readings were chosen."""
     keras = any("kernel" in name for name in chosen)
-    order = KERAS[cell.name].order if keras and cell.name in KERAS else None
-    pieces = [
-        p
-        for name, reading in chosen.items()
-        for p in _pieces(name, reading, shapes[name], cell, sizes, orientation, order)
-    ]
-    targets = {p.target for p in pieces}
+    order = KERAS[held.cell.name].order if any(_of_keras(name, held.cell) for name in chosen) else ()
+    pieces: list[Piece] = []
+    for name, reading in chosen.items():
+        gates = order if order and set(order) == set(reading.gates) else reading.gates
+        pieces += _Array(name, shapes[name], held, orientation).pieces(reading, gates)
+    targets = {piece.target for piece in pieces}
     biases = 2 if "bias_hh" in targets else 1 if "bias_ih" in targets else 0
-    words = [f"{'Keras arrays, ' if keras else ''}gate order {', '.join(order)}"] if order else []
+    words = [f"Keras arrays, gate order {', '.join(order)}"] if order else []
     words += ["matrices (K, G * H)"] if orientation == "columns" and not keras else []
     ignored = tuple(name for name in shapes if name not in chosen)
-    return Layout(replace(cell, biases=biases), tuple(pieces), sizes, tuple(words), ignored)
-
-
-def _pieces(name, reading, shape, cell, sizes, orientation, order) -> Iterator[Piece]:
-    inputs, units = sizes
-    if reading.side in cell.vectors:
-        yield Piece(name, reading.side, (), lambda a: a)
-        return
-    packed = len(reading.gates) > 1
-    gates = order if order and set(order) == set(reading.gates) else reading.gates
-    if reading.side in ("bx", "bh"):
-        if int(np.prod(shape)) == 2 * len(cell.gates) * units:
-            for k, target in enumerate(("bias_ih", "bias_hh")):
-                yield Piece(name, target, gates, _bias_of_two(k, units), packed)
-        else:
-            yield Piece(name, TARGETS[reading.side], gates, lambda a: a.reshape(-1, units), packed)
-        return
-    wide = {"x": inputs, "h": units, "xh": inputs + units}[reading.side]
-    view = next(v for o, n, v in forms(shape, units, wide) if orientation in (o, "mixed"))
-    if reading.side != "xh":
-        yield Piece(name, TARGETS[reading.side], gates, view, packed)
-        return
-    yield Piece(name, "weight_ih", gates, _part(view, slice(None, inputs)), packed)
-    yield Piece(name, "weight_hh", gates, _part(view, slice(inputs, None)), packed)
-
-
-def _bias_of_two(which: int, units: int) -> View:
-    return lambda a: a.reshape(2, -1, units)[which]
-
-
-def _part(view: View, part: slice) -> View:
-    return lambda a: view(a)[..., part]
+    return Layout(held.with_biases(biases), tuple(pieces), tuple(words), ignored)
 
 
 def _orders(layout: Layout, shapes: Shapes) -> Iterator[Layout]:
     """The layout and, where x and h lie side by side in one matrix, the one with h first."""
     yield layout
-    joint = {p.own for p in layout.pieces if p.target == "weight_ih"} & {
-        p.own for p in layout.pieces if p.target == "weight_hh"
-    }
+    by_target = [{p.array for p in layout.pieces if p.target == t} for t in ("weight_ih", "weight_hh")]
+    joint, (inputs, units) = by_target[0] & by_target[1], layout.held.sizes
+    columns = {"weight_ih": slice(units, None), "weight_hh": slice(None, units)}
     if not joint:
         return
-    inputs, units = layout.sizes
     pieces = []
     for piece in layout.pieces:
-        if piece.own in joint and piece.target in ("weight_ih", "weight_hh"):
-            view = next(
-                v for o, n, v in forms(shapes[piece.own], units, inputs + units) if n == len(piece.gates)
-            )
-            part = slice(units, None) if piece.target == "weight_ih" else slice(None, units)
-            piece = replace(piece, view=_part(view, part))
+        if piece.array in joint and piece.target in columns:
+            views = forms(shapes[piece.array], units, inputs + units)
+            view = next(view for _, gates, view in views if gates == len(piece.gates))
+            piece = replace(piece, view=columns_of(view, columns[piece.target]))
         pieces.append(piece)
     yield replace(layout, pieces=tuple(pieces), words=(*layout.words, "matrices take [h, x]"))
 
 
 def invent(
-    names: Sequence[str], cell: GatedCell, sizes: tuple[int, int], partly: bool = False, two: bool = False
+    names: Sequence[str], held: CellArrays, partly: bool = False, two: bool = False
 ) -> Iterator[tuple[Shapes, list[Layout]]]:
     """For arrays of which only the names are known: shapes that fit, and their layouts, likeliest first.
 
     partly: the names need not be all of the cell's arrays. two: one array of both biases is likelier than one
     bias.
     """
-    inputs, units = sizes
-    exact = {n for n in names if n in cell.parameter_shapes(*sizes)}
-    if exact == set(names) or not blocked(cell, sizes):
-        shapes = {n: s for n, s in replace(cell, biases=2).parameter_shapes(*sizes).items() if n in exact}
-        if exact == set(names):
-            yield shapes, solve(shapes, cell, sizes)
-        if not blocked(cell, sizes):
-            return
-    options = {}
-    for name in names:
-        said = [Reading(name, ())] if name in cell.vectors else readings(_base(name), cell)
-        said = said if any(r.certain or r.gates for r in said) else []
-        options[name] = [
-            r if r.gates or r.side in cell.vectors else replace(r, gates=every(r.side, cell)) for r in said
-        ]
-    chosen = {name: said[0] for name, said in options.items() if said} if partly else cover(options, cell)
+    exact = {name for name in names if name in held.shapes}
+    if exact == set(names):
+        shapes = {name: s for name, s in held.with_biases(2).shapes.items() if name in exact}
+        yield shapes, solve(shapes, held)
+    if not held.blocked:
+        return
+    options = {name: _said(name, held.cell) for name in names}
+    first = {name: said[0] for name, said in options.items() if said}
+    chosen = first if partly else cover(options, held.cell)
     if not chosen:
         return
     chosen = {name: chosen[name] for name in names if name in chosen}
-    widths = {"x": inputs, "h": units, "xh": inputs + units}
-    for orientation in ("columns", "rows") if any("kernel" in n for n in names) else ("rows", "columns"):
-        for bias in ("two", "flat", "column") if two else ("flat", "column", "two"):
-            shapes = {}
-            for name, reading in chosen.items():
-                long = len(reading.gates) * units
-                if reading.side in widths:
-                    shapes[name] = (long, widths[reading.side])
-                    if orientation == "columns":
-                        shapes[name] = shapes[name][::-1]
-                elif reading.side in cell.vectors:
-                    shapes[name] = (units,)
-                else:
-                    shapes[name] = {"flat": (long,), "column": (long, 1), "two": (2, long)}[bias]
-            if bias != "flat" and not any(r.side in ("bx", "bh") for r in chosen.values()):
-                continue
-            if bias == "two" and sum(r.side in ("bx", "bh") for r in chosen.values()) != 1:
-                continue
-            yield shapes, list(_orders(_layout(chosen, shapes, cell, sizes, orientation), shapes))
+    kernels = any("kernel" in name for name in names)
+    for orientation in ("columns", "rows") if kernels else ("rows", "columns"):
+        for bias in _bias_forms(chosen, two):
+            shapes = {name: _shape(reading, held, orientation, bias) for name, reading in chosen.items()}
+            yield shapes, list(_orders(_layout(chosen, shapes, held, orientation), shapes))
 
 
-def likely_sizes(shapes: Shapes, cell: GatedCell) -> tuple[int, int] | None:
+def _said(name: str, cell: GatedCell) -> list[Reading]:
+    """The readings of a name alone, with all gates where none is named; [] where it says nothing."""
+    if name in cell.vectors:
+        return [Reading(name, ())]
+    said = readings(_stem(name), cell)
+    if not any(reading.certain or reading.gates for reading in said):
+        return []
+    return [r if r.gates else replace(r, gates=every(r.side, cell)) for r in said]
+
+
+def _bias_forms(chosen: dict[str, Reading], two: bool) -> list[str]:
+    """Forms of bias to try: flat (G * H,), column (G * H, 1), two (2, G * H) for both in one array."""
+    biases = [reading for reading in chosen.values() if reading.side in BIASES]
+    forms = ["two", "flat", "column"] if two else ["flat", "column", "two"]
+    return [f for f in forms if f == "flat" or (len(biases) == 1 if f == "two" else biases)]
+
+
+def _shape(reading: Reading, held: CellArrays, orientation: str, bias: str) -> tuple[int, ...]:
+    """The shape of an array that is what the reading says."""
+    units = held.sizes[1]
+    length = len(reading.gates) * units
+    if reading.side in held.cell.vectors:
+        return (units,)
+    if reading.side in BIASES:
+        return {"flat": (length,), "column": (length, 1), "two": (2, length)}[bias]
+    width = held.width(reading.side)
+    return (width, length) if orientation == "columns" else (length, width)
+
+
+def at_sizes(
+    implementation: Implementation, cell: GatedCell, sizes: tuple[int, int], asked: bool
+) -> CellArrays:
+    """The cell at the sizes of the implementation's own arrays, or at `sizes` where these say nothing.
+
+    Raises ValueError where others were asked for.
+    """
+    if not implementation.arrays or implementation.made:
+        return CellArrays(cell, sizes)
+    shapes = {name: array.shape for name, array in implementation.arrays.items()}
+    likely = _likely_sizes(shapes, cell)
+    if likely and asked and likely != sizes:
+        raise ValueError(
+            f"{implementation.label} has arrays of input_size and hidden_size {likely}, asked for are {sizes};"
+            " leave the sizes out"
+        )
+    return CellArrays(cell, likely or sizes)
+
+
+def _likely_sizes(shapes: Shapes, cell: GatedCell) -> tuple[int, int] | None:
     """The (input_size, hidden_size) at which the arrays are the cell's, or None."""
     lengths = sorted({n for shape in shapes.values() for n in shape if n})
-    whole = sorted(
-        {n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 1) if n % k == 0}, reverse=True
-    )
-    inputs = sorted({*lengths, *(n - h for n in lengths for h in whole if n > h)}, reverse=True)
-    pairs = [(i, h) for h in whole for i in inputs if i + h in lengths or i in lengths]
-    for sizes in sorted(pairs, key=lambda p: p[0] not in lengths):
-        if cell.unfit(*sizes) is None and _plausible(shapes, cell, sizes) and solve(shapes, cell, sizes):
-            return sizes
+    blocks = {n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 1) if n % k == 0}
+    units = sorted(blocks, reverse=True)
+    inputs = sorted({*lengths, *(n - h for n in lengths for h in units if n > h)}, reverse=True)
+    pairs = [(i, h) for h in units for i in inputs if i + h in lengths or i in lengths]
+    count = sum(int(np.prod(shape)) for shape in shapes.values())
+    for sizes in sorted(pairs, key=lambda pair: pair[0] not in lengths):
+        # the number of entries is cheap to compare, so it comes before everything is tried
+        if cell.unfit(*sizes) is None and replace(cell, biases=0).parameter_count(*sizes) <= count:
+            if solve(shapes, CellArrays(cell, sizes)):
+                return sizes
     return None
-
-
-def _plausible(shapes: Shapes, cell: GatedCell, sizes: tuple[int, int]) -> bool:
-    """Whether there are as many numbers as the cell has at least: cheap, before everything is tried."""
-    least = replace(cell, biases=0).parameter_count(*sizes)
-    return least <= sum(int(np.prod(s)) for s in shapes.values())
-
-
-def describe(arrays: dict[str, Any]) -> str:
-    """Names and shapes in a line."""
-    return ", ".join(f"{name} {tuple(np.shape(a))}" for name, a in arrays.items()) or "none"

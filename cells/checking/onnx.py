@@ -1,6 +1,4 @@
-"""An ONNX file as a thing to check: run by onnxruntime, or by onnx's own reference; its arrays are read from
-the file.
-"""
+"""An ONNX file as an implementation, run by onnxruntime or by onnx's own reference."""
 
 from __future__ import annotations
 
@@ -10,50 +8,44 @@ from typing import Any
 
 import numpy as np
 
-from ..exchange.onnx_read import _load, _recurrent, from_onnx
-from .things import Thing
+from ..exchange.onnx_read import from_onnx, inputs_of
+from .given import Implementation
 
 EXTRA = "ONNX files need the packages onnx and onnxruntime: pip install 'cellbench[onnx]'"
+NO_GRADIENTS = "cannot be had from an ONNX file; outputs and states are compared"
 
 
-def of_file(path: str) -> tuple[Thing, tuple[int | None, int | None], int]:
-    """The thing, (T, B) where the file fixes them, and the size of its read-out. Raises ValueError for a file
-    that is no cell.
-    """
+def of_file(path: str) -> Implementation:
+    """The file's one recurrent node, ready to be run. Raises ValueError for a file that is no cell."""
     cell, arrays = from_onnx(path)
-    graph = _load(path).graph
-    node = _recurrent(graph, path)
+    inputs = inputs_of(path)
+    names, dtype = (inputs.x, *inputs.states), inputs.dtype
     compute = _runner(path)
-    given = {
-        i.name: i.type.tensor_type for i in graph.input if i.name not in {t.name for t in graph.initializer}
-    }
-    first = [name for name in node.input[5:7] if name in given]
-    inputs = [name for name in given if name not in first]
-    if len(inputs) != 1:
-        raise ValueError(
-            f"{path} has the inputs {', '.join(given)}; it must have x, and the initial states at most"
-        )
-    names, single = inputs + first, given[inputs[0]].elem_type == 1
 
-    def call(x: Any, state: Any = None) -> Any:
-        held = list(state) if isinstance(state, tuple) else [state]
-        values = [x, *(np.asarray(s) for s in held if s is not None)]
-        made = compute(
-            {n: v.astype(np.float32 if single else np.float64) for n, v in zip(names, values, strict=False)}
-        )
-        made = [m[:, 0] if m.ndim == 4 else m for m in made]
-        return made[0] if len(made) == 1 else (made[0], *made[1:])
+    def stateful(x: Any, state: Any = None) -> Any:
+        given = list(state) if isinstance(state, tuple) else [state]
+        values = [x, *(np.asarray(value) for value in given if value is not None)]
+        feed = {name: value.astype(dtype) for name, value in zip(names, values, strict=False)}
+        # the node's outputs have an axis of directions
+        outputs = [value[:, 0] if value.ndim == 4 else value for value in compute(feed)]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def stateless(x: Any) -> Any:
-        return call(x)
+        return stateful(x)
 
-    dims = [d.dim_value or None for d in given[inputs[0]].shape.dim]
-    sizes = (dims[0], dims[1]) if len(dims) == 3 else (None, None)
-    function = call if first else stateless
-    thing = Thing(
-        Path(path).name, function, "numpy", arrays, "float32" if single else "float64", lambda new: new, False
+    return Implementation(
+        Path(path).name,
+        stateful if inputs.states else stateless,
+        "numpy",
+        arrays,
+        dtype,
+        put=lambda new: new,
+        made=False,
+        steps=inputs.steps,
+        batch=inputs.batch,
+        readout=cell.readout,
+        no_gradients=NO_GRADIENTS,
     )
-    return thing, sizes, cell.readout
 
 
 def _runner(path: str) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
@@ -61,7 +53,7 @@ def _runner(path: str) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
         import onnxruntime
 
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        return lambda given: list(session.run(None, given))
+        return lambda feed: list(session.run(None, feed))
     except ImportError:
         pass
     try:
@@ -69,4 +61,4 @@ def _runner(path: str) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
     except ImportError:
         raise ValueError(EXTRA) from None
     evaluator = ReferenceEvaluator(path)
-    return lambda given: list(evaluator.run(None, given))
+    return lambda feed: list(evaluator.run(None, feed))

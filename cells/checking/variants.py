@@ -1,5 +1,4 @@
-"""Ways in which an implementation is commonly another cell than it was meant to be, each as a change to the
-float64 reference.
+"""Variants of the float64 reference: ways in which an implementation is commonly another cell than was meant.
 
 A change is made where the cell's equations call a function (sigmoid, tanh ...), whichever cell it is; to its
 arrays; to the order of its gates; or it is another cell of the same gates and states.
@@ -20,11 +19,11 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..exchange.layouts import KERAS, ONNX
-from .layouts import Layout, blocked
+from .layout import Arrays, CellArrays
 
-Arrays = dict[str, Any]
 NAMES = {
     torch.sigmoid: "sigmoid",
     torch.tanh: "tanh",
@@ -32,7 +31,7 @@ NAMES = {
     torch.exp: "exp",
     torch.nn.functional.logsigmoid: "logsigmoid",
 }
-CHANGES: dict[str, dict[str, Callable]] = {
+CHANGES: dict[str, dict[str, Callable[..., Any]]] = {
     "sigmoid": {
         "{0} and 1 - {0} exchanged": lambda a: 1 - torch.special.expit(a),
         "1 added inside the sigmoid of {0} (a forget bias of 1)": lambda a: torch.special.expit(a + 1),
@@ -53,15 +52,24 @@ CHANGES: dict[str, dict[str, Callable]] = {
 
 
 class Altered(TorchFunctionMode):
-    """Counts a step's calls of functions, and computes those numbered in `sites` by `change` instead."""
+    """Counts a step's calls of functions, and computes those numbered in `sites` by `change` instead.
+
+    This changes any cell, for its equations cannot but call the functions of torch. lines gets the function
+    and the line of each call.
+    """
 
     def __init__(
-        self, sites: frozenset[int] = frozenset(), change: Callable | None = None, lines: list | None = None
+        self,
+        sites: frozenset[int] = frozenset(),
+        change: Callable[..., Any] | None = None,
+        lines: list[tuple[str, str]] | None = None,
     ) -> None:
         super().__init__()
         self.sites, self.change, self.lines, self.count = sites, change, lines, 0
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         if func in NAMES:
             site, self.count = self.count, self.count + 1
             if self.lines is not None:
@@ -73,7 +81,7 @@ class Altered(TorchFunctionMode):
 
 def _line() -> str:
     """The line of the cell's file that called a function of the vocabulary."""
-    frame: Any = sys._getframe(2)
+    frame: Any = sys._getframe(2)  # torch's frames and those of the vocabulary lie between
     while frame is not None and (
         frame.f_globals.get("__name__", "").startswith("torch")
         or frame.f_code.co_filename.endswith("primitives.py")
@@ -83,31 +91,83 @@ def _line() -> str:
 
 
 @dataclass(frozen=True)
+class Values:
+    """Output, last states, gradients of the cell's arrays, and those of what goes in (x, state NAME)."""
+
+    output: np.ndarray
+    state: Arrays
+    grads: Arrays
+    ends: Arrays
+
+
+@dataclass(frozen=True)
 class Variant:
-    """A cell, the order in which its gates are held, and changes to its functions and arrays; words say what
-    differs.
+    """A cell with changes to its functions and arrays; words say what differs.
+
+    order: the gates whose arrays are read as the cell's, one by one. zero: the initial state is not used.
     """
 
     cell: GatedCell
     words: tuple[str, ...] = ()
     order: tuple[str, ...] | None = None
     sites: frozenset[int] = frozenset()
-    change: Callable | None = None
-    arrays: Callable[[Arrays, GatedCell], Arrays] | None = None
+    change: Callable[..., Any] | None = None
+    arrays: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     zero: bool = False
 
-    def unroll(self, params: Arrays, x: Any, state: Arrays) -> tuple[Any, Arrays]:
+    def unroll(self, params: dict[str, Any], x: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Output (T, B, O) and last states on torch tensors, with the changes made."""
-        params = self.arrays(params, self.cell) if self.arrays else params
+        params = self.arrays(params) if self.arrays else params
         if self.zero:
-            state = {k: v * 0 for k, v in state.items()}
-        used, now, outputs = self.cell.effective(params), State(**state), []
+            state = {name: value * 0 for name, value in state.items()}
+        used, current, outputs = self.cell.effective(params), State(**state), []
         with Altered(self.sites, self.change) as mode:
             for x_t in x:
                 mode.count = 0
-                y, now = self.cell.step(used, x_t, now)
+                y, current = self.cell.step(used, x_t, current)
                 outputs.append(y @ params["weight_out"].T + params["bias_out"] if self.cell.readout else y)
-        return torch.stack(outputs), {k: getattr(now, k) for k in self.cell.states}
+        return torch.stack(outputs), {name: getattr(current, name) for name in self.cell.states}
+
+    def computed(
+        self, params: Arrays, x: np.ndarray, state: Arrays, d_output: np.ndarray, d_state: Arrays
+    ) -> Values:
+        """All values in float64: of an unchanged cell by the reference program, else by autograd."""
+        if not (self.sites or self.arrays or self.zero):
+            return _by_program(self.cell, params, x, state, d_output, d_state)
+        leaves = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
+        given = {name: torch.tensor(value, requires_grad=True) for name, value in state.items()}
+        x_leaf = torch.tensor(x, requires_grad=True)
+        output, last = self.unroll(leaves, x_leaf, given)
+        total = (output * torch.tensor(d_output)).sum()
+        total = total + sum((last[name] * torch.tensor(d)).sum() for name, d in d_state.items())
+        ends = {"x": x_leaf} | {f"state {name}": value for name, value in given.items()}
+        inputs = {**leaves, **ends}
+        grads = torch.autograd.grad(total, list(inputs.values()), allow_unused=True)
+        # an array that a variant leaves out has no gradient
+        arrays = {
+            name: np.zeros(tuple(value.shape)) if grad is None else grad.numpy()
+            for (name, value), grad in zip(inputs.items(), grads, strict=True)
+        }
+        return Values(
+            output.detach().numpy(),
+            {name: value.detach().numpy() for name, value in last.items()},
+            {name: arrays[name] for name in leaves},
+            {name: arrays[name] for name in ends},
+        )
+
+
+def _by_program(
+    cell: GatedCell, params: Arrays, x: np.ndarray, state: Arrays, d_output: np.ndarray, d_state: Arrays
+) -> Values:
+    from ..catalogue import backend
+
+    program = backend("numpy").prepare(
+        cell, params, steps=x.shape[0], batch=x.shape[1], dtype="float64", direction="backward"
+    )
+    output = program.forward(x, state)
+    grads = program.backward(d_output, d_state)
+    ends = {"x": grads.x} | {f"state {name}": value for name, value in grads.state.items()}
+    return Values(output.output, dict(output.state), grads.params, ends)
 
 
 @cache
@@ -147,72 +207,55 @@ def changed_functions(cell: GatedCell) -> Iterator[Variant]:
 
 
 def changed_arrays(cell: GatedCell) -> Iterator[Variant]:
-    """Biases that are left out or added elsewhere, recurrent matrices used transposed."""
-    names = tuple(name for name in cell.shapes(6, 8) if name in ("bias_ih", "bias_hh"))
-
-    def without(*out: str) -> Callable:
-        return lambda p, c: {k: v * 0 if k in out else v for k, v in p.items()}
-
-    for name in names:
-        yield Variant(cell, (f"{name} left out",), arrays=without(name))
-    if len(names) == 2 and cell.gates == cell.recurrent:
-        yield Variant(cell, ("both biases left out",), arrays=without(*names))
-        one = "both biases added on the input's side (one bias)"
-        yield Variant(
-            cell,
-            (one,),
-            arrays=lambda p, c: p | {"bias_ih": p["bias_ih"] + p["bias_hh"], "bias_hh": p["bias_hh"] * 0},
-        )
-        other = "both biases added to the recurrent product"
-        yield Variant(
-            cell,
-            (other,),
-            arrays=lambda p, c: p | {"bias_hh": p["bias_ih"] + p["bias_hh"], "bias_ih": p["bias_ih"] * 0},
-        )
-    if len(names) == 1 and cell.gates == cell.recurrent:
-        double = replace(cell, biases=2)
-        yield Variant(
-            double,
-            ("the one bias added to the recurrent product (as bias_hh)",),
-            arrays=lambda p, c: p | {"bias_hh": p["bias_ih"], "bias_ih": p["bias_ih"] * 0},
-        )
-    if blocked(cell, (5, 7)):
+    """Biases that are left out or added elsewhere, recurrent matrices used transposed, states not used."""
+    yield from _changed_biases(cell)
+    if CellArrays(cell, (5, 7)).blocked:
         yield Variant(
             cell,
             ("weight_hh used transposed",),
-            arrays=lambda p, c: p | {"weight_hh": _transposed(p["weight_hh"], c)},
+            arrays=lambda p: p | {"weight_hh": _transposed(p["weight_hh"])},
         )
     yield Variant(cell, ("the initial state not used (it starts from zero)",), zero=True)
 
 
-def _transposed(weight: Any, cell: GatedCell) -> Any:
+def _changed_biases(cell: GatedCell) -> Iterator[Variant]:
+    names = tuple(name for name in cell.shapes(6, 8) if name in ("bias_ih", "bias_hh"))
+
+    def without(*out: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return lambda p: {name: value * 0 if name in out else value for name, value in p.items()}
+
+    for name in names:
+        yield Variant(cell, (f"{name} left out",), arrays=without(name))
+    if cell.gates != cell.recurrent:
+        return  # the two biases belong to different gates
+    if len(names) == 2:
+        yield Variant(cell, ("both biases left out",), arrays=without(*names))
+        yield Variant(
+            cell,
+            ("both biases added on the input's side (one bias)",),
+            arrays=lambda p: p | {"bias_ih": p["bias_ih"] + p["bias_hh"], "bias_hh": p["bias_hh"] * 0},
+        )
+        yield Variant(
+            cell,
+            ("both biases added to the recurrent product",),
+            arrays=lambda p: p | {"bias_hh": p["bias_ih"] + p["bias_hh"], "bias_ih": p["bias_ih"] * 0},
+        )
+    if len(names) == 1:
+        yield Variant(
+            replace(cell, biases=2),
+            ("the one bias added to the recurrent product (as bias_hh)",),
+            arrays=lambda p: p | {"bias_hh": p["bias_ih"], "bias_ih": p["bias_ih"] * 0},
+        )
+
+
+def _transposed(weight: Any) -> Any:
     units = weight.shape[1]
     return weight.reshape(-1, units, units).swapaxes(1, 2).reshape(-1, units)
 
 
-def interleaved(layout: Layout) -> Layout | None:
-    """The layout where the rows of packed arrays go gate by gate within each unit, or None where nothing is
-    packed.
-    """
-    pieces = []
-    for piece in layout.pieces:
-        if piece.packed and piece.gates:
-            view = piece.view
-
-            def mixed(a: np.ndarray, view: Callable = view) -> np.ndarray:
-                part = view(a)
-                units, gates = part.shape[1], part.shape[0]
-                index = np.arange(gates * units).reshape(units, gates).T
-                return part.reshape(gates * units, *part.shape[2:])[index]
-
-            piece = replace(piece, view=mixed)
-        pieces.append(piece)
-    return replace(layout, pieces=tuple(pieces)) if any(p.packed for p in layout.pieces) else None
-
-
 def siblings(cell: GatedCell) -> Iterator[Variant]:
     """Other cells of the zoo, and other options, with the same gates, states and arrays."""
-    from .. import get, names
+    from ..catalogue import get, names
 
     shapes = cell.parameter_shapes(6, 8) if cell.unfit(6, 8) is None else None
     for name in names():
@@ -242,29 +285,6 @@ def orders(cell: GatedCell) -> Iterator[tuple[str, ...]]:
     for order in dict.fromkeys((*known, *others)):
         if order != cell.gates and set(order) == set(cell.gates):
             yield order
-
-
-def order_words(layout: Layout, order: tuple[str, ...]) -> str:
-    """How the arrays hold the gates when what is read as the cell's k-th gate is order[k]'s."""
-    gates = layout.cell.gates
-    actual = dict(zip(gates, order, strict=True))
-    packed = next((p.gates for p in layout.pieces if p.packed and len(p.gates) == len(gates)), None)
-    if packed is None:
-        return "gates exchanged: " + ", ".join(
-            f"{g}'s arrays are used as {h}'s" for g, h in actual.items() if g != h
-        )
-    real = tuple(actual[g] for g in packed)
-    tables = (("torch's", {layout.cell.name: gates}), ("Keras's", _known(KERAS)), ("ONNX's", _known(ONNX)))
-    named = [where for where, table in tables if table.get(layout.cell.name) == real]
-    return f"gate order {', '.join(real)}{_also(named)} where {layout.cell.name} has {', '.join(packed)}"
-
-
-def _also(named: list[str]) -> str:
-    return f" ({' and '.join(named)})" if named else ""
-
-
-def _known(table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {name: form.order for name, form in table.items()}
 
 
 def variants(cell: GatedCell) -> Iterator[Variant]:

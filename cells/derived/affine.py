@@ -1,5 +1,6 @@
-"""Affine recurrences, found in a cell's graph: new = J prev + c with a small block J at every unit, free of
-the old states.
+"""Affine recurrences, found in a cell's graph: new = J prev + c with a small block J at every unit.
+
+J and c do not depend on the old states.
 
 A scan computes such a recurrence in chunks at once: in every chunk the product of its J and the state that it
 reaches from 0, then from chunk to chunk the state that it begins with, then all steps from there. No
@@ -14,7 +15,7 @@ from functools import lru_cache
 from operator import add, mul, neg, sub, truediv
 from typing import Any, TypeVar
 
-from ..contract import GatedCell
+from ..contract import Equations
 from ..vocabulary.graph import Node, Tape, ordered
 from ..vocabulary.primitives import VOCABULARY
 from .derive import degree, derive, vector_jacobian
@@ -41,23 +42,23 @@ class Recurrence:
 
 def closure(entries: Iterable[tuple[T, T]], states: Sequence[T]) -> tuple[tuple[T, T], ...]:
     """The entries of a product of several J with these entries, or of none, that are not structurally 0."""
-    found = {(s, s) for s in states} | set(entries)
-    while more := {(a, d) for a, b in found for c, d in found if b == c} - found:
-        found |= more
-    return tuple((a, b) for a in states for b in states if (a, b) in found)
+    reach = {(s, s) for s in states} | set(entries)
+    while more := {(a, d) for a, b in reach for c, d in reach if b == c} - reach:
+        reach |= more
+    return tuple((a, b) for a in states for b in states if (a, b) in reach)
 
 
-def unsupported(cell: GatedCell) -> str | None:
+def unsupported(cell: Equations) -> str | None:
     """None, or the reason why the cell's recurrence cannot be scanned."""
     if cell.written_out:
         return (
             f"cell {cell.name!r} writes out its step; a scan needs equations that are affine in the old"
             " states"
         )
-    bent = [name for name, node in derive(cell).states.items() if degree(node) > 1]
-    if bent:
+    nonlinear = [name for name, node in derive(cell).states.items() if degree(node) > 1]
+    if nonlinear:
         return (
-            f"cell {cell.name!r} is not affine in the old states: {', '.join(bent)}; a scan needs an affine"
+            f"cell {cell.name!r} is not affine in the old states: {', '.join(nonlinear)}; a scan needs an affine"
             " recurrence"
         )
     if cell.recurrent:
@@ -75,7 +76,7 @@ def check_mode(mode: str) -> None:
 
 
 @lru_cache(maxsize=256)
-def recurrence(cell: GatedCell) -> Recurrence:
+def recurrence(cell: Equations) -> Recurrence:
     """J and c of a cell for which `unsupported` gives no reason."""
     derivation = derive(cell)
     cotangents = vector_jacobian(derivation)
@@ -97,13 +98,13 @@ def recurrence(cell: GatedCell) -> Recurrence:
 
 
 def substituted(root: Node, values: dict[Node, Node]) -> Node:
-    """The root with leaves replaced by constants, and what is then multiplied by 0 or 1, or added to 0, left
-    out.
-    """
-    made: dict[Node, Node] = {}
+    """The root with leaves replaced by constants; products with 0 or 1 and sums with 0 are left out."""
+    nodes: dict[Node, Node] = {}
     for node in ordered([root]):
-        made[node] = values.get(node, node) if node.is_leaf else _simpler(node, [made[a] for a in node.args])
-    return made[root]
+        nodes[node] = (
+            values.get(node, node) if node.is_leaf else _simpler(node, [nodes[a] for a in node.args])
+        )
+    return nodes[root]
 
 
 def _simpler(node: Node, args: list[Node]) -> Node:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..contract import Array, Arrays, Equations, State
 from ..vocabulary.graph import ordered
 from ..vocabulary.tape import Value, gradients, recorded
-from . import layers as layout
-from .derive import vector_jacobian
-
-if TYPE_CHECKING:
-    from ..contract import GatedCell
+from . import layers
+from .derive import derive, vector_jacobian
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Operations:
         return self.forward + (self.backward if direction == "backward" else 0)
 
 
-def operations(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
+def operations(cell: Equations, input_size: int, hidden_size: int) -> Operations:
     """Counts of the equations as written: products, biases, and each primitive once for each unit.
 
     A backward multiplies twice for each product of the forward (for its weights and for its input); the sums
@@ -49,42 +47,40 @@ def operations(cell: GatedCell, input_size: int, hidden_size: int) -> Operations
     vectors, one an entry. What a cell writes out (`project`, `emit`, `step`) is counted as it runs;
     `effective`, done once for a whole sequence, is not.
     """
-    from ..contract import GatedCell
-
-    shapes = cell.parameter_shapes(input_size, hidden_size)  # checks the sizes
-    if reason := layout.unfit(cell, input_size, hidden_size):
+    shapes = layers.shapes(cell, input_size, hidden_size)
+    if reason := layers.unfit(cell, input_size, hidden_size):
         raise ValueError(reason)
-    parts = [_product(shapes["weight_out"], shapes["bias_out"])] if cell.readout else []
+    terms = [_product(shapes["weight_out"], shapes["bias_out"])] if cell.readout else []
     if cell.stacked:
-        return _sum([*parts, *_of_parts(cell, input_size, hidden_size)])
+        return _sum([*terms, *_of_layers(cell, input_size, hidden_size)])
     if cell.written_out:
-        return _sum([*parts, _of_step(cell, input_size, hidden_size)])
+        return _sum([*terms, _of_step(cell, input_size, hidden_size)])
     units = cell.units(hidden_size)
-    parts.append(_pointwise(cell, units))
+    terms.append(_pointwise(cell, units))
     if cell.recurrent:
         shape = len(cell.recurrent) * units, len(cell.fed_back) * units // cell.heads
-        parts.append(_product(shape, shapes.get("bias_hh", (0,))))
-    if type(cell).project is GatedCell.project:
-        parts.append(_product(shapes["weight_ih"], shapes.get("bias_ih", (0,))))
+        terms.append(_product(shape, shapes.get("bias_hh", (0,))))
+    if cell.writes("project"):
+        terms.append(_of_project(cell, input_size, hidden_size))
     else:
-        parts.append(_of_project(cell, input_size, hidden_size))
-    if type(cell).emit is not GatedCell.emit:
-        parts.append(_of_emit(cell, input_size, hidden_size))
-    return _sum(parts)
+        terms.append(_product(shapes["weight_ih"], shapes.get("bias_ih", (0,))))
+    if cell.writes("emit"):
+        terms.append(_of_emit(cell, input_size, hidden_size))
+    return _sum(terms)
 
 
-def _of_parts(cell: GatedCell, input_size: int, hidden_size: int) -> list[Operations]:
+def _of_layers(cell: Equations, input_size: int, hidden_size: int) -> list[Operations]:
     """Of each layer in each direction; two directions also add up what their input gets."""
-    found = []
-    for part in layout.parts(cell, input_size, hidden_size):
-        found.append(operations(layout.single(cell), part.input_size, hidden_size))
-        if part.reverse:
-            found.append(Operations(0, 0, 0, part.input_size))
-    return found
+    terms = []
+    for layer in layers.of(cell, input_size, hidden_size):
+        terms.append(operations(layers.single(cell), layer.input_size, hidden_size))
+        if layer.reverse:
+            terms.append(Operations(0, 0, 0, layer.input_size))
+    return terms
 
 
-def _sum(parts: Iterable[Operations]) -> Operations:
-    return Operations(*map(sum, zip(*map(astuple, parts), strict=True)))
+def _sum(terms: Iterable[Operations]) -> Operations:
+    return Operations(*map(sum, zip(*map(astuple, terms), strict=True)))
 
 
 def _product(weight: tuple[int, ...], bias: tuple[int, ...]) -> Operations:
@@ -93,8 +89,8 @@ def _product(weight: tuple[int, ...], bias: tuple[int, ...]) -> Operations:
     return Operations(2 * multiply_adds, additions, 4 * multiply_adds, additions)
 
 
-def _pointwise(cell: GatedCell, units: int) -> Operations:
-    derivation = cell.derivation()
+def _pointwise(cell: Equations, units: int) -> Operations:
+    derivation = derive(cell)
     forward = set(derivation.forward)
     backward = [
         n for n in ordered(vector_jacobian(derivation).values()) if not n.is_leaf and n not in forward
@@ -103,47 +99,43 @@ def _pointwise(cell: GatedCell, units: int) -> Operations:
     return Operations(0, len(forward) * units, 0, (len(backward) + more) * units)
 
 
-def _of_step(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
-    from ..contract import State
-
+def _of_step(cell: Equations, input_size: int, hidden_size: int) -> Operations:
     shapes = cell.state_shapes(1, hidden_size)
 
-    def step(params, x, *values):
+    def step(params: Arrays, x: Array, *values: Array) -> list[Array]:
         output, new = cell.step(params, x, State(**dict(zip(shapes, values, strict=True))))
         return [output, *vars(new).values()]
 
     return _recorded(cell, step, input_size, hidden_size, shapes.values())
 
 
-def _of_project(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
+def _of_project(cell: Equations, input_size: int, hidden_size: int) -> Operations:
     return _recorded(
         cell, lambda params, x: list(vars(cell.project(params, x)).values()), input_size, hidden_size
     )
 
 
-def _of_emit(cell: GatedCell, input_size: int, hidden_size: int) -> Operations:
-    derivation, shape = cell.derivation(), (1, cell.units(hidden_size))
+def _of_emit(cell: Equations, input_size: int, hidden_size: int) -> Operations:
+    derivation, shape = derive(cell), (1, cell.units(hidden_size))
 
-    def emit(params, x, *outputs):
+    def emit(params: Arrays, x: Array, *outputs: Array) -> list[Array]:
         return [cell.emit(params, x, outputs if derivation.several else outputs[0])]
 
     return _recorded(cell, emit, input_size, hidden_size, [shape] * len(derivation.outputs))
 
 
 def _recorded(
-    cell: GatedCell, function: Callable, input_size: int, hidden_size: int, shapes: Iterable = ()
+    cell: Equations, function: Callable, input_size: int, hidden_size: int, shapes: Iterable = ()
 ) -> Operations:
-    """Counts of a function (params, x, *arrays) -> values, forward and backward, as it is recorded on arrays
-    of ones.
-    """
-    stored = {k: np.ones(s) for k, s in cell.parameter_shapes(input_size, hidden_size).items()}
+    """Counts of a function (params, x, *arrays) -> values, forward and backward, recorded on arrays of ones."""
+    stored = {k: np.ones(s) for k, s in layers.shapes(cell, input_size, hidden_size).items()}
     params = {k: Value(v) for k, v in cell.effective(stored).items()}
     leaves = [Value(np.ones((1, input_size))), *(Value(np.ones(s)) for s in shapes)]
     results = [v for v in function(params, *leaves) if isinstance(v, Value)]
     forward = set(recorded(results))
-    with np.errstate(all="ignore"):
-        found = gradients(results, [Value(np.ones(v.shape)) for v in results], [*params.values(), *leaves])
-    backward = [v for v in recorded([v for v in found if isinstance(v, Value)]) if v not in forward]
+    with np.errstate(all="ignore"):  # only operations are counted; what they give on ones is of no interest
+        pulled = gradients(results, [Value(np.ones(v.shape)) for v in results], [*params.values(), *leaves])
+    backward = [v for v in recorded([v for v in pulled if isinstance(v, Value)]) if v not in forward]
     (products, rest), (more_products, more) = map(_flop, (forward, backward))
     return Operations(products, rest, more_products, more)
 

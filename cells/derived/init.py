@@ -9,39 +9,37 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..contract import Equations, Shapes
 from ..find import nearest
 
-if TYPE_CHECKING:
-    from ..contract import GatedCell
-
 Arrays = dict[str, np.ndarray]
-Shapes = dict[str, tuple[int, ...]]
 
 
-def torch(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
+def torch(cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
     """Uniform in +-1/sqrt(units) for every array, as torch.nn.RNN, LSTM, GRU and Linear (of H inputs)."""
     bound = 1 / math.sqrt(units)
     return {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
 
 
 def orthogonal(
-    cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, gain: float = 1.0
+    cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator, gain: float = 1.0
 ) -> Arrays:
-    """Each gate's recurrent block is `gain` times a random orthogonal matrix (Saxe et al. 2013); the rest as
-    torch.
+    """Each gate's recurrent block is `gain` times a random orthogonal matrix; the rest as torch.
+
+    Saxe et al. 2013, arXiv 1312.6120.
     """
     arrays = torch(cell, shapes, units, rng)
     arrays["weight_hh"] = _blocks(cell, shapes, lambda size: gain * random_orthogonal(size, rng))
     return arrays
 
 
-def identity(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
-    """Each gate's recurrent block is the identity and the biases are 0 (IRNN, Le et al. 2015); input weights
-    as torch.
+def identity(cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
+    """Each gate's recurrent block is the identity and the biases are 0; input weights as torch.
+
+    The IRNN of Le et al. 2015, arXiv 1504.00941.
     """
     arrays = torch(cell, shapes, units, rng)
     arrays["weight_hh"] = _blocks(cell, shapes, np.eye)
@@ -49,7 +47,7 @@ def identity(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generat
 
 
 def forget_bias(
-    cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, bias: float = 1.0
+    cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator, bias: float = 1.0
 ) -> Arrays:
     """The keep gate's bias is `bias`, in all (Jozefowicz et al. 2015); the rest as torch."""
     arrays = torch(cell, shapes, units, rng)
@@ -58,10 +56,11 @@ def forget_bias(
 
 
 def chrono(
-    cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, longest: float = 100.0
+    cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator, longest: float = 100.0
 ) -> Arrays:
-    """Keep gate's bias log U(1, longest - 1), input gate's its negative (Tallec & Ollivier 2018); the rest as
-    torch.
+    """Keep gate's bias log U(1, longest - 1), input gate's its negative; the rest as torch.
+
+    Tallec & Ollivier 2018, arXiv 1804.11188.
     """
     if longest <= 2:
         raise ValueError(f"chrono's longest time span is {longest}; it must be above 2 steps")
@@ -73,9 +72,8 @@ def chrono(
     return arrays
 
 
-def keras(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
-    """As Keras's layers: Glorot-uniform input weights, orthogonal recurrent ones, biases 0, that of a forget
-    gate f 1.
+def keras(cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
+    """As Keras's layers: Glorot-uniform input weights, orthogonal recurrent ones, biases 0 (a forget gate's 1).
 
     Glorot's fans are those of all gates together (I and G * H), and so is the orthogonal matrix: weight_hh as
     a whole has orthonormal columns, its blocks have not. A read-out is as a Dense. Per-unit vectors, which
@@ -96,7 +94,7 @@ def keras(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator)
 
 
 def ring(
-    cell: GatedCell,
+    cell: Equations,
     shapes: Shapes,
     units: int,
     rng: np.random.Generator,
@@ -104,8 +102,9 @@ def ring(
     r_max: float = 1.0,
     phase: float = 2 * math.pi,
 ) -> Arrays:
-    """Eigenvalues uniform over the ring r_min <= |lambda| <= r_max, phases up to `phase` (Orvieto et al.
-    2023); rest as torch.
+    """Eigenvalues uniform over the ring r_min <= |lambda| <= r_max, phases up to `phase`; the rest as torch.
+
+    Orvieto et al. 2023, arXiv 2303.06349.
     """
     if not 0 <= r_min < r_max <= 1 or not 0 < phase <= 2 * math.pi:
         raise ValueError(
@@ -117,24 +116,23 @@ def ring(
 def on_ring(
     count: int, rng: np.random.Generator, r_min: float = 0.0, r_max: float = 1.0, phase: float = 2 * math.pi
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Modulus and phase of points drawn uniformly from the area of a ring, or of the part of it up to
-    `phase`.
-    """
+    """Modulus and phase of points drawn uniformly from the area of a ring, or of its sector up to `phase`."""
     modulus = np.sqrt(rng.uniform(r_min**2, r_max**2, count))
     return modulus, rng.uniform(0, phase, count)
 
 
-def paper(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
-    """As the cell's own paper draws them (`GatedCell.paper`); what that leaves open as torch."""
+def paper(cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
+    """As the cell's own paper draws them (`Equations.paper`); what that leaves open as torch."""
     return torch(cell, shapes, units, rng) | cell.paper(shapes, rng)
 
 
 SCHEMES = {f.__name__: f for f in (torch, orthogonal, identity, forget_bias, chrono, keras, ring, paper)}
 
 
-def initialise(cell: GatedCell, shapes: Shapes, units: int, rng: np.random.Generator, scheme: str) -> Arrays:
-    """Arrays drawn by the named scheme. Raises ValueError for an unknown scheme, or one that the cell has no
-    gate for.
+def initialise(cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator, scheme: str) -> Arrays:
+    """Arrays drawn by the named scheme.
+
+    Raises ValueError for an unknown scheme, or one that the cell has no gate for.
     """
     name, arguments = parse(scheme)
     return SCHEMES[name](cell, shapes, units, rng, *arguments)
@@ -155,7 +153,8 @@ def parse(scheme: str) -> tuple[str, list[float]]:
             f"scheme {scheme!r} has an argument that is no number, or not finite; write it as {name}(1.5)"
         )
     if len(arguments) > SCHEMES[name].__code__.co_argcount - 4:
-        raise ValueError(f"scheme {scheme!r} has too many arguments; {name}: {SCHEMES[name].__doc__}")
+        says = (SCHEMES[name].__doc__ or "").partition("\n")[0]
+        raise ValueError(f"scheme {scheme!r} has too many arguments; {name}: {says}")
     return name, arguments
 
 
@@ -171,17 +170,15 @@ def _orthonormal(rows: int, columns: int, rng: np.random.Generator) -> np.ndarra
     return q if rows >= columns else q.T
 
 
-def _orthonormal_by_head(cell: GatedCell, rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
-    """weight_hh (rows, columns); those rows of all gates that belong to one head are one matrix with
-    orthonormal columns.
-    """
+def _orthonormal_by_head(cell: Equations, rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
+    """weight_hh (rows, columns); the rows of all gates that belong to one head have orthonormal columns."""
     if cell.heads == 1:
         return _orthonormal(rows, columns, rng)
     drawn = np.stack([_orthonormal(rows // cell.heads, columns, rng) for _ in range(cell.heads)])
     return drawn.reshape(cell.heads, len(cell.recurrent), -1, columns).swapaxes(0, 1).reshape(rows, columns)
 
 
-def _blocks(cell: GatedCell, shapes: Shapes, draw: Callable[[int], np.ndarray]) -> np.ndarray:
+def _blocks(cell: Equations, shapes: Shapes, draw: Callable[[int], np.ndarray]) -> np.ndarray:
     """weight_hh of drawn square blocks: one a gate, head and state that is fed back."""
     if "weight_hh" not in shapes:
         raise ValueError(f"cell {cell.name!r} has no weight_hh, which this scheme sets")
@@ -190,9 +187,10 @@ def _blocks(cell: GatedCell, shapes: Shapes, draw: Callable[[int], np.ndarray]) 
     return np.concatenate([np.hstack([draw(size) for _ in cell.fed_back]) for _ in range(rows // size)])
 
 
-def _set_bias(cell: GatedCell, arrays: Arrays, units: int, role: str, value: float | np.ndarray) -> None:
-    """Sets the sum of the gate's biases: bias_ih (of all gates, or of the first ones) takes it, bias_hh
-    becomes 0.
+def _set_bias(cell: Equations, arrays: Arrays, units: int, role: str, value: float | np.ndarray) -> None:
+    """Sets the sum of the gate's biases: bias_ih takes it, bias_hh becomes 0.
+
+    bias_ih may be of all gates or of the first ones.
     """
     gate = getattr(cell, role)
     if gate is None:

@@ -1,21 +1,22 @@
-"""The equations as LaTeX, by SymPy from the recorded graph: one line for each value that the cell's author
-named.
-"""
+"""The equations as LaTeX, by SymPy from the recorded graph: one line for each value that the author named."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from ..contract import Equations
 from ..vocabulary.graph import Node, ordered
 from ..vocabulary.primitives import VOCABULARY
+from .derive import derive
 
-if TYPE_CHECKING:
-    from ..contract import GatedCell
+if TYPE_CHECKING:  # SymPy takes longer to import than all of cells
+    from sympy import Expr
 
 
-def equations(cell: GatedCell) -> str:
+def equations(cell: Equations) -> str:
     """Lines such as `r_t = \\sigma\\left(...\\right)`, in the written order, the read-out last."""
-    derivation = cell.derivation()
+    derivation = derive(cell)
     names = {node: f"{name}_t" for node, name in derivation.names.items()}
     names |= {node: f"{state}_t" for state, node in derivation.states.items()}
     if derivation.output_states == (None,):
@@ -30,13 +31,13 @@ def equations(cell: GatedCell) -> str:
     return "\n".join(lines)
 
 
-def _text(expression) -> str:
+def _text(expression: Expr) -> str:
     from sympy import latex
 
     return latex(expression, order="none")
 
 
-def _expression(node: Node, names: dict[Node, str], cell: GatedCell, top: bool = False):
+def _expression(node: Node, names: dict[Node, str], cell: Equations, top: bool = False) -> Any:
     """A SymPy expression that keeps the order in which the node was written."""
     import sympy
 
@@ -60,30 +61,22 @@ def _expression(node: Node, names: dict[Node, str], cell: GatedCell, top: bool =
     return sympy.Symbol(VOCABULARY[node.op].latex.format(*(_text(a) for a in args)))
 
 
-def _sum(terms):
+def _sum(terms: Sequence[Expr]) -> Expr:
     """Terms in order; a sum at the front or the end opens up, which changes nothing but the parentheses."""
     import sympy
 
-    flat = [part for term in terms for part in (term.args if term.is_Add else (term,))]
+    flat: list[Any] = [addend for term in terms for addend in (term.args if term.is_Add else (term,))]
     return sympy.Add(*flat, evaluate=False) if len(flat) > 1 else flat[0]
 
 
-def _grouped(expression):
-    """A sum inside a product in parentheses; SymPy leaves them out of unevaluated products that start with
-    one.
-    """
+def _grouped(expression: Expr) -> Expr:
+    """A sum inside a product in parentheses, which SymPy leaves out at the front of an unevaluated product."""
     import sympy
 
     return sympy.Symbol(rf"\left({_text(expression)}\right)") if expression.is_Add else expression
 
 
-def _base() -> type[GatedCell]:
-    from ..contract import GatedCell
-
-    return GatedCell
-
-
-def _terms(name: str, cell: GatedCell) -> list[str]:
+def _terms(name: str, cell: Equations) -> list[str]:
     """A state at t-1, or a product and its bias."""
     kind, _, which = name.partition("_")
     if kind == "prev":
@@ -91,7 +84,7 @@ def _terms(name: str, cell: GatedCell) -> list[str]:
     if kind == "unit":
         escaped = which.replace("_", r"\_")
         return [rf"\mathbf{{{escaped}}}"]
-    if kind == "wx" and type(cell).project is not _base().project:
+    if kind == "wx" and cell.writes("project"):
         return [rf"w_{{{which}}}(x_t)"]  # what `project` makes of the input
     fed = ", ".join(f"{name}_{{t-1}}" for name in cell.fed_back)
     source, matrix = ("x_t", "i") if kind == "wx" else (fed if len(cell.fed_back) == 1 else f"[{fed}]", "h")

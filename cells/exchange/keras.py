@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell, real_floating
+from ..catalogue import get
+from ..cell import GatedCell
+from ..contract import real_floating
 from .layouts import KERAS, Arrays, Layout, float64, layout, rows_here, rows_there
 
 AFTER = "gru"  # the cell whose layer has reset_after=True, and so a bias (2, 3 * H)
@@ -44,8 +46,6 @@ def from_keras(cell: str | GatedCell, arrays: Sequence[Any]) -> tuple[GatedCell,
     The layer's activations must be the cell's: Keras's defaults are. Raises ValueError, naming the array, for
     other shapes.
     """
-    from .. import get
-
     kernels = _kernels(arrays)
     if isinstance(cell, str):
         held = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 
 Arrays = dict[str, Any]
 

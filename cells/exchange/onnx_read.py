@@ -5,12 +5,15 @@ package onnx).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell, real_floating
+from ..catalogue import get
+from ..cell import GatedCell
+from ..contract import real_floating
 from .layouts import ONNX, Arrays, float64, rows_here
 from .onnx_write import package
 
@@ -42,8 +45,6 @@ def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]:
     B, I), and its read-out is that of every step. Raises ValueError, naming file and node, for a model that
     computes more, or a node that is no cell of ours or not well formed.
     """
-    from .. import get
-
     graph = _load(path).graph
     node, constants = _recurrent(graph, path), _constants(graph)
     what = f"{path}: {node.op_type} {node.name!r}" if node.name else f"{path}: {node.op_type}"
@@ -54,6 +55,34 @@ def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]:
     linear = _readout(graph, node, constants, path)
     cell = get(name, biases=2 if "B" in arrays else 0, readout=len(linear.get("bias_out", ())), **options)
     return cell, _params(cell, arrays, attributes.get("hidden_size", 0), what) | linear
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model takes: the names of x and of the initial states, their dtype; steps and batch if it fixes them."""
+
+    x: str
+    states: tuple[str, ...]
+    dtype: str
+    steps: int | None
+    batch: int | None
+
+
+def inputs_of(path: str | Path) -> Inputs:
+    """The inputs of a model. Raises ValueError for inputs other than x and initial states."""
+    graph = _load(path).graph
+    held = {tensor.name for tensor in graph.initializer}
+    types = {given.name: given.type.tensor_type for given in graph.input if given.name not in held}
+    states = tuple(name for name in _recurrent(graph, path).input[5:7] if name in types)
+    others = [name for name in types if name not in states]
+    if len(others) != 1:
+        raise ValueError(
+            f"{path} has the inputs {', '.join(types)}; it must have x, and the initial states at most"
+        )
+    x = types[others[0]]
+    fixed = [dimension.dim_value or None for dimension in x.shape.dim]
+    steps, batch = fixed[:2] if len(fixed) == 3 else (None, None)
+    return Inputs(others[0], states, "float32" if x.elem_type == 1 else "float64", steps, batch)
 
 
 def _load(path: str | Path) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from .layouts import ONNX, Arrays, Layout, float64, layout, rows_there
 
 OPSET = 17

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract import GatedCell, real_floating
+from ..catalogue import get
+from ..cell import GatedCell
+from ..contract import real_floating
 from .layouts import TORCH, Arrays, float64
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
     batch_first and dropout are no part of a cell, which takes (T, B, I). Raises ValueError, naming class and
     array, for a module that is none of these or whose weights are not what its class and attributes say.
     """
-    from .. import get
-
     base = _base(module)
     kind = base.__name__.removesuffix("Cell")
     what = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from ..vocabulary.primitives import VOCABULARY
 from .modules import load
 from .step import Step, step

@@ -6,12 +6,13 @@ The printed module holds its vocabulary as well, so that it stands alone and equ
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from .modules import load
 from .printing import plain_number
 from .step import Step, step
@@ -36,8 +37,15 @@ def vocabulary(dtype: str, title: str) -> str:
     constants, functions = (
         (Path(__file__).parent / f"{name}.py").read_text(encoding="utf8") for name in (dtype, "pointwise")
     )
-    head = f"{title}\n\nimport math\n" + constants.split('"""', 2)[2].strip().removeprefix("import math\n")
-    return "\n\n\n".join([head, functions[functions.index("@njit") :].rstrip()])
+    docstring, *_ = ast.parse(constants).body
+    first = next(node for node in ast.parse(functions).body if isinstance(node, ast.FunctionDef))
+    head = _from_line(constants, (docstring.end_lineno or 0) + 1).removeprefix("import math\n")
+    return f"{title}\n\nimport math\n{head}\n\n\n{_from_line(functions, first.decorator_list[0].lineno)}"
+
+
+def _from_line(source: str, line: int) -> str:
+    """The source from this line on, counted from 1."""
+    return "\n".join(source.splitlines()[line - 1 :]).strip()
 
 
 def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:

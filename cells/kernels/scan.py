@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from ..derived import affine
 from ..derived.derive import derive, kept, vector_jacobian
 from ..vocabulary.graph import Node

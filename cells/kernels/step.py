@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..contract import GatedCell
+from ..cell import GatedCell
 from ..derived.derive import derive, kept, vector_jacobian
 from ..vocabulary.graph import Node
 from ..vocabulary.primitives import VOCABULARY

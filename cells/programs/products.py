@@ -1,59 +1,66 @@
-"""The input's and the output's side of a cell on NumPy arrays, for all steps at once, and their gradients.
+"""The products of a cell for all steps at once, on NumPy arrays: of its inputs, of its outputs; their gradients.
 
-Between them is the recurrence, which the NumPy and Numba programs compute. Where a cell writes `project`, `emit` or
-`effective` itself, they are recorded as they run (`tape`) and pulled back; otherwise they are one product each, written here.
+Between them is the recurrence, which the NumPy and Numba programs compute. Where a cell writes `project`,
+`emit` or `effective` itself, they are recorded as they run (`tape`) and pulled back. Otherwise they are one
+product each, written here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell
+from ..cell import GatedCell
+from ..contract import Array, Arrays
 from ..vocabulary.matrices import by_head
 from ..vocabulary.tape import Value, array_of, gradients
 
-Arrays = dict[str, Any]
 
+class Products:
+    """The arrays of a cell, and the products that the steps do not need to wait for.
 
-class Sides:
-    """`used` are the arrays that the step uses; `grads` the gradients of those, added up by the pulls."""
+    `used` are the arrays that the step uses; `grads` the gradients of those, added up by the pulls.
+    """
 
     def __init__(self, cell: GatedCell, params: Arrays, keeping: bool) -> None:
         self.cell, self.stored, self.keeping = cell, params, keeping
-        self.projects, self.emits = (_own(cell, name) for name in ("project", "emit"))
+        self.projects, self.emits = cell.writes("project"), cell.writes("emit")
         self.leaves = {k: Value(v) for k, v in params.items()}
-        self.values = cell.effective(dict(self.leaves)) if _own(cell, "effective") else self.leaves
+        self.values = cell.effective(dict(self.leaves)) if cell.writes("effective") else self.leaves
         self.used = {k: np.ascontiguousarray(array_of(v)) for k, v in self.values.items()}
         self.unit = tuple(self.used[name] for name in cell.vectors)
         self.tapes: dict[Any, Any] = {}
         self.grads: Arrays = {}
 
-    def project(self, x: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None, part: int = 0) -> None:
-        """Writes wx (T, B, G, units) of x (T, B, I), and adds a bias (G * units,) that is not the cell's own."""
+    def project(self, x: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None, first: int = 0) -> None:
+        """Writes wx (T, B, G, units) of x (T, B, I), and adds a bias (G * units,) that is not the cell's own.
+
+        `first` is the step with which x begins, under which a recording is kept.
+        """
         rows = out.reshape(out.shape[0] * out.shape[1], -1)
         if self.projects:
-            for k, value in enumerate(self._recorded(("project", part), x, self._project)):
+            for k, value in enumerate(self._recorded(("project", first), x, self._project)):
                 out[:, :, k] = array_of(value)
         else:
             np.matmul(x.reshape(len(rows), -1), self.used["weight_ih"].T, out=rows)
-            own = self.used.get("bias_ih")
-            bias = own if bias is None else bias if own is None else own + bias
+            of_cell = self.used.get("bias_ih")
+            bias = of_cell if bias is None else bias if of_cell is None else of_cell + bias
         if bias is not None:
             rows += bias
 
-    def pull_project(self, x: np.ndarray, d_wx: np.ndarray, part: int = 0) -> np.ndarray:
+    def pull_project(self, x: np.ndarray, d_wx: np.ndarray, first: int = 0) -> np.ndarray:
         """d_x, from d_wx (T, B, G, units); adds the gradients of the arrays."""
         if self.projects:
-            return self._pull(("project", part), [d_wx[:, :, k] for k in range(d_wx.shape[2])])[0]
+            return self._pull(("project", first), [d_wx[:, :, k] for k in range(d_wx.shape[2])])[0]
         rows = d_wx.reshape(x.shape[0] * x.shape[1], -1)
         self.add({"weight_ih": rows.T @ x.reshape(len(rows), -1)})
         if "bias_ih" in self.used:
             self.add({"bias_ih": column_sums(rows)})
         return (rows @ self.used["weight_ih"]).reshape(x.shape)
 
-    def emit(self, x: np.ndarray, outputs: list[np.ndarray]) -> np.ndarray:
+    def emit(self, x: np.ndarray, outputs: Sequence[np.ndarray]) -> np.ndarray:
         """The cell's output (T, B, O), read-out included, from those of the equations, each (T, B, units)."""
         return self.read_out(
             array_of(self._recorded("emit", x, self._emit, *outputs)[0]) if self.emits else outputs[0]
@@ -92,21 +99,19 @@ class Sides:
         grads, self.grads = self.grads, {}
         if self.values is self.leaves:
             return {k: grads.get(k, np.zeros_like(v)) for k, v in self.stored.items()}
-        made = [(v, grads[k]) for k, v in self.values.items() if k in grads]
-        found = gradients([v for v, _ in made], [g for _, g in made], list(self.leaves.values()))
-        return {k: np.asarray(g, self.stored[k].dtype) for k, g in zip(self.leaves, found, strict=True)}
+        reached = [(v, grads[k]) for k, v in self.values.items() if k in grads]
+        pulled = gradients([v for v, _ in reached], [g for _, g in reached], list(self.leaves.values()))
+        return {k: np.asarray(g, self.stored[k].dtype) for k, g in zip(self.leaves, pulled, strict=True)}
 
-    def _project(self, params: Arrays, x: Any) -> list[Any]:
+    def _project(self, params: Arrays, x: Array) -> list[Array]:
         wx = self.cell.project(params, x)
         return [getattr(wx, gate) for gate in self.cell.gates]
 
-    def _emit(self, params: Arrays, x: Any, *outputs: Any) -> list[Any]:
+    def _emit(self, params: Arrays, x: Array, *outputs: Array) -> list[Array]:
         return [self.cell.emit(params, x, outputs if self.cell.derivation().several else outputs[0])]
 
     def _recorded(self, key: Any, x: np.ndarray, function: Any, *arrays: np.ndarray) -> list[Any]:
-        """What the cell's function makes of the used arrays and x, kept under `key` for the pull where there
-        will be one.
-        """
+        """The results of a function of the used arrays, x and more; recorded where there will be a pull."""
         if not self.keeping:
             return function(self.used, x, *arrays)
         params, leaves = {k: Value(v) for k, v in self.used.items()}, [Value(a) for a in (x, *arrays)]
@@ -119,40 +124,37 @@ class Sides:
         params, leaves, results = self.tapes[key]
         pairs = [(v, g) for v, g in zip(results, cotangents, strict=True) if isinstance(v, Value)]
         wanted = [*params.values(), *leaves]
-        found = gradients([v for v, _ in pairs], [g for _, g in pairs], wanted)
-        self.add({name: g for name, g in zip(params, found, strict=False) if g.any()})
-        return found[len(params) :]
-
-
-def _own(cell: GatedCell, method: str) -> bool:
-    """Whether the cell writes this method itself."""
-    return getattr(type(cell), method) is not getattr(GatedCell, method)
+        pulled = gradients([v for v, _ in pairs], [g for _, g in pairs], wanted)
+        # zeros are of arrays that the function does not read
+        self.add({name: g for name, g in zip(params, pulled, strict=False) if g.any()})
+        return pulled[len(params) :]
 
 
 def column_sums(rows: np.ndarray) -> np.ndarray:
-    """The sum of rows (N, K) over N, as a product: six times as fast as sum(0) for long narrow arrays, and
-    rounds less.
+    """The sum of rows (N, K) over N, as a product.
+
+    That is six times as fast as sum(0) for long narrow arrays, and rounds less.
     """
     return np.ones(len(rows), rows.dtype) @ rows
 
 
-def pull_blocks(d_rows, weight, heads):
+def pull_blocks(d_rows: np.ndarray, weight: np.ndarray, heads: int) -> np.ndarray:
     """d of the state (B, K) from d of the product (B, G, units) of `matrices.blocks`."""
     batch, gates, _ = d_rows.shape
     if heads == 1:
         return d_rows.reshape(batch, -1) @ weight
-    parts = d_rows.reshape(batch, gates, heads, -1).swapaxes(1, 2).reshape(batch, heads, 1, -1)
-    return (parts @ by_head(weight, heads, gates)).reshape(batch, -1)
+    of_head = d_rows.reshape(batch, gates, heads, -1).swapaxes(1, 2).reshape(batch, heads, 1, -1)
+    return (of_head @ by_head(weight, heads, gates)).reshape(batch, -1)
 
 
-def blocks_gradient(d_rows, fed, heads, gates):
-    """d of the weight (G * units, K / heads) of `matrices.blocks`, from rows (N, G * units) and states (N,
-    K).
-    """
+def blocks_gradient(d_rows: np.ndarray, fed: np.ndarray, heads: int, gates: int) -> np.ndarray:
+    """d of the weight (G * units, K / heads) of `matrices.blocks`, from rows (N, G * units), states (N, K)."""
     if heads == 1:
         return d_rows.T @ fed
-    parts = (
+    of_head = (
         d_rows.reshape(len(d_rows), gates, heads, -1).transpose(2, 1, 3, 0).reshape(heads, -1, len(d_rows))
     )
-    made = parts @ fed.reshape(len(fed), heads, -1).swapaxes(0, 1)  # (heads, G * H/heads, K/heads)
-    return made.reshape(heads, gates, -1, made.shape[-1]).swapaxes(0, 1).reshape(-1, made.shape[-1])
+    d_weight = of_head @ fed.reshape(len(fed), heads, -1).swapaxes(0, 1)  # (heads, G * H/heads, K/heads)
+    return (
+        d_weight.reshape(heads, gates, -1, d_weight.shape[-1]).swapaxes(0, 1).reshape(-1, d_weight.shape[-1])
+    )

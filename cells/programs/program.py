@@ -1,4 +1,4 @@
-"""The contract of a backend and of a program, which is a cell made ready on a backend.
+"""The contract of a program, which is a cell made ready on a backend.
 
     program.forward(x, state)            program.backward(d_output, d_state, trace)        with checks, and copies to the host
     program.load(...) run() sync() read()                                                  what is timed is run and sync alone
@@ -13,20 +13,17 @@ they hold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell, check_sizes, real_floating
-from ..find import public_name
-from . import ragged
+from ..cell import GatedCell
+from ..contract import Arrays, check_sizes, real_floating
 
 DTYPES = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
 DIRECTIONS = ("forward", "backward")
-Arrays = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,84 +47,6 @@ class Gradients:
     x: Any
     state: Arrays
     trajectory: Arrays | None = None
-
-
-@dataclass(frozen=True)
-class Backend:
-    """A way to compute cells."""
-
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)
-
-    @property
-    def name(self) -> str:
-        """The backend's public name, with the options that differ from their defaults as in a spec."""
-        given = [
-            f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default
-        ]
-        return ":".join([public_name(self), *given])
-
-    def unavailable(self, device: str = "cpu") -> str | None:
-        """None, or the reason why this machine cannot run it."""
-        if device != "cuda":
-            return None
-        import torch
-
-        if torch.cuda.is_available():
-            return None
-        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
-        return (
-            f"no CUDA device: torch {torch.__version__} is {built} and finds {torch.cuda.device_count()} GPUs"
-        )
-
-    def unsupported(
-        self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
-    ) -> str | None:
-        """None, or the reason why it cannot compute this."""
-        for what, value, allowed in (
-            ("dtype", dtype, DTYPES),
-            ("device", device, self.devices),
-            ("direction", direction, DIRECTIONS),
-        ):
-            if value not in allowed:
-                return f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
-        return None
-
-    def prepare(
-        self,
-        cell: GatedCell,
-        params: Arrays,
-        *,
-        steps: int,
-        batch: int,
-        dtype: str = "float32",
-        device: str = "cpu",
-        direction: str = "backward",
-        lengths: Sequence[int] | np.ndarray | None = None,
-    ) -> Program:
-        """A program for sequences of this length and batch; of `lengths` of their own, B whole numbers from 1
-        to steps.
-
-        Raises ValueError where it is unavailable or unsupported.
-        """
-        reason = self.unavailable(device) or self.unsupported(cell, dtype, device, direction)
-        if reason:
-            raise ValueError(reason)
-        arguments = (cell, params, steps, batch, dtype, device, direction)
-        if lengths is None and not cell.stacked:
-            return self.program(*arguments)
-        return self.composed(arguments, None if lengths is None else ragged.checked(lengths, steps, batch))
-
-    def program(self, cell: GatedCell, *arguments: Any) -> Program:
-        """The program of a cell, made from the arguments of Program."""
-        raise NotImplementedError(f"backend {self.name} has no program")
-
-    def composed(self, arguments: tuple[Any, ...], lengths: np.ndarray | None) -> Program:
-        """The program of a cell of several layers or both directions, or of ragged sequences, from programs
-        of single cells.
-        """
-        from .stack import StackProgram
-
-        return StackProgram(*arguments, backend=self, lengths=lengths)
 
 
 class Program:

@@ -1,20 +1,20 @@
-"""Sequences of different lengths in one batch: the cell that stops at a length, and the order in which a
-direction reads.
+"""Sequences of different lengths in one batch: the cell that stops at a length, and the order of reading.
 
-The cell that stops is derived from the cell's own text, so that every backend computes it as it computes the
-cell: x has one more column, 1 within a sequence and 0 beyond it, and a state beyond it stays as it is.
+The cell that stops has the cell's own equations, so that every backend computes it as it computes the cell: x
+has one more column, 1 within a sequence and 0 beyond it, and a state beyond it stays as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..contract import GatedCell, State, whole
+from ..cell import GatedCell
+from ..contract import Array, Arrays, Returned, Shapes, State, output_and_state, whole
 from ..vocabulary.tape import array_of
 
 WITHIN = "within"  # the further gate that carries the column into the equations
@@ -40,8 +40,7 @@ def checked(lengths: Sequence[int] | np.ndarray, steps: int, batch: int) -> np.n
 
 
 def order(lengths: np.ndarray, steps: int, reverse: bool) -> np.ndarray:
-    """(T, B): the step of its sequence that a direction reads at each t; beyond the length, the last one that
-    it read.
+    """(T, B): the step of its sequence that a direction reads at each t; beyond the length, its last one.
 
     Reading the same step again, and not whatever padding holds, keeps NaN out of products with zero
     cotangents.
@@ -50,14 +49,50 @@ def order(lengths: np.ndarray, steps: int, reverse: bool) -> np.ndarray:
     return np.maximum(lengths - 1 - t, 0) if reverse else np.minimum(t, lengths - 1)
 
 
-class Stopping:
-    """What a cell that stops has in place of the cell's own. `cell` is that."""
+class StoppingCell(GatedCell):
+    """`cell`, whose state stays as it is where the last column of x is 0; the other columns are the cell's x.
 
-    cell: GatedCell
-    states: tuple[str, ...]
+    It has the gates, states, options and methods of that cell, so that a backend computes it as it computes
+    the cell. One gate more carries the column into the equations; a written step reads the column itself.
+    """
 
-    def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+    cell: GatedCell = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        cell = self.cell
+        carried = () if cell.written_out else (WITHIN,)
+        class_of_cell = {
+            "gates": (*cell.gates, *carried),
+            "states": cell.states,
+            "vectors": cell.vectors,
+            "recurrent_gates": cell.recurrent,
+            "recurrent_states": cell.recurrent_states,
+            "heads": cell.heads,
+        }
+        for name, value in class_of_cell.items():
+            object.__setattr__(self, name, value)  # frozen, and these are no fields
+        super().__post_init__()
+
+    @property
+    def name(self) -> str:
+        return self.cell.name
+
+    @property
+    def options(self) -> str:
+        return self.cell.options
+
+    def writes(self, method: str) -> bool:
+        # equations always carry the column, which is a projection of the cell's own
+        return self.cell.writes(method) or (method == "project" and not self.cell.written_out)
+
+    def shapes(self, input_size: int, hidden_size: int) -> Shapes:
         return self.cell.shapes(input_size - 1, hidden_size)
+
+    def state_shapes(self, batch: int, hidden_size: int) -> Shapes:
+        return self.cell.state_shapes(batch, hidden_size)
+
+    def units(self, hidden_size: int) -> int:
+        return self.cell.units(hidden_size)
 
     def emitted(self, input_size: int, hidden_size: int) -> int:
         return self.cell.emitted(input_size - 1, hidden_size)
@@ -65,61 +100,56 @@ class Stopping:
     def unfit(self, input_size: int, hidden_size: int) -> str | None:
         return self.cell.unfit(input_size - 1, hidden_size)
 
-    def sizes(self, params: dict[str, Any]) -> tuple[int, int]:
+    def sizes(self, params: Arrays) -> tuple[int, int]:
         input_size, hidden_size = self.cell.sizes(params)
         return input_size + 1, hidden_size
 
-    def project(self, params: dict[str, Any], x: Any) -> State:
+    def effective(self, params: Arrays) -> Arrays:
+        return self.cell.effective(params)
+
+    def project(self, params: Arrays, x: Array) -> State:
         return State(**vars(self.cell.project(params, x[..., :-1])), **{WITHIN: column(x)})
 
-    def equations(self, wx: State, wh: State, prev: State, *unit: State) -> tuple[Any, State]:
-        made = self.cell.equations(wx, wh, prev, *unit)
-        output, new = made if isinstance(made, tuple) else (getattr(made, self.states[0]), made)
+    def equations(self, wx: State, wh: State, prev: State, *unit: Any, **_: Any) -> Returned:
+        output, new = output_and_state(self.cell, self.cell.equations(wx, wh, prev, *unit))
         return stopped(output, new, prev, dict.fromkeys(vars(new), getattr(wx, WITHIN)))
 
+    def emit(self, params: Arrays, x: Array, output: Array) -> Array:
+        return self.cell.emit(params, x[..., :-1], output)
 
-def column(x: Any) -> Any:
+    def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
+        output, new = self.cell.step(params, x[..., :-1], state)
+        axes = {name: [1] * (len(value.shape) - 1) for name, value in vars(new).items()}
+        within = {name: column(x).reshape(-1, *ones) for name, ones in axes.items()}
+        return stopped(output, new, state, within)
+
+
+def column(x: Array) -> Array:
     """The column that says what is within, which has no gradient."""
     return array_of(x)[..., -1:]
 
 
-def stopped(output: Any, new: State, prev: State, within: dict[str, Any]) -> tuple[Any, State]:
-    """Outputs and states with each state as it was where its `within` is 0; an output that is a state is that
-    state again.
+def stopped(output: Array, new: State, prev: State, within: Arrays) -> tuple[Array, State]:
+    """Outputs and states, with each state as it was where its `within` is 0.
+
+    An output that is a state is that state again.
     """
     held = {s: within[s] * value + (1 - within[s]) * getattr(prev, s) for s, value in vars(new).items()}
 
-    def found(value: Any) -> Any:
-        return next((held[s] for s, own in vars(new).items() if own is value), value)
+    def held_if_state(value: Array) -> Array:
+        return next((held[s] for s, state in vars(new).items() if state is value), value)
 
-    return tuple(map(found, output)) if isinstance(output, tuple) else found(output), State(**held)
-
-
-def _step(self: Any, params: dict[str, Any], x: Any, state: State) -> tuple[Any, State]:
-    """The step of a cell that writes it out."""
-    output, new = self.cell.step(params, x[..., :-1], state)
-    within = {name: column(x).reshape(-1, *[1] * (len(value.shape) - 1)) for name, value in vars(new).items()}
-    return stopped(output, new, state, within)
-
-
-def _emit(self: Any, params: dict[str, Any], x: Any, output: Any) -> Any:
-    return self.cell.emit(params, x[..., :-1], output)
-
-
-def _effective(self: Any, params: dict[str, Any]) -> dict[str, Any]:
-    return self.cell.effective(params)
+    outputs = tuple(map(held_if_state, output)) if isinstance(output, tuple) else held_if_state(output)
+    return outputs, State(**held)
 
 
 @lru_cache(maxsize=256)
 def stopping(cell: GatedCell) -> GatedCell:
     """The cell that keeps its state where the last column of x is 0; its other columns are the cell's x."""
-    base = type(cell)
-    members: dict[str, Any] = {"__module__": base.__module__, "__qualname__": base.__qualname__, "cell": cell}
-    if not cell.written_out:
-        members |= {"gates": (*cell.gates, WITHIN), "recurrent_gates": cell.recurrent}
-    # what a cell does not write itself is left alone, for backends ask for it
-    for name, function in (("step", _step), ("emit", _emit), ("effective", _effective)):
-        if getattr(base, name) is not getattr(GatedCell, name):
-            members[name] = function
-    kind: Any = type(base.__name__, (Stopping, base), members)
-    return kind(**{f.name: getattr(cell, f.name) for f in fields(cell) if f.init})
+    return StoppingCell(
+        cell=cell,
+        biases=cell.biases,
+        readout=cell.readout,
+        layers=cell.layers,
+        bidirectional=cell.bidirectional,
+    )

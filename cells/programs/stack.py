@@ -1,30 +1,39 @@
-"""A cell of several layers, of both directions, or of ragged sequences, from a backend's programs of single
-cells.
+"""A cell of several layers, of both directions, or of ragged sequences, from programs of single cells.
 
 Everything between the programs is done on the backend's own arrays, NumPy's or torch's, on their device.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..derived import layers as parts
+from ..cell import GatedCell
+from ..contract import Array, Arrays
+from ..derived import layers
 from ..vocabulary.matrices import concatenate, linear
 from . import ragged
-from .program import Arrays, Backend, Gradients, Program
+from .program import Gradients, Program
+
+
+class Maker(Protocol):
+    """What makes the programs of single cells: a backend, which this file does not import."""
+
+    def unsupported(self, cell: GatedCell, dtype: str, device: str, direction: str) -> str | None: ...
+
+    def program(self, cell: GatedCell, *arguments: Any) -> Program: ...
 
 
 class StackProgram(Program):
     """One program of the backend for each layer and direction."""
 
-    backend: Backend
+    backend: Maker
     lengths: np.ndarray | None
 
     def setup(self) -> None:
-        self.parts = parts.parts(self.cell, self.input_size, self.hidden_size)
-        self.single = parts.single(self.cell)
+        self.layers = layers.of(self.cell, self.input_size, self.hidden_size)
+        self.single = layers.single(self.cell)
         self.names = list(self.single.parameter_shapes(self.input_size, self.hidden_size))
         if self.lengths is not None:
             self.single = ragged.stopping(self.single)
@@ -33,16 +42,16 @@ class StackProgram(Program):
         self.programs: list[Program] = []
 
     def assign(self, params: Arrays) -> None:
-        shares = [parts.share(part, params, self.names) for part in self.parts]
+        arrays = [layers.arrays_of(layer, params, self.names) for layer in self.layers]
         if not self.programs:
             sizes = (self.steps, self.batch, self.dtype, self.device, self.direction)
-            self.programs = [self.backend.program(self.single, own, *sizes) for own in shares]
+            self.programs = [self.backend.program(self.single, each, *sizes) for each in arrays]
             self.implementation = self.programs[0].implementation
             self.turns = Turns(self.lengths, self.steps, self.batch, self.programs[0])
         else:
-            for program, own in zip(self.programs, shares, strict=True):
-                program.assign(own)
-        self.read_out = {name: self.place(params[name]) for name in parts.READ_OUT if name in params}
+            for program, each in zip(self.programs, arrays, strict=True):
+                program.assign(each)
+        self.read_out = {name: self.place(params[name]) for name in layers.READ_OUT if name in params}
 
     def place(self, array: Any) -> Any:
         return self.programs[0].place(array)
@@ -61,31 +70,29 @@ class StackProgram(Program):
             )
         return self.programs[0].untraceable()
 
-    def layers(self) -> list[list[int]]:
-        """Indices of the parts of each layer."""
+    def by_depth(self) -> list[list[int]]:
+        """Indices of the layers of each depth: one, or one a direction."""
         directions = self.cell.directions
-        return [list(range(k, k + directions)) for k in range(0, len(self.parts), directions)]
+        return [list(range(k, k + directions)) for k in range(0, len(self.layers), directions)]
 
-    def of_part(self, states: Arrays, k: int) -> Arrays:
-        """The states of part k, from those of all parts, side by side on their first axis where it is a
-        stack.
-        """
+    def of_layer(self, states: Arrays, k: int) -> Arrays:
+        """The states of layer k, from those of all, which lie side by side on their first axis in a stack."""
         return {name: value[k] for name, value in states.items()} if self.cell.stacked else states
 
     def together(self, states: list[Arrays], axis: int = 0) -> Arrays:
-        """The other way round, of arrays that have the parts' axis at `axis`."""
+        """The other way round: states of all layers, with the layers' axis at `axis`."""
         if not self.cell.stacked:
             return states[0]
         key = (slice(None),) * axis + (None,)
-        return {name: concatenate([own[name][key] for own in states], axis) for name in states[0]}
+        return {name: concatenate([each[name][key] for each in states], axis) for name in states[0]}
 
     def run_forward(self) -> None:
         hidden = self._x
-        for layer in self.layers():
+        for depth in self.by_depth():
             outputs = []
-            for k in layer:
-                reverse, program = self.parts[k].reverse, self.programs[k]
-                program.start(self.turns.read(hidden, reverse), self.of_part(self._state, k))
+            for k in depth:
+                reverse, program = self.layers[k].reverse, self.programs[k]
+                program.start(self.turns.read(hidden, reverse), self.of_layer(self._state, k))
                 outputs.append(self.turns.back(_detached(program.output), reverse))
             hidden = outputs[0] if len(outputs) == 1 else concatenate(outputs)
         self.hidden = hidden
@@ -100,26 +107,28 @@ class StackProgram(Program):
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:
         d_hidden, d_read_out = self.pull_read_out()
-        found: dict[int, Gradients] = {}
-        for layer in reversed(self.layers()):
-            width = d_hidden.shape[-1] // len(layer)
+        of_layer: dict[int, Gradients] = {}
+        for depth in reversed(self.by_depth()):
+            width = d_hidden.shape[-1] // len(depth)
             d_inputs = []
-            for j, k in enumerate(layer):
-                reverse = self.parts[k].reverse
+            for j, k in enumerate(depth):
+                reverse = self.layers[k].reverse
                 d_output = self.turns.back(d_hidden[..., j * width : (j + 1) * width], reverse)
-                found[k] = self.programs[k].pull_back(d_output, self.of_part(self._d_state, k), trace, again)
-                d_inputs.append(self.turns.back(found[k].x[..., : self.parts[k].input_size], reverse))
+                d_state = self.of_layer(self._d_state, k)
+                of_layer[k] = self.programs[k].pull_back(d_output, d_state, trace, again)
+                # without the column that a ragged batch appends to x
+                d_inputs.append(self.turns.back(of_layer[k].x[..., : self.layers[k].input_size], reverse))
             d_hidden = d_inputs[0] if len(d_inputs) == 1 else d_inputs[0] + d_inputs[1]
-        every = [found[k] for k in range(len(self.parts))]
+        pulled = [of_layer[k] for k in range(len(self.layers))]
         params = {
-            name + part.suffix: d
-            for part, own in zip(self.parts, every, strict=True)
-            for name, d in own.params.items()
+            name + layer.suffix: d
+            for layer, each in zip(self.layers, pulled, strict=True)
+            for name, d in each.params.items()
         } | d_read_out
-        path = self.together([own.trajectory or {} for own in every], 1) if trace else None
-        self.gradients = Gradients(params, d_hidden, self.together([own.state for own in every]), path)
+        path = self.together([each.trajectory or {} for each in pulled], 1) if trace else None
+        self.gradients = Gradients(params, d_hidden, self.together([each.state for each in pulled]), path)
 
-    def pull_read_out(self) -> tuple[Any, Arrays]:
+    def pull_read_out(self) -> tuple[Array, Arrays]:
         """Cotangent of the last layer's output, and the gradients of the read-out's arrays."""
         d_y = self._d_output
         if not self.read_out:
@@ -149,22 +158,24 @@ class Turns:
         self.beyond = _indices(~within, like)
         self.column = program.place(within.astype(float))
 
-    def read(self, x: Any, reverse: bool) -> Any:
-        """x (T, B, ...) in the order in which the direction reads it, with the column that says what is
-        within a sequence.
+    def read(self, x: Array, reverse: bool) -> Array:
+        """x (T, B, ...) in the order in which the direction reads it.
+
+        Ragged sequences get a last column that says what is within a sequence.
         """
         if not self.ragged:
             return x[self.order[True]] if reverse else x
         return concatenate([x[self.order[reverse]], self.column])
 
-    def back(self, rows: Any, reverse: bool) -> Any:
-        """Rows (T, B, ...) by the direction's steps as rows by time, and the other way round; zeros beyond
-        the lengths.
+    def back(self, rows: Array, reverse: bool) -> Array:
+        """Rows (T, B, ...) by the direction's steps as rows by time, and the other way round.
+
+        They are zeros beyond the lengths.
         """
         rows = rows[self.order[True]] if reverse else rows
         if not self.ragged:
             return rows
-        if hasattr(rows, "masked_fill"):
+        if hasattr(rows, "masked_fill"):  # a tensor; a product with a mask would keep NaN
             return rows.masked_fill(self.beyond, 0)
         return np.where(self.beyond, np.zeros((), rows.dtype), rows)
 

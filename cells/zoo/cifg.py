@@ -1,6 +1,7 @@
 """Long short-term memory with coupled input and forget gates: what is forgotten is replaced."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import sigmoid, tanh
 
 

@@ -2,7 +2,8 @@
 
 import math
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import tanh
 
 

@@ -1,6 +1,7 @@
 """The simple recurrent network: a state-space model x_t = f(x_{t-1}, u_t) with one squashed affine map."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import relu, tanh
 
 ACTIVATIONS = {"tanh": tanh, "relu": relu, "identity": lambda a: a}

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.matrices import expm, skew
 from ..vocabulary.primitives import absolute, positive, relu
 

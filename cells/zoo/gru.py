@@ -1,6 +1,7 @@
 """Gated recurrent unit: the LSTM's idea with two gates and no second state."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import sigmoid, tanh
 
 

@@ -1,6 +1,7 @@
 """Gated recurrent unit with the reset gate before the recurrent product: the form of the paper's later text."""
 
-from ..contract import GatedCell, State, split
+from ..cell import GatedCell
+from ..contract import State, split
 from ..vocabulary.matrices import linear
 from ..vocabulary.primitives import sigmoid, tanh
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import relu
 
 

@@ -1,6 +1,7 @@
 """Just another network: an LSTM of which only the forget gate is left."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import sigmoid, tanh
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..contract import GatedCell, State, split
+from ..cell import GatedCell
+from ..contract import State, split
 from ..vocabulary.matrices import linear
 from ..vocabulary.primitives import sigmoid, sqrt, tanh
 

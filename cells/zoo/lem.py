@@ -1,6 +1,7 @@
 """Long expressive memory: two states on learned time scales, the second driven by the first one's new value."""
 
-from ..contract import GatedCell, State, split
+from ..cell import GatedCell
+from ..contract import State, split
 from ..vocabulary.matrices import linear
 from ..vocabulary.primitives import sigmoid, tanh
 

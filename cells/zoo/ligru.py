@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..derived.init import random_orthogonal
 from ..vocabulary.primitives import relu, sigmoid
 

@@ -1,6 +1,7 @@
 """Long short-term memory: a cell state c that gates write to, keep and read."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import sigmoid, tanh
 
 

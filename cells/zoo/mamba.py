@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ..contract import GatedCell, State, check_sizes
+from ..cell import GatedCell
+from ..contract import State, check_sizes
 from ..vocabulary.matrices import linear
 from ..vocabulary.primitives import exp, softplus
 

@@ -1,6 +1,7 @@
 """Minimal gated unit: one gate both resets and updates."""
 
-from ..contract import GatedCell, State, split
+from ..cell import GatedCell
+from ..contract import State, split
 from ..vocabulary.primitives import sigmoid, tanh
 
 

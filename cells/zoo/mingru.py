@@ -1,6 +1,7 @@
 """Minimal GRU: the gate sees only the input, so that the state is affine in the one before."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import sigmoid
 
 

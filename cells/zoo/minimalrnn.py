@@ -1,6 +1,7 @@
 """MinimalRNN: the input is mapped into the state's space, and one gate mixes it in."""
 
-from ..contract import GatedCell, State, split
+from ..cell import GatedCell
+from ..contract import State, split
 from ..vocabulary.matrices import linear
 from ..vocabulary.primitives import sigmoid, tanh
 

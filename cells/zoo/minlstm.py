@@ -1,6 +1,7 @@
 """Minimal LSTM: forget and input gate see only the input and share out one."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import logsigmoid, sigmoid
 
 

@@ -2,7 +2,8 @@
 
 import math
 
-from ..contract import GatedCell, State, check_sizes
+from ..cell import GatedCell
+from ..contract import State, check_sizes
 from ..vocabulary.matrices import linear
 from ..vocabulary.primitives import absolute, exp, logsigmoid, maximum, minimum, sigmoid
 

@@ -1,6 +1,7 @@
 """Long short-term memory whose gates see the cell state."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import sigmoid, tanh
 
 

@@ -1,6 +1,7 @@
 """Quasi-recurrent network: a convolution over the last k inputs makes the gates, a gated average pools them."""
 
-from ..contract import GatedCell, State, check_sizes
+from ..cell import GatedCell
+from ..contract import State, check_sizes
 from ..vocabulary.matrices import linear
 from ..vocabulary.primitives import sigmoid, tanh
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from ..contract import GatedCell, State, check_sizes
+from ..cell import GatedCell
+from ..contract import State, check_sizes
 from ..vocabulary.matrices import blocks
 from ..vocabulary.primitives import exp, maximum, sigmoid, softplus, sqrt, tanh
 

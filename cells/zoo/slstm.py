@@ -2,7 +2,8 @@
 exponentials small.
 """
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import absolute, exp, logsigmoid, maximum, relu, sigmoid, tanh
 
 EMPTY = 1e9  # what log f loses where nothing has been written: far more than any pre-activation

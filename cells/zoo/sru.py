@@ -1,6 +1,7 @@
 """Simple recurrent unit: gates see the input and, through a vector, their own unit's cell state."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.matrices import linear
 from ..vocabulary.primitives import sigmoid
 

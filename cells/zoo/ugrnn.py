@@ -1,6 +1,7 @@
 """Update gate network: the GRU without its reset gate."""
 
-from ..contract import GatedCell, State
+from ..cell import GatedCell
+from ..contract import State
 from ..vocabulary.primitives import sigmoid, tanh
 
 

@@ -1,6 +1,4 @@
-"""claims.json: what was measured of the claims and where; written, and read again with figures and tables
-drawn anew.
-"""
+"""claims.json: what was measured of the claims, and where; read again, figures and tables are drawn anew."""
 
 from __future__ import annotations
 
@@ -12,34 +10,35 @@ from typing import Any
 
 from .. import claim
 from ..report.frame import printable
-from ..store import ResultsError
-from ._outcome import FAILED, Outcome, judged, reason
+from ..store import ResultsError, atomic
+from ._result import FAILED, ClaimResult, judged, reason
 
 NAME = "claims.json"
 WORDS = ("claim", "sentence", "how", "rule", "verdict", "condition")
-STORED = {field.name for field in fields(Outcome)} - {"figure", "table"}
+STORED = {field.name for field in fields(ClaimResult)} - {"figure", "table"}
 NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
 @dataclass(frozen=True)
 class Record:
-    """Outcomes, and where they come from, as a manifest says it: created, machine, versions, git."""
+    """Results, and where they come from, as a manifest says it: created, machine, versions, git."""
 
     source: dict[str, Any]
-    outcomes: tuple[Outcome, ...]
+    results: tuple[ClaimResult, ...]
     warnings: tuple[str, ...] = ()
 
 
 def write(record: Record, folder: Path) -> None:
-    rows = [{name: getattr(one, name) for name in sorted(STORED)} for one in record.outcomes]
-    (folder / NAME).write_text(as_json(record.source | {"claims": rows}), encoding="utf-8")
+    """Into the folder, as NAME."""
+    rows = [{name: getattr(one, name) for name in sorted(STORED)} for one in record.results]
+    atomic.write_text(folder / NAME, as_json(record.source | {"claims": rows}))
 
 
 def read(path: Path) -> Record:
-    """The verdicts are those of today's rules on the numbers of then; what cannot be judged again stands as
-    it was written.
+    """The record, with the verdicts of today's rules on the numbers of then.
 
-    Raises ResultsError for a file that is damaged or of another layout.
+    A claim that cannot be judged again stands as it was written. Raises ResultsError for a file that is
+    damaged or of another layout.
     """
     try:
         content = from_json(path.read_text(encoding="utf-8"))
@@ -51,18 +50,18 @@ def read(path: Path) -> Record:
             f"{path} is damaged or of another layout ({reason(error):.80}); `cellbench claims` writes it"
         ) from None
     again = [_again(one) for one in sorted(stored, key=lambda one: one.place)]
-    return Record(content, tuple(one for one, _ in again), tuple(said for _, said in again if said))
+    return Record(content, tuple(one for one, _ in again), tuple(warning for _, warning in again if warning))
 
 
-def _stored(row: dict[str, Any]) -> Outcome:
+def _stored(row: dict[str, Any]) -> ClaimResult:
     """Raises KeyError, ValueError or TypeError for another layout."""
     name, sentence, how, rule, verdict, condition = (printable(row[k]) for k in WORDS)
     options, numbers = dict(row["options"]), dict(row["numbers"])
     spec, place, seconds = str(row.get("spec", row["claim"])), int(row["place"]), float(row["seconds"])
-    return Outcome(name, spec, place, sentence, how, rule, verdict, condition, seconds, options, numbers)
+    return ClaimResult(name, spec, place, sentence, how, rule, verdict, condition, seconds, options, numbers)
 
 
-def _again(stored: Outcome) -> tuple[Outcome, str]:
+def _again(stored: ClaimResult) -> tuple[ClaimResult, str]:
     """Judged and drawn anew, and a warning where that fails or the verdict is another one now."""
     if stored.verdict == FAILED:
         return stored, ""
@@ -75,14 +74,12 @@ def _again(stored: Outcome) -> tuple[Outcome, str]:
 
 
 def as_json(value: Any) -> str:
-    """What is not finite is written as a string, which JSON lacks otherwise. Raises TypeError for what is no
-    plain value.
-    """
+    """Numbers that are not finite become strings, for JSON has no others. Raises TypeError for objects."""
     return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
 
 
 def from_json(text: str) -> Any:
-    """With the strings of what is not finite turned back into numbers."""
+    """The value that `as_json` wrote, its strings of numbers that are not finite turned back into numbers."""
     return _restored(json.loads(text))
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from ..report.frame import printable
-from ..report.page import Section, about, as_html, as_markdown, save_figures
-from ..report.sections import CLAIMS as FIGURES
+from ..report.page import about, as_html, as_markdown, save_figures
+from ..report.section import Section
 from ..report.table import Entry, Table, number
 from ..report.units import quantity
-from ..store import ResultsError, make, provenance
+from ..store import ResultsError, atomic, make, provenance
 from . import _file
 from ._file import Record
-from ._outcome import Outcome
+from ._result import ClaimResult
 
+MARKDOWN = "claims.md"
 TITLE = "The lecture's claims"
 RULED = (
     "Each verdict is computed from the numbers of this run by the rule that stands with it; claims.json has"
@@ -30,22 +31,21 @@ def write(record: Record, folder: Path) -> Path:
     make(folder)
     _file.write(record, folder)
     content = [
-        Section("Verdicts", tables=(summary(record.outcomes),)),
-        *(part(one, FOLDED) for one in record.outcomes),
+        Section("Verdicts", tables=(summary(record.results),)),
+        *(claim_section(one, FOLDED) for one in record.results),
     ]
-    save_figures(content, folder, (FIGURES,))
+    save_figures(content, folder, folder / MARKDOWN)
     title, lines = f"cellbench: {TITLE[0].lower()}{TITLE[1:]}", [*heading(record), RULED]
-    (folder / "claims.md").write_text(as_markdown(title, lines, content), encoding="utf-8")
+    atomic.write_text(folder / MARKDOWN, as_markdown(title, lines, content))
     page = folder / "index.html"
-    page.write_text(as_html(title, lines, content), encoding="utf-8")
+    atomic.write_text(page, as_html(title, lines, content))
     return page
 
 
-def told(
+def last_section(
     run: Path, manifests: Sequence[dict[str, Any]], folder: Path | None = None
 ) -> tuple[list[Section], list[str]]:
-    """The last section of a report, and what to say of it on a terminal; neither where nobody measured the
-    claims.
+    """The last section of a report, and lines on it for a terminal; neither where nobody measured the claims.
 
     claims.json lies in the folder, or where none is given in the one called claims beside the folder that the
     run lies in. Raises ResultsError where a given folder has none.
@@ -70,14 +70,14 @@ def section(record: Record, manifests: Sequence[dict[str, Any]], path: Path) -> 
     return Section(
         TITLE,
         lines=lines,
-        tables=(summary(record.outcomes),),
-        parts=tuple(part(one, 0) for one in record.outcomes),
+        tables=(summary(record.results),),
+        parts=tuple(claim_section(one, 0) for one in record.results),
     )
 
 
 def heading(record: Record) -> list[str]:
     """When, on what machine, of what commit, how long; and the versions, as far as the record says so."""
-    seconds = quantity(sum(one.seconds for one in record.outcomes), "s")
+    seconds = quantity(sum(one.seconds for one in record.results), "s")
     versions = record.source.get("versions")
     named = ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else ""
     first = ", ".join(filter(None, (about(record.source), f"{seconds} on one thread")))
@@ -95,7 +95,9 @@ def _elsewhere(record: Record, manifests: Sequence[dict[str, Any]]) -> list[str]
     for manifest in manifests:
         there = manifest.get("machine")
         if isinstance(here, dict) and isinstance(there, dict):
-            differs = provenance.differences(*({k: found.get(k) for k in SAME} for found in (here, there)))
+            differs = provenance.differences(
+                *({k: machine.get(k) for k in SAME} for machine in (here, there))
+            )
             if differs:
                 lines.append(
                     f"Not the machine of run {printable(manifest['run'])}: {printable('; '.join(differs))}."
@@ -103,17 +105,16 @@ def _elsewhere(record: Record, manifests: Sequence[dict[str, Any]]) -> list[str]
     return lines
 
 
-def summary(found: Sequence[Outcome]) -> Table:
+def summary(results: Sequence[ClaimResult]) -> Table:
+    """A row a claim: its sentence, verdict and condition."""
     rows = tuple(
-        (number(str(one.place)), Entry(one.sentence), one.entry, Entry(one.condition)) for one in found
+        (number(str(one.place)), Entry(one.sentence), one.entry, Entry(one.condition)) for one in results
     )
     return Table("Verdicts", ("", "claim", "verdict", "under what condition, or why"), rows)
 
 
-def part(one: Outcome, unfolded: int) -> Section:
-    """The sentence, its verdict, how it is measured, the rule; the figure; the numbers, folded away beyond so
-    many rows.
-    """
+def claim_section(one: ClaimResult, unfolded: int) -> Section:
+    """A claim's sentence, verdict, method, rule and figure; its numbers, folded away beyond so many rows."""
     facts = (
         ("claim", one.sentence),
         ("verdict", f"{one.verdict}. {one.condition}"),

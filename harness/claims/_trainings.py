@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -13,34 +12,20 @@ from cellbench import cells
 
 from .. import task as tasks
 from ..case import CONVOLUTION, Case
-from ..claim import ratio
 from ..learn import model as t
 from ..learn.convolution import Convolution, channels_for
 from ..learn.training import Course, Recipe, learner
-from ..report.drawing import drawing
-from ..report.table import Entry, Table, number
-from ..report.units import digits
 from ..task import Data, Sequences
 
-ENDS = (1e-4, 1e4)  # of what a figure of ratios shows
 MATCHED = "gru"  # whose number of parameters a convolution takes
-
-
-CONTEST = {  # tasks, and epochs that are enough for some cell to learn them
-    "adding:steps=20:count=4800": 6,
-    "recall:steps=20:count=4800": 6,
-    "temporal_order:steps=20:count=4800": 6,
-    "parity:steps=10:count=4800": 6,
-    "digits": 12,
-}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is trained, by Adam with the gradient clipped at 1 and patience 3. cell may be tcn, the
-    convolution.
+    """What is trained, by Adam with the gradient clipped at 1 and patience 3.
 
-    wrong: share of all labels that are drawn anew, uniformly from all classes.
+    cell may be tcn, the convolution. wrong is the share of all labels that are drawn anew, uniformly from all
+    classes.
     """
 
     task: str
@@ -61,6 +46,12 @@ class Trained:
     data: Data
     course: Course
     parameters: int
+
+    @property
+    def recurrent(self) -> t.Model:
+        """The model, where it is a cell's."""
+        assert isinstance(self.model, t.Model)
+        return self.model
 
     @property
     def loss(self) -> float:
@@ -84,7 +75,7 @@ def trained(trial: Trial) -> Trained:
     one = learner(maker(trial, data), data, Recipe(epochs=trial.epochs), trial.rate, trial.seed)
     course = one.learn()
     if isinstance(one.model, t.Model):
-        one.model.programs.clear()  # their buffers
+        one.model.programs.clear()  # their buffers; the model stays in the cache
     return Trained(one.model, data, course, sum(p.numel() for p in one.model.parameters()))
 
 
@@ -133,115 +124,3 @@ def drawn(task: str, seed: int, wrong: float = 0.0) -> Data:
 def _mislabelled(data: Data, part: Sequences, wrong: float, rng: np.random.Generator) -> Sequences:
     other = rng.integers(0, data.classes, len(part))
     return replace(part, y=np.where(rng.random(len(part)) < wrong, other, part.y))
-
-
-def contest(
-    entries: dict[str, int],
-    models: Sequence[str],
-    seeds: int,
-    tick: Callable[[str], object],
-    hidden_size: int = 32,
-) -> list[dict[str, Any]]:
-    """A row for each task (with its epochs), model and seed: what it reached, how large it is, and how long
-    an epoch took.
-    """
-    rows = []
-    for task, epochs in entries.items():
-        for model in models:
-            tick(f"{task} {model}")
-            for seed in range(seeds):
-                one = trained(Trial(task, model, seed, hidden_size=hidden_size, epochs=epochs))
-                rows.append(
-                    {
-                        "task": task.partition(":count")[0],
-                        "model": model,
-                        "seed": seed,
-                        "loss": one.loss,
-                        "accuracy": one.accuracy,
-                        "target": one.data.target_loss,
-                        "trivial": one.data.trivial_loss,
-                        "parameters": one.parameters,
-                        "epoch_s": one.epoch_s,
-                        "steps": one.data.train.x.shape[1],
-                        "receptive_field": getattr(one.model, "receptive_field", None),
-                    }
-                )
-    return rows
-
-
-def losses(rows: Sequence[dict[str, Any]], task: str, model: str) -> list[float]:
-    """By seed; a loss below the task's target counts as the target, for what both have learned is no
-    difference.
-    """
-    return [max(row["loss"], row["target"]) for row in rows if (row["task"], row["model"]) == (task, model)]
-
-
-def compared(rows: Sequence[dict[str, Any]], of: str, to: str) -> list[dict[str, Any]]:
-    """By task: the ratio of two models' losses over seeds, with its interval, and which of the two is better,
-    or neither.
-    """
-    found = []
-    for task in dict.fromkeys(row["task"] for row in rows):
-        made = ratio(losses(rows, task, of), losses(rows, task, to))
-        better = {"below": of, "above": to, "level": None}[made.word]
-        found.append(
-            {
-                "task": task,
-                "of": of,
-                "to": to,
-                "ratio": made.value,
-                "low": made.low,
-                "high": made.high,
-                "better": better,
-            }
-        )
-    return found
-
-
-def standings(rows: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]]) -> Table:
-    """Tasks by models: geometric mean loss over seeds; then the ratios."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    names = list(dict.fromkeys((p["of"], p["to"]) for p in pairs))
-    table = []
-    for task in dict.fromkeys(row["task"] for row in rows):
-        means = [number(digits(mean_loss(rows, task, m))) for m in models]
-        aims = [
-            number(digits(float(np.mean([r[k] for r in rows if r["task"] == task]))))
-            for k in ("trivial", "target")
-        ]
-        of = [next(p for p in pairs if (p["task"], p["of"], p["to"]) == (task, *name)) for name in names]
-        told = [number(digits(p["ratio"]), f"{digits(p['low'])} … {digits(p['high'])}") for p in of]
-        table.append((Entry(task), *aims, *means, *told))
-    header = (*models, *(f"{of} / {to}" for of, to in names))
-    seeds = len({row["seed"] for row in rows})
-    note = (
-        f"Test losses, geometric means over {seeds} seeds. Ratios with 95 % intervals over paired seeds; a"
-        " loss below the target counts as the target."
-    )
-    return Table("", ("task", "constant", "target", *header), tuple(table), note)
-
-
-def mean_loss(rows: Sequence[dict[str, Any]], task: str, model: str) -> float:
-    """Geometric, over seeds."""
-    return float(
-        np.exp(np.mean([np.log(row["loss"]) for row in rows if (row["task"], row["model"]) == (task, model)]))
-    )
-
-
-def ratio_figure(pairs: Sequence[dict[str, Any]]) -> Any:
-    """A row a task: the ratio of losses and its interval, on a log axis; left of 1 the first model is better."""
-    names = list(dict.fromkeys((p["of"], p["to"]) for p in pairs))
-    tasks_shown = list(dict.fromkeys(p["task"] for p in pairs))
-    figure, axes = drawing.grid(1, len(names), 0.35 * len(tasks_shown) + 0.5, 0.1, left=1.9, sharey=True)
-    for axis, (of, to) in zip(axes[0], names, strict=True):
-        shown = [p for p in pairs if (p["of"], p["to"]) == (of, to)]
-        for n, p in enumerate(shown):
-            colour = drawing.COLOURS[{of: 0, to: 1}.get(p["better"], 7)]
-            axis.plot(np.clip([p["low"], p["high"]], *ENDS), [n, n], color=colour, linewidth=1.2)
-            axis.plot(p["ratio"], n, "o", color=colour, markersize=6)
-        axis.axvline(1, color="#999999", linewidth=0.8)
-        ends = np.clip([1.0, *(p[k] for p in shown for k in ("low", "high"))], *ENDS)
-        drawing.log_axis(axis.xaxis, ends.min(), ends.max())
-        axis.set(xlabel=f"loss of {of} / loss of {to}", ylim=(len(tasks_shown) - 0.5, -0.5))
-    axes[0, 0].set_yticks(range(len(tasks_shown)), tasks_shown)
-    return figure

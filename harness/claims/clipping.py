@@ -6,13 +6,14 @@ import math
 import warnings
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..claim import Claim, ruled
+from ..claim import Claim, Numbers, Ruling, Tick, ruled
 from ..learn import model as t
-from ..learn.training import Diverged, Recipe, learner, step
+from ..learn.training import Diverged, Learner, Recipe, learner, step
 from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits, power_of_ten
@@ -52,10 +53,10 @@ class Clipping(Claim):
     seeds: int = 5
 
     @property
-    def parts(self):
+    def parts(self) -> int:
         return 2 * self.seeds
 
-    def measure(self, tick):
+    def measure(self, tick: Tick) -> Numbers:
         runs = []
         for activation in ("relu", "tanh"):
             for seed in range(self.seeds):
@@ -66,13 +67,14 @@ class Clipping(Claim):
             "trivial": float(np.mean([drawn(self.task, s).trivial_loss for s in range(self.seeds)])),
         }
 
-    def run(self, activation, seed, clip):
+    def run(self, activation: str, seed: int, clip: float | None) -> Numbers:
+        """One training, clipped to that norm or not: how it ended, and its finite losses."""
         trial = Trial(self.task, f"elman:activation={activation}", seed, f"orthogonal({self.gain})")
         data = drawn(self.task, seed)
         recipe = Recipe(epochs=self.epochs, patience=self.epochs, max_norm=math.inf if clip is None else clip)
         one = learner(maker(trial, data), data, recipe, self.rate, seed)
         one.optimiser = torch.optim.SGD(one.model.parameters(), lr=self.rate)
-        found = {
+        end: Numbers = {
             "activation": activation,
             "seed": seed,
             "clip": clip,
@@ -81,22 +83,21 @@ class Clipping(Claim):
             "came_back": 0,
         }
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of overflow, which is what is looked for
+            warnings.simplefilter("ignore", RuntimeWarning)  # of overflow, which is looked for here
             try:
                 course = one.learn()
-                found["loss"] = course.epochs[course.best].test_loss
+                end["loss"] = course.epochs[course.best].test_loss
             except Diverged:
-                found |= {"diverged_at": len(one.course.losses), "came_back": self.came_back(one)}
-        return found | {"losses": [v for v in one.course.losses if math.isfinite(v)]}
+                end |= {"diverged_at": len(one.course.losses), "came_back": self.came_back(one)}
+        return end | {"losses": [v for v in one.course.losses if math.isfinite(v)]}
 
-    def came_back(self, one):
+    def came_back(self, one: Learner) -> int:
         """How many of the next updates have a finite loss."""
-        some = islice(t.batches(one.data.train, one.recipe.batch, "cpu", one.rng), AFTER)
-        return sum(
-            math.isfinite(step(one.model, one.optimiser, one.data, b, one.recipe.max_norm)[0]) for b in some
-        )
+        batches = islice(t.batches(one.data.train, one.recipe.batch, "cpu", one.rng), AFTER)
+        losses = (step(one.model, one.optimiser, one.data, b, one.recipe.max_norm)[0] for b in batches)
+        return sum(map(math.isfinite, losses))
 
-    def judge(self, numbers):
+    def judge(self, numbers: Numbers) -> Ruling:
         runs, trivial = numbers["runs"], numbers["trivial"]
         lost = [r for r in runs if r["clip"] is None and r["diverged_at"]]
         clipped = {(r["activation"], r["seed"]): r for r in runs if r["clip"] is not None}
@@ -105,15 +106,15 @@ class Clipping(Claim):
         back = sum(r["came_back"] > 0 for r in lost)
         bounded = [r for r in runs if r["clip"] is None and r["activation"] == "tanh"]
         stayed = sum(not r["diverged_at"] for r in bounded)
-        said = (
+        condition = (
             f"Without clipping {len(lost)} of {len(runs) - len(clipped)} trainings diverged and {back} came"
             f" back; clipped, {rescued} of these {len(lost)} end below a constant's {digits(trivial)} nats;"
             f" {stayed} of {len(bounded)} with tanh, whose state is bounded, stay finite without clipping."
         )
-        whole = bool(lost) and rescued == len(lost) and not back
-        return ruled(whole and stayed < len(bounded) / 2, 2 * rescued > len(lost), said)
+        all_rescued = bool(lost) and rescued == len(lost) and not back
+        return ruled(all_rescued and stayed < len(bounded) / 2, 2 * rescued > len(lost), condition)
 
-    def table(self, numbers):
+    def table(self, numbers: Numbers) -> Table:
         rows = []
         for r in numbers["runs"]:
             end = f"update {r['diverged_at']}" if r["diverged_at"] else "–"
@@ -133,7 +134,7 @@ class Clipping(Claim):
         header = ("activation", "clipping", "seed", "diverged", "finite losses after", "test loss, nats")
         return Table("", header, tuple(rows), f"A constant answer has {digits(numbers['trivial'])} nats.")
 
-    def draw(self, numbers):
+    def draw(self, numbers: Numbers) -> Any:
         figure, axes = drawing.grid(1, 2, 2.3, 1.9, sharey=True)
         lines = {}
         for axis, activation in zip(axes[0], ("relu", "tanh"), strict=True):

@@ -1,22 +1,23 @@
-"""Weights shared over time against weights shared over space: a GRU and a causal dilated convolution of the
-same size.
-"""
+"""Weights shared over time or over space: a GRU against a causal dilated convolution of the same size."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..case import CONVOLUTION
-from ..claim import Claim, ruled
+from ..claim import Numbers, Ruling, ruled
 from ..report.table import Table, number
 from ..report.units import quantity
-from ._trainings import CONTEST, MATCHED, compared, contest, ratio_figure, standings
+from ._contest import Contest, better_on, listed
+from ._trainings import MATCHED
+
+MODELS = (MATCHED, CONVOLUTION)
 
 
 @dataclass(frozen=True)
-class ConvolutionClaim(Claim):
+class ConvolutionClaim(Contest):
     """Small tasks, each with the epochs it gets; the trainings of the GRU are not done twice."""
 
     place = 10
@@ -35,55 +36,36 @@ class ConvolutionClaim(Claim):
     )
     caption = "Ratio of the test losses; blue: GRU better, orange: convolution better, grey: level."
     seconds = 90.0
-    tasks: dict[str, int] = field(default_factory=lambda: dict(CONTEST))
-    seeds: int = 4
-    hidden_size: int = 32
+    models = MODELS
+    pairs = (MODELS,)
 
-    @property
-    def parts(self):
-        return 2 * len(self.tasks)
+    def judge(self, numbers: Numbers) -> Ruling:
+        pairs, better = numbers["pairs"], better_on(numbers, MATCHED)
+        condition = listed(numbers, {MATCHED: "GRU better", CONVOLUTION: "convolution better", None: "level"})
+        gru, convolution = ([median(numbers, p["task"], model, "epoch_s") for p in pairs] for model in MODELS)
+        times = [a / b for a, b in zip(gru, convolution, strict=True)]
+        condition += f"; an epoch of the GRU takes {min(times):.2f} to {max(times):.2f} times as long."
+        return ruled(len(better) == len(pairs), bool(better), condition)
 
-    def measure(self, tick):
-        rows = contest(self.tasks, (MATCHED, CONVOLUTION), self.seeds, tick, self.hidden_size)
-        return {"rows": rows, "pairs": compared(rows, MATCHED, CONVOLUTION)}
-
-    def judge(self, numbers):
-        pairs = numbers["pairs"]
-        by = {who: [p["task"] for p in pairs if p["better"] == who] for who in (MATCHED, CONVOLUTION, None)}
-        said = "; ".join(
-            f"{name}: {', '.join(by[who]) or 'none'}"
-            for who, name in ((MATCHED, "GRU better"), (CONVOLUTION, "convolution better"), (None, "level"))
-        )
-        seconds = [
-            median(numbers, p["task"], MATCHED, "epoch_s")
-            / median(numbers, p["task"], CONVOLUTION, "epoch_s")
-            for p in pairs
-        ]
-        times = f"an epoch of the GRU takes {min(seconds):.2f} to {max(seconds):.2f} times as long"
-        return ruled(len(by[MATCHED]) == len(pairs), bool(by[MATCHED]), f"{said}; {times}.")
-
-    def table(self, numbers):
-        made = standings(numbers["rows"], numbers["pairs"])
-        more = []
-        for row in made.rows:
+    def table(self, numbers: Numbers) -> Table:
+        """The standings, with the size and speed of both and the steps that the convolution sees."""
+        plain = super().table(numbers)
+        rows = []
+        for row in plain.rows:
             task = row[0].text
-            both = [
-                [median(numbers, task, model, what) for model in (MATCHED, CONVOLUTION)]
-                for what in ("parameters", "epoch_s")
-            ]
-            field_ = median(numbers, task, CONVOLUTION, "receptive_field")
+            parameters, epochs = (
+                [median(numbers, task, model, column) for model in MODELS]
+                for column in ("parameters", "epoch_s")
+            )
+            receptive = median(numbers, task, CONVOLUTION, "receptive_field")
             steps = median(numbers, task, MATCHED, "steps")
-            sizes = number(" and ".join(f"{v:,.0f}" for v in both[0]))
-            times = number(" and ".join(quantity(v, "s") for v in both[1]))
-            more.append((*row, sizes, number(f"{steps:.0f}", f"field {field_:.0f}"), times))
-        return Table("", (*made.header, "parameters", "steps", "an epoch"), tuple(more), made.note)
-
-    def draw(self, numbers):
-        return ratio_figure(numbers["pairs"])
+            sizes = number(" and ".join(f"{v:,.0f}" for v in parameters))
+            times = number(" and ".join(quantity(v, "s") for v in epochs))
+            rows.append((*row, sizes, number(f"{steps:.0f}", f"field {receptive:.0f}"), times))
+        return Table("", (*plain.header, "parameters", "steps", "an epoch"), tuple(rows), plain.note)
 
 
-def median(numbers, task, model, what):
+def median(numbers: Numbers, task: str, model: str, column: str) -> float:
     """Over seeds."""
-    return float(
-        np.median([row[what] for row in numbers["rows"] if (row["task"], row["model"]) == (task, model)])
-    )
+    some = [row[column] for row in numbers["rows"] if (row["task"], row["model"]) == (task, model)]
+    return float(np.median(some))

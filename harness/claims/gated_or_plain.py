@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ..claim import Claim, ruled
-from ._trainings import CONTEST, compared, contest, ratio_figure, standings
+from ..claim import Numbers, Ruling, ruled
+from ._contest import Contest, Row
 
 
 @dataclass(frozen=True)
-class GatedOrPlain(Claim):
+class GatedOrPlain(Contest):
     """Small tasks, each with the epochs it gets; the trainings of lstm_or_gru are not done twice."""
 
     place = 8
@@ -25,19 +25,10 @@ class GatedOrPlain(Claim):
         "Ratio of the test losses; blue: the gated cell better, orange: the plain RNN better, grey: level."
     )
     seconds = 45.0
-    tasks: dict[str, int] = field(default_factory=lambda: dict(CONTEST))
-    seeds: int = 4
-    hidden_size: int = 32
+    models = ("elman", "lstm", "gru")
+    pairs = (("lstm", "elman"), ("gru", "elman"))
 
-    @property
-    def parts(self):
-        return 3 * len(self.tasks)
-
-    def measure(self, tick):
-        rows = contest(self.tasks, ("elman", "lstm", "gru"), self.seeds, tick, self.hidden_size)
-        return {"rows": rows, "pairs": compared(rows, "lstm", "elman") + compared(rows, "gru", "elman")}
-
-    def judge(self, numbers):
+    def judge(self, numbers: Numbers) -> Ruling:
         pairs = numbers["pairs"]
         better = [p for p in pairs if p["better"] == p["of"]]
         worse = [p for p in pairs if p["better"] == p["to"]]
@@ -46,12 +37,6 @@ class GatedOrPlain(Claim):
         condition = "; ".join([f"Better in {len(better)} of {len(pairs)} comparisons", *named]) + "."
         return ruled(len(better) == len(pairs), len(better) > len(worse), condition)
 
-    def table(self, numbers):
-        return standings(numbers["rows"], numbers["pairs"])
 
-    def draw(self, numbers):
-        return ratio_figure(numbers["pairs"])
-
-
-def where(pairs):
+def where(pairs: list[Row]) -> str:
     return ", ".join(f"{p['of']} on {p['task']}" for p in pairs)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from cellbench import cells
 
-from ..claim import Claim, ruled
+from ..claim import Claim, Numbers, Ruling, Tick, ruled
 from ..gradients import gates, lag_profile
 from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
@@ -44,10 +45,10 @@ class GateValves(Claim):
     hidden_size: int = 32
 
     @property
-    def parts(self):
+    def parts(self) -> int:
         return 2
 
-    def measure(self, tick):
+    def measure(self, tick: Tick) -> Numbers:
         points = []
         for name in ("lstm", "gru"):
             tick(name)
@@ -59,7 +60,8 @@ class GateValves(Claim):
                 ]
         return {"points": points, "correlation": {c: correlation(points, c) for c in ("lstm", "gru")}}
 
-    def point(self, name, bias, seed, alone):
+    def point(self, name: str, bias: float, seed: int, alone: bool) -> Numbers:
+        """A network's mean ln of the keep gate beside the rate of its gradient; alone: with weights of 0."""
         cell = cells.get(name)
         params = cell.init(4, self.hidden_size, seed, f"forget_bias({bias})")
         if alone:
@@ -75,7 +77,7 @@ class GateValves(Claim):
             "rate": float(lag_profile(cell, params, x).rate.value),
         }
 
-    def judge(self, numbers):
+    def judge(self, numbers: Numbers) -> Ruling:
         apart = {
             alone: max(abs(p["rate"] - p["log_keep"]) for p in numbers["points"] if p["alone"] is alone)
             for alone in (True, False)
@@ -84,19 +86,17 @@ class GateValves(Claim):
         worst = max(
             (p for p in numbers["points"] if not p["alone"]), key=lambda p: abs(p["rate"] - p["log_keep"])
         )
-        said = (
+        around = AROUND if apart[False] > CLOSE and worst["rate"] > worst["log_keep"] else ""
+        condition = (
             f"With no other path the rate is the gate's mean logarithm within {digits(apart[True])}; with"
-            " torch's weights the "
-            f"two correlate by {weakest:.3f} or more, and differ most, by {digits(apart[False])} nats a step,"
-            " at a bias of "
-            f"{whole(worst['bias'])} ({worst['cell']}: gate {digits(worst['log_keep'])}, gradient"
-            f" {digits(worst['rate'])})"
-            f"{AROUND if apart[False] > CLOSE and worst['rate'] > worst['log_keep'] else ''}."
+            f" torch's weights the two correlate by {weakest:.3f} or more, and differ most, by"
+            f" {digits(apart[False])} nats a step, at a bias of {signed(worst['bias'])} ({worst['cell']}:"
+            f" gate {digits(worst['log_keep'])}, gradient {digits(worst['rate'])}){around}."
         )
         valve = apart[True] <= EXACT and weakest > ALONG
-        return ruled(valve and apart[False] <= CLOSE, valve, said)
+        return ruled(valve and apart[False] <= CLOSE, valve, condition)
 
-    def table(self, numbers):
+    def table(self, numbers: Numbers) -> Table:
         rows = []
         for cell in ("lstm", "gru"):
             for bias in self.biases:
@@ -107,7 +107,7 @@ class GateValves(Claim):
                 values = [
                     np.mean([p[k] for p in some]) for some in (alone, free) for k in ("log_keep", "rate")
                 ]
-                rows.append((Entry(cell), number(whole(bias)), *(number(digits(float(v))) for v in values)))
+                rows.append((Entry(cell), number(signed(bias)), *(number(digits(float(v))) for v in values)))
         header = (
             "cell",
             "bias",
@@ -118,7 +118,7 @@ class GateValves(Claim):
         )
         return Table("", header, tuple(rows), f"Means over {self.seeds} seeds, nats a step.")
 
-    def draw(self, numbers):
+    def draw(self, numbers: Numbers) -> Any:
         figure, ((axis,),) = drawing.grid(1, 1, 3.0, 2.2, widest=5.0)
         lines = {}
         for n, cell in enumerate(("lstm", "gru")):
@@ -135,11 +135,12 @@ class GateValves(Claim):
         return figure
 
 
-def whole(bias):
+def signed(bias: float) -> str:
+    """With a minus sign, not a hyphen."""
     return f"{bias:g}".replace("-", "−")
 
 
-def correlation(points, cell):
+def correlation(points: list[Numbers], cell: str) -> float:
     """Pearson's, over biases and seeds, with weights."""
     some = [p for p in points if p["cell"] == cell and not p["alone"]]
     return float(np.corrcoef([p["log_keep"] for p in some], [p["rate"] for p in some])[0, 1])

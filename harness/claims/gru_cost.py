@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from cellbench import cells
 
-from ..claim import Claim, ruled
+from ..claim import Claim, Numbers, Ruling, Tick, ruled
 from ..learn import model as t
 from ..learn.training import Recipe, learner, step
 from ..measure.bootstrap import interval
@@ -25,9 +27,7 @@ SIZES = ((1, 1), (6, 32), (32, 64), (128, 128), (100, 257))  # input and hidden
 
 @dataclass(frozen=True)
 class GRUCost(Claim):
-    """An epoch is so many batches of 64 sequences of the adding problem; `samples` epochs of each are timed
-    in turn.
-    """
+    """An epoch is so many batches of 64 sequences of adding; `samples` epochs of each are timed in turn."""
 
     place = 6
     sentence = "A GRU has three quarters of the LSTM's parameters and trains in less time."
@@ -47,7 +47,7 @@ class GRUCost(Claim):
     samples: int = 15
     hidden_size: int = 64
 
-    def measure(self, tick):
+    def measure(self, tick: Tick) -> Numbers:
         tick(f"epochs on {', '.join(self.backends)}")
         counts = [
             {
@@ -63,50 +63,52 @@ class GRUCost(Claim):
             for cell in ("gru", "lstm")
         }
         names = {f"{cell} on {backend}": Timed(run, lambda: None) for (cell, backend), run in items.items()}
-        found = interleave(names, self.samples, np.random.default_rng(0), clock_of("cpu"))
+        epochs = interleave(names, self.samples, np.random.default_rng(0), clock_of("cpu"))
         return {
             "counts": counts,
-            "epoch_s": found,
-            "ratios": {b: self.ratio(found, b) for b in self.backends},
+            "epoch_s": epochs,
+            "ratios": {b: self.ratio(epochs, b) for b in self.backends},
         }
 
-    def epoch(self, cell, backend):
+    def epoch(self, cell: str, backend: str) -> Callable[[], None]:
         """A function that trains on the batches once."""
+        # a tenth is held out: so many sequences that the batches are full
         trial = Trial(
             f"adding:steps=50:count={64 * self.batches * 10 // 9 + 64}", cell, 0, hidden_size=self.hidden_size
         )
         data = drawn(trial.task, 0)
         one = learner(maker(trial, data, backend), data, Recipe(), trial.rate, 0)
-        some = list(islice(t.batches(one.data.train, 64, "cpu"), self.batches))
+        batches = list(islice(t.batches(one.data.train, 64, "cpu"), self.batches))
 
-        def run():
-            for batch in some:
+        def run() -> None:
+            for batch in batches:
                 step(one.model, one.optimiser, one.data, batch, 1.0)
 
         return run
 
-    def ratio(self, found, backend):
-        logs = np.log(found[f"gru on {backend}"]) - np.log(found[f"lstm on {backend}"])
-        made = interval([list(logs)], np.random.default_rng(0))
-        return {"ratio": 1 + made.estimate, "low": 1 + made.low, "high": 1 + made.high}
+    def ratio(self, epochs: dict[str, list[float]], backend: str) -> dict[str, float]:
+        """Of the GRU's seconds to the LSTM's, which were timed in the same rounds, with its interval."""
+        logs = np.log(epochs[f"gru on {backend}"]) - np.log(epochs[f"lstm on {backend}"])
+        log_ratio = interval([list(logs)], np.random.default_rng(0))
+        return {"ratio": 1 + log_ratio.estimate, "low": 1 + log_ratio.low, "high": 1 + log_ratio.high}
 
-    def judge(self, numbers):
+    def judge(self, numbers: Numbers) -> Ruling:
         exact = all(4 * c["gru"] == 3 * c["lstm"] for c in numbers["counts"])
         ratios = numbers["ratios"]
         faster = [b for b, r in ratios.items() if r["high"] < 1]
-        said = "; ".join(
+        times = "; ".join(
             f"{b} {r['ratio']:.2f} ({r['low']:.2f} … {r['high']:.2f})" for b, r in ratios.items()
         )
         counted = (
             "3/4 of the parameters at every size" if exact else "not 3/4 of the parameters at every size"
         )
-        condition = f"{counted}; time of an epoch, GRU's over LSTM's: {said}."
+        condition = f"{counted}; time of an epoch, GRU's over LSTM's: {times}."
         return ruled(
             exact and len(faster) == len(ratios), exact and bool(faster), condition[0].upper() + condition[1:]
         )
 
-    def table(self, numbers):
-        rows = [
+    def table(self, numbers: Numbers) -> Table:
+        rows: list[tuple[Entry, ...]] = [
             (
                 Entry(f"parameters, I={c['input_size']} H={c['hidden_size']}"),
                 number(f"{c['gru']:,}"),
@@ -130,7 +132,7 @@ class GRUCost(Claim):
         )
         return Table("", ("what", "gru", "lstm", "ratio"), tuple(rows), note)
 
-    def draw(self, numbers):
+    def draw(self, numbers: Numbers) -> Any:
         figure, ((axis,),) = drawing.grid(1, 1, 1.9, 0.2, left=1.6, widest=7.5)
         for n, values in enumerate(numbers["epoch_s"].values()):
             colour = drawing.COLOURS[n % 2]

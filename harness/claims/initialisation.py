@@ -1,16 +1,16 @@
-"""Initialisation: how far back the gradient reaches at the start, and whether and when the far cue is
-learned.
-"""
+"""Initialisation: how far back the gradient reaches at the start, and when the far cue is learned."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from cellbench import cells
 
-from ..claim import Claim, ruled
+from ..claim import Claim, Numbers, Ruling, Tick, ruled
 from ..gradients import lag_profile
 from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
@@ -55,10 +55,10 @@ class Initialisation(Claim):
     reach: int = 3000
 
     @property
-    def parts(self):
+    def parts(self) -> int:
         return sum(map(len, SCHEMES.values()))
 
-    def measure(self, tick):
+    def measure(self, tick: Tick) -> Numbers:
         rows = []
         for name, schemes in SCHEMES.items():
             for scheme in (s.format(self.steps) for s in schemes):
@@ -66,7 +66,8 @@ class Initialisation(Claim):
                 rows.append(self.row(name, scheme))
         return {"rows": rows}
 
-    def row(self, name, scheme):
+    def row(self, name: str, scheme: str) -> Numbers:
+        """A cell from one initialisation: its reach, the updates at which seeds learned it, their losses."""
         cell, recipe = cells.get(name), replace(learned.recall_recipe(self.steps), updates=self.updates)
         params = [cell.init(6, learned.HIDDEN, seed, scheme) for seed in range(self.seeds)]
         runs = [train(recipe, cell, p, seed) for seed, p in enumerate(params)]
@@ -78,27 +79,25 @@ class Initialisation(Claim):
             "losses": [smooth(run.losses) for run in runs],
         }
 
-    def fallen(self, cell, params):
-        """The first lag at which the median sample's gradient is below 1e-6 of its start; `reach` where there
-        is none.
-        """
+    def fallen(self, cell: cells.GatedCell, params: dict[str, np.ndarray]) -> int:
+        """The first lag at which the median sample's gradient is below 1e-6 of its start; at most `reach`."""
         x, _ = recall(np.random.default_rng(0), 4, self.reach)
         logs = lag_profile(cell, params, x.astype(float)).log_norm
         below = np.flatnonzero(np.median(logs - logs[1], axis=1)[1:] < FALL)
         return int(below[0]) + 1 if len(below) else self.reach
 
-    def judge(self, numbers):
-        helped, said = [], []
+    def judge(self, numbers: Numbers) -> Ruling:
+        helped, counts = [], []
         for name in dict.fromkeys(row["cell"] for row in numbers["rows"]):
             first, *others = [row for row in numbers["rows"] if row["cell"] == name]
             best = max(others, key=rank)
             helped.append(any(row["reach"] > first["reach"] and rank(row) > rank(first) for row in others))
-            said.append(
+            counts.append(
                 f"{name}: {share(first)} seeds learn it as torch draws, {share(best)} with {best['scheme']}"
             )
-        return ruled(all(helped), any(helped), f"Of recall at T={self.steps}, {'; '.join(said)}.")
+        return ruled(all(helped), any(helped), f"Of recall at T={self.steps}, {'; '.join(counts)}.")
 
-    def table(self, numbers):
+    def table(self, numbers: Numbers) -> Table:
         rows = [
             (
                 Entry(row["cell"]),
@@ -114,7 +113,7 @@ class Initialisation(Claim):
             "", header, tuple(rows), "Median over the seeds that learned it; the lag is the median over all."
         )
 
-    def draw(self, numbers):
+    def draw(self, numbers: Numbers) -> Any:
         names = list(dict.fromkeys(row["cell"] for row in numbers["rows"]))
         figure, axes = drawing.grid(1, len(names), 2.3, 1.7, sharey=True)
         lines = {}
@@ -142,21 +141,22 @@ class Initialisation(Claim):
         return figure
 
 
-def smooth(losses):
+def smooth(losses: Sequence[float] | np.ndarray) -> list[float]:
     """Means over 20 updates, every tenth; of fewer, what there is."""
     width = min(20, len(losses))
     return [float(v) for v in np.convolve(losses, np.ones(width) / width, "valid")[::10]]
 
 
-def when(row):
-    found = [n for n in row["learned_at"] if n is not None]
-    return float(np.median(found)) if found else float("inf")
+def when(row: Numbers) -> float:
+    """The median update at which the seeds that learned it did; infinite where none has."""
+    updates = [n for n in row["learned_at"] if n is not None]
+    return float(np.median(updates)) if updates else float("inf")
 
 
-def rank(row):
+def rank(row: Numbers) -> tuple[int, float]:
     """More seeds that learned it first, then fewer updates."""
     return sum(n is not None for n in row["learned_at"]), -when(row)
 
 
-def share(row):
+def share(row: Numbers) -> str:
     return f"{sum(n is not None for n in row['learned_at'])} of {len(row['learned_at'])}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ..claim import Claim, ruled
-from ._trainings import CONTEST, compared, contest, ratio_figure, standings
+from ..claim import Numbers, Ruling, ruled
+from ._contest import Contest, better_on, listed
 
 
 @dataclass(frozen=True)
-class LSTMOrGRU(Claim):
+class LSTMOrGRU(Contest):
     """Small tasks, each with the epochs it gets."""
 
     place = 7
@@ -27,31 +27,11 @@ class LSTMOrGRU(Claim):
     )
     caption = "Ratio of the test losses; blue: LSTM better, orange: GRU better, grey: level."
     seconds = 90.0
-    tasks: dict[str, int] = field(default_factory=lambda: dict(CONTEST))
-    seeds: int = 4
-    hidden_size: int = 32
+    models = ("lstm", "gru")
+    pairs = (("lstm", "gru"),)
 
-    @property
-    def parts(self):
-        return 2 * len(self.tasks)
-
-    def measure(self, tick):
-        rows = contest(self.tasks, ("lstm", "gru"), self.seeds, tick, self.hidden_size)
-        return {"rows": rows, "pairs": compared(rows, "lstm", "gru")}
-
-    def judge(self, numbers):
-        by = {
-            who: [p["task"] for p in numbers["pairs"] if p["better"] == who] for who in ("lstm", "gru", None)
-        }
-        said = "; ".join(
-            f"{name}: {', '.join(by[who]) or 'none'}"
-            for who, name in (("lstm", "LSTM better"), ("gru", "GRU better"), (None, "level"))
-        )
-        one_sided = bool(by["lstm"]) != bool(by["gru"]) and bool(by[None])
-        return ruled(bool(by["lstm"] and by["gru"]), one_sided, f"{said}.")
-
-    def table(self, numbers):
-        return standings(numbers["rows"], numbers["pairs"])
-
-    def draw(self, numbers):
-        return ratio_figure(numbers["pairs"])
+    def judge(self, numbers: Numbers) -> Ruling:
+        lstm, gru, level = (better_on(numbers, model) for model in ("lstm", "gru", None))
+        one_sided = bool(lstm) != bool(gru) and bool(level)
+        condition = listed(numbers, {"lstm": "LSTM better", "gru": "GRU better", None: "level"})
+        return ruled(bool(lstm and gru), one_sided, f"{condition}.")

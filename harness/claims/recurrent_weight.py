@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from cellbench import cells
 from cellbench.cells.derived.init import random_orthogonal
 
-from ..claim import Claim, ruled
-from ..gradients import lag_profile
+from ..claim import Claim, Numbers, Ruling, Tick, ruled
+from ..gradients import LagProfile, lag_profile
 from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits, quantity
@@ -21,7 +22,7 @@ FALSE, MARGIN = 2.0, 0.01  # a growth, and a decay in nats a step, that count ag
 
 @dataclass(frozen=True)
 class RecurrentWeight(Claim):
-    """gains of linear networks of 1 and `size` units, over so many lags."""
+    """Linear networks of 1 and of `size` units with these gains, and the exceptions, over so many lags."""
 
     place = 1
     sentence = "A recurrent weight above 1 makes the gradient explode, one below 1 makes it vanish."
@@ -44,7 +45,7 @@ class RecurrentWeight(Claim):
     size: int = 32
     lags: int = 100
 
-    def measure(self, tick):
+    def measure(self, tick: Tick) -> Numbers:
         tick("linear, non-normal and saturated networks")
         linear = [self.linear(size, gain) for size in (1, self.size) for gain in self.gains]
         exceptions = [
@@ -55,48 +56,45 @@ class RecurrentWeight(Claim):
         ]
         return {"linear": linear, "exceptions": exceptions}
 
-    def linear(self, size, gain):
+    def linear(self, size: int, gain: float) -> Numbers:
+        """The rate of a linear network of that gain, beside ln gain."""
         weight = gain * random_orthogonal(size, np.random.default_rng(0)) if size > 1 else np.array([[gain]])
         rate = profile("identity", weight, self.lags).rate.value
         return {"size": size, "gain": gain, "rate": float(rate), "log_gain": float(np.log(gain))}
 
-    def jordan(self):
+    def jordan(self) -> Numbers:
         """Both eigenvalues 0.9, and k 0.9^(k-1) of what couples them."""
-        made = profile(
-            "identity", np.array([[0.9, 1.0], [0.0, 0.9]]), self.lags, d_output=np.array([[1.0, 0.0]])
-        )
-        return described("Jordan block of 0.9, linear", "non-normal", 0.9, made)
+        block = np.array([[0.9, 1.0], [0.0, 0.9]])
+        gradient = profile("identity", block, self.lags, d_output=np.array([[1.0, 0.0]]))
+        return described("Jordan block of 0.9, linear", "non-normal", 0.9, gradient)
 
-    def held(self):
-        """Both eigenvalues of the weight 0; one unit is held where tanh' is 0.3, and J = diag(1, 0.3) W has
-        1.4.
-        """
+    def held(self) -> Numbers:
+        """Both eigenvalues of W are 0; with one unit held where tanh' is 0.3, J = diag(1, 0.3) W has 1.4."""
         weight, slope = np.array([[2.0, -2.0], [2.0, -2.0]]), 0.3
         h = np.array([0.0, np.sqrt(1 - slope)])
         bias = np.arctanh(h) - weight @ h
-        made = profile(
-            "tanh", weight, 30, bias, h[None], np.array([[1.0, 0.0]])
-        )  # further, rounding leaves the unstable point
-        return described("tanh, W² = 0, one unit at slope 0.3", "non-normal", 0.0, made)
+        # 30 lags: further, rounding leaves the unstable point
+        gradient = profile("tanh", weight, 30, bias, h[None], np.array([[1.0, 0.0]]))
+        return described("tanh, W² = 0, one unit at slope 0.3", "non-normal", 0.0, gradient)
 
-    def latched(self, w):
+    def latched(self, w: float) -> Numbers:
         """One tanh unit at its fixed point h = tanh(w h)."""
         h = 1.0
         for _ in range(200):
             h = np.tanh(w * h)
-        made = profile("tanh", np.array([[w]]), self.lags, state=np.array([[h]]))
-        return described(f"one tanh unit, weight {w:g}, at rest", "saturated", w, made)
+        gradient = profile("tanh", np.array([[w]]), self.lags, state=np.array([[h]]))
+        return described(f"one tanh unit, weight {w:g}, at rest", "saturated", w, gradient)
 
-    def driven(self, gain):
+    def driven(self, gain: float) -> Numbers:
         """Orthogonal weights and strong inputs."""
         rng = np.random.default_rng(0)
         x = 2 * rng.standard_normal((self.lags, 1, self.size))
-        made = profile("tanh", gain * random_orthogonal(self.size, rng), self.lags, x=x)
+        gradient = profile("tanh", gain * random_orthogonal(self.size, rng), self.lags, x=x)
         return described(
-            f"{self.size} tanh units, orthogonal times {gain:g}, driven", "saturated", gain, made
+            f"{self.size} tanh units, orthogonal times {gain:g}, driven", "saturated", gain, gradient
         )
 
-    def judge(self, numbers):
+    def judge(self, numbers: Numbers) -> Ruling:
         right = all(abs(one["rate"] - one["log_gain"]) <= EXACT for one in numbers["linear"])
         grow = [
             e
@@ -109,20 +107,20 @@ class RecurrentWeight(Claim):
             if e["kind"] == "saturated" and e["weight"] > 1 and e["rate"] < -MARGIN
         ]
         worst = max(abs(one["rate"] - one["log_gain"]) for one in numbers["linear"])
-        said = f"the rate of a linear network with one gain is ln gain within {digits(worst)}"
+        condition = f"the rate of a linear network with one gain is ln gain within {digits(worst)}"
         if grow:
             most = max(grow, key=lambda e: e["peak"])
             grown = f"the gradient grows {quantity(most['peak'], 'count')}-fold by lag {most['peak_lag']}"
-            said += f"; with a spectral radius of {most['weight']:g} {grown} ({most['name']})"
+            condition += f"; with a spectral radius of {most['weight']:g} {grown} ({most['name']})"
         if fade:
             least = min(fade, key=lambda e: e["rate"])
-            said += (
+            condition += (
                 f"; with a gain of {least['weight']:g} it falls by {digits(-least['rate'])} nats a step"
                 f" ({least['name']})"
             )
-        return ruled(right and not grow and not fade, right, f"{said[0].upper()}{said[1:]}.")
+        return ruled(right and not grow and not fade, right, f"{condition[0].upper()}{condition[1:]}.")
 
-    def table(self, numbers):
+    def table(self, numbers: Numbers) -> Table:
         rows = [
             (
                 Entry("linear, one unit" if o["size"] == 1 else f"linear, orthogonal, {o['size']} units"),
@@ -150,7 +148,7 @@ class RecurrentWeight(Claim):
         header = ("network", "gain or radius", "rate, nats a step", "ln gain", "largest growth")
         return Table("", header, tuple(rows))
 
-    def draw(self, numbers):
+    def draw(self, numbers: Numbers) -> Any:
         figure, ((left, right),) = drawing.grid(
             1, 2, 2.7, drawing.legend_room([e["name"] for e in numbers["exceptions"]]), gap=0.8
         )
@@ -181,7 +179,15 @@ class RecurrentWeight(Claim):
         return figure
 
 
-def profile(activation, weight, lags, bias=None, state=None, d_output=None, x=None):
+def profile(
+    activation: str,
+    weight: np.ndarray,
+    lags: int,
+    bias: np.ndarray | None = None,
+    state: np.ndarray | None = None,
+    d_output: np.ndarray | None = None,
+    x: np.ndarray | None = None,
+) -> LagProfile:
     """The lag profile of a cell h' = f(W h + b + x)."""
     size, biases = len(weight), int(bias is not None)
     cell = cells.get(f"elman:activation={activation}:biases={biases}")
@@ -190,15 +196,15 @@ def profile(activation, weight, lags, bias=None, state=None, d_output=None, x=No
     return lag_profile(cell, params, x, state=None if state is None else {"h": state}, d_output=d_output)
 
 
-def described(name, kind, weight, made):
-    """The numbers of one exception."""
-    logs = made.log_norm[:, 0] - made.log_norm[0, 0]
+def described(name: str, kind: str, weight: float, gradient: LagProfile) -> Numbers:
+    """The numbers of one exception; the first lag counts as 1."""
+    logs = gradient.log_norm[:, 0] - gradient.log_norm[0, 0]
     peak = int(np.argmax(logs))
     return {
         "name": name,
         "kind": kind,
         "weight": weight,
-        "rate": float(made.rate.value),
+        "rate": float(gradient.rate.value),
         "peak": float(np.exp(logs[peak])),
         "peak_lag": peak,
         "log10_transport": [float(v) for v in logs / np.log(10)],

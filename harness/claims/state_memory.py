@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from cellbench import cells
 
-from ..claim import Claim, ruled
+from ..claim import Claim, Numbers, Ruling, Tick, ruled
+from ..extras import requires
 from ..gradients.cell.path import states_of
 from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits
-from ._trainings import CONTEST, Trial, trained
+from ._contest import CONTEST
+from ._trainings import Trial, trained
 
-READABLE, GONE = (
-    0.5,
-    0.1,
-)  # R2 of the last input from which on it counts as kept, and of a far one below which as forgotten
+READABLE = 0.5  # R2 of the last input from which on it counts as kept
+GONE = 0.1  # R2 of the farthest input below which it counts as forgotten
 WASHED = 100  # first steps, in which the state still feels its start
 
 
 @dataclass(frozen=True)
 class StateMemory(Claim):
-    """Cells as drawn, and trained on the adding problem; driven by `streams` of so many steps of inputs of
-    its kind.
-    """
+    """Cells as drawn, and trained on adding; driven by `streams` of `steps` inputs of its kind."""
 
     place = 9
     sentence = "The state is a compression of the past."
@@ -55,21 +54,22 @@ class StateMemory(Claim):
     hidden_size: int = 32
 
     @property
-    def parts(self):
+    def parts(self) -> int:
         return 2 * len(self.models)
 
-    def measure(self, tick):
+    def measure(self, tick: Tick) -> Numbers:
+        requires("sklearn", f"claim {self.name!r} reads inputs out of states with")
         networks = []
         for name in self.models:
             tick(f"{name} untrained")
             networks.append(self.read(name, "untrained", cells.get(name).init(2, self.hidden_size, 0)))
             tick(f"{name} trained")
             one = trained(Trial(self.task, name, 0, hidden_size=self.hidden_size, epochs=self.epochs))
-            params = {k: v.detach().numpy().astype(float) for k, v in one.model.cell.items()}
+            params = {k: v.detach().numpy().astype(float) for k, v in one.recurrent.cell.items()}
             networks.append(self.read(name, "trained", params) | {"loss": one.loss})
         return {"networks": networks}
 
-    def read(self, name, kind, params):
+    def read(self, name: str, kind: str, params: dict[str, np.ndarray]) -> Numbers:
         """R2 by lag of the number and of the marker, and their sums."""
         rng = np.random.default_rng(1)
         shape = (self.steps, self.streams)
@@ -86,34 +86,30 @@ class StateMemory(Claim):
             "capacity": float(np.sum(scores)),
         }
 
-    def judge(self, numbers):
+    def judge(self, numbers: Numbers) -> Ruling:
         networks = numbers["networks"]
         bounded = all(n["capacity"] <= n["size"] for n in networks)
         good = [n for n in networks if n["number"][0] >= READABLE and n["number"][-1] < GONE]
-        said = ", ".join(f"{n['cell']} {n['kind']} {n['capacity']:.1f} (of {n['size']})" for n in networks)
-        bad = [
+        capacities = ", ".join(
+            f"{n['cell']} {n['kind']} {n['capacity']:.1f} (of {n['size']})" for n in networks
+        )
+        failed = ", ".join(
             f"{n['cell']} {n['kind']} ({n['number'][0]:.2f}, {n['number'][-1]:.2f})"
             for n in networks
             if n not in good
-        ]
-        failed = (
-            f"; the last input is not readable, or the farthest is (R² of both), in {', '.join(bad)}"
-            if bad
-            else ""
         )
         capacity = {(n["cell"], n["kind"]): n["capacity"] for n in networks}
-        pairs = [
-            (capacity[c, "trained"], capacity[c, "untrained"])
-            for c in dict.fromkeys(n["cell"] for n in networks)
-        ]
-        lower = (
-            f"training, which keeps what the task asks for, lowers it in {sum(a < b for a, b in pairs)} of"
-            f" {len(pairs)} cells"
+        names = list(dict.fromkeys(n["cell"] for n in networks))
+        lowered = sum(capacity[name, "trained"] < capacity[name, "untrained"] for name in names)
+        condition = (
+            f"Inputs that can be read linearly (of so many state variables): {capacities}; training, which"
+            f" keeps what the task asks for, lowers it in {lowered} of {len(names)} cells"
         )
-        condition = f"Inputs that can be read linearly (of so many state variables): {said}; {lower}{failed}."
-        return ruled(bounded and len(good) == len(networks), bounded and bool(good), condition)
+        if failed:
+            condition += f"; the last input is not readable, or the farthest is (R² of both), in {failed}"
+        return ruled(bounded and len(good) == len(networks), bounded and bool(good), f"{condition}.")
 
-    def table(self, numbers):
+    def table(self, numbers: Numbers) -> Table:
         rows = []
         for n in numbers["networks"]:
             half = next((k for k, v in enumerate(n["number"]) if v < 0.5), len(n["number"]))
@@ -146,30 +142,31 @@ class StateMemory(Claim):
             "Capacity: sum of R² over lags, of the number and the marker. R²: of the number.",
         )
 
-    def draw(self, numbers):
+    def draw(self, numbers: Numbers) -> Any:
         figure, axes = drawing.grid(1, 2, 2.4, 1.9, sharey=True)
         lines = {}
-        for axis, what in zip(axes[0], ("number", "marker"), strict=True):
+        for axis, channel in zip(axes[0], ("number", "marker"), strict=True):
             for n in numbers["networks"]:
                 dash, colour = (
                     "--" if n["kind"] == "trained" else "-",
                     drawing.COLOURS[self.models.index(n["cell"])],
                 )
-                axis.plot(n[what], dash, color=colour)
+                axis.plot(n[channel], dash, color=colour)
                 lines[f"{n['cell']} {n['kind']}"] = drawing.line(colour, dash)
-            axis.set(title=what, xlabel="lag", ylim=(-0.03, 1.03))
+            axis.set(title=channel, xlabel="lag", ylim=(-0.03, 1.03))
         axes[0, 0].set_ylabel("R² of the read-out")
         drawing.legend(axes[0, 1], lines)
         return figure
 
 
-def shown_lags(lags):
+def shown_lags(lags: int) -> list[int]:
     return [k for k in (0, 1, 5, 10, 20) if k < lags]
 
 
-def readable(state, u, lags):
-    """R2 for lags 0 .. lags - 1 of u (T, B), read by ridge regression from state (T, B, n): fitted on half of
-    the streams.
+def readable(state: np.ndarray, u: np.ndarray, lags: int) -> list[float]:
+    """R2 for lags 0 .. lags - 1 of u (T, B), read by ridge regression from state (T, B, n).
+
+    It is fitted on half of the streams and scored on the others; worse than the mean counts as 0.
     """
     from sklearn.linear_model import Ridge
     from sklearn.metrics import r2_score

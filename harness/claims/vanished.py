@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from cellbench import cells
 
-from ..claim import Claim, ruled
+from ..claim import Claim, Numbers, Ruling, Tick, ruled
 from ..gradients import diagnose
-from ..learn.one_step import Stepped
+from ..learn.one_step import CellStep
 from ..report.drawing import drawing
 from ..report.table import Entry, Table, number
 from ..report.units import digits
@@ -54,10 +55,10 @@ class Vanished(Claim):
     samples: int = 1000
 
     @property
-    def parts(self):
+    def parts(self) -> int:
         return 2 * len(MODELS) * self.seeds
 
-    def measure(self, tick):
+    def measure(self, tick: Tick) -> Numbers:
         runs = []
         for wrong in (0.0, self.wrong):
             for cell, scheme in MODELS:
@@ -71,27 +72,17 @@ class Vanished(Claim):
             "areas_with_right_labels": {mark: area(right, mark) for mark in MARKS},
         }
 
-    def run(self, cell, scheme, seed, wrong):
-        one = trained(
-            Trial(
-                f"recall:steps={self.steps}:count={self.count}",
-                cell,
-                seed,
-                scheme,
-                epochs=self.epochs,
-                wrong=wrong,
-            )
-        )
-        epochs = one.course.epochs
-        classes = one.data.classes
-        possible = 1 - wrong + wrong / classes
-        net = Stepped(
-            cells.get(cell), dict(one.model.cell.items()), one.model.head_weight, one.model.head_bias
-        )
+    def run(self, cell: str, scheme: str, seed: int, wrong: float) -> Numbers:
+        """One training: whether it finished, its marks, and what diagnose calls it."""
+        task = f"recall:steps={self.steps}:count={self.count}"
+        one = trained(Trial(task, cell, seed, scheme, epochs=self.epochs, wrong=wrong))
+        epochs, model = one.course.epochs, one.recurrent
+        possible = 1 - wrong + wrong / one.data.output_size  # some labels drawn anew are right
+        net = CellStep(cells.get(cell), dict(model.cell.items()), model.head_weight, model.head_bias)
         seen = len(epochs) * len(one.data.train)
         x, y = torch.from_numpy(one.data.test.x), torch.from_numpy(one.data.test.y)
         batches = [(x[n : n + 100].transpose(0, 1), y[n : n + 100]) for n in range(0, self.samples, 100)]
-        found = diagnose(
+        diagnosis = diagnose(
             net, torch.nn.functional.cross_entropy, batches, samples=self.samples, samples_seen=seen
         )
         losses = [e.test_loss for e in epochs]
@@ -103,13 +94,13 @@ class Vanished(Claim):
             "accuracy": one.accuracy,
             "finished": bool(one.accuracy >= DONE * possible),
             "loss": one.loss,
-            "gradient_norm": found.gradient_norm,
+            "gradient_norm": diagnosis.gradient_norm,
             "progress": abs(losses[-2] / losses[-1] - 1) if len(losses) > 1 else 0.0,
-            "label": found.verdict.label,
-            "line": str(found.verdict),
+            "label": diagnosis.verdict.label,
+            "line": str(diagnosis.verdict),
         }
 
-    def judge(self, numbers):
+    def judge(self, numbers: Numbers) -> Ruling:
         runs, areas = numbers["runs"], numbers["areas"]
         kinds = [sum(r["finished"] is done for r in runs) for done in (True, False)]
         if not all(kinds):
@@ -121,21 +112,21 @@ class Vanished(Claim):
         right = sum(map(told, runs))
         hard = [mark for mark, value in areas.items() if value < TELLS]
         alone = numbers["areas_with_right_labels"]
-        said = ", ".join(
+        marks = ", ".join(
             f"{MARKS[mark]} {value:.2f} (right labels alone {alone[mark]:.2f})"
             for mark, value in areas.items()
         )
         named = " and ".join(MARKS[mark] for mark in hard) or "none of them"
         condition = (
-            f"Of {kinds[0]} finished and {kinds[1]} stuck trainings, areas under the curve: {said}: "
-            f"hard by {named}; diagnose, which asks the "
-            f"data whether anything is left to explain, is right on {right} of {len(runs)}."
+            f"Of {kinds[0]} finished and {kinds[1]} stuck trainings, areas under the curve: {marks}: hard by"
+            f" {named}; diagnose, which asks the data whether anything is left to explain, is right on"
+            f" {right} of {len(runs)}."
         )
         return ruled(
             len(hard) == len(areas) and right == len(runs), bool(hard) and 2 * right > len(runs), condition
         )
 
-    def table(self, numbers):
+    def table(self, numbers: Numbers) -> Table:
         rows = [
             (
                 Entry(f"{r['cell']} {r['scheme']}"),
@@ -164,7 +155,7 @@ class Vanished(Claim):
         note = "Progress: relative change of the test loss over the last epoch. Coloured: diagnose is wrong."
         return Table("", header, tuple(rows), note)
 
-    def draw(self, numbers):
+    def draw(self, numbers: Numbers) -> Any:
         figure, axes = drawing.grid(1, len(MARKS), 2.5, 1.2, gap=0.75)
         for axis, (mark, name) in zip(axes[0], MARKS.items(), strict=True):
             for r in numbers["runs"]:
@@ -195,13 +186,16 @@ class Vanished(Claim):
         return figure
 
 
-def told(run):
+def told(run: Numbers) -> bool:
     """Is diagnose right?"""
     return (run["label"] == "CONVERGED") is run["finished"]
 
 
-def area(runs, mark):
-    """Under the ROC curve, of the better direction; 1 where there is only one kind."""
+def area(runs: list[Numbers], mark: str) -> float:
+    """Under the ROC curve, of the better direction; 1 where there is only one kind.
+
+    It is the share of pairs that the mark ranks rightly, ties counting half (Mann & Whitney).
+    """
     stuck = [r[mark] for r in runs if not r["finished"]]
     done = [r[mark] for r in runs if r["finished"]]
     if not stuck or not done:

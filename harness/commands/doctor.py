@@ -1,13 +1,16 @@
-"""`cellbench doctor`: what this machine can run and how well it can be measured on, fact by fact as each is
-found, and advice.
+"""Says which backends run here, and how small a change this machine can tell.
+
+It prints hardware, limits, versions and thread pools, then times a kernel against itself. From that noise
+comes the smallest change that a comparison finds here, and advice how to make it smaller.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -24,53 +27,83 @@ from ..measure.pair import Pair, Timing
 from ..measure.power import WANTED, detectable, spread_of
 from ..regress.two_sides import Side, make
 from ..store import provenance
+from ._arguments import epilog
+from ._table import print_facts
 
 KERNEL = Case("doctor", "gru", "numba", "cpu", "float32", 1, 64, 16, 32, 64, "forward")
 SECONDS = 20.0  # of the noise test
 PROCESS_S = 4.0  # about what one of its processes takes, starting included
 READINGS = 10_000
 WIDTH = 14  # of the names
-Fact = tuple[str, Any, str]  # name, value, as a person reads it
+Fact = tuple[str, Any, str]  # name, value, as a person reads it, in one or more lines
+EXAMPLES = """\
+  cellbench doctor
+  cellbench doctor --seconds 60
+  cellbench doctor --seconds 0 --json"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench doctor [--seconds S] [--json]"
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        metavar="S",
+        help="seconds of the noise test; 0 leaves it out (default: %(default)g)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one object instead of lines")
+    parser.epilog = epilog(EXAMPLES, {0: "all well, with advice too"})
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench doctor`; returns the exit code."""
+    return doctor(arguments.seconds, arguments.json)
 
 
 @dataclass
-class Doctor:
-    """What is found goes to `say` at once, a line for each fact, and into `found` by name."""
+class Report:
+    """Facts by name; each is shown at once, since the noise test takes a while."""
 
-    say: Callable[[str], object] = print
-    found: dict[str, Any] = field(default_factory=dict)
+    show: Callable[[str, Sequence[str]], object]
+    facts: dict[str, Any] = field(default_factory=dict)
 
-    def keep(self, facts: Iterator[Fact]) -> None:
+    def add(self, facts: Iterator[Fact]) -> None:
+        """Keeps and shows the facts."""
         for name, value, text in facts:
-            self.found[name] = value
-            first, *more = text.split("\n")
-            self.say("\n".join([f"{name:<{WIDTH}} {first}", *(f"{'':<{WIDTH}} {line}" for line in more)]))
+            self.facts[name] = value
+            self.show(name, text.split("\n"))
 
 
 def doctor(seconds: float = SECONDS, as_json: bool = False) -> int:
-    """Exit code 0, with advice too. The noise test takes about so many seconds; 0 leaves it out."""
-    if not 0 <= seconds < float("inf"):
+    """Prints all facts and advice; returns 0. The noise test takes about so many seconds; 0 leaves it out."""
+    if not 0 <= seconds < float("inf"):  # NaN is refused too
         raise ValueError(f"--seconds {seconds:g} must be at least 0; 0 leaves the noise test out")
-    patient, start = (
-        Doctor((lambda line: None) if as_json else lambda line: print(line, flush=True)),
-        observe(),
-    )
+    report, start = Report(silent if as_json else printed), observe()
     for facts in (hardware(), limits(start), clock(perf_counter), versions(), backends(), pools()):
-        patient.keep(facts)
+        report.add(facts)
     timings: list[Timing] = []
     if seconds:
-        patient.say(
-            f"{'noise test':<{WIDTH}} {KERNEL.spec} on {KERNEL.backend} against itself, about {seconds:g}"
-            " s ..."
-        )
-        patient.keep(noise(timings, seconds))
-    patient.keep(advice([start, *(t.conditions for t in timings)], [level(t) for t in timings]))
+        kernel = f"{KERNEL.spec} on {KERNEL.backend} against itself, about {seconds:g} s ..."
+        report.show("noise test", [kernel])
+        report.add(noise(timings, seconds))
+    report.add(advice([start, *(t.conditions for t in timings)], [level(t) for t in timings]))
     if as_json:
-        print(json.dumps(patient.found, indent=1))
+        print(json.dumps(report.facts, indent=1))
     return 0
 
 
+def printed(name: str, lines: Sequence[str]) -> None:
+    """Prints a fact."""
+    print_facts([(name, lines)], WIDTH)
+
+
+def silent(name: str, lines: Sequence[str]) -> None:
+    """Prints nothing: the facts come as one object at the end."""
+
+
 def hardware() -> Iterator[Fact]:
+    """Processor, GPU, memory, and the machine key made of them."""
     key = provenance.key(1)
     yield "cpu", key["cpu"], key["cpu"]
     yield "isa", key["isa"], " ".join(key["isa"]) or "none that kernels are compiled for"
@@ -78,26 +111,20 @@ def hardware() -> Iterator[Fact]:
     memory = psutil.virtual_memory()
     sizes = {"total_bytes": memory.total, "available_bytes": memory.available}
     yield "memory", sizes, f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
-    yield (
-        "machine key",
-        provenance.key_of({"machine_key": key}),
-        f"{provenance.key_of({'machine_key': key})}, on one thread",
-    )
+    key_hash = provenance.key_of({"machine_key": key})
+    yield "machine key", key_hash, f"{key_hash}, on one thread"
 
 
-def limits(seen: Conditions) -> Iterator[Fact]:
-    """What this process may use, and what holds it back."""
+def limits(now: Conditions) -> Iterator[Fact]:
+    """The cores and time that this process may use, and what slows it down now."""
     total = os.cpu_count()
-    yield "cores", {"usable": seen.cores, "all": total}, f"{seen.cores} of {total} may be used"
-    yield (
-        "quota",
-        seen.quota,
-        "none" if seen.quota is None else f"{seen.quota:g} cores' worth of time, by the control group",
-    )
-    yield "load", seen.load, f"{seen.load:.2f} over the last minute"
-    yield "governor", seen.governor, seen.governor or "not told"
-    yield "clock rate", seen.mhz, f"{seen.mhz:.0f} MHz" if seen.mhz else "not told"
-    yield "battery", seen.battery, "feeds this machine" if seen.battery else "not in use"
+    yield "cores", {"usable": now.cores, "all": total}, f"{now.cores} of {total} may be used"
+    quota = "none" if now.quota is None else f"{now.quota:g} cores' worth of time, by the control group"
+    yield "quota", now.quota, quota
+    yield "load", now.load, f"{now.load:.2f} over the last minute"
+    yield "governor", now.governor, now.governor or "not told"
+    yield "clock rate", now.mhz, f"{now.mhz:.0f} MHz" if now.mhz else "not told"
+    yield "battery", now.battery, "feeds this machine" if now.battery else "not in use"
 
 
 def clock(now: Callable[[], float]) -> Iterator[Fact]:
@@ -117,6 +144,7 @@ def clock(now: Callable[[], float]) -> Iterator[Fact]:
 
 
 def versions() -> Iterator[Fact]:
+    """Python, the packages that figures depend on, and CUDA's libraries."""
     key = provenance.key(1)
     named = (
         {"python": platform.python_version()}
@@ -130,18 +158,18 @@ def pools() -> Iterator[Fact]:
     """BLAS and OpenMP libraries that are loaded now, with their threads."""
     from threadpoolctl import threadpool_info
 
-    found = [
+    loaded = [
         {k: pool.get(k) for k in ("user_api", "internal_api", "version", "num_threads")}
         for pool in threadpool_info()
     ]
-    said = [
-        f"{p['internal_api']} {p['version'] or ''}".strip() + f": {p['num_threads']} threads" for p in found
+    lines = [
+        f"{p['internal_api']} {p['version'] or ''}".strip() + f": {p['num_threads']} threads" for p in loaded
     ]
-    yield "thread pools", found, ", ".join(said) or "none is loaded"
+    yield "thread pools", loaded, ", ".join(lines) or "none is loaded"
 
 
 def backends() -> Iterator[Fact]:
-    """Which can run, on either device; of those that cannot, why."""
+    """The backends that can run, on either device; of those that cannot, the reason."""
     for device in ("cpu", "cuda"):
         reasons = {name: cells.backend(name).unavailable(device) for name in cells.backend_names()}
         can = ", ".join(name for name, reason in reasons.items() if reason is None) or "none"
@@ -157,26 +185,28 @@ def backends() -> Iterator[Fact]:
 
 
 def noise(timings: list[Timing], seconds: float, judge: Callable[..., Judge] = Judge) -> Iterator[Fact]:
-    """A program against itself by the rule of every comparison, and what that rule can find here; fills
-    `timings`.
+    """A program against itself by the rule of every comparison, and the change that this rule finds here.
+
+    Fills `timings`.
     """
 
-    def keep(name: str, stage: str, process: int, found: Any) -> None:
-        if isinstance(found, Timing):
-            timings.append(found)
+    def keep(name: str, stage: str, process: int, result: Any) -> None:
+        if isinstance(result, Timing):
+            timings.append(result)
 
     processes = int(np.clip(seconds / PROCESS_S, 3, 11))
-    judged = judge(np.random.default_rng(), processes=processes, budget_s=0.0, keep=keep)
-    (said,) = judged.judge([Pair("noise", make, (Side(KERNEL), Side(KERNEL)))])
-    yield "A against A", record(said), f"{said.verdict}: {said.reason}"
+    judging = judge(np.random.default_rng(), processes=processes, budget_s=0.0, keep=keep)
+    (judgement,) = judging.judge([Pair("noise", make, (Side(KERNEL), Side(KERNEL)))])
+    yield "A against A", record(judgement), f"{judgement.verdict}: {judgement.reason}"
     if len(timings) < 2:
         return
+    # B and A' both are A measured again, so that each process gives two ratios of no change
     logs = [t.logs(arm) for arm in ("b", "again") for t in timings]
     half = len(timings)
     spread = float(np.sqrt((spread_of(logs[:half]) ** 2 + spread_of(logs[half:]) ** 2) / 2))
     least = detectable(spread)
-    found = {"spread": spread, "processes": half, "detectable": least, "power": WANTED}
-    yield "noise", found, f"ratios in {half} processes differ by {spread:.2%} (standard deviation)"
+    values = {"spread": spread, "processes": half, "detectable": least, "power": WANTED}
+    yield "noise", values, f"ratios in {half} processes differ by {spread:.2%} (standard deviation)"
     yield (
         "detectable",
         least,
@@ -184,9 +214,15 @@ def noise(timings: list[Timing], seconds: float, judge: Callable[..., Judge] = J
     )
 
 
-def record(said: Judgement) -> dict[str, Any]:
-    effect = said.effect and [said.effect.estimate, said.effect.low, said.effect.high]
-    return {"verdict": said.verdict.value, "reason": said.reason, "status": said.status, "effect": effect}
+def record(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as plain values."""
+    effect = judgement.effect and [judgement.effect.estimate, judgement.effect.low, judgement.effect.high]
+    return {
+        "verdict": judgement.verdict.value,
+        "reason": judgement.reason,
+        "status": judgement.status,
+        "effect": effect,
+    }
 
 
 def level(timing: Timing) -> float:
@@ -194,6 +230,8 @@ def level(timing: Timing) -> float:
     return float(np.median([v for build in timing.samples["a"] for v in build]))
 
 
-def advice(seen: list[Conditions], levels: list[float]) -> Iterator[Fact]:
-    said = warnings_of(seen, 1, levels)
-    yield "advice", [{"kind": w.kind.name, "text": w.text} for w in said], "\n".join(map(str, said)) or "none"
+def advice(conditions: list[Conditions], levels: list[float]) -> Iterator[Fact]:
+    """Warnings of the conditions that were observed, each with what helps."""
+    warnings = warnings_of(conditions, 1, levels)
+    values = [{"kind": w.kind.name, "text": w.text} for w in warnings]
+    yield "advice", values, "\n".join(map(str, warnings)) or "none"

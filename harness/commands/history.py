@@ -1,7 +1,12 @@
-"""`cellbench history [RUN ...]`: appends the points of runs, then prints and draws every trend."""
+"""Adds runs to the history of this project, and shows every trend and where it changed.
+
+A point is a benchmark's time over that of torch's own module, which was timed in the same processes. A run
+therefore needs the backend native. A change of the trend is information: the exit code stays 0.
+"""
 
 from __future__ import annotations
 
+import argparse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,29 +15,55 @@ from .. import store
 from ..regress.history import file, page
 from ..regress.history.points import points_of
 from ..regress.history.trend import table, trends
-from ..report.table import plain
+from ..report.terminal import plain
+from ._arguments import epilog
+
+PAGE = Path("results/reports/history")
+EXAMPLES = """\
+  cellbench history
+  cellbench history results/runs/RUN
+  cellbench history results/runs --file history.jsonl --output page"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench history [RUN ...] [--file FILE] [--output DIR]"
+    parser.add_argument(
+        "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs, to add"
+    )
+    parser.add_argument(
+        "--file", type=Path, default=file.FILE, metavar="FILE", help="the history (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=PAGE, metavar="DIR", help="folder of the page (default: %(default)s)"
+    )
+    parser.epilog = epilog(EXAMPLES)
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench history`; returns the exit code."""
+    return history(arguments.runs, arguments.file, arguments.output)
 
 
 def history(runs: Sequence[Path], path: Path, output: Path) -> int:
-    """Exit code 0: a change in history is information; `regress` is what turns red. Raises ResultsError."""
-    taken = [
-        points_of(run) for parent in runs for run in store.runs(parent)
-    ]  # all are read before anything is written
+    """Adds the points of the runs, prints and draws the trends; returns 0. Raises ResultsError."""
+    # all runs are read before anything is written, so that a damaged one leaves the history as it was
+    taken = [points_of(run) for parent in runs for run in store.runs(parent)]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if runs:
-            points = [p for found, _ in taken for p in found]
+            points = [point for added, _ in taken for point in added]
             new = file.append(path, points)
             print(f"{path}: {new} new points, {len(points) - new} were there already")
-        found = trends(file.read(path))
+        all_trends = trends(file.read(path))
     for one in dict.fromkeys(str(w.message) for w in caught):
         print(f"warning: {one}")
     for name in dict.fromkeys(name for _, alone in taken for name in alone):
         print(f"no anchor: {name}; add native to backends, so that it is timed in the same processes")
-    if not found:
+    if not all_trends:
         raise store.ResultsError(
             f"history {str(path)!r} has no point; `cellbench history RUN` adds those of a run with native"
         )
-    print(plain(table(found)))
-    print(f"page: {page.write(found, output)}")
+    print(plain(table(all_trends)))
+    print(f"page: {page.write(all_trends, output)}")
     return 0

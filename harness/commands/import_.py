@@ -1,7 +1,11 @@
-"""Takes over pytest-benchmark's JSON as a run, so that `harness.load` reads it beside all others."""
+"""Takes over pytest-benchmark's JSON as a run.
+
+`pytest --benchmark-json=FILE` writes it. `harness.load` and `cellbench report` read the run beside others.
+"""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import math
@@ -9,6 +13,31 @@ from pathlib import Path
 from typing import Any
 
 from .. import store
+from ._arguments import RUNS, epilog
+
+EXAMPLES = """\
+  cellbench import benchmarks.json
+  cellbench import benchmarks.json --results results/imported"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench import FILE [--results DIR]"
+    parser.add_argument("file", type=Path, metavar="FILE", help="the JSON of pytest-benchmark")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RUNS,
+        metavar="DIR",
+        help="the folder that the run's folder is made in (default: %(default)s)",
+    )
+    parser.epilog = epilog(EXAMPLES)
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench import`; returns the exit code."""
+    print(f"run: {import_benchmarks(arguments.file, arguments.results)}")
+    return 0
 
 
 def import_benchmarks(file: Path, results: Path) -> Path:
@@ -51,10 +80,10 @@ def _manifest(content: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def _definition(benchmark: dict[str, Any]) -> dict[str, Any]:
-    """What our own benchmarks say of themselves in extra_info; another's is known by its name alone."""
-    own = {k: _column(k, value) for k, value in benchmark["extra_info"].items() if k in store.DEFINITION}
+    """The columns that our own benchmarks write to extra_info; another's is known by its name alone."""
+    columns = {k: _column(k, value) for k, value in benchmark["extra_info"].items() if k in store.DEFINITION}
     return {"probe": "benchmark", "variant": _name(benchmark)} | {
-        k: v for k, v in own.items() if v is not None
+        k: v for k, v in columns.items() if v is not None
     }
 
 
@@ -71,8 +100,9 @@ def _implementation(benchmark: dict[str, Any]) -> str | None:
 
 
 def _column(name: str, value: Any) -> int | str | None:
-    """A value of extra_info as the column of that name holds it; None where somebody else means another thing
-    by the name.
+    """A value of extra_info as the column of that name holds it.
+
+    None where the benchmarks of somebody else mean another thing by the name.
     """
     if name in store.WHOLE:
         return int(value) if isinstance(value, int | str) and str(value).isdecimal() else None
@@ -80,18 +110,16 @@ def _column(name: str, value: Any) -> int | str | None:
 
 
 def _series(benchmark: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every round; of a file without them (--benchmark-save without --benchmark-save-data) its smallest,
-    median and largest.
-    """
+    """Every round. A file without rounds (no --benchmark-save-data) has the smallest, median and largest."""
     stats = benchmark["stats"]
-    found = (
+    times = (
         {"seconds": stats["data"]}
         if stats.get("data")
         else {f"seconds_{k}": [stats[k]] for k in ("min", "median", "max")}
     )
     return [
         {"metric": k, "unit": "s", "values": [_seconds(v) for v in values], "process": 0}
-        for k, values in found.items()
+        for k, values in times.items()
     ]
 
 

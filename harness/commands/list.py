@@ -1,19 +1,25 @@
-"""`cellbench list`: names alone, or a table of one kind of members from their classes and docstrings."""
+"""Lists the cells, backends, probes and tasks that there are.
+
+Without a kind it prints their names. With one it prints a table, which is made from classes and docstrings.
+"""
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import shorten
 
 from cellbench import cells
 
 from .. import probe, task
+from ._arguments import epilog, one_of
+from ._table import print_table
 
 NAMES: dict[str, Callable[[], list[str]]] = {
     "cells": cells.names,
@@ -21,10 +27,32 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "probes": probe.names,
     "tasks": task.names,
 }
-GET: dict[str, Callable] = {"backends": cells.backend, "probes": probe.get, "tasks": task.get}
+GET: dict[str, Callable[[str], object]] = {"backends": cells.backend, "probes": probe.get, "tasks": task.get}
 PACKAGES = {"backends": "cellbench.cells.backends", "probes": probe.PACKAGE, "tasks": task.PACKAGE}
 SIZES = (32, 64)  # I and H at which parameters are counted
-NUMBERS = ("parameters", "size")  # columns
+CELL_COLUMNS = ("name", "kind", "states", "affine", "parameters", "source")
+EXAMPLES = """\
+  cellbench list
+  cellbench list cells
+  cellbench list tasks | grep translation"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench list [KIND]"
+    parser.add_argument(
+        "kind", nargs="?", type=one_of(list(NAMES)), metavar="KIND", help=f"one of {', '.join(NAMES)}"
+    )
+    parser.epilog = epilog(EXAMPLES)
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench list`; returns the exit code."""
+    if arguments.kind:
+        print_members(arguments.kind)
+    else:
+        print(names())
+    return 0
 
 
 def names() -> str:
@@ -32,37 +60,17 @@ def names() -> str:
     return "\n".join(f"{kind}: {', '.join(known())}" for kind, known in NAMES.items())
 
 
-def print_table(kind: str) -> None:
-    """Members of a kind."""
+def print_members(kind: str) -> None:
+    """The table of one kind."""
     if kind == "cells":
-        print_rows(CELL_COLUMNS, map(cell_row, NAMES[kind]()))
+        print_table(CELL_COLUMNS, map(cell_row, NAMES[kind]()), numbers=["parameters"])
         print("parameters at I {}, H {}; `cellbench show CELL` prints the rest".format(*SIZES))
     else:
-        print_rows(("name", "what"), member_rows(kind))
-
-
-def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table; on a terminal the last column is cut to fit, piped it is plain aligned text."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name != header[-1])
-    for row in rows:
-        table.add_row(*(Text(entry, no_wrap=True, overflow="ellipsis") for entry in row))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 240
-    console.print(table)
-
-
-CELL_COLUMNS = ("name", "kind", "states", "affine", "parameters", "source")
+        print_table(("name", "what"), member_rows(kind))
 
 
 def cell_row(name: str) -> Sequence[str]:
-    """What the table says of one cell; of one that cannot be used, why."""
+    """The row of one cell; for a cell that cannot be used, its name and the reason."""
     from .show import documentation, fitting, kind
 
     try:
@@ -77,12 +85,13 @@ def cell_row(name: str) -> Sequence[str]:
 
 
 def member_rows(kind: str) -> Iterator[Sequence[str]]:
+    """The rows of backends, probes or tasks."""
     for name in NAMES[kind]():
         yield name, first_line(module_docstring(kind, name))
 
 
 def module_docstring(kind: str, name: str) -> str:
-    """Read from the member's file, which is not imported; one of another package is, to find its file."""
+    """The docstring of a member's file, which is read; only a member of another package is imported."""
     spec = importlib.util.find_spec(f"{PACKAGES[kind]}.{name}")
     if spec and spec.origin:
         return ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
@@ -90,10 +99,11 @@ def module_docstring(kind: str, name: str) -> str:
 
 
 def source(text: str) -> str:
-    """The first of the citations, which stand in brackets with their year; without one the first line."""
+    """The first citation, which stands in brackets with its year; without one the first line."""
     cited = re.search(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)", text)
     return first_line(" ".join(cited[1].split()) if cited else text)
 
 
 def first_line(text: str) -> str:
+    """The first line, at most 90 characters of it."""
     return shorten(text.partition("\n")[0], 90, placeholder=" …")

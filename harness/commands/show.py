@@ -1,29 +1,80 @@
-"""`cellbench show CELL`: what a cell is, from its source and its derivation; nothing is looked up in a table."""
+"""Shows a cell: equations, shapes, counts, the backends that run it, and its compiled kernel.
+
+All of it comes from the class, its source and its derivation.
+"""
 
 from __future__ import annotations
 
+import argparse
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from textwrap import dedent, indent
+from typing import Any
 
 from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.derived.layers import unfit
 from cellbench.cells.kernels import fused
 
-WRITTEN = (
-    "effective",
-    "project",
-    "equations",
-    "step",
-    "emit",
-)  # what a cell may write, in the order in which it is used
+from ._arguments import CELL_HELP, epilog, one_of, size
+from ._table import print_facts
+
+# the methods that a cell may write, in the order in which they are used
+WRITTEN = ("effective", "project", "equations", "step", "emit")
+SIZES = (32, 64)  # I and H unless they are given
+NAME_WIDTH = 11
+EXAMPLES = """\
+  cellbench show gru
+  cellbench show elman:activation=relu --input-size 3 --hidden-size 5
+  cellbench show my.py:MyCell --kernel"""
 
 
-def show(spec: str, input_size: int | None, hidden_size: int, dtype: str) -> str:
-    """All that is known of the cell. Raises ValueError for an unknown cell, or sizes that it cannot have."""
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench show CELL [--input-size I] [--hidden-size H] [--dtype DTYPE] [--kernel]"
+    parser.add_argument("cell", metavar="CELL", help=CELL_HELP)
+    parser.add_argument(
+        "--input-size",
+        type=size,
+        metavar="I",
+        help=f"numbers in at each step (default: {SIZES[0]}, or H where the cell needs them alike)",
+    )
+    parser.add_argument(
+        "--hidden-size",
+        type=size,
+        metavar="H",
+        default=SIZES[1],
+        help=f"units of the state (default: {SIZES[1]})",
+    )
+    parser.add_argument(
+        "--dtype",
+        type=one_of(("float32", "float64")),
+        metavar="DTYPE",
+        default="float32",
+        help="of the kernel, float32 or float64 (default: float32)",
+    )
+    parser.add_argument(
+        "--kernel", action="store_true", help="print the text of its fused Numba kernel, nothing else"
+    )
+    parser.epilog = epilog(EXAMPLES)
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench show`; returns the exit code."""
+    if arguments.kernel:
+        print(kernel(arguments.cell, arguments.dtype), end="")
+    else:
+        show(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.dtype)
+    return 0
+
+
+def show(spec: str, input_size: int | None, hidden_size: int, dtype: str) -> None:
+    """Prints all that is known of a cell.
+
+    Raises ValueError for an unknown cell, or sizes that it cannot have.
+    """
     cell = cells.get(spec)
     sizes = fitting(cell, input_size, hidden_size)
     facts = [
@@ -36,22 +87,18 @@ def show(spec: str, input_size: int | None, hidden_size: int, dtype: str) -> str
         ("backends", [f"{name}: {runs(name, cell, dtype)}" for name in cells.backend_names()]),
         ("kernel", [kernel_path(cell, dtype)]),
     ]
-    table = "\n".join(
-        f"{name if first else '':<11} {line}" for name, lines in facts for first, line in heads(lines)
-    )
-    return "\n\n".join([f"{cell.name}\n{indent(documentation(cell), '  ')}", table, *sources(cell)])
-
-
-def heads(lines: list[str]) -> Iterator[tuple[bool, str]]:
-    """Each line, and whether it is the first."""
-    return ((k == 0, line) for k, line in enumerate(lines))
+    print(f"{cell.name}\n{indent(documentation(cell), '  ')}\n")
+    print_facts(facts, NAME_WIDTH)
+    for text in sources(cell):
+        print(f"\n{text}")
 
 
 def fitting(cell: GatedCell, input_size: int | None, hidden_size: int) -> tuple[int, int]:
-    """(I, H): I is 32 unless given, or H where the cell needs them alike. Raises ValueError where they do not
-    fit.
+    """(I, H): I is 32 unless given, or H where the cell needs them alike.
+
+    Raises ValueError where the cell cannot have them.
     """
-    wanted = [input_size] if input_size else [32, hidden_size]
+    wanted = [input_size] if input_size else [SIZES[0], hidden_size]
     fit = [i for i in wanted if unfit(cell, i, hidden_size) is None]
     if not fit:
         raise ValueError(f"{unfit(cell, wanted[0], hidden_size)}; choose --input-size and --hidden-size")
@@ -78,12 +125,14 @@ def kind(cell: GatedCell) -> str:
 
 
 def affinity(cell: GatedCell) -> str:
+    """Whether the new state is affine in the old one, as the graph of the equations shows."""
     if cell.affine():
         return "affine"
     return "not known to be affine" if cell.written_out else "not affine"
 
 
 def option(cell: GatedCell, name: str, default: object) -> str:
+    """The value of an option, and its default where that is another."""
     value = getattr(cell, name)
     return f"{name}={value}" + ("" if value == default else f" (default {default})")
 
@@ -94,12 +143,14 @@ def dimensions(shape: tuple[int, ...]) -> str:
 
 
 def parameters(cell: GatedCell, input_size: int, hidden_size: int) -> Iterator[str]:
+    """The count, then the arrays with their shapes."""
     yield f"{cell.parameter_count(input_size, hidden_size):,} at I {input_size}, H {hidden_size}"
     for name, shape in cell.parameter_shapes(input_size, hidden_size).items():
         yield f"{name} {shape}"
 
 
 def operations(cell: GatedCell, input_size: int, hidden_size: int) -> str:
+    """FLOP of a step, forward and backward."""
     count = cell.operations(input_size, hidden_size)
     return f"{count.forward:,} FLOP forward, {count.backward:,} more backward, for each step of a sequence"
 
@@ -114,6 +165,7 @@ def runs(name: str, cell: GatedCell, dtype: str) -> str:
 
 
 def kernel_path(cell: GatedCell, dtype: str) -> str:
+    """The file of the cell's fused Numba kernel, which is written if it is not there."""
     if cell.written_out:
         return "none: the step is written out"
     return f"{fused.module(cell, dtype).__file__} (--kernel prints it)"
@@ -128,14 +180,14 @@ def kernel(spec: str, dtype: str) -> str:
 
 
 def sources(cell: GatedCell) -> Iterator[str]:
-    """The source of what the cell writes, each under its file and line."""
+    """The source of each method that the cell writes, under its file and line."""
     for name in WRITTEN:
         function = getattr(type(cell), name)
         if function is not getattr(GatedCell, name):
             yield f"{name} ({place(function)})\n{indent(dedent(inspect.getsource(function)).rstrip(), '  ')}"
 
 
-def place(function) -> str:
+def place(function: Callable[..., Any]) -> str:
     """File and line, the file as short as it can be named from here."""
     path = Path(inspect.getsourcefile(function) or "")
     here = Path.cwd()

@@ -1,3 +1,1 @@
-"""Where the sequences of tasks come from: archives of real data and their readers, and systems that are
-simulated.
-"""
+"""Where the sequences of tasks come from: archives of real data, their readers, and simulated systems."""

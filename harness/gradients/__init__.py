@@ -1,5 +1,7 @@
-"""Diagnostics of the gradient through time: of a cell and arrays, or of any torch module. Imports neither
-Hydra nor torch.
+"""Diagnostics of the gradient through time: of a cell and arrays, or of any torch module.
+
+Importing them imports neither Hydra nor torch. The three halves know nothing of each other: `cell` works on a
+cell's equations, `module` on any torch module, `training` beside a training loop.
 """
 
 from .cell.gating import Gates, Saturation, gates, saturation
@@ -14,7 +16,8 @@ from .module.evidence import Band, Evidence
 from .module.verdict import Thresholds, Verdict, verdict
 from .rate import Rate, fit, word
 from .training.norm import Clipped, clip_by_norm, clip_by_value, total_norm
-from .training.recorder import Gradients, record
+from .training.recorder import record
+from .training.updates import Gradients
 
 __all__ = [
     "Band",

@@ -1,8 +1,7 @@
-"""One number for a decay, where there is one: the growth of a log norm by lag, its interval, and the form it
-has.
+"""One number for a decay, where there is one: the growth of a log norm by lag, its interval and its form.
 
 Log norms are a random walk, so that a line through them has a wrong interval (nominal 95 % covers 12 % at 100
-lags); everything here works on increments. A form is accepted only where what it leaves has the same mean in
+lags); everything here works on increments. A form is accepted only where its residuals have the same mean in
 both halves of the window.
 """
 
@@ -14,16 +13,20 @@ import numpy as np
 
 DEGREES = range(1, 9)  # of a polynomial: one less than the size of a Jordan block
 FEW = 8  # increments, in fewer of which no form can be told
+EXPLAINED = 0.98  # share of the squares of increments that a curve must take away to count as the form
 MARGIN = 0.01  # nats a step within which a gradient counts as stable
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Growth of the log norm with a 95 % interval, in nats a step (negative: decay); for a power law the
-    exponent of the lag.
+    """Growth of the log norm with a 95 % interval, in nats a step (negative: decay).
 
-    model is exponential, 'polynomial x exponential' (value is the exponential's rate), power law, finite
-    (exactly 0 from some lag on: -inf), or 'no single rate' (the mean increment, for what it is worth).
+    By `model` it is
+      exponential                the rate
+      polynomial x exponential   the exponential's rate
+      power law                  the exponent of the lag
+      finite                     -inf: exactly 0 from some lag on
+      no single rate             the mean increment, for want of better
     """
 
     value: float
@@ -53,24 +56,24 @@ def fit(logs: np.ndarray) -> Rate:
         return Rate(mean, mean - 1.96 * error, mean + 1.96 * error)
     refused = Rate(mean, mean - 1.96 * error, mean + 1.96 * error, "no single rate")
     with np.errstate(invalid="ignore"):
-        curved = np.diff(logs[first:], axis=0).mean(
-            1
-        )  # a curve shows the better the longer it is, so to the last lag
+        curved = np.diff(logs[first:], axis=0).mean(1)  # to the last lag: a long curve shows its form better
     if len(steps) < FEW or not np.isfinite(curved).all():
         return refused
     lag = np.arange(first, lags, dtype=float)
-    power, left, _ = _best(curved, lag, with_rate=False)
-    if _explained(left, curved) > 0.98:
-        return _interval(power, left, "power law", len(curved) / np.log((lags + 1) / (first + 1)))
-    value, left, degree = _best(curved, lag, with_rate=True)
-    if degree in DEGREES and _explained(left, curved - curved.mean()) > 0.98:
-        return _interval(value, left, "polynomial x exponential")
+    power, residual, _ = _best(curved, lag, with_rate=False)
+    if _explained(residual, curved) > EXPLAINED:
+        # an exponent counts per nat of the lag, a rate per step
+        return _interval(power, residual, "power law", len(curved) / np.log((lags + 1) / (first + 1)))
+    value, residual, degree = _best(curved, lag, with_rate=True)
+    if degree in DEGREES and _explained(residual, curved - curved.mean()) > EXPLAINED:
+        return _interval(value, residual, "polynomial x exponential")
     return refused
 
 
 def _mean(steps: np.ndarray) -> tuple[float, float]:
-    """Mean and standard error; smoothly weighted ones where they vary less by block (a rotation's increments
-    are no noise).
+    """Mean and standard error; smoothly weighted ones where these vary less by block.
+
+    They do for a rotation, whose increments swing and are no noise.
     """
     blocks = np.array_split(steps, 4)
     if len(blocks[-1]) >= 6:
@@ -83,15 +86,16 @@ def _mean(steps: np.ndarray) -> tuple[float, float]:
 
 
 def _bump(count: int) -> np.ndarray:
+    """Weights that go to 0 at both ends with all derivatives, so that a swing averages out fast."""
     t = (np.arange(count) + 0.5) / count
     return np.exp(-1 / (t * (1 - t)))
 
 
-def _steady(left: np.ndarray, scale: float) -> bool:
+def _steady(residual: np.ndarray, scale: float) -> bool:
     """Whether both halves have the same mean, by 3 standard errors or three thousandths of the scale."""
-    if len(left) < FEW:  # too few to tell a trend from noise
-        return bool(np.abs(left).max() <= 3e-3 * scale + 1e-12)
-    halves = np.array_split(left, 2)
+    if len(residual) < FEW:  # too few to tell a trend from noise
+        return bool(np.abs(residual).max() <= 3e-3 * scale + 1e-12)
+    halves = np.array_split(residual, 2)
     apart = abs(halves[0].mean() - halves[1].mean())
     return bool(
         apart <= 3 * np.hypot(standard_error(halves[0]), standard_error(halves[1]))
@@ -99,17 +103,16 @@ def _steady(left: np.ndarray, scale: float) -> bool:
     )
 
 
-def _explained(left: np.ndarray, before: np.ndarray) -> float:
+def _explained(residual: np.ndarray, before: np.ndarray) -> float:
     """The share of the squares that a fit took away."""
-    return 1 - float(np.sum(left**2) / np.sum(before**2))
+    return 1 - float(np.sum(residual**2) / np.sum(before**2))
 
 
 def _best(steps: np.ndarray, lag: np.ndarray, with_rate: bool) -> tuple[float, np.ndarray, float]:
-    """(rate or exponent, what is left, degree) of steps = rate + exponent * ln((lag + shift + 1) / (lag +
-    shift)), least squares.
+    """(rate or exponent, residuals, degree), least squares.
 
-    A polynomial's degree is a whole number: an exponent near one is taken as it, and the rest is fitted
-    again.
+    steps = rate + exponent * ln((lag + shift + 1) / (lag + shift)). A polynomial's degree is a whole number:
+    an exponent near one is taken as it, and the rest is fitted again.
     """
 
     def solve(shift: float, degree: float | None = None) -> tuple[float, float, np.ndarray]:
@@ -125,23 +128,21 @@ def _best(steps: np.ndarray, lag: np.ndarray, with_rate: bool) -> tuple[float, n
 
     shifts = np.linspace(0.05, 3.0, 60)
     shift = min(shifts, key=lambda c: float(np.sum(solve(c)[2] ** 2)))
-    value, degree, left = solve(shift)
-    whole = round(degree)
-    if with_rate and whole in DEGREES and abs(degree - whole) < 0.25:
-        finer = min(np.linspace(0.05, 3.0, 600), key=lambda c: float(np.sum(solve(c, whole)[2] ** 2)))
-        value, degree, left = solve(finer, whole)
-    return value, left, degree
+    value, degree, residual = solve(shift)
+    nearest = round(degree)
+    if with_rate and nearest in DEGREES and abs(degree - nearest) < 0.25:
+        finer = min(np.linspace(0.05, 3.0, 600), key=lambda c: float(np.sum(solve(c, nearest)[2] ** 2)))
+        value, degree, residual = solve(finer, nearest)
+    return value, residual, degree
 
 
-def _interval(value: float, left: np.ndarray, model: str, per: float = 1.0) -> Rate:
-    half = 1.96 * standard_error(left) * per
+def _interval(value: float, residual: np.ndarray, model: str, per: float = 1.0) -> Rate:
+    half = 1.96 * standard_error(residual) * per
     return Rate(float(value), float(value - half), float(value + half), model)
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Of the mean of a correlated series (Newey and West 1987, Bartlett weights); inf for fewer than 4
-    values.
-    """
+    """Of the mean of a correlated series (Newey and West 1987, Bartlett weights); inf for fewer than 4."""
     count = len(values)
     if count < 4:
         return float("inf")

@@ -1,6 +1,4 @@
-"""Checkpoints of a training: one safetensors file, written atomically after every epoch, from which it goes
-on.
-"""
+"""Checkpoints of a training: a safetensors file, written whole after every epoch, from which it goes on."""
 
 from __future__ import annotations
 
@@ -12,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from ..extras import requires
+from ..store import atomic
 from .training import Course, Epoch, Learner
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -22,7 +22,11 @@ class CheckpointError(ValueError):
 
 
 def file(folder: str, name: str) -> Path:
-    """The file of that name in the folder, which is made. Raises CheckpointError where it cannot be."""
+    """The file of that name in the folder, which is made.
+
+    Raises CheckpointError where it cannot be, and PackageMissing without safetensors.
+    """
+    requires("safetensors", "a checkpoint of a training is written with")
     path = Path(folder).expanduser() / f"{name}.safetensors"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,8 +38,9 @@ def file(folder: str, name: str) -> Path:
 
 
 def rate(path: Path) -> float | None:
-    """The learning rate of the training that wrote it; None where there is none. Raises CheckpointError for a
-    damaged one.
+    """The learning rate of the training that wrote the file; None where there is none.
+
+    Raises CheckpointError for a damaged file.
     """
     from safetensors import safe_open
 
@@ -46,8 +51,9 @@ def rate(path: Path) -> float | None:
 
 
 def save(path: Path, learner: Learner) -> None:
-    """Writes the model, its best parameters, Adam's moments and rate, the order's generator and the course so
-    far.
+    """Writes what a training goes on from.
+
+    That is the model, its best parameters, Adam's moments and rate, the order's generator and the course.
     """
     from safetensors.torch import save_file
 
@@ -55,16 +61,20 @@ def save(path: Path, learner: Learner) -> None:
     tensors |= {f"best.{k}": v for k, v in learner.best.items()}
     for n, state in learner.optimiser.state_dict()["state"].items():
         tensors |= {f"adam.{n}.{k}": torch.as_tensor(state[k]) for k in MOMENTS}
-    told = {"course": json.dumps(asdict(learner.course)), "rng": json.dumps(learner.rng.bit_generator.state)}
-    told["rate"] = repr(learner.optimiser.param_groups[0]["lr"])
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, told)
-    temporary.replace(path)
+    metadata = {
+        "course": json.dumps(asdict(learner.course)),
+        "rng": json.dumps(learner.rng.bit_generator.state),
+        "rate": repr(learner.optimiser.param_groups[0]["lr"]),
+    }
+    arrays = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with atomic.replacing(path) as temporary:
+        save_file(arrays, temporary, metadata)
 
 
 def resume(path: Path, learner: Learner) -> bool:
-    """Brings a learner to where the file was written; False where there is none. Raises CheckpointError for a
-    damaged one.
+    """Brings a learner to where the file was written; False where there is none.
+
+    Raises CheckpointError for a damaged file.
     """
     from safetensors import safe_open
 
@@ -72,12 +82,13 @@ def resume(path: Path, learner: Learner) -> bool:
         return False
     with _usable(path):
         with safe_open(path, "pt") as file:
-            tensors, told = {k: file.get_tensor(k) for k in file.keys()}, file.metadata()  # noqa: SIM118
-        course = json.loads(told["course"])
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            metadata = file.metadata()
+        course = json.loads(metadata["course"])
         learner.model.load_state_dict(_below("model", tensors))
         learner.best = _below("best", tensors)
         _adam(learner.optimiser, _below("adam", tensors))
-        learner.rng.bit_generator.state = json.loads(told["rng"])
+        learner.rng.bit_generator.state = json.loads(metadata["rng"])
         learner.course = Course(
             course["losses"], course["elapsed"], [Epoch(**e) for e in course["epochs"]], course["reached_s"]
         )
@@ -105,6 +116,6 @@ def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
 def _adam(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
-        n, what = name.split(".", 1)
-        state.setdefault(int(n), {})[what] = tensor
+        parameter, moment = name.split(".", 1)
+        state.setdefault(int(parameter), {})[moment] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

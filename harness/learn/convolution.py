@@ -46,9 +46,7 @@ class Block(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Blocks that see `steps` steps, and a head at the last step or at every one; trained as a cell's model
-    is.
-    """
+    """Blocks that see the whole sequence, and a head at the last step or at every one."""
 
     def __init__(
         self, data: Data, input_size: int, channels: int, seed: int, device: str, dtype: str = "float32"
@@ -76,7 +74,7 @@ class Convolution(nn.Module):
 
 
 def channels_for(parameters: int, data: Data, input_size: int) -> int:
-    """The number of channels whose blocks and head have closest to so many parameters."""
+    """The number of channels with which blocks and head come closest to so many parameters."""
     count = blocks_for(data.train.x.shape[1])
 
     def size(channels: int) -> int:

@@ -1,6 +1,4 @@
-"""A cell with a linear head, trained by torch's autograd through any backend's programs: every shape of task,
-any lengths.
-"""
+"""A cell with a linear head, trained by torch's autograd through any backend, for every shape of task."""
 
 from __future__ import annotations
 
@@ -23,12 +21,12 @@ from ..programs import check, inputs, prepare
 from ..task import MANY_TO_ONE, TO_SEQUENCE, Data, Sequences
 
 ROUND = 8  # lengths are rounded up to a multiple, so that few programs serve all batches
+DECODER = 10_000  # added to the seed, so that a decoder does not start from the encoder's parameters
 
 
 @dataclass(frozen=True)
 class Batch:
-    """x (T, B, I), or (T, B) tokens; last (B,) the index of each sequence's last step; y; and how many of the
-    B count.
+    """x (T, B, I), or (T, B) tokens; last (B,) each sequence's last step; y; and how many of the B count.
 
     y is (B, ...), or with a target a step (T, B, ...), of which `scored` (T, B) says what counts.
     """
@@ -52,8 +50,7 @@ class Trainable(Protocol):
 
 
 class Model(torch.nn.Module):
-    """The cell's parameters, computed by the case's backend, and a head on its output at the last step or at
-    every step.
+    """A cell, computed by the case's backend, and a head on its output at the last step or at every step.
 
     Tokens have an embedding. For sequence to sequence a second set of the cell's parameters, the decoder,
     starts from the first one's last state and takes the embedding of the target before.
@@ -84,11 +81,10 @@ class Model(torch.nn.Module):
         if vocabulary is not None:
             self.embedding = self.embedding_of(vocabulary, generator)
         if shape == TO_SEQUENCE:
-            again = self.cell_itself.init(case.input_size, case.hidden_size, seed + 10_000)
-            self.decoder = self.parameters_of(again)
-            self.target_embedding = self.embedding_of(
-                output_size + 1, generator
-            )  # the last one starts a sequence
+            params = self.cell_itself.init(case.input_size, case.hidden_size, seed + DECODER)
+            self.decoder = self.parameters_of(params)
+            # the last one starts a sequence
+            self.target_embedding = self.embedding_of(output_size + 1, generator)
         self.to(case.device)
         self.programs: dict[tuple[int, int], Program] = {}
 
@@ -107,9 +103,7 @@ class Model(torch.nn.Module):
         return self.head(self.run(self.cell, self.embedded(x))[0][last, torch.arange(len(last))])
 
     def answer(self, batch: Batch) -> torch.Tensor:
-        """(B, K), or (T, B, K) with one answer for each target; targets before it are given (teacher
-        forcing).
-        """
+        """(B, K), or (T, B, K) with one answer for each target, given those before it (teacher forcing)."""
         if self.shape == MANY_TO_ONE:
             return self(batch.x, batch.last)
         if self.shape != TO_SEQUENCE:
@@ -125,12 +119,12 @@ class Model(torch.nn.Module):
     def decode(self, batch: Batch, steps: int) -> torch.Tensor:
         """(steps, B) classes: at each step the most likely one, given those before it (greedy)."""
         state, token = self.encode(batch), torch.full_like(batch.last, len(self.head_bias))
-        found = []
+        tokens = []
         for _ in range(steps):
             output, state = self.run(self.decoder, self.target_embedding[token][None], state)
             token = self.head(output[0]).argmax(-1)
-            found.append(token)
-        return torch.stack(found)
+            tokens.append(token)
+        return torch.stack(tokens)
 
     def embedded(self, x: torch.Tensor) -> torch.Tensor:
         return self.embedding[x] if x.ndim == 2 else x
@@ -168,10 +162,10 @@ def _checked(case: Case) -> str:
 def batches(
     part: Sequences, size: int, device: str, rng: np.random.Generator | None = None, shape: str = MANY_TO_ONE
 ) -> Iterator[Batch]:
-    """All sequences once, in random order if rng is given; the last batch is filled up.
+    """All sequences once, in random order if rng is given; the last batch is filled up with some again.
 
-    For sequence to sequence x is as wide as the part in every batch, so that what stands before a sequence is
-    its own alone.
+    All batches have one size, so that one program serves them. For sequence to sequence x is as wide as the
+    part in every batch, so that the zeros before a sequence do not depend on the others in its batch.
     """
     order = np.arange(len(part)) if rng is None else rng.permutation(len(part))
     for start in range(0, len(part), size):
@@ -202,9 +196,7 @@ def rounded(steps: int, most: int) -> int:
 
 
 def moved_to_the_end(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Each sequence (B, T, ...) at the end of its row, so that all of them end at the last step; zeros before
-    it.
-    """
+    """Each sequence (B, T, ...) at the end of its row, zeros before it: all of them end at the last step."""
     moved = np.zeros_like(x)
     for row, length in enumerate(lengths):
         moved[row, x.shape[1] - length :] = x[row, :length]

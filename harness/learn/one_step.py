@@ -1,6 +1,4 @@
-"""A cell and a linear read-out as a torch module that is called once a step, on plain tensors: for diagnoses,
-not for speed.
-"""
+"""A cell and a linear read-out as a torch module that is called once a step: for diagnoses, not for speed."""
 
 from __future__ import annotations
 
@@ -10,35 +8,35 @@ import torch
 from torch import Tensor, nn
 
 from cellbench.cells import GatedCell, State
+from cellbench.cells.contract import output_and_state
 
 
 def unsteppable(cell: GatedCell) -> str | None:
     """None, or the reason why the cell cannot be called step by step."""
-    whole = [
+    overridden = [
         name for name in ("project", "emit") if getattr(type(cell), name) is not getattr(GatedCell, name)
     ]
     if cell.stacked:
         return f"cell {cell.name!r} has {cell.options}; a verdict is on one layer in one direction"
-    if whole:
+    if overridden:
         return (
-            f"cell {cell.name!r} has {' and '.join(whole)} over the whole sequence; a verdict calls one step"
-            " at a time"
+            f"cell {cell.name!r} has {' and '.join(overridden)} over the whole sequence; a verdict calls one"
+            " step at a time"
         )
     return None
 
 
-class Stepped(nn.Module):
-    """(x (B, I), state or None) -> (answer (B, K), state {name: (B, units)}); parameters as the cell names
-    them, and a head's.
+class CellStep(nn.Module):
+    """(x (B, I), state or None) -> (answer (B, K), state {name: (B, units)}), by a cell and a linear head.
 
-    squashed puts the answer through a sigmoid.
+    It holds copies of the parameters, as the cell names them. squashed puts the answer through a sigmoid.
     """
 
     def __init__(
         self, cell: GatedCell, params: dict[str, Any], weight: Tensor, bias: Tensor, squashed: bool = False
     ) -> None:
         super().__init__()
-        self.of, self.squashed = cell, squashed
+        self.equations, self.squashed = cell, squashed
         self.hidden_size = cell.sizes(params)[1]
         self.cell = nn.ParameterDict(
             {k: nn.Parameter(torch.as_tensor(v).detach().clone()) for k, v in params.items()}
@@ -46,7 +44,7 @@ class Stepped(nn.Module):
         self.weight, self.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
 
     def forward(self, x: Tensor, state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
-        cell = self.of
+        cell = self.equations
         if state is None:
             state = {
                 k: x.new_zeros(shape) for k, shape in cell.state_shapes(len(x), self.hidden_size).items()
@@ -58,7 +56,7 @@ class Stepped(nn.Module):
             wx = State(**{gate: rows[0] for gate, rows in vars(cell.project(params, x[None])).items()})
             unit = [State(**{name: params[name] for name in cell.vectors})] if cell.vectors else []
             result = cell.equations(wx, cell.recur(params, before), before, *unit)
-            output, after = result if isinstance(result, tuple) else (getattr(result, cell.states[0]), result)
+            output, after = output_and_state(cell, result)
         if cell.readout:
             output = nn.functional.linear(output, params["weight_out"], params["bias_out"])
         answer = nn.functional.linear(output, self.weight, self.bias)
@@ -67,17 +65,17 @@ class Stepped(nn.Module):
         }
 
 
-class Handed(nn.Module):
-    """Encoder and decoder as one recurrence: (x (B, I + 1), state or None) -> as Stepped.
+class EncoderDecoderStep(nn.Module):
+    """Encoder and decoder as one recurrence: (x (B, I + 1), state or None) -> as CellStep.
 
-    x ends in 0 at the encoder's steps and in 1 at the decoder's, which goes on from the state that it is
-    handed; a step is the same for all sequences.
+    x ends in 0 at the encoder's steps and in 1 at the decoder's, which goes on from the encoder's last state.
+    All sequences of a batch are at the same of the two.
     """
 
-    def __init__(self, encoder: Stepped, decoder: Stepped) -> None:
+    def __init__(self, encoder: CellStep, decoder: CellStep) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
     def forward(self, x: Tensor, state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
-        part = self.decoder if x[0, -1] > 0.5 else self.encoder
-        return part(x[:, :-1], state)
+        step = self.decoder if x[0, -1] > 0.5 else self.encoder
+        return step(x[:, :-1], state)

@@ -1,5 +1,4 @@
-"""The two-level bootstrap: an interval for the median over processes, each of them the median over its
-builds.
+"""The two-level bootstrap: an interval for the median over processes, each the median over its builds.
 
 Processes are drawn with replacement, and the builds within each. What separates the medians of two processes
 holds the spread of their builds already, and drawing both levels in full counts it twice (Davison and Hinkley

@@ -1,6 +1,4 @@
-"""Clocks: what times a run of work. The wall clock, with or without the time spent waiting for a core, CUDA's
-events, a fake.
-"""
+"""Clocks that time runs of work: the wall's, with waits for a core or without, CUDA's events, a fake."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ class Clock(Protocol):
         ...
 
     def time(self, some: Iterable[Work]) -> None:
-        """Times each piece of work once, in turn. The loop is the clock's own, since a call for each would
-        cost 30 ns more.
-        """
+        """Times each piece of work once, in turn. The loop is here: a call each would cost 30 ns more."""
         ...
 
 
@@ -37,7 +33,7 @@ class Wall:
 
     now: Callable[[], float] = perf_counter
 
-    def time(self, some):
+    def time(self, some: Iterable[Work]) -> None:
         now = self.now
         for run, sync, keep in some:
             start = now()
@@ -50,14 +46,15 @@ class Wall:
 class OnCore:
     """The wall clock, less the time for which this thread was ready to run and another one had its core.
 
-    `waited` says for how many seconds it has done so up to now. What other work does to the caches still counts, and so does
-    sleep; on two cores with a load of 6, the upper quartile of a run of 1.4 ms is 1.7 ms by this clock and 9.7 by the wall's.
+    `waited` says for how many seconds it has done so up to now. What other work does to the caches still
+    counts, and so does sleep. On two cores with a load of 6, the upper quartile of a run of 1.4 ms is 1.7 ms
+    by this clock and 9.7 ms by the wall's.
     """
 
     waited: Callable[[], float]
     now: Callable[[], float] = perf_counter
 
-    def time(self, some):
+    def time(self, some: Iterable[Work]) -> None:
         now, waited = self.now, self.waited
         for run, sync, keep in some:
             before = waited()
@@ -66,15 +63,12 @@ class OnCore:
             sync()
             seconds = now() - start
             lost = waited() - before
-            keep(
-                seconds - lost if lost < seconds else seconds
-            )  # a wait between the two readings is no part of the run
+            # a wait between the two readings is no part of the run, and can be longer than the run itself
+            keep(seconds - lost if lost < seconds else seconds)
 
 
 def waiting() -> Callable[[], float] | None:
-    """Reads how many seconds this thread has waited for a core; None where the system does not tell (it is
-    Linux's schedstat).
-    """
+    """Reads how many seconds this thread has waited for a core; None where there is no Linux schedstat."""
     try:
         file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
         if len(os.pread(file, 99, 0).split()) != 3:
@@ -85,8 +79,7 @@ def waiting() -> Callable[[], float] | None:
 
 
 def stopwatch(device: str, threads: int) -> Callable[[], float]:
-    """Seconds from some fixed point, for work that is too long or too varied for a Clock: without the
-    waiting, as OnCore.
+    """Seconds from some fixed point less waiting, as OnCore, for work too long or too varied for a Clock.
 
     Work of several threads, or of another device that goes on while this thread waits, is timed by the wall
     clock.
@@ -122,17 +115,17 @@ class Fake:
 
 @dataclass(frozen=True)
 class CudaEvents:
-    """Events on the current stream around the run, after the L2 cache was flushed; `cuda` is torch.cuda,
-    `flushed` a tensor.
+    """Events on the current stream around the run, after the L2 cache was flushed.
 
-    What is between them is the time of the device, and where it waits for the host to launch work, that too.
+    `cuda` is torch.cuda, `flushed` a tensor larger than the cache. Between the events lies the time of the
+    device; where the device waits for the host to launch work, that counts too.
     """
 
     cuda: Any
     flushed: Any = field(repr=False)
     now: Callable[[], float] = perf_counter
 
-    def time(self, some):
+    def time(self, some: Iterable[Work]) -> None:
         start, end = (self.cuda.Event(enable_timing=True) for _ in range(2))
         for run, sync, keep in some:
             self.flushed.zero_()

@@ -1,6 +1,4 @@
-"""What the machine is like while it measures, and what to say of it: each warning names the likely cause and
-what to do.
-"""
+"""The state of the machine while it measures, and warnings: each names the likely cause and what to do."""
 
 from __future__ import annotations
 
@@ -15,10 +13,10 @@ import psutil
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is true of the machine at one time, or over a span of it; None where it is not told.
+    """The state of the machine at one time, or over a span; None where the system does not tell.
 
-    cores are those that this process may use, quota the processor seconds a second that its control group may
-    spend, mhz the lowest clock rate seen and highest_mhz the highest; battery is whether one feeds it now.
+    This process may use `cores`, and its control group may spend `quota` processor seconds a second. mhz is
+    the lowest clock rate seen and highest_mhz the highest; battery is whether one feeds the machine now.
     """
 
     cores: int
@@ -49,7 +47,7 @@ def observe() -> Conditions:
 
 
 class Warning(Enum):
-    """What may have spoilt a measurement: the likely cause, and what to do."""
+    """A condition that may have spoilt a measurement: the likely cause, and what to do."""
 
     LOAD = (
         "other work loads this machine (load {load:.1f} on {cores} cores): stop it, or raise the number of"
@@ -89,8 +87,9 @@ SLACK = 0.5  # of the load, which counts this measurement too and is a mean over
 
 
 def warnings_of(seen: Sequence[Conditions], threads: int, levels: Sequence[float]) -> tuple[Warned, ...]:
-    """What to say of a measurement made under these conditions; levels are the seconds of one anchor in each
-    process.
+    """Warnings about a measurement made under these conditions.
+
+    levels are the seconds of one anchor in each process: where it drifts, so did the machine.
     """
     if not seen:
         return ()
@@ -99,7 +98,7 @@ def warnings_of(seen: Sequence[Conditions], threads: int, levels: Sequence[float
     highest, mhz = max(rates, default=0.0), min(rates, default=0.0)
     drift = max(levels) / min(levels) - 1 if levels and min(levels) > 0 else 0.0
     governor, quota = seen[0].governor, min((c.quota for c in seen if c.quota), default=None)
-    said = {
+    applies = {
         Warning.LOAD: load > cores + SLACK,
         Warning.QUOTA: quota is not None and quota < threads + SLACK,
         Warning.THREADS: threads > cores,
@@ -118,18 +117,21 @@ def warnings_of(seen: Sequence[Conditions], threads: int, levels: Sequence[float
         "governor": governor,
         "quota": quota,
     }
-    return tuple(Warned(kind, kind.value.format(**facts)) for kind, is_so in said.items() if is_so)
+    return tuple(Warned(kind, kind.value.format(**facts)) for kind, is_so in applies.items() if is_so)
 
 
-def quota(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
+def quota(
+    groups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> float | None:
     """Cores' worth of time that the control group of this process may spend; None where nothing limits it.
 
-    The least of its group and those above it: version 2 writes "MAX PERIOD" in microseconds, version 1 a file
-    for each.
+    It is the least over the group and those above it. Version 2 of control groups writes "MAX PERIOD" in
+    microseconds, version 1 has a file for each.
     """
     try:
         path = next(
-            (line.split(":", 2)[2] for line in own.read_text().splitlines() if line.startswith("0::")), "/"
+            (line.split(":", 2)[2] for line in membership.read_text().splitlines() if line.startswith("0::")),
+            "/",
         )
     except OSError:
         return None

@@ -1,6 +1,4 @@
-"""Judges a suite of pairs: fresh processes, more of them where they cannot tell, and a repetition of every
-change found.
-"""
+"""Judges a suite of pairs: fresh processes, more where they cannot tell, and a repetition of each change."""
 
 from __future__ import annotations
 
@@ -20,12 +18,13 @@ MOST_TOGETHER = 32  # pairs that one process times, one after the other
 FIRST, MORE, AGAIN = "first", "more", "repeated"
 STAGES = {FIRST: "first look", MORE: "undecided, once more", AGAIN: "changes repeated"}
 Keep = Callable[[str, str, int, Timing | Trouble], None]
-Call = Callable[..., worker.Outcome]
+Call = Callable[..., worker.Result]
+Decision = tuple[Verdict, str, Interval | None]  # verdict, why, the interval of the effect
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is said of a pair, from how many processes of the first look and of its repetition."""
+    """The verdict on a pair, and how many processes of the first look and of its repetition it rests on."""
 
     name: str
     verdict: Verdict
@@ -45,32 +44,28 @@ class Judgement:
 
 
 @dataclass
-class Looked:
-    """What was seen of one pair so far."""
+class PairTimings:
+    """The timings of one pair so far, and the decision by its first look."""
 
     pair: Pair
     first: list[Timing] = field(default_factory=list)
     again: list[Timing] = field(default_factory=list)
     trouble: Trouble | None = None
-    found: tuple[Verdict, str, Interval | None] = (
-        Verdict.INVALID,
-        "nothing was measured",
-        None,
-    )  # by the first look
+    decision: Decision = (Verdict.INVALID, "nothing was measured", None)
 
     @property
     def timings(self) -> list[Timing]:
         return self.first + self.again
 
     def spoilt(self) -> str | None:
-        """Why nothing can be said, whatever was timed."""
+        """The reason why the pair has no verdict, whatever was timed; None where it may have one."""
         if self.trouble:
             return f"{self.trouble.status}: {self.trouble.reason}"
         if len({t.conditions.cores for t in self.timings}) > 1:
             return "the cores that may be used changed while it was measured"
         return None
 
-    def judge(self, rng: np.random.Generator, last: bool = True) -> tuple[Verdict, str, Interval | None]:
+    def judge(self, rng: np.random.Generator, last: bool = True) -> Decision:
         """Of the first look."""
         if spoilt := self.spoilt():
             return Verdict.INVALID, spoilt, None
@@ -81,9 +76,9 @@ class Looked:
 class Judge:
     """Runs processes for pairs and judges them.
 
-    keep(name, stage, process, found) is handed every timing at once, so that nothing measured is lost;
-    process counts from 0 in the first look and what doubles it together, and anew in the repetition. `call`
-    runs a function in a process.
+    Every timing is handed to keep(name, stage, process, timing) at once, so that nothing measured is lost.
+    `process` counts from 0 over the first look and what doubles it, and anew in the repetition. `call` runs a
+    function in a process.
     """
 
     rng: np.random.Generator
@@ -93,7 +88,7 @@ class Judge:
     budget_s: float = 15.0  # timed work of one pair
     threads: int = 1
     timeout_s: float = 300.0
-    keep: Keep = lambda name, stage, process, found: None
+    keep: Keep = lambda name, stage, process, timing: None
     call: Call = worker.call
     say: Callable[[str], None] = lambda text: None
 
@@ -109,16 +104,16 @@ class Judge:
         names = [p.name for p in pairs]
         if not names or len(set(names)) < len(names):
             raise ValueError("a suite needs at least one pair, and no two of one name")
-        looked = {p.name: Looked(p) for p in pairs}
-        self.look(list(looked.values()), FIRST)
-        while unsure := [one for one in looked.values() if self.undecided(one)]:
+        suite = [PairTimings(p) for p in pairs]
+        self.look(suite, FIRST)
+        while unsure := [one for one in suite if self.undecided(one)]:
             self.look(unsure, MORE)
-        for one in looked.values():
-            one.found = one.judge(self.rng)
-        self.look([one for one in looked.values() if one.found[0] in CHANGED], AGAIN)
-        return [self.said(one) for one in looked.values()]
+        for one in suite:
+            one.decision = one.judge(self.rng)
+        self.look([one for one in suite if one.decision[0] in CHANGED], AGAIN)
+        return [self.judgement(one) for one in suite]
 
-    def undecided(self, one: Looked) -> bool:
+    def undecided(self, one: PairTimings) -> bool:
         """Whether more processes are wanted, and twice as many fit the budget."""
         if (
             one.trouble
@@ -129,7 +124,7 @@ class Judge:
         each = sum(t.timed_s for t in one.first) / len(one.first)
         return 2 * len(one.first) <= self.most and each * 2 * len(one.first) <= self.budget_s
 
-    def look(self, some: Sequence[Looked], stage: str) -> None:
+    def look(self, some: Sequence[PairTimings], stage: str) -> None:
         """Times some pairs in fresh processes: as many as there were, or the number of a first look."""
         counts = {one.pair.name: len(one.first) if stage == MORE else self.processes for one in some}
         most = max(counts.values(), default=0)
@@ -143,24 +138,24 @@ class Judge:
             ):
                 self.one_process(group, stage)
 
-    def one_process(self, group: Sequence[Looked], stage: str) -> None:
+    def one_process(self, group: Sequence[PairTimings], stage: str) -> None:
         """One worker for some pairs; those that it did not reach when it broke go on alone."""
-        left = {one.pair.name: one for one in group}
+        waiting = {one.pair.name: one for one in group}
 
         def message(content: tuple[str, Timing | Trouble] | None) -> None:
             if content is None:
                 return
-            name, found = content
-            one = left.pop(name)
-            kept = one.again if stage == AGAIN else one.first
-            self.keep(name, stage, len(kept), found)
-            if isinstance(found, Trouble):
-                one.trouble = found
+            name, timing = content
+            one = waiting.pop(name)
+            timings = one.again if stage == AGAIN else one.first
+            self.keep(name, stage, len(timings), timing)
+            if isinstance(timing, Trouble):
+                one.trouble = timing
             else:
-                kept.append(found)
+                timings.append(timing)
 
         seed = self.rng.integers(0, 2**32, 4).tolist()
-        outcome = self.call(
+        result = self.call(
             time_pairs,
             [one.pair for one in group],
             seed,
@@ -170,19 +165,16 @@ class Judge:
             timeout_s=self.timeout_s,
             limit_memory=all(one.pair.device != "cuda" for one in group),
         )
-        if len(group) == 1 and left:
-            message(
-                (
-                    group[0].pair.name,
-                    Trouble(outcome.status, outcome.reason or "the process ended without a word"),
-                )
-            )
-        elif left:
-            for one in list(left.values()):
+        if len(group) == 1 and waiting:
+            reason = result.reason or "the process ended without a word"
+            message((group[0].pair.name, Trouble(result.status, reason)))
+        elif waiting:
+            for one in list(waiting.values()):
                 self.one_process([one], stage)
 
-    def said(self, one: Looked) -> Judgement:
-        verdict, reason, effect = one.found
+    def judgement(self, one: PairTimings) -> Judgement:
+        """The first look's verdict, and for a change both looks together: each must show it by itself."""
+        verdict, reason, effect = one.decision
         both = [t.logs() for t in one.timings]
         if spoilt := one.spoilt():
             verdict, reason, effect = Verdict.INVALID, spoilt, None
@@ -206,7 +198,7 @@ class Judge:
             one.trouble.status if one.trouble else "ok",
             sum(t.timed_s for t in one.timings),
             warnings_of(conditions, self.threads, levels(one.timings)),
-            one.found[0],
+            one.decision[0],
         )
 
 
@@ -233,7 +225,7 @@ def corrected(judgements: list[Judgement]) -> list[Judgement]:
     ]
 
 
-def grouped(some: Sequence[Looked]) -> Iterator[list[Looked]]:
+def grouped(some: Sequence[PairTimings]) -> Iterator[list[PairTimings]]:
     """In groups of at most MOST_TOGETHER."""
     for start in range(0, len(some), MOST_TOGETHER):
         yield list(some[start : start + MOST_TOGETHER])

@@ -1,10 +1,9 @@
-"""The verdict on two sides that never shared a process: from the level of each process, its benchmark against
-its anchor.
+"""The verdict on two sides that never shared a process, from each process's level: benchmark over anchor.
 
-This is blunt, and says how blunt it is. A process's level is the median over its builds of the log of the
-shortest sample of the benchmark over the shortest one of the anchor: on two cores at a load of 5 to 6 the
-standard deviation of that over 40 processes was 6 % (Numba) and 14 % (NumPy), where medians in place of the
-shortest gave 20 and 14 %.
+An anchor is a fixed piece of work that both sides time beside the benchmark. A process's level is the median
+over its builds of the log of the shortest sample of the benchmark over the shortest one of the anchor. On two
+cores at a load of 5 to 6 the standard deviation of that over 40 processes was 6 % (Numba) and 14 % (NumPy),
+where medians in place of the shortest gave 20 and 14 %. So the verdict is blunt, and says how blunt it is.
 """
 
 from __future__ import annotations
@@ -36,9 +35,7 @@ def error(a: Values, b: Values) -> tuple[float, int]:
 
 
 def detectable(a: Values, b: Values) -> float:
-    """The smallest change that so many processes of this spread show in POWER of all cases; infinite for a
-    single process.
-    """
+    """The smallest change that such processes show in POWER of all cases; infinite for a single process."""
     from scipy.special import stdtrit
 
     spread, free = error(a, b)
@@ -48,14 +45,12 @@ def detectable(a: Values, b: Values) -> float:
 
 
 def decide(a: Values, b: Values, rng: np.random.Generator) -> tuple[Verdict, str, Interval]:
-    """A change is called only beyond what is detectable; SAME is said where the interval lies within
-    BLUNTEST.
-    """
-    found, least = interval(a, b, rng), max(FLOOR, detectable(a, b))
+    """A change is called only beyond the least detectable one; SAME needs an interval within BLUNTEST."""
+    effect, least = interval(a, b, rng), max(FLOOR, detectable(a, b))
     can_see = f"these processes can tell {100 * least:.1f} % or more"
-    if abs(found.estimate) >= least and found.low * found.high > 0:
-        return (Verdict.SLOWER if found.estimate > 0 else Verdict.FASTER), f"{found}; {can_see}", found
-    reach = max(abs(found.low), abs(found.high))
-    if abs(found.estimate) < least and reach <= BLUNTEST:
-        return Verdict.SAME, f"no change above {100 * reach:.1f} %; {can_see}", found
-    return Verdict.UNSURE, f"{found}: {can_see}", found
+    if abs(effect.estimate) >= least and effect.low * effect.high > 0:
+        return (Verdict.SLOWER if effect.estimate > 0 else Verdict.FASTER), f"{effect}; {can_see}", effect
+    reach = max(abs(effect.low), abs(effect.high))
+    if abs(effect.estimate) < least and reach <= BLUNTEST:
+        return Verdict.SAME, f"no change above {100 * reach:.1f} %; {can_see}", effect
+    return Verdict.UNSURE, f"{effect}: {can_see}", effect

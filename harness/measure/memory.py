@@ -39,8 +39,7 @@ def _resident_peak(work: Callable[[], object]) -> int:
 
 
 def _return_freed_memory() -> None:
-    """Gives back what earlier work freed, and has glibc map every array of a page or more by itself from here
-    on.
+    """Gives back what earlier work freed; from here on glibc maps every array of a page or more by itself.
 
     Otherwise the work would be served from memory that is resident already, and seem to need none.
     """

@@ -24,11 +24,11 @@ ARMS = ("a", "b", "again")
 
 @dataclass(frozen=True)
 class Pair:
-    """What is compared: make(*args) is called in a worker, and returns how A and B are built. Both must be
-    picklable.
+    """Two sides to compare: make(*args) is called in a worker and returns how A and B are built.
 
-    A side that is wrong raises there, before anything is timed; an exception with a `status` and a `reason`
-    keeps them. The device, cpu or cuda, says which clock it is timed by.
+    `make` and `args` must be picklable. A side that is wrong raises there, before anything is timed; an
+    exception with a `status` and a `reason` keeps them. The device, cpu or cuda, says which clock it is timed
+    by.
     """
 
     name: str
@@ -39,8 +39,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much one process does of a pair: builds of all three arms, and about how many seconds are timed in
-    all.
+    """The work of one process for a pair: builds of all three arms, and about the seconds timed in all.
 
     Long runs are given up to most_s, for as many rounds as `rounds`.
     """
@@ -63,17 +62,16 @@ class Effort:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one run in one process: arm -> builds -> samples, each of so many loops; and what the
-    machine was like.
-    """
+    """Seconds of one run in one process, arm -> builds -> samples, each of so many loops; and conditions."""
 
     samples: dict[str, list[list[float]]]
     conditions: conditions.Conditions
     loops: int = 1
 
     def logs(self, arm: str = "b", against: str = "a") -> list[float]:
-        """The log ratio of two arms, one for each build: the median over its rounds. No number where a time
-        was 0 or none.
+        """The log ratio of two arms, one for each build: the median over its rounds.
+
+        It is no number where a time was 0 or none.
         """
         builds = zip(self.samples[arm], self.samples[against], strict=True)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -94,7 +92,11 @@ class Trouble:
 
 
 def time_pair(
-    pair: Pair, rng: np.random.Generator, effort: Effort, clock: Clock = WALL, alive=lambda: None
+    pair: Pair,
+    rng: np.random.Generator,
+    effort: Effort,
+    clock: Clock = WALL,
+    alive: Callable[[], object] = lambda: None,
 ) -> Timing:
     """Runs in the worker: the timing of one pair."""
     before = conditions.observe()
@@ -131,9 +133,7 @@ def timed_builds(
 
 
 def built(build: dict[str, Build], rng: np.random.Generator) -> dict[str, Timed]:
-    """All arms, built in random order, each after an allocation of random size that moves the arrays after
-    it.
-    """
+    """All arms, built in random order, each after an allocation of random size that moves its arrays."""
     moved, arms = [], {}
     for k in rng.permutation(len(ARMS)):
         moved.append(np.empty(rng.integers(1, 1 << 16), np.uint8))
@@ -144,23 +144,21 @@ def built(build: dict[str, Build], rng: np.random.Generator) -> dict[str, Timed]
 def time_pairs(
     emit: Callable[[Any], None], pairs: Sequence[Pair], seed: Sequence[int], effort: Effort
 ) -> None:
-    """Runs in the worker: emits (name, Timing or Trouble) for each pair, in random order; None is a sign of
-    life.
-    """
+    """Runs in the worker: emits (name, Timing or Trouble) for each pair, and None as a sign of life."""
     rng = np.random.default_rng(list(seed))
     for k in rng.permutation(len(pairs)):
         pair = pairs[k]
         try:
-            found: Timing | Trouble = time_pair(
+            timing: Timing | Trouble = time_pair(
                 pair, rng, effort, clock_of(pair.device), alive=lambda: emit(None)
             )
-        except Exception as error:
-            found = trouble_of(error)
-        emit((pair.name, found))
+        except Exception as error:  # whatever a side raises is told of its pair; the others go on
+            timing = trouble_of(error)
+        emit((pair.name, timing))
 
 
 def trouble_of(error: Exception) -> Trouble:
-    """What an exception means: what it says itself, or what it means of a case."""
+    """The trouble that an exception stands for: its own status and reason, or those of a case."""
     if hasattr(error, "status") and hasattr(error, "reason"):
         return Trouble(error.status, error.reason)
     return Trouble(worker.kind(error), worker.describe(error))

@@ -1,6 +1,4 @@
-"""Times several callables against each other: warmed, calibrated, in random balanced order, with the
-collector off.
-"""
+"""Times several callables against each other: warmed, calibrated, in random order, without the collector."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ MOST_ORDERS = 60  # random orders that are drawn at once; after as many rounds t
 
 @dataclass(frozen=True)
 class Timed:
-    """What is timed: `run` starts the work and may return early, `sync` waits for it."""
+    """Work to be timed: `run` starts it and may return early, `sync` waits for it."""
 
     run: Callable[[], object]
     sync: Callable[[], object]
@@ -46,9 +44,7 @@ def looped(run: Callable[[], object], loops: int) -> Callable[[], object]:
 
 
 def warm_up(timed: Timed, clock: Clock = WALL, at_least_s: float = 0.05, at_least_runs: int = 3) -> float:
-    """Runs until both bounds are passed; returns the seconds of the fastest run, which nothing else
-    disturbed.
-    """
+    """Runs until both bounds are passed; returns the seconds of the fastest run, the least disturbed one."""
     start, runs, fastest = clock.now(), 0, float("inf")
     while runs < at_least_runs or clock.now() - start < at_least_s:
         fastest = min(fastest, timed.seconds(1, clock))
@@ -57,7 +53,7 @@ def warm_up(timed: Timed, clock: Clock = WALL, at_least_s: float = 0.05, at_leas
 
 
 def loops_for(run_s: float, sample_s: float) -> int:
-    """How many runs make a sample of about sample_s, so that the clock's own 0.1 microseconds do not count."""
+    """The runs that make a sample of about sample_s, so that the clock's own 0.1 us do not count."""
     return max(1, round(sample_s / max(run_s, 1e-9)))
 
 
@@ -89,15 +85,15 @@ def rounds(
     between: Callable[[], object] | None = None,
 ) -> dict[str, list[float]]:
     """The same for items that are warm, with the number of runs of each item's samples."""
-    found: dict[str, list[float]] = {name: [] for name in items}
-    work = [(looped(one.run, loops[name]), one.sync, found[name].append) for name, one in items.items()]
+    seconds: dict[str, list[float]] = {name: [] for name in items}
+    work = [(looped(one.run, loops[name]), one.sync, seconds[name].append) for name, one in items.items()]
     picks = np.argsort(rng.random((min(samples, MOST_ORDERS), len(work))), axis=1)
     orders = [[work[k] for k in row] for row in picks.tolist()]
     with collector_off():
         clock.time(chain.from_iterable(turns(islice(cycle(orders), samples), between)))
     return {
         name: [v / loops[name] for v in values] if loops[name] > 1 else values
-        for name, values in found.items()
+        for name, values in seconds.items()
     }
 
 
@@ -113,8 +109,8 @@ def turns(orders: Iterator[list[Work]], between: Callable[[], object] | None) ->
 def collector_off() -> Iterator[None]:
     """Python's garbage collector off, after one full collection.
 
-    Inside another one the collection is of what was made since: what lived before is set aside, since going
-    over all that torch and Numba import takes 0.1 to 0.4 s.
+    Objects that lived before are set aside (gc.freeze), so that inside another such span only what was made
+    since is collected: going over all that torch and Numba import takes 0.1 to 0.4 s.
     """
     was_on = gc.isenabled()
     gc.collect()

@@ -1,20 +1,27 @@
-"""The verdict on a comparison: from process-level log ratios of B to A, and of A' to A as a control."""
+"""The verdict on two sides of shared processes: from log ratios of B to A, and of A' to A as a control.
+
+A' is a second instance of A in the same process. It differs from A by the machine's noise alone, so where it
+differs by more than FLOOR nothing can be said of B. The rule's error rates are measured (`nox -s aa-study`).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 
 from .bootstrap import Interval, interval
 
 FLOOR = 0.015  # the smallest change that is called one
+RELIABILITY = Path(__file__).with_name("reliability.json")  # of the committed A/A study
 Logs = Sequence[Sequence[float]]  # processes, and builds in each
 
 
 class Verdict(StrEnum):
-    """What is said of B against A."""
+    """The answer about B against A."""
 
     SAME = "SAME"
     FASTER = "FASTER"
@@ -32,44 +39,41 @@ def decide(
     """(verdict, why, the interval of the effect).
 
     A change is called where the estimate passes FLOOR, the interval excludes 0, and all processes agree in
-    sign. SAME is said where the estimate is below FLOOR and the interval lies within it, or, once nothing
-    more will be measured (`last`), within twice of it. The control must be below FLOOR itself, and every time
-    must be a number above 0.
+    sign. SAME needs an estimate below FLOOR, and an interval within FLOOR too; once nothing more will be
+    measured (`last`), within twice FLOOR. The control must be below FLOOR itself, and every time must be a
+    number above 0.
     """
     if not effect:
         return Verdict.INVALID, "nothing was measured", None
     if not all(np.isfinite(row).all() for row in (*effect, *control)):
         return Verdict.INVALID, "a time was measured that is 0 or no number", None
-    found, same = interval(effect, rng), interval(control, rng)
+    change, same = interval(effect, rng), interval(control, rng)
     signs = {np.sign(np.median(row)) for row in effect}
-    size, reach = abs(found.estimate), max(abs(found.low), abs(found.high))
+    size, reach = abs(change.estimate), max(abs(change.low), abs(change.high))
     if abs(same.estimate) > FLOOR:
-        return Verdict.INVALID, f"a second instance of A differs from A by {same}", found
-    if size >= FLOOR and found.low * found.high > 0 and len(signs) == 1:
-        return (
-            (Verdict.SLOWER if found.estimate > 0 else Verdict.FASTER),
-            f"{found}, all processes agree",
-            found,
-        )
+        return Verdict.INVALID, f"a second instance of A differs from A by {same}", change
+    if size >= FLOOR and change.low * change.high > 0 and len(signs) == 1:
+        verdict = Verdict.SLOWER if change.estimate > 0 else Verdict.FASTER
+        return verdict, f"{change}, all processes agree", change
     if size < FLOOR and reach < (2 * FLOOR if last else FLOOR):
-        return Verdict.SAME, f"{found}, below {100 * FLOOR:g} %", found
+        return Verdict.SAME, f"{change}, below {100 * FLOOR:g} %", change
     why = "processes differ in sign" if size >= FLOOR else "the interval is too wide"
-    return Verdict.UNSURE, f"{found}: {why}", found
+    return Verdict.UNSURE, f"{change}: {why}", change
 
 
 def confirms(effect: Logs, first: Verdict, rng: np.random.Generator) -> bool:
-    """Whether an independent repetition shows a change of the same direction: its interval excludes 0, and
-    all agree.
-    """
+    """Whether a repetition shows a change of the same direction: its interval excludes 0, and all agree."""
     if not effect:
         return False
-    found, sign = interval(effect, rng), 1 if first is Verdict.SLOWER else -1
-    return sign * found.low > 0 and sign * found.high > 0 and all(sign * np.median(row) > 0 for row in effect)
+    change, sign = interval(effect, rng), 1 if first is Verdict.SLOWER else -1
+    agree = all(sign * np.median(row) > 0 for row in effect)
+    return sign * change.low > 0 and sign * change.high > 0 and agree
 
 
 def p_value(effect: Logs) -> float:
-    """Two-sided p of no change, by Student's t over the processes; 1 where there are fewer than two, or one
-    is no number.
+    """Two-sided p of no change, by Student's t over the processes.
+
+    It is 1 where there are fewer than two, or one is no number.
     """
     from scipy.special import stdtr
 
@@ -83,11 +87,20 @@ def p_value(effect: Logs) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p values of a family, adjusted so that any false alarm in it has the stated probability (Holm
-    1979).
-    """
+    """The p values of a family, adjusted for any false alarm in it (Holm 1979)."""
     order = np.argsort(p)
     scaled = np.asarray(p, float)[order] * (len(p) - np.arange(len(p)))
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0) if len(p) else scaled
     return adjusted.tolist()
+
+
+def reliability() -> str:
+    """One line of the committed study: the verdict's own error rates, and where they were measured.
+
+    It stands at the foot of reports; it is empty where no study is stored.
+    """
+    try:
+        return json.loads(RELIABILITY.read_text(encoding="utf8"))["line"]
+    except FileNotFoundError:
+        return ""

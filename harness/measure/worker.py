@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,8 @@ Emit = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a worker ended: ok, failed, crashed, timed_out or out_of_memory; a reason for all but ok; what it
-    returned.
-    """
+class Result:
+    """How a worker ended: ok with its value; failed, crashed, timed_out or out_of_memory with a reason."""
 
     status: str
     reason: str | None = None
@@ -43,12 +42,12 @@ def call(
     threads: int = 1,
     timeout_s: float | None = None,
     limit_memory: bool = True,
-) -> Outcome:
-    """Runs function(emit, *args) in a spawned process; what it emits is handed to on_message at once.
+) -> Result:
+    """Runs function(emit, *args) in a spawned process; its messages go to on_message at once.
 
-    Threads of BLAS, OpenMP and Numba are limited from the start. With `limit_memory` the process may map what
-    is available now and no more, so that too large an allocation raises there instead of ending in the
-    kernel's hands. timeout_s is the longest silence: every message starts it anew.
+    Threads of BLAS, OpenMP and Numba are limited from the start. With `limit_memory` the process may map no
+    more than is available now, so that too large an allocation raises there instead of ending in the kernel's
+    hands. timeout_s is the longest silence: every message starts it anew.
     """
     context = multiprocessing.get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
@@ -64,10 +63,10 @@ def call(
         receiving.close()
 
 
-def _listen(process, receiving: Connection, on_message: Emit, timeout_s: float | None) -> Outcome:
+def _listen(process: BaseProcess, receiving: Connection, on_message: Emit, timeout_s: float | None) -> Result:
     while True:
         if not receiving.poll(timeout_s):
-            return Outcome(
+            return Result(
                 "timed_out", f"nothing came for {timeout_s:g} s; case_timeout_s=SECONDS allows more"
             )
         try:
@@ -76,25 +75,25 @@ def _listen(process, receiving: Connection, on_message: Emit, timeout_s: float |
             process.join(5)
             return _ended(process.exitcode)
         except Exception as error:  # whatever a user's own objects raise when they are read here
-            return Outcome("failed", f"what the process sent cannot be read: {describe(error)}")
+            return Result("failed", f"what the process sent cannot be read: {describe(error)}")
         if kind == "message":
             on_message(content)
         elif kind == "value":
-            return Outcome("ok", value=content)
+            return Result("ok", value=content)
         else:
-            return Outcome(kind, content)
+            return Result(kind, content)
 
 
-def _ended(code: int | None) -> Outcome:
+def _ended(code: int | None) -> Result:
     if code == -signal.SIGKILL:
-        return Outcome(
+        return Result(
             "crashed", "killed by SIGKILL from outside, most likely by the kernel for lack of memory"
         )
     name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-    return Outcome("crashed", f"the process ended without a result: {name}")
+    return Result("crashed", f"the process ended without a result: {name}")
 
 
-def _end(process) -> None:
+def _end(process: BaseProcess) -> None:
     if process.is_alive():
         process.kill()
     process.join()
@@ -102,9 +101,7 @@ def _end(process) -> None:
 
 
 class _environment:
-    """The thread limits in the environment while the child is started, since libraries read them when they
-    load.
-    """
+    """Thread limits in the environment while the child is started: libraries read them when they load."""
 
     def __init__(self, threads: int) -> None:
         self.new = dict.fromkeys(THREAD_VARIABLES, str(threads)) | PRECISION
@@ -123,7 +120,7 @@ class _environment:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C is the parent's to handle: a child inherits that it is blocked, from its first instruction on."""
+    """Blocks Ctrl-C for the children started meanwhile, from their first instruction: it is the parent's."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -134,13 +131,12 @@ def _interrupts_held_back() -> Iterator[None]:
 def _enter(
     sending: Connection, limit: int | None, threads: int, function: Callable[..., Any], args: tuple
 ) -> None:
-    ctypes.CDLL(None).prctl(
-        PR_SET_PDEATHSIG, signal.SIGKILL
-    )  # reaches one that holds the interpreter's lock, too
-    threading.Thread(target=_die_with_parent, daemon=True).start()  # for a parent that died before this
-    with suppress(
-        OSError
-    ):  # where memory runs out, the kernel ends this process and not the one that keeps the results
+    # The signal also reaches a process that holds the interpreter's lock. The thread is for a parent that
+    # died before the signal was asked for.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    # Where memory runs out, the kernel ends this process and not the one that keeps the results.
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     if limit is not None:
         with suppress(ValueError, OSError):

@@ -1,153 +1,134 @@
 """A repository's modules at a revision, loaded beside those of the working tree into one process.
 
-They are submodules of a made-up package whose search path is the revision's folders, and their imports of the
-repository's own modules, absolute ones too, are led there as they are compiled. Not led there: modules that
-are named in a string (importlib.import_module) and what git does not hold (compiled extensions, generated
-files). Where a module of the working tree was loaded by the revision's all the same, that is an error and
-never a measurement.
+They are submodules of a made-up package whose search path is the revision's folders. Their imports of the
+repository's own modules, absolute ones too, are led there as they are compiled. Two things are not led there:
+modules that are named in a string (importlib.import_module), and what git does not hold (compiled extensions,
+generated files). A module of the working tree that is loaded all the same is an error and never a measurement
+(`base.refuse_mixture`).
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import importlib.util
-import operator
 import sys
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
-from ..probe import NotOk
+from .base import Base
 from .functions import Function
 
 
-@dataclass(frozen=True)
-class Base:
-    """A revision: the repository's folder, where the revision's files lie, and how a person calls it."""
-
-    repository: str
-    place: str
-    name: str
-
-    def counterpart(self, path: Path) -> Path | None:
-        """Where the revision has a path of the repository; None for one outside it, or of an environment
-        inside it.
-        """
-        if not path.is_relative_to(self.repository) or "site-packages" in path.parts:
-            return None
-        return Path(self.place) / path.relative_to(self.repository)
+def import_beside(function: Function, base: Base) -> ModuleType:
+    """The module of a function as the revision has it. Raises whatever the module raises."""
+    finder = _finder(base)
+    return importlib.import_module(f"{finder.package.__name__}.{_name_in(finder, function)}")
 
 
-@dataclass(frozen=True)
-class AtBase:
-    """A function as the revision has it."""
+def _name_in(finder: _Finder, function: Function) -> str:
+    """The name under which the made-up package has the function's module.
 
-    function: Function
-    base: Base
-
-    def load(self) -> Callable[..., Any]:
-        """In the worker. Raises NotOk, status `no baseline`, where the revision has none that can be loaded."""
-        assert self.function.file
-        now = Path(self.function.file)
-        file = self.base.counterpart(now)
-        where = f"{now.relative_to(self.base.repository)} at {self.base.name}"
-        if file is None or not file.is_file():
-            raise NotOk("no baseline", f"there is no {where}")
-        before = set(sys.modules)
-        try:
-            module = importlib.import_module(_name_beside(self.function, self.base))
-        except Exception as error:  # whatever the module raises
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise NotOk("no baseline", f"{where} cannot be imported: {text}") from None
-        if Path(module.__file__ or "") != file:
-            raise NotOk("no baseline", f"{where} is hidden by {module.__file__}")
-        refuse_mixture(before, self.base, where)
-        try:
-            return operator.attrgetter(self.function.name)(module)
-        except AttributeError:
-            raise NotOk("no baseline", f"{where} has no {self.function.name}") from None
-
-
-def refuse_mixture(before: Collection[str], base: Base, what: str, known: Collection[str] = ()) -> None:
-    """Raises NotOk where modules of the working tree were loaded since; `known` are packages that may be."""
-    new = [name for name in sys.modules if name not in before and name.partition(".")[0] not in known]
-    mixed = [
-        n
-        for n in new
-        if (file := getattr(sys.modules[n], "__file__", None)) and base.counterpart(Path(file).resolve())
-    ]
-    if mixed:
-        raise NotOk(
-            "no baseline",
-            f"{what} loads {', '.join(sorted(mixed)[:3])} of the working tree: that would be a mixture",
-        )
-
-
-def _name_beside(function: Function, base: Base) -> str:
-    """The module's name in the made-up package, which is there after this."""
+    That is the module's own name wherever it leads to the same file of the revision. It does not where the
+    revision has its folders below another name, or where pytest made a name up (import mode importlib): then
+    the folders with an __init__.py say it.
+    """
     assert function.file
     file, names = Path(function.file), function.module.split(".")
-    parts = file.with_suffix("").parts
-    parts = parts[:-1] if parts[-1] == "__init__" else parts
-    root = Path(*parts[: -len(names)]) if list(parts[-len(names) :]) == names else None
-    package = _package(base)
-    _search(package, base, root or file.parent)
-    return ".".join([package.__name__, *(names if root else [file.stem])])
+    there = finder.base.counterpart(file)
+    assert there
+    folders = list(file.with_suffix("").parts)
+    folders = folders[:-1] if file.stem == "__init__" else folders
+    if folders[-len(names) :] == names:
+        finder.search(Path(*folders[: -len(names)]))
+    finder.owns(names[0])  # one that an import hook finds may have its folder nowhere in sys.path
+    if finder.leads_to(names, there):
+        return function.module
+    root, names = _by_packages(there)
+    finder.search_in(root)
+    return ".".join(names)
 
 
-def _package(base: Base) -> ModuleType:
-    """The made-up package of a revision, whose search path has the counterparts of this process's own."""
-    name = f"_at_{Path(base.place).name}"
-    if name not in sys.modules:
-        module = sys.modules[name] = ModuleType(name)
-        module.__path__ = []
-        for entry in sys.path:
-            _search(module, base, Path(entry).resolve())
-        sys.meta_path.insert(0, _Finder(module, base))
-    return sys.modules[name]
+def _by_packages(file: Path) -> tuple[Path, list[str]]:
+    """(the folder that a module is imported from, its name there), as the files named __init__.py say."""
+    names, folder = [] if file.stem == "__init__" else [file.stem], file.parent
+    while (folder / "__init__.py").is_file():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return folder, names
 
 
-def _search(package: ModuleType, base: Base, folder: Path) -> None:
-    place = base.counterpart(folder)
-    if place is not None and place.is_dir() and str(place) not in package.__path__:
-        package.__path__.append(str(place))
+@cache
+def _finder(base: Base) -> _Finder:
+    """The finder of a revision's modules, one for each revision taken out and process."""
+    digest = hashlib.sha256(base.place.encode()).hexdigest()[:8]
+    package = ModuleType(f"_at_{Path(base.place).name}_{digest}")
+    package.__path__ = []
+    sys.modules[package.__name__] = package
+    finder = _Finder(package, base)
+    for entry in sys.path:
+        finder.search(Path(entry).resolve())
+    sys.meta_path.insert(0, finder)
+    return finder
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of the made-up package."""
+    """Finds the modules of the made-up package, whose search path is counterparts of this process's own."""
 
     def __init__(self, package: ModuleType, base: Base) -> None:
         self.package, self.base = package, base
 
-    def find_spec(self, fullname, path=None, target=None):
+    def search(self, folder: Path) -> None:
+        """Adds the revision's counterpart of a folder to the search path, where there is one."""
+        if (place := self.base.counterpart(folder)) is not None:
+            self.search_in(place)
+
+    def search_in(self, place: Path) -> None:
+        if place.is_dir() and str(place) not in self.package.__path__:
+            self.package.__path__.append(str(place))
+
+    def leads_to(self, names: Sequence[str], file: Path) -> bool:
+        """Whether a module's name leads to this file of the revision, through links too."""
+        modules = [Path(entry, *names) for entry in self.package.__path__]
+        files = [f for m in modules for f in (m.with_name(f"{m.name}.py"), m / "__init__.py")]
+        return any(f.resolve() == file.resolve() for f in files)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if not fullname.startswith(self.package.__name__ + "."):
             return None
-        portions = []
-        for entry in path:
-            found = FileFinder(entry, (partial(_Loader, self), SOURCE_SUFFIXES)).find_spec(fullname)
-            if found is not None and found.loader is not None:
-                return found
-            portions += found.submodule_search_locations if found is not None else []
+        portions: list[str] = []
+        for entry in path or ():
+            spec = FileFinder(entry, (self.loader, SOURCE_SUFFIXES)).find_spec(fullname)  # type: ignore[arg-type]
+            if spec is not None and spec.loader is not None:
+                return spec
+            portions += (spec.submodule_search_locations if spec is not None else None) or []
         if not portions:
             return None
         namespace = ModuleSpec(fullname, None, is_package=True)
         namespace.submodule_search_locations = portions
         return namespace
 
-    def own(self, name: str) -> bool:
-        """Whether a top-level name is a module of the repository."""
+    def loader(self, fullname: str, path: str) -> _Loader:
+        return _Loader(self, fullname, path)
+
+    def owns(self, name: str) -> bool:
+        """Whether the revision has a top-level module of this name; its folder is searched from then on."""
         if any(
             (Path(p) / f"{name}.py").is_file() or (Path(p) / name / "__init__.py").is_file()
             for p in self.package.__path__
         ):
             return True
-        try:  # one that an import hook finds, or without an __init__.py: where does the working tree have it?
+        # An import hook may find it (an editable install), or it has no __init__.py: where is it in the
+        # working tree?
+        try:
             spec = importlib.util.find_spec(name)
         except (ImportError, ValueError):
             return False
@@ -155,7 +136,7 @@ class _Finder(MetaPathFinder):
         homes = [Path(p).resolve() for p in places]
         inside = [p for p in homes if (there := self.base.counterpart(p)) is not None and there.exists()]
         for p in inside:
-            _search(self.package, self.base, p.parent)
+            self.search(p.parent)
         return bool(inside)
 
 
@@ -166,30 +147,30 @@ class _Loader(SourceFileLoader):
         super().__init__(fullname, path)
         self.finder = finder
 
-    def get_code(self, fullname):
+    def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        tree = _Led(self.finder).visit(ast.parse(self.get_data(path), filename=path))
+        tree = _LedImports(self.finder).visit(ast.parse(self.get_data(path), filename=path))
         return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
 
 
-class _Led(ast.NodeTransformer):
+class _LedImports(ast.NodeTransformer):
     """Absolute imports of the repository's own modules, as imports from the made-up package."""
 
     def __init__(self, finder: _Finder) -> None:
-        self.own, self.package = finder.own, finder.package.__name__
+        self.owns, self.package = finder.owns, finder.package.__name__
 
-    def visit_ImportFrom(self, node):
-        if not node.level and self.own(node.module.partition(".")[0]):
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
+        if not node.level and node.module and self.owns(node.module.partition(".")[0]):
             node.module = f"{self.package}.{node.module}"
         return node
 
-    def visit_Import(self, node):
+    def visit_Import(self, node: ast.Import) -> Any:
         return [ast.copy_location(new, node) for alias in node.names for new in self.led(alias)]
 
     def led(self, alias: ast.alias) -> list[ast.stmt]:
-        """`import a.b` becomes an import of the whole, which binds the made-up name, and one of `a` from it."""
+        """`import a.b` as an import that binds the made-up name, and one of `a` from it."""
         top = alias.name.partition(".")[0]
-        if not self.own(top):
+        if not self.owns(top):
             return [ast.Import([alias])]
         whole = ast.Import([ast.alias(f"{self.package}.{alias.name}", alias.asname)])
         return [whole] if alias.asname else [whole, ast.ImportFrom(self.package, [ast.alias(top)], 0)]

@@ -1,4 +1,4 @@
-"""Functions as the two sides of a comparison: how a worker finds them again, and what they are called with."""
+"""Functions as the two sides of a comparison: how a worker finds them, and their arguments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GateError(ValueError):
 
 
 class Side(Protocol):
-    """A function, of the working tree or of a revision (`beside.AtBase`)."""
+    """A function, of the working tree or of a revision (`base.BaseFunction`)."""
 
     def load(self) -> Callable[..., Any]:
         """In the worker: the function itself."""
@@ -36,9 +36,7 @@ class Side(Protocol):
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the working tree: its module, its name there, and the module's file (None for a built-in
-    one).
-    """
+    """A function of the working tree: its module, its name there, the file (None if built in)."""
 
     module: str
     name: str
@@ -53,9 +51,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Work:
-    """What both sides are called with. `arguments` are pickled (args, kwargs), so that every build has its
-    own.
-    """
+    """The arguments of both sides, pickled (args, kwargs), so that every build has its own."""
 
     arguments: bytes
     setup: Function | None = None
@@ -71,9 +67,7 @@ class Work:
 
 
 def reference(thing: Any) -> Function:
-    """How a worker finds a function (a callable, or "module:function"). Raises GateError for one that it
-    could not.
-    """
+    """How a worker finds a callable, or "module:function". Raises GateError where it could not."""
     if isinstance(thing, str):
         module, _, name = thing.partition(":")
     else:
@@ -159,8 +153,9 @@ def _hold_against(results: tuple[Any, Any], equal: Callable[[Any, Any], Any]) ->
 
 
 def _module(name: str, file: str | None) -> ModuleType:
-    """The module of that file: by its name where that leads there, else (pytest's import mode importlib) from
-    the file.
+    """The module of that file: by its name where that leads there, else from the file.
+
+    Under pytest's import mode importlib a name may lead nowhere.
     """
     try:
         spec = importlib.util.find_spec(name)

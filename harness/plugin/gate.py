@@ -1,6 +1,4 @@
-"""The fixture `cellbench`: asserts on the speed of functions and cells, each decided as harness.measure.judge
-decides.
-"""
+"""The fixture `cellbench`: asserts on the speed of functions and cells, judged by `Judge`."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from .functions import Function, GateError, make, reference, work
 from .session import FIXTURE
 
 if TYPE_CHECKING:
-    from .beside import Base
+    from .base import Base
     from .session import Session
 
 __tracebackhide__ = methodcaller(
@@ -62,8 +60,9 @@ class Gate:
         return self.decide(_functions(b, a, call), "the same")
 
     def not_slower_than_base(self, function: Any, **call: Any) -> Judgement:
-        """SAME or FASTER than the function is at --cellbench-compare; without it the function runs once, then
-        the test skips.
+        """SAME or FASTER than the function is at --cellbench-compare.
+
+        Without that option the function runs once, then the test skips.
 
         Both are called with the same arguments, those of the working tree: plain data, no objects of what is
         compared.
@@ -76,8 +75,9 @@ class Gate:
         return self.decide(_at_base(now, given, base), "not slower", against_base=True)
 
     def cell_not_slower_than_base(self, cell: Any, **case: Any) -> Judgement:
-        """The same of a cell by path, "path/to/file.py:Name" or its class; each side is checked against
-        float64 first.
+        """The same of a cell: "path/to/file.py:Name", or its class.
+
+        Each side is checked against float64 first.
 
         case: backend, steps, batch, input_size, hidden_size, direction, dtype, device, as `cellbench run` has
         them.
@@ -122,8 +122,9 @@ def outcome_of(judgement: Judgement, wanted: str) -> str:
 
 
 def among(judgement: Judgement, tests: int) -> Judgement:
-    """Takes back a change whose p is above ALPHA over all tests that gate (Bonferroni: the others are not
-    known yet).
+    """Takes back a change whose p is above ALPHA over all tests that gate.
+
+    By Bonferroni: Holm's correction would need the p of tests that have not run yet.
     """
     if judgement.verdict not in CHANGED or judgement.p * tests <= ALPHA:
         return judgement
@@ -161,11 +162,11 @@ def _functions(new: Any, old: Any, call: dict[str, Any]) -> Pair:
 
 
 def _at_base(now: Function, given: Any, base: Base) -> Pair:
-    from .beside import AtBase
+    from .base import BaseFunction
 
     if now.file is None or base.counterpart(Path(now.file)) is None:
         raise GateError(
             f"{now} is of {now.file or 'no file'}, outside of {base.repository}: no revision of it has"
             " another"
         )
-    return Pair(f"{now} against {base.name}", make, (AtBase(now, base), now, given))
+    return Pair(f"{now} against {base.name}", make, (BaseFunction(now, base), now, given))

@@ -77,9 +77,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def cellbench_judge(pytestconfig):
-    """The `harness.measure.judge.Judge` of all gates; override it for another effort, time limit or number of
-    threads.
-    """
+    """The `Judge` of all gates: override it for another effort, time limit or number of threads."""
     import numpy as np
 
     from ..measure.judge import Judge

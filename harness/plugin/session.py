@@ -1,10 +1,7 @@
-"""What one pytest session knows of its gates: the revision to compare with, the judgements, their summary and
-their file.
-"""
+"""One pytest session's gates: the revision to compare with, judgements, summary, file."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .beside import Base
+    from .base import Base
 
 FIXTURE = "cellbench"
 SCHEMA = 1
@@ -49,7 +46,7 @@ class Session:
         if self.commit is None:
             return None
         from ..regress.revision import take_out
-        from .beside import Base
+        from .base import Base
 
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="cellbench-")
@@ -61,9 +58,7 @@ class Session:
         self.tests = max(1, sum(FIXTURE in getattr(item, "fixturenames", ()) for item in session.items))
 
     def pytest_runtest_logreport(self, report):
-        """Takes what was recorded in any phase of a test, in a worker of pytest-xdist too, and writes it at
-        once.
-        """
+        """Takes the judgements of a test, in a worker of pytest-xdist too, and writes them at once."""
         found = (
             [value for name, value in report.user_properties if name == FIXTURE]
             if report.when == "teardown"
@@ -74,7 +69,7 @@ class Session:
             self.write()
 
     def write(self) -> None:
-        from ..store import provenance
+        from ..store import atomic, provenance
 
         content = {
             "schema": SCHEMA,
@@ -84,14 +79,10 @@ class Session:
             "versions": provenance.versions(),
             "judgements": self.found,
         }
-        temporary = self.file.with_name(self.file.name + ".tmp")
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
-        temporary.replace(self.file)
+        atomic.write_json(self.file, content)
 
     def pytest_sessionfinish(self, session, exitstatus):
-        """A comparison that was asked for and measured nothing is no success; a file that was asked for is
-        written.
-        """
+        """Fails a comparison that measured nothing; writes the file that was asked for."""
         if self.is_worker or self.listing:
             return
         if self.file and not self.found:

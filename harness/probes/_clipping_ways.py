@@ -1,10 +1,10 @@
-"""Ways to clip: the norm of the whole gradient, each of its entries, or the state's gradient at every step on
-its way back.
-"""
+"""Ways to clip: the norm of the gradient, each of its entries, or the state's gradient at every step."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +39,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Pulled:
-    """Gradients of one minibatch before and after clipping, {name: tensor}; clipped: whether anything was
-    changed.
-    """
+    """Gradients of one minibatch before and after clipping, {name: tensor}; clipped: was anything changed?"""
 
     loss: float
     raw: dict[str, Any]
@@ -60,9 +58,7 @@ class Puller:
     """Takes gradients of a model, and clips them."""
 
     def __init__(self, model: Model, way: Way) -> None:
-        self.model, self.way, self.limit = model, way, math.inf
-        if way.kind == "max_state":
-            self._watch_programs()
+        self.model, self.way = model, way
 
     def pull(self, data: Any, batch: Batch) -> Pulled:
         """Leaves the model's own gradients as they are; an update takes `kept`."""
@@ -84,11 +80,9 @@ class Puller:
         if math.isinf(self.way.limit):
             return raw
         if self.way.kind == "max_state":
-            self.limit = self.way.limit
-            try:
+            program = self.model.program(batch.x.shape[0], batch.x.shape[1])  # the one of this batch
+            with _limited(program, self.way.limit):
                 return self._backward(data, batch)[1]
-            finally:
-                self.limit = math.inf
         return (clip_by_norm if self.way.kind == "max_norm" else clip_by_value)(raw, self.way.limit).arrays
 
     def _backward(self, data: Any, batch: Batch) -> tuple[float, dict[str, Any]]:
@@ -101,35 +95,27 @@ class Puller:
             name: p.grad for name, p in self.model.named_parameters() if p.grad is not None
         }
 
-    def _watch_programs(self) -> None:
-        """Every program that the model makes gets a limit on the state's gradient."""
-        make = self.model.program
 
-        def program(steps: int, batch: int) -> Any:
-            known = (steps, batch) in self.model.programs
-            made = make(steps, batch)
-            if not known:
-                self._watch(made)
-            return made
+@contextmanager
+def _limited(program: Any, limit: float) -> Iterator[None]:
+    """The backward of a reference program with a limit on each sample's gradient of the joint state."""
+    unlimited = program.with_outputs
 
-        self.model.program = program  # type: ignore[method-assign]
+    def with_outputs(t: int, d_outputs: Any, d_state: Any) -> Any:
+        d_state = unlimited(t, d_outputs, d_state)
+        # of each sample's own loss: the model's loss is the mean over the batch
+        norm = norms(joint(d_state)) * program.batch
+        with np.errstate(divide="ignore"):  # a gradient of 0 has the scale 1
+            scale = np.minimum(1, limit / norm).astype(program.dtype)
+        return tuple(d * scale.reshape(-1, *[1] * (d.ndim - 1)) for d in d_state)
 
-    def _watch(self, program: Any) -> None:
-        """Of a reference program, whose backward is a loop over with_outputs and pull_step."""
-        own = program.with_outputs
-
-        def limited(t: int, d_outputs: Any, d_state: Any) -> Any:
-            d_state = own(t, d_outputs, d_state)
-            if math.isinf(self.limit):
-                return d_state
-            norm = (
-                norms(joint(d_state)) * program.batch
-            )  # of each sample's own loss: the loss is the mean over the batch
-            with np.errstate(divide="ignore"):
-                scale = np.minimum(1, self.limit / norm).astype(program.dtype)
-            return tuple(d * scale.reshape(-1, *[1] * (d.ndim - 1)) for d in d_state)
-
-        program.with_outputs = limited
+    # A reference program's backward is a loop over this method, and its class depends on the cell. To replace
+    # the method for one backward needs neither a subclass of each class nor the loop once more.
+    program.with_outputs = with_outputs
+    try:
+        yield
+    finally:
+        del program.with_outputs  # the class's own again
 
 
 def flat(gradients: dict[str, Any]) -> np.ndarray:

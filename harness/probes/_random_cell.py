@@ -1,6 +1,4 @@
-"""A cell with drawn weights, driven by standard normal input: what the probes of the gradient at
-initialisation look at.
-"""
+"""A cell with drawn weights, driven by standard normal input, for probes of the gradient at the start."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def cases(probe: str, plan: Plan, variants: Iterable[str], **columns: Any) -> list[Case]:
-    """A case for each cell, pair of sizes, variant and seed. No backend takes part unless columns name one."""
+    """A case for each cell, pair of sizes, variant and seed. Columns may name a backend."""
     sizes = [(i, h) for i in plan.input_size for h in plan.hidden_size]
     columns = {"dtype": "float64"} | columns
     return [
@@ -32,10 +30,10 @@ def cases(probe: str, plan: Plan, variants: Iterable[str], **columns: Any) -> li
 
 
 def driven(case: Case, *schemes: str) -> tuple[GatedCell, Arrays, np.ndarray]:
-    """The cell, its parameters and x (T, B, I), all from the case's seed. Of several schemes each adds the
-    arrays that it sets.
+    """The cell, its parameters and x (T, B, I), all from the case's seed.
 
-    Raises NotOk for a stack, and a scheme that the cell cannot have.
+    Of several schemes each adds the arrays that it sets. Raises NotOk for a stack, and for a scheme that the
+    cell cannot have.
     """
     cell, rng = cell_of(case), np.random.default_rng(case.seed)
     if cell.stacked:
@@ -46,7 +44,7 @@ def driven(case: Case, *schemes: str) -> tuple[GatedCell, Arrays, np.ndarray]:
         raise NotOk("unsupported", reason)
     sizes = (case.input_size, case.hidden_size)
     params = cell.init(*sizes, case.seed)
-    plain = params
+    plain = params  # an array that a scheme leaves as torch draws it is not one that it sets
     for scheme in schemes:
         try:
             drawn = cell.init(*sizes, case.seed, scheme)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,27 +15,36 @@ from .. import task as tasks
 from ..case import Case
 from ..gradients import total_norm
 from ..gradients.training.bias import FEWEST, clipping_bias
-from ..probe import NotOk, Probe, cell_of, series
+from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
 from ._clipping_ways import Pulled, Puller, Way, flat
-from ._random_cell import check_numbers
-from ._spikes import recoveries, spikes
+from ._random_cell import Arrays, check_numbers
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..learn.model import Batch, Model
 
 TESTED = 50  # updates between two tests
+WINDOW = 100  # steps before, whose median and spread say what a spike of the loss is
+STILL = 20  # steps whose median must be back under that median
+WITHIN = 100  # steps in which a loss must come back
 
 
 @dataclass(frozen=True)
 class Clipping(Probe):
-    """Set-up of Pascanu et al. 2013 (arXiv 1211.5063): SGD, sequences of 20, W_hh at spectral radius 1.2
-    (each gate's block).
+    """Set-up of Pascanu et al. 2013 (arXiv 1211.5063): SGD, sequences of 20, W_hh at spectral radius 1.2.
+
+    The radius is that of each gate's block: its square part of W_hh.
 
     thresholds         of norm clipping; 0 means none
     values             of value clipping: the largest entry of any gradient
-    state_thresholds   of the norm of each sample's dL/d(joint state) at every step; always on numpy, whose backward is stepped
+    state_thresholds   of the norm of each sample's dL/d(joint state), all states side by side, at every step;
+                       always on numpy, whose backward is stepped
     minibatches        over which E[clip g] is held against E[g], at the first parameters; at least 4
     optimiser          sgd or adam; for adam a learning_rate of about 0.003 suits
     solved             at most 1 % of 1,000 test sequences wrong, tested every 50 steps
-    A step whose gradient is not finite is counted and left out, clipped or not. The update is measured as it was made:
-    under Adam it does not follow the gradient's norm.
+    A step whose gradient is not finite is counted and left out, clipped or not. The update is measured as it
+    was made: under Adam it does not follow the gradient's norm.
     """
 
     backends: tuple[str, ...] = ()
@@ -48,7 +60,7 @@ class Clipping(Probe):
     learning_rate: float = 0.1
     spectral_radius: float = 1.2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.updates < TESTED:
             raise ValueError(
                 f"clipping has updates={self.updates}; it tests every {TESTED}, so it needs at least {TESTED}"
@@ -70,10 +82,10 @@ class Clipping(Probe):
         tasks.get(self.task)
 
     @property
-    def task(self):
+    def task(self) -> str:
         return f"temporal_order:steps={self.steps}"
 
-    def cases(self, plan):
+    def cases(self, plan: Plan) -> list[Case]:
         plain = [f"max_norm={v or 'none'}" for v in self.thresholds] + [f"max_value={v}" for v in self.values]
         by_backend = dict.fromkeys(self.backends or plan.backends, plain)
         stepped = [f"max_state={v}" for v in self.state_thresholds]
@@ -101,7 +113,7 @@ class Clipping(Probe):
             for v in variants
         ]
 
-    def measure(self, case, emit):
+    def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         from ..learn import model as t
 
         way = Way.of(case.variant)
@@ -109,10 +121,10 @@ class Clipping(Probe):
         data = tasks.draw(case.task, np.random.default_rng([case.seed, 1]))
         model = t.Model(case, self.params(case), data.output_size, case.seed)
         puller = Puller(model, way)
-        found = self.bias(t, puller, data, case)
-        return implementation, [*found, *self.descend(t, puller, data, case)]
+        bias = self.bias(t, puller, data, case)
+        return implementation, [*bias, *self.descend(t, puller, data, case)]
 
-    def params(self, case):
+    def params(self, case: Case) -> Arrays:
         """Torch's initialisation with zero biases and each recurrent block scaled to the spectral radius."""
         params = cell_of(case).init(case.input_size, case.hidden_size, case.seed)
         if "weight_hh" not in params or params["weight_hh"].shape[1] != case.hidden_size:
@@ -125,27 +137,26 @@ class Clipping(Probe):
             block *= self.spectral_radius / np.max(np.abs(np.linalg.eigvals(block)))
         return {k: np.zeros_like(v) if k.startswith("bias") else v for k, v in params.items()}
 
-    def batches(self, t, data, case, stream):
+    def batches(self, t: ModuleType, data: tasks.Data, case: Case, stream: int) -> Iterator[Batch]:
         """Minibatches without end; of each stream others."""
         rng = np.random.default_rng([case.seed, stream])
         while True:
             yield from t.batches(data.train, self.batch, case.device, rng)
 
-    def bias(self, t, puller, data, case):
-        """What clipping does to the expected gradient before the first update."""
+    def bias(self, t: ModuleType, puller: Puller, data: tasks.Data, case: Case) -> list[Series]:
+        """How clipping turns and shortens the expected gradient, before the first update."""
         pulled = [
             puller.pull(data, batch) for batch in islice(self.batches(t, data, case, 3), self.minibatches)
         ]
-        found = clipping_bias(
-            *(np.stack([flat(getattr(p, which)) for p in pulled]) for which in ("raw", "kept"))
-        )
+        raw, kept = (np.stack([flat(getattr(p, which)) for p in pulled]) for which in ("raw", "kept"))
+        bias = clipping_bias(raw, kept)
         return [
-            series(f"bias_{name}{end}", "1", getattr(getattr(found, name), part))
+            series(f"bias_{name}{ending}", "1", getattr(getattr(bias, name), end))
             for name in ("cosine", "ratio")
-            for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+            for ending, end in (("", "value"), ("_low", "low"), ("_high", "high"))
         ]
 
-    def descend(self, t, puller, data, case):
+    def descend(self, t: ModuleType, puller: Puller, data: tasks.Data, case: Case) -> list[Series]:
         import torch
 
         model, kind = puller.model, torch.optim.Adam if self.optimiser == "adam" else torch.optim.SGD
@@ -154,22 +165,22 @@ class Clipping(Probe):
         moved: list[float] = []
         errors: list[float] = []
         for batch in islice(self.batches(t, data, case, 2), self.updates):
-            found = puller.pull(data, batch)
-            moved.append(self.update(model, optimiser, found) if found.finite else math.nan)
-            pulled.append(replace(found, raw={}, kept={}))
+            one = puller.pull(data, batch)
+            moved.append(self.update(model, optimiser, one) if one.finite else math.nan)
+            pulled.append(replace(one, raw={}, kept={}))  # the gradients themselves would fill the memory
             if len(pulled) % TESTED == 0:
                 errors.append(1 - t.evaluate(model, data, self.batch * 10)[1])
         return self.summary(pulled, np.array(moved), errors)
 
-    def update(self, model, optimiser, found):
+    def update(self, model: Model, optimiser: torch.optim.Optimizer, pulled: Pulled) -> float:
         """Makes the step and returns its length, over all parameters."""
         before = {name: p.detach().clone() for name, p in model.named_parameters()}
         for name, p in model.named_parameters():
-            p.grad = found.kept.get(name)
+            p.grad = pulled.kept.get(name)
         optimiser.step()
         return total_norm([p.detach() - before[name] for name, p in model.named_parameters()])
 
-    def summary(self, pulled, moved, errors):
+    def summary(self, pulled: list[Pulled], moved: np.ndarray, errors: list[float]) -> list[Series]:
         losses, steps = np.array([p.loss for p in pulled]), range(1, len(pulled) + 1)
         finite = [p for p in pulled if p.finite]
         norms, kept = math.fsum(p.norm for p in finite), math.fsum(p.kept_norm for p in finite)
@@ -192,10 +203,44 @@ class Clipping(Probe):
             series("solved_step", "1", TESTED * solved[0] if solved and errors[-1] <= 0.01 else math.nan),
         ]
 
-    def estimate_s(self, case):
+    def estimate_s(self, case: Case) -> float:
         each = 0.02 if case.variant.startswith("max_state") else 0.004
         return 1.5 + (self.updates + self.minibatches) * each
 
 
-def mean(values) -> float:
+def mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else math.nan
+
+
+def spikes(losses: np.ndarray, window: int = WINDOW) -> int:
+    """Steps whose loss lies far above those of the window before."""
+    return sum(is_spike(losses, k, window) for k in range(window, len(losses)))
+
+
+def is_spike(losses: np.ndarray, k: int, window: int = WINDOW) -> bool:
+    """Whether it is above the window's median by more than ten median absolute deviations."""
+    before = losses[k - window : k]
+    median = np.median(before)
+    return bool(losses[k] > median + 10 * np.median(np.abs(before - median)))
+
+
+def recoveries(losses: np.ndarray, window: int = WINDOW, within: int = WITHIN) -> list[float]:
+    """For each spike: steps until the median of the next 20 losses is back under that before the spike.
+
+    inf where that takes more than `within` steps; a spike so near the end that it cannot be told is left out.
+    The next spike is looked for where the last one ended.
+    """
+    steps, k = [], window
+    while k < len(losses):
+        if not is_spike(losses, k, window):
+            k += 1
+            continue
+        level, last = np.median(losses[k - window : k]), min(within, len(losses) - STILL - k)
+        took = next(
+            (float(n) for n in range(1, last + 1) if np.median(losses[k + n : k + n + STILL]) <= level),
+            np.inf,
+        )
+        if np.isfinite(took) or last == within:
+            steps.append(took)
+        k += int(took) if np.isfinite(took) else within
+    return steps

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 from ..case import Case
 from ..gradients import lag_profile
-from ..probe import NotOk, Probe, cell_of, series
+from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
 from ._random_cell import cases, check_numbers, check_schemes, driven
 
 SCHEME = "scheme="
@@ -19,12 +20,15 @@ SCHEME = "scheme="
 class GradientDecay(Probe):
     """Norm of dL/d(joint state) by lag for one loss term at the last step, and its rate in nats a step.
 
+    The joint state is all states of the cell side by side. The lag is how many steps it lies before the last.
+
     schemes        initialisations, as cell.init takes them
-    backends       numpy: the float64 adjoint, renormalised at every step; any other: the trajectory as that backend computes it
-                   in the run's dtype, with what over- and underflows there
+    backends       numpy: the float64 adjoint (the gradient's way back), renormalised at every step. Any
+                   other: the states' gradients as that backend computes them in the run's dtype, so that
+                   they over- and underflow as they do there
     sequences      standard normal input sequences
-    gains, biases  a map of the rate, by default none: the recurrent matrices are gain times orthogonal ones, the bias of the gate
-                   that keeps the state (all biases of a cell without one) is `bias`
+    gains, biases  a map of the rate, by default none. The recurrent matrices are gain times orthogonal ones;
+                   `bias` is that of the gate that keeps the state, or of all gates where none does
     Of several workload.steps the largest is taken; batch does not matter.
     """
 
@@ -34,22 +38,22 @@ class GradientDecay(Probe):
     gains: tuple[float, ...] = ()
     biases: tuple[float, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_schemes(self.name, self.schemes)
         check_numbers(self.name, "gains", self.gains, least=0)
         check_numbers(self.name, "biases", self.biases)
 
-    def cases(self, plan):
+    def cases(self, plan: Plan) -> list[Case]:
         size = {"steps": max(plan.steps), "batch": self.sequences}
-        found = []
+        decays = []
         for backend in self.backends or plan.backends:
             computed = {
                 "backend": backend,
                 "dtype": "float64" if backend == "numpy" else plan.dtype,
                 "device": "cpu",
             }
-            found += cases(self.name, plan, [SCHEME + s for s in self.schemes], **size, **computed)
-        return found + cases(self.name, plan, self.points(), **size)
+            decays += cases(self.name, plan, [SCHEME + s for s in self.schemes], **size, **computed)
+        return decays + cases(self.name, plan, self.points(), **size)
 
     def points(self) -> list[str]:
         """Variants of the map: 'gain=1.2', 'bias=2' or 'gain=1.2, bias=2'."""
@@ -60,7 +64,7 @@ class GradientDecay(Probe):
         ]
         return [", ".join(point) for point in product(*axes)] if axes else []
 
-    def measure(self, case, emit):
+    def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         if not case.variant.startswith(SCHEME):
             return "float64 adjoint", self.point(case)
         cell, params, x = driven(case, case.variant.removeprefix(SCHEME))
@@ -69,6 +73,7 @@ class GradientDecay(Probe):
         except ValueError as error:
             raise NotOk("unsupported", str(error)) from None
         logs, rate = profile.log_norm, profile.rate
+        # an overflow of float32 is a result; in float64 the states themselves are not finite
         if np.isnan(logs).any() or (case.dtype == "float64" and np.isposinf(logs).any()):
             raise NotOk(
                 "diverged",
@@ -84,9 +89,9 @@ class GradientDecay(Probe):
             series("first_zero", "1", known(profile.first_zero)),
         ]
 
-    def point(self, case: Case) -> list[dict]:
+    def point(self, case: Case) -> list[Series]:
         """Gain, bias (NaN where it is not varied) and the rate there."""
-        at = {name: float(v) for name, v in (part.split("=") for part in case.variant.split(", "))}
+        at = {name: float(v) for name, v in (axis.split("=") for axis in case.variant.split(", "))}
         cell = cell_of(case)
         shapes = cell.parameter_shapes(case.input_size, case.hidden_size)
         if "weight_hh" not in shapes or "bias_ih" not in shapes:
@@ -98,6 +103,7 @@ class GradientDecay(Probe):
         schemes += [f"forget_bias({at['bias']:g})"] if "bias" in at and cell.keep_gate else []
         cell, params, x = driven(case, *schemes)
         if "bias" in at and not cell.keep_gate:
+            # bias_hh is 0, as both are added: the sum is the bias of the map
             params |= {
                 n: np.full_like(a, at["bias"] * (n == "bias_ih"))
                 for n, a in params.items()
@@ -112,10 +118,8 @@ class GradientDecay(Probe):
             series("mapped_rate_high", "nats/step", rate.high),
         ]
 
-    def estimate_s(self, case):
-        return (
-            0.2 if "=" in case.variant and not case.variant.startswith(SCHEME) else 1.0
-        ) + 5e-4 * case.steps
+    def estimate_s(self, case: Case) -> float:
+        return (1.0 if case.variant.startswith(SCHEME) else 0.2) + 5e-4 * case.steps
 
 
 def known(value: float | None) -> float:

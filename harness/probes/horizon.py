@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from .. import task as tasks
 from ..case import Case
 from ..gradients import lag_profile
-from ..probe import NotOk, Probe, cell_of, series
-from ._random_cell import check_schemes
+from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
+from ._random_cell import Arrays, check_schemes
 
 TESTED = 20  # updates between two tests
 INPUTS = 6  # of the task
@@ -19,13 +21,15 @@ INPUTS = 6  # of the task
 
 @dataclass(frozen=True)
 class Horizon(Probe):
-    """Delayed recall at several lengths: which seeds learn it within so many updates of Adam, on fresh
-    sequences every time.
+    """Delayed recall at several lengths: which seeds learn it within so many updates of Adam.
+
+    Every update has fresh sequences.
 
     lengths    T
     schemes    initialisations, as cell.init takes them; in `chrono(T)` T is the length
     solved     at most 1 % of 1,000 test sequences wrong, tested every 20 updates; training ends there
-    transport  at the first parameters, from the last state to the one that has seen the cue: median over sequences
+    transport  the factor of the gradient's norm from the last state back to the one that has seen the cue, at
+               the first parameters: median over sequences
     """
 
     backends: tuple[str, ...] = ("numba",)
@@ -37,7 +41,7 @@ class Horizon(Probe):
     learning_rate: float = 0.003
     max_norm: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.lengths or any(
             isinstance(n, bool) or not isinstance(n, int) or n < 3 for n in self.lengths
         ):
@@ -50,7 +54,7 @@ class Horizon(Probe):
             )
         check_schemes(self.name, tuple(at(s, max(self.lengths)) for s in self.schemes))
 
-    def cases(self, plan):
+    def cases(self, plan: Plan) -> list[Case]:
         return [
             Case(
                 self.name,
@@ -74,7 +78,7 @@ class Horizon(Probe):
             for seed in plan.seeds
         ]
 
-    def measure(self, case, emit):
+    def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         from ..learn import model as t
 
         try:
@@ -83,28 +87,30 @@ class Horizon(Probe):
         except ValueError as error:
             raise NotOk("unsupported", str(error)) from None
         implementation = t.check_backend(case)
-        task, rng = tasks.get(case.task), np.random.default_rng([case.seed, 1])
+        task: Any = tasks.get(case.task)  # one that draws fresh sequences
+        rng = np.random.default_rng([case.seed, 1])
         data = tasks.draw(f"{case.task}:count=1", rng)
         transport = self.transport(case, params, task.draw(rng, 16).x)
         return implementation, [*self.train(t, case, params, task, data), *transport]
 
-    def transport(self, case, params, x):
+    def transport(self, case: Case, params: Arrays, x: np.ndarray) -> list[Series]:
         if cell_of(case).stacked:
             return []
         profile = lag_profile(cell_of(case), params, x.swapaxes(0, 1).astype(np.float64))
+        # where no state is the output, the last state has no gradient, and lag 1 is the first
         start = int(np.isneginf(profile.log_norm[0]).all())
         return [
             series("log_transport", "nats", float(np.median(profile.log_norm[-2] - profile.log_norm[start])))
         ]
 
-    def train(self, t, case, params, task, data):
+    def train(self, t: ModuleType, case: Case, params: Arrays, task: Any, data: tasks.Data) -> list[Series]:
         import torch
 
         model = t.Model(case, params, data.output_size, case.seed)
         optimiser = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
         rng = np.random.default_rng([case.seed, 2])
         error, step = math.nan, 0
-        while step < self.updates and not error <= 0.01:
+        while step < self.updates and not error <= 0.01:  # a NaN has not solved it, and goes on
             batch = next(t.batches(task.draw(rng, self.batch), self.batch, case.device))
             optimiser.zero_grad(set_to_none=True)
             loss = t.loss_of(data, model(batch.x, batch.last), batch)
@@ -127,7 +133,7 @@ class Horizon(Probe):
             series("last_loss", "nats", float(loss.detach())),
         ]
 
-    def estimate_s(self, case):
+    def estimate_s(self, case: Case) -> float:
         return 1.5 + 0.3e-3 * self.updates * case.steps / 2
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ..case import Case
 from ..gradients import lag_share
-from ..probe import NotOk, Probe, series
+from ..probe import Emit, NotOk, Plan, Probe, series
 from ._random_cell import cases, check_schemes, driven
 
 
 @dataclass(frozen=True)
 class LagShare(Probe):
-    """Shares of the lags in the gradient of `parameter`, for a loss at the last step, and k95.
+    """Shares of the lags in the gradient of `parameter`, for a loss at the last step.
+
+    The lag is how many steps a state lies before the last. k95 is the smallest lag within which 95 % of the
+    gradient arises.
 
     parameter   an array of the cell; first: weight_hh, or what a cell without it has in its place
     sequences   standard normal input sequences
@@ -25,10 +30,10 @@ class LagShare(Probe):
     sequences: int = 16
     schemes: tuple[str, ...] = ("torch",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_schemes(self.name, self.schemes)
 
-    def cases(self, plan):
+    def cases(self, plan: Plan) -> list[Case]:
         return cases(
             self.name,
             plan,
@@ -37,26 +42,25 @@ class LagShare(Probe):
             batch=self.sequences,
         )
 
-    def measure(self, case, emit):
+    def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         cell, params, x = driven(case, case.variant.removeprefix("scheme="))
         try:
-            found = lag_share(
-                cell, params, x, parameter=None if self.parameter == "first" else self.parameter
-            )
+            parameter = None if self.parameter == "first" else self.parameter
+            share = lag_share(cell, params, x, parameter=parameter)
         except ValueError as error:
             raise NotOk("unsupported", str(error)) from None
-        if np.isnan(found.signed).any():
+        if np.isnan(share.signed).any():
             raise NotOk(
-                "diverged", f"the gradient of {found.parameter} is 0 or not finite, so it has no shares"
+                "diverged", f"the gradient of {share.parameter} is 0 or not finite, so it has no shares"
             )
-        return f"float64 adjoint, {found.parameter}", [
+        return f"float64 adjoint, {share.parameter}", [
             *(
-                series(name, "1", getattr(found, name), found.lag)
+                series(name, "1", getattr(share, name), share.lag)
                 for name in ("signed", "unsigned", "cancellation")
             ),
-            series("k95", "1", found.k95),
-            series("parameter_log_norm", "nats", found.log_norm),
+            series("k95", "1", share.k95),
+            series("parameter_log_norm", "nats", share.log_norm),
         ]
 
-    def estimate_s(self, case):
+    def estimate_s(self, case: Case) -> float:
         return 1.5 + 5e-3 * case.steps

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..case import Case
-from ..probe import Probe, cell_of, series
+from ..probe import Emit, Plan, Probe, cell_of, series
 
 
 @dataclass(frozen=True)
 class Parameters(Probe):
     """Counts for each cell and pair of sizes; they depend on no backend."""
 
-    def cases(self, plan):
+    def cases(self, plan: Plan) -> list[Case]:
         sizes = [(i, h) for i in plan.input_size for h in plan.hidden_size]
         return [
             Case(self.name, c, input_size=i, hidden_size=h, dtype=plan.dtype)
@@ -22,7 +23,7 @@ class Parameters(Probe):
             for i, h in sizes
         ]
 
-    def measure(self, case, emit):
+    def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         cell = cell_of(case)
         shapes = cell.parameter_shapes(case.input_size, case.hidden_size)
         operations = cell.operations(case.input_size, case.hidden_size)
@@ -35,10 +36,9 @@ class Parameters(Probe):
             series("state_size", "1", state),
             series("forward_flop", "FLOP", operations.forward),
             series("backward_flop", "FLOP", operations.backward),
-            *(
-                [] if cell.written_out else [series("affine", "1", cell.affine())]
-            ),  # a written step has no graph that could tell
+            # a step that is written out has no graph that could tell
+            *([] if cell.written_out else [series("affine", "1", cell.affine())]),
         ]
 
-    def estimate_s(self, case):
+    def estimate_s(self, case: Case) -> float:
         return 0.7

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from cellbench import cells
+from cellbench.cells.programs.program import Program
 
 from ..case import Case
 from ..measure.clocks import Wall, clock_of
 from ..measure.memory import peak_bytes
 from ..measure.timing import Timed, interleave
-from ..probe import Probe, cell_of, series
-from ..programs import check, inputs, prepare
+from ..probe import Emit, Plan, Probe, Series, cell_of, series
+from ..programs import Inputs, check, inputs, prepare
 
 BASE = "native"  # what ratios are taken to
 
 
 @dataclass(frozen=True)
 class Throughput(Probe):
-    """Seconds of one run, in fresh processes that hold one cell's backends together and time them in random
-    order.
+    """Seconds of one run, in fresh processes that time one cell's backends together, in random order.
 
     processes   how many; the interval is taken over them
     samples     of each backend in each process
     sample_s    about how long a sample takes (several runs if one is shorter)
     shortest    lengths of the sequences, spread evenly over the batch: from shortest * steps to steps
-    On one thread of the CPU, the time for which other work had the core is no part of the seconds. A token is one step of one
-    sequence. Below shortest = 1 those within a sequence (useful) and beyond it (padded) are counted apart, and FLOP are those
-    of the useful ones.
+    On one thread of the CPU, the time for which other work had the core is no part of the seconds. A token is
+    one step of one sequence. Below shortest = 1 those within a sequence (useful) and beyond it (padded) are
+    counted apart, and FLOP are those of the useful ones.
     """
 
     processes: int = 3
@@ -40,17 +42,17 @@ class Throughput(Probe):
     sample_s: float = 0.005
     shortest: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.shortest <= 1:
             raise ValueError(
                 f"throughput has shortest={self.shortest}; it must be above 0 and at most 1, a share of steps"
             )
 
     @property
-    def repeats(self):
+    def repeats(self) -> int:  # type: ignore[override]  # of the base it is a constant
         return self.processes
 
-    def cases(self, plan):
+    def cases(self, plan: Plan) -> list[Case]:
         return [
             Case(self.name, c, b, plan.device, plan.dtype, plan.threads, **size, direction=d)
             for c in plan.cells
@@ -59,14 +61,11 @@ class Throughput(Probe):
             for b in plan.backends
         ]
 
-    def measure(self, case, emit):
-        """Prepares and checks; also the first call's time (preparing included) and the peak memory of a later
-        one.
-        """
+    def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
+        """Prepares and checks; takes the time of the first call, preparing included, and the peak memory."""
         given = self.inputs(case)
-        cells.backend(case.backend).unavailable(
-            case.device
-        )  # imports what the backend needs, which is no part of the first call
+        # imports what the backend needs, which is no part of the first call
+        cells.backend(case.backend).unavailable(case.device)
         start = perf_counter()
         program = self.loaded(case, given)
         program.run()
@@ -74,7 +73,7 @@ class Throughput(Probe):
         first_call_s = perf_counter() - start
         error, allowed = check(program.read(), given, case)
         implementation = program.implementation
-        del program
+        del program  # whose memory would count as in use before the peak
         peak = peak_bytes(lambda: self.once(case, given), case.device)
         return implementation, [
             series("first_call_s", "s", first_call_s),
@@ -83,23 +82,22 @@ class Throughput(Probe):
             series("check_tolerance", "1", allowed),
         ]
 
-    def inputs(self, case):
-        return inputs(
-            case, lengths=None if self.shortest == 1 else lengths(case.steps, case.batch, self.shortest)
-        )
+    def inputs(self, case: Case) -> Inputs:
+        several = None if self.shortest == 1 else lengths(case.steps, case.batch, self.shortest)
+        return inputs(case, lengths=several)
 
-    def loaded(self, case, given):
+    def loaded(self, case: Case, given: Inputs) -> Program:
         program = prepare(case, given.params, given.lengths)
         program.load(given.x, None, given.d_output)
         return program
 
-    def once(self, case, given):
+    def once(self, case: Case, given: Inputs) -> Program:
         program = self.loaded(case, given)
         program.run()
         program.sync()
         return program
 
-    def comparisons(self, cases):
+    def comparisons(self, cases: list[Case]) -> list[list[Case]]:
         """All backends of a cell at one workload, so that each ratio is taken inside a process."""
         return [
             list(g)
@@ -108,7 +106,7 @@ class Throughput(Probe):
             )
         ]
 
-    def compare(self, cases, process, emit):
+    def compare(self, cases: list[Case], process: int, emit: Emit) -> None:
         given, rng = self.inputs(cases[0]), np.random.default_rng(process)
         programs = {case.backend: self.loaded(case, given) for case in cases}
         timed = {b: Timed(p.run, p.sync) for b, p in programs.items()}
@@ -119,26 +117,33 @@ class Throughput(Probe):
         for case in cases:
             emit((case.id, self.rates(case, seconds[case.backend], median, process, given.lengths)))
 
-    def rates(self, case, seconds, median, process, lengths=None):
-        own, tokens = median[case.backend], case.steps * case.batch
+    def rates(
+        self,
+        case: Case,
+        seconds: Sequence[float],
+        median: dict[str, float],
+        process: int,
+        lengths: np.ndarray | None = None,
+    ) -> list[Series]:
+        once, tokens = median[case.backend], case.steps * case.batch
         useful = tokens if lengths is None else int(lengths.sum())
         flop = useful * cell_of(case).operations(case.input_size, case.hidden_size).of(case.direction)
         ratio = (
-            [series("ratio_to_native", "1", median[BASE] / own, process=process)] if BASE in median else []
+            [series("ratio_to_native", "1", median[BASE] / once, process=process)] if BASE in median else []
         )
         return [
             series("seconds", "s", seconds, process=process),
-            series("steps_per_s", "1/s", case.steps / own, process=process),
-            series("sequences_per_s", "1/s", case.batch / own, process=process),
-            series("flop_per_s", "FLOP/s", flop / own, process=process),
+            series("steps_per_s", "1/s", case.steps / once, process=process),
+            series("sequences_per_s", "1/s", case.batch / once, process=process),
+            series("flop_per_s", "FLOP/s", flop / once, process=process),
             *ratio,
-            *([] if lengths is None else apart(useful, tokens - useful, own, process)),
+            *([] if lengths is None else apart(useful, tokens - useful, once, process)),
         ]
 
-    def estimate_s(self, case):
+    def estimate_s(self, case: Case) -> float:
         return {"numpy": 0.7, "numba": 2.5, "numba:mode=scan": 2.5}.get(case.backend, 3.5)
 
-    def estimate_repeat_s(self, case):
+    def estimate_repeat_s(self, case: Case) -> float:
         slow = {"numba": 5e-6, "numba:mode=scan": 5e-6, "torch:mode=scan": 5e-6, "native": 1e-4}.get(
             case.backend, 1.5e-4
         )
@@ -150,7 +155,7 @@ def lengths(steps: int, batch: int, shortest: float) -> np.ndarray:
     return np.maximum(1, np.rint(np.linspace(steps, shortest * steps, batch))).astype(int)
 
 
-def apart(useful, padded, seconds, process):
+def apart(useful: int, padded: int, seconds: float, process: int) -> list[Series]:
     """Tokens of one run, and useful ones a second."""
     return [
         series("useful_tokens", "1", useful, process=process),

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import task as tasks
 from ..case import CONVOLUTION, Case
-from ..probe import NotOk, Probe, cell_of, series
+from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
 from ..rivals import rivals
-from ..task import MANY_TO_ONE, TO_SEQUENCE
+from ..task import MANY_TO_ONE, TO_SEQUENCE, Data
+
+if TYPE_CHECKING:
+    from cellbench import cells
+
+    from ..learn.training import Course, Learner, Recipe
+
+Make = Callable[[], Any]  # of a fresh model
 
 
 @dataclass(frozen=True)
@@ -22,17 +31,20 @@ class Training(Probe):
 
     backends        which to train on; empty means all of the run's
     embedding_size  width of the inputs where a task's are tokens
-    learning_rate   one, or several: each is tried for one epoch, and the one with the lowest validation loss is taken
-    epochs          at most; it stops after `patience` epochs without a better validation loss, and the best epoch counts
+    learning_rate   one, or several: each is tried for one epoch, and the lowest validation loss decides
+    epochs          at most; it stops after `patience` epochs without a better validation loss, and the best
+                    epoch counts
     most_s          of training, in seconds: a budget of time that is the same for every cell
     convolution     also train a causal convolution (TCN) with as many parameters as the first cell
-    verdict         diagnose what was trained, in float64 and up to twenty seconds: converged, vanished, exploded. Where
-                    sequences have several targets, single answers at up to eight steps are looked at; for a convolution, and a
-                    cell that cannot be called step by step, the line says why there is none
-    checkpoints     folder for a safetensors file a case, from which an interrupted training goes on; none where empty
-    loss, elapsed   are recorded at every step; elapsed counts training only, not the tests after each epoch, and on one thread
-                    not the time in which other work had the core. A tenth of the training part is held out for the choice of
-                    the rate and of the epoch.
+    verdict         diagnose the trained network, in float64 and up to twenty seconds: converged, vanished,
+                    exploded. Where sequences have several targets, single answers at up to eight steps are
+                    looked at. There is none for a convolution, nor for a cell that cannot be called step by
+                    step; the line says why
+    checkpoints     folder for a safetensors file a case, from which an interrupted training goes on; none
+                    where empty
+    Loss and elapsed time are recorded at every step. The time is that of training alone, without the tests
+    after each epoch; on one thread it leaves out the time in which other work had the core. A tenth of the
+    training part is held out for the choice of the rate and of the epoch.
     """
 
     backends: tuple[str, ...] = ()
@@ -48,7 +60,7 @@ class Training(Probe):
     verdict: bool = True
     checkpoints: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         bad = [
             r
             for r in self.learning_rate
@@ -60,7 +72,7 @@ class Training(Probe):
                 " several"
             )
 
-    def cases(self, plan):
+    def cases(self, plan: Plan) -> list[Case]:
         backends = self.backends or plan.backends
         models = [(c, b) for c in plan.cells for b in backends] + [(CONVOLUTION, "torch")] * self.convolution
         return [
@@ -82,7 +94,7 @@ class Training(Probe):
             for s in plan.seeds
         ]
 
-    def measure(self, case, emit):
+    def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         from ..learn import checkpoint, training
 
         try:
@@ -100,7 +112,7 @@ class Training(Probe):
         if file:
             checkpoint.resume(file, learner)
 
-        def after_epoch(one):
+        def after_epoch(one: Learner) -> None:
             if file:
                 checkpoint.save(file, one)
             emit((case.id, len(one.course.epochs) / self.epochs))
@@ -113,8 +125,8 @@ class Training(Probe):
             emit((case.id, self.curves(data, learner.course)))
         return implementation, *self.reached(case, data, learner)
 
-    def ready(self, case, data):
-        """(a function that makes a fresh model, what really runs). Raises NotOk."""
+    def ready(self, case: Case, data: Data) -> tuple[Make, str]:
+        """(a function that makes a fresh model, the implementation that runs). Raises NotOk."""
         from ..learn import model as t
 
         input_size = data.train.x.shape[2] if data.vocabulary is None else self.embedding_size
@@ -127,13 +139,13 @@ class Training(Probe):
             raise NotOk("unsupported", reason)
         implementation = t.check_backend(sized)
 
-        def make():
+        def make() -> t.Model:
             params = cell_of(case).init(input_size, case.hidden_size, case.seed)
             return t.Model(sized, params, data.output_size, case.seed, data.shape, data.vocabulary)
 
         return make, implementation
 
-    def convolutional(self, case, data, input_size):
+    def convolutional(self, case: Case, data: Data, input_size: int) -> tuple[Make, str]:
         import torch
 
         from ..learn import convolution
@@ -150,8 +162,10 @@ class Training(Probe):
         )
         return make, f"torch {torch.__version__} conv1d, {channels} channels"
 
-    def rate(self, case, data, make, recipe, emit):
-        """(the learning rate, series of what the search found)."""
+    def rate(
+        self, case: Case, data: Data, make: Make, recipe: Recipe, emit: Emit
+    ) -> tuple[float, list[Series]]:
+        """(the learning rate, series of the search)."""
         from ..learn.training import chosen_rate
 
         tried = []
@@ -170,43 +184,34 @@ class Training(Probe):
             series("tried_validation_loss", self.unit(data), [loss for _, loss in tried]),
         ]
 
-    def aims(self, case, data, model):
-        """What there is to reach, and what the rest of the table stands beside."""
+    def aims(self, case: Case, data: Data, model: Any) -> list[Series]:
+        """The losses to reach, and those of the rivals, which need no training of the model."""
         unit, task = self.unit(data), tasks.get(case.task)
-        found = [
+        aims = [
             series("trivial_loss", unit, data.trivial_loss),
             series("target_loss", unit, data.target_loss),
         ]
-        found += [] if data.classes is None else [series("chance_accuracy", "1", data.chance_accuracy)]
-        found += [] if data.floor is None else [series("floor_loss", unit, data.floor)]
-        found.append(series("model_parameters", "1", sum(p.numel() for p in model.parameters())))
+        if data.chance_accuracy is not None:
+            aims.append(series("chance_accuracy", "1", data.chance_accuracy))
+        if data.floor is not None:
+            aims.append(series("floor_loss", unit, data.floor))
+        aims.append(series("model_parameters", "1", sum(p.numel() for p in model.parameters())))
         if case.spec == CONVOLUTION:
-            found.append(series("receptive_field", "1", model.receptive_field))
+            aims.append(series("receptive_field", "1", model.receptive_field))
         for rival in rivals(data, task):
-            found.append(series(f"rival_loss.{rival.name}", unit, rival.loss))
-            found += (
-                []
-                if rival.accuracy is None
-                else [series(f"rival_accuracy.{rival.name}", "1", rival.accuracy)]
-            )
-            found += [
-                series(f"rival_{name}.{rival.name}", "1", value) for name, value in rival.figures.items()
-            ]
-        return found
+            aims.append(series(f"rival_loss.{rival.name}", unit, rival.loss))
+            if rival.accuracy is not None:
+                aims.append(series(f"rival_accuracy.{rival.name}", "1", rival.accuracy))
+            aims += [series(f"rival_{name}.{rival.name}", "1", v) for name, v in rival.figures.items()]
+        return aims
 
-    def unit(self, data):
+    def unit(self, data: Data) -> str:
         return "1" if data.classes is None else "nats"
 
-    def curves(self, data, course):
-        unit, steps, count = (
-            self.unit(data),
-            range(1, len(course.losses) + 1),
-            range(1, len(course.epochs) + 1),
-        )
-        epochs = course.epochs
-        accuracy = (
-            [] if data.classes is None else [series("accuracy", "1", [e.accuracy for e in epochs], count)]
-        )
+    def curves(self, data: Data, course: Course) -> list[Series]:
+        unit, epochs = self.unit(data), course.epochs
+        steps, count = range(1, len(course.losses) + 1), range(1, len(epochs) + 1)
+        accuracy = [series("accuracy", "1", [e.accuracy for e in epochs], count)]
         return [
             series("loss", unit, course.losses, steps),
             series("elapsed_s", "s", course.elapsed, steps),
@@ -214,53 +219,52 @@ class Training(Probe):
             series("tokens", "1", accumulate(e.tokens for e in epochs), count),
             series("validation_loss", unit, [e.validation_loss for e in epochs], count),
             series("test_loss", unit, [e.test_loss for e in epochs], count),
-            *accuracy,
+            *([] if data.classes is None else accuracy),
             series("time_to_target_s", "s", course.reached_s),
         ]
 
-    def reached(self, case, data, learner):
-        """(series of how it ended, and the verdict's line)."""
+    def reached(self, case: Case, data: Data, learner: Learner) -> tuple[Any, ...]:
+        """(series of how it ended, and the verdict's line where there is one)."""
         course = learner.course
         best = course.epochs[course.best]
-        found = [series("best_test_loss", self.unit(data), best.test_loss)]
-        found += [] if data.classes is None else [series("best_accuracy", "1", best.accuracy)]
-        found += [] if case.spec == CONVOLUTION else self.figures(case, data, learner.model)
+        ends = [series("best_test_loss", self.unit(data), best.test_loss)]
+        ends += [] if data.classes is None else [series("best_accuracy", "1", best.accuracy)]
+        ends += [] if case.spec == CONVOLUTION else self.figures(case, data, learner.model)
         if not self.verdict:
-            return (found,)
-        from ..learn.trained import verdict
+            return (ends,)
+        from ..learn.verdict import verdict
 
-        said = verdict(case, data, learner.model, len(course.epochs) * len(learner.data.train.targets))
-        return [*found, *([] if said.label is None else [series(f"label.{said.label}", "1", 1)])], said.line
+        seen = len(course.epochs) * len(learner.data.train.targets)
+        judged = verdict(case, data, learner.model, seen)
+        if judged.label is not None:
+            ends.append(series(f"label.{judged.label}", "1", 1))
+        return ends, judged.line
 
-    def figures(self, case, data, model):
-        """Series of the task's own figures, and of what the network is beside the system that the data come
-        from.
-        """
-        from ..learn import trained
+    def figures(self, case: Case, data: Data, model: Any) -> list[Series]:
+        """Series of the task's own figures, and of the network beside the system that the data come from."""
+        from ..learn import answers, verdict
 
         task = tasks.get(case.task)
-        found = [
-            series(f"figure.{name}", "1", value)
-            for name, value in trained.figures(task, data, model, self.batch).items()
-        ]
-        system = trained.beside_the_system(task, data, model)
+        of_task = answers.figures(task, data, model, self.batch)
+        figures = [series(f"figure.{name}", "1", value) for name, value in of_task.items()]
+        system = verdict.compared_with_system(task, data, model)
         if system is None:
-            return found
+            return figures
         numbers = ("own_lyapunov", "true_lyapunov", "profile_rms_nats")
         profiles = ("own_profile", "true_profile")
         return [
-            *found,
+            *figures,
             *[series(f"figure.{name}", "1", getattr(system, name)) for name in numbers],
             *[series(name, "nats", p, range(len(p))) for name in profiles for p in [getattr(system, name)]],
         ]
 
-    def estimate_s(self, case):
+    def estimate_s(self, case: Case) -> float:
         epochs = self.epochs + (len(self.learning_rate) if len(self.learning_rate) > 1 else 0)
         return 4.0 + 8.0 * self.verdict + epochs * (1.5 if case.backend == "native" else 1.0)
 
 
-def looks_ahead(cell, data):
-    """None, or why a cell that reads a sequence backwards too would see what it is asked for."""
+def looks_ahead(cell: cells.GatedCell, data: Data) -> str | None:
+    """None, or why a cell that reads a sequence backwards too would see the answer that it must give."""
     if not cell.bidirectional:
         return None
     if data.shape != MANY_TO_ONE:

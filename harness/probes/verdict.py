@@ -1,36 +1,43 @@
-"""Has a network converged, or has its gradient vanished? Networks of every condition, with the evidence for
-the verdict.
-"""
+"""Has a network converged, or has its gradient vanished? Networks of every condition, with the evidence."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import task as tasks
 from ..case import Case
 from ..gradients import diagnose
-from ..probe import NotOk, Probe, cell_of, series
+from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
+from ._random_cell import Arrays
+
+if TYPE_CHECKING:
+    from ..gradients import Diagnosis
+    from ..learn.model import Model
 
 KINDS = ("stuck", "solved", "started", "exploding", "shut", "dead_head", "parity")
 INPUTS, CLASSES = 6, 4
 
 
 @dataclass(frozen=True)
-class Verdict(Probe):
-    """`diagnose` on delayed recall (the cue at the first of `steps`), for networks that were brought into a
-    condition on purpose.
+class Conditions(Probe):
+    """`diagnose` on delayed recall (the cue at the first of `steps`), for networks in a known condition.
 
     stuck      torch's initialisation, trained
-    solved     an initialisation that reaches (chrono where there is a keep gate, else orthogonal), trained until it has learned
+    solved     an initialisation that reaches (chrono where a gate keeps the state, else orthogonal), trained
+               until it has learned
     started    the same, not trained
-    exploding  orthogonal recurrent matrices of gain `gain` (4 times that of a cell with a keep gate), no noise, not trained
+    exploding  orthogonal recurrent matrices of gain `gain` (4 times that where a gate keeps the state), no
+               noise, not trained
     shut       every bias 30 but that of the keep gate, not trained
     dead_head  as started, with a sigmoid answer at -40
     parity     as started, on the parity of two cues: nothing that a single input could tell
-    Adam, clipped at norm 1, by the case's backend; the diagnosis is of the same parameters, stepped in float64.
+    Adam, clipped at norm 1, by the case's backend. The diagnosis is of the same parameters, stepped in
+    float64.
     """
 
     backends: tuple[str, ...] = ("numba",)
@@ -44,14 +51,14 @@ class Verdict(Probe):
     learning_rate: float = 0.003
     gain: float = 3.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         bad = [k for k in self.kinds if k not in KINDS]
         if bad or not self.kinds:
             raise ValueError(f"verdict has kinds={list(self.kinds)}; it may have {', '.join(KINDS)}")
         if self.steps < 8:
             raise ValueError(f"verdict has steps={self.steps}; it needs at least 8")
 
-    def cases(self, plan):
+    def cases(self, plan: Plan) -> list[Case]:
         return [
             Case(
                 self.name,
@@ -74,7 +81,7 @@ class Verdict(Probe):
             for s in plan.seeds
         ]
 
-    def measure(self, case, emit):
+    def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         from ..learn import model as t
         from ..learn.one_step import unsteppable
 
@@ -86,7 +93,7 @@ class Verdict(Probe):
             self.train(t, model, case)
         return implementation, *self.told(self.diagnosis(t, model, case))
 
-    def params(self, case):
+    def params(self, case: Case) -> Arrays:
         cell, sizes = cell_of(case), (INPUTS, case.hidden_size)
         reaching = f"chrono({self.steps})" if cell.keep_gate else "orthogonal"
         gain = self.gain * (4 if cell.keep_gate else 1)
@@ -100,24 +107,26 @@ class Verdict(Probe):
         if case.variant == "shut":
             if "bias_ih" not in params:
                 raise NotOk("unsupported", f"cell {cell.name!r} has no bias_ih that could shut it")
-            forget = params["bias_ih"].reshape(len(cell.gates), -1) if cell.keep_gate in cell.gates else None
-            kept = None if forget is None else forget[cell.gates.index(cell.keep_gate)].copy()
+            keeping = cell.gates.index(cell.keep_gate) if cell.keep_gate in cell.gates else None
+            by_gate = params["bias_ih"].reshape(len(cell.gates), -1) if keeping is not None else None
+            kept = None if by_gate is None else by_gate[keeping].copy()
             params["bias_ih"][:] = 30.0
-            if forget is not None:
-                forget[cell.gates.index(cell.keep_gate)] = kept
+            if by_gate is not None:
+                by_gate[keeping] = kept
         return params
 
-    def draw(self, case, rng, count):
+    def draw(self, case: Case, rng: np.random.Generator, count: int) -> tasks.Sequences:
         """x (N, T, 6), y; parity: of the cues at steps 0 and 3, 0 or 1."""
         quiet = ":noise=0.0" if case.variant == "exploding" else ""
-        drawn = tasks.get(case.task + quiet).draw(rng, count)
+        task: Any = tasks.get(case.task + quiet)  # one that draws fresh sequences
+        drawn = task.draw(rng, count)
         if case.variant != "parity":
             return drawn
         second = rng.integers(0, CLASSES, count)
         drawn.x[np.arange(count), 3, second] = 1
         return replace(drawn, y=(drawn.y + second) % 2)
 
-    def train(self, t, model, case):
+    def train(self, t: ModuleType, model: Model, case: Case) -> None:
         import torch
 
         optimiser = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
@@ -135,38 +144,38 @@ class Verdict(Probe):
             if solving and running < 0.01:
                 break
 
-    def diagnosis(self, t, model, case):
+    def diagnosis(self, t: ModuleType, model: Model, case: Case) -> Diagnosis:
         from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
-        from ..learn.one_step import Stepped
+        from ..learn.one_step import CellStep
 
         dead = case.variant == "dead_head"
         bias = model.head_bias * 0 - 40 if dead else model.head_bias
-        net = Stepped(cell_of(case), dict(model.cell.items()), model.head_weight, bias, squashed=dead).cpu()
-        found = self.draw(case, np.random.default_rng([case.seed, 4]), self.samples)
+        net = CellStep(cell_of(case), dict(model.cell.items()), model.head_weight, bias, squashed=dead).cpu()
+        drawn = self.draw(case, np.random.default_rng([case.seed, 4]), self.samples)
         pairs = [
             (b.x, one_hot(b.y, CLASSES).to(b.x.dtype) if dead else b.y)
-            for b in t.batches(found, self.batch, "cpu")
+            for b in t.batches(drawn, self.batch, "cpu")
         ]
         seen = {"stuck": self.updates, "solved": self.most_updates}.get(case.variant, 0) * self.batch
         return diagnose(
             net, mse_loss if dead else cross_entropy, pairs, samples=self.samples, samples_seen=max(seen, 1e6)
         )
 
-    def told(self, found):
+    def told(self, diagnosis: Diagnosis) -> tuple[list[Series], str]:
         """(series, the verdict's line)."""
-        evidence, verdict = found.evidence, found.verdict
+        evidence, verdict = diagnosis.evidence, diagnosis.verdict
         lags = (np.nan, np.nan) if verdict.lag is None else np.broadcast_to(verdict.lag, 2)
         by_lag = {
             "transport": (evidence.transport, "nats"),
-            "recoverable": (found.recoverable, "1"),
-            "swap": (found.swap, "1"),
+            "recoverable": (diagnosis.recoverable, "1"),
+            "swap": (diagnosis.swap, "1"),
         }
         numbers = {
-            "last_loss": found.loss,
-            "trivial_loss": found.trivial_loss,
-            "gradient_norm": found.gradient_norm,
-            "saturation": found.saturation,
+            "last_loss": diagnosis.loss,
+            "trivial_loss": diagnosis.trivial_loss,
+            "gradient_norm": diagnosis.gradient_norm,
+            "saturation": diagnosis.saturation,
             "source": evidence.source,
             "lag_low": lags[0],
             "lag_high": lags[1],
@@ -178,6 +187,6 @@ class Verdict(Probe):
             *(series(name, unit, values, range(len(values))) for name, (values, unit) in by_lag.items()),
         ], str(verdict)
 
-    def estimate_s(self, case):
+    def estimate_s(self, case: Case) -> float:
         updates = {"stuck": self.updates, "solved": self.most_updates / 2}.get(case.variant, 0)
         return 3 + updates * 3e-4 * self.steps / 2

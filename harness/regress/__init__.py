@@ -1,3 +1,1 @@
-"""Comparisons that are judged: two revisions, two backends or two cells against each other in the same
-processes.
-"""
+"""Judged comparisons: two revisions, backends, cells or stored runs against each other."""

@@ -1,4 +1,4 @@
-"""What is exact in two stored runs, and differs: everything that was computed rather than timed."""
+"""Exact values that differ between two stored runs: all that was computed rather than timed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from .benchmarks import Fact
-from .stored_run import Stored, StoredRun
+from .stored_run import StoredCase, StoredRun
 
 RELATIVE = 1e-6  # what another order of the same sums may change
 TIMED = ("s", "1/s", "FLOP/s")  # units of what a clock says
@@ -17,8 +17,9 @@ SIZE = ("parameters", "state_size")
 
 
 def facts(a: StoredRun, b: StoredRun) -> tuple[Fact, ...]:
-    """Metrics of the cases that are ok in both runs and differ, for information: counts, rates, seeded
-    losses.
+    """Metrics that differ, of cases that are ok in both runs; for information.
+
+    They are counts, rates and seeded losses.
 
     Throughput is judged, not compared here. Fails nothing: `nox -s baselines` is the gate for what is exact.
     """
@@ -35,25 +36,25 @@ def facts(a: StoredRun, b: StoredRun) -> tuple[Fact, ...]:
     )
 
 
-def differences(one: Stored, other: Stored) -> Iterator[tuple[str, str, str]]:
+def differences(one: StoredCase, other: StoredCase) -> Iterator[tuple[str, str, str]]:
     """(metric, old, new) of every metric that differs; of a curve, the first place where it does."""
     old, new = values(one), values(other)
     for metric in dict.fromkeys([*old, *new]):
-        left, right = old.get(metric, []), new.get(metric, [])
-        for place, (x, y) in enumerate(zip_longest(left, right)):
+        before, now = old.get(metric, []), new.get(metric, [])
+        for place, (x, y) in enumerate(zip_longest(before, now)):
             if not same(x, y):
-                where = "" if len(left) == len(right) == 1 else f" (value {place} of {len(right)})"
-                yield metric, said(x), said(y) + where
+                where = "" if len(before) == len(now) == 1 else f" (value {place} of {len(now)})"
+                yield metric, shown(x), shown(y) + where
                 break
 
 
-def values(case: Stored) -> dict[str, list[float]]:
+def values(case: StoredCase) -> dict[str, list[float]]:
     """The numbers of every metric that no clock says."""
-    found: dict[str, list[float]] = {}
+    numbers: dict[str, list[float]] = {}
     for series in case.series:
         if series["unit"] not in TIMED:
-            found.setdefault(series["metric"], []).extend(series["values"])
-    return found
+            numbers.setdefault(series["metric"], []).extend(series["values"])
+    return numbers
 
 
 def same(x: float | None, y: float | None) -> bool:
@@ -62,14 +63,12 @@ def same(x: float | None, y: float | None) -> bool:
     return math.isclose(x, y, rel_tol=RELATIVE) or (math.isnan(x) and math.isnan(y))
 
 
-def said(value: float | None) -> str:
+def shown(value: float | None) -> str:
     return "none" if value is None else f"{value:.10g}"
 
 
 def other_work(name: str, a: StoredRun, b: StoredRun) -> str | None:
-    """Why a throughput case is not the same work in both runs, where they show it: its tokens, or the cell's
-    size changed.
-    """
+    """Why a throughput case is other work in the two runs: its tokens, or the cell's size. None if not."""
     pairs = (a.cases[name], b.cases[name], WORK), (_counts(a, name), _counts(b, name), SIZE)
     for one, other, metrics in pairs:
         if one is None or other is None:
@@ -78,13 +77,13 @@ def other_work(name: str, a: StoredRun, b: StoredRun) -> str | None:
             old, new = (sorted(set(values(case).get(metric, ()))) for case in (one, other))
             if old != new:
                 return (
-                    f"not the same work: {metric} {' '.join(map(said, old)) or 'none'} ->"
-                    f" {' '.join(map(said, new)) or 'none'}"
+                    f"not the same work: {metric} {' '.join(map(shown, old)) or 'none'} ->"
+                    f" {' '.join(map(shown, new)) or 'none'}"
                 )
     return None
 
 
-def _counts(run: StoredRun, name: str) -> Stored | None:
+def _counts(run: StoredRun, name: str) -> StoredCase | None:
     """The case of the probe parameters for the cell and the sizes of another case."""
 
     def key(definition: dict[str, Any]) -> tuple[Any, ...]:

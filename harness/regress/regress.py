@@ -1,5 +1,6 @@
-"""`cellbench regress base=REV`: every benchmark of a revision against the same one of the working tree, in
-the same processes.
+"""`cellbench regress base=REV`: every benchmark of a revision against the working tree's.
+
+Both run in the same processes, unless their dependencies differ.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from types import ModuleType
 from cellbench.cells.programs.program import DIRECTIONS
 
 from ..case import Case
-from ..measure import reliability
 from ..measure.pair import Pair
-from ..runs import config
+from ..measure.verdict import reliability
+from ..runs import compose
+from ..runs.schema import Settings
 from . import revision
-from .apart import apart, different_dependencies, throughput
-from .benchmarks import Fact, Outcome
-from .judged import judged
+from .apart.environments import different_dependencies
+from .apart.suite import apart
+from .benchmarks import Comparison, Fact, columns_of, name_of
+from .judged import judged, throughput
 from .two_sides import Side, make
 
 
@@ -34,20 +37,19 @@ class Suite:
     notes: list[str] = field(default_factory=list)
 
 
-def regress(arguments: list[str]) -> int:
-    """Exit code of `cellbench regress ARGUMENTS`: 0, 1 for a confirmed regression, 3 where it cannot tell."""
-    base, output, overrides = _arguments(arguments)
+def regress(base: str, overrides: list[str], output: Path | None) -> int:
+    """Judges the working tree against the revision `base`; returns the exit code of `cellbench regress`."""
     top = revision.top()
     hash_ = revision.commit(base, top)
-    overrides += [
+    overrides = overrides + [
         f"{key}=[{','.join(_default(key, folder, hash_, top))}]"
         for key, folder in (("cells", "cells/zoo"), ("backends", "cells/backends"))
         if not any(o.startswith(f"{key}=") for o in overrides)
     ]
-    settings = config.check(config.compose(["experiment=regress", *map(config.quoted, overrides)]))
+    settings = compose.settings(["experiment=regress", *overrides])
     with tempfile.TemporaryDirectory(prefix="cellbench-") as scratch:
         root = revision.take_out(hash_, top, Path(scratch))
-        outcome = Outcome(
+        outcome = Comparison(
             title=f"working tree against {base} ({hash_[:12]})",
             a=base,
             b="working tree",
@@ -56,7 +58,7 @@ def regress(arguments: list[str]) -> int:
                 f"cell {name}: in the zoo of the base, missing or renamed now" for name in _gone(root)
             ),
             notes=tuple(_same(root, top)),
-            study=reliability.line(),
+            study=reliability(),
         )
         if reason := different_dependencies(root, top):
             outcome = replace(outcome, notes=(*outcome.notes, reason))
@@ -72,50 +74,19 @@ def regress(arguments: list[str]) -> int:
         return judged(outcome, suite.pairs, suite.cases, settings, output)
 
 
-def _arguments(arguments: list[str]) -> tuple[str, Path | None, list[str]]:
-    """(base, folder of the output, overrides)."""
-    arguments, output = take_output(arguments)
-    base = [a.partition("=")[2] for a in arguments if a.startswith("base=")]
-    if len(base) != 1 or not base[0]:
-        raise config.ConfigError(
-            "regress needs one base=REV, the revision to compare the working tree with: base=main"
-        )
-    return base[0], output, [a for a in arguments if not a.startswith("base=")]
-
-
-def take_output(arguments: list[str]) -> tuple[list[str], Path | None]:
-    """The arguments without --output DIR, and DIR. Raises ConfigError for any other flag."""
-    rest, output, given = [], None, iter(arguments)
-    for argument in given:
-        if argument.partition("=")[0] == "--output":
-            value = argument.partition("=")[2] or next(given, "")
-            if not value:
-                raise config.ConfigError("--output needs a folder")
-            output = Path(value).expanduser()
-        elif argument.startswith("-"):
-            raise config.ConfigError(
-                f"unknown flag {argument!r}; there is --output DIR, everything else is KEY=VALUE"
-            )
-        else:
-            rest.append(argument)
-    return rest, output
-
-
 def _default(key: str, folder: str, hash_: str, top: Path) -> list[str]:
     """The default cells or backends, and those whose own file changed since."""
-    default = config.compose(["experiment=regress"])[key]
+    default = compose.compose(["experiment=regress"])[key]
     changed = revision.git(top, "diff", "--name-only", hash_, "--", folder) or b""
     names = [Path(line).stem for line in changed.decode().splitlines() if (top / line).exists()]
     return list(dict.fromkeys([*default, *(n for n in names if not n.startswith("_"))]))
 
 
-def between(settings: config.Settings, root: str) -> Suite:
-    """The throughput cases that both revisions can run, as pairs: A is the revision in the folder root, B the
-    working tree.
-    """
+def between(settings: Settings, root: str) -> Suite:
+    """The throughput cases that both revisions can run: A is the one in the folder root."""
     suite = Suite()
     for case in throughput(settings):
-        name = str(replace(case, probe=""))
+        name = name_of(columns_of(case))
         before, now = Side(case, root), Side(case)
         cannot = [cannot_run(before), cannot_run(now)]
         if not any(cannot):
@@ -132,9 +103,9 @@ def between(settings: config.Settings, root: str) -> Suite:
 
 def cannot_run(side: Side) -> str | None:
     """Why a side cannot run here, or None."""
-    own, case = revision.library(side.root), side.case
+    package, case = revision.library(side.root), side.case
     try:
-        cell, backend = own.get(case.spec), own.backend(case.backend)
+        cell, backend = package.get(case.spec), package.backend(case.backend)
     except ValueError as error:
         return str(error)
     unfit = getattr(cell, "unfit", lambda *sizes: None)(case.input_size, case.hidden_size)
@@ -153,10 +124,10 @@ def _gone(root: Path) -> list[str]:
 
 
 def facts(suite: Suite, root: str) -> Iterator[Fact]:
-    """What both revisions compute exactly, where it differs: for information, `nox -s baselines` is the gate."""
-    own, base = revision.library(None), revision.library(root)
+    """Exact values that differ between the revisions; for information, `nox -s baselines` gates."""
+    now, base = revision.library(None), revision.library(root)
     for case in {(c.spec, c.input_size, c.hidden_size): c for c in suite.cases.values()}.values():
-        old, new = (_exact(library, case) for library in (base, own))
+        old, new = (_exact(library, case) for library in (base, now))
         for what in old:
             if old[what] != new[what]:
                 yield Fact(

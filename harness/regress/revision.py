@@ -1,6 +1,4 @@
-"""Two revisions of the package `cells` in one process: another one is taken out of git and imported under a
-name of its own.
-"""
+"""A revision of the package `cells`, taken out of git and imported beside the one of this process."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ class RevisionError(ValueError):
 
 
 def top() -> Path:
-    """The checkout that the package `cells` lies in. Raises RevisionError where it is an installed package."""
+    """The checkout with the package `cells`. Raises RevisionError for an installed package."""
     folder = Path(cells.__file__).resolve().parent.parent
     if git(folder, "ls-files", "--error-unmatch", "cells/__init__.py") is None:
         raise RevisionError(
@@ -32,18 +30,19 @@ def top() -> Path:
 
 def commit(name: str, folder: Path, option: str = "base") -> str:
     """The full hash of a revision. Raises RevisionError for an unknown one, as it was given: option=name."""
-    found = git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    if found is None:
+    hash_ = git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if hash_ is None:
         raise RevisionError(
             f"{option}={name} is no revision of {folder}; give a branch, a tag or a commit (fetch it first in"
             " a shallow clone)"
         )
-    return found.decode().strip()
+    return hash_.decode().strip()
 
 
 def take_out(hash_: str, folder: Path, target: Path, package: str | None = "cells") -> Path:
-    """The files of a commit, written below target; returns their folder. Raises RevisionError where they lack
-    the package.
+    """Writes the files of a commit below target; returns their folder.
+
+    Raises RevisionError where they lack the package.
 
     A link that leads out of the repository is left out, as is what .gitattributes marks export-ignore.
     """
@@ -66,13 +65,19 @@ def _within(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
 
 
 def library(root: str | None) -> ModuleType:
-    """The package `cells` of a folder, imported under a name of its own; None is the one of this process."""
+    """The package `cells` of a revision's folder, imported under a name of its own; None is this process's.
+
+    Every layout so far has it in the folder `cells` at the top, whether it is imported as `cellbench.cells`,
+    by way of a link below src, or was imported as `cells`. Inside it imports are relative: any name will do.
+    """
     if root is None:
         return cells
     name = f"cells_{hashlib.sha256(root.encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     place = Path(root) / "cells"
+    if not (place / "__init__.py").is_file():
+        raise RevisionError(f"{root} has no package cells to compare with")
     spec = importlib.util.spec_from_file_location(
         name, place / "__init__.py", submodule_search_locations=[str(place)]
     )

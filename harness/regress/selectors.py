@@ -1,81 +1,68 @@
-"""`cellbench compare A:B [KEY=VALUE ...]`: two backends or two cells against each other, measured now in the
-same processes.
-"""
+"""`cellbench compare A:B [KEY=VALUE ...]`: two backends or cells, measured in the same processes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from cellbench import cells
 
 from ..case import Case
-from ..measure import reliability
 from ..measure.pair import Pair
-from ..runs import config
-from .apart import throughput
-from .benchmarks import Outcome
-from .judged import judged
-from .regress import cannot_run, options, take_output
+from ..measure.verdict import reliability
+from ..runs import compose
+from ..runs.schema import ConfigError
+from .benchmarks import Comparison, columns_of, name_of
+from .judged import judged, throughput
+from .regress import cannot_run, options
 from .two_sides import Side, make
 
 
-def compare(arguments: list[str]) -> int:
-    """Exit code of `cellbench compare A:B [KEY=VALUE ...]`: as of regress, with B for the new side."""
-    arguments, output = take_output(arguments)
-    selectors = [a for a in arguments if "=" not in a.split(":")[0]]
-    if len(selectors) != 1:
-        raise config.ConfigError(
-            f"compare takes two runs, or one A:B of two backends or two cells; it got {' '.join(selectors)!r}"
-        )
-    key, a, b = split(selectors[0])
-    overrides = [x for x in arguments if x != selectors[0]]
+def compare(selector: str, overrides: list[str], output: Path | None) -> int:
+    """Judges B against A, given as A:B; returns the exit code, as of regress with B for the new side."""
+    key, a, b = split(selector)
     if clash := [o for o in overrides if o.startswith(f"{key}=")]:
-        raise config.ConfigError(f"{selectors[0]} says which {key} to compare; leave out {clash[0]}")
+        raise ConfigError(f"{selector} says which {key} to compare; leave out {clash[0]}")
     if key == "backends" and not any(o.startswith("cells=") for o in overrides):
-        overrides.append("cells=[elman,lstm,gru]")
+        overrides = [*overrides, "cells=[elman,lstm,gru]"]
     if key == "cells" and not any(o.startswith("backends=") for o in overrides):
-        overrides.append("backends=[numba]")
-    composed = config.compose(
-        ["experiment=regress", *map(config.quoted, overrides), config.quoted(f"{key}=[{a},{b}]")]
-    )
-    settings = config.check(composed)
+        overrides = [*overrides, "backends=[numba]"]
+    settings = compose.settings(["experiment=regress", *overrides, f"{key}=[{a},{b}]"])
     pairs, by_name, notes = paired(throughput(settings), key, a, b)
-    outcome = Outcome(
+    outcome = Comparison(
         title=f"{b} against {a}",
         a=a,
         b=b,
         judgements=(),
         notes=tuple(notes),
-        study=reliability.line(),
-        commands={n: f"cellbench compare {selectors[0]} {_rest(case, key)}" for n, case in by_name.items()},
+        study=reliability(),
+        commands={n: f"cellbench compare {selector} {_rest(case, key)}" for n, case in by_name.items()},
     )
     return judged(outcome, pairs, by_name, settings, output)
 
 
 def split(text: str) -> tuple[str, str, str]:
-    """(cells or backends, A, B): the one colon with a cell, or a backend, on either side of it. Raises
-    ConfigError for none.
-    """
-    found = []
+    """(cells or backends, A, B). Raises ConfigError unless one colon parts two of a kind."""
+    readings = []
     for at in (k for k, c in enumerate(text) if c == ":"):
         a, b = text[:at], text[at + 1 :]
-        found += [
+        readings += [
             (key, a, b)
             for key, get in (("backends", cells.backend), ("cells", cells.get))
             if _is(get, a) and _is(get, b)
         ]
-    if len(found) != 1:
+    if len(readings) != 1:
         kinds = f"backends: {', '.join(cells.backend_names())}; cells: {', '.join(cells.names())}"
-        raise config.ConfigError(f"{text!r} does not name two backends or two cells as A:B. {kinds}")
-    if found[0][1] == found[0][2]:
-        raise config.ConfigError(
-            f"{text!r} compares {found[0][1]!r} with itself; `cellbench doctor` measures the noise of that"
+        raise ConfigError(f"{text!r} does not name two backends or two cells as A:B. {kinds}")
+    if readings[0][1] == readings[0][2]:
+        raise ConfigError(
+            f"{text!r} compares {readings[0][1]!r} with itself; `cellbench doctor` measures the noise of that"
         )
-    return found[0]
+    return readings[0]
 
 
-def _is(get, spec: str) -> bool:
+def _is(get: Callable[[str], object], spec: str) -> bool:
     try:
         get(spec)
     except ValueError:
@@ -92,7 +79,8 @@ def paired(cases: Sequence[Case], key: str, a: str, b: str) -> tuple[list[Pair],
     pairs, by_name, notes = [], {}, []
     for case in (c for c in cases if a == (c.backend if key == "backends" else c.spec)):
         sides = Side(case), Side(of(case, b))
-        name = " ".join([f"{a}:{b}", *str(replace(of(case, ""), probe="")).split()])
+        rest = columns_of(case) | {"backend" if key == "backends" else "cell": None}
+        name = f"{a}:{b} {name_of(rest)}"
         if reason := cannot_run(sides[0]) or cannot_run(sides[1]):
             notes.append(f"{name}: not timed, {reason}")
         else:

@@ -15,11 +15,11 @@ from .. import store
 from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
 from ..measure.verdict import Verdict
-from ..store import provenance
+from ..store import atomic, provenance
 from . import outputs
-from .benchmarks import Outcome
+from .benchmarks import SIZES, Comparison, name_of
 from .exact import facts, other_work
-from .stored_run import PARTNER, SIZES, Stored, StoredRun, find, name_of, read
+from .stored_run import PARTNER, StoredCase, StoredRun, find, read
 
 NOT_REPEATED = (
     "nothing was repeated: a change is called on no overlap of processes, its size, and Welch's p over the"
@@ -29,8 +29,7 @@ NOT_REPEATED = (
 
 
 def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
-    """Exit code of `cellbench compare A B`: 0, 1 for what is slower, missing or broken, 3 where it cannot
-    tell.
+    """Exit code of `cellbench compare A B`: 0, 1 for a failure, 3 where it cannot tell.
 
     Raises ResultsError for what is no whole run of throughput.
     """
@@ -49,7 +48,7 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
 
 
 def throughput(folder: Path) -> StoredRun:
-    """The run in a folder. Raises ResultsError for one without throughput, as for any that is no whole run."""
+    """The run in a folder. Raises ResultsError for one that is not whole or has no throughput."""
     run = read(folder)
     if not run.of("throughput"):
         raise store.ResultsError(
@@ -58,15 +57,15 @@ def throughput(folder: Path) -> StoredRun:
     return run
 
 
-def compared(a: StoredRun, b: StoredRun) -> Outcome:
+def compared(a: StoredRun, b: StoredRun) -> Comparison:
     """What two runs say of each other; without a judgement where they are of two machines."""
     if why := no_baseline(a.manifest, b.manifest):
-        return Outcome("stored runs", str(a), str(b), (), notes=(f"no baseline: {why}",))
+        return Comparison("stored runs", str(a), str(b), (), notes=(f"no baseline: {why}",))
     names = [n for n, case in a.of("throughput").items() if case.ok and n in b.cases and b.cases[n].ok]
     partners = {n for n in names if any(partner_of(a.cases[other]) == n for other in names if other != n)}
     rng = np.random.default_rng(0)  # the same two runs are told the same
     judgements = corrected([judge(name, a, b, rng) for name in names if name not in partners])
-    return Outcome(
+    return Comparison(
         "stored runs",
         str(a),
         str(b),
@@ -108,7 +107,7 @@ def judge(name: str, a: StoredRun, b: StoredRun, rng: np.random.Generator) -> Ju
 
 
 def no_partner(
-    sides: tuple[Stored, Stored], a: StoredRun, b: StoredRun, logs: list[list[float]]
+    sides: tuple[StoredCase, StoredCase], a: StoredRun, b: StoredRun, logs: list[list[float]]
 ) -> str | None:
     """Why the times of a benchmark have nothing in common, or None.
 
@@ -128,29 +127,29 @@ def no_partner(
     )
 
 
-def partner_of(case: Stored) -> str:
+def partner_of(case: StoredCase) -> str:
     """The name of the case whose program is timed beside this one."""
     return name_of(case.definition | {"backend": PARTNER})
 
 
-def levels(sides: tuple[Stored, Stored]) -> str:
-    """Median seconds of both sides, and their range over processes: for the eye, since levels drift from run
-    to run.
+def levels(sides: tuple[StoredCase, StoredCase]) -> str:
+    """Median seconds of both sides and their range over processes.
+
+    They are for the eye alone, since levels drift from run to run.
     """
 
-    def level(case: Stored) -> str:
-        found = [1e3 * v for v in case.by_process("seconds").values()]
-        return (
-            f"{statistics.median(found):.4g} ms ({min(found):.4g} .. {max(found):.4g})"
-            if found
-            else "no time"
-        )
+    def level(case: StoredCase) -> str:
+        ms = [1e3 * v for v in case.by_process("seconds").values()]
+        return f"{statistics.median(ms):.4g} ms ({min(ms):.4g} .. {max(ms):.4g})" if ms else "no time"
 
     return f"levels: {', then '.join(level(case) for case in sides)}"
 
 
 def missing(a: StoredRun, b: StoredRun) -> list[str]:
-    """What became of each case that was ok in A and is not in B; a probe that B never ran is a note instead."""
+    """A line for each case that was ok in A and is not in B.
+
+    A probe that B never ran is a note instead.
+    """
     new = [name for name in b.cases if name not in a.cases]
     lines = []
     for name, case in a.cases.items():
@@ -164,9 +163,7 @@ def missing(a: StoredRun, b: StoredRun) -> list[str]:
 
 
 def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
-    """What is not judged: partners, what is new, what is ok in neither, probes that were not run, other
-    versions.
-    """
+    """Notes on what is not judged: partners, new cases, probes of one run, other versions."""
     lines = [
         f"{n}: the partner, not judged itself; {levels((a.cases[n], b.cases[n]))}"
         for n in a.cases
@@ -188,32 +185,36 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
 
 
 def commands(names: Iterable[str], a: StoredRun) -> dict[str, str]:
-    """What judges a benchmark with repetition: regress against the commit of A, where that is all of A's
-    code.
+    """The command that judges each benchmark with repetition: regress against A's commit.
+
+    There is none where that commit is not all of A's code.
     """
     git = a.manifest.get("git") or {}
     if git.get("dirty") or not git.get("commit"):
         return {}
-    found = {name: _options(a.cases[name].definition, a.manifest["config"]) for name in names}
+    overrides = {name: _options(a.cases[name].definition, a.manifest["config"]) for name in names}
     return {
-        name: f"cellbench regress base={git['commit'][:12]} {shlex.join(o)}" for name, o in found.items() if o
+        name: f"cellbench regress base={git['commit'][:12]} {shlex.join(o)}"
+        for name, o in overrides.items()
+        if o
     }
 
 
 def _options(definition: dict[str, Any], config: dict[str, Any]) -> list[str]:
-    """The overrides that ask for one case; none where its cell is not one of the zoo, whose file a run does
-    not know.
+    """The overrides that ask for one case.
+
+    There are none for a cell by path, whose file a run does not know.
     """
     spec = ":".join(str(definition[k]) for k in ("cell", "options") if definition.get(k))
-    asked = config.get("cells") or []
-    if asked != "all" and spec not in asked:
+    cells = config.get("cells") or []
+    if cells != "all" and spec not in cells:
         return []
     sizes = [f"workload.{k}={definition[k]}" for k in SIZES.values()]
     rest = [f"{k}={definition[k]}" for k in ("direction", "dtype", "device", "threads")]
     return [f"cells=[{spec}]", f"backends=[{definition['backend']}]", *sizes, *rest]
 
 
-def _processes(sides: tuple[Stored, Stored]) -> int:
+def _processes(sides: tuple[StoredCase, StoredCase]) -> int:
     return min(len(case.by_process("seconds")) for case in sides)
 
 
@@ -225,7 +226,7 @@ def _near(name: str, known: list[str]) -> str | None:
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.expanduser().write_text(text, encoding="utf8")
+        atomic.write_text(file.expanduser(), text)
     except OSError as error:
         raise store.ResultsError(
             f"--json={str(file)!r} cannot be written: {error.strerror}; give another file"

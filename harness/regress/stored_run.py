@@ -1,6 +1,4 @@
-"""A stored run as `compare` reads it: found by name, refused where it is no whole run, its cases by what they
-are called.
-"""
+"""A stored run as `compare` reads it: found by name, refused where it is not whole, its cases by name."""
 
 from __future__ import annotations
 
@@ -12,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import store
+from .benchmarks import name_of
 
 PARTNER = "native"  # not our code: what every process of a throughput run times beside the rest
-SIZES = {"T": "steps", "B": "batch", "I": "input_size", "H": "hidden_size"}
-USUAL = {"dtype": "float32", "device": "cpu"}  # said in a name only where it is another
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredCase:
     """A case of a run: how it ended, and the series of its last attempt."""
 
     id: str
@@ -52,7 +49,7 @@ class StoredRun:
 
     folder: Path
     manifest: dict[str, Any]
-    cases: dict[str, Stored]
+    cases: dict[str, StoredCase]
 
     def __str__(self) -> str:
         git = self.manifest.get("git") or {}
@@ -63,14 +60,12 @@ class StoredRun:
         )
         return f"{self.manifest['run']}{commit}"
 
-    def of(self, probe: str) -> dict[str, Stored]:
+    def of(self, probe: str) -> dict[str, StoredCase]:
         return {name: case for name, case in self.cases.items() if case.probe == probe}
 
 
 def find(name: str, results: Path) -> Path:
-    """The folder of a run, given as a path or as a name below results. Raises ResultsError with the nearest
-    name.
-    """
+    """The folder of a run, a path or a name below results. Raises ResultsError with the nearest name."""
     for folder in (Path(name).expanduser(), results / name):
         if (folder / store.MANIFEST).exists():
             return folder
@@ -87,9 +82,7 @@ def find(name: str, results: Path) -> Path:
 
 
 def read(folder: Path) -> StoredRun:
-    """The run in a folder. Raises ResultsError for one that was not made by `cellbench run`, has not ended,
-    or is damaged.
-    """
+    """The run in a folder. Raises ResultsError unless `cellbench run` made it, it has ended and is whole."""
     manifest = store.read_manifest(folder)
     if not manifest.get("config"):
         made = manifest.get("command") or "import"
@@ -113,30 +106,14 @@ def read(folder: Path) -> StoredRun:
     return StoredRun(folder, manifest, {_unique(case, times): case for case in cases})
 
 
-def name_of(definition: dict[str, Any]) -> str:
-    """What a case is called: all of its definition, with the probe's name where it is not throughput."""
-    d = {key: value for key, value in definition.items() if value is not None}
-    cell = ":".join(str(d[key]) for key in ("cell", "options") if key in d)
-    what = [
-        *([] if d["probe"] == "throughput" else [d["probe"]]),
-        cell,
-        *(d[key] for key in ("backend", "task") if key in d),
-    ]
-    sizes = [f"{letter}={d[size]}" for letter, size in SIZES.items() if size in d]
-    words = [d[key] for key in ("direction", "variant") if key in d]
-    rest = [f"{key} {d[key]}" for key in ("match", "seed") if key in d]
-    unusual = [d[key] for key, usual in USUAL.items() if d.get(key, usual) != usual]
-    return " ".join(map(str, [*what, *sizes, *words, *unusual, *rest]))
-
-
-def _stored(block: dict[str, Any], series: list[dict[str, Any]]) -> Stored:
+def _stored(block: dict[str, Any], series: list[dict[str, Any]]) -> StoredCase:
     fields = ("status", "reason", "implementation")
-    return Stored(
+    return StoredCase(
         block["case"], block["definition"], **{key: block[key] for key in fields}, series=tuple(series)
     )
 
 
-def _unique(case: Stored, times: Counter[str]) -> str:
+def _unique(case: StoredCase, times: Counter[str]) -> str:
     """The name, with the case's id where two of the run are called alike: cells of one name in two files."""
     name = name_of(case.definition)
     return name if times[name] == 1 else f"{name} [{case.id}]"

@@ -1,12 +1,11 @@
-"""The two sides of a comparison as programs: a case, of this revision or of another. Each is checked before
-it is timed.
-"""
+"""The two sides of a comparison as programs, each checked before it is timed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 
 from .. import programs
 from ..case import Case
@@ -25,28 +24,24 @@ class Side:
 
 
 def make(a: Side, b: Side) -> tuple[Build, Build]:
-    """Runs in the worker: how each side is built. Raises NotOk for a side that cannot run, or is off the
-    float64 reference.
-    """
+    """Runs in the worker: how each side is built. Raises NotOk for one that is wrong or cannot run."""
     return build(a), build(b)
 
 
 def build(side: Side) -> Build:
-    """A side's program, held against its own revision's float64 reference now; the function builds it anew
-    each time.
-    """
-    case, own = side.case, library(side.root)
-    given = programs.inputs(case, library=own)
-    load = partial(loaded, case, given, own)
+    """Checks a side against its revision's float64 reference; the function builds it anew each time."""
+    case, package = side.case, library(side.root)
+    given = programs.inputs(case, library=package)
+    load = partial(loaded, case, given, package)
     program = load()
     program.run()
     program.sync()
-    programs.check(program.read(), given, case, own)
+    programs.check(program.read(), given, case, package)
     return lambda: timed(load())
 
 
-def loaded(case: Case, given: programs.Inputs, own) -> programs.Program:
-    program = programs.prepare(case, given.params, library=own)
+def loaded(case: Case, given: programs.Inputs, package: ModuleType) -> programs.Program:
+    program = programs.prepare(case, given.params, library=package)
     program.load(given.x, None, given.d_output)
     return program
 

@@ -127,6 +127,11 @@ def of_probe(frame: pd.DataFrame, probe: str, ok: bool | None = True) -> pd.Data
     return frame[chosen]
 
 
+def measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of cases with a result."""
+    return frame[frame["status"] == "ok"]
+
+
 def of_metric(frame: pd.DataFrame, *metrics: str) -> pd.DataFrame:
     return frame[frame["metric"].isin(metrics)]
 
@@ -155,6 +160,12 @@ def varying(frame: pd.DataFrame, keys: Sequence[str] = SETTING) -> list[str]:
 def setting_text(row: Any, keys: Sequence[str]) -> str:
     """'H 128, float32' for a row (mapping by key); a null is left out."""
     return ", ".join(_setting(key, row[key]) for key in keys if row[key] not in ("", -1))
+
+
+def shared_settings(rows: pd.DataFrame, keys: Iterable[str]) -> str:
+    """'All at H 128, float32. ' for the settings that have one value."""
+    single = {key: unique(rows[key])[0] for key in keys if len(unique(rows[key])) == 1}
+    return f"All at {setting_text(single, list(single))}. " if single else ""
 
 
 def _setting(key: str, value: Any) -> str:

@@ -2,75 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ..store import make
-from . import details, gradient_tables, training_overview, trainings
+from . import trainings
 from .drawing.panels import Figure
-from .frame import of_probe, prepare, printable, unique
+from .environment import command, configuration, environment
+from .frame import prepare, printable, unique
+from .overview import summary_table
+from .refused import refused
+from .section import Section
+from .sections import Shown, of_page
 from .standings import trained_tasks
-from .summary import summary_table
-from .table import Table, escaped, markdown
+from .table import escaped, markdown
 
 HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading with what stands under it: lines, facts (a word and a text), figures, tables, lines to copy,
-    parts.
-
-    Tables of more than `unfolded` rows are folded away on the page.
-    """
-
-    heading: str
-    figures: tuple[Figure, ...] = ()
-    tables: tuple[Table, ...] = ()
-    commands: tuple[str, ...] = ()
-    lines: tuple[str, ...] = ()
-    facts: tuple[tuple[str, str], ...] = ()
-    parts: tuple[Section, ...] = ()
-    unfolded: int = 60
-
-    @property
-    def anchor(self) -> str:
-        return self.heading.lower().replace(" ", "-")
+MARKDOWN = "report.md"
+FIGURE = re.compile(r"^!\[.*\]\(([\w-]+\.svg)\)$", re.MULTILINE)  # as `_blocks` writes one
 
 
 def write(
-    frame: pd.DataFrame, manifests: list[dict], folder: Path, foot: str = "", last: Sequence[Section] = ()
+    frame: pd.DataFrame,
+    manifests: list[dict[str, Any]],
+    folder: Path,
+    foot: str = "",
+    last: Sequence[Section] = (),
+    probes: Iterable[Shown] = (),
 ) -> Path:
-    """Writes index.html, report.md and the figures as .svg into folder, and a foot under both; returns the
-    path of index.html.
-
-    last: sections that come after those of the runs.
+    """Writes index.html, report.md and the figures as .svg into folder; returns the path of index.html.
 
     frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of
-    manifest.json, one a run.
+    manifest.json, one a run. foot stands under both; last: sections that come after those of the runs.
+    probes: those from outside this package whose own sections are to be shown; others get a plain table.
     """
-    from . import sections as figures
-
     folder = Path(folder)
     make(folder)
     ready = prepare(frame)
-    drawn = figures.figures(ready)
     head = heading(ready, manifests)
-    content = [*sections(frame, ready, manifests, drawn), *last]
-    save_figures(
-        content, folder, (*(f"{name}.svg" for name in figures.NAMES), figures.ONE_A_TASK, figures.CLAIMS)
-    )
-    (folder / "report.md").write_text(as_markdown(*head, content, foot), encoding="utf-8")
+    content = [s for s in sections(frame, ready, manifests, probes) if not s.empty]
+    content += last
+    save_figures(content, folder, folder / MARKDOWN)
+    (folder / MARKDOWN).write_text(as_markdown(*head, content, foot), encoding="utf-8")
     page = folder / "index.html"
     page.write_text(as_html(*head, content, foot), encoding="utf-8")
     return page
 
 
-def heading(ready: pd.DataFrame, manifests: list[dict]) -> tuple[str, list[str]]:
+def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, list[str]]:
     """The title, and a few lines about what was run and what of it has no result."""
     runs = unique(
         [*ready["run"], *[printable(manifest["run"]) for manifest in manifests if manifest.get("run")]]
@@ -99,25 +83,26 @@ def heading(ready: pd.DataFrame, manifests: list[dict]) -> tuple[str, list[str]]
     return title, lines
 
 
-def about(manifest: dict) -> str:
+def about(manifest: dict[str, Any]) -> str:
     """'2026-01-01, AMD EPYC, commit 1a2b3c (with uncommitted changes)' as far as the manifest says so."""
     machine, git = manifest.get("machine"), manifest.get("git")
     machine, git = machine if isinstance(machine, dict) else {}, git if isinstance(git, dict) else {}
     known = (manifest.get("created"), machine.get("cpu"), machine.get("gpu"))
-    said = [printable(value) for value in known if isinstance(value, str) and value]
+    words = [printable(value) for value in known if isinstance(value, str) and value]
     if git.get("commit"):
-        said.append(
-            f"commit {printable(git['commit'])[:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
-        )
-    return ", ".join(said)
+        dirty = " with uncommitted changes" if git.get("dirty") else ""
+        words.append(f"commit {printable(git['commit'])[:12]}{dirty}")
+    return ", ".join(words)
 
 
-def save_figures(content: Iterable[Section], folder: Path, earlier: Iterable[str]) -> None:
-    """The figures as .svg; files that are called as an earlier page's were go, which may have had more to
-    draw.
+def save_figures(content: Iterable[Section], folder: Path, earlier: Path) -> None:
+    """The figures as .svg; those of an earlier page go first, which may have had more to draw.
+
+    earlier is that page's Markdown, which names its figures: no list of names has to be kept here.
     """
-    for old in [file for pattern in earlier for file in folder.glob(pattern)]:
-        old.unlink(missing_ok=True)
+    if earlier.is_file():
+        for name in FIGURE.findall(earlier.read_text(encoding="utf-8")):
+            (folder / name).unlink(missing_ok=True)
     for figure in _figures(content):
         (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
 
@@ -129,65 +114,24 @@ def _figures(content: Iterable[Section]) -> Iterator[Figure]:
 
 
 def sections(
-    frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict], drawn: list
+    frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict[str, Any]], probes: Iterable[Shown] = ()
 ) -> Iterator[Section]:
     """Everything on the page in its order; what has no data is left out."""
     if len(ready):
         summary = summary_table(frame)
         if len(summary.header) > 2 or not trained_tasks(ready):  # of trainings alone it has nothing but names
             yield Section("Summary", tables=(summary,))
-        if (overview := training_overview.overview(ready)).rows:
-            yield Section(overview.heading, tables=(overview,))
-    beside = _beside(ready)
-    for figure in drawn:
-        yield Section(figure.heading, figures=(figure,), tables=beside.pop(figure.heading, ()))
-    for heading, tables in beside.items():
-        yield Section(heading, tables=tables)
-    behind = _tables(ready, {figure.name for figure in drawn})
-    for table in (*behind, details.environment(manifests), details.configuration(manifests)):
-        if table.rows:
-            yield Section(table.heading, tables=(table,))
-    commands = tuple(dict.fromkeys(line for manifest in manifests for line in _command(manifest)))
-    if commands:
-        yield Section("How to reproduce", commands=commands)
-
-
-def _beside(ready: pd.DataFrame) -> dict[str, tuple[Table, ...]]:
-    """By heading: tables that belong to a figure, and have a section alone where it has nothing to draw."""
-    found: dict[str, tuple[Table, ...]] = (
-        {"Gradient clipping": (details.clipping(ready),)} if len(of_probe(ready, "clipping")) else {}
-    )
-    for task in trained_tasks(ready):
-        table = trainings.table(ready, task)
-        found[table.heading] = (table,)
-    return found
-
-
-def _tables(ready: pd.DataFrame, drawn: set[str]) -> Iterator[Table]:
-    for probe in ("parameters", "throughput"):
-        if len(of_probe(ready, probe)):
-            table = getattr(details, probe)(ready)
-            suffix = " in detail" if probe in drawn else ""
-            yield Table(table.heading + suffix, table.header, table.rows, table.note)
-    yield trainings.evidence(ready)
-    yield from gradient_tables.tables(ready)
-    yield details.not_ok(ready)
-
-
-def _command(manifest: dict) -> list[str]:
-    """The exact command line of a run; a list is quoted as a shell would need it."""
-    import shlex
-
-    command = manifest.get("command")
-    if not command:
-        return []
-    return [shlex.join(map(printable, command)) if isinstance(command, list | tuple) else printable(command)]
+        overview = trainings.overview(ready)
+        yield Section(overview.heading, tables=(overview,) if overview.rows else ())
+    yield from of_page(ready, probes)
+    for table in (refused(ready), environment(manifests), configuration(manifests)):
+        yield Section(table.heading, tables=(table,))
+    commands = dict.fromkeys(line for manifest in manifests for line in command(manifest))
+    yield Section("How to reproduce", commands=tuple(commands))
 
 
 def as_html(title: str, lines: list[str], content: list[Section], foot: str = "") -> str:
-    """One self-contained page. Every name, label and reason is escaped; only the SVG of our own figures is
-    not.
-    """
+    """One self-contained page. All text is escaped; the SVG of our own figures alone is not."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -1,9 +1,9 @@
 """A value over seeds: its median, and an interval that claims no more than so few seeds can tell.
 
-The interval lies between order statistics of the seeds, so that it needs no bell curve (whether a cell solves
-a task has two outcomes) and holds no value that no seed could have. It holds the median of all seeds with a
-probability that follows from the binomial distribution alone: for fewer than 6 seeds it is their range, with
-1 - 2^(1-n), and 95 % are out of reach.
+The interval lies between order statistics of the seeds. So it needs no bell curve (whether a cell solves a
+task has two outcomes), and both its ends are values that a seed had. The probability that it holds the median
+of all seeds follows from the binomial distribution alone. For fewer than 6 seeds it is their range, with
+1 - 2^(1-n); 95 % are out of reach.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ WANTED = 0.95
 
 
 def coverage(count: int, cut: int = 0) -> float:
-    """Probability that the values between the `cut` lowest and the `cut` highest of `count` seeds hold the
-    median of all.
-    """
+    """Probability that `count` seeds without the `cut` lowest and highest hold the median of all seeds."""
     return 1 - 2 * sum(comb(count, k) for k in range(cut + 1)) / 2**count
 
 
@@ -47,7 +45,7 @@ def over_seeds(values: pd.Series, kind: str = "1", unit: str = "") -> Entry:
     return number(text, interval(low, high, kind, middle) if high > low else "")
 
 
-def said(count: int) -> str:
+def sentence(count: int) -> str:
     """What the intervals of a table are, where a row has up to `count` seeds."""
     if count < 2:
         return "One seed, hence no interval."

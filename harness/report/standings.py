@@ -1,6 +1,4 @@
-"""Who took part in a task, and what each reached in each seed: cells, the convolution, and the rivals beside
-them.
-"""
+"""Who took part in a task and what each reached in each seed: cells, the convolution, the rivals."""
 
 from __future__ import annotations
 
@@ -25,8 +23,9 @@ TOLD_APART = (
 
 @dataclass(frozen=True)
 class Standing:
-    """A model or a rival. `found` has a row a seed with a result, by metric; `failed` the status and reason
-    of the others.
+    """A model or a rival. `results` has a row a seed with a result, by metric.
+
+    `failed` has the status and the reason of the other seeds.
     """
 
     name: str
@@ -34,13 +33,13 @@ class Standing:
     backend: str = ""
     setting: tuple = ()
     variant: str = ""
-    found: pd.DataFrame = field(default_factory=pd.DataFrame)
+    results: pd.DataFrame = field(default_factory=pd.DataFrame)
     failed: dict[int, tuple[str, str]] = field(default_factory=dict)
     lines: dict[int, str] = field(default_factory=dict)  # by seed, what the verdict says
 
     def values(self, metric: str) -> pd.Series:
         """By seed, of those in which it is known; empty if none."""
-        return self.found[metric].dropna() if metric in self.found else pd.Series(dtype=float)
+        return self.results[metric].dropna() if metric in self.results else pd.Series(dtype=float)
 
     @property
     def loss(self) -> float:
@@ -55,8 +54,8 @@ def trained_tasks(ready: pd.DataFrame) -> list[str]:
 
 
 def of_task(ready: pd.DataFrame, task: str) -> pd.DataFrame:
-    part = of_probe(ready, "training", None)
-    return part[part["task"] == task]
+    rows = of_probe(ready, "training", None)
+    return rows[rows["task"] == task]
 
 
 def told_apart(part: pd.DataFrame) -> list[str]:
@@ -75,16 +74,17 @@ def _model(values: tuple, rows: pd.DataFrame) -> Standing:
     label, backend, variant, *setting = values
     refused = rows[rows["status"] != "ok"].drop_duplicates("seed")
     failed = {r["seed"]: (r["status"], r["reason"]) for r in refused.to_dict("records")}
-    found = by_seed(rows[(rows["status"] == "ok") & ~rows["seed"].isin(list(failed))])
-    said = rows[(rows["status"] == "ok") & (rows["reason"] != "")].drop_duplicates("seed")
+    results = by_seed(rows[(rows["status"] == "ok") & ~rows["seed"].isin(list(failed))])
+    judged = rows[(rows["status"] == "ok") & (rows["reason"] != "")].drop_duplicates("seed")
     kind = CONVOLUTION if variant.startswith("as ") else CELL
-    lines = dict(zip(said["seed"], said["reason"], strict=True))
-    return Standing(label, kind, backend, tuple(setting), variant, found, failed, lines)
+    lines = dict(zip(judged["seed"], judged["reason"], strict=True))
+    return Standing(label, kind, backend, tuple(setting), variant, results, failed, lines)
 
 
 def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a seed, a column a metric: the value after the last epoch; of epoch_s the median, with their
-    number as `epochs`.
+    """A row a seed, a column a metric: the value after the last epoch.
+
+    Of epoch_s it is the median, with their number as `epochs`.
     """
     last = rows.sort_values("lag", kind="stable").drop_duplicates(["seed", "metric"], keep="last")
     found = last.pivot(index="seed", columns="metric", values="value")
@@ -109,13 +109,11 @@ def rivals(part: pd.DataFrame) -> list[Standing]:
     for metric, here in rows.groupby("metric", sort=False):
         name, column = _named(metric)
         found.setdefault(name, {})[column] = here.groupby("seed")["value"].median()
-    return [Standing(name, RIVAL, found=pd.DataFrame(columns)) for name, columns in found.items()]
+    return [Standing(name, RIVAL, results=pd.DataFrame(columns)) for name, columns in found.items()]
 
 
 def _named(metric: str) -> tuple[str, str]:
-    """('bigram', 'best_test_loss') for 'rival_loss.bigram'; ('nearest word', 'figure.per') for
-    'rival_per.nearest word'.
-    """
+    """('bigram', 'best_test_loss') for 'rival_loss.bigram', ('knn', 'figure.per') for 'rival_per.knn'."""
     if not metric.startswith("rival_"):
         return CONSTANT, {"trivial_loss": "best_test_loss", "chance_accuracy": "best_accuracy"}[metric]
     what, _, name = metric.removeprefix("rival_").partition(".")
@@ -136,8 +134,9 @@ def ranked(standings: list[Standing]) -> list[Standing]:
 
 
 def wins(model: Standing, rival: Standing) -> tuple[int, int]:
-    """(seeds in which the model's test loss is the lower, seeds that it was tried in); one that diverged is
-    no win.
+    """(seeds in which the model's test loss is the lower, seeds that it was tried in).
+
+    A seed that diverged was tried and is no win.
     """
     mine, other = model.values("best_test_loss"), rival.values("best_test_loss")
     tried = len(mine) + sum(

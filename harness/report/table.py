@@ -1,16 +1,20 @@
-"""A table as data: entries that know how they read, and its forms as Markdown and as plain text."""
+"""A table as data: entries that know how they read, columns that know their entries, and its Markdown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One field of a table: what it says, an interval or remark below it, and its kind ('text', 'number' or
-    'status').
+    """One field of a table: its text, and an interval or a remark that stands below it.
+
+    kind is 'text', 'number' (to the right) or 'status' (of a case without a result).
     """
 
     text: str
@@ -44,17 +48,36 @@ class Table:
         return [any(row[i].kind == "number" for row in self.rows) for i in range(len(self.header))]
 
 
+@dataclass(frozen=True)
+class Column(Generic[T]):
+    """The title of a column, and its entry in a row that is about a T."""
+
+    title: str
+    entry: Callable[[T], Entry]
+
+
+def table_of(heading: str, columns: Sequence[Column[T]], rows: Iterable[T], note: str = "") -> Table:
+    """A row for each T. A column in which no row says anything is left out."""
+    entries = tuple(tuple(column.entry(row) for column in columns) for row in rows)
+    return Table(heading, tuple(column.title for column in columns), entries, note).without_empty()
+
+
 def number(text: str, detail: str = "") -> Entry:
     return Entry(text, detail, "number")
 
 
+def known(value: Any) -> Entry:
+    """A setting as text; '–' for a null, which `frame.prepare` writes as '' or -1."""
+    return Entry("–" if value in ("", -1) else str(value))
+
+
 def markdown(table: Table) -> str:
-    """A GitHub table; an interval stands behind its value in brackets."""
+    """The table as GitHub's Markdown; an interval stands behind its value in brackets."""
     lines = [
         [escaped(name) for name in table.header],
         ["---:" if right else "---" for right in table.numeric()],
     ]
-    lines += [[escaped(_flat(entry)) for entry in row] for row in table.rows]
+    lines += [[escaped(flat(entry)) for entry in row] for row in table.rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -70,38 +93,5 @@ def escaped(text: str) -> str:
     )
 
 
-def plain(table: Table, width: int = 120) -> str:
-    """The table in columns for a terminal: intervals, then long names, are given up to stay within width."""
-    for detail, longest in ((True, 200), (False, 200), (False, 32), (False, 20)):
-        if len({row[0].text for row in table.rows}) > len(
-            set(_cut([row[0].text for row in table.rows], longest))
-        ):
-            break  # rather too wide than two cells under one name
-        grid = [list(table.header)]
-        grid += [
-            _cut([_flat(entry) if detail else entry.text for entry in row], longest) for row in table.rows
-        ]
-        widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-        if sum(widths) + 2 * (len(widths) - 1) <= width:
-            break
-    right = table.numeric()
-    lines = [_aligned(line, widths, right) for line in grid]
-    return "\n".join([lines[0], "-" * min(width, max(map(len, lines))), *lines[1:]])
-
-
-def _flat(entry: Entry) -> str:
+def flat(entry: Entry) -> str:
     return f"{entry.text} ({entry.detail})" if entry.detail else entry.text
-
-
-def _cut(fields: Sequence[str], longest: int) -> list[str]:
-    return [
-        text if len(text) <= longest else text[: longest // 2 - 1] + "…" + text[-longest // 2 :]
-        for text in fields
-    ]
-
-
-def _aligned(fields: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    pairs = zip(fields, widths, right, strict=True)
-    return "  ".join(
-        text.rjust(width) if is_right else text.ljust(width) for text, width, is_right in pairs
-    ).rstrip()

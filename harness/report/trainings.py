@@ -1,31 +1,20 @@
-"""A task's table: rivals and the convolution beside the cells, and in words who does not beat whom."""
+"""Trainings as tables: the models and rivals of a task, all tasks at once, verdicts with their evidence."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from . import seeds
-from .frame import NAMES, setting_text, unique
-from .standings import (
-    CELL,
-    CONVOLUTION,
-    RIVAL,
-    Standing,
-    level,
-    models,
-    of_task,
-    ranked,
-    rivals,
-    told_apart,
-    trained_tasks,
-    wins,
-)
-from .table import Entry, Table, number
+from .frame import NAMES
+from .rivalry import levels, notes, unbeaten
+from .standings import RIVAL, Standing, models, of_task, ranked, rivals, told_apart, trained_tasks, wins
+from .table import Column, Entry, Table, known, number, table_of
 from .units import digits, exact
 
 FIGURES = {
@@ -36,72 +25,77 @@ FIGURES = {
     "profile_rms_nats": "lag profile, off by (nats)",
     "wer": "word errors",
 }
-SETTINGS = ("device", "dtype", "threads", "batch", "size")  # that trainings of a task may share
 SHARES = ("per", "wer")  # of 1
 NO_VERDICT = "no verdict"  # as the line begins that says why there is none
-MOST_NAMED = 8  # models in a sentence
+Key = tuple[str, ...]
 
 
 def table(ready: pd.DataFrame, task: str) -> Table:
     """Every model and every rival of a task, the lowest test loss first."""
-    part = of_task(ready, task)
-    extra, all_models, all_rivals = told_apart(part), models(part), rivals(part)
-    unit = next((u for u in part.loc[part["metric"] == "loss", "unit"] if u not in ("", "1")), "")
+    rows = of_task(ready, task)
+    all_models, all_rivals = models(rows), rivals(rows)
     figures = _figures([*all_models, *all_rivals])
+    unit = next((u for u in rows.loc[rows["metric"] == "loss", "unit"] if u not in ("", "1")), "")
+    # bits per character or class are how models of text are compared, and every such task has this rival
     bits = unit == "nats" and any(r.name == "unigram" for r in all_rivals)
-    header = [
-        "model",
-        "kind",
-        "backend",
-        *[NAMES.get(key, key) for key in extra],
-        "seeds",
-        f"test loss{f' ({unit})' if unit else ''}",
-    ]
-    header += [
-        "bits per target",
-        "accuracy",
-        *[FIGURES.get(f, f.replace("_", " ")) for f in figures],
-        "parameters",
-    ]
-    header += ["learning rate", "epochs", "time per epoch", "time to target", "verdict"]
-    rows = [_row(s, len(extra), bits, figures) for s in ranked([*all_models, *all_rivals])]
     sentences = [
         unbeaten(all_models, all_rivals),
-        _levels(part),
-        *_notes(part, all_models, all_rivals, bits, figures),
+        levels(rows),
+        *notes(rows, all_models, all_rivals, bits, figures),
     ]
-    return Table(
-        f"Training: {task}", tuple(header), tuple(rows), " ".join(filter(None, sentences))
-    ).without_empty()
+    columns = _columns(told_apart(rows), unit, bits, figures)
+    note = " ".join(filter(None, sentences))
+    return table_of(f"Training: {task}", columns, ranked([*all_models, *all_rivals]), note)
+
+
+def _columns(settings: list[str], unit: str, bits: bool, figures: list[str]) -> list[Column[Standing]]:
+    columns: list[Column[Standing]] = [
+        Column("model", lambda s: Entry(_unbroken(s.name))),
+        Column("kind", _kind),
+        Column("backend", lambda s: Entry(s.backend or "–")),
+        *(Column(NAMES.get(key, key), partial(_setting, i)) for i, key in enumerate(settings)),
+        Column("seeds", _seeds),
+        Column(f"test loss{f' ({unit})' if unit else ''}", _loss),
+    ]
+    if bits:
+        columns.append(Column("bits per target", _bits))
+    columns.append(Column("accuracy", lambda s: seeds.over_seeds(s.values("best_accuracy"), "%")))
+    columns += [Column(FIGURES.get(f, f.replace("_", " ")), partial(_figure, f)) for f in figures]
+    return [
+        *columns,
+        Column("parameters", lambda s: number(exact(_middle(s, "model_parameters")))),
+        Column("learning rate", _rate),
+        Column("epochs", lambda s: seeds.over_seeds(s.values("epochs"), "count")),
+        Column("time per epoch", lambda s: seeds.over_seeds(s.values("epoch_s"), "s")),
+        Column("time to target", _to_target),
+        Column("verdict", _verdict),
+    ]
 
 
 def _figures(standings: list[Standing]) -> list[str]:
+    """The task's own figures that anyone has, those of FIGURES first."""
     names = dict.fromkeys(
-        c.removeprefix("figure.") for s in standings for c in s.found if str(c).startswith("figure.")
+        c.removeprefix("figure.") for s in standings for c in s.results if str(c).startswith("figure.")
     )
     order = list(FIGURES)
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
-def _row(s: Standing, extra: int, bits: bool, figures: list[str]) -> tuple[Entry, ...]:
+def _setting(index: int, s: Standing) -> Entry:
+    return known(s.setting[index] if s.setting else "")
+
+
+def _loss(s: Standing) -> Entry:
     loss = s.values("best_test_loss")
-    fields = [Entry(_unbroken(s.name)), _kind(s), Entry(s.backend or "–")]
-    fields += [Entry("–" if v in ("", -1) else str(v)) for v in s.setting or [""] * extra]
-    fields += [_seeds(s), seeds.over_seeds(loss) if len(loss) else _without(s)]
-    fields += [
-        seeds.over_seeds(loss / math.log(2)) if bits else number("–"),
-        seeds.over_seeds(s.values("best_accuracy"), "%"),
-    ]
-    fields += [
-        seeds.over_seeds(s.values(f"figure.{name}"), "%" if name in SHARES else "1") for name in figures
-    ]
-    fields += [
-        number(exact(_middle(s, "model_parameters"))),
-        _rate(s),
-        seeds.over_seeds(s.values("epochs"), "count"),
-        seeds.over_seeds(s.values("epoch_s"), "s"),
-    ]
-    return (*fields, _to_target(s), _verdict(s))
+    return seeds.over_seeds(loss) if len(loss) else _without(s)
+
+
+def _bits(s: Standing) -> Entry:
+    return seeds.over_seeds(s.values("best_test_loss") / math.log(2))
+
+
+def _figure(name: str, s: Standing) -> Entry:
+    return seeds.over_seeds(s.values(f"figure.{name}"), "%" if name in SHARES else "1")
 
 
 def _unbroken(name: str) -> str:
@@ -110,8 +104,8 @@ def _unbroken(name: str) -> str:
 
 
 def _kind(s: Standing) -> Entry:
-    seen = _middle(s, "receptive_field")
-    return Entry(s.kind, "" if np.isnan(seen) else f"of {exact(seen)} steps")
+    steps = _middle(s, "receptive_field")
+    return Entry(s.kind, "" if np.isnan(steps) else f"of {exact(steps)} steps")
 
 
 def _middle(s: Standing, metric: str) -> float:
@@ -123,9 +117,9 @@ def _seeds(s: Standing) -> Entry:
     if s.kind == RIVAL:
         return number("–")
     lost = Counter(status for status, _ in s.failed.values())
-    total = len(s.found) + len(s.failed)
+    total = len(s.results) + len(s.failed)
     return number(
-        f"{len(s.found)} of {total}" if lost else str(total),
+        f"{len(s.results)} of {total}" if lost else str(total),
         ", ".join(f"{n} {what}" for what, n in lost.items()),
     )
 
@@ -146,9 +140,9 @@ def _rate(s: Standing) -> Entry:
 
 def _to_target(s: Standing) -> Entry:
     """Median over the seeds that reached it, and how many did."""
-    if "time_to_target_s" not in s.found:
+    if "time_to_target_s" not in s.results:
         return number("–")
-    times, total = s.values("time_to_target_s"), len(s.found) + len(s.failed)
+    times, total = s.values("time_to_target_s"), len(s.results) + len(s.failed)
     if not len(times):
         return number("not reached")
     return number(seeds.over_seeds(times, "s").text, f"in {len(times)} of {total}" if total > 1 else "")
@@ -156,13 +150,67 @@ def _to_target(s: Standing) -> Entry:
 
 def _verdict(s: Standing) -> Entry:
     """The label of most seeds and of how many; below it the others."""
-    labels = Counter(filter(None, (_label(row) for _, row in s.found.iterrows()))).most_common()
+    labels = Counter(filter(None, (_label(row) for _, row in s.results.iterrows()))).most_common()
     if len(labels) < 2:
         return Entry(labels[0][0] if labels else "–")
     (first, count), *others = labels
     return Entry(
         f"{first} {count}/{sum(n for _, n in labels)}", ", ".join(f"{name} {n}" for name, n in others)
     )
+
+
+def overview(ready: pd.DataFrame) -> Table:
+    """A row a model and a column a task, or turned where that is narrower; no rows for one task alone."""
+    tasks = trained_tasks(ready)
+    if len(tasks) < 2:
+        return Table("Training", ("model", "backend"), ())
+    entries: dict[Key, dict[str, Entry]] = {}
+    for task in tasks:
+        rows = of_task(ready, task)
+        others = rivals(rows)
+        for model in models(rows):
+            key = (model.name, model.backend, ", ".join(f"{v}" for v in model.setting if v not in ("", -1)))
+            entries.setdefault(key, {})[task] = _of_all_tasks(model, others)
+    none = number("–")
+    note = (
+        "Accuracy on the test part, or the test loss where there are no classes; median over seeds. Below it:"
+        " how many of the task's rivals (models without a recurrence, and the constant answer) it beats. To"
+        " beat is to have the lower test loss in every seed."
+    )
+    if len(tasks) > len(entries):
+        turned = [(Entry(task), *(here.get(task, none) for here in entries.values())) for task in tasks]
+        header = ("task", *(", ".join(filter(None, key)) for key in entries))
+        return Table("Training", header, tuple(turned), note)
+    straight = [
+        (*map(Entry, key), *(here.get(task, none) for task in tasks)) for key, here in entries.items()
+    ]
+    return Table("Training", ("model", "backend", "setting", *tasks), tuple(straight), note).without_empty()
+
+
+def _of_all_tasks(model: Standing, others: list[Standing]) -> Entry:
+    accuracy, loss = model.values("best_accuracy"), model.values("best_test_loss")
+    if not len(loss):
+        status = next((status for status, _ in model.failed.values()), "–")
+        return Entry(status, kind="status" if model.failed else "number")
+    with_loss = [rival for rival in others if len(rival.values("best_test_loss"))]
+    beaten = sum(won == tried for won, tried in (wins(model, rival) for rival in with_loss))
+    entry = seeds.over_seeds(accuracy, "%") if len(accuracy) else seeds.over_seeds(loss)
+    return number(entry.text, f"beats {beaten} of {len(with_loss)}" if with_loss else "")
+
+
+def evidence(ready: pd.DataFrame) -> Table:
+    """Each verdict on a training with its own line, over all tasks."""
+    entries = []
+    for task in trained_tasks(ready):
+        for m in models(of_task(ready, task)):
+            for seed, metrics in m.results.iterrows():
+                label, line = _label(metrics) or NO_VERDICT, m.lines.get(seed, "")
+                if label != NO_VERDICT or line.startswith(NO_VERDICT):
+                    reason = line.removeprefix(label).lstrip(": ")
+                    first = (Entry(task), Entry(m.name), Entry(m.backend), number(str(seed)))
+                    entries.append((*first, Entry(label), Entry(reason)))
+    header = ("task", "model", "backend", "seed", "verdict", "evidence")
+    return Table("Verdicts on trainings", header, tuple(entries), "The verdict gives its evidence in a line.")
 
 
 def _label(row: pd.Series) -> str:
@@ -174,131 +222,3 @@ def _label(row: pd.Series) -> str:
         ),
         "",
     )
-
-
-def unbeaten(all_models: list[Standing], all_rivals: list[Standing]) -> str:
-    """Which models do not beat which rivals, the strongest rival first; to beat is to have the lower test
-    loss in every seed.
-    """
-    tried = [
-        m for m in all_models if len(m.found) or any(status == "diverged" for status, _ in m.failed.values())
-    ]
-    known = [r for r in ranked(all_rivals) if len(r.values("best_test_loss"))]
-    if not tried or not known:
-        return ""
-    several = len({m.backend for m in tried if m.kind == CELL}) > 1
-    lost = {r.name: _lost(tried, r, several) for r in known}
-    by_losers: dict[str, list[str]] = {}
-    for name, text in lost.items():
-        by_losers.setdefault(text, []).append(f"“{name}”")
-    beaten = by_losers.pop("", [])
-    open_ = [
-        f"{_and(names)} {'is' if len(names) == 1 else 'are'} not beaten by {text}"
-        for text, names in by_losers.items()
-    ]
-    sentences = ["; ".join(open_) + "."] if open_ else []
-    if beaten:
-        every = (
-            f"{'All trained models beat' if len(tried) > 1 else f'{tried[0].name} beats'}"
-            f" {'' if open_ else 'every rival: '}"
-        )
-        sentences.append(f"{every}{_and(beaten)}.")
-    sentences.append("To beat is to have the lower test loss in every seed.")
-    if any(name.startswith("every position apart") for name in lost):
-        sentences.append(
-            "“every position apart” sees all steps at once, each with weights of its own: it needs no memory."
-        )
-    return " ".join(sentences)
-
-
-def _lost(tried: list[Standing], rival: Standing, several: bool) -> str:
-    """'gru, lstm (lower in 1 of 3 seeds)'; '' where all beat it."""
-    names, partly = [], False
-    for model in tried:
-        won, of = wins(model, rival)
-        if won < of:
-            partly |= won > 0
-            name = f"{model.name} ({model.backend})" if several else model.name
-            names.append(f"{name} (lower in {won} of {of} seeds)" if won else name)
-    if len(names) == len(tried) > 1 and not partly:
-        return "any model"
-    return _and(
-        names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"]
-    )
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def _levels(part: pd.DataFrame) -> str:
-    """'Target loss 0.01; floor 0.'"""
-    target, floor = level(part, "target_loss"), level(part, "floor_loss")
-    said = [f"the target is a test loss of {digits(target)}"] if not np.isnan(target) else []
-    said += [f"the best answer there can be has {digits(floor)}"] if not np.isnan(floor) else []
-    return f"{'; '.join(said)}.".capitalize() if said else ""
-
-
-def _notes(
-    part: pd.DataFrame, all_models: list[Standing], all_rivals: list[Standing], bits: bool, figures: list[str]
-) -> list[str]:
-    """What the columns are, and the setting that all trainings share."""
-    shared = {key: unique(part[key])[0] for key in SETTINGS if len(unique(part[key])) == 1}
-    notes = [f"All at {setting_text(shared, list(shared))}."] if shared else []
-    notes += [
-        "Test loss and accuracy are of the epoch with the lowest validation loss; parameters are all that is"
-        " trained."
-    ]
-    notes.append(seeds.said(max((len(m.found) for m in all_models), default=0)))
-    tried = sorted(unique(part.loc[part["metric"] == "tried_learning_rate", "value"]))
-    if tried:
-        rates = ", ".join(digits(rate) for rate in tried)
-        notes.append(
-            f"Each model tried the learning rates {rates} for one epoch and kept the one with the lowest"
-            " validation loss."
-        )
-    for m in [m for m in all_models if m.kind == CONVOLUTION][:1]:
-        notes.append(
-            f"{m.name}: causal dilated convolutions with about as many parameters as"
-            f" {m.variant.removeprefix('as ')} itself has, without embedding and head; at its kind stands how"
-            " many of the last steps it sees."
-        )
-    if bits:
-        notes.append("Bits per target (a character where targets are characters): nats over ln 2.")
-    if "own_lyapunov" in figures:
-        notes.append(
-            "Lyapunov exponent: the largest one of the trained network as a system; lag profile: root mean"
-            " square difference of its log response by lag from the system's."
-        )
-    if any(str(c).startswith("label.") for m in all_models for c in m.found):
-        notes.append(
-            "Verdict: what the gradients of the trained cell say (CONVERGED: no more than 5 % of a constant"
-            " answer's loss is left, or found to be recoverable); the evidence is under Verdicts on"
-            " trainings."
-        )
-    if [r for r in all_rivals if not len(r.values("best_test_loss"))]:
-        notes.append("A rival without a loss gives answers, not probabilities.")
-    return notes
-
-
-def evidence(ready: pd.DataFrame) -> Table:
-    """Each verdict on a training with its own line, over all tasks."""
-    rows = []
-    for task in trained_tasks(ready):
-        for m in models(of_task(ready, task)):
-            for seed, found in m.found.iterrows():
-                label, line = _label(found) or NO_VERDICT, m.lines.get(seed, "")
-                if label != NO_VERDICT or line.startswith(NO_VERDICT):
-                    said = line.removeprefix(label).lstrip(": ")
-                    rows.append(
-                        (
-                            Entry(task),
-                            Entry(m.name),
-                            Entry(m.backend),
-                            number(str(seed)),
-                            Entry(label),
-                            Entry(said),
-                        )
-                    )
-    header = ("task", "model", "backend", "seed", "verdict", "evidence")
-    return Table("Verdicts on trainings", header, tuple(rows), "The evidence is the verdict's own line.")

@@ -40,7 +40,7 @@ def digits(value: float) -> str:
 
 
 def quantity(value: float, kind: str, like: float | None = None, name: bool = True) -> str:
-    """The value in the unit that suits it (or suits `like`): quantity(1.2e-5, 's') is '12.0 µs'. '–' for NaN."""
+    """The value in the unit that suits it, or `like`: quantity(1.2e-5, 's') is '12.0 µs'. '–' for NaN."""
     if math.isnan(value):
         return "–"
     reference = abs(value if like is None else like)

@@ -1,5 +1,6 @@
-"""Counts of a class after its context, the last few tokens: unigram, bigram, trigram (Witten & Bell 1991,
-interpolated).
+"""Counts of a class after its context, the last few tokens: unigram, bigram and trigram.
+
+They are interpolated as Witten & Bell 1991 do, so that a context never seen falls back on a shorter one.
 """
 
 from __future__ import annotations
@@ -14,14 +15,10 @@ ORDERS = 3  # a context of 0, 1 and 2 tokens
 def context_rivals(data: Data) -> list[Rival]:
     """What the counts of each order reach, from shortest to longest context."""
     known, asked = contexts(data, data.train), contexts(data, data.test)
-    names = (
-        ("unigram", "bigram", "trigram")
-        if foretells(data)
-        else ("no input", "present input", "last two inputs")
-    )
+    ngrams, inputs = ("unigram", "bigram", "trigram"), ("no input", "present input", "last two inputs")
     return [
         measured(name, data, known[:, ORDERS - 1 - k :], asked[:, ORDERS - 1 - k :])
-        for k, name in enumerate(names)
+        for k, name in enumerate(ngrams if foretells(data) else inputs)
     ]
 
 
@@ -35,10 +32,9 @@ def foretells(data: Data) -> bool:
 
 
 def contexts(data: Data, part: Sequences) -> np.ndarray:
-    """(M, 2) the last two tokens before each target that counts, the nearer one last: of x, or of a decoder's
-    own targets.
+    """(M, 2) the last two tokens before each target that counts, the nearer one last.
 
-    Before the first there is a token of its own.
+    They are those of x, or for a decoder its own targets. Before the first there is a token of its own.
     """
     decoder = data.shape == TO_SEQUENCE
     first = data.output_size if decoder else data.vocabulary or 0
@@ -47,10 +43,12 @@ def contexts(data: Data, part: Sequences) -> np.ndarray:
 
 
 def delayed(tokens: np.ndarray, first: int) -> np.ndarray:
+    """Tokens (N, T) a step later, after `first`."""
     return np.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=first)
 
 
 def measured(name: str, data: Data, known: np.ndarray, asked: np.ndarray) -> Rival:
+    """From contexts (M, k) of the training part and of the test part."""
     distinct, row = np.unique(asked, axis=0, return_inverse=True)
     shares = witten_bell(known, data.train.targets, distinct, data.output_size)
     row, y = row.reshape(-1), data.test.targets
@@ -71,9 +69,7 @@ def witten_bell(contexts: np.ndarray, y: np.ndarray, asked: np.ndarray, classes:
         else np.full((len(asked), classes), 1 / classes)
     )
     base = 1 + max(contexts.max(initial=0), asked.max(initial=0))
-    known, wanted = (
-        tokens @ base ** np.arange(steps) for tokens in (contexts, asked)
-    )  # one number a context
+    known, wanted = (tokens @ base ** np.arange(steps) for tokens in (contexts, asked))  # a number a context
     distinct, row = np.unique(wanted, return_inverse=True)
     place = np.searchsorted(distinct, known).clip(max=len(distinct) - 1)
     met = distinct[place] == known

@@ -7,21 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from ..extras import requires
 from ..task import Data, Rival
 
 MOST = 20_000  # training targets that a linear model sees; of more, evenly spaced ones
-STRENGTHS = (
-    0.1,
-    1.0,
-    10.0,
-)  # inverse regularisation of the logistic regression, chosen on every fifth training target
+# inverse regularisation of the logistic regression, chosen on every fifth training target
+STRENGTHS = (0.1, 1.0, 10.0)
 NEVER_SEEN = 1e-6  # probability of a class that the training part lacks
+USE = "a task's linear rivals are fitted with"
 
 
 def fitted(name: str, data: Data, known: Any, asked: Any, *, scale: bool = True) -> Rival:
-    """The model of known (M, F), a row for each target of the training part, on asked, a row for each of the
-    test part.
-    """
+    """A linear model of known (M, F), a row a training target, answering asked, a row a test target."""
+    requires("sklearn", USE)
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
@@ -39,6 +37,7 @@ def fitted(name: str, data: Data, known: Any, asked: Any, *, scale: bool = True)
 
 
 def regression(name: str, data: Data, known: Any, y: np.ndarray, asked: Any) -> Rival:
+    """Ridge regression."""
     from sklearn.linear_model import Ridge
 
     answers = Ridge(1.0).fit(known, y).predict(asked).reshape(data.test.targets.shape)
@@ -46,6 +45,7 @@ def regression(name: str, data: Data, known: Any, y: np.ndarray, asked: Any) -> 
 
 
 def classification(name: str, data: Data, known: Any, y: np.ndarray, asked: Any) -> Rival:
+    """Logistic regression, regularised as strongly as suits a fifth of the training targets best."""
     held = np.arange(len(y)) % 5 == 4
     if held.any() and len(np.unique(y[~held])) > 1:
         tried = [(loss(shares(data, known[~held], y[~held], known[held], c), y[held]), c) for c in STRENGTHS]
@@ -54,8 +54,8 @@ def classification(name: str, data: Data, known: Any, y: np.ndarray, asked: Any)
         strength = 1.0
     if len(np.unique(y)) < 2:
         return Rival(name, data.trivial_loss, data.chance_accuracy)  # nothing to tell apart
-    found, right = shares(data, known, y, asked, strength), data.test.targets
-    return Rival(name, loss(found, right), float(np.mean(found.argmax(1) == right)))
+    probability, right = shares(data, known, y, asked, strength), data.test.targets
+    return Rival(name, loss(probability, right), float(np.mean(probability.argmax(1) == right)))
 
 
 def shares(data: Data, known: Any, y: np.ndarray, asked: Any, strength: float) -> np.ndarray:
@@ -64,13 +64,11 @@ def shares(data: Data, known: Any, y: np.ndarray, asked: Any, strength: float) -
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # stopped at its last iteration it is a rival all the same
+        warnings.simplefilter("ignore", ConvergenceWarning)  # stopped early it is a rival all the same
         model = LogisticRegression(C=strength, max_iter=100).fit(known, y)
-    found = np.full((asked.shape[0], data.output_size), NEVER_SEEN)
-    found[:, model.classes_] = model.predict_proba(asked)
-    return found
+    probability = np.full((asked.shape[0], data.output_size), NEVER_SEEN)
+    probability[:, model.classes_] = model.predict_proba(asked)
+    return probability
 
 
 def loss(shares: np.ndarray, y: np.ndarray) -> float:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from ..extras import requires
 from ..task import Data, Rival, Sequences
-from .fit import fitted
+from .fit import USE, fitted
 
 WIDEST = 1024  # features of the model of every position; more than that it is left out
 
 
 def order_free_rivals(data: Data) -> list[Rival]:
+    """One that knows no order and, for short sequences of one length, one that knows every position."""
     if data.vocabulary is not None:
         rivals = [fitted("bag of 1-2-grams, linear", data, *bags(data), scale=False)]
     else:
@@ -36,8 +39,9 @@ def moments(part: Sequences) -> np.ndarray:
     return np.concatenate([mean, np.sqrt(variance)], 1)
 
 
-def bags(data: Data):
-    """Both parts as tf-idf weights of the tokens and pairs of neighbours that the training part has."""
+def bags(data: Data) -> tuple[Any, Any]:
+    """Both parts as sparse tf-idf weights of those tokens and pairs that the training part has."""
+    requires("sklearn", USE)
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     weigh = TfidfVectorizer(analyzer=grams, sublinear_tf=True)
@@ -46,9 +50,11 @@ def bags(data: Data):
 
 
 def grams(tokens: list[int]) -> list[tuple[int, ...]]:
+    """Tokens, and pairs of neighbours."""
     return [*((token,) for token in tokens), *pairwise(tokens)]
 
 
 def flat(data: Data, part: Sequences) -> np.ndarray:
+    """(N, T I) all steps side by side, tokens one-hot."""
     x = part.x if data.vocabulary is None else np.eye(data.vocabulary, dtype=np.float32)[part.x]
     return x.reshape(len(x), -1)

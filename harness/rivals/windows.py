@@ -1,18 +1,18 @@
-"""Answers with a short memory, a target a step, from real inputs: the last input itself, or a linear model of
-the last few.
-"""
+"""Answers with a short memory: the last value itself, or a linear model of the last few inputs."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..extras import requires
 from ..task import ONE_TO_MANY, Data, Rival, Sequences
-from .fit import fitted
+from .fit import USE, fitted
 
 WINDOW = 8  # steps
 
 
 def window_rivals(data: Data) -> list[Rival]:
+    """Those of inputs that are values."""
     rivals = [
         fitted(name, data, window(data.train, steps), window(data.test, steps))
         for name, steps in (("present input, linear", 1), (f"last {WINDOW} inputs, linear", WINDOW))
@@ -43,21 +43,20 @@ def repeated(data: Data) -> list[int] | None:
     scored = np.asarray(part.scored)
     both = scored[:, :-1] & scored[:, 1:]
     later, y = part.x[:, 1:][both], part.y[:, :-1][both]
-    found = [
+    channels = [
         [i for i in range(later.shape[1]) if np.allclose(later[:, i], y[:, k], atol=1e-6)]
         for k in range(y.shape[1])
     ]
-    return [channels[0] for channels in found] if both.any() and all(found) else None
+    # without two neighbours that count any channel would seem to hold them
+    return [candidates[0] for candidates in channels] if both.any() and all(channels) else None
 
 
 def condition(data: Data) -> Rival:
-    """A linear model of each step's target from the first input alone: where that is one-hot, the mean of its
-    class.
-    """
+    """A linear model of all targets from the first input: where that is one-hot, the mean of its class."""
+    requires("sklearn", USE)
     from sklearn.linear_model import LinearRegression
 
     flat = data.train.y.reshape(len(data.train), -1)
     answers = LinearRegression().fit(data.train.x[:, 0], flat).predict(data.test.x[:, 0])
-    return Rival(
-        "condition alone, linear", float(np.mean((answers - data.test.y.reshape(len(data.test), -1)) ** 2))
-    )
+    squares = (answers - data.test.y.reshape(len(data.test), -1)) ** 2
+    return Rival("condition alone, linear", float(np.mean(squares)))

@@ -1,3 +1,1 @@
-"""What was asked becomes cases, and cases are worked off: configuration, budgets, the runner and its
-progress.
-"""
+"""Runs: the configuration becomes cases, and the cases are run one after the other."""

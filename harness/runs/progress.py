@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TextIO
 
-SHOWN = ("ok", "unsupported")  # what is not said aloud on a terminal
+QUIET = ("ok", "unsupported")  # statuses that leave no line on a terminal
 
 
 class Progress:
-    """Estimates of all cases make the whole; the time left is scaled by how the estimates did so far."""
+    """The time left is the estimate of all cases, scaled by how the estimates did so far."""
 
-    def __init__(self, total_s: float, stream: Any = None, clock: Any = time.monotonic) -> None:
+    def __init__(
+        self, total_s: float, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.total_s, self.clock = total_s, clock
         self.stream = stream or sys.stderr
         self.began = clock()
@@ -31,30 +34,33 @@ class Progress:
         self.show()
 
     def show(self) -> None:
+        """Redraws the bar."""
         if self.bar:
-            self.bar.update(0, completed=self.done_s, description=f"{self.label}  {self.left()}")
+            self.bar.update(0, completed=self.done_s, description=f"{self.label}  {self.remaining()}")
 
     def finish(self, status: str, reason: str | None) -> None:
         """The case has ended."""
         self.share = 1.0
         text = (status if ": " in status else f"{self.label}: {status}") + (f" ({reason})" if reason else "")
         if self.bar is None:
-            print(f"{text}  [{self.left()}]", file=self.stream, flush=True)
-        elif status not in SHOWN:
+            print(f"{text}  [{self.remaining()}]", file=self.stream, flush=True)
+        elif status not in QUIET:
             self.bar.console.print(text, markup=False, highlight=False)
 
     @property
     def done_s(self) -> float:
+        """Estimated seconds of the cases that have ended, and of the done share of the current one."""
         return self.past_s + self.share * self.current_s
 
-    def left(self) -> str:
+    def remaining(self) -> str:
         """About how long it still takes."""
         spent = self.clock() - self.began
-        pace = spent / self.done_s if self.done_s > 5 else 1.0
-        left = max(0.0, self.total_s - self.done_s) * pace
-        return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
+        pace = spent / self.done_s if self.done_s > 5 else 1.0  # a few cases of a second tell no pace
+        seconds = max(0.0, self.total_s - self.done_s) * pace
+        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
 
     def close(self) -> None:
+        """Takes the bar off the terminal."""
         if self.bar:
             self.bar.stop()
 

@@ -1,28 +1,30 @@
-"""Runs a plan: cases in workers of their own, then comparisons of ok cases in fresh workers; writes as it
-goes.
+"""Runs the planned probes: each case in a worker, then comparisons of ok cases in fresh workers.
+
+Every message of a worker is written to the run at once.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..case import Case
 from ..measure import worker
-from ..probe import Found, Probe, measure_cases, measure_together
+from ..probe import CaseResult as Found
+from ..probe import Probe, measure_cases, measure_together
 from ..store import BlockError, RunWriter
 from .progress import Progress
 
-Group = list[list[Case]]
+Group = list[list[Case]]  # comparisons, each of several cases
 MOST_TOGETHER = 16  # programs that one process of the second pass holds, one comparison after the other
 ERRORS = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A probe as it was asked for: its spec and options find it again in a worker."""
+class PlannedProbe:
+    """A probe with its options and cases; spec and options find it again in a worker."""
 
     spec: str
     options: dict[str, Any]
@@ -32,10 +34,11 @@ class Asked:
 
 @dataclass
 class Runner:
-    """Works off what was asked. `statuses` is the outcome of every case so far.
+    """Runs planned probes. `statuses` is the outcome of every case so far.
 
-    `done` are cases of an earlier attempt that are finished and ok. They are not measured again, but timed beside a partner
-    that is, since a ratio is taken inside a process; what is found of them then is not kept.
+    `done` are cases of an earlier attempt that are finished and ok. They are not measured again. Since a
+    ratio is taken inside a process, they are timed beside a partner that is measured; their own results are
+    then dropped.
     """
 
     writer: RunWriter
@@ -46,54 +49,55 @@ class Runner:
     statuses: dict[str, str] = field(default_factory=dict)
     implementations: dict[str, str | None] = field(default_factory=dict)
 
-    def run(self, asked: list[Asked]) -> int:
+    def run(self, probes: list[PlannedProbe]) -> int:
         """Exit code: 1 if a case ended in an error, else 0."""
         self.start = time.monotonic()
-        for probe in asked:
-            for alike in like([c for c in probe.cases if c.id not in self.done]):
-                self.first(probe, alike)
-            if probe.probe.repeats:
-                good = [c for c in probe.cases if c.id in self.done or self.statuses[c.id] == "ok"]
-                open_ = [
-                    c for c in probe.probe.comparisons(good) if any(case.id not in self.done for case in c)
-                ]
-                for group in bounded(open_, MOST_TOGETHER):
-                    self.second(probe, group)
+        for planned in probes:
+            for cases in alike([c for c in planned.cases if c.id not in self.done]):
+                self.first_pass(planned, cases)
+            if planned.probe.repeats:
+                good = [c for c in planned.cases if c.id in self.done or self.statuses[c.id] == "ok"]
+                comparisons = planned.probe.comparisons(good)
+                unfinished = [c for c in comparisons if any(case.id not in self.done for case in c)]
+                for group in bounded(unfinished, MOST_TOGETHER):
+                    self.second_pass(planned, group)
         return int(any(status in ERRORS for status in self.statuses.values()))
 
-    def first(self, asked: Asked, cases: list[Case]) -> None:
+    def first_pass(self, planned: PlannedProbe, cases: list[Case]) -> None:
         """Measures cases in a worker of their own; after one that breaks it, the rest get a new one."""
         while cases:
-            self.progress.start(str(cases[0]), asked.probe.estimate_s(cases[0]))
+            self.progress.start(str(cases[0]), planned.probe.estimate_s(cases[0]))
             if self.spent():
-                self.ended(
-                    asked, cases.pop(0), Found("skipped", f"budget_s={self.budget_s:g} was used up"), cases
-                )
+                skipped = Found("skipped", f"budget_s={self.budget_s:g} was used up")
+                self.end(planned, cases.pop(0), skipped, cases)
                 continue
 
             def keep(message: tuple[str, Found | float | list[dict[str, Any]]]) -> None:
                 content = message[1]
                 if isinstance(content, Found):
-                    self.ended(asked, cases.pop(0), content, cases)
+                    self.end(planned, cases.pop(0), content, cases)
                 elif isinstance(content, float):
                     self.progress.advance(content)
                 else:
                     self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
 
-            some = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
-            outcome = self.call(cases[0], keep, measure_cases, asked.spec, asked.options, some)
+            together = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
+            outcome = self.call(cases[0], keep, measure_cases, planned.spec, planned.options, together)
             if outcome.status != "ok" and cases:
-                self.ended(asked, cases.pop(0), Found(outcome.status, outcome.reason), cases)
+                self.end(planned, cases.pop(0), Found(outcome.status, outcome.reason), cases)
 
-    def ended(self, asked: Asked, case: Case, found: Found, left: list[Case]) -> None:
+    def end(self, planned: PlannedProbe, case: Case, result: Found, remaining: list[Case]) -> None:
         """Writes how a case ended; where the probe has a second pass, an ok case is not done yet."""
-        self.implementations[case.id] = found.implementation
-        self.write(case, found, done=found.status != "ok" or not asked.probe.repeats)
-        self.progress.finish(found.status, found.reason)
-        if left:
-            self.progress.start(str(left[0]), asked.probe.estimate_s(left[0]))
+        self.implementations[case.id] = result.implementation
+        self.write(case, result, done=result.status != "ok" or not planned.probe.repeats)
+        self.progress.finish(result.status, result.reason)
+        if remaining:
+            self.progress.start(str(remaining[0]), planned.probe.estimate_s(remaining[0]))
 
-    def call(self, case: Case, keep: Any, function: Any, *args: Any) -> worker.Outcome:
+    def call(
+        self, case: Case, keep: Callable[[Any], None], function: Callable[..., Any], *args: Any
+    ) -> worker.Result:
+        """Runs the function in a worker with the threads of the case."""
         try:
             return worker.call(
                 function,
@@ -101,32 +105,56 @@ class Runner:
                 on_message=keep,
                 threads=case.threads,
                 timeout_s=self.case_timeout_s,
-                limit_memory=case.device != "cuda",
+                limit_memory=case.device != "cuda",  # CUDA maps far more address space than it uses
             )
-        except BlockError as error:  # what a probe handed over cannot be kept
-            return worker.Outcome("failed", str(error))
+        except BlockError as error:  # a message of the probe that cannot be kept
+            return worker.Result("failed", str(error))
 
-    def second(self, asked: Asked, group: Group) -> None:
-        """Measures comparisons together, in as many processes as the probe wants; then their cases are done."""
-        for process in range(asked.probe.repeats):
+    def second_pass(self, planned: PlannedProbe, group: Group) -> None:
+        """Measures comparisons together, in as many processes as the probe wants; this ends their cases."""
+        for process in range(planned.probe.repeats):
             if group:
-                label = f"{asked.probe.name} {group[0][0].spec}, {len(group)} comparisons"
-                label += f", process {process + 1} of {asked.probe.repeats}"
-                self.progress.start(label, sum(asked.probe.estimate_repeat_s(c) for c in flat(group)))
-                group = self.repeat(asked, group, process)
+                label = f"{planned.probe.name} {group[0][0].spec}, {len(group)} comparisons"
+                label += f", process {process + 1} of {planned.probe.repeats}"
+                self.progress.start(label, sum(planned.probe.estimate_repeat_s(c) for c in flat(group)))
+                group = self.repeat(planned, group, process)
                 self.progress.finish("ok" if group else "failed", None)
         for case in flat(group):
             self.write(case, Found("ok"), done=True)
 
-    def repeat(self, asked: Asked, group: Group, process: int) -> Group:
-        """One process of the second pass; returns the comparisons that are good. After a failure each one
-        left runs alone.
+    def repeat(self, planned: PlannedProbe, group: Group, process: int) -> Group:
+        """One process of the second pass; returns the comparisons that are good.
+
+        After a failure each comparison that is not measured yet runs alone.
         """
         if self.spent():
             return self.give_up(
                 group, Found("skipped", f"budget_s={self.budget_s:g} was used up in the second pass")
             )
-        by_id, seen = {case.id: case for case in flat(group)}, set()
+        measured: set[str] = set()
+        keep = self.keeper(group, measured)
+        outcome = self.call(
+            group[0][0], keep, measure_together, planned.spec, planned.options, group, process
+        )
+        if outcome.status == "ok":
+            return group
+        if len(flat(group)) == 1:
+            return self.give_up(group, Found(outcome.status, outcome.reason))
+        if len(group) == 1:
+            # alone, each case shows whether it was the one; those that were not go on together
+            good = [c for c in group[0] if c.id in measured or self.repeat(planned, [[c]], process)]
+            return [good] if good else []
+        complete = [comparison for comparison in group if all(case.id in measured for case in comparison)]
+        return complete + [
+            good
+            for comparison in group
+            if comparison not in complete
+            for good in self.repeat(planned, [comparison], process)
+        ]
+
+    def keeper(self, group: Group, measured: set[str]) -> Callable[[tuple[str, list[dict[str, Any]]]], None]:
+        """Writes the series that a worker emits for a group, and adds the ids of its cases to `measured`."""
+        by_id = {case.id: case for case in flat(group)}
 
         def keep(message: tuple[str, list[dict[str, Any]]]) -> None:
             if not message[1]:
@@ -140,47 +168,39 @@ class Runner:
                     series=message[1],
                     implementation=self.implementations[case.id],
                 )
-            seen.add(case.id)
+            measured.add(case.id)
 
-        outcome = self.call(group[0][0], keep, measure_together, asked.spec, asked.options, group, process)
-        if outcome.status == "ok":
-            return group
-        if len(by_id) == 1:
-            return self.give_up(group, Found(outcome.status, outcome.reason))
-        if (
-            len(group) == 1
-        ):  # alone, each case shows whether it was the one; those that were not go on together
-            good = [case for case in group[0] if case.id in seen or self.repeat(asked, [[case]], process)]
-            return [good] if good else []
-        whole = [comparison for comparison in group if all(case.id in seen for case in comparison)]
-        return whole + [c for one in group if one not in whole for c in self.repeat(asked, [one], process)]
+        return keep
 
-    def give_up(self, group: Group, found: Found) -> Group:
+    def give_up(self, group: Group, result: Found) -> Group:
+        """Ends all cases of the group with this result; returns no comparison."""
         for case in flat(group):
             if case.id not in self.done:
-                self.write(case, found, done=True)
-                self.progress.finish(f"{case}: {found.status}", found.reason)
+                self.write(case, result, done=True)
+                self.progress.finish(f"{case}: {result.status}", result.reason)
         return []
 
-    def write(self, case: Case, found: Found, done: bool) -> None:
+    def write(self, case: Case, result: Found, done: bool) -> None:
+        """Writes a result of a case, unless an earlier attempt has finished it."""
         if case.id in self.done:
             return
-        self.statuses[case.id] = found.status
+        self.statuses[case.id] = result.status
         self.writer.append(
             case.id,
             case.definition,
-            found.status,
-            series=found.series,
-            reason=found.reason,
-            implementation=found.implementation or self.implementations.get(case.id),
+            result.status,
+            series=result.series,
+            reason=result.reason,
+            implementation=result.implementation or self.implementations.get(case.id),
             done=done,
         )
 
     def spent(self) -> bool:
+        """Whether the run's time is used up."""
         return self.budget_s is not None and time.monotonic() - self.start > self.budget_s
 
 
-def like(cases: list[Case]) -> list[list[Case]]:
+def alike(cases: list[Case]) -> list[list[Case]]:
     """Cases that differ in seed and variant only, together, in order of appearance."""
     groups: dict[Case, list[Case]] = {}
     for case in cases:
@@ -201,11 +221,14 @@ def bounded(comparisons: Group, most: int) -> list[Group]:
 
 
 def flat(group: Group) -> list[Case]:
+    """All cases of all comparisons."""
     return [case for comparison in group for case in comparison]
 
 
-def estimate_s(asked: list[Asked]) -> float:
+def estimate_s(probes: list[PlannedProbe]) -> float:
     """About how long it all takes, in seconds on two slow cores."""
     return sum(
-        a.probe.estimate_s(c) + a.probe.repeats * a.probe.estimate_repeat_s(c) for a in asked for c in a.cases
+        planned.probe.estimate_s(case) + planned.probe.repeats * planned.probe.estimate_repeat_s(case)
+        for planned in probes
+        for case in planned.cases
     )

@@ -1,5 +1,6 @@
-"""A block, one line of cases.jsonl: a case's definition, status and series of values. What it must hold, to
-and from text.
+"""A block, one line of cases.jsonl: to and from text, checked on the way.
+
+A block is a case's definition, status and series of values.
 """
 
 from __future__ import annotations
@@ -10,8 +11,17 @@ from typing import Any
 
 TEXTS = ("probe", "cell", "options", "variant", "backend", "device", "dtype", "match", "direction", "task")
 WHOLES = ("threads", "steps", "batch", "input_size", "hidden_size", "seed")
-KEYS = frozenset(("case", "attempt", "done", "status", "reason", "implementation", "definition", "series"))
 TEXT, WHOLE = (str, type(None)), (int, type(None))
+KINDS: dict[str, Any] = {
+    "case": str,
+    "attempt": int,
+    "done": bool,
+    "status": str,
+    "reason": TEXT,
+    "implementation": TEXT,
+    "definition": dict,
+    "series": list,
+}
 
 
 class BlockError(ValueError):
@@ -34,18 +44,9 @@ def decode(line: bytes) -> dict[str, Any]:
         block = json.loads(line)
     except (ValueError, RecursionError):
         raise BlockError("it is no JSON") from None
-    if not isinstance(block, dict) or not block.keys() >= KEYS:
-        raise BlockError(f"a block has the keys {', '.join(sorted(KEYS))}")
-    for name, kinds in (
-        ("case", str),
-        ("attempt", int),
-        ("done", bool),
-        ("status", str),
-        ("reason", TEXT),
-        ("implementation", TEXT),
-        ("definition", dict),
-        ("series", list),
-    ):
+    if not isinstance(block, dict) or not block.keys() >= KINDS.keys():
+        raise BlockError(f"a block has the keys {', '.join(sorted(KINDS))}")
+    for name, kinds in KINDS.items():
         if not isinstance(block[name], kinds):
             raise BlockError(f"{name} is {block[name]!r:.60}")
     _check_definition(block["definition"])
@@ -66,18 +67,14 @@ def _check_definition(definition: dict[str, Any]) -> None:
 def _check_series(series: Any) -> None:
     """Also turns its values into an array."""
     try:
-        metric, unit, values, lag = (
-            series["metric"],
-            series["unit"],
-            array("d", series["values"]),
-            series.get("lag"),
-        )
-        whole = isinstance(series.get("process"), WHOLE) and isinstance(series.get("sample"), WHOLE)
+        metric, unit, lag = series["metric"], series["unit"], series.get("lag")
+        values = array("d", series["values"])
+        counts = isinstance(series.get("process"), WHOLE) and isinstance(series.get("sample"), WHOLE)
         if lag is not None:
-            whole &= len(array("q", lag)) == len(values)
+            counts &= len(array("q", lag)) == len(values)
     except (KeyError, TypeError, AttributeError, OverflowError):
         raise BlockError(f"a series has metric, unit and numbers as values; this is {series!r:.80}") from None
-    if not (isinstance(metric, str) and isinstance(unit, str) and whole):
+    if not (isinstance(metric, str) and isinstance(unit, str) and counts):
         raise BlockError(
             "a series has a lag for each value, and process and sample as whole numbers; this is"
             f" {series!r:.80}"

@@ -1,6 +1,4 @@
-"""What a result must say of where it comes from: machine, versions, git commit; and the key that says what
-may be compared.
-"""
+"""Where a result comes from: machine, versions, git commit; and the key of results that may be compared."""
 
 from __future__ import annotations
 
@@ -12,6 +10,7 @@ import os
 import platform
 import re
 import subprocess
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,8 @@ from typing import Any
 import psutil
 
 PACKAGES = ("cellbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "hydra-core")
-CUDNN = (
-    "nvidia-cudnn-cu11",
-    "nvidia-cudnn-cu12",
-    "nvidia-cudnn-cu13",
-    "nvidia-cudnn",
-)  # packages that torch's wheels need
+# the packages by which torch's wheels bring cuDNN
+CUDNN = ("nvidia-cudnn-cu11", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cudnn")
 # instruction sets that kernels are compiled for, as Linux names them (x86, then Arm)
 ISA = (
     "sse4_2",
@@ -54,6 +49,21 @@ ISA = (
 )
 
 
+def manifest(command: str, config: dict[str, Any], threads: int) -> dict[str, Any]:
+    """The manifest of a run that begins now: what was asked, and where its results come from."""
+    return {"command": command, "config": config, **origin(), "machine_key": key(threads)}
+
+
+def origin() -> dict[str, Any]:
+    """The part of a manifest that says when, where and with what a result was made."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git(),
+        "versions": versions(),
+        "machine": fingerprint(),
+    }
+
+
 def fingerprint() -> dict[str, Any]:
     """CPU, cores, memory, platform, GPU where there is one, and the load right now."""
     return {
@@ -73,11 +83,11 @@ def versions() -> dict[str, str]:
 
 
 def key(threads: int) -> dict[str, Any]:
-    """What two results must have in common for their times to be compared: the hardware, and the libraries
-    that decide its speed.
+    """The machine key: hardware, and the libraries that decide its speed.
 
-    Nothing that changes from hour to hour: no clock reading, load, memory in use, date or kernel build. torch
-    is not imported.
+    Two results must have it in common for their times to be compared. It has
+    nothing that changes from hour to hour: no clock reading, load, memory in use, date or kernel build.
+    torch is not imported.
     """
     cpu = _cpu_fields()
     model = [
@@ -100,25 +110,24 @@ def key(threads: int) -> dict[str, Any]:
 
 
 def key_of(manifest: dict[str, Any]) -> str | None:
-    """The hash of a run's machine key, twelve hexadecimal digits; None for a run that has none, which is
-    nobody's baseline.
+    """The hash of a run's machine key, twelve hexadecimal digits.
+
+    None for a run that has no key; such a run is nobody's baseline.
     """
-    found = manifest.get("machine_key")
-    if not isinstance(found, dict) or not found:
+    machine = manifest.get("machine_key")
+    if not isinstance(machine, dict) or not machine:
         return None
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Where two machine keys differ, one line each: 'torch: 2.12.1 and 2.13.0'."""
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    return [f"{name}: {_said(one.get(name))} and {_said(other.get(name))}" for name in names]
+    return [f"{name}: {_as_text(one.get(name))} and {_as_text(other.get(name))}" for name in names]
 
 
 def git() -> dict[str, Any]:
-    """Commit of the checkout that the package lies in, and whether its code was changed since; empty outside
-    one.
-    """
+    """Commit of the package's checkout, and whether its code was changed since; empty outside a checkout."""
     file = Path(__file__).resolve()
     folder = file.parents[2]
     if _run("git", "-C", str(folder), "ls-files", "--error-unmatch", str(file)) is None:
@@ -127,7 +136,7 @@ def git() -> dict[str, Any]:
     return {"commit": _run("git", "-C", str(folder), "rev-parse", "HEAD"), "dirty": bool(changed)}
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return "none" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -155,11 +164,11 @@ def _version(package: str) -> str | None:
 
 def _torch_built_with(name: str) -> str | None:
     """A constant of torch/version.py, read as text: importing torch takes seconds."""
-    found = importlib.util.find_spec("torch")
-    if not found or not found.origin:
+    spec = importlib.util.find_spec("torch")
+    if not spec or not spec.origin:
         return None
     try:
-        text = (Path(found.origin).parent / "version.py").read_text()
+        text = (Path(spec.origin).parent / "version.py").read_text()
     except OSError:
         return None
     constant = re.search(rf"^{name}\b[^=\n]*= *'([^'\n]*)'", text, re.MULTILINE)

@@ -1,5 +1,4 @@
-"""Blocks as one tidy frame, one observation a row, for any number of runs at once; and the frame as a Parquet
-table.
+"""Blocks as one tidy frame, one observation a row, for any number of runs at once.
 
 A series is repeated into its rows by whole columns, never row by row: a million rows take seconds.
 """
@@ -8,7 +7,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,32 +32,14 @@ DEFINITION = (
     "seed",
 )
 COLUMNS = (
-    "run",
-    "case",
+    *("run", "case"),
     *DEFINITION[:5],
     "implementation",
     *DEFINITION[5:],
-    "metric",
-    "unit",
-    "value",
-    "lag",
-    "process",
-    "sample",
-    "status",
-    "reason",
+    *("metric", "unit", "value", "lag", "process", "sample", "status", "reason"),
 )
 WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "lag", "process", "sample")
 HEAD = tuple(c for c in COLUMNS if c not in ("metric", "unit", "value", "lag", "process", "sample"))
-OLDEST = (
-    "run",
-    "case",
-    "probe",
-    "cell",
-    "metric",
-    "unit",
-    "value",
-    "status",
-)  # what a table of any version has
 NONE = -(2**62)  # stands for null in a column of whole numbers
 
 
@@ -72,9 +52,7 @@ def frame(runs: Iterable[tuple[str, Iterable[dict[str, Any]]]]) -> pandas.DataFr
 
 
 class _Rows:
-    """Series side by side: for each the head it belongs to, its metric and how many values; and all values in
-    a row.
-    """
+    """Series side by side, each with its head, metric and number of values; all values in one array."""
 
     def __init__(self) -> None:
         self.heads: list[tuple[Any, ...]] = []
@@ -106,12 +84,17 @@ class _Rows:
         self.metric.append(self.metrics.setdefault((series["metric"], series["unit"]), len(self.metrics)))
         self.count.append(len(values))
         self.process.append(NONE if process is None else process)
-        self.sample.append(NONE if lag is None else series.get("sample", 0))  # NONE: they are counted
+        # without a lag every value is a sample of its own, and frame() counts them
+        self.sample.append(NONE if lag is None else series.get("sample", 0))
         if lag is not None:
             self.lags.append((len(self.values), array("q", lag)))
         self.values.extend(values)
 
+    def _by_column(self) -> Iterable[tuple[Any, ...]]:
+        return zip(*self.heads, strict=True) if self.heads else [()] * len(HEAD)
+
     def frame(self) -> pandas.DataFrame:
+        """All rows; every column is repeated from its series at once."""
         import numpy as np
         import pandas
 
@@ -120,26 +103,24 @@ class _Rows:
             np.repeat(np.array(self.head, int), count),
             np.repeat(np.array(self.metric, int), count),
         )
-        columns: dict[str, Any] = {}
-        for name, values in zip(
-            HEAD, zip(*self.heads, strict=True) if self.heads else [()] * len(HEAD), strict=True
-        ):
-            columns[name] = (
-                _whole([NONE if v is None else v for v in values], head)
-                if name in WHOLE
-                else _text(values, head)
-            )
+        columns = {
+            name: whole_column([NONE if v is None else v for v in values], head)
+            if name in WHOLE
+            else text_column(values, head)
+            for name, values in zip(HEAD, self._by_column(), strict=True)
+        }
         pairs = list(zip(*self.metrics, strict=True)) or [(), ()]
-        columns["metric"], columns["unit"] = (_text(values, metric) for values in pairs)
+        columns["metric"], columns["unit"] = (text_column(values, metric) for values in pairs)
         columns["value"] = np.array(self.values, float)
-        columns["process"] = _whole(self.process, np.repeat(np.arange(len(count)), count))
+        columns["process"] = whole_column(self.process, np.repeat(np.arange(len(count)), count))
+        # the position of a value inside its series
         place = np.arange(len(head)) - np.repeat(np.cumsum(count) - count, count)
         sample = np.repeat(np.array(self.sample, int), count)
-        columns["sample"] = _whole(np.where(sample == NONE, place, sample))
+        columns["sample"] = whole_column(np.where(sample == NONE, place, sample))
         lag = np.full(len(head), NONE)
         for start, lags in self.lags:
             lag[start : start + len(lags)] = lags
-        columns["lag"] = _whole(lag)
+        columns["lag"] = whole_column(lag)
         return pandas.DataFrame({name: columns[name] for name in COLUMNS}, copy=False)
 
 
@@ -148,7 +129,7 @@ def _head(run: str, block: dict[str, Any], end: dict[str, Any]) -> tuple[Any, ..
     status, reason = end["status"], end["reason"]
     if not end["done"]:
         status, reason = "skipped", "the run ended before this case; cellbench run resume=RUN goes on with it"
-    own = {
+    of_run = {
         "run": run,
         "case": block["case"],
         "implementation": block["implementation"],
@@ -156,10 +137,10 @@ def _head(run: str, block: dict[str, Any], end: dict[str, Any]) -> tuple[Any, ..
         "reason": reason,
     }
     definition = block["definition"]
-    return tuple(own[name] if name in own else definition.get(name) for name in HEAD)
+    return tuple(of_run[name] if name in of_run else definition.get(name) for name in HEAD)
 
 
-def _text(values: Iterable[str | None], index: np.ndarray) -> Any:
+def text_column(values: Iterable[str | None], index: np.ndarray) -> Any:
     """A column of objects; null is None."""
     import numpy as np
     import pandas
@@ -167,7 +148,7 @@ def _text(values: Iterable[str | None], index: np.ndarray) -> Any:
     return pandas.Series(np.array([*values, None], object)[index], dtype=object)
 
 
-def _whole(values: Any, index: Any = slice(None)) -> Any:
+def whole_column(values: Any, index: Any = slice(None)) -> Any:
     """A column of whole numbers, of which some may be null."""
     import numpy as np
     import pandas
@@ -175,81 +156,3 @@ def _whole(values: Any, index: Any = slice(None)) -> Any:
     numbers = np.array(values, np.int64)[index]
     missing = numbers == NONE
     return pandas.arrays.IntegerArray(np.where(missing, 0, numbers), missing)
-
-
-def pack(rows: pandas.DataFrame, path: Path) -> None:
-    """Writes the frame as Parquet, its pages with checksums."""
-    import pyarrow
-    import pyarrow.parquet
-
-    types = (
-        {name: pyarrow.string() for name in COLUMNS}
-        | dict.fromkeys(WHOLE, pyarrow.int64())
-        | {"value": pyarrow.float64()}
-    )
-    table = pyarrow.Table.from_pandas(rows, pyarrow.schema(types.items()), preserve_index=False)
-    pyarrow.parquet.write_table(table, path, write_page_checksum=True)
-
-
-def unpack(path: Path) -> Any:
-    """The Arrow table of a file, its text as dictionaries. Raises ValueError or OSError for one that is
-    damaged or foreign.
-    """
-    import pyarrow.parquet
-
-    texts = [name for name in COLUMNS if name not in (*WHOLE, "value")]
-    try:
-        table = _read(path, texts)
-    except KeyError:  # of an older table, which has fewer columns
-        names = pyarrow.parquet.read_schema(path).names
-        table = _read(path, [name for name in texts if name in names])
-    if missing := [name for name in OLDEST if name not in table.column_names]:
-        raise ValueError(f"it has no column {missing[0]!r}")
-    return table
-
-
-def _read(path: Path, texts: list[str]) -> Any:
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
-        return file.read(use_threads=False)
-
-
-def frames(tables: Iterable[Any]) -> list[pandas.DataFrame]:
-    """The frames of Arrow's tables, those of one schema together; columns that came later than a table are
-    null in it.
-    """
-    import pandas
-    import pyarrow
-
-    alike: dict[Any, list[Any]] = {}
-    for table in tables:
-        alike.setdefault(table.schema.remove_metadata(), []).append(table.replace_schema_metadata())
-    found = []
-    for some in alike.values():
-        table = pyarrow.concat_tables(some)
-        columns = {
-            n: table.column(n) if n in table.column_names else pyarrow.nulls(table.num_rows) for n in COLUMNS
-        }
-        found.append(
-            pandas.DataFrame({name: _column(name, column) for name, column in columns.items()}, copy=False)
-        )
-    return found
-
-
-def _column(name: str, column: Any) -> Any:
-    """A column of the frame from one of Arrow's, whose text is held as a dictionary."""
-    import numpy as np
-    import pyarrow
-
-    if name == "value":
-        return column.cast(pyarrow.float64()).to_numpy()
-    if name in WHOLE:
-        return _whole(column.cast(pyarrow.int64()).fill_null(NONE).to_numpy())
-    if pyarrow.types.is_null(column.type):
-        return _text((), np.zeros(len(column), int))
-    if not pyarrow.types.is_dictionary(column.type):
-        raise ValueError(f"its column {name!r} is of {column.type}, not text")
-    whole = column.unify_dictionaries().combine_chunks()
-    values = whole.dictionary.to_pylist()
-    return _text(values, whole.indices.fill_null(len(values)).to_numpy())

@@ -19,12 +19,11 @@ import numpy as np
 
 from .. import store
 from ..case import Case
-from ..measure import reliability
 from ..measure.judge import Judge, Judgement
 from ..measure.pair import Pair
-from ..measure.verdict import FLOOR, Verdict
+from ..measure.verdict import FLOOR, RELIABILITY, Verdict
 from ..regress.two_sides import Side, make
-from ..store import provenance
+from ..store import atomic, provenance
 
 STEPS = 100
 WORKLOADS = {
@@ -207,9 +206,9 @@ def main(argv: list[str] | None = None) -> int:
     }
     result["line"] = line(result)
     if given.keep:
-        reliability.FILE.write_text(json.dumps({"line": result["line"]}) + "\n", encoding="utf8")
-    (given.output / "study.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
-    (given.output / "study.md").write_text(markdown(result), encoding="utf8")
+        atomic.write_json(RELIABILITY, {"line": result["line"]}, indent=None)
+    atomic.write_json(given.output / "study.json", result)
+    atomic.write_text(given.output / "study.md", markdown(result))
     print(markdown(result))
     print(f"written: {given.output}")
     return 0

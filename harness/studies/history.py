@@ -8,7 +8,6 @@ where ours misses what it states.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import multiprocessing
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..store import atomic
 from .history_figure import draw
 from .peers import DETECTORS
 
@@ -238,10 +238,10 @@ def markdown(rates: list[Rate], elapsed_s: float) -> str:
 def write(folder: Path, rates: list[Rate], elapsed_s: float) -> None:
     """study.md, study.json (counts) and history.svg."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.md").write_text(markdown(rates, elapsed_s))
+    atomic.write_text(folder / "study.md", markdown(rates, elapsed_s))
     record = {"elapsed_s": elapsed_s, "rates": [asdict(r) for r in rates]}
-    (folder / "study.json").write_text(json.dumps(record, indent=1) + "\n")
-    (folder / "history.svg").write_text(draw(rates, RIVALS, AFTER))
+    atomic.write_json(folder / "study.json", record)
+    atomic.write_text(folder / "history.svg", draw(rates, RIVALS, AFTER))
 
 
 def main(arguments: list[str] | None = None) -> int:

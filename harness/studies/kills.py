@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 
 from .. import store
+from ..store import atomic
 
 FOLDER = Path("results/reference/faults")
 # cheap cases of both passes; two share a comparison, so that the partner must be there when a run is gone on
@@ -154,9 +155,9 @@ def judge(parent: Path, states: list[list[bytes]], code: int) -> Round:
 
 def expected() -> set[str]:
     """The cases that RUN asks for."""
-    from ..runs import config
+    from ..runs.compose import settings
 
-    return {case.id for asked in config.check(config.compose(list(RUN))).asked for case in asked.cases}
+    return {case.id for planned in settings(list(RUN)).probes for case in planned.cases}
 
 
 def study(kills: int, seed: int, parent: Path) -> tuple[list[Kill], list[Round]]:
@@ -202,7 +203,7 @@ def write(folder: Path, kills: list[Kill], rounds: list[Round]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     said = summary(kills, rounds)
     content = {"summary": said, "kills": [asdict(k) for k in kills], "runs": [asdict(r) for r in rounds]}
-    (folder / "kills.json").write_text(json.dumps(content, indent=1) + "\n")
+    atomic.write_json(folder / "kills.json", content)
     rows = [f"| {name} | {count} |" for name, count in said.items()]
     by_run = Counter(k.round for k in kills)
     note = (
@@ -221,7 +222,7 @@ def write(folder: Path, kills: list[Kill], rounds: list[Round]) -> None:
         "Made by `nox -s kills`.",
         "",
     ]
-    (folder / "kills.md").write_text("\n".join(text))
+    atomic.write_text(folder / "kills.md", "\n".join(text))
 
 
 def main(arguments: list[str] | None = None) -> int:

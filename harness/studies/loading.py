@@ -7,7 +7,6 @@ more than 1 s of processor time (wall time is shown beside it; imports are not c
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -22,6 +21,7 @@ from unittest import mock
 import numpy as np
 
 from .. import store
+from ..store import atomic
 
 FOLDER = Path("results/reference/faults")
 ALLOWED_S = {100_000: 1.0, 1_000_000: 5.0}
@@ -95,7 +95,7 @@ def write(parent: Path, rows: int, rng: np.random.Generator) -> Path:
 
 def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
     """Loads and summarises what lies below parent."""
-    from ..report import summary
+    from ..report import terminal
 
     size = sum(
         file.stat().st_size
@@ -106,7 +106,7 @@ def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
     load_s, load_cpu_s = time.perf_counter() - wall, time.process_time() - cpu
     assert len(frame) >= rows, f"{len(frame)} rows came back of {rows}"
     wall, cpu = time.perf_counter(), time.process_time()
-    assert "elman" in summary.summary_text(frame)
+    assert "elman" in terminal.summary_text(frame)
     return Loaded(
         rows, runs, source, size, load_s, load_cpu_s, time.perf_counter() - wall, time.process_time() - cpu
     )
@@ -165,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             asdict(one) | {"allowed_cpu_s": ALLOWED_S[one.rows], "holds": one.holds} for one in found
         ],
     }
-    (given.results / "loading.json").write_text(json.dumps(content, indent=1) + "\n")
+    atomic.write_json(given.results / "loading.json", content)
     return int(not all(one.holds for one in found))
 
 

@@ -28,7 +28,7 @@ from cellbench import cells
 from ..gradients import lag_profile, lyapunov_spectrum
 from ..report.drawing import drawing
 from ..report.units import quantity
-from ..store import provenance
+from ..store import atomic, provenance
 
 FOLDER = Path("results/reference/gradients")
 CELLS = ("elman", "lstm")
@@ -201,12 +201,12 @@ def draw(costs: list[Cost]) -> str:
 def write(folder: Path, costs: list[Cost]) -> None:
     """long_sequences.md, .csv (numbers in full) and .svg."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "long_sequences.md").write_text(markdown(costs))
+    atomic.write_text(folder / "long_sequences.md", markdown(costs))
     with (folder / "long_sequences.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(Cost.__dataclass_fields__)
         rows.writerows(map(astuple, costs))
-    (folder / "long_sequences.svg").write_text(draw(costs))
+    atomic.write_text(folder / "long_sequences.svg", draw(costs))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -28,24 +28,24 @@ ARCHIVE = Archive(
 
 @dataclass(frozen=True)
 class AbcTunes(Task):
-    """x[t] a token (a note with its length, a bar, a sign, a space), y[t] the next one, after a start and up
-    to an end.
+    """x[t] is a token (a note with its length, a bar, a sign, a space), y[t] the next one.
 
-    4,233 tunes of O'Neill, Aird and Ryan, of which `count` are learned from and `test` tested on, each cut
-    after `steps` tokens. Many tunes are versions of others: those whose first 24 notes have the same pitches
-    are all in one part. The list of tokens, those that occur five times or more, is drawn from all tunes. The
-    target is a little below what a trigram reaches.
+    A tune begins with a start and closes with an end. There are 4,233 tunes, of O'Neill, Aird and Ryan, out
+    of the package music21. `count` are learned from, `test` are tested on, each cut after `steps` tokens.
+    Many tunes are versions of others: those whose first 24 notes have the same pitches lie in one part. The
+    list of tokens, those that occur five times or more, is drawn from all tunes. The target is a little below
+    what a trigram reaches.
     """
 
     steps: int = 128
     count: int = 2000
     test: int = 200
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"abc_tunes has steps={self.steps}; it needs at least 1")
 
-    def data(self, rng):
+    def data(self, rng: np.random.Generator) -> Data:
         stored = arrays(ARCHIVE, abc.parse)
         end = len(stored["words"])
         tunes = [

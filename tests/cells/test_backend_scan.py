@@ -13,8 +13,8 @@ from support.oracle import float64_autograd
 
 from cellbench import cells
 from cellbench.cells import GatedCell, State, exp, sigmoid, tanh
-from cellbench.cells.backends import numba as numba_file
 from cellbench.cells.derived import affine as scan
+from cellbench.cells.kernels import segments
 from cellbench.cells.kernels.chunks import chunks
 
 
@@ -204,7 +204,7 @@ def test_several_segments_equal_one(affine, trace, monkeypatch):
     assert len(program.segments()) == 1
     want = computed(program, case, trace=trace)
     row = 8 * case.batch * len(case.cell.gates) * program.units
-    monkeypatch.setattr(numba_file, "SEGMENT_BYTES", 5 * row // program.workers + 1)
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", 5 * row // program.workers + 1)
     program = prepare("numba:mode=scan", case)
     assert len(program.segments()) > 3
     compare(computed(program, case, trace=trace), want, tolerance("float64", case.steps))
@@ -222,7 +222,7 @@ def test_one_thread_scans_too_and_computes_the_same_as_two(affine):
         alone = computed(program, case)
         program.threads = 2  # of the same chunks
         bitwise(computed(program, case), alone)
-        program.workers, program.products = 5, np.empty((6, *program.products.shape[1:]))
+        program.workers, program.jacobians = 5, np.empty((6, *program.jacobians.shape[1:]))
         compare(computed(program, case), alone, tolerance("float64", case.steps))
     finally:
         numba.set_num_threads(before)

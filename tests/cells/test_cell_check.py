@@ -5,7 +5,7 @@ named.
 import numpy as np
 import pytest
 import torch
-import user_ports as ports
+from support import user_ports as ports
 from support.comparison import compare
 from torch import nn
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from support.comparison import fitting
+from support.comparison import CELLS, fitting
+from support.oracle import equal_torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cellbench import cells
@@ -35,10 +36,9 @@ def test_the_lecture_s_network_has_its_five_arrays():
     assert cell.parameter_count(inputs, hidden) == hidden * (inputs + hidden + 1) + outputs * (hidden + 1)
 
 
+@pytest.mark.parametrize("spec", [spec for spec in CELLS if equal_torch(spec)])
 def test_parameters_are_those_of_torch_nn(spec):
     cell = cells.get(spec)
-    if cell.torch_module() is None or cell.biases == 1:
-        pytest.skip("torch.nn has no module with these arrays")
     kind, options = cell.torch_module()
     module = getattr(torch.nn, kind)(5, 7, bias=cell.biases > 0, **options)
     theirs = [(name, tuple(value.shape)) for name, value in module.named_parameters()]

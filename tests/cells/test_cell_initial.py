@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.comparison import fitting
+from support.comparison import ARRAYS, CELLS, fitting, having, label
 
 from cellbench import cells
 
@@ -20,12 +20,15 @@ def bias_of(cell, params, gate):
     return total
 
 
-@pytest.mark.parametrize("scheme", ["torch", "orthogonal(1.2)", "identity"])
+@pytest.mark.parametrize(
+    ("spec", "scheme"),
+    [(spec, "torch") for spec in CELLS]
+    + [(spec, scheme) for scheme in ("orthogonal(1.2)", "identity") for spec in having("weight_hh")],
+    ids=label,
+)
 def test_the_seed_determines_everything(spec, scheme):
     cell = cells.get(spec)
     sizes = fitting(cell, 5, HIDDEN)
-    if scheme != "torch" and "weight_hh" not in cell.parameter_shapes(*sizes):
-        pytest.skip("the cell has no recurrent matrix")
     first, same, other = (cell.init(*sizes, seed=s, scheme=scheme) for s in (3, 3, 4))
     assert all(np.array_equal(first[k], same[k]) for k in first)
     assert not all(np.array_equal(first[k], other[k]) for k in first)
@@ -47,14 +50,13 @@ def test_torch_scheme_has_torch_s_bounds(arrays):
     np.testing.assert_allclose(params["weight_ih"].std(), bound / np.sqrt(3), rtol=0.05)
 
 
+@pytest.mark.parametrize("spec", having("weight_hh"), ids=label)
 @pytest.mark.parametrize(
     ("scheme", "gain"), [("orthogonal", 1.0), ("orthogonal(1.2)", 1.2), (" orthogonal(0.5) ", 0.5)]
 )
 def test_orthogonal_blocks_have_their_gain(spec, scheme, gain):
     cell = cells.get(spec)
     sizes = fitting(cell, 5, HIDDEN)
-    if "weight_hh" not in cell.parameter_shapes(*sizes):
-        pytest.skip("the cell has no recurrent matrix")
     weight = cell.init(*sizes, scheme=scheme)["weight_hh"]
     size = weight.shape[1] // len(cell.fed_back)
     blocks = [b for side in np.split(weight, len(cell.fed_back), 1) for b in side.reshape(-1, size, size)]
@@ -63,11 +65,10 @@ def test_orthogonal_blocks_have_their_gain(spec, scheme, gain):
     assert all(not np.allclose(blocks[0], b) for b in blocks[1:])
 
 
+@pytest.mark.parametrize("arrays", having("weight_hh", ARRAYS))
 def test_identity_blocks_and_zero_biases(arrays):
     cell = cells.get(arrays)
     sizes = fitting(cell, 5, HIDDEN)
-    if "weight_hh" not in cell.parameter_shapes(*sizes):
-        pytest.skip("the cell has no recurrent matrix")
     params = cell.init(*sizes, scheme="identity")
     for block in np.concatenate(np.split(params["weight_hh"], len(cell.fed_back), 1)).reshape(
         -1, HIDDEN, HIDDEN

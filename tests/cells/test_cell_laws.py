@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 from support.comparison import (
+    ARRAYS,
+    CELLS,
     bitwise,
     compare,
     computed,
+    having,
     named,
+    on_backends,
     prepare,
     problem,
     slack,
@@ -129,9 +133,8 @@ def test_inputs_and_parameters_are_left_untouched(spec, backend, dtype):
     )
 
 
+@pytest.mark.parametrize("spec", [spec for spec in CELLS if equal_torch(spec)])
 def test_parameters_load_into_torch_nn(spec, dtype):
-    if equal_torch(spec) is None:
-        pytest.skip("torch.nn has no module for this cell")
     case = problem(cells.get(spec))
     want = saved_by_torch(case, dtype)
     allowed = {"float32": 1e-5, "float64": 1e-10}[dtype]
@@ -142,10 +145,9 @@ def test_parameters_load_into_torch_nn(spec, dtype):
         compare(named(program.forward(case.x, case.state)), want, allowed)
 
 
+@on_backends("arrays", [spec for spec in having("bias_hh", ARRAYS) if not cells.get(spec).written_out])
 def test_two_biases_in_one_sum_have_equal_gradients(arrays, backend):
     case = problem(cells.get(arrays))
-    if "bias_hh" not in case.params or case.cell.written_out:
-        pytest.skip("the cell has no two biases here, or no equations to find their sums in")
     program = prepare(backend, case)
     grads, units = computed(program, case), case.cell.units(7)
     for gate in case.cell.recurrent:

@@ -1,6 +1,4 @@
-"""Every function of the vocabulary: its value in NumPy, torch and the Numba kernels, and its derivative
-rules.
-"""
+"""Every function of the vocabulary: its value in NumPy, torch and the Numba kernels, its derivative rules."""
 
 import inspect
 import operator
@@ -32,7 +30,7 @@ def arguments(name):
 
 
 def values(name, dtype, largest=None):
-    """Arguments from the smallest normal number to the largest, both signs, zeros, and moderate ones densely."""
+    """Arguments from the smallest normal number to the largest, both signs, zeros; moderate ones densely."""
     info = np.finfo(dtype)
     size = np.geomspace(float(info.tiny), largest or float(info.max) / 2, 400)
     one = np.concatenate([-size, size, np.linspace(-30, 30, 601), [0.0, 800.0, -800.0]])
@@ -88,10 +86,8 @@ def test_values_are_within_eight_units_of_rounding(name, dtype, kernels):
             )
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ("sin", "cos")])
 def test_infinities_give_the_limit(name, dtype, kernels):
-    if name in ("sin", "cos"):
-        pytest.skip("no limit at infinity")
     ends = [np.inf] if name in POSITIVE else [np.inf, -np.inf]
     args = tuple(
         np.array(a, dtype) for a in ([*ends, *ends], [0, 0, 1, 1][: 2 * len(ends)])[: arguments(name)]

@@ -1,5 +1,4 @@
-"""The zoo's elementwise and affine cells against their papers: counts by formula, and loops with the papers'
-own letters.
+"""The zoo's elementwise and affine cells against their papers: counts by formula, loops in their letters.
 
 A witness is a plain float64 torch loop over single steps, complex where the paper is; of cells/ it uses
 nothing.
@@ -10,7 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from support.comparison import compare, computed, fitting, prepare, problem, tolerance
+from support.comparison import compare, computed, fitting, on_backends, prepare, problem, tolerance
 from support.oracle import float64_autograd
 from torch import sigmoid, tanh
 from torch.nn.functional import conv1d, pad, softplus
@@ -194,7 +193,7 @@ def tensors(arrays):
     return {k: torch.tensor(v) for k, v in arrays.items()}
 
 
-@pytest.mark.parametrize("name", WITNESSES)
+@on_backends("name", WITNESSES)
 def test_outputs_and_states_are_those_of_the_paper_s_equations(name, backend):
     case = problem(cells.get(name))
     out = prepare(backend, case).forward(case.x, case.state)
@@ -233,12 +232,12 @@ def test_qrnn_is_a_masked_convolution_and_a_pooling(k):
         outputs.append(sigmoid(o[t]) * c)
     for backend in cells.backend_names():
         if cells.backend(backend).unsupported(case.cell) is None:
-            out = prepare(backend, case).forward(case.x)
+            out = prepare(backend, case, direction="forward").forward(case.x)
             want = {"output": torch.stack(outputs).numpy(), "c": c.numpy()}
             compare({"output": out.output, "c": out.state["c"]}, want, tolerance("float64", case.steps))
 
 
-@pytest.mark.parametrize("name", ["lru:N=4", "s5:P=4", "rglru:k=2", "qrnn:k=3", "mamba:N=3:R=2", "sru"])
+@on_backends("name", ["lru:N=4", "s5:P=4", "rglru:k=2", "qrnn:k=3", "mamba:N=3:R=2", "sru"])
 def test_gradients_with_options_match_float64_autograd(name, backend):
     case = problem(cells.get(name), inputs=8 if name == "sru" else 5, hidden=8)
     compare(
@@ -246,9 +245,10 @@ def test_gradients_with_options_match_float64_autograd(name, backend):
     )
 
 
+@on_backends("name", ["rglru"])
 @pytest.mark.parametrize("shut", [-800.0, 800.0, -60.0])
-def test_a_saturated_gate_of_rglru_keeps_its_state_and_finite_gradients(backend, shut, dtype):
-    case = problem(cells.get("rglru"))
+def test_a_saturated_gate_of_rglru_keeps_its_state_and_finite_gradients(name, backend, shut, dtype):
+    case = problem(cells.get(name))
     case.params["bias_ih"][:7] = shut
     program = prepare(backend, case, dtype)
     have = computed(program, case)

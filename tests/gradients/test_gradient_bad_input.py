@@ -170,7 +170,7 @@ def test_norms_take_a_list_or_a_dict_of_arrays():
 
 def test_importing_the_gradients_imports_neither_torch_nor_hydra():
     text = (
-        "import sys, harness.gradients; print([m for m in ('torch', 'hydra', 'numba', 'pandas') if m in"
+        "import sys, cellbench.harness.gradients; print([m for m in ('torch', 'hydra', 'numba', 'pandas') if m in"
         " sys.modules])"
     )
     assert (

@@ -16,6 +16,7 @@ from cellbench.harness.gradients import (
     precision,
     sensitivity,
 )
+from cellbench.harness.gradients.cell import adjoint, lyapunov, profile
 from cellbench.harness.gradients.cell.linearise import linearise
 from cellbench.harness.gradients.cell.path import forward_path, states_of
 from cellbench.harness.gradients.cell.share import one_sample
@@ -32,12 +33,12 @@ def of(spec, steps=24):
     program.forward(case.x, case.state)
     d_output = np.zeros_like(case.d_output)
     d_output[-1] = case.d_output[-1]
-    stored, program.sides.finish = (
-        program.sides.finish,
-        lambda: dict(program.sides.grads),
+    stored, program.products.finish = (
+        program.products.finish,
+        lambda: dict(program.products.grads),
     )  # those of the arrays as used
     grads = program.backward(d_output, trace=True)
-    program.sides.finish = stored
+    program.products.finish = stored
     return case, grads
 
 
@@ -185,20 +186,16 @@ def test_states_alone_are_those_of_the_program(spec):
 
 @every_cell
 def test_short_stretches_and_long_ones_give_the_same_profile(spec, monkeypatch):
-    from cellbench.harness.gradients.cell import profile
-
     case, _ = of(spec)
     whole = lag_profile(case.cell, case.params, case.x, **given(case))
-    for name in ("STATES", "COEFFICIENTS", "TAPED"):
-        monkeypatch.setattr(profile, name, 1)
+    for module, name in ((profile, "STATES"), (profile, "TAPED"), (adjoint, "COEFFICIENTS")):
+        monkeypatch.setattr(module, name, 1)
     parts = lag_profile(case.cell, case.params, iter([case.x[:7], case.x[7:]]), **given(case))
     assert np.allclose(parts.log_norm, whole.log_norm, rtol=1e-11, atol=1e-11)
 
 
 def test_a_spectrum_of_blocks_is_that_of_the_whole_whose_growth_is_kept_as_means(monkeypatch):
     """Exponents are those of all steps; their standard errors those of the means that are kept."""
-    from cellbench.harness.gradients.cell import lyapunov
-
     case = problem(cells.get("gru"), steps=900, batch=1, inputs=3, hidden=4)
     whole = lyapunov_spectrum(case.cell, case.params, case.x, state=case.state, transient=100)
     monkeypatch.setattr(lyapunov, "ROWS", 150)

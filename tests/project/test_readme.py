@@ -12,7 +12,7 @@ from cellbench import cells, harness
 from cellbench.cells.derived.init import SCHEMES
 from cellbench.cells.vocabulary.primitives import FUNCTIONS
 from cellbench.harness.cli import main
-from cellbench.harness.measure import reliability
+from cellbench.harness.measure.verdict import reliability
 
 TEXT = pages.text(README)
 CELLS = pages.text(ROOT / "docs" / "cells.md")
@@ -119,7 +119,7 @@ def test_the_error_rates_of_the_docs_are_those_of_the_committed_study():
     folder = ROOT / "results" / "reference" / "aa"
     study = json.loads((folder / "study.json").read_text())
     told = " ".join(pages.text(ROOT / "docs" / "measuring.md").split())
-    assert reliability.line() == study["line"] and " ".join(study["line"].split()) in told
+    assert reliability() == study["line"] and " ".join(study["line"].split()) in told
     trials = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
     unchanged = [t for t in trials if t["added"] == 0]
     assert len(unchanged) == study["rows"][0]["trials"] >= 300

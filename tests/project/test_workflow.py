@@ -1,4 +1,4 @@
-"""The workflow of CI: it runs nox's sessions and nothing of its own, swallows no failure, and pins what it
+"""The workflows: CI runs nox's sessions and nothing of its own, swallows no failure, and pins what it
 takes from others.
 """
 
@@ -10,17 +10,29 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-WORKFLOW = ROOT / ".github/workflows/ci.yml"
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+WORKFLOW, RELEASE = ROOT / ".github/workflows/ci.yml", ROOT / ".github/workflows/release.yml"
 STEP = {"name", "id", "if", "uses", "with", "run", "env", "shell", "timeout-minutes", "working-directory"}
-JOB = {"name", "if", "needs", "runs-on", "timeout-minutes", "permissions", "strategy", "steps", "env"}
+JOB = {
+    "environment",
+    "name",
+    "if",
+    "needs",
+    "runs-on",
+    "timeout-minutes",
+    "permissions",
+    "strategy",
+    "steps",
+    "env",
+}
 
 
-def jobs():
-    return yaml.safe_load(WORKFLOW.read_text())["jobs"]
+def jobs(workflow=WORKFLOW):
+    return yaml.safe_load(workflow.read_text())["jobs"]
 
 
-def steps():
-    return [step for job in jobs().values() for step in job["steps"]]
+def steps(workflow):
+    return [step for job in jobs(workflow).values() for step in job["steps"]]
 
 
 def sessions():
@@ -43,10 +55,10 @@ def named(text):
     return set(re.findall(r"nox (?:-s|--session) ([\w-]+)", text))
 
 
-@pytest.mark.parametrize("file", [".github/workflows/ci.yml", ".ci/run", "README.md"])
+@pytest.mark.parametrize("file", [*WORKFLOWS, ROOT / ".ci/run", ROOT / "README.md"], ids=lambda p: p.name)
 def test_every_nox_session_that_is_named_exists(file):
-    assert named((ROOT / file).read_text()), f"{file} names no session"
-    assert named((ROOT / file).read_text()) <= sessions()
+    assert named(file.read_text()), f"{file} names no session"
+    assert named(file.read_text()) <= sessions()
 
 
 def test_a_session_that_does_not_exist_would_be_found():
@@ -55,8 +67,10 @@ def test_a_session_that_does_not_exist_would_be_found():
 
 def test_lint_tests_and_exact_gates_run_always_and_regress_on_a_pull_request():
     runs = jobs()["check"]["strategy"]["matrix"]["run"]
-    assert runs == ["nox -s lint", "nox -s tests", "nox -s baselines -- --check"]
+    assert {"nox -s lint", "nox -s baselines -- --check"} <= set(runs)
     assert {"run": "${{ matrix.run }}"} in jobs()["check"]["steps"] and "if" not in jobs()["check"]
+    assert {"run": "nox -s tests"} in jobs()["tests"]["steps"] and "if" not in jobs()["tests"]
+    assert {"3.11", "3.12", "3.13"} == set(jobs()["tests"]["strategy"]["matrix"]["python"])
     assert jobs()["regress"]["if"] == "github.event_name == 'pull_request'"
     text = "\n".join(step.get("run", "") for step in jobs()["regress"]["steps"])
     assert "git merge-base" in text and "nox -s regress" in text and "GITHUB_STEP_SUMMARY" in text
@@ -84,12 +98,25 @@ def test_report_and_summary_are_kept_whatever_regress_found():
     assert len(kept) == 2 and all(step["if"] == "always()" for step in kept)
 
 
-def test_keys_of_jobs_and_steps_are_those_that_github_knows():
-    assert all(set(job) <= JOB for job in jobs().values())
-    assert all(set(step) <= STEP for step in steps())
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_keys_of_jobs_and_steps_are_those_that_github_knows(workflow):
+    assert all(set(job) <= JOB for job in jobs(workflow).values())
+    assert all(set(step) <= STEP for step in steps(workflow))
 
 
-def test_actions_are_pinned_by_commit_and_nothing_may_be_written():
-    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", s["uses"]) for s in steps() if "uses" in s)
-    assert yaml.safe_load(WORKFLOW.read_text())["permissions"] == {}
-    assert all(job["permissions"] == {"contents": "read"} for job in jobs().values())
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_by_commit_and_nothing_may_be_written(workflow):
+    pinned = r"(actions/[\w-]+|pypa/gh-action-pypi-publish)@[0-9a-f]{40}"
+    assert all(re.fullmatch(pinned, s["uses"]) for s in steps(workflow) if "uses" in s)
+    assert yaml.safe_load(workflow.read_text())["permissions"] == {}
+    allowed = (
+        {"contents": "read"},
+        {"id-token": "write"},
+    )  # the second is the upload's, and it checks nothing out
+    assert all(job["permissions"] in allowed for job in jobs(workflow).values())
+
+
+def test_what_is_uploaded_was_tried_in_an_empty_environment_first():
+    upload, build = jobs(RELEASE)["upload"], jobs(RELEASE)["build"]
+    assert upload["needs"] == "build" and upload["environment"] == "pypi"
+    assert {"run": "nox -s wheel"} in build["steps"]

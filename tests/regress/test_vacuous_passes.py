@@ -1,6 +1,4 @@
-"""Ways in which a gate could pass without having compared: each is red (1), bad input (2) or cannot tell (3),
-never 0.
-"""
+"""Ways in which a gate could pass without a comparison: red, bad input or untold, never 0."""
 
 import json
 from functools import partial
@@ -8,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_harness_judge import Processes
-from test_regress_stored import KEY, a_run, broken, native, program
+from support.processes import Processes
+from support.stored_runs import KEY, a_run, broken, native, program
 
 from cellbench.harness import store
 from cellbench.harness.cli import main
@@ -17,7 +15,7 @@ from cellbench.harness.measure.judge import Judge
 from cellbench.harness.measure.pair import Trouble
 from cellbench.harness.regress import judged, outputs, regress, revision
 from cellbench.harness.regress.baselines import __main__ as gate
-from cellbench.harness.regress.benchmarks import Outcome
+from cellbench.harness.regress.benchmarks import Comparison
 
 SMALL = [
     "cells=[gru]",
@@ -90,7 +88,7 @@ def test_cores_that_are_taken_away_meanwhile_are_never_green(judging):
 
 def test_a_suite_in_which_nothing_can_be_timed_is_never_green(judging):
     assert judging(0.0, overrides=["device=cuda"]) == 3
-    assert outputs.exit_code(Outcome("nothing", "a", "b", ())) == 3
+    assert outputs.exit_code(Comparison("nothing", "a", "b", ())) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""What the tests of cells share: which cells and backends there are, random inputs, and the one comparison by
-name.
-"""
+"""What the tests of cells share: which cells and backends there are, random inputs, one comparison."""
 
+from functools import cache
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,19 +20,50 @@ CELLS = [
 ARRAYS = [
     f"{name}:{which}" for name in cells.names() for which in ("biases=0", "biases=1:readout=2", "biases=2")
 ]
-PLAIN = next(
-    name for name in cells.names() if cells.get(name).torch_module()
-)  # a cell that every backend has
+# a cell that every backend has
+PLAIN = next(name for name in cells.names() if cells.get(name).torch_module())
 BACKENDS = cells.backend_names()
 DTYPES = ["float64", "float32"]
-SIZES = [
+SIZES = [  # T, B, I, H
     (1, 1, 1, 1),
     (17, 3, 5, 7),
     (17, 1, 5, 33),
     (1, 3, 1, 33),
     (17, 3, 1, 1),
     (1, 1, 5, 7),
-]  # T, B, I, H
+]
+
+
+@cache
+def supports(backend, spec, dtype="float64", device="cpu"):
+    """Whether the backend can compute the cell, by what it says itself."""
+    return cells.backend(backend).unsupported(cells.get(spec), dtype, device) is None
+
+
+def combined(specs, dtypes=None, backends=BACKENDS, device="cpu"):
+    """(spec, backend), or (spec, backend, dtype), of those that a backend can compute, with their labels."""
+    every = product(specs, backends, dtypes or DTYPES[:1])
+    able = [each for each in every if supports(each[1], each[0], each[2], device)]
+    values = able if dtypes else [each[:2] for each in able]
+    return values, ["-".join(map(label, value)) for value in values]
+
+
+def on_backends(argument, specs, **more):
+    """Parametrises a test by `argument` and `backend`: every spec on every backend that can compute it."""
+    values, ids = combined(specs, **more)
+    return pytest.mark.parametrize((argument, "backend"), values, ids=ids)
+
+
+def having(array, specs=CELLS):
+    """Those of the cells that have an array of this name."""
+    return [
+        spec for spec in specs if array in cells.get(spec).parameter_shapes(*fitting(cells.get(spec), 5, 7))
+    ]
+
+
+def label(value):
+    """A value as it stands in a test's name: of a path, the file's name alone."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value).rpartition("/")[2]
 
 
 def tolerance(dtype, steps):
@@ -43,8 +74,9 @@ def tolerance(dtype, steps):
 
 
 def compare(actual, expected, tolerance):
-    """Fails, naming every array and its largest error, unless all are equal within `tolerance` of their
-    largest value.
+    """Fails, naming every array and its largest error, unless all are equal within `tolerance`.
+
+    That is relative to the largest value of the array.
 
     Names and shapes must agree, and a NaN or an infinity on either side fails. Values below 1/8 count as 1/8:
     inputs and cotangents are about 1, so that what is smaller may be left over from terms that cancel.
@@ -63,12 +95,11 @@ def compare(actual, expected, tolerance):
 
 
 def slack(cell, hidden=None):
-    """Some tolerances more for cells whose arrays are made by a series: torch's matrix exponential is off by
-    1e-14 at n = 33.
+    """Some tolerances more for cells whose arrays are made by a series.
 
-    A layer norm of two units is nearly 1 and -1 whatever they are, so that its gradient is what is left of
-    terms that cancel: over six seeds d_x was off by up to 10 tolerances of its own largest entry at H = 2,
-    and by 0.4 at most at H = 7 and 33.
+    torch's matrix exponential is off by 1e-14 at n = 33. A layer norm of two units is nearly 1 and -1
+    whatever they are, so that its gradient is what remains of terms that cancel: over six seeds d_x was off
+    by up to 10 tolerances of its own largest entry at H = 2, and by 0.4 at most at H = 7 and 33.
     """
     if type(cell).effective is not cells.GatedCell.effective:
         return 16
@@ -116,18 +147,18 @@ def problem(cell, steps=17, batch=3, inputs=5, hidden=7, seed=0):
 
 
 def fitting(cell, inputs, hidden):
-    """The sizes, or the nearest that the cell can have (some want inputs as wide as the state, some a
-    multiple of heads).
+    """The sizes, or the nearest that the cell can have.
+
+    Some want inputs as wide as the state, some a multiple of heads.
     """
     sizes = [(i, h) for h in range(hidden, 2 * hidden + 9) for i in (inputs, h)]
     return next((i, h) for i, h in sizes if cell.unfit(i, h) is None)
 
 
 def prepare(backend, case, dtype="float64", direction="backward", device="cpu", **sizes):
-    """The program of a problem, or a skip with the reason that the backend gives."""
+    """The program of a problem, or a skip with the reason why this machine cannot run the backend."""
     backend = cells.backend(backend)
-    reason = backend.unavailable(device) or backend.unsupported(case.cell, dtype, device, direction)
-    if reason:
+    if reason := backend.unavailable(device):
         pytest.skip(reason)
     sizes = {"steps": case.steps, "batch": case.batch} | sizes
     return backend.prepare(case.cell, case.params, dtype=dtype, device=device, direction=direction, **sizes)

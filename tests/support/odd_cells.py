@@ -1,14 +1,21 @@
 """Cells that use what the zoo's first cells do not: the laws run over them too, given by path."""
 
-from cellbench.cells import GatedCell, State, maximum, sigmoid, softplus, tanh
-from cellbench.cells.contract import split
-from cellbench.cells.vocabulary.matrices import concatenate, expm, linear
+from cellbench.cells import (
+    GatedCell,
+    State,
+    concatenate,
+    expm,
+    linear,
+    maximum,
+    sigmoid,
+    softplus,
+    split,
+    tanh,
+)
 
 
 class Oscillator(GatedCell):
-    """Constants, a velocity as second state, and that second state as the output (after coRNN, arXiv
-    2010.00951).
-    """
+    """Constants, and a velocity as second state, which is the output (after coRNN, arXiv 2010.00951)."""
 
     gates = ("force",)
     states = ("place", "speed")
@@ -20,9 +27,7 @@ class Oscillator(GatedCell):
 
 
 class Apart(GatedCell):
-    """An output that is no state, a gate without a recurrent product, and names that a kernel might use
-    itself.
-    """
+    """An output that is no state, a gate without a recurrent product, and names that a kernel might use."""
 
     gates = ("t", "b")
     states = ("keep",)
@@ -37,9 +42,7 @@ class Apart(GatedCell):
 
 
 class Heads(GatedCell):
-    """Block-diagonal recurrent matrices, per-unit vectors, a gate without a recurrent product, two outputs
-    that are combined.
-    """
+    """Block-diagonal recurrent matrices, vectors, a gate without a recurrent product, two outputs."""
 
     gates = ("a", "b", "c")
     states = ("h", "m")
@@ -80,9 +83,7 @@ class Pair(GatedCell):
 
 
 class Written(GatedCell):
-    """A step written out: the reset gate before the product, layer normalisation, an output that is the
-    second state.
-    """
+    """A step written out: reset gate before the product, centred gates, the second state as output."""
 
     gates = ("r", "n")
     states = ("h", "c")

@@ -1,14 +1,12 @@
-"""Oracles of stacks and of ragged batches: float64 autograd over the oracle's plain loop, and torch.nn with
-packed sequences.
-"""
+"""Oracles of stacks and of ragged batches: the oracle's plain loop, and torch.nn with packed sequences."""
 
 import numpy as np
 import torch
 
 from cellbench.cells.derived import layers
-from support.oracle import leaf, unrolled
+from support.oracle import leaf, remembered, unrolled
 
-OPTIONS = {"layers=2": "layers=2", "both": "bidirectional=true", "two-both": "layers=2:bidirectional=true"}
+OPTIONS = ["layers=2", "bidirectional=true", "layers=2:bidirectional=true"]
 LENGTHS = [4, 7, 1]
 
 
@@ -19,7 +17,7 @@ def leaves(case, given=True):
 
 
 def pulled(case, arrays, found, output, last):
-    """Everything by name, as `conftest.named` orders it, given the leaves and what was made of them."""
+    """Everything by name, as `comparison.named` orders it, given the leaves and what was made of them."""
     params, x, state = found
     cotangents = [torch.tensor(case.d_output), *(torch.tensor(case.d_state[k]) for k in last)]
     inputs = [*params.values(), x, *state.values()]
@@ -32,6 +30,7 @@ def pulled(case, arrays, found, output, last):
     return {k: v.detach().numpy() for k, v in arrays.items()}
 
 
+@remembered
 def one_by_one(case, lengths=None):
     """Each sequence by itself, up to its length, layer after layer, each direction from its own end."""
     params, x, state = found = leaves(case)
@@ -65,8 +64,9 @@ def one_by_one(case, lengths=None):
     return pulled(case, {"output": output} | {f"state.{k}": v for k, v in last.items()}, found, output, last)
 
 
+@remembered
 def torch_nn(case, lengths=None):
-    """The same by the torch.nn module that loads the parameters, on packed sequences where there are lengths."""
+    """The same by the torch.nn module that loads the parameters; ragged sequences are packed."""
     cell, (kind, options) = case.cell, case.cell.torch_module()
     sizes = case.x.shape[2], next(iter(case.state.values())).shape[-1]
     module = getattr(torch.nn, kind)(

@@ -1,6 +1,4 @@
-"""The scaled adjoint of a loss at the last step, step by step, with what each step leaves for its input and
-its parameters.
-"""
+"""The scaled adjoint of a loss at the last step, with each step's gradients of its input and parameters."""
 
 from __future__ import annotations
 
@@ -13,20 +11,20 @@ import numpy as np
 from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import NumpyProgram, Reference
 
+from .adjoint import cotangent
 from .linear import joint
 from .linearise import underflows
 from .path import WIDE, check, forward_path, norms
-from .profile import cotangent
 
 Arrays = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Step:
+class StepBack:
     """One step on the way back. Everything is to be multiplied by exp(log_scale), sample by sample.
 
-    d_wx, d_wh, d_unit are the cotangents of the step's products and vectors, lists of (B, units); for a step
-    that is written out `d_x` (B, I) and `d_matrices` {name: array, summed over samples} are set instead.
+    d_wx, d_wh, d_unit   cotangents of the step's products and vectors, lists of (B, units)
+    d_x, d_matrices      of a step that is written out instead: (B, I), and {name: array, summed over samples}
     """
 
     t: int
@@ -42,8 +40,9 @@ class Step:
 class Backward:
     """A reference program after its forward, and the steps back.
 
-    d_state and outputs are the cotangents after the last step; d_x_last and local {array: gradient} what the
-    last x and the arrays get past the recurrence, through the output's side.
+    d_state, outputs   cotangents after the last step
+    d_x_last, local    gradients of the last x and of arrays {name: gradient} past the recurrence, through the
+                       output's side
     """
 
     program: Reference
@@ -57,26 +56,29 @@ class Backward:
         """dL/d(joint state before the last step), (B, n)."""
         return joint(self.program.pull_step(self.program.steps - 1, self.outputs, self.d_state)[0])
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[StepBack]:
         """Last step first."""
         program, d_state, outputs = self.program, self.d_state, self.outputs
         log_scale = np.zeros(program.batch)
         for t in reversed(range(program.steps)):
-            d_state, left = program.pull_step(t, outputs, d_state)
+            d_state, gradients = program.pull_step(t, outputs, d_state)
             if isinstance(program, NumpyProgram):
-                yield Step(t, log_scale, *left)
+                yield StepBack(t, log_scale, *gradients)
             else:
-                named = dict(zip(program.sides.used, left[1:], strict=True))
-                yield Step(t, log_scale, [], [], [], left[0], named)
+                named = dict(zip(program.products.used, gradients[1:], strict=True))
+                yield StepBack(t, log_scale, [], [], [], gradients[0], named)
             norm = norms(joint(d_state))
             unit = np.where((norm > 0) & np.isfinite(norm), norm, 1.0)
             d_state = tuple(d / unit.reshape(-1, *[1] * (d.ndim - 1)) for d in d_state)
             log_scale = log_scale + np.log(unit)
-            outputs = [np.zeros_like(d) for d in outputs]
+            outputs = [np.zeros_like(d) for d in outputs]  # the loss is at the last step alone
 
 
 def backward(cell: GatedCell, params: Arrays, x: Any, state: Arrays | None, d_output: Any) -> Backward:
-    """Forward, and the cotangent of L = sum(d_output * last output); d_output (B, O), ones where None."""
+    """Forward, and the cotangent of L = sum(d_output * last output); d_output (B, O), ones where None.
+
+    In long doubles where float64 could not hold a derivative.
+    """
     check(cell, params, x)
     x = np.asarray(x)
     program, path = forward_path(cell, params, x, state)
@@ -88,5 +90,5 @@ def backward(cell: GatedCell, params: Arrays, x: Any, state: Arrays | None, d_ou
     outputs = [d[-1] for d in d_outputs]
     d_state = program.with_outputs(program.steps - 1, outputs, tuple(np.zeros_like(s[-1]) for s in path))
     return Backward(
-        program, path, d_state, outputs, d_x[-1] if np.ndim(d_x) else 0, dict(program.sides.grads)
+        program, path, d_state, outputs, d_x[-1] if np.ndim(d_x) else 0, dict(program.products.grads)
     )

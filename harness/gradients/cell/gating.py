@@ -1,21 +1,26 @@
-"""What the gates let through, and where units are saturated, along a trajectory."""
+"""The gate that keeps the state, and where units are saturated, along a trajectory.
+
+Both are read off the recorded graph of the equations, evaluated on the trajectory.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cellbench.cells import GatedCell
+from cellbench.cells import GatedCell, State
 from cellbench.cells.vocabulary.graph import Node, ordered
-from cellbench.cells.vocabulary.primitives import logsigmoid, sech2, sigmoid
+from cellbench.cells.vocabulary.primitives import VOCABULARY, logsigmoid, sech2, sigmoid
 
-from .values import values_of
+from .path import check, forward_path
 
 Arrays = dict[str, Any]
-# where the value form of the derivative is exactly 0: y (1 - y) of a sigmoid above the first, where y rounds
-# to 1, and below the second, where it underflows; 1 - y^2 of a tanh beyond |a|
+# value forms compute a derivative from the function's value: y (1 - y) of a sigmoid, 1 - y^2 of a tanh. It is
+# exactly 0 for a sigmoid above the first number, where y rounds to 1, and below the second, where y
+# underflows; for a tanh beyond |a|
 SIGMOID_ZERO = {
     "float64": (36.74, -745.13),
     "float32": (16.64, -103.97),
@@ -24,20 +29,26 @@ SIGMOID_ZERO = {
 }
 TANH_ZERO = {"float64": 19.06, "float32": 9.01, "float16": 4.51, "bfloat16": 3.47}
 FLAT = 1e-3  # a derivative below which a unit counts as saturated
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "neg": lambda a: -a,
+}
 
 
 @dataclass(frozen=True)
 class Gates:
-    """Of the gate that keeps the state. All logs are of its value f, natural, from logsigmoid
-    (log(sigmoid(20)) is 0 in float32).
+    """Of the gate that keeps the state, of value f. Logs are natural.
 
-    convention            which gate keeps, in words
-    log_keep              (units,): mean ln f over steps and samples
-    timescale             (units,): -1 / log_keep, in steps
-    beyond                fraction of the units whose timescale is above T
-    geometric, arithmetic (T + 1,): mean over units and samples of the product of f over the last k steps; the first is
-                          exp(mean log), the second the mean itself: a few slow units make them differ by orders of magnitude
-    no_gradient           {dtype: fraction of the gate's values whose derivative is exactly 0 there}
+    convention     which gate keeps, in words
+    log_keep       (units,): mean ln f over steps and samples
+    timescale      (units,): -1 / log_keep, in steps
+    beyond         fraction of the units whose timescale is above T
+    geometric      (T + 1,): the product of f over the last k steps, exp(mean log) over units and samples
+    arithmetic     (T + 1,): the same as a mean: a few slow units make the two differ by orders of magnitude
+    no_gradient    {dtype: fraction of the gate's values whose derivative is exactly 0 there}
     """
 
     convention: str
@@ -66,7 +77,7 @@ def gates(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = Non
         )
     node = _gate(cell)
     a = values_of(cell, params, x, [node.args[0]], state)[node.args[0]]
-    logs = logsigmoid(a)
+    logs = logsigmoid(a)  # log(sigmoid(a)) is 0 from 37 on, a gate that never forgets
     mean = logs.mean((0, 1))
     products = np.concatenate([np.zeros((1, *logs.shape[1:])), np.cumsum(logs[::-1], axis=0)])
     with np.errstate(divide="ignore"):
@@ -87,14 +98,14 @@ def _gate(cell: GatedCell) -> Node:
     derivation = cell.derivation()
     named = [n for n, name in derivation.names.items() if name == cell.keep_gate and n.op == "sigmoid"]
     product = derivation.inputs[f"wx_{cell.keep_gate}"]
-    found = named or [
+    candidates = named or [
         n for n in ordered(derivation.results) if n.op == "sigmoid" and product in ordered(n.args)
     ]
-    if not found:
+    if not candidates:
         raise ValueError(
             f"the equations of cell {cell.name!r} have no sigmoid of its keep gate {cell.keep_gate!r}"
         )
-    return found[0]
+    return candidates[0]
 
 
 @dataclass(frozen=True)
@@ -116,9 +127,7 @@ class Saturation:
 def saturation(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None
 ) -> dict[str, Saturation]:
-    """How much of each tanh, sigmoid and relu is flat along x (T, B, I), by the name that the author gave its
-    value.
-    """
+    """How much of each tanh, sigmoid and relu is flat along x (T, B, I), by the name of its value."""
     if cell.written_out:
         raise ValueError(
             f"cell {cell.name!r} writes out its step, so its squashing functions are not recorded"
@@ -147,3 +156,36 @@ def _flatness(op: str, a: np.ndarray) -> Saturation:
     return Saturation(
         op, float(np.mean(flat & (a <= 0))), float(np.mean(flat & (a > 0))), zero, int(flat.all((0, 1)).sum())
     )
+
+
+def values_of(
+    cell: GatedCell, params: Arrays, x: Any, nodes: Iterable[Node], state: Arrays | None = None
+) -> dict[Node, np.ndarray]:
+    """Each node's value at all steps and samples, (T, B, units), from the reference's trajectory."""
+    check(cell, params, x, least=1)
+    if cell.written_out:
+        raise ValueError(
+            f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see"
+            " them"
+        )
+    x = np.asarray(x, np.float64)
+    program, path = forward_path(cell, params, x, state)
+    used, prev = program.products.used, [s[:-1] for s in path]
+    before = State(**dict(zip(cell.states, prev, strict=True)))
+    inputs = {f"wx_{k}": v for k, v in vars(cell.project(used, x)).items()}
+    inputs |= {f"wh_{k}": v for k, v in vars(cell.recur(used, before)).items()}
+    inputs |= {f"prev_{k}": v for k, v in vars(before).items()} | {f"unit_{k}": used[k] for k in cell.vectors}
+    wanted = list(nodes)
+    values: dict[Node, Any] = {}
+    for node in ordered(wanted):
+        values[node] = _value(node, values, inputs)
+    return {node: np.broadcast_to(values[node], prev[0].shape) for node in wanted}
+
+
+def _value(node: Node, values: dict[Node, Any], inputs: Arrays) -> Any:
+    if node.op == "input":
+        return inputs[node.value]
+    if node.op == "constant":
+        return node.value
+    function = OPERATORS.get(node.op) or VOCABULARY[node.op]
+    return function(*(values[a] for a in node.args))

@@ -41,14 +41,19 @@ class Jacobians(Protocol):
         """J v: tangents (B, ..., n) of the state after step t from those before."""
         ...
 
-    def matrices_of(self, part: slice) -> np.ndarray:
+    def matrices_of(self, steps: slice) -> np.ndarray:
         """J itself for some of the steps, (T, B, n, n)."""
         ...
 
 
 @dataclass(frozen=True)
 class Elementwise:
-    """Of equations around products. direct (T, S, S, B, units), through (T, S, G, B, units)."""
+    """Of equations around products.
+
+    weight    weight_hh; None where the cell has none
+    direct    (T, S, S, B, units)
+    through   (T, S, G, B, units)
+    """
 
     cell: GatedCell
     weight: np.ndarray | None
@@ -72,19 +77,18 @@ class Elementwise:
         """The places of the states that go through the product."""
         return [self.cell.states.index(name) for name in self.cell.fed_back]
 
-    def pull(self, t, d):
+    def pull(self, t: int, d: np.ndarray) -> np.ndarray:
         d = self._by_state(d)  # (S, B, ..., units)
         before = np.einsum("sp...u,s...u->p...u", self._wide(self.direct[t], d), d)
         if self.weight is not None:
             d_wh = np.einsum("sg...u,s...u->...gu", self._wide(self.through[t], d), d)
             rows = pull_blocks(d_wh.reshape(-1, *d_wh.shape[-2:]), self.weight, self.cell.heads)
-            for k, part in zip(
-                self.fed, np.split(rows.reshape(*d.shape[1:-1], -1), len(self.fed), axis=-1), strict=True
-            ):
-                before[k] += part
+            by_fed = np.split(rows.reshape(*d.shape[1:-1], -1), len(self.fed), axis=-1)
+            for k, d_fed in zip(self.fed, by_fed, strict=True):
+                before[k] += d_fed
         return self._joint(before)
 
-    def push(self, t, v):
+    def push(self, t: int, v: np.ndarray) -> np.ndarray:
         v = self._by_state(v)
         after = np.einsum("sp...u,p...u->s...u", self._wide(self.direct[t], v), v)
         if self.weight is not None:
@@ -94,26 +98,28 @@ class Elementwise:
             after += np.einsum("sg...u,...gu->s...u", self._wide(self.through[t], v), wh)
         return self._joint(after)
 
-    def matrices_of(self, part):
-        direct = np.moveaxis(self.direct[part], (3, 1, 2), (1, 2, 4))  # (T, B, S, units, S)
-        steps, batch, states, units, _ = direct.shape
-        whole = np.zeros((steps, batch, states, units, states, units), self.dtype)
+    def matrices_of(self, steps: slice) -> np.ndarray:
+        direct = np.moveaxis(self.direct[steps], (3, 1, 2), (1, 2, 4))  # (T, B, S, units, S)
+        count, batch, states, units, _ = direct.shape
+        matrices = np.zeros((count, batch, states, units, states, units), self.dtype)
         each = np.arange(units)
-        whole[:, :, :, each, :, each] = np.moveaxis(direct, 3, 0)
+        matrices[:, :, :, each, :, each] = np.moveaxis(direct, 3, 0)
         if self.weight is not None:
-            through = np.moveaxis(self.through[part], (3, 1, 2), (1, 2, 4))  # (T, B, S, units, G)
+            through = np.moveaxis(self.through[steps], (3, 1, 2), (1, 2, 4))  # (T, B, S, units, G)
             by_gate = dense(self.cell, self.weight).reshape(through.shape[-1], units, len(self.fed), units)
-            whole[:, :, :, :, self.fed] += np.einsum("tbsug,gufv->tbsufv", through, by_gate)
-        return whole.reshape(steps, batch, self.size, self.size)
+            matrices[:, :, :, :, self.fed] += np.einsum("tbsug,gufv->tbsufv", through, by_gate)
+        return matrices.reshape(count, batch, self.size, self.size)
 
-    def _by_state(self, joint):
+    def _by_state(self, joint: np.ndarray) -> np.ndarray:
+        """(S, B, ..., units) of (B, ..., n)."""
         return np.moveaxis(joint.reshape(*joint.shape[:-1], self.direct.shape[1], -1), -2, 0)
 
-    def _joint(self, by_state):
+    def _joint(self, by_state: np.ndarray) -> np.ndarray:
+        """The reverse."""
         moved = np.moveaxis(by_state, 0, -2)
         return moved.reshape(*moved.shape[:-2], -1)
 
-    def _wide(self, coefficients, like):
+    def _wide(self, coefficients: np.ndarray, like: np.ndarray) -> np.ndarray:
         """(S, X, B, units) with axes for what lies between batch and units."""
         between = (1,) * (like.ndim - 3)
         return coefficients.reshape(*coefficients.shape[:3], *between, coefficients.shape[3])
@@ -137,16 +143,16 @@ class Dense:
     def dtype(self) -> np.dtype:
         return self.matrices.dtype
 
-    def pull(self, t, d):
+    def pull(self, t: int, d: np.ndarray) -> np.ndarray:
         return self._times(self.matrices[t].swapaxes(1, 2), d)
 
-    def push(self, t, v):
+    def push(self, t: int, v: np.ndarray) -> np.ndarray:
         return self._times(self.matrices[t], v)
 
-    def matrices_of(self, part):
-        return self.matrices[part]
+    def matrices_of(self, steps: slice) -> np.ndarray:
+        return self.matrices[steps]
 
-    def _times(self, matrices, v):
+    def _times(self, matrices: np.ndarray, v: np.ndarray) -> np.ndarray:
         flat = v.reshape(len(v), -1, self.size)
         return (flat @ matrices.swapaxes(1, 2)).reshape(v.shape)
 
@@ -155,11 +161,11 @@ def dense(cell: GatedCell, weight: np.ndarray) -> np.ndarray:
     """A copy of weight_hh (G * units, F * units) with the zeros between its blocks."""
     if cell.heads == 1:
         return np.array(weight, order="C")
-    parts, gates = by_head(weight, cell.heads, len(cell.recurrent)), len(cell.recurrent)
-    heads, _, width = parts.shape
+    heads_weights, gates = by_head(weight, cell.heads, len(cell.recurrent)), len(cell.recurrent)
+    heads, _, width = heads_weights.shape
     full = np.zeros((gates, heads, width, heads, width))
-    for k, part in enumerate(parts):
-        full[:, k, :, k, :] = part.reshape(gates, width, width)
+    for k, block in enumerate(heads_weights):
+        full[:, k, :, k, :] = block.reshape(gates, width, width)
     return full.reshape(gates * heads * width, heads * width)
 
 

@@ -1,8 +1,8 @@
-"""A cell's Jacobians along a trajectory, from pre-activations: those of its equations elementwise, a written
-step's off the tape.
+"""A cell's Jacobians along a trajectory: those of its equations elementwise, a written step's off the tape.
 
-sech^2 of the pre-activation keeps a saturated unit's derivative from rounding to zero; where float64 cannot
-hold it either (|a| > 354), coefficients are long doubles, and all that is made of them is slow and right.
+Derivatives are taken from pre-activations, not from values: 1 - tanh(a)^2 rounds to 0 from |a| = 19 on, and
+sech^2(a) does not. Where float64 cannot hold that either (|a| > 354), coefficients are long doubles, and
+everything computed with them is slow and right.
 """
 
 from __future__ import annotations
@@ -27,14 +27,12 @@ LEAST = 1e-290  # of an entry in float64, so that there is room for a product
 
 
 def linearise(cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray]) -> Jacobians:
-    """The Jacobians along a trajectory: x (T, B, I), path the states (T + 1, B, ...), one array a state, in
-    their order.
-    """
-    made, far = _jacobians(cell, params, x, path, "float64")
+    """The Jacobians along a trajectory: x (T, B, I), path the states (T + 1, B, ...), one array a state."""
+    narrow, far = _jacobians(cell, params, x, path, "float64")
     if not far:
-        return made
+        return narrow
     wide, _ = _jacobians(cell, params, x, path, WIDE)
-    return wide if _beyond_float64(wide) else made
+    return wide if _beyond_float64(wide) else narrow
 
 
 def underflows(
@@ -50,7 +48,9 @@ def underflows(
     return any(_far_on_tape([*ends.values()]) for *_, ends in program.records)
 
 
-def _jacobians(cell, params, x, path, dtype) -> tuple[Jacobians, bool]:
+def _jacobians(
+    cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], dtype: str
+) -> tuple[Elementwise | Dense, bool]:
     """In this dtype, and whether the argument of a squashing function is far out."""
     used = {
         k: np.asarray(v, dtype)
@@ -58,8 +58,8 @@ def _jacobians(cell, params, x, path, dtype) -> tuple[Jacobians, bool]:
     }
     x, path = np.asarray(x, dtype), [np.asarray(s, dtype) for s in path]
     if cell.written_out:
-        found = [_dense(cell, used, x[t], [s[t] for s in path]) for t in range(len(x))]
-        return Dense(np.stack([matrix for matrix, _ in found])), any(far for _, far in found)
+        steps = [_dense(cell, used, x[t], [s[t] for s in path]) for t in range(len(x))]
+        return Dense(np.stack([matrix for matrix, _ in steps])), any(far for _, far in steps)
     return _elementwise(cell, used, x, path)
 
 
@@ -80,32 +80,37 @@ def _elementwise(
     for s in range(states):
         seed = tuple(np.full(shape, k == s, x.dtype) for k in range(states))
         _, d_wh, d_prev, _ = step.backward(keeps, prev, new, unit, silent, seed)
-        for whole, parts in ((direct, d_prev), (through, d_wh)):
-            for k, part in enumerate(parts):
-                whole[:, s, k] = part
+        for coefficients, cotangents in ((direct, d_prev), (through, d_wh)):
+            for k, d in enumerate(cotangents):
+                coefficients[:, s, k] = d
     squashes = any(node.op in SQUASHING for node in cell.derivation().forward)
     far = squashes and any(np.abs(k).max(initial=0) > FAR for k in keeps)
     return Elementwise(cell, used.get("weight_hh") if cell.recurrent else None, direct, through), far
 
 
 def _dense(cell: GatedCell, used: Arrays, x: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, bool]:
-    """(B, n, n) of one step: each sample n times over, each copy pulled back from one unit of the new state."""
+    """(B, n, n) of one step, and whether it is far out.
+
+    Each sample is run n times over, each copy pulled back from one unit of the new state.
+    """
     batch = len(x)
     size = sum(s[0].size for s in state)
     copies = [Value(np.repeat(s, size, axis=0)) for s in state]
     _, new = cell.step(used, np.repeat(x, size, axis=0), State(**dict(zip(cell.states, copies, strict=True))))
     ends = [getattr(new, name) for name in cell.states]
     seeds = split_joint(np.tile(np.eye(size, dtype=x.dtype), (batch, 1)), [s.shape[1:] for s in state])
-    made = [(v, d) for v, d in zip(ends, seeds, strict=True) if isinstance(v, Value)]
-    rows = gradients([v for v, _ in made], [d for _, d in made], copies, unsaturated=True)
+    # a state that does not depend on the one before is an array, and its rows are 0
+    seeded = [(v, d) for v, d in zip(ends, seeds, strict=True) if isinstance(v, Value)]
+    rows = gradients([v for v, _ in seeded], [d for _, d in seeded], copies, unsaturated=True)
     return joint(rows).reshape(batch, size, size), _far_on_tape(ends)
 
 
 def _far_on_tape(ends: list[Any]) -> bool:
+    """Whether the argument of a squashing function is far out, in a step on the tape."""
     values = recorded([v for v in ends if isinstance(v, Value)])
     return any(np.abs(array_of(v.args[0])).max(initial=0) > FAR for v in values if v.op in SQUASHING)
 
 
-def _beyond_float64(wide: Jacobians) -> bool:
-    entries = (wide.direct, wide.through) if isinstance(wide, Elementwise) else (wide.matrices,)  # type: ignore[attr-defined]
+def _beyond_float64(wide: Elementwise | Dense) -> bool:
+    entries = (wide.direct, wide.through) if isinstance(wide, Elementwise) else (wide.matrices,)
     return any(bool(((np.abs(a) < LEAST) & (a != 0)).any()) for a in entries)

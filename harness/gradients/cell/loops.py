@@ -1,5 +1,6 @@
-"""The compiled loops over the steps of an adjoint and of tangents, for all cells: coefficients in, log norms
-or tangents out.
+"""The compiled loops over the steps of an adjoint and of tangents, for all cells.
+
+They take coefficients of Jacobians and give log norms, or tangents.
 """
 
 from __future__ import annotations
@@ -7,19 +8,27 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-TINY = (
-    1e-300  # of an entry beside the joint norm: what is smaller becomes 0 instead of sticking at a subnormal
-)
+# of an entry beside the joint norm: a smaller one becomes 0 instead of sticking at a subnormal, which would
+# slow every later step down
+TINY = 1e-300
 
 
 @njit(cache=True, error_model="numpy")
-def pull_through(direct, through, weight, fed, d, log_scale, logs, by_state):
-    """Takes d (S, B, units) back over all steps of direct (T, S, S, B, units), in place, scaled to norm 1
-    after each.
+def pull_through(
+    direct: np.ndarray,
+    through: np.ndarray,
+    weight: np.ndarray,
+    fed: np.ndarray,
+    d: np.ndarray,
+    log_scale: np.ndarray,
+    logs: np.ndarray,
+    by_state: np.ndarray,
+) -> None:
+    """Takes d (S, B, units) back over all steps, in place, scaled to norm 1 after each.
 
-    through (T, S, G, B, units); weight (G * units, F * units) with its zeros; fed (F,) the places of the
-    states that are fed back. log_scale (B,) holds the log of what d was divided by. Writes logs (T, B) and
-    by_state (T, S, B), last step first.
+    direct (T, S, S, B, units); through (T, S, G, B, units); weight (G * units, F * units) with its zeros; fed
+    (F,) the places of the states that are fed back. log_scale (B,) holds the log of the number that d was
+    divided by. Writes logs (T, B) and by_state (T, S, B), last step first.
     """
     steps, states, _, batch, units = direct.shape
     gates = through.shape[2]
@@ -61,10 +70,8 @@ def pull_through(direct, through, weight, fed, d, log_scale, logs, by_state):
 
 
 @njit(cache=True, error_model="numpy")
-def _scale(rows):
-    """The largest size of an entry, by which squares neither over- nor underflow; 1 where that is 0 or not
-    finite.
-    """
+def _scale(rows: np.ndarray) -> float:
+    """The largest size of an entry, by which squares stay in range; 1 where that is 0 or not finite."""
     largest = 0.0
     for s in range(rows.shape[0]):
         for u in range(rows.shape[1]):
@@ -73,7 +80,9 @@ def _scale(rows):
 
 
 @njit(cache=True, error_model="numpy")
-def push_through(direct, through, transposed, fed, tangents):
+def push_through(
+    direct: np.ndarray, through: np.ndarray, transposed: np.ndarray, fed: np.ndarray, tangents: np.ndarray
+) -> np.ndarray:
     """J v of all steps, one after the other, for tangents (k, S * units) of one sample.
 
     direct (T, S, S, units), through (T, S, G, units); transposed (F * units, G * units) is the recurrent
@@ -103,8 +112,8 @@ def push_through(direct, through, transposed, fed, tangents):
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc"})
-def log_norms(path, logs):
-    """Writes the log of the norm of each row of path (T, B, units), of float32 or float64, into logs (T, B)."""
+def log_norms(path: np.ndarray, logs: np.ndarray) -> None:
+    """Writes the log of the norm of each row of path (T, B, units), float32 or float64, into logs (T, B)."""
     steps, batch, units = path.shape
     for t in range(steps):
         for b in range(batch):
@@ -112,7 +121,7 @@ def log_norms(path, logs):
             for u in range(units):
                 v = np.float64(path[t, b, u])
                 total += v * v
-            if not 1e-280 < total < 1e280:
+            if not 1e-280 < total < 1e280:  # near either end of the range, or NaN: again, scaled
                 scale, total = _scale(path[t, b : b + 1]), 0.0
                 for u in range(units):
                     v = path[t, b, u] / scale

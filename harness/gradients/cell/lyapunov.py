@@ -1,6 +1,4 @@
-"""The Lyapunov spectrum of a cell along its input: how fast small differences of the joint state grow or
-shrink, by direction.
-"""
+"""The Lyapunov spectrum of a cell along its input: growth of small differences of the joint state."""
 
 from __future__ import annotations
 
@@ -30,9 +28,10 @@ class Spectrum:
     """Exponents in nats a step, largest first; -inf where a direction dies (det J = 0).
 
     standard_error   of each, by the means of 20 batches of steps
-    kaplan_yorke     dimension of the attractor; None where the exponents asked for do not add up to less than 0
+    kaplan_yorke     dimension of the attractor; None where the exponents do not add up to less than 0
     entropy_rate     sum of the positive exponents, nats a step (Pesin)
-    sum_residual     sum of all exponents minus mean log |det J|: rounding; None where not all were asked for, or det J is 0
+    sum_residual     sum of all exponents minus mean log |det J|: rounding alone; None where only some were
+                     computed, or det J is 0
     steps            that the averages are taken over, after the transient
     """
 
@@ -53,12 +52,12 @@ def lyapunov_spectrum(
     k: int | None = None,
     transient: int = 200,
 ) -> Spectrum:
-    """The k largest exponents (all where None) of the joint state driven by x (T, 1, I), an array or an
-    iterable of such blocks.
+    """The k largest exponents (all where None) of the joint state driven by x.
 
-    Tangents are pushed forward by J_t and made orthonormal by QR (Benettin et al. 1980), before they have
-    grown 10 nats apart; what is stored does not grow with T. The first `transient` steps count for the state
-    and the tangents alone. NaN where the forward overflows. Raises ValueError for a batch, or too few steps.
+    x is (T, 1, I), an array or an iterable of such blocks. Tangents are pushed forward by J_t and made
+    orthonormal by QR (Benettin et al. 1980), before they have grown 10 nats apart; the memory does not grow
+    with T. The first `transient` steps count for the state and the tangents alone. NaN where the forward
+    overflows. Raises ValueError for a batch, or too few steps.
     """
     if not whole(transient) or transient < 0:
         raise ValueError(f"transient is {transient!r}; it must be a whole number of steps, 0 or more")
@@ -102,8 +101,9 @@ def _count(cell: GatedCell, k: int | None, size: int) -> int:
 
 
 class Means:
-    """The mean over steps, and those of 20 batches of them, of rows that come in blocks; the first `skip`
-    rows do not count.
+    """The mean over steps, and those of 20 batches of them, of rows that come in blocks.
+
+    The first `skip` rows do not count.
     """
 
     def __init__(self, skip: int) -> None:
@@ -113,13 +113,10 @@ class Means:
 
     def add(self, block: np.ndarray) -> None:
         counted = block[max(self.skip - self.seen, 0) :]
-        self.seen, self.count, self.total = (
-            self.seen + len(block),
-            self.count + len(counted),
-            self.total + counted.sum(0),
-        )
-        parts = len(counted) // self.each
-        self.rows += list(counted[: parts * self.each].reshape(parts, self.each, counted.shape[1]).mean(1))
+        self.seen, self.count = self.seen + len(block), self.count + len(counted)
+        self.total = self.total + counted.sum(0)
+        groups = len(counted) // self.each
+        self.rows += list(counted[: groups * self.each].reshape(groups, self.each, counted.shape[1]).mean(1))
         if len(self.rows) > ROWS and self.each < BLOCK:
             self.rows = [(a + b) / 2 for a, b in zip(self.rows[::2], self.rows[1::2], strict=False)]
             self.each *= 2
@@ -131,7 +128,7 @@ class Means:
     @property
     def standard_error(self) -> np.ndarray:
         with np.errstate(invalid="ignore"):  # of -inf
-            batches = np.stack([part.mean(0) for part in np.array_split(np.stack(self.rows), BATCHES)])
+            batches = np.stack([batch.mean(0) for batch in np.array_split(np.stack(self.rows), BATCHES)])
             return batches.std(0, ddof=1) / np.sqrt(BATCHES)
 
 
@@ -139,14 +136,14 @@ def _spectrum(growth: Means, dets: Means) -> Spectrum:
     mean = growth.mean
     order = np.argsort(-mean, kind="stable")
     exponents = mean[order]
-    told = dets.count and not np.isneginf(exponents).any() and np.isfinite(dets.mean[0])
-    held = not np.isnan(exponents).any()
+    summed = dets.count and not np.isneginf(exponents).any() and np.isfinite(dets.mean[0])
+    finite_forward = not np.isnan(exponents).any()
     return Spectrum(
         exponents=exponents,
         standard_error=growth.standard_error[order],
-        kaplan_yorke=kaplan_yorke(exponents) if held else None,
-        entropy_rate=float(exponents[exponents > 0].sum()) if held else float("nan"),
-        sum_residual=float(mean.sum() - dets.mean[0]) if told else None,
+        kaplan_yorke=kaplan_yorke(exponents) if finite_forward else None,
+        entropy_rate=float(exponents[exponents > 0].sum()) if finite_forward else float("nan"),
+        sum_residual=float(mean.sum() - dets.mean[0]) if summed else None,
         steps=growth.count,
     )
 
@@ -162,20 +159,20 @@ def kaplan_yorke(exponents: np.ndarray) -> float | None:
 
 
 def log_determinants(jacobians: Jacobians) -> np.ndarray:
-    """log |det J_t| of every step of one sample; rows and columns are scaled to 1 first, which a determinant
-    may be.
+    """log |det J_t| of every step of one sample.
+
+    Rows and columns are scaled to 1 first: saturated units would make the determinant underflow.
     """
     if (
         isinstance(jacobians, Elementwise)
         and jacobians.through.shape[1:3] == (1, 1)
         and not jacobians.direct.any()
     ):
-        assert jacobians.weight is not None  # J = diag(through) W
+        assert jacobians.weight is not None  # J = diag(through) W, so that one determinant serves all steps
         with np.errstate(divide="ignore"):
             logs = np.log(np.abs(jacobians.through[:, 0, 0, 0])).sum(1)
-        return (
-            logs + np.linalg.slogdet(dense(jacobians.cell, jacobians.weight).astype(np.float64))[1]
-        ).astype(np.float64)
+        of_weight = np.linalg.slogdet(dense(jacobians.cell, jacobians.weight).astype(np.float64))[1]
+        return (logs + of_weight).astype(np.float64)
     matrices, logs = jacobians.matrices_of(slice(None))[:, 0], np.zeros(jacobians.steps)
     for axis in (2, 1):
         scale = np.abs(matrices).max(axis, keepdims=True)
@@ -185,13 +182,15 @@ def log_determinants(jacobians: Jacobians) -> np.ndarray:
 
 
 def _blocks(x: Any, transient: int) -> Iterator[np.ndarray]:
-    """x in short blocks, one of which ends with the transient, so that no direction's growth is spread over
-    its end.
+    """x in short blocks, one of which ends with the transient.
+
+    Growth is spread evenly over the steps between two times of making tangents orthonormal, and none of it
+    may be spread over the transient's end.
     """
     seen = 0
-    for given in [x] if hasattr(x, "shape") else x:
+    for array in [x] if hasattr(x, "shape") else x:
         at = 0
-        while at < len(given):
-            stop = at + min(BLOCK, transient - seen if seen < transient else BLOCK, len(given) - at)
-            yield np.asarray(given[at:stop])
+        while at < len(array):
+            stop = at + min(BLOCK, transient - seen if seen < transient else BLOCK, len(array) - at)
+            yield np.asarray(array[at:stop])
             seen, at = seen + stop - at, stop

@@ -1,7 +1,8 @@
-"""The trajectory that a gradient is taken along: what is checked of it, and how it is computed."""
+"""The trajectory that a gradient is taken along, checked and computed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ WIDE = "longdouble"  # on x86 down to e^-11355, where float64 ends at e^-745
 
 
 def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
-    """Raises ValueError for a stack, and for parameters or an x that no gradient through time can be had of."""
+    """Raises ValueError for a stack, and for parameters or an x that have no gradient through time."""
     if cell.stacked:
         raise ValueError(
             f"cell {cell.name!r} has {cell.options}; the gradient by lag is that of one layer in one"
@@ -39,8 +40,9 @@ def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
 def forward_path(
     cell: GatedCell, params: Arrays, x: Any, state: Arrays | None = None, dtype: str = "float64"
 ) -> tuple[Reference, list[np.ndarray]]:
-    """The reference program after a forward, and its states, one array (T + 1, B, ...) each. Derivatives use
-    pre-activations.
+    """The reference program after a forward, and its states, one array (T + 1, B, ...) each.
+
+    Its derivatives use pre-activations.
     """
     kind = WrittenProgram if cell.written_out else NumpyProgram
     program = kind(cell, params, x.shape[0], x.shape[1], dtype, "cpu", "backward", unsaturated=True)
@@ -49,23 +51,24 @@ def forward_path(
 
 
 class StatesOnly(NumpyProgram):
-    """The forward alone, of which the states are kept, in `rows`: one array (T + 1, B, units) each."""
+    """The forward alone, with its states in `rows`: one array (T + 1, B, units) each."""
 
-    def run_forward(self):
+    def run_forward(self) -> None:
         shape = (self.steps + 1, self.batch, self.units)
         self.rows, self.at = [np.empty(shape) for _ in self.cell.states], 0
         self.put([self._state[s] for s in self.cell.states])
         super().run_forward()
 
-    def put(self, state):
+    def put(self, state: Iterable[np.ndarray]) -> None:
+        """Writes the states after one more step."""
         for row, value in zip(self.rows, state, strict=True):
             row[self.at] = value
         self.at += 1
 
-    def step_as_written(self, wx, wh):
-        made = super().step_as_written(wx, wh)
+    def step_as_written(self, wx: Any, wh: Any) -> Any:
+        outputs = super().step_as_written(wx, wh)
         self.put(self.history[0])
-        return made
+        return outputs
 
 
 def states_of(cell: GatedCell, params: Arrays, x: Any, state: Arrays | None = None) -> list[np.ndarray]:

@@ -1,6 +1,4 @@
-"""What a number format does to the gradient on its way back: where it underflows, sticks, overflows, or goes
-wrong unseen.
-"""
+"""A gradient in a number format on its way back: where it underflows, sticks, overflows, or is off."""
 
 from __future__ import annotations
 
@@ -18,7 +16,6 @@ from .linearise import linearise
 from .path import check, norms
 
 Arrays = dict[str, Any]
-Rounding = Any
 OFF = 0.1  # relative error from which a norm counts as wrong
 STILL = 3  # steps without a change after which a value counts as stuck
 
@@ -32,7 +29,8 @@ class Precision:
     stuck            from here on nothing changes any more, though the gradient does
     off              the norm is more than 10 % off the float64 log-domain reference
     overflow         an entry is infinite
-    stored_rate      nats a step of the Jacobians as the format stores them, computed on exactly: what rounding alone changes
+    stored_rate      nats a step of the Jacobians as the format stores them, multiplied exactly: the change by
+                     rounding the Jacobians alone
     log_norm         (T,): natural log of the norm at lags 1 to T, as the format has it
     """
 
@@ -55,7 +53,7 @@ def precision(
     dtypes: Iterable[str] = ("float64", "float32", "bfloat16", "float16"),
     flush_subnormals: bool = False,
 ) -> dict[str, Precision]:
-    """What each format makes of dL/d(state) by lag; L = sum(d_output * last output), x (T, 1, I).
+    """dL/d(state) by lag as each format computes it; L = sum(d_output * last output), x (T, 1, I).
 
     The step's Jacobian is stored in the format, its product with the gradient is summed in float32 (float64
     in float64) and rounded to the format, as matrix units do. Raises ValueError for a batch, or an unknown
@@ -70,21 +68,24 @@ def precision(
     for name in names:
         if name not in FORMATS:
             raise ValueError(f"dtypes has {name!r}; it may have {', '.join(FORMATS)}")
-    whole = backward(cell, params, x, state, d_output)
-    first = whole.first()[0].astype(np.float64)
-    matrices = linearise(cell, params, np.asarray(x), whole.path).matrices_of(slice(None))[:-1, 0]
+    back = backward(cell, params, x, state, d_output)
+    first = back.first()[0].astype(np.float64)
+    matrices = linearise(cell, params, np.asarray(x), back.path).matrices_of(slice(None))[:-1, 0]
     reference = _logs(matrices, first)
     return {name: _follow(matrices, first, reference, FORMATS[name], flush_subnormals) for name in names}
 
 
 @dataclass(frozen=True)
 class Format:
-    """A number format: rounding from float64, the smallest normal number, and what sums of products are made
-    in.
+    """A number format, and how float64 is rounded to it.
+
+    bits        of the significand, the leading one included
+    exponents   of the smallest normal number and of the largest, powers of 2
+    sums        dtype in which matrix units add products up
     """
 
-    bits: int  # of the significand, the leading one included
-    exponents: tuple[int, int]  # of the smallest normal number and of the largest, powers of 2
+    bits: int
+    exponents: tuple[int, int]
     sums: Any
 
     @property
@@ -126,6 +127,7 @@ def _logs(matrices: np.ndarray, first: np.ndarray) -> np.ndarray:
 def _follow(
     matrices: np.ndarray, first: np.ndarray, reference: np.ndarray, form: Format, flush: bool
 ) -> Precision:
+    """The plain adjoint in one format, against the log norms of the exact one."""
     stored, d, path = form.round(matrices), form.round(first), []
     for matrix in [None, *stored[::-1]]:
         if matrix is not None:
@@ -141,9 +143,8 @@ def _follow(
         moves = np.abs(np.diff(reference)) > 0
     largest, alive = np.abs(values).max(1), np.isfinite(reference)
     same = (values[1:] == values[:-1]).all(1) & moves
-    still = (
-        len(values) - 1 - int(np.argmin(same[::-1])) if not same.all() else 0
-    )  # the first lag at the final value
+    # the first lag at the final value
+    still = len(values) - 1 - int(np.argmin(same[::-1])) if not same.all() else 0
     return Precision(
         first_subnormal=_first((largest < form.tiny) & (largest > 0)),
         first_zero=_first((largest == 0) & alive),
@@ -155,7 +156,7 @@ def _follow(
     )
 
 
-def _first(found: np.ndarray) -> int | None:
-    """The first lag, counted from lag 1."""
-    at = np.flatnonzero(found)
+def _first(holds: np.ndarray) -> int | None:
+    """The first lag at which it holds, counted from lag 1."""
+    at = np.flatnonzero(holds)
     return int(at[0]) + 1 if len(at) else None

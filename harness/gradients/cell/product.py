@@ -1,6 +1,4 @@
-"""The product of Jacobians from a lag to the end, M_k = ds_T/ds_{T-k}: how large, and how many directions of
-error survive it.
-"""
+"""The product of Jacobians from a lag to the end, M_k = ds_T/ds_{T-k}: its norms and its stable rank."""
 
 from __future__ import annotations
 
@@ -29,9 +27,10 @@ BLOCK = 32  # steps whose Jacobians are kept at once where the product is formed
 class Products:
     """Norms of M_k by lag and sample, all (lags, B); logs are natural.
 
-    stable_rank   squared ratio of Frobenius and spectral norm: how many directions of error survive
-    method        exact, or 'Lanczos and Hutchinson' with its relative errors: of the Frobenius norm one standard error, of the
-                  spectral norm the last change of the iteration (it approaches from below)
+    stable_rank       squared ratio of Frobenius and spectral norm: how many directions of error survive
+    method            exact, or 'Lanczos and Hutchinson'
+    spectral_error    relative: the last change of the iteration, which approaches from below
+    frobenius_error   relative: one standard error
     """
 
     lag: np.ndarray
@@ -67,9 +66,10 @@ def jacobian_product(
     used, path = len(x) - max(wanted), states_of(cell, params, x, state)
     held, path = finite(path), [s[used:] for s in path]
     size = sum(s[0, 0].size for s in path)
-    found = (_exact if size <= EXACT else _estimated)(cell, params, x[used:], path, [int(k) for k in wanted])
-    found.log_spectral[:, ~held] = found.log_frobenius[:, ~held] = np.nan
-    return found
+    method = _exact if size <= EXACT else _estimated
+    products = method(cell, params, x[used:], path, [int(k) for k in wanted])
+    products.log_spectral[:, ~held] = products.log_frobenius[:, ~held] = np.nan
+    return products
 
 
 def _exact(
@@ -78,12 +78,12 @@ def _exact(
     """The product is formed row by row, scaled to norm 1 at every step."""
     batch, size = x.shape[1], sum(s[0, 0].size for s in path)
     rows, scale = np.tile(np.eye(size), (batch, 1, 1)), np.zeros(batch)
-    found = {0: _largest(rows, scale)}
+    norms = {0: _log_norms(rows, scale)}
     for lag, (jacobians, t) in enumerate(_backwards(cell, params, x, path), 1):
         rows, scale = _scaled(jacobians.pull(t, rows), scale)
         if lag in lags:
-            found[lag] = _largest(rows, scale)
-    spectral, frobenius = (np.stack([found[k][which] for k in lags]) for which in (0, 1))
+            norms[lag] = _log_norms(rows, scale)
+    spectral, frobenius = (np.stack([norms[k][which] for k in lags]) for which in (0, 1))
     zero = np.zeros_like(spectral)
     return Products(np.array(lags), spectral, frobenius, "exact", zero, zero)
 
@@ -91,16 +91,15 @@ def _exact(
 def _backwards(
     cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray]
 ) -> Iterator[tuple[Jacobians, int]]:
-    """The Jacobians of all steps, last first, each as some that are computed together and its place among
-    them.
-    """
+    """The Jacobians of all steps, last first: some that are computed together, and a place among them."""
     for start in reversed(range(0, len(x), BLOCK)):
-        part = slice(start, start + BLOCK)
-        jacobians = linearise(cell, params, x[part], [s[start : start + BLOCK + 1] for s in path])
+        jacobians = linearise(
+            cell, params, x[start : start + BLOCK], [s[start : start + BLOCK + 1] for s in path]
+        )
         yield from ((jacobians, t) for t in reversed(range(jacobians.steps)))
 
 
-def _largest(rows: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _log_norms(rows: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(log spectral, log Frobenius norm) of each sample's matrix; NaN where it is not finite."""
     finite = np.isfinite(rows).all((1, 2))
     values = np.linalg.svd(np.where(finite[:, None, None], rows, 0).astype(np.float64), compute_uv=False)
@@ -112,9 +111,7 @@ def _largest(rows: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _estimated(
     cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], lags: list[int]
 ) -> Products:
-    """Frobenius norms of all lags from the same random vectors (Hutchinson); spectral norms by block Lanczos,
-    lag by lag.
-    """
+    """Frobenius norms of all lags from the same vectors (Hutchinson), spectral norms by block Lanczos."""
     rng, batch, jacobians = np.random.default_rng(0), x.shape[1], linearise(cell, params, x, path)
     probes = rng.choice([-1.0, 1.0], (batch, PROBES, jacobians.size))
     scale, frobenius, errors = np.zeros(batch), {}, {}
@@ -141,23 +138,24 @@ def _estimated(
 def _lanczos(
     jacobians: Jacobians, lag: int, batch: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(log of the largest singular value of M_lag, its last relative change), by Rayleigh-Ritz in the Krylov
-    space of M M'.
+    """(log of the largest singular value of M_lag, its last relative change).
+
+    By Rayleigh-Ritz in the Krylov space of M M'.
     """
     block = np.linalg.qr(rng.standard_normal((batch, jacobians.size, WIDTH)))[0].swapaxes(1, 2)
     basis = block
-    before = found = np.full(batch, -np.inf)
+    before = largest = np.full(batch, -np.inf)
     for _ in range(ROUNDS):
         down, scale = _through(
             jacobians.pull, range(jacobians.steps - 1, jacobians.steps - 1 - lag, -1), basis
         )
-        before, found = found, _largest(down, scale)[0]
-        if not np.isfinite(found).any():
+        before, largest = largest, _log_norms(down, scale)[0]
+        if not np.isfinite(largest).any():  # every product is 0, or no longer finite
             break
         newest, _ = _through(jacobians.push, range(jacobians.steps - lag, jacobians.steps), down[:, -WIDTH:])
         basis = np.linalg.qr(np.concatenate([basis, newest], 1).swapaxes(1, 2))[0].swapaxes(1, 2)
     with np.errstate(invalid="ignore"):
-        return found, np.nan_to_num(-np.expm1(before - found))
+        return largest, np.nan_to_num(-np.expm1(before - largest))
 
 
 def _through(move: Any, steps: Iterable[int], vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,8 @@
-"""How strongly the state answers to a parameter, beside how far it carries a gradient: either can be ill
-without the other.
+"""How strongly the state answers to a parameter, beside how far it carries a gradient.
 
-Even with |J| <= 1 the sensitivity to the recurrent weights explodes as memory grows: for h' = l h + white
-noise, E h^2 is 1 / (1 - l^2) but E (dh/dl)^2 is (1 + l^2) / (1 - l^2)^3 (Zucchet & Orvieto 2024, arXiv
-2405.21064).
+Either can be ill without the other. Even with |J| <= 1 the sensitivity to the recurrent weights explodes as
+memory grows: for h' = l h + white noise, E h^2 is 1 / (1 - l^2) but E (dh/dl)^2 is (1 + l^2) / (1 - l^2)^3
+(Zucchet & Orvieto 2024, arXiv 2405.21064).
 """
 
 from __future__ import annotations
@@ -55,11 +54,11 @@ def sensitivity(
     for horizon in horizons:
         profile, logs = lag_profile(cell, params, x[:horizon], state=state, d_output=d_output), []
         for b in range(batch):
-            found = lag_share(
+            share = lag_share(
                 cell, params, **one_sample(x[:horizon], state, d_output, b), parameter=parameter
             )
-            logs.append(found.log_norm)
-            name = found.parameter
+            logs.append(share.log_norm)
+            name = share.parameter
         start = int(np.isneginf(profile.log_norm[0]).all())
         with np.errstate(invalid="ignore"):
             transports.append(float((profile.log_norm[-1] - profile.log_norm[start]).mean()))

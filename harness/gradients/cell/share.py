@@ -12,7 +12,7 @@ from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import Reference
 from cellbench.cells.programs.products import blocks_gradient
 
-from .back import Backward, Step, backward
+from .back import Backward, StepBack, backward
 from .path import finite, norms
 
 Arrays = dict[str, Any]
@@ -24,7 +24,8 @@ class LagShare:
 
     signed        <G_k, G> / |G|^2, which sums to 1; NaN where the gradient is 0
     unsigned      |G_k| / sum |G_j|
-    cancellation  |mean over samples of g_i| / mean |g_i|: 1 where all samples agree, 1/sqrt(B) for noise; NaN where all are 0
+    cancellation  |mean over samples of g_i| / mean |g_i|: 1 where all samples agree, 1/sqrt(B) for noise; NaN
+                  where all are 0
     k95           the smallest lag at which the signed shares so far reach 0.95
     gradient      G itself, of the array as the step uses it (inf or 0 where float64 cannot hold it)
     log_norm      natural log of |G|, whatever its size
@@ -49,28 +50,29 @@ def lag_share(
     d_output: Any = None,
     parameter: str | None = None,
 ) -> LagShare:
-    """Shares of the lags in the gradient of `parameter` (weight_hh where the cell has one) of L =
-    sum(d_output * last output).
+    """Shares of the lags in the gradient of `parameter`, for L = sum(d_output * last output).
 
-    x (T, B, I), state {name: (B, ...)}, d_output (B, O) or ones. Shares of arrays that a cell derives from
-    stored ones are of the derived ones. Goes back twice, for all G_k together are T times the array. Raises
-    ValueError for an array that the step does not use.
+    It is weight_hh, where the cell has one, unless given. x (T, B, I), state {name: (B, ...)}, d_output
+    (B, O) or ones. Shares of arrays that a cell derives from stored ones are of the derived ones. The steps
+    are gone through twice, for all G_k together are T times the array. Raises ValueError for an array that
+    the step does not use.
     """
-    x, whole = np.asarray(x), backward(cell, params, x, state, d_output)
-    projected = (
-        _projected(whole.program, whole.program.steps - 1, None) if whole.program.sides.projects else {}
-    )
-    known = _arrays(cell, whole, projected)
+    x, back = np.asarray(x), backward(cell, params, x, state, d_output)
+    last = back.program.steps - 1
+    projected = _projected(back.program, last, None) if back.program.products.projects else {}
+    known = _arrays(cell, back, projected)
     name = parameter or known[0]
     if name not in known:
         raise ValueError(f"parameter is {name!r}; the steps of cell {cell.name!r} use {', '.join(known)}")
-    samples = [whole]
-    if cell.written_out or name in projected or name in whole.local:
+    samples = [back]
+    if (
+        cell.written_out or name in projected or name in back.local
+    ):  # no outer product by sample: one at a time
         samples = [backward(cell, params, **one_sample(x, state, d_output, b)) for b in range(x.shape[1])]
     logs, total, top = _summed(cell, samples, name)
     square, signed, each = float(np.sum(total**2)), np.full(len(logs), np.nan), np.empty(len(logs))
-    for k, parts in enumerate(_lags(cell, samples, name)):
-        share = sum(_outer(cell, name, part, top) for part in parts)
+    for k, gradients in enumerate(_lags(cell, samples, name)):
+        share = sum(_outer(cell, name, g, top) for g in gradients)
         each[k] = np.sqrt(np.sum(share**2))
         if square:
             signed[k] = np.sum(share * total) / square
@@ -88,32 +90,29 @@ def lag_share(
         )
 
 
-def _lags(cell: GatedCell, samples: list[Backward], name: str) -> Iterator[list[Part]]:
-    """The gradient of each step, last first, as one part for all samples or one for each."""
+def _lags(cell: GatedCell, samples: list[Backward], name: str) -> Iterator[list[StepGradient]]:
+    """The gradient of each step, last first, as one for all samples or one for each."""
     for steps in zip(*(sample.steps() for sample in samples), strict=True):
-        yield [_part(cell, sample, step, name) for sample, step in zip(samples, steps, strict=True)]
+        yield [_gradient(cell, sample, step, name) for sample, step in zip(samples, steps, strict=True)]
 
 
 def _summed(cell: GatedCell, samples: list[Backward], name: str) -> tuple[np.ndarray, np.ndarray, float]:
-    """(logs (T, B) of each sample's and lag's norm, the sum of all over exp(top), top: the largest of the
-    logs).
-    """
+    """(logs (T, B) of each sample's and lag's norm, the sum of all over exp(top), the largest log, top)."""
     logs, total, top = [], np.zeros(()), -1e300  # below any logarithm, but finite
-    for parts in _lags(cell, samples, name):
-        logs.append(np.concatenate([_log_sizes(cell, name, part) for part in parts]))
+    for gradients in _lags(cell, samples, name):
+        logs.append(np.concatenate([_log_sizes(cell, name, g) for g in gradients]))
         largest = float(logs[-1].max())
         if np.isfinite(largest) and largest > top:
             total, top = total * np.exp(top - largest), largest
-        total = total + sum(_outer(cell, name, part, top) for part in parts)
+        total = total + sum(_outer(cell, name, g, top) for g in gradients)
     return np.stack(logs).astype(np.float64), total, top
 
 
 @dataclass(frozen=True)
-class Part:
-    """The gradient of one step: left (B, ...), or outer products of left (B, N) and right (B, K); times
-    exp(log_scale), (B,).
+class StepGradient:
+    """The gradient of one step, to be multiplied by exp(log_scale), (B,).
 
-    Both are of norm 1 a sample, or 0.
+    It is left (B, ...), or outer products of left (B, N) and right (B, K). Both are of norm 1 a sample, or 0.
     """
 
     left: np.ndarray
@@ -121,15 +120,15 @@ class Part:
     log_scale: np.ndarray
 
 
-def _arrays(cell: GatedCell, whole: Backward, projected: Arrays) -> list[str]:
+def _arrays(cell: GatedCell, back: Backward, projected: Arrays) -> list[str]:
     """The arrays whose share can be told, the recurrent ones first."""
-    used = whole.program.sides.used
+    used = back.program.products.used
     if cell.written_out:
         names = [n for n in used if not n.endswith("_out")]
         return sorted(names, key=lambda n: n != "weight_hh")
-    own = ["weight_hh"] if cell.recurrent else []
-    own += [*cell.vectors, *(projected or ["weight_ih"])]
-    return own + [n for n in ("bias_ih", "bias_hh") if n in used and n not in own]
+    names = ["weight_hh"] if cell.recurrent else []
+    names += [*cell.vectors, *(projected or ["weight_ih"])]
+    return names + [n for n in ("bias_ih", "bias_hh") if n in used and n not in names]
 
 
 def one_sample(x: np.ndarray, state: Arrays | None, d_output: Any, b: int) -> Arrays:
@@ -143,61 +142,58 @@ def one_sample(x: np.ndarray, state: Arrays | None, d_output: Any, b: int) -> Ar
 
 
 def _projected(program: Reference, t: int, d_wx: list[np.ndarray] | None) -> Arrays:
-    """Gradients of the arrays that a cell's own projection of step t uses, from those of its results (ones
-    where None).
-    """
-    sides, x = program.sides, program._x[t : t + 1]
-    made = np.empty((1, program.batch, len(program.cell.gates), program.units), program.dtype)
+    """Gradients of the arrays that a cell's own projection of step t uses, from d_wx (ones where None)."""
+    sides: Any = program.products
+    x = program._x[t : t + 1]
+    wx = np.empty((1, program.batch, len(program.cell.gates), program.units), program.dtype)
     sides.grads = {}
-    sides.project(x, made, part="step")
-    sides.pull_project(x, np.ones_like(made) if d_wx is None else np.stack(d_wx, 1)[None], part="step")
+    sides.project(x, wx, part="step")
+    sides.pull_project(x, np.ones_like(wx) if d_wx is None else np.stack(d_wx, 1)[None], part="step")
     return sides.grads
 
 
-def _part(cell: GatedCell, whole: Backward, step: Step, name: str) -> Part:
-    left, right = _factors(cell, whole, step, name)
-    if step.t == whole.program.steps - 1 and name in whole.local:
-        left = left + whole.local[name]
+def _gradient(cell: GatedCell, back: Backward, step: StepBack, name: str) -> StepGradient:
+    left, right = _factors(cell, back, step, name)
+    if step.t == back.program.steps - 1 and name in back.local:
+        left = left + back.local[name]
     left, log_scale = _unit(left, step.log_scale)
     if right is not None:
         right, log_scale = _unit(right, log_scale)
-    return Part(left, right, log_scale)
+    return StepGradient(left, right, log_scale)
 
 
 def _unit(rows: np.ndarray, log_scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows (B, ...) over their norms, whose logs are added to the scale."""
     size = norms(rows.reshape(len(rows), -1))
+    unit = rows / np.where(size > 0, size, 1).reshape(-1, *[1] * (rows.ndim - 1))
     with np.errstate(divide="ignore"):
-        return rows / np.where(size > 0, size, 1).reshape(-1, *[1] * (rows.ndim - 1)), log_scale + np.log(
-            size
-        )
+        return unit, log_scale + np.log(size)
 
 
-def _factors(cell: GatedCell, whole: Backward, step: Step, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _factors(
+    cell: GatedCell, back: Backward, step: StepBack, name: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The gradient of one step as left and right; right is None where it is no outer product."""
     if step.d_matrices is not None:
         return step.d_matrices[name][None], None
     if name in cell.vectors:
         return step.d_unit[cell.vectors.index(name)], None
-    if whole.program.sides.projects and not name.endswith("_hh"):
-        return (
-            _projected(whole.program, step.t, step.d_wx).get(
-                name, np.zeros_like(whole.program.sides.used[name])
-            )[None],
-            None,
-        )
+    if back.program.products.projects and not name.endswith("_hh"):
+        projected = _projected(back.program, step.t, step.d_wx)
+        return projected.get(name, np.zeros_like(back.program.products.used[name]))[None], None
     left = np.concatenate(step.d_wh if name.endswith("_hh") else step.d_wx, axis=1)
     if name.startswith("bias"):
         return left, None
     if name == "weight_ih":
-        return left, np.asarray(whole.program._x[step.t])
-    fed = [whole.path[cell.states.index(s)][step.t] for s in cell.fed_back]
+        return left, np.asarray(back.program._x[step.t])
+    fed = [back.path[cell.states.index(s)][step.t] for s in cell.fed_back]
     return left, np.concatenate(fed, axis=1)
 
 
-def _outer(cell: GatedCell, name: str, part: Part, top: float) -> np.ndarray:
+def _outer(cell: GatedCell, name: str, gradient: StepGradient, top: float) -> np.ndarray:
     """The gradient of one step, summed over samples, over exp(top)."""
-    left, right = part.left, part.right
-    scaled = (left * np.exp(part.log_scale - top).reshape(-1, *[1] * (left.ndim - 1))).astype(np.float64)
+    left, right = gradient.left, gradient.right
+    scaled = (left * np.exp(gradient.log_scale - top).reshape(-1, *[1] * (left.ndim - 1))).astype(np.float64)
     if right is None:
         return scaled.sum(0)
     if name == "weight_hh":
@@ -205,20 +201,20 @@ def _outer(cell: GatedCell, name: str, part: Part, top: float) -> np.ndarray:
     return scaled.T @ right
 
 
-def _log_sizes(cell: GatedCell, name: str, part: Part) -> np.ndarray:
+def _log_sizes(cell: GatedCell, name: str, gradient: StepGradient) -> np.ndarray:
     """(B,): log of the norm of each sample's gradient of one step."""
-    left, right = part.left, part.right
+    left, right = gradient.left, gradient.right
     if right is None or name != "weight_hh" or cell.heads == 1:
-        return part.log_scale
+        return gradient.log_scale
     by_gate = left.reshape(len(left), len(cell.recurrent), cell.heads, -1)
     by_head = right.reshape(len(left), cell.heads, -1)
     with np.errstate(divide="ignore"):
-        return part.log_scale + 0.5 * np.log(((by_gate**2).sum((1, 3)) * (by_head**2).sum(2)).sum(1))
+        return gradient.log_scale + 0.5 * np.log(((by_gate**2).sum((1, 3)) * (by_head**2).sum(2)).sum(1))
 
 
 @dataclass(frozen=True)
 class InputReach:
-    """log_norm (T, B): natural log of |dL/dx_{T-k}| by lag k = 0 (the last input) to T - 1, sample by sample."""
+    """log_norm (T, B): natural log of |dL/dx_{T-k}| by lag k = 0 (the last input) to T - 1."""
 
     lag: np.ndarray
     log_norm: np.ndarray
@@ -227,25 +223,21 @@ class InputReach:
 def input_reach(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
 ) -> InputReach:
-    """How far back the inputs reach the last output: norms of dL/dx_t by lag, L = sum(d_output * last
-    output).
-    """
-    whole = backward(cell, params, x, state, d_output)
-    program, scales = whole.program, np.empty((whole.program.steps, whole.program.batch))
+    """How far back the inputs reach the last output: norms of dL/dx_t, L = sum(d_output * last output)."""
+    back = backward(cell, params, x, state, d_output)
+    program, scales = back.program, np.empty((back.program.steps, back.program.batch))
     d_wx = np.empty((*scales.shape, len(cell.gates), program.units), program.dtype)
     d_x = np.empty((*scales.shape, program.input_size), program.dtype)
-    for step in whole.steps():
+    for step in back.steps():
         scales[step.t] = step.log_scale
         if step.d_x is None:
             d_wx[step.t] = np.stack(step.d_wx, 1)
         else:
             d_x[step.t] = step.d_x
-    if (
-        not cell.written_out
-    ):  # what a step's input gets is linear in its own d_wx, so it may carry that one's scale
-        d_x = program.sides.pull_project(program._x, d_wx)
-    d_x[-1] += whole.d_x_last
+    if not cell.written_out:  # the input's gradient is linear in its step's d_wx, so it may carry that scale
+        d_x = program.products.pull_project(program._x, d_wx)
+    d_x[-1] += back.d_x_last
     with np.errstate(divide="ignore"):
         logs = scales + np.log(norms(d_x.reshape(-1, d_x.shape[-1]))).reshape(scales.shape)
-    logs[:, ~finite(whole.path)] = np.nan
+    logs[:, ~finite(back.path)] = np.nan
     return InputReach(np.arange(len(logs)), logs[::-1])

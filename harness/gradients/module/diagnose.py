@@ -1,8 +1,7 @@
-"""Looks at a torch model and its data: how far back its gradient reaches, and whether it has converged or its
-gradient vanished.
+"""The diagnosis of a torch model on data: how far back its gradient reaches, and a verdict on its training.
 
-    found = diagnose(model, torch.nn.functional.mse_loss, batches)
-    print(found.verdict)
+    diagnosis = diagnose(model, torch.nn.functional.mse_loss, batches)
+    print(diagnosis.verdict)
 
 torch is imported when diagnose is called.
 """
@@ -22,16 +21,21 @@ from .verdict import Thresholds, Verdict, verdict
 @dataclass(frozen=True)
 class Diagnosis:
     """Arrays are by lag 0..T-1: lag k is the state after, and the input of, the step k before the loss.
+
     Losses are per sample.
 
-    log_norm, log_reach  (lags, R) natural log of the gradient's norm at the joint state and at the recurrence's input, a column a
-                         sample (and position of the loss, where the output has one for every step)
-    gradient_norm        of the mean gradient of the recurrence's parameters, float64
-    saturation           share of (unit, step, sample) where the state follows no argument of its step faster than 1e-3
-    swap                 rise of the loss when the inputs at a lag are exchanged between samples; NaN where not measured
-    recoverable, z       loss that a connection from the inputs at that lag would recover (a score), and its significance
-    bands                the same for runs of lags, with the samples that a gradient from there needs
-    stationary           above 0 the mean gradient is within its noise
+    log_norm, log_reach   (lags, R): natural log of the gradient's norm at the joint state and at the
+                          recurrence's input; a column a sample (and position of the loss, where the output
+                          has one for every step)
+    gradient_norm         of the mean gradient of the recurrence's parameters, float64
+    saturation            share of (unit, step, sample) where the state follows no argument of its step
+                          faster than 1e-3
+    swap                  rise of the loss when the inputs at a lag are exchanged between samples; NaN where
+                          not measured
+    recoverable, z        loss that a connection from the inputs at that lag would recover (a score), and its
+                          significance
+    bands                 the same for runs of lags, with the samples that a gradient from there needs
+    stationary            above 0 the mean gradient is within its noise
     """
 
     lag: np.ndarray
@@ -78,40 +82,44 @@ def diagnose(
     seed: int = 0,
     thresholds: Thresholds | None = None,
 ) -> Diagnosis:
-    """Diagnoses a model on batches of (x, target), on a copy in eval mode, in float64 where it can; the model
-    is left as it was.
+    """Diagnoses a model on batches of (x, target); the model is left as it was.
 
-    model         a module whose forward maps (x_t, state) to (output, state), called once a step; or torch.nn.RNN, GRU, LSTM;
-                  or any module that holds one of these, or a cell of torch that it calls once a step
+    It works on a copy in eval mode, in float64 where the model can.
+
+    model         a module whose forward maps (x_t, state) to (output, state), called once a step; or
+                  torch.nn.RNN, GRU, LSTM; or any module that holds one of these, or a cell of torch that it
+                  calls once a step
     loss          loss(output, target), a mean (or a sum) over the samples
-    batches       read until `samples` sequences are there; several are better than one, and they may differ in length
-    batch_axis    of x: 0 or 1; as the recurrent module has it (1 for a module called once a step) unless given
-    recurrent     name of the part to look at, where the model has several; it may be a module that maps (x_t, state)
-    state         first state of a module called once a step: tensors, or a callable of the batch size. None where it takes None
-    read_out      from outputs (T, B, ...) to what the loss gets, where the model is the recurrence; the last step unless given
+    batches       read until `samples` sequences are there; several are better than one, and they may differ
+                  in length
+    batch_axis    of x: 0 or 1; as the recurrent module has it unless given, 1 for a module called
+                  once a step
+    recurrent     name of the module to look at, where the model has several; it may map (x_t, state)
+    state         first state of a module called once a step: tensors, or a callable of the batch size; None
+                  where it takes None
+    read_out      from outputs (T, B, ...) to the loss's output, where the model is the recurrence; the last
+                  step unless given
     floor         the least mean loss there can be, where known (0 without noise)
-    trivial       loss of the best constant answer, where it is not to be had from the targets
-    samples_seen  how many samples the training has seen, where known; a gradient that needs more counts as vanished
-    positions     of an output for every step, how many are looked at: those whose residuals vary most over the samples
+    trivial       loss of the best constant answer, where the targets do not tell it
+    samples_seen  how many samples the training has seen, where known; a gradient that needs more counts as
+                  vanished
+    positions     of an output for every step, how many are looked at: those whose residuals vary most over
+                  the samples
+    seed          of the swaps and of the probe's split
 
-    Raises ValueError for what it cannot read; a loss that is not finite is an answer.
+    Raises ValueError for a model, loss or batches that it cannot read. Where the loss is not finite, the
+    verdict is EXPLODED.
     """
-    from .examine import examine
+    from .examine import Options, examine
 
-    options = {
-        "batch_axis": batch_axis,
-        "recurrent": recurrent,
-        "state": state,
-        "read_out": read_out,
-        "trivial": trivial,
-    }
-    found = examine(model, loss, batches, samples=samples, positions=positions, seed=seed, **options)
-    evidence = found.evidence(floor, samples_seen)
+    options = Options(batch_axis, recurrent, state, read_out, trivial, samples, positions, seed)
+    examination = examine(model, loss, batches, options)
+    evidence = examination.evidence(floor, samples_seen)
     return Diagnosis(
         lag=np.arange(len(evidence.z)),
-        log_norm=found.log_norm,
-        log_reach=found.log_reach,
-        gradient_norm=found.gradient_norm,
+        log_norm=examination.log_norm,
+        log_reach=examination.log_reach,
+        gradient_norm=examination.gradient_norm,
         saturation=evidence.saturation,
         swap=evidence.swap,
         recoverable=evidence.recoverable,
@@ -121,7 +129,7 @@ def diagnose(
         loss=evidence.loss,
         trivial_loss=evidence.trivial,
         floor=floor,
-        samples=found.samples,
+        samples=examination.samples,
         evidence=evidence,
         verdict=verdict(evidence, thresholds),
     )

@@ -17,13 +17,14 @@ def by_lag(inputs: np.ndarray, reference: np.ndarray, lags: int) -> np.ndarray:
     inputs (R, T, I) by time, reference (R,) the step at which the row's loss is.
     """
     times = reference[:, None] - np.arange(lags)
-    found = np.take_along_axis(inputs, np.maximum(times, 0)[:, :, None], axis=1)
-    return np.where((times >= 0)[:, :, None], found, np.nan)
+    lagged = np.take_along_axis(inputs, np.maximum(times, 0)[:, :, None], axis=1)
+    return np.where((times >= 0)[:, :, None], lagged, np.nan)
 
 
 def expanded(u: np.ndarray) -> np.ndarray:
-    """(..., d): inputs (..., I), their squares and products within the step: a value, its marker, value times
-    marker.
+    """(..., d): inputs (..., I) with their squares and products within the step.
+
+    A value, its marker, and value times marker, as adding tasks need them.
     """
     width = u.shape[-1]
     if width > WIDEST:
@@ -42,16 +43,15 @@ def band_edges(lags: int) -> list[tuple[int, int]]:
 
 
 def band_sum(u: np.ndarray, band: tuple[int, int]) -> np.ndarray:
-    """(R, d): the features of inputs (R, lags, I) summed over the lags of a band; what is before the start
-    counts as usual.
+    """(R, d): the features of inputs (R, lags, I) summed over the lags of a band.
+
+    Steps before a sequence's start count as the mean.
     """
     return filled(expanded(u[:, band[0] : band[1] + 1])).sum(1)
 
 
 def filled(u: np.ndarray) -> np.ndarray:
-    """Rows' NaN replaced by the mean of the rows that have a number there, so that where a row starts tells
-    nothing.
-    """
+    """NaN replaced by the mean of the rows that have a number there, so that a row's start tells nothing."""
     missing = np.isnan(u)
     if not missing.any():
         return u

@@ -1,6 +1,4 @@
-"""Is anything left to explain that no single input shows? A probe of inputs and their products, judged on
-unseen samples.
-"""
+"""A probe for what no single input shows: a fit of inputs and their products, judged on unseen samples."""
 
 from __future__ import annotations
 
@@ -11,19 +9,20 @@ import torch
 from torch import Tensor
 
 from .features import band_edges, band_sum, filled, standardised
-from .loss import Outcome
+from .loss import BatchLoss
 
 COLUMNS = 600  # single inputs beyond this many are left to the bands
 PER_COLUMN = 20  # samples that a fitted column needs
+NEWTON = 6  # steps of a fit
 
 
 @dataclass(frozen=True)
-class Probed:
-    """Mean loss that the probe recovers on held-out samples, from the model's answers and (power) from a
-    constant answer.
+class ProbeResult:
+    """Mean loss that the probe recovers on held-out samples.
 
-    A probe whose power is small has shown nothing when it recovers nothing. pair: the lags of the product
-    that scored highest while fitting, and pair_z its score on the held-out samples.
+    recovered   from the model's answers
+    power       from a constant answer; where it is small, recovering nothing shows nothing
+    pair        the lags of the product that scored highest while fitting; pair_z: its held-out score
     """
 
     recovered: float
@@ -34,16 +33,16 @@ class Probed:
 
 @dataclass(frozen=True)
 class Sample:
-    """What there is to fit: outputs and targets, rows (sample, position) and their inputs (R, lags, I)."""
+    """The data of the fit: outputs and targets, and the inputs (R, lags, I) of rows (sample, position)."""
 
-    outcome: Outcome
+    loss: BatchLoss
     output: Tensor
     target: Tensor
     positions: list[int]
     inputs: np.ndarray
 
-    def part(self, which: np.ndarray, output: Tensor) -> tuple[Tensor, Tensor]:
-        return self.outcome.chosen(output, self.target, torch.as_tensor(which, device=output.device))
+    def chosen(self, which: np.ndarray, output: Tensor) -> tuple[Tensor, Tensor]:
+        return self.loss.chosen(output, self.target, torch.as_tensor(which, device=output.device))
 
     def rows(self, which: np.ndarray) -> np.ndarray:
         """Rows of the samples, all positions of one after the other."""
@@ -51,40 +50,38 @@ class Sample:
         return (which[:, None] * count + np.arange(count)).ravel()
 
 
-def probe(sample: Sample, constant: Tensor, seed: int = 0) -> Probed:
+def probe(sample: Sample, constant: Tensor, seed: int = 0) -> ProbeResult:
     """Fits on two thirds of the samples. constant: the outputs of the constant answer."""
-    count = sample.output.shape[sample.outcome.output.samples]
+    count = sample.output.shape[sample.loss.output.samples]
     order = np.random.default_rng(seed).permutation(count)
     fit, held = order[: 2 * count // 3], order[2 * count // 3 :]
     columns, lags = _columns(sample.inputs)
     if min(len(fit), len(held)) < PER_COLUMN or not columns.shape[1]:
-        return Probed(0.0, 0.0, ((0, 0), (0, 0)), 0.0)
+        return ProbeResult(0.0, 0.0, ((0, 0), (0, 0)), 0.0)
     recovered, best, z = _gain(sample, sample.output, columns, fit, held)
     power, _, _ = _gain(sample, constant, columns, fit, held)
-    return Probed(recovered, power, tuple(sorted((lags[best[0]], lags[best[1]]))), z)
+    return ProbeResult(recovered, power, tuple(sorted((lags[best[0]], lags[best[1]]))), z)
 
 
 def _columns(inputs: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """Standardised columns (R, d) and the lags of each: every input alone, and the features of each band."""
-    parts, lags = [], []
     _, steps, width = inputs.shape
-    for band in band_edges(steps):
-        part = standardised(band_sum(inputs, band))
-        parts.append(part)
-        lags += [band] * part.shape[1]
     stride = -(-steps * width // COLUMNS)
-    for k in range(0, steps, stride):
-        part = standardised(filled(inputs[:, k]))
-        parts.append(part)
-        lags += [(k, k)] * part.shape[1]
-    return np.concatenate(parts, 1), lags
+    features = [(band, band_sum(inputs, band)) for band in band_edges(steps)]
+    features += [((k, k), filled(inputs[:, k])) for k in range(0, steps, stride)]
+    columns, lags = [], []
+    for span, values in features:
+        columns.append(standardised(values))
+        lags += [span] * columns[-1].shape[1]
+    return np.concatenate(columns, 1), lags
 
 
 def _gain(
     sample: Sample, start: Tensor, columns: np.ndarray, fit: np.ndarray, held: np.ndarray
 ) -> tuple[float, tuple[int, int], float]:
-    """Held-out loss recovered by the best of: inputs alone, products of two, both; and the best product with
-    its held-out z.
+    """Held-out loss recovered by the best of: inputs alone, products of two, both; and the best product.
+
+    The product comes as its two columns, with its held-out z.
     """
     residual = _residual_rows(sample, start, fit)
     top = max(len(fit) // PER_COLUMN, 1)
@@ -99,20 +96,20 @@ def _gain(
 
 
 def _residual_rows(sample: Sample, output: Tensor, which: np.ndarray) -> np.ndarray:
-    found = sample.outcome.residuals(*sample.part(which, output))[:, sample.positions]
-    return found.reshape(-1, found.shape[-1]).double().cpu().numpy()
+    return _rows(sample, *sample.chosen(which, output))
+
+
+def _rows(sample: Sample, output: Tensor, target: Tensor) -> np.ndarray:
+    """Residuals (R, K) at the sample's positions."""
+    residuals = sample.loss.residuals(output, target)[:, sample.positions]
+    return residuals.reshape(-1, residuals.shape[-1]).double().cpu().numpy()
 
 
 def _scores(columns: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """(d,): squared correlation with the residuals times the number of rows, summed over the output's
-    directions.
-    """
-    return np.nan_to_num((standardised_rows(columns).T @ _unit(residual)) ** 2 / len(columns)).sum(1)
-
-
-def standardised_rows(columns: np.ndarray) -> np.ndarray:
+    """(d,): squared correlation with the residuals times the number of rows, summed over directions."""
     centred = columns - columns.mean(0)
-    return centred / np.maximum(centred.std(0), 1e-12)
+    unit = centred / np.maximum(centred.std(0), 1e-12)  # keeps the columns that do not vary, as zeros
+    return np.nan_to_num((unit.T @ _unit(residual)) ** 2 / len(columns)).sum(1)
 
 
 def _unit(residual: np.ndarray) -> np.ndarray:
@@ -138,16 +135,16 @@ def _best_pairs(columns: np.ndarray, residual: np.ndarray, top: int) -> np.ndarr
 def _fitted_gain(
     sample: Sample, start: Tensor, columns: np.ndarray, fit: np.ndarray, held: np.ndarray
 ) -> float:
-    """Mean held-out loss recovered by adding a linear map of the columns to the outputs, fitted by up to six
-    Newton steps.
+    """Mean held-out loss recovered by adding a linear map of the columns to the outputs.
+
+    The map is fitted by up to six Newton steps, and the best of them counts: later ones may overfit.
     """
     left, right = (_white(columns[sample.rows(fit)], columns[sample.rows(w)]) for w in (fit, held))
-    (o_fit, y_fit), (o_held, y_held) = sample.part(fit, start), sample.part(held, start)
-    before = best = sample.outcome.average(o_held, y_held)
-    for _ in range(6):
-        found = sample.outcome.residuals(o_fit, y_fit)[:, sample.positions]
-        rows = found.reshape(-1, found.shape[-1]).double().cpu().numpy()
-        basis, fisher = sample.outcome.curvature(o_fit, y_fit, sample.positions, rows)
+    (o_fit, y_fit), (o_held, y_held) = sample.chosen(fit, start), sample.chosen(held, start)
+    before = best = sample.loss.average(o_held, y_held)
+    for _ in range(NEWTON):
+        rows = _rows(sample, o_fit, y_fit)
+        basis, fisher = sample.loss.curvature(o_fit, y_fit, sample.positions, rows)
         step = (
             left.T @ (rows @ basis) / len(rows) @ np.linalg.pinv(fisher, rcond=1e-6, hermitian=True) @ basis.T
         )
@@ -155,7 +152,7 @@ def _fitted_gain(
         if moved == 0:
             break
         o_fit, o_held = (_added(sample, o, moved * c @ step) for o, c in ((o_fit, left), (o_held, right)))
-        best = min(best, sample.outcome.average(o_held, y_held))
+        best = min(best, sample.loss.average(o_held, y_held))
     return before - best
 
 
@@ -168,16 +165,17 @@ def _white(fit: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _line_search(sample: Sample, output: Tensor, target: Tensor, change: np.ndarray) -> float:
-    lowest, found = sample.outcome.average(output, target), 0.0
+    """The share of the step after which the loss is least; 0 where none lowers it."""
+    lowest, best = sample.loss.average(output, target), 0.0
     for size in (1.0, 0.5, 0.25, 0.1):
-        value = sample.outcome.average(_added(sample, output, size * change), target)
+        value = sample.loss.average(_added(sample, output, size * change), target)
         if value < lowest - 1e-9 * abs(lowest):
-            lowest, found = value, size
-    return found
+            lowest, best = value, size
+    return best
 
 
 def _added(sample: Sample, output: Tensor, change: np.ndarray) -> Tensor:
-    rows = sample.outcome.output.rows(output).clone()
+    rows = sample.loss.output.rows(output).clone()
     delta = torch.as_tensor(change, dtype=rows.dtype, device=rows.device)
     rows[:, sample.positions] += delta.reshape(len(rows), len(sample.positions), -1)
-    return sample.outcome.output.like(rows, output)
+    return sample.loss.output.like(rows, output)

@@ -1,4 +1,4 @@
-"""The step of torch.nn.RNN, GRU and LSTM, of any number of layers, written out from their own parameters."""
+"""The step of torch.nn.RNN, GRU and LSTM: the zoo's equations with torch's weights, layer by layer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from cellbench import cells
+from cellbench.cells import GatedCell, State
+from cellbench.cells.contract import split
+
 FLAT = 1e-3  # a unit counts as saturated where no pre-activation moves its state faster than this
+CELLS = {
+    "RNN_TANH": "elman",
+    "RNN_RELU": "elman:activation=relu",
+    "GRU": "gru",
+    "LSTM": "lstm",
+}  # by torch's mode
 
 
 class Layers:
-    """The layers of a fused module. Its states are one tensor (B, H) a layer, for an LSTM h and c of each in
-    turn.
+    """The layers of a fused module.
+
+    Its states are one tensor (B, H) a layer, for an LSTM h and c of each in turn.
     """
 
     def __init__(self, module: nn.RNNBase) -> None:
@@ -22,7 +33,7 @@ class Layers:
                 "a bidirectional module has no state after step t of which the end is a function; diagnose"
                 " one direction"
             )
-        self.module, self.lstm = module, module.mode == "LSTM"
+        self.module, self.cell = module, cells.get(CELLS[module.mode])
 
     def check(self, x: Any) -> None:
         """Raises ValueError unless x is a padded batch."""
@@ -40,61 +51,63 @@ class Layers:
     def unpacked(self, hx: Any, x: Tensor) -> list[Tensor]:
         """States by layer from the module's own first state, zeros where there is none; x is (T, B, I)."""
         if hx is None:
-            width, layers = self.module.proj_size or self.module.hidden_size, range(self.module.num_layers)
-            sizes = [n for _ in layers for n in ((width, self.module.hidden_size) if self.lstm else (width,))]
+            # a projection narrows the output, which is the first state, and leaves c at its full width
+            widths = [self.module.proj_size or self.module.hidden_size, self.module.hidden_size]
+            sizes = widths[: len(self.cell.states)] * self.module.num_layers
             return [x.new_zeros(x.shape[1], n) for n in sizes]
-        return [s for pair in zip(*hx, strict=True) for s in pair] if self.lstm else list(hx)
+        if len(self.cell.states) == 1:
+            return list(hx)
+        return [s for layer in zip(*hx, strict=True) for s in layer]
 
     def packed(self, state: list[Tensor]) -> Any:
         """The reverse."""
-        return (torch.stack(state[::2]), torch.stack(state[1::2])) if self.lstm else torch.stack(state)
+        count = len(self.cell.states)
+        stacked = tuple(torch.stack(state[k::count]) for k in range(count))
+        return stacked if count > 1 else stacked[0]
 
     def output(self, state: list[Tensor]) -> Tensor:
-        """What the module emits: h of the last layer."""
-        return state[-2] if self.lstm else state[-1]
+        """The module's output: h of the last layer."""
+        return state[-len(self.cell.states)]
 
     def step(self, x: Tensor, state: list[Tensor]) -> tuple[list[Tensor], float]:
         """The new states, and the share of (unit, sample) that is saturated."""
         new: list[Tensor] = []
         steepest: list[Tensor] = []
-        each = 2 if self.lstm else 1
+        count = len(self.cell.states)
         for layer in range(self.module.num_layers):
-            before = state[each * layer : each * (layer + 1)]
-            after, slopes = getattr(self, f"_{self.module.mode.split('_')[0].lower()}")(layer, x, *before)
-            new += after
-            steepest.append(torch.stack(slopes).abs().amax(0))
-            x = after[0]
-        return new, float((torch.cat(steepest) < FLAT).double().mean())
+            before = State(**dict(zip(self.cell.states, state[count * layer :][:count], strict=False)))
+            wx = self._product(layer, x, "ih")
+            wh = self._product(layer, before.h, "hh")
+            after = self.cell.equations(wx, wh, before)
+            assert isinstance(after, State)
+            steepest.append(_steepest(self.cell, wx, wh, before))
+            x = self._projected(layer, after.h)
+            new += [x, *(getattr(after, name) for name in self.cell.states[1:])]
+        return new, float((torch.cat(steepest, 1) < FLAT).double().mean())
 
-    def _products(self, layer: int, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        def named(kind: str) -> Any:
-            return getattr(self.module, f"{kind}_l{layer}", None)
+    def _product(self, layer: int, rows: Tensor, side: str) -> State:
+        """One of the products by gate, each (B, H)."""
+        weight = getattr(self.module, f"weight_{side}_l{layer}")
+        bias = getattr(self.module, f"bias_{side}_l{layer}", None)  # none where the module has bias=False
+        return split(self.cell.gates, linear(rows, weight, bias))
 
-        return linear(x, named("weight_ih"), named("bias_ih")), linear(
-            h, named("weight_hh"), named("bias_hh")
-        )
+    def _projected(self, layer: int, h: Tensor) -> Tensor:
+        return linear(h, getattr(self.module, f"weight_hr_l{layer}")) if self.module.proj_size else h
 
-    def _rnn(self, layer: int, x: Tensor, h: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        a = torch.add(*self._products(layer, x, h))
-        new = torch.relu(a) if self.module.mode == "RNN_RELU" else torch.tanh(a)
-        return [new], [(a > 0).to(a) if self.module.mode == "RNN_RELU" else 1 / torch.cosh(a.detach()) ** 2]
 
-    def _gru(self, layer: int, x: Tensor, h: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        (r, z, n), (wr, wz, wn) = (part.chunk(3, 1) for part in self._products(layer, x, h))
-        r, z = torch.sigmoid(r + wr), torch.sigmoid(z + wz)
-        n = torch.tanh(n + r * wn)
-        with torch.no_grad():
-            d_n = (1 - z) * (1 - n**2)
-            slopes = [d_n, (h - n) * z * (1 - z), d_n * wn * r * (1 - r)]
-        return [(1 - z) * n + z * h], slopes
-
-    def _lstm(self, layer: int, x: Tensor, h: Tensor, c: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        i, f, g, o = torch.add(*self._products(layer, x, h)).chunk(4, 1)
-        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
-        new = f * c + i * g
-        with torch.no_grad():
-            slopes = [g * i * (1 - i), c * f * (1 - f), i * (1 - g**2), torch.tanh(new) * o * (1 - o)]
-        emitted = o * torch.tanh(new)
-        if self.module.proj_size:
-            emitted = linear(emitted, getattr(self.module, f"weight_hr_l{layer}"))
-        return [emitted, new], slopes
+def _steepest(cell: GatedCell, wx: State, wh: State, before: State) -> Tensor:
+    """(B, H): the largest slope of any of a unit's states in any of its pre-activations."""
+    with torch.enable_grad():
+        leaves = {gate: value.detach().requires_grad_() for gate, value in vars(wx).items()}
+        fixed = [State(**{k: v.detach() for k, v in vars(held).items()}) for held in (wh, before)]
+        after = cell.equations(State(**leaves), *fixed)
+        # the equations are pointwise, so that the gradient of a sum holds each unit's own slope
+        slopes = [
+            slope
+            for value in vars(after).values()
+            for slope in torch.autograd.grad(
+                value.sum(), list(leaves.values()), retain_graph=True, allow_unused=True
+            )
+            if slope is not None
+        ]
+    return torch.stack(slopes).abs().amax(0)

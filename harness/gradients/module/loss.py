@@ -1,6 +1,4 @@
-"""Outputs, targets and the loss between them: which axis is which, residuals, curvature, and the loss of a
-constant answer.
-"""
+"""Outputs, targets and the loss between them: axes, residuals, curvature, the loss of a constant answer."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from .recoverable import fisher_directions
 
 
 @dataclass(frozen=True)
-class Form:
+class Axes:
     """Where a tensor has its samples, and where its positions in time if it has one for every step."""
 
     samples: int
@@ -42,11 +40,15 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The loss as the caller wrote it, and how its arguments lie. `mean`: over samples, else a sum."""
+class BatchLoss:
+    """The loss as the caller wrote it, and how its arguments lie.
+
+    output   the axes of the model's output; target: the target's axis of samples
+    mean     whether it is a mean over samples, else a sum
+    """
 
     loss: Callable[[Tensor, Tensor], Tensor]
-    output: Form
+    output: Axes
     target: int
     mean: bool
 
@@ -67,14 +69,13 @@ class Outcome:
         """-dl_i/d output_i, (B, P, K)."""
         leaf = output.detach().requires_grad_()
         with torch.enable_grad():
-            (found,) = torch.autograd.grad(self.total(leaf, target), leaf)
-        return -self.output.rows(found)
+            (gradient,) = torch.autograd.grad(self.total(leaf, target), leaf)
+        return -self.output.rows(gradient)
 
     def curvature(
         self, output: Tensor, target: Tensor, positions: list[int], rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Directions (K, q) of the output with the largest residuals `rows` (R, K), and the mean Hessian (q,
-        q) in them.
+        """Directions (K, q) of the output with the largest residuals (R, K), and the mean Hessian in them.
 
         Negative curvature counts as none; where a loss has no curvature at all (an absolute error), the
         residuals' own second moment takes its place.
@@ -84,28 +85,29 @@ class Outcome:
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.total(leaf, target), leaf, create_graph=True)
             slopes = self.output.rows(slope)[:, positions] if slope.requires_grad else None
-        found = np.zeros((basis.shape[1],) * 2)
+        hessian = np.zeros((basis.shape[1],) * 2)
         for k, direction in enumerate(torch.as_tensor(basis.T, dtype=leaf.dtype, device=leaf.device)):
-            if slopes is None:
+            if slopes is None:  # an absolute error's slope does not depend on the output
                 break
             (row,) = torch.autograd.grad((slopes @ direction).sum(), leaf, retain_graph=True)
-            found[k] = self.output.rows(row)[:, positions].mean((0, 1)).double().cpu().numpy() @ basis
-        values, vectors = np.linalg.eigh((found + found.T) / 2)
+            hessian[k] = self.output.rows(row)[:, positions].mean((0, 1)).double().cpu().numpy() @ basis
+        values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
         fisher = (vectors * np.maximum(values, 0)) @ vectors.T
         moments = basis.T @ (rows.T @ rows / len(rows)) @ basis
         return basis, fisher if fisher.any() else moments
 
 
-def outcome(
+def batch_loss(
     loss: Callable, output: Tensor, target: Tensor, batch: int, steps: int, axis: int | None
-) -> Outcome:
-    """How a batch's output and target lie. Raises ValueError, naming batch_axis, where the samples' axis is
-    not to be found.
+) -> BatchLoss:
+    """The loss with the axes of a batch's output and target, and whether it is a mean.
+
+    Raises ValueError, naming batch_axis, where the samples' axis is not to be found.
     """
     at = _samples("target", target, batch, axis if target.ndim > 1 else 0)
     samples = _samples("output", output, batch, axis if output.ndim > 1 else 0)
-    form = Form(samples, _position(output.movedim(samples, 0), target.movedim(at, 0), steps))
-    return Outcome(loss, form, at, _is_mean(loss, output, target, samples, at))
+    axes = Axes(samples, _position(output.movedim(samples, 0), target.movedim(at, 0), steps))
+    return BatchLoss(loss, axes, at, _is_mean(loss, output, target, samples, at))
 
 
 def _samples(what: str, tensor: Tensor, batch: int, wanted: int | None) -> int:
@@ -140,7 +142,7 @@ def _is_mean(loss: Callable, output: Tensor, target: Tensor, samples: int, at: i
             raise ValueError(
                 f"loss(output, target) is {what}; it must be one number, the mean over the batch"
             )
-        if not torch.isfinite(once):
+        if not torch.isfinite(once):  # there is nothing to compare; the diagnosis ends at the loss itself
             return True
         twice = loss(torch.cat([output, output], samples), torch.cat([target, target], at))
     ratio = float(twice) / float(once) if float(once) else 1.0
@@ -153,20 +155,19 @@ def _is_mean(loss: Callable, output: Tensor, target: Tensor, samples: int, at: i
     )
 
 
-def trivial_loss(found: Outcome, output: Tensor, target: Tensor) -> tuple[float, Tensor]:
-    """The least mean loss of an answer that is the same for all samples (of its own at each position), and
-    that answer.
+def trivial_loss(loss: BatchLoss, output: Tensor, target: Tensor) -> tuple[float, Tensor]:
+    """The least mean loss of an answer that is the same for all samples, and that answer.
 
-    Tried are the targets' mean, median and log-odds, and for classes the logarithm of their shares: the best
-    for the squared, the absolute and the logistic error, cross-entropy and its forms. Raises ValueError where
-    none has the output's shape.
+    Each position has an answer of its own. Tried are the targets' mean, median and log-odds, and for classes
+    the logarithm of their shares: the best for the squared, the absolute and the logistic error,
+    cross-entropy and its forms. Raises ValueError where none has the output's shape.
     """
-    like = found.output.rows(output)
+    like = loss.output.rows(output)
     best = None
-    for constant in _constants(target.movedim(found.target, 0), like):
-        answer = found.output.like(constant.expand_as(like).contiguous(), output)
+    for constant in _constants(target.movedim(loss.target, 0), like):
+        answer = loss.output.like(constant.expand_as(like).contiguous(), output)
         try:
-            value = found.average(answer, target)
+            value = loss.average(answer, target)
         except (RuntimeError, ValueError):  # a loss that takes probabilities alone refuses the others
             continue
         if np.isfinite(value) and (best is None or value < best[0]):

@@ -1,11 +1,17 @@
-"""Is a gradient from certain lags more than its noise? Sums over chunks of samples, without any sample's
-gradient kept.
+"""Whether a gradient from certain lags is more than its noise, from sums over chunks of samples.
+
+No sample's own gradient is kept.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from .pullback import Pullback, parameter_gradient
+from .recording import Recording
+
+FEWEST = 4  # chunks, in fewer of which no variance is told
 
 
 class Noise:
@@ -18,14 +24,14 @@ class Noise:
         self.total_squares: Tensor = torch.zeros(())
         self.chunks, self.samples = 0, 0
 
-    def add(self, parts: list[Tensor], count: int) -> None:
-        """The gradient of one chunk of samples by band, each summed over its samples."""
-        means = [p.double() / count for p in parts]
+    def add(self, by_band: list[Tensor], count: int) -> None:
+        """The gradient of one chunk of samples by band, each summed over its `count` samples."""
+        means = [gradient.double() / count for gradient in by_band]
         for k, mean in enumerate(means):
             self.sums[k] = self.sums[k] + mean
             self.squares[k] += float(mean @ mean)
-        whole = torch.stack(means).sum(0)
-        self.total, self.total_squares = self.total + whole, self.total_squares + whole**2
+        total = torch.stack(means).sum(0)
+        self.total, self.total_squares = self.total + total, self.total_squares + total**2
         self.chunks, self.samples = self.chunks + 1, self.samples + count
 
     def variance(self) -> Tensor:
@@ -35,24 +41,23 @@ class Noise:
         return spread * self.samples / self.chunks
 
     def needed(self) -> list[float]:
-        """By band, tr Cov(g) / |E g of the band|^2 with the mean at its upper two-sigma end: at least so many
-        samples.
+        """By band, how many samples a gradient from there needs at least: tr Cov(g) / |E g of the band|^2.
+
+        The squared mean is taken at its upper two-sigma end, so that noise alone cannot make it small.
         """
-        if self.chunks < 4:
+        if self.chunks < FEWEST:
             return [float("nan")] * len(self.sums)
         trace = float(self.variance().sum())
-        found = []
+        needed = []
         for total, squares in zip(self.sums, self.squares, strict=True):
             mean = float((total / self.chunks) @ (total / self.chunks))
             error = max(squares / self.chunks - mean, 0.0) / (self.chunks - 1)
-            found.append(trace / (mean + 2 * error) if mean + error > 0 else float("inf"))
-        return found
+            needed.append(trace / (mean + 2 * error) if mean + error > 0 else float("inf"))
+        return needed
 
     def stationary(self) -> float:
-        """1 - mean of B gbar^2 / s^2 over the parameters (Mahsereci et al. 2017), where the gradient varies
-        at all.
-        """
-        if self.chunks < 4:
+        """1 - mean of B gbar^2 / s^2 over the parameters whose gradient varies (Mahsereci et al. 2017)."""
+        if self.chunks < FEWEST:
             return float("nan")
         variance = self.variance()
         varies = variance > 0
@@ -62,11 +67,39 @@ class Noise:
         return 1 - self.samples * float((mean[varies] ** 2 / variance[varies]).mean())
 
     def norm(self) -> float:
-        """Of the mean gradient, by a form that does not overflow."""
+        """Of the mean gradient, scaled by its largest entry so that no square overflows."""
         mean = self.total / max(self.chunks, 1)
         largest = float(mean.abs().max()) if mean.numel() else 0.0
-        return (
-            largest * float(torch.linalg.vector_norm(mean / largest))
-            if 0 < largest < float("inf")
-            else largest
-        )
+        if not 0 < largest < float("inf"):
+            return largest
+        return largest * float(torch.linalg.vector_norm(mean / largest))
+
+    def add_batch(
+        self,
+        recording: Recording,
+        params: list[Tensor],
+        pullbacks: list[Pullback],
+        ends: list[int],
+        bands: list[tuple[int, int]],
+        chunks: int,
+    ) -> None:
+        """One batch in `chunks` parts. pullbacks and the step `ends` of the loss are by position."""
+        if not params:
+            return
+        like = recording.output
+        for rows in torch.arange(recording.batch).chunk(chunks):
+            chosen = torch.zeros(recording.batch, dtype=like.dtype, device=like.device)
+            chosen[rows] = 1
+            by_band = []
+            for low, high in bands:
+                gradients = [
+                    parameter_gradient(recording, pullback.cotangents, _times(end, low, high), chosen, params)
+                    for pullback, end in zip(pullbacks, ends, strict=True)
+                ]
+                by_band.append(torch.stack(gradients).sum(0))
+            self.add(by_band, len(rows))
+
+
+def _times(end: int, low: int, high: int) -> list[int]:
+    """The steps at lags low..high before `end`."""
+    return [t for t in range(end - high, end - low + 1) if t >= 0]

@@ -1,26 +1,28 @@
-"""The gradient of a recorded forward pass, step by step from the end, rescaled at each so that nothing under-
-or overflows.
+"""The gradient of a recorded forward pass, step by step from the end.
+
+It is rescaled at every step, so that nothing under- or overflows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import grad
 
-from .replay import Recording, Step
+from .recording import RecordedStep, Recording
 
 
 @dataclass(frozen=True)
 class Pullback:
-    """Of one loss term. log_norm and log_reach (steps, B), by time: the joint state's and the input's
-    gradient, natural log.
+    """Of one loss term, by time.
 
-    cotangents: what each step's `made` got, in true size (it may underflow), for gradients of parameters.
+    log_norm    (steps, B): natural log of the norm of the joint state's gradient; log_reach of the input's
+    cotangents  of each step's `made` in true size (they may underflow), for gradients of parameters
     """
 
     log_norm: np.ndarray
@@ -33,10 +35,9 @@ def pull(recording: Recording, d_output: Tensor) -> Pullback:
     steps = recording.steps
     norms, reach, cotangents = [], [], []
     for step, unit, log_scale, d_input in _walk(recording, _read_out(recording, d_output)):
-        norms.append(log_scale + _log(_norm(_state_part(step, unit), len(log_scale))))
-        reach.append(
-            log_scale + _log(_norm([d_input] if d_input is not None else [], len(log_scale)).to(log_scale))
-        )
+        norms.append(log_scale + _log(_norm(_state_gradient(step, unit), len(log_scale))))
+        of_input = _norm([] if d_input is None else [d_input], len(log_scale))
+        reach.append(log_scale + _log(of_input.to(log_scale)))
         cotangents.append([_scaled(d, torch.exp(log_scale)) for d in unit])
     assert len(norms) == len(steps)
     return Pullback(_stack(norms), _stack(reach), cotangents[::-1])
@@ -45,8 +46,9 @@ def pull(recording: Recording, d_output: Tensor) -> Pullback:
 def parameter_gradient(
     recording: Recording, cotangents: list[list[Tensor]], times: list[int], rows: Tensor, params: list[Tensor]
 ) -> Tensor:
-    """Flat: what the steps at `times` contribute to the gradient of params, summed over the samples where
-    rows (B,) is 1.
+    """Flat: the contribution of the steps at `times` to the gradient of params.
+
+    It is summed over the samples where rows (B,) is 1.
     """
     outputs, d_outputs = [], []
     for t in times:
@@ -54,32 +56,23 @@ def parameter_gradient(
             if m.requires_grad:
                 outputs.append(m)
                 d_outputs.append(_scaled(d, rows))
-    found = (
-        grad(outputs, params, d_outputs, retain_graph=True, allow_unused=True)
-        if outputs
-        else [None] * len(params)
-    )
-    return torch.cat(
-        [
-            torch.zeros_like(p).flatten() if g is None else g.flatten()
-            for g, p in zip(found, params, strict=True)
-        ]
-    )
+    if not outputs:
+        return torch.cat([torch.zeros_like(p).flatten() for p in params])
+    gradients = grad(outputs, params, d_outputs, retain_graph=True, allow_unused=True)
+    return torch.cat([_or_zero(g, p).flatten() for g, p in zip(gradients, params, strict=True)])
 
 
 def _read_out(recording: Recording, d_output: Tensor) -> list[list[Tensor]]:
-    """What each step's `kept` gets directly from the output."""
+    """The cotangents that each step's `kept` gets directly from the output."""
     kept = [k for step in recording.steps for k in step.kept]
-    found = iter(grad(recording.output, kept, d_output, retain_graph=True, allow_unused=True))
-    return [[_or_zero(next(found), k) for k in step.kept] for step in recording.steps]
+    gradients = iter(grad(recording.output, kept, d_output, retain_graph=True, allow_unused=True))
+    return [[_or_zero(next(gradients), k) for k in step.kept] for step in recording.steps]
 
 
 def _walk(
     recording: Recording, direct: list[list[Tensor]]
-) -> Iterator[tuple[Step, list[Tensor], Tensor, Tensor | None]]:
-    """From the last step to the first: the step, the cotangents of `made` scaled, the log of the scale, and
-    the input's.
-    """
+) -> Iterator[tuple[RecordedStep, list[Tensor], Tensor, Tensor | None]]:
+    """Last step first: (step, scaled cotangents of `made`, log of the scale, cotangent of the input)."""
     batch = recording.batch
     log_scale = direct[0][0].new_zeros(batch)
     carried = [torch.zeros_like(k) for k in recording.steps[-1].kept]
@@ -101,54 +94,60 @@ def _walk(
         yield step, unit, log_scale, d_input
 
 
-def _step_back(step: Step, unit: list[Tensor], before: list[Tensor]) -> tuple[list[Tensor], Tensor | None]:
+def _step_back(
+    step: RecordedStep, unit: list[Tensor], before: list[Tensor]
+) -> tuple[list[Tensor], Tensor | None]:
     pairs = [(m, d) for m, d in zip(step.made, unit, strict=True) if m.requires_grad]
     sources = [*before, *([] if step.nudge is None else [step.nudge])]
     if not pairs or not sources:
         return [torch.zeros_like(b) for b in before], None
-    found = grad([m for m, _ in pairs], sources, [d for _, d in pairs], retain_graph=True, allow_unused=True)
-    d_before = [_or_zero(g, b) for g, b in zip(found, before, strict=False)]
-    return d_before, None if step.nudge is None else _or_zero(found[-1], step.nudge)
+    ends, d_ends = [m for m, _ in pairs], [d for _, d in pairs]
+    gradients = grad(ends, sources, d_ends, retain_graph=True, allow_unused=True)
+    # the nudge, where there is one, comes after the states
+    d_before = [_or_zero(g, b) for g, b in zip(gradients, before, strict=False)]
+    return d_before, None if step.nudge is None else _or_zero(gradients[-1], step.nudge)
 
 
-def _state_part(step: Step, unit: list[Tensor]) -> list[Tensor]:
-    """The states' own cotangents, and what comes to them through an output that was computed from them in the
-    step.
-    """
+def _state_gradient(step: RecordedStep, unit: list[Tensor]) -> list[Tensor]:
+    """The states' cotangents, with those of outputs that the step computed from its new states added."""
     states = [step.made[k] for k in step.states]
-    own = [unit[k] for k in step.states]
-    rest = [k for k in range(len(step.made)) if k not in step.states and step.made[k].requires_grad]
-    if not any(bool((unit[k] != 0).any()) for k in rest):
-        return own
-    whole = _through([step.made[k] for k in rest], [unit[k] for k in rest], states)
-    return [o if g is None else o + g for o, g in zip(own, _apart(states, whole), strict=True)]
+    direct = [unit[k] for k in step.states]
+    outputs = [k for k in range(len(step.made)) if k not in step.states and step.made[k].requires_grad]
+    if not any(bool((unit[k] != 0).any()) for k in outputs):
+        return direct
+    total = _through([step.made[k] for k in outputs], [unit[k] for k in outputs], states)
+    return [d if g is None else d + g for d, g in zip(direct, _partial(states, total), strict=True)]
 
 
-def _apart(states: list[Tensor], whole: list[Tensor | None]) -> list[Tensor | None]:
-    """Gradients at each state for itself: one that reaches c by way of h = o tanh(c) is the gradient of h
-    alone.
+def _partial(states: list[Tensor], total: list[Tensor | None]) -> list[Tensor | None]:
+    """Gradients with the other states held fixed, from total ones.
+
+    autograd's gradient of c holds that of h as well where h = o tanh(c) was computed from c. States are
+    taken from the last computed to the first: those computed from one come before it, and their own
+    gradients, pulled back to it, are taken off.
     """
-    found: dict[int, Tensor | None] = {}
-    while len(found) < len(states):
-        left = [k for k in range(len(states)) if k not in found]
-        k = next(k for k in left if not any(_feeds(states[k], states[j]) for j in left if j != k))
-        passed = [_through([states[j]], [d], [states[k]])[0] for j, d in found.items() if d is not None]
-        mine = whole[k]
-        found[k] = None if mine is None else mine - sum(p for p in passed if p is not None)
-    return [found[k] for k in range(len(states))]
+    places = range(len(states))
+    after = {k: [j for j in places if j != k and _feeds(states[k], states[j])] for k in places}
+    partial: dict[int, Tensor | None] = {}
+    for k in TopologicalSorter(after).static_order():
+        passed = [_through([states[j]], [d], [states[k]])[0] for j, d in partial.items() if d is not None]
+        gradient = total[k]
+        partial[k] = None if gradient is None else gradient - sum(p for p in passed if p is not None)
+    return [partial[k] for k in places]
 
 
 def _feeds(source: Tensor, end: Tensor) -> bool:
+    """Whether the end was computed from the source."""
     return _through([end], [torch.ones_like(end)], [source])[0] is not None
 
 
 def _through(ends: list[Tensor], cotangents: list[Tensor], sources: list[Tensor]) -> list[Tensor | None]:
-    """Gradients at sources; None where one has no part in the ends."""
+    """Gradients at sources; None where the ends do not depend on one."""
     known = [s for s in sources if s.requires_grad]
     if not known or not all(e.requires_grad for e in ends):
         return [None] * len(sources)
-    found = iter(grad(ends, known, cotangents, retain_graph=True, allow_unused=True))
-    return [next(found) if s.requires_grad else None for s in sources]
+    gradients = iter(grad(ends, known, cotangents, retain_graph=True, allow_unused=True))
+    return [next(gradients) if s.requires_grad else None for s in sources]
 
 
 def sample_rows(tensor: Tensor, batch: int) -> Tensor:
@@ -164,8 +163,8 @@ def sample_rows(tensor: Tensor, batch: int) -> Tensor:
 def _scaled(tensor: Tensor, factor: Tensor) -> Tensor:
     """A factor for each sample."""
     axis = tensor.shape.index(len(factor))
-    zero = factor.reshape(-1, *[1] * (tensor.ndim - 1 - axis))
-    return torch.where(zero == 0, torch.zeros_like(tensor), tensor * zero)
+    wide = factor.reshape(-1, *[1] * (tensor.ndim - 1 - axis))
+    return torch.where(wide == 0, torch.zeros_like(tensor), tensor * wide)  # 0 times inf is to be 0
 
 
 def _norm(tensors: list[Tensor], batch: int) -> Tensor:
@@ -186,8 +185,8 @@ def _log(norm: Tensor) -> Tensor:
     return torch.log(norm.double())
 
 
-def _or_zero(found: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if found is None else found
+def _or_zero(gradient: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if gradient is None else gradient
 
 
 def _stack(rows: list[Tensor]) -> np.ndarray:

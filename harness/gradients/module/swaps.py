@@ -1,5 +1,6 @@
-"""What the loss makes of inputs exchanged between samples: a finite change, so that it shows memories whose
-derivative is 0.
+"""The rise of the loss when inputs are exchanged between samples.
+
+It is a finite change, so that it shows memories whose derivative is 0.
 """
 
 from __future__ import annotations
@@ -8,19 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .loss import Outcome
+from .loss import BatchLoss
 from .replay import Replay
 
 
 class Swaps:
-    """The rise of the loss when inputs are exchanged between samples; forward passes are kept by the steps
-    they exchange.
-    """
+    """Rises of the loss of one batch; forward passes are kept by the steps whose inputs they exchange."""
 
     def __init__(
         self,
         replay: Replay,
-        outcome: Outcome,
+        batch_loss: BatchLoss,
         x: Tensor,
         target: Tensor,
         positions: list[int],
@@ -28,34 +27,32 @@ class Swaps:
         count: int,
         rng: np.random.Generator,
     ) -> None:
-        self.replay, self.outcome, self.x, self.target = replay, outcome, x, target
+        self.replay, self.batch_loss, self.x, self.target = replay, batch_loss, x, target
         self.places = list(zip(positions, ends, strict=True))
-        self.order = torch.as_tensor(_moved(count, rng), device=x.device)
+        self.order = torch.as_tensor(_derangement(count, rng), device=x.device)
         self.plain, self.trail = replay.output(x), replay.trail(x)
-        self.loss = outcome.average(self.plain, target)
-        self.kept: dict[tuple[int, int], Tensor] = {}
+        self.loss = batch_loss.average(self.plain, target)
+        self.outputs: dict[tuple[int, int], Tensor] = {}
 
     def rise(self, lags: tuple[int, int]) -> float:
-        """Lowest to highest lag swapped together; summed over the positions of the loss. NaN where none has
-        such a lag.
-        """
-        rises = [
-            self._one(p, max(end - lags[1], 0), end - lags[0]) for p, end in self.places if end >= lags[0]
-        ]
+        """Lowest to highest lag swapped together, summed over the loss's positions; NaN where none has it."""
+        low, high = lags
+        rises = [self._at(p, max(end - high, 0), end - low) for p, end in self.places if end >= low]
         return float(np.sum(rises)) if rises else float("nan")
 
-    def _one(self, position: int, first: int, last: int) -> float:
-        if (first, last) not in self.kept:
+    def _at(self, position: int, first: int, last: int) -> float:
+        """The rise at one position when the inputs of steps first..last are swapped."""
+        if (first, last) not in self.outputs:
             swap = dict.fromkeys(range(first, last + 1), self.order)
-            self.kept[first, last] = self.replay.output(self.x, swap, self.trail)
-        form = self.outcome.output
-        rows = form.rows(self.plain).clone()
-        rows[:, position] = form.rows(self.kept[first, last])[:, position]
-        return self.outcome.average(form.like(rows, self.plain), self.target) - self.loss
+            self.outputs[first, last] = self.replay.output(self.x, swap, self.trail)
+        axes = self.batch_loss.output
+        rows = axes.rows(self.plain).clone()
+        rows[:, position] = axes.rows(self.outputs[first, last])[:, position]
+        return self.batch_loss.average(axes.like(rows, self.plain), self.target) - self.loss
 
 
-def _moved(count: int, rng: np.random.Generator) -> np.ndarray:
-    """A permutation that leaves nothing where it was."""
+def _derangement(count: int, rng: np.random.Generator) -> np.ndarray:
+    """A permutation that leaves nothing where it was: one cycle through all, in random order."""
     cycle = rng.permutation(count)
     order = np.empty(count, int)
     order[cycle] = np.roll(cycle, 1)

@@ -1,5 +1,6 @@
-"""What clipping does to the expected gradient: over minibatches at fixed parameters, free of the bias of
-their finite number.
+"""The bias that clipping gives the expected gradient, over minibatches at fixed parameters.
+
+The estimate itself is free of the bias of their finite number.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class ClippingBias:
-    """E[clip g] against E[g]: cosine of the angle between the two, and the ratio of their norms. 1 and 1
-    without a bias.
+    """E[clip g] against E[g]; both figures are 1 without a bias.
 
-    used   minibatches whose gradients are finite
+    cosine   of the angle between the two
+    ratio    of their norms
+    used     minibatches whose gradients are finite
     """
 
     cosine: Interval
@@ -52,24 +54,23 @@ def clipping_bias(raw: np.ndarray, clipped: np.ndarray) -> ClippingBias:
     raw, clipped = raw[good], clipped[good]
     scales = [float(np.abs(g).max()) or 1.0 for g in (raw, clipped)]  # squares stay within float64
     a, b = raw / scales[0], clipped / scales[1]
-    own, cross, kept = (_without_each(p @ q.T) for p, q in ((a, a), (a, b), (b, b)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosine, ratio = cross / np.sqrt(own * kept), np.sqrt(kept / own) * (scales[1] / scales[0])
+    raw2, cross, clipped2 = (_without_each(p @ q.T) for p, q in ((a, a), (a, b), (b, b)))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a square free of noise may come out negative
+        cosine, ratio = cross / np.sqrt(raw2 * clipped2), np.sqrt(clipped2 / raw2) * (scales[1] / scales[0])
     return ClippingBias(_jackknife(cosine), _jackknife(ratio), len(raw))
 
 
 def _without_each(products: np.ndarray) -> np.ndarray:
-    """(K + 1,): mean of the products (K, K) of different minibatches, of all of them first, then without each
-    in turn.
-    """
+    """(K + 1,): mean product of different minibatches, of all first, then without each in turn."""
     count = len(products)
-    apart = products - np.diag(np.diag(products))
-    whole = apart.sum()
-    left = whole - apart.sum(0) - apart.sum(1)
-    return np.concatenate([[whole / (count * (count - 1))], left / ((count - 1) * (count - 2))])
+    different = products - np.diag(np.diag(products))
+    total = different.sum()
+    without = total - different.sum(0) - different.sum(1)
+    return np.concatenate([[total / (count * (count - 1))], without / ((count - 1) * (count - 2))])
 
 
 def _jackknife(values: np.ndarray) -> Interval:
+    """Of a figure from all minibatches, then without each in turn."""
     value, each = float(values[0]), values[1:]
     if not np.isfinite(values).all():
         return Interval(value if np.isfinite(value) else np.nan, np.nan, np.nan)

@@ -13,14 +13,14 @@ Gradients = Mapping[str, Any] | Iterable[Any]
 
 @dataclass(frozen=True)
 class Clipped:
-    """What clipping did.
+    """The result of one clipping.
 
-    arrays      in the form they came in, clipped; those of a call with entries that are not finite are left as they were
+    arrays      in the form they came in, clipped; left as they were where any entry is not finite
     norm        before, over all arrays (inf or NaN where an entry is)
     fraction    of the entries (by value) or 1.0/0.0 (by norm) that were changed
     cosine      between the gradient before and after; 1 for norm clipping, NaN where an entry is not finite
     nonfinite   {name or place: count} of the arrays with entries that are not finite
-    torch       what torch.nn.utils would have returned and done where that differs, else None
+    torch       a note on torch.nn.utils where its result would have differed, else None
     """
 
     arrays: Any
@@ -32,11 +32,11 @@ class Clipped:
 
 
 def total_norm(arrays: Gradients) -> float:
-    """Euclidean norm over all entries of all arrays (NumPy or torch), exact from 1e-300 to 1e300; NaN or inf
-    if one entry is.
+    """Euclidean norm over all entries of all arrays (NumPy or torch); NaN or inf if one entry is.
 
-    Scaled by the largest entry and summed in float64; torch.nn.utils.clip_grad_norm_ sums squares in the
-    arrays' own dtype, so that float32 entries of 1e20 give inf and those of 1e-25 give 0.
+    Exact from 1e-300 to 1e300: scaled by the largest entry and summed in float64. torch.nn.utils'
+    clip_grad_norm_ sums squares in the arrays' own dtype, so that float32 entries of 1e20 give inf and those
+    of 1e-25 give 0.
     """
     flat = [_float64(a).ravel() for a in _named(arrays).values()]
     flat = [a for a in flat if a.size]
@@ -57,9 +57,9 @@ def clip_by_norm(arrays: Gradients, max_norm: float) -> Clipped:
     named, norm = _named(arrays), total_norm(arrays)
     bad = _nonfinite(named)
     clipped = not bad and norm > max_norm
-    made = {k: _scaled(a, max_norm, norm) if clipped else a for k, a in named.items()}
+    after = {k: _scaled(a, max_norm, norm) if clipped else a for k, a in named.items()}
     return Clipped(
-        _like(arrays, made),
+        _like(arrays, after),
         norm,
         float(clipped),
         float("nan") if bad else 1.0,
@@ -76,12 +76,12 @@ def clip_by_value(arrays: Gradients, limit: float) -> Clipped:
     if bad:
         note = "torch.nn.utils.clip_grad_value_ would have made inf the limit and left NaN in the gradient"
         return Clipped(arrays, norm, 0.0, float("nan"), bad, note)
-    made = {k: a.clip(-limit, limit) for k, a in named.items()}
+    clipped = {k: a.clip(-limit, limit) for k, a in named.items()}
     before, after = (
-        np.concatenate([_float64(a).ravel() for a in d.values()] or [np.zeros(0)]) for d in (named, made)
+        np.concatenate([_float64(a).ravel() for a in d.values()] or [np.zeros(0)]) for d in (named, clipped)
     )
     changed = float(np.mean(before != after)) if before.size else 0.0
-    return Clipped(_like(arrays, made), norm, changed, cosine(before, after), {}, None)
+    return Clipped(_like(arrays, clipped), norm, changed, cosine(before, after), {}, None)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -101,8 +101,9 @@ def _named(arrays: Gradients) -> dict[str, Any]:
     return {str(k): a for k, a in enumerate(arrays)}
 
 
-def _like(given: Gradients, made: dict[str, Any]) -> Any:
-    return made if isinstance(given, Mapping) else list(made.values())
+def _like(arrays: Gradients, named: dict[str, Any]) -> Any:
+    """In the form that the arrays came in."""
+    return named if isinstance(arrays, Mapping) else list(named.values())
 
 
 def _float64(array: Any) -> np.ndarray:
@@ -130,22 +131,25 @@ def _positive(what: str, value: Any) -> None:
 
 
 def _torch_norm(named: dict[str, Any], norm: float, max_norm: float) -> str | None:
-    """torch sums squares in each array's own dtype and multiplies by max_norm / (norm + 1e-6), at most 1."""
+    """A note where torch's clipping would differ, else None.
+
+    It sums squares in each array's own dtype and multiplies by max_norm / (norm + 1e-6), at most 1.
+    """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        parts = [np.sqrt(np.sum(np.square(_own(a)))) for a in named.values()]
-        theirs = float(np.sqrt(np.sum(np.square(np.array(parts)))) if parts else 0.0)
+        norms = [np.sqrt(np.sum(np.square(_in_its_dtype(a)))) for a in named.values()]
+        theirs = float(np.sqrt(np.sum(np.square(np.array(norms)))) if norms else 0.0)
     if np.isnan(theirs):
         return "torch.nn.utils.clip_grad_norm_ would have returned nan and made every gradient nan"
     if np.isinf(theirs):
-        made = "nan where it is inf, and 0 elsewhere" if np.isinf(norm) else "0"
-        return f"torch.nn.utils.clip_grad_norm_ would have returned inf and made every gradient {made}"
+        value = "nan where it is inf, and 0 elsewhere" if np.isinf(norm) else "0"
+        return f"torch.nn.utils.clip_grad_norm_ would have returned inf and made every gradient {value}"
     if norm and abs(theirs / norm - 1) > 1e-3:
         did = "clipped" if theirs > max_norm else "not clipped"
         return f"torch.nn.utils.clip_grad_norm_ would have returned {theirs:.4g} and {did}"
     return None
 
 
-def _own(array: Any) -> np.ndarray:
+def _in_its_dtype(array: Any) -> np.ndarray:
     """The entries in the array's own dtype; a bfloat16's range is float32's."""
     if hasattr(array, "detach"):
         tensor = array.detach().cpu()

@@ -12,110 +12,19 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .norm import total_norm
+from .updates import Gradients, Row
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 SMALL = 1_000_000  # entries up to which gradients are put side by side for their norm
-
-
-@dataclass(frozen=True)
-class Row:
-    """One update. norm, kept_norm: of all gradients before and after clipping, float64; angle between the
-    two, radians.
-
-    non_finite: entries by parameter; outcome: '' where all was finite, else what became of the update:
-    'passed on' (not clipped), 'zeroed' (torch's norm overflowed, so that every gradient became 0), 'poisoned'
-    (a NaN spread to all), 'skipped' (no step).
-    """
-
-    step: int
-    norm: float
-    kept_norm: float
-    angle: float
-    clipped: bool
-    non_finite: dict[str, int]
-    outcome: str
-
-
-@dataclass
-class Gradients:
-    """Rows in order, and what they come to. A row is one call of an optimiser's step, or a clipping that no
-    step followed.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-
-    @property
-    def fraction_clipped(self) -> float:
-        """Of the updates; NaN where there was none."""
-        return sum(r.clipped for r in self.rows) / len(self.rows) if self.rows else math.nan
-
-    @property
-    def lost_impulse(self) -> float:
-        """1 - sum of kept norms / sum of norms, over the rows in which both are finite."""
-        both = [
-            (r.norm, r.kept_norm) for r in self.rows if math.isfinite(r.norm) and math.isfinite(r.kept_norm)
-        ]
-        whole = math.fsum(n for n, _ in both)
-        return 1 - math.fsum(k for _, k in both) / whole if whole else 0.0
-
-    @property
-    def non_finite(self) -> Counter[str]:
-        """Updates in which a parameter's gradient held what is not finite, by its name."""
-        return Counter(name for r in self.rows for name in r.non_finite)
-
-    @property
-    def outcomes(self) -> Counter[str]:
-        """How often what was not finite was passed on, zeroed, poisoned or skipped."""
-        return Counter(r.outcome for r in self.rows if r.outcome)
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """Plain rows, for a table or a logger."""
-        return [{**vars(r), "non_finite": dict(r.non_finite)} for r in self.rows]
-
-    def to_tensorboard(self, writer: Any, prefix: str = "gradient") -> None:
-        """Scalars by update to a SummaryWriter, or to a new one in the folder of that name.
-
-        Raises ValueError where a folder is given and torch.utils.tensorboard cannot be imported.
-        """
-        if isinstance(writer, (str, Path)):
-            with _summary_writer(writer) as made:
-                return self.to_tensorboard(made, prefix)
-        for r in self.rows:
-            numbers = {
-                "norm": r.norm,
-                "kept_norm": r.kept_norm,
-                "angle": r.angle,
-                "clipped": float(r.clipped),
-            }
-            for name, value in {**numbers, "non_finite": float(sum(r.non_finite.values()))}.items():
-                writer.add_scalar(f"{prefix}/{name}", value, r.step)
-        return None
-
-    def __str__(self) -> str:
-        norms = sorted(r.norm for r in self.rows if math.isfinite(r.norm))
-        middle = (
-            f"median norm {norms[len(norms) // 2]:.3g}, largest {norms[-1]:.3g}"
-            if norms
-            else "no finite norm"
-        )
-        angle = max((r.angle for r in self.rows if math.isfinite(r.angle)), default=0.0)
-        bad = ", ".join(f"{name} {count}" for name, count in self.non_finite.most_common()) or "none"
-        clipping = (
-            f"{self.fraction_clipped:.1%} clipped, {self.lost_impulse:.1%} of the impulse lost, angle up to"
-            f" {angle:.3f}"
-        )
-        return f"{len(self.rows)} updates: {middle}; {clipping}; updates not finite by parameter: {bad}"
 
 
 @contextmanager
@@ -141,7 +50,7 @@ def record(model: nn.Module) -> Iterator[Gradients]:
     try:
         for space, name, new in places:
             space[name] = new
-        yield watch.found
+        yield watch.gradients
     finally:
         for space, name, old in before:
             space[name] = old
@@ -151,9 +60,7 @@ def record(model: nn.Module) -> Iterator[Gradients]:
 
 @dataclass(frozen=True)
 class _Clip:
-    """One call of a clipping function: norms before and after, their inner product, and which gradients it
-    covered.
-    """
+    """One call of a clipping function: norms before and after, their inner product, the gradients' ids."""
 
     covered: frozenset[int]
     norm: float
@@ -163,10 +70,12 @@ class _Clip:
 
 
 class _Watch:
+    """Gathers the clippings of an update, and closes its row at the optimiser's step."""
+
     def __init__(self, model: nn.Module) -> None:
         self.names = {id(p): name for name, p in model.named_parameters()}
         self.params = list(model.parameters())
-        self.found = Gradients()
+        self.gradients = Gradients()
         self.pending: list[_Clip] = []
         self.bad: dict[str, int] = {}
         self.mine: dict[int, bool] = {}
@@ -219,9 +128,7 @@ class _Watch:
             self._close(outcome)
 
     def _begin(self, given: list[nn.Parameter]) -> None:
-        """A clipping of gradients that were clipped already belongs to the next update; the last one was
-        skipped.
-        """
+        """Closes the last update as skipped where its gradients are clipped again: this is the next one."""
         if any(c.covered & set(map(id, given)) for c in self.pending):
             self.flush("skipped")
 
@@ -231,14 +138,14 @@ class _Watch:
         other = self._norm(rest) if rest else 0.0
         norm = math.hypot(other, *(c.norm for c in self.pending))
         kept = math.hypot(other, *(c.kept for c in self.pending))
-        found = outcome or next(
-            (c.outcome for c in self.pending if c.outcome), "passed on" if self.bad else ""
-        )
+        from_clips = (c.outcome for c in self.pending if c.outcome)
+        outcome = outcome or next(from_clips, "passed on" if self.bad else "")
         clipped = any(
             c.kept < c.norm * (1 - 1e-9) or c.outcome in ("zeroed", "poisoned") for c in self.pending
         )
         angle = self._angle(other, norm, kept)
-        self.found.rows.append(Row(len(self.found.rows) + 1, norm, kept, angle, clipped, self.bad, found))
+        rows = self.gradients.rows
+        rows.append(Row(len(rows) + 1, norm, kept, angle, clipped, self.bad, outcome))
         self.pending, self.bad = [], {}
 
     def _angle(self, other: float, norm: float, kept: float) -> float:
@@ -248,13 +155,14 @@ class _Watch:
         return math.acos(min(max(cosine, -1.0), 1.0)) if cosine < 1 - 1e-12 else 0.0
 
     def _norm(self, params: list[nn.Parameter]) -> float:
-        """Over the parameters' gradients; what is not finite is noted by name."""
+        """Over the parameters' gradients; entries that are not finite are noted by name."""
         import torch
 
         grads = [p.grad for p in params if p.grad is not None]
         if not grads:
             return 0.0
         norm = _plain_norm([_dense(g) for g in grads])
+        # below 1e-150 squares of float64 entries may have underflowed, where those of narrower dtypes cannot
         if math.isfinite(norm) and (norm > 1e-150 or (norm == 0 and grads[0].dtype != torch.float64)):
             return norm
         for p, g in zip(params, grads, strict=True):
@@ -272,9 +180,7 @@ def _listed(parameters: Any) -> list[nn.Parameter]:
 
 
 def _after(norm: float, returned: float, coefficient: float, bad: bool) -> tuple[float, str]:
-    """(norm after, outcome) of torch's clipping by norm, from the norm that it returned and the coefficient
-    that this gave.
-    """
+    """(norm after, outcome) of torch's clipping by norm, from the norm and the coefficient that it used."""
     if math.isnan(returned) or (bad and not math.isfinite(returned)):
         return math.nan, "poisoned"
     if math.isinf(returned):
@@ -283,17 +189,15 @@ def _after(norm: float, returned: float, coefficient: float, bad: bool) -> tuple
 
 
 def _by_value(grads: list[Any], limit: float, norm: float) -> tuple[float, float]:
-    """(norm after, inner product with what was before) of clamping to +-limit; in float64, scaled by the norm
-    before.
-    """
+    """(norm after, inner product of before and after) of clamping to +-limit, in float64."""
     if not grads or not 0 < norm < math.inf:
         return norm, norm * norm
-    parts = []
+    sums = []
     for g in grads:
-        unit = _dense(g.detach()).double() / norm
+        unit = _dense(g.detach()).double() / norm  # so that no square leaves the range
         cut = unit.clamp(-limit / norm, limit / norm)
-        parts.append((float((cut * cut).sum()), float((cut * unit).sum())))
-    return norm * math.sqrt(math.fsum(a for a, _ in parts)), norm * norm * math.fsum(b for _, b in parts)
+        sums.append((float((cut * cut).sum()), float((cut * unit).sum())))
+    return norm * math.sqrt(math.fsum(a for a, _ in sums)), norm * norm * math.fsum(b for _, b in sums)
 
 
 def _plain_norm(grads: list[Tensor]) -> float:
@@ -302,8 +206,8 @@ def _plain_norm(grads: list[Tensor]) -> float:
 
     if sum(g.numel() for g in grads) < SMALL and len({(g.dtype, g.device) for g in grads}) == 1:
         return float(torch.linalg.vector_norm(torch.cat([g.reshape(-1) for g in grads]), dtype=torch.float64))
-    parts = [torch.linalg.vector_norm(g, dtype=torch.float64).to(grads[0].device) for g in grads]
-    return float(torch.linalg.vector_norm(torch.stack(parts)))
+    norms = [torch.linalg.vector_norm(g, dtype=torch.float64).to(grads[0].device) for g in grads]
+    return float(torch.linalg.vector_norm(torch.stack(norms)))
 
 
 def _dense(gradient: Tensor) -> Tensor:
@@ -314,18 +218,3 @@ def _holders(function: Any) -> list[tuple[Any, str]]:
     """(module, name) wherever a loaded module holds the function."""
     modules = [m for m in list(sys.modules.values()) if hasattr(m, "__dict__")]
     return [(m, name) for m in modules for name, value in list(vars(m).items()) if value is function]
-
-
-@contextmanager
-def _summary_writer(folder: str | Path) -> Iterator[Any]:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ValueError(
-            "there is no tensorboard here; `pip install tensorboard`, or take the rows with to_dicts()"
-        ) from None
-    writer = SummaryWriter(str(folder))
-    try:
-        yield writer
-    finally:
-        writer.close()

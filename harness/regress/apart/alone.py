@@ -1,5 +1,6 @@
-"""One side of a comparison in a process and an environment of its own. A script: it may use a revision's
-public API alone.
+"""One side of a comparison, as a script in a process and an environment of its own.
+
+It may use nothing but a revision's public API, for the revision may be an older one.
 
 It reads {root, cases, seconds, builds, seed} from standard input as JSON and prints one JSON line for each
 case, in order. It runs with the python of the revision's environment and PYTHONPATH at the revision's
@@ -13,15 +14,18 @@ import json
 import os
 import random
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 TEXT = bytes(range(256)) * 4096  # 1 MiB
 FEWEST_ROUNDS, SAMPLE_S = 5, 0.002
+Run = Callable[[], object]
 
 
 class NotOk(Exception):
@@ -34,28 +38,24 @@ def main() -> None:
     cells = library(job["root"])
     for case in job["cases"]:
         try:
-            found = {
-                "status": "ok",
-                **measured(cells, case, job["seconds"], job["builds"], random.Random(job["seed"])),
-            }
+            seconds = measured(cells, case, job["seconds"], job["builds"], random.Random(job["seed"]))
+            line = {"status": "ok", **seconds}
         except NotOk as error:
-            found = {"status": error.args[0], "reason": error.args[1]}
+            line = {"status": error.args[0], "reason": error.args[1]}
         except MemoryError as error:
-            found = {"status": "out_of_memory", "reason": str(error)}
-        except Exception as error:
-            found = {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:400]}
-        print(json.dumps({"name": case["name"], **found}), file=out, flush=True)
+            line = {"status": "out_of_memory", "reason": str(error)}
+        except Exception as error:  # whatever the revision raises is told of its case; the others go on
+            line = {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:400]}
+        print(json.dumps({"name": case["name"], **line}), file=out, flush=True)
 
 
 def search_path(root: str) -> str:
-    """Where a revision's package is imported from: src, or the top for revisions from before the packages had
-    one name.
-    """
+    """The folder that a revision's package is imported from: src, or the top before it had one name."""
     src = Path(root) / "src"
     return str(src) if (src / "cellbench").is_dir() else root
 
 
-def library(root: str):
+def library(root: str) -> Any:
     """The revision's package. Another one that came first in the path must not be taken for it."""
     cells = import_module("cells" if search_path(root) == root else "cellbench.cells")
 
@@ -64,27 +64,22 @@ def library(root: str):
     return cells
 
 
-def measured(cells, case: dict, seconds: float, builds: int, rng: random.Random) -> dict:
+def measured(cells: Any, case: Any, seconds: float, builds: int, rng: random.Random) -> dict[str, Any]:
     """Seconds of one run, builds by rounds, of the benchmark and of the anchor, after its check."""
     arguments = inputs(cells, case)
     checked(cells, case, *arguments)
     benchmark: list[list[float]] = []
     anchored: list[list[float]] = []
     for _ in range(builds):
-        moved = np.empty(
-            rng.randrange(1, 1 << 16), np.uint8
-        )  # where the arrays lie differs from build to build
+        moved = np.empty(rng.randrange(1, 1 << 16), np.uint8)  # moves the arrays after it from build to build
         program = prepared(cells, case, *arguments)
-        work = {
-            "benchmark": lambda p=program: (p.run(), p.sync()),
-            "anchor": lambda: hashlib.sha256(TEXT).digest(),
-        }
+        work: dict[str, Run] = {"benchmark": once(program), "anchor": anchor}
         run_s = {name: warm(run) for name, run in work.items()}
         loops = {name: max(1, round(max(SAMPLE_S, run_s["benchmark"]) / run_s[name])) for name in work}
         rounds = max(FEWEST_ROUNDS, round(seconds / builds / 2 / max(SAMPLE_S, run_s["benchmark"])))
-        found = timed(work, loops, rounds, rng)
-        benchmark.append(found["benchmark"])
-        anchored.append(found["anchor"])
+        samples = timed(work, loops, rounds, rng)
+        benchmark.append(samples["benchmark"])
+        anchored.append(samples["anchor"])
         del moved
     versions = {
         name: version(name) for name in ("numpy", case["backend"]) if name in ("numpy", "numba", "torch")
@@ -97,28 +92,44 @@ def measured(cells, case: dict, seconds: float, builds: int, rng: random.Random)
     }
 
 
-def timed(work: dict, loops: dict[str, int], rounds: int, rng: random.Random) -> dict[str, list[float]]:
+def once(program: Any) -> Run:
+    """One run of a program, waited for."""
+
+    def run() -> None:
+        program.run()
+        program.sync()
+
+    return run
+
+
+def anchor() -> bytes:
+    return hashlib.sha256(TEXT).digest()
+
+
+def timed(
+    work: dict[str, Run], loops: dict[str, int], rounds: int, rng: random.Random
+) -> dict[str, list[float]]:
     """Each round times each once, in random order, with the collector off."""
-    found: dict[str, list[float]] = {name: [] for name in work}
+    seconds: dict[str, list[float]] = {name: [] for name in work}
     names = list(work)
     gc.collect()
     gc.disable()
     for _ in range(rounds):
         rng.shuffle(names)
         for name in names:
-            found[name].append(seconds_of(work[name], loops[name]))
+            seconds[name].append(seconds_of(work[name], loops[name]))
     gc.enable()
-    return found
+    return seconds
 
 
-def seconds_of(run, loops: int) -> float:
+def seconds_of(run: Run, loops: int) -> float:
     start = perf_counter()
     for _ in range(loops):
         run()
     return (perf_counter() - start) / loops
 
 
-def warm(run, at_least_s: float = 0.02, at_least_runs: int = 3) -> float:
+def warm(run: Run, at_least_s: float = 0.02, at_least_runs: int = 3) -> float:
     """The shortest of the runs; the first ones compile."""
     taken: list[float] = []
     while len(taken) < at_least_runs or sum(taken) < at_least_s:
@@ -126,10 +137,8 @@ def warm(run, at_least_s: float = 0.02, at_least_runs: int = 3) -> float:
     return min(taken)
 
 
-def inputs(cells, case: dict) -> tuple:
-    """(params, x, d_output) in the case's dtype. Raises NotOk where this revision has no such cell or
-    backend.
-    """
+def inputs(cells: Any, case: Any) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """(params, x, d_output) in the case's dtype. Raises NotOk without such a cell or backend."""
     try:
         cell, backend = cells.get(case["spec"]), cells.backend(case["backend"])
     except ValueError as error:
@@ -143,12 +152,13 @@ def inputs(cells, case: dict) -> tuple:
     rng, (i, h) = np.random.default_rng(0), (case["input_size"], case["hidden_size"])
     params = {name: value.astype(case["dtype"]) for name, value in cell.init(i, h, seed=0).items()}
     sizes = (i, cell.output_size(i, h))
-    return params, *(
+    x, d_output = (
         rng.standard_normal((case["steps"], case["batch"], n)).astype(case["dtype"]) for n in sizes
     )
+    return params, x, d_output
 
 
-def prepared(cells, case: dict, params, x, d_output, **other):
+def prepared(cells: Any, case: Any, params: Any, x: Any, d_output: Any, **other: Any) -> Any:
     how = {name: case[name] for name in ("backend", "dtype", "device", "direction")} | other
     backend = cells.backend(how.pop("backend"))
     program = backend.prepare(
@@ -158,7 +168,7 @@ def prepared(cells, case: dict, params, x, d_output, **other):
     return program
 
 
-def checked(cells, case: dict, *arguments) -> None:
+def checked(cells: Any, case: Any, *arguments: Any) -> None:
     """Raises NotOk unless every array is within 32 eps (1 + sqrt T) of this revision's float64 reference."""
     program = prepared(cells, case, *arguments)
     expected = prepared(cells, case, *arguments, backend="numpy", dtype="float64", device="cpu")
@@ -168,10 +178,8 @@ def checked(cells, case: dict, *arguments) -> None:
     have, want = arrays(*program.read()), arrays(*expected.read())
     if set(have) != set(want):
         raise NotOk("wrong", f"the arrays {', '.join(sorted(set(have) ^ set(want)))} are on one side only")
-    allowed, sizes = (
-        tolerance(case["dtype"], case["steps"]),
-        {k: np.max(np.abs(v), initial=0) for k, v in want.items()},
-    )
+    allowed = tolerance(case["dtype"], case["steps"])
+    sizes = {k: np.max(np.abs(v), initial=0) for k, v in want.items()}
     largest = max(sizes.values())
     for name, value in want.items():
         cancelled = sizes[name] <= tolerance("float64", case["steps"]) * largest
@@ -190,13 +198,13 @@ def tolerance(dtype: str, steps: int) -> float:
     return float(32 * np.finfo(dtype).eps * (1 + np.sqrt(steps)))
 
 
-def arrays(out, grads) -> dict[str, np.ndarray]:
+def arrays(out: Any, grads: Any) -> dict[str, np.ndarray]:
     """All arrays of a result by name."""
-    found = {"output": out.output} | {f"state {k}": v for k, v in out.state.items()}
+    named = {"output": out.output} | {f"state {k}": v for k, v in out.state.items()}
     if grads is not None:
-        found |= {f"d_{k}": v for k, v in grads.params.items()} | {"d_x": grads.x}
-        found |= {f"d_state {k}": v for k, v in grads.state.items()}
-    return found
+        named |= {f"d_{k}": v for k, v in grads.params.items()} | {"d_x": grads.x}
+        named |= {f"d_state {k}": v for k, v in grads.state.items()}
+    return named
 
 
 if __name__ == "__main__":

@@ -33,13 +33,15 @@ class Environment:
 
 
 def different_dependencies(root_a: Path, root_b: Path) -> str | None:
-    """None, or what differs: a requirement of pyproject.toml, or the line of constraints.txt for a package
-    required there.
+    """The dependencies that differ between two revisions, as one line; None where none does.
+
+    Compared are the requirements of pyproject.toml, and for each of these packages the line of
+    constraints.txt.
 
     Pins of packages that are only required by those are not looked at. Raises RevisionError for an unreadable
     pyproject.toml.
     """
-    a, b = asked(root_a), asked(root_b)
+    a, b = required(root_a), required(root_b)
     differ = [
         f"{' '.join(a.get(n, ['none']))} -> {' '.join(b.get(n, ['none']))}"
         for n in sorted(a | b)
@@ -49,15 +51,15 @@ def different_dependencies(root_a: Path, root_b: Path) -> str | None:
     return f"the dependencies differ: {', '.join(differ[:3])}{more}" if differ else None
 
 
-def asked(root: Path) -> dict[str, list[str]]:
+def required(root: Path) -> dict[str, list[str]]:
     """By package its requirements, and its constraints."""
-    found: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
     for line in requirements(root):
-        found.setdefault(name_of(line), []).append(line.replace(" ", ""))
+        lines.setdefault(package_of(line), []).append(line.replace(" ", ""))
     for line in constraints(root):
-        if name_of(line) in found:
-            found[name_of(line)].append(line.replace(" ", ""))
-    return found
+        if package_of(line) in lines:
+            lines[package_of(line)].append(line.replace(" ", ""))
+    return lines
 
 
 def requirements(root: Path) -> list[str]:
@@ -81,15 +83,16 @@ def constraints(root: Path) -> list[str]:
     return [line for line in (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines) if line]
 
 
-def name_of(requirement: str) -> str:
+def package_of(requirement: str) -> str:
     """The package's name as PyPI compares it; the whole line where there is none."""
-    found = NAME.match(requirement)
-    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else requirement
+    name = NAME.match(requirement)
+    return re.sub(r"[-_.]+", "-", name[0]).lower() if name else requirement
 
 
 def environment(root: Path, folder: Path | None = None) -> Environment:
-    """The environment for a revision, made below the folder (the user's cache) unless one for the same text
-    is there.
+    """The environment for a revision, below the folder (default: the user's cache).
+
+    One that was made for the same text is used again.
 
     Raises NoEnvironment. Two that want the same one at once wait for each other.
     """
@@ -100,7 +103,7 @@ def environment(root: Path, folder: Path | None = None) -> Environment:
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (place / "installed").exists():  # else a whole one, not one cut off half way
+            if not (place / "installed").exists():  # one without it was cut off half way
                 shutil.rmtree(place, ignore_errors=True)
                 make(place, wanted, pins)
     except OSError as error:

@@ -1,3 +1,4 @@
-"""Exact gates: what no machine's noise can change, recorded for every cell and compared again (`nox -s
-baselines`).
+"""Exact gates: numbers that no noise can change, recorded for every cell and compared again.
+
+`nox -s baselines` records them, `nox -s baselines -- --check` compares.
 """

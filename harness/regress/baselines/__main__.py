@@ -1,5 +1,6 @@
-"""Records what is exact of every cell, or with --check compares it with what was: `nox -s baselines [--
---check]`.
+"""Records the exact numbers of every cell; --check compares with the recorded ones instead.
+
+As a command: `nox -s baselines [-- --check]`.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from cellbench.cells.find import nearest
 from ...measure.worker import THREAD_VARIABLES
 from .differences import Compared, Difference, compare, renewed, table
 from .files import FOLDER, Baseline, BaselineError, read, remove, versions, write
-from .gather import Found, gather, zoo
+from .gather import ZooFacts, gather, zoo
 
 RENEW = "nox -s baselines"
 
 
-def main(argv: Sequence[str] | None = None, facts: Found | None = None) -> int:
+def main(argv: Sequence[str] | None = None, facts: ZooFacts | None = None) -> int:
     """Exit code: 0; 1 for a difference; 2 for bad input or a damaged file; 3 where nothing was compared.
 
-    facts is what was found of every cell, measured here unless given.
+    facts are those of every cell, measured here unless given.
     """
     try:
         arguments = _parser().parse_args(argv)
@@ -35,21 +36,21 @@ def main(argv: Sequence[str] | None = None, facts: Found | None = None) -> int:
             print(f"no baseline in {arguments.folder}, so nothing was compared; {RENEW} records them")
             return 3
         names = [name for name in zoo() if not chosen or name in chosen]
-        found = gather(names) if facts is None else {name: facts[name] for name in names}
-        return (check if arguments.check else renew)(baselines, found, arguments.folder)
+        chosen_facts = gather(names) if facts is None else {name: facts[name] for name in names}
+        return (check if arguments.check else renew)(baselines, chosen_facts, arguments.folder)
     except BaselineError as error:
         print(f"baselines: {error}", file=sys.stderr)
         return 2
 
 
-def check(baselines: dict[str, Baseline], found: Found, folder: Path) -> int:
-    """Holds what was found against the baselines; prints what differs."""
+def check(baselines: dict[str, Baseline], facts: ZooFacts, folder: Path) -> int:
+    """Holds facts against the baselines; prints what differs."""
     compared = {
-        name: compare(baselines[name], found[name], versions())
-        for name in sorted(baselines.keys() & found.keys())
-        if isinstance(found[name], dict)
+        name: compare(baselines[name], facts[name], versions())
+        for name in sorted(baselines.keys() & facts.keys())
+        if isinstance(facts[name], dict)
     }
-    differences = [d for c in compared.values() for d in c.differences] + _unpaired(baselines, found)
+    differences = [d for c in compared.values() for d in c.differences] + _unpaired(baselines, facts)
     _print(differences, compared)
     count = sum(c.count for c in compared.values())
     red = sum(d.red for d in differences)
@@ -63,20 +64,20 @@ def check(baselines: dict[str, Baseline], found: Found, folder: Path) -> int:
     return 1 if red else 0 if count else 3
 
 
-def renew(baselines: dict[str, Baseline], found: Found, folder: Path) -> int:
-    """Records what was found; prints what that changes. A cell that could not be measured keeps what it has."""
+def renew(baselines: dict[str, Baseline], facts: ZooFacts, folder: Path) -> int:
+    """Records the facts and prints what that changes; a cell that was not measured keeps its file."""
     here = versions()
-    good = {name: facts for name, facts in found.items() if isinstance(facts, dict)}
+    good = {name: one for name, one in facts.items() if isinstance(one, dict)}
     compared = {
         name: compare(baselines[name], good[name], here) for name in sorted(baselines.keys() & good.keys())
     }
-    for name, facts in good.items():
-        write(folder, Baseline(name, here, renewed(baselines.get(name), facts, here)))
-    gone = baselines.keys() - found.keys()
+    for name, measured in good.items():
+        write(folder, Baseline(name, here, renewed(baselines.get(name), measured, here)))
+    gone = baselines.keys() - facts.keys()
     for name in gone:
         remove(folder, name)
-    _print([d for c in compared.values() for d in c.differences] + _unpaired(baselines, found), compared)
-    bad = len(found) - len(good)
+    _print([d for c in compared.values() for d in c.differences] + _unpaired(baselines, facts), compared)
+    bad = len(facts) - len(good)
     print(
         f"{len(good)} cells recorded in {folder}, {len(gone)} removed"
         + (f"; {bad} could not be measured" if bad else "")
@@ -84,17 +85,15 @@ def renew(baselines: dict[str, Baseline], found: Found, folder: Path) -> int:
     return 1 if bad else 0
 
 
-def _unpaired(baselines: dict[str, Baseline], found: Found) -> list[Difference]:
-    """What cannot be compared, and is red for it: a cell gone, a cell without a baseline, a cell that could
-    not be measured.
-    """
+def _unpaired(baselines: dict[str, Baseline], facts: ZooFacts) -> list[Difference]:
+    """Differences that are red for want of a pair: a cell gone, new, or not measured."""
     gone = [
         Difference(n, "the cell", "recorded", "not in the zoo: removed or renamed")
-        for n in baselines.keys() - found.keys()
+        for n in baselines.keys() - facts.keys()
     ]
-    new = [Difference(n, "the cell", "no baseline", "in the zoo") for n in found.keys() - baselines.keys()]
+    new = [Difference(n, "the cell", "no baseline", "in the zoo") for n in facts.keys() - baselines.keys()]
     bad: list[tuple[str, Any]] = [
-        (name, facts) for name, facts in found.items() if not isinstance(facts, dict)
+        (name, reason) for name, reason in facts.items() if not isinstance(reason, dict)
     ]
     return sorted(gone + new, key=lambda d: d.cell) + [
         Difference(n, "measuring it", "recorded", reason) for n, reason in bad
@@ -113,9 +112,7 @@ def _print(differences: list[Difference], compared: dict[str, Compared]) -> None
 
 
 def _chosen(names: Sequence[str], folder: Path) -> set[str]:
-    """The cells that were asked for. Raises BaselineError for a name that is in neither the zoo nor the
-    folder.
-    """
+    """The cells asked for. Raises BaselineError for a name in neither the zoo nor the folder."""
     known = {*zoo(), *(p.stem for p in folder.glob("*.json"))}
     for name in names:
         if name not in known:

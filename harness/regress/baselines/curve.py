@@ -1,6 +1,4 @@
-"""A short seeded training in float64: twenty updates on the adding problem, as the probe `training` makes
-them.
-"""
+"""A short seeded training in float64: twenty updates on adding, as the probe `training` does."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ HIDDEN = (8, 2)  # 2 for cells that want their input as wide as their state
 
 
 def losses(spec: str) -> list[float] | str:
-    """The loss before each update by the reference backend; the reason where the cell fits none of the sizes."""
+    """The loss before each update, by the reference backend; a reason where no size fits the cell."""
     import torch
 
     from ...learn import model as training
@@ -43,6 +41,6 @@ def losses(spec: str) -> list[float] | str:
     optimiser = torch.optim.Adam(model.parameters(), lr=RATE)
     order = np.random.default_rng([SEED, 2])
     batches = training.batches(data.train, BATCH, "cpu", order)
-    found = [learning.step(model, optimiser, data, b, MAX_NORM)[0] for b in batches]
-    assert len(found) == UPDATES
-    return found
+    losses = [learning.step(model, optimiser, data, b, MAX_NORM)[0] for b in batches]
+    assert len(losses) == UPDATES
+    return losses

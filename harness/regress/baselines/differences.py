@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cellbench.cells.programs.tolerance import tolerance
 
+from ..outputs.grid import grid
 from .facts import STEPS
 from .files import Baseline
 
@@ -55,19 +56,20 @@ def compare(baseline: Baseline, facts: Mapping[str, Any], made_with: Mapping[str
         before, now = old.get(name), new.get(name)
         if name.startswith("kernel "):
             if before != now:
-                differences.append(Difference(baseline.cell, name, *said(before, now), red=False))
+                differences.append(Difference(baseline.cell, name, *shown(before, now), red=False))
         elif reason := no_baseline(name, baseline.made_with, made_with, now):
             without.append(reason)
         else:
             count += 1
             if not alike(name, before, now):
-                differences.append(Difference(baseline.cell, name, *said(before, now)))
+                differences.append(Difference(baseline.cell, name, *shown(before, now)))
     return Compared(count, tuple(differences), tuple(dict.fromkeys(without)))
 
 
 def renewed(baseline: Baseline | None, facts: Mapping[str, Any], here: Mapping[str, str]) -> dict[str, Any]:
-    """The facts, with the recorded number wherever it still holds: a renewal on another machine changes no
-    last digits.
+    """The facts, with the recorded number wherever it still holds.
+
+    So a renewal on another machine changes no last digits.
     """
     if baseline is None:
         return rounded(facts)
@@ -84,11 +86,11 @@ def renewed(baseline: Baseline | None, facts: Mapping[str, Any], here: Mapping[s
 
 def leaves(groups: Mapping[str, Any], above: str = "") -> Leaves:
     """Numbers, lists and words by the path to them, its parts joined by blanks."""
-    found: Leaves = {}
+    paths: Leaves = {}
     for name, value in groups.items():
         path = f"{above} {name}".lstrip()
-        found |= leaves(value, path) if isinstance(value, dict) else {path: value}
-    return found
+        paths |= leaves(value, path) if isinstance(value, dict) else {path: value}
+    return paths
 
 
 def rounded(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def alike(name: str, old: Any, new: Any) -> bool:
     return bool(old == new)
 
 
-def said(old: Any, new: Any) -> tuple[str, str]:
+def shown(old: Any, new: Any) -> tuple[str, str]:
     """Both as a table shows them; of two curves the first place where they part."""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         place = next((k for k, (a, b) in enumerate(zip(old, new, strict=True)) if not alike("", a, b)), 0)
@@ -147,9 +149,6 @@ def _word(value: Any) -> str:
     return "none" if value is None else str(value) if isinstance(value, str) else repr(value)
 
 
-def table(differences: list[Difference]) -> Iterator[str]:
+def table(differences: list[Difference]) -> list[str]:
     """Lines of a table: cell, what, old, new."""
-    rows = [("cell", "what", "old", "new"), *((d.cell, d.what, d.old, d.new) for d in differences)]
-    widths = [max(len(row[k]) for row in rows) for k in range(4)]
-    for row in rows:
-        yield " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    return grid(("cell", "what", "old", "new"), [(d.cell, d.what, d.old, d.new) for d in differences])

@@ -1,5 +1,6 @@
-"""What is recorded of a cell: all of it the same wherever and however often it is computed, as far as GROUPS
-says.
+"""The exact facts of a cell: the same wherever and however often they are computed.
+
+`differences.DEPEND_ON` names the groups that hold for some versions of libraries alone.
 """
 
 from __future__ import annotations
@@ -62,20 +63,20 @@ def counts(cell: GatedCell, input_size: int, hidden_size: int) -> Facts | str:
 def of_run(spec: str, backend: str) -> Facts | str:
     """Arrays allocated in one run, forward and backward in float32."""
     case = at_size(spec, backend)
-    return cannot(case) or asdict(allocations(made(case)[1].run))
+    return cannot(case) or asdict(allocations(loaded(case)[1].run))
 
 
 def error(spec: str, backend: str) -> float | str:
-    """The largest relative error in float32 over output, states and gradients, against the float64 reference."""
+    """The largest relative error in float32, over output, states and gradients."""
     case = at_size(spec, backend)
     if word := cannot(case):
         return word
-    given, program = made(case)
+    given, program = loaded(case)
     program.run()
     return programs.check(program.read(), given, case)[0]
 
 
-def made(case: Case) -> tuple[programs.Inputs, Program]:
+def loaded(case: Case) -> tuple[programs.Inputs, Program]:
     """The case's program, ready to run, and what it was loaded with."""
     given = programs.inputs(case)
     program = programs.prepare(case, given.params)
@@ -84,12 +85,13 @@ def made(case: Case) -> tuple[programs.Inputs, Program]:
 
 
 def rate(cell: GatedCell) -> Facts:
-    """Growth of the gradient's norm in nats a step at torch's initialisation, from the float64 adjoint, and
-    the form it has.
+    """Growth of the gradient's norm in nats a step, from the float64 adjoint, and its form.
+
+    The cell is initialised as torch does.
     """
     rng = np.random.default_rng(0)
-    found = lag_profile(cell, cell.init(*SIZE, seed=0), rng.standard_normal((LAGS, SAMPLES, SIZE[0]))).rate
-    return {"value": found.value, "model": found.model}
+    rate = lag_profile(cell, cell.init(*SIZE, seed=0), rng.standard_normal((LAGS, SAMPLES, SIZE[0]))).rate
+    return {"value": rate.value, "model": rate.model}
 
 
 def kernel(cell: GatedCell, dtype: str) -> str:

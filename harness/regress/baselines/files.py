@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...store import atomic
+
 SCHEMA = 1
 FOLDER = Path("results/baselines")
 GROUPS = ("allocations", "counts", "error", "kernel", "loss", "rate")
@@ -31,22 +33,27 @@ class Baseline:
 
 def versions() -> dict[str, str]:
     """Major and minor version of Python and of the packages whose release may change a recorded number."""
-    found = {"python": platform.python_version()} | {
+    installed = {"python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in PACKAGES
     }
-    return {name: ".".join(version.split(".")[:2]) for name, version in found.items()}
+    return {name: ".".join(version.split(".")[:2]) for name, version in installed.items()}
 
 
 def read(folder: Path, cells: Iterable[str] = ()) -> dict[str, Baseline]:
-    """The baselines of a folder by cell, of these cells alone if any are named. Empty where there is no
-    folder.
+    """The baselines of a folder by cell, of these cells alone if any are named.
+
+    Empty where there is no folder.
 
     Raises BaselineError for a file that is damaged, foreign, or of another schema.
     """
     if not folder.exists():
         return {}
     wanted = set(cells)
-    paths = [p for p in sorted(folder.iterdir()) if not wanted or p.stem in wanted]
+    paths = [
+        p
+        for p in sorted(folder.iterdir())
+        if (not wanted or p.stem in wanted) and not p.name.startswith(".")  # hidden: what a kill left
+    ]
     return {path.stem: _read(path) for path in paths}
 
 
@@ -85,10 +92,7 @@ def write(folder: Path, baseline: Baseline) -> None:
     """Writes the cell's file, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"schema": SCHEMA, "cell": baseline.cell, "made_with": baseline.made_with, **baseline.groups}
-    path = folder / f"{baseline.cell}.json"
-    temporary = folder.parent / f".{path.name}.tmp"  # not inside: what is left there would be a foreign file
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf8")
-    temporary.replace(path)
+    atomic.write_json(folder / f"{baseline.cell}.json", content, exact=True, sort_keys=True)
 
 
 def remove(folder: Path, cell: str) -> None:

@@ -1,6 +1,4 @@
-"""The facts of many cells, measured in processes of their own: a cell that breaks its process leaves the
-others intact.
-"""
+"""The facts of many cells, from processes of their own: a cell that breaks one leaves the rest."""
 
 from __future__ import annotations
 
@@ -16,21 +14,21 @@ from ...measure import worker
 
 PROCESSES = 2
 PATIENCE_S = 300.0  # for one cell; most take one or two seconds
-Found = dict[str, Any]  # by cell its facts, or a line that says why there are none
+ZooFacts = dict[str, Any]  # by cell its facts, or a line that says why there are none
 
 
 def zoo() -> list[str]:
-    """The cells in the folder of the zoo; those of other installed packages have their baselines elsewhere."""
+    """The cells in the zoo's folder; those of other packages have their baselines elsewhere."""
     return sorted(
         p.stem for p in (Path(cells.__file__).parent / "zoo").glob("*.py") if not p.stem.startswith("_")
     )
 
 
-def gather(names: Sequence[str]) -> Found:
+def gather(names: Sequence[str]) -> ZooFacts:
     """The facts of these cells."""
-    found: Found = {}
+    facts: ZooFacts = {}
     threads = [
-        threading.Thread(target=_some, args=(names[k::PROCESSES], found), daemon=True)
+        threading.Thread(target=_some, args=(names[k::PROCESSES], facts), daemon=True)
         for k in range(PROCESSES)
     ]
     for thread in threads:
@@ -38,18 +36,18 @@ def gather(names: Sequence[str]) -> Found:
     for thread in threads:
         thread.join()
     print(file=sys.stderr)  # ends the line of names
-    return {name: found.get(name, "not measured") for name in names}
+    return {name: facts.get(name, "not measured") for name in names}
 
 
-def _some(names: Sequence[str], found: Found) -> None:
+def _some(names: Sequence[str], facts: ZooFacts) -> None:
     def keep(message: tuple[str, Any]) -> None:
-        found.update([message])
+        facts.update([message])
         print(message[0], end=" ", file=sys.stderr, flush=True)
 
-    while left := [name for name in names if name not in found]:
-        outcome = worker.call(_measure, left, on_message=keep, timeout_s=PATIENCE_S)
-        if stopped := [name for name in left if name not in found]:
-            found[stopped[0]] = f"{outcome.status}: {outcome.reason}"
+    while waiting := [name for name in names if name not in facts]:
+        result = worker.call(_measure, waiting, on_message=keep, timeout_s=PATIENCE_S)
+        if stopped := [name for name in waiting if name not in facts]:
+            facts[stopped[0]] = f"{result.status}: {result.reason}"
 
 
 def _measure(emit: Callable[[Any], None], names: Sequence[str]) -> None:

@@ -1,1 +1,1 @@
-"""Anchored ratios over commits: the file that keeps them, change points in them, and a page of their trends."""
+"""Anchored ratios over commits: their file, the change points in them, and a page of trends."""

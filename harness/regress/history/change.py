@@ -1,5 +1,6 @@
-"""Change points in a series of anchored ratios, with a penalty calibrated by permutation to a stated
-false-alarm rate.
+"""Change points in a series of anchored ratios, at a stated rate of false alarms.
+
+The penalty is calibrated by permutation.
 
 At each point t, the last m points (m of WINDOWS) are held against all before them in the segment: F of two
 means, taken only where the first two of the m lie beyond the midpoint of both levels, so that one outlier of
@@ -45,9 +46,7 @@ class Change:
 
 
 def changes(ratios: np.ndarray, rng: np.random.Generator, rate: float = RATE) -> list[Change]:
-    """The changes in positive ratios, oldest first. Raises ValueError for values that are not finite and
-    above 0.
-    """
+    """The changes, oldest first. Raises ValueError for ratios that are not finite and above 0."""
     ratios = np.asarray(ratios, float)
     if not (np.isfinite(ratios) & (ratios > 0)).all():
         raise ValueError("change points need ratios that are finite and above 0")
@@ -58,11 +57,11 @@ def changes(ratios: np.ndarray, rng: np.random.Generator, rate: float = RATE) ->
 
 def change_points(values: np.ndarray, rng: np.random.Generator, rate: float = RATE) -> list[int]:
     """Where the level of the values changes: the index of the first point of each new level."""
-    found, start = [], 0
+    points, start = [], 0
     while (at := first_change(values[start:], rng, rate)) is not None:
         start += at
-        found.append(start)
-    return found
+        points.append(start)
+    return points
 
 
 def first_change(values: np.ndarray, rng: np.random.Generator, rate: float = RATE) -> int | None:
@@ -78,8 +77,7 @@ def first_change(values: np.ndarray, rng: np.random.Generator, rate: float = RAT
 
 
 def looks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By the number t of points seen (.., n + 1): the largest F over windows, and the index at which that
-    window starts.
+    """The largest F over windows by the number of points seen, and that window's start.
 
     values are (.., n); F is 0 where no window is beyond the midpoint.
     """
@@ -114,8 +112,9 @@ def _f(values: np.ndarray, sums: np.ndarray, squares: np.ndarray, m: int) -> np.
 
 
 def penalty(largest: float, draw: Draw, rate: float = RATE) -> float | None:
-    """The F that drawn series exceed at `rate`; None where `largest` does not exceed it, mostly after a few
-    draws.
+    """The F that drawn series exceed at `rate`; None where `largest` does not exceed it.
+
+    A few draws show that for most series.
     """
     if largest < SMALLEST:
         return None
@@ -128,8 +127,9 @@ def penalty(largest: float, draw: Draw, rate: float = RATE) -> float | None:
 
 
 def unchanged(values: np.ndarray, rng: np.random.Generator) -> Draw:
-    """Draws series as the values (centred on their median) would be without a change: whitened, permuted,
-    coloured again.
+    """Draws series as the centred values would be without a change.
+
+    They are whitened, permuted and coloured again.
     """
     spread = _spread(values)
     rho = autocorrelation(values, spread)
@@ -158,8 +158,9 @@ def _spread(values: np.ndarray) -> float:
 
 
 def autocorrelation(values: np.ndarray, spread: float) -> float:
-    """Lag-one autocorrelation about the two levels that fit best, from 0 to MOST_AUTOCORRELATION, rather too
-    large than small.
+    """Lag-one autocorrelation about the two levels that fit best, 0 to MOST_AUTOCORRELATION.
+
+    It is rather too large than too small: one too small costs false alarms.
     """
     n, k = len(values), np.arange(2, len(values) - 1)
     sums = np.cumsum(values - values.mean())

@@ -1,6 +1,4 @@
-"""The file of points: JSON lines, one write and fsync a line, one writer at a time; anything else in it is
-refused.
-"""
+"""The file of points: JSON lines, one writer at a time; anything else in it is refused."""
 
 from __future__ import annotations
 
@@ -10,6 +8,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from io import RawIOBase
 from pathlib import Path
 
 from ...store import ResultsError, make
@@ -21,8 +20,9 @@ KEYS = {"schema", *(f.name for f in fields(Point))}
 
 
 def read(path: Path) -> list[Point]:
-    """All points. A last line without its newline is dropped with a warning; any other damage raises
-    ResultsError.
+    """All points. Raises ResultsError for damage.
+
+    A last line without its newline was cut off while it was written: it is dropped with a warning.
     """
     try:
         content = path.read_bytes()
@@ -94,9 +94,10 @@ def append(path: Path, points: Sequence[Point]) -> int:
     return len(new)
 
 
-def _write(file, path: Path, line: bytes) -> None:
-    """One write, and on the disk before the next. What a full disk took of a line is cut off when the next
-    one is added.
+def _write(file: RawIOBase, path: Path, line: bytes) -> None:
+    """Appends one line and waits until it is on the disk.
+
+    The part that a full disk took of a line is cut off when the next one is added.
     """
     try:
         written = file.write(line)

@@ -1,6 +1,4 @@
-"""The page of trends: a figure for each benchmark, a panel for each machine, and the table of changes; as
-HTML and Markdown.
-"""
+"""The page of trends: a figure for each benchmark, a panel a machine, the table of changes."""
 
 from __future__ import annotations
 
@@ -12,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ...report.drawing import drawing
-from ...report.drawing.panels import Figure, finish, number, titled
+from ...report.drawing.panels import Figure, counted, finish, titled
 from ...report.page import Section, as_html, as_markdown
-from ...store import make
-from .trend import SHORT, Trend, file_name, said, table
+from ...store import atomic, make
+from .trend import SHORT, Trend, file_name, phrase, table
 
 OUTPUT = Path("results/reports/history")
 COLOUR, NEW = drawing.COLOURS[0], drawing.COLOURS[3]
@@ -27,40 +25,41 @@ CAPTION = (
 )
 
 
-def write(found: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> Path:
-    """Writes index.html, report.md and trend-*.svg; returns the path of index.html. Raises ResultsError where
-    it cannot.
+def write(trends: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> Path:
+    """Writes index.html, report.md and trend-*.svg; returns the path of index.html.
+
+    Raises ResultsError where it cannot.
     """
     make(folder)
     for old in folder.glob("trend-*.svg"):
         old.unlink()
-    figures = [figure(list(group)) for _, group in groupby(found, key=lambda t: t.benchmark)]
+    figures = [figure(list(group)) for _, group in groupby(trends, key=lambda t: t.benchmark)]
     for one in figures:
-        (folder / f"{one.name}.svg").write_text(one.svg, encoding="utf-8")
-    summary = table(found)
+        atomic.write_text(folder / f"{one.name}.svg", one.svg)
+    summary = table(trends)
     content = [
         Section(summary.heading, tables=(summary,)),
         *(Section(one.heading, figures=(one,)) for one in figures),
     ]
     title = "cellbench: history"
-    (folder / "report.md").write_text(as_markdown(title, list(lines), content), encoding="utf-8")
+    atomic.write_text(folder / "report.md", as_markdown(title, list(lines), content))
     page = folder / "index.html"
-    page.write_text(as_html(title, list(lines), content), encoding="utf-8")
+    atomic.write_text(page, as_html(title, list(lines), content))
     return page
 
 
-def figure(found: Sequence[Trend]) -> Figure:
+def figure(trends: Sequence[Trend]) -> Figure:
     """Of one benchmark's trends."""
-    name = found[0].benchmark
-    return finish(file_name(name), name, CAPTION, lambda: _draw(found))
+    name = trends[0].benchmark
+    return finish(file_name(name), name, CAPTION, lambda: _draw(trends))
 
 
-def _draw(found: Sequence[Trend]) -> Any:
+def _draw(trends: Sequence[Trend]) -> Any:
     height = 1.9
-    shape, axes = drawing.grid(len(found), 1, height, 0.0, left=0.85, between=1.45, widest=9.5)
-    for axis, trend in zip(axes[:, 0], found, strict=True):
+    shape, axes = drawing.grid(len(trends), 1, height, 0.0, left=0.85, between=1.45, widest=9.5)
+    for axis, trend in zip(axes[:, 0], trends, strict=True):
         _panel(axis, trend)
-        titled(axis, f"machine {trend.machine}", number(len(trend.points), "run"))
+        titled(axis, f"machine {trend.machine}", counted(len(trend.points), "run"))
     shape.set_figheight(shape.get_figheight() + 0.75)  # commits stand upright
     shape.subplots_adjust(bottom=1.35 / shape.get_figheight(), top=1 - 0.45 / shape.get_figheight())
     return shape
@@ -91,7 +90,7 @@ def _panel(axis: Any, trend: Trend) -> None:
         axis.axvline(at, color=NEW, linestyle="--", linewidth=1.2)
         late = at > 0.7 * len(x)  # its label stands on the left, where there is room
         axis.annotate(
-            said(change, trend),
+            phrase(change, trend),
             (at, 0.98),
             (-4 if late else 4, 0),
             xycoords=("data", "axes fraction"),

@@ -1,4 +1,4 @@
-"""A point of history: one benchmark's anchored ratio in one run. It is taken from a run's rows of throughput.
+"""A point of history: one benchmark's anchored ratio in one run, taken from its rows of throughput.
 
 The ratio is the program's time over that of its partner (`native`), both timed inside the same process: above
 1 is slower than the partner, and a rise of 5 % is a slow-down of 5 %. Rows hold the inverse, ratio_to_native.
@@ -17,10 +17,11 @@ import numpy as np
 
 from ... import store
 from ...measure.bootstrap import interval
-from ...store import provenance as machine
+from ...store import provenance
+from ..benchmarks import SIZES, name_of
 
 PROBE, METRIC, PARTNER = "throughput", "ratio_to_native", "native"
-NAMED = {"steps": "T", "batch": "B", "input_size": "I", "hidden_size": "H"}
+NAMED = ("cell", "options", "backend", "direction", "variant", "dtype", "device")
 
 
 @dataclass(frozen=True)
@@ -53,59 +54,66 @@ class Point:
 
     @property
     def of_a_commit(self) -> bool:
-        """Whether the code that was measured is that of the commit: only then may a change be put down to it."""
+        """Whether the measured code is that of the commit: only then may a change be put down to it."""
         return bool(self.commit) and not self.dirty
 
 
 def points_of(run: Path) -> tuple[list[Point], list[str]]:
-    """A run's points, and the benchmarks it timed without a partner. Raises ResultsError for what is no run."""
+    """A run's points, and the benchmarks it timed without a partner. Raises ResultsError for no run."""
     manifest, frame = store.read_manifest(run), store.load(run)
-    git = manifest.get("git") or {}
     timed = frame[(frame["probe"] == PROBE) & (frame["status"] == "ok") & (frame["backend"] != PARTNER)]
     points, alone = [], []
     for _, rows in timed.groupby("case", sort=False):
         name, ratios = _name(rows), _ratios(rows)
-        if not ratios:
+        if ratios:
+            points.append(_point(manifest, name, ratios))
+        else:
             alone.append(name)
-            continue
-        found = interval([[float(np.log(r))] for r in ratios], np.random.default_rng(0))
-        own = (
-            manifest["run"],
-            str(manifest.get("created", "")),
-            git.get("commit") or "",
-            bool(git.get("dirty")),
-        )
-        size = (1 + found.estimate, 1 + found.low, 1 + found.high)
-        points.append(Point(*own, machine_key(manifest), name, *size, tuple(ratios)))
     return points, alone
 
 
+def _point(manifest: dict[str, Any], name: str, ratios: Sequence[float]) -> Point:
+    effect = interval([[float(np.log(r))] for r in ratios], np.random.default_rng(0))
+    git = manifest.get("git") or {}
+    return Point(
+        run=manifest["run"],
+        created=str(manifest.get("created", "")),
+        commit=git.get("commit") or "",
+        dirty=bool(git.get("dirty")),
+        machine=machine_key(manifest),
+        benchmark=name,
+        ratio=1 + effect.estimate,
+        low=1 + effect.low,
+        high=1 + effect.high,
+        ratios=tuple(ratios),
+    )
+
+
 def _ratios(rows: Any) -> list[float]:
-    """Own time over the partner's, one for each process."""
+    """The program's time over the partner's, one for each process."""
     one = rows[(rows["metric"] == METRIC) & np.isfinite(rows["value"]) & (rows["value"] > 0)]
     return [float(1 / values.median()) for _, values in one.groupby("process")["value"]]
 
 
 def _name(rows: Any) -> str:
-    """What stays the same from run to run: 'lstm numba T=64 B=16 I=32 H=64 backward float32 cpu'."""
-    first: dict[str, Any] = {k: v for k, v in rows.iloc[0].items() if isinstance(v, (str, int, np.integer))}
-    cell = f"{first['cell']}:{first['options']}" if first.get("options") else first["cell"]
-    sizes = [f"{short}={first[key]}" for key, short in NAMED.items() if key in first]
-    useful = rows.loc[
-        rows["metric"] == "useful_tokens", "value"
-    ]  # sequences of unequal length are other work
-    ragged = [f"tokens={useful.iloc[0]:.0f}"] if len(useful) else []
-    threads = [f"threads={first['threads']}"] if first.get("threads", 1) != 1 else []
-    rest = [first.get(key) for key in ("direction", "dtype", "device", "variant")]
-    return " ".join([cell, first["backend"], *sizes, *ragged, *filter(None, rest), *threads])
+    """The name that stays from run to run: 'lstm numba T=64 B=16 I=32 H=64 backward float32 cpu'.
+
+    A file of history outlives versions, so dtype and device always stand in it. The number of tokens does
+    where sequences have lengths of their own, for other lengths are other work.
+    """
+    first = {k: v for k, v in rows.iloc[0].items() if isinstance(v, (str, int, np.integer)) and v != ""}
+    tokens = rows.loc[rows["metric"] == "useful_tokens", "value"]
+    columns = {key: first.get(key) for key in (*NAMED, *SIZES.values())}
+    name = name_of(columns, usual={}, extra=[f"tokens={tokens.iloc[0]:.0f}"] if len(tokens) else [])
+    return name if first.get("threads", 1) == 1 else f"{name} threads={first['threads']}"
 
 
 def machine_key(manifest: dict[str, Any]) -> str:
     """The machine's key; for a run older than keys one made of what its manifest has, marked with a '~'."""
-    if key := machine.key_of(manifest):
+    if key := provenance.key_of(manifest):
         return key
-    seen, versions = manifest.get("machine") or {}, manifest.get("versions") or {}
-    known = {k: seen.get(k) for k in ("cpu", "cores", "gpu")} | {
+    machine, versions = manifest.get("machine") or {}, manifest.get("versions") or {}
+    known = {k: machine.get(k) for k in ("cpu", "cores", "gpu")} | {
         k: versions.get(k) for k in ("torch", "numba", "numpy")
     }
     threads = (manifest.get("config") or {}).get("threads")
@@ -113,9 +121,7 @@ def machine_key(manifest: dict[str, Any]) -> str:
 
 
 def in_order(points: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
-    """By benchmark and machine key: its points from the oldest run to the newest, whatever order they came
-    in.
-    """
+    """By benchmark and machine key: its points from the oldest run to the newest."""
     series: dict[tuple[str, str], list[Point]] = {}
     for point in sorted(points, key=lambda p: (p.created, p.run)):
         series.setdefault((point.benchmark, point.machine), []).append(point)

@@ -1,4 +1,4 @@
-"""A trend: the points of one benchmark on one machine from oldest to newest, and the changes found in them."""
+"""A trend: the points of a benchmark on a machine in order of time, and their change points."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ class Trend:
 
 def trends(points: Sequence[Point]) -> list[Trend]:
     """One for each benchmark and machine key; the same points give the same changes."""
-    found = []
+    lines = []
     for (benchmark, key), series in in_order(points).items():
         ratios = np.array([p.ratio for p in series if p.of_a_commit])
-        found.append(Trend(benchmark, key, tuple(series), tuple(changes(ratios, np.random.default_rng(0)))))
-    return found
+        lines.append(Trend(benchmark, key, tuple(series), tuple(changes(ratios, np.random.default_rng(0)))))
+    return lines
 
 
-def said(change: Change, trend: Trend) -> str:
+def phrase(change: Change, trend: Trend) -> str:
     """'+5.1 % at 1a2b3c4d5e (slower)'."""
     word = "slower" if change.effect > 0 else "faster"
     return f"{100 * change.effect:+.1f} % at {trend.used[change.index].commit[:SHORT]} ({word})"
 
 
-def table(found: Sequence[Trend]) -> Table:
+def table(trends: Sequence[Trend]) -> Table:
     """A row for each trend."""
     header = ("benchmark", "machine", "points", "latest ratio", "latest commit", "change points")
-    return Table("Change points", header, tuple(map(_row, found)), NOTE)
+    return Table("Change points", header, tuple(map(_row, trends)), NOTE)
 
 
 def _row(trend: Trend) -> tuple[Entry, ...]:
@@ -83,7 +83,7 @@ def _commit(point: Point) -> str:
 
 def _changes(trend: Trend) -> str:
     if trend.changes:
-        return "; ".join(said(change, trend) for change in trend.changes)
+        return "; ".join(phrase(change, trend) for change in trend.changes)
     return "none" if len(trend.used) >= BEFORE + 2 else f"too few points ({len(trend.used)} of {BEFORE + 2})"
 
 

@@ -1,6 +1,4 @@
-"""The outputs of a comparison: text for a terminal, files for a CI (Markdown, JSON, JUnit XML), annotations,
-the exit code.
-"""
+"""The outputs of a comparison: text, files for a CI, annotations, the exit code."""
 
 from .columns import text
 from .decision import exit_code, headline

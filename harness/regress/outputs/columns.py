@@ -1,65 +1,60 @@
-"""The text for a terminal: a line for each benchmark in aligned columns, why, and the command that measures
-it again.
-"""
+"""The text for a terminal: a row for each benchmark, why, and the command to repeat it."""
 
 from __future__ import annotations
 
 import shlex
 import textwrap
 from collections.abc import Iterator
+from itertools import islice
 
 from ...measure.judge import Judgement
 from ...measure.verdict import Verdict
-from ..benchmarks import Outcome
+from ..benchmarks import Comparison
 from .decision import headline
-from .words import HEADER, cells_of, warnings_of
+from .grid import grid
+from .words import HEADER, RIGHT, cells_of, warnings_of
 
 MOST_FACTS = 20
 WIDTH, LONGEST_NAME = 120, 66  # the other columns take no more than 52
 
 
-def text(outcome: Outcome, width: int = WIDTH) -> str:
-    """Everything that was found, the headline last. No line is wider than `width` but for a single word that
-    is.
-    """
-    lines = _wrapped(outcome.title, width, "")
-    if outcome.judgements:
-        lines += _wrapped(f"A is {outcome.a}, B is {outcome.b}; + is more time in B", width, "")
-        lines += ["", *_table(outcome, width)]
+def text(comparison: Comparison, width: int = WIDTH) -> str:
+    """All of a comparison, the headline last; no line is wider than `width` but for one word."""
+    lines = _wrapped(comparison.title, width, "")
+    if comparison.judgements:
+        lines += _wrapped(f"A is {comparison.a}, B is {comparison.b}; + is more time in B", width, "")
+        lines += ["", *_table(comparison, width)]
     for heading, entries in (
-        ("missing", outcome.missing),
-        ("exactly different", _facts(outcome)),
-        ("", _notes(outcome)),
+        ("missing", comparison.missing),
+        ("exactly different", _facts(comparison)),
+        ("", _notes(comparison)),
     ):
         lines += ["", heading] if entries and heading else [""] if entries else []
         lines += [line for entry in entries for line in _wrapped(entry, width, "  " if heading else "")]
-    return "\n".join([*lines, "", *_wrapped(headline(outcome), width, "")])
+    return "\n".join([*lines, "", *_wrapped(headline(comparison), width, "")])
 
 
-def _table(outcome: Outcome, width: int) -> Iterator[str]:
-    grid = [list(HEADER), *(cells_of(j) for j in outcome.judgements)]
-    names = [textwrap.wrap(row[0], LONGEST_NAME - (2 if n else 0)) or [""] for n, row in enumerate(grid)]
-    widths = [
-        max(len(part) for parts in names for part in parts),
-        *(max(map(len, c)) for c in list(zip(*grid, strict=True))[1:]),
+def _table(comparison: Comparison, width: int) -> Iterator[str]:
+    """The rows, each with its reason and command below; commands stand beside the rows where all fit."""
+    names = [
+        textwrap.wrap(j.name, LONGEST_NAME, subsequent_indent="  ") or [""] for j in comparison.judgements
     ]
-    lines = [_aligned([parts[0], *row[1:]], widths) for parts, row in zip(names, grid, strict=True)]
-    beside = max(map(len, lines))
-    fits = all(beside + 2 + len(c) <= width for c in outcome.commands.values())
-    yield lines[0]
-    for judgement, parts, line in zip(outcome.judgements, names[1:], lines[1:], strict=True):
-        command = outcome.commands.get(judgement.name, "")
+    rows = [
+        ["\n".join(lines), *cells_of(j)[1:]] for lines, j in zip(names, comparison.judgements, strict=True)
+    ]
+    header, *lines = grid(HEADER, rows, RIGHT)
+    beside = max(map(len, (header, *lines)))
+    fits = all(beside + 2 + len(command) <= width for command in comparison.commands.values())
+    yield header
+    printed = iter(lines)
+    for judgement, name in zip(comparison.judgements, names, strict=True):
+        command = comparison.commands.get(judgement.name, "")
+        line = next(printed)
         yield f"{line.ljust(beside)}  {command}".rstrip() if fits else line
-        yield from (f"  {part}" for part in parts[1:])
+        yield from islice(printed, len(name) - 1)
         yield from _why(judgement, width)
         if command and not fits:
             yield from _command(command, width)
-
-
-def _aligned(row: list[str], widths: list[int]) -> str:
-    """The name and the verdict to the left, the numbers to the right."""
-    edges = (str.ljust, str.rjust, str.rjust, str.rjust, str.ljust)
-    return "  ".join(edge(cell, width) for edge, cell, width in zip(edges, row, widths, strict=True)).rstrip()
 
 
 def _why(judgement: Judgement, width: int) -> Iterator[str]:
@@ -81,15 +76,15 @@ def _command(command: str, width: int) -> Iterator[str]:
     yield line
 
 
-def _facts(outcome: Outcome) -> list[str]:
-    gated_first = sorted(outcome.facts, key=lambda fact: not fact.gated)
+def _facts(comparison: Comparison) -> list[str]:
+    gated_first = sorted(comparison.facts, key=lambda fact: not fact.gated)
     lines = [f"{f.name}: {f.a} -> {f.b}{'' if f.gated else ' (for information)'}" for f in gated_first]
     return lines[:MOST_FACTS] + ([f"and {len(lines) - MOST_FACTS} more"] if len(lines) > MOST_FACTS else [])
 
 
-def _notes(outcome: Outcome) -> list[str]:
-    warnings = [f"warning: {line}" for line in warnings_of(outcome)]
-    return [*warnings, *outcome.notes, *([outcome.study] if outcome.study else [])]
+def _notes(comparison: Comparison) -> list[str]:
+    warnings = [f"warning: {line}" for line in warnings_of(comparison)]
+    return [*warnings, *comparison.notes, *([comparison.study] if comparison.study else [])]
 
 
 def _wrapped(line: str, width: int, indent: str) -> list[str]:

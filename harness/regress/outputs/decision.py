@@ -1,4 +1,4 @@
-"""What a comparison comes to: each benchmark is fine, a failure, or cannot be told, and so is the whole."""
+"""What a comparison comes to: each benchmark is fine, a failure or untold, and so are all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from ...measure.judge import Judgement
 from ...measure.verdict import Verdict
-from ..benchmarks import Outcome
+from ..benchmarks import Comparison
 
 BROKEN = (
     "wrong",
@@ -33,38 +33,47 @@ def code_of(judgement: Judgement) -> Code:
     return Code.FINE if fine else Code.CANNOT_TELL
 
 
-def exit_code(outcome: Outcome) -> int:
-    """1 for a regression, or what is missing, broken or exactly different; 3 where it cannot tell or nothing
-    was measured; 0.
+def exit_code(comparison: Comparison) -> int:
+    """0 where all is fine; 1 for a failure; 3 where it cannot tell or nothing was measured.
+
+    A failure is a regression, or a benchmark that is missing, broken or exactly different.
     """
-    codes = {code_of(j) for j in outcome.judgements}
-    if outcome.missing or Code.FAILURE in codes or any(fact.gated for fact in outcome.facts):
+    codes = {code_of(j) for j in comparison.judgements}
+    if comparison.missing or Code.FAILURE in codes or any(fact.gated for fact in comparison.facts):
         return int(Code.FAILURE)
     return int(Code.FINE) if codes == {Code.FINE} else int(Code.CANNOT_TELL)
 
 
-def headline(outcome: Outcome) -> str:
+def headline(comparison: Comparison) -> str:
     """One line: what it comes to, and what for."""
     word = {Code.FINE: "OK", Code.FAILURE: "FAILED", Code.CANNOT_TELL: "CANNOT TELL"}[
-        Code(exit_code(outcome))
+        Code(exit_code(comparison))
     ]
-    if any(j.verdict is Verdict.SLOWER for j in outcome.judgements):
+    if any(j.verdict is Verdict.SLOWER for j in comparison.judgements):
         word = "REGRESSION"
-    return f"{word}: {', '.join(_counts(outcome))}"
+    return f"{word}: {', '.join(_counts(comparison))}"
 
 
-def _counts(outcome: Outcome) -> list[str]:
-    broken = [j for j in outcome.judgements if j.status in BROKEN]
-    judged = [j for j in outcome.judgements if j.status not in BROKEN]
+def _counts(comparison: Comparison) -> list[str]:
+    broken = [j for j in comparison.judgements if j.status in BROKEN]
+    judged = [j for j in comparison.judgements if j.status not in BROKEN]
     counts = {
         v.value: sum(j.verdict is v for j in judged)
         for v in (Verdict.SLOWER, *(v for v in Verdict if v != "SLOWER"))
     }
-    counts = {"SLOWER": counts.pop("SLOWER"), "broken": len(broken), "missing": len(outcome.missing)} | counts
-    said = [f"{count} {name}" for name, count in counts.items() if count]
-    if gated := sum(fact.gated for fact in outcome.facts):
-        said.append(f"{gated} exact {'value differs' if gated == 1 else 'values differ'}")
-    total = len(outcome.judgements) + len(outcome.missing)
-    if not outcome.judgements:
-        said.insert(0, "nothing was measured")
-    return [*said[:-1], f"{said[-1]} of {total}" if total else said[-1]] if len(said) > 1 or total else said
+    counts = {
+        "SLOWER": counts.pop("SLOWER"),
+        "broken": len(broken),
+        "missing": len(comparison.missing),
+    } | counts
+    phrases = [f"{count} {name}" for name, count in counts.items() if count]
+    if gated := sum(fact.gated for fact in comparison.facts):
+        phrases.append(f"{gated} exact {'value differs' if gated == 1 else 'values differ'}")
+    total = len(comparison.judgements) + len(comparison.missing)
+    if not comparison.judgements:
+        phrases.insert(0, "nothing was measured")
+    return (
+        [*phrases[:-1], f"{phrases[-1]} of {total}" if total else phrases[-1]]
+        if len(phrases) > 1 or total
+        else phrases
+    )

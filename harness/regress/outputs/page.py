@@ -1,51 +1,47 @@
-"""The Markdown for a job summary: the headline, a GitHub table, what is missing or differs, and details to
-unfold.
-"""
+"""The Markdown for a job summary: headline, table, what is missing or differs, details."""
 
 from __future__ import annotations
 
 import re
 
 from ...measure.verdict import Verdict
-from ..benchmarks import Outcome
+from ..benchmarks import Comparison
 from .decision import Code, code_of, exit_code, headline
 from .words import HEADER, cells_of, warnings_of
 
 MARKS = {Code.FINE: "✅", Code.FAILURE: "❌", Code.CANNOT_TELL: "⚠️"}
 
 
-def markdown(outcome: Outcome) -> str:
+def markdown(comparison: Comparison) -> str:
     """A page of GitHub's Markdown. Whatever was given is shown as it is: nothing in it is read as markup."""
     parts = [
-        f"## {MARKS[Code(exit_code(outcome))]} {escaped(headline(outcome))}",
-        (
-            f"{escaped(outcome.title)}. A is {escaped(outcome.a)}, B is {escaped(outcome.b)}; + is more time"
-            " in B."
-        ),
-        _table(outcome),
-        _reasons(outcome),
-        _listed("Missing", outcome.missing),
-        _facts(outcome),
-        _listed("Warnings", warnings_of(outcome)),
-        _listed("Notes", outcome.notes),
-        _commands(outcome),
-        f"<sub>{escaped(outcome.study)}</sub>" if outcome.study else "",
+        f"## {MARKS[Code(exit_code(comparison))]} {escaped(headline(comparison))}",
+        f"{escaped(comparison.title)}. A is {escaped(comparison.a)}, B is {escaped(comparison.b)};"
+        " + is more time in B.",
+        _table(comparison),
+        _reasons(comparison),
+        _listed("Missing", comparison.missing),
+        _facts(comparison),
+        _listed("Warnings", warnings_of(comparison)),
+        _listed("Notes", comparison.notes),
+        _commands(comparison),
+        f"<sub>{escaped(comparison.study)}</sub>" if comparison.study else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _table(outcome: Outcome) -> str:
+def _table(comparison: Comparison) -> str:
     rows = [
         [escaped(c) for c in cells_of(j)[:-1]] + [f"{MARKS[code_of(j)]} {j.verdict}"]
-        for j in outcome.judgements
+        for j in comparison.judgements
     ]
     return _grid(HEADER, rows, ["---", "---:", "---:", "---:", "---"]) if rows else ""
 
 
-def _facts(outcome: Outcome) -> str:
+def _facts(comparison: Comparison) -> str:
     rows = [
         [*map(escaped, (f.name, f.a, f.b)), MARKS[Code.FAILURE] if f.gated else "information"]
-        for f in outcome.facts
+        for f in comparison.facts
     ]
     return _grid(("exactly different", "A", "B", ""), rows, ["---", "---:", "---:", "---"]) if rows else ""
 
@@ -54,8 +50,8 @@ def _grid(header: tuple[str, ...], rows: list[list[str]], edges: list[str]) -> s
     return "\n".join("| " + " | ".join(line) + " |" for line in ([*header], edges, *rows))
 
 
-def _reasons(outcome: Outcome) -> str:
-    told = [j for j in outcome.judgements if j.verdict is not Verdict.SAME]
+def _reasons(comparison: Comparison) -> str:
+    told = [j for j in comparison.judgements if j.verdict is not Verdict.SAME]
     return "\n".join(f"- **{escaped(j.name)}**: {escaped(j.reason)}" for j in told)
 
 
@@ -63,13 +59,16 @@ def _listed(heading: str, lines: tuple[str, ...] | list[str]) -> str:
     return "\n".join([f"**{heading}**", "", *(f"- {escaped(line)}" for line in lines)]) if lines else ""
 
 
-def _commands(outcome: Outcome) -> str:
-    """Folded: the command of each benchmark, in a block whose fence is longer than any run of backticks
-    within.
+def _commands(comparison: Comparison) -> str:
+    """The command of each benchmark, folded.
+
+    The fence of their block is longer than any run of backticks within.
     """
-    if not outcome.commands:
+    if not comparison.commands:
         return ""
-    body = "\n".join(f"# {' '.join(name.split())}\n{command}" for name, command in outcome.commands.items())
+    body = "\n".join(
+        f"# {' '.join(name.split())}\n{command}" for name, command in comparison.commands.items()
+    )
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", body)), default=0))
     return f"<details><summary>Measure again</summary>\n\n{fence}sh\n{body}\n{fence}\n\n</details>"
 

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any
 
 from ...measure.judge import Judgement
-from ..benchmarks import Outcome
+from ...store.atomic import as_json
+from ..benchmarks import Comparison
 from .decision import code_of, exit_code, headline
 
 SCHEMA = 1
 
 
-def record(outcome: Outcome) -> str:
+def record(comparison: Comparison) -> str:
     """An object: schema, title, a, b, exit_code, headline, benchmarks, missing, facts, notes, study.
 
     A benchmark has name, verdict, exit_code, reason, effect ({estimate, low, high}, fractions of A's time, or
     null), processes, repeated, p, status, timed_s, warnings ([{kind, text}]) and command (or null). Schema 1;
     it counts up where a name is taken away or changes its meaning.
     """
-    found = {
+    content = {
         "schema": SCHEMA,
-        "title": outcome.title,
-        "a": outcome.a,
-        "b": outcome.b,
-        "exit_code": exit_code(outcome),
-        "headline": headline(outcome),
-        "benchmarks": [_benchmark(j, outcome) for j in outcome.judgements],
-        "missing": list(outcome.missing),
-        "facts": [vars(fact) for fact in outcome.facts],
-        "notes": list(outcome.notes),
-        "study": outcome.study,
+        "title": comparison.title,
+        "a": comparison.a,
+        "b": comparison.b,
+        "exit_code": exit_code(comparison),
+        "headline": headline(comparison),
+        "benchmarks": [_benchmark(j, comparison) for j in comparison.judgements],
+        "missing": list(comparison.missing),
+        "facts": [vars(fact) for fact in comparison.facts],
+        "notes": list(comparison.notes),
+        "study": comparison.study,
     }
-    return json.dumps(finite(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_json(content, indent=2)
 
 
-def _benchmark(judgement: Judgement, outcome: Outcome) -> dict[str, Any]:
+def _benchmark(judgement: Judgement, comparison: Comparison) -> dict[str, Any]:
     return {
         "name": judgement.name,
         "verdict": judgement.verdict.value,
@@ -48,17 +47,6 @@ def _benchmark(judgement: Judgement, outcome: Outcome) -> dict[str, Any]:
         "p": judgement.p,
         "status": judgement.status,
         "timed_s": judgement.timed_s,
-        "command": outcome.commands.get(judgement.name),
+        "command": comparison.commands.get(judgement.name),
         "warnings": [{"kind": w.kind.name, "text": w.text} for w in judgement.warnings],
     }
-
-
-def finite(value: Any) -> Any:
-    """The same with None for every float that is not finite; a NumPy number becomes Python's."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [finite(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,11 +12,8 @@ from .losses import smoothed
 
 AXES = {"elapsed_s": "training time (s)", "lag": "optimiser steps"}
 BY_STEP, BY_EPOCH = ("loss", "elapsed_s"), ("epoch_s", "tokens", "test_loss", "accuracy")
-SMOOTH = (
-    40,
-    20,
-    80,
-)  # beyond so many steps, over so small a share of them, thinned to so many: four points in each mean
+# beyond so many steps, over one in so many of them, thinned to so many: four points in each mean
+SMOOTH = (40, 20, 80)
 COLUMNS = ("label", "backend", "seed", "metric", "lag", "value", "status", "match", "hidden_size")
 WENT = ("ok", "diverged")  # statuses of trainings that have a course
 _NONE = pd.Series(dtype=float, index=pd.Index([], dtype=float))
@@ -118,9 +115,7 @@ def _tokens_a_step(epochs: pd.DataFrame) -> float:
 
 
 def middle(seeds: list[pd.DataFrame], key: str, counted: str = "") -> pd.DataFrame:
-    """The median over seeds at each `key`, as far as at least half of the seeds went (have a value
-    `counted`).
-    """
+    """The median over seeds at each `key`, as far as at least half of the seeds have one (of `counted`)."""
     by = pd.concat(seeds).groupby(key)
     size = by[counted].count() if counted else by.size()
     return by.median().reset_index()[size.to_numpy() * 2 >= len(seeds)]

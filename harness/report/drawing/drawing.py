@@ -1,6 +1,4 @@
-"""How figures look and become SVG: one palette, a grid of panels with legends outside, ids that never clash
-in a page.
-"""
+"""How figures look and become SVG: one palette, panels with legends outside, ids unique in a page."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def apart(known: dict[str, str], names: Sequence[str]) -> dict[str, str]:
-    """The known colours; where these are too many to be told apart, colours for the names of one panel alone."""
+    """The known colours; where these are too many to be told apart, colours for one panel's names."""
     return known if len(known) <= len(COLOURS) else colours(names)
 
 
@@ -48,9 +46,7 @@ def shades(names: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def style(name: str) -> Iterator[None]:
-    """Drawing settings of this report alone, whatever the user's matplotlibrc says; name salts the ids of the
-    SVG.
-    """
+    """Drawing settings of this report alone, whatever a matplotlibrc says; name salts the ids of the SVG."""
     import matplotlib.style
     import seaborn as sns
 
@@ -87,15 +83,17 @@ def grid(
     height: float,
     legend: float,
     *,
-    left=0.75,
-    bottom=0.6,
-    gap=0.3,
-    between=0.75,
-    widest=5.5,
-    **share,
-) -> tuple:
-    """Figure and (rows, columns) axes; inches: height and widest of a panel, legend room at the right,
-    margins, gaps.
+    left: float = 0.75,
+    bottom: float = 0.6,
+    gap: float = 0.3,
+    between: float = 0.75,
+    widest: float = 5.5,
+    **share: Any,
+) -> tuple[Any, Any]:
+    """Figure and (rows, columns) axes.
+
+    In inches: height and widest of a panel, legend (room at the right), the margins left and bottom, the gap
+    beside panels and between them one above the other.
     """
     from matplotlib.figure import Figure
 
@@ -119,9 +117,8 @@ def grid(
 
 
 def shortened(text: str, longest: int) -> str:
-    """At most `longest` characters, the middle given up; never taken for 'no legend' because of a leading
-    underscore.
-    """
+    """At most `longest` characters, the middle given up."""
+    # matplotlib leaves out of a legend what begins with an underscore
     text = " " + text if text.startswith("_") else text
     half = (longest - 1) // 2
     return text if len(text) <= longest else f"{text[:half]}…{text[len(text) - half :]}"
@@ -135,7 +132,7 @@ def legend_room(names: Sequence[str], longest: int = 44) -> float:
 def legend(
     panel: Any, lines: dict[str, Any], title: str = "", beyond: float = 0.0, longest: int = 44
 ) -> None:
-    """A legend outside a panel, at its upper right, `beyond` so many inches; lines: what is drawn by name."""
+    """A legend outside a panel, at its upper right, `beyond` so many inches; lines: by name what is drawn."""
     names = [shortened(name, longest) for name in lines]
     right = 1.02 + beyond / (panel.get_position().width * panel.figure.get_figwidth())
     corner = {"loc": "upper left", "bbox_to_anchor": (right, 1.03), "alignment": "left"}
@@ -143,9 +140,7 @@ def legend(
 
 
 def label_lowest(axes: Any, count: int, name: str) -> None:
-    """Hides all but the first `count` panels; numbers and name of the x axis stand under the lowest of each
-    column.
-    """
+    """Hides all but the first `count` panels; the lowest of each column has the x axis' numbers and name."""
     for unused in axes.flat[count:]:
         unused.set_visible(False)
     for column in axes.T:
@@ -163,9 +158,7 @@ def line(colour: Any, dash: Any = "-", marker: str = "") -> Any:
 
 
 def log_axis(axis: Any, low: float, high: float, form: Callable[[float], str] | None = None) -> None:
-    """A log scale whose limits span at least a factor of 4, with ticks that a person reads (1k, 10k) or
-    powers of ten.
-    """
+    """A log scale over at least a factor of 4, with ticks that a person reads (1k, 10k) or powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     middle, factor = np.sqrt(low) * np.sqrt(high), max(np.sqrt(high / low) * 1.15, 2.0)
@@ -200,9 +193,7 @@ def spaced(values: Sequence[float], most: int = 5) -> list[float]:
 
 
 def svg(figure: Any, name: str, title: str) -> str:
-    """The figure as SVG to put into a page: no header, no metadata, every id and reference prefixed with
-    name.
-    """
+    """The figure as SVG to put into a page: no metadata, every id and reference prefixed with name."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     ElementTree.register_namespace("", SVG)

@@ -1,6 +1,4 @@
-"""Numbers as coloured fields with their text in them: rows and columns that have names, a panel for each
-measure or group.
-"""
+"""Numbers as coloured fields with their text in them, in rows and columns that have names; several panels."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ MOST_TEXTS = 14  # columns with a text in every field
 
 @dataclass(frozen=True)
 class Field:
-    """One panel: values (rows, columns), NaN where there is none, and what stands in each field ('' for
-    nothing).
-    """
+    """One panel: values (rows, columns), NaN where there is none, and the text in each field, '' for none."""
 
     title: str
     values: np.ndarray
@@ -28,8 +24,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours mean: the values at both ends, and the map's name, or a colour for each whole number
-    between them.
+    """The values at both ends of the colours.
+
+    colours: the name of matplotlib's map, or a colour for each whole number between the ends.
     """
 
     low: float
@@ -49,8 +46,9 @@ def fields(
     bar: str = "",
     column: float = 0.62,
 ) -> Any:
-    """A figure of panels with the same rows and columns. bar names the values, column is a column's width in
-    inches.
+    """A figure of panels with the same rows and columns.
+
+    bar names the values beside a bar of colours; column is a column's width in inches.
     """
     abreast = min(abreast, len(panels))
     left = 0.35 + 0.075 * max([min(len(r), 34) for r in rows], default=0) + (0.25 if up else 0)

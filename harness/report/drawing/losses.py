@@ -20,9 +20,7 @@ def with_a_finite_loss(loss: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def smoothed(curve: pd.DataFrame, beyond: int = 200, share: int = 50, points: int = POINTS) -> pd.DataFrame:
-    """Beyond so many points: a centred running mean of the loss over 1/share of them, thinned to so many rows
-    and the last.
-    """
+    """Beyond so many points a running mean over 1/share of them, thinned to `points` and the last."""
     if len(curve) <= beyond:
         return curve
     mean = (
@@ -36,9 +34,7 @@ def smoothed(curve: pd.DataFrame, beyond: int = 200, share: int = 50, points: in
 
 
 def loss_scale(axis: Any) -> None:
-    """A log scale if what is drawn is positive and spans more than a factor of 30; a spike does not set the
-    upper limit.
-    """
+    """A log scale if lines are positive and span more than a factor of 30; no spike sets the limit."""
     drawn = np.concatenate(
         [np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()] or [np.ones(1)]
     )
@@ -47,20 +43,17 @@ def loss_scale(axis: Any) -> None:
     if low > 0 and high / low > 30:
         drawing.log_axis(axis.yaxis, low, min(high, np.median(drawn) * 1e4))
         return
-    spike_free = max(
-        np.quantile(drawn, 0.98) * 2, drawn[-1]
-    )  # the last line drawn is the trivial loss, where known
+    # the last line drawn is the trivial loss, where known
+    spike_free = max(np.quantile(drawn, 0.98) * 2, drawn[-1])
     top = min(high, spike_free) if high > 0 else high
     margin = 0.05 * (top - low) or 0.5
     axis.set_ylim(low - margin, top + margin)
 
 
 def axis_of(curves: np.ndarray, across: np.ndarray) -> tuple[float, float, bool]:
-    """(low, high, whether log) of an axis that shows curves, where a spike does not set the limit, and every
-    level across.
+    """(low, high, whether log) of an axis that shows curves, but for their spikes, and every level across.
 
-    It is log where what is drawn is positive and spans more than a factor of 30; a level of 0 is then left
-    out.
+    It is log where all of it is positive and spans more than a factor of 30; a level of 0 is then left out.
     """
     curves, across = curves[np.isfinite(curves)], across[np.isfinite(across)]
     highest, level = curves.max(), across.max(initial=-np.inf)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -18,17 +20,33 @@ POINTS = 300  # of a curve, at most
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: its file name without .svg, heading, caption, and the SVG itself."""
+    """A figure: its file name without .svg, heading, caption, and `draw`, which returns a matplotlib figure.
+
+    It is drawn when its SVG is first asked for: a terminal shows the tables beside it and needs no drawing.
+    """
 
     name: str
     heading: str
     caption: str
-    svg: str
+    draw: Callable[[], Any]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][\w-]*", self.name):
+            raise ValueError(
+                f"figure {self.name!r} names a file; give letters, digits, `_` and `-`, such as my_probe"
+            )
+
+    @cached_property
+    def svg(self) -> str:
+        with drawing.style(self.name):
+            return drawing.svg(self.draw(), self.name, self.heading)
 
 
 def finish(name: str, heading: str, caption: str, draw: Callable[[], Any]) -> Figure:
-    with drawing.style(name):
-        return Figure(name, heading, caption, drawing.svg(draw(), name, heading))
+    """The figure, drawn already: for whoever must know at once whether drawing fails."""
+    figure = Figure(name, heading, caption, draw)
+    _ = figure.svg
+    return figure
 
 
 def parts(part: pd.DataFrame, keys: Sequence[str]) -> list[tuple[tuple, pd.DataFrame]]:
@@ -49,7 +67,7 @@ def cut(panels: list) -> tuple[list, str]:
 
 
 def titled(axes: Any, text: str, right: str = "") -> None:
-    """A title over a panel, in at most two lines of its width; a few characters more stand grey at its right."""
+    """A title over a panel, in at most two lines of its width; `right` stands grey at its right end."""
     longest = max(int(axes.get_position().width * axes.figure.get_figwidth() / 0.08) - len(right), 12)
     at = max(text[:longest].rfind(":"), text[:longest].rfind("_")) + 1 or longest
     lines = (text,) if len(text) <= longest else (text[:at], drawing.shortened(text[at:], longest))
@@ -63,5 +81,5 @@ def at(keys: Sequence[str], values: Sequence[Any]) -> str:
     return f" · {text}" if text else ""
 
 
-def number(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"

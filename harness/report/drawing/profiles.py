@@ -1,6 +1,4 @@
-"""Curves by lag or index: lines in one panel for a few cells, a small panel for each of many, or of several
-lines a cell.
-"""
+"""Curves by lag or index: a few cells in one panel, else a small panel for each cell."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import pandas as pd
 
 from ..frame import sized, unique
 from . import drawing
-from .panels import MANY, POINTS, at, cut, finish, parts, titled
+from .panels import MANY, POINTS, at, cut, parts, titled
 from .panels import Figure as Drawn
 
 ABREAST = 5  # small panels
@@ -36,9 +34,7 @@ class Panel:
 
 
 def spread(part: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """By keys and lag: the mean of `value` as mid, and its quantiles of 10 and 90 % as low and high, over
-    seeds and samples.
-    """
+    """By keys and lag: the mean of `value` over seeds and samples as mid, its 10 and 90 % as low and high."""
     over = part.groupby([*keys, "lag"], sort=False)["value"]
     mean = over.mean()
     found = mean.rename("mid").reset_index()
@@ -55,8 +51,10 @@ def profiles(
     colours: dict[str, str],
     axes: Axes,
 ) -> Drawn:
-    """A figure of `value` against lag. part has a column `line` (one text where a cell has one curve); extra:
-    what is apart.
+    """A figure of `value` against lag.
+
+    part has a column `line` (one text where a cell has one curve); extra: settings that have
+    panels of their own.
     """
     lines = list(dict.fromkeys(part["line"]))
     keys = list(dict.fromkeys([*extra, "label", "line", "match", "hidden_size"]))
@@ -67,7 +65,7 @@ def profiles(
     else:
         panels, names = _apart(curves, extra), drawing.colours(lines)
     panels, rest = cut(panels)
-    return finish(name, heading, caption + rest, lambda: _drawn(panels, names, axes))
+    return Drawn(name, heading, caption + rest, lambda: _drawn(panels, names, axes))
 
 
 def _together(curves: pd.DataFrame, extra: list[str]) -> list[Panel]:

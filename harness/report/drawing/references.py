@@ -1,4 +1,4 @@
-"""Horizontal lines across the panels of a row, named at its right, where the names never lie on each other."""
+"""Horizontal lines across the panels of a row; their names at its right never lie on each other."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def room(references: Sequence[Reference]) -> float:
 
 
 def draw(row: Sequence[Any], references: Sequence[Reference]) -> None:
-    """Lines across all panels of a row, names at the right of the last; the limits of the y axis are final."""
+    """Lines across all panels of a row, names at the right of the last; the y axis must be final."""
     low, high = row[0].get_ylim()
     shown = [r for r in references if low <= r.value <= high]
     for axis in row:
@@ -98,8 +98,10 @@ def _height(axis: Any, value: float) -> float:
 
 
 def apart(heights: Sequence[float], gap: float, lowest: float = -0.03, highest: float = 1.03) -> list[float]:
-    """Sorted heights moved as little as needs be for neighbours to be `gap` apart: groups that touch stand
-    around their mean.
+    """Sorted heights, moved so that neighbours are `gap` apart; groups that touch stand around their mean.
+
+    One height after the other makes a group, which takes in the group before as long as both overlap. This
+    moves every name as little as needs be (least squares).
     """
 
     def middle(mean: float, count: int) -> float:

@@ -1,60 +1,80 @@
-"""The figures of a report, one file each; a figure is None when there is nothing to draw, so that no panel is
-ever empty.
+"""What a page shows of each probe. `NAME.py` is the section of the probe NAME: its figures and its tables.
+
+A file here has two names. ORDER is its place on the page. `sections(rows, colours)` gives Sections from the
+probe's rows, those without a result too; one without figures and rows is left out. A file with an underscore
+belongs to another one.
+
+A probe from elsewhere may have a method `sections` that does the same (see `harness.probe.Probe`). The page
+asks it only where whoever writes the page hands over the probe: a result names a probe, and never code to
+import.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, Protocol
+
 import pandas as pd
 
 from ..drawing import drawing
-from ..drawing.panels import Figure
-from ..frame import unique
-from . import (
-    clipping,
-    gradient_decay,
-    gradient_map,
-    horizon,
-    identification,
-    lag_share,
-    precision,
-    spectrum,
-    throughput,
-    training,
-    verdict,
-)
-
-ONE_A_TASK = "training-*.svg"  # files of figures that have one for each task
-CLAIMS = "claim-*.svg"
-NAMES = (
-    "throughput",
-    "gradient_decay",
-    "gradient_map",
-    "spectrum",
-    "lag_share",
-    "precision",
-    "horizon",
-    "training",
-    "identification",
-    "clipping",
-    "verdict",
-)
+from ..frame import of_probe, unique
+from ..section import Colours, Section, Sections
+from ._plain import plain_section
 
 
-def figures(frame: pd.DataFrame) -> list[Figure]:
-    """All figures for which the prepared frame has data."""
-    backends = drawing.colours(sorted(unique(frame["backend"])))
-    cells = drawing.colours(unique(frame["label"]))
-    drawn = (
-        throughput.throughput(frame, backends),
-        gradient_decay.gradient_decay(frame, cells),
-        gradient_map.gradient_map(frame),
-        spectrum.spectrum(frame, cells),
-        lag_share.lag_share(frame, cells),
-        precision.precision(frame, cells),
-        horizon.horizon(frame),
-        *training.training(frame, backends, cells),
-        identification.identification(frame, cells),
-        clipping.clipping(frame),
-        verdict.verdict(frame),
-    )
-    return [figure for figure in drawn if figure]
+class Shown(Protocol):
+    """A probe that may know how it is shown; None for the plain table."""
+
+    @property
+    def name(self) -> str: ...
+
+    def sections(self, rows: pd.DataFrame, colours: Colours) -> Iterable[Section] | None: ...
+
+
+@cache
+def built_in() -> dict[str, Sections]:
+    """The sections in this folder by the name of their probe, in their order on the page."""
+    modules: dict[str, Any] = {
+        module.name: importlib.import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+        if not module.name.startswith("_")
+    }
+    ordered = sorted(modules, key=lambda name: modules[name].ORDER)
+    return {name: modules[name].sections for name in ordered}
+
+
+def of_page(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> Iterator[Section]:
+    """The sections of all probes of a prepared frame: those of this folder first, then the others."""
+    measured = unique(ready["probe"])
+    ordered = [name for name in built_in() if name in measured]
+    return _of(ready, probes, dict.fromkeys([*ordered, *measured]))
+
+
+def foreign(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> Iterator[Section]:
+    """The sections of those probes alone that have no file here."""
+    return _of(ready, probes, [name for name in unique(ready["probe"]) if name not in built_in()])
+
+
+def _of(ready: pd.DataFrame, probes: Iterable[Shown], names: Iterable[str]) -> Iterator[Section]:
+    given, colours = {probe.name: probe.sections for probe in probes}, colours_of(ready)
+    for name in names:
+        made = _made(name, of_probe(ready, name, None), colours, given)
+        yield from (section for section in made if not section.empty)
+
+
+def _made(
+    name: str, rows: pd.DataFrame, colours: Colours, given: Mapping[str, Sections]
+) -> Iterable[Section]:
+    for known in (given, built_in()):
+        if name in known and (made := known[name](rows, colours)) is not None:
+            return made
+    return [plain_section(name, rows)]
+
+
+def colours_of(ready: pd.DataFrame) -> Colours:
+    """By order of names for backends, which every run has; by appearance for cells."""
+    backends = drawing.colours(sorted(unique(ready["backend"])))
+    return Colours(backends, drawing.colours(unique(ready["label"])))

@@ -1,7 +1,9 @@
-"""Loss against steps by clipping threshold."""
+"""Loss against steps by clipping threshold, and what clipping did."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,26 +11,39 @@ import pandas as pd
 
 from ..drawing import drawing
 from ..drawing.losses import loss_scale, smoothed, with_a_finite_loss
-from ..drawing.panels import MANY, Figure, at, cut, finish, number, parts, titled
-from ..frame import PANEL, of_metric, of_probe, sized, unique, varying
+from ..drawing.panels import MANY, Figure, at, counted, cut, parts, titled
+from ..frame import PANEL, SETTING, measured, of_metric, shared_settings, sized, unique, varying
+from ..section import Colours, Section
+from ..table import Column, Entry, Table, known, number, table_of
+from ..units import interval, quantity
+
+ORDER = 80
+HEADING = "Gradient clipping"
+KEYS = ("label", "backend")
+Case = tuple[tuple[Any, ...], pd.DataFrame]  # the values of the keys, and the rows
 
 
-def clipping(frame: pd.DataFrame) -> Figure | None:
+def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
+    rows = measured(rows)
+    yield Section(HEADING, _figures(rows), (_table(rows),) if len(rows) else ())
+
+
+def _figures(rows: pd.DataFrame) -> tuple[Figure, ...]:
     """Training loss against steps for each way of clipping: median over seeds."""
-    part = of_metric(of_probe(frame, "clipping"), "loss")
-    extra = varying(part, ("task", *PANEL))
-    part = with_a_finite_loss(part, ["label", "backend", *extra])
-    if not len(part):
-        return None
-    panels, rest = cut(parts(part, ["label", "backend", *extra]))
+    rows = of_metric(rows, "loss")
+    extra = varying(rows, ("task", *PANEL))
+    rows = with_a_finite_loss(rows, [*KEYS, *extra])
+    if not len(rows):
+        return ()
+    panels, rest = cut(parts(rows, [*KEYS, *extra]))
     caption = (
         "Training loss against optimiser steps by the largest gradient norm that is let through; median over"
-        f" {number(part['seed'].nunique(), 'seed')}. A gap is a step at which the median is not finite."
+        f" {counted(rows['seed'].nunique(), 'seed')}. A gap is a step at which the median is not finite."
     )
-    return finish("clipping", "Gradient clipping", caption + rest, lambda: _clipping_panels(panels, extra))
+    return (Figure("clipping", HEADING, caption + rest, lambda: _panels(panels, extra)),)
 
 
-def _clipping_panels(panels: list, extra: list[str]) -> Any:
+def _panels(panels: list, extra: list[str]) -> Any:
     variants = unique(variant for _, rows in panels for variant in rows["variant"])
     colours, names = drawing.shades(variants), {v: v.removeprefix("max_norm=") for v in variants}
     many = len(panels) > 2 * MANY
@@ -37,7 +52,7 @@ def _clipping_panels(panels: list, extra: list[str]) -> Any:
     figure, axes = drawing.grid(-(-len(panels) // columns), columns, 1.2 if many else 1.9, room, gap=0.6)
     for axis, (values, rows) in zip(axes.flat, panels, strict=False):
         for variant, one in rows.groupby("variant", sort=False):
-            _clipping_line(axis, one, colours[variant])
+            _line(axis, one, colours[variant])
         loss_scale(axis)
         titled(axis, f"{sized(values[0], rows.iloc[0])}, {values[1]}{at(extra, values[2:])}")
         axis.set_xlabel("optimiser steps")
@@ -50,9 +65,54 @@ def _clipping_panels(panels: list, extra: list[str]) -> Any:
     return figure
 
 
-def _clipping_line(axis: Any, rows: pd.DataFrame, colour: Any) -> None:
+def _line(axis: Any, rows: pd.DataFrame, colour: Any) -> None:
     """The median over seeds, a loss that is not finite counting as the worst; gaps where it is not finite."""
     worst = rows.assign(loss=rows["value"].where(np.isfinite(rows["value"]), np.inf))
     middle = worst.groupby("lag", as_index=False)["loss"].median()
     curve = smoothed(middle.assign(loss=middle["loss"].where(np.isfinite(middle["loss"]))))
     axis.plot(curve["lag"], curve["loss"], color=colour)
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    """What clipping did, by threshold: fractions and counts are medians over seeds."""
+    extra = varying(rows, ("task", *SETTING))
+    keys = [*KEYS, *extra, "variant"]
+    titles = {"label": "cell", "variant": "clipping"}
+    columns: list[Column[Case]] = [
+        Column(titles.get(key, key), partial(_key, i)) for i, key in enumerate(keys)
+    ]
+    columns += [
+        Column("seeds", lambda case: number(str(case[1]["seed"].nunique()))),
+        Column("steps clipped", partial(_over_seeds, "clipped_fraction", "%")),
+        Column("loss spikes", partial(_over_seeds, "spikes", "count")),
+        Column("non-finite steps", partial(_over_seeds, "nonfinite_steps", "count")),
+        Column("error rate", partial(_over_seeds, "error_rate", "%")),
+        Column("solved", _solved),
+    ]
+    shared = shared_settings(rows, ("task", "device", "dtype", "steps", "batch", "hidden_size"))
+    note = f"{shared}Median over seeds; below it their range."
+    return table_of(HEADING, columns, rows.groupby(keys, sort=False), note)
+
+
+def _key(index: int, case: Case) -> Entry:
+    return known(case[0][index])
+
+
+def _over_seeds(metric: str, kind: str, case: Case) -> Entry:
+    """Median over seeds and, where they differ, their range; a NaN is named, as no median has it."""
+    values = of_metric(case[1], metric)["value"]
+    if not len(values):
+        return number("–")
+    if values.isna().any():
+        bad = values.isna().sum()
+        return number("NaN" if bad == len(values) else f"NaN in {bad} of {len(values)}")
+    middle, low, high = values.median(), values.min(), values.max()
+    return number(quantity(middle, kind), interval(low, high, kind, middle) if high > low else "")
+
+
+def _solved(case: Case) -> Entry:
+    """'2 of 3', and the median step at which those solved it."""
+    solved, steps = (of_metric(case[1], name)["value"] for name in ("solved", "solved_step"))
+    steps = steps.dropna()
+    count = f"{solved.sum():.0f} of {len(solved)}" if len(solved) else "–"
+    return number(count, f"median step {steps.median():.0f}" if len(steps) else "")

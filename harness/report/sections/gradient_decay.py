@@ -1,63 +1,73 @@
-"""The gradient's norm against lag: lines in one panel for a few cells, a small panel for each of many."""
+"""The gradient's norm against lag: lines in one panel for a few cells, a small panel for each of many.
+
+Beside it the map of its rate over gain and bias, where it was asked for.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..drawing import drawing
-from ..drawing.panels import MANY, POINTS, Figure, at, cut, finish, number, parts, titled
-from ..frame import PANEL, of_metric, of_probe, sized, unique, varying
+from ..drawing.panels import MANY, POINTS, Figure, at, counted, cut, parts, titled
+from ..frame import PANEL, measured, of_metric, sized, unique, varying
+from ..section import Colours, Section
 from ..units import power_of_ten
+from ._decades import OVERFLOW, UNDERFLOW, decades
+from ._gradient_map import HEADING as MAP
+from ._gradient_map import gradient_map
 
-UNDERFLOW, OVERFLOW = -330.0, 310.0  # decades: a little beyond what float64 can hold; the axis is cut there
+ORDER = 20
+NAME, HEADING = "gradient_decay", "Gradient norm against lag"
 ABREAST = 5  # small panels
 
 
-def gradient_decay(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
-    """The norm of dL/d(state) against lag, in powers of ten: log norms are drawn as they are, so nothing
-    over- or underflows.
+def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
+    yield Section(HEADING, _figures(rows, colours.cells))
+    yield Section(MAP, gradient_map(rows))
+
+
+def _figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
+    """The norm of dL/d(state) against lag, in powers of ten.
+
+    Log norms are drawn as they are, so nothing over- or underflows.
     """
-    part = of_metric(of_probe(frame, "gradient_decay"), "log_norm")
-    part = part[part["steps"] == part.groupby("run")["steps"].transform("max")]
-    part = part.assign(decades=part["value"].where(np.isfinite(part["value"])) / np.log(10)).dropna(
-        subset=["decades", "lag"]
-    )
-    if not len(part):
-        return None
-    extra = varying(part, (*PANEL, "backend", "variant"))
+    rows = of_metric(measured(rows), "log_norm")
+    rows = rows[rows["steps"] == rows.groupby("run")["steps"].transform("max")]
+    decades_of = rows["value"].where(np.isfinite(rows["value"])) / np.log(10)
+    rows = rows.assign(decades=decades_of).dropna(subset=["decades", "lag"])
+    if not len(rows):
+        return ()
+    extra = varying(rows, (*PANEL, "backend", "variant"))
     groups = [
-        (values[:-1], rows, unique(rows["label"]))
-        for values, rows in parts(part.assign(all=""), [*extra, "all"])
+        (values[:-1], here, unique(here["label"]))
+        for values, here in parts(rows.assign(all=""), [*extra, "all"])
     ]
-    seeds, samples = part["seed"].nunique(), part["sample"].nunique()
-    caption = (
-        "Norm of the gradient of the loss with respect to the joint state, against how many steps that state"
-        f" lies before the last. Line: mean of the log over {number(samples, 'sample')} and"
-        f" {number(seeds, 'seed')}{'; band: range over seeds' if seeds > 1 else ''}. A gap is a gradient of"
-        " exactly 0."
-    )
-    beyond = part["decades"].min() < UNDERFLOW or part["decades"].max() > OVERFLOW
-    caption += " The axis ends where float64 does; lines go on beyond it." if beyond else ""
+    caption = _caption(rows)
     if max(len(names) for _, _, names in groups) <= MANY:
         panels, rest = cut(groups)
-        return finish(
-            "gradient_decay",
-            "Gradient norm against lag",
-            caption + rest,
-            lambda: _together(panels, extra, colours),
-        )
+        return (Figure(NAME, HEADING, caption + rest, lambda: _together(panels, extra, colours)),)
     single, rest = cut([(*panel, group) for group in groups for panel in _furthest_first(*group)])
     caption += (
-        " A panel for each cell, from the largest norm at the largest lag, which its title ends with, to the"
-        " smallest. "
+        " A panel for each cell, in the order of their norms at the largest lag; that norm ends the title."
+        " Grey: range over all cells; dashed: their median."
     )
-    caption += "Grey: range over all cells; dashed: their median."
-    return finish(
-        "gradient_decay", "Gradient norm against lag", caption + rest, lambda: _apart(single, extra)
+    return (Figure(NAME, HEADING, caption + rest, lambda: _apart(single, extra)),)
+
+
+def _caption(rows: pd.DataFrame) -> str:
+    seeds, samples = rows["seed"].nunique(), rows["sample"].nunique()
+    caption = (
+        "Norm of the gradient of the loss with respect to the joint state (all states of the cell side by"
+        " side), by lag. The lag is how many steps that state lies before the last. Line: mean of the log"
+        f" over {counted(samples, 'sample')} and {counted(seeds, 'seed')}"
+        f"{'; band: range over seeds' if seeds > 1 else ''}. A gap is a gradient of exactly 0."
     )
+    beyond = rows["decades"].min() < UNDERFLOW or rows["decades"].max() > OVERFLOW
+    return caption + (" The axis ends where float64 does; lines go on beyond it." if beyond else "")
 
 
 def _together(panels: list, extra: list[str], colours: dict[str, str]) -> Any:
@@ -84,9 +94,7 @@ def _first(rows: pd.DataFrame, name: str) -> Any:
 
 
 def _furthest_first(values: tuple, rows: pd.DataFrame, names: list[str]) -> list[tuple]:
-    """(setting, cell, its rows), the cell with the largest mean norm at the largest lag first; a norm of 0
-    comes last.
-    """
+    """(setting, cell, its rows), the largest mean norm at the largest lag first; a norm of 0 comes last."""
     at_end = rows[rows["lag"] == rows["lag"].max()].groupby("label")["decades"].mean()
     ordered = sorted(names, key=lambda name: -at_end.get(name, -np.inf))
     return [(values, name, rows[rows["label"] == name]) for name in ordered]
@@ -123,19 +131,6 @@ def _apart(panels: list, extra: list[str]) -> Any:
         row[0].set_ylabel("gradient norm")
     drawing.label_lowest(axes, len(panels), "lag (steps)")
     return figure
-
-
-def decades(first: Any, low: float, high: float) -> None:
-    """The shared y axis, in powers of ten, as far as float64 reaches; low and high are the lowest and highest
-    of all lines.
-    """
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    low, high = min(max(low, UNDERFLOW), OVERFLOW - 1), max(min(high, OVERFLOW), UNDERFLOW + 1)
-    margin = max(0.04 * (high - low), 0.5)
-    first.set_ylim(low - margin, high + margin)
-    first.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    first.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
 
 
 def _decay_line(axis: Any, rows: pd.DataFrame, colour: str) -> tuple[float, float]:

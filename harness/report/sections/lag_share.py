@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-from ..drawing.panels import Figure, number
+from ..drawing.panels import Figure
 from ..drawing.profiles import Axes, profiles
-from ..frame import PANEL, of_metric, of_probe, varying
-from ._lines import with_lines
+from ..frame import PANEL, measured, of_metric, varying
+from ..section import Colours, Section
+from ..table import Table
+from ._lines import mean_over, with_lines
+from ._numbers import digits_of, numbers, whole
+
+ORDER = 40
+HEADING = "Lag share of the parameter gradient"
 
 
-def lag_share(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
+def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
+    yield Section(HEADING, _figures(rows, colours.cells), (_table(rows),))
+
+
+def _figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
     """Signed shares summed from lag 0 on: 1 at the end, 0.95 at k95."""
-    part = of_metric(of_probe(frame, "lag_share"), "signed")
-    if not len(part):
-        return None
-    part = part.sort_values("lag", kind="stable")
-    part = part.assign(
-        value=part.groupby(["run", "case", "label", "variant", "seed", "hidden_size"])["value"].cumsum()
-    )
-    seeds = part["seed"].nunique()
+    rows = of_metric(measured(rows), "signed")
+    if not len(rows):
+        return ()
+    rows = rows.sort_values("lag", kind="stable")
+    one = ["run", "case", "label", "variant", "seed", "hidden_size"]
+    rows = rows.assign(value=rows.groupby(one)["value"].cumsum())
     caption = (
-        "Share of the gradient of the recurrent weights that the last k steps explain, by lag k, for a loss"
-        " at the last step; above 1 where later lags pull the other way. Mean over"
-        f" {number(seeds, 'seed')}{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}. Dashed: 95 %,"
-        " which is reached at k95."
+        "Share of the gradient of the recurrent weights that the last k steps explain, for a loss at the last"
+        " step. k is the lag: steps back from the last one. Above 1 later lags pull the other way."
+        f" {mean_over(rows)} Dashed: 95 %, which is reached at k95."
     )
     axes = Axes("lag (steps before the last)", "share so far", _dress)
-    return profiles(
-        "lag_share",
-        "Lag share of the parameter gradient",
-        caption,
-        with_lines(part),
-        varying(part, PANEL),
-        colours,
-        axes,
-    )
+    drawn = profiles("lag_share", HEADING, caption, with_lines(rows), varying(rows, PANEL), colours, axes)
+    return (drawn,)
 
 
 def _dress(axis: Any) -> None:
@@ -45,3 +46,16 @@ def _dress(axis: Any) -> None:
     axis.set_xscale("symlog", linthresh=10, linscale=1.0)
     axis.set_xlim(left=0)
     axis.set_xticks([0, 5, 10, 100], ["0", "5", "10", "100"])
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    """k95 and the gradient's size."""
+    metrics = {
+        "k95": ("k95 (steps)", whole),
+        "parameter_log_norm": ("log norm of the gradient (nats)", digits_of),
+    }
+    note = (
+        "k95: the smallest lag within which 95 % of the recurrent weights' gradient arises. Median over"
+        " seeds."
+    )
+    return numbers(HEADING, rows, metrics, note)

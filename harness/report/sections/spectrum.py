@@ -1,36 +1,59 @@
-"""Lyapunov exponents by their place in the spectrum."""
+"""Lyapunov exponents by their place in the spectrum, and what follows from them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..drawing.panels import Figure, number
+from ..drawing.panels import Figure
 from ..drawing.profiles import Axes, profiles
-from ..frame import PANEL, of_metric, of_probe, varying
-from ._lines import with_lines
+from ..frame import PANEL, measured, of_metric, varying
+from ..section import Colours, Section
+from ..table import Table
+from ._lines import mean_over, with_lines
+from ._numbers import digits_of, numbers, whole
+
+ORDER = 30
+HEADING = "Lyapunov spectrum"
 
 
-def spectrum(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
+def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
+    yield Section(HEADING, _figures(rows, colours.cells), (_table(rows),))
+
+
+def _figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
     """Exponents, largest first, against their index."""
-    part = of_metric(of_probe(frame, "spectrum"), "exponent")
-    part = part[np.isfinite(part["value"])]
-    if not len(part):
-        return None
-    seeds = part["seed"].nunique()
+    rows = of_metric(measured(rows), "exponent")
+    rows = rows[np.isfinite(rows["value"])]
+    if not len(rows):
+        return ()
     caption = (
-        "Lyapunov exponents of the joint state, largest first: growth of small differences, direction by"
-        " direction; above 0 they grow (chaos). Mean over"
-        f" {number(seeds, 'seed')}{'; band: their 10 to 90 % quantiles' if seeds > 1 else ''}. A line ends"
-        " where directions die at once."
+        "Lyapunov exponents of the joint state (all states of the cell side by side), largest first. Each is"
+        " the growth of a small difference along one direction; above 0 it grows (chaos)."
+        f" {mean_over(rows)} A line ends where directions die at once."
     )
     axes = Axes("index of the exponent", "nats/step", _dress)
-    return profiles(
-        "spectrum", "Lyapunov spectrum", caption, with_lines(part), varying(part, PANEL), colours, axes
-    )
+    drawn = profiles("spectrum", HEADING, caption, with_lines(rows), varying(rows, PANEL), colours, axes)
+    return (drawn,)
 
 
 def _dress(axis: Any) -> None:
     axis.axhline(0, color="#777777", linestyle=(0, (4, 3)), linewidth=1.1, zorder=0.5)
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    """Dimension, entropy and the check of the sum rule."""
+    metrics = {
+        "kaplan_yorke": ("Kaplan-Yorke dimension", digits_of),
+        "entropy_rate": ("entropy rate (nats/step)", digits_of),
+        "sum_residual": ("sum rule residual", digits_of),
+        "state_size": ("state", whole),
+    }
+    note = (
+        "Median over seeds. Residual: sum of all exponents less the mean log |det J|, J the derivative of one"
+        " state by the state before. It is rounding alone where the exponents are right."
+    )
+    return numbers(HEADING, rows, metrics, note)

@@ -1,167 +1,110 @@
-"""Steps per second against the sequence length."""
+"""How fast each cell is on each backend: a figure over sequence lengths, and every timing as a table."""
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..drawing import drawing
-from ..drawing.panels import MANY, Figure, at, chunks, cut, finish, number, parts, titled
-from ..frame import DIRECTIONS, FEWEST, PANEL, estimates, of_metric, of_probe, sized, unique, varying
+from ..frame import DIRECTIONS, SETTING, estimates, measured, shared_settings, unique, varying
+from ..measured import Measured
+from ..section import Colours, Section
+from ..table import Column, Entry, Table, known, number, table_of
+from ..units import exact
+from ._throughput_figure import HEADING, figures
+
+ORDER = 10
+KEYS = ("label", "backend", *SETTING, "steps", "direction")
+TITLES = {
+    "seconds": "time",
+    "steps_per_s": "steps/s",
+    "sequences_per_s": "sequences/s",
+    "flop_per_s": "GFLOP/s",
+    "useful_tokens_per_s": "useful tokens/s",
+    "useful_tokens": "useful tokens",
+    "padded_tokens": "padded tokens",
+    "ratio_to_native": "speed-up",
+}  # with the range over processes
+KINDS = {
+    "seconds": "s",
+    "flop_per_s": "flop/s",
+    "ratio_to_native": "x",
+    "first_call_s": "s",
+    "peak_bytes": "B",
+}
 
 
-def throughput(frame: pd.DataFrame, colours: dict[str, str]) -> Figure | None:
-    """Steps per second against T; a point for each cell and backend where there is one T, or where the cells
-    are many.
-    """
-    part = of_metric(of_probe(frame, "throughput"), "steps_per_s")
-    part = part[np.isfinite(part["value"]) & (part["value"] > 0)]
-    if not len(part):
-        return None
-    extra = varying(part, PANEL)
-    keys = ["label", *extra, "direction", "backend", "steps"]
-    rates = estimates(part, [*keys, "match", "hidden_size"], "process")
-    processes = int(rates["units"].max())
-    over = (
-        f"median of {number(processes, 'process')}{', {}: range over them' if processes >= FEWEST else ''}."
+@dataclass(frozen=True)
+class Timing:
+    """One workload on one backend in one direction: its settings by name, what ran, metrics by name."""
+
+    setting: dict[str, Any]
+    implementation: str
+    metrics: dict[str, Measured]
+
+    def of(self, metric: str) -> Measured:
+        return self.metrics.get(metric, Measured())
+
+
+def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
+    rows = measured(rows)
+    yield Section(HEADING, figures(rows, colours.backends), (_table(rows),) if len(rows) else ())
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    """Every workload, backend and direction that was timed."""
+    columns: list[Column[Timing]] = [
+        Column("cell", partial(_setting, "label")),
+        Column("backend", partial(_setting, "backend")),
+        Column("ran", lambda timing: Entry(timing.implementation)),
+        *(Column(key, partial(_setting, key)) for key in varying(rows)),
+        Column("T", lambda timing: number(known(timing.setting["steps"]).text)),
+        Column("direction", _direction),
+        *(Column(title, partial(_estimate, metric)) for metric, title in TITLES.items()),
+        Column("first call", partial(_alone, "first_call_s")),
+        Column("peak memory", partial(_alone, "peak_bytes")),
+        Column("error", partial(_error, "check_error")),
+        Column("tolerance", partial(_error, "check_tolerance")),
+        Column("processes", lambda timing: number(exact(timing.of("seconds").count or np.nan))),
+    ]
+    note = (
+        f"{shared_settings(rows, [key for key in SETTING if key != 'run'])}Median of the medians of the"
+        " processes; interval: range over processes, from 3 on. Ran: the library that really did the work."
+        " Error: relative, against the float64 reference."
     )
-    many = len(unique(rates["label"])) > MANY
-    if len(unique(rates["steps"])) > 1 and not many:
-        panels, rest = cut(parts(rates, ["label", *extra]))
-        caption = (
-            "Time steps per second (a batch advances together) against the sequence length T; "
-            + over.format("band")
-        )
-        return finish(
-            "throughput", "Throughput", caption + rest, lambda: _rate_curves(panels, extra, colours)
-        )
-    lengths = len(unique(rates["steps"]))
-    rates = rates[rates["steps"] == rates["steps"].max()]
-    caption = (
-        f"Time steps per second at T = {unique(rates['steps'])[0]}, further right is faster;"
-        f" {over.format('bar')}"
-    )
-    if many:
-        rates = _fastest_first(rates, extra)
-        last = DIRECTIONS.get(_last_direction(rates), "")
-        caption += f" From the fastest cell to the slowest, by the best backend{f', {last}' if last else ''}."
-    caption += " The table has the other T." if lengths > 1 else ""
-    return finish("throughput", "Throughput", caption, lambda: _rate_points(rates, extra, colours))
+    return table_of(HEADING, columns, _timings(rows), note)
 
 
-def _rate_curves(panels: list, extra: list[str], colours: dict[str, str]) -> Any:
-    """A row of panels for each direction, wrapped after four cells; all on the same axes."""
-    every = pd.concat([rows for _, rows in panels])
-    directions = [d for d in (*DIRECTIONS, "") if d in set(every["direction"])]
-    blocks = chunks(panels, 4)
-    shown = [name for name in colours if name in set(every["backend"])]
-    room = drawing.legend_room(shown, 24)
-    figure, axes = drawing.grid(
-        len(blocks) * len(directions), min(4, len(panels)), 1.75, room, left=0.95, sharex=True, sharey=True
-    )
-    _rate_axes(axes[0, 0], every)
-    for (b, block), (d, direction) in product(enumerate(blocks), enumerate(directions)):
-        row = axes[b * len(directions) + d]
-        for axis, (values, rows) in zip(row, block, strict=False):
-            _rate_panel(axis, rows[rows["direction"] == direction], colours)
-            titled(axis, f"{sized(values[0], rows.iloc[0])}{at(extra, values[1:])}")
-        row[0].set_ylabel(f"{DIRECTIONS.get(direction, '')}\nsteps/s".strip())
-        for unused in row[len(block) :]:
-            unused.set_visible(False)
-    drawing.label_lowest(axes, axes.size, "T (steps)")
-    last = axes[0][min(4, len(panels)) - 1]
-    drawing.legend(last, {n: drawing.line(colours[n], marker=_marker(n, colours)) for n in shown}, "backend")
-    return figure
+def _timings(rows: pd.DataFrame) -> list[Timing]:
+    ran = rows.groupby(list(KEYS), sort=False)["implementation"].agg(lambda names: ", ".join(unique(names)))
+    found: dict[tuple[Any, ...], dict[str, Measured]] = {}
+    for row in estimates(rows, KEYS, "process").to_dict("records"):
+        one = Measured(row["median"], row["low"], row["high"], count=int(row["units"]))
+        found.setdefault(tuple(row[key] for key in KEYS), {})[row["metric"]] = one
+    return [Timing(dict(zip(KEYS, key, strict=True)), ran.get(key, ""), one) for key, one in found.items()]
 
 
-def _marker(name: str, names: dict[str, str]) -> str:
-    return drawing.MARKERS[list(names).index(name) % len(drawing.MARKERS)]
+def _setting(key: str, timing: Timing) -> Entry:
+    return known(timing.setting[key])
 
 
-def _rate_panel(axis: Any, rows: pd.DataFrame, colours: dict[str, str]) -> None:
-    for backend, one in rows.sort_values("steps").groupby("backend", sort=False):
-        axis.plot(
-            one["steps"],
-            one["median"],
-            color=colours[backend],
-            marker=_marker(backend, colours),
-            markersize=5,
-        )
-        axis.fill_between(
-            one["steps"], one["low"], one["high"], color=colours[backend], alpha=0.2, linewidth=0
-        )
+def _direction(timing: Timing) -> Entry:
+    return Entry(DIRECTIONS.get(timing.setting["direction"], timing.setting["direction"]))
 
 
-def _rate_axes(first: Any, every: pd.DataFrame) -> None:
-    """Log scales and ticks at the T that were run, on one panel: the others share them."""
-    from matplotlib.ticker import FixedLocator
-
-    low, high = every[["median", "low"]].min().min(), every[["median", "high"]].max().max()
-    steps = sorted(every["steps"].unique())
-    drawing.log_axis(first.xaxis, steps[0], steps[-1], lambda value: f"{value:.0f}")
-    drawing.log_axis(first.yaxis, low, high)
-    first.xaxis.set_major_locator(FixedLocator(drawing.spaced(steps)))
+def _estimate(metric: str, timing: Timing) -> Entry:
+    return timing.of(metric).entry(KINDS.get(metric, "count"))
 
 
-def _last_direction(rates: pd.DataFrame) -> str:
-    """Backward where that was timed."""
-    return next(d for d in ("backward", "forward", "") if d in set(rates["direction"]))
+def _alone(metric: str, timing: Timing) -> Entry:
+    """Of what is measured once, in the first pass: there is no range."""
+    return Measured(timing.of(metric).value).entry(KINDS[metric])
 
 
-def _fastest_first(rates: pd.DataFrame, extra: list[str]) -> pd.DataFrame:
-    """The rows ordered by the best rate of the cell over its backends, of forward and backward where that was
-    timed.
-    """
-    best = rates[rates["direction"] == _last_direction(rates)].groupby(["label", *extra])["median"].max()
-    place = {values: i for i, values in enumerate(best.sort_values(ascending=False, kind="stable").index)}
-    keys = rates[["label", *extra]].itertuples(index=False, name=None)
-    order = [place.get(values if extra else values[0], len(place)) for values in keys]
-    return rates.assign(order=order).sort_values("order", kind="stable")
-
-
-def _rate_points(rates: pd.DataFrame, extra: list[str], colours: dict[str, str]) -> Any:
-    """A panel for each direction, a line for each cell, a point for each backend."""
-    names = {
-        v: f"{sized(v[0], rows.iloc[0])}{at(extra, v[1:])}" for v, rows in parts(rates, ["label", *extra])
-    }
-    place = {values: i for i, values in enumerate(names)}
-    directions = [d for d in (*DIRECTIONS, "") if d in set(rates["direction"])]
-    shown = [name for name in colours if name in set(rates["backend"])]
-    apart = 0.6 / max(len(shown), 1)
-    height = max(
-        1.2,
-        len(names) * (max(0.25, 0.085 * len(shown)) if len(names) > MANY else max(0.3, 0.13 * len(shown))),
-    )
-    left = 0.3 + 0.075 * max(min(len(name), 40) for name in names.values())
-    figure, axes = drawing.grid(
-        1, len(directions), height, drawing.legend_room(shown, 24), left=left, sharey=True, sharex=True
-    )
-    for axis, direction in zip(axes[0], directions, strict=True):
-        for row in rates[rates["direction"] == direction].to_dict("records"):
-            y = place[tuple(row[k] for k in ("label", *extra))] + apart * (
-                shown.index(row["backend"]) - (len(shown) - 1) / 2
-            )
-            _rate_point(axis, row, y, colours)
-        axis.set_title(DIRECTIONS.get(direction, ""), loc="left", pad=5)
-        axis.set_xlabel("steps/s")
-        drawing.log_axis(
-            axis.xaxis, rates[["median", "low"]].min().min(), rates[["median", "high"]].max().max()
-        )
-    axes[0][0].set_yticks(range(len(names)), [drawing.shortened(name, 40) for name in names.values()])
-    axes[0][0].set_ylim(len(names) - 0.5, -0.5)
-    drawing.legend(
-        axes[0][-1], {n: drawing.line(colours[n], "", _marker(n, colours)) for n in shown}, "backend"
-    )
-    return figure
-
-
-def _rate_point(axis: Any, row: dict[str, Any], y: float, colours: dict[str, str]) -> None:
-    colour = colours[row["backend"]]
-    axis.plot(
-        row["median"], y, marker=_marker(row["backend"], colours), color=colour, markersize=6, linestyle=""
-    )
-    if np.isfinite(row["low"]):
-        axis.hlines(y, row["low"], row["high"], color=colour, linewidth=1.6)
+def _error(metric: str, timing: Timing) -> Entry:
+    error = timing.of(metric)
+    return number(f"{error.value:.1e}" if error.known else "–")

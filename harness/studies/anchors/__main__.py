@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
+from ...store import atomic
 from . import initial_decay, learned, maps, random_network
 from .anchor import Anchor, Group, timed
 from .figure import draw
@@ -111,7 +112,7 @@ def markdown(sections: dict[str, list[Anchor]], elapsed_s: float) -> str:
 def write(folder: Path, sections: dict[str, list[Anchor]], elapsed_s: float) -> None:
     """anchors.md, anchors.csv (numbers in full) and anchors.svg."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "anchors.md").write_text(markdown(sections, elapsed_s))
+    atomic.write_text(folder / "anchors.md", markdown(sections, elapsed_s))
     with (folder / "anchors.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(
@@ -143,7 +144,7 @@ def write(folder: Path, sections: dict[str, list[Anchor]], elapsed_s: float) -> 
                         a.holds,
                     )
                 )
-    (folder / "anchors.svg").write_text(draw(sections))
+    atomic.write_text(folder / "anchors.svg", draw(sections))
 
 
 def main(arguments: list[str] | None = None) -> int:

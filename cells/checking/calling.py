@@ -1,0 +1,390 @@
+"""Ways to call an implementation: a step or a sequence, which argument is which, how states go in and out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..cell import GatedCell
+from ..contract import State
+from .given import Implementation, one_line
+from .words import roles, size_role
+
+Arrays = dict[str, Any]
+SHAPES = {
+    (False, "rows"): "(B, I)",
+    (False, "vectors"): "(I,)",
+    (False, "columns"): "(I, B)",
+    (True, "rows"): "(T, B, I)",
+    (True, "batch_first"): "(B, T, I)",
+    (True, "vectors"): "(T, I)",
+}
+# what the text of a function that reads x as (B, T, I) has somewhere, in lower case and without spaces
+BATCH_FIRST = ("batch_first", "(b,t", "(batch,seq", "(batch,t", "(n,t", "(n,l", "b,t,", "[:,t")
+BATCH_FIRST += (".size(1)", ".shape[1]")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One way to call.
+
+    axes: rows, vectors, columns or batch_first (see SHAPES). state: plain (an array, or a tuple of arrays),
+    tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards). bag: whether arrays that come in
+    one argument are a dict or a tuple.
+    """
+
+    sequence: bool
+    axes: str
+    state: str
+    bag: str = "dict"
+
+    def __str__(self) -> str:
+        return f"{'a sequence' if self.sequence else 'a step'}, x {SHAPES[self.sequence, self.axes]}"
+
+
+class NotCalledSo(Exception):
+    """The implementation is not called this way."""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """Output (T, B, O) and the last states (B, H) that were returned, in the implementation's own library."""
+
+    output: Any
+    state: Arrays
+
+
+class Bag(dict[Any, Any]):
+    """Arrays by key or by attribute; `missed` gets the keys that were asked for in vain."""
+
+    missed: list[str]
+
+    def __missing__(self, key: Any) -> Any:
+        self.missed.append(str(key))
+        raise KeyError(key)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+
+def _bag(values: Any, missed: list[str]) -> Bag:
+    bag = Bag(values)
+    vars(bag)["missed"] = missed
+    return bag
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run an implementation as a cell whose output has `width` columns.
+
+    roles: each argument's, in their order: x, state, params, array, the name of a state, input or hidden
+    (sizes); {"": "x"} where they have no names.
+    """
+
+    implementation: Implementation
+    cell: GatedCell
+    width: int
+    roles: dict[str, str]
+    call: Call
+
+    @property
+    def takes_state(self) -> bool:
+        return takes_state(self.roles, self.cell)
+
+    def run(self, held: Arrays, x: Any, state: Arrays) -> Returned:
+        """Output and last states, all in the implementation's library, from x (T, B, I) and states (B, H).
+
+        Raises NotCalledSo where other shapes come back.
+        """
+        if self.call.axes != "vectors":
+            return self._run(held, x, state)
+        each = [self._run(held, x[:, b], {k: v[b] for k, v in state.items()}) for b in range(x.shape[1])]
+        states = {k: _stack([r.state[k] for r in each], 0) for k in each[0].state}
+        return Returned(_stack([r.output for r in each], 1), states)
+
+    def attempt(self, held: Arrays, x: Any, state: Arrays) -> Returned | str:
+        """What `run` returns, or in a line why it is not called this way."""
+        try:
+            with np.errstate(all="ignore"):
+                return self.run(held, x, state)
+        except Exception as error:  # somebody's code: whatever it raises says that this was not the way
+            return str(error) if isinstance(error, NotCalledSo) else one_line(error)
+
+    def others(self) -> Iterator[tuple[str, Way]]:
+        """Other ways that may have been meant, though this one could be called: (words, way)."""
+        call, states = self.call, self.cell.states
+        if "state" in self.roles.values() and len(states) == 2 and call.state in ("plain", "tuple"):
+            yield f"the state taken as ({', '.join(states[::-1])})", self._called("swapped", call.axes)
+        if not self.takes_state:
+            ways = ((other, replace(self, call=other)) for other in calls(self.implementation, False))
+            yield from ((f"called as {other}", way) for other, way in ways if other != call)
+        elif call.sequence and call.axes in ("rows", "batch_first"):
+            axes = "batch_first" if call.axes == "rows" else "rows"
+            yield f"x read as {SHAPES[True, axes]}", self._called(call.state, axes)
+
+    def _called(self, state: str, axes: str) -> Way:
+        return replace(self, call=replace(self.call, state=state, axes=axes))
+
+    def _run(self, held: Arrays, x: Any, state: Arrays) -> Returned:
+        """The same of rows, batch first, columns, or one sequence of vectors."""
+        if not self.call.sequence:
+            return self._steps(held, x, state)
+        batch_first = self.call.axes == "batch_first"
+        result = self._result(held, x.swapaxes(0, 1) if batch_first else x, state)
+        return self._reader(tuple(x.shape[1:-1]), state).sequence(result, len(x), batch_first)
+
+    def _steps(self, held: Arrays, x: Any, state: Arrays) -> Returned:
+        flip = self.call.axes == "columns"
+        if flip:
+            state = {k: v.swapaxes(0, 1) for k, v in state.items()}
+        outputs = []
+        for x_t in x:
+            reader = self._reader(tuple(x_t.shape[:-1]), state)
+            output, new = reader.step(self._result(held, x_t.swapaxes(0, 1) if flip else x_t, state))
+            outputs.append(output.swapaxes(0, 1) if flip else output)
+            state = new if self.takes_state else state  # what takes no state keeps it inside
+        last = {k: v.swapaxes(0, 1) if flip else v for k, v in state.items()} if self.takes_state else {}
+        return Returned(_stack(outputs, 0), last)
+
+    def _reader(self, lead: tuple[int, ...], state: Arrays) -> _Reader:
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+        output = (self.width, *lead) if self.call.axes == "columns" else (*lead, self.width)
+        return _Reader(shapes, output, self.call.state == "swapped", not self.takes_state)
+
+    def _result(self, held: Arrays, x: Any, state: Arrays) -> Any:
+        """What one call returns."""
+        if list(self.roles) == [""]:
+            return self.implementation.function(x, self._joint(state))
+        values = {name: self._value(name, held, x, state) for name in self.roles}
+        kinds = (self.implementation.parameters[name].kind for name in values)
+        if any(kind == inspect.Parameter.POSITIONAL_ONLY for kind in kinds):
+            return self.implementation.function(*values.values())
+        return self.implementation.function(**values)
+
+    def _value(self, name: str, held: Arrays, x: Any, state: Arrays) -> Any:
+        """What an argument is given."""
+        role = self.roles[name]
+        if role == "x":
+            return x
+        if role in state:
+            return self._layered(state[role])
+        match role:
+            case "state":
+                return self._joint(state)
+            case "params":
+                return (
+                    tuple(held.values())
+                    if self.call.bag == "tuple"
+                    else _bag(held, self.implementation.missed)
+                )
+            case "array":
+                return held[name]
+        return x.shape[-1] if role == "input" else next(iter(state.values())).shape[-1]
+
+    def _layered(self, value: Any) -> Any:
+        return value[None] if self.call.state == "layered" else value
+
+    def _joint(self, state: Arrays) -> Any:
+        """All states in one argument."""
+        values = [self._layered(value) for value in state.values()]
+        if self.call.state == "dict":
+            return _bag(zip(state, values, strict=True), [])
+        if self.call.state == "swapped":
+            return tuple(values[::-1])
+        return values[0] if len(values) == 1 and self.call.state != "tuple" else tuple(values)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads what an implementation returned: shapes of the states by name, and of a step's output.
+
+    swapped: tuples of states come backwards. internal: no state goes in, so that none need come out.
+    """
+
+    states: dict[str, tuple[int, ...]]
+    output: tuple[int, ...]
+    swapped: bool
+    internal: bool
+
+    @property
+    def _first(self) -> tuple[str, tuple[int, ...]]:
+        return next(iter(self.states.items()))
+
+    def step(self, result: Any) -> tuple[Any, Arrays]:
+        """Output and states of one step: h; (h, c); (output, state); (state, output); and more after them."""
+        (name, shape), items = self._first, self._items(result)
+        first, rest = items[0], items[1:]
+        for output, state in self._several(first, rest) if rest and len(self.states) > 1 else ():
+            if state and _shape(output) == self.output:
+                return output, state
+        if _shape(first) != self.output:
+            if state := self._state(first):  # (state, output), or the state alone
+                return (rest[0] if rest and _shape(rest[0]) == self.output else state[name]), state
+        elif rest and (state := self._state(rest[0])):
+            return first, state
+        elif len(self.states) == 1 and _shape(first) == shape:
+            return first, {name: first}
+        elif self.internal:
+            return first, {}
+        raise NotCalledSo(
+            f"it returned {_described(result)}; a step must return h {shape}, (h, c), or (output, state)"
+        )
+
+    def _several(self, first: Any, rest: list[Any]) -> Iterator[tuple[Any, Arrays | None]]:
+        """(output, states) of a cell with several states, as (output, state), (output, h, c) or (h, c)."""
+        yield first, self._state(rest[0])
+        if len(rest) == len(self.states):
+            yield first, self._state(tuple(rest))
+        if states := self._state(tuple([first, *rest][: len(self.states)])):
+            yield states[self._first[0]], states
+
+    def sequence(self, result: Any, steps: int, batch_first: bool) -> Returned:
+        """Outputs alone, as a list too; the last state before or after them; or every state at every step."""
+        lead = (self.output[0], steps) if batch_first else (steps, *self.output[:-1])
+        want = (*lead, self.output[-1])
+        items = self._items(result)
+        outputs = self._outputs(result, want, batch_first)
+        if outputs is not None:
+            return Returned(outputs, {})
+        wholes = [self._outputs(item, want, batch_first) for item in items]
+        k = next((k for k, whole in enumerate(wholes[:2]) if whole is not None), None)
+        if k is None:
+            raise NotCalledSo(
+                f"it returned {_described(result)}; a sequence must return outputs {want}, alone or with the"
+                " last state"
+            )
+        rest = items[k + 1 :] + items[:k]
+        for value in (rest[0], tuple(rest), tuple(rest[: len(self.states)])) if rest else ():
+            if state := self._state(value) or self._layered(value):
+                return Returned(wholes[k], state)
+        if len(items) == len(self.states) > 1 and all(whole is not None for whole in wholes):
+            return Returned(wholes[0], {n: w[-1] for n, w in zip(self.states, wholes, strict=True)})
+        return Returned(wholes[k], {})
+
+    def _outputs(self, value: Any, want: tuple[int, ...], batch_first: bool) -> Any:
+        """(T, B, O) of all steps at once or of a list of steps; None where the value is neither."""
+        steps = want[1] if batch_first else want[0]
+        listed = isinstance(value, list | tuple) and len(value) == steps
+        if listed and all(_shape(v) == self.output for v in value):
+            return _stack(list(value), 0)
+        if _shape(value) == want:
+            return value.swapaxes(0, 1) if batch_first else value
+        return None
+
+    def _layered(self, value: Any) -> Arrays | None:
+        """The states by name, where they may have torch's axis of layers, (1, B, H); else None."""
+        values = list(value) if isinstance(value, tuple | list) else [value]
+        if len(values) != len(self.states):
+            return None
+        ends = [v[0] if _shape(v) == (1, *self._first[1]) else v for v in values]
+        if any(_shape(end) != self._first[1] for end in ends):
+            return None
+        return dict(zip(self.states, ends[::-1] if self.swapped else ends, strict=True))
+
+    def _state(self, value: Any) -> Arrays | None:
+        """The states by name, from a state in any other form; else None."""
+        if isinstance(value, State) or type(value).__name__ == "SimpleNamespace":
+            value = vars(value)
+        if isinstance(value, dict):
+            states = {name: value.get(name) for name in self.states}
+        elif len(self.states) == 1 and _shape(value) == self._first[1]:
+            return {self._first[0]: value}
+        elif isinstance(value, tuple | list) and len(value) == len(self.states):
+            states = dict(zip(self.states, value[::-1] if self.swapped else value, strict=True))
+        else:
+            return None
+        return states if all(_shape(v) == self.states[name] for name, v in states.items()) else None
+
+    def _items(self, result: Any) -> list[Any]:
+        """What was returned, one by one; a dict or namespace of the states is one item."""
+        if isinstance(result, dict) and not set(self.states) <= set(result):
+            return list(result.values())
+        return list(result) if isinstance(result, tuple | list) and result else [result]
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    return tuple(value.shape) if hasattr(value, "shape") else None
+
+
+def _described(result: Any) -> str:
+    """Shapes of what was returned, for a message."""
+    if isinstance(result, tuple | list):
+        return f"({', '.join(_described(r) for r in result[:4])})"
+    return str(tuple(result.shape)) if hasattr(result, "shape") else type(result).__name__
+
+
+def _stack(values: list[Any], axis: int) -> Any:
+    """The values along a new axis."""
+    if hasattr(values[0], "detach"):
+        import torch
+
+        return torch.stack(values, axis)
+    return np.stack(values, axis)
+
+
+def bind(implementation: Implementation, cell: GatedCell, names: Iterable[str]) -> dict[str, str]:
+    """The role of each argument, as `Way` has them; `names` are arrays.
+
+    Raises ValueError for arguments that are not understood.
+    """
+    bound: dict[str, str] = {}
+    unknown = []
+    by_name = roles(implementation.parameters, cell)
+    for name, parameter in implementation.parameters.items():
+        if parameter.kind == parameter.VAR_KEYWORD:
+            continue
+        if parameter.kind == parameter.VAR_POSITIONAL:
+            return bound or {"": "x"}
+        role = "params" if name == implementation.keys else by_name[name]
+        role = "array" if name in names else role or size_role(name)
+        needed = parameter.default is parameter.empty
+        if role is not None and (needed or role not in ("input", "hidden")):
+            bound[name] = role
+        elif needed:
+            unknown.append(name)
+    given = {*bound.values()}
+    missing = [] if "x" in given else ["x"]
+    missing += [] if "state" in given or given & {*cell.states} else ["state"]
+    bound |= dict(zip(unknown, missing, strict=False))
+    if len(unknown) > len(missing) or "x" not in bound.values():
+        signature = inspect.signature(implementation.function)
+        raise ValueError(
+            f"{implementation.label}{signature}: {', '.join(unknown[len(missing) :]) or 'x'}"
+            " is not understood; name the input x, the states as the cell does (h, c) or state, the arrays"
+            " W..., U..., b... or params"
+        )
+    states = [name for name, role in bound.items() if role in cell.states]
+    if "state" not in bound.values() and len(states) == 1 and len(cell.states) > 1:
+        bound[states[0]] = "state"  # torch's hx is both states
+    return {name: bound[name] for name in implementation.parameters if name in bound}
+
+
+def takes_state(roles: dict[str, str], cell: GatedCell) -> bool:
+    """Whether a state goes in."""
+    return any(role == "state" or role in cell.states for role in roles.values())
+
+
+def calls(implementation: Implementation, stateful: bool) -> Iterator[Call]:
+    """Ways to call an implementation, likeliest first. stateful: it takes a state."""
+    states = ("plain", "tuple", "layered", "dict") if stateful else ("plain",)
+    bags = ("dict", "tuple") if implementation.keys else ("dict",)
+    layouts = [(False, axes) for axes in ("rows", "vectors", "columns")]
+    sequences = [(True, axes) for axes in (*_sequence_axes(implementation), "vectors")]
+    # what takes no state and has a loop runs over the steps itself
+    looped = not stateful and "for " in implementation.text
+    for sequence, axes in sequences + layouts if looped else layouts + sequences:
+        yield from (Call(sequence, axes, state, bag) for state in states for bag in bags)
+
+
+def _sequence_axes(implementation: Implementation) -> tuple[str, ...]:
+    if implementation.batch_first:
+        return ("batch_first",)
+    text = implementation.text.replace(" ", "").lower()
+    first = any(words in text for words in BATCH_FIRST)
+    return ("batch_first", "rows") if first else ("rows", "batch_first")

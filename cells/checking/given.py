@@ -1,0 +1,382 @@
+"""Somebody's implementation of a cell: what FILE:NAME names, what of it is run, and where its arrays are.
+
+It is a torch module, an object with arrays, a class of either, a function or a cell.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import inspect
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cell import GatedCell
+from ..contract import State
+from ..find import nearest
+from .words import ARRAYS, array_arguments, entries, readings, size_role, text, uses_torch
+
+Arrays = dict[str, np.ndarray]
+METHODS = ("forward", "step", "__call__", "cell", "call", "run")  # that may compute, likeliest first
+# built by (input_size, hidden_size), though their constructors take more
+TORCH_CLASSES = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
+
+
+@dataclass
+class Implementation:
+    """What computes, and the arrays with which it does.
+
+    arrays: its own (float64 copies), {} where they are arguments, whose `names` are known. put: writes
+    arrays into it and returns them as it holds them, torch leaves or NumPy arrays. made: its arrays were
+    drawn here and may be drawn anew. keys: the one argument whose entries the arrays are, by key or in
+    order. order: its gates, in its own words. missed: keys that it asked for in vain. steps, batch, readout:
+    what an ONNX file fixes.
+    """
+
+    label: str
+    function: Callable[..., Any]
+    library: str
+    arrays: Arrays
+    dtype: str
+    put: Callable[[Arrays], dict[str, Any]]
+    made: bool
+    names: list[str] = field(default_factory=list)
+    keys: str | None = None
+    batch_first: bool = False
+    order: tuple[str, ...] = ()
+    missed: list[str] = field(default_factory=list)
+    steps: int | None = None
+    batch: int | None = None
+    readout: int | None = None
+    no_gradients: str = ""
+
+    @cached_property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The arguments of the function."""
+        return inspect.signature(self.function).parameters
+
+    @cached_property
+    def text(self) -> str:
+        """The function's source and docstring."""
+        return text(self.function)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def load(spec: str) -> Any:
+    """What FILE:NAME names, or the only class or function that FILE defines.
+
+    Raises ValueError, one line, where there is none.
+    """
+    path, _, name = spec.rpartition(".py:")
+    path, name = (path + ".py", name) if path else (spec, "")
+    if not path.endswith(".py"):
+        raise ValueError(f"{spec!r} is no FILE:NAME; give path/to/file.py:Name, or an .onnx file")
+    if not Path(path).expanduser().is_file():
+        raise ValueError(f"no file {path!r}; give path/to/file.py:Name, or an .onnx file")
+    module = _imported(Path(path).expanduser())
+    if name and hasattr(module, name):
+        return getattr(module, name)
+    defined = {k: v for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}
+    if name:
+        known = [k for k in defined if not k.startswith("_")]
+        has = ", ".join(known) or "nothing that can be called"
+        raise ValueError(f"{path} has no {name!r}{nearest(name, known)} it has: {has}")
+    run = {k: v for k, v in defined.items() if callable(v)}
+    if len(run) != 1:
+        has = ", ".join(run) or "nothing that can be called"
+        raise ValueError(f"{path} defines {has}; say which: {path}:NAME")
+    return next(iter(run.values()))
+
+
+def _imported(file: Path) -> Any:
+    name = f"checked_{file.stem}_{abs(hash(str(file.resolve()))):x}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(file.resolve().parent))  # the file may import what lies beside it
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # somebody's code
+        del sys.modules[name]
+        raise ValueError(f"{file} cannot be imported: {one_line(error)}") from error
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def weights(file: Path) -> Arrays:
+    """The arrays of an .npz file. Raises ValueError for a file that is none."""
+    if not file.is_file():
+        raise ValueError(
+            f"no file {str(file)!r}; --weights takes an .npz file of the cell's arrays, as np.savez writes it"
+        )
+    try:
+        with np.load(file) as held:
+            return {name: held[name] for name in held.files}
+    except (ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} is no .npz file of arrays: {one_line(error)}") from None
+
+
+def understood(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str | None) -> Implementation:
+    """What was given, ready to be run. Raises ValueError, naming what is missing, for what cannot be."""
+    implementation = _of_any(given, cell, sizes, dtype)
+    if not implementation.arrays:
+        implementation.dtype = dtype or implementation.dtype
+        if not implementation.names:
+            implementation.names, implementation.keys = array_arguments(implementation.function, cell)
+    return implementation
+
+
+def _of_any(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str | None) -> Implementation:
+    label = getattr(given, "__name__", None) or type(given).__name__
+    if inspect.isclass(given):
+        return _of_class(given, label, cell, sizes, dtype)
+    if inspect.ismethod(given) and _holds(given.__self__):
+        return _of_object(copy.deepcopy(given.__self__), label, False, dtype, given.__name__)
+    if inspect.isfunction(given) or inspect.isbuiltin(given) or inspect.ismethod(given):
+        return _of_function(given, label)
+    _check_callable(given, label)
+    return _of_object(copy.deepcopy(given), label, False, dtype)
+
+
+def _check_callable(given: Any, label: str) -> None:
+    if not callable(given) and not any(hasattr(given, method) for method in METHODS):
+        raise ValueError(
+            f"{label} cannot be called; give a class, an object with forward, step or __call__, or a function"
+        )
+
+
+def _of_class(
+    cls: type, label: str, cell: GatedCell, sizes: tuple[int, int], dtype: str | None
+) -> Implementation:
+    """An object of the class for these sizes; arrays are arguments where the constructor takes arrays."""
+    try:
+        arguments = list(inspect.signature(cls).parameters.values())
+    except ValueError:  # a class written in C may have no signature
+        arguments = []
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [a.name for a in arguments if a.default is a.empty and a.kind not in variadic]
+    number = {"input": sizes[0], "hidden": sizes[1]}
+    by_name = {a.name: number[r] for a in arguments if (r := size_role(a.name)) is not None}
+    attempts = _constructions(arguments, needed, by_name, sizes, label in TORCH_CLASSES)
+    problem = f"its constructor takes {', '.join(needed)}"
+    for positional, keywords in attempts:
+        try:
+            made = cls(*positional, **keywords)
+        except Exception as error:  # somebody's code
+            call = ", ".join(map(str, [*positional, *(f"{k}={v}" for k, v in keywords.items())]))
+            problem = f"{label}({call}) raised {one_line(error)}"
+            continue
+        _check_callable(made, label)
+        return _of_object(made, label, True, dtype)
+    arrays = [name for name in needed if name not in by_name]
+    named = all(readings(name, cell)[0].certain or name.lower() in ARRAYS for name in arrays)
+    if arrays and named and not attempts:
+        return _of_constructor(cls, label, arrays, {k: v for k, v in by_name.items() if k in needed})
+    raise ValueError(
+        f"cannot build {label}: {problem}; give an object instead, or a constructor (input_size, hidden_size)"
+    )
+
+
+def _constructions(
+    arguments: list[inspect.Parameter],
+    needed: list[str],
+    by_name: dict[str, int],
+    sizes: tuple[int, int],
+    torch_like: bool,
+) -> list[tuple[tuple[int, ...], dict[str, int]]]:
+    """(positional, keywords) of constructors to try, likeliest first; [] where more than sizes is needed."""
+    attempts: list[tuple[tuple[int, ...], dict[str, int]]] = []
+    if torch_like or (len(needed) == 2 and len(by_name) < 2):
+        attempts.append((sizes, {}))
+    if all(name in by_name for name in needed):
+        attempts.append(((), by_name))
+    if not needed and not by_name:
+        any_number = any(a.kind == a.VAR_POSITIONAL for a in arguments)
+        attempts += [(sizes, {}), ((), {})] if any_number else [((), {})]
+    return attempts
+
+
+def _of_constructor(cls: type, label: str, names: list[str], sizes: dict[str, int]) -> Implementation:
+    """A class whose constructor takes the arrays, one by one or in a collection."""
+    held: dict[str, Any] = {}
+    collection = names[0] if len(names) == 1 and names[0].lower() in ARRAYS else None
+    methods = [vars(c)[m] for m in METHODS for c in cls.__mro__[:-1] if m in vars(c)]
+    if not methods:
+        raise ValueError(_no_method(label))
+
+    def put(arrays: Arrays) -> dict[str, Any]:
+        copies = {name: np.array(value) for name, value in arrays.items()}
+        given: dict[str, Any] = {collection: dict(copies)} if collection else copies
+        held["object"] = cls(**given, **sizes)
+        return copies
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        return _method(held["object"])(*arguments, **keywords)
+
+    signature = inspect.signature(methods[0])
+    without_self = list(signature.parameters.values())[1:]
+    call.__signature__ = signature.replace(parameters=without_self)  # type: ignore[attr-defined]
+    keys = entries(vars(cls)["__init__"], collection) if collection else names
+    return Implementation(label, call, "numpy", {}, "float64", put, True, keys)
+
+
+def _no_method(label: str) -> str:
+    return f"{label} has no {', '.join(METHODS)}; one of them must compute a step or a sequence"
+
+
+def _method(given: Any, name: str | None = None) -> Any:
+    """What computes: the method of that name, else forward of a torch module, else step, call or the like."""
+    if name is not None:
+        return getattr(given, name)
+    if _is_module(given):
+        written = getattr(type(given).forward, "__name__", "") != "_forward_unimplemented"
+        return given if written else given.step
+    methods = [method for method in METHODS if hasattr(given, method)]
+    if not methods:
+        raise ValueError(_no_method(type(given).__name__))
+    return getattr(given, methods[0])
+
+
+def _is_module(given: Any) -> bool:
+    torch = sys.modules.get("torch")  # without it in memory nothing is a module of it
+    return torch is not None and isinstance(given, torch.nn.Module)
+
+
+def _holds(given: Any) -> bool:
+    """Whether an object holds arrays."""
+    return _is_module(given) or (not inspect.ismodule(given) and bool(_attributes(given)))
+
+
+def _of_object(
+    given: Any, label: str, made: bool, dtype: str | None, method: str | None = None
+) -> Implementation:
+    """A torch module or any object with arrays as attributes. It is changed: give a copy."""
+    if _is_module(given):
+        return _of_module(given, label, made, dtype, method)
+    places = _attributes(given)
+    values = [value for _, _, value in places.values()]
+    tensors = any(hasattr(value, "detach") for value in values)
+    arrays = {name: _numpy(value) for name, (_, _, value) in places.items()}
+    own_dtype = str(values[0].dtype).removeprefix("torch.") if values else "float64"
+    held, fresh = {"object": given}, copy.deepcopy(given)
+
+    def put(new: Arrays) -> dict[str, Any]:
+        held["object"] = copy.deepcopy(fresh)  # a state that it keeps inside starts anew
+        given: dict[str, Any] = {}
+        for name, (container, key, _) in _attributes(held["object"]).items():
+            value = new.get(name, arrays[name])
+            container[key] = given[name] = _tensor(value) if tensors else np.array(value)
+        return given
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        return _method(held["object"], method)(*arguments, **keywords)
+
+    _sign(call, _method(given, method))
+    library = "torch" if tensors else "numpy"
+    return Implementation(label, call, library, arrays, dtype or own_dtype, put, made)
+
+
+def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: str | None) -> Implementation:
+    import torch
+
+    module = module.eval().cpu()  # a dropout would make two runs differ
+    if dtype:
+        module = module.to(getattr(torch, dtype))
+    leaves = dict(module.named_parameters())
+    arrays = {name: _numpy(leaf) for name, leaf in leaves.items()}
+    dtypes = [str(leaf.dtype).removeprefix("torch.") for leaf in leaves.values()]
+    method_given = _method(module, method)
+
+    def put(new: Arrays) -> dict[str, Any]:
+        with torch.no_grad():
+            for name, value in new.items():
+                leaves[name].copy_(torch.as_tensor(value))
+        for leaf in leaves.values():
+            leaf.requires_grad_(True)
+        return leaves
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        return method_given(*arguments, **keywords)
+
+    _sign(call, module.forward if method_given is module else method_given)
+    first = any(getattr(m, "batch_first", False) is True for m in module.modules())
+    own_dtype = dtypes[0] if dtypes else dtype or "float32"
+    return Implementation(label, call, "torch", arrays, own_dtype, put, made, batch_first=first)
+
+
+def _sign(call: Callable[..., Any], method: Callable[..., Any]) -> None:
+    """Gives a wrapper the arguments and the source of the method that it calls."""
+    vars(call).update(__signature__=inspect.signature(method), __wrapped__=method)
+
+
+def _of_function(function: Callable[..., Any], label: str) -> Implementation:
+    """A function; its arrays are arguments, so only their names are known."""
+    library = "torch" if uses_torch(function) else "numpy"
+    place: Callable[[np.ndarray], Any] = _tensor if library == "torch" else np.array
+
+    def put(new: Arrays) -> dict[str, Any]:
+        return {name: place(value) for name, value in new.items()}
+
+    return Implementation(label, function, library, {}, "float64", put, True)
+
+
+def of_cell(cell: GatedCell, sizes: tuple[int, int]) -> Implementation:
+    """A cell of the user's, stepped on tensors; its gates may be other than the reference's."""
+    cell.verify()
+    held: dict[str, Any] = {}
+
+    def put(new: Arrays) -> dict[str, Any]:
+        held.update({name: _tensor(value) for name, value in new.items()})
+        return held
+
+    def step(x: Any, state: Any) -> tuple[Any, tuple[Any, ...]]:
+        values = state if isinstance(state, tuple) else (state,)
+        before = State(**dict(zip(cell.states, values, strict=True)))
+        output, after = cell.step(cell.effective(held), x, before)
+        return output, tuple(getattr(after, name) for name in cell.states)
+
+    label, arrays = type(cell).__name__, cell.init(*sizes)
+    return Implementation(label, step, "torch", arrays, "float64", put, True, order=cell.gates)
+
+
+def _attributes(given: Any) -> dict[str, tuple[Any, Any, Any]]:
+    """(container, key, array) of an object's floating arrays, by name; a dict or a namespace may hold them."""
+    places: dict[str, tuple[Any, Any, Any]] = {}
+    for key, value in vars(given).items() if hasattr(given, "__dict__") else ():
+        inner = vars(value) if type(value).__name__ == "SimpleNamespace" else value
+        if _is_array(value):
+            places[key] = (vars(given), key, value)
+        elif isinstance(inner, dict):
+            places |= {f"{key}.{k}": (inner, k, v) for k, v in inner.items() if _is_array(v)}
+    return places
+
+
+def _is_array(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind == "f" and value.ndim > 0
+    return hasattr(value, "detach") and value.is_floating_point() and value.dim() > 0
+
+
+def _numpy(value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().double().numpy()
+    return np.array(value, np.float64)
+
+
+def _tensor(value: np.ndarray) -> Any:
+    import torch
+
+    return torch.as_tensor(np.array(value)).requires_grad_(True)

@@ -1,0 +1,175 @@
+"""A layout says how somebody's arrays hold a cell's: which view of which array is which gate's block.
+
+It is a list of pieces. A piece is a view of one array, through which parameters and gradients are read and
+parameters are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..cell import GatedCell
+
+Arrays = dict[str, np.ndarray]
+Shapes = dict[str, tuple[int, ...]]
+View = Callable[[np.ndarray], np.ndarray]
+TARGETS = {"x": "weight_ih", "h": "weight_hh", "bx": "bias_ih", "bh": "bias_hh"}
+
+
+@dataclass(frozen=True)
+class CellArrays:
+    """The arrays of a cell at its sizes (input_size, hidden_size)."""
+
+    cell: GatedCell
+    sizes: tuple[int, int]
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """Shapes by name, in the cell's order."""
+        return self.cell.parameter_shapes(*self.sizes)
+
+    @cached_property
+    def blocked(self) -> bool:
+        """Whether the cell's matrices are row blocks by gate, (G * H, I) and (R * H, H)."""
+        shapes, units = self.cell.shapes(*self.sizes), self.cell.units(self.sizes[1])
+        blocks = {
+            "weight_ih": (len(self.cell.gates) * units, self.sizes[0]),
+            "weight_hh": (len(self.cell.recurrent) * units, units),
+        }
+        return units == self.sizes[1] and all(shapes.get(name) == shape for name, shape in blocks.items())
+
+    def with_biases(self, biases: int) -> CellArrays:
+        """The same cell with another number of biases."""
+        return CellArrays(replace(self.cell, biases=biases), self.sizes)
+
+    def gates(self, target: str) -> tuple[str, ...]:
+        """The gates of the array's row blocks."""
+        return self.cell.gates if target.endswith("_ih") else self.cell.recurrent
+
+    def width(self, side: str) -> int:
+        """Columns of a matrix that takes x, h, or both side by side (xh)."""
+        inputs, units = self.sizes
+        return {"x": inputs, "h": units, "xh": inputs + units}[side]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The blocks (n, H, K) or (n, H) of `gates` in the cell's array `target`, viewed in somebody's `array`.
+
+    gates () means that the array is the cell's as it stands. packed: no name says the order of the gates.
+    """
+
+    array: str
+    target: str
+    gates: tuple[str, ...]
+    view: View
+    packed: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The cell's arrays, with as many biases as there are, and where each of them is held.
+
+    words say what is unusual. ignored: arrays that are none of the cell's.
+    """
+
+    held: CellArrays
+    pieces: tuple[Piece, ...]
+    words: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def cell(self) -> GatedCell:
+        return self.held.cell
+
+    def read(self, arrays: Arrays) -> Arrays:
+        """The cell's arrays (or their gradients), float64; zeros where there is none."""
+        params = {name: np.zeros(shape) for name, shape in self.held.shapes.items()}
+        for piece in self.pieces:
+            blocks = piece.view(np.asarray(arrays[piece.array], np.float64))
+            for target, block in self._pairs(piece, params, blocks):
+                target[...] = block
+        return params
+
+    def write(self, params: Arrays, shapes: Shapes) -> Arrays:
+        """Arrays in somebody's shapes that hold the cell's; zeros where none of the cell's belongs."""
+        arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
+        for piece in self.pieces:
+            for target, block in self._pairs(piece, params, piece.view(arrays[piece.array])):
+                block[...] = target
+        return arrays
+
+    def _pairs(
+        self, piece: Piece, params: Arrays, blocks: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(block of the cell's array, block of somebody's) of each gate, both as views."""
+        target = params[piece.target]
+        if not piece.gates:
+            yield target, blocks
+            return
+        gates = self.held.gates(piece.target)
+        rows = target.reshape(len(gates), -1, *target.shape[1:])
+        for k, gate in enumerate(piece.gates):
+            yield rows[gates.index(gate)], blocks[k]
+
+    def permuted(self, order: tuple[str, ...]) -> Layout:
+        """The same where the arrays of the cell's k-th gate are those of gate order[k]."""
+        exchange = dict(zip(self.cell.gates, order, strict=True))
+        pieces = (replace(p, gates=tuple(exchange[g] for g in p.gates)) for p in self.pieces)
+        return replace(self, pieces=tuple(pieces))
+
+    def interleaved(self) -> Layout | None:
+        """The same where packed rows go gate by gate within each unit, or None where nothing is packed."""
+        if not any(piece.packed for piece in self.pieces):
+            return None
+        pieces = (replace(p, view=_by_unit(p.view)) if p.packed and p.gates else p for p in self.pieces)
+        return replace(self, pieces=tuple(pieces))
+
+    def covered(self) -> set[str]:
+        """The cell's arrays that are held somewhere."""
+        return {piece.target for piece in self.pieces}
+
+
+def _by_unit(view: View) -> View:
+    def interleaved(array: np.ndarray) -> np.ndarray:
+        blocks = view(array)
+        gates, units = blocks.shape[:2]
+        index = np.arange(gates * units).reshape(units, gates).T
+        return blocks.reshape(gates * units, *blocks.shape[2:])[index]
+
+    return interleaved
+
+
+def forms(shape: tuple[int, ...], units: int, wide: int) -> Iterator[tuple[str, int, View]]:
+    """(orientation, gates, view as (gates, H, K)) of each way to read a shape as blocks of K columns."""
+    if len(shape) == 3 and shape[1:] == (units, wide):
+        yield "rows", shape[0], lambda a: a
+    if len(shape) == 3 and shape[1:] == (wide, units):
+        yield "columns", shape[0], lambda a: a.swapaxes(1, 2)
+    if len(shape) == 3 and shape[0] == 1:  # an axis of layers or directions, as ONNX has it
+        for orientation, gates, view in forms(shape[1:], units, wide):
+            yield orientation, gates, _first_of(view)
+    if len(shape) != 2:
+        return
+    if shape[1] == wide and shape[0] % units == 0:
+        yield "rows", shape[0] // units, lambda a: a.reshape(-1, units, wide)
+    if shape[0] == wide and shape[1] % units == 0:
+        yield "columns", shape[1] // units, lambda a: a.reshape(wide, -1, units).transpose(1, 2, 0)
+
+
+def _first_of(view: View) -> View:
+    return lambda a: view(a[0])
+
+
+def columns_of(view: View, columns: slice) -> View:
+    """Some columns of what a view shows."""
+    return lambda a: view(a)[..., columns]
+
+
+def row_of_two(row: int, units: int) -> View:
+    """One of both biases that lie in one array."""
+    return lambda a: a.reshape(2, -1, units)[row]

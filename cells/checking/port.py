@@ -1,0 +1,358 @@
+"""A port: an implementation whose arrays are mapped to a cell's, and a way to call it; it computes outputs and gradients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..cell import GatedCell
+from ..find import nearest
+from .calling import Returned, Way, bind, calls, takes_state
+from .given import Implementation
+from .layout import Arrays, CellArrays, Layout, Shapes
+from .mapping import invent, solve
+from .words import readings
+
+ENTRIES = 200  # of an array whose gradient is found by differences; of a larger one, as many drawn at random
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a port and the reference both compute: float64 values that the port's dtype holds exactly."""
+
+    x: np.ndarray
+    state: Arrays
+    d_output: np.ndarray
+    d_state: Arrays
+
+
+@dataclass(frozen=True)
+class Trial:
+    """On what a port is tried: a problem of this size, and the cell's arrays where they were given."""
+
+    steps: int
+    batch: int
+    seed: int
+    weights: Arrays | None = None
+
+    def problem(self, held: CellArrays, zero: bool) -> Problem:
+        """A problem of the cell, from zero states or others."""
+        rng = np.random.default_rng(self.seed)
+
+        def draw(*shape: int) -> np.ndarray:
+            return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
+
+        inputs, units = held.sizes
+        shapes = held.cell.state_shapes(self.batch, units)
+        state = {}
+        for name, shape in shapes.items():
+            value = np.zeros(shape) if zero else draw(*shape)
+            # n and m are a normaliser and a stabiliser, which are never negative
+            state[name] = np.abs(value) if name in ("n", "m") else value / 2
+        x = draw(self.steps, self.batch, inputs)
+        d_output = draw(self.steps, self.batch, held.cell.output_size(inputs, units))
+        return Problem(x, state, d_output, {name: draw(*shape) for name, shape in shapes.items()})
+
+    def params(self, layout: Layout) -> Arrays:
+        """The cell's arrays for what was made here: the weights, or drawn ones that float32 holds exactly.
+
+        They are zero where the weights have none. Raises ValueError for weights that would be lost.
+        """
+        if self.weights is None:
+            drawn = layout.cell.init(*layout.held.sizes, seed=self.seed)
+            return {name: value.astype(np.float32).astype(np.float64) for name, value in drawn.items()}
+        if lost := [name for name in self.weights if name not in layout.covered()]:
+            raise ValueError(
+                f"weights hold {', '.join(lost)}, for which it has no array; leave them out, or give weights of"
+                " biases=1"
+            )
+        return {name: self.weights.get(name, np.zeros(s)) for name, s in layout.held.shapes.items()}
+
+
+@dataclass(frozen=True)
+class Computed:
+    """Output, last states and, by the port's own names, gradients.
+
+    unreached: arrays that no gradient comes to. drawn: 1 for the entries of gradients that were computed.
+    """
+
+    output: np.ndarray
+    state: Arrays
+    grads: Arrays | None = None
+    d_x: np.ndarray | None = None
+    d_state: Arrays | None = None
+    unreached: tuple[str, ...] = ()
+    drawn: Arrays | None = None
+
+
+@dataclass
+class Port:
+    """An implementation, the cell's arrays that it holds, and a way to call it.
+
+    arrays are in the implementation's shapes; layouts say how they are the cell's, likeliest first. weights:
+    the cell's arrays, where they were given.
+    """
+
+    implementation: Implementation
+    held: CellArrays
+    way: Way
+    arrays: Arrays
+    layouts: list[Layout]
+    problem: Problem
+    weights: Arrays | None = None
+
+    @property
+    def dtype(self) -> str:
+        return self.implementation.dtype
+
+    @property
+    def no_gradients(self) -> str:
+        """Why there are no gradients; "" where there are."""
+        return self.implementation.no_gradients
+
+    @cached_property
+    def outputs(self) -> Computed:
+        """The forward, computed once."""
+        returned = self.way.run(*self._placed())
+        return Computed(_numpy(returned.output), {k: _numpy(v) for k, v in returned.state.items()})
+
+    @cached_property
+    def computed(self) -> Computed:
+        """All that it computes, once: gradients by autograd, or by central differences."""
+        if self.no_gradients:
+            return self.outputs
+        return self._autograd() if self.implementation.library == "torch" else self._differences()
+
+    @cached_property
+    def exact(self) -> str:
+        """The dtype in which it computes when it is given float64."""
+        return "float64" if self._at({}).output.dtype == np.float64 else "float32"
+
+    def tried(self) -> Returned | str:
+        """What it returns, or in a line why it cannot be called this way."""
+        return self.way.attempt(*self._placed())
+
+    def others(self) -> list[tuple[str, Port]]:
+        """The same called another way that may have been meant: (words, port)."""
+        ports = ((words, replace(self, way=way)) for words, way in self.way.others())
+        return [(words, port) for words, port in ports if isinstance(port.tried(), Returned)]
+
+    def params(self, layout: Layout, order: tuple[str, ...] | None, biases: int) -> Arrays:
+        """The cell's arrays that it holds, in a layout with its gates in another order, or with other biases."""
+        given = self.weights
+        if given is not None and not layout.pieces:
+            return {name: np.array(value, np.float64) for name, value in given.items()}
+        same = order is None and layout.cell.biases == biases
+        if given is not None and same and not self.implementation.made:
+            if set(layout.held.shapes) == set(given):
+                return {name: np.array(value, np.float64) for name, value in given.items()}
+        arrays = {name: value.astype(np.float64) for name, value in self._cast().items()}
+        return (layout if order is None else layout.permuted(order)).read(arrays)
+
+    def _autograd(self) -> Computed:
+        import torch
+
+        held, x, state = self._placed(grad=True)
+        returned = self.way.run(held, x, state)
+        ends = [(returned.output, self.problem.d_output)]
+        ends += [(value, self.problem.d_state[k]) for k, value in returned.state.items()]
+        reached = [(end, torch.as_tensor(d).to(end.dtype)) for end, d in ends if end.requires_grad]
+        leaves = {**held, "x": x, **{f"state {k}": v for k, v in state.items()}}
+        grads: Any = [None] * len(leaves)
+        if reached:
+            outputs, seeds = zip(*reached, strict=True)
+            grads = torch.autograd.grad(outputs, list(leaves.values()), seeds, allow_unused=True)
+        by_name = dict(zip(leaves, grads, strict=True))
+        unreached = (
+            name
+            for name, grad in by_name.items()
+            if grad is None and (self.way.takes_state or not name.startswith("state "))
+        )
+        arrays = {n: np.zeros(leaves[n].shape) if g is None else _numpy(g) for n, g in by_name.items()}
+        return self._computed(arrays, tuple(unreached), None)
+
+    def _differences(self) -> Computed:
+        """Central differences, in float64 where it computes in that when it is given it."""
+        step = float(np.finfo(self.exact).eps) ** (1 / 3)  # balances rounding against curvature
+        rng = np.random.default_rng(0)
+        grads: Arrays = {}
+        drawn: Arrays = {}
+        for name, value in self._values().items():
+            grads[name], drawn[name] = np.zeros(value.shape), np.zeros(value.shape)
+            entries = rng.permutation(value.size)[:ENTRIES]
+            if name.startswith("state ") and not self.way.takes_state:
+                continue
+            for entry in entries:
+                up, down = (self._at({name: _shifted(value, entry, sign * step)}) for sign in (1, -1))
+                total = np.sum(self.problem.d_output * (up.output - down.output))
+                ends = ((self.problem.d_state[k], up.state[k] - down.state[k]) for k in self.outputs.state)
+                total += sum(np.sum(d * change) for d, change in ends)
+                grads[name].reshape(-1)[entry], drawn[name].reshape(-1)[entry] = total / (2 * step), 1
+        return self._computed(grads, (), drawn)
+
+    def _computed(self, grads: Arrays, unreached: tuple[str, ...], drawn: Arrays | None) -> Computed:
+        d_x = grads.pop("x")
+        d_state = {name: grads.pop(f"state {name}") for name in self.problem.state}
+        taken = d_state if self.way.takes_state else None
+        return Computed(self.outputs.output, self.outputs.state, grads, d_x, taken, unreached, drawn)
+
+    def _values(self) -> Arrays:
+        """All that it is given, by name."""
+        state = {f"state {name}": value for name, value in self.problem.state.items()}
+        return {**self.arrays, "x": self.problem.x, **state}
+
+    def _at(self, changed: Arrays) -> Returned:
+        """What it returns in float64 where some of what it is given is changed."""
+        values = self._values() | changed
+        held = self.implementation.put({name: values[name] for name in self.arrays})
+        state = {name: values[f"state {name}"] for name in self.problem.state}
+        returned = self.way.run(held, values["x"], state)
+        states = {name: np.asarray(value) for name, value in returned.state.items()}
+        return Returned(np.asarray(returned.output), states)
+
+    def _placed(self, grad: bool = False) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+        """Arrays, x and states in its dtype and its library."""
+
+        def place(value: np.ndarray) -> Any:
+            cast = np.array(value, self.dtype)
+            if self.implementation.library != "torch":
+                return cast
+            import torch
+
+            return torch.as_tensor(cast).requires_grad_(grad)
+
+        held = self.implementation.put(self._cast())
+        return held, place(self.problem.x), {k: place(v) for k, v in self.problem.state.items()}
+
+    def _cast(self) -> Arrays:
+        return {name: np.array(value, self.dtype) for name, value in self.arrays.items()}
+
+
+def _shifted(value: np.ndarray, entry: int, by: float) -> np.ndarray:
+    shifted = value.copy()
+    shifted.reshape(-1)[entry] += by
+    return shifted
+
+
+def _numpy(value: Any) -> np.ndarray:
+    return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value, np.float64)
+
+
+def ported(implementation: Implementation, held: CellArrays, trial: Trial) -> Port:
+    """The implementation with its arrays mapped, and the first way to call it that works.
+
+    Raises ValueError, with what was tried and what is needed, where its arrays are not the cell's or it cannot be
+    called.
+    """
+    names = list(implementation.names)
+    while True:
+        roles = bind(implementation, held.cell, names)
+        stateful = takes_state(roles, held.cell)
+        mapped = _mapped(implementation, names, held, trial)
+        # arrays that are not all of the cell's still show, when they are tried, which keys are missing
+        partial = [] if mapped else _partly(implementation, names, held, trial)
+        problem = trial.problem(held, zero=not stateful)
+        problems = []
+        for call in calls(implementation, stateful):
+            way = Way(implementation, held.cell, problem.d_output.shape[-1], roles, call)
+            for arrays, layouts in mapped or partial:
+                port = Port(implementation, held, way, arrays, layouts, problem, trial.weights)
+                returned = port.tried()
+                if isinstance(returned, Returned) and mapped:
+                    return port
+                problems.append(f"as {call}: {returned}")
+        missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
+        if not missed:
+            raise ValueError(
+                _uncalled(implementation, problems) if mapped else _unread(implementation, held, names)
+            )
+        names, implementation.missed = [*names, missed[0]], []  # a key that only shows when it runs
+
+
+Mapped = list[tuple[Arrays, list[Layout]]]
+
+
+def _mapped(implementation: Implementation, names: list[str], held: CellArrays, trial: Trial) -> Mapped:
+    """The implementation's arrays in each way to map them, and how they are then the cell's, likeliest first."""
+    if implementation.arrays:
+        return [_own(implementation, held, trial)]
+    return _written(invent(names, held, two=_two_biases(implementation, names)), trial)
+
+
+def _partly(implementation: Implementation, names: list[str], held: CellArrays, trial: Trial) -> Mapped:
+    """The same where not all of the cell's arrays are known yet."""
+    if not implementation.keys:
+        return []
+    invented = invent(names, held, partly=True, two=_two_biases(implementation, names))
+    return [*_written(invented, replace(trial, weights=None)), ({}, [])]
+
+
+def _written(invented: Iterator[tuple[Shapes, list[Layout]]], trial: Trial) -> Mapped:
+    return [(ls[0].write(trial.params(ls[0]), shapes), ls) for shapes, ls in invented if ls]
+
+
+def _two_biases(implementation: Implementation, names: list[str]) -> bool:
+    """Whether one array likely has both biases: Keras's names, or a text with bias[0]."""
+    indexed = re.search(r"\bb(ias)?[\"']?\]?\[0\]", implementation.text)
+    return any("kernel" in name for name in names) or bool(indexed)
+
+
+def _own(implementation: Implementation, held: CellArrays, trial: Trial) -> tuple[Arrays, list[Layout]]:
+    """The implementation's own arrays and how they are the cell's; drawn anew where it was made here."""
+    shapes = {name: value.shape for name, value in implementation.arrays.items()}
+    layouts = solve(shapes, held)
+    order = _translated(implementation.order, held.cell)
+    if order and order != held.cell.gates:
+        words = (f"gates in the order {', '.join(implementation.order)}",)
+        layouts = [replace(layout.permuted(order), words=words) for layout in layouts]
+    if not layouts and trial.weights is None:
+        raise ValueError(
+            f"the arrays of {implementation.label} ({_described(shapes)}) are not read as those of cell"
+            f" {held.cell.name!r} with input_size {held.sizes[0]} and hidden_size {held.sizes[1]}"
+            f" ({_described(held.shapes)}); give an object, and weights={{name: array}} as the cell has them"
+        )
+    if not layouts:  # the weights say what the arrays hold, so that they need not be read
+        return implementation.arrays, [Layout(held, ())]
+    if not implementation.made:
+        return implementation.arrays, layouts
+    written = layouts[0].write(trial.params(layouts[0]), shapes)
+    return written | {name: implementation.arrays[name] for name in layouts[0].ignored}, layouts
+
+
+def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
+    """A user's names of gates in the cell's words, in their order; () where they are others."""
+    if set(gates) == set(cell.gates):
+        return gates
+    meanings = [{g for r in readings(f"{name}_ih", cell) for g in r.gates} or {name} for name in gates]
+    order = next((order for order in product(*meanings) if set(order) == set(cell.gates)), ())
+    return order if len(order) == len(cell.gates) else ()
+
+
+def _described(shapes: Shapes) -> str:
+    """Names and shapes in a line."""
+    return ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items()) or "none"
+
+
+def _unread(implementation: Implementation, held: CellArrays, names: list[str]) -> str:
+    return (
+        f"{implementation.label} takes {', '.join(names) or 'no arrays'}, which are not read as the arrays of cell"
+        f" {held.cell.name!r} ({_described(held.shapes)}){nearest(names[0] if names else '', held.shapes)}"
+        f" name them so, or W_GATE, U_GATE, b_GATE for its gates {', '.join(held.cell.gates)}"
+    )
+
+
+def _uncalled(implementation: Implementation, problems: list[str]) -> str:
+    kinds: dict[str, str] = {}
+    for problem in problems:
+        kinds.setdefault(problem.partition(":")[0], problem)
+    first = "; ".join(problem[:240] for problem in list(kinds.values())[:3])  # one of a kind, three at most
+    return (
+        f"{implementation.label} cannot be called; tried {first}. "
+        "Needed: (x (B, I), state) -> h or (output, state), or (x (T, B, I)) -> outputs"
+    )

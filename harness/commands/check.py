@@ -1,0 +1,68 @@
+"""Holds your own implementation of a cell against the float64 reference.
+
+Outputs, states and gradients are compared by name. Where they deviate, it says in which array, at which step,
+and which known difference explains it, such as another order of the gates.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ._arguments import CELL_HELP, epilog, one_of, size
+
+EXAMPLES = """\
+  cellbench check my.py:MyGRU --against gru
+  cellbench check model.onnx --against lstm
+  cellbench check my.py:step --against elman:activation=relu --hidden-size 16 --dtype float64"""
+SIZES = ("input_size", "hidden_size", "steps", "batch", "dtype", "seed")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench check FILE:NAME --against CELL [--weights FILE.npz] [sizes]"
+    parser.add_argument(
+        "thing",
+        metavar="FILE:NAME",
+        help="a torch module, class, object or function; or an .onnx file",
+    )
+    parser.add_argument("--against", required=True, metavar="CELL", help=CELL_HELP)
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE.npz", help="the cell's arrays by name (default: drawn)"
+    )
+    parser.add_argument(
+        "--input-size",
+        type=size,
+        metavar="I",
+        help="numbers in at each step (default: 5, or as the weights have it)",
+    )
+    parser.add_argument(
+        "--hidden-size",
+        type=size,
+        metavar="H",
+        help="units of the state (default: 7, or as the weights have it)",
+    )
+    parser.add_argument(
+        "--steps", type=size, metavar="T", default=11, help="time steps of a sequence (default: 11)"
+    )
+    parser.add_argument("--batch", type=size, metavar="B", default=3, help="sequences at once (default: 3)")
+    parser.add_argument(
+        "--dtype",
+        type=one_of(("float32", "float64")),
+        metavar="DTYPE",
+        help="float32 or float64 (default: that of the implementation)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the drawn arrays (default: 0)")
+    parser.epilog = epilog(EXAMPLES, {0: "it is right", 1: "it deviates"})
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench check`; returns the exit code."""
+    from cellbench.cells.checking import check
+    from cellbench.cells.checking.given import weights
+
+    arrays = weights(arguments.weights) if arguments.weights else None
+    options = {name: getattr(arguments, name) for name in SIZES}
+    result = check(arguments.thing, arguments.against, arrays, **options)
+    print(result)
+    return 0 if result.ok else 1

@@ -1,0 +1,75 @@
+"""Measures the working tree against a revision: what became slower, and is it sure.
+
+The revision is taken out of git, and both packages are timed in the same processes. A change counts where it
+stands again in new processes. Benchmarks are small by default, so that every pull request can afford them.
+Cells and backends whose file changed since are added.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ._arguments import CODES, epilog
+from ._overrides import keys
+
+KEYS = ("cells", "backends", "direction", "dtype", "device", "results", "case_timeout_s")
+SIZES = ("workload.steps", "workload.batch", "workload.input_size", "workload.hidden_size")
+DEFAULTS = {
+    "cells": "[elman,lstm,gru] and changed ones",
+    "backends": "[numba] and changed ones",
+    "workload.steps": "64",
+}
+CODES_OF_COMPARISON = {
+    0: "no benchmark became slower",
+    1: "a confirmed regression, or a benchmark that is missing or broken now",
+    3: f"{CODES[3]}, or nothing was measured",
+}
+EXAMPLES = """\
+  cellbench regress base=main
+  cellbench regress base=HEAD~3 'cells=[lstm]' 'backends=[numba,torch]' workload.hidden_size=128
+  cellbench regress base=v1.0 --output results/regress"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench regress base=REV [KEY=VALUE ...] [--output DIR]"
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="base=REV, a branch, tag or commit of git, and other keys; they stand below",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="folder of regress.md, regress.json and junit.xml (default: the run's folder)",
+    )
+    parser.epilog = "\n".join(
+        ["keys:", keys((*KEYS, *SIZES), DEFAULTS), "", epilog(EXAMPLES, CODES_OF_COMPARISON)]
+    )
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench regress`; returns the exit code."""
+    from ..regress.regress import regress
+    from ..runs.values import ConfigError
+
+    bases = [o.partition("=")[2] for o in arguments.overrides if o.startswith("base=")]
+    if len(bases) != 1 or not bases[0]:
+        raise ConfigError(
+            "regress needs one base=REV, the revision to compare the working tree with: base=main"
+        )
+    overrides = [o for o in arguments.overrides if not o.startswith("base=")]
+    return regress(bases[0], overrides, output_folder(arguments.output))
+
+
+def output_folder(given: str | None) -> Path | None:
+    """The folder that --output names. Raises ConfigError for an empty name."""
+    from ..runs.values import ConfigError
+
+    if given is None:
+        return None
+    if not given:
+        raise ConfigError("--output needs a folder")
+    return Path(given).expanduser()

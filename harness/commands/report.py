@@ -1,0 +1,72 @@
+"""Writes the page and the tables of runs, and prints the summary.
+
+Without a RUN it takes the newest one below --results. The page is made from the runs alone: index.html with
+its figures, and report.md for GitHub.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ._arguments import RUNS, epilog
+
+PAGES = Path("results/reports")
+NAME_LENGTH = 120  # characters of a folder's name that several runs share, below what file systems allow
+EXAMPLES = """\
+  cellbench report
+  cellbench report results/runs/RUN --output page
+  cellbench report results/runs --claims results/claims
+  cellbench report results/runs/RUN --probe my_probe.py:MyProbe"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench report [RUN ...] [--results DIR] [--output DIR] [--claims DIR] [--probe FILE:NAME]"
+    parser.add_argument(
+        "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RUNS,
+        metavar="DIR",
+        help="where the newest run is looked for (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help=f"folder of the page (default: {PAGES}/RUN)"
+    )
+    parser.add_argument(
+        "--claims",
+        type=Path,
+        metavar="DIR",
+        help="folder of `cellbench claims`, for the last section (default: claims beside the runs' folder)",
+    )
+    parser.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="FILE.py:NAME",
+        help="show this probe's results by the section in its file; may be given several times",
+    )
+    parser.epilog = epilog(EXAMPLES)
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench report`; returns the exit code."""
+    from .. import probe as probing
+    from .. import report, store
+    from ..claims._page import last_section
+    from ..measure.verdict import reliability
+
+    runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
+    frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
+    folder = arguments.output or PAGES / "+".join(m["run"] for m in manifests)[:NAME_LENGTH]
+    sections, warnings = last_section(runs[0], manifests, arguments.claims)
+    probes = probing.from_elsewhere(arguments.probe, frame["probe"].dropna().unique())
+    page = report.write(frame, manifests, folder, reliability(), sections, probes)
+    print(report.terminal.text(frame, probes=probes))
+    for line in warnings:
+        print(f"claims: {line}")
+    print(f"page: {page}")
+    return 0

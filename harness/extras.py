@@ -1,0 +1,31 @@
+"""Packages that only some parts need: imported where they are used, with one line where one is missing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+# By the name it is imported by: its own name, and what pip installs. One with an extra is no dependency of
+# plain cellbench; scikit-learn is one, since every training has rivals that it fits.
+PACKAGES = {
+    "sacrebleu": ("sacrebleu", "'cellbench[tasks]'"),
+    "safetensors": ("safetensors", "'cellbench[checkpoints]'"),
+    "sklearn": ("scikit-learn", "scikit-learn"),
+}
+
+
+class PackageMissing(ValueError):
+    """A package is not installed; the message says what needs it and how to install it."""
+
+
+def requires(package: str, use: str) -> None:
+    """Raises PackageMissing unless the package is there; `use` begins the line: "task 'a' scores with".
+
+    A package that is there and fails to import raises what it raises.
+    """
+    try:
+        import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        name, install = PACKAGES[package]
+        raise PackageMissing(f"{use} {name}, which is not installed; pip install {install}") from None

@@ -1,0 +1,159 @@
+"""The numbers of a diagnosis from the observations of all its batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .evidence import Band, Evidence
+from .features import band_edges, band_sum, expanded
+from .interactions import ProbeResult, Sample, probe
+from .loss import BatchLoss, trivial_loss
+from .noise import Noise
+from .observe import Observation, first_lag
+from .recoverable import Residuals
+
+LAGS = 256  # single lags that are scored, evenly spread where there are more
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Arrays by lag (lags, R); the rest as in Evidence."""
+
+    log_norm: np.ndarray
+    log_reach: np.ndarray
+    gradient_norm: float
+    samples: int
+    numbers: dict[str, Any]
+
+    def evidence(self, floor: float | None, samples_seen: float | None) -> Evidence:
+        """The same as a verdict takes it."""
+        return Evidence(floor=floor, samples_seen=samples_seen, **self.numbers)
+
+    @classmethod
+    def broken(cls, name: str) -> Examination:
+        """Of something that is not finite: nothing else was measured."""
+        nan = float("nan")
+        numbers: dict[str, Any] = dict.fromkeys(("loss", "trivial", "source", "saturation"), nan)
+        numbers |= dict.fromkeys(("transport", "typical", "recoverable", "z", "swap"), np.empty(0))
+        return cls(np.empty((0, 0)), np.empty((0, 0)), nan, 0, numbers | {"bands": (), "broken": name})
+
+
+def combine(
+    loss: BatchLoss,
+    batches: list[Observation],
+    noise: Noise,
+    positions: list[int],
+    trivial: float | None,
+    seed: int,
+) -> Examination:
+    """All batches together; trivial: the loss of the best constant answer where the caller knows it."""
+    lags = max(len(b.log_norm) for b in batches)
+    output = torch.cat([b.output for b in batches], loss.output.samples)
+    target = torch.cat([b.target for b in batches], loss.target)
+    log_norm = np.concatenate([_padded(b.log_norm, lags) for b in batches], 1)
+    log_reach = np.concatenate([_padded(b.log_reach, lags) for b in batches], 1)
+    inputs = np.concatenate([_padded(b.inputs.swapaxes(0, 1), lags).swapaxes(0, 1) for b in batches])
+    rows = np.concatenate([b.residual for b in batches])
+    basis, fisher = loss.curvature(output, target, positions, rows)
+    residuals = Residuals(rows @ basis, fisher, float(len(positions)))
+    constant, answer = trivial_loss(loss, output, target) if trivial is None else (trivial, output)
+    result = probe(Sample(loss, output, target, positions, inputs), answer, seed)
+    transport, typical = _transport(log_norm)
+    recoverable, z = _by_lag(residuals, inputs)
+    numbers = {
+        "loss": loss.average(output, target),
+        "trivial": constant,
+        "transport": transport,
+        "typical": typical,
+        "source": _source(batches),
+        "saturation": float(np.mean([b.saturation for b in batches])),
+        "recoverable": recoverable,
+        "z": z,
+        "swap": _swap(batches, lags),
+        "bands": _bands(residuals, inputs, batches, noise),
+        "stationary": noise.stationary(),
+        **_probe_numbers(result, trivial),
+    }
+    return Examination(log_norm, log_reach, noise.norm(), output.shape[loss.output.samples], numbers)
+
+
+def _source(batches: list[Observation]) -> float:
+    """The median over rows; 1 where no row has a residual, for then no read-out can be called dead."""
+    source = np.concatenate([b.source for b in batches])
+    return float(np.nanmedian(source)) if np.isfinite(source).any() else 1.0
+
+
+def _probe_numbers(result: ProbeResult, trivial: float | None) -> dict[str, Any]:
+    """With a trivial loss given there is no constant answer to start from, and so no power."""
+    return {
+        "probe_recovered": result.recovered,
+        "probe_power": result.power if trivial is None else float("nan"),
+        "probe_pair": result.pair,
+        "probe_pair_z": result.pair_z,
+    }
+
+
+def _transport(log_norm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logs of the rms and of the median over rows, relative to the first lag that has a gradient.
+
+    NaN before that lag.
+    """
+    first = first_lag(log_norm)
+    with np.errstate(invalid="ignore"):  # of -inf minus -inf
+        relative = log_norm - log_norm[first]
+    rms = np.array([_log_rms(row[~np.isnan(row)]) for row in log_norm])
+    typical = np.array(
+        [np.median(row[~np.isnan(row)]) if not np.isnan(row).all() else np.nan for row in relative]
+    )
+    with np.errstate(invalid="ignore"):
+        rms = rms - rms[first]
+    rms[:first] = typical[:first] = np.nan
+    return rms, typical
+
+
+def _log_rms(logs: np.ndarray) -> float:
+    """Of numbers whose logarithms are given, which may be beyond float64; NaN of none."""
+    from scipy.special import logsumexp
+
+    return 0.5 * float(logsumexp(2 * logs) - np.log(logs.size)) if logs.size else float("nan")
+
+
+def _by_lag(residuals: Residuals, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(recoverable loss, z) by lag; NaN where a lag was not scored."""
+    lags = inputs.shape[1]
+    scores = np.full((2, lags), np.nan)
+    for k in range(0, lags, -(-lags // LAGS)):
+        scores[:, k] = residuals.score(expanded(inputs[:, k]))
+    return scores[0], scores[1]
+
+
+def _bands(
+    residuals: Residuals, inputs: np.ndarray, batches: list[Observation], noise: Noise
+) -> tuple[Band, ...]:
+    bands = []
+    edges = band_edges(inputs.shape[1])
+    needed = noise.needed() if noise.chunks else [float("nan")] * len(edges)
+    for band, need in zip(edges, needed, strict=True):
+        swaps = [b.band_swap.get(band, np.nan) for b in batches]
+        recoverable, z = residuals.score(band_sum(inputs, band))
+        bands.append(Band(*band, recoverable, z, _known_mean(swaps), need))
+    return tuple(bands)
+
+
+def _swap(batches: list[Observation], lags: int) -> np.ndarray:
+    return np.array([_known_mean([b.swap[k] for b in batches if k in b.swap]) for k in range(lags)])
+
+
+def _known_mean(values: list[float]) -> float:
+    """Without NaN; NaN of none."""
+    known = [v for v in values if not np.isnan(v)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _padded(array: np.ndarray, lags: int) -> np.ndarray:
+    """NaN at the lags that a shorter batch does not have."""
+    return np.concatenate([array, np.full((lags - len(array), *array.shape[1:]), np.nan)])

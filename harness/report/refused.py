@@ -1,0 +1,46 @@
+"""The cases without a result, with their reasons."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from .frame import DIRECTIONS, NAMES, SETTING, unique, varying
+from .table import Entry, Table, known, number
+
+ERRORS = (
+    "wrong",
+    "failed",
+    "crashed",
+    "timed_out",
+    "out_of_memory",
+)  # `cellbench run` exits with 1
+HEADER = ("probe", "cell", "backend", "where", "status", "reason", "cases")
+
+
+def refused(frame: pd.DataFrame) -> Table:
+    """Every case without a result, errors first; cases with one reason share a row, whatever their cell."""
+    rows = frame[frame["status"] != "ok"]
+    whys = [_of_any_cell(reason, cell) for reason, cell in zip(rows["reason"], rows["cell"], strict=True)]
+    rows = rows.assign(rank=(~rows["status"].isin(ERRORS)).astype(int), why=whys)
+    rows = rows.sort_values("rank", kind="stable")
+    varied = varying(rows, ("variant", "task", "direction", "steps", *SETTING, "seed"))
+    entries = []
+    for (status, why), here in rows.groupby(["status", "why"], sort=False):
+        names = [known(", ".join(unique(here[key]))) for key in ("probe", "label", "backend")]
+        where = "; ".join(text for text in (_spread(here, key) for key in varied) if text)
+        reason = why if len(unique(here["reason"])) > 1 else here["reason"].iloc[0]
+        count = number(str(len(unique(here["case"])) or len(here)))
+        entries.append((*names, Entry(where), Entry(status, kind="status"), Entry(reason), count))
+    return Table("Cases without a result", HEADER, tuple(entries)).without_empty()
+
+
+def _of_any_cell(reason: str, cell: str) -> str:
+    """The reason without the cell's name, where it is quoted: of another cell it may read the same."""
+    return reason.replace(f"cell {cell!r}", "the cell") if cell else reason
+
+
+def _spread(here: pd.DataFrame, key: str) -> str:
+    """'T 64, 256' or 'forward': the values of one setting among these cases."""
+    values = unique(here[key])
+    name = {**NAMES, "direction": "", "seed": "seed"}.get(key, "")
+    return (name and f"{name} ") + ", ".join(DIRECTIONS.get(v, str(v)) for v in values) if values else ""

@@ -1,0 +1,150 @@
+"""The configuration composed by Hydra: the files of conf/, and KEY=VALUE overrides on top."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from cellbench.cells import find
+
+from .. import probe as probes
+from . import values
+from .schema import Settings, check, plain
+from .values import ConfigError
+
+PLAIN = r"""[^\[\],'"{}()]*"""  # no bracket, no comma, no quote
+WITH_EQUALS = re.compile(
+    rf"""
+    (?<![^\[,])      # an element begins with the value, after a bracket, or after a comma
+    {PLAIN}={PLAIN}
+    (?![^\],])       # and ends with the value, before a bracket, or before a comma
+    """,
+    re.VERBOSE,
+)
+
+
+def settings(overrides: list[str]) -> Settings:
+    """The checked settings of overrides as a person types them. Raises ConfigError."""
+    return check(compose([quoted(o) for o in overrides]))
+
+
+def folder() -> Path:
+    """The folder of YAML files."""
+    from cellbench import conf
+
+    return Path(conf.__path__[0])
+
+
+def experiments() -> list[str]:
+    """The named sets of overrides, experiment=NAME."""
+    return [path.stem for path in sorted((folder() / "experiment").glob("*.yaml"))]
+
+
+def compose(overrides: list[str]) -> dict[str, Any]:
+    """The configuration as plain values. Raises ConfigError for a key that does not exist, with + too."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    register()
+    try:
+        with initialize_config_dir(str(folder()), version_base="1.3"):
+            for override in _parsed(overrides):
+                _check_key(override, _defaults(tuple(probes.names())))
+            config = OmegaConf.to_container(hydra_compose("config", overrides), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(" ".join(str(error).split())) from None
+    assert isinstance(config, dict)
+    return {str(k): v for k, v in config.items()}
+
+
+@cache
+def _defaults(probe_names: tuple[str, ...]) -> dict[Any, Any]:
+    """The configuration without overrides, for as long as there are the same probes: each compose is slow."""
+    from hydra import compose as hydra_compose
+    from omegaconf import OmegaConf
+
+    defaults = OmegaConf.to_container(hydra_compose("config"))
+    assert isinstance(defaults, dict)
+    return defaults
+
+
+def register() -> None:
+    """Gives Hydra every probe's options, typed, as the group choice probe=defaults."""
+    from hydra.core.config_store import ConfigStore
+
+    options = {name: plain(asdict(probes.get(name))) for name in probes.names()}
+    ConfigStore.instance().store("defaults", options, group="probe")
+
+
+def quoted(override: str) -> str:
+    """The override with every element such as elman:activation=relu in quotes.
+
+    Hydra's grammar takes a second `=` in quotes only.
+    """
+    key, equals, value = override.partition("=")
+    return key + equals + WITH_EQUALS.sub(r'"\g<0>"', value)
+
+
+def sweep(overrides: list[str]) -> list[list[str]]:
+    """The overrides of every job of a multirun: each combination of the swept values."""
+    choices: dict[str, list[str]] = {}
+    for override in _parsed(overrides):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            choices[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            raise ConfigError(f"{override.input_line!r} has no values to go through; write {key}=A,B")
+    return [list(job) for job in product(*choices.values())]
+
+
+def _parsed(overrides: list[str]) -> list[Any]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parsed = []
+    for text in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([text])
+        except HydraException as error:
+            first = " ".join(str(error).splitlines()[0].split())
+            raise ConfigError(
+                f"cannot read {text!r}: {first}; write KEY=VALUE, a list as 'KEY=[a,b]' in quotes"
+            ) from None
+    return parsed
+
+
+def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
+    """Raises ConfigError for a key that is none, and for one that a value cannot be set to."""
+    key = override.key_or_group
+    if re.split(r"[./]", key)[0] == "hydra":  # its own keys, such as hydra/launcher
+        return
+    if override.is_delete():
+        raise ConfigError(f"~{key} takes a key away; every key of cellbench is needed, so set it to a value")
+    if key == "experiment":
+        values.known("experiment", override.value(), experiments())
+        return
+    node: Any = defaults
+    for depth, name in enumerate(key.split(".")):
+        if not isinstance(node, dict) or name not in node:
+            names = list(node) if isinstance(node, dict) else []
+            above = ".".join(key.split(".")[:depth])
+            raise ConfigError(
+                f"unknown key {key!r}{find.nearest(name, names)} {above + ' has' if above else 'keys'}:"
+                f" {', '.join(names) or 'no keys below it'}"
+            )
+        node = node[name]
+    if override.is_add():
+        raise ConfigError(f"+{key} adds a key that exists; write {key}=VALUE")
+    if isinstance(node, dict):
+        raise ConfigError(
+            f"{key} is a group of keys, not a value; set one of {', '.join(f'{key}.{k}' for k in node)}"
+        )

@@ -1,0 +1,91 @@
+"""A run measured from its first case, or gone on with where it was interrupted."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from .. import store
+from ..store import provenance
+from .progress import Progress
+from .runner import Runner, estimate_s
+from .schema import Settings, check
+from .values import ConfigError
+
+
+def measure(settings: Settings, command: str) -> int:
+    """Measures all cases in a new run; returns the exit code. `command` is what the manifest says."""
+    manifest = provenance.manifest(command, settings.config, settings.config["threads"])
+    return _work(store.create(settings.results, manifest), settings, set())
+
+
+def resume(name: str) -> int:
+    """Goes on with the run in a folder; returns the exit code.
+
+    Raises ConfigError where a new measurement would not belong to the old ones: another commit, another
+    machine, or a cell whose file changed.
+    """
+    folder = Path(name).expanduser()
+    manifest = store.read_manifest(folder)
+    now, then = provenance.git().get("commit"), manifest.get("git", {}).get("commit")
+    if now != then:
+        raise ConfigError(
+            f"run {name} was made by commit {then}, this is {now}; check that out, or start a new run"
+        )
+    if not manifest["config"]:
+        raise ConfigError(f"run {name} was imported; there is nothing to go on with")
+    settings = check(manifest["config"])
+    here = provenance.key(settings.config["threads"])
+    if differs := provenance.differences(manifest.get("machine_key") or here, here):
+        raise ConfigError(
+            f"run {name} was made on another machine ({'; '.join(differs)}); go on with it there, or start a"
+            " new run"
+        )
+    writer, ended = store.reopen(folder)
+    planned = {case.id for probe in settings.probes for case in probe.cases}
+    if foreign := set(ended) - planned:
+        writer.release()
+        raise ConfigError(
+            f"run {name} has {len(foreign)} cases that are no longer asked for (was a cell's file changed?);"
+            " start a new run"
+        )
+    print(state_of(ended, len(planned)))
+    return _work(writer, settings, {case for case, status in ended.items() if status == "ok"})
+
+
+def state_of(ended: dict[str, str], planned: int) -> str:
+    """The state of an interrupted run: '3 of 9 cases are done; again: 1 crashed; 5 left'."""
+    again = Counter(status for status in ended.values() if status != "ok")
+    repeated = f"; again: {', '.join(f'{n} {status}' for status, n in again.items())}" if again else ""
+    return f"{len(ended) - again.total()} of {planned} cases are done{repeated}; {planned - len(ended)} left"
+
+
+def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) -> int:
+    """Measures all but the cases that are done."""
+    remaining = [
+        replace(planned, cases=[case for case in planned.cases if case.id not in done])
+        for planned in settings.probes
+    ]
+    progress = Progress(estimate_s(remaining))
+    runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done)
+    try:
+        # all cases, also those that are done: a ratio needs its partner in the same process
+        code = runner.run(settings.probes)
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        progress.close()
+        writer.close()
+    if code == 130:
+        print(
+            f"interrupted; go on with: cellbench run resume={shlex.quote(str(writer.folder))}",
+            file=sys.stderr,
+        )
+    counts = Counter(runner.statuses.values())
+    print(", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing left to measure")
+    print(f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})")
+    return code

@@ -1,0 +1,149 @@
+"""The values that keys of the configuration may have; anything else is a ConfigError of one line."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from cellbench import cells
+from cellbench.cells import find
+
+from ..probe import Probe
+
+LONGEST_S = 1e6  # that a process may be waited for: the system's own call takes no more than 24 days
+LARGEST = 2**62  # bytes that an array may have and still be addressed
+
+
+class ConfigError(ValueError):
+    """A configuration cannot be run; the message names the key, the value and what is allowed."""
+
+
+def known(kind: str, value: Any, names: list[str]) -> None:
+    """Raises ConfigError, with the nearest name, for a value that is none of the names."""
+    if value not in names:
+        raise ConfigError(f"unknown {kind} {value!r}{find.nearest(value, names)} {kind}s: {', '.join(names)}")
+
+
+def members(key: str, value: Any, names: list[str]) -> tuple[str, ...]:
+    """A name, a list of names, or all."""
+    if value == "all":
+        return tuple(names)
+    specs = tuple(str(v) for v in value) if isinstance(value, list) else (str(value),)
+    if not specs or value is None:
+        raise ConfigError(f"{key} is empty; give a name, a list such as '{key}=[{names[0]}]', or {key}=all")
+    if len(set(specs)) < len(specs):
+        raise ConfigError(f"{key} names {next(s for s in specs if specs.count(s) > 1)!r} twice; name it once")
+    return specs
+
+
+def option(key: str, value: Any, probe: Probe, name: str) -> Any:
+    """The value of a probe's option as the type of its default.
+
+    Numbers must be finite and not negative, those of a size positive.
+    """
+    default = next(f.default for f in fields(probe) if f.name == name)
+    if name == "backends":
+        return _backends(key, value)
+    if isinstance(default, tuple):
+        return tuple(value) if isinstance(value, list) else (value,)
+    if isinstance(default, (bool, str)):
+        return find.convert(str(value), default, key)
+    if isinstance(default, int):
+        return size(key, value)
+    return positive(key, value)
+
+
+def _backends(key: str, value: Any) -> tuple[str, ...]:
+    """Backends of a probe; an empty list stands for those of the run."""
+    if value == []:
+        return ()
+    specs = members(key, value, cells.backend_names())
+    for spec in specs:
+        cells.backend(spec)
+    return specs
+
+
+def size(key: str, value: Any) -> int:
+    """One whole number of at least 1."""
+    if isinstance(value, list):
+        raise ConfigError(f"{key} is {value!r}; it must be one number")
+    return sizes(key, value)[0]
+
+
+def sizes(key: str, value: Any) -> tuple[int, ...]:
+    """A whole number of at least 1, or a list of such."""
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise ConfigError(f"{key} is empty; give a number, or a list such as '{key}=[64,256]'")
+    for v in values:
+        if isinstance(v, bool) or not isinstance(v, int) or v < 1:  # in Python True is an int
+            raise ConfigError(f"{key} is {v!r}; it must be a whole number of at least 1, or a list of such")
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{key} names a size twice; name it once")
+    return tuple(values)
+
+
+def positive(key: str, value: Any) -> float:
+    """A finite number above 0."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not value > 0 or math.isinf(value):  # `not value > 0` refuses NaN too
+        raise ConfigError(f"{key} is {value!r}; it must be a number above 0")
+    return float(value)
+
+
+def seconds(key: str, value: Any) -> float:
+    """A time in seconds that the system can wait for."""
+    if positive(key, value) > LONGEST_S:
+        raise ConfigError(f"{key} is {value!r}; it must be at most {LONGEST_S:g}")
+    return float(value)
+
+
+def seeds(value: Any) -> tuple[int, ...]:
+    """A number of seeds, from 0 on, or a list of them."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return tuple(range(size("seeds", value)))
+    if (
+        not isinstance(value, list)
+        or not value
+        or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in value)
+    ):
+        raise ConfigError(f"seeds is {value!r}; give a number of seeds, or a list of whole numbers from 0 on")
+    if len(set(value)) < len(value):
+        raise ConfigError(f"seeds is {value!r}; it names a seed twice, name it once")
+    return tuple(value)
+
+
+def addressable(steps: int, batch: int, input_size: int, hidden_size: int) -> None:
+    """Raises ConfigError for sizes whose arrays no machine could address."""
+    gates = 8  # an upper bound that no check depends on: it only keeps products below the address space
+    entries = {
+        "x of workload.steps * batch * input_size": steps * batch * input_size,
+        "states of workload.steps * batch * hidden_size": steps * batch * hidden_size * gates,
+        "weights of workload.hidden_size * (input_size + hidden_size)": (
+            hidden_size * (input_size + hidden_size) * gates
+        ),
+    }
+    for array, count in entries.items():
+        if count * 8 > LARGEST:
+            raise ConfigError(
+                f"{array} take {count * 8:.3g} bytes, which no machine can address; choose smaller sizes"
+            )
+
+
+def writable(results: Any) -> Path:
+    """A folder that is there, or can be made."""
+    if not isinstance(results, str) or not results.strip():
+        raise ConfigError(f"results is {results!r}; it must be a folder, results=DIR")
+    try:
+        path = Path(results).expanduser()
+        nearest = path
+        while not nearest.exists():
+            nearest = nearest.parent
+        if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+            return path
+    except (OSError, RuntimeError):  # a name that is too long, or a home that nobody has
+        pass
+    raise ConfigError(f"results {results!r} cannot be written; give another folder, results=DIR")

@@ -1,0 +1,104 @@
+"""Files written whole and durably: after a kill or a power cut a reader sees the old content or the new.
+
+Every file of the harness that is not appended to is written here. Folders are made by the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path to write to; when the block ends it takes the place of `path`.
+
+    For libraries that write a file by name. An error in the block leaves `path` as it was.
+    """
+    target = path.resolve()  # a link stays a link, and the file that it leads to is replaced
+    # in the same folder, since a rename is whole within one file system only; hidden from whoever lists it
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file is on the disk, or of a folder the names in it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until a rename inside the folder is on the disk."""
+    with suppress(OSError):  # some network file systems sync files only, and the rename stands already
+        sync(folder)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Raises OSError where the folder cannot be written."""
+    if path.exists() and not path.is_file():  # a pipe or a device such as /dev/stdout has nothing to replace
+        path.write_bytes(content)
+        return
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """As UTF-8. Raises OSError where the folder cannot be written."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any, **options: Any) -> None:
+    """As `as_json` gives it. Raises OSError where the folder cannot be written."""
+    write_text(path, as_json(value, **options))
+
+
+def as_json(
+    value: Any,
+    *,
+    exact: bool = False,
+    indent: int | None = 1,
+    sort_keys: bool = False,
+    default: Callable[[Any], Any] | None = None,
+) -> str:
+    """Plain values and NumPy numbers as strict JSON; a float that is not finite is null.
+
+    `exact` writes such a float as Python does, NaN or Infinity: for files that cellbench alone reads again.
+    """
+    return (
+        json.dumps(
+            value if exact else finite(value),
+            allow_nan=exact,
+            indent=indent,
+            sort_keys=sort_keys,
+            ensure_ascii=exact,  # a name of undecodable bytes comes back as it was
+            default=default,
+        )
+        + "\n"
+    )
+
+
+def finite(value: Any) -> Any:
+    """The same with None for every float that is not finite; a NumPy number becomes Python's."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

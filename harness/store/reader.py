@@ -1,0 +1,177 @@
+"""Runs read from disk: manifests, blocks, and one tidy frame over any number of runs."""
+
+from __future__ import annotations
+
+import gc
+import json
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import table, tidy
+from .block import BlockError, decode
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA = 1
+MANIFEST, BLOCKS, TABLE = "manifest.json", "cases.jsonl", "cases.parquet"
+
+
+class ResultsError(ValueError):
+    """A results folder or file cannot be used; the message names it."""
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A run's manifest. Raises ResultsError for a folder that is no run, or one of another schema."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ResultsError(f"{folder} is no run: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        state = "damaged" if path.stat().st_size else "empty"
+        raise ResultsError(f"{path} is {state}; remove the run") from None
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA or isinstance(schema, bool):
+        newer = "; a newer cellbench wrote it" if isinstance(schema, int) and schema > SCHEMA else ""
+        raise ResultsError(f"{path} is of schema {schema!r}, and this version reads schema {SCHEMA}{newer}")
+    if not isinstance(manifest.get("run"), str):
+        raise ResultsError(f"{path} is damaged: it names no run")
+    return manifest
+
+
+def read_blocks(folder: Path) -> Iterator[dict[str, Any]]:
+    """The run's blocks, in the order in which they were written.
+
+    A last line without its newline is dropped with a warning: a kill tears no other line. Any other damage
+    raises ResultsError.
+    """
+    path = folder / BLOCKS
+    if not path.exists():
+        return
+    lines = _bytes(path).split(b"\n")
+    if lines.pop():
+        warnings.warn(f"{path}: the last line was cut off while it was written; it is left out", stacklevel=2)
+    for number, line in enumerate(lines, 1):
+        try:
+            yield decode(line)
+        except BlockError as error:
+            raise ResultsError(
+                f"{path} line {number} is damaged: {error}; remove the line or the run"
+            ) from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def runs(path: Path) -> list[Path]:
+    """The run folders at a path: itself, or those in it, oldest first.
+
+    Raises ResultsError where there is none, and where anything else lies among them. Names that begin with a
+    dot are passed over.
+    """
+    if (path / MANIFEST).exists():
+        return [path]
+    folders = visible(path)
+    for folder in folders:
+        if not (folder / MANIFEST).exists():
+            raise ResultsError(f"{folder} lies among runs and is none (it has no {MANIFEST}); move it away")
+    if not folders:
+        raise ResultsError(f"no run in {str(path)!r}; `cellbench run` makes one, results=DIR says where")
+    return folders
+
+
+def visible(parent: Path) -> list[Path]:
+    """The entries of a folder of runs by name, so oldest first; a hidden one is a run that has not begun."""
+    if not parent.is_dir():
+        return []
+    return sorted(path for path in parent.iterdir() if not path.name.startswith("."))
+
+
+def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
+    """One tidy frame over any number of runs: a run's folder, a folder of runs, or several of them.
+
+    One observation a row, with the columns of COLUMNS. Every row of a case has the status that the case ended
+    with; one that is not ok has a row without a metric, and keeps what was measured before its end. `lag` is
+    the position on any per-step axis (lag, optimiser step, epoch); a column that does not apply is null.
+    """
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    if not paths:
+        raise ResultsError("there is no run to load; give a run's folder, or a folder of runs")
+    return frame_of([run for p in paths for run in runs(Path(p))])
+
+
+def frame_of(folders: list[Path]) -> pandas.DataFrame:
+    """The frame of run folders: from their blocks, and where a run has none from its table."""
+    import pandas
+
+    by_name: dict[str, Path] = {}
+    for folder in folders:
+        other = by_name.setdefault(read_manifest(folder)["run"], folder)
+        if other is not folder:
+            raise ResultsError(
+                f"{other} and {folder} are the same run; every value would count twice, so leave one out"
+            )
+    written = {name: folder for name, folder in by_name.items() if _has_blocks(folder)}
+    with _collecting_nothing():
+        rows = tidy.frame((name, read_blocks(folder)) for name, folder in written.items())
+    tables = [_table(name, folder) for name, folder in by_name.items() if name not in written]
+    frames = [f for f in (*table.frames(tables), rows) if len(f)]
+    return pandas.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or [rows])[0]
+
+
+@contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """Turns the collector off: blocks hold no cycles, and it would take a third of the time."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def _has_blocks(folder: Path) -> bool:
+    """Whether the run is read from its blocks.
+
+    Raises ResultsError for a table that is damaged or foreign, and for a run that has neither.
+    """
+    blocks, packed = (folder / BLOCKS).exists(), folder / TABLE
+    if packed.exists():  # looked at beside blocks too, so that damage is named before the blocks are removed
+        _check_footer(packed)
+    elif not blocks:
+        raise ResultsError(f"{folder} holds no results: it has neither {BLOCKS} nor {TABLE}; remove the run")
+    return blocks
+
+
+def _check_footer(path: Path) -> None:
+    footer = table.footer(path)
+    if not footer:
+        raise ResultsError(f"{path} is damaged; remove it (where {BLOCKS} lies beside it nothing is lost)")
+    for name in table.OLDEST:
+        if name.encode() not in footer:
+            raise ResultsError(f"{path} is no table of results: it has no column {name!r}; remove it")
+
+
+def _table(run: str, folder: Path) -> Any:
+    """Arrow's table of a run that has no blocks."""
+    path = folder / TABLE
+    try:
+        rows = table.unpack(path)
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path} is damaged: {(str(error).splitlines() or [''])[0]:.100}") from None
+    if other := set(rows.column("run").unique().to_pylist()) - {run}:
+        raise ResultsError(
+            f"{path} holds rows of run {other.pop()!r}, and the manifest beside it is of {run!r}"
+        )
+    return rows

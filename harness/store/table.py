@@ -1,0 +1,113 @@
+"""The tidy frame as a Parquet table, with checksums, and back again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .tidy import COLUMNS, NONE, WHOLE, text_column, whole_column
+
+if TYPE_CHECKING:
+    import pandas
+
+OLDEST = ("run", "case", "probe", "cell", "metric", "unit", "value", "status")  # columns of every version
+MAGIC = b"PAR1"  # a Parquet file begins and ends with it
+
+
+def footer(path: Path) -> bytes:
+    """The footer of a Parquet file, which names its columns; empty for any other file.
+
+    Read by hand: Arrow's own look at it would take a millisecond a run.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        end = file.read()  # the length of the footer, then MAGIC
+        length = int.from_bytes(end[:4], "little")
+        if end[4:] != MAGIC or length >= size - 8:
+            return b""
+        file.seek(size - 8 - length)
+        return file.read(length)
+
+
+def pack(rows: pandas.DataFrame, path: Path) -> None:
+    """Writes the frame as Parquet, its pages with checksums."""
+    import pyarrow
+    import pyarrow.parquet
+
+    types = (
+        {name: pyarrow.string() for name in COLUMNS}
+        | dict.fromkeys(WHOLE, pyarrow.int64())
+        | {"value": pyarrow.float64()}
+    )
+    table = pyarrow.Table.from_pandas(rows, pyarrow.schema(types.items()), preserve_index=False)
+    pyarrow.parquet.write_table(table, path, write_page_checksum=True)
+
+
+def unpack(path: Path) -> Any:
+    """The Arrow table of a file, its text as dictionaries.
+
+    Raises ValueError or OSError for a file that is damaged or foreign.
+    """
+    import pyarrow.parquet
+
+    texts = [name for name in COLUMNS if name not in (*WHOLE, "value")]
+    try:
+        table = _read(path, texts)
+    except KeyError:  # of an older table, which has fewer columns
+        names = pyarrow.parquet.read_schema(path).names
+        table = _read(path, [name for name in texts if name in names])
+    if missing := [name for name in OLDEST if name not in table.column_names]:
+        raise ValueError(f"it has no column {missing[0]!r}")
+    return table
+
+
+def _read(path: Path, texts: list[str]) -> Any:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
+        return file.read(use_threads=False)
+
+
+def frames(tables: Iterable[Any]) -> list[pandas.DataFrame]:
+    """The frames of Arrow's tables, those of one schema together.
+
+    A column that a newer version added is null in the frame of an older table.
+    """
+    import pandas
+    import pyarrow
+
+    alike: dict[Any, list[Any]] = {}
+    for table in tables:
+        alike.setdefault(table.schema.remove_metadata(), []).append(table.replace_schema_metadata())
+    result = []
+    for same in alike.values():
+        table = pyarrow.concat_tables(same)
+        columns = {
+            n: table.column(n) if n in table.column_names else pyarrow.nulls(table.num_rows) for n in COLUMNS
+        }
+        result.append(
+            pandas.DataFrame({name: _column(name, column) for name, column in columns.items()}, copy=False)
+        )
+    return result
+
+
+def _column(name: str, column: Any) -> Any:
+    """A column of the frame from one of Arrow's, whose text is held as a dictionary."""
+    import numpy as np
+    import pyarrow
+
+    if name == "value":
+        return column.cast(pyarrow.float64()).to_numpy()
+    if name in WHOLE:
+        return whole_column(column.cast(pyarrow.int64()).fill_null(NONE).to_numpy())
+    if pyarrow.types.is_null(column.type):
+        return text_column((), np.zeros(len(column), int))
+    if not pyarrow.types.is_dictionary(column.type):
+        raise ValueError(f"its column {name!r} is of {column.type}, not text")
+    encoded = column.unify_dictionaries().combine_chunks()
+    values = encoded.dictionary.to_pylist()
+    # null points one past the values, where text_column holds None
+    return text_column(values, encoded.indices.fill_null(len(values)).to_numpy())

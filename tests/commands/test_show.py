@@ -1,0 +1,113 @@
+"""`show` and `list`: what they print comes from the class, its source and its derivation."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from cellbench import cells
+from cellbench.cells.kernels import fused
+from cellbench.harness.cli import main
+from cellbench.harness.commands import list as listing
+from cellbench.harness.commands.show import fitting
+
+ODD = Path(__file__).parents[1] / "support" / "odd_cells.py"
+
+
+def printed(capsys, *arguments):
+    assert main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def stripped(text):
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_show_prints_a_cells_own_source_shapes_and_count(name, capsys):
+    cell, lines = cells.get(name), stripped(printed(capsys, "show", name))
+    assert lines[0] == name and stripped(inspect.getdoc(type(cell)))[0] in lines
+    function = cell.step if cell.written_out else cell.equations
+    source = stripped(inspect.getsource(function))
+    assert any(lines[k : k + len(source)] == source for k in range(len(lines)))
+    sizes = fitting(cell, None, 64)
+    text = "\n".join(lines)
+    assert f"{cell.parameter_count(*sizes):,} at I {sizes[0]}, H 64" in text
+    assert all(f"{array} {shape}" in text for array, shape in cell.parameter_shapes(*sizes).items())
+    assert f"{cell.operations(*sizes).forward:,} FLOP forward" in text
+    assert all(f"{backend}: " in text for backend in cells.backend_names())
+
+
+def test_show_takes_options_sizes_and_paths(capsys):
+    text = printed(capsys, "show", "elman:activation=relu", "--input-size", "3", "--hidden-size", "5")
+    assert "activation=relu (default tanh)" in text and "weight_ih (5, 3)" in text
+    text = printed(capsys, "show", f"{ODD}:Heads")
+    assert "W_hh in 2 diagonal blocks" in text and "torch.nn has no module for cell 'Heads'" in text
+    assert "def emit(self, params, x, output):" in text and "def project" not in text
+
+
+def test_show_says_why_a_backend_cannot_run_a_cell_and_that_there_is_no_kernel(capsys):
+    text = printed(capsys, "show", f"{ODD}:Written")
+    assert "numba: unsupported, cell 'Written' writes out its step" in text
+    assert "none: the step is written out" in text and "runs it" in text
+
+
+def test_the_kernel_that_show_names_is_the_one_that_runs(capsys):
+    text = printed(capsys, "show", "gru", "--dtype", "float64")
+    path = Path(next(line for line in stripped(text) if line.startswith("kernel")).split()[1])
+    kernel = printed(capsys, "show", "gru", "--dtype", "float64", "--kernel")
+    assert path.read_text() == kernel == fused.text(cells.get("gru"), "float64")
+    compile(kernel, str(path), "exec")
+
+
+WRONG = {
+    "show lstn": "did you mean 'lstm'",
+    "show": "CELL",
+    "show lstm --hidden-size 0": "whole number",
+    "show lstm --dtype float23": "float64",
+    f"show {ODD}:Heads --hidden-size 5": "2 heads",
+    f"show {ODD}:Written --kernel": "leave out --kernel",
+    "show lstm:gates=3": "no option 'gates'",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_what_cannot_be_shown_is_one_line_and_exit_code_2(arguments, capsys):
+    assert main(arguments.split()) == 2
+    error = capsys.readouterr().err.strip()
+    assert WRONG[arguments] in error and "\n" not in error
+
+
+def test_list_cells_has_a_line_for_each_cell_with_its_count_and_source(capsys):
+    text = printed(capsys, "list", "cells")
+    rows = {line.split()[0]: line for line in text.splitlines()}
+    assert set(cells.names()) < set(rows) and "\x1b" not in text
+    assert (
+        "25,088" in rows["lstm"] and "Hochreiter & Schmidhuber 1997" in rows["lstm"] and "h c" in rows["lstm"]
+    )
+
+
+def test_a_cell_that_cannot_be_used_is_listed_with_the_reason(capsys, tmp_path, monkeypatch):
+    broken = tmp_path / "broken.py"
+    broken.write_text(
+        "from cellbench.cells import GatedCell\n\nclass Broken(GatedCell):\n    gates = ('a',)\n    states ="
+        " ('h',)\n"
+    )
+    monkeypatch.setitem(listing.NAMES, "cells", lambda: ["gru", str(broken)])
+    text = printed(capsys, "list", "cells")
+    assert "Broken has no equations" in text and "18,816" in text
+
+
+@pytest.mark.parametrize("kind", ["backends", "probes", "tasks"])
+def test_list_of_another_kind_says_what_each_member_is(kind, capsys):
+    rows = printed(capsys, "list", kind).splitlines()[1:]
+    assert [row.split()[0] for row in rows] == listing.NAMES[kind]()
+    assert all(len(row.split()) > 3 for row in rows)
+
+
+def test_a_citation_is_found_in_a_docstring():
+    assert (
+        listing.source("h = f(x) (Elman 1990,\n  Cognitive Science 14).")
+        == "Elman 1990, Cognitive Science 14"
+    )
+    assert listing.source("Mine (fast).\n\nMore.") == "Mine (fast)."

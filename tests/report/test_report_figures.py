@@ -1,0 +1,158 @@
+"""Figures: panels, colours, axes and texts of what is drawn."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+from support.report_rows import (
+    MANY,
+    PROBES,
+    TIMES,
+    clipping,
+    gradient_decay,
+    texts,
+    throughput,
+    training,
+    written,
+)
+
+from cellbench.harness import report
+from cellbench.harness.report.drawing import drawing
+from cellbench.harness.report.drawing.panels import MOST_PANELS, cut
+from cellbench.harness.report.frame import prepare
+
+
+def test_matched_cells_are_compared_in_one_panel_though_their_hidden_sizes_differ(tmp_path):
+    sizes = {"gru": 32, "lstm": 26}
+    rows = [
+        r | {"match": "parameters 4800 (gru, H 32)", "hidden_size": sizes[r["cell"]]}
+        for make in PROBES.values()
+        for r in make()
+        if r["cell"] in sizes
+    ]
+    page, _ = written(rows, tmp_path)
+    assert "closest to the budget of the first one: parameters 4800 (gru, H 32)" in page
+    for name, panels in {"gradient_decay": 1, "training-adding": 2, "throughput": 4, "clipping": 1}.items():
+        svg = (tmp_path / f"{name}.svg").read_text()
+        assert len(re.findall(r'id="[\w-]+-axes_\d+"', svg)) == panels, name
+        assert "gru (H 32)" in svg and ("lstm (H 26)" in svg or name == "clipping")
+    table = report.summary.summary(pd.DataFrame(rows))
+    assert dict(zip(table["cell"], table["hidden_size"], strict=True)) == sizes
+    assert table["epoch_s:adding"].notna().any() and table["rate"].notna().all()
+
+
+def test_matched_cells_of_two_budgets_are_compared_apart(tmp_path):
+    rows = []
+    for asked, sizes in ((32, {"gru": 32, "lstm": 26}), (64, {"gru": 64, "lstm": 55})):
+        match = f"parameters {asked * 100} (gru, H {asked})"
+        rows += [r | {"match": match, "hidden_size": sizes[r["cell"]]} for r in gradient_decay(seeds=1)]
+    written(rows, tmp_path)
+    svg = (tmp_path / "gradient_decay.svg").read_text()
+    assert len(re.findall(r'id="\w+-axes_\d+"', svg)) == 2
+    assert all(text in svg for text in ("gru (H 64)", "lstm (H 26)", "equal parameters 3200 (gru, H 32)"))
+
+
+def test_log_norms_far_beyond_floating_point_are_drawn_without_overflow(tmp_path):
+    rows = gradient_decay(cells=("gru",), last=-10000.0) + gradient_decay(cells=("lstm",), last=2000.0)
+    rows += [
+        r
+        | {
+            "cell": "elman",
+            "value": -np.inf if r.get("lag", 0) > 30 and r["metric"] == "log_norm" else r["value"],
+        }
+        for r in rows[:136]
+    ]
+    with np.errstate(all="raise"):
+        page, _ = written(rows, tmp_path)
+    svg = (tmp_path / "gradient_decay.svg").read_text()
+    numbers = [
+        float(n)
+        for path in re.findall(r'\sd="([^"]*)"', svg)
+        for n in re.findall(r"-?[\d.]+(?:e[-+]?\d+)?", path)
+    ]
+    assert numbers and np.isfinite(numbers).all()
+    assert "inf" not in svg and "nan" not in svg
+    assert "The axis ends where float64 does" in page
+    assert "10⁻³⁰⁰" in svg and "10³⁰⁰" in svg
+
+
+def test_a_backend_has_the_same_colour_in_every_figure(tmp_path):
+    written(throughput(backends=("numba", "native")) + training(), tmp_path)
+    names = prepare(pd.DataFrame(throughput(backends=("numba", "native"))))["backend"]
+    for backend, colour in drawing.colours(sorted(set(names))).items():
+        assert backend in ("numba", "native")
+        assert (
+            colour in (tmp_path / "throughput.svg").read_text()
+            and colour in (tmp_path / "training-adding.svg").read_text()
+        )
+
+
+def test_figures_carry_text_and_their_axes(tmp_path):
+    written([r for make in PROBES.values() for r in make()], tmp_path)
+    words = {
+        "throughput": "T (steps)",
+        "gradient_decay": "lag (steps before the last)",
+        "training-adding": "training time (s)",
+        "clipping": "optimiser steps",
+    }
+    for name, word in words.items():
+        assert word in texts(tmp_path / f"{name}.svg")
+
+
+def test_a_loss_that_is_never_finite_gets_no_panel(tmp_path):
+    bad = [
+        r | {"value": np.nan} if r["metric"] == "loss" else r
+        for r in training(tasks=("hopeless",)) + clipping(cells=("rnn",))
+    ]
+    page, _ = written(bad, tmp_path / "bad")
+    assert "<svg" not in page and "hopeless" in page
+    written(bad + training() + clipping(), tmp_path / "both")
+    assert not (tmp_path / "both" / "training-hopeless.svg").exists()
+    assert "rnn" not in (tmp_path / "both" / "clipping.svg").read_text()
+
+
+def test_one_length_gives_points_with_a_cell_a_line(tmp_path):
+    page, _ = written(throughput(steps=(64,)), tmp_path)
+    assert "T = 64, further right is faster" in page
+
+
+def test_many_cells_are_sorted_dots_and_small_panels(tmp_path):
+    rows = throughput(MANY, tuple(TIMES), processes=1)
+    rows = [
+        r | {"value": r["value"] * (1 + int(r["cell"][4:]))} if r["metric"] == "steps_per_s" else r
+        for r in rows
+    ]
+    decays = [
+        r
+        for i, cell in enumerate(MANY)
+        for r in gradient_decay((cell,), last=-5.0 * (i + 1), steps=8, seeds=1)
+    ]
+    page, _ = written(rows + decays[::-1], tmp_path)
+    dots, panels = texts(tmp_path / "throughput.svg"), texts(tmp_path / "gradient_decay.svg")
+    assert [t for t in dots if t in MANY] == list(MANY[::-1])  # the fastest first
+    assert [t for t in panels if t in MANY] == list(MANY)  # the furthest first
+    assert {"10⁻²", "10⁻⁶⁵"} < set(panels)  # the norms at the end stand in the titles
+    assert "T = 256, further right is faster" in page and "The table has the other T." in page
+
+
+def test_many_cells_with_long_names_are_all_on_the_page(tmp_path):
+    cells = [f"cell{i}:with=a:long=label" for i in range(12)]
+    page, _ = written(
+        throughput(cells, tuple(TIMES), processes=1) + gradient_decay(cells, steps=8, seeds=1), tmp_path
+    )
+    assert all(f"cell{i}" in page for i in range(12))
+
+
+def test_colours_within_a_panel_differ_however_many_cells_there_are():
+    known = drawing.colours(MANY)
+    assert drawing.apart({"a": "#1", "b": "#2"}, ["b"])["b"] == "#2"
+    some = ["cell01", "cell09", "cell17"]  # of one colour, counted over all
+    assert len({drawing.apart(known, some)[name] for name in some}) == 3
+
+
+def test_a_figure_has_a_bounded_number_of_panels_and_says_what_it_leaves_out():
+    panels, rest = cut(list(range(MOST_PANELS + 6)))
+    assert panels == list(range(MOST_PANELS)) and "The first 64 of 70 panels" in rest
+    assert cut([1, 2]) == ([1, 2], "")

@@ -1,0 +1,68 @@
+"""Tables on a terminal: aligned, without colours, nothing cut off."""
+
+from __future__ import annotations
+
+import pandas as pd
+from support.report_rows import gradient_decay, parameters, refused, throughput
+from support.training_rows import rows
+
+from cellbench.harness import report
+from cellbench.harness.report.table import Entry, Table, number
+
+
+def test_summary_text_fits_a_terminal_and_carries_options_and_status():
+    results = (
+        throughput(cells=("gru", "elman"), backends=("numpy", "numba", "native"))
+        + parameters()
+        + gradient_decay()
+    )
+    results = [r | {"options": "activation=relu:biases=1"} if r["cell"] == "elman" else r for r in results]
+    results += [
+        refused(
+            "throughput", "unsupported", "no kernel", cell="lstm", backend="native", steps=256, direction=d
+        )
+        for d in ("forward", "backward")
+    ]
+    text = report.terminal.summary_text(pd.DataFrame(results))
+    assert max(map(len, text.splitlines())) <= 120
+    assert "elman:activation=relu:biases=1" in text and "unsupported" in text
+
+
+def test_a_terminal_shows_the_rivals_beside_the_cells_and_no_empty_summary():
+    said = report.terminal.text(pd.DataFrame(rows("gru", [0.3, 0.31, 0.32]) + rows("elman", [0.9] * 3)))
+    assert max(map(len, said.splitlines())) <= 120
+    below = said.partition("Training: splice")[2]
+    order = [below.index(f"\n{name}") for name in ("gru", "order-free linear", "elman", "constant answer")]
+    assert order == sorted(order)
+
+
+def table(*rows):
+    return Table("", ("name", "value"), tuple((Entry(name), number(*value)) for name, value in rows))
+
+
+def test_a_table_has_no_colours_and_its_columns_are_aligned():
+    text = report.terminal.plain(table(("gru", ("1.25", "1.20 … 1.30")), ("[bold]ünïcode[/]", ("10.5",))))
+    assert "\x1b" not in text
+    assert text.splitlines() == [
+        "name                           value",
+        "────────────────────────────────────",
+        "gru               1.25 (1.20 … 1.30)",
+        "[bold]ünïcode[/]                10.5",
+    ]
+
+
+def test_intervals_give_way_before_anything_else_and_no_name_is_cut_off():
+    narrow = report.terminal.plain(table(("gru", ("1.25", "1.20 … 1.30"))), width=20)
+    assert "1.25" in narrow and "1.20" not in narrow
+    name = "cell:" + ":".join(f"option{i}=value{i}" for i in range(8))
+    folded = report.terminal.plain(table((name, ("1.25",))), width=60).splitlines()
+    assert max(map(len, folded)) <= 60
+    assert "".join(line.split()[0] for line in folded[2:]) == name
+
+
+def test_a_table_that_cannot_fit_is_wider_and_keeps_every_number():
+    header = tuple(f"a column {i}" for i in range(20))
+    wide = Table("", header, (tuple(number(f"{i:.6f}") for i in range(20)),))
+    text = report.terminal.plain(wide, width=40)
+    assert all(f"{i:.6f}" in text and f"a column {i}" in text for i in range(20))
+    assert len(text.splitlines()) == 3

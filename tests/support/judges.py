@@ -1,0 +1,20 @@
+"""The text of a conftest.py whose judge takes next to no time: for scratch suites of the pytest plugin."""
+
+_JUDGE = """
+    import numpy as np, pytest
+    from cellbench.harness.measure import worker
+    from cellbench.harness.measure.judge import Judge
+    from cellbench.harness.measure.pair import Effort
+
+    @pytest.fixture(scope="session")
+    def cellbench_judge():
+        return Judge(np.random.default_rng(0), {}, processes=3, budget_s={}, call={})
+
+    def here(function, *args, on_message, **options):
+        function(on_message, *args)
+        return worker.Result("ok")
+"""
+# with processes of its own, enough to see a factor of two
+REAL = _JUDGE.format("Effort(builds=5, seconds=0.1, sample_s=5e-4)", 5, "worker.call")
+# in pytest's own process
+HERE = _JUDGE.format("Effort(builds=1, seconds=0, fewest_builds=1, fewest_rounds=1)", 1e-9, "here")
