@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .catalogue import backend, backend_names, get, names
 from .cell import GatedCell
-from .contract import Array, Arrays, Returned, State, check_sizes, split
+from .contract import Array, Arrays, Returned, Shapes, State, check_sizes, split
 from .exchange import from_keras, from_onnx, from_torch, to_keras, to_onnx, to_torch
 from .vocabulary.matrices import blocks, by_head, concatenate, constant, expm, linear, skew
 from .vocabulary.primitives import (
@@ -41,6 +41,7 @@ __all__ = [
     "Arrays",
     "GatedCell",
     "Returned",
+    "Shapes",
     "State",
     "absolute",
     "backend",

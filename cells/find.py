@@ -16,15 +16,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+FOLDERS = ("zoo", "backends", "probes", "tasks", "claims")
 BY_PATH = re.compile(r"(?P<member>(?P<file>.*?\.py)(?::[A-Za-z_]\w*)?)(?P<options>(?::\w*=[^:]*)*)")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'lstm'?`, or a semicolon where nothing is near, to go on after."""
-    import difflib
+    import difflib  # for errors alone, and slow to import
 
     close = difflib.get_close_matches(str(word), list(known), 1)
     return f"; did you mean {close[0]!r}?" if close else ";"
@@ -37,8 +39,8 @@ def names(package: str, group: str) -> list[str]:
 
 
 def _files(package: str) -> list[str]:
-    found = importlib.import_module(package)
-    return sorted(m.name for m in pkgutil.iter_modules(found.__path__) if not m.name.startswith("_"))
+    folders = importlib.import_module(package).__path__
+    return sorted(m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_"))
 
 
 def _entry_points(group: str) -> Iterable[Any]:
@@ -48,8 +50,9 @@ def _entry_points(group: str) -> Iterable[Any]:
 
 
 def member(spec: str, base: type[T], package: str, group: str, options: Mapping[str, Any] | None = None) -> T:
-    """The member that a spec names, with its options and the given ones set. Raises ValueError with the
-    nearest name.
+    """The member that a spec names, with its options and the given ones set.
+
+    Raises ValueError, with the nearest name, for one that is unknown.
     """
     name, texts = _split(spec)
     cls = _from_path(name, base, package) if path_of(name) else _by_name(name, base, package, group)
@@ -74,22 +77,23 @@ def _split(spec: str) -> tuple[str, list[str]]:
     """The member's name (or path and class), and its options as written. A path may hold `=` and dots."""
     match = BY_PATH.fullmatch(spec)
     name, rest = (match["member"], match["options"][1:]) if match else spec.partition(":")[::2]
-    return name, [part for part in rest.split(":") if part]
+    return name, [text for text in rest.split(":") if text]
 
 
 def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
     kind = group.partition(".")[2].rstrip("s")
     if name in _files(package):
-        with _named(f"{package}.{name}"):
+        with importing(f"{package}.{name}"):
             module = importlib.import_module(f"{package}.{name}")
         return _only_class(module, base, name)
     for entry in _entry_points(group):
         if entry.name == name:
             return entry.load()
     known = names(package, group)
+    folder = package.replace(".", "/")
     raise ValueError(
         f"unknown {kind} {name!r}{nearest(name, known)} {kind}s: {', '.join(known)}. "
-        f"A new {kind} is a file in {package.replace('.', '/')}/, or path/to/file.py:Name."
+        f"A new {kind} is a file in {folder}/, or path/to/file.py:Name."
     )
 
 
@@ -103,18 +107,8 @@ def _from_path(spec: str, base: type[T], package: str) -> type[T]:
     # inside the package, so that the file may also import relatively, as the members that ship with it do
     digest = hashlib.sha256(file.read_bytes() + str(file).encode()).hexdigest()[:12]
     module_name = f"{package}._{re.sub('[^a-zA-Z0-9]', '_', file.stem)}_{digest}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        module_spec = importlib.util.spec_from_file_location(module_name, file)
-        assert module_spec and module_spec.loader
-        module = importlib.util.module_from_spec(module_spec)
-        sys.modules[module_name] = module
-        try:
-            with _named(path):
-                module_spec.loader.exec_module(module)
-        except ValueError:
-            del sys.modules[module_name]
-            raise
+    with importing(path):
+        module = module_of(file, module_name)
     if not name:
         return _only_class(module, base, path)
     cls = getattr(module, name, None)
@@ -129,53 +123,66 @@ def _from_path(spec: str, base: type[T], package: str) -> type[T]:
     return cls
 
 
-@contextmanager
-def _named(what: str) -> Iterator[None]:
-    """Turns whatever goes wrong while a member's file is imported into a ValueError of one line that names
-    the file.
+def module_of(file: Path, name: str) -> ModuleType:
+    """The module in a file, imported under this name, or what the process has under it already.
+
+    It stands in sys.modules before it runs, for its classes, its own imports and Numba's cache look it up
+    there; not after a failure. The file may be the `__init__.py` of a package. Whatever the file raises is
+    passed on: `importing` makes one line of it.
     """
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(
+        name, file, submodule_search_locations=[str(file.parent)] if file.stem == "__init__" else None
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def importing(file: str) -> Iterator[None]:
+    """Makes a ValueError of one line, which names the file, of whatever goes wrong while it is imported."""
     try:
         yield
-    except ModuleNotFoundError as error:
-        if error.name in ("cells", "harness"):  # what was installed under these names once
+    except Exception as error:
+        # this project's packages were installed under these names once; a folder of that name may be found
+        name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else None
+        if name in ("cells", "harness"):
             raise ValueError(
-                f"{what} imports {error.name!r}, which is installed as cellbench.{error.name}; "
-                f"write `from cellbench.{error.name} import ...` or `from cellbench import {error.name}`"
+                f"{file} imports {name!r}, which is installed as cellbench.{name}; "
+                f"write `from cellbench.{name} import ...` or `from cellbench import {name}`"
             ) from error
         raise ValueError(
-            f"{what} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
-    except Exception as error:
-        raise ValueError(
-            f"{what} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+            f"{file} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
 
 
 def _only_class(module: Any, base: type[T], name: str) -> type[T]:
-    own = [
+    classes = [
         v
         for v in vars(module).values()
         if inspect.isclass(v) and issubclass(v, base) and v.__module__ == module.__name__
     ]
-    if len(own) != 1:
+    if len(classes) != 1:
         raise ValueError(
-            f"{name} defines {len(own)} classes of kind {base.__name__}; it must define one, or be given as"
-            " file.py:Name"
+            f"{name} defines {len(classes)} classes of kind {base.__name__}; it must define one, or be given"
+            " as file.py:Name"
         )
-    return own[0]
+    return classes[0]
 
 
 def public_name(member: object) -> str:
-    """The name a member is called by: its file's name where it lies in its kind's folder, else its class's."""
+    """The name of a member: its file's name where it lies in its kind's folder, else its class's."""
     package, _, module = type(member).__module__.rpartition(".")
-    own = package.rpartition(".")[2] in (
-        "zoo",
-        "backends",
-        "probes",
-        "tasks",
-        "claims",
-    ) and not module.startswith("_")
-    return module if own else type(member).__name__
+    in_folder = package.rpartition(".")[2] in FOLDERS and not module.startswith("_")
+    return module if in_folder else type(member).__name__
 
 
 def convert(text: str, like: Any, what: str) -> Any:

@@ -203,6 +203,6 @@ class ScanProgram(Program):
             self.backward_kernel(*read(chunk, state), *written, self.wx[chunk], *d_unit[chunk.start])
 
         d_state = self.scan(in_order, d_state, ends, compute, transposed=True)
-        sums = sum(d_unit.values())
+        sums = np.sum(list(d_unit.values()), 0)
         self.products.add({v: sums[k].astype(self.dtype) for k, v in enumerate(cell.vectors)})
         return d_state

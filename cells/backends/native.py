@@ -1,16 +1,23 @@
-"""torch.nn.RNN, LSTM and GRU with the same weights: oneDNN or ATen on the CPU, cuDNN on CUDA.
-`implementation` says which.
+"""torch.nn.RNN, LSTM and GRU with the same weights; `implementation` says which library computes.
+
+That is oneDNN or ATen on the CPU, and cuDNN on CUDA.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .torch import TensorProgram, TorchBackend
+from ..cell import GatedCell
+from ..contract import Arrays
+from ..programs.program import Program
+from .torch import TensorProgram, Tensors, TorchBackend
+
+if TYPE_CHECKING:  # as in the backend torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -19,34 +26,37 @@ class NativeBackend(TorchBackend):
 
     mode: ClassVar[str] = "sequential"  # type: ignore[misc]  # no option here
 
-    def unsupported(self, cell, dtype="float32", device="cpu", direction="backward"):
-        if cell.torch_module() is None:
+    def unsupported(
+        self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
+    ) -> str | None:
+        module = cell.torch_module()
+        if module is None:
             return f"torch.nn has no module for cell {cell.name!r}" + (
                 f" with {cell.options}" if cell.options else ""
             )
         if cell.biases == 1:
-            return (
-                f"torch.nn.{cell.torch_module()[0]} has two biases or none, cell {cell.name!r} has one here"
-            )
+            return f"torch.nn.{module[0]} has two biases or none, cell {cell.name!r} has one here"
         return super().unsupported(cell, dtype, device, direction)
 
-    def program(self, cell, *arguments):
+    def program(self, cell: GatedCell, *arguments: Any) -> Program:
         return NativeProgram(cell, *arguments)
 
-    def composed(self, arguments, lengths):
+    def composed(self, arguments: tuple[Any, ...], lengths: np.ndarray | None) -> Program:
         return NativeProgram(*arguments, lengths=lengths)
 
 
 class NativeProgram(TensorProgram):
-    lengths = None
+    """A module of torch.nn, which computes stacks and ragged sequences itself."""
 
-    def setup(self):
+    lengths: np.ndarray | None = None
+
+    def setup(self) -> None:
         import torch
 
         if self.lengths is not None:
             beyond = np.arange(self.steps)[:, None] >= self.lengths
             self.beyond = torch.from_numpy(beyond[:, :, None]).to(self.device)
-        kind, options = self.cell.torch_module()
+        kind, options = self.cell.torch_module() or ("", {})  # there is one, or the cell is unsupported
         with torch.random.fork_rng(devices=[]):
             self.module = getattr(torch.nn, kind)(
                 self.input_size,
@@ -59,22 +69,25 @@ class NativeProgram(TensorProgram):
                 **options,
             )
 
-    def assign(self, params):
+    def assign(self, params: Arrays) -> None:
         import torch
 
         self.params = {}
         with torch.no_grad():
             for name, value in params.items():
-                own = getattr(self.module, name if self.cell.stacked else f"{name}_l0", None)
-                self.params[name] = self.place(value) if own is None else own.copy_(self.place(value))
+                weight = getattr(self.module, name if self.cell.stacked else f"{name}_l0", None)
+                given = self.place(value)
+                self.params[name] = given if weight is None else weight.copy_(given)
 
-    def untraceable(self):
+    def untraceable(self) -> str | None:
         return (
             "backend native has no trajectory: torch.nn's kernels are fused over time; numpy, numba and torch"
             " have one"
         )
 
-    def compute(self, x, state):
+    def compute(
+        self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
+    ) -> tuple[Tensor, Tensors]:
         import torch
 
         values = tuple(v if self.cell.stacked else v.unsqueeze(0) for v in state.values())
@@ -88,7 +101,7 @@ class NativeProgram(TensorProgram):
         output, _ = torch.nn.utils.rnn.pad_packed_sequence(output, total_length=self.steps)
         return self.read_out(output).masked_fill(self.beyond, 0) if self.cell.readout else output, last
 
-    def packed(self, x, lengths):
+    def packed(self, x: Tensor, lengths: np.ndarray | None) -> Any:
         """x as torch.nn takes it: packed where sequences have lengths of their own."""
         import torch
 
@@ -97,17 +110,20 @@ class NativeProgram(TensorProgram):
         return torch.nn.utils.rnn.pack_padded_sequence(x, torch.from_numpy(lengths), enforce_sorted=False)
 
     @cached_property
-    def implementation(self):
-        """The library that a forward of this module really calls, read off the operations that PyTorch
-        dispatches.
+    def implementation(self) -> str:  # type: ignore[override]  # found on demand: it takes a forward
+        """The library that a forward of this module really calls.
+
+        It is read off the operations that PyTorch dispatches, for no attribute says which one it will pick.
         """
         import torch
         from torch.utils._python_dispatch import TorchDispatchMode
 
-        called = set()
+        called: set[str] = set()
 
         class Watch(TorchDispatchMode):
-            def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            def __torch_dispatch__(
+                self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+            ) -> Any:
                 called.add(str(func))
                 return func(*args, **(kwargs or {}))
 

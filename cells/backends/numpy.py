@@ -2,71 +2,77 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..contract import State, each_output, output_and_state
+from ..cell import GatedCell
+from ..contract import Arrays, State, each_output, output_and_state
 from ..kernels import arrays
 from ..programs.backend import Backend
 from ..programs.products import Products, blocks_gradient, column_sums, pull_blocks
 from ..programs.program import Gradients, Program
 from ..vocabulary.tape import Value, array_of, gradients
 
+Row = tuple[np.ndarray, ...]  # of one step: an array for each state, gate or output, in the cell's order
+
 
 class NumpyBackend(Backend):
     """NumPy on the CPU, in float64 (against which everything is held) or float32."""
 
-    def program(self, cell, *arguments, **options):
+    def program(self, cell: GatedCell, *arguments: Any, **options: Any) -> Program:
         return (WrittenProgram if cell.written_out else NumpyProgram)(cell, *arguments, **options)
 
 
 class Reference(Program):
-    """Backpropagation through time, last step first. Subclasses write how the outputs and one step are pulled
-    back.
+    """Backpropagation through time, last step first.
 
-    With `unsaturated` the derivatives use pre-activations, so that a saturated unit's does not round to zero.
+    Subclasses write how the outputs and one step are pulled back. With `unsaturated` the derivatives use
+    pre-activations, so that a saturated unit's does not round to zero.
     """
 
     implementation = f"numpy {np.__version__}"
     unsaturated = False
 
-    def assign(self, params):
+    def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}
         self.products = Products(self.cell, self.params, self.direction == "backward")
 
-    def pull_outputs(self, d_y):
+    def pull_outputs(self, d_y: np.ndarray) -> tuple[list[np.ndarray], Any]:
         """(cotangents of the steps' outputs, each (T, B, ...); what x gets beside the steps)."""
         raise NotImplementedError
 
-    def with_outputs(self, t, d_outputs, d_state):
+    def with_outputs(self, t: int, d_outputs: list[np.ndarray], d_state: Row) -> Row:
         """The cotangents of the joint state after step t, with those of its outputs that are states."""
         raise NotImplementedError
 
-    def pull_step(self, t, d_outputs, d_state):
+    def pull_step(self, t: int, d_outputs: list[np.ndarray], d_state: Row) -> tuple[Row, Any]:
         """The cotangents of the joint state before step t, and what else the step's backward leaves."""
         raise NotImplementedError
 
-    def collect(self, t, left):
-        """Takes what pull_step left."""
+    def collect(self, t: int, rest: Any) -> None:
+        """Takes what else pull_step left."""
         raise NotImplementedError
 
-    def finish(self):
+    def finish(self) -> Any:
         """d_x, after the gradients of the arrays were added up."""
         raise NotImplementedError
 
-    def path(self):
+    def path(self) -> list[np.ndarray]:
         """The states of the last forward, one array (T + 1, B, ...) for each, in their order."""
         raise NotImplementedError
 
-    def run_backward(self, trace=False, again=False):
+    def run_backward(self, trace: bool = False, again: bool = False) -> None:
         cell = self.cell
         d_outputs, d_x = self.pull_outputs(self._d_output)
-        d_state, trajectory = tuple(self._d_state[s] for s in cell.states), []
+        d_state: Row = tuple(self._d_state[s] for s in cell.states)
+        trajectory = []
         for t in reversed(range(self.steps)):
             now = [d[t] for d in d_outputs]
             d_state = self.with_outputs(t, now, d_state)
             trajectory.append(d_state)
-            d_state, left = self.pull_step(t, now, d_state)
-            self.collect(t, left)
+            d_state, rest = self.pull_step(t, now, d_state)
+            self.collect(t, rest)
         trajectory.append(d_state)
         d_x = self.finish() + d_x
         path = (
@@ -82,7 +88,7 @@ class Reference(Program):
 class NumpyProgram(Reference):
     """Cells that are pointwise around products."""
 
-    def setup(self):
+    def setup(self) -> None:
         if self.direction == "backward":
             self.step = arrays.module(self.cell, self.unsaturated)
             gates, recurrent = len(self.cell.gates), len(self.cell.recurrent)
@@ -91,24 +97,25 @@ class NumpyProgram(Reference):
             )
             self.d_unit = np.zeros((len(self.cell.vectors), self.units), self.dtype)
 
-    def run_forward(self):
+    def run_forward(self) -> None:
         cell, units = self.cell, self.units
         wx = np.empty((self.steps, self.batch, len(cell.gates), units), self.dtype)
         self.products.project(self._x, wx)
         outputs = [np.empty((self.steps, self.batch, units), self.dtype) for _ in cell.derivation().outputs]
-        self.history, self.keeps = [tuple(self._state[s] for s in cell.states)], []
+        self.history: list[Row] = [tuple(self._state[s] for s in cell.states)]
+        self.keeps: list[Row] = []
         advance = self.step_keeping if self.direction == "backward" else self.step_as_written
         for t in range(self.steps):
             wh = cell.recur(
                 self.products.used, State(**dict(zip(cell.states, self.history[-1], strict=True)))
             )
-            made = advance(tuple(wx[t, :, g] for g in range(len(cell.gates))), wh)
-            for array, value in zip(outputs, made, strict=True):
+            now = advance(tuple(wx[t, :, g] for g in range(len(cell.gates))), wh)
+            for array, value in zip(outputs, now, strict=True):
                 array[t] = value
         self.last = dict(zip(cell.states, self.history[-1], strict=True))
         self.output = self.products.emit(self._x, outputs)
 
-    def step_as_written(self, wx, wh):
+    def step_as_written(self, wx: Row, wh: State) -> Row:
         """Outputs of one step by the cell's own function; only the last state is held."""
         cell = self.cell
         unit = [State(**dict(zip(cell.vectors, self.products.unit, strict=True)))] if cell.vectors else []
@@ -118,7 +125,7 @@ class NumpyProgram(Reference):
         self.history = [tuple(getattr(state, s) for s in cell.states)]
         return each_output(output)
 
-    def step_keeping(self, wx, wh):
+    def step_keeping(self, wx: Row, wh: State) -> Row:
         """The same by the printed function, keeping every state and what the backward needs."""
         outputs, state, keeps = self.step.forward(
             wx, tuple(vars(wh).values()), self.history[-1], self.products.unit
@@ -127,25 +134,25 @@ class NumpyProgram(Reference):
         self.keeps.append(keeps)
         return outputs
 
-    def path(self):
+    def path(self) -> list[np.ndarray]:
         return [np.stack([states[k] for states in self.history]) for k in range(len(self.cell.states))]
 
-    def pull_outputs(self, d_y):
+    def pull_outputs(self, d_y: np.ndarray) -> tuple[list[np.ndarray], Any]:
         return self.products.pull_emit(d_y)
 
-    def with_outputs(self, t, d_outputs, d_state):
-        d_state = list(d_state)
-        for d, own in zip(d_outputs, self.cell.derivation().output_states, strict=True):
-            if own is not None:
-                k = self.cell.states.index(own)
-                d_state[k] = d_state[k] + d
-        return tuple(d_state)
+    def with_outputs(self, t: int, d_outputs: list[np.ndarray], d_state: Row) -> Row:
+        d_states = list(d_state)
+        for d, state in zip(d_outputs, self.cell.derivation().output_states, strict=True):
+            if state is not None:
+                k = self.cell.states.index(state)
+                d_states[k] = d_states[k] + d
+        return tuple(d_states)
 
-    def pull_step(self, t, d_outputs, d_state):
+    def pull_step(self, t: int, d_outputs: list[np.ndarray], d_state: Row) -> tuple[Row, Any]:
         cell, shape, unit = self.cell, (self.batch, self.units), self.products.unit
         d = self.step.backward(self.keeps[t], self.history[t], self.history[t + 1], unit, d_outputs, d_state)
         d_wx, d_wh, before, d_unit = (
-            [np.broadcast_to(np.asarray(v, self.dtype), shape) for v in part] for part in d
+            [np.broadcast_to(np.asarray(v, self.dtype), shape) for v in group] for group in d
         )
         if cell.recurrent:
             through = pull_blocks(np.stack(d_wh, 1), self.products.used["weight_hh"], cell.heads)
@@ -154,20 +161,21 @@ class NumpyProgram(Reference):
                 before[at] = before[at] + share
         return tuple(before), (d_wx, d_wh, d_unit)
 
-    def collect(self, t, left):
-        for whole, parts in zip((self.d_wx, self.d_wh), left[:2], strict=True):
-            for k, part in enumerate(parts):
-                whole[t, :, k] = part
-        for k, share in enumerate(left[2]):
+    def collect(self, t: int, rest: Any) -> None:
+        d_wx, d_wh, d_unit = rest
+        for every_step, gates in ((self.d_wx, d_wx), (self.d_wh, d_wh)):
+            for k, gate in enumerate(gates):
+                every_step[t, :, k] = gate
+        for k, share in enumerate(d_unit):
             self.d_unit[k] += share.sum(0)
 
-    def finish(self):
+    def finish(self) -> Any:
         self.products.add(dict(zip(self.cell.vectors, self.d_unit.copy(), strict=True)))
         self.d_unit[:] = 0
         self.add_recurrent()
         return self.products.pull_project(self._x, self.d_wx)
 
-    def add_recurrent(self):
+    def add_recurrent(self) -> None:
         """Gradients of the recurrent arrays."""
         if not self.cell.recurrent:
             return
@@ -184,50 +192,53 @@ class NumpyProgram(Reference):
 class WrittenProgram(Reference):
     """Cells that write out their step: it is recorded as it runs, and pulled back."""
 
-    def run_forward(self):
+    def run_forward(self) -> None:
         keeping, cell = self.direction == "backward", self.cell
         self.matrices = (
             {k: Value(v) for k, v in self.products.used.items()} if keeping else self.products.used
         )
-        state, outputs, self.records = self._state, [], []
+        state, outputs = self._state, []
+        self.records: list[
+            tuple[Any, Arrays, Any, Arrays]
+        ] = []  # of a step: x, states before, output, states
         for x in self._x:
             leaves = {k: Value(v) for k, v in state.items()} if keeping else state
-            seen = Value(x) if keeping else x
-            output, new = cell.step(self.matrices, seen, State(**leaves))
+            x_t = Value(x) if keeping else x
+            output, new = cell.step(self.matrices, x_t, State(**leaves))
             ends = {s: getattr(new, s) for s in cell.states}
             if keeping:
-                self.records.append((seen, leaves, output, ends))
+                self.records.append((x_t, leaves, output, ends))
             state = {s: array_of(v) for s, v in ends.items()}
             outputs.append(array_of(output))
         self.last = state
         self.output = self.products.read_out(np.stack(outputs))
 
-    def path(self):
+    def path(self) -> list[np.ndarray]:
         starts = [[leaves[s].array for _, leaves, _, _ in self.records] for s in self.cell.states]
         return [np.stack([*before, self.last[s]]) for s, before in zip(self.cell.states, starts, strict=True)]
 
-    def pull_outputs(self, d_y):
+    def pull_outputs(self, d_y: np.ndarray) -> tuple[list[np.ndarray], Any]:
         self.d_x = np.empty_like(self._x)
         return [self.products.pull_read_out(d_y)], 0
 
-    def with_outputs(self, t, d_outputs, d_state):
+    def with_outputs(self, t: int, d_outputs: list[np.ndarray], d_state: Row) -> Row:
         _, _, output, ends = self.records[t]
         return tuple(
             d + d_outputs[0] if v is output else d for v, d in zip(ends.values(), d_state, strict=True)
         )
 
-    def pull_step(self, t, d_outputs, d_state):
-        seen, leaves, output, ends = self.records[t]
+    def pull_step(self, t: int, d_outputs: list[np.ndarray], d_state: Row) -> tuple[Row, Any]:
+        x_t, leaves, output, ends = self.records[t]
         seeds = list(zip(ends.values(), d_state, strict=True))
         if not any(v is output for v in ends.values()):
             seeds.append((output, d_outputs[0]))
-        wanted = [*leaves.values(), seen, *self.matrices.values()]
-        made = gradients([v for v, _ in seeds], [g for _, g in seeds], wanted, unsaturated=self.unsaturated)
-        return tuple(made[: len(leaves)]), made[len(leaves) :]
+        wanted = [*leaves.values(), x_t, *self.matrices.values()]
+        d = gradients([v for v, _ in seeds], [g for _, g in seeds], wanted, unsaturated=self.unsaturated)
+        return tuple(d[: len(leaves)]), d[len(leaves) :]
 
-    def collect(self, t, left):
-        self.d_x[t] = left[0]
-        self.products.add(dict(zip(self.matrices, left[1:], strict=True)))
+    def collect(self, t: int, rest: Any) -> None:
+        self.d_x[t] = rest[0]
+        self.products.add(dict(zip(self.matrices, rest[1:], strict=True)))
 
-    def finish(self):
+    def finish(self) -> Any:
         return self.d_x

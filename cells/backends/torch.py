@@ -1,17 +1,27 @@
-"""The equations on tensors, stepped in Python; autograd gives the backward. In the mode scan, affine ones in
-chunks at once.
+"""The equations on tensors, stepped in Python; autograd gives the backward.
+
+In the mode scan all steps of an affine recurrence are computed at once, in chunks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract import State, each_output, output_and_state
+from ..cell import GatedCell
+from ..contract import Arrays, State, each_output, output_and_state
 from ..derived import affine
 from ..programs.backend import Backend
 from ..programs.program import Gradients, Program
+
+if TYPE_CHECKING:  # without torch there are still the other backends
+    from torch import Tensor
+
+Tensors = dict[str, Any]
+Outputs = list[Any]
 
 
 @dataclass(frozen=True)
@@ -21,49 +31,49 @@ class TorchBackend(Backend):
     devices = ("cpu", "cuda")
     mode: str = "sequential"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         affine.check_mode(self.mode)
 
-    def unavailable(self, device="cpu"):
+    def unavailable(self, device: str = "cpu") -> str | None:
         try:
             import torch  # noqa: F401
         except ImportError as error:
             return f"torch cannot be imported: {error}"
         return super().unavailable(device)
 
-    def unsupported(self, cell, dtype="float32", device="cpu", direction="backward"):
+    def unsupported(
+        self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
+    ) -> str | None:
         reason = super().unsupported(cell, dtype, device, direction)
         return reason or (affine.unsupported(cell) if self.mode == "scan" else None)
 
-    def program(self, cell, *arguments):
+    def program(self, cell: GatedCell, *arguments: Any) -> Program:
         return (ScanProgram if self.mode == "scan" else TorchProgram)(cell, *arguments)
 
 
 class TensorProgram(Program):
-    """What the programs on tensors share: subclasses write `compute(x, state) -> (output, state)` under
-    autograd.
-    """
+    """The programs on tensors; subclasses write `compute`, through which autograd goes back."""
 
-    def place(self, array):
+    def place(self, array: Any) -> Tensor:
         import torch
 
         if not isinstance(array, torch.Tensor):
             return torch.from_numpy(np.array(array, self.dtype, order="C")).to(self.device)
         return array.detach().to(self.device, getattr(torch, self.dtype), copy=True).contiguous()
 
-    def host(self, array):
+    def host(self, array: Tensor) -> np.ndarray:
         return array.detach().cpu().numpy().copy()
 
-    def sync(self):
+    def sync(self) -> None:
         if self.device == "cuda":
             import torch
 
             torch.cuda.synchronize()
 
-    def assign(self, params):
+    def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}
 
-    def run_forward(self):
+    def run_forward(self) -> None:
         import torch
 
         training = self.direction == "backward"
@@ -74,19 +84,22 @@ class TensorProgram(Program):
             self.output, self.last = self.compute(self._x, self._state)
         self.spent = False  # whether a backward has used up the graph
 
-    def compute(self, x, state):
+    def compute(
+        self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
+    ) -> tuple[Tensor, Tensors]:
+        """Output and last states; the states after each step are added to `steps`, each a tensor of its own."""
         raise NotImplementedError
 
-    def run_backward(self, trace=False, again=False):
+    def run_backward(self, trace: bool = False, again: bool = False) -> None:
         import torch
 
         if self.spent:
             self.run_forward()
-        steps: list = []
+        steps: list[Tensors] = []
         if trace:  # not timed: the forward once more, with every state a tensor of its own
             self.output, self.last = self.compute(self._x, self._state, steps)
         inputs = [*self.leaves, *(s for state in steps for s in state.values())]
-        found = torch.autograd.grad(
+        d_inputs = torch.autograd.grad(
             [self.output, *self.last.values()],
             inputs,
             [self._d_output, *(self._d_state[s] for s in self.last)],
@@ -95,15 +108,15 @@ class TensorProgram(Program):
         )
         self.spent = not again
         count, names = len(self.params), self.cell.states
-        params = dict(zip(self.params, found, strict=False))
-        d_state = dict(zip(self._state, found[count + 1 :], strict=False))
+        params = dict(zip(self.params, d_inputs, strict=False))
+        d_state = dict(zip(self._state, d_inputs[count + 1 :], strict=False))
         path = None
         if trace:
-            rest = found[count + 1 + len(names) :]
+            rest = d_inputs[count + 1 + len(names) :]
             path = {s: torch.stack([d_state[s], *rest[k :: len(names)]]) for k, s in enumerate(names)}
-        self.gradients = Gradients(params, found[count], d_state, path)
+        self.gradients = Gradients(params, d_inputs[count], d_state, path)
 
-    def read_out(self, hidden):
+    def read_out(self, hidden: Tensor) -> Tensor:
         import torch
 
         if not self.cell.readout:
@@ -112,46 +125,51 @@ class TensorProgram(Program):
 
 
 class TorchProgram(TensorProgram):
-    def setup(self):
+    """The steps one after the other."""
+
+    def setup(self) -> None:
         import torch
 
         self.implementation = f"torch {torch.__version__} eager"
 
-    def compute(self, x, state, steps=None):
+    def compute(
+        self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
+    ) -> tuple[Tensor, Tensors]:
         import torch
 
         cell, params = self.cell, self.cell.effective(self.params)
         advance = self.written(params, x) if cell.written_out else self.pointwise(params, x)
-        state, outputs = State(**state), []
+        now, by_step = State(**state), []
         for t in range(self.steps):
-            made, state = advance(t, state)
+            outputs, now = advance(t, now)
             if steps is not None:
-                own = {k: v.view_as(v) for k, v in vars(state).items()}
-                made = [next((own[k] for k, v in vars(state).items() if v is m), m) for m in made]
-                state = State(**own)
-                steps.append(own)
-            outputs.append(made)
-        made = [torch.stack(each) for each in zip(*outputs, strict=True)]
+                # h_t and c_t count as independent: a view is a tensor of its own, and the step goes on from it
+                views = {k: v.view_as(v) for k, v in vars(now).items()}
+                outputs = [next((views[k] for k, v in vars(now).items() if v is o), o) for o in outputs]
+                now = State(**views)
+                steps.append(views)
+            by_step.append(outputs)
+        every = [torch.stack(each) for each in zip(*by_step, strict=True)]
         if not cell.written_out:
-            made = [cell.emit(params, x, tuple(made) if cell.derivation().several else made[0])]
-        return self.read_out(made[0]), {s: getattr(state, s) for s in cell.states}
+            every = [cell.emit(params, x, tuple(every) if cell.derivation().several else every[0])]
+        return self.read_out(every[0]), {s: getattr(now, s) for s in cell.states}
 
-    def written(self, params, x):
+    def written(self, params: Tensors, x: Tensor) -> Callable[[int, State], tuple[Outputs, State]]:
         """The step (t, state) -> (outputs, new state) of a cell that writes it out."""
 
-        def advance(t, state):
+        def advance(t: int, state: State) -> tuple[Outputs, State]:
             output, new = self.cell.step(params, x[t], state)
             return [output], new
 
         return advance
 
-    def pointwise(self, params, x):
+    def pointwise(self, params: Tensors, x: Tensor) -> Callable[[int, State], tuple[Outputs, State]]:
         """The same of a cell with equations; the input's side is computed for all steps at once."""
         cell = self.cell
         wx = {gate: rows.unbind(0) for gate, rows in vars(cell.project(params, x)).items()}
         unit = [State(**{name: params[name] for name in cell.vectors})] if cell.vectors else []
 
-        def advance(t, state):
+        def advance(t: int, state: State) -> tuple[Outputs, State]:
             gates = State(**{gate: rows[t] for gate, rows in wx.items()})
             result = cell.equations(gates, cell.recur(params, state), state, *unit)
             output, new = output_and_state(cell, result)
@@ -163,26 +181,31 @@ class TorchProgram(TensorProgram):
 class ScanProgram(TensorProgram):
     """J and c for all steps at once, the states from them by chunks, then the outputs for all steps at once."""
 
-    def setup(self):
+    def setup(self) -> None:
         import torch
 
         self.implementation = f"torch {torch.__version__} eager scan"
 
-    def compute(self, x, state, steps=None):
+    def compute(
+        self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
+    ) -> tuple[Tensor, Tensors]:
         import torch
 
         from ..kernels import tensors
 
         cell, params = self.cell, self.cell.effective(self.params)
-        derivation, found = cell.derivation(), affine.recurrence(cell)
+        derivation, recurrence = cell.derivation(), affine.recurrence(cell)
         known = {f"wx_{gate}": rows for gate, rows in vars(cell.project(params, x)).items()}
         known |= {f"unit_{name}": params[name] for name in cell.vectors}
         values = {node: known[name] for name, node in derivation.inputs.items() if name in known}
-        affine.evaluate([*found.jacobian.values(), *found.constant.values()], values)
+        affine.evaluate([*recurrence.jacobian.values(), *recurrence.constant.values()], values)
         shape, at = (self.steps, self.batch, self.units), cell.states.index
-        jacobian = {(at(a), at(b)): wide(values[node], x, shape) for (a, b), node in found.jacobian.items()}
+        jacobian = {
+            (at(a), at(b)): wide(values[node], x, shape) for (a, b), node in recurrence.jacobian.items()
+        }
         constant = [
-            wide(values[found.constant[s]] if s in found.constant else 0, x, shape) for s in cell.states
+            wide(values[recurrence.constant[s]] if s in recurrence.constant else 0, x, shape)
+            for s in cell.states
         ]
         if steps is not None:  # what reaches a state's share of c is what reaches the state
             steps += [
@@ -195,14 +218,14 @@ class ScanProgram(TensorProgram):
         states = dict(zip(cell.states, tensors.scan(jacobian, constant, list(state.values())), strict=True))
         before = {s: torch.cat([state[s][None], v[:-1]]) for s, v in states.items()}
         values |= {derivation.inputs[f"prev_{s}"]: v for s, v in before.items()}
-        own = derivation.output_states
-        affine.evaluate([node for node, s in zip(derivation.outputs, own, strict=True) if s is None], values)
-        made = [states[s] if s else values[node] for node, s in zip(derivation.outputs, own, strict=True)]
-        output = cell.emit(params, x, tuple(made) if derivation.several else made[0])
+        outputs = list(zip(derivation.outputs, derivation.output_states, strict=True))
+        affine.evaluate([node for node, s in outputs if s is None], values)
+        every = [states[s] if s else values[node] for node, s in outputs]
+        output = cell.emit(params, x, tuple(every) if derivation.several else every[0])
         return self.read_out(output), {s: v[-1] for s, v in states.items()}
 
 
-def wide(value, like, shape):
+def wide(value: Any, like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A number or a tensor as a tensor of this shape, without memory for what it repeats."""
     import torch
 

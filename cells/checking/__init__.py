@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..cell import GatedCell
 from ..contract import check_sizes
 from .compare import First, Result, Row
+
+if TYPE_CHECKING:
+    from .given import Implementation
 
 __all__ = ["First", "Result", "Row", "check"]
 SIZES, STEPS, BATCH = (5, 7), 11, 3  # odd and all different, so that what is transposed shows
@@ -54,28 +57,18 @@ def check(
         weights = {name: _float64(value) for name, value in weights.items()}
         cell = _with_biases(cell, weights)
     sizes = _sizes(cell, weights, input_size, hidden_size)
+    asked = any(value is not None for value in (weights, input_size, hidden_size))
     implementation = _understood(thing, cell, sizes, dtype)
     if implementation.readout is not None:
         cell = replace(cell, readout=implementation.readout)
-    asked = any(value is not None for value in (weights, input_size, hidden_size))
     held = at_sizes(implementation, cell, sizes, asked)
-    if weights is not None and cell.sizes(weights) != held.sizes:
-        raise ValueError(
-            f"weights are of input_size and hidden_size {cell.sizes(weights)}, the thing's own arrays of"
-            f" {held.sizes}"
-        )
     trial = Trial(implementation.steps or steps, implementation.batch or batch, seed, weights)
     port = ported(implementation, held, trial)
     comparison = best(port)
-    return Result(
-        implementation.label,
-        name,
-        comparison.first is None,
-        diagnosis(comparison, name),
-        comparison.rows,
-        comparison.first,
-        notes(comparison),
-    )
+    lines = notes(comparison)
+    text = diagnosis(comparison, name)
+    right = comparison.first is None
+    return Result(implementation.label, name, right, text, comparison.rows, comparison.first, lines)
 
 
 def _check_options(
@@ -129,17 +122,26 @@ def _sizes(
     return fit
 
 
-def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) -> Any:
+def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) -> Implementation:
     """The implementation that a thing is, ready to be run."""
     from .given import load, of_cell, understood
+    from .words import arguments, array_arguments
 
     if isinstance(thing, str | Path) and str(thing).endswith(".onnx"):
         if not Path(thing).is_file():
             raise ValueError(f"no file {str(thing)!r}; give an .onnx file, or path/to/file.py:Name")
         from .onnx import of_file
 
-        return of_file(str(thing))
-    given = load(str(thing)) if isinstance(thing, str | Path) else thing
-    if isinstance(given, type) and issubclass(given, GatedCell):
-        given = given()
-    return of_cell(given, sizes) if isinstance(given, GatedCell) else understood(given, cell, sizes, dtype)
+        implementation = of_file(str(thing))
+    else:
+        given = load(str(thing)) if isinstance(thing, str | Path) else thing
+        if isinstance(given, type) and issubclass(given, GatedCell):
+            given = given()
+        if not isinstance(given, GatedCell):
+            implementation = understood(given, cell, sizes, dtype)
+        else:
+            implementation = of_cell(given, sizes)
+    if not implementation.arrays and not implementation.names:
+        implementation.names, implementation.keys = array_arguments(implementation.function, cell)
+    implementation.roles = arguments(implementation.parameters, cell)
+    return implementation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import State
 from .given import Implementation, one_line
-from .words import roles, size_role
 
 Arrays = dict[str, Any]
 SHAPES = {
@@ -24,8 +23,8 @@ SHAPES = {
     (True, "vectors"): "(T, I)",
 }
 # what the text of a function that reads x as (B, T, I) has somewhere, in lower case and without spaces
-BATCH_FIRST = ("batch_first", "(b,t", "(batch,seq", "(batch,t", "(n,t", "(n,l", "b,t,", "[:,t")
-BATCH_FIRST += (".size(1)", ".shape[1]")
+BATCH_FIRST = ["batch_first", "(b,t", "(batch,seq", "(batch,t", "(n,t", "(n,l", "b,t,"]
+BATCH_FIRST += ["[:,t", ".size(1)", ".shape[1]"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,8 @@ class Way:
 
     @property
     def takes_state(self) -> bool:
-        return takes_state(self.roles, self.cell)
+        """Whether a state goes in."""
+        return any(role == "state" or role in self.cell.states for role in self.roles.values())
 
     def run(self, held: Arrays, x: Any, state: Arrays) -> Returned:
         """Output and last states, all in the implementation's library, from x (T, B, I) and states (B, H).
@@ -122,7 +122,7 @@ class Way:
         if "state" in self.roles.values() and len(states) == 2 and call.state in ("plain", "tuple"):
             yield f"the state taken as ({', '.join(states[::-1])})", self._called("swapped", call.axes)
         if not self.takes_state:
-            ways = ((other, replace(self, call=other)) for other in calls(self.implementation, False))
+            ways = ((other, replace(self, call=other)) for other in _calls(self.implementation, False))
             yield from ((f"called as {other}", way) for other, way in ways if other != call)
         elif call.sequence and call.axes in ("rows", "batch_first"):
             axes = "batch_first" if call.axes == "rows" else "rows"
@@ -328,21 +328,30 @@ def _stack(values: list[Any], axis: int) -> Any:
     return np.stack(values, axis)
 
 
-def bind(implementation: Implementation, cell: GatedCell, names: Iterable[str]) -> dict[str, str]:
+def ways(implementation: Implementation, cell: GatedCell, width: int, names: list[str]) -> list[Way]:
+    """Every way to call an implementation whose arguments `names` are arrays, likeliest first.
+
+    Raises ValueError for arguments that are not understood.
+    """
+    roles = _bind(implementation, cell, names)
+    any_way = Way(implementation, cell, width, roles, Call(False, "rows", "plain"))
+    return [replace(any_way, call=call) for call in _calls(implementation, any_way.takes_state)]
+
+
+def _bind(implementation: Implementation, cell: GatedCell, names: list[str]) -> dict[str, str]:
     """The role of each argument, as `Way` has them; `names` are arrays.
 
     Raises ValueError for arguments that are not understood.
     """
     bound: dict[str, str] = {}
     unknown = []
-    by_name = roles(implementation.parameters, cell)
     for name, parameter in implementation.parameters.items():
         if parameter.kind == parameter.VAR_KEYWORD:
             continue
         if parameter.kind == parameter.VAR_POSITIONAL:
             return bound or {"": "x"}
-        role = "params" if name == implementation.keys else by_name[name]
-        role = "array" if name in names else role or size_role(name)
+        role = "params" if name == implementation.keys else implementation.roles[name]
+        role = "array" if name in names else role
         needed = parameter.default is parameter.empty
         if role is not None and (needed or role not in ("input", "hidden")):
             bound[name] = role
@@ -365,12 +374,7 @@ def bind(implementation: Implementation, cell: GatedCell, names: Iterable[str]) 
     return {name: bound[name] for name in implementation.parameters if name in bound}
 
 
-def takes_state(roles: dict[str, str], cell: GatedCell) -> bool:
-    """Whether a state goes in."""
-    return any(role == "state" or role in cell.states for role in roles.values())
-
-
-def calls(implementation: Implementation, stateful: bool) -> Iterator[Call]:
+def _calls(implementation: Implementation, stateful: bool) -> Iterator[Call]:
     """Ways to call an implementation, likeliest first. stateful: it takes a state."""
     states = ("plain", "tuple", "layered", "dict") if stateful else ("plain",)
     bags = ("dict", "tuple") if implementation.keys else ("dict",)

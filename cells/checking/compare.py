@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
 
-from ..programs.tolerance import relative_error, tolerance
+from ..exchange.layouts import KERAS, ONNX
+from ..programs.tolerance import relative_error
 from .layout import TARGETS, Arrays, Layout
 from .port import Port
 from .variants import Values, Variant
 
+GLANCE = 3  # steps on which variants are tried before all is computed
 SMALLEST = 1e-30  # a scale never is 0
 
 
@@ -71,13 +75,99 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A port held against a variant in one of its layouts; first is None where they agree."""
+class Candidate:
+    """A variant of the reference that a port may be, in a layout; words: what differs in layout or call."""
 
     port: Port
     layout: Layout
+    variant: Variant
+    words: tuple[str, ...] = ()
+
+    @property
+    def differences(self) -> int:
+        """How many things differ from what was meant."""
+        return (self.variant.order is not None) + len(self.variant.words) + len(self.words)
+
+    @cached_property
+    def read(self) -> Layout:
+        """The layout in which the variant reads arrays."""
+        return self.layout if self.variant.order is None else self.layout.permuted(self.variant.order)
+
+    @cached_property
+    def params(self) -> Arrays:
+        """The cell's arrays that the port holds."""
+        weights = self.port.trial.weights
+        if weights is not None and (not self.layout.pieces or self._as_given):
+            return {name: np.array(value, np.float64) for name, value in weights.items()}
+        return self.read.read(self.port.held)
+
+    @property
+    def _as_given(self) -> bool:
+        """Whether the weights stand for the port's own arrays, which must then hold the same."""
+        same = self.variant.order is None and self.layout.cell.biases == self.variant.cell.biases
+        own = not self.port.implementation.made
+        return same and own and {*self.layout.held.shapes} == {*(self.port.trial.weights or {})}
+
+    @cached_property
+    def expected(self) -> Values:
+        """All that the variant computes of the port's problem."""
+        problem, returned = self.port.problem, self.port.computed.state
+        # the gradient that comes to a state which was not returned is zero
+        d_state = {k: d if k in returned else np.zeros_like(d) for k, d in problem.d_state.items()}
+        return self.variant.computed(self.params, problem.x, problem.state, problem.d_output, d_state)
+
+    @property
+    def plausible(self) -> bool:
+        """Whether the variant gives the port's output over the first steps, which is soon computed."""
+        problem = self.port.problem
+        params = {name: torch.as_tensor(value) for name, value in self.params.items()}
+        state = {name: torch.as_tensor(value) for name, value in problem.state.items()}
+        with torch.no_grad():
+            output, _ = self.variant.unroll(params, torch.as_tensor(problem.x[:GLANCE]), state)
+        return relative_error(self.port.outputs.output[:GLANCE], output.numpy()) <= self.port.tolerance
+
+    @property
+    def sentence(self) -> str:
+        """What would make the port right, if this does."""
+        order = [_order_words(self.layout, self.variant.order)] if self.variant.order else []
+        words = sorted([*self.words, *order, *self.variant.words], key=lambda w: not w.startswith("this is"))
+        if not words[0].startswith("this is"):
+            return f"right with {' and '.join(words)}"
+        if not words[1:]:
+            return words[0]
+        name = words[0].rpartition(" --against ")[2]
+        return f"this is {name} with {' and '.join(words[1:])}"
+
+
+def _order_words(layout: Layout, order: tuple[str, ...]) -> str:
+    """How the arrays hold the gates when the cell's k-th gate is read from those of gate order[k]."""
+    cell = layout.cell
+    actual = dict(zip(cell.gates, order, strict=True))
+    packed = next((p.gates for p in layout.pieces if p.packed and len(p.gates) == len(cell.gates)), None)
+    if packed is None:
+        exchanged = (f"{g}'s arrays are used as {h}'s" for g, h in actual.items() if g != h)
+        return f"gates exchanged: {', '.join(exchanged)}"
+    real = tuple(actual[gate] for gate in packed)
+    orders = {"torch's": cell.gates}
+    for owner, layouts in (("Keras's", KERAS), ("ONNX's", ONNX)):
+        if cell.name in layouts:
+            orders[owner] = layouts[cell.name].order
+    known = " and ".join(owner for owner, order in orders.items() if order == real)
+    also = f" ({known})" if known else ""
+    return f"gate order {', '.join(real)}{also} where {cell.name} has {', '.join(packed)}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A port held against a candidate; first is None where they agree."""
+
+    candidate: Candidate
     rows: tuple[Row, ...]
     first: First | None
+
+    @property
+    def port(self) -> Port:
+        return self.candidate.port
 
     @property
     def wrong(self) -> list[str]:
@@ -96,14 +186,14 @@ def best(port: Port) -> Comparison:
     if likeliest.first is None or port.way.takes_state:
         return likeliest
     # where no state goes in, only the numbers say how x is read
-    others = (_best_layout(other) for _, other in port.others())
+    others = (_best_layout(other) for _, other in port.others)
     return next((other for other in others if other.first is None), likeliest)
 
 
 def _best_layout(port: Port) -> Comparison:
     likeliest = None
     for layout in port.layouts:
-        comparison = compared(port, layout, Variant(layout.cell))
+        comparison = compared(Candidate(port, layout, Variant(layout.cell)))
         likeliest = likeliest or comparison
         if comparison.first is None:
             return comparison
@@ -111,53 +201,33 @@ def _best_layout(port: Port) -> Comparison:
     return likeliest
 
 
-def compared(port: Port, layout: Layout, variant: Variant) -> Comparison:
-    """Every array of the port against the variant's, by name."""
-    computed, problem = port.computed, port.problem
-    params = port.params(layout, variant.order, variant.cell.biases)
-    expected = variant.computed(params, problem.x, problem.state, problem.d_output, _seeds(port))
-    allowed, loose = _tolerances(port)
+def compared(candidate: Candidate) -> Comparison:
+    """Every array of the port against the candidate's, by name."""
+    port, expected = candidate.port, candidate.expected
+    computed, allowed, loose = port.computed, port.tolerance, port.loose
+    blocks = _block_gradients(candidate)
     rows = [_row("output", computed.output, expected.output, allowed)]
     rows += [_row(f"state {k}", v, expected.state[k], allowed) for k, v in computed.state.items()]
-    # a gradient in the cell's arrays can be told by gate, one of x or a state cannot
-    permuted = layout if variant.order is None else layout.permuted(variant.order)
-    blocks = dict(_block_gradients(port, permuted, expected))
     rows += [_row(f"d_{name}", have, want, loose) for name, (have, want) in blocks.items()]
     rows += [_row(f"d_{name}", have, want, loose) for name, have, want in _end_gradients(port, expected)]
-    return Comparison(
-        port, layout, tuple(rows), _first(rows, computed.output, expected.output, blocks, layout)
-    )
+    first = _first(rows, computed.output, expected.output, blocks, candidate.layout)
+    return Comparison(candidate, tuple(rows), first)
 
 
-def _seeds(port: Port) -> Arrays:
-    """The gradients that come to the last states: zero for a state that was not returned."""
-    returned = port.computed.state
-    return {k: v if k in returned else np.zeros_like(v) for k, v in port.problem.d_state.items()}
-
-
-def _tolerances(port: Port) -> tuple[float, float]:
-    """What is allowed for outputs, and for gradients, which central differences know less exactly."""
-    steps = len(port.problem.x)
-    allowed = tolerance(port.dtype, steps)
-    if port.computed.drawn is None:
-        return allowed, allowed
-    rounding = float(np.finfo(port.exact).eps) ** (2 / 3)  # of a central difference with the best step
-    return allowed, max(tolerance(port.exact, steps), 256 * rounding)
-
-
-def _block_gradients(
-    port: Port, layout: Layout, expected: Values
-) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    """(name, (gradient, expected)) of each of the cell's arrays that the port holds."""
-    grads, drawn = port.computed.grads, port.computed.drawn
+def _block_gradients(candidate: Candidate) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """(gradient, expected) of each of the cell's arrays that the port holds; these can be told by gate."""
+    grads, drawn = candidate.port.computed.grads, candidate.port.computed.drawn
     if grads is None:
-        return
-    have = layout.read(grads)
+        return {}
+    have = candidate.read.read(grads)
     # entries that no difference was computed for count as right
-    known = layout.read({k: np.ones(v.shape) if drawn is None else drawn[k] for k, v in grads.items()})
-    for name, want in expected.grads.items():
-        if name in layout.covered():
-            yield name, (np.where(known[name] > 0, have[name], want), want)
+    mask = {k: np.ones(v.shape) if drawn is None else drawn[k] for k, v in grads.items()}
+    known = candidate.read.read(mask)
+    return {
+        name: (np.where(known[name] > 0, have[name], want), want)
+        for name, want in candidate.expected.grads.items()
+        if name in candidate.read.covered
+    }
 
 
 def _end_gradients(port: Port, expected: Values) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -204,7 +274,7 @@ def _worst_gate(target: str, have: np.ndarray, want: np.ndarray, layout: Layout)
     pieces = [piece for piece in layout.pieces if piece.target == target]
     if target not in TARGETS.values() or not all(piece.gates for piece in pieces):
         return None
-    gates = layout.held.gates(target)
+    gates = layout.held.gates[target]
     errors, sizes = (np.abs(a).reshape(len(gates), -1).max(1) for a in (have - want, want))
     relative = errors / np.maximum(sizes, SMALLEST)
     return gates[int(np.argmax(np.nan_to_num(relative, nan=np.inf)))]

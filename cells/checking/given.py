@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import inspect
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
@@ -21,7 +22,8 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import State
 from ..find import nearest
-from .words import ARRAYS, array_arguments, entries, readings, size_role, text, uses_torch
+from .layout import CellArrays
+from .words import ARRAYS, entries, readings, size_role, text, uses_torch
 
 Arrays = dict[str, np.ndarray]
 METHODS = ("forward", "step", "__call__", "cell", "call", "run")  # that may compute, likeliest first
@@ -36,8 +38,8 @@ class Implementation:
     arrays: its own (float64 copies), {} where they are arguments, whose `names` are known. put: writes
     arrays into it and returns them as it holds them, torch leaves or NumPy arrays. made: its arrays were
     drawn here and may be drawn anew. keys: the one argument whose entries the arrays are, by key or in
-    order. order: its gates, in its own words. missed: keys that it asked for in vain. steps, batch, readout:
-    what an ONNX file fixes.
+    order. order: its gates, in its own words. missed: keys that it asked for in vain. roles: what each
+    argument is. steps, batch, readout: what an ONNX file fixes.
     """
 
     label: str
@@ -52,15 +54,26 @@ class Implementation:
     batch_first: bool = False
     order: tuple[str, ...] = ()
     missed: list[str] = field(default_factory=list)
+    roles: dict[str, str | None] = field(default_factory=dict)
     steps: int | None = None
     batch: int | None = None
     readout: int | None = None
     no_gradients: str = ""
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of its arrays."""
+        return {name: array.shape for name, array in self.arrays.items()}
+
     @cached_property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """The arguments of the function."""
         return inspect.signature(self.function).parameters
+
+    @cached_property
+    def indexes_bias(self) -> bool:
+        """Whether its text has bias[0]: then one array likely has both biases."""
+        return bool(re.search(r"\bb(ias)?[\"']?\]?\[0\]", self.text))
 
     @cached_property
     def text(self) -> str:
@@ -131,22 +144,13 @@ def weights(file: Path) -> Arrays:
 
 def understood(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str | None) -> Implementation:
     """What was given, ready to be run. Raises ValueError, naming what is missing, for what cannot be."""
-    implementation = _of_any(given, cell, sizes, dtype)
-    if not implementation.arrays:
-        implementation.dtype = dtype or implementation.dtype
-        if not implementation.names:
-            implementation.names, implementation.keys = array_arguments(implementation.function, cell)
-    return implementation
-
-
-def _of_any(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str | None) -> Implementation:
     label = getattr(given, "__name__", None) or type(given).__name__
     if inspect.isclass(given):
         return _of_class(given, label, cell, sizes, dtype)
     if inspect.ismethod(given) and _holds(given.__self__):
         return _of_object(copy.deepcopy(given.__self__), label, False, dtype, given.__name__)
     if inspect.isfunction(given) or inspect.isbuiltin(given) or inspect.ismethod(given):
-        return _of_function(given, label)
+        return _of_function(given, label, dtype)
     _check_callable(given, label)
     return _of_object(copy.deepcopy(given), label, False, dtype)
 
@@ -184,7 +188,7 @@ def _of_class(
     arrays = [name for name in needed if name not in by_name]
     named = all(readings(name, cell)[0].certain or name.lower() in ARRAYS for name in arrays)
     if arrays and named and not attempts:
-        return _of_constructor(cls, label, arrays, {k: v for k, v in by_name.items() if k in needed})
+        return _of_constructor(cls, label, arrays, {k: v for k, v in by_name.items() if k in needed}, dtype)
     raise ValueError(
         f"cannot build {label}: {problem}; give an object instead, or a constructor (input_size, hidden_size)"
     )
@@ -209,7 +213,9 @@ def _constructions(
     return attempts
 
 
-def _of_constructor(cls: type, label: str, names: list[str], sizes: dict[str, int]) -> Implementation:
+def _of_constructor(
+    cls: type, label: str, names: list[str], sizes: dict[str, int], dtype: str | None
+) -> Implementation:
     """A class whose constructor takes the arrays, one by one or in a collection."""
     held: dict[str, Any] = {}
     collection = names[0] if len(names) == 1 and names[0].lower() in ARRAYS else None
@@ -230,7 +236,7 @@ def _of_constructor(cls: type, label: str, names: list[str], sizes: dict[str, in
     without_self = list(signature.parameters.values())[1:]
     call.__signature__ = signature.replace(parameters=without_self)  # type: ignore[attr-defined]
     keys = entries(vars(cls)["__init__"], collection) if collection else names
-    return Implementation(label, call, "numpy", {}, "float64", put, True, keys)
+    return Implementation(label, call, "numpy", {}, dtype or "float64", put, True, keys)
 
 
 def _no_method(label: str) -> str:
@@ -322,7 +328,7 @@ def _sign(call: Callable[..., Any], method: Callable[..., Any]) -> None:
     vars(call).update(__signature__=inspect.signature(method), __wrapped__=method)
 
 
-def _of_function(function: Callable[..., Any], label: str) -> Implementation:
+def _of_function(function: Callable[..., Any], label: str, dtype: str | None) -> Implementation:
     """A function; its arrays are arguments, so only their names are known."""
     library = "torch" if uses_torch(function) else "numpy"
     place: Callable[[np.ndarray], Any] = _tensor if library == "torch" else np.array
@@ -330,11 +336,13 @@ def _of_function(function: Callable[..., Any], label: str) -> Implementation:
     def put(new: Arrays) -> dict[str, Any]:
         return {name: place(value) for name, value in new.items()}
 
-    return Implementation(label, function, library, {}, "float64", put, True)
+    return Implementation(label, function, library, {}, dtype or "float64", put, True)
 
 
 def of_cell(cell: GatedCell, sizes: tuple[int, int]) -> Implementation:
     """A cell of the user's, stepped on tensors; its gates may be other than the reference's."""
+    if reason := cell.unfit(*sizes):
+        raise ValueError(reason)
     cell.verify()
     held: dict[str, Any] = {}
 
@@ -348,12 +356,13 @@ def of_cell(cell: GatedCell, sizes: tuple[int, int]) -> Implementation:
         output, after = cell.step(cell.effective(held), x, before)
         return output, tuple(getattr(after, name) for name in cell.states)
 
-    label, arrays = type(cell).__name__, cell.init(*sizes)
+    label = type(cell).__name__
+    arrays = {name: np.zeros(shape) for name, shape in CellArrays(cell, sizes).shapes.items()}
     return Implementation(label, step, "torch", arrays, "float64", put, True, order=cell.gates)
 
 
 def _attributes(given: Any) -> dict[str, tuple[Any, Any, Any]]:
-    """(container, key, array) of an object's floating arrays, by name; a dict or a namespace may hold them."""
+    """(container, key, array) of an object's floating arrays, by name, also in a dict or namespace of its."""
     places: dict[str, tuple[Any, Any, Any]] = {}
     for key, value in vars(given).items() if hasattr(given, "__dict__") else ():
         inner = vars(value) if type(value).__name__ == "SimpleNamespace" else value

@@ -17,6 +17,7 @@ from ..cell import GatedCell
 Arrays = dict[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
 View = Callable[[np.ndarray], np.ndarray]
+BIASES = ("bx", "bh")
 TARGETS = {"x": "weight_ih", "h": "weight_hh", "bx": "bias_ih", "bh": "bias_hh"}
 
 
@@ -42,18 +43,34 @@ class CellArrays:
         }
         return units == self.sizes[1] and all(shapes.get(name) == shape for name, shape in blocks.items())
 
-    def with_biases(self, biases: int) -> CellArrays:
-        """The same cell with another number of biases."""
-        return CellArrays(replace(self.cell, biases=biases), self.sizes)
+    @cached_property
+    def by_biases(self) -> dict[int, CellArrays]:
+        """The same cell with 0, 1 and 2 biases."""
+        return {n: CellArrays(replace(self.cell, biases=n), self.sizes) for n in (0, 1, 2)}
 
-    def gates(self, target: str) -> tuple[str, ...]:
-        """The gates of the array's row blocks."""
-        return self.cell.gates if target.endswith("_ih") else self.cell.recurrent
+    @cached_property
+    def output(self) -> int:
+        """The width of the cell's output."""
+        return self.cell.output_size(*self.sizes)
 
-    def width(self, side: str) -> int:
+    @cached_property
+    def least(self) -> int:
+        """How many numbers the arrays have at least."""
+        return replace(self.cell, biases=0).parameter_count(*self.sizes)
+
+    @cached_property
+    def gates(self) -> dict[str, tuple[str, ...]]:
+        """The gates of an array's row blocks, by the array's name."""
+        cell = self.cell
+        return dict.fromkeys(TARGETS.values(), cell.recurrent) | dict.fromkeys(
+            ("weight_ih", "bias_ih"), cell.gates
+        )
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
         """Columns of a matrix that takes x, h, or both side by side (xh)."""
         inputs, units = self.sizes
-        return {"x": inputs, "h": units, "xh": inputs + units}[side]
+        return {"x": inputs, "h": units, "xh": inputs + units}
 
 
 @dataclass(frozen=True)
@@ -111,7 +128,7 @@ class Layout:
         if not piece.gates:
             yield target, blocks
             return
-        gates = self.held.gates(piece.target)
+        gates = self.held.gates[piece.target]
         rows = target.reshape(len(gates), -1, *target.shape[1:])
         for k, gate in enumerate(piece.gates):
             yield rows[gates.index(gate)], blocks[k]
@@ -122,6 +139,7 @@ class Layout:
         pieces = (replace(p, gates=tuple(exchange[g] for g in p.gates)) for p in self.pieces)
         return replace(self, pieces=tuple(pieces))
 
+    @property
     def interleaved(self) -> Layout | None:
         """The same where packed rows go gate by gate within each unit, or None where nothing is packed."""
         if not any(piece.packed for piece in self.pieces):
@@ -129,6 +147,23 @@ class Layout:
         pieces = (replace(p, view=_by_unit(p.view)) if p.packed and p.gates else p for p in self.pieces)
         return replace(self, pieces=tuple(pieces))
 
+    def orders(self, shapes: Shapes) -> list[Layout]:
+        """The layout and, where x and h lie side by side in one matrix, the one with h first."""
+        arrays = [{p.array for p in self.pieces if p.target == t} for t in ("weight_ih", "weight_hh")]
+        joint, units = arrays[0] & arrays[1], self.held.sizes[1]
+        if not joint:
+            return [self]
+        columns = {"weight_ih": slice(units, None), "weight_hh": slice(None, units)}
+        pieces = []
+        for piece in self.pieces:
+            if piece.array in joint and piece.target in columns:
+                views = _forms(shapes[piece.array], units, self.held.widths["xh"])
+                view = next(view for _, gates, view in views if gates == len(piece.gates))
+                piece = replace(piece, view=_columns(view, columns[piece.target]))
+            pieces.append(piece)
+        return [self, replace(self, pieces=tuple(pieces), words=(*self.words, "matrices take [h, x]"))]
+
+    @property
     def covered(self) -> set[str]:
         """The cell's arrays that are held somewhere."""
         return {piece.target for piece in self.pieces}
@@ -144,14 +179,59 @@ def _by_unit(view: View) -> View:
     return interleaved
 
 
-def forms(shape: tuple[int, ...], units: int, wide: int) -> Iterator[tuple[str, int, View]]:
+@dataclass(frozen=True)
+class Array:
+    """One of somebody's arrays: how many gates it may hold, and where.
+
+    orientation: rows (G * H, K), columns (K, G * H), or mixed for either.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    held: CellArrays
+    orientation: str
+
+    def count(self, side: str) -> int | None:
+        """How many gates' blocks it holds on this side; None where it cannot be there."""
+        gates, units, size = len(self.held.cell.gates), self.held.sizes[1], int(np.prod(self.shape))
+        if side not in BIASES:
+            return next((n for n, _ in self._forms(side) if n <= gates), None)
+        if size == 2 * gates * units and side == "bx":
+            return gates  # both biases in one array
+        return size // units if size % units == 0 and size // units <= gates else None
+
+    def pieces(self, side: str, gates: tuple[str, ...]) -> list[Piece]:
+        """Where it is in the cell, with its gates in this order."""
+        (inputs, units), packed = self.held.sizes, len(gates) > 1
+        if side in self.held.cell.vectors:
+            return [Piece(self.name, side, (), lambda a: a)]
+        if side in BIASES:
+            if int(np.prod(self.shape)) != 2 * len(self.held.cell.gates) * units:
+                return [Piece(self.name, TARGETS[side], gates, _blocks(units), packed)]
+            rows = enumerate(("bias_ih", "bias_hh"))
+            return [Piece(self.name, target, gates, _row_of_two(k, units), packed) for k, target in rows]
+        _, view = next(self._forms(side))
+        if side != "xh":
+            return [Piece(self.name, TARGETS[side], gates, view, packed)]
+        return [
+            Piece(self.name, "weight_ih", gates, _columns(view, slice(None, inputs)), packed),
+            Piece(self.name, "weight_hh", gates, _columns(view, slice(inputs, None)), packed),
+        ]
+
+    def _forms(self, side: str) -> Iterator[tuple[int, View]]:
+        for orientation, gates, view in _forms(self.shape, self.held.sizes[1], self.held.widths[side]):
+            if self.orientation in (orientation, "mixed"):
+                yield gates, view
+
+
+def _forms(shape: tuple[int, ...], units: int, wide: int) -> Iterator[tuple[str, int, View]]:
     """(orientation, gates, view as (gates, H, K)) of each way to read a shape as blocks of K columns."""
     if len(shape) == 3 and shape[1:] == (units, wide):
         yield "rows", shape[0], lambda a: a
     if len(shape) == 3 and shape[1:] == (wide, units):
         yield "columns", shape[0], lambda a: a.swapaxes(1, 2)
     if len(shape) == 3 and shape[0] == 1:  # an axis of layers or directions, as ONNX has it
-        for orientation, gates, view in forms(shape[1:], units, wide):
+        for orientation, gates, view in _forms(shape[1:], units, wide):
             yield orientation, gates, _first_of(view)
     if len(shape) != 2:
         return
@@ -165,11 +245,13 @@ def _first_of(view: View) -> View:
     return lambda a: view(a[0])
 
 
-def columns_of(view: View, columns: slice) -> View:
-    """Some columns of what a view shows."""
+def _columns(view: View, columns: slice) -> View:
     return lambda a: view(a)[..., columns]
 
 
-def row_of_two(row: int, units: int) -> View:
-    """One of both biases that lie in one array."""
+def _blocks(units: int) -> View:
+    return lambda a: a.reshape(-1, units)
+
+
+def _row_of_two(row: int, units: int) -> View:
     return lambda a: a.reshape(2, -1, units)[row]

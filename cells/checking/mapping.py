@@ -1,4 +1,4 @@
-"""Finds the layout of somebody's arrays, from their names and shapes, or from names alone.
+"""Maps an implementation's arrays to the cell's, from their names and shapes, or from names alone.
 
 A name has several readings. Those that its shape excludes are dropped; of the others one is chosen for each
 name, so that together they are all of the cell's arrays (`cover`).
@@ -9,20 +9,77 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
 from ..cell import GatedCell
 from ..exchange.layouts import KERAS
 from .given import Implementation
-from .layout import TARGETS, CellArrays, Layout, Piece, Shapes, View, columns_of, forms, row_of_two
+from .layout import BIASES, TARGETS, Array, CellArrays, Layout, Piece, Shapes
 from .words import Reading, readings, role
 
 # one orientation for all arrays first: mixed ones fit too much
 ORIENTATIONS = ("rows", "columns", "mixed")
 ENOUGH = 20_000  # readings tried before an implementation counts as not understood
-BIASES = ("bx", "bh")
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Shapes of an implementation's arrays, and how they are the cell's, likeliest first."""
+
+    held: CellArrays
+    shapes: Shapes
+    layouts: list[Layout]
+
+
+def mapped(
+    implementation: Implementation, names: list[str], held: CellArrays, weighed: bool
+) -> tuple[list[Mapped], list[Mapped]]:
+    """Each way to map the implementation's arrays, or those named that are its arguments, likeliest first.
+
+    The second list has those that are not all of the cell's arrays. weighed: the weights were given.
+    """
+    if implementation.arrays:
+        return [_own(implementation, held, weighed)], []
+    options = []
+    for partly in (False, True):
+        invented = invent(names, held, partly, implementation.indexes_bias)
+        options.append([Mapped(held, shapes, layouts) for shapes, layouts in invented if layouts])
+    whole, partial = options
+    return whole, [*partial, Mapped(held, {}, [])] if implementation.keys else []
+
+
+def described(shapes: Shapes) -> str:
+    """Names and shapes in a line."""
+    return ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items()) or "none"
+
+
+def _own(implementation: Implementation, held: CellArrays, weighed: bool) -> Mapped:
+    """The implementation's own arrays."""
+    shapes, cell = implementation.shapes, held.cell
+    layouts = solve(shapes, held)
+    order = _translated(implementation.order, cell)
+    if order and order != cell.gates:
+        words = (f"gates in the order {', '.join(implementation.order)}",)
+        layouts = [replace(layout.permuted(order), words=words) for layout in layouts]
+    if not layouts and not weighed:
+        raise ValueError(
+            f"the arrays of {implementation.label} ({described(shapes)}) are not read as those of cell"
+            f" {cell.name!r} with input_size {held.sizes[0]} and hidden_size {held.sizes[1]}"
+            f" ({described(held.shapes)}); give an object, and weights={{name: array}} as the cell has them"
+        )
+    # weights say what the arrays hold, so that they need not be read
+    return Mapped(held, shapes, layouts or [Layout(held, ())])
+
+
+def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
+    """A user's names of gates in the cell's words, in their order; () where they are others."""
+    if set(gates) == set(cell.gates):
+        return gates
+    meanings = [{g for r in readings(f"{name}_ih", cell) for g in r.gates} or {name} for name in gates]
+    order = next((order for order in product(*meanings) if set(order) == set(cell.gates)), ())
+    return order if len(order) == len(cell.gates) else ()
 
 
 def solve(shapes: Shapes, held: CellArrays) -> list[Layout]:
@@ -33,10 +90,11 @@ def solve(shapes: Shapes, held: CellArrays) -> list[Layout]:
     if not held.blocked:
         return _by_shape(shapes, held)
     for orientation in ORIENTATIONS:
-        options = {n: list(_Array(n, shape, held, orientation).readings()) for n, shape in shapes.items()}
+        options = {n: list(_readings(Array(n, shape, held, orientation))) for n, shape in shapes.items()}
         chosen = cover(options, held.cell)
         if chosen is not None:
-            return list(_orders(_layout(chosen, shapes, held, orientation), shapes))
+            layout = _layout(chosen, shapes, held, orientation)
+            return layout.orders(shapes)
     return []
 
 
@@ -44,7 +102,7 @@ def _by_name(shapes: Shapes, held: CellArrays) -> Layout | None:
     """The layout of arrays that have the cell's own names and shapes, or None."""
     tails = {name.rpartition(".")[2].removesuffix("_l0"): name for name in shapes}
     for biases in dict.fromkeys((held.cell.biases, 2, 1, 0)):
-        same = held.with_biases(biases)
+        same = held.by_biases[biases]
         more_biases = any("bias" in name for name in set(tails) - set(same.shapes))
         if more_biases or not set(same.shapes) <= set(tails):
             continue
@@ -69,7 +127,7 @@ def _exact(held: CellArrays, pairs: dict[str, str], shapes: Shapes) -> Layout:
     pieces = []
     for target, array in pairs.items():
         if held.blocked and target in TARGETS.values():
-            gates = held.gates(target)
+            gates = held.gates[target]
             form = (len(gates), held.sizes[1], *shapes[array][1:])
             pieces.append(Piece(array, target, gates, partial(np.reshape, shape=form), True))
         else:
@@ -78,92 +136,47 @@ def _exact(held: CellArrays, pairs: dict[str, str], shapes: Shapes) -> Layout:
     return Layout(held, tuple(pieces), (), ignored)
 
 
-@dataclass(frozen=True)
-class _Array:
-    """One of somebody's arrays, and what it may be in a cell."""
+def _readings(array: Array) -> Iterator[Reading]:
+    """The readings of an array's name that its shape allows, likeliest first, with all gates named."""
+    cell, tail = array.held.cell, array.name.rpartition(".")[2]
+    if tail in cell.vectors and array.shape == (array.held.sizes[1],):
+        yield Reading(tail, ())
+        return
+    if role(array.name, cell) in (*cell.states, "state"):
+        return  # a state that an object keeps
+    for reading in dict.fromkeys(_possible(array)):
+        named, count = every(reading.side, cell), array.count(reading.side)
+        if count is None or not set(reading.gates) <= set(named):
+            continue
+        if reading.gates and count == len(reading.gates):
+            yield reading
+        elif count == len(named):
+            order = KERAS[cell.name].order if _of_keras(array.name, cell) else named
+            yield replace(reading, gates=order if set(order) == set(named) else named)
+        elif not reading.gates and count < len(named):
+            yield from (replace(reading, gates=some) for some in combinations(named, count))
 
-    name: str
-    shape: tuple[int, ...]
-    held: CellArrays
-    orientation: str
 
-    def readings(self) -> Iterator[Reading]:
-        """The readings of the name that the shape allows, likeliest first, with all gates named."""
-        cell, tail = self.held.cell, self.name.rpartition(".")[2]
-        if tail in cell.vectors and self.shape == (self.held.sizes[1],):
-            yield Reading(tail, ())
-            return
-        if role(self.name, cell) in (*cell.states, "state"):
-            return  # a state that an object keeps
-        for reading in dict.fromkeys(self._possible()):
-            named, count = every(reading.side, cell), self.gates(reading.side)
-            if count is None or not set(reading.gates) <= set(named):
-                continue
-            if reading.gates and count == len(reading.gates):
-                yield reading
-            elif count == len(named):
-                yield replace(reading, gates=self._packed(named))
-            elif not reading.gates and count < len(named):
-                yield from (replace(reading, gates=some) for some in combinations(named, count))
+def _possible(array: Array) -> Iterator[Reading]:
+    """What a name says, then what it does not say: every side, with the gates that the name has."""
+    for bias in _kinds(array):
+        said = readings(_stem(array.name), array.held.cell, bias)
+        yield from said
+        for side in BIASES if bias else ("x", "h", "xh"):
+            for gates in ((), *dict.fromkeys(r.gates for r in said if r.gates)):
+                yield Reading(side, gates, False)
 
-    def _possible(self) -> Iterator[Reading]:
-        """What the name says, then what it does not say: every side, with the gates that the name has."""
-        for bias in self._kinds():
-            said = readings(_stem(self.name), self.held.cell, bias)
-            yield from said
-            for side in BIASES if bias else ("x", "h", "xh"):
-                for gates in ((), *dict.fromkeys(r.gates for r in said if r.gates)):
-                    yield Reading(side, gates, False)
 
-    def _kinds(self) -> list[bool]:
-        """[True] for a bias, [False] for a matrix; both, likelier first, where it can be either."""
-        if self.name.endswith((".weight", ".bias")):
-            return [self.name.endswith(".bias")]
-        name, shape = self.name.lower(), self.shape
-        named = name.rpartition(".")[2].startswith("b") or "bias" in name
-        flat = len([n for n in shape if n > 1]) <= 1
-        two = len(shape) == 2 and shape[-1] % self.held.sizes[1] == 0 and named
-        kinds = [True] * (flat or two) + [False] * (len(shape) > 1)
-        return sorted(kinds, reverse=named)
-
-    def _packed(self, named: tuple[str, ...]) -> tuple[str, ...]:
-        """The order of gates in one array: Keras's where the names are Keras's, else the cell's."""
-        order = KERAS[self.held.cell.name].order if _of_keras(self.name, self.held.cell) else named
-        return order if set(order) == set(named) else named
-
-    def gates(self, side: str) -> int | None:
-        """How many gates' blocks the array holds on this side; None where it cannot be there."""
-        cell, units, size = self.held.cell, self.held.sizes[1], int(np.prod(self.shape))
-        if side in BIASES:
-            if size == 2 * len(cell.gates) * units and side == "bx":
-                return len(cell.gates)  # both biases in one array
-            return size // units if size % units == 0 and size // units <= len(cell.gates) else None
-        fits = (n for n, _ in self._forms(side) if n <= len(cell.gates))
-        return next(fits, None)
-
-    def _forms(self, side: str) -> Iterator[tuple[int, View]]:
-        for orientation, gates, view in forms(self.shape, self.held.sizes[1], self.held.width(side)):
-            if self.orientation in (orientation, "mixed"):
-                yield gates, view
-
-    def pieces(self, reading: Reading, gates: tuple[str, ...]) -> list[Piece]:
-        """Where the array is in the cell, in this reading and with the gates in this order."""
-        (inputs, units), packed = self.held.sizes, len(gates) > 1
-        if reading.side in self.held.cell.vectors:
-            return [Piece(self.name, reading.side, (), lambda a: a)]
-        if reading.side in BIASES:
-            if int(np.prod(self.shape)) != 2 * len(self.held.cell.gates) * units:
-                view: View = lambda a: a.reshape(-1, units)  # noqa: E731
-                return [Piece(self.name, TARGETS[reading.side], gates, view, packed)]
-            rows = enumerate(("bias_ih", "bias_hh"))
-            return [Piece(self.name, target, gates, row_of_two(k, units), packed) for k, target in rows]
-        _, view = next(self._forms(reading.side))
-        if reading.side != "xh":
-            return [Piece(self.name, TARGETS[reading.side], gates, view, packed)]
-        return [
-            Piece(self.name, "weight_ih", gates, columns_of(view, slice(None, inputs)), packed),
-            Piece(self.name, "weight_hh", gates, columns_of(view, slice(inputs, None)), packed),
-        ]
+def _kinds(array: Array) -> list[bool]:
+    """[True] for a bias, [False] for a matrix; both, likelier first, where it can be either."""
+    if array.name.endswith((".weight", ".bias")):
+        return [array.name.endswith(".bias")]
+    name, shape = array.name.lower(), array.shape
+    named = name.rpartition(".")[2].startswith("b") or "bias" in name
+    flat = len([n for n in shape if n > 1]) <= 1
+    two = len(shape) == 2 and shape[-1] % array.held.sizes[1] == 0 and named
+    kinds = [True] * (flat or two) + [False] * (len(shape) > 1)
+    return sorted(kinds, reverse=named)
 
 
 def _stem(name: str) -> str:
@@ -254,31 +267,13 @@ def _layout(chosen: dict[str, Reading], shapes: Shapes, held: CellArrays, orient
     pieces: list[Piece] = []
     for name, reading in chosen.items():
         gates = order if order and set(order) == set(reading.gates) else reading.gates
-        pieces += _Array(name, shapes[name], held, orientation).pieces(reading, gates)
+        pieces += Array(name, shapes[name], held, orientation).pieces(reading.side, gates)
     targets = {piece.target for piece in pieces}
     biases = 2 if "bias_hh" in targets else 1 if "bias_ih" in targets else 0
     words = [f"Keras arrays, gate order {', '.join(order)}"] if order else []
     words += ["matrices (K, G * H)"] if orientation == "columns" and not keras else []
     ignored = tuple(name for name in shapes if name not in chosen)
-    return Layout(held.with_biases(biases), tuple(pieces), tuple(words), ignored)
-
-
-def _orders(layout: Layout, shapes: Shapes) -> Iterator[Layout]:
-    """The layout and, where x and h lie side by side in one matrix, the one with h first."""
-    yield layout
-    by_target = [{p.array for p in layout.pieces if p.target == t} for t in ("weight_ih", "weight_hh")]
-    joint, (inputs, units) = by_target[0] & by_target[1], layout.held.sizes
-    columns = {"weight_ih": slice(units, None), "weight_hh": slice(None, units)}
-    if not joint:
-        return
-    pieces = []
-    for piece in layout.pieces:
-        if piece.array in joint and piece.target in columns:
-            views = forms(shapes[piece.array], units, inputs + units)
-            view = next(view for _, gates, view in views if gates == len(piece.gates))
-            piece = replace(piece, view=columns_of(view, columns[piece.target]))
-        pieces.append(piece)
-    yield replace(layout, pieces=tuple(pieces), words=(*layout.words, "matrices take [h, x]"))
+    return Layout(held.by_biases[biases], tuple(pieces), tuple(words), ignored)
 
 
 def invent(
@@ -287,11 +282,11 @@ def invent(
     """For arrays of which only the names are known: shapes that fit, and their layouts, likeliest first.
 
     partly: the names need not be all of the cell's arrays. two: one array of both biases is likelier than one
-    bias.
+    bias, as it is in Keras.
     """
     exact = {name for name in names if name in held.shapes}
     if exact == set(names):
-        shapes = {name: s for name, s in held.with_biases(2).shapes.items() if name in exact}
+        shapes = {name: s for name, s in held.by_biases[2].shapes.items() if name in exact}
         yield shapes, solve(shapes, held)
     if not held.blocked:
         return
@@ -303,9 +298,10 @@ def invent(
     chosen = {name: chosen[name] for name in names if name in chosen}
     kernels = any("kernel" in name for name in names)
     for orientation in ("columns", "rows") if kernels else ("rows", "columns"):
-        for bias in _bias_forms(chosen, two):
+        for bias in _bias_forms(chosen, two or kernels):
             shapes = {name: _shape(reading, held, orientation, bias) for name, reading in chosen.items()}
-            yield shapes, list(_orders(_layout(chosen, shapes, held, orientation), shapes))
+            layout = _layout(chosen, shapes, held, orientation)
+            yield shapes, layout.orders(shapes)
 
 
 def _said(name: str, cell: GatedCell) -> list[Reading]:
@@ -333,25 +329,22 @@ def _shape(reading: Reading, held: CellArrays, orientation: str, bias: str) -> t
         return (units,)
     if reading.side in BIASES:
         return {"flat": (length,), "column": (length, 1), "two": (2, length)}[bias]
-    width = held.width(reading.side)
+    width = held.widths[reading.side]
     return (width, length) if orientation == "columns" else (length, width)
 
 
 def at_sizes(
     implementation: Implementation, cell: GatedCell, sizes: tuple[int, int], asked: bool
 ) -> CellArrays:
-    """The cell at the sizes of the implementation's own arrays, or at `sizes` where these say nothing.
+    """The cell at the sizes of the implementation's own arrays, or at `sizes` where these do not show.
 
     Raises ValueError where others were asked for.
     """
-    if not implementation.arrays or implementation.made:
-        return CellArrays(cell, sizes)
-    shapes = {name: array.shape for name, array in implementation.arrays.items()}
-    likely = _likely_sizes(shapes, cell)
+    likely = None if implementation.made else _likely_sizes(implementation.shapes, cell)
     if likely and asked and likely != sizes:
         raise ValueError(
-            f"{implementation.label} has arrays of input_size and hidden_size {likely}, asked for are {sizes};"
-            " leave the sizes out"
+            f"{implementation.label} has arrays of input_size and hidden_size {likely}, asked for are"
+            f" {sizes}; leave the sizes out"
         )
     return CellArrays(cell, likely or sizes)
 
@@ -365,8 +358,8 @@ def _likely_sizes(shapes: Shapes, cell: GatedCell) -> tuple[int, int] | None:
     pairs = [(i, h) for h in units for i in inputs if i + h in lengths or i in lengths]
     count = sum(int(np.prod(shape)) for shape in shapes.values())
     for sizes in sorted(pairs, key=lambda pair: pair[0] not in lengths):
-        # the number of entries is cheap to compare, so it comes before everything is tried
-        if cell.unfit(*sizes) is None and replace(cell, biases=0).parameter_count(*sizes) <= count:
-            if solve(shapes, CellArrays(cell, sizes)):
-                return sizes
+        held = CellArrays(cell, sizes)
+        # the count of numbers is cheap to compare, so it comes before everything is tried
+        if cell.unfit(*sizes) is None and held.least <= count and solve(shapes, held):
+            return sizes
     return None

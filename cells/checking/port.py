@@ -1,9 +1,7 @@
-"""A port: an implementation whose arrays are mapped to a cell's, and a way to call it; it computes outputs and gradients."""
+"""A port: an implementation whose arrays are mapped and that can be called, with its outputs and gradients."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -11,15 +9,39 @@ from typing import Any
 
 import numpy as np
 
-from ..cell import GatedCell
 from ..find import nearest
-from .calling import Returned, Way, bind, calls, takes_state
+from ..programs.tolerance import tolerance
+from .calling import Returned, Way, ways
 from .given import Implementation
-from .layout import Arrays, CellArrays, Layout, Shapes
-from .mapping import invent, solve
-from .words import readings
+from .layout import Arrays, CellArrays, Layout
+from .mapping import Mapped, described, mapped
 
 ENTRIES = 200  # of an array whose gradient is found by differences; of a larger one, as many drawn at random
+
+
+@dataclass(frozen=True)
+class Trial:
+    """On what ports are tried: a problem's steps, batch and seed, and the cell's arrays if they were given."""
+
+    steps: int
+    batch: int
+    seed: int
+    weights: Arrays | None = None
+
+    def params(self, layout: Layout) -> Arrays:
+        """The cell's arrays for what was made here: the weights, or drawn ones that float32 holds exactly.
+
+        They are zero where the weights have none. Raises ValueError for weights that would be lost.
+        """
+        if self.weights is None:
+            drawn = layout.cell.init(*layout.held.sizes, seed=self.seed)
+            return {name: value.astype(np.float32).astype(np.float64) for name, value in drawn.items()}
+        if lost := [name for name in self.weights if name not in layout.covered]:
+            raise ValueError(
+                f"weights hold {', '.join(lost)}, for which it has no array; leave them out, or give weights"
+                " of biases=1"
+            )
+        return {name: self.weights.get(name, np.zeros(s)) for name, s in layout.held.shapes.items()}
 
 
 @dataclass(frozen=True)
@@ -30,49 +52,6 @@ class Problem:
     state: Arrays
     d_output: np.ndarray
     d_state: Arrays
-
-
-@dataclass(frozen=True)
-class Trial:
-    """On what a port is tried: a problem of this size, and the cell's arrays where they were given."""
-
-    steps: int
-    batch: int
-    seed: int
-    weights: Arrays | None = None
-
-    def problem(self, held: CellArrays, zero: bool) -> Problem:
-        """A problem of the cell, from zero states or others."""
-        rng = np.random.default_rng(self.seed)
-
-        def draw(*shape: int) -> np.ndarray:
-            return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
-
-        inputs, units = held.sizes
-        shapes = held.cell.state_shapes(self.batch, units)
-        state = {}
-        for name, shape in shapes.items():
-            value = np.zeros(shape) if zero else draw(*shape)
-            # n and m are a normaliser and a stabiliser, which are never negative
-            state[name] = np.abs(value) if name in ("n", "m") else value / 2
-        x = draw(self.steps, self.batch, inputs)
-        d_output = draw(self.steps, self.batch, held.cell.output_size(inputs, units))
-        return Problem(x, state, d_output, {name: draw(*shape) for name, shape in shapes.items()})
-
-    def params(self, layout: Layout) -> Arrays:
-        """The cell's arrays for what was made here: the weights, or drawn ones that float32 holds exactly.
-
-        They are zero where the weights have none. Raises ValueError for weights that would be lost.
-        """
-        if self.weights is None:
-            drawn = layout.cell.init(*layout.held.sizes, seed=self.seed)
-            return {name: value.astype(np.float32).astype(np.float64) for name, value in drawn.items()}
-        if lost := [name for name in self.weights if name not in layout.covered()]:
-            raise ValueError(
-                f"weights hold {', '.join(lost)}, for which it has no array; leave them out, or give weights of"
-                " biases=1"
-            )
-        return {name: self.weights.get(name, np.zeros(s)) for name, s in layout.held.shapes.items()}
 
 
 @dataclass(frozen=True)
@@ -93,19 +72,17 @@ class Computed:
 
 @dataclass
 class Port:
-    """An implementation, the cell's arrays that it holds, and a way to call it.
-
-    arrays are in the implementation's shapes; layouts say how they are the cell's, likeliest first. weights:
-    the cell's arrays, where they were given.
-    """
+    """An implementation, a way to call it, how its arrays are the cell's, and on what it is tried."""
 
     implementation: Implementation
-    held: CellArrays
     way: Way
-    arrays: Arrays
-    layouts: list[Layout]
-    problem: Problem
-    weights: Arrays | None = None
+    mapped: Mapped
+    trial: Trial
+
+    @property
+    def layouts(self) -> list[Layout]:
+        """How its arrays are the cell's, likeliest first."""
+        return self.mapped.layouts
 
     @property
     def dtype(self) -> str:
@@ -115,6 +92,33 @@ class Port:
     def no_gradients(self) -> str:
         """Why there are no gradients; "" where there are."""
         return self.implementation.no_gradients
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """Its arrays: its own, or the cell's in its shapes where it was made here."""
+        implementation, layouts = self.implementation, self.layouts
+        if not implementation.made or not layouts or not layouts[0].pieces:
+            return implementation.arrays
+        ignored = {name: implementation.arrays[name] for name in layouts[0].ignored}
+        return layouts[0].write(self.trial.params(layouts[0]), self.mapped.shapes) | ignored
+
+    @cached_property
+    def problem(self) -> Problem:
+        """A problem of the cell, from zero states where none go in."""
+        rng, held, trial = np.random.default_rng(self.trial.seed), self.mapped.held, self.trial
+
+        def draw(*shape: int) -> np.ndarray:
+            return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
+
+        shapes = held.cell.state_shapes(trial.batch, held.sizes[1])
+        state = {}
+        for name, shape in shapes.items():
+            value = draw(*shape) if self.way.takes_state else np.zeros(shape)
+            # n and m are a normaliser and a stabiliser, which are never negative
+            state[name] = np.abs(value) if name in ("n", "m") else value / 2
+        x = draw(trial.steps, trial.batch, held.sizes[0])
+        d_output = draw(trial.steps, trial.batch, held.output)
+        return Problem(x, state, d_output, {name: draw(*shape) for name, shape in shapes.items()})
 
     @cached_property
     def outputs(self) -> Computed:
@@ -129,6 +133,19 @@ class Port:
             return self.outputs
         return self._autograd() if self.implementation.library == "torch" else self._differences()
 
+    @property
+    def tolerance(self) -> float:
+        """What is allowed for outputs and states."""
+        return tolerance(self.dtype, len(self.problem.x))
+
+    @property
+    def loose(self) -> float:
+        """What is allowed for gradients, which central differences know less exactly."""
+        if self.computed.drawn is None:
+            return self.tolerance
+        rounding = float(np.finfo(self.exact).eps) ** (2 / 3)  # of a central difference with the best step
+        return max(tolerance(self.exact, len(self.problem.x)), 256 * rounding)
+
     @cached_property
     def exact(self) -> str:
         """The dtype in which it computes when it is given float64."""
@@ -138,22 +155,16 @@ class Port:
         """What it returns, or in a line why it cannot be called this way."""
         return self.way.attempt(*self._placed())
 
+    @cached_property
+    def held(self) -> Arrays:
+        """Its arrays as it computes with them, in float64."""
+        return {name: value.astype(np.float64) for name, value in self._cast().items()}
+
+    @cached_property
     def others(self) -> list[tuple[str, Port]]:
         """The same called another way that may have been meant: (words, port)."""
         ports = ((words, replace(self, way=way)) for words, way in self.way.others())
         return [(words, port) for words, port in ports if isinstance(port.tried(), Returned)]
-
-    def params(self, layout: Layout, order: tuple[str, ...] | None, biases: int) -> Arrays:
-        """The cell's arrays that it holds, in a layout with its gates in another order, or with other biases."""
-        given = self.weights
-        if given is not None and not layout.pieces:
-            return {name: np.array(value, np.float64) for name, value in given.items()}
-        same = order is None and layout.cell.biases == biases
-        if given is not None and same and not self.implementation.made:
-            if set(layout.held.shapes) == set(given):
-                return {name: np.array(value, np.float64) for name, value in given.items()}
-        arrays = {name: value.astype(np.float64) for name, value in self._cast().items()}
-        return (layout if order is None else layout.permuted(order)).read(arrays)
 
     def _autograd(self) -> Computed:
         import torch
@@ -247,102 +258,32 @@ def _numpy(value: Any) -> np.ndarray:
 def ported(implementation: Implementation, held: CellArrays, trial: Trial) -> Port:
     """The implementation with its arrays mapped, and the first way to call it that works.
 
-    Raises ValueError, with what was tried and what is needed, where its arrays are not the cell's or it cannot be
-    called.
+    Raises ValueError, with what was tried and is needed, where the arrays are not the cell's or no call works.
     """
     names = list(implementation.names)
     while True:
-        roles = bind(implementation, held.cell, names)
-        stateful = takes_state(roles, held.cell)
-        mapped = _mapped(implementation, names, held, trial)
+        options = ways(implementation, held.cell, held.output, names)
         # arrays that are not all of the cell's still show, when they are tried, which keys are missing
-        partial = [] if mapped else _partly(implementation, names, held, trial)
-        problem = trial.problem(held, zero=not stateful)
+        whole, partial = mapped(implementation, names, held, trial.weights is not None)
         problems = []
-        for call in calls(implementation, stateful):
-            way = Way(implementation, held.cell, problem.d_output.shape[-1], roles, call)
-            for arrays, layouts in mapped or partial:
-                port = Port(implementation, held, way, arrays, layouts, problem, trial.weights)
-                returned = port.tried()
-                if isinstance(returned, Returned) and mapped:
-                    return port
-                problems.append(f"as {call}: {returned}")
+        for way, arrays in product(options, whole or partial):
+            port = Port(implementation, way, arrays, trial if whole else replace(trial, weights=None))
+            returned = port.tried()
+            if isinstance(returned, Returned) and whole:
+                return port
+            problems.append(f"as {way.call}: {returned}")
         missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
         if not missed:
-            raise ValueError(
-                _uncalled(implementation, problems) if mapped else _unread(implementation, held, names)
-            )
+            refusal = _uncalled(implementation, problems) if whole else _unread(implementation, held, names)
+            raise ValueError(refusal)
         names, implementation.missed = [*names, missed[0]], []  # a key that only shows when it runs
-
-
-Mapped = list[tuple[Arrays, list[Layout]]]
-
-
-def _mapped(implementation: Implementation, names: list[str], held: CellArrays, trial: Trial) -> Mapped:
-    """The implementation's arrays in each way to map them, and how they are then the cell's, likeliest first."""
-    if implementation.arrays:
-        return [_own(implementation, held, trial)]
-    return _written(invent(names, held, two=_two_biases(implementation, names)), trial)
-
-
-def _partly(implementation: Implementation, names: list[str], held: CellArrays, trial: Trial) -> Mapped:
-    """The same where not all of the cell's arrays are known yet."""
-    if not implementation.keys:
-        return []
-    invented = invent(names, held, partly=True, two=_two_biases(implementation, names))
-    return [*_written(invented, replace(trial, weights=None)), ({}, [])]
-
-
-def _written(invented: Iterator[tuple[Shapes, list[Layout]]], trial: Trial) -> Mapped:
-    return [(ls[0].write(trial.params(ls[0]), shapes), ls) for shapes, ls in invented if ls]
-
-
-def _two_biases(implementation: Implementation, names: list[str]) -> bool:
-    """Whether one array likely has both biases: Keras's names, or a text with bias[0]."""
-    indexed = re.search(r"\bb(ias)?[\"']?\]?\[0\]", implementation.text)
-    return any("kernel" in name for name in names) or bool(indexed)
-
-
-def _own(implementation: Implementation, held: CellArrays, trial: Trial) -> tuple[Arrays, list[Layout]]:
-    """The implementation's own arrays and how they are the cell's; drawn anew where it was made here."""
-    shapes = {name: value.shape for name, value in implementation.arrays.items()}
-    layouts = solve(shapes, held)
-    order = _translated(implementation.order, held.cell)
-    if order and order != held.cell.gates:
-        words = (f"gates in the order {', '.join(implementation.order)}",)
-        layouts = [replace(layout.permuted(order), words=words) for layout in layouts]
-    if not layouts and trial.weights is None:
-        raise ValueError(
-            f"the arrays of {implementation.label} ({_described(shapes)}) are not read as those of cell"
-            f" {held.cell.name!r} with input_size {held.sizes[0]} and hidden_size {held.sizes[1]}"
-            f" ({_described(held.shapes)}); give an object, and weights={{name: array}} as the cell has them"
-        )
-    if not layouts:  # the weights say what the arrays hold, so that they need not be read
-        return implementation.arrays, [Layout(held, ())]
-    if not implementation.made:
-        return implementation.arrays, layouts
-    written = layouts[0].write(trial.params(layouts[0]), shapes)
-    return written | {name: implementation.arrays[name] for name in layouts[0].ignored}, layouts
-
-
-def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
-    """A user's names of gates in the cell's words, in their order; () where they are others."""
-    if set(gates) == set(cell.gates):
-        return gates
-    meanings = [{g for r in readings(f"{name}_ih", cell) for g in r.gates} or {name} for name in gates]
-    order = next((order for order in product(*meanings) if set(order) == set(cell.gates)), ())
-    return order if len(order) == len(cell.gates) else ()
-
-
-def _described(shapes: Shapes) -> str:
-    """Names and shapes in a line."""
-    return ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items()) or "none"
 
 
 def _unread(implementation: Implementation, held: CellArrays, names: list[str]) -> str:
     return (
-        f"{implementation.label} takes {', '.join(names) or 'no arrays'}, which are not read as the arrays of cell"
-        f" {held.cell.name!r} ({_described(held.shapes)}){nearest(names[0] if names else '', held.shapes)}"
+        f"{implementation.label} takes {', '.join(names) or 'no arrays'}, which are not read as the arrays of"
+        f" cell {held.cell.name!r} ({described(held.shapes)})"
+        f"{nearest(names[0] if names else '', held.shapes)}"
         f" name them so, or W_GATE, U_GATE, b_GATE for its gates {', '.join(held.cell.gates)}"
     )
 

@@ -174,7 +174,8 @@ def _by_program(
 def _sites(cell: GatedCell) -> list[tuple[str, str]]:
     """(function, line) of each call in a step."""
     sizes = next(((n, n) for n in range(2, 65) if cell.unfit(n, n) is None), (1, 1))
-    params = {k: torch.as_tensor(v) for k, v in cell.init(*sizes).items()}
+    shapes = CellArrays(cell, sizes).shapes  # which functions are called does not depend on the values
+    params = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
     state = State(
         **{k: torch.zeros(s, dtype=torch.float64) for k, s in cell.state_shapes(1, sizes[1]).items()}
     )
@@ -257,19 +258,20 @@ def siblings(cell: GatedCell) -> Iterator[Variant]:
     """Other cells of the zoo, and other options, with the same gates, states and arrays."""
     from ..catalogue import get, names
 
-    shapes = cell.parameter_shapes(6, 8) if cell.unfit(6, 8) is None else None
+    sizes = (6, 8)
+    shapes = CellArrays(cell, sizes).shapes if cell.unfit(*sizes) is None else None
     for name in names():
         try:
-            other = get(name, biases=cell.biases)
+            other = replace(get(name), biases=cell.biases)
         except ValueError:
             continue
         alike = (
             name != cell.name
             and other.gates == cell.gates
             and other.states == cell.states
-            and other.unfit(6, 8) is None
+            and other.unfit(*sizes) is None
         )
-        if alike and other.parameter_shapes(6, 8) == shapes:
+        if alike and CellArrays(other, sizes).shapes == shapes:
             yield Variant(other, (f"this is {name}: check it --against {name}",))
     activation = getattr(cell, "activation", None)
     for option in ("tanh", "relu", "identity") if cell.name == "elman" else ():

@@ -168,6 +168,11 @@ def roles(names: Iterable[str], cell: GatedCell) -> dict[str, str | None]:
     return by_name
 
 
+def arguments(names: Iterable[str], cell: GatedCell) -> dict[str, str | None]:
+    """The role of each argument, sizes included."""
+    return {name: meaning or size_role(name) for name, meaning in roles(names, cell).items()}
+
+
 def size_role(name: str) -> str | None:
     """'input' or 'hidden' for an argument that is a size."""
     low = name.lower().strip("_")

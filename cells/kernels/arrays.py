@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import ModuleType
 
 from ..cell import GatedCell
@@ -11,8 +12,10 @@ from .step import Step, step
 
 
 def module(cell: GatedCell, unsaturated: bool = False) -> ModuleType:
-    """forward(wx, wh, prev, unit) -> (outputs, states, keeps); backward(keeps, prev, new, unit, d_output,
-    d_new) -> their d_.
+    """A module with forward and backward of one step.
+
+    forward(wx, wh, prev, unit) -> (outputs, states, keeps)
+    backward(keeps, prev, new, unit, d_output, d_new) -> d_ of wx, wh, prev, unit
 
     All are tuples of arrays in the order of the cell's gates (wh: those that are recurrent), states, vectors
     and outputs; a cotangent of what has no influence is the number 0. d_output counts for outputs that are no
@@ -67,8 +70,8 @@ def _unpack(source: str, names: list[str]) -> list[str]:
     return [f"{_tuple(names)} = {source}"] if names else []
 
 
-def _tuple(names) -> str:
-    names = list(names)
+def _tuple(texts: Iterable[str]) -> str:
+    names = list(texts)
     return f"({', '.join(names)}{',' if len(names) == 1 else ''})"
 
 

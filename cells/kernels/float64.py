@@ -1,6 +1,6 @@
-"""What the Numba kernels compute with in float64: its constants, and the reduction that exp and its relatives
-share.
-"""
+# mypy: allow-untyped-defs, allow-incomplete-defs
+# All below the docstring is printed into kernels, where Numba finds the types.
+"""The constants of Numba kernels in float64, and the reduction that exp and its relatives share."""
 
 import math
 from typing import Any

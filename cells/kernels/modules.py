@@ -7,7 +7,6 @@ shared between processes (Numba keeps its own cache beside the module).
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import sys
 import tempfile
@@ -15,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 from platformdirs import user_cache_dir
+
+from ..find import module_of
 
 
 def folder() -> Path:
@@ -25,21 +26,10 @@ def folder() -> Path:
 def load(stem: str, text: str) -> ModuleType:
     """The module with this text, imported; written first if no process has done so yet."""
     name = f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
     path = folder() / f"{name}.py"
-    if not path.exists():
+    if name not in sys.modules and not path.exists():
         _write(path, text)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # Numba's disk cache looks a function's module up by name
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    return module_of(path, name)  # by its own name, for Numba's disk cache looks a function's module up by it
 
 
 def _write(path: Path, text: str) -> None:

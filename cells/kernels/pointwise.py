@@ -1,3 +1,5 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
+# All from the first function on is printed into kernels, where Numba finds the types.
 """The vocabulary for Numba: branch-free, so that LLVM vectorises loops over it.
 
 exp and its relatives share one reduction, x = n ln 2 + r with |r| <= ln 2 / 2, and expm1 of r by its Taylor

@@ -1,7 +1,8 @@
 """A cell's scan kernels, printed: one chunk of the steps of an affine recurrence, at a state that is given.
 
-`ends` and `d_ends` leave the state that a chunk reaches, or the cotangent, and the product of its Jacobians; the others are the
-chunk's steps. Each keeps its state in one row (B, units) of its own, so that chunks run on threads side by side.
+`ends` and `d_ends` leave the state that a chunk reaches, or the cotangent, and the product of its Jacobians;
+the others are the chunk's steps. Each keeps its state in one row (B, units) of its own, so that chunks run on
+threads side by side.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from types import ModuleType
 
 from ..cell import GatedCell
 from ..derived import affine
-from ..derived.derive import derive, kept, vector_jacobian
+from ..derived.derive import Derivation, derive, kept, vector_jacobian
 from ..vocabulary.graph import Node
 from .fused import indented, outputs_apart, vocabulary
 from .modules import load
@@ -88,14 +89,14 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
 
 
 def _ends(cell: GatedCell) -> str:
-    derivation, found = derive(cell), affine.recurrence(cell)
+    derivation, recurrence = derive(cell), affine.recurrence(cell)
     inputs = {node: name for name, node in derivation.inputs.items()}
     names = {node: name for name, node in derivation.states.items()} | derivation.names
-    roots = [*derivation.states.values(), *_computed(found)]
+    roots = [*derivation.states.values(), *_computed(recurrence)]
     lines, variable = assignments(roots, inputs, names, _number, RESERVED)
     write = [f"row_{s}[b, j] = {variable[node]}" for s, node in derivation.states.items()]
-    product = _multiplied(found, variable, transposed=False)
-    arrays = ["all_wx", *_rows(cell), "bias", *_units(cell), *_product_rows(found)]
+    product = _multiplied(recurrence, variable, transposed=False)
+    arrays = ["all_wx", *_rows(cell), "bias", *_units(cell), *_product_rows(recurrence)]
     says = (
         "The state that a chunk reaches from row_S, which is left there, and the product of its Jacobians"
         " with product_K_K."
@@ -114,11 +115,9 @@ def _read_backward(cell: GatedCell, keeps: list[str]) -> list[str]:
     lines += [f"unit_{v} = unit_{v}_at[j]" for v in cell.vectors] + [
         f"d_{s} = row_{s}[b, j]" for s in cell.states
     ]
-    for k, own in enumerate(derivation.output_states):
-        lines += [
-            f"d_output_{k} = all_d_output_{k}[t, b, j]",
-            *([f"d_{own} = d_{own} + d_output_{k}"] if own else []),
-        ]
+    for k, state in enumerate(derivation.output_states):
+        lines.append(f"d_output_{k} = all_d_output_{k}[t, b, j]")
+        lines += [f"d_{state} = d_{state} + d_output_{k}"] if state else []
     return lines
 
 
@@ -147,58 +146,63 @@ def _backward(cell: GatedCell, source: Step) -> str:
 
 
 def _d_ends(cell: GatedCell) -> str:
-    derivation, found = derive(cell), affine.recurrence(cell)
+    derivation, recurrence = derive(cell), affine.recurrence(cell)
     cotangents = vector_jacobian(derivation)
     keep = {node: f"keep_{k}" for k, node in enumerate(kept(derivation, cotangents))}
     known = {n: name for name, n in derivation.inputs.items() if name.startswith(("prev_", "unit_"))}
     known |= {node: "new_" + s for s, node in derivation.states.items()} | keep
     known |= {derivation.tape.input(seed): seed for seed in _seeds(derivation)}
     before = {s: cotangents[f"d_prev_{s}"] for s in cell.states if f"d_prev_{s}" in cotangents}
-    lines, variable = assignments([*before.values(), *_computed(found)], known, {}, _number, RESERVED)
+    lines, variable = assignments([*before.values(), *_computed(recurrence)], known, {}, _number, RESERVED)
     write = [f"row_{s}[b, j] = {_text(before[s], variable) if s in before else 'ZERO'}" for s in cell.states]
-    product = _multiplied(found, variable, transposed=True)
+    product = _multiplied(recurrence, variable, transposed=True)
     says = (
         "The cotangent that a chunk leaves of row_S, which is put there, and the product with the chunk's"
         " Jacobians."
     )
     lines = [*_read_backward(cell, [name[5:] for name in keep.values()]), *lines, *product, *write]
     return _function(
-        "d_ends", [*_backward_arrays(cell), *_product_rows(found)], says, "range(steps - 1, -1, -1)", lines
+        "d_ends",
+        [*_backward_arrays(cell), *_product_rows(recurrence)],
+        says,
+        "range(steps - 1, -1, -1)",
+        lines,
     )
 
 
-def _seeds(derivation) -> list[str]:
+def _seeds(derivation: Derivation) -> list[str]:
     return [
         *(f"d_output_{k}" for k in range(len(derivation.outputs))),
         *(f"d_{s}" for s in derivation.states),
     ]
 
 
-def _computed(found: affine.Recurrence) -> list[Node]:
-    return [node for node in found.jacobian.values() if node.op != "constant"]
+def _computed(recurrence: affine.Recurrence) -> list[Node]:
+    return [node for node in recurrence.jacobian.values() if node.op != "constant"]
 
 
 def _text(node: Node, variable: dict[Node, str]) -> str:
     return _number(node.value) if node.op == "constant" else variable[node]
 
 
-def _product_rows(found: affine.Recurrence) -> list[str]:
-    return [f"product_{a}_{b}" for a, b in _places(found)]
+def _product_rows(recurrence: affine.Recurrence) -> list[str]:
+    return [f"product_{a}_{b}" for a, b in _places(recurrence)]
 
 
-def _places(found: affine.Recurrence) -> list[tuple[int, int]]:
+def _places(recurrence: affine.Recurrence) -> list[tuple[int, int]]:
     """The entries of a product of Jacobians, by position in the states."""
-    at = found.states.index
-    return [(at(new), at(old)) for new, old in found.reach]
+    at = recurrence.states.index
+    return [(at(new), at(old)) for new, old in recurrence.reach]
 
 
-def _multiplied(found: affine.Recurrence, variable: dict[Node, str], transposed: bool) -> list[str]:
-    """Lines that replace the product P of the Jacobians so far by J P; transposed P' by P' J: then the last J
-    comes first.
+def _multiplied(recurrence: affine.Recurrence, variable: dict[Node, str], transposed: bool) -> list[str]:
+    """Lines that replace the product P of the Jacobians so far by J P, or transposed P' by P' J.
+
+    In the transposed product the last J comes first.
     """
-    at = found.states.index
-    jacobian = {(at(new), at(old)): _text(node, variable) for (new, old), node in found.jacobian.items()}
-    places = _places(found)
+    at = recurrence.states.index
+    jacobian = {(at(new), at(old)): _text(node, variable) for (new, old), node in recurrence.jacobian.items()}
+    places = _places(recurrence)
     lines = [f"was_{a}_{b} = product_{a}_{b}[b, j]" for a, b in places]
     for a, b in places:
         if transposed:

@@ -34,14 +34,16 @@ class Products:
         self.tapes: dict[Any, Any] = {}
         self.grads: Arrays = {}
 
-    def project(self, x: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None, first: int = 0) -> None:
+    def project(
+        self, x: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None, key: object = 0
+    ) -> None:
         """Writes wx (T, B, G, units) of x (T, B, I), and adds a bias (G * units,) that is not the cell's own.
 
-        `first` is the step with which x begins, under which a recording is kept.
+        `key` says under which name the recording of a cell's own projection is kept: the segment's first step.
         """
         rows = out.reshape(out.shape[0] * out.shape[1], -1)
         if self.projects:
-            for k, value in enumerate(self._recorded(("project", first), x, self._project)):
+            for k, value in enumerate(self._recorded(("project", key), x, self._project)):
                 out[:, :, k] = array_of(value)
         else:
             np.matmul(x.reshape(len(rows), -1), self.used["weight_ih"].T, out=rows)
@@ -50,10 +52,10 @@ class Products:
         if bias is not None:
             rows += bias
 
-    def pull_project(self, x: np.ndarray, d_wx: np.ndarray, first: int = 0) -> np.ndarray:
+    def pull_project(self, x: np.ndarray, d_wx: np.ndarray, key: object = 0) -> np.ndarray:
         """d_x, from d_wx (T, B, G, units); adds the gradients of the arrays."""
         if self.projects:
-            return self._pull(("project", first), [d_wx[:, :, k] for k in range(d_wx.shape[2])])[0]
+            return self._pull(("project", key), [d_wx[:, :, k] for k in range(d_wx.shape[2])])[0]
         rows = d_wx.reshape(x.shape[0] * x.shape[1], -1)
         self.add({"weight_ih": rows.T @ x.reshape(len(rows), -1)})
         if "bias_ih" in self.used:

@@ -1,5 +1,4 @@
-"""Recording scalars: run a cell's equations once on Nodes and keep the expression graph, in the order it was
-written.
+"""Recording scalars: equations run once on Nodes, which keep the expression graph in the written order.
 
 Nodes are hash-consed on one Tape, so that equal expressions are one node; nothing is reordered or simplified.
 """
@@ -9,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, NoReturn
 
 
 class Node:
-    """One scalar of the graph: an operator or function of the vocabulary over other nodes, an input, or a
-    constant.
-    """
+    """One scalar of the graph: an operator or a function over other nodes, an input, or a constant."""
 
     __slots__ = ("args", "index", "op", "tape", "value")
     __array_ufunc__ = None  # NumPy's own functions refuse a Node instead of making an object array
@@ -28,37 +25,37 @@ class Node:
         """Whether it is an input or a constant."""
         return self.op in ("input", "constant")
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> Node:
         return self.tape.apply("+", self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: Any) -> Node:
         return self.tape.apply("+", other, self)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Node:
         return self.tape.apply("-", self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Node:
         return self.tape.apply("-", other, self)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Node:
         return self.tape.apply("*", self, other)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Any) -> Node:
         return self.tape.apply("*", other, self)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Node:
         return self.tape.apply("/", self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Any) -> Node:
         return self.tape.apply("/", other, self)
 
-    def __neg__(self):
+    def __neg__(self) -> Node:
         return self.tape.apply("neg", self)
 
-    def __pos__(self):
+    def __pos__(self) -> Node:
         return self
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: Any) -> Node:
         if not isinstance(exponent, int) or not 1 <= exponent <= 8:
             raise TypeError(
                 f"a power must be a whole number from 1 to 8, not {exponent!r}; write exp(p * log(a))"
@@ -68,19 +65,22 @@ class Node:
             product = product * self
         return product
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if isinstance(other, Node):
             return self is other
         return bool(self)
 
     __hash__ = object.__hash__
 
-    def __bool__(self):
+    def __bool__(self) -> NoReturn:
         raise TypeError("Python control flow on a value; use maximum, minimum, relu or a product with a gate")
 
-    __lt__ = __le__ = __gt__ = __ge__ = lambda self, other: bool(self)
+    def _compared(self, other: object) -> NoReturn:
+        self.__bool__()
 
-    def __repr__(self):
+    __lt__ = __le__ = __gt__ = __ge__ = _compared
+
+    def __repr__(self) -> str:
         return str(self.value) if self.is_leaf else f"{self.op}({', '.join(map(repr, self.args))})"
 
 

@@ -1,6 +1,4 @@
-"""Functions of whole arrays that cells may use beside the vocabulary: on NumPy arrays, torch tensors and
-recorded Values.
-"""
+"""Functions of whole arrays that cells may use: on NumPy arrays, torch tensors and recorded Values."""
 
 from __future__ import annotations
 
@@ -24,21 +22,21 @@ def constant(array: Any, like: Any) -> Any:
     return np.asarray(array, like.dtype)
 
 
-def concatenate(parts: Sequence[Any], axis: int = -1) -> Any:
-    """The parts joined along an axis."""
-    torch = _torch(*parts)
+def concatenate(arrays: Sequence[Any], axis: int = -1) -> Any:
+    """The arrays joined along an axis."""
+    torch = _torch(*arrays)
     if torch is not None:
-        return torch.cat(list(parts), axis)
-    joined = np.concatenate([array_of(p) for p in parts], axis)
-    if not any(isinstance(p, Value) for p in parts):
+        return torch.cat(list(arrays), axis)
+    joined = np.concatenate([array_of(a) for a in arrays], axis)
+    if not any(isinstance(a, Value) for a in arrays):
         return joined
-    edges = np.cumsum([0, *(p.shape[axis] for p in parts)])
+    edges = np.cumsum([0, *(a.shape[axis] for a in arrays)])
 
-    def pull(g, y, *args):
+    def pull(g: Any, y: Any, *args: Any) -> tuple[Any, ...]:
         keys = ((..., slice(a, b), *[slice(None)] * (-1 - axis)) for a, b in pairwise(edges))
         return tuple(g[key] for key in keys)
 
-    return Value(joined, "view", tuple(parts), pull)
+    return Value(joined, "view", tuple(arrays), pull)
 
 
 def linear(rows: Any, weight: Any, bias: Any = None) -> Any:
@@ -52,16 +50,15 @@ def linear(rows: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def blocks(rows: Any, weight: Any, bias: Any, heads: int, gates: int) -> Any:
-    """The same with weight (G * H, K / heads): unit j of each gate sees block j // (H / heads) of K. (..., G
-    * H).
+    """The same with weight (G * H, K / heads), which is block-diagonal for each gate: (..., G * H).
 
-    heads = 1 is the full product.
+    Unit j of each gate sees block j // (H / heads) of K. heads = 1 is the full product.
     """
     if heads == 1:
         return linear(rows, weight, bias)
     lead, width = rows.shape[:-1], weight.shape[1]
-    parts = rows.reshape(*lead, heads, 1, width) @ by_head(weight, heads, gates).swapaxes(-1, -2)
-    product = parts.reshape(*lead, heads, gates, -1).swapaxes(-2, -3).reshape(*lead, -1)
+    of_heads = rows.reshape(*lead, heads, 1, width) @ by_head(weight, heads, gates).swapaxes(-1, -2)
+    product = of_heads.reshape(*lead, heads, gates, -1).swapaxes(-2, -3).reshape(*lead, -1)
     return product if bias is None else product + bias
 
 
@@ -82,49 +79,46 @@ def skew(entries: Any) -> Any:
 
 
 def expm(matrix: Any) -> Any:
-    """The matrix exponential of (n, n), computed in float64 whatever the dtype: its error grows with n, 1e-6
-    in float32 at 33.
+    """The matrix exponential of (n, n), computed in float64 whatever the dtype.
+
+    Its error grows with n: in float32 it would be 1e-6 at 33.
     """
     torch = _torch(matrix)
     if torch is not None:
         return _torch_expm(torch).apply(matrix.double()).to(matrix.dtype)
-    from scipy.linalg import expm as exponential
+    from scipy.linalg import expm as exponential  # SciPy takes long to import, and few cells need it
 
-    def rounded(a):
+    def rounded(a: np.ndarray) -> np.ndarray:
         return exponential(a.astype(np.float64)).astype(a.dtype)
 
     if not isinstance(matrix, Value):
         return rounded(matrix)
 
-    def pull(g, y, a):
-        # the upper right block of exp([[A', G], [0, A']]) is the derivative's adjoint at G (Mathias 1996)
-        n, size = (
-            len(a),
-            float(np.abs(g).max()) or 1.0,
-        )  # whatever the size, of which a series would lose digits
-        return (
-            (exponential(np.block([[a.T, g / size], [np.zeros_like(a), a.T]]))[:n, n:] * size).astype(
-                g.dtype
-            ),
-        )
+    def pull(g: np.ndarray, y: np.ndarray, a: np.ndarray) -> tuple[np.ndarray]:
+        # the upper right block of exp([[A', G], [0, A']]) is the derivative's adjoint at G (Mathias 1996);
+        # linear in G, which is scaled to 1, for the series would lose digits where G is much larger than A
+        n, size = len(a), float(np.abs(g).max()) or 1.0
+        adjoint = exponential(np.block([[a.T, g / size], [np.zeros_like(a), a.T]]))[:n, n:]
+        return ((adjoint * size).astype(g.dtype),)
 
     return Value(rounded(matrix.array), "expm", (matrix,), pull)
 
 
 @cache
 def _torch_expm(torch: Any) -> Any:
-    """The exponential as an autograd function: the backward of torch.linalg.matrix_exp loses digits with the
-    cotangent's size.
+    """The exponential as an autograd function.
+
+    The backward of torch.linalg.matrix_exp loses digits with the cotangent's size; this one is as in `expm`.
     """
 
     class Exponential(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, a):
+        def forward(ctx: Any, a: Any) -> Any:
             ctx.save_for_backward(a)
             return torch.linalg.matrix_exp(a)
 
         @staticmethod
-        def backward(ctx, g):
+        def backward(ctx: Any, g: Any) -> Any:
             (a,) = ctx.saved_tensors
             n, size = len(a), g.abs().max().clamp(min=1e-300)
             rows = torch.cat([a.mT, g / size], 1), torch.cat([torch.zeros_like(a), a.mT], 1)

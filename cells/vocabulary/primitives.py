@@ -24,8 +24,9 @@ Rule = Callable[..., Node]
 class Primitive:
     """One function of the vocabulary.
 
-    `pullbacks` use the value where they can (tanh' = 1 - y^2: cheap, and 0 once y rounds to 1); `unsaturated` ones, where
-    given, use the argument only (tanh' = sech^2 a: right however far the unit is saturated). `latex` has one {} an argument.
+    `pullbacks` use the value where they can (tanh' = 1 - y^2: cheap, and 0 once y rounds to 1).
+    `unsaturated` ones, where given, use the argument only (tanh' = sech^2 a: right however far the unit is
+    saturated). `latex` has one {} an argument.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Primitive:
     def __call__(self, *values: Any) -> Any:
         if any(isinstance(v, Node) for v in values):
             return apply(self.name, *values)
+        # a recorded array or a tensor can only be here if its module is: neither is imported for it
         tape = sys.modules.get(f"{__package__}.tape")
         if tape is not None and any(isinstance(v, tape.Value) for v in values):
             return tape.pointwise(self.name, self.numpy, *values)
@@ -63,50 +65,50 @@ def primitive(
     return VOCABULARY[name]
 
 
-def _sigmoid(a):
+def _sigmoid(a: Any) -> Any:
     # exp of a non-positive number only, so nothing overflows; NaN stays NaN
     e = np.exp(-np.abs(a))
     return np.where(a >= 0, 1 / (1 + e), e / (1 + e)).astype(np.asarray(a).dtype)
 
 
-def _softplus(a):
+def _softplus(a: Any) -> Any:
     with np.errstate(invalid="ignore"):  # NaN in, NaN out
         return np.logaddexp(a, np.zeros((), np.asarray(a).dtype))
 
 
-def _tie(a, b):
+def _tie(a: Any, b: Any) -> Any:
     """1 where a > b, 1/2 where a == b, 0 elsewhere."""
     halves = np.greater(a, b) * 0.5 + np.greater_equal(a, b) * 0.5
     return halves.astype(np.result_type(a, b))
 
 
-def _sech2(a):
+def _sech2(a: Any) -> Any:
     # 4 e^-2|a| / (1 + e^-2|a|)^2: full relative accuracy where 1 - tanh^2 has rounded to 0
     e = np.exp(-2 * np.abs(a))
     return 4 * e / ((1 + e) * (1 + e))
 
 
-def _torch_sech2(t, a):
+def _torch_sech2(t: Any, a: Any) -> Any:
     e = t.exp(-2 * a.abs())
     return 4 * e / ((1 + e) * (1 + e))
 
 
-def _both(t, a, b):
+def _both(t: Any, a: Any, b: Any) -> Any:
     """Both as tensors of one dtype and device; one of them may be a number."""
     like = a if isinstance(a, t.Tensor) else b
     return t.broadcast_tensors(*(v if isinstance(v, t.Tensor) else like.new_tensor(v) for v in (a, b)))
 
 
-def _torch_tie(t, a, b):
+def _torch_tie(t: Any, a: Any, b: Any) -> Any:
     a, b = _both(t, a, b)
     return ((a > b).to(a.dtype) + (a >= b)) / 2
 
 
-def _torch_max(t, a, b):
+def _torch_max(t: Any, a: Any, b: Any) -> Any:
     return t.maximum(*_both(t, a, b))
 
 
-def _torch_min(t, a, b):
+def _torch_min(t: Any, a: Any, b: Any) -> Any:
     return t.minimum(*_both(t, a, b))
 
 
@@ -186,9 +188,8 @@ minimum: Primitive = primitive(
     latex=r"\min\left({}, {}\right)",
 )
 
-FUNCTIONS = tuple(
-    VOCABULARY
-)  # what equations may call; the three below occur in derivatives, and positive(a) in a sign
+# what equations may call; the three below occur in derivatives, and positive(a) in a sign
+FUNCTIONS = tuple(VOCABULARY)
 
 positive: Primitive = primitive(
     "positive",

@@ -1,5 +1,4 @@
-"""Reverse mode on NumPy arrays: what a cell writes out beyond pointwise equations is recorded as it runs, and
-pulled back.
+"""Reverse mode on NumPy arrays, for what a cell writes beyond pointwise equations: recorded, then pulled back.
 
 The operators, `@`, indexing, `reshape`, `swapaxes` and `sum`, the vocabulary of `primitives` and the
 functions of `matrices` take NumPy arrays, torch tensors and recorded Values alike, so that a cell's text is
@@ -16,12 +15,13 @@ import numpy as np
 
 from .primitives import pullbacks
 
-_order = count()
+_order = count()  # values are pulled in the reverse of the order in which they were made
 
 
 class Value:
-    """An array that remembers how it was made. pull(g, y, *args) gives a cotangent for each argument from
-    that of y.
+    """An array that remembers how it was made.
+
+    pull(g, y, *args) gives a cotangent for each argument from that of the value y.
     """
 
     __slots__ = ("args", "array", "index", "op", "pull")
@@ -40,85 +40,85 @@ class Value:
     def dtype(self) -> Any:
         return self.array.dtype
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> Value:
         return pointwise("+", _plus, self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: Any) -> Value:
         return pointwise("+", _plus, other, self)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Value:
         return pointwise("-", _minus, self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Value:
         return pointwise("-", _minus, other, self)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Value:
         return pointwise("*", _times, self, other)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Any) -> Value:
         return pointwise("*", _times, other, self)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Value:
         return pointwise("/", _over, self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Any) -> Value:
         return pointwise("/", _over, other, self)
 
-    def __neg__(self):
+    def __neg__(self) -> Value:
         return pointwise("neg", _negative, self)
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: int) -> Value:
         product = self
         for _ in range(exponent - 1):
             product = product * self
         return product
 
-    def __matmul__(self, other):
+    def __matmul__(self, other: Any) -> Value:
         return _product(self, other)
 
-    def __rmatmul__(self, other):
+    def __rmatmul__(self, other: Any) -> Value:
         return _product(other, self)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Value:
         return Value(self.array[key], "view", (self,), lambda g, y, a: (_placed(g, key, a.shape),))
 
-    def reshape(self, *shape):
+    def reshape(self, *shape: int) -> Value:
         return Value(self.array.reshape(*shape), "view", (self,), lambda g, y, a: (g.reshape(*a.shape),))
 
-    def swapaxes(self, first, second):
+    def swapaxes(self, first: int, second: int) -> Value:
         return Value(
             self.array.swapaxes(first, second), "view", (self,), lambda g, y, a: (g.swapaxes(first, second),)
         )
 
     @property
-    def mT(self):
+    def mT(self) -> Value:
         return self.swapaxes(-1, -2)
 
-    def sum(self, axis, keepdims=False):
-        def pull(g, y, a):
+    def sum(self, axis: Any, keepdims: bool = False) -> Value:
+        def pull(g: Any, y: Any, a: Any) -> tuple[Any, ...]:
             wide = g if keepdims else g.reshape(*np.expand_dims(array_of(y), axis).shape)
             return (_spread(wide, a.shape),)
 
         return Value(self.array.sum(axis, keepdims=keepdims), "sum", (self,), pull)
 
 
-def _plus(a, b):
+def _plus(a: Any, b: Any) -> Any:
     return a + b
 
 
-def _minus(a, b):
+def _minus(a: Any, b: Any) -> Any:
     return a - b
 
 
-def _times(a, b):
+def _times(a: Any, b: Any) -> Any:
     return a * b
 
 
-def _over(a, b):
+def _over(a: Any, b: Any) -> Any:
     return a / b
 
 
-def _negative(a):
+def _negative(a: Any) -> Any:
     return -a
 
 
@@ -132,7 +132,7 @@ def pointwise(op: str, function: Callable, *args: Any) -> Value:
     return Value(function(*map(array_of, args)), op, args)
 
 
-def _product(a, b):
+def _product(a: Any, b: Any) -> Value:
     return Value(
         array_of(a) @ array_of(b),
         "@",
@@ -141,7 +141,7 @@ def _product(a, b):
     )
 
 
-def _spread(g, shape):
+def _spread(g: Any, shape: tuple[int, ...]) -> Any:
     """The cotangent of an array that was summed: g along every summed axis."""
     wide = np.broadcast_to(array_of(g), shape)
     return (
@@ -149,7 +149,7 @@ def _spread(g, shape):
     )
 
 
-def _placed(g, key, shape):
+def _placed(g: Any, key: Any, shape: tuple[int, ...]) -> Any:
     """The cotangent of an array of which `key` was read: g there, 0 elsewhere."""
     full = np.zeros(shape, g.dtype)
     if any(isinstance(k, np.ndarray) for k in (key if isinstance(key, tuple) else (key,))):
@@ -162,31 +162,32 @@ def _placed(g, key, shape):
 def gradients(
     outputs: Iterable[Value], cotangents: Iterable[Any], wrt: Sequence[Value], *, unsaturated: bool = False
 ) -> list:
-    """Cotangent of each of `wrt`, zeros where nothing depends on it. Where cotangents are Values the backward
-    is recorded too.
+    """Cotangent of each of `wrt`, zeros where nothing depends on it.
+
+    Where cotangents are Values the backward is recorded too.
     """
-    found: dict[Value, Any] = {}
+    cotangent: dict[Value, Any] = {}
 
     def add(value: Value, g: Any) -> None:
-        found[value] = found[value] + g if value in found else g
+        cotangent[value] = cotangent[value] + g if value in cotangent else g
 
     for value, g in zip(outputs, cotangents, strict=True):
         add(value, g)
-    for value in recorded(found):
-        if value.op == "leaf" or value not in found:
+    for value in recorded(cotangent):
+        if value.op == "leaf" or value not in cotangent:
             continue
-        g = found[value]
+        g = cotangent[value]
         y, args = (
             (value, value.args) if isinstance(g, Value) else (value.array, tuple(map(array_of, value.args)))
         )
         if value.pull is not None:
-            parts = value.pull(g, y, *args)
+            d_args = value.pull(g, y, *args)
         else:
-            parts = [rule(g, y, *args) for rule in pullbacks(value.op, unsaturated)]
-        for arg, part in zip(value.args, parts, strict=True):
+            d_args = [rule(g, y, *args) for rule in pullbacks(value.op, unsaturated)]
+        for arg, d in zip(value.args, d_args, strict=True):
             if isinstance(arg, Value):
-                add(arg, _to_shape(part, arg.shape))
-    return [found[v] if v in found else np.zeros(v.shape, v.dtype) for v in wrt]
+                add(arg, _to_shape(d, arg.shape))
+    return [cotangent[v] if v in cotangent else np.zeros(v.shape, v.dtype) for v in wrt]
 
 
 def _to_shape(g: Any, shape: tuple[int, ...]) -> Any:

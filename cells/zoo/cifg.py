@@ -1,8 +1,6 @@
 """Long short-term memory with coupled input and forget gates: what is forgotten is replaced."""
 
-from ..cell import GatedCell
-from ..contract import State
-from ..vocabulary.primitives import sigmoid, tanh
+from .. import GatedCell, State, sigmoid, tanh
 
 
 class CIFG(GatedCell):
@@ -16,7 +14,7 @@ class CIFG(GatedCell):
     states = ("h", "c")
     keep_gate = "f"
 
-    def equations(self, wx, wh, prev):
+    def equations(self, wx: State, wh: State, prev: State) -> State:
         f = sigmoid(wx.f + wh.f)
         g = tanh(wx.g + wh.g)
         o = sigmoid(wx.o + wh.o)

@@ -1,10 +1,8 @@
-"""Independently recurrent network: a unit sees itself alone, so that its gradient is a power of one weight."""
+"""Independently recurrent network: a unit sees itself alone, so its gradient is a power of one weight."""
 
 import numpy as np
 
-from ..cell import GatedCell
-from ..contract import State
-from ..vocabulary.primitives import relu
+from .. import Arrays, GatedCell, Shapes, State, relu
 
 
 class IndRNN(GatedCell):
@@ -19,10 +17,10 @@ class IndRNN(GatedCell):
     vectors = ("u",)
     recurrent_gates = ()
 
-    def equations(self, wx, wh, prev, unit):
+    def equations(self, wx: State, wh: State, prev: State, unit: State) -> State:
         return State(h=relu(wx.h + unit.u * prev.h))
 
-    def paper(self, shapes, rng):
+    def paper(self, shapes: Shapes, rng: np.random.Generator) -> Arrays:
         """u uniform in [0, 1], the paper's range as T grows."""
         return {"u": rng.uniform(0, 1, shapes["u"])} | {
             k: np.zeros(s) for k, s in shapes.items() if k == "bias_ih"

@@ -1,14 +1,10 @@
-"""Long expressive memory: two states on learned time scales, the second driven by the first one's new value."""
+"""Long expressive memory: two states on learned time scales; the first one's new value drives the second."""
 
-from ..cell import GatedCell
-from ..contract import State, split
-from ..vocabulary.matrices import linear
-from ..vocabulary.primitives import sigmoid, tanh
+from .. import Array, Arrays, GatedCell, State, linear, sigmoid, split, tanh
 
 
 class LEM(GatedCell):
-    """z_t = (1 - a) z_{t-1} + a tanh(W_z y_{t-1} + ...), y_t = (1 - b) y_{t-1} + b tanh(W_y z_t + ...),
-    output y.
+    """z_t = (1 - a) z + a tanh(W_z y + ...), y_t = (1 - b) y + b tanh(W_y z_t + ...), output y.
 
     a = dt sigmoid(W_1 y_{t-1} + V_1 x_t + b_1) and b = dt sigmoid(W_2 y_{t-1} + ...) are the time steps
     (Rusch et al. 2022, arXiv 2110.04744). weight_hh has the blocks 1, 2, z (of y) and y, which multiplies the
@@ -19,12 +15,12 @@ class LEM(GatedCell):
     states = ("y", "z")
     dt: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.dt <= 1:
             raise ValueError(f"dt is {self.dt!r}; it must be above 0 and at most 1")
 
-    def step(self, params, x, state):
+    def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
         wx, weight, bias = self.project(params, x), params["weight_hh"], params.get("bias_hh")
         units = weight.shape[1]
         first, last = (None, None) if bias is None else (bias[: 3 * units], bias[3 * units :])

@@ -4,15 +4,14 @@ import math
 
 import numpy as np
 
-from ..cell import GatedCell
-from ..contract import State
+from .. import Arrays, GatedCell, Shapes, State, relu, sigmoid
 from ..derived.init import random_orthogonal
-from ..vocabulary.primitives import relu, sigmoid
 
 
 class LiGRU(GatedCell):
-    """h_t = z * h_{t-1} + (1 - z) * relu(W_h x_t + U_h h_{t-1} + b_h) (Ravanelli et al. 2018, arXiv
-    1803.10225).
+    """h_t = z * h_{t-1} + (1 - z) * relu(W_h x_t + U_h h_{t-1} + b_h).
+
+    Ravanelli et al. 2018, arXiv 1803.10225.
 
     Without the batch normalisation of W x_t, which the paper needs to keep relu bounded and which is not a
     cell's: it normalises over the batch and all steps. Its shift is the bias here.
@@ -22,11 +21,11 @@ class LiGRU(GatedCell):
     states = ("h",)
     keep_gate = "z"
 
-    def equations(self, wx, wh, prev):
+    def equations(self, wx: State, wh: State, prev: State) -> State:
         z = sigmoid(wx.z + wh.z)
         return State(h=z * prev.h + (1 - z) * relu(wx.h + wh.h))
 
-    def paper(self, shapes, rng):
+    def paper(self, shapes: Shapes, rng: np.random.Generator) -> Arrays:
         """Glorot uniform input weights, orthogonal recurrent ones, biases zero."""
         rows, inputs = shapes["weight_ih"]
         hidden = rows // len(self.gates)

@@ -1,13 +1,14 @@
 """Long short-term memory: a cell state c that gates write to, keep and read."""
 
-from ..cell import GatedCell
-from ..contract import State
-from ..vocabulary.primitives import sigmoid, tanh
+from typing import Any
+
+from .. import GatedCell, State, sigmoid, tanh
 
 
 class LSTM(GatedCell):
-    """With forget gate, no peepholes (Hochreiter & Schmidhuber 1997; Gers et al. 2000; two biases as in
-    torch.nn.LSTM).
+    """With forget gate and no peepholes; two biases as in torch.nn.LSTM.
+
+    Hochreiter & Schmidhuber 1997; Gers et al. 2000.
     """
 
     gates = ("i", "f", "g", "o")
@@ -16,7 +17,7 @@ class LSTM(GatedCell):
     input_gate = "i"
     biases: int = 2
 
-    def equations(self, wx, wh, prev):
+    def equations(self, wx: State, wh: State, prev: State) -> State:
         i = sigmoid(wx.i + wh.i)
         f = sigmoid(wx.f + wh.f)
         g = tanh(wx.g + wh.g)
@@ -24,5 +25,5 @@ class LSTM(GatedCell):
         c = f * prev.c + i * g
         return State(h=o * tanh(c), c=c)
 
-    def torch_module(self):
+    def torch_module(self) -> tuple[str, dict[str, Any]] | None:
         return "LSTM", {}

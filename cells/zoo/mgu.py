@@ -1,13 +1,12 @@
 """Minimal gated unit: one gate both resets and updates."""
 
-from ..cell import GatedCell
-from ..contract import State, split
-from ..vocabulary.primitives import sigmoid, tanh
+from .. import Array, Arrays, GatedCell, State, sigmoid, split, tanh
 
 
 class MGU(GatedCell):
-    """f both resets h before the candidate's product and mixes the candidate in (Zhou et al. 2016, arXiv
-    1603.09420).
+    """f both resets h before the candidate's product and mixes the candidate in.
+
+    Zhou et al. 2016, arXiv 1603.09420.
 
     h_t = (1 - f) * h_{t-1} + f * tanh(W_h [f * h_{t-1}, x_t] + b_h): f writes, so that no gate's bias keeps
     longer.
@@ -16,7 +15,7 @@ class MGU(GatedCell):
     gates = ("f", "h")
     states = ("h",)
 
-    def step(self, params, x, state):
+    def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
         wx = self.project(params, x)
         weight = split(self.gates, params["weight_hh"].swapaxes(0, 1))
         bias = split(self.gates, params["bias_hh"]) if "bias_hh" in params else State(f=0, h=0)

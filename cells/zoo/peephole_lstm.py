@@ -1,13 +1,12 @@
 """Long short-term memory whose gates see the cell state."""
 
-from ..cell import GatedCell
-from ..contract import State
-from ..vocabulary.primitives import sigmoid, tanh
+from .. import GatedCell, State, sigmoid, tanh
 
 
 class PeepholeLSTM(GatedCell):
-    """Gates i and f see c_{t-1}, gate o sees c_t, each by one weight a unit (Gers, Schraudolph & Schmidhuber
-    2002, JMLR 3).
+    """Gates i and f see c_{t-1}, gate o sees c_t, each by one weight a unit.
+
+    Gers, Schraudolph & Schmidhuber 2002, JMLR 3.
 
     Input and output are squashed by tanh, as in Graves 2013 (arXiv 1308.0850) and Greff et al. 2015 (arXiv
     1503.04069); the paper of 2002 squashes by scaled sigmoids or not at all.
@@ -19,7 +18,7 @@ class PeepholeLSTM(GatedCell):
     keep_gate = "f"
     input_gate = "i"
 
-    def equations(self, wx, wh, prev, unit):
+    def equations(self, wx: State, wh: State, prev: State, unit: State) -> State:
         i = sigmoid(wx.i + wh.i + unit.peephole_i * prev.c)
         f = sigmoid(wx.f + wh.f + unit.peephole_f * prev.c)
         g = tanh(wx.g + wh.g)

@@ -4,18 +4,30 @@ import math
 
 import numpy as np
 
-from ..cell import GatedCell
-from ..contract import State, check_sizes
-from ..vocabulary.matrices import blocks
-from ..vocabulary.primitives import exp, maximum, sigmoid, softplus, sqrt, tanh
+from .. import (
+    Array,
+    Arrays,
+    GatedCell,
+    Shapes,
+    State,
+    blocks,
+    check_sizes,
+    exp,
+    maximum,
+    sigmoid,
+    softplus,
+    sqrt,
+    tanh,
+)
 
 DECAY = 8.0  # the paper's c
 SMALLEST = 1e-30  # of 1 - a^2, a normal number in float32 too
 
 
 class RGLRU(GatedCell):
-    """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t), a_t = exp(-c softplus(Lambda) r_t) (De et al. 2024,
-    arXiv 2402.19427).
+    """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t), a_t = exp(-c softplus(Lambda) r_t).
+
+    De et al. 2024, arXiv 2402.19427.
 
     c = 8; r and i are sigmoids of x by matrices of k diagonal blocks, with biases. softplus(Lambda) is as in
     the paper's appendix and its authors' code; the main text's a = sigmoid(Lambda) would make it
@@ -30,11 +42,11 @@ class RGLRU(GatedCell):
     recurrent_gates = ()
     k: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_sizes(k=self.k)
 
-    def unfit(self, input_size, hidden_size):
+    def unfit(self, input_size: int, hidden_size: int) -> str | None:
         if input_size != hidden_size:
             return (
                 f"cell {self.name!r} gates its input itself: input_size {input_size} must equal hidden_size"
@@ -46,21 +58,21 @@ class RGLRU(GatedCell):
             else None
         )
 
-    def shapes(self, input_size, hidden_size):
-        bias = {"bias_ih": (2 * hidden_size,)} if self.biases else {}
-        return {"weight_ih": (2 * hidden_size, hidden_size // self.k)} | bias | {"decay": (hidden_size,)}
+    def shapes(self, input_size: int, hidden_size: int) -> Shapes:
+        bias: Shapes = {"bias_ih": (2 * hidden_size,)} if self.biases else {}
+        return {"weight_ih": (2 * hidden_size, hidden_size // self.k), **bias, "decay": (hidden_size,)}
 
-    def project(self, params, x):
+    def project(self, params: Arrays, x: Array) -> State:
         rows = blocks(x, params["weight_ih"], params.get("bias_ih"), self.k, 2).reshape(*x.shape[:-1], 2, -1)
         return State(r=rows[..., 0, :], i=rows[..., 1, :], x=x)
 
-    def equations(self, wx, wh, prev, unit):
+    def equations(self, wx: State, wh: State, prev: State, unit: State) -> State:
         s = DECAY * softplus(unit.decay) * sigmoid(wx.r)
         a = exp(-s)
         scale = sqrt(maximum(tanh(s) * (1 + a * a), SMALLEST))
         return State(h=a * prev.h + scale * (sigmoid(wx.i) * wx.x))
 
-    def paper(self, shapes, rng):
+    def paper(self, shapes: Shapes, rng: np.random.Generator) -> Arrays:
         """a^c uniform in [0.9, 0.999] at r = 1, LeCun-normal gate matrices, biases 0."""
         slow = -np.log(rng.uniform(0.9, 0.999, shapes["decay"])) / DECAY  # softplus(Lambda)
         weight = rng.standard_normal(shapes["weight_ih"]) / math.sqrt(shapes["weight_ih"][1])

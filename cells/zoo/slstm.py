@@ -1,17 +1,14 @@
-"""Scalar LSTM of the xLSTM: exponential gates, a normaliser, and a running maximum that keeps the
-exponentials small.
-"""
+"""Scalar LSTM of the xLSTM: exponential gates, a normaliser, and a maximum that keeps them small."""
 
-from ..cell import GatedCell
-from ..contract import State
-from ..vocabulary.primitives import absolute, exp, logsigmoid, maximum, relu, sigmoid, tanh
+from .. import GatedCell, State, absolute, exp, logsigmoid, maximum, relu, sigmoid, tanh
 
 EMPTY = 1e9  # what log f loses where nothing has been written: far more than any pre-activation
 
 
 class SLSTM(GatedCell):
-    """States h, c, the normaliser n and the stabiliser m; block-diagonal W_hh by `heads` (Beck et al. 2024,
-    arXiv 2405.04517).
+    """States h, c, the normaliser n and the stabiliser m; block-diagonal W_hh by `heads`.
+
+    Beck et al. 2024, arXiv 2405.04517.
 
     The forget gate is a sigmoid, one of the paper's two forms. h = o * c / n does not depend on m while n >
     0. From states of zeros, m_1 is the input gate's pre-activation, as in the authors' code: n is 0, so that
@@ -26,7 +23,7 @@ class SLSTM(GatedCell):
     input_gate = "i"
     heads: int = 1
 
-    def equations(self, wx, wh, prev):
+    def equations(self, wx: State, wh: State, prev: State) -> State:
         log_i = wx.i + wh.i
         empty = relu(1 - 1e6 * absolute(prev.n))  # 1 where n is 0, and 0 where it is 1 or more
         log_f = logsigmoid(wx.f + wh.f) + prev.m - EMPTY * empty

@@ -1,9 +1,6 @@
 """Simple recurrent unit: gates see the input and, through a vector, their own unit's cell state."""
 
-from ..cell import GatedCell
-from ..contract import State
-from ..vocabulary.matrices import linear
-from ..vocabulary.primitives import sigmoid
+from .. import Array, Arrays, GatedCell, Shapes, State, linear, sigmoid
 
 
 class SRU(GatedCell):
@@ -20,12 +17,13 @@ class SRU(GatedCell):
     recurrent_gates = ()
     keep_gate = "f"
 
-    def shapes(self, input_size, hidden_size):
+    def shapes(self, input_size: int, hidden_size: int) -> Shapes:
         rows = (3 if input_size == hidden_size else 4) * hidden_size
-        bias = {"bias_ih": (2 * hidden_size,)} if self.biases else {}
-        return {"weight_ih": (rows, input_size)} | bias | dict.fromkeys(self.vectors, (hidden_size,))
+        bias: Shapes = {"bias_ih": (2 * hidden_size,)} if self.biases else {}
+        weight: Shapes = {"weight_ih": (rows, input_size)}
+        return weight | bias | dict.fromkeys(self.vectors, (hidden_size,))
 
-    def project(self, params, x):
+    def project(self, params: Arrays, x: Array) -> State:
         weight, bias, units = params["weight_ih"], params.get("bias_ih"), params["v_f"].shape[0]
         blocks = [weight[k : k + units] for k in range(0, weight.shape[0], units)]
         f, r = (
@@ -33,7 +31,7 @@ class SRU(GatedCell):
         )
         return State(f=f, r=r, x=linear(x, blocks[2]), skip=linear(x, blocks[3]) if len(blocks) == 4 else x)
 
-    def equations(self, wx, wh, prev, unit):
+    def equations(self, wx: State, wh: State, prev: State, unit: State) -> tuple[Array, State]:
         f = sigmoid(wx.f + unit.v_f * prev.c)
         r = sigmoid(wx.r + unit.v_r * prev.c)
         c = f * prev.c + (1 - f) * wx.x

@@ -1,8 +1,6 @@
 """Update gate network: the GRU without its reset gate."""
 
-from ..cell import GatedCell
-from ..contract import State
-from ..vocabulary.primitives import sigmoid, tanh
+from .. import GatedCell, State, sigmoid, tanh
 
 
 class UGRNN(GatedCell):
@@ -16,7 +14,7 @@ class UGRNN(GatedCell):
     states = ("h",)
     keep_gate = "g"
 
-    def equations(self, wx, wh, prev):
+    def equations(self, wx: State, wh: State, prev: State) -> State:
         c = tanh(wx.c + wh.c)
         g = sigmoid(wx.g + wh.g)
         return State(h=g * prev.h + (1 - g) * c)

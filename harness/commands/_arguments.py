@@ -44,3 +44,12 @@ def epilog(examples: str, codes: dict[int, str] | None = None) -> str:
     all_codes = {0: CODES[0], **(codes or {}), 2: CODES[2], 130: CODES[130]}
     lines = "\n".join(f"  {code:<4} {all_codes[code]}" for code in sorted(all_codes))
     return f"examples:\n{examples.rstrip()}\n\nexit codes:\n{lines}"
+
+
+def output_folder(given: str | None) -> Path | None:
+    """The folder that --output names. Raises ValueError for an empty name."""
+    if given is None:
+        return None
+    if not given:
+        raise ValueError("--output needs a folder")
+    return Path(given).expanduser()

@@ -30,6 +30,11 @@ KEYS = (
     ("budget_s", "null", "seconds for the whole run; the cases after that are skipped"),
     ("case_timeout_s", "300", "seconds without a sign of life after which a case is ended"),
 )
+# the keys that regress and compare read: they time the probe throughput, on one thread
+TIMED = (
+    *("cells", "backends", "workload.steps", "workload.batch", "workload.input_size", "workload.hidden_size"),
+    *("direction", "dtype", "device", "results", "case_timeout_s"),
+)
 OPTIONS = "an option of a probe; the head of its file in harness/probes names them"
 INDENT = 28  # of the meanings
 

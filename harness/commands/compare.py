@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ._arguments import CODES, RUNS, epilog
-from ._overrides import keys
-from .regress import KEYS, SIZES, output_folder
+from ._arguments import CODES, RUNS, epilog, output_folder
+from ._overrides import TIMED, keys
 
 DEFAULTS = {
     "cells": "[elman,lstm,gru], where A:B are backends",
@@ -55,7 +54,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         1: "the newer run, or B, is slower in a benchmark; or one is missing or broken",
         3: f"{CODES[3]}, or nothing was measured",
     }
-    parser.epilog = "\n".join(["keys of A:B:", keys((*KEYS, *SIZES), DEFAULTS), "", epilog(EXAMPLES, codes)])
+    parser.epilog = "\n".join(["keys of A:B:", keys(TIMED, DEFAULTS), "", epilog(EXAMPLES, codes)])
 
 
 def do(arguments: argparse.Namespace) -> int:

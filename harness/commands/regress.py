@@ -8,13 +8,10 @@ Cells and backends whose file changed since are added.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from ._arguments import CODES, epilog
-from ._overrides import keys
+from ._arguments import CODES, epilog, output_folder
+from ._overrides import TIMED, keys
 
-KEYS = ("cells", "backends", "direction", "dtype", "device", "results", "case_timeout_s")
-SIZES = ("workload.steps", "workload.batch", "workload.input_size", "workload.hidden_size")
 DEFAULTS = {
     "cells": "[elman,lstm,gru] and changed ones",
     "backends": "[numba] and changed ones",
@@ -45,9 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of regress.md, regress.json and junit.xml (default: the run's folder)",
     )
-    parser.epilog = "\n".join(
-        ["keys:", keys((*KEYS, *SIZES), DEFAULTS), "", epilog(EXAMPLES, CODES_OF_COMPARISON)]
-    )
+    parser.epilog = "\n".join(["keys:", keys(TIMED, DEFAULTS), "", epilog(EXAMPLES, CODES_OF_COMPARISON)])
 
 
 def do(arguments: argparse.Namespace) -> int:
@@ -62,14 +57,3 @@ def do(arguments: argparse.Namespace) -> int:
         )
     overrides = [o for o in arguments.overrides if not o.startswith("base=")]
     return regress(bases[0], overrides, output_folder(arguments.output))
-
-
-def output_folder(given: str | None) -> Path | None:
-    """The folder that --output names. Raises ConfigError for an empty name."""
-    from ..runs.values import ConfigError
-
-    if given is None:
-        return None
-    if not given:
-        raise ConfigError("--output needs a folder")
-    return Path(given).expanduser()

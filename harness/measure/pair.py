@@ -85,7 +85,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a pair could not be timed: a status as of a case, and the reason."""
+    """The reason why a pair could not be timed, with a status as of a case."""
 
     status: str
     reason: str

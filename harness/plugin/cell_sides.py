@@ -68,7 +68,7 @@ def run_once(spec: str, case: dict[str, Any]) -> None:
 
 
 def pair(spec: str, case: dict[str, Any], base: Base) -> Pair:
-    """Where the repository holds the package `cells` itself, each side has its own revision of it."""
+    """The cell at the revision, and now; in cellbench's own repository each with its revision of `cells`."""
     path = find.path_of(spec)
     assert path
     old = base.counterpart(path)

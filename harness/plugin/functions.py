@@ -18,6 +18,10 @@ from typing import Any, Protocol
 from ..measure.timing import Timed
 from ..probe import NotOk
 
+ADVICE = (
+    "give one that stands by its name in a module, or 'module:function'; what it is called with goes into"
+    " args="
+)
 # pytest shows the line of the test, not ours
 __tracebackhide__ = operator.methodcaller("errisinstance", ValueError)
 
@@ -61,47 +65,53 @@ class Work:
         """The function with arguments of its own; it is the function itself where there are none."""
         args, kwargs = pickle.loads(self.arguments)
         if self.setup is not None:
-            made = self.setup.load()()
-            args = made if isinstance(made, tuple) else (made,)
+            arguments = self.setup.load()()
+            args = arguments if isinstance(arguments, tuple) else (arguments,)
         return partial(function, *args, **kwargs) if args or kwargs else function
 
 
-def reference(thing: Any) -> Function:
+def reference(function: Any) -> Function:
     """How a worker finds a callable, or "module:function". Raises GateError where it could not."""
-    if isinstance(thing, str):
-        module, _, name = thing.partition(":")
-    else:
-        module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)  # type: ignore[assignment]
-    advice = (
-        "give one that stands by its name in a module, or 'module:function'; what it is called with goes into"
-        " args="
-    )
-    if not (isinstance(module, str) and isinstance(name, str) and module and name):
-        raise GateError(f"{thing!r} is no function by name, and fresh processes could not find it; {advice}")
+    module, name = _address(function)
     try:
         there = importlib.import_module(module)
-        found = operator.attrgetter(name)(there)
+        target = operator.attrgetter(name)(there)
     except (ImportError, AttributeError):
-        raise GateError(f"fresh processes could not find {module}:{name}; {advice}") from None
-    if not isinstance(thing, str) and not found == thing:
+        raise GateError(f"fresh processes could not find {module}:{name}; {ADVICE}") from None
+    if not isinstance(function, str) and not target == function:
         raise GateError(
-            f"{module}:{name} is another object than {thing!r}, which fresh processes could not find;"
-            f" {advice}"
+            f"{module}:{name} is another object than {function!r}, which fresh processes could not find;"
+            f" {ADVICE}"
         )
-    if not callable(found):
-        raise GateError(f"{module}:{name} is a {type(found).__name__}, which cannot be called; {advice}")
-    if any(
-        is_lazy(found)
-        for is_lazy in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    ):
-        raise GateError(
-            f"{module}:{name} does no work when it is called; give a function that runs it to its end"
-        )
+    _refuse_what_does_no_work(target, f"{module}:{name}")
     file = getattr(there, "__file__", None)
     return Function(module, name, str(Path(file).resolve()) if file else None)
 
 
-def work(args: tuple = (), kwargs: dict | None = None, setup: Any = None, equal: Any = None) -> Work:
+def _address(function: Any) -> tuple[str, str]:
+    """(module, name in it)."""
+    if isinstance(function, str):
+        module, _, name = function.partition(":")
+    else:
+        module, name = (getattr(function, key, "") for key in ("__module__", "__qualname__"))
+    if not (isinstance(module, str) and isinstance(name, str) and module and name):
+        raise GateError(
+            f"{function!r} is no function by name, and fresh processes could not find it; {ADVICE}"
+        )
+    return module, name
+
+
+def _refuse_what_does_no_work(target: Any, name: str) -> None:
+    if not callable(target):
+        raise GateError(f"{name} is a {type(target).__name__}, which cannot be called; {ADVICE}")
+    lazy = inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction
+    if any(is_lazy(target) for is_lazy in lazy):
+        raise GateError(f"{name} does no work when it is called; give a function that runs it to its end")
+
+
+def work(
+    args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, setup: Any = None, equal: Any = None
+) -> Work:
     """Raises GateError for arguments that cannot be pickled, or are given twice."""
     if setup is not None and (args or kwargs):
         raise GateError("args and setup both say what the functions are called with; give one of them")
@@ -145,10 +155,10 @@ def _nothing() -> None:
 
 def _hold_against(results: tuple[Any, Any], equal: Callable[[Any, Any], Any]) -> None:
     try:
-        said = equal(*results)
+        answer = equal(*results)
     except AssertionError as error:
         raise NotOk("wrong", f"the results differ: {' '.join(str(error).split())[:300]}") from None
-    if said is not None and not said:
+    if answer is not None and not answer:  # None is the answer of a function that asserts
         raise NotOk("wrong", f"the results differ, says {equal.__qualname__}")
 
 

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from .base import Base
     from .session import Session
 
-__tracebackhide__ = methodcaller(
-    "errisinstance", (AssertionError, GateError)
-)  # pytest shows the line of the test
+# pytest shows the line of the test, not ours
+__tracebackhide__ = methodcaller("errisinstance", (AssertionError, GateError))
 MET = {
     "not slower": (Verdict.SAME, Verdict.FASTER),
     "faster": (Verdict.FASTER,),
@@ -37,10 +36,10 @@ class Gate:
     """The fixture of one test. Its methods return the judgement, or fail the test with it.
 
     Functions are module-level ones, or "module:function": they run in fresh processes, which import them.
-    They are called with args and kwargs, or with what the module-level function `setup` returns (a tuple: all
-    arguments); each build of each side gets its own, and is called with them many times. `equal(a, b)` may
-    hold the two results against each other before anything is timed: it raises AssertionError, or returns
-    False. Raises GateError for what cannot be compared.
+    They are called with args and kwargs, or with the value of the module-level function `setup` (a tuple
+    holds all arguments). Each build of each side has arguments of its own, and is called with them many
+    times. `equal(a, b)` may hold the two results against each other before anything is timed: it raises
+    AssertionError, or returns False. A comparison that cannot be made raises GateError.
     """
 
     test: pytest.Item

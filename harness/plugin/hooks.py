@@ -1,4 +1,4 @@
-"""What pytest sees of the plugin: options, the fixture `cellbench`, the marker of that name, the summary.
+"""The plugin as pytest sees it: options, the fixture `cellbench`, the marker of that name, the summary.
 
 pytest loads this file in every session of an environment that has cellbench, so nothing heavy is imported at
 its top.
@@ -9,32 +9,32 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .session import FIXTURE, Session
 
+if TYPE_CHECKING:
+    from ..measure.judge import Judge
+    from .gate import Gate
+
 SESSION = pytest.StashKey[Session]()
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cellbench", "cellbench: gates on speed (fixture `cellbench`)")
     group.addoption(
         "--cellbench-compare",
         metavar="REV",
-        help=(
-            "git revision that not_slower_than_base measures against; without it those tests run once and are"
-            " skipped"
-        ),
+        help="git revision that not_slower_than_base measures against; without it such a test runs its"
+        " function once and is skipped",
     )
     group.addoption(
         "--cellbench-unsure",
         choices=("fail", "skip", "xfail"),
         default="fail",
-        help=(
-            "what a test becomes of which nothing can be told: UNSURE, INVALID, no baseline (default:"
-            " %(default)s)"
-        ),
+        help="result of a test whose verdict is UNSURE, INVALID or no baseline (default: %(default)s)",
     )
     group.addoption(
         "--cellbench-json",
@@ -54,13 +54,12 @@ def pytest_addoption(parser):
         metavar="SECONDS",
         type=_seconds,
         default=15.0,
-        help=(
-            "timed work of one comparison; while UNSURE the processes double up to it (default: %(default)s)"
-        ),
+        help="timed work of one comparison; a verdict of UNSURE doubles its processes within this budget"
+        " (default: %(default)s)",
     )
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "cellbench: gates a speed; set on every test that uses the fixture `cellbench`"
     )
@@ -69,14 +68,14 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if FIXTURE in getattr(item, "fixturenames", ()):
             item.add_marker(FIXTURE)
 
 
 @pytest.fixture(scope="session")
-def cellbench_judge(pytestconfig):
+def cellbench_judge(pytestconfig: pytest.Config) -> Judge:
     """The `Judge` of all gates: override it for another effort, time limit or number of threads."""
     import numpy as np
 
@@ -89,7 +88,7 @@ def cellbench_judge(pytestconfig):
 
 
 @pytest.fixture
-def cellbench(request, cellbench_judge):
+def cellbench(request: pytest.FixtureRequest, cellbench_judge: Judge) -> Gate:
     """Gates on speed: not_slower, faster, same, not_slower_than_base, cell_not_slower_than_base."""
     session = request.config.stash[SESSION]
     if session.workers > 1:

@@ -20,15 +20,13 @@ class Session:
 
     def __init__(self, config: pytest.Config) -> None:
         option = config.option
-        self.revision, self.unsure, self.file = (
-            option.cellbench_compare,
-            option.cellbench_unsure,
-            option.cellbench_json,
-        )
+        self.revision: str | None = option.cellbench_compare
+        self.unsure: str = option.cellbench_unsure
+        self.file: Path | None = option.cellbench_json
         self.root, self.workers, self.listing = config.rootpath, _workers(config), option.collectonly
         self.is_worker = hasattr(config, "workerinput")
         self.tests = 1  # that gate; a change must stand among so many
-        self.found: list[dict[str, Any]] = []
+        self.judgements: list[dict[str, Any]] = []
         self.commit: str | None = None
         self._folder: tempfile.TemporaryDirectory | None = None
         if self.revision and self.workers > 1:
@@ -43,7 +41,7 @@ class Session:
 
     def base(self) -> Base | None:
         """The revision's files, taken out once; None without --cellbench-compare."""
-        if self.commit is None:
+        if self.commit is None or self.revision is None:
             return None
         from ..regress.revision import take_out
         from .base import Base
@@ -54,38 +52,38 @@ class Session:
         place = Path(self._folder.name).resolve() / self.commit[:12]
         return Base(str(self.repository), str(place), self.revision)
 
-    def pytest_collection_finish(self, session):
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.tests = max(1, sum(FIXTURE in getattr(item, "fixturenames", ()) for item in session.items))
 
-    def pytest_runtest_logreport(self, report):
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes the judgements of a test, in a worker of pytest-xdist too, and writes them at once."""
-        found = (
-            [value for name, value in report.user_properties if name == FIXTURE]
-            if report.when == "teardown"
-            else []
-        )
-        self.found += found
-        if found and self.file and not self.is_worker:
+        if report.when != "teardown":  # whose report carries the properties of all phases
+            return
+        judgements: list[Any] = [value for name, value in report.user_properties if name == FIXTURE]
+        self.judgements += judgements
+        if judgements and self.file and not self.is_worker:
             self.write()
 
     def write(self) -> None:
+        """Writes all judgements, whole or not at all."""
         from ..store import atomic, provenance
 
+        assert self.file is not None
         content = {
             "schema": SCHEMA,
             "base": self.revision,
             "commit": self.commit,
             "machine": provenance.key(threads=1),
             "versions": provenance.versions(),
-            "judgements": self.found,
+            "judgements": self.judgements,
         }
         atomic.write_json(self.file, content)
 
-    def pytest_sessionfinish(self, session, exitstatus):
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Fails a comparison that measured nothing; writes the file that was asked for."""
         if self.is_worker or self.listing:
             return
-        if self.file and not self.found:
+        if self.file and not self.judgements:
             self.write()
         if self.vacuous() and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
@@ -93,22 +91,22 @@ class Session:
     def vacuous(self) -> bool:
         """Whether a comparison was asked for, and nothing was measured against the revision."""
         return bool(self.revision) and not any(
-            one["base"] and one["verdict"] != "INVALID" for one in self.found
+            one["base"] and one["verdict"] != "INVALID" for one in self.judgements
         )
 
-    def pytest_terminal_summary(self, terminalreporter):
-        if self.listing or not (self.found or self.revision):
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.listing or not (self.judgements or self.revision):
             return
         against = f": base {self.revision} is {self.commit[:12]}" if self.commit else ""
         terminalreporter.section(f"cellbench{against}", sep="=")
-        for one in self.found:
+        for one in self.judgements:
             terminalreporter.line(f"{one['outcome']}: {one['test']}: {one['line']}")
         if self.vacuous():
             terminalreporter.line(
                 f"nothing was measured against {self.revision}: no test that ran compares with it"
             )
 
-    def pytest_unconfigure(self):
+    def pytest_unconfigure(self) -> None:
         if self._folder is not None:
             self._folder.cleanup()
 

@@ -10,8 +10,8 @@ from typing import Any
 from .benchmarks import Fact
 from .stored_run import StoredCase, StoredRun
 
-RELATIVE = 1e-6  # what another order of the same sums may change
-TIMED = ("s", "1/s", "FLOP/s")  # units of what a clock says
+RELATIVE = 1e-6  # another order of the same sums may change so much
+TIMED = ("s", "1/s", "FLOP/s")  # units that a clock measures
 WORK = ("useful_tokens", "padded_tokens")  # throughput: what a run of it works on
 SIZE = ("parameters", "state_size")
 
@@ -68,7 +68,10 @@ def shown(value: float | None) -> str:
 
 
 def other_work(name: str, a: StoredRun, b: StoredRun) -> str | None:
-    """Why a throughput case is other work in the two runs: its tokens, or the cell's size. None if not."""
+    """The reason why a throughput case is other work in the two runs, or None.
+
+    Its tokens, or the size of its cell, show it.
+    """
     pairs = (a.cases[name], b.cases[name], WORK), (_counts(a, name), _counts(b, name), SIZE)
     for one, other, metrics in pairs:
         if one is None or other is None:

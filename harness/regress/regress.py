@@ -29,7 +29,7 @@ from .two_sides import Side, make
 
 @dataclass
 class Suite:
-    """What two revisions have in common, and what only one of them has."""
+    """The pairs that two revisions have in common, and notes on what only one of them has."""
 
     pairs: list[Pair] = field(default_factory=list)
     cases: dict[str, Case] = field(default_factory=dict)
@@ -102,7 +102,7 @@ def between(settings: Settings, root: str) -> Suite:
 
 
 def cannot_run(side: Side) -> str | None:
-    """Why a side cannot run here, or None."""
+    """The reason why a side cannot run here, or None."""
     package, case = revision.library(side.root), side.case
     try:
         cell, backend = package.get(case.spec), package.backend(case.backend)

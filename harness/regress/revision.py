@@ -44,7 +44,8 @@ def take_out(hash_: str, folder: Path, target: Path, package: str | None = "cell
 
     Raises RevisionError where they lack the package.
 
-    A link that leads out of the repository is left out, as is what .gitattributes marks export-ignore.
+    Links inside the repository are kept, for the packages below src are such links. A link that leads out of
+    it is left out, as is what .gitattributes marks export-ignore.
     """
     archive = git(folder, "archive", "--format=tar", hash_)
     if archive is None:
@@ -93,7 +94,7 @@ def library(root: str | None) -> ModuleType:
 
 
 def git(folder: Path, *arguments: str) -> bytes | None:
-    """What a git command prints; None where it fails."""
+    """The output of a git command; None where it fails."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)
     except OSError:

@@ -14,7 +14,7 @@ import numpy as np
 from .. import store
 from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
-from ..measure.verdict import Verdict
+from ..measure.verdict import FLOOR, Verdict
 from ..store import atomic, provenance
 from . import outputs
 from .benchmarks import SIZES, Comparison, name_of
@@ -22,9 +22,9 @@ from .exact import facts, other_work
 from .stored_run import PARTNER, StoredCase, StoredRun, find, read
 
 NOT_REPEATED = (
-    "nothing was repeated: a change is called on no overlap of processes, its size, and Welch's p over the"
-    " suite; measure both runs with probe.throughput.processes=5 or more, or use `cellbench regress`, which"
-    " sees smaller changes"
+    f"nothing was repeated, so a change needs {100 * FLOOR:g} %, processes that do not overlap, and Welch's p"
+    " over the suite; to see smaller changes, measure both runs with probe.throughput.processes=5 or more,"
+    " or use `cellbench regress`"
 )
 
 
@@ -58,7 +58,7 @@ def throughput(folder: Path) -> StoredRun:
 
 
 def compared(a: StoredRun, b: StoredRun) -> Comparison:
-    """What two runs say of each other; without a judgement where they are of two machines."""
+    """The comparison of two runs; without a judgement where they are of two machines."""
     if why := no_baseline(a.manifest, b.manifest):
         return Comparison("stored runs", str(a), str(b), (), notes=(f"no baseline: {why}",))
     names = [n for n, case in a.of("throughput").items() if case.ok and n in b.cases and b.cases[n].ok]
@@ -78,7 +78,10 @@ def compared(a: StoredRun, b: StoredRun) -> Comparison:
 
 
 def no_baseline(a: dict[str, Any], b: dict[str, Any]) -> str | None:
-    """Why times of two runs cannot be compared: a machine key differs, or one has none."""
+    """The reason why times of two runs cannot be compared, or None.
+
+    A machine key differs, or one has none.
+    """
     for manifest in (a, b):
         if provenance.key_of(manifest) is None:
             return f"run {manifest['run']} does not say its machine key (an older version made it)"
@@ -109,7 +112,7 @@ def judge(name: str, a: StoredRun, b: StoredRun, rng: np.random.Generator) -> Ju
 def no_partner(
     sides: tuple[StoredCase, StoredCase], a: StoredRun, b: StoredRun, logs: list[list[float]]
 ) -> str | None:
-    """Why the times of a benchmark have nothing in common, or None.
+    """The reason why the times of a benchmark have nothing in common, or None.
 
     Throughput writes ratio_to_native only where native was timed in the same process, so that is what shows
     it.

@@ -176,14 +176,14 @@ def _setting(key: str, value: Any) -> str:
     return f"{NAMES[key]} {value}" if key in NAMES else str(value)
 
 
-def estimates(part: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = FEWEST) -> pd.DataFrame:
+def estimates(rows: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = FEWEST) -> pd.DataFrame:
     """By keys and metric: median over units of each unit's median, and the range over units as low and high.
 
     unit is 'process' or 'seed'; low and high are NaN for fewer than `fewest`. Columns: keys, metric, median,
     low, high, units.
     """
     columns = list(dict.fromkeys([*keys, "metric"]))
-    each = part.groupby([*columns, unit], sort=False)["value"].median()
+    each = rows.groupby([*columns, unit], sort=False)["value"].median()
     over = each.groupby(level=list(range(len(columns))), sort=False)
     result = over.agg(median="median", low="min", high="max", units="count").reset_index()
     result.loc[result["units"] < fewest, ["low", "high"]] = np.nan

@@ -51,9 +51,10 @@ def sentence(count: int) -> str:
         return "One seed, hence no interval."
     if coverage(count) >= WANTED:
         return (
-            "Median over seeds; below it the interval that holds the median of all seeds with at least 95 %."
+            "Median over seeds; below it the interval that holds the median of all seeds with a probability of"
+            " at least 95 %."
         )
     return (
-        f"Median over seeds; below it the range over {count} seeds, which holds the median of all seeds with "
-        f"{100 * coverage(count):.0f} % (95 % takes 6 seeds)."
+        f"Median over seeds; below it the range over {count} seeds, which holds the median of all seeds with"
+        f" a probability of {100 * coverage(count):.0f} % (95 % takes 6 seeds)."
     )

@@ -58,15 +58,15 @@ def of_task(ready: pd.DataFrame, task: str) -> pd.DataFrame:
     return rows[rows["task"] == task]
 
 
-def told_apart(part: pd.DataFrame) -> list[str]:
+def told_apart(rows: pd.DataFrame) -> list[str]:
     """The settings in which trainings differ; sizes that were chosen to match a budget do not count."""
-    return [key for key in varying(part, TOLD_APART) if key != "hidden_size" or len(unique(part["size"])) > 1]
+    return [key for key in varying(rows, TOLD_APART) if key != "hidden_size" or len(unique(rows["size"])) > 1]
 
 
-def models(part: pd.DataFrame) -> list[Standing]:
+def models(rows: pd.DataFrame) -> list[Standing]:
     """The cells and the convolution of one task, in order of appearance."""
-    keys = ["label", "backend", "variant", *told_apart(part)]
-    sums = part[~part["metric"].isin(CURVES)]
+    keys = ["label", "backend", "variant", *told_apart(rows)]
+    sums = rows[~rows["metric"].isin(CURVES)]
     return [_model(values, rows) for values, rows in sums.groupby(keys, sort=False)]
 
 
@@ -97,14 +97,14 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def rivals(part: pd.DataFrame) -> list[Standing]:
+def rivals(rows: pd.DataFrame) -> list[Standing]:
     """The constant answer and the rivals of one task, each with the metrics that a model has."""
     names = [
         m
-        for m in unique(part["metric"])
+        for m in unique(rows["metric"])
         if m.startswith("rival_") or m in ("trivial_loss", "chance_accuracy")
     ]
-    rows = of_metric(part, *names)
+    rows = of_metric(rows, *names)
     found: dict[str, dict[str, pd.Series]] = {}
     for metric, here in rows.groupby("metric", sort=False):
         name, column = _named(metric)
@@ -120,9 +120,9 @@ def _named(metric: str) -> tuple[str, str]:
     return name, {"loss": "best_test_loss", "accuracy": "best_accuracy"}.get(what, f"figure.{what}")
 
 
-def level(part: pd.DataFrame, metric: str) -> float:
+def level(rows: pd.DataFrame, metric: str) -> float:
     """Median over seeds of what is one number a task: its target, its floor. NaN where unknown."""
-    return float(of_metric(part, metric).groupby("seed")["value"].median().median())
+    return float(of_metric(rows, metric).groupby("seed")["value"].median().median())
 
 
 def ranked(standings: list[Standing]) -> list[Standing]:

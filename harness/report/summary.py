@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..gradients.rate import word
+from .fitting import fitting, matching, records
 from .frame import (
     DIRECTIONS,
     SETTING,
@@ -23,7 +24,6 @@ from .measured import Measured
 
 CASE = ("label", "backend", *SETTING)  # a row of the summary is about one of these
 TEXTS = ("run", "device", "dtype", "match")  # settings whose null is "" and not -1
-Records = dict[tuple[str, str], list[dict[str, Any]]]  # rows of the frame by label and run
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def rows_of(frame: pd.DataFrame) -> list[Row]:
     decay = records(_first_way(of_probe(brief, "gradient_decay", None)))
     sizes = records(of_probe(brief, "parameters", None))
     tasks = unique(of_probe(frame, "training", None)["task"])
-    found = []
+    rows = []
     for case in cases:
         timed = speed.get(tuple(case[key] for key in CASE), [])
         row = Row(
@@ -100,8 +100,8 @@ def rows_of(frame: pd.DataFrame) -> list[Row]:
             epochs={task: _epoch(training[training["task"] == task], case, varied) for task in tasks},
             rate=_rate(fitting(decay, case, varied)),
         )
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def _cases(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -139,48 +139,6 @@ def _row_without_times(frame: pd.DataFrame, name: str, backend: str) -> dict[str
     nulls = {key: "" if key in TEXTS else -1 for key in SETTING}
     known = {key: values[0] if len(values) == 1 else nulls[key] for key, values in settings.items()}
     return {"label": name, "backend": backend, **known, "steps": -1}
-
-
-def records(part: pd.DataFrame) -> Records:
-    """The rows as plain mappings, by label and run, all runs also under ''."""
-    # one pass over mappings: a selection of frames for each of hundreds of rows would take seconds
-    found: Records = {}
-    columns = ["label", "run", "input_size", "hidden_size", "steps", "metric", "value", "status"]
-    for record in part[columns].to_dict("records"):
-        for run in dict.fromkeys((record["run"], "")):
-            found.setdefault((record["label"], run), []).append(record)
-    return found
-
-
-def fitting(known: Records, case: dict[str, Any], varied: list[str]) -> list[dict[str, Any]]:
-    """The records of the case's cell that fit its setting, as `matching` finds them in a frame."""
-    rows = known.get((case["label"], case["run"]), [])
-    if not rows:
-        of_all_runs = known.get((case["label"], ""), [])
-        elsewhere = "run" in varied and any(record["run"] for record in of_all_runs)
-        rows = [] if elsewhere else of_all_runs
-    for key in ("input_size", "hidden_size"):
-        here = [record for record in rows if record[key] == case[key]]
-        if here or (key in varied and any(record[key] != -1 for record in rows)):
-            rows = here
-    return rows
-
-
-def matching(
-    rows: pd.DataFrame, case: dict[str, Any], varied: list[str], keys: tuple[str, ...]
-) -> pd.DataFrame:
-    """The rows of the case's cell that fit its setting, as far as they know that setting.
-
-    Nothing fits where a setting varies in the summary and the rows have other values of it alone: a number of
-    another hidden size would be wrong. Where it does not vary the rows may lack it or have another value: a
-    training has sizes of its own.
-    """
-    rows = rows[rows["label"] == case["label"]]
-    for key in keys:
-        here = rows[key] == case[key]
-        if here.any() or (key in varied and len(unique(rows[key]))):
-            rows = rows[here]
-    return rows
 
 
 def _throughput(frame: pd.DataFrame) -> dict[tuple[Any, ...], list[dict[str, Any]]]:

@@ -14,10 +14,10 @@ ORDERS = 3  # a context of 0, 1 and 2 tokens
 
 def context_rivals(data: Data) -> list[Rival]:
     """What the counts of each order reach, from shortest to longest context."""
-    known, asked = contexts(data, data.train), contexts(data, data.test)
+    known, query = contexts(data, data.train), contexts(data, data.test)
     ngrams, inputs = ("unigram", "bigram", "trigram"), ("no input", "present input", "last two inputs")
     return [
-        measured(name, data, known[:, ORDERS - 1 - k :], asked[:, ORDERS - 1 - k :])
+        measured(name, data, known[:, ORDERS - 1 - k :], query[:, ORDERS - 1 - k :])
         for k, name in enumerate(ngrams if foretells(data) else inputs)
     ]
 
@@ -47,29 +47,28 @@ def delayed(tokens: np.ndarray, first: int) -> np.ndarray:
     return np.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=first)
 
 
-def measured(name: str, data: Data, known: np.ndarray, asked: np.ndarray) -> Rival:
+def measured(name: str, data: Data, known: np.ndarray, query: np.ndarray) -> Rival:
     """From contexts (M, k) of the training part and of the test part."""
-    distinct, row = np.unique(asked, axis=0, return_inverse=True)
+    distinct, row = np.unique(query, axis=0, return_inverse=True)
     shares = witten_bell(known, data.train.targets, distinct, data.output_size)
     row, y = row.reshape(-1), data.test.targets
     return Rival(name, float(-np.mean(np.log(shares[row, y]))), float(np.mean(shares.argmax(1)[row] == y)))
 
 
-def witten_bell(contexts: np.ndarray, y: np.ndarray, asked: np.ndarray, classes: int) -> np.ndarray:
-    """(Q, classes) the probability of each class in each asked context (Q, k), from y (M,) seen after
-    contexts (M, k).
+def witten_bell(contexts: np.ndarray, y: np.ndarray, query: np.ndarray, classes: int) -> np.ndarray:
+    """(Q, classes) the probability of each class in each query (Q, k), after y (M,) in contexts (M, k).
 
     p(c | h) = (n(h, c) + d(h) p(c | h')) / (n(h) + d(h)), where d(h) is the number of distinct classes seen
     after h and h' is h without its farthest token; after no token p(c | h') is 1 / classes.
     """
     steps = contexts.shape[1]
     lower = (
-        witten_bell(contexts[:, 1:], y, asked[:, 1:], classes)
+        witten_bell(contexts[:, 1:], y, query[:, 1:], classes)
         if steps
-        else np.full((len(asked), classes), 1 / classes)
+        else np.full((len(query), classes), 1 / classes)
     )
-    base = 1 + max(contexts.max(initial=0), asked.max(initial=0))
-    known, wanted = (tokens @ base ** np.arange(steps) for tokens in (contexts, asked))  # a number a context
+    base = 1 + max(contexts.max(initial=0), query.max(initial=0))
+    known, wanted = (tokens @ base ** np.arange(steps) for tokens in (contexts, query))  # a number a context
     distinct, row = np.unique(wanted, return_inverse=True)
     place = np.searchsorted(distinct, known).clip(max=len(distinct) - 1)
     met = distinct[place] == known

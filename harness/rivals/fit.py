@@ -17,34 +17,34 @@ NEVER_SEEN = 1e-6  # probability of a class that the training part lacks
 USE = "a task's linear rivals are fitted with"
 
 
-def fitted(name: str, data: Data, known: Any, asked: Any, *, scale: bool = True) -> Rival:
-    """A linear model of known (M, F), a row a training target, answering asked, a row a test target."""
+def fitted(name: str, data: Data, known: Any, query: Any, *, scale: bool = True) -> Rival:
+    """A linear model of known (M, F), a row a training target, answering query (Q, F), a row a test target."""
     requires("sklearn", USE)
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
     if scale:
         scaler = StandardScaler().fit(known)
-        known, asked = scaler.transform(known), scaler.transform(asked)
+        known, query = scaler.transform(known), scaler.transform(query)
     y = data.train.targets
     chosen = np.arange(len(y)) if len(y) <= MOST else np.linspace(0, len(y) - 1, MOST).astype(int)
     with threadpool_limits(
         1
     ):  # on cores that others use too, threads waited for each other 200 times as long
         if data.classes is None:
-            return regression(name, data, known[chosen], y[chosen], asked)
-        return classification(name, data, known[chosen], y[chosen], asked)
+            return regression(name, data, known[chosen], y[chosen], query)
+        return classification(name, data, known[chosen], y[chosen], query)
 
 
-def regression(name: str, data: Data, known: Any, y: np.ndarray, asked: Any) -> Rival:
+def regression(name: str, data: Data, known: Any, y: np.ndarray, query: Any) -> Rival:
     """Ridge regression."""
     from sklearn.linear_model import Ridge
 
-    answers = Ridge(1.0).fit(known, y).predict(asked).reshape(data.test.targets.shape)
+    answers = Ridge(1.0).fit(known, y).predict(query).reshape(data.test.targets.shape)
     return Rival(name, float(np.mean((answers - data.test.targets) ** 2)))
 
 
-def classification(name: str, data: Data, known: Any, y: np.ndarray, asked: Any) -> Rival:
+def classification(name: str, data: Data, known: Any, y: np.ndarray, query: Any) -> Rival:
     """Logistic regression, regularised as strongly as suits a fifth of the training targets best."""
     held = np.arange(len(y)) % 5 == 4
     if held.any() and len(np.unique(y[~held])) > 1:
@@ -54,20 +54,20 @@ def classification(name: str, data: Data, known: Any, y: np.ndarray, asked: Any)
         strength = 1.0
     if len(np.unique(y)) < 2:
         return Rival(name, data.trivial_loss, data.chance_accuracy)  # nothing to tell apart
-    probability, right = shares(data, known, y, asked, strength), data.test.targets
+    probability, right = shares(data, known, y, query, strength), data.test.targets
     return Rival(name, loss(probability, right), float(np.mean(probability.argmax(1) == right)))
 
 
-def shares(data: Data, known: Any, y: np.ndarray, asked: Any, strength: float) -> np.ndarray:
-    """(M, classes) the probability of each class for each row of asked."""
+def shares(data: Data, known: Any, y: np.ndarray, query: Any, strength: float) -> np.ndarray:
+    """(Q, classes) the probability of each class for each row of query."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopped early it is a rival all the same
         model = LogisticRegression(C=strength, max_iter=100).fit(known, y)
-    probability = np.full((asked.shape[0], data.output_size), NEVER_SEEN)
-    probability[:, model.classes_] = model.predict_proba(asked)
+    probability = np.full((query.shape[0], data.output_size), NEVER_SEEN)
+    probability[:, model.classes_] = model.predict_proba(query)
     return probability
 
 

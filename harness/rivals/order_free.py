@@ -23,9 +23,9 @@ def order_free_rivals(data: Data) -> list[Rival]:
     lengths = np.concatenate([data.train.lengths, data.test.lengths])
     width = data.train.x.shape[1] * (data.vocabulary or data.train.x.shape[-1])
     if lengths.min() == lengths.max() and width <= WIDEST:
-        known, asked = flat(data, data.train), flat(data, data.test)
+        known, query = flat(data, data.train), flat(data, data.test)
         rivals.append(
-            fitted("every position apart, linear", data, known, asked, scale=data.vocabulary is None)
+            fitted("every position apart, linear", data, known, query, scale=data.vocabulary is None)
         )
     return rivals
 

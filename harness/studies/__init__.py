@@ -1,3 +1,5 @@
-"""Longer runs with a committed result: they need the installed project and nothing else, and are not part of
-a report.
+"""Longer runs with a committed result, which are not part of a report.
+
+Each is a command of its own, python -m cellbench.harness.studies.NAME, and needs the installed project alone
+(history also the extra `study`).
 """

@@ -1,9 +1,10 @@
-"""How often the verdict is wrong, and what it finds: comparisons of a program with itself, and with one that
-does more steps.
+"""How often a verdict on time is wrong, and which slow-downs it finds.
 
-python -m cellbench.harness.studies.aa --trials 40 [--injected 20] [--output FOLDER] Each trial is a
+    python -m cellbench.harness.studies.aa --trials 40 [--injected 20] [--output FOLDER]
+
+A program is compared with itself, and with one that does 2, 5 or 10 % more time steps. Each trial is a
 comparison of its own, with programs of its own and by the rule that `regress` and `compare` use; several
-trials share a process, as the benchmarks of a suite do. The slower side has 2, 5 or 10 % more time steps.
+trials share a process, as the benchmarks of a suite do.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +27,7 @@ from ..measure.pair import Pair
 from ..measure.verdict import FLOOR, RELIABILITY, Verdict
 from ..regress.two_sides import Side, make
 from ..store import atomic, provenance
+from .wilson import wilson
 
 STEPS = 100
 WORKLOADS = {
@@ -32,11 +36,12 @@ WORKLOADS = {
 }
 INJECTED = (2, 5, 10)  # percent
 TOGETHER = 20  # trials that share processes
+Z80 = 0.84  # 80 % of a normal variable lie below so many deviations above its mean: power 80 %
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One comparison: its workload, the steps added in percent, and what was said."""
+    """One comparison: its workload, the steps added in percent, and the judgement."""
 
     workload: str
     added: int
@@ -50,40 +55,39 @@ def pair(number: int, workload: str, added: int) -> Pair:
     return Pair(f"{number} {workload} +{added} %", make, (Side(a), Side(b)))
 
 
-def trials(count: int, injected: int, rng: np.random.Generator, keep=lambda some: None) -> list[Trial]:
-    """`count` trials of each workload in turn without a change, and `injected` of each slow-down, in random
-    order.
+def trials(
+    count: int,
+    injected: int,
+    rng: np.random.Generator,
+    keep: Callable[[list[Trial]], None] = lambda batch: None,
+) -> list[Trial]:
+    """`count` trials without a change, workloads in turn, and `injected` of each slow-down, in random order.
+
+    keep is given each batch of trials as soon as it is done.
     """
     names = list(WORKLOADS)
     wanted = [(names[k % len(names)], 0) for k in range(count)]
     wanted += [(names[k % len(names)], added) for added in INJECTED for k in range(injected)]
     order = rng.permutation(len(wanted))
-    found: list[Trial] = []
+    done: list[Trial] = []
     for start in range(0, len(order), TOGETHER):
         some = order[start : start + TOGETHER]
         judgements = Judge(rng).each([pair(int(k), *wanted[k]) for k in some])
         batch = [Trial(wanted[k][0], wanted[k][1], j) for k, j in zip(some, judgements, strict=True)]
         keep(batch)
-        found += batch
-        print(f"{len(found)} of {len(wanted)} trials", file=sys.stderr, flush=True)
-    return found
+        done += batch
+        print(f"{len(done)} of {len(wanted)} trials", file=sys.stderr, flush=True)
+    return done
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion (1927)."""
-    from scipy.stats import binomtest
+def summary(done: list[Trial]) -> dict[str, Any]:
+    """Per added percentage: trials, verdicts, and the share called slower, with its interval.
 
-    found = binomtest(hits, n).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
-
-
-def summary(found: list[Trial]) -> dict[str, object]:
-    """Per added percentage: trials, verdicts, and the share called slower (or changed, without one), with its
-    interval.
+    Without a change, those called faster are wrong as well and count with them.
     """
     rows = []
     for added in (0, *INJECTED):
-        some = [t.judgement for t in found if t.added == added]
+        some = [t.judgement for t in done if t.added == added]
         if not some:
             continue
         red = {Verdict.SLOWER} if added else {Verdict.SLOWER, Verdict.FASTER}
@@ -104,44 +108,45 @@ def summary(found: list[Trial]) -> dict[str, object]:
                 "effect": quantiles([j.effect.estimate for j in some if j.effect]),
             }
         )
-    off = [abs(t.judgement.effect.estimate) for t in found if not t.added and t.judgement.effect]
-    spread = float(np.std([t.judgement.effect.estimate for t in found if not t.added and t.judgement.effect]))
+    unchanged = [t.judgement.effect.estimate for t in done if not t.added and t.judgement.effect]
+    spread = float(np.std(unchanged))
     return {
         "rows": rows,
-        "aa_p95": float(np.quantile(off, 0.95)),
+        "aa_p95": float(np.quantile(np.abs(unchanged), 0.95)),
         "aa_sd": spread,
-        "minimum_detectable": FLOOR + 0.84 * spread,
+        "minimum_detectable": FLOOR + Z80 * spread,
     }
 
 
 def quantiles(values: list[float]) -> dict[str, float]:
-    """The median, and what 90 % of the values lie between."""
+    """The median, and the ends between which 90 % of the values lie."""
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95]) if values else (np.nan,) * 3
     return {"p5": float(low), "median": float(middle), "p95": float(high)}
 
 
-def line(result: dict[str, object]) -> str:
+def line(result: dict[str, Any]) -> str:
     """The study in one line, for the foot of reports."""
-    rows = {row["added"]: row for row in result["rows"]}  # type: ignore[attr-defined]
+    rows = {row["added"]: row for row in result["rows"]}
     none, powers = rows[0.0], [rows[added / 100] for added in INJECTED if added / 100 in rows]
     low, high = none["interval"]
+    machine = result["machine"]
     power = ", ".join(f"+{100 * row['added']:.0f} %: {row['called']} of {row['trials']}" for row in powers)
     return (
-        f"How far to trust a verdict (measured on {result['machine']['cpu']}, {result['machine']['cores']} cores): "  # type: ignore[index]
+        f"How far to trust a verdict (measured on {machine['cpu']}, {machine['cores']} cores): "
         f"{none['called']} false alarms in {none['trials']} comparisons of a program with itself "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %); slow-downs found: {power}; "
-        f"95 % of unchanged programs within {100 * result['aa_p95']:.2f} %."  # type: ignore[operator]
+        f"95 % of unchanged programs within {100 * result['aa_p95']:.2f} %."
     )
 
 
-def markdown(result: dict[str, object]) -> str:
+def markdown(result: dict[str, Any]) -> str:
     """The study as a page."""
     head = (
         "| more steps | trials | called | share (95 % interval) | first look | SAME | UNSURE | INVALID |"
         " measured | timed s |"
     )
     rows = []
-    for row in result["rows"]:  # type: ignore[attr-defined]
+    for row in result["rows"]:
         low, high = row["interval"]
         kinds, effect, timed = row["verdicts"], row["effect"], row["timed_s"]
         cells = [
@@ -178,13 +183,18 @@ def markdown(result: dict[str, object]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("aa-study", description=__doc__.splitlines()[0])
+    """The exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cellbench.harness.studies.aa", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--trials", type=int, default=40, help="comparisons of a program with itself")
     parser.add_argument(
         "--injected", type=int, help="of each slow-down (default: a sixth of the trials, at least 6)"
     )
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--output", type=Path, default=Path("results/aa"))
+    parser.add_argument("--seed", type=int, default=None, help="of the order of trials (default: drawn)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("results/aa"), help="folder to write to (default: results/aa)"
+    )
     parser.add_argument("--keep", action="store_true", help="make this the study that reports name")
     given = parser.parse_args(argv)
     if given.trials < 1:
@@ -194,15 +204,14 @@ def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     file = given.output / "trials.jsonl"
     file.unlink(missing_ok=True)
-    found = trials(
-        given.trials, injected, np.random.default_rng(given.seed), keep=lambda some: append(file, some)
-    )
-    result: dict[str, object] = {
+    rng = np.random.default_rng(given.seed)
+    done = trials(given.trials, injected, rng, keep=lambda batch: append(file, batch))
+    result: dict[str, Any] = {
         "machine": provenance.fingerprint(),
         "versions": provenance.versions(),
         "git": provenance.git(),
         "wall_s": round(time.monotonic() - start),
-        **summary(found),
+        **summary(done),
     }
     result["line"] = line(result)
     if given.keep:
@@ -214,14 +223,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def append(file: Path, some: list[Trial]) -> None:
+def append(file: Path, batch: list[Trial]) -> None:
     """Adds trials to the file at once: a kill loses at most those in hand."""
     with file.open("a", encoding="utf8") as lines:
-        for t in some:
-            lines.write(
-                json.dumps({"workload": t.workload, "added": t.added, **asdict(t.judgement)}, default=str)
-                + "\n"
-            )
+        for t in batch:
+            row = {"workload": t.workload, "added": t.added, **asdict(t.judgement)}
+            lines.write(json.dumps(row, default=str) + "\n")
 
 
 if __name__ == "__main__":

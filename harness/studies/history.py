@@ -1,8 +1,9 @@
-"""What detectors of change points are worth on made series: python -m cellbench.harness.studies.history.
+"""Detectors of change points on simulated series: how many false alarms they raise, how many steps they find.
 
-Prints two tables, how many unchanged series are flagged and how many steps are found, and writes them with
-figures into results/reference/history. Needs ruptures and asv: pip install "cellbench[study]". Exit code 1
-where ours misses what it states.
+    python -m cellbench.harness.studies.history [--series 1000]
+
+Prints a table of each and writes them with figures into results/reference/history. Needs ruptures and asv:
+pip install "cellbench[study]". Exit code 1 where ours misses its stated rates.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from ..store import atomic
 from .history_figure import draw
 from .peers import DETECTORS
+from .wilson import wilson
 
 FOLDER = Path("results/reference/history")
 PROCESSES = 2
@@ -41,8 +43,12 @@ TERMS = (
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Some series: unchanged (step 0) or with a step. `growing` looks at each while it grows."""
+class Setting:
+    """Series of one kind, and the detector that looks at them.
+
+    step      0 of unchanged series
+    growing   whether each is looked at while it grows
+    """
 
     detector: str
     noise: str
@@ -56,23 +62,25 @@ class Cell:
 
 @dataclass(frozen=True)
 class Rate:
-    """How many of a cell's series were flagged (or its step found, at most one point beside it), and the
-    Wilson interval.
+    """How many of a setting's series were flagged, with the Wilson interval.
+
+    Of series with a step, those count where the step was found, at most one point beside it.
     """
 
-    cell: Cell
+    setting: Setting
     hits: int
     low: float
     high: float
     ms: float
 
     def __str__(self) -> str:
-        return f"{100 * self.hits / self.cell.series:.1f} ({100 * self.low:.1f} … {100 * self.high:.1f})"
+        return f"{100 * self.hits / self.setting.series:.1f} ({100 * self.low:.1f} … {100 * self.high:.1f})"
 
 
 def series(noise: str, count: int, n: int, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """(count, n) log ratios about 0, of a standard deviation of MEDIAN_OF_3 * spread: a point is the median
-    of 3 processes.
+    """(count, n) log ratios about 0, of a standard deviation of MEDIAN_OF_3 * spread.
+
+    A point is the median of 3 processes, each of deviation `spread`.
     """
     e = rng.exponential(size=(count, n)) - 1 if noise == "skewed" else rng.standard_normal((count, n))
     if noise == "AR(0.5)":
@@ -82,36 +90,28 @@ def series(noise: str, count: int, n: int, spread: float, rng: np.random.Generat
     return MEDIAN_OF_3 * spread * e
 
 
-def measure(cell: Cell, seed: int) -> Rate:
-    """The same seed gives all detectors the same series."""
-    rng, detect = np.random.default_rng(seed), DETECTORS[cell.detector]
-    values = series(cell.noise, cell.series, cell.before + cell.after, cell.spread, rng)
-    values[:, cell.before :] += math.log1p(cell.step)
+def measure(setting: Setting, seed: int) -> Rate:
+    """The rate of one setting; the same seed gives all detectors the same series."""
+    rng, detect = np.random.default_rng(seed), DETECTORS[setting.detector]
+    values = series(setting.noise, setting.series, setting.before + setting.after, setting.spread, rng)
+    values[:, setting.before :] += math.log1p(setting.step)
     start = time.process_time()
     hits = 0
     for one in values:
-        ends = range(10, len(one) + 1, EVERY) if cell.growing else (len(one),)
-        found = [at for end in ends for at in detect(one[:end], rng)]
-        hits += any(abs(at - cell.before) <= 1 for at in found) if cell.step else bool(found)
-    ms = (time.process_time() - start) / cell.series * 1e3
-    return Rate(cell, hits, *wilson(hits, cell.series), ms)
+        ends = range(10, len(one) + 1, EVERY) if setting.growing else (len(one),)
+        changes = [at for end in ends for at in detect(one[:end], rng)]
+        hits += any(abs(at - setting.before) <= 1 for at in changes) if setting.step else bool(changes)
+    ms = (time.process_time() - start) / setting.series * 1e3
+    return Rate(setting, hits, *wilson(hits, setting.series), ms)
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    from scipy.stats import binomtest
-
-    found = binomtest(hits, n).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
-
-
-def cells(count: int) -> list[Cell]:
+def settings(count: int) -> list[Setting]:
     """False alarms of ours on `count` series a noise; of the others, and power, on fewer."""
     fewer, few = max(count * 3 // 10, 1), max(count * 3 // 20, 1)
-    alarms = [Cell(d, noise, count if d == OURS else fewer) for d in DETECTORS for noise in NOISES]
-    growing = [Cell(OURS, noise, few, growing=True) for noise in NOISES]
+    alarms = [Setting(d, noise, count if d == OURS else fewer) for d in DETECTORS for noise in NOISES]
+    growing = [Setting(OURS, noise, few, growing=True) for noise in NOISES]
     power = [
-        Cell(d, "iid", few, step, spread, b, a)
+        Setting(d, "iid", few, step, spread, b, a)
         for d in RIVALS
         for spread in SPREADS
         for step in STEPS
@@ -119,7 +119,7 @@ def cells(count: int) -> list[Cell]:
         for a in AFTER
     ]
     others = [
-        Cell(d, noise, few, 0.05, SPREADS[0], b, a)
+        Setting(d, noise, few, 0.05, SPREADS[0], b, a)
         for d in RIVALS
         for noise in NOISES[1:]
         for b in BEFORE
@@ -128,48 +128,43 @@ def cells(count: int) -> list[Cell]:
     return alarms + growing + power + others
 
 
-def run(asked: list[Cell]) -> list[Rate]:
-    """All cells, in PROCESSES processes; says so where one is done."""
+def run(settings: list[Setting]) -> list[Rate]:
+    """The rates of all settings, in PROCESSES processes; prints how many are done."""
     with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(measure, cell, NOISES.index(cell.noise)) for cell in asked]
+        futures = [pool.submit(measure, s, NOISES.index(s.noise)) for s in settings]
         for done, _ in enumerate(as_completed(futures), 1):
-            print(f"\r{done} of {len(asked)}", end="", file=sys.stderr, flush=True)
+            print(f"\r{done} of {len(settings)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return [future.result() for future in futures]
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
+    """Markdown, numbers to the right."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def alarm_table(rates: list[Rate]) -> str:
     """Flagged per cent of unchanged series, detector by noise."""
-    rows = [
-        [
-            d,
-            *(str(r) for r in rates if r.cell.detector == d and not r.cell.step and not r.cell.growing),
-            f"{_ms(rates, d):.0f}",
-        ]
-        for d in DETECTORS
-    ]
-    rows.append([f"{OURS}, at any look while it grows", *(str(r) for r in rates if r.cell.growing), ""])
+    rows = []
+    for detector in DETECTORS:
+        alarms = _alarms(rates, detector)
+        rows.append([detector, *map(str, alarms), f"{np.mean([r.ms for r in alarms]):.0f}"])
+    rows.append([f"{OURS}, at any look while it grows", *(str(r) for r in rates if r.setting.growing), ""])
     return table(["flagged, %", *NOISES, "CPU ms a series"], rows)
 
 
-def _ms(rates: list[Rate], detector: str) -> float:
-    return float(
-        np.mean(
-            [r.ms for r in rates if r.cell.detector == detector and not r.cell.step and not r.cell.growing]
-        )
-    )
+def _alarms(rates: list[Rate], detector: str) -> list[Rate]:
+    """Of whole unchanged series."""
+    of_detector = [r for r in rates if r.setting.detector == detector]
+    return [r for r in of_detector if not r.setting.step and not r.setting.growing]
 
 
 def power_table(rates: list[Rate]) -> str:
     """Found per cent, setting by detector and points after the step."""
-    found = {r.cell: r for r in rates if r.cell.step}
-    settings = dict.fromkeys((c.noise, c.spread, c.step, c.before) for c in found)
-    by = {(c.detector, c.noise, c.spread, c.step, c.before, c.after): str(r) for c, r in found.items()}
+    power = [(r.setting, str(r)) for r in rates if r.setting.step]
+    rows_of = dict.fromkeys((s.noise, s.spread, s.step, s.before) for s, _ in power)
+    by = {(s.detector, s.noise, s.spread, s.step, s.before, s.after): text for s, text in power}
     header = [
         "noise, SD of a process, step, points before",
         *(f"{d}, within {a}" for d in RIVALS for a in AFTER),
@@ -179,36 +174,34 @@ def power_table(rates: list[Rate]) -> str:
             f"{noise}, {100 * sd:.1f} %, {100 * step:+.0f} %, {b}",
             *(by[d, noise, sd, step, b, a] for d in RIVALS for a in AFTER),
         ]
-        for noise, sd, step, b in settings
+        for noise, sd, step, b in rows_of
     ]
     return table(header, rows)
 
 
 def misses(rates: list[Rate]) -> list[str]:
-    """What ours states and does not keep: at most 1 % flagged; 90 % of +5 % at 0.7 % within 3 points, after
-    20 or 40.
+    """The stated rates that ours does not keep.
+
+    They are: at most 1 % flagged, and 90 % of +5 % at 0.7 % found within 3 points, after 20 or 40.
     """
-    said = []
+    missed = []
     for r in rates:
-        c, share = r.cell, r.hits / r.cell.series
-        if c.detector == OURS and not c.step and not c.growing and share > ALLOWED:
-            said.append(f"{c.noise}: {r} % flagged")
-        if (
-            c.detector == OURS
-            and (c.step, c.spread, c.after) == (0.05, SPREADS[0], 3)
-            and c.noise == "iid"
-            and share < WANTED
-        ):
-            said.append(f"{c.noise} after {c.before}: {r} % found")
-    return said
+        s, share = r.setting, r.hits / r.setting.series
+        if s.detector != OURS:
+            continue
+        if not s.step and not s.growing and share > ALLOWED:
+            missed.append(f"{s.noise}: {r} % flagged")
+        if (s.noise, s.step, s.spread, s.after) == ("iid", 0.05, SPREADS[0], 3) and share < WANTED:
+            missed.append(f"{s.noise} after {s.before}: {r} % found")
+    return missed
 
 
 def markdown(rates: list[Rate], elapsed_s: float) -> str:
     """The committed page."""
     missed = misses(rates)
     kept = (
-        f"{OURS} keeps what it states: at most {100 * ALLOWED:g} % flagged, {100 * WANTED:g} % of +5 % found"
-        " within 3 points."
+        f"{OURS} keeps its stated rates: at most {100 * ALLOWED:g} % flagged, {100 * WANTED:g} % of +5 %"
+        " found within 3 points."
     )
     return (
         "\n\n".join(
@@ -245,9 +238,9 @@ def write(folder: Path, rates: list[Rate], elapsed_s: float) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 1 where ours misses what it states."""
+    """The exit code: 1 where ours misses its stated rates."""
     parser = argparse.ArgumentParser(
-        prog="python -m cellbench.harness.studies.history", description=__doc__.partition("\n")[0]
+        prog="python -m cellbench.harness.studies.history", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument(
         "--series", type=int, default=1000, help="unchanged series a noise and detector (default: 1000)"
@@ -259,11 +252,11 @@ def main(arguments: list[str] | None = None) -> int:
     if given.series < 1:
         raise SystemExit(f"--series {given.series}: it must be at least 1")
     start = time.perf_counter()
-    rates = run(cells(given.series))
+    rates = run(settings(given.series))
     write(given.results, rates, time.perf_counter() - start)
     print(alarm_table(rates), power_table(rates), sep="\n\n")
     missed = misses(rates)
-    print(f"{OURS} misses {'; '.join(missed) or 'nothing of what it states'}. Written to {given.results}")
+    print(f"{OURS} misses {'; '.join(missed) or 'none of its stated rates'}. Written to {given.results}")
     return int(bool(missed))
 
 

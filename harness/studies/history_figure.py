@@ -13,8 +13,9 @@ TITLE = "Change points: unchanged series that were flagged, and steps that were 
 
 
 def draw(rates: Sequence[Any], rivals: Sequence[str], after: Sequence[int]) -> str:
-    """SVG. Left: a row a detector, a mark a noise. Right: found against the step in standard deviations of a
-    point.
+    """SVG. Left: a row a detector, a mark a noise. Right: steps found against their size.
+
+    The size is in standard deviations of a process.
     """
     from matplotlib.figure import Figure
 
@@ -22,21 +23,21 @@ def draw(rates: Sequence[Any], rivals: Sequence[str], after: Sequence[int]) -> s
         figure = Figure(figsize=(drawing.WIDTH, 4.2))
         left = figure.add_axes((0.25, 0.14, 0.24, 0.76))
         right = figure.add_axes((0.55, 0.14, 0.17, 0.76))
-        _alarms(left, [r for r in rates if not r.cell.step and not r.cell.growing])
+        _alarms(left, [r for r in rates if not r.setting.step and not r.setting.growing])
         _power(right, rates, rivals, after)
         return drawing.svg(figure, "history", TITLE)
 
 
 def _alarms(axes: Any, rates: Sequence[Any]) -> None:
-    detectors = list(dict.fromkeys(r.cell.detector for r in rates))
-    noises = list(dict.fromkeys(r.cell.noise for r in rates))
+    detectors = list(dict.fromkeys(r.setting.detector for r in rates))
+    noises = list(dict.fromkeys(r.setting.noise for r in rates))
     colour, lines = drawing.colours(noises), {}
     for rate in rates:
-        y = detectors.index(rate.cell.detector) + 0.2 * (noises.index(rate.cell.noise) - 1)
-        c = colour[rate.cell.noise]
+        y = detectors.index(rate.setting.detector) + 0.2 * (noises.index(rate.setting.noise) - 1)
+        c = colour[rate.setting.noise]
         axes.hlines(y, 100 * rate.low, 100 * rate.high, color=c, linewidth=1.3)
-        axes.plot(100 * rate.hits / rate.cell.series, y, "o", color=c, markersize=4.5)
-        lines[rate.cell.noise] = drawing.line(c, "", "o")
+        axes.plot(100 * rate.hits / rate.setting.series, y, "o", color=c, markersize=4.5)
+        lines[rate.setting.noise] = drawing.line(c, "", "o")
     axes.axvline(1, color="#555555", linestyle="--", linewidth=1)
     axes.set_xscale("symlog", linthresh=1, linscale=0.6)
     axes.set_xlim(-0.05, 110)
@@ -53,13 +54,13 @@ def _power(axes: Any, rates: Sequence[Any], rivals: Sequence[str], after: Sequen
     colour, lines = drawing.colours(rivals), {}
     for detector in rivals:
         for a, dash in zip(after, ("-", ":"), strict=True):
-            some = [
-                r
-                for r in rates
-                if r.cell.step and r.cell.noise == "iid" and (r.cell.detector, r.cell.after) == (detector, a)
-            ]
-            some = [r for r in some if r.cell.before == max(one.cell.before for one in some)]
-            points = sorted((r.cell.step / r.cell.spread, 100 * r.hits / r.cell.series) for r in some)
+            iid = [r for r in rates if r.setting.step and r.setting.noise == "iid"]
+            some = [r for r in iid if (r.setting.detector, r.setting.after) == (detector, a)]
+            longest = max(r.setting.before for r in some)
+            some = [r for r in some if r.setting.before == longest]
+            points = sorted(
+                (r.setting.step / r.setting.spread, 100 * r.hits / r.setting.series) for r in some
+            )
             axes.plot(*np.transpose(points), dash, marker="o", color=colour[detector], markersize=4)
             lines[detector] = drawing.line(colour[detector], "-", "o")
             lines[f"within {a} points"] = drawing.line("#555555", dash)

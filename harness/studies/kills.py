@@ -66,12 +66,14 @@ class Round:
 
 
 def command(*overrides: str) -> list[str]:
+    """Of `cellbench run` in this Python."""
     return [sys.executable, "-m", "cellbench.harness.cli", "run", *overrides]
 
 
 def kill_run(arguments: list[str], after_s: float) -> tuple[bool, int]:
-    """Starts a run and kills its own process after_s later; whether it had not ended by then, and how many
-    others outlived it.
+    """Starts a run and kills its own process after_s later.
+
+    Returns whether it had not ended by then, and how many of its workers outlived it.
     """
     process = subprocess.Popen(
         arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -88,15 +90,16 @@ def kill_run(arguments: list[str], after_s: float) -> tuple[bool, int]:
 def outliving(session: int) -> int:
     """Processes of a session that are still there after GONE_S; they are ended."""
     end = time.monotonic() + GONE_S
-    while (left := list(members(session))) and time.monotonic() < end:
+    while (survivors := list(members(session))) and time.monotonic() < end:
         time.sleep(0.05)
-    for process in left:
+    for process in survivors:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    return len(left)
+    return len(survivors)
 
 
 def members(session: int) -> Iterator[psutil.Process]:
+    """The living processes of a session; a zombie has ended."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
@@ -105,13 +108,13 @@ def members(session: int) -> Iterator[psutil.Process]:
 
 def lines(folder: Path) -> tuple[list[bytes], bool]:
     """Whole lines of a run's blocks, and whether one more was cut off."""
-    parts = (folder / store.BLOCKS).read_bytes().split(b"\n")
-    return parts[:-1], bool(parts[-1])
+    *whole, last = (folder / store.BLOCKS).read_bytes().split(b"\n")
+    return whole, bool(last)
 
 
 def one_round(number: int, parent: Path, kills: int, draw: Callable[[], float]) -> tuple[list[Kill], Round]:
     """A run killed so many times (fewer where it ended before), then gone on with to its end, and checked."""
-    found: list[Kill] = []
+    kills_done: list[Kill] = []
     states: list[list[bytes]] = []
     for _ in range(kills):
         after_s, folders = draw(), store.visible(parent)
@@ -123,11 +126,11 @@ def one_round(number: int, parent: Path, kills: int, draw: Callable[[], float]) 
         states.append(whole)
         ended = [json.loads(line) for line in whole]
         finished = sum(block["done"] and block["status"] == "ok" for block in ended)
-        found.append(Kill(number, after_s, bool(folders), len(whole), torn, finished, survivors))
+        kills_done.append(Kill(number, after_s, bool(folders), len(whole), torn, finished, survivors))
     last = subprocess.run(
         command(*next_arguments(parent, store.visible(parent))), capture_output=True, check=False
     )
-    return found, judge(parent, states, last.returncode)
+    return kills_done, judge(parent, states, last.returncode)
 
 
 def next_arguments(parent: Path, folders: list[Path]) -> list[str]:
@@ -136,7 +139,7 @@ def next_arguments(parent: Path, folders: list[Path]) -> list[str]:
 
 
 def judge(parent: Path, states: list[list[bytes]], code: int) -> Round:
-    """Holds the end of a run against what was written at each kill."""
+    """Holds the end of a run against the lines that were there at each kill."""
     whole, _ = lines(store.runs(parent)[0])
     end = [json.loads(line) for line in whole]
     lost = twice = 0
@@ -145,12 +148,12 @@ def judge(parent: Path, states: list[list[bytes]], code: int) -> Round:
         finished = {b["case"] for b in map(json.loads, state) if b["done"] and b["status"] == "ok"}
         twice += len(finished & {block["case"] for block in end[len(state) :]})
     frame = store.load(parent)
-    asked = expected()
+    wanted = expected()
     good = frame[(frame["status"] == "ok") & frame["metric"].notna()]
     ratios = good[good["metric"] == "ratio"]
     timed = good[good["probe"] == "Ticks"]["case"].nunique()
     whole_ratios = (ratios.groupby("case")["process"].nunique() == 2).sum()
-    return Round(len(asked), lost, twice, len(asked - set(good["case"])), int(timed - whole_ratios), code)
+    return Round(len(wanted), lost, twice, len(wanted - set(good["case"])), int(timed - whole_ratios), code)
 
 
 def expected() -> set[str]:
@@ -161,27 +164,25 @@ def expected() -> set[str]:
 
 
 def study(kills: int, seed: int, parent: Path) -> tuple[list[Kill], list[Round]]:
-    """Rounds until there were so many kills, at instants drawn evenly over the time that a run takes when
-    left alone.
-    """
+    """Rounds until there were so many kills, at instants drawn evenly over the time of an unkilled run."""
     rng, start = np.random.default_rng(seed), time.monotonic()
     subprocess.run(command(f"results={parent / 'whole'}", *RUN), capture_output=True, check=True)
     longest_s = time.monotonic() - start
-    found: list[Kill] = []
+    done: list[Kill] = []
     rounds: list[Round] = []
-    while len(found) < kills:
-        most = min(kills - len(found), 1 if len(rounds) % 3 == 2 else MOST_KILLS)
+    while len(done) < kills:
+        most = min(kills - len(done), 1 if len(rounds) % 3 == 2 else MOST_KILLS)
         more, end = one_round(
             len(rounds), parent / f"round{len(rounds)}", most, lambda: float(rng.uniform(0.05, longest_s))
         )
-        found += more
+        done += more
         rounds.append(end)
-        print(f"{len(found)} of {kills} kills: {'whole' if end.holds else end}", file=sys.stderr, flush=True)
-    return found, rounds
+        print(f"{len(done)} of {kills} kills: {'whole' if end.holds else end}", file=sys.stderr, flush=True)
+    return done, rounds
 
 
 def summary(kills: list[Kill], rounds: list[Round]) -> dict[str, int]:
-    """What the table says."""
+    """The rows of the table."""
     sums = {name: sum(getattr(r, name) for r in rounds) for name in ("lost", "twice", "missing", "unpaired")}
     return {
         "kills": len(kills),
@@ -201,10 +202,10 @@ def summary(kills: list[Kill], rounds: list[Round]) -> dict[str, int]:
 def write(folder: Path, kills: list[Kill], rounds: list[Round]) -> None:
     """kills.json (every kill and run) and kills.md."""
     folder.mkdir(parents=True, exist_ok=True)
-    said = summary(kills, rounds)
-    content = {"summary": said, "kills": [asdict(k) for k in kills], "runs": [asdict(r) for r in rounds]}
+    counts = summary(kills, rounds)
+    content = {"summary": counts, "kills": [asdict(k) for k in kills], "runs": [asdict(r) for r in rounds]}
     atomic.write_json(folder / "kills.json", content)
-    rows = [f"| {name} | {count} |" for name, count in said.items()]
+    rows = [f"| {name} | {count} |" for name, count in counts.items()]
     by_run = Counter(k.round for k in kills)
     note = (
         f"A run was killed up to {max(by_run.values(), default=0)} times, each time gone on with by"
@@ -230,8 +231,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m cellbench.harness.studies.kills", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=200, help="how many (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of the instants (default: 0)")
     parser.add_argument(
         "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"
     )

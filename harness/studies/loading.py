@@ -34,7 +34,7 @@ ROWS = len(FIRST) + PROCESSES * (SAMPLES + len(RATES))  # of one case
 
 @dataclass(frozen=True)
 class Loaded:
-    """One measurement."""
+    """Seconds to load and to summarise so many rows from so many runs, from their blocks or their tables."""
 
     rows: int
     runs: int
@@ -51,9 +51,7 @@ class Loaded:
 
 
 def definitions(cases: int) -> Iterator[dict[str, Any]]:
-    """Of so many cases of the probe throughput: three cells, two backends, two directions, and as many
-    lengths as it takes.
-    """
+    """Of so many cases of the probe throughput: three cells, two backends, two directions, many lengths."""
     for k in range(cases):
         yield dict.fromkeys(store.DEFINITION) | {
             "probe": "throughput",
@@ -113,22 +111,24 @@ def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
 
 
 def study(parent: Path) -> list[Loaded]:
+    """All sets, from blocks and from tables; prints each as soon as it is there."""
     import pandas  # noqa: F401  importing is not what is measured
     import pyarrow.parquet  # noqa: F401
 
-    found, rng = [], np.random.default_rng(0)
+    results: list[Loaded] = []
+    rng = np.random.default_rng(0)
     measure_small(parent / "warm")
     with mock.patch.object(os, "fsync"):  # these runs are written to be read, not to outlive a power cut
         for number, (rows, runs) in enumerate(SETS):
             place = parent / str(number)
             folders = [write(place, math.ceil(rows / runs), rng) for _ in range(runs)]
-            found.append(measure(place, rows, runs, "blocks"))
+            results.append(measure(place, rows, runs, "blocks"))
             for folder in folders:
                 (folder / store.BLOCKS).unlink()
-            found.append(measure(place, rows, runs, "table"))
-            for loaded in found[-2:]:
-                print(said(loaded), flush=True)
-    return found
+            results.append(measure(place, rows, runs, "table"))
+            for loaded in results[-2:]:
+                print(line(loaded), flush=True)
+    return results
 
 
 def measure_small(parent: Path) -> None:
@@ -139,11 +139,12 @@ def measure_small(parent: Path) -> None:
     store.load(parent)
 
 
-def said(found: Loaded) -> str:
+def line(loaded: Loaded) -> str:
+    """For a person."""
     return (
-        f"{found.rows:9,} rows, {found.runs:5} runs, {found.source:6} load {found.load_s:6.2f} s"
-        f" ({found.load_cpu_s:.2f} s CPU), summary {found.summary_s:6.2f} s ({found.summary_cpu_s:.2f} s"
-        f" CPU), allowed {ALLOWED_S[found.rows]:g} s"
+        f"{loaded.rows:9,} rows, {loaded.runs:5} runs, {loaded.source:6} load {loaded.load_s:6.2f} s"
+        f" ({loaded.load_cpu_s:.2f} s CPU), summary {loaded.summary_s:6.2f} s ({loaded.summary_cpu_s:.2f} s"
+        f" CPU), allowed {ALLOWED_S[loaded.rows]:g} s"
     )
 
 
@@ -157,16 +158,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="cellbench-loading-") as parent:
-        found = study(Path(parent))
+        results = study(Path(parent))
     given.results.mkdir(parents=True, exist_ok=True)
     content = {
         "load_1min": round(os.getloadavg()[0], 2),
         "measured": [
-            asdict(one) | {"allowed_cpu_s": ALLOWED_S[one.rows], "holds": one.holds} for one in found
+            asdict(loaded) | {"allowed_cpu_s": ALLOWED_S[loaded.rows], "holds": loaded.holds}
+            for loaded in results
         ],
     }
     atomic.write_json(given.results / "loading.json", content)
-    return int(not all(one.holds for one in found))
+    return int(not all(loaded.holds for loaded in results))
 
 
 if __name__ == "__main__":

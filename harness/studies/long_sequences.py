@@ -1,8 +1,8 @@
 """Time and memory of the gradient's diagnostics against T, up to a million steps (`nox -s long-sequences`).
 
-H = 64, I = 8, B = 1, x a float32 memory map, one thread. Every figure is of a process of its own, whose peak
-is that of its resident memory beyond what it had when a short run had made everything ready; the memory map's
-own pages count. The memory of the plain programs grows with T, so that these are run up to 100 000 steps and
+H = 64, I = 8, B = 1, x a float32 memory map, one thread. Every figure is of a process of its own. Its peak is
+that of the resident memory beyond the peak of a short run, which makes everything ready; the memory map's own
+pages count. The memory of the plain programs grows with T, so that these are run up to 100 000 steps and
 taken as proportional beyond. Writes long_sequences.{csv,md,svg} into results/reference/gradients.
 """
 
@@ -40,8 +40,9 @@ TITLE = "Gradients of long sequences: time and memory against the number of step
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: processor and wall time, and peak resident bytes beyond a short run's. load: a mean over
-    the last minute.
+    """Of one run: processor and wall time, and peak resident bytes beyond a short run's.
+
+    load   of the machine, the mean over the last minute
     """
 
     cell: str
@@ -98,7 +99,7 @@ def run_all(steps: tuple[int, ...]) -> list[Cost]:
             ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
         )
     )
-    found = []
+    costs = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x.float32"
         np.random.default_rng(0).standard_normal((max(steps), INPUTS), np.float32).tofile(file)
@@ -108,8 +109,8 @@ def run_all(steps: tuple[int, ...]) -> list[Cost]:
                     if what.startswith("forward") and count > PLAIN:
                         continue
                     with multiprocessing.get_context("spawn").Pool(1) as pool:
-                        found.append(pool.apply(measure, (name, what, count, str(file))))
-                    cost = found[-1]
+                        cost: Cost = pool.apply(measure, (name, what, count, str(file)))
+                    costs.append(cost)
                     print(
                         name,
                         what,
@@ -119,14 +120,15 @@ def run_all(steps: tuple[int, ...]) -> list[Cost]:
                         sep=" | ",
                         flush=True,
                     )
-    return found
+    return costs
 
 
 def allowed_s(costs: list[Cost], cell: str, steps: int) -> float:
     """1.5 plain forward and backward, and one forward."""
-    own = {(c.what, c.steps): c.seconds for c in costs if c.cell == cell}
-    longest = max(count for what, count in own if what == "forward" and count <= steps)
-    return (1.5 * own["forward and backward", longest] + own["forward", longest]) * steps / longest
+    seconds = {(c.what, c.steps): c.seconds for c in costs if c.cell == cell}
+    longest = max(count for what, count in seconds if what == "forward" and count <= steps)
+    plain_s = 1.5 * seconds["forward and backward", longest] + seconds["forward", longest]
+    return plain_s * steps / longest
 
 
 def markdown(costs: list[Cost]) -> str:
@@ -175,10 +177,8 @@ def draw(costs: list[Cost]) -> str:
         for name in CELLS:
             for what in WHAT:
                 row = [c for c in costs if (c.cell, c.what) == (name, what)]
-                steps, style = (
-                    [c.steps for c in row],
-                    {"color": colour[what], "linestyle": dash[name], "marker": "o"},
-                )
+                steps = [c.steps for c in row]
+                style = {"color": colour[what], "linestyle": dash[name], "marker": "o"}
                 time_axes.plot(steps, [c.seconds for c in row], markersize=4, **style)
                 memory_axes.plot(steps, [c.peak_bytes / 1e6 or np.nan for c in row], markersize=4, **style)
         memory_axes.axhline(1000, color="#999999", linewidth=0.8)
@@ -210,8 +210,10 @@ def write(folder: Path, costs: list[Cost]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Measures, and writes."""
     parser = argparse.ArgumentParser(
-        prog="python -m cellbench.harness.studies.long_sequences", description=__doc__.partition("\n")[0]
+        prog="python -m cellbench.harness.studies.long_sequences",
+        description=(__doc__ or "").partition("\n")[0],
     )
     parser.add_argument(
         "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"

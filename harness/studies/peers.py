@@ -1,5 +1,6 @@
-"""Other detectors of change points, on the same terms as ours: each gives where levels change, two points in
-a row beyond.
+"""Other detectors of change points, on the same terms as ours.
+
+Each gives the points at which levels change, where two in a row lie beyond the midpoint of the levels.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ DRAWN = 999  # permuted series for a penalty of ruptures
 
 
 def ours(values: np.ndarray, rng: np.random.Generator) -> list[int]:
+    """The project's own."""
     return change_points(values, rng)
 
 
@@ -27,14 +29,17 @@ def ours_permuted(values: np.ndarray, rng: np.random.Generator) -> list[int]:
 
 
 def ours_in_blocks(values: np.ndarray, rng: np.random.Generator) -> list[int]:
-    """Our statistic, blocks of values permuted, beginning at a random point of the series closed to a ring."""
-    whole = len(values) // BLOCK * BLOCK
+    """Our statistic, blocks of values permuted.
+
+    They begin at a random point of the series closed to a ring, for its length may be no multiple of a block.
+    """
+    length = len(values) // BLOCK * BLOCK
 
     def draw(size: int) -> np.ndarray:
         starts = rng.integers(0, len(values), size)
-        ring = values[(starts[:, None] + np.arange(whole)) % len(values)].reshape(size, -1, BLOCK)
+        ring = values[(starts[:, None] + np.arange(length)) % len(values)].reshape(size, -1, BLOCK)
         order = np.argsort(rng.random(ring.shape[:2]), axis=1)
-        return np.take_along_axis(ring, order[..., None], axis=1).reshape(size, whole)
+        return np.take_along_axis(ring, order[..., None], axis=1).reshape(size, length)
 
     return _calibrated(values, draw)
 
@@ -53,7 +58,7 @@ def pelt(values: np.ndarray, rng: np.random.Generator) -> list[int]:
 
 
 def pelt_permuted(values: np.ndarray, rng: np.random.Generator) -> list[int]:
-    """ruptures' PELT with cost l2; the penalty is the quantile of the gain of one change in permuted values."""
+    """ruptures' PELT with cost l2; the penalty is a quantile of one change's gain in permuted values."""
     return _pelt(values, _quantile(_permuted(values, rng)))
 
 
@@ -82,8 +87,8 @@ def _quantile(drawn: np.ndarray) -> float:
 def _pelt(values: np.ndarray, penalty: float) -> list[int]:
     from ruptures import KernelCPD
 
-    found = KernelCPD(kernel="linear", min_size=2, jump=1).fit(values).predict(pen=penalty)
-    return [int(at) for at in found[:-1] if two_beyond(values, int(at))]
+    ends = KernelCPD(kernel="linear", min_size=2, jump=1).fit(values).predict(pen=penalty)
+    return [int(at) for at in ends[:-1] if two_beyond(values, int(at))]  # the last is the series' end
 
 
 def asv(values: np.ndarray, rng: np.random.Generator) -> list[int]:

@@ -1,15 +1,14 @@
 """A program as a node of torch's autograd has the gradients of the oracle: every cell, every backend."""
 
-import pytest
 import torch
 from support.comparison import PLAIN, compare, prepare, problem, tolerance
 from support.oracle import float64_autograd
 
 from cellbench import cells
+from cellbench.cells.programs import autograd
 
 
 def test_autograd_through_a_program_matches_float64_autograd(spec, backend):
-    autograd = pytest.importorskip("cellbench.cells.programs.autograd")
     case = problem(cells.get(spec))
     program = prepare(backend, case)
     params = {k: torch.tensor(v, requires_grad=True) for k, v in case.params.items()}
@@ -28,7 +27,6 @@ def test_autograd_through_a_program_matches_float64_autograd(spec, backend):
 
 def test_a_second_use_before_the_backward_is_refused_or_right(backend):
     """A program keeps one forward; an earlier one's gradient must not come out of what a later one left."""
-    autograd = pytest.importorskip("cellbench.cells.programs.autograd")
     case = problem(cells.get(PLAIN))
     program = prepare(backend, case)
     params = {k: torch.tensor(v, requires_grad=True) for k, v in case.params.items()}

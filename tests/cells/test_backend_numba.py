@@ -1,6 +1,4 @@
-"""Numba's own: segments of the steps, one compilation a cell and dtype, and compiled code shared between
-processes.
-"""
+"""Numba's own: segments of the steps, one compilation a cell and dtype, code shared between processes."""
 
 import os
 import subprocess
@@ -9,12 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.comparison import PLAIN, compare, computed, prepare, problem, tolerance
+from support.comparison import (
+    CELLS,
+    PLAIN,
+    compare,
+    computed,
+    label,
+    prepare,
+    problem,
+    supports,
+    tolerance,
+)
 
 from cellbench import cells
 from cellbench.cells.kernels import segments
 
+FUSED = [spec for spec in CELLS if supports("numba", spec)]
+every_fused = pytest.mark.parametrize("spec", FUSED, ids=label)
 
+
+@every_fused
 @pytest.mark.parametrize("trace", [False, True])
 @pytest.mark.parametrize("segment", [1, 4, 5, 16])
 def test_several_segments_equal_one(spec, segment, trace):
@@ -27,6 +39,7 @@ def test_several_segments_equal_one(spec, segment, trace):
     compare(computed(program, case, trace=trace), want, tolerance("float64", case.steps))
 
 
+@every_fused
 def test_segments_follow_from_the_size_of_the_buffers(spec, monkeypatch):
     case = problem(cells.get(spec))
     program = prepare("numba", case)

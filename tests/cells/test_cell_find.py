@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from support.comparison import compare, computed, named, prepare, problem, toler
 from support.oracle import float64_autograd
 
 from cellbench import cells
+from cellbench.harness import probe, task
 
 BODY = '''
 
@@ -99,6 +101,30 @@ def test_a_bad_file_is_one_clear_line(file, tmp_path, text, asked, words):
         cells.get(f"{path}{asked}")
     assert "leaky.py" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+KINDS = {"cell": cells.get, "backend": cells.backend, "probe": probe.get, "task": task.get}
+
+
+@pytest.mark.parametrize("package", ["cells", "harness"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["from {0} import Anything\n", "import {0}.anything\n"])
+def test_a_file_that_imports_by_the_old_name_is_told_the_new_one(file, monkeypatch, kind, package, text):
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not is_ours(p)])  # a package of this name here
+    for name in [n for n in sys.modules if n.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    path = file(text.format(package))
+    with pytest.raises(ValueError) as caught:
+        KINDS[kind](str(path))
+    assert str(caught.value) == (
+        f"{path} imports {package!r}, which is installed as cellbench.{package}; "
+        f"write `from cellbench.{package} import ...` or `from cellbench import {package}`"
+    )
+
+
+def is_ours(folder):
+    """Whether a folder on the path holds this project's own folders, which Python takes for packages."""
+    return (Path(folder) / "cells" / "contract.py").is_file()
 
 
 def test_a_file_in_the_zoo_is_a_cell_by_its_file_s_name(file, monkeypatch):

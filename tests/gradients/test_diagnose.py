@@ -1,6 +1,4 @@
-"""Torch models replayed step by step: gradients by lag against closed forms and other programs, and what is
-left alone.
-"""
+"""Torch models replayed step by step, against closed forms and other programs; nothing shared is changed."""
 
 import random
 

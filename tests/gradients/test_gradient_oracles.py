@@ -1,6 +1,4 @@
-"""Gradients against closed forms, with the digits that these give; GRADIENTS section 3a numbers them A1 to
-A24.
-"""
+"""Gradients against closed forms, with the digits that these give, numbered A1 to A24."""
 
 from math import log, pi, sqrt
 
@@ -26,9 +24,8 @@ from cellbench.harness.gradients.cell.profile import forward_path
 
 JORDAN = np.array([[0.9, 1.0], [0.0, 0.9]])
 CANDIDATE = {"elman": 0, "gru": 2, "lstm": 2}  # the place of the gate whose product is squashed by tanh
-SHRUNK = np.diag([1, 0.3]) @ np.array(
-    [[2.0, -2.0], [2.0, -2.0]]
-)  # a matrix of spectral radius 0, its second unit at phi' = 0.3
+WIDE = np.array([[2.0, -2.0], [2.0, -2.0]])  # spectral radius 0
+SHRUNK = np.diag([1, 0.3]) @ WIDE  # its second unit at phi' = 0.3
 
 
 def linear(matrix, steps=100, batch=1):
@@ -113,11 +110,8 @@ def test_a_nilpotent_shift_has_norm_one_up_to_lag_19_and_is_exactly_zero_from_20
 
 def test_a_non_normal_matrix_of_spectral_radius_zero_grows_by_1_4_a_step():
     """A14. Eigenvalues of W say nothing: unit 2 held at phi' = .3 makes diag(1, .3) W grow."""
-    wide = np.array([[2.0, -2.0], [2.0, -2.0]])
-    assert (
-        np.isclose(np.linalg.svd(wide)[1][0], 4)
-        and np.isneginf(lag_profile(*linear(wide)).log_norm[2:]).all()
-    )
+    assert np.isclose(np.linalg.svd(WIDE)[1][0], 4)
+    assert np.isneginf(lag_profile(*linear(WIDE)).log_norm[2:]).all()
     given = linear(SHRUNK)
     assert np.isclose(np.exp(jacobian_product(*given, [30]).log_spectral[0, 0]), 51047.1, rtol=1e-6)
     seeded = lag_profile(*given, d_output=np.array([[1.0, 0.3]]))
@@ -146,7 +140,7 @@ def test_tanh_at_its_fixed_point_decays_by_the_slope_there(w, expected):
 
 
 def test_critical_tanh_decays_as_a_power_of_time_whose_two_ends_differ():
-    """A6. dh_k/dh_0 ~ k^-1.5, while backward dh_T/dh_{T-k} = ((T-k)/T)^1.5 for large T: flat where it starts."""
+    """A6. dh_k/dh_0 ~ k^-1.5; backward, dh_T/dh_{T-k} = ((T-k)/T)^1.5 for large T: flat where it starts."""
     steps = 100_000
     cell, params = cells.get("elman", biases=0), {"weight_ih": np.zeros((1, 1)), "weight_hh": np.ones((1, 1))}
     logs = lag_profile(cell, params, np.zeros((steps, 1, 1)), state={"h": np.full((1, 1), 0.5)}).log_norm[
@@ -167,7 +161,7 @@ def test_critical_tanh_decays_as_a_power_of_time_whose_two_ends_differ():
     [(0, 1.443, 8.88e-16), (1, 3.192, 1.576e-7), (2, 7.878, 1.753e-3), (5, 148.91, 0.7148)],
 )
 def test_an_lstm_with_a_pinned_forget_gate_keeps_c_alive_while_h_is_dead(bias, e_fold, at_50):
-    """A7. dc_T/dc_{T-k} = sigma(b)^k, while dL/dh is exactly 0 from lag 1 on; c has a gradient from lag 1 on."""
+    """A7. dc_T/dc_{T-k} = sigma(b)^k, from lag 1 on; dL/dh is exactly 0 from there on."""
     cell, params = pinned("lstm", f=bias)
     profile = lag_profile(cell, params, np.zeros((120, 1, 1)))
     c, h = profile.log_norm_by_state["c"][:, 0], profile.log_norm_by_state["h"][:, 0]
@@ -213,8 +207,9 @@ def at_rest(cell, params, hidden):
 
 @pytest.mark.parametrize(("w", "expected"), [(1, 0.75), (2, 1.0), (3, 1.25)])
 def test_gru_and_lstm_at_rest_have_the_jacobians_of_their_equations(w, expected):
-    """A9. GRU: I/2 + W/4. LSTM: [[W/4, I/4], [W/2, I/2]], whose top eigenvalue is the same; its h block alone
-    has w/4.
+    """A9. GRU: I/2 + W/4. LSTM: [[W/4, I/4], [W/2, I/2]], whose top eigenvalue is the same.
+
+    Its h block alone has w/4.
     """
     matrix, unit = w * np.eye(3), np.eye(3)
     cell, params = pinned("gru")
@@ -234,8 +229,9 @@ def test_gru_and_lstm_at_rest_have_the_jacobians_of_their_equations(w, expected)
     ("name", "limit", "at_800"), [("elman", 0.5774, 0.592), ("gru", 0.6443, 0.645), ("lstm", 0.6443, 0.645)]
 )
 def test_torchs_initialisation_vanishes_by_construction(name, limit, at_800):
-    """A10. 1/sqrt(3), and 1/2 + 1/(4 sqrt 3), for H to infinity; at H = 800 the largest eigenvalue is up to 3
-    % beyond.
+    """A10. 1/sqrt(3), and 1/2 + 1/(4 sqrt 3), for H to infinity.
+
+    At H = 800 the largest eigenvalue is up to 3 % beyond.
     """
     assert np.isclose(limit, 1 / sqrt(3) if name == "elman" else 1 / 2 + 1 / (4 * sqrt(3)), atol=5e-5)
     cell = cells.get(name, biases=0)
@@ -248,13 +244,10 @@ def test_torchs_initialisation_vanishes_by_construction(name, limit, at_800):
 
 
 def test_chrono_units_differ_so_that_their_mean_and_their_geometric_mean_part():
-    """A11. b = ln u, u uniform in (1, 783): the mean over units of f^k is 80-fold the geometric one at lag
-    784.
-    """
+    """A11. b = ln u, u uniform in (1, 783): at lag 784 the mean of f^k is 80-fold the geometric one."""
     u = 1 + 782 * (np.arange(2000) + 0.5) / 2000
-    cell, params = pinned(
-        "sru", hidden=2000, f=np.log(u)
-    )  # without recurrent weights, so that many units are cheap
+    # a cell without recurrent weights, so that many units are cheap
+    cell, params = pinned("sru", hidden=2000, f=np.log(u))
     found, lags = gates(cell, params, np.zeros((784, 1, 1))), [1, 10, 100, 784]
     assert np.allclose(found.arithmetic[lags], [0.99236, 0.94065, 0.67661, 0.14864], rtol=0, atol=2e-5)
     assert np.allclose(found.geometric[lags], [0.99200, 0.92286, 0.44810, 0.00185], rtol=3e-3, atol=0)
@@ -267,8 +260,9 @@ def test_chrono_units_differ_so_that_their_mean_and_their_geometric_mean_part():
 
 @pytest.mark.parametrize(("a", "b"), [(0.0, 1.0), (0.9, 0.999)])
 def test_a_ring_of_modes_decays_as_a_power_of_the_lag(a, b):
-    """A12. mean |lambda|^2k = (b^(2k+2) - a^(2k+2)) / ((k+1)(b^2 - a^2)), the squared Frobenius norm over the
-    units.
+    """A12. mean |lambda|^2k = (b^(2k+2) - a^(2k+2)) / ((k+1)(b^2 - a^2)).
+
+    It is the squared Frobenius norm over the units.
     """
     units, cell = 2000, cells.get("lru")
     squares = a**2 + (b**2 - a**2) * (np.arange(units) + 0.5) / units
@@ -277,9 +271,8 @@ def test_a_ring_of_modes_decays_as_a_power_of_the_lag(a, b):
     x = np.zeros((101, 1, 1))
     jacobians = linearise(cell, params, x, forward_path(cell, params, x)[1])
     rows = np.eye(2, 2 * units)[None] * 0
-    rows[0, 0, :units] = rows[0, 1, units:] = (
-        1  # one cotangent of every re, one of every im: the modes do not mix
-    )
+    # one cotangent of every re, one of every im: the modes do not mix
+    rows[0, 0, :units] = rows[0, 1, units:] = 1
     for _ in range(100):
         rows = jacobians.pull(0, rows)
     expected = (b**202 - a**202) / (101 * (b**2 - a**2))
@@ -363,9 +356,7 @@ def test_shares_of_a_leaky_sum_have_their_closed_form():
 
 
 def test_clipping_by_value_turns_the_gradient():
-    """A17. (3, .1) at 1 by 3.80 degrees, (100, 1) by 44.43; of many Gaussian entries the cosine has a closed
-    form.
-    """
+    """A17. (3, .1) at 1 by 3.80 degrees, (100, 1) by 44.43; of Gaussian entries in closed form."""
     for vector, cosine in (([3, 0.1], 0.997800), ([100, 1], 0.714142)):
         assert np.isclose(clip_by_value([np.array(vector, float)], 1.0).cosine, cosine, atol=5e-7)
     assert np.allclose(np.degrees(np.arccos([0.997800, 0.714142])), [3.80, 44.43], atol=6e-3)
@@ -479,8 +470,9 @@ def data_of(spec):
 
 
 def test_trivial_losses_are_those_of_the_tasks():
-    """A23. Adding 1/6, and 1/12 with one marked number known; temporal order ln 4. 1000 test sequences: 5 %
-    of error.
+    """A23. Adding 1/6, and 1/12 with one marked number known; temporal order ln 4.
+
+    1000 test sequences leave an error of 5 %.
     """
     adding = data_of("adding:steps=50")
     assert np.isclose(adding.trivial_loss, 1 / 6, rtol=0.1)

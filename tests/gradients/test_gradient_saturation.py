@@ -36,9 +36,7 @@ class Written(GatedCell):
 
 
 def saturated(a, cell=None, steps=40, units=1):
-    """Units whose pre-activation is a from the second step on (h = 1 and each sees itself alone), and so is
-    every input.
-    """
+    """Units whose pre-activation is a from the second step on: h = 1, and each sees itself alone."""
     params = {"weight_ih": np.full((units, 1), a - 1.0), "weight_hh": np.eye(units)}
     return cell or cells.get("elman", biases=0), params, np.ones((steps, 1, 1))
 
@@ -94,9 +92,7 @@ def test_one_unit_beyond_float64_among_living_ones_does_not_hide_them():
 
 
 def test_exponents_that_lie_far_apart_are_all_found():
-    """A unit at a = 41 shrinks by e^-80 a step beside one that halves: rounding of the one must not be taken
-    for the other.
-    """
+    """A unit at a = 41 shrinks by e^-80 a step beside one that halves, whose rounding is far larger."""
     turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
     cell, params = (
         cells.get("elman", biases=0),
@@ -107,7 +103,7 @@ def test_exponents_that_lie_far_apart_are_all_found():
 
 
 def test_a_direction_that_dies_stays_dead():
-    """Of three units one reads another and that the third: after three steps only rounding could seem alive."""
+    """Of three units one reads another and that the third: after three steps only rounding is left."""
     cell, params = cells.get("elman", activation="identity", biases=0), {"weight_ih": np.zeros((3, 1))}
     for matrix in (np.eye(3, k=1), np.array([[2.0, -2, 0], [2, -2, 0], [0, 0, 0.5]])):
         found = lyapunov_spectrum(cell, params | {"weight_hh": matrix}, np.zeros((60, 1, 1)), transient=0)
@@ -130,9 +126,7 @@ def test_ten_thousand_nats_of_decay_and_of_growth_are_exact():
 
 
 def test_an_explosion_is_an_answer():
-    """Gradients beyond 1e308 are inf, their logarithms are not; a forward beyond it has no gradient, which is
-    NaN.
-    """
+    """Gradients beyond 1e308 are inf, their logarithms are not; a forward beyond it gives NaN."""
     cell = cells.get("elman", activation="identity", biases=0)
     params, ones = {"weight_ih": np.ones((1, 1)), "weight_hh": np.full((1, 1), 1e30)}, np.ones((40, 1, 1))
     share = lag_share(cell, params, ones[:8])
@@ -175,9 +169,7 @@ def test_a_forward_that_overflows_has_no_gradient_in_that_sample_alone(activatio
 
 
 def test_gates_and_squashing_functions_say_where_value_forms_give_exactly_zero():
-    """y (1 - y) is 0 above 16.64 in float32, where y rounds to 1; below, y itself is small and its derivative
-    is not 0.
-    """
+    """y (1 - y) is 0 above 16.64 in float32, where y rounds to 1; far below, y is small and not 0."""
 
     class Two(GatedCell):
         gates = ("f",)

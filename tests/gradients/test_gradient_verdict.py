@@ -1,6 +1,4 @@
-"""The verdict's rules on evidence put together by hand, and a few of the labelled networks of
-`verdict_suite`.
-"""
+"""The verdict's rules on evidence put together by hand, and on some networks of `verdict_suite`."""
 
 import dataclasses
 
@@ -214,8 +212,9 @@ def test_the_score_of_features_that_say_nothing_is_zero_with_a_z_of_deviation_on
 
 
 def rare(rng, rows=256, classes=60, told=0):
-    """(Recoverable, z) of 30 rare features and a calibrated answer over mostly rare classes; `told` of them
-    are features.
+    """(Recoverable, z) of 30 rare features and a calibrated answer over mostly rare classes.
+
+    The first `told` features are classes.
     """
     share = 1 / np.arange(1, classes + 1)
     share /= share.sum()
@@ -269,9 +268,9 @@ QUICK = [
 @pytest.mark.parametrize("name", QUICK)
 def test_networks_of_known_condition_get_their_verdict(name):
     (case,) = [c for c in verdict_suite.cases() if c.name == name]
-    found = verdict_suite.run(case)
-    assert found.held, f"the case's premise does not hold: loss {found.loss:.3g}"
-    assert found.right, str(found.found.verdict)
+    result = verdict_suite.run(case)
+    assert result.held, f"the case's premise does not hold: loss {result.loss:.3g}"
+    assert result.right, str(result.diagnosis.verdict)
 
 
 def test_the_suite_covers_five_families_and_three_cells_with_a_third_unseen():

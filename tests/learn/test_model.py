@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.trainings import ended
 
 from cellbench import cells, harness
 from cellbench.harness import task
@@ -177,28 +178,15 @@ def test_training_and_clipping_run_from_the_command_line(tmp_path):
     assert clipped["max_norm=none"] == 0 and clipped["max_norm=0.001"] == 1
 
 
-def test_a_diverging_training_is_a_row_with_its_step(tmp_path):
-    overrides = [
-        "cells=[elman:activation=relu]",
-        "backends=[numba]",
-        "probes=[training]",
-        "tasks=[adding:steps=40:count=640]",
-        "probe.training.learning_rate=1e30",
-        "probe.training.max_norm=1e30",
-    ]
-    assert main(["run", f"results={tmp_path}", *overrides, *SMALL]) == 0
-    frame = harness.load(tmp_path)
-    reason = frame[frame.status == "diverged"].reason.iloc[0]
-    assert "step" in reason and (frame.metric == "loss").any()
+@pytest.mark.filterwarnings("ignore:.*(overflow|invalid value):RuntimeWarning")
+def test_a_diverging_training_is_a_row_with_its_step():
+    end, metrics = ended(
+        "elman:activation=relu", "adding:steps=40:count=640", learning_rate=[1e30], max_norm=1e30
+    )
+    assert end.status == "diverged" and "step" in end.reason and "loss" in metrics
 
 
-@pytest.fixture
-def absent(tmp_path, monkeypatch):
+def test_absent_data_is_a_skipped_row_that_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLBENCH_DATA", str(tmp_path / "none"))
-
-
-def test_absent_data_is_a_skipped_row_that_says_how_to_get_it(tmp_path, absent):
-    overrides = ["cells=[gru]", "backends=[numba]", "probes=[training]", "tasks=[spoken_digits]"]
-    assert main(["run", f"results={tmp_path / 'runs'}", *overrides, *SMALL]) == 0
-    frame = harness.load(tmp_path / "runs")
-    assert set(frame.status) == {"skipped"} and "cellbench data fetch spoken_digits" in frame.reason.iloc[0]
+    end, metrics = ended(task="spoken_digits")
+    assert end.status == "skipped" and "cellbench data fetch spoken_digits" in end.reason and not metrics

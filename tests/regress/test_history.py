@@ -361,10 +361,10 @@ def test_the_studys_series_have_the_spread_and_autocorrelation_that_it_states():
 
 
 def test_the_study_says_what_is_not_kept():
-    alarms = study.measure(study.Cell(study.OURS, "iid", 4), 0)
+    alarms = study.measure(study.Setting(study.OURS, "iid", 4), 0)
     bad = dataclasses.replace(alarms, hits=4, low=0.51, high=1.0)
     assert study.misses([alarms]) == [] and study.misses([bad]) == ["iid: 100.0 (51.0 … 100.0) % flagged"]
     blunt = dataclasses.replace(
-        alarms, cell=study.Cell(study.OURS, "iid", 4, 0.05, before=40, after=3), hits=3
+        alarms, setting=study.Setting(study.OURS, "iid", 4, 0.05, before=40, after=3), hits=3
     )
     assert study.misses([blunt])[0].startswith("iid after 40")

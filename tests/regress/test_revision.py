@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from cellbench import cells
-from cellbench.harness.regress import revision
+from cellbench.harness.case import Case
+from cellbench.harness.regress import regress, revision
 from cellbench.harness.regress.revision import RevisionError
+from cellbench.harness.regress.two_sides import Side, build
 
 SOURCE = Path(cells.__file__).resolve().parent
 GRU = SOURCE / "zoo" / "gru.py"
@@ -174,3 +176,16 @@ def test_links_inside_the_repository_are_taken_out_and_those_that_lead_out_are_n
 def test_a_folder_without_cells_is_one_line(tmp_path):
     with pytest.raises(RevisionError, match="has no package cells"):
         revision.library(str(tmp_path))
+
+
+def test_a_real_revision_from_before_the_packages_had_one_name_is_computed_and_counted(tmp_path):
+    """Its programs are prepared, checked and counted by way of names that today's package must keep."""
+    checkout, old = SOURCE.parent, "ea813f4"
+    if revision.git(checkout, "cat-file", "-e", f"{old}^{{commit}}") is None:
+        pytest.skip(f"this checkout has no commit {old}: it is shallow, or no git checkout")
+    root = str(revision.take_out(revision.commit(old, checkout), checkout, tmp_path))
+    case = Case("throughput", "lstm", "numpy", "cpu", "float32", 1, 4, 2, 3, 5, "backward")
+    assert regress.cannot_run(Side(case, root)) is None
+    for side in (Side(case, root), Side(case)):
+        build(side)().run()
+    assert not list(regress.facts(regress.Suite(cases={"lstm": case}), root))

@@ -1,5 +1,6 @@
-"""Data and networks of the labelled cases: tasks with a known floor, initialisations of known reach, latches
-built by hand.
+"""Data and networks of the labelled cases.
+
+Tasks with a known floor, initialisations of known reach, latches built by hand.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ class Net(nn.Module):
 
 
 class Latch(nn.Module):
-    """Two bistable units tanh(2 h + W x), switched by a four-way cue and read out by sign; merged: both hold
-    the first bit.
+    """Two bistable units tanh(2 h + W x), switched by a four-way cue and read out by sign.
+
+    merged   both hold the first bit
+    blind    the read-out has no direction between the merged classes
     """
 
     def __init__(self, merged=False, blind=False):
@@ -70,8 +73,9 @@ class Saturated(nn.Module):
 
 
 def recall(steps, noise=0.0, distractor=0.5, last=False):
-    """Which of four cues came first (or last)? Channels: cues, distractor, trigger. noise: share of labels
-    drawn anew.
+    """Which of four cues came first (or last)? Channels: cues, distractor, trigger.
+
+    noise   share of labels drawn anew
     """
 
     def draw(count, g):
@@ -169,11 +173,11 @@ def chrono(net, longest):
     """Tallec & Ollivier 2018: time constants from 1 to `longest`."""
     u = torch.rand(HIDDEN) * (longest - 2) + 1
     with torch.no_grad():
-        own, fed = net.recurrent.bias_ih_l0, net.recurrent.bias_hh_l0
-        own.zero_(), fed.zero_()
-        own[HIDDEN : 2 * HIDDEN] = u.log()
+        bias_ih, bias_hh = net.recurrent.bias_ih_l0, net.recurrent.bias_hh_l0
+        bias_ih.zero_(), bias_hh.zero_()
+        bias_ih[HIDDEN : 2 * HIDDEN] = u.log()
         if isinstance(net.recurrent, nn.LSTM):
-            own[:HIDDEN] = -u.log()
+            bias_ih[:HIDDEN] = -u.log()
     return net
 
 

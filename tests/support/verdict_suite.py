@@ -1,7 +1,6 @@
-"""Labelled cases for the verdict: networks whose condition is known from how they were made, and the
-confusion matrix over them.
+"""Labelled cases for the verdict, networks whose condition is known, and the confusion matrix over them.
 
-    python tests/verdict_suite.py FOLDER [NAME ...]
+    PYTHONPATH=tests python -m support.verdict_suite FOLDER [NAME ...]
 
 A label comes from the construction (an initialisation whose decay has a closed form, a bias that shuts a
 unit, a latch built by hand) and, for trained networks, from the loss on fresh data against the known floor,
@@ -58,9 +57,10 @@ LABELS = ("EXPLODED", "CONVERGED", "VANISHED", "DEAD STATE", "DEAD READ-OUT", "L
 
 
 @dataclass(frozen=True)
-class Made:
-    """A network ready to be diagnosed. premise: the range that the loss on fresh data must lie in for the
-    label to hold.
+class Setup:
+    """A network ready to be diagnosed.
+
+    premise   the range in which the loss on fresh data must lie for the label to hold
     """
 
     net: nn.Module
@@ -75,7 +75,7 @@ class Case:
 
     name: str
     truth: str
-    make: Callable[[], Made]
+    make: Callable[[], Setup]
     qualifier: str | None = None
     seen: bool = True
 
@@ -90,7 +90,7 @@ class Case:
 
 def cases() -> list[Case]:
     """All, every third unseen."""
-    found = [
+    every = [
         *_recall(),
         *_noisy(),
         *_by_hand(),
@@ -101,7 +101,7 @@ def cases() -> list[Case]:
         *_digits(),
         *_parity(),
     ]
-    return [replace(c, seen=k % 3 != 2) for k, c in enumerate(found)]
+    return [replace(c, seen=k % 3 != 2) for k, c in enumerate(every)]
 
 
 def _recall() -> Iterator[Case]:
@@ -117,22 +117,22 @@ def _recall() -> Iterator[Case]:
         yield Case(
             f"recall-{cell}-default-stuck",
             "VANISHED",
-            lambda net=net: Made(train(net(), data, ce, 150), data, premise=(0.9 * top, 2)),
+            lambda net=net: Setup(train(net(), data, ce, 150), data, premise=(0.9 * top, 2)),
         )
         yield Case(
             f"recall-{cell}-solved",
             "CONVERGED",
-            lambda net=long: Made(train(net(), data, ce, 800, 0.01), data, premise=(0, 0.04 * top)),
+            lambda net=long: Setup(train(net(), data, ce, 800, 0.01), data, premise=(0, 0.04 * top)),
         )
         yield Case(
             f"recall-{cell}-reaching-at-start",
             "LEARNING",
-            lambda net=long: Made(net(), data, premise=(0.9 * top, 2)),
+            lambda net=long: Setup(net(), data, premise=(0.9 * top, 2)),
         )
         yield Case(
             f"recall-{cell}-stopped-early",
             "LEARNING",
-            lambda net=long: Made(train(net(), data, ce, 800, 0.6), data, premise=(0.1 * top, 0.9 * top)),
+            lambda net=long: Setup(train(net(), data, ce, 800, 0.6), data, premise=(0.1 * top, 0.9 * top)),
         )
 
 
@@ -143,33 +143,33 @@ def _noisy() -> Iterator[Case]:
         yield Case(
             f"recall-{cell}-noisy-labels-solved",
             "CONVERGED",
-            lambda c=cell: Made(train(reaching(Net(c, 6, 4), 40), data, ce, 400), data, premise=(0.5, 0.68)),
+            lambda c=cell: Setup(train(reaching(Net(c, 6, 4), 40), data, ce, 400), data, premise=(0.5, 0.68)),
         )
         yield Case(
             f"recall-{cell}-noisy-labels-stuck",
             "VANISHED",
-            lambda c=cell: Made(train(Net(c, 6, 4), data, ce, 150), data, premise=(0.9 * top, 2)),
+            lambda c=cell: Setup(train(Net(c, 6, 4), data, ce, 150), data, premise=(0.9 * top, 2)),
         )
 
 
 def _by_hand() -> Iterator[Case]:
     data, still, merged = recall(40), recall(60, distractor=0), (0.68, 0.71)
     everything, candidate = slice(0, HIDDEN), slice(2 * HIDDEN, None)
-    made = [
-        ("latch", "CONVERGED", lambda: Made(Latch(), data, premise=(0, 0.01)), "latched"),
+    by_hand = [
+        ("latch", "CONVERGED", lambda: Setup(Latch(), data, premise=(0, 0.01)), "latched"),
         (
             "half-blind",
             "DEAD READ-OUT",
-            lambda: Made(Latch(merged=True, blind=True), data, premise=merged),
+            lambda: Setup(Latch(merged=True, blind=True), data, premise=merged),
             None,
         ),
-        ("half-latch", "VANISHED", lambda: Made(Latch(merged=True), data, premise=merged), "partial"),
+        ("half-latch", "VANISHED", lambda: Setup(Latch(merged=True), data, premise=merged), "partial"),
     ]
     yield from (
-        Case(f"recall-byhand-{name}", truth, make, qualifier) for name, truth, make, qualifier in made
+        Case(f"recall-byhand-{name}", truth, make, qualifier) for name, truth, make, qualifier in by_hand
     )
-    yield Case("recall-rnn-gain-3", "EXPLODED", lambda: Made(orthogonal(Net("rnn", 6, 4), 3.0), still))
-    yield Case("recall-gru-exploding", "EXPLODED", lambda: Made(strong_gru(), still))
+    yield Case("recall-rnn-gain-3", "EXPLODED", lambda: Setup(orthogonal(Net("rnn", 6, 4), 3.0), still))
+    yield Case("recall-gru-exploding", "EXPLODED", lambda: Setup(strong_gru(), still))
     for cell, rows, bias in (
         ("rnn", everything, 20.0),
         ("lstm", everything, -30.0),
@@ -178,12 +178,14 @@ def _by_hand() -> Iterator[Case]:
         yield Case(
             f"recall-{cell}-shut",
             "DEAD STATE",
-            lambda c=cell, r=rows, b=bias: Made(biased(Net(c, 6, 4), r, b), data),
+            lambda c=cell, r=rows, b=bias: Setup(biased(Net(c, 6, 4), r, b), data),
         )
     yield Case(
-        "recall-lstm-sigmoid-at-minus-40", "DEAD READ-OUT", lambda: Made(Saturated(), one_hot(data), mse_loss)
+        "recall-lstm-sigmoid-at-minus-40",
+        "DEAD READ-OUT",
+        lambda: Setup(Saturated(), one_hot(data), mse_loss),
     )
-    yield Case("recall-gru-nan", "EXPLODED", lambda: Made(biased(Net("gru", 6, 4), 3, math.nan), data))
+    yield Case("recall-gru-nan", "EXPLODED", lambda: Setup(biased(Net("gru", 6, 4), 3, math.nan), data))
 
 
 def _last() -> Iterator[Case]:
@@ -192,7 +194,7 @@ def _last() -> Iterator[Case]:
         yield Case(
             f"recall-{cell}-of-the-last",
             "CONVERGED",
-            lambda c=cell: Made(train(Net(c, 6, 4), data, ce, 400, 0.01), data, premise=(0, 0.05)),
+            lambda c=cell: Setup(train(Net(c, 6, 4), data, ce, 400, 0.01), data, premise=(0, 0.05)),
             "short memory",
         )
 
@@ -204,18 +206,18 @@ def _adding() -> Iterator[Case]:
         yield Case(
             f"adding-{cell}-default-stuck",
             "VANISHED",
-            lambda c=cell: Made(train(Net(c, 2, 1), data, mse_loss, 200), data, mse_loss, begun),
+            lambda c=cell: Setup(train(Net(c, 2, 1), data, mse_loss, 200), data, mse_loss, begun),
         )
         yield Case(
             f"adding-{cell}-reaching-at-start",
             "LEARNING",
-            lambda c=cell: Made(reaching(Net(c, 2, 1), 60), data, mse_loss, begun),
+            lambda c=cell: Setup(reaching(Net(c, 2, 1), 60), data, mse_loss, begun),
         )
     for cell in ("lstm", "gru"):
         yield Case(
             f"adding-{cell}-solved",
             "CONVERGED",
-            lambda c=cell: Made(
+            lambda c=cell: Setup(
                 train(chrono(Net(c, 2, 1), 60), data, mse_loss, 1500, 0.02 * trivial), data, mse_loss, solved
             ),
         )
@@ -227,22 +229,23 @@ def _order() -> Iterator[Case]:
         yield Case(
             f"order-{cell}-default-stuck",
             "VANISHED",
-            lambda c=cell: Made(train(Net(c, 6, 4), long, ce, 150), long, premise=(0.9 * top, 2)),
+            lambda c=cell: Setup(train(Net(c, 6, 4), long, ce, 150), long, premise=(0.9 * top, 2)),
         )
         yield Case(
             f"order-{cell}-solved",
             "CONVERGED",
-            lambda c=cell, r=rate: Made(
+            lambda c=cell, r=rate: Setup(
                 train(reaching(Net(c, 6, 4), 20), short, ce, 1500, 0.01, r), short, premise=(0, 0.04 * top)
             ),
         )
-    yield Case("order-gru-reaching-at-start", "LEARNING", lambda: Made(reaching(Net("gru", 6, 4), 80), long))
-    yield Case("order-rnn-gain-6", "EXPLODED", lambda: Made(orthogonal(Net("rnn", 6, 4), 6.0), short))
+    yield Case("order-gru-reaching-at-start", "LEARNING", lambda: Setup(reaching(Net("gru", 6, 4), 80), long))
+    yield Case("order-rnn-gain-6", "EXPLODED", lambda: Setup(orthogonal(Net("rnn", 6, 4), 6.0), short))
 
 
 def _copy() -> Iterator[Case]:
-    """Default GRUs and LSTMs open their gates in this task: trained on, their loss falls. The RNN's stays for
-    1,800 updates.
+    """Default GRUs and LSTMs open their gates here: trained on, their loss falls.
+
+    The RNN's stays for 1,800 updates.
     """
     long, trivial = copying(40), 5 * math.log(4) / 50
     for cell in FUSED:
@@ -250,21 +253,21 @@ def _copy() -> Iterator[Case]:
         yield Case(
             f"copy-{cell}-default-{name}",
             truth,
-            lambda c=cell: Made(
+            lambda c=cell: Setup(
                 train(Net(c, 6, 5, True), long, ce, 300), long, premise=(0.8 * trivial, 2 * trivial)
             ),
         )
         yield Case(
             f"copy-{cell}-reaching-at-start",
             "LEARNING",
-            lambda c=cell: Made(reaching(Net(c, 6, 5, True), 50), long),
+            lambda c=cell: Setup(reaching(Net(c, 6, 5, True), 50), long),
         )
     short, low = copying(3, 2), 2 * math.log(4) / 7
     for cell in ("gru", "lstm"):
         yield Case(
             f"copy-{cell}-solved",
             "CONVERGED",
-            lambda c=cell: Made(
+            lambda c=cell: Setup(
                 train(Net(c, 6, 5, True), short, ce, 2500, 0.01 * low, 1e-2), short, premise=(0, 0.04 * low)
             ),
         )
@@ -279,20 +282,20 @@ def _digits() -> Iterator[Case]:
         yield Case(
             f"digits-{cell}-default-silence-stuck",
             "VANISHED",
-            lambda c=cell: Made(
+            lambda c=cell: Setup(
                 train(Net(c, 13, 10), digits(60), ce, 60), digits(60), premise=(0.9 * top, 3)
             ),
         )
         yield Case(
             f"digits-{cell}-reaching-at-start",
             "LEARNING",
-            lambda c=cell: Made(reaching(Net(c, 13, 10), 60), digits(0), premise=(0.9 * top, 3)),
+            lambda c=cell: Setup(reaching(Net(c, 13, 10), 60), digits(0), premise=(0.9 * top, 3)),
         )
     for cell in ("gru", "lstm"):
         yield Case(
             f"digits-{cell}-solved",
             "CONVERGED",
-            lambda c=cell: Made(
+            lambda c=cell: Setup(
                 train(reaching(Net(c, 13, 10), 60), digits(0), ce, 800, 0.02, 1e-2),
                 digits(0),
                 premise=(0, 0.1),
@@ -306,17 +309,21 @@ def _parity() -> Iterator[Case]:
         yield Case(
             f"parity-{cell}-default",
             "UNDETERMINED",
-            lambda c=cell: Made(train(Net(c, 2, 2), data, ce, 60), data, premise=(0.65, 1)),
+            lambda c=cell: Setup(train(Net(c, 2, 2), data, ce, 60), data, premise=(0.65, 1)),
         )
     yield Case(
-        "parity-lstm-reaching-at-start", "UNDETERMINED", lambda: Made(reaching(Net("lstm", 2, 2), 40), data)
+        "parity-lstm-reaching-at-start",
+        "UNDETERMINED",
+        lambda: Setup(reaching(Net("lstm", 2, 2), 40), data),
     )
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Result:
+    """held: whether the premise did; loss: on fresh data."""
+
     case: Case
-    found: Diagnosis
+    diagnosis: Diagnosis
     loss: float
     held: bool
     seconds: float
@@ -326,45 +333,45 @@ class Outcome:
         wanted = self.case.qualifier
         return (
             self.held
-            and self.found.verdict.label == self.case.truth
-            and wanted in (None, self.found.verdict.qualifier)
+            and self.diagnosis.verdict.label == self.case.truth
+            and wanted in (None, self.diagnosis.verdict.qualifier)
         )
 
 
-def run(case: Case) -> Outcome:
+def run(case: Case) -> Result:
     """Builds, trains and diagnoses a case, each from its own seed."""
     begun = time.perf_counter()
     torch.manual_seed(sum(map(ord, case.name)))
-    made = case.make()
+    setup = case.make()
     g = torch.Generator().manual_seed(2)
-    batches = [made.draw(BATCH, g) for _ in range(16)]
+    batches = [setup.draw(BATCH, g) for _ in range(16)]
     with torch.no_grad():
-        loss = _fresh_loss(made, batches)
-    found = diagnose(made.net, made.loss, batches)
-    low, high = made.premise
+        loss = _fresh_loss(setup, batches)
+    diagnosis = diagnose(setup.net, setup.loss, batches)
+    low, high = setup.premise
     held = low <= loss <= high or (math.isnan(loss) and case.truth == "EXPLODED")
-    return Outcome(case, found, loss, held, time.perf_counter() - begun)
+    return Result(case, diagnosis, loss, held, time.perf_counter() - begun)
 
 
-def _fresh_loss(made: Made, batches) -> float:
-    if not isinstance(made.net, Latch):
-        return float(np.mean([float(made.loss(made.net(x), y)) for x, y in batches]))
+def _fresh_loss(setup: Setup, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    if not isinstance(setup.net, Latch):
+        return float(np.mean([float(setup.loss(setup.net(x), y)) for x, y in batches]))
     losses = []
     for x, y in batches:
         state = None
         for x_t in x:
-            output, state = made.net(x_t, state)
-        losses.append(float(made.loss(output, y)))
+            output, state = setup.net(x_t, state)
+        losses.append(float(setup.loss(output, y)))
     return float(np.mean(losses))
 
 
-def confusion(outcomes: list[Outcome]) -> str:
+def confusion(results: list[Result]) -> str:
     """Markdown: labels by construction in rows, verdicts in columns."""
     header = "| made to be | " + " | ".join(LABELS) + " |\n|---|" + "---|" * len(LABELS)
     rows = []
     for truth in LABELS:
         counts = [
-            sum(o.case.truth == truth and o.found.verdict.label == label for o in outcomes)
+            sum(o.case.truth == truth and o.diagnosis.verdict.label == label for o in results)
             for label in LABELS
         ]
         if any(counts):
@@ -372,38 +379,38 @@ def confusion(outcomes: list[Outcome]) -> str:
     return "\n".join([header, *rows])
 
 
-def write(outcomes: list[Outcome], folder: Path) -> None:
+def write(results: list[Result], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parts = [
         "# Verdicts on networks whose condition is known",
         "\n\n".join(str(__doc__).split("\n\n")[2:]).strip(),
     ]
-    for title, chosen in _halves(outcomes):
+    for title, chosen in _halves(results):
         right = sum(o.right for o in chosen)
         parts += [f"## {title}: {right} of {len(chosen)} right", confusion(chosen)]
         wrong = [
-            f"- {o.case.name}: made to be {_wanted(o.case)}{_premise(o)}; {o.found.verdict}"
+            f"- {o.case.name}: made to be {_wanted(o.case)}{_premise(o)}; {o.diagnosis.verdict}"
             for o in chosen
             if not o.right
         ]
         parts += ["\n".join(wrong)] if wrong else []
     rows = [
-        f"| {o.case.name} | {'yes' if o.case.seen else 'no'} | {_wanted(o.case)} | {o.found.verdict} |"
-        for o in outcomes
+        f"| {o.case.name} | {'yes' if o.case.seen else 'no'} | {_wanted(o.case)} | {o.diagnosis.verdict} |"
+        for o in results
     ]
     parts.append(
         "\n".join(["## All", "", "| case | seen | made to be | verdict |", "|---|---|---|---|", *rows])
     )
     (folder / "verdicts.md").write_text("\n\n".join(parts) + "\n")
-    table = [_row(o) for o in outcomes]
+    table = [_row(o) for o in results]
     with (folder / "verdicts.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
 
 
-def _row(o: Outcome) -> dict[str, object]:
-    verdict, d = o.found.verdict, o.found
+def _row(o: Result) -> dict[str, object]:
+    verdict, d = o.diagnosis.verdict, o.diagnosis
     return {
         "case": o.case.name,
         "family": o.case.family,
@@ -422,14 +429,14 @@ def _row(o: Outcome) -> dict[str, object]:
     }
 
 
-def _halves(outcomes: list[Outcome]) -> list[tuple[str, list[Outcome]]]:
+def _halves(results: list[Result]) -> list[tuple[str, list[Result]]]:
     return [
-        ("Seen", [o for o in outcomes if o.case.seen]),
-        ("Unseen", [o for o in outcomes if not o.case.seen]),
+        ("Seen", [o for o in results if o.case.seen]),
+        ("Unseen", [o for o in results if not o.case.seen]),
     ]
 
 
-def _premise(o: Outcome) -> str:
+def _premise(o: Result) -> str:
     return "" if o.held else f", but its loss is {o.loss:.3g}, outside the premise"
 
 
@@ -440,7 +447,7 @@ def _wanted(case: Case) -> str:
 def main(folder: str, *chosen: str) -> None:
     """All cases, or those whose names contain one of `chosen`, or 'seen'; prints each and the matrices."""
     torch.set_num_threads(1)
-    outcomes = []
+    results = []
     for case in cases():
         if (
             chosen
@@ -449,16 +456,15 @@ def main(folder: str, *chosen: str) -> None:
         ):
             continue
         o = run(case)
-        outcomes.append(o)
+        results.append(o)
         mark = "ok   " if o.right else "WRONG" if o.held else "PREM "
-        print(
-            f"{mark} {case.name} [{_wanted(case)}] loss {o.loss:.4g}, {o.seconds:.0f} s: {o.found.verdict}",
-            flush=True,
-        )
-    for name, part in _halves(outcomes):
-        print(f"\n{name}: {sum(o.right for o in part)} of {len(part)}\n{confusion(part)}")
+        figures = f"loss {o.loss:.4g}, {o.seconds:.0f} s"
+        print(f"{mark} {case.name} [{_wanted(case)}] {figures}: {o.diagnosis.verdict}", flush=True)
+    for name, half in _halves(results):
+        right = sum(o.right for o in half)
+        print(f"\n{name}: {right} of {len(half)}\n{confusion(half)}")
     if folder != "-":
-        write(outcomes, Path(folder))
+        write(results, Path(folder))
 
 
 if __name__ == "__main__":

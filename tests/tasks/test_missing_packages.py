@@ -5,18 +5,19 @@ import sys
 
 import numpy as np
 import pytest
+from support.trainings import ended
 
 from cellbench.harness import task
-from cellbench.harness.case import Case
 from cellbench.harness.claims.state_memory import StateMemory
 from cellbench.harness.cli import main
 from cellbench.harness.extras import PACKAGES, PackageMissing, requires
 from cellbench.harness.learn import checkpoint
-from cellbench.harness.probe import measure_cases
 from cellbench.harness.rivals import by_shape
 from cellbench.harness.rivals.nearest import nearest
 
-OPTIONS = {"hidden_size": 4, "epochs": 1, "verdict": False}
+
+def drawn(spec):
+    return task.draw(spec, np.random.default_rng(0))
 
 
 @pytest.fixture
@@ -24,15 +25,6 @@ def hidden(monkeypatch, tmp_path):
     """Hides packages; rivals that were computed before are not found either."""
     monkeypatch.setenv("CELLBENCH_DATA", str(tmp_path))
     return lambda *names: [monkeypatch.setitem(sys.modules, name, None) for name in names]
-
-
-def ended(**options):
-    """How a small training ends."""
-    spec = options.pop("task", "adding:steps=5:count=80")
-    case = Case("training", "gru", "numpy", "cpu", "float32", batch=8, hidden_size=4, task=spec, seed=0)
-    messages = []
-    measure_cases(messages.append, "training", OPTIONS | options, [case])
-    return messages[-1][1]
 
 
 @pytest.mark.parametrize(
@@ -62,14 +54,10 @@ def test_a_package_that_is_there_and_fails_is_not_called_missing(monkeypatch, tm
 @pytest.mark.parametrize(
     ("package", "use", "who"),
     [
-        (
-            "sacrebleu",
-            lambda: task.draw("translation", np.random.default_rng(0)),
-            "task 'translation' scores",
-        ),
-        ("sklearn", lambda: task.draw("digits", np.random.default_rng(0)), "task 'digits' reads"),
-        ("sklearn", lambda: by_shape(adding()), "a task's linear rivals are fitted"),
-        ("sklearn", lambda: nearest(adding()), "the nearest training sequence is found"),
+        ("sacrebleu", lambda: drawn("translation"), "task 'translation' scores"),
+        ("sklearn", lambda: drawn("digits"), "task 'digits' reads"),
+        ("sklearn", lambda: by_shape(drawn("adding:count=80")), "a task's linear rivals are fitted"),
+        ("sklearn", lambda: nearest(drawn("adding:count=80")), "the nearest training sequence is found"),
         ("sklearn", lambda: StateMemory().measure(print), "claim 'state_memory' reads"),
         ("safetensors", lambda: checkpoint.file("folder", "name"), "a checkpoint of a training is written"),
     ],
@@ -80,19 +68,15 @@ def test_what_needs_a_package_says_so_before_it_begins(hidden, package, use, who
         use()
 
 
-def adding():
-    return task.draw("adding:steps=5:count=80", np.random.default_rng(0))
-
-
 def test_a_case_that_needs_a_missing_package_is_an_unavailable_row_with_the_line(hidden, tmp_path):
     hidden("safetensors")
-    end = ended(checkpoints=str(tmp_path / "saved"))
+    end, _ = ended(checkpoints=str(tmp_path / "saved"))
     assert (end.status, end.reason.partition(",")[0]) == (
         "unavailable",
         "a checkpoint of a training is written with safetensors",
     )
     hidden("sacrebleu")
-    end = ended(task="translation")
+    end, _ = ended(task="translation")
     assert end.status == "unavailable" and "pip install 'cellbench[tasks]'" in end.reason
 
 
@@ -107,7 +91,7 @@ def test_a_person_who_asks_for_it_reads_one_line_and_gets_exit_code_2(hidden, ca
 
 def test_a_training_needs_no_package_of_an_extra(hidden):
     hidden(*(name for name, (_, install) in PACKAGES.items() if "cellbench[" in install))
-    assert ended().status == "ok"
+    assert ended()[0].status == "ok"
 
 
 def test_every_module_of_these_rooms_can_be_imported_without_them():

@@ -502,18 +502,6 @@ def test_data_that_do_not_fit_are_told_with_the_tasks_name(own, old, new, said):
         drawn("my_task.py:MyTask")
 
 
-def test_a_task_whose_data_do_not_fit_is_a_failed_row_that_names_it(own):
-    Path("my_task.py").write_text(OWN.replace("Sequences(x,", "Sequences(x * np.nan,"))
-    assert main(["run", "results=runs", "tasks=[my_task.py:MyTask]", *SMALL]) == 1
-    frame = harness.load("runs")
-    reason = frame.reason.iloc[0]
-    assert (
-        set(frame.status) == {"failed"}
-        and "'my_task.py:MyTask': the inputs x have" in reason
-        and "\n" not in reason
-    )
-
-
 def test_absent_data_and_exhausted_memory_stay_what_they_are(own):
     for error in ("task.DataAbsent('not here')", "MemoryError('too large')"):
         Path("my_task.py").write_text(
@@ -556,16 +544,20 @@ def test_what_a_tasks_own_method_may_not_give_names_the_task(own, method, answer
         METHODS[method](task.get("my_task.py:MyTask"), drawn("my_task.py:MyTask"))
 
 
-def test_a_task_that_fails_is_a_row_with_the_line_that_did_and_takes_no_other_along(own):
+def test_tasks_that_fail_are_rows_that_name_them_and_take_no_other_along(own):
+    """One whose code raises, with the line that did; one whose data do not fit; one that is well."""
     Path("bad_task.py").write_text(OWN.replace("return Data(", "return {}['a'] or Data("))
-    Path("my_task.py").write_text(OWN)
-    assert main(["run", "results=runs", "tasks=[bad_task.py:MyTask,my_task.py:MyTask]", *SMALL]) == 1
+    Path("nan_task.py").write_text(OWN.replace("Sequences(x,", "Sequences(x * np.nan,"))
+    specs = {name: f"{name}_task.py:MyTask" for name in ("bad", "nan", "my")}
+    assert main(["run", "results=runs", f"tasks=[{','.join(specs.values())}]", *SMALL]) == 1
     frame = harness.load("runs")
-    reasons = frame[frame.task == "bad_task.py:MyTask"]
-    assert set(reasons.status) == {"failed"} and set(frame[frame.task == "my_task.py:MyTask"].status) == {
-        "ok"
+    rows = {name: frame[frame.task == spec] for name, spec in specs.items()}
+    assert {name: set(some.status) for name, some in rows.items()} == {
+        "bad": {"failed"},
+        "nan": {"failed"},
+        "my": {"ok"},
     }
     line = 1 + next(n for n, text in enumerate(OWN.splitlines()) if "return Data(" in text)
-    assert (
-        reasons.reason.iloc[0] == f"ValueError: task 'bad_task.py:MyTask': KeyError: 'a' (bad_task.py:{line})"
-    )
+    bad, nan = (rows[name].reason.iloc[0] for name in ("bad", "nan"))
+    assert bad == f"ValueError: task 'bad_task.py:MyTask': KeyError: 'a' (bad_task.py:{line})"
+    assert "'nan_task.py:MyTask': the inputs x have" in nan and "\n" not in nan

@@ -12,7 +12,7 @@ import numpy as np
 
 from cellbench import cells
 from cellbench.cells import GatedCell
-from cellbench.cells.backends.numpy import NumpyBackend
+from cellbench.cells.backends.numpy import NumpyBackend, Reference
 
 from ..rate import Rate, fit
 from .adjoint import Adjoint, cotangent
@@ -113,20 +113,20 @@ def _exact(
     held = np.ones(batch, bool)
     for start, checkpoint in zip(reversed(starts), reversed(checkpoints), strict=True):
         stretch = np.asarray(x[start : start + length])
-        program, path = (
-            forward_path(cell, params, stretch, checkpoint)
-            if cell.written_out
-            else (None, states_of(cell, params, stretch, checkpoint))
-        )
+        taped: Reference | None = None
+        if cell.written_out:
+            taped, path = forward_path(cell, params, stretch, checkpoint)
+        else:
+            path = states_of(cell, params, stretch, checkpoint)
         count, held = len(stretch), held & finite(path)
         if adjoint is None:
             before = dict(zip(cell.states, (s[-2] for s in path), strict=True))
             adjoint = Adjoint.of_output(cell, params, stretch[-1:], before, d_output, logs, by_state)
             count -= 1  # the last step has been taken with the output
-        if program is None:
+        if taped is None:
             adjoint.through_equations(params, stretch[:count], path)
         else:
-            adjoint.through_tape(program, count, underflows(cell, params, stretch, program, path))
+            adjoint.through_tape(taped, count, underflows(cell, params, stretch, taped, path))
     logs[:, ~held] = by_state[:, :, ~held] = np.nan
     return logs, np.moveaxis(by_state, 1, 0)
 

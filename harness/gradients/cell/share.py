@@ -147,8 +147,8 @@ def _projected(program: Reference, t: int, d_wx: list[np.ndarray] | None) -> Arr
     x = program._x[t : t + 1]
     wx = np.empty((1, program.batch, len(program.cell.gates), program.units), program.dtype)
     sides.grads = {}
-    sides.project(x, wx, part="step")
-    sides.pull_project(x, np.ones_like(wx) if d_wx is None else np.stack(d_wx, 1)[None], part="step")
+    sides.project(x, wx, key="step")
+    sides.pull_project(x, np.ones_like(wx) if d_wx is None else np.stack(d_wx, 1)[None], key="step")
     return sides.grads
 
 

@@ -30,7 +30,7 @@ Leaves = dict[str, Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs, as it was and as it is. One that is not `red` is for information."""
+    """A number that differs, as it was and as it is; for information alone unless it is `red`."""
 
     cell: str
     what: str

@@ -24,7 +24,7 @@ class BaselineError(ValueError):
 
 @dataclass(frozen=True)
 class Baseline:
-    """What was recorded of a cell, by group, and the versions (major.minor) that it was made with."""
+    """The recorded facts of a cell, by group, and the versions (major.minor) they were made with."""
 
     cell: str
     made_with: dict[str, str]

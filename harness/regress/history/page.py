@@ -66,20 +66,10 @@ def _draw(trends: Sequence[Trend]) -> Any:
 
 
 def _panel(axis: Any, trend: Trend) -> None:
-    x = np.arange(len(trend.points))
+    """The points of one machine, the level between change points, and the first point of each new level."""
+    count = len(trend.points)
     used = [i for i, p in enumerate(trend.points) if p.of_a_commit]
-    axis.vlines(
-        x, [p.low for p in trend.points], [p.high for p in trend.points], color=COLOUR, linewidth=1, alpha=0.5
-    )
-    for some, fill in ((used, COLOUR), (sorted(set(range(len(x))) - set(used)), "white")):
-        axis.plot(
-            some,
-            [trend.points[i].ratio for i in some],
-            "o",
-            color=COLOUR,
-            markerfacecolor=fill,
-            markersize=4.5,
-        )
+    _draw_points(axis, trend, used)
     edges = [0, *(c.index for c in trend.changes), len(used)]
     for a, b in pairwise(edges):
         if b > a:
@@ -88,22 +78,34 @@ def _panel(axis: Any, trend: Trend) -> None:
     for change in trend.changes:
         at = used[change.index] - 0.5
         axis.axvline(at, color=NEW, linestyle="--", linewidth=1.2)
-        late = at > 0.7 * len(x)  # its label stands on the left, where there is room
-        axis.annotate(
-            phrase(change, trend),
-            (at, 0.98),
-            (-4 if late else 4, 0),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            color=NEW,
-            fontsize=8,
-            va="top",
-            ha="right" if late else "left",
-        )
+        # the label of a late change stands on the left, where there is room
+        _label(axis, phrase(change, trend), at, left=at > 0.7 * count)
     axis.margins(y=0.2)
-    axis.set_xlim(-0.7, max(len(x) - 0.3, 0.7))
+    axis.set_xlim(-0.7, max(count - 0.3, 0.7))
     axis.set_ylabel("time / native's")
-    shown = x[:: max(1, -(-len(x) // MOST_LABELS))]
-    axis.set_xticks(
-        shown, [trend.points[i].commit[:SHORT] or "no commit" for i in shown], rotation=90, fontsize=7.5
+    shown = np.arange(count)[:: max(1, -(-count // MOST_LABELS))]
+    commits = [trend.points[i].commit[:SHORT] or "no commit" for i in shown]
+    axis.set_xticks(shown, commits, rotation=90, fontsize=7.5)
+
+
+def _draw_points(axis: Any, trend: Trend, used: Sequence[int]) -> None:
+    """Each point with its interval; those that are not used are hollow."""
+    x, low, high = range(len(trend.points)), [p.low for p in trend.points], [p.high for p in trend.points]
+    axis.vlines(x, low, high, color=COLOUR, linewidth=1, alpha=0.5)
+    for places, fill in ((used, COLOUR), (sorted(set(x) - set(used)), "white")):
+        ratios = [trend.points[i].ratio for i in places]
+        axis.plot(places, ratios, "o", color=COLOUR, markerfacecolor=fill, markersize=4.5)
+
+
+def _label(axis: Any, text: str, at: float, left: bool) -> None:
+    axis.annotate(
+        text,
+        (at, 0.98),
+        (-4 if left else 4, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        color=NEW,
+        fontsize=8,
+        va="top",
+        ha="right" if left else "left",
     )

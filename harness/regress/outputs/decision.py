@@ -1,4 +1,4 @@
-"""What a comparison comes to: each benchmark is fine, a failure or untold, and so are all."""
+"""The decision on a comparison: each benchmark is fine, a failure or untold, and so are all."""
 
 from __future__ import annotations
 

@@ -12,9 +12,8 @@ from ..benchmarks import Comparison
 from .decision import Code, code_of, headline
 from .words import cells_of
 
-UNWRITABLE = re.compile(
-    "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)  # what XML 1.0 has no way to hold
+# characters that XML 1.0 cannot hold
+UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 KINDS = {Code.FAILURE: "failure", Code.CANNOT_TELL: "error"}
 
 

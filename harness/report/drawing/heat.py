@@ -11,6 +11,7 @@ import numpy as np
 from . import drawing
 
 MOST_TEXTS = 14  # columns with a text in every field
+LONGEST = 34  # characters of a row's name
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,11 @@ def fields(
     bar names the values beside a bar of colours; column is a column's width in inches.
     """
     abreast = min(abreast, len(panels))
-    left = 0.35 + 0.075 * max([min(len(r), 34) for r in rows], default=0) + (0.25 if up else 0)
-    height = max(0.24 * len(rows), 0.4)
-    lines = -(-len(panels) // abreast)
+    left = 0.35 + 0.075 * max([min(len(r), LONGEST) for r in rows], default=0) + (0.25 if up else 0)
     figure, axes = drawing.grid(
-        lines,
+        -(-len(panels) // abreast),
         abreast,
-        height,
+        max(0.24 * len(rows), 0.4),
         0.95 if bar else 0.0,
         left=left,
         gap=0.15,
@@ -67,12 +66,7 @@ def fields(
     )
     for axis, panel in zip(axes.flat, panels, strict=False):
         image = _field(axis, panel, scale)
-        axis.set_xticks(
-            range(len(columns)),
-            [drawing.shortened(c, 12) for c in columns],
-            rotation=45 if _long(columns) else 0,
-        )
-        axis.set_yticks(range(len(rows)), [drawing.shortened(r, 34) for r in rows])
+        _named(axis, rows, columns)
         axis.set_title(panel.title, loc="left", pad=5)
     for unused in axes.flat[len(panels) :]:
         unused.set_visible(False)
@@ -81,14 +75,23 @@ def fields(
     for axis in axes.flat[max(0, len(panels) - abreast) : len(panels)]:
         axis.set_xlabel(across)
     if bar:
-        width, _ = figure.get_size_inches()
-        place = axes[0][abreast - 1].get_position()
-        colour_bar = figure.colorbar(
-            image, cax=figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.12 / width, place.height))
-        )
-        colour_bar.set_label(bar)
-        colour_bar.outline.set_visible(False)
+        _colour_bar(figure, axes[0][abreast - 1], image, bar)
     return figure
+
+
+def _named(axis: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
+    names = [drawing.shortened(c, 12) for c in columns]
+    axis.set_xticks(range(len(columns)), names, rotation=45 if _long(columns) else 0)
+    axis.set_yticks(range(len(rows)), [drawing.shortened(r, LONGEST) for r in rows])
+
+
+def _colour_bar(figure: Any, beside: Any, image: Any, name: str) -> None:
+    width, _ = figure.get_size_inches()
+    place = beside.get_position()
+    bar = figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.12 / width, place.height))
+    colour_bar = figure.colorbar(image, cax=bar)
+    colour_bar.set_label(name)
+    colour_bar.outline.set_visible(False)
 
 
 def _field(axis: Any, panel: Field, scale: Scale) -> Any:

@@ -49,9 +49,9 @@ def finish(name: str, heading: str, caption: str, draw: Callable[[], Any]) -> Fi
     return figure
 
 
-def parts(part: pd.DataFrame, keys: Sequence[str]) -> list[tuple[tuple, pd.DataFrame]]:
+def parts(rows: pd.DataFrame, keys: Sequence[str]) -> list[tuple[tuple, pd.DataFrame]]:
     """The rows by key values, in order of appearance."""
-    return list(part.groupby(list(keys), sort=False))
+    return list(rows.groupby(list(keys), sort=False))
 
 
 def chunks(items: list, size: int) -> list[list]:

@@ -33,33 +33,33 @@ class Panel:
     curves: dict[str, pd.DataFrame]
 
 
-def spread(part: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+def spread(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """By keys and lag: the mean of `value` over seeds and samples as mid, its 10 and 90 % as low and high."""
-    over = part.groupby([*keys, "lag"], sort=False)["value"]
+    over = rows.groupby([*keys, "lag"], sort=False)["value"]
     mean = over.mean()
-    found = mean.rename("mid").reset_index()
+    curves = mean.rename("mid").reset_index()
     quantiles = over.quantile([0.1, 0.9]).unstack().reindex(mean.index)  # unstack sorts
-    return found.assign(low=quantiles[0.1].to_numpy(), high=quantiles[0.9].to_numpy())
+    return curves.assign(low=quantiles[0.1].to_numpy(), high=quantiles[0.9].to_numpy())
 
 
 def profiles(
     name: str,
     heading: str,
     caption: str,
-    part: pd.DataFrame,
+    rows: pd.DataFrame,
     extra: list[str],
     colours: dict[str, str],
     axes: Axes,
 ) -> Drawn:
     """A figure of `value` against lag.
 
-    part has a column `line` (one text where a cell has one curve); extra: settings that have
+    rows have a column `line` (one text where a cell has one curve); extra: settings that have
     panels of their own.
     """
-    lines = list(dict.fromkeys(part["line"]))
+    lines = list(dict.fromkeys(rows["line"]))
     keys = list(dict.fromkeys([*extra, "label", "line", "match", "hidden_size"]))
-    curves = spread(part, keys)
-    few = max(rows["label"].nunique() for _, rows in parts(curves.assign(all=""), [*extra, "all"])) <= MANY
+    curves = spread(rows, keys)
+    few = max(here["label"].nunique() for _, here in parts(curves.assign(all=""), [*extra, "all"])) <= MANY
     if len(lines) == 1 and few:
         panels, names = _together(curves, extra), {n: colours[n] for n in unique(curves["label"])}
     else:

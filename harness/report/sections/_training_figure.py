@@ -68,12 +68,12 @@ def figures(rows: pd.DataFrame, task: str, name: str, colours: Colours) -> tuple
     return (Figure(name, f"Training: {task}", caption, lambda: _draw(panels, colours.cells, dashes, unit)),)
 
 
-def _rows(part: pd.DataFrame, extra: list[str], classes: bool) -> Iterator[Panels]:
+def _rows(rows: pd.DataFrame, extra: list[str], classes: bool) -> Iterator[Panels]:
     """For each setting and up to eight curves a row of losses; one of accuracies where there are classes."""
-    groups = parts(part, extra) if extra else [((), part)]
-    losses, accuracies = _across(part, False), _across(part, True)
-    for values, rows in groups:
-        lines = courses(rows)
+    groups = parts(rows, extra) if extra else [((), rows)]
+    losses, accuracies = _across(rows, False), _across(rows, True)
+    for values, here in groups:
+        lines = courses(here)
         for names in chunks(_in_order(lines), TOGETHER):
             title, some = at(extra, values).removeprefix(" · "), {name: lines[name] for name in names}
             yield Panels(title, some, *losses, False)
@@ -90,19 +90,19 @@ def _in_order(lines: dict[str, Course]) -> list[str]:
     return sorted(lines, key=lambda name: (bool(np.isnan(ends[name])), ends[name]))
 
 
-def _across(part: pd.DataFrame, accuracy: bool) -> tuple[list[Reference], int]:
+def _across(rows: pd.DataFrame, accuracy: bool) -> tuple[list[Reference], int]:
     """The constant answer, the rivals, the target and the floor, and how many rivals found no room."""
-    part = part[~part["metric"].isin(CURVES)]
+    rows = rows[~rows["metric"].isin(CURVES)]
     metric = "best_accuracy" if accuracy else "best_test_loss"
-    found = []
-    for r in rivals(part):
+    known = []
+    for r in rivals(rows):
         values = r.values(metric)
         kind = "constant" if r.name == CONSTANT else "rival"
-        found += [Reference(r.name, float(values.median()), kind)] if len(values) else []
+        known += [Reference(r.name, float(values.median()), kind)] if len(values) else []
     if not accuracy:
-        levels = {kind: level(part, f"{kind}_loss") for kind in ("target", "floor")}
-        found += [Reference(kind, value, kind) for kind, value in levels.items() if np.isfinite(value)]
-    return references.chosen(found, lowest=not accuracy)
+        levels = {kind: level(rows, f"{kind}_loss") for kind in ("target", "floor")}
+        known += [Reference(kind, value, kind) for kind, value in levels.items() if np.isfinite(value)]
+    return references.chosen(known, lowest=not accuracy)
 
 
 def _caption(rows: list[Panels], classes: bool, unit: str) -> str:

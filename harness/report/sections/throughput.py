@@ -19,6 +19,7 @@ from ._throughput_figure import HEADING, figures
 
 ORDER = 10
 KEYS = ("label", "backend", *SETTING, "steps", "direction")
+SHORT = 16  # rows of a table that stays unfolded: further figures follow below it
 TITLES = {
     "seconds": "time",
     "steps_per_s": "steps/s",
@@ -52,7 +53,8 @@ class Timing:
 
 def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
     rows = measured(rows)
-    yield Section(HEADING, figures(rows, colours.backends), (_table(rows),) if len(rows) else ())
+    if len(rows):
+        yield Section(HEADING, figures(rows, colours.backends), (_table(rows),), unfolded=SHORT)
 
 
 def _table(rows: pd.DataFrame) -> Table:

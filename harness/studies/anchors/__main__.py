@@ -1,7 +1,9 @@
 """Published and computed anchors of gradients in recurrent networks, each against a run (`nox -s anchors`).
 
+    python -m cellbench.harness.studies.anchors [--results FOLDER]
+
 Prints a table and writes it, with a figure, into results/reference/anchors. Exit code 1 where a figure is
-outside what its finite size allows.
+outside its allowed range, which is set by the finite size of the run.
 """
 
 from __future__ import annotations
@@ -23,6 +25,18 @@ from .figure import draw
 
 FOLDER = Path("results/reference/anchors")
 HEADER = ("anchor", "published", "computed", "measured", "allowed", "finite-size note", "seconds", "verdict")
+COLUMNS = (
+    "section",
+    "anchor",
+    "published",
+    "computed",
+    "measured",
+    "low",
+    "high",
+    "note",
+    "seconds",
+    "holds",
+)
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -75,8 +89,8 @@ def run_all(sections: dict[str, tuple[Group, ...]]) -> dict[str, list[Anchor]]:
         for future in as_completed(futures):
             for anchor in future.result():
                 print(" | ".join(anchor.cells()), flush=True)
-    found = iter(futures)
-    return {name: [a for _ in section for a in next(found).result()] for name, section in sections.items()}
+    results = iter(future.result() for future in futures)
+    return {name: [a for _ in section for a in next(results)] for name, section in sections.items()}
 
 
 def markdown(sections: dict[str, list[Anchor]], elapsed_s: float) -> str:
@@ -114,43 +128,22 @@ def write(folder: Path, sections: dict[str, list[Anchor]], elapsed_s: float) -> 
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "anchors.md", markdown(sections, elapsed_s))
     with (folder / "anchors.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(
-            (
-                "section",
-                "anchor",
-                "published",
-                "computed",
-                "measured",
-                "low",
-                "high",
-                "note",
-                "seconds",
-                "holds",
-            )
-        )
-        for name, anchors in sections.items():
-            for a in anchors:
-                rows.writerow(
-                    (
-                        name,
-                        a.name,
-                        a.published,
-                        a.computed,
-                        a.measured,
-                        *a.allowed,
-                        a.note,
-                        a.seconds,
-                        a.holds,
-                    )
-                )
+        rows = csv.DictWriter(file, COLUMNS)
+        rows.writeheader()
+        rows.writerows(_row(name, anchor) for name, anchors in sections.items() for anchor in anchors)
     atomic.write_text(folder / "anchors.svg", draw(sections))
+
+
+def _row(section: str, a: Anchor) -> dict[str, object]:
+    low, high = a.allowed
+    values = (section, a.name, a.published, a.computed, a.measured, low, high, a.note, a.seconds, a.holds)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 where an anchor is outside."""
     parser = argparse.ArgumentParser(
-        prog="python -m cellbench.harness.studies.anchors", description=__doc__.partition("\n")[0]
+        prog="python -m cellbench.harness.studies.anchors", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument(
         "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"

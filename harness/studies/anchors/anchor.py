@@ -14,8 +14,8 @@ class Anchor:
     """measured holds where it lies in allowed (low, high), both included; NaN never does.
 
     published   as it was written down elsewhere; None where nobody did
-    computed    of infinitely many units or steps, by this project's own quadrature or closed form; None where there is none
-    note        what a finite size, run time or sample does to the figure, from which `allowed` was set
+    computed    of infinitely many units or steps, by this project's own quadrature or closed form, or None
+    note        the effect of a finite size, run time or sample on the figure, from which `allowed` was set
     seconds     that the run took; None before it is timed
     """
 
@@ -39,10 +39,10 @@ class Anchor:
 
     @property
     def expected(self) -> float:
-        """What the run is compared with: the computed figure where there is one."""
-        found = self.published if self.computed is None else self.computed
-        assert found is not None
-        return found
+        """The figure that the run is compared with: the computed one where there is one."""
+        figure = self.published if self.computed is None else self.computed
+        assert figure is not None
+        return figure
 
     @property
     def holds(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...report.drawing import drawing
@@ -12,9 +14,7 @@ ROW = 0.165  # inches
 
 
 def draw(sections: dict[str, list[Anchor]]) -> str:
-    """SVG. Left: measured against what it is compared with. Right: a row an anchor, the allowed range scaled
-    to -1 … 1.
-    """
+    """SVG. Left: measured against published. Right: a row an anchor, its allowed range scaled to -1 … 1."""
     from matplotlib.figure import Figure
 
     colour = drawing.colours(list(sections))
@@ -29,7 +29,7 @@ def draw(sections: dict[str, list[Anchor]]) -> str:
         return drawing.svg(figure, "anchors", TITLE)
 
 
-def _plane(axes, sections, colour):
+def _plane(axes: Any, sections: dict[str, list[Anchor]], colour: dict[str, Any]) -> None:
     lines = {}
     for name, anchors in sections.items():
         shown = [a for a in anchors if a.published is not None]
@@ -58,7 +58,7 @@ def _plane(axes, sections, colour):
     axes.legend(list(lines.values()), list(lines), loc="upper left")
 
 
-def _rows(axes, sections, colour):
+def _rows(axes: Any, sections: dict[str, list[Anchor]], colour: dict[str, Any]) -> None:
     place, labels = 0, []
     axes.axvspan(-1, 1, color="#e9f3ec", zorder=0)
     axes.axvline(0, color="#bbbbbb", linewidth=0.8)

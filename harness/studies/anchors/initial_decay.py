@@ -1,6 +1,4 @@
-"""How fast a gradient decays in untrained networks: default initialisations, a ring of modes, a GRU by its
-update bias.
-"""
+"""Decay of a gradient in untrained networks: default initialisations, a ring of modes, a GRU by its bias."""
 
 from __future__ import annotations
 
@@ -26,10 +24,10 @@ GRU = {-2: (0.1617, -0.826), 0: (0.3640, -0.409), 2: (0.7404, -0.114), 4: (0.946
 
 
 def default_rates(size: int = 800, steps: int = 300) -> Iterator[Anchor]:
-    """exp of the largest exponent with no bias and no input: what is left of a gradient after each step."""
+    """exp of the largest exponent with no bias and no input: the share of a gradient kept by each step."""
     for name, (published, limit) in DEFAULTS.items():
         cell = cells.get(name, biases=0)
-        found = lyapunov_spectrum(cell, cell.init(1, size, 0), np.zeros((steps + 200, 1, 1)), k=1)
+        spectrum = lyapunov_spectrum(cell, cell.init(1, size, 0), np.zeros((steps + 200, 1, 1)), k=1)
         radius = math.sqrt((math.log(size / (2 * math.pi)) - 2 * math.log(math.log(size))) / (4 * size))
         over = limit * radius if name == "elman" else 0.25 / math.sqrt(3) * radius
         note = (
@@ -40,7 +38,7 @@ def default_rates(size: int = 800, steps: int = 300) -> Iterator[Anchor]:
             f"{name} as torch.nn draws it, H={size}, kept a step",
             published,
             limit,
-            math.exp(found.exponents[0]),
+            math.exp(spectrum.exponents[0]),
             (limit - over, limit + 3 * over),
             note,
         )
@@ -49,12 +47,12 @@ def default_rates(size: int = 800, steps: int = 300) -> Iterator[Anchor]:
 def ring_of_modes(
     units: int = 4096, lag: int = 100, low: float = 0.9, high: float = 0.999
 ) -> Iterator[Anchor]:
-    """Mean of |lambda|^2k over an LRU's modes, or |M_k|_F^2 a number of the state; moments of a uniform r^2."""
+    """Mean of |lambda|^2k over an LRU's modes, which is |M_k|_F^2 a number of the state."""
     cell = cells.get("lru")
-    found = jacobian_product(
+    products = jacobian_product(
         cell, cell.init(1, units, 0, f"ring({low}, {high})"), np.zeros((lag, 1, 1)), [lag]
     )
-    measured = float(np.exp(2 * found.log_frobenius[0, 0])) / (2 * units)
+    measured = float(np.exp(2 * products.log_frobenius[0, 0])) / (2 * units)
 
     def moment(k: int) -> float:
         return (high ** (2 * k + 2) - low ** (2 * k + 2)) / ((k + 1) * (high**2 - low**2))
@@ -66,9 +64,7 @@ def ring_of_modes(
 
 
 def gru_network(size: int, bias: float, seed: int) -> Arrays:
-    """Recurrent entries N(0, 1/H), the update gate's bias, and an input channel of its own for each gate of
-    each unit.
-    """
+    """Recurrent entries N(0, 1/H), the update gate's bias, and an input channel for each gate and unit."""
     weight = np.random.default_rng(seed).standard_normal((3 * size, size)) / math.sqrt(size)
     return {"weight_ih": np.eye(3 * size), "weight_hh": weight, "bias_ih": np.repeat([0.0, bias, 0.0], size)}
 
@@ -77,10 +73,10 @@ def gru_singular_values(size: int = 600, samples: int = 8) -> Iterator[Anchor]:
     """|J|_F^2 / H of one step after the state has settled."""
     cell = cells.get("gru", biases=1)
     for bias, (published, _) in GRU.items():
-        steps = 250 if bias == 4 else 60
+        steps = 250 if bias == 4 else 60  # a state that is kept longer settles later
         x = np.random.default_rng(1).standard_normal((steps, samples, 3 * size))
-        found = jacobian_product(cell, gru_network(size, bias, 0), x, [1])
-        measured = float(np.mean(np.exp(2 * found.log_frobenius[0])) / size)
+        products = jacobian_product(cell, gru_network(size, bias, 0), x, [1])
+        measured = float(np.mean(np.exp(2 * products.log_frobenius[0])) / size)
         expected = mean_field.gru_growth(bias)
         note = (
             f"quadrature without slow turning is low by up to 1 %; {samples} inputs of one network: 1 % more"

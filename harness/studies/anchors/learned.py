@@ -1,4 +1,4 @@
-"""What cells learn, and what they do not, by how far back the signal lies: shares of seeds that solve a task."""
+"""Shares of seeds that learn a task, by how far back the signal lies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cellbench import cells
 from ...gradients import lag_profile
 from .anchor import Anchor, Arrays, within
 from .sequences import TRIVIAL_ADDING, adding_early, recall, temporal_order
-from .training import Learned, Recipe, train
+from .training import Recipe, TrainingRun, train
 
 SEEDS = range(5)
 HIDDEN = 32
@@ -21,30 +21,27 @@ LN4 = math.log(4)
 
 
 def recall_recipe(steps: int) -> Recipe:
-    """Adam 3e-3, B = 64, clip 1, at most 600 updates; learned at a twentieth of the loss of an answer by
-    chance.
-    """
+    """Adam 3e-3, B = 64, clip 1, at most 600 updates; learned at a twentieth of the loss by chance."""
     return Recipe(partial(recall, steps=steps), outputs=4, target=LN4 / 20)
 
 
-def recall_runs(name: str, scheme: str, steps: int) -> list[Learned]:
+def recall_runs(name: str, scheme: str, steps: int) -> list[TrainingRun]:
+    """Of all seeds."""
     cell = cells.get(name)
     return [train(recall_recipe(steps), cell, cell.init(6, HIDDEN, seed, scheme), seed) for seed in SEEDS]
 
 
-def solved(runs: list[Learned]) -> float:
+def solved(runs: list[TrainingRun]) -> float:
     """The share of runs that learned the task."""
     return sum(run.learned_at is not None for run in runs) / len(runs)
 
 
-def when(runs: list[Learned]) -> str:
-    """For a note."""
-    found = sorted(run.learned_at for run in runs if run.learned_at is not None)
-    return (
-        f"learned after {found[0]} to {found[-1]} updates"
-        if found
-        else f"loss stays at {runs[0].last_loss:.3f}"
-    )
+def when(runs: list[TrainingRun]) -> str:
+    """When they learned the task, for a note."""
+    updates = sorted(run.learned_at for run in runs if run.learned_at is not None)
+    if not updates:
+        return f"loss stays at {runs[0].last_loss:.3f}"
+    return f"learned after {updates[0]} to {updates[-1]} updates"
 
 
 def recall_default(name: str, steps: int = 40) -> Iterator[Anchor]:
@@ -98,7 +95,8 @@ def order_params(seed: int, hidden: int = 50, radius: float = 1.2) -> Arrays:
     return {k: np.zeros_like(v) if k.startswith("bias") else v for k, v in params.items()}
 
 
-def order_runs(clip: float, updates: int, stop: bool) -> list[Learned]:
+def order_runs(clip: float, updates: int, stop: bool) -> list[TrainingRun]:
+    """Of all seeds."""
     recipe = Recipe(temporal_order, 4, LN4 / 20, "SGD", 0.1, batch=20, clip=clip, updates=updates, stop=stop)
     return [train(recipe, cells.get("elman"), order_params(seed), seed) for seed in SEEDS]
 
@@ -144,7 +142,7 @@ def unclipped_order() -> Iterator[Anchor]:
     )
 
 
-def adding(scheme: str, steps: int = 100) -> list[Learned]:
+def adding(scheme: str, steps: int = 100) -> list[TrainingRun]:
     """Two seeds of an LSTM, all 1500 updates."""
     recipe = Recipe(partial(adding_early, steps=steps), outputs=1, target=1e-3, updates=1500, stop=False)
     cell = cells.get("lstm")

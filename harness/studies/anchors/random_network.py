@@ -19,9 +19,8 @@ from . import mean_field
 from .anchor import Anchor, Arrays, within
 
 CELL = cells.get("elman", biases=0)
-# of the largest exponent without noise, by gain: published measured minus mean field, times N (of N = 400 and
-# 1600), and what one network's differs from another's by, times N (standard deviation over 16 networks of N =
-# 200, 8 of 400, other seeds)
+# of the largest exponent without noise, by gain, times N: published measured minus mean field (of N = 400 and
+# 1600), and the standard deviation between networks (over 16 of N = 200 and 8 of N = 400, other seeds)
 BIAS = {1.5: (-5.3, -3.4), 2.0: (-3.0, -2.0), 3.0: (-3.0, -2.0), 5.0: (-4.9, -4.6), 10.0: (-14.0, -9.0)}
 SPREAD = {1.5: 4.0, 2.0: 2.7, 3.0: 0.9, 5.0: 1.0, 10.0: 1.3}
 PUBLISHED = {1.5: 0.06522, 2.0: 0.15472, 3.0: 0.31025, 5.0: 0.53243, 10.0: 0.85644}  # mean field
@@ -40,9 +39,7 @@ WHOLE_BIAS = {
 
 
 def network(size: int, gain: float, seed: int, noise: float = 0.0) -> Arrays:
-    """Parameters; with noise the input has one channel a unit, of variance 1, else a single one that is not
-    used.
-    """
+    """Parameters; with noise the input has one channel a unit, of variance 1, else one that is not used."""
     rng = np.random.default_rng(seed)
     weight = rng.standard_normal((size, size)) * gain / math.sqrt(size)
     return {
@@ -86,25 +83,25 @@ def largest_exponents(size: int, networks: int, gain: float, steps: int = 2000) 
 
 
 def mean_field_figures() -> Iterator[Anchor]:
-    """Quadrature against what was published of it: both are of infinitely many units."""
+    """Quadrature against the published digits: both are of infinitely many units."""
     note = "no run: quadrature against the published digits"
     for gain, published in PUBLISHED.items():
-        found = mean_field.largest_exponent(gain)
+        exponent = mean_field.largest_exponent(gain)
         yield Anchor(
             f"mean field g={gain:g}, largest exponent",
             published,
             None,
-            found,
+            exponent,
             within(published, 1.1e-5),
             note,
         )
     for gain, published in CRITICAL.items():
-        found, places = mean_field.critical_noise(gain), 1e-4 if gain == 3 else 1.1e-6
+        noise, places = mean_field.critical_noise(gain), 1e-4 if gain == 3 else 1.1e-6
         yield Anchor(
             f"mean field g={gain:g}, noise that ends chaos",
             published,
             None,
-            found,
+            noise,
             within(published, places),
             note,
         )
@@ -117,13 +114,13 @@ def whole_spectra(size: int = 200, networks: int = 5, steps: int = 600) -> Itera
     lies far outside the circle, the network turns with it and is less chaotic (seed 3).
     """
     for gain, (mean, entropy, dimension, share) in CLARK.items():
-        found = [spectrum(size, gain, seed, steps, k=None) for seed in range(networks)]
+        spectra = [spectrum(size, gain, seed, steps, k=None) for seed in range(networks)]
         name, bias = f"random tanh network g={gain:g}, N={size}", WHOLE_BIAS[gain]
         for what, published, computed, values, k in (
-            ("mean exponent", mean, mean_field.mean_exponent(gain), [s.exponents.mean() for s in found], 0),
-            ("entropy rate / N", entropy, None, [s.entropy_rate / size for s in found], 1),
-            ("Kaplan-Yorke dimension / N", dimension, None, [s.kaplan_yorke / size for s in found], 2),
-            ("share of exponents > 0", share, None, [np.mean(s.exponents > 0) for s in found], 3),
+            ("mean exponent", mean, mean_field.mean_exponent(gain), [s.exponents.mean() for s in spectra], 0),
+            ("entropy rate / N", entropy, None, [s.entropy_rate / size for s in spectra], 1),
+            ("Kaplan-Yorke dimension / N", dimension, None, [s.kaplan_yorke / size for s in spectra], 2),
+            ("share of exponents > 0", share, None, [np.mean(s.exponents > 0) for s in spectra], 3),
         ):
             low, high = (b / size for b in bias[k])
             note = (
@@ -132,26 +129,28 @@ def whole_spectra(size: int = 200, networks: int = 5, steps: int = 600) -> Itera
             )
             allowed = within(published if computed is None else computed, 0.0, (low, high))
             yield Anchor(f"{name}, {what}", published, computed, float(np.median(values)), allowed, note)
-        residual = max(abs(s.sum_residual) for s in found)
+        residual = max(abs(s.sum_residual) for s in spectra)
         yield Anchor(
             f"{name}, sum rule", 2e-13, 0.0, residual, (0.0, 1e-10), "rounding alone, largest of all networks"
         )
 
 
 def below_chaos(size: int = 200, gain: float = 0.9) -> Iterator[Anchor]:
-    """The origin is stable: exponents are the logs of J's eigenvalues, whose share below s is e^2s / g^2
-    (circular law).
+    """The origin is stable: exponents are the logs of J's eigenvalues.
+
+    The share of them below s is e^2s / g^2 (circular law).
     """
-    found = spectrum(size, gain, 0, 600, k=None).exponents
+    exponents = spectrum(size, gain, 0, 600, k=None).exponents
     modulus = np.max(np.abs(np.linalg.eigvals(network(size, gain, 0)["weight_hh"])))
     name = f"random tanh network g={gain:g}, N={size}"
     note = (
         "published for N to infinity, computed from this J's eigenvalues; a complex pair turns, and 600 steps"
         " leave 0.005 of it"
     )
-    own = math.log(modulus)
-    yield Anchor(f"{name}, largest exponent", math.log(gain), own, found[0], within(own, 0.005), note)
-    law = np.minimum(np.exp(2 * found) / gain**2, 1.0)
+    exact = math.log(modulus)
+    allowed = within(exact, 0.005)
+    yield Anchor(f"{name}, largest exponent", math.log(gain), exact, exponents[0], allowed, note)
+    law = np.minimum(np.exp(2 * exponents) / gain**2, 1.0)
     apart = np.max(np.abs(law - (1 - (np.arange(size) + 0.5) / size)))
     note = (
         f"largest distance of distribution functions; of order 1/sqrt(N) = {1 / math.sqrt(size):.2f}, above 0"

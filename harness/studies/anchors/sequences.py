@@ -12,8 +12,9 @@ TRIVIAL_ADDING = 1 / 24  # variance of .5 + (x1 + x2) / 4, x uniform in (-1, 1)
 
 
 def recall(rng: np.random.Generator, batch: int, steps: int) -> Drawn:
-    """Which of 4 classes was shown at t = 0? x (T, B, 6): the class one-hot, noise of sd .5 at every step, a
-    trigger at t = 0.
+    """Which of 4 classes was shown at t = 0?
+
+    x (T, B, 6): the class one-hot, noise of sd .5 at every step, a trigger at t = 0.
     """
     y = rng.integers(0, 4, batch)
     x = np.zeros((steps, batch, 6), np.float32)
@@ -30,8 +31,9 @@ def temporal_order(rng: np.random.Generator, batch: int) -> Drawn:
 
 
 def adding_early(rng: np.random.Generator, batch: int, steps: int) -> Drawn:
-    """x (T, B, 2): uniform in (-1, 1), and markers of 1, one in [0, T/10) and one in [T/10, T/2); y = .5 +
-    (x1 + x2) / 4.
+    """Adding with early markers: y = .5 + (x1 + x2) / 4.
+
+    x (T, B, 2): uniform in (-1, 1), and markers of 1, one in [0, T/10) and one in [T/10, T/2).
     """
     x = np.zeros((steps, batch, 2), np.float32)
     x[..., 0] = rng.uniform(-1, 1, (steps, batch))

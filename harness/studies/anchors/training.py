@@ -1,6 +1,4 @@
-"""Trains a cell with a linear head on sequences drawn afresh for every update, until it has learned them or
-time is up.
-"""
+"""Trains a cell with a linear head on sequences drawn afresh for every update, until it has learned them."""
 
 from __future__ import annotations
 
@@ -41,9 +39,12 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Learned:
-    """loss of every update; the update after which it was learned (None: it was not); share of the updates
-    that were clipped.
+class TrainingRun:
+    """One training.
+
+    losses       of every update
+    learned_at   the update after which it was learned, None where it was not
+    clipped      share of the updates that were clipped
     """
 
     losses: np.ndarray
@@ -52,10 +53,11 @@ class Learned:
 
     @property
     def last_loss(self) -> float:
+        """Mean of the last 50 updates."""
         return float(self.losses[-50:].mean())
 
 
-def train(recipe: Recipe, cell: GatedCell, params: Arrays, seed: int) -> Learned:
+def train(recipe: Recipe, cell: GatedCell, params: Arrays, seed: int) -> TrainingRun:
     """By the numba backend in float32. The head is drawn as torch.nn.Linear's."""
     import torch
 
@@ -95,4 +97,4 @@ def train(recipe: Recipe, cell: GatedCell, params: Arrays, seed: int) -> Learned
             learned_at = len(losses)
             if recipe.stop:
                 break
-    return Learned(np.array(losses), learned_at, clipped / len(losses))
+    return TrainingRun(np.array(losses), learned_at, clipped / len(losses))
