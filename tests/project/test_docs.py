@@ -5,6 +5,7 @@ import inspect
 import re
 import shutil
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -238,6 +239,31 @@ def test_the_cell_of_the_docs_is_measured(place):
 def test_the_task_of_the_docs_is_drawn(place):
     data = task.draw("echo.py:Echo", np.random.default_rng(0))
     assert data.train.x.shape == (2000, 10, 1) and data.output_size == 1
+
+
+@pytest.mark.parametrize("package", ["cells", "harness"])
+def test_every_room_has_a_line_in_the_architecture(package):
+    page = pages.text(ROOT / "docs" / "architecture.md")
+    rooms = {folder.parent.name for folder in (ROOT / package).glob("*/__init__.py")}
+    assert set(re.findall(rf"^\| \[(\w+)\]\(\.\./{package}/\w+\)", page, re.M)) == rooms
+
+
+def test_every_extra_has_a_line():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    table = pages.text(ROOT / "docs" / "index.md").partition("| extra |")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| (`.*?) \|", table, re.M)
+    assert set(re.findall(r"`(\w+)`", " ".join(told))) == set(extras)
+
+
+def test_the_citation_has_what_the_format_asks_for():
+    """The required keys of CFF 1.2.0, and the version and licence of the package."""
+    import yaml
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert cited["cff-version"] == "1.2.0" and cited["message"] and cited["title"] and cited["authors"]
+    assert all(set(author) & {"name", "family-names"} for author in cited["authors"])
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
 
 
 def test_readme_is_short():
