@@ -3,8 +3,8 @@
 from cellbench import cells
 cell = cells.get("lstm")
 program = cells.backend("numba").prepare(cell, cell.init(16, 32), steps=100, batch=8)
-out = program.forward(x)                     # x (T, B, I); out.output (T, B, H), out.state {"h": (B, H), "c": ...}
-grads = program.backward(d_output)           # grads.params, grads.x, grads.state
+out = program.forward(x)             # x (T, B, I); out.output (T, B, H), out.state {"h": (B, H), "c": ...}
+grads = program.backward(d_output)   # grads.params, grads.x, grads.state
 """
 
 from __future__ import annotations

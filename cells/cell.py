@@ -74,7 +74,7 @@ class GatedCell(Equations):
         return "" if self.written_out else latex.equations(self)
 
     def check_parameters(self, params: Arrays, input_size: int, hidden_size: int) -> None:
-        """Raises ValueError, naming the array, unless params are exactly the cell's arrays in their shapes."""
+        """Raises ValueError, naming the array, unless params are the cell's arrays in their shapes."""
         shapes = self.parameter_shapes(input_size, hidden_size)
         if set(params) != set(shapes):
             raise ValueError(
@@ -115,7 +115,7 @@ def likely_sizes(cell: GatedCell, params: Arrays) -> tuple[int, int]:
         raise ValueError(
             f"there are no parameters; cell {cell.name!r} has {', '.join(cell.parameter_shapes(1, 1))}"
         )
-    # every axis is a size times a number of gates or two of them (biases may be stacked), so hidden_size divides one
+    # an axis is a size times a number of gates, or of states side by side, so hidden_size divides one of them
     divisors = sorted({n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 3) if n % k == 0})
 
     def rank(sizes: tuple[int, int]) -> tuple[int, bool]:

@@ -1,15 +1,15 @@
 """What the author of a cell writes: pointwise equations around products, or a step written out.
 
-    wx = W_ih x_t + b_ih        wh = W_hh h_{t-1} + b_hh        output, new state = equations(wx, wh, previous state)
+    wx = W_ih x_t + b_ih      wh = W_hh h_{t-1} + b_hh      output, new state = equations(wx, wh, prev)
 
 A subclass of `GatedCell` (in `cell`) states its gates and states and writes `equations`; annotated attributes
 with a default become options. What goes beyond that is said in the class (`vectors`, `recurrent_gates`,
 `recurrent_states`, `heads`) or in a method:
 
     project     the input's side, from x of all steps at once, where it is not one product
-    emit        the output's side, from the outputs of all steps at once, where the equations' output is not the cell's
+    emit        the output's side, from all steps' outputs at once, where the equations' is not the cell's
     effective   arrays that the step uses, from those that are stored (a skew part, its exponential)
-    step        all of a step, where it is not pointwise around products: then NumPy and torch compute the cell
+    step        all of a step, where it is not pointwise around products: NumPy and torch compute the cell
 
 These four take params as a dict, and NumPy arrays, torch tensors or recorded arrays alike (see `tape` and
 `matrices`).
@@ -52,12 +52,12 @@ class Equations:
     """What a cell's author writes, and the plain properties of it that need nothing derived.
 
     gates     row blocks of weight_ih, in this order
-    states    what a step carries on, each (B, units); unless the equations return (output, State), the first is the output
+    states    what a step carries on, each (B, units); the first is the output, if equations return no other
     vectors   per-unit parameters (units,), which the equations take as a fourth argument
     recurrent_gates    those of the gates with a recurrent product (row blocks of weight_hh); None means all
     recurrent_states   the states that are multiplied by weight_hh, side by side; None means the first
     heads     diagonal blocks of every gate's recurrent matrix; 1 means that it is full
-    keep_gate, input_gate   the gates whose bias sets the memory span (schemes forget_bias and chrono), or None
+    keep_gate, input_gate   the gates whose bias sets the memory span (schemes forget_bias, chrono), or None
     biases    0, 1 (bias_ih) or 2 (bias_ih and bias_hh, as torch has it)
     readout   size K of a linear read-out y_t = weight_out output_t + bias_out, or 0 for none
     layers, bidirectional   a stack, as torch.nn has it: names end in _l0, _l0_reverse, _l1 ..., states are
@@ -125,7 +125,7 @@ class Equations:
         return params
 
     def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
-        """Output (B, O) and new state of one step, from x (B, I), the effective arrays, and the state before."""
+        """Output (B, O) and new state of one step, from the effective arrays, x (B, I) and the state."""
         wx = self.project(params, x)
         unit = [State(**{name: params[name] for name in self.vectors})] if self.vectors else []
         result = self.equations(wx, self.recur(params, state), state, *unit)

@@ -1,4 +1,4 @@
-"""The Numba backend's mode scan: the steps of an affine recurrence in chunks that threads compute side by side."""
+"""The mode scan of the backend numba: steps in chunks, which threads compute side by side."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ScanProgram(Program):
         return np.empty(shape, self.dtype)
 
     def compile(self) -> None:
-        """Compiles for the types of the arrays that will be used, or reads what an earlier process compiled."""
+        """Compiles for the types of the arrays, or reads what an earlier process compiled."""
         import numba
 
         module, cell = scan.module(self.cell, self.dtype), self.cell

@@ -91,7 +91,7 @@ class NumbaProgram(Program):
         return Trajectory(every_step, self.steps, self.batch, self.units, self.dtype)
 
     def compile(self) -> None:
-        """Compiles for the types of the arrays that will be used, or reads what an earlier process compiled."""
+        """Compiles for the types of the arrays, or reads what an earlier process compiled."""
         import numba
 
         module = fused.module(self.cell, self.dtype)
@@ -182,7 +182,7 @@ class NumbaProgram(Program):
         d_unit: list[np.ndarray],
         d_x: np.ndarray,
     ) -> None:
-        """Goes back through a segment's steps, writes its d_x, and adds its share of the arrays' gradients."""
+        """Goes back through a segment: writes its d_x, and adds its share of the arrays' gradients."""
         count = segment.stop - segment.start
         states = [trajectory.of(segment) for trajectory in self.states]
         d_wx, d_wh = self.wx[:count], self.d_wh[:count]

@@ -1,4 +1,4 @@
-"""The reference: equations as written on NumPy arrays, backpropagation through time with the derived product."""
+"""The reference: equations as written, on NumPy arrays, and backpropagation through time."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class TensorProgram(Program):
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
     ) -> tuple[Tensor, Tensors]:
-        """Output and last states; the states after each step are added to `steps`, each a tensor of its own."""
+        """Output and last states; states after each step are added to `steps`, each a tensor of its own."""
         raise NotImplementedError
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:
@@ -143,7 +143,7 @@ class TorchProgram(TensorProgram):
         for t in range(self.steps):
             outputs, now = advance(t, now)
             if steps is not None:
-                # h_t and c_t count as independent: a view is a tensor of its own, and the step goes on from it
+                # h_t and c_t count as independent: the step goes on from views, each a tensor of its own
                 views = {k: v.view_as(v) for k, v in vars(now).items()}
                 outputs = [next((views[k] for k, v in vars(now).items() if v is o), o) for o in outputs]
                 now = State(**views)
@@ -179,7 +179,7 @@ class TorchProgram(TensorProgram):
 
 
 class ScanProgram(TensorProgram):
-    """J and c for all steps at once, the states from them by chunks, then the outputs for all steps at once."""
+    """J and c of all steps at once, from them the states by chunks, then the outputs of all steps at once."""
 
     def setup(self) -> None:
         import torch

@@ -1,3 +1,1 @@
-"""What follows from a cell's equations: derivatives, counts, LaTeX, initial arrays, layers, affine
-recurrences.
-"""
+"""What follows from equations: derivatives, counts, LaTeX, initial arrays, layers, affine recurrences."""

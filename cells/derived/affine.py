@@ -28,7 +28,7 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {"+": add, "-": sub, "*": mul, "/": 
 
 @dataclass(frozen=True, eq=False)
 class Recurrence:
-    """J and c as nodes of the cell's graph. An entry of J, or a c, that is 0 whatever the values is left out."""
+    """J and c as nodes of the cell's graph, without entries that are 0 whatever the values."""
 
     states: tuple[str, ...]
     jacobian: dict[Entry, Node]
@@ -36,7 +36,7 @@ class Recurrence:
 
     @property
     def reach(self) -> tuple[Entry, ...]:
-        """The entries of a product of several J that are not structurally 0, those of no J at all included."""
+        """The entries of a product of several J, or of none, that are not structurally 0."""
         return closure(self.jacobian, self.states)
 
 
@@ -58,8 +58,8 @@ def unsupported(cell: Equations) -> str | None:
     nonlinear = [name for name, node in derive(cell).states.items() if degree(node) > 1]
     if nonlinear:
         return (
-            f"cell {cell.name!r} is not affine in the old states: {', '.join(nonlinear)}; a scan needs an affine"
-            " recurrence"
+            f"cell {cell.name!r} is not affine in the old states: {', '.join(nonlinear)}; a scan needs an"
+            " affine recurrence"
         )
     if cell.recurrent:
         return (

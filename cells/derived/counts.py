@@ -127,7 +127,7 @@ def _of_emit(cell: Equations, input_size: int, hidden_size: int) -> Operations:
 def _recorded(
     cell: Equations, function: Callable, input_size: int, hidden_size: int, shapes: Iterable = ()
 ) -> Operations:
-    """Counts of a function (params, x, *arrays) -> values, forward and backward, recorded on arrays of ones."""
+    """Counts of a function (params, x, *arrays) -> values, both ways, recorded on arrays of ones."""
     stored = {k: np.ones(s) for k, s in layers.shapes(cell, input_size, hidden_size).items()}
     params = {k: Value(v) for k, v in cell.effective(stored).items()}
     leaves = [Value(np.ones((1, input_size))), *(Value(np.ones(s)) for s in shapes)]

@@ -42,7 +42,7 @@ class Derivation:
         return [*self.states.values(), *self.outputs]
 
     def separate(self, gate: str) -> bool:
-        """Whether the gate's two products are used other than in one sum (as n in the GRU), or it has only one."""
+        """Whether the gate's two products are not used in one sum alone (GRU's n), or it has only one."""
         nodes = ordered(self.results)
         wx, wh = self.inputs["wx_" + gate], self.inputs.get("wh_" + gate)
         if wh is None or wh not in nodes:
@@ -163,7 +163,7 @@ def vector_jacobian(derivation: Derivation, *, unsaturated: bool = False) -> dic
 
 
 def degree(node: Node) -> float:
-    """Degree in the old state, in which the recurrent product is linear; infinite for what is no polynomial."""
+    """Degree in the old state, in which the recurrent product is linear; infinite if it is no polynomial."""
     if node.op == "input":
         return 1 if node.value.startswith(("prev_", "wh_")) else 0
     degrees = [degree(arg) for arg in node.args]

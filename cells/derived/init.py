@@ -73,7 +73,7 @@ def chrono(
 
 
 def keras(cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
-    """As Keras's layers: Glorot-uniform input weights, orthogonal recurrent ones, biases 0 (a forget gate's 1).
+    """As Keras's layers: Glorot-uniform W_ih, orthogonal W_hh, biases 0 and a forget gate's 1.
 
     Glorot's fans are those of all gates together (I and G * H), and so is the orthogonal matrix: weight_hh as
     a whole has orthonormal columns, its blocks have not. A read-out is as a Dense. Per-unit vectors, which

@@ -70,7 +70,7 @@ def _sum(terms: Sequence[Expr]) -> Expr:
 
 
 def _grouped(expression: Expr) -> Expr:
-    """A sum inside a product in parentheses, which SymPy leaves out at the front of an unevaluated product."""
+    """A sum inside a product in parentheses, which SymPy leaves out at a product's front."""
     import sympy
 
     return sympy.Symbol(rf"\left({_text(expression)}\right)") if expression.is_Add else expression

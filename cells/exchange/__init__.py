@@ -1,5 +1,6 @@
-"""Weights in and out: torch.nn modules, ONNX files, and arrays as Keras orders them. Importing this imports
-none of them.
+"""Weights in and out: torch.nn modules, ONNX files, and arrays as Keras orders them.
+
+None of these libraries is imported before it is used.
 """
 
 from .keras import from_keras, to_keras

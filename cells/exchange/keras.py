@@ -1,6 +1,4 @@
-"""Arrays as Keras orders them in get_weights and set_weights: kernels (I, G * H), and gates in an order of
-their own.
-"""
+"""Arrays as Keras orders them in get_weights and set_weights: kernels (I, G * H), gates in its own order."""
 
 from __future__ import annotations
 
@@ -18,12 +16,11 @@ AFTER = "gru"  # the cell whose layer has reset_after=True, and so a bias (2, 3 
 
 
 def to_keras(cell: GatedCell, params: Arrays) -> list[np.ndarray]:
-    """[kernel, recurrent_kernel, bias] of keras.layers.SimpleRNN, LSTM or GRU, in float64; no bias where the
-    cell has none.
+    """[kernel, recurrent_kernel, bias] of keras.layers.SimpleRNN, LSTM or GRU, in float64.
 
-    Where Keras has one bias it is the sum of both; GRU's has two rows with reset_after=True (gru), the second
-    zero for a cell with one, and one with reset_after=False (gru_reset_before). Then [kernel, bias] of a
-    Dense for a read-out.
+    There is no bias where the cell has none. Where Keras has one bias it is the sum of both; GRU's has two
+    rows with reset_after=True (gru), the second zero for a cell with one, and one with reset_after=False
+    (gru_reset_before). Then [kernel, bias] of a Dense for a read-out.
     """
     form = layout(cell, KERAS, "Keras")
     cell.sizes(params)
@@ -31,20 +28,19 @@ def to_keras(cell: GatedCell, params: Arrays) -> list[np.ndarray]:
     there = {
         name: rows_there(a, cell.gates, form.order) for name, a in arrays.items() if not name.endswith("_out")
     }
-    made = [there["weight_ih"].T.copy(), there["weight_hh"].T.copy()]
+    kernels = [there["weight_ih"].T.copy(), there["weight_hh"].T.copy()]
     if cell.biases:
         both = np.stack([there["bias_ih"], there.get("bias_hh", np.zeros_like(there["bias_ih"]))])
-        made.append(both if cell.name == AFTER else both.sum(0))
-    return made + ([arrays["weight_out"].T.copy(), arrays["bias_out"]] if cell.readout else [])
+        kernels.append(both if cell.name == AFTER else both.sum(0))
+    return kernels + ([arrays["weight_out"].T.copy(), arrays["bias_out"]] if cell.readout else [])
 
 
 def from_keras(cell: str | GatedCell, arrays: Sequence[Any]) -> tuple[GatedCell, Arrays]:
-    """The cell and its arrays in float64, from a layer's get_weights() (and a Dense's after it: the
-    read-out).
+    """The cell and its arrays in float64, from a layer's get_weights().
 
-    By name the cell has the biases of the arrays; one that is given keeps its own, a second bias being zero.
-    The layer's activations must be the cell's: Keras's defaults are. Raises ValueError, naming the array, for
-    other shapes.
+    Those of a Dense may follow: the read-out. By name the cell has the biases of the arrays; one that is
+    given keeps its own, a second bias being zero. The layer's activations must be the cell's: Keras's
+    defaults are. Raises ValueError, naming the array, for other shapes.
     """
     kernels = _kernels(arrays)
     if isinstance(cell, str):
@@ -88,9 +84,7 @@ def _kernels(arrays: Sequence[Any]) -> Arrays:
 
 
 def _check(cell: GatedCell, form: Layout, kernels: Arrays) -> None:
-    """Raises ValueError, naming array, shape found and expected, unless these are the arrays of the cell's
-    layer.
-    """
+    """Raises ValueError, naming the array and its shape, unless these are the arrays of the cell's layer."""
     inputs, hidden = len(kernels["kernel"]), len(kernels["recurrent_kernel"])
     rows = len(form.order) * hidden
     expected: dict[str, tuple[int, ...]] = {"kernel": (inputs, rows), "recurrent_kernel": (hidden, rows)}
@@ -98,18 +92,17 @@ def _check(cell: GatedCell, form: Layout, kernels: Arrays) -> None:
         expected["bias"] = (2, rows) if cell.name == AFTER else (rows,)
     if cell.readout:
         expected |= {"dense kernel": (hidden, cell.readout), "dense bias": (cell.readout,)}
-    said = f"cell {cell.name!r} is Keras's {form.kind}"
     for name, shape in expected.items():
         if kernels.get(name, np.empty(0)).shape != shape:
-            found = f"is {kernels[name].shape}" if name in kernels else "is missing"
+            given = f"is {kernels[name].shape}" if name in kernels else "is missing"
             hint = (
                 "; with reset_after=True it has two rows (gru), else one (gru_reset_before)"
                 if form.kind == "GRU"
                 else ""
             )
             raise ValueError(
-                f"{name} {found}; {said}, so with {hidden} units it must be"
-                f" {shape}{hint if name == 'bias' else ''}"
+                f"{name} {given}; cell {cell.name!r} is Keras's {form.kind}, so with {hidden} units it must"
+                f" be {shape}{hint if name == 'bias' else ''}"
             )
     if ("dense kernel" in kernels) != bool(cell.readout):
         raise ValueError(

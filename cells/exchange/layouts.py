@@ -14,10 +14,9 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class Layout:
-    """kind is the layer's name there; order holds the cell's gates in the order there, '-f' for the negative
-    of f's rows.
+    """A layer of other software: its kind, and the cell's gates in the order there.
 
-    peepholes are the cell's vectors in the order there.
+    A gate '-f' has the negative of f's rows. peepholes are the cell's vectors in the order there.
     """
 
     kind: str
@@ -68,8 +67,9 @@ def rows_there(rows: np.ndarray, have: tuple[str, ...], order: tuple[str, ...]) 
 
 
 def rows_here(rows: np.ndarray, have: tuple[str, ...], order: tuple[str, ...]) -> np.ndarray:
-    """The way back, to the cell's order. Of a gate that is there twice the negative counts, as onnxruntime
-    has it.
+    """The way back, to the cell's order.
+
+    Of a gate that is there twice the negative counts, as onnxruntime has it.
     """
     blocks: dict[str, np.ndarray] = {}
     for gate, block in zip(order, np.split(rows, len(order)), strict=True):

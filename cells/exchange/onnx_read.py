@@ -1,6 +1,4 @@
-"""Reads an ONNX model of one RNN, LSTM or GRU node, and of a linear read-out after it, as a cell (Python
-package onnx).
-"""
+"""Reads an ONNX model of one RNN, LSTM or GRU node and a linear read-out as a cell (Python package onnx)."""
 
 from __future__ import annotations
 
@@ -38,12 +36,12 @@ MOVES = {
 
 
 def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]:
-    """The cell that the file's one recurrent node computes, and its arrays in float64; a linear layer after
-    it is the read-out.
+    """The cell that the file's one recurrent node computes, and its arrays in float64.
 
-    What only moves values to and from the node (transposes, slices) is not carried over: a cell takes x (T,
-    B, I), and its read-out is that of every step. Raises ValueError, naming file and node, for a model that
-    computes more, or a node that is no cell of ours or not well formed.
+    A linear layer after it is the read-out. What only moves values to and from the node (transposes, slices)
+    is not carried over: a cell takes x (T, B, I), and its read-out is that of every step. Raises ValueError,
+    naming file and node, for a model that computes more, or a node that is no cell of ours or not well
+    formed.
     """
     graph = _load(path).graph
     node, constants = _recurrent(graph, path), _constants(graph)
@@ -98,12 +96,12 @@ def _load(path: str | Path) -> Any:
 
 
 def _recurrent(graph: Any, path: str | Path) -> Any:
-    found = [node for node in graph.node if node.op_type in DEFAULTS]
-    if len(found) != 1:
+    nodes = [node for node in graph.node if node.op_type in DEFAULTS]
+    if len(nodes) != 1:
         raise ValueError(
-            f"{path} has {len(found)} nodes of kind RNN, LSTM or GRU; it must have one, of one layer"
+            f"{path} has {len(nodes)} nodes of kind RNN, LSTM or GRU; it must have one, of one layer"
         )
-    return found[0]
+    return nodes[0]
 
 
 def _constants(graph: Any) -> Arrays:
@@ -121,10 +119,10 @@ def _constants(graph: Any) -> Arrays:
 def _attributes(node: Any) -> dict[str, Any]:
     """The node's attributes, bytes as text."""
     value = package("onnx.helper").get_attribute_value
-    found = {a.name: value(a) for a in node.attribute}
-    text = {name: v.decode() for name, v in found.items() if isinstance(v, bytes)}
-    lists = {name: [s.decode() for s in v] for name, v in found.items() if name == "activations"}
-    return found | text | lists
+    values = {a.name: value(a) for a in node.attribute}
+    text = {name: v.decode() for name, v in values.items() if isinstance(v, bytes)}
+    lists = {name: [s.decode() for s in v] for name, v in values.items() if name == "activations"}
+    return values | text | lists
 
 
 def _weight(constants: Arrays, what: str, slot: str, name: str) -> np.ndarray:
@@ -164,8 +162,9 @@ def _cell(kind: str, attributes: dict[str, Any], peepholes: bool, what: str) -> 
 
 
 def _params(cell: GatedCell, arrays: Arrays, hidden: int, what: str) -> Arrays:
-    """The cell's arrays from W, R, B and P. Raises ValueError, naming the array, for other shapes than the
-    node must have.
+    """The cell's arrays from W, R, B and P.
+
+    Raises ValueError, naming the array, for other shapes than the node must have.
     """
     form = ONNX[cell.name]
     gates, hidden, inputs = len(form.order), hidden or arrays["R"].shape[-1], arrays["W"].shape[-1]

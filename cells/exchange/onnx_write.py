@@ -21,12 +21,12 @@ ACTIVATIONS: dict[str, dict[str, Any]] = {
 
 
 def to_onnx(cell: GatedCell, params: Arrays, path: str | Path, dtype: str = "float32") -> None:
-    """Writes the cell to the file `path`: input x (T, B, I), output y (T, B, O), last states by name, each
-    (B, H).
+    """Writes the cell to the file `path`, with input x (T, B, I), output y (T, B, O) and the last states.
 
-    The first states are inputs h0 (and c0), which may be left out: then they are zero. Weights are rounded to
-    dtype, float32 or float64; onnxruntime runs recurrent nodes in float32 alone. A read-out is MatMul and
-    Add. Raises ValueError for a cell that ONNX has no node for, and without the package onnx.
+    Last states go by their names, each (B, H). The first states are inputs h0 (and c0), which may be left
+    out: then they are zero. Weights are rounded to dtype, float32 or float64; onnxruntime runs recurrent
+    nodes in float32 alone. A read-out is MatMul and Add. Raises ValueError for a cell that ONNX has no node
+    for, and without the package onnx.
     """
     onnx = package("onnx")
     form = layout(cell, ONNX, "ONNX")
@@ -37,9 +37,8 @@ def to_onnx(cell: GatedCell, params: Arrays, path: str | Path, dtype: str = "flo
     sizes = cell.sizes(params)
     arrays = {name: float64(a) for name, a in params.items()}
     constants = {name: a.astype(dtype) for name, a in _constants(cell, form, arrays).items()}
-    constants |= {
-        f"{s}0": np.zeros((1, sizes[1]), dtype) for s in cell.states
-    }  # what an input that is left out defaults to
+    # what an input that is left out defaults to
+    constants |= {f"{s}0": np.zeros((1, sizes[1]), dtype) for s in cell.states}
     constants |= {"zero": np.zeros(1, np.int64), "one": np.ones(1, np.int64)}
     helper, kind = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     graph = helper.make_graph(
@@ -73,15 +72,17 @@ def _constants(cell: GatedCell, form: Layout, arrays: Arrays) -> Arrays:
         for name in arrays
         if name.endswith(("_ih", "_hh"))
     }
-    made = {"W": there["weight_ih"], "R": there["weight_hh"]}
+    constants = {"W": there["weight_ih"], "R": there["weight_hh"]}
     if cell.biases:
-        made["B"] = np.concatenate([there["bias_ih"], there.get("bias_hh", np.zeros_like(there["bias_ih"]))])
+        constants["B"] = np.concatenate(
+            [there["bias_ih"], there.get("bias_hh", np.zeros_like(there["bias_ih"]))]
+        )
     if form.peepholes:
-        made["P"] = np.concatenate([arrays[name] for name in form.peepholes])
-    made = {name: a[None] for name, a in made.items()}
+        constants["P"] = np.concatenate([arrays[name] for name in form.peepholes])
+    constants = {name: a[None] for name, a in constants.items()}
     if cell.readout:
-        made |= {"weight_out": arrays["weight_out"].T, "bias_out": arrays["bias_out"]}
-    return made
+        constants |= {"weight_out": arrays["weight_out"].T, "bias_out": arrays["bias_out"]}
+    return constants
 
 
 def _nodes(onnx: Any, cell: GatedCell, form: Layout, constants: Arrays, hidden: int) -> list[Any]:

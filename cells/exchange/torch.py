@@ -1,5 +1,6 @@
-"""torch.nn's RNN, LSTM, GRU and their step modules. Names, shapes and gate order are the cells' own: arrays
-pass as they are.
+"""torch.nn's RNN, LSTM, GRU and their step modules.
+
+Names, shapes and gate order are the cells' own: arrays pass as they are.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
-    """The cell that a torch.nn.RNN, LSTM, GRU, RNNCell, LSTMCell or GRUCell computes, and its weights in
-    float64.
+    """The cell that a torch.nn.RNN, LSTM, GRU or a step module of these computes; its weights in float64.
 
-    batch_first and dropout are no part of a cell, which takes (T, B, I). Raises ValueError, naming class and
-    array, for a module that is none of these or whose weights are not what its class and attributes say.
+    Step modules are RNNCell, LSTMCell and GRUCell. batch_first and dropout are no part of a cell, which takes
+    (T, B, I). Raises ValueError, naming class and array, for a module that is none of these or whose weights
+    are not what its class and attributes say.
     """
     base = _base(module)
     kind = base.__name__.removesuffix("Cell")
@@ -38,14 +39,15 @@ def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
     suffix = "" if cell.stacked or base.__name__.endswith("Cell") else "_l0"
-    own = {name + suffix: shape for name, shape in shapes.items()}
-    surplus = [name for name, _ in module.named_parameters() if name not in own]
+    expected = {name + suffix: shape for name, shape in shapes.items()}
+    surplus = [name for name, _ in module.named_parameters() if name not in expected]
     if surplus:
         raise ValueError(
-            f"{what} has {', '.join(surplus)}, which its attributes do not say; they say {', '.join(own)}"
+            f"{what} has {', '.join(surplus)}, which its attributes do not say;"
+            f" they say {', '.join(expected)}"
         )
     return cell, {
-        name.removesuffix(suffix): _weight(module, what, name, shape) for name, shape in own.items()
+        name.removesuffix(suffix): _weight(module, what, name, shape) for name, shape in expected.items()
     }
 
 
@@ -57,33 +59,34 @@ def to_torch(cell: GatedCell, params: Arrays) -> torch.nn.Module:
     """
     import torch
 
-    found = cell.torch_module()
-    if found is None:
+    equal = cell.torch_module()
+    if equal is None:
         raise ValueError(f"torch.nn has no module for cell {_spec(cell)}; it has {', '.join(TORCH.values())}")
     if cell.readout:
         raise ValueError(
-            f"cell {_spec(cell)} has a read-out, and torch.nn.{found[0]} has none; give it with readout=0"
+            f"cell {_spec(cell)} has a read-out, and torch.nn.{equal[0]} has none; give it with readout=0"
         )
     sizes = cell.sizes(params)
     stack = {"num_layers": cell.layers, "bidirectional": cell.bidirectional} if cell.stacked else {}
     with torch.random.fork_rng(devices=[]):
-        module = getattr(torch.nn, found[0])(
-            *sizes, bias=cell.biases > 0, dtype=torch.float64, **found[1] | stack
+        module = getattr(torch.nn, equal[0])(
+            *sizes, bias=cell.biases > 0, dtype=torch.float64, **equal[1] | stack
         )
     with torch.no_grad():
-        for name, own in module.named_parameters():
+        for name, weight in module.named_parameters():
             given = params.get(name if stack else name.removesuffix("_l0"))
-            own.copy_(torch.from_numpy(np.zeros(own.shape) if given is None else float64(given)))
+            weight.copy_(torch.from_numpy(np.zeros(weight.shape) if given is None else float64(given)))
     return module
 
 
 def _spec(cell: GatedCell) -> str:
-    return repr(":".join(part for part in (cell.name, cell.options) if part))
+    return repr(":".join(text for text in (cell.name, cell.options) if text))
 
 
 def _base(module: Any) -> type:
-    """The class of torch.nn that the module is of. Raises ValueError for any other, and for a forward of its
-    own.
+    """The class of torch.nn that the module is of.
+
+    Raises ValueError for any other, and for a forward of its own.
     """
     import torch
 
@@ -112,9 +115,7 @@ def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
         )
     options: dict[str, Any] = {"biases": 2 if module.bias else 0}
     if kind == "RNN":
-        mode = getattr(
-            module, "mode", None
-        )  # what nn.RNN's forward goes by; RNNCell's goes by its nonlinearity
+        mode = getattr(module, "mode", None)  # what RNN's forward goes by; RNNCell's goes by its nonlinearity
         options["activation"] = mode.removeprefix("RNN_").lower() if mode else module.nonlinearity
     if getattr(module, "num_layers", 1) != 1:
         options["layers"] = module.num_layers
@@ -124,15 +125,16 @@ def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
 
 
 def _weight(module: Any, what: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """One array in float64. Raises ValueError where it is missing, of another shape, not floating, or without
-    values.
+    """One array in float64.
+
+    Raises ValueError where it is missing, of another shape, not floating, or without values.
     """
     given = getattr(module, name, None)
-    said = f"input_size {module.input_size} and hidden_size {module.hidden_size} say {shape}"
+    expected = f"input_size {module.input_size} and hidden_size {module.hidden_size} say {shape}"
     if given is None or not hasattr(given, "is_floating_point"):
-        raise ValueError(f"{what} has no {name}; {said}")
+        raise ValueError(f"{what} has no {name}; {expected}")
     if tuple(given.shape) != shape:
-        raise ValueError(f"{what}: {name} is {tuple(given.shape)}; {said}")
+        raise ValueError(f"{what}: {name} is {tuple(given.shape)}; {expected}")
     if given.is_meta:
         raise ValueError(f"{what}: {name} is on the device meta and has no values; load its weights first")
     return float64(real_floating(f"{what}: {name}", given))

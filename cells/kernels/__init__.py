@@ -1,1 +1,1 @@
-"""Equations become compiled code: a cell's lines printed into readable modules, and what those modules share."""
+"""Equations become compiled code: cells' lines printed into readable modules, and what these share."""

@@ -35,6 +35,7 @@ def text(cell: GatedCell, source: Step) -> str:
         *source.forward,
         f"return {_tuple(source.outputs)}, {_tuple(source.new_states[k] for k in s)}, {_tuple(source.keeps)}",
     ]
+    cotangents = [_tuple(source.cotangents.get(name, "0") for name in group) for group in inputs.values()]
     backward = [
         *_unpack("keeps", [f"keep_{k}" for k in source.keeps]),
         *_unpack("prev", inputs["prev"]),
@@ -43,10 +44,7 @@ def text(cell: GatedCell, source: Step) -> str:
         *_unpack("d_output", [f"d_output_{k}" for k in range(len(source.outputs))]),
         *_unpack("d_new", [f"d_{k}" for k in s]),
         *source.backward,
-        (
-            "return"
-            f" {', '.join(_tuple(source.cotangents.get(name, '0') for name in group) for group in inputs.values())}"
-        ),
+        f"return {', '.join(cotangents)}",
     ]
     return "\n".join(
         [

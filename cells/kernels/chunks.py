@@ -9,8 +9,7 @@ from itertools import pairwise
 
 
 def chunks(steps: int, workers: int, share: float) -> list[slice]:
-    """One chunk more than workers, fewer where there are not as many steps; the first is `share` of the
-    others in length.
+    """One chunk more than workers, or one a step; the first is `share` of the others in length.
 
     The first is computed at once, while the ends of the others are; of the last no end is needed.
     """
@@ -21,9 +20,7 @@ def chunks(steps: int, workers: int, share: float) -> list[slice]:
 
 
 def together(tasks: Iterable[Callable[[], None]], threads: int) -> None:
-    """Runs the tasks, each on a thread of its own where there is more than one thread; the first on the
-    caller's.
-    """
+    """Runs the tasks side by side, the first on the caller's thread; in turn where there is one thread."""
     tasks = list(tasks)
     if threads == 1:
         for task in tasks:

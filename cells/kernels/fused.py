@@ -1,5 +1,4 @@
-"""A cell's fused Numba kernels, printed: one driver a direction over the steps of a segment, around the
-cell's own lines.
+"""A cell's fused Numba kernels, printed: a loop over the steps of a segment around the cell's own lines.
 
 The printed module holds its vocabulary as well, so that it stands alone and equal text is equal code.
 """
@@ -27,9 +26,8 @@ def text(cell: GatedCell, dtype: str) -> str:
     """The printed module."""
     source = step(cell, lambda value: f"real({plain_number(value)})")
     title = f'"""Kernels of {cell.name!r} in {dtype}, printed from its equations."""'
-    parts = [vocabulary(dtype, title)]
-    parts += [_forward(cell, source, keeping) for keeping in (False, True)]
-    return "\n\n\n".join([*parts, _backward(cell, source)]) + "\n"
+    forwards = [_forward(cell, source, keeping) for keeping in (False, True)]
+    return "\n\n\n".join([vocabulary(dtype, title), *forwards, _backward(cell, source)]) + "\n"
 
 
 def vocabulary(dtype: str, title: str) -> str:
@@ -63,10 +61,11 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     write = [f"{s}_at[then_{s}, b, j] = {source.new_states[s]}" for s in states]
     write += [f"all_output_{k}[t, b, j] = {source.outputs[k]}" for k in apart]
     write += [f"all_kept[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
+    says = "all_wx (T, B, G, units) with its biases; S_at (T + 1, B, units), or two rows used in turn."
     return f'''
 @njit(**OPTIONS)
 def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
-    """The steps of one segment. all_wx (T, B, G, units) with its biases; S_at (T + 1, B, units), or two rows used in turn."""
+    """The steps of one segment. {says}"""
     steps, batch, gates, hidden = all_wx.shape
     for t in range(steps):
 {indented(clock, 2)}
@@ -78,16 +77,17 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
 
 
 def _products(cell: GatedCell) -> list[str]:
-    """Lines that make step_wh (B, G, units) of the states that are fed back; weight is (heads * states, K /
-    heads, rows).
+    """Lines that make step_wh (B, G, units) of the states that are fed back.
+
+    weight is (heads * states, K / heads, rows).
     """
     if not cell.recurrent:
         return []
     if cell.heads == 1:
         first, *more = [f"np.dot({s}_at[now_{s}], weight[{k}], " for k, s in enumerate(cell.fed_back)]
-        whole = "step_wh.reshape(batch, -1)"
-        lines = [first + whole + ")"]
-        return lines + [line for text in more for line in (text + "rows)", f"{whole}[:] += rows")]
+        product = "step_wh.reshape(batch, -1)"
+        lines = [f"{first}{product})"]
+        return lines + [line for text in more for line in (text + "rows)", f"{product}[:] += rows")]
     (state,) = cell.fed_back
     return [
         "width = part.shape[1]",
@@ -113,9 +113,9 @@ def _backward(cell: GatedCell, source: Step) -> str:
     ]
     read += [f"unit_{v} = unit_{v}_at[j]" for v in cell.vectors]
     read += [f"d_{s} = d_{s}_at[then, b, j]" for s in states]
-    for k, own in enumerate(source.output_states):
+    for k, s in enumerate(source.output_states):
         read.append(f"d_output_{k} = all_d_output_{k}[t, b, j]")
-        read += [f"d_{own} = d_{own} + d_output_{k}", f"d_{own}_at[then, b, j] = d_{own}"] if own else []
+        read += [f"d_{s} = d_{s} + d_output_{k}", f"d_{s}_at[then, b, j] = d_{s}"] if s else []
     write = [
         f"all_d_wx[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}"
         for k, g in enumerate(cell.gates)
@@ -142,18 +142,19 @@ def backward({", ".join(arrays)}):
 
 
 def _pulled_products(cell: GatedCell) -> list[str]:
-    """Lines that add what the states before get through the products; weight is (heads * states, rows, K /
-    heads).
+    """Lines that add what the states before get through the products.
+
+    weight is (heads * states, rows, K / heads).
     """
     if not cell.recurrent:
         return []
     if cell.heads == 1:
-        made = [
+        products = [
             f"np.dot(all_d_wh[t].reshape(batch, -1), weight[{k}], part)" for k in range(len(cell.fed_back))
         ]
         return [
             line
-            for text, s in zip(made, cell.fed_back, strict=True)
+            for text, s in zip(products, cell.fed_back, strict=True)
             for line in (text, f"d_{s}_at[now] += part")
         ]
     (state,) = cell.fed_back
@@ -168,7 +169,7 @@ def _pulled_products(cell: GatedCell) -> list[str]:
 
 def outputs_apart(source: Step) -> list[int]:
     """Those outputs that need arrays of their own, for they are no state."""
-    return [k for k, own in enumerate(source.output_states) if own is None]
+    return [k for k, state in enumerate(source.output_states) if state is None]
 
 
 def all_summed(cell: GatedCell, source: Step) -> bool:
@@ -177,6 +178,7 @@ def all_summed(cell: GatedCell, source: Step) -> bool:
 
 
 def indented(lines: list[str], depth: int) -> str:
+    """The lines as one text, `depth` levels in."""
     return "\n".join("    " * depth + line for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""A chunked scan on torch tensors: about sqrt(T) steps in Python, each of all chunks at once; its backward."""
+"""A chunked scan on torch tensors: about sqrt(T) steps in Python, each of all chunks at once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _grouped(entries: tuple[Entry, ...], count: int, tensors: Sequence[Tensor]) 
 
 
 def _shifted(array: Tensor) -> Tensor:
-    """Every entry a step later, zeros at the first: the cotangent at the last step comes from no later one."""
+    """Every entry a step later, zeros at the first: no later step gives the last one a cotangent."""
     return torch.cat([torch.zeros_like(array[:1]), array[:-1]])
 
 

@@ -1,3 +1,1 @@
-"""A cell with its arrays, made ready and run: the contracts of backend and program, stacks, ragged batches,
-autograd.
-"""
+"""A cell with its arrays, made ready and run: backend and program, stacks, ragged batches, autograd."""

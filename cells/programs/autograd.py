@@ -10,8 +10,7 @@ from .program import Program
 
 
 def apply(program: Program, params: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Output (T, B, O) of the program on x (T, B, I) from a zero state, differentiable in the parameters and
-    in x.
+    """Output (T, B, O) of the program on x (T, B, I) from a zero state, differentiable in both.
 
     The program holds one forward: where another ran on it since, a backward computes its own forward again.
     """
@@ -21,8 +20,9 @@ def apply(program: Program, params: dict[str, torch.Tensor], x: torch.Tensor) ->
 def apply_states(
     program: Program, params: dict[str, torch.Tensor], x: torch.Tensor, state: dict[str, torch.Tensor] | None
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The same from a given state (zero where None), with the last state {name: (B, H)}: differentiable in
-    and by both.
+    """The same from a given state (zero where None), with the last state {name: (B, H)}.
+
+    It is differentiable in the given state, and by the last one.
     """
     names = program.cell.states
     given = () if state is None else tuple(state[name] for name in names)

@@ -68,10 +68,10 @@ class Backend:
         direction: str = "backward",
         lengths: Sequence[int] | np.ndarray | None = None,
     ) -> Program:
-        """A program for sequences of this length and batch; of `lengths` of their own, B whole numbers from 1
-        to steps.
+        """A program for sequences of this length and batch.
 
-        Raises ValueError where it is unavailable or unsupported.
+        `lengths` are B whole numbers from 1 to steps, for sequences of different lengths. Raises ValueError
+        where it is unavailable or unsupported.
         """
         reason = self.unavailable(device) or self.unsupported(cell, dtype, device, direction)
         if reason:
@@ -86,7 +86,5 @@ class Backend:
         raise NotImplementedError(f"backend {self.name} has no program")
 
     def composed(self, arguments: tuple[Any, ...], lengths: np.ndarray | None) -> Program:
-        """The program of a cell of several layers or both directions, or of ragged sequences, from programs
-        of single cells.
-        """
+        """The program of a stack or of ragged sequences, from programs of single cells."""
         return StackProgram(*arguments, backend=self, lengths=lengths)

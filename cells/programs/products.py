@@ -1,4 +1,4 @@
-"""The products of a cell for all steps at once, on NumPy arrays: of its inputs, of its outputs; their gradients.
+"""The products of a cell for all steps at once, on NumPy arrays: of inputs and outputs, and their gradients.
 
 Between them is the recurrence, which the NumPy and Numba programs compute. Where a cell writes `project`,
 `emit` or `effective` itself, they are recorded as they run (`tape`) and pulled back. Otherwise they are one
@@ -39,7 +39,7 @@ class Products:
     ) -> None:
         """Writes wx (T, B, G, units) of x (T, B, I), and adds a bias (G * units,) that is not the cell's own.
 
-        `key` says under which name the recording of a cell's own projection is kept: the segment's first step.
+        A projection that the cell writes is recorded under `key`, such as the segment's first step.
         """
         rows = out.reshape(out.shape[0] * out.shape[1], -1)
         if self.projects:
@@ -150,7 +150,7 @@ def pull_blocks(d_rows: np.ndarray, weight: np.ndarray, heads: int) -> np.ndarra
 
 
 def blocks_gradient(d_rows: np.ndarray, fed: np.ndarray, heads: int, gates: int) -> np.ndarray:
-    """d of the weight (G * units, K / heads) of `matrices.blocks`, from rows (N, G * units), states (N, K)."""
+    """d of the weight of `matrices.blocks`, from rows (N, G * units) and states (N, K)."""
     if heads == 1:
         return d_rows.T @ fed
     of_head = (

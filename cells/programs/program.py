@@ -1,7 +1,7 @@
 """The contract of a program, which is a cell made ready on a backend.
 
-    program.forward(x, state)            program.backward(d_output, d_state, trace)        with checks, and copies to the host
-    program.load(...) run() sync() read()                                                  what is timed is run and sync alone
+    program.forward(x, state)   program.backward(d_output, d_state, trace)   with checks and copies
+    program.load(...) run() sync() read()                                    of which run and sync are timed
 
 x is (T, B, I), the output (T, B, O) with O = H for most cells or the size of the read-out, every state (B,
 units), units = H for most; of a cell of several layers or both directions (layers * directions, B, units).
@@ -36,8 +36,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Gradients:
-    """d_ of the parameters, of x and of the initial state; trajectory {name: (T+1, B, H)} only where it was
-    asked for.
+    """d_ of the parameters, of x and of the initial state; a trajectory {name: (T+1, B, H)} on demand.
 
     trajectory[name][t] is dL/d state_t of the joint state: h_t and c_t count as independent, each acts
     through the output at t (if it is the output) and through step t + 1.
@@ -50,10 +49,10 @@ class Gradients:
 
 
 class Program:
-    """A cell made ready. Subclasses set arrays in `assign` and `place`, and compute in `run_forward` and
-    `run_backward`.
+    """A cell made ready.
 
-    After run_forward there are `output` and `last` {state: array}; after run_backward `gradients`, all in the
+    Subclasses set arrays in `assign` and `place`, and compute in `run_forward` and `run_backward`. After
+    run_forward there are `output` and `last` {state: array}; after run_backward `gradients`, all in the
     backend's own arrays. `implementation` says what really runs.
     """
 
@@ -81,10 +80,8 @@ class Program:
         self.input_size, self.hidden_size = cell.sizes(params)
         self.units = cell.units(self.hidden_size)
         self.output_size = cell.output_size(self.input_size, self.hidden_size)
-        self.ran, self.count = (
-            False,
-            0,
-        )  # whether there is a forward to go back through, and how many there were
+        # whether there is a forward to go back through, and how many there were
+        self.ran, self.count = False, 0
         self.setup()
         self.assign(params)
 
@@ -104,10 +101,11 @@ class Program:
         return np.array(array, self.dtype, order="C")
 
     def run_forward(self) -> None:
+        """Computes `output` and `last` of what was loaded."""
         raise NotImplementedError
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:
-        """`again` keeps what another backward of the same forward needs."""
+        """Computes `gradients`; `again` keeps what another backward of the same forward needs."""
         raise NotImplementedError
 
     def host(self, array: Any) -> np.ndarray:
@@ -144,9 +142,7 @@ class Program:
     def pull_back(
         self, d_output: Any, d_state: Arrays | None = None, trace: bool = False, again: bool = False
     ) -> Gradients:
-        """The same without the copies: the gradients as the backend's own arrays, which its next run may
-        overwrite.
-        """
+        """The same without the copies: the backend's own arrays, which its next run may overwrite."""
         if self.direction != "backward":
             raise ValueError(
                 "this program was prepared with direction='forward' and saved nothing; prepare it with"
@@ -185,9 +181,7 @@ class Program:
         self.count += 1
 
     def run(self) -> None:
-        """Forward, or forward and backward, of what was loaded. Returns before it is done where `sync` says
-        so.
-        """
+        """Forward, or forward and backward, of what was loaded; a GPU may not be done before `sync`."""
         self.advance()
         if self.direction == "backward":
             self.run_backward()

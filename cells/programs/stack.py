@@ -142,7 +142,7 @@ class StackProgram(Program):
 
 
 class Turns:
-    """How a direction reads x and gives back what belongs to its steps, on arrays such as `program` places."""
+    """The order in which a direction reads x and gives back its rows, on arrays such as `program` places."""
 
     def __init__(self, lengths: np.ndarray | None, steps: int, batch: int, program: Program) -> None:
         like = program.place(np.zeros(1))

@@ -8,33 +8,33 @@ import numpy as np
 
 
 def tolerance(dtype: str, steps: int) -> float:
-    """Allowed error relative to the array's largest entry: 32 eps (1 + sqrt T), for rounding adds up like a
-    random walk.
+    """Allowed error relative to the array's largest entry: 32 eps (1 + sqrt T).
+
+    Rounding adds up like a random walk.
     """
     return float(32 * np.finfo(dtype).eps * (1 + np.sqrt(steps)))
 
 
 def relative_errors(
-    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], steps: int
+    arrays: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], steps: int
 ) -> dict[str, float]:
-    """By name, relative to each array's largest entry expected; where terms cancel, to the largest entry of
-    all arrays.
+    """By name, relative to each array's largest entry expected, or of all arrays where terms cancel.
 
     Terms cancel where the float64 reference itself is no larger than float64's own tolerance leaves of the
     largest entry.
     """
     sizes = {name: float(np.max(np.abs(value), initial=0.0)) for name, value in expected.items()}
     largest = max(sizes.values())
-    left_over = tolerance("float64", steps) * largest
-    scales = {name: largest if size <= left_over else None for name, size in sizes.items()}
-    return {name: relative_error(value, expected[name], scales[name]) for name, value in found.items()}
+    cancelled = tolerance("float64", steps) * largest
+    scales = {name: largest if size <= cancelled else None for name, size in sizes.items()}
+    return {name: relative_error(value, expected[name], scales[name]) for name, value in arrays.items()}
 
 
 def relative_error(value: np.ndarray, expected: np.ndarray, scale: float | None = None) -> float:
-    """Largest absolute difference over the scale, which is the largest absolute entry expected (or 1e-30)
-    unless given.
+    """Largest absolute difference over the scale.
 
-    NaN for another shape, or where the expected is not finite.
+    The scale is the largest absolute entry expected (or 1e-30) unless given. NaN for another shape, or where
+    the expected is not finite.
     """
     if value.shape != expected.shape or not np.isfinite(expected).all():
         return float("nan")

@@ -1,3 +1,1 @@
-"""What equations may say: primitives on values, functions of whole arrays, and the graph that both are
-recorded in.
-"""
+"""What equations may say: primitives, functions of whole arrays, and the graphs that record both."""

@@ -1,4 +1,4 @@
-"""Reverse mode on NumPy arrays, for what a cell writes beyond pointwise equations: recorded, then pulled back.
+"""Reverse mode on NumPy arrays, for what a cell writes beyond pointwise equations.
 
 The operators, `@`, indexing, `reshape`, `swapaxes` and `sum`, the vocabulary of `primitives` and the
 functions of `matrices` take NumPy arrays, torch tensors and recorded Values alike, so that a cell's text is

@@ -18,8 +18,8 @@ class MinimalRNN(GatedCell):
     keep_gate = "u"
 
     def shapes(self, input_size: int, hidden_size: int) -> Shapes:
-        own = {"weight_ih": (hidden_size, input_size), "weight_zh": (hidden_size, hidden_size)}
-        return super().shapes(input_size, hidden_size) | own
+        matrices = {"weight_ih": (hidden_size, input_size), "weight_zh": (hidden_size, hidden_size)}
+        return super().shapes(input_size, hidden_size) | matrices
 
     def project(self, params: Arrays, x: Array) -> State:
         bias = split(self.gates, params["bias_ih"]) if "bias_ih" in params else State(z=0, u=0)

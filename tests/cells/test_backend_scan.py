@@ -1,6 +1,4 @@
-"""The mode scan: what holds of every program holds of it, for every cell whose recurrence is found to be
-affine.
-"""
+"""The mode scan: all that holds of programs holds of it, for every cell whose recurrence is affine."""
 
 import os
 from pathlib import Path
@@ -19,9 +17,7 @@ from cellbench.cells.kernels.chunks import chunks
 
 
 class Rotation(GatedCell):
-    """Two coupled states, per-unit vectors, outputs that are no states and depend on old and new ones, an
-    `emit` with x.
-    """
+    """Two coupled states, per-unit vectors, outputs of old and new states, an `emit` with x."""
 
     gates = ("a", "b", "o")
     states = ("re", "im")
@@ -40,9 +36,7 @@ class Rotation(GatedCell):
 
 
 class Chain(GatedCell):
-    """A constant entry, a delay of the input, states that feed each other one way, one that does not feed
-    itself.
-    """
+    """A constant entry, a delay of the input, states that feed each other one way, one without feedback."""
 
     gates = ("x", "f")
     states = ("h", "delay", "twice", "mean")
@@ -239,9 +233,7 @@ def test_chunks_cover_all_steps_and_none_is_empty(steps, workers, share):
 
 @every_cell
 def test_the_found_jacobian_and_constant_are_those_of_the_equations(affine):
-    """J prev + c is the new state at random values; both are free of the old states, and no entry is
-    structurally 0.
-    """
+    """J prev + c is the new state at random values; neither sees the old states, no entry is always 0."""
     cell, rng = cells.get(affine), np.random.default_rng(0)
     derivation, found = cell.derivation(), scan.recurrence(cell)
     values = {node: rng.standard_normal(9) / 4 for node in derivation.inputs.values()}

@@ -1,6 +1,4 @@
-"""What is derived from equations: the recorded graph, its printed form, its degree, and errors that point at
-the line.
-"""
+"""The recorded graph of equations, its printed form, its degree, and errors that point at the line."""
 
 import inspect
 

@@ -343,8 +343,9 @@ def test_onnxruntime_computes_the_cell(named_cell, given, tmp_path):
 @pytest.mark.parametrize("given", [True, False], ids=["state", "no-state"])
 @pytest.mark.parametrize("named_cell", [s for s in WRITTEN if "activation" not in s])
 def test_the_reference_evaluator_of_onnx_computes_the_cell_in_float64(named_cell, given, tmp_path):
-    """It knows neither input_forget (the model needs none: i's rows are the negative of f's) nor RNN's other
-    activations.
+    """It knows neither input_forget nor RNN's other activations.
+
+    The model needs no input_forget: i's rows are the negative of f's.
     """
     case = problem(cells.get(named_cell))
     cells.to_onnx(case.cell, case.params, tmp_path / "cell.onnx", dtype="float64")

@@ -1,5 +1,4 @@
-"""The gated cells of the zoo against their papers: counts by formula, and loops written with the papers' own
-letters.
+"""The zoo's gated cells against their papers: counts by formula, and loops in the papers' letters.
 
 A witness takes per-gate matrices and loops over single vectors' batches in float64 torch; of cells/ it uses
 nothing. ONNX Runtime and torch.nn stand in where they have the cell.
@@ -62,8 +61,9 @@ def test_parameters_are_as_many_as_published(name):
 
 
 def gates(params, *names):
-    """(W, U, b) of each gate: input matrix, recurrent matrix, bias. names are for the reader, in the order of
-    the rows.
+    """(W, U, b) of each gate: input matrix, recurrent matrix, bias.
+
+    names are for the reader, in the order of the rows.
     """
     parts = (params[k].chunk(len(names)) for k in ("weight_ih", "weight_hh", "bias_ih"))
     return zip(*parts, strict=True)
@@ -180,8 +180,9 @@ WITNESSES = [
 
 
 def stepped(witness, case):
-    """Output and last states of a loop over the witness, which gives the new states of one step; the first is
-    the output.
+    """Output and last states of a loop over the witness.
+
+    It gives the new states of one step; the first is the output.
     """
     params = {k: torch.tensor(v) for k, v in case.params.items()}
     state, outputs = {k: torch.tensor(v) for k, v in case.state.items()}, []
@@ -239,9 +240,7 @@ def test_slstm_s_first_output_is_o_times_z_even_where_the_input_gate_is_shut(dty
 
 
 def test_slstm_s_stabiliser_is_free_to_choose():
-    """Adding a number to m and dividing c and n by its exponential changes no output and no gradient of the
-    parameters.
-    """
+    """A number added to m, with c and n divided by its exponential, changes no output and no gradient."""
     case = problem(cells.get("slstm"))
     state = case.state | {"n": 2 + np.abs(case.state["n"])}
     moved = state | {

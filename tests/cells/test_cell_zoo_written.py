@@ -155,8 +155,9 @@ def test_outputs_and_states_are_those_of_the_paper_s_equations(name, backend):
 
 @pytest.mark.parametrize("name", MEMORIES)
 def test_mlstm_equals_its_parallel_form(name):
-    """The paper's quadratic form: D = exp(cumulated log f + i, less its row's largest), (Q K' * D) V over its
-    normaliser.
+    """The paper's quadratic form: (Q K' * D) V over its normaliser.
+
+    D = exp(cumulated log f + i, less its row's largest).
     """
     case = problem(cells.get(name))
     p, x = tensors(case.params), torch.tensor(case.x)
@@ -212,9 +213,7 @@ def test_gradients_with_options_match_float64_autograd(name, backend):
 
 @pytest.mark.parametrize("biases", [0, 1, 2])
 def test_gru_reset_before_equals_onnx_runtime(biases):
-    """ONNX's GRU with linear_before_reset 0, its default; gates z, r, h, and input biases before recurrent
-    ones.
-    """
+    """ONNX's GRU with linear_before_reset 0, its default: gates z, r, h, input biases first."""
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     case = problem(cells.get("gru_reset_before", biases=biases))
 

@@ -67,9 +67,7 @@ def label(value):
 
 
 def tolerance(dtype, steps):
-    """Largest error allowed, relative to the largest value of the array: 16 units of rounding, and 4 more for
-    each step.
-    """
+    """Largest error allowed, relative to the array's largest value: 16 units of rounding, 4 more a step."""
     return float(np.finfo(dtype).eps) * (16 + 4 * steps)
 
 

@@ -1,5 +1,6 @@
-"""Keras's recurrent layers in NumPy, transcribed from the step code of keras 3 (layers/rnn, implementation
-2), by its names.
+"""Keras's recurrent layers in NumPy, transcribed from the step code of keras 3, by its names.
+
+That is layers/rnn, implementation 2.
 
 `units` are the columns of a gate: SimpleRNN one, LSTM i, f, c, o, GRU z, r, h. Nothing here knows the cells.
 """
@@ -64,9 +65,7 @@ STATES = {"lstm": ("h", "c")}
 
 
 def keras_layer(name, arrays, x, state=None, readout=0):
-    """Output (T, B, O) and last states by name of the layer with these weights, and of a Dense after it if
-    there is one.
-    """
+    """Output (T, B, O) and last states of the layer with these weights, and of a Dense after it."""
     arrays, dense = (arrays[:-2], arrays[-2:]) if readout else (arrays, None)
     names = STATES.get(name, ("h",))
     states = [np.zeros((x.shape[1], len(arrays[1]))) if state is None else state[s] for s in names]
