@@ -72,6 +72,11 @@ def test_the_own_probe_measures_every_cell_by_step(tmp_path):
     assert set(frame.cell) == {"elman", "lstm"} and set(frame.metric) == {"state_rms"}
     assert sorted(frame[frame.cell == "lstm"].lag) == [1, 2, 3, 4]
     assert frame.value.between(0, 1, inclusive="neither").all()
+    page = tmp_path / "page"
+    probe = f"--probe={FOLDER}/own_probe.py:StateSize"
+    assert main(["report", f"--results={tmp_path}", f"--output={page}", probe]) == 0
+    assert (page / "state_size.svg").exists()
+    assert re.search(r"\| lstm \| 0\.\d+ \|", (page / "report.md").read_text())
 
 
 def test_the_own_task_is_learned_beside_its_rivals(tmp_path):
