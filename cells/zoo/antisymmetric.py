@@ -10,7 +10,7 @@ from .. import Arrays, GatedCell, Shapes, State, constant, skew, tanh
 class AntisymmetricRNN(GatedCell):
     """h_t = h + epsilon tanh((A - gamma I) h + V x_t + b), A = W - W'.
 
-    Chang et al. 2019, arXiv 1902.09689; the ungated form.
+    (Chang et al. 2019, arXiv 1902.09689; the ungated form)
 
     `skew` stores the H (H - 1) / 2 entries of A below its diagonal, row by row. The paper tunes epsilon and
     gamma; the defaults are among the values that it tried.

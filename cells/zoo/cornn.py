@@ -10,7 +10,7 @@ from .. import Arrays, GatedCell, Shapes, State, tanh
 class CoRNN(GatedCell):
     """z_t = z + dt (tanh(W [h, z] + V x_t + b) - gamma h - epsilon z), h_t = h + dt z_t.
 
-    Rusch & Mishra 2020, arXiv 2010.00951.
+    (Rusch & Mishra 2020, arXiv 2010.00951)
 
     h is the paper's y. The damping takes the old z, as in the authors' code; the paper leaves open which. The
     defaults are those of its sequential MNIST.

@@ -11,7 +11,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": tanh, "relu": relu, 
 class Elman(GatedCell):
     """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), with two biases as in torch.nn.RNN.
 
-    Elman 1990, Cognitive Science 14.
+    (Elman 1990, Cognitive Science 14)
 
     The state-space network with the five arrays W_xx, W_xu, b_x, W_yx, b_y is biases=1 and readout=K: they
     are weight_hh, weight_ih, bias_ih, weight_out and bias_out, in that order. activation is tanh, relu or

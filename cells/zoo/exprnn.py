@@ -10,7 +10,7 @@ from .. import Arrays, GatedCell, Shapes, State, absolute, expm, positive, relu,
 class ExpRNN(GatedCell):
     """h_t = modrelu(exp(A) h_{t-1} + T x_t), modrelu(a) = sign(a) relu(|a| + b).
 
-    Lezcano-Casado & Martinez-Rubio 2019, arXiv 1901.08428.
+    (Lezcano-Casado & Martinez-Rubio 2019, arXiv 1901.08428)
 
     `skew` stores the H (H - 1) / 2 entries of A below its diagonal, row by row. `bias_modrelu` is b, the only
     bias of the paper.

@@ -8,7 +8,7 @@ from .. import Array, Arrays, GatedCell, Shapes, State, constant, linear, sigmoi
 class FastGRNN(GatedCell):
     """h_t = (zeta (1 - z) + nu) * tanh(a + b_h) + z * h_{t-1}, z = sigmoid(a + b_z), a = W x_t + U h_{t-1}.
 
-    Kusupati et al. 2018, arXiv 1901.02358.
+    (Kusupati et al. 2018, arXiv 1901.02358)
 
     H (I + H) + 2H + 2 parameters: zeta and nu are two learned scalars of the cell, stored before the sigmoid
     that keeps them in [0, 1]. Without the low rank, sparsity and quantisation of the paper, which are ways to

@@ -8,7 +8,7 @@ from .. import GatedCell, State, sigmoid, tanh
 class GRU(GatedCell):
     """Reset gate after the recurrent product, as cuDNN and PyTorch compute it.
 
-    Cho et al. 2014, arXiv 1406.1078v1.
+    (Cho et al. 2014, arXiv 1406.1078v1)
 
     z keeps, as in torch and Keras; Chung et al. 2014 keep with 1 - z. Two biases as in torch.nn.GRU.
     """

@@ -6,7 +6,7 @@ from .. import Array, Arrays, GatedCell, State, linear, sigmoid, split, tanh
 class GRUResetBefore(GatedCell):
     """n = tanh(W x + U (r h_{t-1})), h_t = z h_{t-1} + (1 - z) n, as ONNX's default has it.
 
-    Cho et al. 2014, arXiv 1406.1078v3.
+    (Cho et al. 2014, arXiv 1406.1078v3)
 
     z keeps, as in that paper; in Chung et al. 2014 (arXiv 1412.3555) 1 - z keeps. Biases, which the paper
     leaves out, are one a gate; of two, bias_hh comes after the product with r h, as in ONNX. Gates are

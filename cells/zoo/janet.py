@@ -6,7 +6,7 @@ from .. import GatedCell, State, sigmoid, tanh
 class JANET(GatedCell):
     """c_t = sigmoid(s) * c_{t-1} + (1 - sigmoid(s - beta)) * candidate, h_t = c_t.
 
-    van der Westhuizen & Lasenby 2018, arXiv 1804.04849.
+    (van der Westhuizen & Lasenby 2018, arXiv 1804.04849)
 
     beta = 1 writes somewhat more than is forgotten, as the paper found best; beta = 0 couples the two. The
     paper draws the forget gate's bias as the scheme chrono(T_max) does, T_max the length of its sequences.

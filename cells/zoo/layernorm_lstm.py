@@ -8,7 +8,7 @@ from .. import Array, Arrays, GatedCell, Shapes, State, linear, sigmoid, split, 
 class LayerNormLSTM(GatedCell):
     """W_hh h and W_ih x are normalised apart, and c before its tanh.
 
-    Ba et al. 2016, arXiv 1607.06450, equations 20 to 22.
+    (Ba et al. 2016, arXiv 1607.06450, equations 20 to 22)
 
     i, f, g, o = LN(W_hh h; gain_hh, shift_hh) + LN(W_ih x; gain_ih, shift_ih) + b, c = f c + i g, h = o
     tanh(LN(c; gain_c, shift_c)). Each LN is over all of its vector: the four gates' 4H, c's H. Other software

@@ -11,7 +11,7 @@ from ..derived.init import random_orthogonal
 class LiGRU(GatedCell):
     """h_t = z * h_{t-1} + (1 - z) * relu(W_h x_t + U_h h_{t-1} + b_h).
 
-    Ravanelli et al. 2018, arXiv 1803.10225.
+    (Ravanelli et al. 2018, arXiv 1803.10225)
 
     Without the batch normalisation of W x_t, which the paper needs to keep relu bounded and which is not a
     cell's: it normalises over the batch and all steps. Its shift is the bias here.

@@ -11,7 +11,7 @@ from ..derived.init import on_ring
 class LRU(GatedCell):
     """s_t = lambda s_{t-1} + gamma (B x_t), y_t = Re(C s_t) + D x_t.
 
-    Orvieto et al. 2023, arXiv 2303.06349.
+    (Orvieto et al. 2023, arXiv 2303.06349)
 
     lambda = exp(-exp(nu) + i exp(theta)) and gamma = exp(gamma_log) are stored by their logarithms, as in the
     paper. s has N complex entries (0: hidden_size), which are the states re and im; the output is as wide as

@@ -8,7 +8,7 @@ from .. import GatedCell, State, sigmoid, tanh
 class LSTM(GatedCell):
     """With forget gate and no peepholes; two biases as in torch.nn.LSTM.
 
-    Hochreiter & Schmidhuber 1997; Gers et al. 2000.
+    (Hochreiter & Schmidhuber 1997; Gers et al. 2000)
     """
 
     gates = ("i", "f", "g", "o")

@@ -10,7 +10,7 @@ from .. import Array, Arrays, GatedCell, Shapes, State, check_sizes, exp, linear
 class Mamba(GatedCell):
     """h_t = exp(Delta_t A) h_{t-1} + Delta_t B_t x_t, y_t = C_t h_t + D x_t.
 
-    S6, Gu & Dao 2023, arXiv 2312.00752.
+    (S6, Gu & Dao 2023, arXiv 2312.00752)
 
     The selective scan alone: D channels (input_size = hidden_size) of N states each, without the block's
     expansion, convolution and gate. weight_ih gives from x_t the R-dimensional share of Delta (R = 0: D / 16,

@@ -6,7 +6,7 @@ from .. import Array, Arrays, GatedCell, State, sigmoid, split, tanh
 class MGU(GatedCell):
     """f both resets h before the candidate's product and mixes the candidate in.
 
-    Zhou et al. 2016, arXiv 1603.09420.
+    (Zhou et al. 2016, arXiv 1603.09420)
 
     h_t = (1 - f) * h_{t-1} + f * tanh(W_h [f * h_{t-1}, x_t] + b_h): f writes, so that no gate's bias keeps
     longer.

@@ -6,7 +6,7 @@ from .. import GatedCell, State, sigmoid
 class MinGRU(GatedCell):
     """h_t = (1 - z) h_{t-1} + z h~ with z and h~ from x_t alone.
 
-    Feng et al. 2024, arXiv 2410.01201, the vanilla form.
+    (Feng et al. 2024, arXiv 2410.01201, the vanilla form)
 
     The candidate h~ is linear, as in the paper's algorithm 3; its log-space form, which keeps h positive, is
     another cell. The paper's Linear has a bias, as torch's has: biases=1, or 0 for the count 2HI. z lets in,

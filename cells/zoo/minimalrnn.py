@@ -6,7 +6,7 @@ from .. import Array, Arrays, GatedCell, Shapes, State, linear, sigmoid, split, 
 class MinimalRNN(GatedCell):
     """z_t = tanh(W_x x_t + b_z), u = sigmoid(U_h h + U_z z_t + b_u), h_t = u * h + (1 - u) * z_t.
 
-    h is h_{t-1}. Chen 2017, arXiv 1711.06788.
+    h stands for h_{t-1} (Chen 2017, arXiv 1711.06788).
 
     H (I + 2H + 2) parameters: weight_ih is W_x, weight_zh is U_z, weight_hh is U_h. The paper leaves the map
     of the input open; tanh of an affine map is that of its experiments.

@@ -6,7 +6,7 @@ from .. import GatedCell, State, logsigmoid, sigmoid
 class MinLSTM(GatedCell):
     """h_t = f' h_{t-1} + i' h~ with f' = f / (f + i), i' = i / (f + i).
 
-    Feng et al. 2024, arXiv 2410.01201, the vanilla form.
+    (Feng et al. 2024, arXiv 2410.01201, the vanilla form)
 
     Gates and the linear candidate h~ are from x_t alone; the log-space form, which keeps h positive, is
     another cell. The paper's Linear has a bias, as torch's has: biases=1, or 0 for the count 3HI. The ratio

@@ -24,7 +24,7 @@ LARGEST = 80.0  # of an exponent: exp(80) is finite in float32
 class MLSTM(GatedCell):
     """C_t = f C_{t-1} + i v k', n_t = f n_{t-1} + i k, output o C q / max(|n q|, 1).
 
-    Beck et al. 2024, arXiv 2405.04517.
+    (Beck et al. 2024, arXiv 2405.04517)
 
     i = exp(a_i), f = sigmoid(a_f) are one number a head, k is divided by sqrt(d_qk), o = sigmoid(W_o x).
     States: C (B, heads, d_v, d_qk), n, and the stabiliser m; C and n are stored times exp(-m), so that max

@@ -6,7 +6,7 @@ from .. import GatedCell, State, sigmoid, tanh
 class PeepholeLSTM(GatedCell):
     """Gates i and f see c_{t-1}, gate o sees c_t, each by one weight a unit.
 
-    Gers, Schraudolph & Schmidhuber 2002, JMLR 3.
+    (Gers, Schraudolph & Schmidhuber 2002, JMLR 3)
 
     Input and output are squashed by tanh, as in Graves 2013 (arXiv 1308.0850) and Greff et al. 2015 (arXiv
     1503.04069); the paper of 2002 squashes by scaled sigmoids or not at all.

@@ -6,7 +6,7 @@ from .. import Array, Arrays, GatedCell, Shapes, State, check_sizes, linear, sig
 class QRNN(GatedCell):
     """c_t = f c_{t-1} + (1 - f) z, output o c_t; z, f, o from x_{t-k+1} ... x_t.
 
-    Bradbury et al. 2017, arXiv 1611.01576.
+    (Bradbury et al. 2017, arXiv 1611.01576)
 
     fo-pooling; no zoneout, no dense connections. The window is kept as states, so that a sequence may go on:
     f1 is what earlier inputs add to the next step's f, f2 what they add to the one after. Blocks of

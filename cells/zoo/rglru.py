@@ -27,7 +27,7 @@ SMALLEST = 1e-30  # of 1 - a^2, a normal number in float32 too
 class RGLRU(GatedCell):
     """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t), a_t = exp(-c softplus(Lambda) r_t).
 
-    De et al. 2024, arXiv 2402.19427.
+    (De et al. 2024, arXiv 2402.19427)
 
     c = 8; r and i are sigmoids of x by matrices of k diagonal blocks, with biases. softplus(Lambda) is as in
     the paper's appendix and its authors' code; the main text's a = sigmoid(Lambda) would make it

@@ -10,7 +10,7 @@ from .. import Array, Arrays, GatedCell, Shapes, State, check_sizes, concatenate
 class S5(GatedCell):
     """s' = Lambda s + B x by zero-order hold with steps Delta, y = 2 Re(C s) + D x.
 
-    Smith et al. 2023, arXiv 2208.04933.
+    (Smith et al. 2023, arXiv 2208.04933)
 
     s_t = exp(Lambda Delta) s_{t-1} + (exp(Lambda Delta) - 1) / Lambda B x_t. The P complex states stored here
     (0: hidden_size) are one of each conjugate pair, hence the 2: the paper's state size is twice that. As

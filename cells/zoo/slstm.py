@@ -8,7 +8,7 @@ EMPTY = 1e9  # what log f loses where nothing has been written: far more than an
 class SLSTM(GatedCell):
     """States h, c, the normaliser n and the stabiliser m; block-diagonal W_hh by `heads`.
 
-    Beck et al. 2024, arXiv 2405.04517.
+    (Beck et al. 2024, arXiv 2405.04517)
 
     The forget gate is a sigmoid, one of the paper's two forms. h = o * c / n does not depend on m while n >
     0. From states of zeros, m_1 is the input gate's pre-activation, as in the authors' code: n is 0, so that

@@ -10,7 +10,7 @@ from .. import Arrays, GatedCell, Shapes, State, sigmoid, tanh
 class UnICORNN(GatedCell):
     """z_t = z - dt sigmoid(c) (tanh(w * h + V x_t + b) + alpha h), h_t = h + dt sigmoid(c) z_t.
 
-    Rusch & Mishra 2021, arXiv 2103.05487.
+    (Rusch & Mishra 2021, arXiv 2103.05487)
 
     h is the paper's y. One layer, without the residual connections of a deep stack. The defaults are those of
     its permuted MNIST.

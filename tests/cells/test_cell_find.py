@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from support.comparison import compare, computed, named, prepare, problem, toler
 from support.oracle import float64_autograd
 
 from cellbench import cells
+from cellbench.cells.vocabulary.primitives import FUNCTIONS
 from cellbench.harness import probe, task
 
 BODY = '''
@@ -175,3 +177,23 @@ def test_the_design_s_code_runs_as_written():
         "d_state.h": (5, 4),
         "trajectory.h": (3, 5, 4),
     }
+
+
+OLD_PATHS = {
+    "matrices": ("concatenate", "expm", "linear", "skew"),
+    "primitives": ("VOCABULARY", "sigmoid", "tanh"),
+    "program": ("Backend", "Program", "Forward", "Gradients"),
+    "contract": ("State", "split"),
+}
+
+
+@pytest.mark.parametrize("path", OLD_PATHS)
+def test_paths_that_users_files_import_from_stay(path):
+    module = import_module(f"cellbench.cells.{path}")
+    assert all(hasattr(module, name) for name in OLD_PATHS[path])
+
+
+def test_what_an_author_needs_is_exported_and_all_that_is_exported_is_there():
+    needed = {*FUNCTIONS, "GatedCell", "State", "split", "linear", "blocks", "concatenate", "expm", "skew"}
+    assert needed <= set(cells.__all__)
+    assert all(hasattr(cells, name) for name in cells.__all__)
