@@ -22,7 +22,7 @@ EXAMPLES = """\
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.usage = "cellbench report [RUN ...] [--results DIR] [--output DIR] [--claims DIR] [--probe FILE:NAME]"
+    parser.usage = "cellbench report [RUN ...] [--results DIR] [--output DIR] [--claims DIR] [--probe PROBE]"
     parser.add_argument(
         "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs"
     )

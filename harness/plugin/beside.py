@@ -13,8 +13,10 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
@@ -22,8 +24,39 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from .base import Base
+from ..probe import NotOk
+from .base import Base, refuse_mixture
 from .functions import Function
+
+
+@dataclass(frozen=True)
+class BaseFunction:
+    """A function as the revision has it."""
+
+    function: Function
+    base: Base
+
+    def load(self) -> Callable[..., Any]:
+        """The function, in the worker. Raises NotOk, status `no baseline`, where it cannot be loaded."""
+        assert self.function.file
+        path = Path(self.function.file)
+        file = self.base.counterpart(path)
+        where = f"{path.relative_to(self.base.repository)} at {self.base.name}"
+        if file is None or not file.is_file():
+            raise NotOk("no baseline", f"there is no {where}")
+        before = set(sys.modules)
+        try:
+            module = import_beside(self.function, self.base)
+        except Exception as error:  # whatever the module raises
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise NotOk("no baseline", f"{where} cannot be imported: {text}") from None
+        if Path(module.__file__ or "").resolve() != file.resolve():
+            raise NotOk("no baseline", f"{where} is hidden by {module.__file__}")
+        refuse_mixture(before, self.base, where)
+        try:
+            return operator.attrgetter(self.function.name)(module)
+        except AttributeError:
+            raise NotOk("no baseline", f"{where} has no {self.function.name}") from None
 
 
 def import_beside(function: Function, base: Base) -> ModuleType:

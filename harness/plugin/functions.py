@@ -31,7 +31,7 @@ class GateError(ValueError):
 
 
 class Side(Protocol):
-    """A function, of the working tree or of a revision (`base.BaseFunction`)."""
+    """A function, of the working tree or of a revision (`beside.BaseFunction`)."""
 
     def load(self) -> Callable[..., Any]:
         """In the worker: the function itself."""

@@ -161,7 +161,7 @@ def _functions(new: Any, old: Any, call: dict[str, Any]) -> Pair:
 
 
 def _at_base(now: Function, given: Any, base: Base) -> Pair:
-    from .base import BaseFunction
+    from .beside import BaseFunction
 
     if now.file is None or base.counterpart(Path(now.file)) is None:
         raise GateError(

@@ -253,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.series < 1:
         raise SystemExit(f"--series {given.series}: it must be at least 1")
     if missing := [name for name in ("ruptures", "asv") if find_spec(name) is None]:
-        raise SystemExit(f"there is no {' and no '.join(missing)} here; pip install \"cellbench[study]\"")
+        raise SystemExit(f'there is no {" and no ".join(missing)} here; pip install "cellbench[study]"')
     start = time.perf_counter()
     rates = run(settings(given.series))
     write(given.results, rates, time.perf_counter() - start)
