@@ -79,7 +79,8 @@ def claims(session: nox.Session) -> None:
 def verdicts(session: nox.Session) -> None:
     """Verdicts on 65 networks whose condition is known, and their confusion matrix (8 to 15 minutes)."""
     install(session)
-    run(session, "python", "tests/support/verdict_suite.py", "results/reference/verdicts", env=ONE_THREAD)
+    suite = ("-m", "support.verdict_suite", "results/reference/verdicts")
+    run(session, "python", *suite, env=ONE_THREAD | {"PYTHONPATH": "tests"})
 
 
 @session(name="history-study")

@@ -62,7 +62,11 @@ def _locals_at_return(code: CodeType, variables: dict[str, Any]) -> Iterator[Non
     try:
         yield
     finally:
-        sys.setprofile(outer)
+        if outer is None or callable(outer):
+            sys.setprofile(outer)
+        else:  # cProfile's: it is an object, and setprofile takes a function
+            sys.setprofile(None)
+            outer.enable()
 
 
 def try_step(cell: Equations) -> None:

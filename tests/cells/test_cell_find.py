@@ -1,5 +1,6 @@
 """Cells are found by name, in the zoo's folder, and by path; a bad file is one clear line."""
 
+import cProfile
 import subprocess
 import sys
 from importlib import import_module
@@ -197,3 +198,14 @@ def test_what_an_author_needs_is_exported_and_all_that_is_exported_is_there():
     needed = {*FUNCTIONS, "GatedCell", "State", "split", "linear", "blocks", "concatenate", "expm", "skew"}
     assert needed <= set(cells.__all__)
     assert all(hasattr(cells, name) for name in cells.__all__)
+
+
+def test_a_cell_is_found_while_cprofile_watches_and_goes_on_watching():
+    watching = cProfile.Profile()
+    watching.enable()
+    try:
+        cells.get("gru")
+        sorted([2, 1])
+    finally:
+        watching.disable()
+    assert any("sorted" in str(entry.code) for entry in watching.getstats())
