@@ -56,6 +56,7 @@ class Claim:
 
     @property
     def name(self) -> str:
+        """The claim's public name: its file's name in harness/claims, else its class's."""
         return find.public_name(self)
 
     @property

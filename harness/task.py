@@ -204,6 +204,7 @@ class Data:
 
     @property
     def output_size(self) -> int:
+        """Numbers that a model gives for each answer: one a class, or one a target value."""
         return self.classes or self.train.y.shape[-1]
 
     @property
@@ -245,6 +246,7 @@ class Task:
 
     @property
     def name(self) -> str:
+        """The task's public name: its file's name in harness/tasks, else its class's."""
         return find.public_name(self)
 
     def data(self, rng: np.random.Generator) -> Data:

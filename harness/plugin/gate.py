@@ -90,6 +90,7 @@ class Gate:
         return self.decide(cell_sides.pair(spec, sized, base), "not slower", against_base=True)
 
     def skip(self) -> NoReturn:
+        """Skips the test, which ran once and was not measured."""
         pytest.skip("ran once, not measured: --cellbench-compare=REV measures against a revision")
 
     def decide(self, pair: Pair, wanted: str, against_base: bool = False) -> Judgement:
@@ -106,6 +107,7 @@ class Gate:
         return judgement
 
     def advice(self, judgement: Judgement, wanted: str) -> list[str]:
+        """Lines that say what to do where a test did not find the verdict it wanted."""
         compare = [f"--cellbench-compare={self.session.revision}"] if self.session.revision else []
         again = shlex.join(["pytest", self.test.nodeid, *compare])
         return [f"wanted: {wanted}", *(f"warning: {w}" for w in judgement.warnings), f"again: {again}"]

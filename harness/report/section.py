@@ -29,6 +29,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
+        """The section's id in the page, which links lead to."""
         return self.heading.lower().replace(" ", "-")
 
     @property

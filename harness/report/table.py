@@ -63,6 +63,7 @@ def table_of(heading: str, columns: Sequence[Column[T]], rows: Iterable[T], note
 
 
 def number(text: str, detail: str = "") -> Entry:
+    """A number's entry, which stands at the right of its column; detail is what a page shows below it."""
     return Entry(text, detail, "number")
 
 
