@@ -6,7 +6,6 @@ It is a torch module, an object with arrays, a class of either, a function or a 
 from __future__ import annotations
 
 import copy
-import importlib.util
 import inspect
 import re
 import sys
@@ -21,7 +20,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import State
-from ..find import nearest
+from ..find import importing, module_of, nearest
 from .layout import CellArrays
 from .words import ARRAYS, entries, readings, size_role, text, uses_torch
 
@@ -114,19 +113,13 @@ def load(spec: str) -> Any:
 
 def _imported(file: Path) -> Any:
     name = f"checked_{file.stem}_{abs(hash(str(file.resolve()))):x}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules.pop(name, None)  # the file may have changed since
     sys.path.insert(0, str(file.resolve().parent))  # the file may import what lies beside it
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # somebody's code
-        del sys.modules[name]
-        raise ValueError(f"{file} cannot be imported: {one_line(error)}") from error
+        with importing(str(file)):
+            return module_of(file, name)
     finally:
         sys.path.pop(0)
-    return module
 
 
 def weights(file: Path) -> Arrays:

@@ -173,10 +173,8 @@ def _module(name: str, file: str | None) -> ModuleType:
         spec = None
     if file is None or (spec is not None and spec.origin and Path(spec.origin).resolve() == Path(file)):
         return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec and spec.loader
-    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == file:
-        return sys.modules[name]
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from cellbench.cells.find import module_of  # cells is not loaded with the plugin
+
+    if getattr(sys.modules.get(name), "__file__", file) != file:  # another file's module has the name
+        del sys.modules[name]
+    return module_of(Path(file), name)

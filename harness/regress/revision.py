@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from cellbench import cells
+from cellbench.cells.find import module_of
 
 
 class RevisionError(ValueError):
@@ -74,23 +74,10 @@ def library(root: str | None) -> ModuleType:
     if root is None:
         return cells
     name = f"cells_{hashlib.sha256(root.encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    place = Path(root) / "cells"
-    if not (place / "__init__.py").is_file():
+    file = Path(root) / "cells" / "__init__.py"
+    if not file.is_file() and name not in sys.modules:
         raise RevisionError(f"{root} has no package cells to compare with")
-    spec = importlib.util.spec_from_file_location(
-        name, place / "__init__.py", submodule_search_locations=[str(place)]
-    )
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    return module_of(file, name)
 
 
 def git(folder: Path, *arguments: str) -> bytes | None:
