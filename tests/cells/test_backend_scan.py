@@ -72,6 +72,10 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 def test_every_gradient_matches_float64_autograd(affine, mode, dtype, sizes):
     case = problem(cells.get(affine), *sizes)
     allowed = slack(case.cell) * tolerance(dtype, case.steps)
+    if sizes[2:] == (1, 1):
+        # one input and one unit: d_weight_ih is a single sum over steps, whose terms may cancel. Of 30 seeds
+        # Chain's was off by 1.7 tolerances in one (by 1.4 in torch's own loop), and by 0.2 at most elsewhere
+        allowed *= 2
     compare(
         computed(prepare(mode, case, dtype), case, trace=True), float64_autograd(case, trace=True), allowed
     )
