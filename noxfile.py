@@ -56,7 +56,7 @@ def tests(session: nox.Session) -> None:
     """The test suite, in two processes; the tests of data that cannot be fetched are skipped."""
     install(session)
     run(session, "cellbench", "data", "fetch", success_codes=[0, 1])
-    run(session, "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
+    run(session, "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
 @session

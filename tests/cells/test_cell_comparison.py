@@ -7,6 +7,8 @@ from support.oracle import float64_autograd
 
 from cellbench import cells
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture(scope="module")
 def expected():

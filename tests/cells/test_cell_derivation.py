@@ -13,6 +13,8 @@ from cellbench.cells.kernels.printing import assignments, plain_number
 from cellbench.cells.vocabulary.graph import Tape
 from cellbench.cells.vocabulary.primitives import FUNCTIONS
 
+pytestmark = pytest.mark.quick
+
 
 def cell_of(equations, gates=("a", "b"), states=("h",)):
     """A cell with these equations."""

@@ -15,6 +15,8 @@ from cellbench import cells
 from cellbench.cells.vocabulary.primitives import FUNCTIONS
 from cellbench.harness import probe, task
 
+pytestmark = pytest.mark.quick
+
 BODY = '''
 
 class {name}(GatedCell):

@@ -7,6 +7,8 @@ from support.comparison import ARRAYS, CELLS, fitting, having, label
 
 from cellbench import cells
 
+pytestmark = pytest.mark.quick
+
 KEEPING = [n for n in cells.names() if cells.get(n).keep_gate]
 HIDDEN = 33
 

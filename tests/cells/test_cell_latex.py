@@ -4,6 +4,8 @@ import pytest
 
 from cellbench import cells
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("name", cells.names())
 def test_every_state_and_every_named_value_has_its_line(name):

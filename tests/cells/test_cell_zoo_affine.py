@@ -17,6 +17,8 @@ from torch.nn.functional import conv1d, pad, softplus
 from cellbench import cells
 from cellbench.cells.zoo.s5 import legs
 
+pytestmark = pytest.mark.quick
+
 COUNTS = {
     "mingru": lambda i, h: 2 * h * (i + 1),
     "mingru:biases=0": lambda i, h: 2 * h * i,

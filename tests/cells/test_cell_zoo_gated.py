@@ -17,6 +17,8 @@ from torch import sigmoid, tanh
 from cellbench import cells
 from cellbench.cells.vocabulary.matrices import skew
 
+pytestmark = pytest.mark.quick
+
 COUNTS = {
     "peephole_lstm": lambda i, h: 4 * h * (i + h + 1) + 3 * h,
     "cifg": lambda i, h: 3 * h * (i + h + 1),

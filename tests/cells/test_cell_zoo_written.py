@@ -11,6 +11,8 @@ from torch import sigmoid, tanh
 
 from cellbench import cells
 
+pytestmark = pytest.mark.quick
+
 COUNTS = {
     "gru_reset_before": lambda i, h: 3 * h * (i + h + 1),
     "lem": lambda i, h: 4 * h * (i + h + 1),

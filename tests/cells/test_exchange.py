@@ -19,6 +19,8 @@ from support.keras_steps import keras_layer
 from cellbench import cells
 from cellbench.cells.exchange.layouts import KERAS, ONNX, rows_here, rows_there
 
+pytestmark = pytest.mark.quick
+
 MODULES = [
     lambda **k: torch.nn.RNN(5, 7, **k),
     lambda **k: torch.nn.RNN(5, 7, nonlinearity="relu", **k),

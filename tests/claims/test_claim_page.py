@@ -18,6 +18,8 @@ from cellbench.harness.commands import claims
 from cellbench.harness.report.table import Entry, Table
 from cellbench.harness.store import ResultsError
 
+pytestmark = pytest.mark.quick
+
 HERE = {"cpu": "a chip", "cores": 2, "gpu": None}
 
 

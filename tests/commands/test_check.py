@@ -8,6 +8,8 @@ import pytest
 from cellbench import cells
 from cellbench.harness.cli import main
 
+pytestmark = pytest.mark.quick
+
 PORTS = Path(__file__).parents[1] / "support" / "user_ports.py"
 
 

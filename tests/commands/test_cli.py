@@ -12,6 +12,8 @@ from cellbench.harness import cli, commands
 from cellbench.harness.cli import main
 from cellbench.harness.commands import list as listing
 
+pytestmark = pytest.mark.quick
+
 COMMANDS = [
     "check",
     "claims",

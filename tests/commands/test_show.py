@@ -11,6 +11,8 @@ from cellbench.harness.cli import main
 from cellbench.harness.commands import list as listing
 from cellbench.harness.commands.show import fitting
 
+pytestmark = pytest.mark.quick
+
 ODD = Path(__file__).parents[1] / "support" / "odd_cells.py"
 
 

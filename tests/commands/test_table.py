@@ -4,6 +4,8 @@ import pytest
 
 from cellbench.harness.commands._table import print_facts, print_table
 
+pytestmark = pytest.mark.quick
+
 LONG = "word " * 60
 ROWS = [("lstm", "1,000", LONG), ("a_longer_name", "7", "short [not markup]")]
 

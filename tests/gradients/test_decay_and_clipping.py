@@ -6,6 +6,8 @@ import pytest
 from cellbench import cells
 from cellbench.harness.gradients import clip_by_norm, fit, lag_profile, total_norm, word
 
+pytestmark = pytest.mark.quick
+
 
 def linear(matrix, **options):
     """A linear cell h' = W h, its parameters, and an input of zeros (T = 100)."""

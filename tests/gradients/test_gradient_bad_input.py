@@ -23,6 +23,8 @@ from cellbench.harness.gradients import (
     total_norm,
 )
 
+pytestmark = pytest.mark.quick
+
 CELL = cells.get("lstm")
 PARAMS = CELL.init(3, 4)
 X = np.random.default_rng(0).standard_normal((40, 2, 3))

@@ -5,6 +5,8 @@ import pytest
 
 from cellbench.harness.gradients import fit
 
+pytestmark = pytest.mark.quick
+
 LAGS = np.arange(401.0)
 rng = np.random.default_rng(0)
 

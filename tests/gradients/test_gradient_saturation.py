@@ -18,6 +18,8 @@ from cellbench.harness.gradients import (
     saturation,
 )
 
+pytestmark = pytest.mark.quick
+
 wide = pytest.mark.skipif(
     np.finfo(np.longdouble).maxexp < 16384, reason="this machine's long double is no wider than float64"
 )

@@ -9,6 +9,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from cellbench.harness.gradients import record
 
+pytestmark = pytest.mark.quick
+
 
 def pair(values):
     """A model of two parameters 'weight' and 'bias' with given gradients."""

@@ -78,6 +78,7 @@ def test_temporal_order_has_two_marks_in_their_places_and_four_classes():
     assert abs(data.trivial_loss - math.log(4)) < 0.02
 
 
+@pytest.mark.quick
 def test_batches_hold_every_sequence_once_and_fill_up_the_last():
     part = small()
     seen = list(batches(part, 4, "cpu", np.random.default_rng(0)))
@@ -86,6 +87,7 @@ def test_batches_hold_every_sequence_once_and_fill_up_the_last():
     assert np.isclose(total, part.x.sum(), atol=1e-4)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("backend", ["numpy", "numba", "torch", "native"])
 def test_a_training_step_has_the_gradients_of_torchs_own_module(backend):
     model, batch = model_of(backend), next(batches(small(4), 4, "cpu"))
@@ -102,6 +104,7 @@ def test_a_training_step_has_the_gradients_of_torchs_own_module(backend):
         assert torch.allclose(parameter.grad, getattr(module, f"{name}_l0").grad, rtol=1e-4, atol=1e-6), name
 
 
+@pytest.mark.quick
 def test_numba_and_native_train_alike():
     data = Data(small(), small(), 3, 0.1)
     curves = []

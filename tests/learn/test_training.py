@@ -68,6 +68,7 @@ def make(shape, spec="gru", backend="numba", dtype="float32"):
 SHAPES = [MANY_TO_ONE, MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("spec", ["gru", "lstm"])
 def test_numba_has_the_gradients_of_autograd_for_every_shape(shape, spec):
@@ -256,6 +257,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(tmp_path):
         checkpoint.resume(file, one)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("shape", SHAPES[:3])
 def test_the_convolution_is_causal_and_sees_what_its_receptive_field_says(shape):
     data = data_of(MANY_TO_MANY if shape == MANY_TO_ONE else shape)

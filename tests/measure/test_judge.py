@@ -20,6 +20,8 @@ from cellbench.harness.measure.pair import (
 from cellbench.harness.measure.timing import Timed
 from cellbench.harness.measure.verdict import FLOOR, Verdict, confirms, decide, holm, p_value
 
+pytestmark = pytest.mark.quick
+
 QUIET = Conditions(cores=2, load=0.5)
 SECOND = Effort(builds=10, seconds=1.0, sample_s=0.001, fewest_builds=3, fewest_rounds=3)
 

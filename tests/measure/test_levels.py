@@ -7,6 +7,8 @@ from cellbench.harness.measure import levels
 from cellbench.harness.measure.bootstrap import Interval
 from cellbench.harness.measure.verdict import FLOOR, Verdict
 
+pytestmark = pytest.mark.quick
+
 
 def drawn(rng, spread, k, shift=0.0):
     return list(rng.normal(shift, spread, k))

@@ -10,6 +10,8 @@ from cellbench.harness.probe import NotOk, cell_of
 from cellbench.harness.probes.throughput import Throughput, lengths
 from cellbench.harness.programs import check, inputs, prepare
 
+pytestmark = pytest.mark.quick
+
 CASE = Case(
     "throughput",
     "gru",

@@ -9,6 +9,8 @@ from scipy.integrate import quad
 from cellbench.harness.measure import unpaired
 from cellbench.harness.measure.verdict import Verdict
 
+pytestmark = pytest.mark.quick
+
 
 def tail(t, freedom):
     """Two-sided tail of Student's t, by integrating its density."""

@@ -252,6 +252,7 @@ GATES = """
 """
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     "unsure, outcomes",
     [("fail", {"failed": 14}), ("skip", {"failed": 8, "skipped": 6}), ("xfail", {"failed": 8, "xfailed": 6})],
@@ -380,6 +381,7 @@ def test_a_change_must_stand_among_all_tests_that_gate():
     assert among(change, 13).verdict is Verdict.UNSURE and "13 tests" in among(change, 13).reason
 
 
+@pytest.mark.quick
 def test_pytest_loads_the_plugin_and_nothing_heavy_with_it(pytester):
     pytester.makepyfile(
         "import sys\n\ndef test_modules():\n    assert 'cellbench.harness.plugin.hooks' in sys.modules\n   "

@@ -9,6 +9,8 @@ from cellbench.harness.case import Case
 from cellbench.harness.learn import model as learning
 from cellbench.harness.probes._clipping_ways import Puller, Way, flat
 
+pytestmark = pytest.mark.quick
+
 CASE = Case(
     "clipping", "lstm", "numpy", "cpu", "float64", 1, steps=12, batch=4, input_size=6, hidden_size=5, seed=0
 )

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.quick
+
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 WORKFLOW, RELEASE = ROOT / ".github/workflows/ci.yml", ROOT / ".github/workflows/release.yml"
@@ -120,3 +122,11 @@ def test_what_is_uploaded_was_tried_in_an_empty_environment_first():
     upload, build = jobs(RELEASE)["upload"], jobs(RELEASE)["build"]
     assert upload["needs"] == "build" and upload["environment"] == "pypi"
     assert {"run": "nox -s wheel"} in build["steps"]
+
+
+def test_quick_tests_touch_every_room():
+    rooms = {file.parent for file in (ROOT / "tests").glob("*/test_*.py")}
+    quick = {
+        folder for folder in rooms if any("mark.quick" in f.read_text() for f in folder.glob("test_*.py"))
+    }
+    assert len(rooms) > 10 and quick == rooms

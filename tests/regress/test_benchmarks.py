@@ -11,6 +11,8 @@ from cellbench.harness.regress.benchmarks import columns_of, name_of
 from cellbench.harness.regress.history.points import points_of
 from cellbench.harness.regress.stored_run import read
 
+pytestmark = pytest.mark.quick
+
 CASE = Case("throughput", "gru", "numba", "cpu", "float32", 1, 64, 16, 32, 64, "forward")
 
 

@@ -19,6 +19,8 @@ from cellbench.harness.regress import outputs
 from cellbench.harness.regress.benchmarks import Comparison, Fact
 from cellbench.harness.regress.outputs.grid import grid
 
+pytestmark = pytest.mark.quick
+
 LOADED = Warned(Warning.LOAD, "other work loads this machine")
 KINDS = {
     "same": Judgement("gru same", Verdict.SAME, "+0.1 %, below 1.5 %", Interval(0.001, -0.002, 0.004), 5),

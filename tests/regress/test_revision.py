@@ -17,6 +17,8 @@ from cellbench.harness.regress import regress, revision
 from cellbench.harness.regress.revision import RevisionError
 from cellbench.harness.regress.two_sides import Side, build
 
+pytestmark = pytest.mark.quick
+
 SOURCE = Path(cells.__file__).resolve().parent
 GRU = SOURCE / "zoo" / "gru.py"
 

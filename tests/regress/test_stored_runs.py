@@ -26,6 +26,8 @@ from cellbench.harness.measure.verdict import Verdict
 from cellbench.harness.regress import stored
 from cellbench.harness.regress.stored_run import read
 
+pytestmark = pytest.mark.quick
+
 
 def compared(tmp_path, a, b, **manifest):
     runs = read(a_run(tmp_path, *a)), read(a_run(tmp_path, *b, **manifest))

@@ -9,6 +9,8 @@ import pytest
 from cellbench.harness.report import seeds
 from cellbench.harness.report.units import quantity
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     ("value", "kind", "text"),

@@ -13,6 +13,8 @@ from cellbench.harness.cli import main
 from cellbench.harness.report import sections
 from cellbench.harness.report.frame import prepare
 
+pytestmark = pytest.mark.quick
+
 DEPTH = '''
 """How long is a cell's name?"""
 

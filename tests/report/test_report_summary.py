@@ -14,6 +14,8 @@ from cellbench.harness.report import overview
 from cellbench.harness.report.frame import label, prepare
 from cellbench.harness.report.summary import word_of
 
+pytestmark = pytest.mark.quick
+
 
 def test_summary_has_a_row_for_each_cell_and_backend_with_its_median_and_interval_at_the_largest_steps():
     rows = report.summary.summary(pd.DataFrame(throughput()))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 from support.report_rows import gradient_decay, parameters, refused, throughput
 from support.training_rows import rows
 
 from cellbench.harness import report
 from cellbench.harness.report.table import Entry, Table, number
+
+pytestmark = pytest.mark.quick
 
 
 def test_summary_text_fits_a_terminal_and_carries_options_and_status():

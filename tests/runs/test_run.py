@@ -240,6 +240,7 @@ def test_every_way_to_end_is_a_row_and_takes_nothing_along(tmp_path):
     assert (frame.metric == "value").sum() == 2
 
 
+@pytest.mark.quick
 def test_a_crash_in_the_second_pass_takes_no_other_comparison_along(tmp_path):
     variants = ["ok", "dies later", "ok"]
     cases = [Case("Misbehaving", "gru", variant=v, seed=k) for k, v in enumerate(variants)]
@@ -263,6 +264,7 @@ def test_what_is_left_when_the_budget_is_used_up_is_skipped(tmp_path):
     assert list(runner.statuses.values())[1:] == ["skipped", "skipped"]
 
 
+@pytest.mark.quick
 def test_a_wrong_program_is_named_and_a_nan_is_wrong_too():
     case = Case(
         "throughput",

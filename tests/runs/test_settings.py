@@ -111,11 +111,13 @@ def test_all_stands_for_every_member():
     assert pairs == {(c, b) for c in cells.names() for b in cells.backend_names()}
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", compose.experiments())
 def test_every_experiment_composes_and_has_cases(name):
     assert all(planned.cases for planned in settings([f"experiment={name}"]).probes)
 
 
+@pytest.mark.quick
 def test_options_are_part_of_a_cases_identity():
     def ids(*overrides):
         (planned,) = settings(["probes=[throughput]", *overrides]).probes

@@ -9,6 +9,8 @@ import pytest
 
 from cellbench.harness.store import atomic
 
+pytestmark = pytest.mark.quick
+
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
     path = tmp_path / "a.txt"

@@ -8,6 +8,8 @@ import pytest
 
 from cellbench.harness.store import provenance
 
+pytestmark = pytest.mark.quick
+
 KEY = {
     "cpu": "A",
     "cores": 8,

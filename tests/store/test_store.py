@@ -20,6 +20,8 @@ from cellbench import harness
 from cellbench.harness import store
 from cellbench.harness.commands.import_ import import_benchmarks
 
+pytestmark = pytest.mark.quick
+
 DEFINITION = {"probe": "throughput", "cell": "gru", "backend": "numba", "steps": 8, "threads": 1}
 
 

@@ -18,6 +18,8 @@ from cellbench.harness.rivals.order_free import moments
 from cellbench.harness.rivals.windows import window
 from cellbench.harness.task import MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE, Data, Rival, Sequences, Task
 
+pytestmark = pytest.mark.quick
+
 
 def brute_force(history, y, asked, c, classes):
     """Witten-Bell's definition, written out for one class after one context."""
