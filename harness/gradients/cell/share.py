@@ -143,13 +143,13 @@ def one_sample(x: np.ndarray, state: Arrays | None, d_output: Any, b: int) -> Ar
 
 def _projected(program: Reference, t: int, d_wx: list[np.ndarray] | None) -> Arrays:
     """Gradients of the arrays that a cell's own projection of step t uses, from d_wx (ones where None)."""
-    sides: Any = program.products
+    products = program.products
     x = program._x[t : t + 1]
     wx = np.empty((1, program.batch, len(program.cell.gates), program.units), program.dtype)
-    sides.grads = {}
-    sides.project(x, wx, key="step")
-    sides.pull_project(x, np.ones_like(wx) if d_wx is None else np.stack(d_wx, 1)[None], key="step")
-    return sides.grads
+    products.grads = {}
+    products.project(x, wx, key="step")
+    products.pull_project(x, np.ones_like(wx) if d_wx is None else np.stack(d_wx, 1)[None], key="step")
+    return products.grads
 
 
 def _gradient(cell: GatedCell, back: Backward, step: StepBack, name: str) -> StepGradient:
