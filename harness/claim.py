@@ -111,7 +111,7 @@ class Ratio:
 
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> Ratio:
-    """Of paired positive values, at least two of each.
+    """The geometric mean of ratios of paired positive values, at least two of each, with its interval.
 
     Raises ValueError where a value is not finite or not above 0.
     """

@@ -122,7 +122,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def add_argument(self, *flags: Any, **options: Any) -> argparse.Action:
-        """As of argparse; keeps the flags' names."""
+        """Adds an argument as argparse does, and keeps the flags' names."""
         self.flags += [flag for flag in flags if flag.startswith("-")]
         return super().add_argument(*flags, **options)
 

@@ -34,7 +34,7 @@ class Operations:
         return self.backward_products + self.backward_elementwise
 
     def of(self, direction: str) -> int:
-        """Of a forward, or of a forward and backward."""
+        """The count of a forward, or of a forward and backward."""
         return self.forward + (self.backward if direction == "backward" else 0)
 
 

@@ -73,7 +73,7 @@ def chrono(
 
 
 def keras(cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
-    """As Keras's layers: Glorot-uniform W_ih, orthogonal W_hh, biases 0 and a forget gate's 1.
+    """Draws as Keras's layers do: Glorot-uniform W_ih, orthogonal W_hh, biases 0 and a forget gate's 1.
 
     Glorot's fans are those of all gates together (I and G * H), and so is the orthogonal matrix: weight_hh as
     a whole has orthonormal columns, its blocks have not. A read-out is as a Dense. Per-unit vectors, which
@@ -122,7 +122,7 @@ def on_ring(
 
 
 def paper(cell: Equations, shapes: Shapes, units: int, rng: np.random.Generator) -> Arrays:
-    """As the cell's own paper draws them (`Equations.paper`); what that leaves open as torch."""
+    """Draws as the cell's own paper does (`Equations.paper`), and what that leaves open as torch does."""
     return torch(cell, shapes, units, rng) | cell.paper(shapes, rng)
 
 

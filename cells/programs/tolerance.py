@@ -18,7 +18,7 @@ def tolerance(dtype: str, steps: int) -> float:
 def relative_errors(
     arrays: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], steps: int
 ) -> dict[str, float]:
-    """By name, relative to each array's largest entry expected, or of all arrays where terms cancel.
+    """Errors by name, relative to the array's largest expected entry, or to all arrays' where terms cancel.
 
     Terms cancel where the float64 reference itself is no larger than float64's own tolerance leaves of the
     largest entry.

@@ -28,7 +28,7 @@ class CoRNN(GatedCell):
         return State(h=prev.h + self.dt * z, z=z)
 
     def paper(self, shapes: Shapes, rng: np.random.Generator) -> Arrays:
-        """As the authors' code: uniform within 1 / sqrt(I + 2H).
+        """Draws as the authors' code does: uniform within 1 / sqrt(I + 2H).
 
         W, V and b are one affine map of [x, z, h].
         """

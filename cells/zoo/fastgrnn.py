@@ -40,7 +40,7 @@ class FastGRNN(GatedCell):
         return State(h=(unit.zeta * (1 - z) + unit.nu) * candidate + z * prev.h)
 
     def paper(self, shapes: Shapes, rng: np.random.Generator) -> Arrays:
-        """As the authors' code: weights of deviation 0.1, biases 1; zeta 1 and nu -4 before the sigmoid."""
+        """Draws as the authors' code: deviation 0.1, biases 1; zeta 1 and nu -4 before the sigmoid."""
         arrays = {name: 0.1 * rng.standard_normal(shapes[name]) for name in ("weight_ih", "weight_hh")}
         if "bias_ih" in shapes:
             arrays["bias_ih"] = np.ones(shapes["bias_ih"])

@@ -97,12 +97,12 @@ def listed(numbers: Numbers, names: dict[str | None, str]) -> str:
 
 
 def losses(rows: Sequence[Row], task: str, model: str) -> list[float]:
-    """By seed; a loss below the task's target counts as the target: what both have learned is level."""
+    """Losses by seed. One below the task's target counts as the target: what both have learned is level."""
     return [max(row["loss"], row["target"]) for row in rows if (row["task"], row["model"]) == (task, model)]
 
 
 def compared(rows: Sequence[Row], of: str, to: str) -> list[Row]:
-    """By task: the ratio of two models' losses over seeds, its interval, and the better one, or None."""
+    """The ratio of two models' losses by task, its interval over seeds, and the better one, or None."""
     pairs = []
     for task in dict.fromkeys(row["task"] for row in rows):
         losses_ratio = ratio(losses(rows, task, of), losses(rows, task, to))

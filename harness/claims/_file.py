@@ -29,7 +29,7 @@ class Record:
 
 
 def write(record: Record, folder: Path) -> None:
-    """Into the folder, as NAME."""
+    """Writes the record into the folder, as NAME."""
     rows = [{name: getattr(one, name) for name in sorted(STORED)} for one in record.results]
     atomic.write_text(folder / NAME, as_json(record.source | {"claims": rows}))
 

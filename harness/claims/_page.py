@@ -65,7 +65,7 @@ def last_section(
 
 
 def section(record: Record, manifests: Sequence[dict[str, Any]], path: Path) -> Section:
-    """Of a report of those runs: the verdicts, then each claim with its numbers folded away."""
+    """The report's section of claims: the verdicts, then each claim with its numbers folded away."""
     lines = (*heading(record), f"From {_near(path)}.", *_elsewhere(record, manifests), *record.warnings)
     return Section(
         TITLE,

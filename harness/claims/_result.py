@@ -47,7 +47,7 @@ class ClaimResult:
 
 
 def judged(one: Claim, spec: str, numbers: Numbers, seconds: float) -> ClaimResult:
-    """By the claim's rule, and drawn. Raises whatever the claim's own code does."""
+    """The result by the claim's rule, with its figure. Raises whatever the claim's own code does."""
     ruling, table = one.judge(numbers), one.table(numbers)
     figure = finish(f"claim-{one.name}", one.sentence, one.caption, lambda: one.draw(numbers))
     return ClaimResult(

@@ -55,7 +55,7 @@ class Trained:
 
     @property
     def loss(self) -> float:
-        """Of the test part, at the epoch with the lowest validation loss."""
+        """The loss of the test part at the epoch with the lowest validation loss."""
         return self.course.epochs[self.course.best].test_loss
 
     @property

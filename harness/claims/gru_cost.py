@@ -87,7 +87,7 @@ class GRUCost(Claim):
         return run
 
     def ratio(self, epochs: dict[str, list[float]], backend: str) -> dict[str, float]:
-        """Of the GRU's seconds to the LSTM's, which were timed in the same rounds, with its interval."""
+        """The ratio of the GRU's seconds to the LSTM's, timed in the same rounds, with its interval."""
         logs = np.log(epochs[f"gru on {backend}"]) - np.log(epochs[f"lstm on {backend}"])
         log_ratio = interval([list(logs)], np.random.default_rng(0))
         return {"ratio": 1 + log_ratio.estimate, "low": 1 + log_ratio.low, "high": 1 + log_ratio.high}

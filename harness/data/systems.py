@@ -25,7 +25,7 @@ class System(Protocol):
         ...
 
     def jacobians(self, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of that step: by x (B, n, n) and by u (B, n, M)."""
+        """The Jacobians of that step by x (B, n, n) and by u (B, n, M)."""
         ...
 
     def observe(self, x: np.ndarray) -> np.ndarray:

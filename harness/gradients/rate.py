@@ -142,7 +142,7 @@ def _interval(value: float, residual: np.ndarray, model: str, per: float = 1.0) 
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Of the mean of a correlated series (Newey and West 1987, Bartlett weights); inf for fewer than 4."""
+    """The error of a correlated series' mean (Newey and West 1987, Bartlett weights); inf below 4 values."""
     count = len(values)
     if count < 4:
         return float("inf")

@@ -120,7 +120,7 @@ def answers(data: Data, model: Model, size: int) -> np.ndarray:
 
 
 def padded(answer: np.ndarray, like: tuple[int, ...]) -> np.ndarray:
-    """As many steps as the targets have, zeros at the end: batches are cut to their longest sequence."""
+    """Adds zeros up to the targets' steps, for batches are cut to their longest sequence."""
     if answer.ndim < 2 or answer.shape[1] >= like[1] or len(like) == 1:
         return answer
     widths = [(0, 0), (0, like[1] - answer.shape[1]), *[(0, 0)] * (answer.ndim - 2)]

@@ -30,7 +30,7 @@ LOOP = 1500  # steps that a network runs on alone
 
 @dataclass(frozen=True)
 class Dynamics:
-    """As task.Truth has them: nats a step, and (K,) log norms of d answer / d input by lag.
+    """What task.Truth has of a system: nats a step, and (K,) log norms of d answer / d input by lag.
 
     NaN where a network runs away.
     """

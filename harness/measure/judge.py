@@ -66,7 +66,7 @@ class PairTimings:
         return None
 
     def judge(self, rng: np.random.Generator, last: bool = True) -> Decision:
-        """Of the first look."""
+        """The judgement of the first look."""
         if spoilt := self.spoilt():
             return Verdict.INVALID, spoilt, None
         return decide([t.logs() for t in self.first], [t.logs("again") for t in self.first], rng, last)

@@ -23,7 +23,7 @@ Values = Sequence[float]
 
 
 def level(benchmark: Sequence[Values], anchor: Sequence[Values]) -> float:
-    """Of one process, from the seconds of its builds' samples."""
+    """The level of one process, from the seconds of its builds' samples."""
     return float(np.median([np.log(min(b) / min(a)) for b, a in zip(benchmark, anchor, strict=True)]))
 
 

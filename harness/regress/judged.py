@@ -75,7 +75,7 @@ def published(comparison: Comparison, run: Path, output: Path | None) -> int:
 
 
 def manifest(settings: Settings, comparison: Comparison) -> dict[str, object]:
-    """Of the run that holds what was timed."""
+    """The manifest of the run that holds what was timed."""
     command = shlex.join(["cellbench", *sys.argv[1:]])
     more = {"asked": settings.config, "title": comparison.title}
     return provenance.manifest(command, {}, threads=1) | more

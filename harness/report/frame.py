@@ -168,7 +168,7 @@ def _setting(key: str, value: Any) -> str:
 
 
 def estimates(rows: pd.DataFrame, keys: Sequence[str], unit: str, fewest: int = FEWEST) -> pd.DataFrame:
-    """By keys and metric: median over units of each unit's median, and the range over units as low and high.
+    """The median over units of each unit's median, by keys and metric; low and high are their range.
 
     unit is 'process' or 'seed'; low and high are NaN for fewer than `fewest`. Columns: keys, metric, median,
     low, high, units.

@@ -38,7 +38,7 @@ class Standing:
     lines: dict[int, str] = field(default_factory=dict)  # by seed, what the verdict says
 
     def values(self, metric: str) -> pd.Series:
-        """By seed, of those in which it is known; empty if none."""
+        """The values by seed, of those in which it is known; empty if none."""
         return self.results[metric].dropna() if metric in self.results else pd.Series(dtype=float)
 
     @property
@@ -126,7 +126,7 @@ def level(rows: pd.DataFrame, metric: str) -> float:
 
 
 def ranked(standings: list[Standing]) -> list[Standing]:
-    """By test loss; without one come rivals that have other figures, then models without a result."""
+    """Sorted by test loss. Rivals that have other figures follow, then models without a result."""
     return sorted(
         standings,
         key=lambda s: (bool(np.isnan(s.loss)), s.loss if np.isfinite(s.loss) else np.inf, s.kind != RIVAL),

@@ -44,7 +44,7 @@ class Table:
         return Table(self.heading, tuple(self.header[i] for i in kept), rows, self.note)
 
     def numeric(self) -> list[bool]:
-        """By column: is it right-aligned?"""
+        """Whether each column is of numbers, which stand at the right."""
         return [any(row[i].kind == "number" for row in self.rows) for i in range(len(self.header))]
 
 

@@ -59,12 +59,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As UTF-8. Raises OSError where the folder cannot be written."""
+    """Writes text as UTF-8. Raises OSError where the folder cannot be written."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any, **options: Any) -> None:
-    """As `as_json` gives it. Raises OSError where the folder cannot be written."""
+    """Writes what `as_json` gives. Raises OSError where the folder cannot be written."""
     write_text(path, as_json(value, **options))
 
 

@@ -66,7 +66,7 @@ class Round:
 
 
 def command(*overrides: str) -> list[str]:
-    """Of `cellbench run` in this Python."""
+    """The command line of `cellbench run` in this Python."""
     return [sys.executable, "-m", "cellbench.harness.cli", "run", *overrides]
 
 
@@ -134,7 +134,7 @@ def one_round(number: int, parent: Path, kills: int, draw: Callable[[], float]) 
 
 
 def next_arguments(parent: Path, folders: list[Path]) -> list[str]:
-    """Of a run that begins, or of one that is gone on with."""
+    """The arguments of a run that begins, or of one that is gone on with."""
     return [f"resume={folders[0]}"] if folders else [f"results={parent}", *RUN]
 
 

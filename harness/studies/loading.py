@@ -51,7 +51,7 @@ class Loaded:
 
 
 def definitions(cases: int) -> Iterator[dict[str, Any]]:
-    """Of so many cases of the probe throughput: three cells, two backends, two directions, many lengths."""
+    """Definitions of so many throughput cases: three cells, two backends, two directions, many lengths."""
     for k in range(cases):
         yield dict.fromkeys(store.DEFINITION) | {
             "probe": "throughput",

@@ -40,7 +40,7 @@ TITLE = "Gradients of long sequences: time and memory against the number of step
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: processor and wall time, and peak resident bytes beyond a short run's.
+    """What one run costs: processor and wall time, and peak resident bytes beyond a short run's.
 
     load   of the machine, the mean over the last minute
     """

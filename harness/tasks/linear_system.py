@@ -72,7 +72,7 @@ class LinearSystem(Task):
 
 
 def settled_variance(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
-    """Of y, for white standard normal inputs: P = A P A' + B B', then C P C'."""
+    """The variance of y for white standard normal inputs: P = A P A' + B B', then C P C'."""
     from scipy.linalg import solve_discrete_lyapunov
 
     return (c @ solve_discrete_lyapunov(a, b @ b.T) @ c.T).item()

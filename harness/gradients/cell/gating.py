@@ -40,7 +40,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Gates:
-    """Of the gate that keeps the state, of value f. Logs are natural.
+    """What the gate that keeps the state lets through; its value is f, logs are natural.
 
     convention     which gate keeps, in words
     log_keep       (units,): mean ln f over steps and samples
@@ -110,7 +110,7 @@ def _gate(cell: GatedCell) -> Node:
 
 @dataclass(frozen=True)
 class Saturation:
-    """Of one squashing function of the equations; fractions of all units, steps and samples.
+    """How saturated one squashing function is, in fractions of all units, steps and samples.
 
     low, high     derivative below 1e-3 on the left and on the right
     exact_zero    {dtype: derivative exactly 0 there, as value forms compute it (1 - y^2, y (1 - y))}

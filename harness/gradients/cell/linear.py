@@ -48,7 +48,7 @@ class Jacobians(Protocol):
 
 @dataclass(frozen=True)
 class Elementwise:
-    """Of equations around products.
+    """The Jacobian of equations around products.
 
     weight    weight_hh; None where the cell has none
     direct    (T, S, S, B, units)
@@ -127,7 +127,7 @@ class Elementwise:
 
 @dataclass(frozen=True)
 class Dense:
-    """Of a step that is written out: all matrices (T, B, n, n)."""
+    """The Jacobian of a step that is written out: all matrices (T, B, n, n)."""
 
     matrices: np.ndarray
 

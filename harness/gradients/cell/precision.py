@@ -22,7 +22,7 @@ STILL = 3  # steps without a change after which a value counts as stuck
 
 @dataclass(frozen=True)
 class Precision:
-    """Of the plain adjoint of one sample in one format; lags, None where it does not happen within T.
+    """Lags at which one sample's plain adjoint in one format fails; None where it does not within T.
 
     first_subnormal  the largest entry is below the format's smallest normal number
     first_zero       every entry is 0 though the gradient is not

@@ -26,7 +26,7 @@ TAPED = 256  # steps of a written step that are kept at once
 
 @dataclass(frozen=True)
 class LagProfile:
-    """Of L = sum(d_output * output at the last step), by lag 0 (the last state) to T (the first).
+    """The gradient of L = sum(d_output * last output) by lag, from 0 (the last state) to T (the first).
 
     log_norm            (T + 1, B): natural log of |dL/d(joint state)|
     log_norm_by_state   {state: (T + 1, B)}; -inf also where a state's share of the joint norm is below 1e-300

@@ -23,7 +23,7 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """By horizon T' (the first T' steps of x alone), in logs, natural.
+    """Natural logs of the sensitivity by horizon T', which is the first T' steps of x alone.
 
     log_parameter   root mean square over samples of |dL/d parameter|, L = sum(d_output * output at T')
     log_transport   mean over samples of ln |dL/ds_0| / |dL/ds_T'|

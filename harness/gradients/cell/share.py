@@ -20,7 +20,7 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class LagShare:
-    """Of the gradient of one parameter array for a loss at the last step; by lag 0 (the last step) to T - 1.
+    """Shares of one array's gradient for a loss at the last step, by lag 0 (that step) to T - 1.
 
     signed        <G_k, G> / |G|^2, which sums to 1; NaN where the gradient is 0
     unsigned      |G_k| / sum |G_j|

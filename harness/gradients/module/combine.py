@@ -35,7 +35,7 @@ class Examination:
 
     @classmethod
     def broken(cls, name: str) -> Examination:
-        """Of something that is not finite: nothing else was measured."""
+        """The evidence where something is not finite: nothing else was measured."""
         nan = float("nan")
         numbers: dict[str, Any] = dict.fromkeys(("loss", "trivial", "source", "saturation"), nan)
         numbers |= dict.fromkeys(("transport", "typical", "recoverable", "z", "swap"), np.empty(0))

@@ -35,13 +35,13 @@ class Noise:
         self.chunks, self.samples = self.chunks + 1, self.samples + count
 
     def variance(self) -> Tensor:
-        """Of one sample's gradient, by parameter."""
+        """The variance of one sample's gradient, by parameter."""
         mean = self.total / self.chunks
         spread = (self.total_squares / self.chunks - mean**2).clamp_min(0) * self.chunks / (self.chunks - 1)
         return spread * self.samples / self.chunks
 
     def needed(self) -> list[float]:
-        """By band, how many samples a gradient from there needs at least: tr Cov(g) / |E g of the band|^2.
+        """Samples that a gradient from each band needs at least: tr Cov(g) / |E g of the band|^2.
 
         The squared mean is taken at its upper two-sigma end, so that noise alone cannot make it small.
         """
@@ -67,7 +67,7 @@ class Noise:
         return 1 - self.samples * float((mean[varies] ** 2 / variance[varies]).mean())
 
     def norm(self) -> float:
-        """Of the mean gradient, scaled by its largest entry so that no square overflows."""
+        """The norm of the mean gradient, scaled by its largest entry so that no square overflows."""
         mean = self.total / max(self.chunks, 1)
         largest = float(mean.abs().max()) if mean.numel() else 0.0
         if not 0 < largest < float("inf"):

@@ -24,7 +24,7 @@ SLOPED = 8  # steps at which a module of unknown form is tried for saturation
 
 @dataclass(frozen=True)
 class Observation:
-    """Of one batch. Rows are (sample, position of the loss); arrays by lag are (lags, R).
+    """What one batch showed. Rows are (sample, position of the loss); arrays by lag are (lags, R).
 
     inputs       (R, lags, I)
     residual     (R, K)

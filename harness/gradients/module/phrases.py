@@ -26,7 +26,7 @@ def carried(e: Evidence, lag: Lag | None) -> str:
 
 
 def share(value: float, e: Evidence) -> str:
-    """Of the trivial loss; absolute where that is not above 0."""
+    """A share of the trivial loss, in words; absolute where that loss is not above 0."""
     return f"{value / e.trivial:.3f}" if e.trivial > 0 else f"{value:.3g} (absolute)"
 
 

@@ -19,7 +19,7 @@ from .recording import RecordedStep, Recording
 
 @dataclass(frozen=True)
 class Pullback:
-    """Of one loss term, by time.
+    """The gradient of one loss term, by time.
 
     log_norm    (steps, B): natural log of the norm of the joint state's gradient; log_reach of the input's
     cotangents  of each step's `made` in true size (they may underflow), for gradients of parameters

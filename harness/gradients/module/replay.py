@@ -71,7 +71,7 @@ class Replay:
             return self._drive(x, trail, first)
 
     def trail(self, x: Tensor) -> Trail | None:
-        """Of x without swaps.
+        """The recording of x without swaps.
 
         None where the model is not called once a step, or does not go on from the middle as it did from the
         start (a module that counts its steps).

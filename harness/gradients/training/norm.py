@@ -85,7 +85,7 @@ def clip_by_value(arrays: Gradients, limit: float) -> Clipped:
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Of the angle between two vectors; each scaled first. NaN where one is zero."""
+    """The cosine of the angle between two vectors, each scaled first; NaN where one is zero."""
     largest = [np.max(np.abs(v), initial=0.0) for v in (a, b)]
     if not all(largest):
         return float("nan")

@@ -42,7 +42,7 @@ class Gradients:
 
     @property
     def fraction_clipped(self) -> float:
-        """Of the updates; NaN where there was none."""
+        """The fraction of the updates that were clipped; NaN where there was none."""
         return sum(r.clipped for r in self.rows) / len(self.rows) if self.rows else math.nan
 
     @property

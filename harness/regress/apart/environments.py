@@ -52,7 +52,7 @@ def different_dependencies(root_a: Path, root_b: Path) -> str | None:
 
 
 def required(root: Path) -> dict[str, list[str]]:
-    """By package its requirements, and its constraints."""
+    """The requirements and the constraints of each package."""
     lines: dict[str, list[str]] = {}
     for line in requirements(root):
         lines.setdefault(package_of(line), []).append(line.replace(" ", ""))

@@ -25,7 +25,7 @@ Measured = dict[str, Any]
 
 @dataclass
 class SideLevels:
-    """By side: the level of each process, and the line of one that measured nothing instead."""
+    """The level of each process by side, or the line of one that measured nothing."""
 
     first: dict[str, list[float]] = field(default_factory=lambda: {"a": [], "b": []})
     again: dict[str, list[float]] = field(default_factory=lambda: {"a": [], "b": []})
@@ -42,7 +42,7 @@ class SideLevels:
         self.timed_s += sum(map(sum, measured["benchmark"])) + sum(map(sum, measured["anchor"]))
 
     def decide(self, rng: np.random.Generator) -> tuple[Verdict, str, Interval]:
-        """By the first look alone."""
+        """Decides by the first look alone."""
         return decide(self.first["a"], self.first["b"], rng)
 
     @property

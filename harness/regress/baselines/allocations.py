@@ -29,7 +29,7 @@ class Allocations:
 
 
 def allocations(work: Callable[[], object]) -> Allocations:
-    """Of one call of `work`, after one that is not counted; arrays alive before are no part of the peak."""
+    """Counts one call of `work`, after an uncounted one; arrays alive before are no part of the peak."""
     work()
     gc.collect()  # cycles of the first call are not freed inside the second
     before = _made_by_numba()

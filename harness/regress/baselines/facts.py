@@ -30,7 +30,7 @@ Facts = dict[str, Any]
 
 
 def facts(spec: str) -> dict[str, Facts]:
-    """By group what is recorded: numbers, curves, shapes, and a word or a reason where there is no number.
+    """What is recorded, by group: numbers, curves, shapes, or a reason where there is no number.
 
     Raises NotOk for a program that is off the float64 reference: such a thing is never recorded.
     """

@@ -49,7 +49,7 @@ def write(trends: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> P
 
 
 def figure(trends: Sequence[Trend]) -> Figure:
-    """Of one benchmark's trends."""
+    """The figure of one benchmark's trends."""
     name = trends[0].benchmark
     return finish(file_name(name), name, CAPTION, lambda: _draw(trends))
 

@@ -121,7 +121,7 @@ def machine_key(manifest: dict[str, Any]) -> str:
 
 
 def in_order(points: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
-    """By benchmark and machine key: its points from the oldest run to the newest."""
+    """The points of each benchmark and machine key, from the oldest run to the newest."""
     series: dict[tuple[str, str], list[Point]] = {}
     for point in sorted(points, key=lambda p: (p.created, p.run)):
         series.setdefault((point.benchmark, point.machine), []).append(point)

@@ -47,7 +47,7 @@ class Course:
 
 
 def courses(rows: pd.DataFrame) -> dict[str, Course]:
-    """By 'cell, backend': those of which a finite loss is known."""
+    """The courses by 'cell, backend' of which a finite loss is known."""
     known = of_metric(rows[rows["status"].isin(WENT) & rows["lag"].notna()], *BY_STEP, *BY_EPOCH)[
         list(COLUMNS)
     ]

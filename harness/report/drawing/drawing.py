@@ -182,7 +182,7 @@ def tick(value: float) -> str:
 
 
 def spaced(values: Sequence[float], most: int = 5) -> list[float]:
-    """Of sorted positive values, up to about `most` that stand apart on a log axis, the first among them."""
+    """Up to about `most` of sorted positive values that stand apart on a log axis, the first among them."""
     if len(values) < 2:
         return list(values)
     apart, kept = np.log(values[-1] / values[0]) / most, [values[0]]

@@ -34,7 +34,7 @@ class Panel:
 
 
 def spread(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """By keys and lag: the mean of `value` over seeds and samples as mid, its 10 and 90 % as low and high."""
+    """The mean of `value` over seeds and samples by keys and lag, with its 10 and 90 % as low and high."""
     over = rows.groupby([*keys, "lag"], sort=False)["value"]
     mean = over.mean()
     curves = mean.rename("mid").reset_index()

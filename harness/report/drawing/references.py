@@ -105,7 +105,7 @@ def apart(heights: Sequence[float], gap: float, lowest: float = -0.03, highest: 
     """
 
     def middle(mean: float, count: int) -> float:
-        """Of a group, moved off its mean where it would leave the panel."""
+        """The middle of a group, moved off its mean where it would leave the panel."""
         half = gap * (count - 1) / 2
         return max(min(mean, highest - half), lowest + half)
 

@@ -75,6 +75,6 @@ def _made(
 
 
 def colours_of(ready: pd.DataFrame) -> Colours:
-    """By order of names for backends, which every run has; by appearance for cells."""
+    """A colour for each backend by order of names, which every run has, and for each cell by appearance."""
     backends = drawing.colours(sorted(unique(ready["backend"])))
     return Colours(backends, drawing.colours(unique(ready["label"])))

@@ -55,7 +55,7 @@ class Anchor:
         return (2 * self.measured - low - high) / (high - low)
 
     def cells(self) -> tuple[str, ...]:
-        """As a row of a table."""
+        """The anchor as a row of a table."""
         figures = [figure(v) for v in (self.published, self.computed, self.measured)]
         time = "" if self.seconds is None else f"{self.seconds:.1f}"
         return (

@@ -26,7 +26,7 @@ def recall_recipe(steps: int) -> Recipe:
 
 
 def recall_runs(name: str, scheme: str, steps: int) -> list[TrainingRun]:
-    """Of all seeds."""
+    """The trainings of all seeds."""
     cell = cells.get(name)
     return [train(recall_recipe(steps), cell, cell.init(6, HIDDEN, seed, scheme), seed) for seed in SEEDS]
 
@@ -88,7 +88,7 @@ def horizon(name: str, lengths: tuple[int, ...] = (15, 20, 25, 30)) -> Iterator[
 
 
 def order_params(seed: int, hidden: int = 50, radius: float = 1.2) -> Arrays:
-    """Of Pascanu et al. 2013: spectral radius 1.2, biases 0; input weights as torch's."""
+    """The first arrays of Pascanu et al. 2013: spectral radius 1.2, biases 0; input weights as torch's."""
     params = cells.get("elman").init(6, hidden, seed)
     weight = params["weight_hh"]
     params["weight_hh"] = weight * (radius / np.max(np.abs(np.linalg.eigvals(weight))))
@@ -96,7 +96,7 @@ def order_params(seed: int, hidden: int = 50, radius: float = 1.2) -> Arrays:
 
 
 def order_runs(clip: float, updates: int, stop: bool) -> list[TrainingRun]:
-    """Of all seeds."""
+    """The trainings of all seeds."""
     recipe = Recipe(temporal_order, 4, LN4 / 20, "SGD", 0.1, batch=20, clip=clip, updates=updates, stop=stop)
     return [train(recipe, cells.get("elman"), order_params(seed), seed) for seed in SEEDS]
 

@@ -53,7 +53,7 @@ def largest_exponent(gain: float, noise: float = 0.0) -> float:
 
 
 def mean_exponent(gain: float) -> float:
-    """Of all exponents, without noise."""
+    """The mean of all exponents, without noise."""
     return math.log(gain) - 0.5 + mean(log_slope, variance(gain))
 
 

@@ -58,7 +58,7 @@ class TrainingRun:
 
 
 def train(recipe: Recipe, cell: GatedCell, params: Arrays, seed: int) -> TrainingRun:
-    """By the numba backend in float32. The head is drawn as torch.nn.Linear's."""
+    """Trains by the numba backend in float32. The head is drawn as torch.nn.Linear's."""
     import torch
 
     from cellbench.cells.programs import autograd
