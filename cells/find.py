@@ -88,9 +88,10 @@ def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
         return _only_class(module, base, name)
     for entry in _entry_points(group):
         if entry.name == name:
-            return entry.load()
+            with importing(f"{entry.value} (entry point {name!r} of {group})"):
+                return entry.load()
     known = names(package, group)
-    folder = package.replace(".", "/")
+    folder = package.removeprefix("cellbench.").replace(".", "/")
     raise ValueError(
         f"unknown {kind} {name!r}{nearest(name, known)} {kind}s: {', '.join(known)}. "
         f"A new {kind} is a file in {folder}/, or path/to/file.py:Name."

@@ -4,6 +4,7 @@ import cProfile
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from support.comparison import compare, computed, named, prepare, problem, toler
 from support.oracle import float64_autograd
 
 from cellbench import cells
+from cellbench.cells import find
 from cellbench.cells.vocabulary.primitives import FUNCTIONS
 from cellbench.harness import probe, task
 
@@ -211,3 +213,13 @@ def test_a_cell_is_found_while_cprofile_watches_and_goes_on_watching():
     finally:
         watching.disable()
     assert any("sorted" in str(entry.code) for entry in watching.getstats())
+
+
+@pytest.mark.parametrize("value", ["nowhere_to_be_found.cells:Leaky", "cellbench.cells:Leaky"])
+def test_an_installed_cell_that_cannot_be_loaded_is_one_line_that_names_it(monkeypatch, value):
+    broken = EntryPoint("leaky", value, "cellbench.cells")
+    monkeypatch.setattr(find, "_entry_points", lambda group: [broken] if group == broken.group else [])
+    assert "leaky" in cells.names()
+    with pytest.raises(ValueError) as caught:
+        cells.get("leaky")
+    assert value in str(caught.value) and "\n" not in str(caught.value)
