@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # key, default, meaning; the tests hold the keys and defaults against conf/config.yaml
 KEYS = (
     ("cells", "[elman,lstm,gru]", "names, path/to/file.py:Name, options as elman:activation=relu; or all"),
@@ -30,13 +32,25 @@ KEYS = (
     ("budget_s", "null", "seconds for the whole run; the cases after that are skipped"),
     ("case_timeout_s", "300", "seconds without a sign of life after which a case is ended"),
 )
-# the keys that regress and compare read: they time the probe throughput, on one thread
+# the keys that regress and compare read: they time what the probe throughput times, on one thread
 TIMED = (
     *("cells", "backends", "workload.steps", "workload.batch", "workload.input_size", "workload.hidden_size"),
     *("direction", "dtype", "device", "results", "case_timeout_s"),
 )
 OPTIONS = "an option of a probe; the head of its file in harness/probes names them"
 INDENT = 28  # of the meanings
+
+
+def refuse_unread(overrides: Sequence[str], command: str) -> None:
+    """Raises ConfigError for a key that `run` reads and this command would leave unread."""
+    from ..runs.values import ConfigError
+
+    # probes and threads are read, to be refused with a reason of their own
+    unread = {name for name, *_ in KEYS} - {*TIMED, "probes", "threads"}
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in unread or key.startswith("probe."):
+            raise ConfigError(f"{command} does not read {key}; leave it out. It reads {', '.join(TIMED)}")
 
 
 def keys(names: tuple[str, ...] | None = None, defaults: dict[str, str] | None = None) -> str:
@@ -47,7 +61,9 @@ def keys(names: tuple[str, ...] | None = None, defaults: dict[str, str] | None =
         for name, default, meaning in KEYS
         if names is None or name in names
     ]
-    return "\n".join([*lines, line("probe.NAME.OPTION=VALUE", OPTIONS)])
+    if names is None:
+        lines.append(line("probe.NAME.OPTION=VALUE", OPTIONS))
+    return "\n".join(lines)
 
 
 def line(assignment: str, meaning: str) -> str:

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from ._arguments import CODES, RUNS, epilog, output_folder
-from ._overrides import TIMED, keys
+from ._overrides import TIMED, keys, refuse_unread
 
 DEFAULTS = {
     "cells": "[elman,lstm,gru], where A:B are backends",
@@ -86,6 +86,7 @@ def _now(arguments: argparse.Namespace) -> int:
             f"compare takes two runs, or one A:B of two backends or two cells; it got {' '.join(selectors)!r}"
         )
     overrides = [side for side in arguments.sides if side != selectors[0]]
+    refuse_unread(overrides, "compare A:B")
     return compare(selectors[0], overrides, output_folder(arguments.output))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from ._arguments import CODES, epilog, output_folder
-from ._overrides import TIMED, keys
+from ._overrides import TIMED, keys, refuse_unread
 
 DEFAULTS = {
     "cells": "[elman,lstm,gru] and changed ones",
@@ -56,4 +56,5 @@ def do(arguments: argparse.Namespace) -> int:
             "regress needs one base=REV, the revision to compare the working tree with: base=main"
         )
     overrides = [o for o in arguments.overrides if not o.startswith("base=")]
+    refuse_unread(overrides, "regress")
     return regress(bases[0], overrides, output_folder(arguments.output))

@@ -50,8 +50,8 @@ class Warning(Enum):
     """A condition that may have spoilt a measurement: the likely cause, and what to do."""
 
     LOAD = (
-        "other work loads this machine (load {load:.1f} on {cores} cores): stop it, or raise the number of"
-        " processes"
+        "other work loads this machine (load {load:.1f} on {cores} cores): stop that work, or measure again"
+        " when it is done"
     )
     QUOTA = (
         "this container stops when it has used {quota:g} cores, and {threads} threads can: allow it at least"

@@ -143,7 +143,7 @@ def _on_times(rows: list[Row]) -> list[str]:
         notes.append("Interval: range over processes." if enough else "No interval: that needs 3 processes.")
     if any(speedup.known for row in rows for speedup in row.speedups.values()):
         notes.append(
-            "Speed-up: time of native (the framework's own layer) over time of this backend in the same"
+            "Speed-up: time of native (PyTorch's own layer) over time of this backend in the same"
             " process. Above 1× this backend is faster."
         )
     return notes

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..store import make
+from ..store import atomic, make
 from . import trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
@@ -19,7 +19,6 @@ from .overview import summary_table
 from .refused import refused
 from .section import Section
 from .sections import Shown, of_page
-from .standings import trained_tasks
 from .table import escaped, markdown
 
 HERE = Path(__file__).parent
@@ -48,9 +47,9 @@ def write(
     content = [s for s in sections(frame, ready, manifests, probes) if not s.empty]
     content += last
     save_figures(content, folder, folder / MARKDOWN)
-    (folder / MARKDOWN).write_text(as_markdown(*head, content, foot), encoding="utf-8")
+    atomic.write_text(folder / MARKDOWN, as_markdown(*head, content, foot))
     page = folder / "index.html"
-    page.write_text(as_html(*head, content, foot), encoding="utf-8")
+    atomic.write_text(page, as_html(*head, content, foot))
     return page
 
 
@@ -104,7 +103,7 @@ def save_figures(content: Iterable[Section], folder: Path, earlier: Path) -> Non
         for name in FIGURE.findall(earlier.read_text(encoding="utf-8")):
             (folder / name).unlink(missing_ok=True)
     for figure in _figures(content):
-        (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+        atomic.write_text(folder / f"{figure.name}.svg", figure.svg)
 
 
 def _figures(content: Iterable[Section]) -> Iterator[Figure]:
@@ -119,7 +118,7 @@ def sections(
     """Everything on the page in its order; what has no data is left out."""
     if len(ready):
         summary = summary_table(frame)
-        if len(summary.header) > 2 or not trained_tasks(ready):  # of trainings alone it has nothing but names
+        if len(summary.header) > 2:  # of trainings or a probe from elsewhere alone it has nothing but names
             yield Section("Summary", tables=(summary,))
         overview = trainings.overview(ready)
         yield Section(overview.heading, tables=(overview,) if overview.rows else ())

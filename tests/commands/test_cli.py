@@ -193,3 +193,19 @@ def test_a_reader_that_stops_early_is_no_error():
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.wait() == 0 and process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "command, unread",
+    [
+        (["compare", "native:numba", "seeds=3"], "seeds"),
+        (["compare", "native:numba", "match=parameters"], "match"),
+        (["compare", "lstm:gru", "probe.throughput.processes=7"], "probe.throughput.processes"),
+        (["regress", "base=HEAD", "tasks=[adding]"], "tasks"),
+        (["regress", "base=HEAD", "budget_s=9"], "budget_s"),
+    ],
+)
+def test_a_key_that_a_command_would_not_read_is_refused(capsys, command, unread):
+    assert main(command) == 2
+    line = capsys.readouterr().err
+    assert f"does not read {unread};" in line and line.count("\n") == 1

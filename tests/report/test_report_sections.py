@@ -173,3 +173,22 @@ def test_a_probe_without_any_result_has_no_section_and_its_reason_stands_below()
 def test_a_figure_cannot_be_written_outside_the_pages_folder():
     with pytest.raises(ValueError, match=re.escape("'../page' names a file")):
         report.Figure("../page", "", "", lambda: None)
+
+
+def test_a_figure_that_nobody_laid_out_is_whole_and_its_powers_are_readable():
+    """Ticks of a log axis are mathematics to Matplotlib; a name with dollar signs stays a name."""
+
+    def drawn():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(3, 2))
+        axes = figure.add_axes((0, 0, 1, 1))  # its labels lie outside of the figure
+        axes.semilogy([1, 2], [1e-14, 1.0], label="a $cell$")
+        axes.set_xlabel("how far down")
+        axes.legend()
+        return figure
+
+    svg = report.Figure("own", "Own", "A caption.", drawn).svg
+    assert "mathdefault" not in svg and "a $cell$" in svg and "how far down" in svg
+    width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+    assert width > 3 * 72 and height > 2 * 72

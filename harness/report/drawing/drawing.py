@@ -192,10 +192,25 @@ def spaced(values: Sequence[float], most: int = 5) -> list[float]:
     return kept
 
 
+def _powers(figure: Any) -> Iterator[Any]:
+    """Tick labels that Matplotlib itself writes as mathematics; a name with dollar signs is a name."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            for label in axis.get_ticklabels(which="both"):
+                if label.get_text().startswith("$\\mathdefault{"):
+                    yield label
+
+
 def svg(figure: Any, name: str, title: str) -> str:
     """The figure as SVG to put into a page: no metadata, every id and reference prefixed with name."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.draw_without_rendering()  # ticks have their labels, and whatever stands outside is known
+    for label in _powers(figure):
+        label.set_parse_math(True)
+    edges, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    inside = edges.x0 >= 0 and edges.y0 >= 0 and edges.x1 <= width and edges.y1 <= height
+    # the figure of a probe from elsewhere may be laid out by nobody: then the page grows around it
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches=None if inside else "tight")
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)
     root = ElementTree.fromstring(buffer.getvalue())
