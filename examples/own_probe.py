@@ -68,7 +68,7 @@ def draw(means, colours):
     """A line for each cell; a matplotlib figure."""
     import matplotlib.pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(5, 3))
+    figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
     for cell in means:
         axis.plot(means.index, means[cell], color=colours.cells[cell], label=cell)
     axis.set(xlabel="step", ylabel="root mean square of the state")
