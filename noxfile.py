@@ -185,6 +185,8 @@ def bench(session: nox.Session) -> None:
 @session
 def docs(session: nox.Session) -> None:
     """Builds the site into site/; a broken link or a public name without a docstring is an error."""
+    install(session)
+    run(session, "pytest", "tests/project/test_docs.py", "-k", "docstring")
     environment = Path(".nox/docs").absolute()
     session.run(sys.executable, "-m", "venv", str(environment), external=True)
     program = environment / "bin" / "python"
