@@ -131,11 +131,20 @@ class Parser(argparse.ArgumentParser):
         for argument in arguments:  # before argparse, which would first ask for what is missing
             flag = argument.partition("=")[0]
             if flag.startswith("-") and flag not in self.flags and not _is_number(flag):
-                raise ValueError(_unknown("flag", flag, self.flags, self.prog))
+                self.refuse(flag)
         parsed, rest = self.parse_known_intermixed_args(arguments)
         if rest:
             self.error(f"{rest[0]!r} is one argument too many")
         return parsed
+
+    def refuse(self, flag: str) -> NoReturn:
+        """Raises ValueError for a flag that there is not; of a key with dashes it says how keys are written."""
+        from .commands._overrides import KEYS
+
+        key = flag.lstrip("-").replace("-", "_")
+        if "KEY=VALUE" in (self.usage or "") and any(key == name for name, *_ in KEYS):
+            raise ValueError(f"unknown flag {flag!r}; keys have no dashes before them: write {key}=VALUE")
+        raise ValueError(_unknown("flag", flag, self.flags, self.prog))
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse for arguments that it cannot read."""

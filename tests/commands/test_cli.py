@@ -209,3 +209,9 @@ def test_a_key_that_a_command_would_not_read_is_refused(capsys, command, unread)
     assert main(command) == 2
     line = capsys.readouterr().err
     assert f"does not read {unread};" in line and line.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["run", "--cells", "gru"], ["compare", "native:numba", "--cells=gru"]])
+def test_a_key_that_is_written_as_a_flag_is_told_how_keys_are_written(capsys, command):
+    assert main(command) == 2
+    assert "write cells=VALUE" in capsys.readouterr().err
