@@ -138,7 +138,7 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
     def refuse(self, flag: str) -> NoReturn:
-        """Raises ValueError for a flag that there is not; of a key with dashes it says how keys are written."""
+        """Raises ValueError for a flag that there is not, and says how keys are written if it is one."""
         from .commands._overrides import KEYS
 
         key = flag.lstrip("-").replace("-", "_")
