@@ -204,7 +204,8 @@ def _powers(figure: Any) -> Iterator[Any]:
 def svg(figure: Any, name: str, title: str) -> str:
     """The figure as SVG to put into a page: no metadata, every id and reference prefixed with name."""
     buffer = io.StringIO()
-    figure.draw_without_rendering()  # ticks have their labels, and whatever stands outside is known
+    if layout := figure.get_layout_engine():  # where things stand is known after it
+        layout.execute(figure)
     for label in _powers(figure):
         label.set_parse_math(True)
     edges, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
