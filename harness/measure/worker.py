@@ -53,7 +53,7 @@ def call(
     receiving, sending = context.Pipe(duplex=False)
     limit = psutil.virtual_memory().available + (4 << 30) if limit_memory else None
     process = context.Process(target=_enter, args=(sending, limit, threads, function, args), daemon=True)
-    with _environment(threads), _interrupts_held_back():
+    with limited(threads), _interrupts_held_back():
         process.start()
     sending.close()
     try:
@@ -100,13 +100,20 @@ def _end(process: BaseProcess) -> None:
     process.close()
 
 
-class _environment:
-    """Thread limits in the environment while the child is started: libraries read them when they load."""
+class limited:
+    """Thread limits in the environment while children are started: libraries read them when they load.
+
+    They are taken back at the end: Numba reads its own again, and refuses a change, whenever it compiles. One
+    thread at a time may hold them, or one that starts in between would take those of the other for its own.
+    """
+
+    lock = threading.RLock()
 
     def __init__(self, threads: int) -> None:
         self.new = dict.fromkeys(THREAD_VARIABLES, str(threads)) | PRECISION
 
     def __enter__(self) -> None:
+        self.lock.acquire()
         self.old = {k: os.environ.get(k) for k in self.new}
         os.environ.update(self.new)
 
@@ -116,6 +123,7 @@ class _environment:
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
+        self.lock.release()
 
 
 @contextmanager

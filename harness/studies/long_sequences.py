@@ -26,6 +26,7 @@ import numpy as np
 from cellbench import cells
 
 from ..gradients import lag_profile, lyapunov_spectrum
+from ..measure.worker import limited
 from ..report.drawing import drawing
 from ..report.units import quantity
 from ..store import atomic, provenance
@@ -94,13 +95,8 @@ def _peak() -> int:
 
 def run_all(steps: tuple[int, ...]) -> list[Cost]:
     """One after the other; prints each as soon as it is there."""
-    os.environ.update(
-        dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-        )
-    )
     costs = []
-    with tempfile.TemporaryDirectory() as folder:
+    with limited(1), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x.float32"
         np.random.default_rng(0).standard_normal((max(steps), INPUTS), np.float32).tofile(file)
         for name in CELLS:

@@ -211,7 +211,6 @@ def test_the_study_writes_table_and_figure_and_exits_1_where_an_anchor_is_outsid
     monkeypatch.setattr(anchors, "run", lambda group: list(group()))
     monkeypatch.setattr(anchors, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(anchors, "as_completed", iter)
-    monkeypatch.setattr(anchors, "ONE_THREAD", {})
     monkeypatch.setattr(
         anchors, "GROUPS", {"one": (partial(quick, measured),), "two": (partial(quick, 1.1),)}
     )

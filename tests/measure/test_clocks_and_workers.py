@@ -271,3 +271,20 @@ def test_a_worker_gets_its_threads_and_the_parent_keeps_its_own():
     before = dict(os.environ)
     assert worker.call(report_threads, threads=3).value == ("3", "3")
     assert dict(os.environ) == before
+
+
+def test_workers_started_from_two_threads_leave_the_environment_as_it_was():
+    before, entered = dict(os.environ), threading.Event()
+
+    def second():
+        entered.wait()
+        with worker.limited(2):
+            pass
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with worker.limited(3):
+        entered.set()
+        thread.join(0.2)  # waits its turn: it must not take "3" for the environment's own
+    thread.join()
+    assert dict(os.environ) == before

@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import csv
 import multiprocessing
-import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
+from ...measure.worker import limited
 from ...store import atomic
 from . import initial_decay, learned, maps, random_network
 from .anchor import Anchor, Group, timed
@@ -36,9 +36,6 @@ COLUMNS = (
     "note",
     "seconds",
     "holds",
-)
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
 PROCESSES = 2
 GROUPS: dict[str, tuple[Group, ...]] = {
@@ -82,9 +79,8 @@ def run(group: Group) -> list[Anchor]:
 
 def run_all(sections: dict[str, tuple[Group, ...]]) -> dict[str, list[Anchor]]:
     """Two groups at a time, each on one thread; prints an anchor's row as soon as it is there."""
-    os.environ.update(ONE_THREAD)  # read when a library is loaded, which is still to come in the workers
     groups = [group for section in sections.values() for group in section]
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with limited(1), ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(run, group) for group in groups]
         for future in as_completed(futures):
             for anchor in future.result():
