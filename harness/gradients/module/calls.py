@@ -35,7 +35,7 @@ class Call:
                 raise ValueError(refusal(self.model, inputs, error)) from error
 
     def _found(self, inputs: Inputs) -> Callable[[Inputs], Inputs]:
-        """The first way of calling that runs: as given, then with first states, then with a kept one reset."""
+        """The first way of calling that runs: as given, with first states, with a kept one reset."""
         first: Exception | None = None
         for reset in (False, True):
             if reset and not _reset(self.model, _batch(inputs, self.model)):
@@ -85,8 +85,8 @@ def refusal(model: nn.Module, inputs: Inputs, error: Exception) -> str:
     shapes = ", ".join(str(s) for s in inputs.shapes)
     said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return (
-        f"{type(model).__name__} does not run on inputs of shape {shapes} ({said}); give batches of what forward"
-        " takes, ((x, more), target), and its first state with state="
+        f"{type(model).__name__} does not run on inputs of shape {shapes} ({said}); give batches of what"
+        " forward takes, ((x, more), target), and its first state with state="
     )
 
 

@@ -27,7 +27,7 @@ def plain(model: nn.Module) -> nn.Module:
 def copied(model: nn.Module, kind: torch.dtype | None = None) -> nn.Module:
     """In eval mode, and in this dtype unless None; the model itself is not touched.
 
-    Tensors that the model holds with a graph (kept states, weights made by a weight drop) are cut off from it.
+    Tensors that the model holds with a graph (kept states, weights of a weight drop) are cut off from it.
     """
     memo: dict[int, Any] = {}
     for module in plain(model).modules():

@@ -113,7 +113,7 @@ def _all_parameters(model: nn.Module) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(model.forward).parameters.values())
     except (TypeError, ValueError):  # a scripted forward has no signature
-        names = [a.name for a in model.forward.schema.arguments if a.name != "self"]  # type: ignore[union-attr]
+        names = [a.name for a in model.forward.schema.arguments if a.name != "self"]  # type: ignore[attr-defined]
         return [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
 
 

@@ -82,7 +82,7 @@ class Layers:
     ) -> tuple[list[Tensor], float]:
         """The new states of some layers, one upon the other, and the share of (unit, sample) saturated.
 
-        names are the ends of the weights' names; run (B,) is False where a sequence is over and keeps its state.
+        names are the ends of the weights' names; run (B,) is False where a sequence is over.
         """
         new: list[Tensor] = []
         steepest: list[Tensor] = []

@@ -87,7 +87,7 @@ def parameter_gradient(
     rows: Tensor,
     params: list[Tensor],
 ) -> Tensor:
-    """Flat: what the examined part's steps at lags low..high before `ends` (B,) give to the gradient of params.
+    """Flat: what the part's steps at lags low..high before `ends` (B,) give to the gradient of params.
 
     It is summed over the samples where rows (B,) is 1.
     """
@@ -127,7 +127,7 @@ def _direct(recording: Recording, d_output: Tensor) -> dict[int, list[Part]]:
     for number, node in enumerate(nodes):
         own = [next(gradients) for _ in node.kept]
         if any(g is not None for g in own):
-            pending[number].append((own, own_zero(node)))
+            pending[number].append((list(own), own_zero(node)))
     return pending
 
 
@@ -175,7 +175,8 @@ def _back(nodes: list[Node], node: Node, unit: list[Tensor], log_scale: Tensor) 
 
 def _by_time(recording: Recording, found: Pullback) -> tuple[np.ndarray, np.ndarray]:
     """(steps, B) of the examined part: over all its chains, each step where it lies in time."""
-    norms, reaches = [], []
+    norms: list[np.ndarray] = []
+    reaches: list[np.ndarray] = []
     for chain in recording.main:
         norm, reach = found.by_step(chain)
         times = chain.times()

@@ -176,7 +176,7 @@ class Replay:
         return inputs
 
     def _find(self, inputs: Inputs) -> None:
-        """What to look at: the module named, the model as one step, the parts that a call shows, or a loop."""
+        """What to look at: the module named, parts that a call shows, the model as one step, or a loop."""
         modules = dict(self.model.named_modules())
         if self.named is not None and self.named not in modules:
             raise ValueError(
@@ -201,7 +201,7 @@ class Replay:
         return bool(self.parts)
 
     def _is_step(self, inputs: Inputs) -> bool:
-        """Whether the model maps (x_t, state) to (output, state); raises the refusal of the whole sequence if not."""
+        """Whether the model maps (x_t, state) to (output, state); raises what the sequence met if not."""
         if len(parameters(self.model)) >= 2 and len(inputs.args) < 2 and inputs.first.ndim >= 2:
             try:
                 with torch.no_grad():
@@ -215,7 +215,7 @@ class Replay:
         return False
 
     def _examine(self, inputs: Inputs) -> None:
-        """Chooses the examined part from a first recording; where it does not show its input, sees to that."""
+        """Chooses the examined part from a first recording, and sees that its input is shown."""
         for _ in range(2):
             recording = self._recorded(inputs)
             self.examined = recording.choose(self._batches(inputs))

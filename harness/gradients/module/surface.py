@@ -102,8 +102,8 @@ def find_surface(
     surface = Surface(model, 1 - batch, batch)
     if not sure and not _deepens(inputs, drive, surface):
         raise ValueError(
-            f"{type(model).__name__} holds no recurrent module of torch, calls no module of its own once a step,"
-            " and does not loop over x; name a module that is called once a step with recurrent="
+            f"{type(model).__name__} holds no recurrent module of torch, calls no module of its own once a"
+            " step, and does not loop over x; name a module that is called once a step with recurrent="
         )
     return surface
 
