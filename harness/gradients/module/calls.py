@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from .inputs import Inputs, is_state, parameters
 from .states import HIDDEN, MAKERS, REFUSALS, for_batch, leaves, mapped
 
 REFUSED = (*REFUSALS, KeyError, AssertionError, NotImplementedError)
+Maker = Callable[[Inputs, int], list[Any]]  # first states from the inputs and the batch's size
 RESETS = ("reset", "reset_state", "reset_states", "reset_hidden", "reset_hidden_state", "init_hidden")
 
 
@@ -58,25 +60,21 @@ class Call:
             return [lambda given: _with(given, names[:1], [for_batch(self.state, _batch(given, self.model))])]
         if not missing:
             return [lambda given: given]
-        return [
-            lambda given, maker=maker: _with(given, missing, maker(given, _batch(given, self.model)))
-            for maker in self._makers(len(missing))
-        ]
+        return [self._completing(missing, maker) for maker in self._makers(len(missing))]
 
-    def _makers(self, count: int) -> list[Callable[[Inputs, int], list[Any]]]:
+    def _completing(self, names: list[str], maker: Maker) -> Callable[[Inputs], Inputs]:
+        return lambda given: _with(given, names, maker(given, _batch(given, self.model)))
+
+    def _makers(self, count: int) -> list[Maker]:
         """First states: of the model's own methods, None, and zeros of the shapes that its parts take."""
-        makers: list[Callable[[Inputs, int], list[Any]]] = []
+        makers: list[Maker] = []
         for name in MAKERS:
             if callable(made := getattr(self.model, name, None)):
-                makers.append(lambda x, batch, made=made: _as_many(made(batch), count))
-                makers.append(lambda x, batch, made=made: _as_many(made(), count))
+                makers += [_method(made, True, count), _method(made, False, count)]
         makers.append(lambda x, batch: [None] * count)
-        for shape, pair in _shapes(self.model):
-            makers.append(
-                lambda x, batch, shape=shape, pair=pair: _zeros(
-                    x, [batch if n < 0 else n for n in shape], pair, count
-                )
-            )
+        makers += [
+            partial(_zeros, shape=shape, pair=pair, count=count) for shape, pair in _shapes(self.model)
+        ]
         return makers
 
 
@@ -130,9 +128,15 @@ def _shapes(model: nn.Module) -> list[tuple[tuple[int, ...], bool]]:
     return shapes
 
 
-def _zeros(inputs: Inputs, shape: list[int], pair: bool, count: int) -> list[Any]:
+def _method(made: Callable, sized: bool, count: int) -> Maker:
+    return lambda inputs, batch: _as_many(made(batch) if sized else made(), count)
+
+
+def _zeros(inputs: Inputs, batch: int, shape: tuple[int, ...], pair: bool, count: int) -> list[Any]:
+    sizes = [batch if n < 0 else n for n in shape]
+
     def zero() -> Tensor:
-        return torch.zeros(shape, device=inputs.device, dtype=torch.get_default_dtype())
+        return torch.zeros(sizes, device=inputs.device, dtype=torch.get_default_dtype())
 
     if count > 1:
         return [zero() for _ in range(count)]

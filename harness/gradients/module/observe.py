@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .features import by_lag
+from .inputs import Inputs
 from .layers import FLAT
 from .loss import BatchLoss
 from .noise import Noise
@@ -73,7 +74,7 @@ class Observer:
     rng: np.random.Generator
     swapped: int = 0
 
-    def observe(self, recording: Recording, x: Tensor, target: Tensor) -> Observation:
+    def observe(self, recording: Recording, x: Inputs, target: Tensor) -> Observation:
         """Everything of one batch."""
         output, steps, count = recording.output, len(recording.steps), len(recording.steps[0].input)
         timed = self.batch_loss.output.position is not None
@@ -99,7 +100,7 @@ class Observer:
             rows,
             _source(log_norm, rows, read_out_norm(self.replay, recording)),
             saturation(self.replay, recording),
-            any(np.isnan(p.log_norm).any() for p in pullbacks),
+            any(p.broken for p in pullbacks),
             swap,
             band_swap,
         )
@@ -118,7 +119,7 @@ class Observer:
         return by_lag(repeated, np.stack(ends, 1).ravel(), len(recording.steps))
 
     def _rises(
-        self, x: Tensor, target: Tensor, ends: list[np.ndarray], count: int, steps: int
+        self, x: Inputs, target: Tensor, ends: list[np.ndarray], count: int, steps: int
     ) -> tuple[dict[int, float], dict[tuple[int, int], float]]:
         """By single lag and by band; none once enough samples were swapped, or from a batch of one."""
         swapping = self.swapped < SWAPPING * len(self.positions)

@@ -37,6 +37,11 @@ class Pullback:
     states: dict[int, np.ndarray] = field(default_factory=dict)
     inputs: dict[Place, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def broken(self) -> bool:
+        """Whether a gradient is NaN; padding does not count."""
+        return any(bool(np.isnan(n).any()) for n in (*self.states.values(), *self.inputs.values()))
+
     def by_step(self, chain: Chain) -> tuple[np.ndarray, np.ndarray]:
         """(steps, B) at the states and at the inputs of a chain, in its own order."""
         none = np.full(chain.batch, -np.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -115,7 +116,7 @@ def _batch_axis(inputs: Inputs, drive: Callable[[Inputs], Tensor]) -> int:
         whole = drive(inputs)
         for axis in (0, 1):
             n = x.shape[axis]
-            cut = inputs.mapped(lambda t, n=n, axis=axis: _last(t, n, axis))
+            cut = inputs.mapped(partial(_last, n=n, axis=axis))
             try:
                 alone = drive(cut)
             except ValueError:
