@@ -155,8 +155,8 @@ def _later(comparison: Comparison, asked: Asked) -> str:
         how = "is no longer a finite number" if not np.isfinite(value).all() else "is off"
         where = f"the output agrees over the first {_steps(first.step)}, and {how} at step {first.step}"
     return (
-        f"{asked.port} deviates from {asked.cell} in long sequences: {where} (of {total}, counted from 0); look for"
-        " sums or products over all steps, which overflow: take them over shorter pieces, or their logarithms."
+        f"{asked.port} deviates from {asked.cell} in long sequences: {where} (of {total},"
+        " counted from 0); look for sums or products over all steps, which overflow: take them over shorter pieces, or their logarithms."
     )
 
 
@@ -190,9 +190,9 @@ def _unexplained(comparison: Comparison) -> str:
     assert first is not None
     at = f"{first.array} at step {first.step}" if first.step is not None else first.array
     return (
-        f"{at} is off by {first.error:.2g} of the largest entry, and no variant makes it right: not one of the forms"
-        " of each function, gate orders, biases, arrays transposed or interleaved, first states, other cells; hold"
-        " that step against the cell's equations line by line"
+        f"{at} is off by {first.error:.2g} of the largest entry, and no variant makes it right:"
+        " not one of the forms of each function, gate orders, biases, arrays transposed or interleaved,"
+        " first states, other cells; hold that step against the cell's equations line by line"
     )
 
 
