@@ -2,7 +2,9 @@
 
 A check goes through the files in this order: `given` or `onnx` (what is run), `words` (what its names say),
 `mapping` to a `layout` (which array is which), `calling` (how it is called), `port` (all of that in one
-object), `compare` (array by array), `explain` (which of the `variants` it is).
+object), `compare` (array by array), `explain` (the sentence). What agrees is then held to `biases`, `starts`
+(the first state) and `length`. What deviates is fitted (`fitting`): in each of the `contexts`, all `forms` of
+all functions at once, which make the `variants` of the cell.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ def check(
     *,
     input_size: int | None = None,
     hidden_size: int | None = None,
-    steps: int = STEPS,
+    steps: int | None = None,
     batch: int = BATCH,
     dtype: str | None = None,
     seed: int = 0,
@@ -41,18 +43,19 @@ def check(
 
     thing: a torch module, a class or an object with arrays, a function of a step or a sequence, a cell,
     'file.py:NAME' or an .onnx file. A class or function gets arrays of `cell.init`, an object keeps its own.
-    weights are the cell's arrays. dtype is the thing's own where None. Raises ValueError, one line, for a
-    thing that is not understood or cannot be called.
+    weights are the cell's arrays. dtype is the thing's own where None. Where steps are None, a right one is
+    also run without its first state and over more steps, until 200 or a second has passed. Raises ValueError,
+    one line, for a thing that is not understood or cannot be called.
     """
     from ..catalogue import get
     from .compare import best
-    from .explain import diagnosis, notes
+    from .explain import Asked, judged, notes
     from .mapping import at_sizes
     from .port import Trial, ported
 
     cell = get(against) if isinstance(against, str) else against
     name = against if isinstance(against, str) else cell.name + (f":{cell.options}" if cell.options else "")
-    _check_options(cell, name, input_size, hidden_size, steps, batch, dtype)
+    _check_options(cell, name, input_size, hidden_size, steps or STEPS, batch, dtype)
     if weights is not None:
         weights = {name: _float64(value) for name, value in weights.items()}
         cell = _with_biases(cell, weights)
@@ -62,13 +65,13 @@ def check(
     if implementation.readout is not None:
         cell = replace(cell, readout=implementation.readout)
     cell_arrays = at_sizes(implementation, cell, sizes, fixed)
-    trial = Trial(implementation.steps or steps, implementation.batch or batch, seed, weights)
-    port = ported(implementation, cell_arrays, trial)
-    comparison = best(port)
-    lines = notes(comparison)
-    text = diagnosis(comparison, name)
-    right = comparison.first is None
-    return Result(implementation.label, name, right, text, comparison.rows, comparison.first, lines)
+    trial = Trial(implementation.steps or steps or STEPS, implementation.batch or batch, seed, weights)
+    comparison = best(ported(implementation, cell_arrays, trial))
+    asked = Asked(implementation.label, name, cell.biases, weights is not None or "biases=" in name)
+    verdict = judged(comparison, asked, long=steps is None)
+    compared = verdict.comparison
+    lines = notes(comparison, asked)
+    return Result(asked.port, name, verdict.right, verdict.sentence, compared.rows, compared.first, lines)
 
 
 def _check_options(

@@ -78,6 +78,7 @@ class Port:
     way: Way
     mapped: Mapped
     trial: Trial
+    forward_only: bool = False
 
     @property
     def layouts(self) -> list[Layout]:
@@ -91,7 +92,7 @@ class Port:
     @property
     def no_gradients(self) -> str:
         """Why there are no gradients; "" where there are."""
-        return self.implementation.no_gradients
+        return "not compared" if self.forward_only else self.implementation.no_gradients
 
     @cached_property
     def arrays(self) -> Arrays:
@@ -124,8 +125,7 @@ class Port:
     @cached_property
     def outputs(self) -> Computed:
         """The forward, computed once."""
-        returned = self.way.run(*self._placed())
-        return Computed(_numpy(returned.output), {k: _numpy(v) for k, v in returned.state.items()})
+        return _forward(self.way.run(*self._placed()))
 
     @cached_property
     def computed(self) -> Computed:
@@ -155,6 +155,19 @@ class Port:
     def tried(self) -> Returned | str:
         """What it returns, or in a line why it cannot be called this way."""
         return self.way.attempt(*self._placed())
+
+    def twice(self) -> tuple[Computed, Computed]:
+        """What two equal calls return, one after the other."""
+        placed = self._placed()
+        first, second = (_forward(self.way.run(*placed)) for _ in range(2))
+        return first, second
+
+    def starting(self, state: Arrays) -> Port:
+        """The same results, to be held against a reference that starts from this state."""
+        other = replace(self)
+        known = {name: value for name, value in vars(self).items() if name in ("outputs", "computed")}
+        vars(other).update(known, problem=replace(self.problem, state=state))
+        return other
 
     @cached_property
     def held(self) -> Arrays:
@@ -244,6 +257,10 @@ class Port:
 
     def _cast(self) -> Arrays:
         return {name: np.array(value, self.dtype) for name, value in self.arrays.items()}
+
+
+def _forward(returned: Returned) -> Computed:
+    return Computed(_numpy(returned.output), {k: _numpy(v) for k, v in returned.state.items()})
 
 
 def _shifted(value: np.ndarray, entry: int, by: float) -> np.ndarray:
