@@ -126,9 +126,7 @@ class Gradients:
             f" {angle:.3f}"
         )
         outcomes = "".join(f"; {outcome}: {count}" for outcome, count in self.outcomes.most_common())
-        return (
-            f"{len(self.rows)} updates: {middle}; {clipping}; updates not finite by parameter: {bad}{outcomes}"
-        )
+        return f"{len(self.rows)} updates: {middle}; {clipping}; updates not finite by parameter: {bad}{outcomes}"
 
     def _differences(self) -> list[str]:
         """A line for each cause, with its first update in full."""

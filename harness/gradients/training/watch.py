@@ -112,6 +112,7 @@ class Watch:
     def enter_clip(self, params: list[nn.Parameter], call: tuple[str, float]) -> dict[int, float]:
         """The gradients' norms; where they are of another update than the last clipping, that one was skipped."""
         self.refresh()
+        self.hand.flush()
         norms = norms_of(params)
         overlap = [c for c in self.pending if c.covered & norms.keys()]
         if any(self.anew(c, norms, call) for c in overlap):
@@ -207,15 +208,13 @@ class Watch:
         covered = frozenset().union(*(c.covered for c in self.pending))
         bad = {name: self.bad.pop(name) for key in covered if (name := self.names[key]) in self.bad}
         turned = max(c.angle for c in self.pending) if len(self.pending) == 1 else math.nan
-        self.rows.append(
-            Row(len(self.rows) + 1, norm, kept, turned, clipped, bad, outcome, clip_norm=kept)
-        )
+        self.rows.append(Row(len(self.rows) + 1, norm, kept, turned, clipped, bad, outcome, clip_norm=kept))
         self.pending = []
 
     def end(self) -> None:
         """Nothing more is watched; what no step followed becomes a row."""
-        self.flush("skipped")
         self.hand.end()
+        self.flush("skipped")
         for handle in (h for handles in self.hooks.values() for h in handles):
             handle.remove()
 
