@@ -329,7 +329,7 @@ def test_a_closure_that_clips_inside_the_step_as_lightning_does_is_measured_afte
 
 
 class Accelerated(torch.optim.Optimizer):
-    """In the order of accelerate's wrapper: its own class, no __init__ of torch's, a patched step, a scaler."""
+    """In the order of accelerate's wrapper: no __init__ of torch's, a patched step, a scaler."""
 
     def __init__(self, optimizer, scaler):
         self.optimizer, self.scaler, self.called, self.sync = optimizer, scaler, False, True
@@ -570,6 +570,6 @@ def test_a_step_that_fails_leaves_the_next_one_right():
 
 @pytest.mark.parametrize("model", [[nn.Linear(2, 2)], nn.Tanh(), "lstm"])
 def test_what_is_no_model_is_one_clear_line(model):
-    with pytest.raises(ValueError, match="^model") as error, record(model):
+    with pytest.raises(ValueError, match=r"^model") as error, record(model):
         pass
     assert "\n" not in str(error.value)

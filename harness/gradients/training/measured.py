@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def entries(gradient: Tensor) -> Tensor:
-    """The gradient's stored entries as real numbers: of a sparse one its values, of a complex one both parts."""
+    """The stored entries as real numbers: of a sparse gradient its values, of a complex one both parts."""
     import torch
 
     dense = gradient.detach()

@@ -43,7 +43,7 @@ class Steps:
         self.wrapped: list[tuple[type, Callable]] = []
 
     def before(self, optimiser: Any, *_: Any) -> None:
-        """The first hook of a step: ours is put behind the optimiser's own hooks, which may change gradients."""
+        """The first hook of a step: ours goes behind the optimiser's own, which may change gradients."""
         if not self.watch.of(optimiser):
             return
         self.hook_bases(type(optimiser))

@@ -24,7 +24,7 @@ class Row:
     angle             between the two, radians; NaN where something not watched changed the gradients
     clipped           whether the optimiser got less than backward left
     non_finite        entries that are not finite, by parameter
-    outcome           '' where all was finite; 'passed on' (not clipped), 'zeroed' (every gradient became 0, as
+    outcome           '' where all was finite; 'passed on' (not clipped), 'zeroed' (all gradients became 0, as
                       where torch's norm overflows), 'poisoned' (a NaN spread to all), 'skipped' (no step)
     optimiser         its class, numbered from the second of a class on; '' where no step followed; 'by hand'
                       where parameters changed without a step of a torch optimiser
@@ -126,7 +126,8 @@ class Gradients:
             f" {angle:.3f}"
         )
         outcomes = "".join(f"; {outcome}: {count}" for outcome, count in self.outcomes.most_common())
-        return f"{len(self.rows)} updates: {middle}; {clipping}; updates not finite by parameter: {bad}{outcomes}"
+        ill = f"updates not finite by parameter: {bad}{outcomes}"
+        return f"{len(self.rows)} updates: {middle}; {clipping}; {ill}"
 
     def _differences(self) -> list[str]:
         """A line for each cause, with its first update in full."""

@@ -1,4 +1,4 @@
-"""What happens to a model's gradients: backward, clipping, unscaling and step make the rows of a recording."""
+"""What happens to a model's gradients: backward, clipping, unscaling and step make the rows."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Watch:
         return watched
 
     def enter_clip(self, params: list[nn.Parameter], call: tuple[str, float]) -> dict[int, float]:
-        """The gradients' norms; where they are of another update than the last clipping, that one was skipped."""
+        """The gradients' norms; an earlier clipping whose update they are not was skipped."""
         self.refresh()
         self.hand.flush()
         norms = norms_of(params)
@@ -165,7 +165,8 @@ class Watch:
         """The row of an update by these parameters' gradients, times a factor that the optimiser puts in."""
         self.unscale(params, factor)
         kept = {key: norm * factor for key, norm in norms_of(params).items()}
-        seen = {key: self.seen.pop(key, None) or Seen(norm, norm) for key, norm in kept.items()}
+        seen = {key: self.seen.get(key) or Seen(norm, norm) for key, norm in kept.items()}
+        self.seen = {key: s for key, s in self.seen.items() if key not in kept}
         bad, spread = self.not_finite(params, seen, kept)
         norm, got = total(float(s.before) for s in seen.values()), total(kept.values())
         outcome = outcome or _outcome(bool(bad), spread, norm, got)
