@@ -17,7 +17,8 @@ NOTE = (
     "The ratio is the program's time over native's, both timed inside the same process: higher is slower."
     " Its interval is a bootstrap's over processes. Change points are calibrated by permutation to"
     f" {100 * RATE:g} % false alarms a series, and need two points in a row beyond the change. Points of a"
-    " dirty tree, or of no commit, are shown and not used for them. Runs stand in the order in which they"
+    " dirty tree, of no commit, or imported (seconds instead of a ratio) are shown and not used for them."
+    " Runs stand in the order in which they"
     " were made; a machine key with a ~ is of a run that stored none itself."
 )
 
