@@ -88,7 +88,8 @@ def read(folder: Path) -> StoredRun:
     if not manifest.get("config") and not is_imported(manifest):
         made = manifest.get("command") or "import"
         raise store.ResultsError(
-            f"run {folder} was made otherwise ({made}); compare takes what `cellbench run` or `import` made"
+            f"run {folder} was imported or made otherwise ({made}); compare takes what `cellbench run` made,"
+            " or `cellbench import`"
         )
     if not (folder / store.TABLE).exists():
         raise _unfinished(folder)

@@ -58,7 +58,12 @@ class Point:
     @property
     def of_a_commit(self) -> bool:
         """Whether the ratio is one, of the code of a commit: only then may a change be put down to it."""
-        return bool(self.commit) and not self.dirty and not self.benchmark.endswith(ALONE)
+        return bool(self.commit) and not self.dirty and not self.is_time
+
+    @property
+    def is_time(self) -> bool:
+        """Whether `ratio` is in seconds: of an imported benchmark, beside which nothing was timed."""
+        return self.benchmark.endswith(ALONE)
 
 
 def points_of(run: Path) -> tuple[list[Point], list[str]]:

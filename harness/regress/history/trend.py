@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...report.table import Entry, Table, number
+from ...report.units import quantity
 from .change import BEFORE, RATE, Change, changes
 from .points import Point, in_order
 
@@ -65,7 +66,9 @@ def table(trends: Sequence[Trend]) -> Table:
 def _row(trend: Trend) -> tuple[Entry, ...]:
     last, left_out = trend.points[-1], len(trend.points) - len(trend.used)
     points = number(str(len(trend.points)), f"{left_out} not used" if left_out else "")
-    ratio = number(f"{last.ratio:.3f}", f"{last.low:.3f} … {last.high:.3f}")
+    ends = last.ratio, last.low, last.high
+    middle, low, high = (quantity(v, "s") if last.is_time else f"{v:.3f}" for v in ends)
+    ratio = number(middle, f"{low} … {high}")
     return (
         Entry(trend.benchmark),
         Entry(trend.machine),
@@ -85,6 +88,8 @@ def _commit(point: Point) -> str:
 def _changes(trend: Trend) -> str:
     if trend.changes:
         return "; ".join(phrase(change, trend) for change in trend.changes)
+    if trend.points[-1].is_time:
+        return "not judged: nothing was timed beside it"
     return "none" if len(trend.used) >= BEFORE + 2 else f"too few points ({len(trend.used)} of {BEFORE + 2})"
 
 
