@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from .assign import EXCHANGED
 from .compare import Candidate, Comparison, compared
 from .port import Port
 from .variants import Variant, variants
@@ -76,7 +77,7 @@ def _candidates(port: Port) -> Iterator[Candidate]:
     """All that is tried, fewest differences first."""
     first, single, later = port.layouts[0], [], []
     for layout in port.layouts:
-        words = tuple(w for w in layout.words if w.startswith("matrices take"))
+        words = tuple(w for w in layout.words if w.startswith(("matrices take", EXCHANGED)))
         for variant in variants(layout.cell):
             candidate = Candidate(port, layout, variant, words)
             if layout is first and candidate.differences - len(words) == 1:

@@ -21,6 +21,7 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import State
 from ..find import importing, module_of, nearest
+from . import modules
 from .layout import CellArrays
 from .words import ARRAYS, entries, readings, size_role, text, uses_torch
 
@@ -38,7 +39,8 @@ class Implementation:
     arrays into it and returns them as it holds them, torch leaves or NumPy arrays. made: its arrays were
     drawn here and may be drawn anew. keys: the one argument whose entries the arrays are, by key or in
     order. order: its gates, in its own words. missed: keys that it asked for in vain. roles: what each
-    argument is. steps, batch, readout: what an ONNX file fixes.
+    argument is. steps, batch, readout: what a file fixes. kinds: gain, shift, weight or bias of arrays whose
+    module says it. remarks: what was done to it. sizes: those it was built for, where others than asked.
     """
 
     label: str
@@ -58,6 +60,9 @@ class Implementation:
     batch: int | None = None
     readout: int | None = None
     no_gradients: str = ""
+    kinds: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    sizes: tuple[int, int] | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -291,6 +296,7 @@ def _of_object(
 def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: str | None) -> Implementation:
     import torch
 
+    modules.check_held(module, label)
     module = module.eval().cpu()  # a dropout would make two runs differ
     if dtype:
         module = module.to(getattr(torch, dtype))
@@ -313,12 +319,14 @@ def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: s
     _sign(call, module.forward if method_given is module else method_given)
     first = any(getattr(m, "batch_first", False) is True for m in module.modules())
     own_dtype = dtypes[0] if dtypes else dtype or "float32"
-    return Implementation(label, call, "torch", arrays, own_dtype, put, made, batch_first=first)
+    implementation = Implementation(label, call, "torch", arrays, own_dtype, put, made, batch_first=first)
+    implementation.kinds = modules.kinds(module)
+    return implementation
 
 
 def _sign(call: Callable[..., Any], method: Callable[..., Any]) -> None:
     """Gives a wrapper the arguments and the source of the method that it calls."""
-    vars(call).update(__signature__=inspect.signature(method), __wrapped__=method)
+    vars(call).update(__signature__=modules.signature(method), __wrapped__=method)
 
 
 def _of_function(function: Callable[..., Any], label: str, dtype: str | None) -> Implementation:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..exchange.layouts import KERAS
+from . import assign
 from .given import Implementation
 from .layout import BIASES, TARGETS, Array, CellArrays, Layout, Piece, Shapes
 from .words import Reading, readings, role
@@ -58,7 +59,7 @@ def described(shapes: Shapes) -> str:
 def _own(implementation: Implementation, cell_arrays: CellArrays, weighed: bool) -> Mapped:
     """The implementation's own arrays."""
     shapes, cell = implementation.shapes, cell_arrays.cell
-    layouts = solve(shapes, cell_arrays)
+    layouts = solve(shapes, cell_arrays, implementation.kinds)
     order = _translated(implementation.order, cell)
     if order and order != cell.gates:
         words = (f"gates in the order {', '.join(implementation.order)}",)
@@ -83,13 +84,15 @@ def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
     return order if len(order) == len(cell.gates) else ()
 
 
-def solve(shapes: Shapes, cell_arrays: CellArrays) -> list[Layout]:
+def solve(
+    shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None
+) -> list[Layout]:
     """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's."""
     exact = _by_name(shapes, cell_arrays)
     if exact is not None:
         return [exact]
-    if not cell_arrays.blocked:
-        return _by_shape(shapes, cell_arrays)
+    if not cell_arrays.plain:
+        return assign.layouts(shapes, cell_arrays, kinds or {})
     for orientation in ORIENTATIONS:
         options = {
             n: list(_readings(Array(n, shape, cell_arrays, orientation))) for n, shape in shapes.items()
@@ -116,17 +119,6 @@ def _by_name(shapes: Shapes, cell_arrays: CellArrays) -> Layout | None:
 
 def _with_biases(cell_arrays: CellArrays, biases: int) -> CellArrays:
     return CellArrays(replace(cell_arrays.cell, biases=biases), cell_arrays.sizes)
-
-
-def _by_shape(shapes: Shapes, cell_arrays: CellArrays) -> list[Layout]:
-    """The layout where every array of the cell has a shape that one of somebody's arrays alone has."""
-    pairs = {}
-    for name, shape in cell_arrays.shapes.items():
-        fits = [array for array, given in shapes.items() if given == shape]
-        if len(fits) != 1:
-            return []
-        pairs[name] = fits[0]
-    return [_exact(cell_arrays, pairs, shapes)] if len(set(pairs.values())) == len(pairs) else []
 
 
 def _exact(cell_arrays: CellArrays, pairs: dict[str, str], shapes: Shapes) -> Layout:
