@@ -1,4 +1,4 @@
-"""Assigns arrays to a cell that has more than matrices by gate and biases: gains, peepholes, read-outs, blocks.
+"""Assigns arrays to a cell that has more than matrices by gate and biases: gains, peepholes, blocks.
 
 A cell's array falls into blocks: rows by gate, columns by what they multiply. Somebody's array may hold one
 block, several in a row, or those of several arrays side by side. Shapes say what is possible, names what is
@@ -215,9 +215,7 @@ def _neutral(block: Block) -> bool:
     return block.target.startswith(("bias_", "shift")) and block.target != "bias_modrelu"
 
 
-def _pieces(
-    option: Option, blocks: dict[str, list[list[Block]]], cell_arrays: CellArrays
-) -> Iterator[Piece]:
+def _pieces(option: Option, blocks: dict[str, list[list[Block]]], cell_arrays: CellArrays) -> Iterator[Piece]:
     """The pieces of a choice, by gate where the whole rows of a gate are held."""
     gates = cell_arrays.gates
     by_gate = [
@@ -266,9 +264,7 @@ def _forms(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], View]]:
         yield flat[::-1], lambda a: a.reshape(flat).T
 
 
-def _sequences(
-    form: tuple[int, ...], blocks: dict[str, list[list[Block]]]
-) -> Iterator[list[list[Block]]]:
+def _sequences(form: tuple[int, ...], blocks: dict[str, list[list[Block]]]) -> Iterator[list[list[Block]]]:
     """Grids of blocks, rows of columns, that fill the form."""
     sides = [[target] for target, rows in blocks.items() if len(rows[0][0].shape) == len(form)]
     if len(form) == 2:
@@ -279,8 +275,7 @@ def _sequences(
         count = len(blocks[targets[0]])
         rows = [[b for t in targets for b in blocks[t][k]] for k in range(count)]
         for chosen in _chosen(rows, form[0]):
-            for order in _orders(chosen, form, len(targets) > 1):
-                yield order
+            yield from _orders(chosen, form, len(targets) > 1)
 
 
 def _chosen(rows: list[list[Block]], height: int) -> Iterator[list[list[Block]]]:
@@ -297,9 +292,7 @@ def _chosen(rows: list[list[Block]], height: int) -> Iterator[list[list[Block]]]
         yield [rows[k] for k in some]
 
 
-def _orders(
-    rows: list[list[Block]], form: tuple[int, ...], all_columns: bool
-) -> Iterator[list[list[Block]]]:
+def _orders(rows: list[list[Block]], form: tuple[int, ...], all_columns: bool) -> Iterator[list[list[Block]]]:
     """The rows with their columns in each order, or some of them, that are as wide."""
     if len(form) == 1:
         yield rows
@@ -313,9 +306,7 @@ def _orders(
                 yield [[row[k] for k in order] for row in rows]
 
 
-def _option(
-    name: str, kind: str, grid: list[list[Block]], form: tuple[int, ...], view: View
-) -> Option:
+def _option(name: str, kind: str, grid: list[list[Block]], form: tuple[int, ...], view: View) -> Option:
     held: list[tuple[Block, View]] = []
     packs: dict[str, View] = {}
     top, targets = 0, [block.target for block in grid[0]]
@@ -344,7 +335,7 @@ def _cut(view: View, cut: tuple[slice, ...]) -> View:
 def _stacked(
     name: str, kind: str, shape: tuple[int, ...], blocks: dict[str, list[list[Block]]]
 ) -> Iterator[Option]:
-    """Gates or real and imaginary parts along an axis of their own; a convolution's kernel, its last step last."""
+    """Gates, or real and imaginary part, along an axis of their own; a convolution's kernel."""
     for target, rows in blocks.items():
         plain = [row[0] for row in rows]
         pair = [r[0] for t in _pair(target) for r in blocks.get(t, [])]
@@ -375,7 +366,7 @@ def _tap(tap: int, k: int, height: int) -> View:
 
 
 def cost(name: str, kind: str, blocks: list[Block], rows: int) -> int:
-    """What it costs to read an array's name so: little where it says that, much where it says another thing."""
+    """What it costs to read an array's name so: little where it says that, much where it does not."""
     targets = list(dict.fromkeys(block.target for block in blocks))
     tail = name.rpartition(".")[2]
     total = 0

@@ -84,9 +84,7 @@ def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
     return order if len(order) == len(cell.gates) else ()
 
 
-def solve(
-    shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None
-) -> list[Layout]:
+def solve(shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None) -> list[Layout]:
     """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's."""
     exact = _by_name(shapes, cell_arrays)
     if exact is not None:
@@ -338,6 +336,17 @@ def _shape(reading: Reading, cell_arrays: CellArrays, orientation: str, bias: st
     return (width, length) if orientation == "columns" else (length, width)
 
 
+def readable(
+    implementation: Implementation, cell: GatedCell, sizes: tuple[int, int]
+) -> tuple[int, int] | None:
+    """The sizes at which its arrays are the cell's: those, or hidden_size for both; None where at neither."""
+    for pair in dict.fromkeys((sizes, (sizes[1], sizes[1]))):
+        fits = cell.unfit(*pair) is None and implementation.arrays
+        if fits and solve(implementation.shapes, CellArrays(cell, pair), implementation.kinds):
+            return pair
+    return None
+
+
 def at_sizes(
     implementation: Implementation, cell: GatedCell, sizes: tuple[int, int], fixed: bool
 ) -> CellArrays:
@@ -345,7 +354,13 @@ def at_sizes(
 
     Raises ValueError where others were asked for.
     """
-    likely = None if implementation.made else _likely_sizes(implementation.shapes, cell)
+    likely = implementation.sizes
+    if not implementation.made:
+        likely = _likely_sizes(implementation.shapes, cell, implementation.kinds)
+    if likely and fixed and likely != sizes and implementation.made:
+        raise ValueError(
+            f"{implementation.label} takes inputs as wide as it has units; give input_size={sizes[1]}"
+        )
     if likely and fixed and likely != sizes:
         raise ValueError(
             f"{implementation.label} has arrays of input_size and hidden_size {likely}, asked for are"
@@ -354,17 +369,22 @@ def at_sizes(
     return CellArrays(cell, likely or sizes)
 
 
-def _likely_sizes(shapes: Shapes, cell: GatedCell) -> tuple[int, int] | None:
+def _likely_sizes(shapes: Shapes, cell: GatedCell, kinds: Mapping[str, str]) -> tuple[int, int] | None:
     """The (input_size, hidden_size) at which the arrays are the cell's, or None."""
     lengths = sorted({n for shape in shapes.values() for n in shape if n})
     blocks = {n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 1) if n % k == 0}
-    units = sorted(blocks, reverse=True)
-    inputs = sorted({*lengths, *(n - h for n in lengths for h in units if n > h)}, reverse=True)
-    pairs = [(i, h) for h in units for i in inputs if i + h in lengths or i in lengths]
+    units, fed = sorted(blocks, reverse=True), range(1, 1 + len(cell.fed_back))
+    side_by_side = {n - k * h for n in lengths for h in units for k in fed if n > k * h}
+    inputs = sorted({*lengths, *side_by_side}, reverse=True)
+    pairs = [(i, h) for h in units for i in inputs if any(i + k * h in lengths for k in (0, *fed))]
     count = sum(int(np.prod(shape)) for shape in shapes.values())
-    for sizes in sorted(pairs, key=lambda pair: pair[0] not in lengths):
+
+    def likely(pair: tuple[int, int]) -> tuple[bool, int]:
+        return pair[0] not in lengths, abs(cell.parameter_count(*pair) - count)
+
+    for sizes in sorted((pair for pair in pairs if cell.unfit(*pair) is None), key=likely):
         cell_arrays = CellArrays(cell, sizes)
         # the count of numbers is cheap to compare, so it comes before everything is tried
-        if cell.unfit(*sizes) is None and cell_arrays.least <= count and solve(shapes, cell_arrays):
+        if cell_arrays.least <= count and solve(shapes, cell_arrays, kinds):
             return sizes
     return None

@@ -1,6 +1,5 @@
 """Torch modules made from the zoo's own equations, with arrays renamed and held as people hold them."""
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -55,7 +54,7 @@ class FromEquations(nn.Module):
         shapes = cell.parameter_shapes(input_size, hidden_size)
         for name, shape in shapes.items():
             place = RENAMED.get(name, name)
-            holder, _, tail = place.rpartition(".")
+            holder, _, _ = place.rpartition(".")
             if gatewise and name in ("weight_ih", "weight_hh") and shape[0] == len(cell.gates) * hidden_size:
                 side = "x" if name == "weight_ih" else "h"
                 self.places[name] = [f"W_{side}{gate}" for gate in cell.gates]
