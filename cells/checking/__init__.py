@@ -18,6 +18,7 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import check_sizes
 from .compare import First, Result, Row
+from .modules import LOW
 
 if TYPE_CHECKING:
     from .given import Implementation
@@ -50,6 +51,7 @@ def check(
     from ..catalogue import get
     from .compare import best
     from .explain import Asked, judged, notes
+    from .formats import own_format, too_coarse
     from .mapping import at_sizes
     from .port import Trial, ported
 
@@ -69,9 +71,13 @@ def check(
     comparison = best(ported(implementation, cell_arrays, trial))
     asked = Asked(implementation.label, name, cell.biases, weights is not None or "biases=" in name)
     verdict = judged(comparison, asked, long=steps is None)
-    compared = verdict.comparison
-    lines = notes(comparison, asked)
-    return Result(asked.port, name, verdict.right, verdict.sentence, compared.rows, compared.first, lines)
+    compared, right, text = verdict.comparison, verdict.right, verdict.sentence
+    rows, lines = compared.rows, (*notes(comparison, asked), *implementation.remarks)
+    if right and implementation.low is not None:
+        own, said = own_format(comparison, implementation.low)
+        coarse = too_coarse(own, implementation.low.dtype)
+        text, rows, lines, right = coarse or text, (*rows, *own), (*lines, said), not coarse
+    return Result(asked.port, name, right, text, rows, compared.first, lines)
 
 
 def _check_options(
@@ -87,8 +93,8 @@ def _check_options(
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     given = {k: v for k, v in sizes.items() if v is not None}
     check_sizes(steps=steps, batch=batch, **given)
-    if dtype not in (None, "float32", "float64"):
-        raise ValueError(f"dtype is {dtype!r}; it must be float32 or float64")
+    if dtype not in (None, "float32", "float64", "bfloat16", "float16"):
+        raise ValueError(f"dtype is {dtype!r}; it must be float32, float64, bfloat16 or float16")
     if cell.stacked:
         raise ValueError(f"cell {name!r} is a stack; a port is checked against one layer of one direction")
 
@@ -127,15 +133,15 @@ def _sizes(
 
 def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) -> Implementation:
     """The implementation that a thing is, ready to be run."""
+    from .files import READERS
     from .given import load, of_cell, understood
     from .words import arguments, array_arguments
 
-    if isinstance(thing, str | Path) and str(thing).endswith(".onnx"):
-        if not Path(thing).is_file():
-            raise ValueError(f"no file {str(thing)!r}; give an .onnx file, or path/to/file.py:Name")
-        from .onnx import of_file
-
-        implementation = of_file(str(thing))
+    ending = Path(thing).suffix if isinstance(thing, str | Path) else ""
+    if ending in READERS:
+        if not Path(thing).expanduser().is_file():
+            raise ValueError(f"no file {str(thing)!r}; give a file of {', '.join(READERS)}, or file.py:Name")
+        implementation = READERS[ending](Path(thing).expanduser(), cell)
     else:
         given = load(str(thing)) if isinstance(thing, str | Path) else thing
         if isinstance(given, type) and issubclass(given, GatedCell):
@@ -144,6 +150,8 @@ def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) ->
             implementation = understood(given, cell, sizes, dtype)
         else:
             implementation = of_cell(given, sizes)
+    if dtype in LOW and implementation.low is None:
+        raise ValueError(f"dtype {dtype} is for a torch module; {implementation.label} is none")
     if not implementation.arrays and not implementation.names:
         implementation.names, implementation.keys = array_arguments(implementation.function, cell)
     implementation.roles = arguments(implementation.parameters, cell)

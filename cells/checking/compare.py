@@ -11,6 +11,7 @@ import torch
 
 from ..exchange.layouts import KERAS, ONNX
 from ..programs.tolerance import relative_error
+from .assign import EXCHANGED
 from .layout import TARGETS, Arrays, Layout
 from .port import Port
 from .variants import Values, Variant
@@ -217,7 +218,11 @@ def best(port: Port) -> Comparison:
 def _best_layout(port: Port) -> Comparison:
     likeliest = None
     for layout in port.layouts:
-        comparison = compared(Candidate(port, layout, Variant(layout.cell)))
+        candidate = Candidate(port, layout, Variant(layout.cell))
+        contradicts = any(words.startswith(EXCHANGED) for words in layout.words)
+        if likeliest and contradicts:
+            continue
+        comparison = compared(candidate)
         likeliest = likeliest or comparison
         if comparison.first is None:
             return comparison

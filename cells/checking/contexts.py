@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
 
+from .assign import EXCHANGED
 from .compare import Candidate
 from .port import Port
 from .variants import Variant, changed_arrays, siblings
@@ -33,6 +34,7 @@ def _places(port: Port) -> Iterator[Candidate]:
     """Ways to call the port and to read its arrays."""
     ports: list[tuple[tuple[str, ...], Port]] = [((), port), *(((words,), p) for words, p in port.others)]
     for (words, other), layout in product(ports, port.layouts):
+        words = (*words, *(w for w in layout.words if w.startswith(EXCHANGED)))
         yield Candidate(other, layout, Variant(layout.cell), words)
         if mixed := layout.interleaved:
             yield Candidate(other, mixed, Variant(mixed.cell), (*words, BY_UNIT))

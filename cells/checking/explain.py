@@ -155,8 +155,9 @@ def _later(comparison: Comparison, asked: Asked) -> str:
         how = "is no longer a finite number" if not np.isfinite(value).all() else "is off"
         where = f"the output agrees over the first {_steps(first.step)}, and {how} at step {first.step}"
     return (
-        f"{asked.port} deviates from {asked.cell} in long sequences: {where} (of {total},"
-        " counted from 0); look for sums or products over all steps, which overflow: take them over shorter pieces, or their logarithms."
+        f"{asked.port} deviates from {asked.cell} in long sequences: {where} (of {total}, counted from 0);"
+        " look for sums or products over all steps, which overflow: take them over shorter pieces, or their"
+        " logarithms."
     )
 
 

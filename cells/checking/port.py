@@ -314,6 +314,8 @@ def _uncalled(implementation: Implementation, problems: list[str]) -> str:
     for problem in problems:
         kinds.setdefault(problem.partition(":")[0], problem)
     first = "; ".join(problem[:240] for problem in list(kinds.values())[:3])  # one of a kind, three at most
+    if implementation.traced:
+        first += ". A traced module may fix steps and batch: give those of its trace (steps=, batch=)"
     return (
         f"{implementation.label} cannot be called; tried {first}. "
         "Needed: (x (B, I), state) -> h or (output, state), or (x (T, B, I)) -> outputs"

@@ -174,7 +174,7 @@ def gru(order, r_form, z_form, candidate):
 def test_four_differences_at_once_are_all_named(name, build, seed):
     rng = random.Random(seed)
     gates = cells.get(name).gates
-    order = rng.choice([p for p in (gates[::-1], (*gates[1:], gates[0]), (gates[1], gates[0], *gates[2:]))])
+    order = rng.choice([gates[::-1], (*gates[1:], gates[0]), (gates[1], gates[0], *gates[2:])])
     first, second = rng.sample(list(FORMS), 2)
     candidate = rng.choice(list(CANDIDATES))
     port = build(order, FORMS[first], FORMS[second], CANDIDATES[candidate])
