@@ -157,8 +157,8 @@ def _groups(arrays: list[Any]) -> tuple[list[Arrays], tuple[np.ndarray, np.ndarr
     if groups and [a.ndim for a in left] == [2, 1]:
         return groups, (left[0], left[1])
     raise ValueError(
-        f"arrays are {shapes}; they must be kernel, recurrent_kernel[, bias] of each layer[, kernel and bias of"
-        " a Dense]"
+        f"arrays are {shapes}; they must be kernel, recurrent_kernel[, bias] of each layer"
+        "[, kernel and bias of a Dense]"
     )
 
 
@@ -166,11 +166,13 @@ def _directions(cell: GatedCell, groups: list[Arrays]) -> int:
     """1 or 2: as the cell says, where it is a stack, else as the kernels' inputs say."""
     if cell.stacked or len(groups) % 2:
         return cell.directions
-    inputs, hidden, second = (len(a) for a in (groups[0]["kernel"], groups[0]["recurrent_kernel"], groups[1]["kernel"]))
+    inputs, hidden, second = (
+        len(a) for a in (groups[0]["kernel"], groups[0]["recurrent_kernel"], groups[1]["kernel"])
+    )
     if len(groups) == 2 and inputs == hidden == second:
         raise ValueError(
-            f"arrays are those of two layers, or of both directions of one, with {inputs} inputs and units; say"
-            f" which: '{spec(cell)}:layers=2' or '{spec(cell)}:bidirectional=True'"
+            f"arrays are those of two layers, or of both directions of one, with {inputs} inputs and units;"
+            f" say which: '{spec(cell)}:layers=2' or '{spec(cell)}:bidirectional=True'"
         )
     return 2 if second == inputs and (len(groups) == 2 or len(groups[2]["kernel"]) == 2 * hidden) else 1
 
@@ -203,7 +205,9 @@ def _check(cell: GatedCell, form: Layout, arrays: Arrays) -> None:
             f"bias is {bias}; cell {cell.name!r} has biases={cell.biases}; give it biases={len(bias)}"
         )
     if cell.biases and "bias" not in arrays:
-        raise ValueError(f"arrays have no bias; cell {cell.name!r} has biases={cell.biases}; give it biases=0")
+        raise ValueError(
+            f"arrays have no bias; cell {cell.name!r} has biases={cell.biases}; give it biases=0"
+        )
 
 
 def _check_dense(cell: GatedCell, dense: tuple[np.ndarray, np.ndarray] | None, last: Arrays) -> None:

@@ -19,7 +19,14 @@ from .stack import Departure, Model, Part
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 NAMES = ("kernel", "recurrent_kernel", "bias")
-INERT = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "ActivityRegularization")
+INERT = (
+    "InputLayer",
+    "Dropout",
+    "SpatialDropout1D",
+    "GaussianNoise",
+    "GaussianDropout",
+    "ActivityRegularization",
+)
 
 
 def model_of(given: Any, layer: str | Sequence[str] | None) -> Model:
@@ -34,9 +41,8 @@ def model_of(given: Any, layer: str | Sequence[str] | None) -> Model:
             f"{label} holds the weights of {held} and no configuration; say the cell:"
             f" from_keras('lstm', {label!r})"
         )
-    layers = config["config"]["layers"] if "layers" in config["config"] else [config]
-    if isinstance(config["config"], list):
-        layers = config["config"]
+    inner = config["config"]  # a list in the oldest files
+    layers = inner if isinstance(inner, list) else inner.get("layers", [config])
     names = [entry["config"]["name"] for entry in layers]
     wanted = [layer] if isinstance(layer, str) else layer
     for name in wanted or ():
@@ -157,14 +163,14 @@ def _layer(place: str, entry: Config, arrays: list[np.ndarray]) -> tuple[Part, .
     if entry["class_name"] != "Bidirectional":
         if config.get("go_backwards"):
             raise Departure(
-                f"{place} has go_backwards=True; a cell runs forward: build the layer with go_backwards=False,"
-                " and give the cell x[::-1]"
+                f"{place} has go_backwards=True; a cell runs forward: build the layer with"
+                " go_backwards=False, and give the cell x[::-1]"
             )
         return (_part(place, entry, arrays),)
     if config.get("merge_mode", "concat") != "concat":
         raise Departure(
-            f"{place} has merge_mode={config['merge_mode']!r}; a cell puts both directions side by side, so it"
-            " must be 'concat'; sum, multiply or average the two halves of its output yourself"
+            f"{place} has merge_mode={config['merge_mode']!r}; a cell puts both directions side by side, so"
+            " it must be 'concat'; sum, multiply or average the two halves of its output yourself"
         )
     forward = config["layer"]
     backward = config.get("backward_layer") or {
@@ -174,7 +180,8 @@ def _layer(place: str, entry: Config, arrays: list[np.ndarray]) -> tuple[Part, .
     turned = forward["config"].get("go_backwards"), backward["config"].get("go_backwards")
     if turned != (False, True):
         raise Departure(
-            f"{place} has go_backwards={turned[0]} forward and {turned[1]} backward; it must be False and True"
+            f"{place} has go_backwards={turned[0]} forward and {turned[1]} backward; they must be"
+            " False and True"
         )
     half = len(arrays) // 2
     return (

@@ -62,8 +62,8 @@ def joined(model: Model, read: Callable[[Part], tuple[GatedCell, Arrays]]) -> tu
     for at, (other, params), place in zip(layers.of(stack, inputs, hidden), read_parts, names, strict=False):
         if replace(other, biases=cell.biases) != cell:
             raise ValueError(
-                f"{place} is {spec(other)} and {names[0]} is {spec(cell)}; the layers of a stack are one cell;"
-                " read them one by one"
+                f"{place} is {spec(other)} and {names[0]} is {spec(cell)}; the layers of a stack are one"
+                " cell; read them one by one"
             )
         sizes = params["weight_ih"].shape[1], params["weight_hh"].shape[1]
         if sizes != (at.input_size, hidden):
