@@ -63,14 +63,14 @@ def _graph(onnx: Any, cell: GatedCell, form: Layout, constants: Arrays, sizes: t
     )
 
 
-def package(name: str) -> Any:
+def package(name: str, extra: str = "onnx") -> Any:
     """The optional package. Raises ValueError with the command that installs it."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise ValueError(f"package {name} is not installed; pip install 'cellbench[onnx]'") from None
+        raise ValueError(f"package {name} is not installed; pip install 'cellbench[{extra}]'") from None
 
 
 def _constants(cell: GatedCell, form: Layout, arrays: Arrays) -> Arrays:
