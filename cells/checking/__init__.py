@@ -21,7 +21,7 @@ from .compare import First, Result, Row
 from .modules import LOW
 
 if TYPE_CHECKING:
-    from .given import Implementation
+    from .implementation import Implementation
 
 __all__ = ["First", "Result", "Row", "check"]
 SIZES, STEPS, BATCH = (5, 7), 11, 3  # odd and all different, so that what is transposed shows

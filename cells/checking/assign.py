@@ -16,7 +16,6 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from ..cell import GatedCell
 from .layout import TARGETS, CellArrays, Layout, Piece, Shapes, View
 from .words import SIDES, SYNONYMS
 
@@ -420,13 +419,3 @@ def _says(word: str, names: set[str]) -> bool:
 def _cost_of_part(words: list[str], part: str) -> int:
     names = {part, *SYNONYMS.get(part, "").split(), *WORDS.get(part, "").split()}
     return 0 if any(_says(word, names) for word in words) else SAID + 1
-
-
-def readable(
-    shapes: Shapes, kinds: Mapping[str, str], cell: GatedCell, sizes: tuple[int, int]
-) -> tuple[int, int] | None:
-    """The sizes at which arrays are the cell's: those, or hidden_size for both; None where at neither."""
-    for pair in dict.fromkeys((sizes, (sizes[1], sizes[1]))):
-        if shapes and cell.unfit(*pair) is None and layouts(shapes, CellArrays(cell, pair), kinds):
-            return pair
-    return None

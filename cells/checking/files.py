@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..cell import GatedCell
-from .given import Implementation
+from .implementation import Implementation
 
 
 def _onnx(path: Path, cell: GatedCell) -> Implementation:

@@ -14,7 +14,7 @@ import numpy as np
 from ..programs.tolerance import relative_error
 from .calling import Returned
 from .compare import Comparison, Row
-from .given import Implementation
+from .implementation import Implementation
 
 
 def tolerance(dtype: str, steps: int) -> float:

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,77 +19,11 @@ from ..cell import GatedCell
 from ..contract import State
 from ..find import importing, module_of, nearest
 from . import building, modules
-from .assign import readable
+from .implementation import Arrays, Implementation, one_line
 from .layout import CellArrays
-from .words import ARRAYS, entries, readings, size_role, text, uses_torch
+from .words import ARRAYS, entries, readings, size_role, uses_torch
 
-Arrays = dict[str, np.ndarray]
 METHODS = ("forward", "step", "__call__", "cell", "call", "run")  # that may compute, likeliest first
-
-
-@dataclass
-class Implementation:
-    """What computes, and the arrays with which it does.
-
-    arrays: its own (float64 copies), {} where they are arguments, whose `names` are known. put: writes
-    arrays into it and returns them as it holds them, torch leaves or NumPy arrays. made: its arrays were
-    drawn here and may be drawn anew. keys: the one argument whose entries the arrays are, by key or in
-    order. order: its gates, in its own words. missed: keys that it asked for in vain. roles: what each
-    argument is. steps, batch, readout: what a file fixes. kinds: gain, shift, weight or bias of arrays whose
-    module says it. remarks: what was done to it. sizes: those it was built for, where others than asked.
-    traced: whether TorchScript may have fixed steps and batch.
-    low: itself in bfloat16 or float16, where it has that and is run in float32.
-    """
-
-    label: str
-    function: Callable[..., Any]
-    library: str
-    arrays: Arrays
-    dtype: str
-    put: Callable[[Arrays], dict[str, Any]]
-    made: bool
-    names: list[str] = field(default_factory=list)
-    keys: str | None = None
-    batch_first: bool = False
-    order: tuple[str, ...] = ()
-    missed: list[str] = field(default_factory=list)
-    roles: dict[str, str | None] = field(default_factory=dict)
-    steps: int | None = None
-    batch: int | None = None
-    readout: int | None = None
-    no_gradients: str = ""
-    kinds: dict[str, str] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-    sizes: tuple[int, int] | None = None
-    low: Implementation | None = None
-    traced: bool = False
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of its arrays."""
-        return {name: array.shape for name, array in self.arrays.items()}
-
-    @cached_property
-    def parameters(self) -> Mapping[str, inspect.Parameter]:
-        """The arguments of the function."""
-        return inspect.signature(self.function).parameters
-
-    @cached_property
-    def indexes_bias(self) -> bool:
-        """Whether its text has bias[0]: then one array likely has both biases."""
-        return bool(re.search(r"\bb(ias)?[\"']?\]?\[0\]", self.text))
-
-    @cached_property
-    def text(self) -> str:
-        """The function's source and docstring."""
-        return text(self.function)
-
-
-def one_line(error: BaseException) -> str:
-    """An exception in one line; of TorchScript's, which holds the code, the last alone."""
-    lines = str(error).strip().splitlines()
-    said = lines[-1:] if "TorchScript" in str(error) else lines
-    return f"{type(error).__name__}: {' '.join(' '.join(said).split())[:200]}"
 
 
 def load(spec: str) -> Any:
@@ -182,6 +113,8 @@ def _of_class(
     Of all constructions the first whose arrays are the cell's is taken: names of arguments only say what is
     tried first.
     """
+    from .mapping import readable
+
     needed = [a.name for a in building.needed(building.parameters(cls))]
     problem, made = f"its constructor takes {', '.join(needed) or 'nothing'}", []
     for positional, keywords in building.attempts(cls, cell, sizes):
@@ -195,7 +128,7 @@ def _of_class(
                 problem = f"{label}({call}) raised {one_line(error)}"
             continue
         made.append(implementation)
-        found = readable(implementation.shapes, implementation.kinds, cell, sizes)
+        found = readable(implementation, cell, sizes)
         if found is not None:
             implementation.sizes = found
             return implementation

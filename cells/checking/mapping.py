@@ -16,7 +16,7 @@ import numpy as np
 from ..cell import GatedCell
 from ..exchange.layouts import KERAS
 from . import assign
-from .given import Implementation
+from .implementation import Implementation
 from .layout import BIASES, TARGETS, Array, CellArrays, Layout, Piece, Shapes
 from .words import Reading, readings, role
 
@@ -334,6 +334,17 @@ def _shape(reading: Reading, cell_arrays: CellArrays, orientation: str, bias: st
         return {"flat": (length,), "column": (length, 1), "two": (2, length)}[bias]
     width = cell_arrays.widths[reading.side]
     return (width, length) if orientation == "columns" else (length, width)
+
+
+def readable(
+    implementation: Implementation, cell: GatedCell, sizes: tuple[int, int]
+) -> tuple[int, int] | None:
+    """The sizes at which its arrays are the cell's: those, or hidden_size for both; None where at neither."""
+    for pair in dict.fromkeys((sizes, (sizes[1], sizes[1]))):
+        fits = cell.unfit(*pair) is None and implementation.arrays
+        if fits and solve(implementation.shapes, CellArrays(cell, pair), implementation.kinds):
+            return pair
+    return None
 
 
 def at_sizes(

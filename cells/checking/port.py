@@ -12,7 +12,7 @@ import numpy as np
 from ..find import nearest
 from ..programs.tolerance import tolerance
 from .calling import Returned, Way, ways
-from .given import Implementation
+from .implementation import Implementation
 from .layout import Arrays, CellArrays, Layout
 from .mapping import Mapped, described, mapped
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .onnx_write import package
+from .optional import package
 
 Config = dict[str, Any]
 Weights = dict[str, list[np.ndarray]]  # in the order of get_weights, by the name of the layer

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..contract import real_floating
 from .layouts import Arrays, float64
-from .onnx_write import package
+from .optional import package
 
 Prefix = str | Sequence[str | Sequence[str]] | None
 SUFFIXES = (".npz", ".msgpack", ".safetensors", ".pt", ".pth", ".ckpt", ".bin")
