@@ -36,6 +36,8 @@ def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | No
             raise ValueError(
                 f"x of batch {k} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite"
             )
+        if x.numel() == 0:
+            raise ValueError(f"batch {k} is empty: x is of shape {tuple(x.shape)}; leave such batches out")
         taken.append((x.to(device), target.to(device)))
         count += x.shape[_likely_axis(model, batch_axis)]
         if count >= samples:

@@ -70,6 +70,11 @@ class Replay:
         with torch.no_grad(), _forward(self.recurrent, _SwappedForward(self, swap or {}, first)):
             return self._drive(x, trail, first)
 
+    def answer(self, x: Tensor) -> Tensor:
+        """The model's output as training has it, with its graph."""
+        with torch.enable_grad():
+            return self._drive(x)
+
     def trail(self, x: Tensor) -> Trail | None:
         """The recording of x without swaps.
 

@@ -5,6 +5,8 @@ It is a finite change, so that it shows memories whose derivative is 0.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ class Swaps:
         replay: Replay,
         batch_loss: BatchLoss,
         x: Tensor,
-        target: Tensor,
+        target: Any,
         positions: list[int],
         ends: list[int],
         count: int,
