@@ -12,7 +12,8 @@ from ..cell import GatedCell
 from ..contract import Arrays
 from ..find import public_name
 from . import ragged
-from .program import DIRECTIONS, DTYPES, Program
+from .formats import DTYPES, NUMPY
+from .program import DIRECTIONS, Program
 from .stack import StackProgram
 
 
@@ -21,6 +22,7 @@ class Backend:
     """A way to compute cells."""
 
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    dtypes: ClassVar[tuple[str, ...]] = NUMPY
 
     @property
     def name(self) -> str:
@@ -48,12 +50,13 @@ class Backend:
     ) -> str | None:
         """None, or the reason why it cannot compute this."""
         for what, value, allowed in (
-            ("dtype", dtype, DTYPES),
+            ("dtype", dtype, self.dtypes),
             ("device", device, self.devices),
             ("direction", direction, DIRECTIONS),
         ):
             if value not in allowed:
-                return f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
+                reason = f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
+                return reason + ("; torch and native have it" if value in DTYPES else "")
         return None
 
     def prepare(

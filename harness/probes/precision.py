@@ -7,7 +7,7 @@ from typing import Any
 
 from ..case import Case
 from ..gradients import precision
-from ..gradients.cell.precision import FORMATS
+from cellbench.cells.programs.formats import FORMATS
 from ..probe import Emit, Plan, Probe, series
 from ._random_cell import cases, check_schemes, driven
 from .gradient_decay import known

@@ -151,7 +151,7 @@ def _traced(
         raise ValueError(reason)
     program.states_only = True
     program.start(x, state)
-    d_y = np.zeros((steps, batch, program.output_size), dtype)
+    d_y = np.zeros((steps, batch, program.output_size))
     d_y[-1] = cotangent(d_output, batch, program.output_size)
     path = program.pull_back(d_y, trace=True).trajectory
     assert path is not None
