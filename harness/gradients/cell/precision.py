@@ -13,6 +13,7 @@ from cellbench.cells.programs.formats import FORMATS, Format
 
 from ..rate import fit
 from .back import backward
+from .given import on_arrays
 from .linearise import linearise
 from .path import check, norms
 
@@ -44,6 +45,7 @@ class Precision:
     log_norm: np.ndarray
 
 
+@on_arrays
 def precision(
     cell: GatedCell,
     params: Arrays,
