@@ -183,7 +183,12 @@ def _blocks(cell: Equations, shapes: Shapes, draw: Callable[[int], np.ndarray]) 
     if "weight_hh" not in shapes:
         raise ValueError(f"cell {cell.name!r} has no weight_hh, which this scheme sets")
     rows, width = shapes["weight_hh"]
-    size = width // len(cell.fed_back)
+    size, high = width // len(cell.fed_back), rows // len(cell.recurrent)
+    if cell.heads == 1 and high != size:
+        raise ValueError(
+            f"cell {cell.name!r} with {cell.options} has recurrent blocks of {high} rows and {size} columns; this"
+            " scheme draws square ones"
+        )
     return np.concatenate([np.hstack([draw(size) for _ in cell.fed_back]) for _ in range(rows // size)])
 
 
