@@ -47,8 +47,8 @@ class NumbaBackend(Backend):
         if cell.written_out:
             options = f" with {cell.options}" if cell.options else ""
             return (
-                f"cell {cell.name!r}{options} writes out its step; a fused kernel needs pointwise equations around"
-                " products"
+                f"cell {cell.name!r}{options} writes out its step; a fused kernel needs pointwise equations"
+                " around products"
             )
         if self.mode == "scan" and (reason := affine.unsupported(cell)):
             return reason

@@ -61,8 +61,8 @@ def layout(cell: GatedCell, known: dict[str, Layout], where: str) -> Layout:
         )
     if "weight_hr" in cell.shapes(1, 1):
         raise ValueError(
-            f"cell {cell.name!r} with {cell.options} has a projection, which no {known[cell.name].kind} of {where}"
-            " has; cells.to_torch takes it, and torch.onnx.export writes that module as single operations"
+            f"cell {cell.name!r} with {cell.options} has a projection, which no {known[cell.name].kind}"
+            f" of {where} has; cells.to_torch takes it"
         )
     return known[cell.name]
 

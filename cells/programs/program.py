@@ -10,8 +10,8 @@ With `lengths` the sequences of the batch end at their own length: the last stat
 direction starts there), outputs beyond it are zeros, and x and d_output beyond it have no influence, whatever
 they hold.
 
-What `forward`, `backward` and `read` return are NumPy arrays in the program's dtype; for bfloat16, which NumPy
-has not, float32 arrays that hold its numbers exactly.
+What `forward`, `backward` and `read` return are NumPy arrays in the program's dtype; for bfloat16, which
+NumPy has not, float32 arrays that hold its numbers exactly.
 """
 
 from __future__ import annotations

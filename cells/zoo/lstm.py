@@ -26,7 +26,9 @@ class LSTM(GatedCell):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not whole(self.proj_size) or self.proj_size < 0:
-            raise ValueError(f"proj_size is {self.proj_size!r}; it must be the width of h, or 0 for hidden_size")
+            raise ValueError(
+                f"proj_size is {self.proj_size!r}; it must be the width of h, or 0 for hidden_size"
+            )
 
     def equations(self, wx: State, wh: State, prev: State) -> State:
         i = sigmoid(wx.i + wh.i)
@@ -67,8 +69,8 @@ class LSTM(GatedCell):
         if self.proj_size < hidden_size:
             return super().unfit(input_size, hidden_size)
         return (
-            f"cell 'lstm' has proj_size {self.proj_size}, which must be less than hidden_size {hidden_size}, as"
-            " in torch.nn.LSTM"
+            f"cell 'lstm' has proj_size {self.proj_size}, which must be less than hidden_size {hidden_size},"
+            " as in torch.nn.LSTM"
         )
 
     def torch_module(self) -> tuple[str, dict[str, Any]] | None:

@@ -58,8 +58,8 @@ def _plan(config: dict[str, Any]) -> Plan:
     if isinstance(config["dtype"], list):
         formats = ",".join(map(str, config["dtype"])) or "float32,bfloat16"
         raise ConfigError(
-            f"dtype is {config['dtype']!r}; a run has one format, one of {', '.join(DTYPES)}. For a run of each"
-            f" give -m dtype={formats}"
+            f"dtype is {config['dtype']!r}; a run has one format, one of {', '.join(DTYPES)}. For a run of"
+            f" each give -m dtype={formats}"
         )
     values.known("dtype", config["dtype"], list(DTYPES))
     values.known("device", config["device"], list(DEVICES))

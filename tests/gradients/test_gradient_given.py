@@ -82,4 +82,6 @@ def test_what_has_no_values_or_no_one_shape_is_told_in_a_line(measure):
 
 def test_a_sparse_tensor_is_the_matrix_that_it_stands_for():
     sparse = PARAMS | {"weight_hh": torch.tensor(PARAMS["weight_hh"]).to_sparse()}
-    np.testing.assert_array_equal(lag_profile(CELL, sparse, X).log_norm, lag_profile(CELL, PARAMS, X).log_norm)
+    np.testing.assert_array_equal(
+        lag_profile(CELL, sparse, X).log_norm, lag_profile(CELL, PARAMS, X).log_norm
+    )

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from cellbench.cells import GatedCell
 
-Rest = ParamSpec("Rest")
-Result = TypeVar("Result")
+Measure = TypeVar("Measure", bound=Callable[..., Any])  # decorated, a function keeps its signature
 Arrays = dict[str, Any]
 BLOCK_AXES = 3  # of a block of x: (T, B, I)
-Measure = Callable[Concatenate[GatedCell, Arrays, Any, Rest], Result]
 
 
-def on_arrays(function: Measure[Rest, Result]) -> Measure[Rest, Result]:
+def on_arrays(function: Measure) -> Measure:
     """The function (cell, params, x, ...) for tensors and lists too; state and d_output are given by name."""
 
     @wraps(function)
-    def taking(cell: GatedCell, params: Arrays, x: Any, *args: Rest.args, **options: Rest.kwargs) -> Result:
+    def taking(cell: GatedCell, params: Arrays, x: Any, *args: Any, **options: Any) -> Any:
         for what, value in options.items():
             if what == "state" and isinstance(value, dict):
                 options[what] = {name: host(f"state {name}", v) for name, v in value.items()}
@@ -30,7 +28,7 @@ def on_arrays(function: Measure[Rest, Result]) -> Measure[Rest, Result]:
         params = {name: host(name, value) for name, value in params.items()}
         return function(cell, params, blocks(x), *args, **options)
 
-    return taking
+    return cast(Measure, taking)
 
 
 def blocks(x: Any) -> Any:
