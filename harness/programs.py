@@ -70,9 +70,8 @@ def error_of(
     result: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
 ) -> tuple[float, str]:
     """The largest error of output, states and gradients against float64, and the array that it is in."""
-    cell = library.get(case.spec)
-    reference = library.backend(getattr(cell, "reference", "numpy")).prepare(
-        cell,
+    reference = library.backend("numpy").prepare(
+        library.get(case.spec),
         given.params,
         steps=case.steps,
         batch=case.batch,

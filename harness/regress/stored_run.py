@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from .. import store
-from ..store.imported import is_imported
 from .benchmarks import name_of
 
 PARTNER = "native"  # not our code: what every process of a throughput run times beside the rest
@@ -83,13 +82,12 @@ def find(name: str, results: Path) -> Path:
 
 
 def read(folder: Path) -> StoredRun:
-    """The run in a folder. Raises ResultsError unless `run` or `import` made it and it is whole."""
+    """The run in a folder. Raises ResultsError unless `cellbench run` made it, it has ended and is whole."""
     manifest = store.read_manifest(folder)
-    if not manifest.get("config") and not is_imported(manifest):
+    if not manifest.get("config"):
         made = manifest.get("command") or "import"
         raise store.ResultsError(
-            f"run {folder} was imported or made otherwise ({made}); compare takes what `cellbench run` made,"
-            " or `cellbench import`"
+            f"run {folder} was imported or made otherwise ({made}); compare takes what `cellbench run` made"
         )
     if not (folder / store.TABLE).exists():
         raise _unfinished(folder)
