@@ -274,17 +274,20 @@ def test_a_worker_gets_its_threads_and_the_parent_keeps_its_own():
 
 
 def test_workers_started_from_two_threads_leave_the_environment_as_it_was():
-    before, entered = dict(os.environ), threading.Event()
+    before, (asked, inside, left) = dict(os.environ), (threading.Event() for _ in range(3))
 
     def second():
-        entered.wait()
+        asked.wait()
         with worker.limited(2):
-            pass
+            inside.set()
+            left.wait()
 
-    thread = threading.Thread(target=second)
+    thread = threading.Thread(target=second, daemon=True)
     thread.start()
     with worker.limited(3):
-        entered.set()
-        thread.join(0.2)  # waits its turn: it must not take "3" for the environment's own
+        asked.set()
+        assert not inside.wait(0.2)  # or it would take "3" for the environment's own, and put that back last
+    assert inside.wait(60) and os.environ["OMP_NUM_THREADS"] == "2"
+    left.set()
     thread.join()
     assert dict(os.environ) == before

@@ -16,7 +16,7 @@ from ...case import Case
 from ...measure.conditions import Conditions, observe, warnings_of
 from ...measure.judge import Judgement, corrected
 from ...measure.verdict import CHANGED, Verdict
-from ...measure.worker import PRECISION, THREAD_VARIABLES
+from ...measure.worker import limits
 from . import alone
 from .environments import Environment, NoEnvironment, environment
 from .side_levels import AGAIN, CANNOT_RUN, SIDES, Measured, SideLevels, blunt
@@ -126,8 +126,7 @@ class Apart:
         """(complete lines that alone.py printed, and how the process ended: a status and a reason)."""
         # -P: the folder of the script stays out of its path, so that no file beside it hides a library
         command = [str(environment.python), "-P", str(Path(alone.__file__))]
-        variables = dict.fromkeys(THREAD_VARIABLES, str(self.threads)) | PRECISION
-        variables |= {
+        variables = limits(self.threads) | {
             "PYTHONPATH": alone.search_path(job["root"]),
             "CELLBENCH_CACHE": str(environment.cache),
             "PYTHONDONTWRITEBYTECODE": "1",

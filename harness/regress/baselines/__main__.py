@@ -15,7 +15,7 @@ from typing import Any
 
 from cellbench.cells.find import nearest
 
-from ...measure.worker import THREAD_VARIABLES
+from ...measure.worker import limits
 from .differences import Compared, Difference, compare, renewed, table
 from .files import FOLDER, Baseline, BaselineError, read, remove, versions, write
 from .gather import ZooFacts, gather, zoo
@@ -140,5 +140,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    os.environ.update(limits(1))
     sys.exit(main())
