@@ -3,6 +3,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -271,6 +273,16 @@ def test_a_worker_gets_its_threads_and_the_parent_keeps_its_own():
     before = dict(os.environ)
     assert worker.call(report_threads, threads=3).value == ("3", "3")
     assert dict(os.environ) == before
+
+
+def report_held_back(emit):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_an_interrupt_is_held_back_in_the_first_child_of_a_process_too():
+    first = "from tests.measure.test_clocks_and_workers import *; print(worker.call(report_held_back).value)"
+    assert subprocess.run([sys.executable, "-c", first], capture_output=True, text=True).stdout == "True\n"
+    assert not report_held_back(None)
 
 
 def test_workers_started_from_two_threads_leave_the_environment_as_it_was():
