@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Any
 from .catalogue import backend, backend_names, get, names
 from .cell import GatedCell
 from .contract import Array, Arrays, Returned, Shapes, State, check_sizes, split
-from .exchange import from_keras, from_onnx, from_torch, to_keras, to_onnx, to_torch
+from .exchange import (
+    from_equinox,
+    from_flax,
+    from_keras,
+    from_onnx,
+    from_tensorflow,
+    from_torch,
+    to_equinox,
+    to_flax,
+    to_keras,
+    to_onnx,
+    to_tensorflow,
+    to_torch,
+)
 from .vocabulary.matrices import blocks, by_head, concatenate, constant, expm, linear, skew
 from .vocabulary.primitives import (
     absolute,
@@ -55,8 +68,11 @@ __all__ = [
     "cos",
     "exp",
     "expm",
+    "from_equinox",
+    "from_flax",
     "from_keras",
     "from_onnx",
+    "from_tensorflow",
     "from_torch",
     "get",
     "linear",
@@ -74,8 +90,11 @@ __all__ = [
     "split",
     "sqrt",
     "tanh",
+    "to_equinox",
+    "to_flax",
     "to_keras",
     "to_onnx",
+    "to_tensorflow",
     "to_torch",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from . import find
@@ -20,12 +21,21 @@ def names() -> list[str]:
 def get(spec: str, **options: Any) -> GatedCell:
     """The cell that a spec names: 'lstm', 'elman:activation=relu', 'path/to/file.py:Name'.
 
-    Options may be keywords too. Raises ValueError for an unknown cell or option, EquationError for equations
-    that cannot be recorded.
+    A file's class may be a torch module, which torch alone runs. Options may be keywords too. Raises
+    ValueError for an unknown cell or option, EquationError for equations that cannot be recorded.
     """
-    cell = find.member(spec, GatedCell, ZOO, CELL_ENTRY_POINTS, options)
+    cell = find.member(spec, GatedCell, ZOO, CELL_ENTRY_POINTS, options, _of_module)
     cell.verify()
     return cell
+
+
+def _of_module(cls: type) -> type[GatedCell] | None:
+    """The cell of a torch module's class, or None: where torch is not imported, no class is a module."""
+    if "torch" not in sys.modules:
+        return None
+    from .modules.cell import cell_of
+
+    return cell_of(cls)
 
 
 def backend_names() -> list[str]:

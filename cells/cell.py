@@ -118,6 +118,10 @@ def likely_sizes(cell: GatedCell, params: Arrays) -> tuple[int, int]:
     # an axis is a size times a number of gates, or of states side by side, so hidden_size divides one of them
     divisors = sorted({n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 3) if n % k == 0})
 
+    inputs = set(lengths)
+    if cell.library:  # a module may hold one matrix of [x; h]
+        inputs |= {a - b for a in lengths for b in lengths if a > b}
+
     def rank(sizes: tuple[int, int]) -> tuple[int, bool]:
         shapes = cell.parameter_shapes(*sizes)
         return (
@@ -125,4 +129,4 @@ def likely_sizes(cell: GatedCell, params: Arrays) -> tuple[int, int]:
             cell.unfit(*sizes) is not None,
         )
 
-    return min(((i, h) for h in divisors for i in lengths), key=rank)
+    return min(((i, h) for h in divisors for i in sorted(inputs)), key=rank)

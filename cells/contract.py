@@ -65,6 +65,10 @@ class Equations:
                             one below. All else here is of one layer.
     """
 
+    # of a cell without equations: the library whose module it is, and the backend that computes its reference
+    library: ClassVar[str | None] = None
+    reference: ClassVar[str] = "numpy"
+
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]]
     vectors: ClassVar[tuple[str, ...]] = ()

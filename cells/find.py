@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Adapted = Callable[[type], Any]
 FOLDERS = ("zoo", "backends", "probes", "tasks", "claims")
 BY_PATH = re.compile(r"(?P<member>(?P<file>.*?\.py)(?::[A-Za-z_]\w*)?)(?P<options>(?::\w*=[^:]*)*)")
 
@@ -49,13 +50,22 @@ def _entry_points(group: str) -> Iterable[Any]:
     return entry_points(group=group)
 
 
-def member(spec: str, base: type[T], package: str, group: str, options: Mapping[str, Any] | None = None) -> T:
+def member(
+    spec: str,
+    base: type[T],
+    package: str,
+    group: str,
+    options: Mapping[str, Any] | None = None,
+    adapted: Adapted | None = None,
+) -> T:
     """The member that a spec names, with its options and the given ones set.
+
+    `adapted` makes a class of the base from one of another kind in a file, or says None.
 
     Raises ValueError, with the nearest name, for one that is unknown.
     """
     name, texts = _split(spec)
-    cls = _from_path(name, base, package) if path_of(name) else _by_name(name, base, package, group)
+    cls = _from_path(name, base, package, adapted) if path_of(name) else _by_name(name, base, package, group)
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
     given = dict(text.partition("=")[::2] for text in texts)
     for key in (*given, *(options or {})):
@@ -98,7 +108,7 @@ def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
     )
 
 
-def _from_path(spec: str, base: type[T], package: str) -> type[T]:
+def _from_path(spec: str, base: type[T], package: str, adapted: Adapted | None) -> type[T]:
     file = path_of(spec)
     assert file is not None
     path, _, name = spec.partition(".py:")
@@ -113,6 +123,8 @@ def _from_path(spec: str, base: type[T], package: str) -> type[T]:
     if not name:
         return _only_class(module, base, path)
     cls = getattr(module, name, None)
+    if adapted and inspect.isclass(cls) and not issubclass(cls, base):
+        cls = adapted(cls) or cls
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         known = [
             k for k, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base) and v is not base

@@ -70,8 +70,9 @@ def error_of(
     result: tuple[Forward, Gradients | None], given: Inputs, case: Case, library: Any = cells
 ) -> tuple[float, str]:
     """The largest error of output, states and gradients against float64, and the array that it is in."""
-    reference = library.backend("numpy").prepare(
-        library.get(case.spec),
+    cell = library.get(case.spec)
+    reference = library.backend(getattr(cell, "reference", "numpy")).prepare(
+        cell,
         given.params,
         steps=case.steps,
         batch=case.batch,

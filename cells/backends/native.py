@@ -30,6 +30,10 @@ class NativeBackend(TorchBackend):
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
         module = cell.torch_module()
+        if cell.library:
+            return (
+                f"{cell.name} is a module of its own, which backend torch runs; native has those of torch.nn"
+            )
         if module is None:
             return f"torch.nn has no module for cell {cell.name!r}" + (
                 f" with {cell.options}" if cell.options else ""

@@ -44,7 +44,7 @@ class NumbaBackend(Backend):
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
-        if cell.written_out:
+        if cell.written_out and not cell.library:
             return (
                 f"cell {cell.name!r} writes out its step; a fused kernel needs pointwise equations around"
                 " products"

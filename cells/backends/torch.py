@@ -5,6 +5,7 @@ In the mode scan all steps of an affine recurrence are computed at once, in chun
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class TorchBackend(Backend):
     """Eager PyTorch, on the CPU or CUDA. mode is sequential, or scan for affine recurrences."""
 
     devices = ("cpu", "cuda")
+    library = "torch"
     mode: str = "sequential"
 
     def __post_init__(self) -> None:
@@ -48,6 +50,8 @@ class TorchBackend(Backend):
         return reason or (affine.unsupported(cell) if self.mode == "scan" else None)
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
+        if cell.library:
+            return ModuleProgram(cell, *arguments)
         return (ScanProgram if self.mode == "scan" else TorchProgram)(cell, *arguments)
 
 
@@ -174,6 +178,42 @@ class TorchProgram(TensorProgram):
             result = cell.equations(gates, cell.recur(params, state), state, *unit)
             output, new = output_and_state(cell, result)
             return list(each_output(output)), new
+
+        return advance
+
+
+class ModuleProgram(TorchProgram):
+    """As the module computes it; where every state is asked for, a call for each step."""
+
+    cell: Any
+
+    def setup(self) -> None:
+        import torch
+
+        self.implementation = (
+            f"torch {torch.__version__} module {self.cell.name} in eval mode, held against a float64 copy of"
+            " itself"
+        )
+        module = self.cell.build(self.input_size, self.hidden_size)
+        self.module = copy.deepcopy(module).to(self.device, getattr(torch, self.dtype))
+
+    def untraceable(self) -> str | None:
+        return None if self.cell.states else f"{self.cell.name} takes no state, so that none can be followed"
+
+    def compute(
+        self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
+    ) -> tuple[Tensor, Tensors]:
+        if steps is not None:
+            return super().compute(x, state, steps)
+        output, last = self.cell.run(self.params, x, State(**state), self.module)
+        return output, dict(vars(last))
+
+    def written(self, params: Tensors, x: Tensor) -> Callable[[int, State], tuple[Outputs, State]]:
+        from ..modules.recorded import itself
+
+        def advance(t: int, state: State) -> tuple[Outputs, State]:
+            output, new = self.cell.run(params, x[t : t + 1], state, self.module)
+            return [itself(output[0], new)], new
 
         return advance
 

@@ -2,7 +2,9 @@
 
 A check goes through the files in this order: `given` or `onnx` (what is run), `words` (what its names say),
 `mapping` to a `layout` (which array is which), `calling` (how it is called), `port` (all of that in one
-object), `compare` (array by array), `explain` (which of the `variants` it is).
+object), `compare` (array by array), `explain` (the sentence). What agrees is then held to `biases`, `starts`
+(the first state) and `length`. What deviates is fitted (`fitting`): in each of the `contexts`, all `forms` of
+all functions at once, which make the `variants` of the cell.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import check_sizes
 from .compare import First, Result, Row
+from .modules import LOW
 
 if TYPE_CHECKING:
-    from .given import Implementation
+    from .implementation import Implementation
 
 __all__ = ["First", "Result", "Row", "check"]
 SIZES, STEPS, BATCH = (5, 7), 11, 3  # odd and all different, so that what is transposed shows
@@ -32,7 +35,7 @@ def check(
     *,
     input_size: int | None = None,
     hidden_size: int | None = None,
-    steps: int = STEPS,
+    steps: int | None = None,
     batch: int = BATCH,
     dtype: str | None = None,
     seed: int = 0,
@@ -41,18 +44,20 @@ def check(
 
     thing: a torch module, a class or an object with arrays, a function of a step or a sequence, a cell,
     'file.py:NAME' or an .onnx file. A class or function gets arrays of `cell.init`, an object keeps its own.
-    weights are the cell's arrays. dtype is the thing's own where None. Raises ValueError, one line, for a
-    thing that is not understood or cannot be called.
+    weights are the cell's arrays. dtype is the thing's own where None. Where steps are None, a right one is
+    also run without its first state and over more steps, until 200 or a second has passed. Raises ValueError,
+    one line, for a thing that is not understood or cannot be called.
     """
     from ..catalogue import get
     from .compare import best
-    from .explain import diagnosis, notes
+    from .explain import Asked, judged, notes
+    from .formats import own_format, too_coarse
     from .mapping import at_sizes
     from .port import Trial, ported
 
     cell = get(against) if isinstance(against, str) else against
     name = against if isinstance(against, str) else cell.name + (f":{cell.options}" if cell.options else "")
-    _check_options(cell, name, input_size, hidden_size, steps, batch, dtype)
+    _check_options(cell, name, input_size, hidden_size, steps or STEPS, batch, dtype)
     if weights is not None:
         weights = {name: _float64(value) for name, value in weights.items()}
         cell = _with_biases(cell, weights)
@@ -62,13 +67,17 @@ def check(
     if implementation.readout is not None:
         cell = replace(cell, readout=implementation.readout)
     cell_arrays = at_sizes(implementation, cell, sizes, fixed)
-    trial = Trial(implementation.steps or steps, implementation.batch or batch, seed, weights)
-    port = ported(implementation, cell_arrays, trial)
-    comparison = best(port)
-    lines = notes(comparison)
-    text = diagnosis(comparison, name)
-    right = comparison.first is None
-    return Result(implementation.label, name, right, text, comparison.rows, comparison.first, lines)
+    trial = Trial(implementation.steps or steps or STEPS, implementation.batch or batch, seed, weights)
+    comparison = best(ported(implementation, cell_arrays, trial))
+    asked = Asked(implementation.label, name, cell.biases, weights is not None or "biases=" in name)
+    verdict = judged(comparison, asked, long=steps is None)
+    compared, right, text = verdict.comparison, verdict.right, verdict.sentence
+    rows, lines = compared.rows, (*notes(comparison, asked), *implementation.remarks)
+    if right and implementation.low is not None:
+        own, said = own_format(comparison, implementation.low)
+        coarse = too_coarse(own, implementation.low.dtype)
+        text, rows, lines, right = coarse or text, (*rows, *own), (*lines, said), not coarse
+    return Result(asked.port, name, right, text, rows, compared.first, lines)
 
 
 def _check_options(
@@ -84,8 +93,8 @@ def _check_options(
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     given = {k: v for k, v in sizes.items() if v is not None}
     check_sizes(steps=steps, batch=batch, **given)
-    if dtype not in (None, "float32", "float64"):
-        raise ValueError(f"dtype is {dtype!r}; it must be float32 or float64")
+    if dtype not in (None, "float32", "float64", "bfloat16", "float16"):
+        raise ValueError(f"dtype is {dtype!r}; it must be float32, float64, bfloat16 or float16")
     if cell.stacked:
         raise ValueError(f"cell {name!r} is a stack; a port is checked against one layer of one direction")
 
@@ -124,15 +133,15 @@ def _sizes(
 
 def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) -> Implementation:
     """The implementation that a thing is, ready to be run."""
+    from .files import READERS
     from .given import load, of_cell, understood
     from .words import arguments, array_arguments
 
-    if isinstance(thing, str | Path) and str(thing).endswith(".onnx"):
-        if not Path(thing).is_file():
-            raise ValueError(f"no file {str(thing)!r}; give an .onnx file, or path/to/file.py:Name")
-        from .onnx import of_file
-
-        implementation = of_file(str(thing))
+    ending = Path(thing).suffix if isinstance(thing, str | Path) else ""
+    if ending in READERS:
+        if not Path(thing).expanduser().is_file():
+            raise ValueError(f"no file {str(thing)!r}; give a file of {', '.join(READERS)}, or file.py:Name")
+        implementation = READERS[ending](Path(thing).expanduser(), cell)
     else:
         given = load(str(thing)) if isinstance(thing, str | Path) else thing
         if isinstance(given, type) and issubclass(given, GatedCell):
@@ -141,6 +150,8 @@ def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) ->
             implementation = understood(given, cell, sizes, dtype)
         else:
             implementation = of_cell(given, sizes)
+    if dtype in LOW and implementation.low is None:
+        raise ValueError(f"dtype {dtype} is for a torch module; {implementation.label} is none")
     if not implementation.arrays and not implementation.names:
         implementation.names, implementation.keys = array_arguments(implementation.function, cell)
     implementation.roles = arguments(implementation.parameters, cell)

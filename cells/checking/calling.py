@@ -12,7 +12,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import State
-from .given import Implementation, one_line
+from .implementation import Implementation, one_line
 
 Arrays = dict[str, Any]
 SHAPES = {

@@ -11,11 +11,11 @@ import torch
 
 from ..exchange.layouts import KERAS, ONNX
 from ..programs.tolerance import relative_error
+from .assign import EXCHANGED
 from .layout import TARGETS, Arrays, Layout
 from .port import Port
 from .variants import Values, Variant
 
-GLANCE = 3  # steps on which variants are tried before all is computed
 SMALLEST = 1e-30  # a scale never is 0
 
 
@@ -52,7 +52,11 @@ class First:
 
 @dataclass(frozen=True)
 class Result:
-    """A check's result: `diagnosis` is one line; `notes` say what was understood and not compared."""
+    """A check's result.
+
+    diagnosis: one sentence, what differs and what makes it right. notes: what was understood, and what was
+    not compared.
+    """
 
     thing: str
     cell: str
@@ -64,8 +68,11 @@ class Result:
 
     def __str__(self) -> str:
         wide = max([len(row.name) for row in self.rows] + [5])
-        lines = [f"{self.thing} against {self.cell}: {'right' if self.ok else 'deviates'}"]
-        lines += [f"  {self.diagnosis}"]
+        lines = [
+            self.diagnosis,
+            "",
+            f"{self.thing} against {self.cell}: {'right' if self.ok else 'deviates'}",
+        ]
         lines += [f"  first deviation: {self.first}"] if self.first else []
         lines += ["", f"  {'array':{wide}}  {'error':>8}  {'allowed':>8}"]
         for row in self.rows:
@@ -76,12 +83,17 @@ class Result:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant of the reference that a port may be, in a layout; words: what differs in layout or call."""
+    """A variant of the reference that a port may be, in a layout.
+
+    words: what differs in layout or call. drawn: the seed of the arrays that the port does not hold; None
+    where these are zero.
+    """
 
     port: Port
     layout: Layout
     variant: Variant
     words: tuple[str, ...] = ()
+    drawn: int | None = None
 
     @property
     def differences(self) -> int:
@@ -99,7 +111,12 @@ class Candidate:
         weights = self.port.trial.weights
         if weights is not None and (not self.layout.pieces or self._as_given):
             return {name: np.array(value, np.float64) for name, value in weights.items()}
-        return self.reading.read(self.port.held)
+        held = self.reading.read(self.port.held)
+        if self.drawn is None:
+            return held
+        have = self.reading.read({name: np.ones(value.shape) for name, value in self.port.held.items()})
+        whole = self.variant.cell.init(*self.layout.cell_arrays.sizes, seed=self.drawn)
+        return {n: np.where(have[n], held[n], v) if n in held else v for n, v in whole.items()}
 
     @property
     def _as_given(self) -> bool:
@@ -117,35 +134,34 @@ class Candidate:
         return self.variant.computed(self.params, problem.x, problem.state, problem.d_output, d_state)
 
     @property
-    def plausible(self) -> bool:
-        """Whether the variant gives the port's output over the first steps, which is soon computed."""
-        have, allowed = self.port.outputs.output[:GLANCE], self.port.tolerance
-        # one step excludes most; where all agrees, the scale is the port's to within the tolerance
-        error = np.max(np.abs(have[:1] - self._unrolled(1)))
-        if not error <= 2 * allowed * np.max(np.abs(have)):  # NaN is no agreement
-            return False
-        return relative_error(have, self._unrolled(GLANCE)) <= allowed
-
-    def _unrolled(self, steps: int) -> np.ndarray:
-        """The variant's output over some steps."""
+    def mark(self) -> bytes:
+        """What the variant computes in two steps, which tells it from others."""
         problem = self.port.problem
         params = {name: torch.as_tensor(value) for name, value in self.params.items()}
         state = {name: torch.as_tensor(value) for name, value in problem.state.items()}
         with torch.no_grad():
-            output, _ = self.variant.unroll(params, torch.as_tensor(problem.x[:steps]), state)
-        return output.numpy()
+            output, _ = self.variant.unroll(params, torch.as_tensor(problem.x[:2]), state)
+        return np.round(output.numpy(), 9).tobytes()
 
     @property
     def sentence(self) -> str:
-        """What would make the port right, if this does."""
+        """What the port is: the cell with which differences, or which other cell."""
         order = [_order_words(self.layout, self.variant.order)] if self.variant.order else []
         words = sorted([*self.words, *order, *self.variant.words], key=lambda w: not w.startswith("this is"))
         if not words[0].startswith("this is"):
-            return f"right with {' and '.join(words)}"
+            return f"it is right with {' and '.join(words)}"
         if not words[1:]:
             return words[0]
         name = words[0].rpartition(" --against ")[2]
         return f"this is {name} with {' and '.join(words[1:])}"
+
+    @property
+    def mends(self) -> tuple[str, ...]:
+        """What undoes each difference."""
+        gates = ", ".join(self.layout.cell.gates)
+        order = [f"read the gates in the order {gates}"] if self.variant.order else []
+        called = ["read x and the states as the cell has them"] if self.words else []
+        return (*called, *order, *self.variant.mends)
 
 
 def _order_words(layout: Layout, order: tuple[str, ...]) -> str:
@@ -202,7 +218,11 @@ def best(port: Port) -> Comparison:
 def _best_layout(port: Port) -> Comparison:
     likeliest = None
     for layout in port.layouts:
-        comparison = compared(Candidate(port, layout, Variant(layout.cell)))
+        candidate = Candidate(port, layout, Variant(layout.cell))
+        contradicts = any(words.startswith(EXCHANGED) for words in layout.words)
+        if likeliest and contradicts:
+            continue
+        comparison = compared(candidate)
         likeliest = likeliest or comparison
         if comparison.first is None:
             return comparison

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,68 +18,12 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import State
 from ..find import importing, module_of, nearest
+from . import building, modules
+from .implementation import Arrays, Implementation, one_line
 from .layout import CellArrays
-from .words import ARRAYS, entries, readings, size_role, text, uses_torch
+from .words import ARRAYS, entries, readings, size_role, uses_torch
 
-Arrays = dict[str, np.ndarray]
 METHODS = ("forward", "step", "__call__", "cell", "call", "run")  # that may compute, likeliest first
-# built by (input_size, hidden_size), though their constructors take more
-TORCH_CLASSES = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
-
-
-@dataclass
-class Implementation:
-    """What computes, and the arrays with which it does.
-
-    arrays: its own (float64 copies), {} where they are arguments, whose `names` are known. put: writes
-    arrays into it and returns them as it holds them, torch leaves or NumPy arrays. made: its arrays were
-    drawn here and may be drawn anew. keys: the one argument whose entries the arrays are, by key or in
-    order. order: its gates, in its own words. missed: keys that it asked for in vain. roles: what each
-    argument is. steps, batch, readout: what an ONNX file fixes.
-    """
-
-    label: str
-    function: Callable[..., Any]
-    library: str
-    arrays: Arrays
-    dtype: str
-    put: Callable[[Arrays], dict[str, Any]]
-    made: bool
-    names: list[str] = field(default_factory=list)
-    keys: str | None = None
-    batch_first: bool = False
-    order: tuple[str, ...] = ()
-    missed: list[str] = field(default_factory=list)
-    roles: dict[str, str | None] = field(default_factory=dict)
-    steps: int | None = None
-    batch: int | None = None
-    readout: int | None = None
-    no_gradients: str = ""
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of its arrays."""
-        return {name: array.shape for name, array in self.arrays.items()}
-
-    @cached_property
-    def parameters(self) -> Mapping[str, inspect.Parameter]:
-        """The arguments of the function."""
-        return inspect.signature(self.function).parameters
-
-    @cached_property
-    def indexes_bias(self) -> bool:
-        """Whether its text has bias[0]: then one array likely has both biases."""
-        return bool(re.search(r"\bb(ias)?[\"']?\]?\[0\]", self.text))
-
-    @cached_property
-    def text(self) -> str:
-        """The function's source and docstring."""
-        return text(self.function)
-
-
-def one_line(error: BaseException) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def load(spec: str) -> Any:
@@ -140,6 +81,15 @@ def understood(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str |
     label = getattr(given, "__name__", None) or type(given).__name__
     if inspect.isclass(given):
         return _of_class(given, label, cell, sizes, dtype)
+    if _is_module(given):
+        module, said = modules.inner(given)
+        implementation = _of_object(module, modules.label(module), False, dtype)
+        implementation.remarks += said
+        return implementation
+    if hasattr(given, "_torchdynamo_orig_callable"):  # a compiled function
+        implementation = understood(given._torchdynamo_orig_callable, cell, sizes, dtype)
+        implementation.remarks.append(modules.TAKEN_OFF)
+        return implementation
     if inspect.ismethod(given) and _holds(given.__self__):
         return _of_object(copy.deepcopy(given.__self__), label, False, dtype, given.__name__)
     if inspect.isfunction(given) or inspect.isbuiltin(given) or inspect.ismethod(given):
@@ -158,52 +108,40 @@ def _check_callable(given: Any, label: str) -> None:
 def _of_class(
     cls: type, label: str, cell: GatedCell, sizes: tuple[int, int], dtype: str | None
 ) -> Implementation:
-    """An object of the class for these sizes; arrays are arguments where the constructor takes arrays."""
-    try:
-        arguments = list(inspect.signature(cls).parameters.values())
-    except ValueError:  # a class written in C may have no signature
-        arguments = []
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = [a.name for a in arguments if a.default is a.empty and a.kind not in variadic]
-    number = {"input": sizes[0], "hidden": sizes[1]}
-    by_name = {a.name: number[r] for a in arguments if (r := size_role(a.name)) is not None}
-    attempts = _constructions(arguments, needed, by_name, sizes, label in TORCH_CLASSES)
-    problem = f"its constructor takes {', '.join(needed)}"
-    for positional, keywords in attempts:
+    """An object of the class for these sizes; arrays are arguments where the constructor takes arrays.
+
+    Of all constructions the first whose arrays are the cell's is taken: names of arguments only say what is
+    tried first.
+    """
+    from .mapping import readable
+
+    needed = [a.name for a in building.needed(building.parameters(cls))]
+    problem, made = f"its constructor takes {', '.join(needed) or 'nothing'}", []
+    for positional, keywords in building.attempts(cls, cell, sizes):
         try:
-            made = cls(*positional, **keywords)
+            built = cls(*positional, **keywords)
+            _check_callable(built, label)
+            implementation = _of_object(built, label, True, dtype)
         except Exception as error:  # somebody's code
-            call = ", ".join(map(str, [*positional, *(f"{k}={v}" for k, v in keywords.items())]))
-            problem = f"{label}({call}) raised {one_line(error)}"
+            if all(size_role(name) for name in needed):
+                call = ", ".join(map(str, [*positional, *(f"{k}={v}" for k, v in keywords.items())]))
+                problem = f"{label}({call}) raised {one_line(error)}"
             continue
-        _check_callable(made, label)
-        return _of_object(made, label, True, dtype)
+        made.append(implementation)
+        found = readable(implementation, cell, sizes)
+        if found is not None:
+            implementation.sizes = found
+            return implementation
+    by_name = {name: sizes[r == "hidden"] for name in needed if (r := size_role(name)) is not None}
     arrays = [name for name in needed if name not in by_name]
     named = all(readings(name, cell)[0].certain or name.lower() in ARRAYS for name in arrays)
-    if arrays and named and not attempts:
-        return _of_constructor(cls, label, arrays, {k: v for k, v in by_name.items() if k in needed}, dtype)
+    if arrays and named and not any(implementation.arrays for implementation in made):
+        return _of_constructor(cls, label, arrays, by_name, dtype)
+    if made:
+        return made[0]
     raise ValueError(
         f"cannot build {label}: {problem}; give an object instead, or a constructor (input_size, hidden_size)"
     )
-
-
-def _constructions(
-    arguments: list[inspect.Parameter],
-    needed: list[str],
-    by_name: dict[str, int],
-    sizes: tuple[int, int],
-    torch_like: bool,
-) -> list[tuple[tuple[int, ...], dict[str, int]]]:
-    """(positional, keywords) of constructors to try, likeliest first; [] where more than sizes is needed."""
-    attempts: list[tuple[tuple[int, ...], dict[str, int]]] = []
-    if torch_like or (len(needed) == 2 and len(by_name) < 2):
-        attempts.append((sizes, {}))
-    if all(name in by_name for name in needed):
-        attempts.append(((), by_name))
-    if not needed and not by_name:
-        any_number = any(a.kind == a.VAR_POSITIONAL for a in arguments)
-        attempts += [(sizes, {}), ((), {})] if any_number else [((), {})]
-    return attempts
 
 
 def _of_constructor(
@@ -241,6 +179,8 @@ def _method(given: Any, name: str | None = None) -> Any:
     if name is not None:
         return getattr(given, name)
     if _is_module(given):
+        if modules.scripted(given):
+            return modules.scripted_forward(given)
         written = getattr(type(given).forward, "__name__", "") != "_forward_unimplemented"
         return given if written else given.step
     methods = [method for method in METHODS if hasattr(given, method)]
@@ -289,14 +229,26 @@ def _of_object(
 
 
 def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: str | None) -> Implementation:
+    """A module ready to be run; one of few bits is run in float32, and beside it (`low`) as it is."""
     import torch
 
+    modules.check_held(module, label)
     module = module.eval().cpu()  # a dropout would make two runs differ
     if dtype:
         module = module.to(getattr(torch, dtype))
+    own_dtype = next((str(leaf.dtype).removeprefix("torch.") for leaf in module.parameters()), "float32")
+    if own_dtype not in modules.LOW:
+        return _of_bound(module, label, made, own_dtype, method)
+    implementation = _of_bound(modules.copied(module).float(), label, made, "float32", method)
+    implementation.low = _of_bound(module, label, made, own_dtype, method)
+    return implementation
+
+
+def _of_bound(module: Any, label: str, made: bool, dtype: str, method: str | None) -> Implementation:
+    import torch
+
     leaves = dict(module.named_parameters())
     arrays = {name: _numpy(leaf) for name, leaf in leaves.items()}
-    dtypes = [str(leaf.dtype).removeprefix("torch.") for leaf in leaves.values()]
     method_given = _method(module, method)
 
     def put(new: Arrays) -> dict[str, Any]:
@@ -312,13 +264,14 @@ def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: s
 
     _sign(call, module.forward if method_given is module else method_given)
     first = any(getattr(m, "batch_first", False) is True for m in module.modules())
-    own_dtype = dtypes[0] if dtypes else dtype or "float32"
-    return Implementation(label, call, "torch", arrays, own_dtype, put, made, batch_first=first)
+    implementation = Implementation(label, call, "torch", arrays, dtype, put, made, batch_first=first)
+    implementation.kinds, implementation.traced = modules.kinds(module), modules.scripted(module)
+    return implementation
 
 
 def _sign(call: Callable[..., Any], method: Callable[..., Any]) -> None:
     """Gives a wrapper the arguments and the source of the method that it calls."""
-    vars(call).update(__signature__=inspect.signature(method), __wrapped__=method)
+    vars(call).update(__signature__=modules.signature(method), __wrapped__=method)
 
 
 def _of_function(function: Callable[..., Any], label: str, dtype: str | None) -> Implementation:

@@ -44,6 +44,11 @@ class CellArrays:
         return units == self.sizes[1] and all(shapes.get(name) == shape for name, shape in blocks.items())
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether there are the two matrices by gate and their biases alone."""
+        return self.blocked and set(self.shapes) <= set(TARGETS.values())
+
+    @cached_property
     def output(self) -> int:
         """The width of the cell's output."""
         return self.cell.output_size(*self.sizes)
@@ -72,7 +77,8 @@ class CellArrays:
 class Piece:
     """The blocks (n, H, K) or (n, H) of `gates` in the cell's array `target`, viewed in somebody's `array`.
 
-    gates () means that the array is the cell's as it stands. packed: no name says the order of the gates.
+    gates () means that the array is the cell's as it stands, or its part `into`. packed: no name says the
+    order of the gates.
     """
 
     array: str
@@ -80,6 +86,7 @@ class Piece:
     gates: tuple[str, ...]
     view: View
     packed: bool = False
+    into: View | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class Layout:
         """(block of the cell's array, block of somebody's) of each gate, both as views."""
         target = params[piece.target]
         if not piece.gates:
-            yield target, blocks
+            yield target if piece.into is None else piece.into(target), blocks
             return
         gates = self.cell_arrays.gates[piece.target]
         rows = target.reshape(len(gates), -1, *target.shape[1:])
@@ -131,7 +138,7 @@ class Layout:
     def permuted(self, order: tuple[str, ...]) -> Layout:
         """The same where the arrays of the cell's k-th gate are those of gate order[k]."""
         exchange = dict(zip(self.cell.gates, order, strict=True))
-        pieces = (replace(p, gates=tuple(exchange[g] for g in p.gates)) for p in self.pieces)
+        pieces = (replace(p, gates=tuple(exchange.get(g, g) for g in p.gates)) for p in self.pieces)
         return replace(self, pieces=tuple(pieces))
 
     @property

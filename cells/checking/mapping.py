@@ -15,7 +15,8 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..exchange.layouts import KERAS
-from .given import Implementation
+from . import assign
+from .implementation import Implementation
 from .layout import BIASES, TARGETS, Array, CellArrays, Layout, Piece, Shapes
 from .words import Reading, readings, role
 
@@ -58,7 +59,7 @@ def described(shapes: Shapes) -> str:
 def _own(implementation: Implementation, cell_arrays: CellArrays, weighed: bool) -> Mapped:
     """The implementation's own arrays."""
     shapes, cell = implementation.shapes, cell_arrays.cell
-    layouts = solve(shapes, cell_arrays)
+    layouts = solve(shapes, cell_arrays, implementation.kinds)
     order = _translated(implementation.order, cell)
     if order and order != cell.gates:
         words = (f"gates in the order {', '.join(implementation.order)}",)
@@ -83,13 +84,13 @@ def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
     return order if len(order) == len(cell.gates) else ()
 
 
-def solve(shapes: Shapes, cell_arrays: CellArrays) -> list[Layout]:
+def solve(shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None) -> list[Layout]:
     """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's."""
     exact = _by_name(shapes, cell_arrays)
     if exact is not None:
         return [exact]
-    if not cell_arrays.blocked:
-        return _by_shape(shapes, cell_arrays)
+    if not cell_arrays.plain:
+        return assign.layouts(shapes, cell_arrays, kinds or {})
     for orientation in ORIENTATIONS:
         options = {
             n: list(_readings(Array(n, shape, cell_arrays, orientation))) for n, shape in shapes.items()
@@ -116,17 +117,6 @@ def _by_name(shapes: Shapes, cell_arrays: CellArrays) -> Layout | None:
 
 def _with_biases(cell_arrays: CellArrays, biases: int) -> CellArrays:
     return CellArrays(replace(cell_arrays.cell, biases=biases), cell_arrays.sizes)
-
-
-def _by_shape(shapes: Shapes, cell_arrays: CellArrays) -> list[Layout]:
-    """The layout where every array of the cell has a shape that one of somebody's arrays alone has."""
-    pairs = {}
-    for name, shape in cell_arrays.shapes.items():
-        fits = [array for array, given in shapes.items() if given == shape]
-        if len(fits) != 1:
-            return []
-        pairs[name] = fits[0]
-    return [_exact(cell_arrays, pairs, shapes)] if len(set(pairs.values())) == len(pairs) else []
 
 
 def _exact(cell_arrays: CellArrays, pairs: dict[str, str], shapes: Shapes) -> Layout:
@@ -346,6 +336,17 @@ def _shape(reading: Reading, cell_arrays: CellArrays, orientation: str, bias: st
     return (width, length) if orientation == "columns" else (length, width)
 
 
+def readable(
+    implementation: Implementation, cell: GatedCell, sizes: tuple[int, int]
+) -> tuple[int, int] | None:
+    """The sizes at which its arrays are the cell's: those, or hidden_size for both; None where at neither."""
+    for pair in dict.fromkeys((sizes, (sizes[1], sizes[1]))):
+        fits = cell.unfit(*pair) is None and implementation.arrays
+        if fits and solve(implementation.shapes, CellArrays(cell, pair), implementation.kinds):
+            return pair
+    return None
+
+
 def at_sizes(
     implementation: Implementation, cell: GatedCell, sizes: tuple[int, int], fixed: bool
 ) -> CellArrays:
@@ -353,7 +354,13 @@ def at_sizes(
 
     Raises ValueError where others were asked for.
     """
-    likely = None if implementation.made else _likely_sizes(implementation.shapes, cell)
+    likely = implementation.sizes
+    if not implementation.made:
+        likely = _likely_sizes(implementation.shapes, cell, implementation.kinds)
+    if likely and fixed and likely != sizes and implementation.made:
+        raise ValueError(
+            f"{implementation.label} takes inputs as wide as it has units; give input_size={sizes[1]}"
+        )
     if likely and fixed and likely != sizes:
         raise ValueError(
             f"{implementation.label} has arrays of input_size and hidden_size {likely}, asked for are"
@@ -362,17 +369,22 @@ def at_sizes(
     return CellArrays(cell, likely or sizes)
 
 
-def _likely_sizes(shapes: Shapes, cell: GatedCell) -> tuple[int, int] | None:
+def _likely_sizes(shapes: Shapes, cell: GatedCell, kinds: Mapping[str, str]) -> tuple[int, int] | None:
     """The (input_size, hidden_size) at which the arrays are the cell's, or None."""
     lengths = sorted({n for shape in shapes.values() for n in shape if n})
     blocks = {n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 1) if n % k == 0}
-    units = sorted(blocks, reverse=True)
-    inputs = sorted({*lengths, *(n - h for n in lengths for h in units if n > h)}, reverse=True)
-    pairs = [(i, h) for h in units for i in inputs if i + h in lengths or i in lengths]
+    units, fed = sorted(blocks, reverse=True), range(1, 1 + len(cell.fed_back))
+    side_by_side = {n - k * h for n in lengths for h in units for k in fed if n > k * h}
+    inputs = sorted({*lengths, *side_by_side}, reverse=True)
+    pairs = [(i, h) for h in units for i in inputs if any(i + k * h in lengths for k in (0, *fed))]
     count = sum(int(np.prod(shape)) for shape in shapes.values())
-    for sizes in sorted(pairs, key=lambda pair: pair[0] not in lengths):
+
+    def likely(pair: tuple[int, int]) -> tuple[bool, int]:
+        return pair[0] not in lengths, abs(cell.parameter_count(*pair) - count)
+
+    for sizes in sorted((pair for pair in pairs if cell.unfit(*pair) is None), key=likely):
         cell_arrays = CellArrays(cell, sizes)
         # the count of numbers is cheap to compare, so it comes before everything is tried
-        if cell.unfit(*sizes) is None and cell_arrays.least <= count and solve(shapes, cell_arrays):
+        if cell_arrays.least <= count and solve(shapes, cell_arrays, kinds):
             return sizes
     return None

@@ -12,7 +12,7 @@ import numpy as np
 from ..find import nearest
 from ..programs.tolerance import tolerance
 from .calling import Returned, Way, ways
-from .given import Implementation
+from .implementation import Implementation
 from .layout import Arrays, CellArrays, Layout
 from .mapping import Mapped, described, mapped
 
@@ -78,6 +78,7 @@ class Port:
     way: Way
     mapped: Mapped
     trial: Trial
+    forward_only: bool = False
 
     @property
     def layouts(self) -> list[Layout]:
@@ -91,7 +92,7 @@ class Port:
     @property
     def no_gradients(self) -> str:
         """Why there are no gradients; "" where there are."""
-        return self.implementation.no_gradients
+        return "not compared" if self.forward_only else self.implementation.no_gradients
 
     @cached_property
     def arrays(self) -> Arrays:
@@ -124,8 +125,7 @@ class Port:
     @cached_property
     def outputs(self) -> Computed:
         """The forward, computed once."""
-        returned = self.way.run(*self._placed())
-        return Computed(_numpy(returned.output), {k: _numpy(v) for k, v in returned.state.items()})
+        return _forward(self.way.run(*self._placed()))
 
     @cached_property
     def computed(self) -> Computed:
@@ -155,6 +155,19 @@ class Port:
     def tried(self) -> Returned | str:
         """What it returns, or in a line why it cannot be called this way."""
         return self.way.attempt(*self._placed())
+
+    def twice(self) -> tuple[Computed, Computed]:
+        """What two equal calls return, one after the other."""
+        placed = self._placed()
+        first, second = (_forward(self.way.run(*placed)) for _ in range(2))
+        return first, second
+
+    def starting(self, state: Arrays) -> Port:
+        """The same results, to be held against a reference that starts from this state."""
+        other = replace(self)
+        known = {name: value for name, value in vars(self).items() if name in ("outputs", "computed")}
+        vars(other).update(known, problem=replace(self.problem, state=state))
+        return other
 
     @cached_property
     def held(self) -> Arrays:
@@ -246,6 +259,10 @@ class Port:
         return {name: np.array(value, self.dtype) for name, value in self.arrays.items()}
 
 
+def _forward(returned: Returned) -> Computed:
+    return Computed(_numpy(returned.output), {k: _numpy(v) for k, v in returned.state.items()})
+
+
 def _shifted(value: np.ndarray, entry: int, by: float) -> np.ndarray:
     shifted = value.copy()
     shifted.reshape(-1)[entry] += by
@@ -297,6 +314,8 @@ def _uncalled(implementation: Implementation, problems: list[str]) -> str:
     for problem in problems:
         kinds.setdefault(problem.partition(":")[0], problem)
     first = "; ".join(problem[:240] for problem in list(kinds.values())[:3])  # one of a kind, three at most
+    if implementation.traced:
+        first += ". A traced module may fix steps and batch: give those of its trace (steps=, batch=)"
     return (
         f"{implementation.label} cannot be called; tried {first}. "
         "Needed: (x (B, I), state) -> h or (output, state), or (x (T, B, I)) -> outputs"

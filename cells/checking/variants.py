@@ -9,7 +9,7 @@ from __future__ import annotations
 import linecache
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,7 +23,10 @@ from torch.overrides import TorchFunctionMode
 from ..cell import GatedCell
 from ..contract import State
 from ..exchange.layouts import KERAS, ONNX
+from .forms import Form, Function
 from .layout import Arrays, CellArrays
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 NAMES = {
     torch.sigmoid: "sigmoid",
@@ -32,41 +35,20 @@ NAMES = {
     torch.exp: "exp",
     torch.nn.functional.logsigmoid: "logsigmoid",
 }
-CHANGES: dict[str, dict[str, Callable[..., Any]]] = {
-    "sigmoid": {
-        "{0} and 1 - {0} exchanged": lambda a: 1 - torch.special.expit(a),
-        "1 added inside the sigmoid of {0} (a forget bias of 1)": lambda a: torch.special.expit(a + 1),
-        "tanh where {0} has sigmoid": lambda a: a.tanh(),
-        "hard sigmoid (0.2 a + 0.5) where {0} has sigmoid": lambda a: (0.2 * a + 0.5).clamp(0, 1),
-        "hard sigmoid (a / 6 + 0.5) where {0} has sigmoid": lambda a: (a / 6 + 0.5).clamp(0, 1),
-        "the sigmoid of {0} left out": lambda a: a,
-    },
-    "tanh": {
-        "the tanh of {0} left out": lambda a: a,
-        "sigmoid where {0} has tanh": lambda a: torch.special.expit(a),
-        "relu where {0} has tanh": lambda a: a.clamp(min=0),
-    },
-    "relu": {"the relu of {0} left out": lambda a: a, "tanh where {0} has relu": lambda a: a.tanh()},
-    "exp": {"the exp of {0} left out": lambda a: a},
-    "logsigmoid": {"the logsigmoid of {0} left out": lambda a: a},
-}
 
 
 class Altered(TorchFunctionMode):
-    """Counts a step's calls of functions, and computes those numbered in `sites` by `change` instead.
+    """Counts a step's calls of functions, and computes those in `changes`, by number, in another form.
 
     This changes any cell, for its equations cannot but call the functions of torch. lines gets the function
     and the line of each call.
     """
 
     def __init__(
-        self,
-        sites: frozenset[int] = frozenset(),
-        change: Callable[..., Any] | None = None,
-        lines: list[tuple[str, str]] | None = None,
+        self, changes: Mapping[int, Function] | None = None, lines: list[tuple[str, str]] | None = None
     ) -> None:
         super().__init__()
-        self.sites, self.change, self.lines, self.count = sites, change, lines, 0
+        self.changes, self.lines, self.count = changes or {}, lines, 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -75,8 +57,8 @@ class Altered(TorchFunctionMode):
             site, self.count = self.count, self.count + 1
             if self.lines is not None:
                 self.lines.append((NAMES[func], _line()))
-            if site in self.sites and self.change is not None:
-                return self.change(*args)
+            if site in self.changes:
+                return self.changes[site](*args)
         return func(*args, **(kwargs or {}))
 
 
@@ -103,18 +85,24 @@ class Values:
 
 @dataclass(frozen=True)
 class Variant:
-    """A cell with changes to its functions and arrays; words say what differs.
+    """A cell with changes to its functions and arrays; words say what differs, mends what undoes it.
 
-    order: the gates whose arrays are read as the cell's, one by one. zero: the initial state is not used.
+    order: the gates whose arrays are read as the cell's, one by one. functions: other forms of the functions
+    that a step calls, by number. zero: the initial state is not used.
     """
 
     cell: GatedCell
     words: tuple[str, ...] = ()
+    mends: tuple[str, ...] = ()
     order: tuple[str, ...] | None = None
-    sites: frozenset[int] = frozenset()
-    change: Callable[..., Any] | None = None
+    functions: tuple[tuple[int, Form], ...] = ()
     arrays: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     zero: bool = False
+
+    @property
+    def changes(self) -> dict[int, Function]:
+        """What is computed in place of the functions, by number."""
+        return {site: form.compute for site, form in self.functions}
 
     def unroll(self, params: dict[str, Any], x: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Output (T, B, O) and last states on torch tensors, with the changes made."""
@@ -122,7 +110,7 @@ class Variant:
         if self.zero:
             state = {name: value * 0 for name, value in state.items()}
         used, current, outputs = self.cell.effective(params), State(**state), []
-        with Altered(self.sites, self.change) as mode:
+        with Altered(self.changes) as mode:
             for x_t in x:
                 mode.count = 0
                 y, current = self.cell.step(used, x_t, current)
@@ -133,7 +121,7 @@ class Variant:
         self, params: Arrays, x: np.ndarray, state: Arrays, d_output: np.ndarray, d_state: Arrays
     ) -> Values:
         """All values in float64: of an unchanged cell by the reference program, else by autograd."""
-        if not (self.sites or self.arrays or self.zero):
+        if not (self.functions or self.arrays or self.zero):
             return _by_program(self.cell, params, x, state, d_output, d_state)
         leaves = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
         given = {name: torch.tensor(value, requires_grad=True) for name, value in state.items()}
@@ -196,16 +184,30 @@ def _subject(function: str, line: str) -> str:
     return inside[1] if inside else f"`{line}`"
 
 
-def changed_functions(cell: GatedCell) -> Iterator[Variant]:
-    """One function of the equations, or every sigmoid, computed otherwise."""
-    lines = _sites(cell)
-    sigmoids = frozenset(k for k, (f, _) in enumerate(lines) if f == "sigmoid")
-    for k, (function, line) in enumerate(lines):
-        subject = _subject(function, line)
-        for words, change in CHANGES[function].items():
-            yield Variant(cell, (words.format(subject),), sites=frozenset({k}), change=change)
-    for words in (w for w in CHANGES["sigmoid"] if w.startswith("hard")) if len(sigmoids) > 1 else ():
-        yield Variant(cell, (words.format("every gate"),), sites=sigmoids, change=CHANGES["sigmoid"][words])
+def functions(cell: GatedCell) -> list[str]:
+    """The function of each call in a step."""
+    return [function for function, _ in _sites(cell)]
+
+
+def with_forms(variant: Variant, chosen: Mapping[int, Form]) -> Variant:
+    """The variant with functions in other forms, by the number of their call, in words."""
+    changed = {site: form for site, form in chosen.items() if form.differences}
+    lines = _sites(variant.cell)
+    gates = [site for site, (function, _) in enumerate(lines) if function == "sigmoid"]
+    # what all gates share is said once
+    shared = {changed[site] for site in gates if site in changed}
+    if len(gates) > 1 and len(shared) == 1 and set(gates) <= set(changed):
+        subjects = {gates[0]: "every gate"} | {k: _subject(*lines[k]) for k in changed if k not in gates}
+    else:
+        subjects = {k: _subject(*lines[k]) for k in changed}
+    words = [w.format(subject) for k, subject in subjects.items() for w in changed[k].differences]
+    mends = [m.format(subject) for k, subject in subjects.items() for m in changed[k].mends]
+    return replace(
+        variant,
+        words=(*variant.words, *words),
+        mends=(*variant.mends, *mends),
+        functions=tuple(changed.items()),
+    )
 
 
 def changed_arrays(cell: GatedCell) -> Iterator[Variant]:
@@ -215,37 +217,44 @@ def changed_arrays(cell: GatedCell) -> Iterator[Variant]:
         yield Variant(
             cell,
             ("weight_hh used transposed",),
+            ("transpose the recurrent matrices, gate by gate",),
             arrays=lambda p: p | {"weight_hh": _transposed(p["weight_hh"])},
         )
-    yield Variant(cell, ("the initial state not used (it starts from zero)",), zero=True)
+    words = "the initial state not used (it starts from zero)"
+    yield Variant(cell, (words,), ("start from the state that is given",), zero=True)
 
 
 def _changed_biases(cell: GatedCell) -> Iterator[Variant]:
     names = tuple(name for name in cell.shapes(6, 8) if name in ("bias_ih", "bias_hh"))
 
-    def without(*out: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        return lambda p: {name: value * 0 if name in out else value for name, value in p.items()}
+    def scaled(by: float, *out: str) -> Change:
+        return lambda p: {name: value * by if name in out else value for name, value in p.items()}
 
     for name in names:
-        yield Variant(cell, (f"{name} left out",), arrays=without(name))
+        yield Variant(cell, (f"{name} left out",), (f"add {name}",), arrays=scaled(0, name))
+        yield Variant(cell, (f"{name} subtracted",), (f"add {name}",), arrays=scaled(-1, name))
+    if len(names) == 2:
+        yield Variant(cell, ("both biases left out",), ("add both",), arrays=scaled(0, *names))
     if cell.gates != cell.recurrent:
         return  # the two biases belong to different gates
     if len(names) == 2:
-        yield Variant(cell, ("both biases left out",), arrays=without(*names))
         yield Variant(
             cell,
             ("both biases added on the input's side (one bias)",),
+            ("add bias_hh to the recurrent product",),
             arrays=lambda p: p | {"bias_ih": p["bias_ih"] + p["bias_hh"], "bias_hh": p["bias_hh"] * 0},
         )
         yield Variant(
             cell,
             ("both biases added to the recurrent product",),
+            ("add bias_ih to the input's product",),
             arrays=lambda p: p | {"bias_hh": p["bias_ih"] + p["bias_hh"], "bias_ih": p["bias_ih"] * 0},
         )
     if len(names) == 1:
         yield Variant(
             replace(cell, biases=2),
             ("the one bias added to the recurrent product (as bias_hh)",),
+            ("add it to the input's product",),
             arrays=lambda p: p | {"bias_hh": p["bias_ih"], "bias_ih": p["bias_ih"] * 0},
         )
 
@@ -265,13 +274,16 @@ def siblings(cell: GatedCell) -> Iterator[Variant]:
         with suppress(ValueError):  # a cell may refuse so many biases
             other = replace(other, biases=cell.biases)
         if other.unfit(*sizes) is None and CellArrays(other, sizes).shapes == shapes:
-            yield Variant(other, (f"this is {name}: check it --against {name}",))
+            yield Variant(
+                other, (f"this is {name}: check it --against {name}",), (f"compare it with {name}",)
+            )
     activation = getattr(cell, "activation", None)
     for option in ("tanh", "relu", "identity") if cell.name == "elman" else ():
         if option != activation:
             spec = f"{cell.name}:activation={option}"
             changed: dict[str, Any] = {"activation": option}
-            yield Variant(replace(cell, **changed), (f"this is {spec}: check it --against {spec}",))
+            words = f"this is {spec}: check it --against {spec}"
+            yield Variant(replace(cell, **changed), (words,), (f"compare it with {spec}",))
 
 
 @cache  # each cell is verified as it is got, which takes longer than all that is compared here
@@ -293,35 +305,3 @@ def orders(cell: GatedCell) -> Iterator[tuple[str, ...]]:
     for order in dict.fromkeys((*known, *others)):
         if order != cell.gates and set(order) == set(cell.gates):
             yield order
-
-
-def variants(cell: GatedCell) -> Iterator[Variant]:
-    """Everything that is tried, fewest differences first: one, then two, then three together."""
-    alike = list(siblings(cell))
-    functions, arrays = list(changed_functions(cell)), list(changed_arrays(cell))
-    ordered = [replace(Variant(cell), order=o) for o in orders(cell)]
-    yield from ordered
-    yield from alike
-    yield from functions
-    yield from arrays
-    deeper = [(s, v) for s in alike for v in (*changed_functions(s.cell), *changed_arrays(s.cell))]
-    both = [replace(v, words=s.words + v.words) for s, v in deeper]
-    yield from both
-    for order in orders(cell):
-        yield from (replace(v, order=order) for v in (*alike, *functions, *arrays))
-    for f in functions:
-        yield from (
-            replace(f, words=f.words + a.words, arrays=a.arrays, zero=a.zero, cell=a.cell) for a in arrays
-        )
-    yield from _pairs(functions)
-    if len(cell.gates) <= 3:
-        for order in orders(cell):
-            yield from (replace(v, order=order) for v in both)
-
-
-def _pairs(functions: list[Variant]) -> Iterator[Variant]:
-    """Two functions changed at once: the same change at two sites."""
-    for k, first in enumerate(functions):
-        for second in functions[k + 1 :]:
-            if first.change is second.change and not first.sites & second.sites:
-                yield replace(first, words=first.words + second.words, sites=first.sites | second.sites)

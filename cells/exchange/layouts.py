@@ -49,6 +49,22 @@ ONNX = {
     "gru_reset_before": Layout("GRU", ("z", "r", "n")),
 }
 
+# flax's SimpleCell has tanh by default; of both, gates lie as torch has them
+FLAX = {
+    "elman": Layout("SimpleCell", ("h",)),
+    "lstm": Layout("LSTMCell", ("i", "f", "g", "o")),
+    "gru": Layout("GRUCell", ("r", "z", "n")),
+}
+EQUINOX = {name: form for name, form in FLAX.items() if name != "elman"}
+
+# tf.nn.rnn_cell: j is the candidate g, u is z; GRUCell's candidate takes the product with r h
+TENSORFLOW = {
+    "elman": Layout("RNN", ("h",)),
+    "lstm": Layout("LSTM", ("i", "g", "f", "o")),
+    "peephole_lstm": Layout("LSTM", ("i", "g", "f", "o"), ("peephole_i", "peephole_f", "peephole_o")),
+    "gru_reset_before": Layout("GRU", ("r", "z", "n")),
+}
+
 
 def layout(cell: GatedCell, known: dict[str, Layout], where: str) -> Layout:
     """The cell's layout. Raises ValueError for a cell without one, and for a stack or both directions."""

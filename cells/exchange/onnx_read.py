@@ -1,4 +1,4 @@
-"""Reads an ONNX model of one RNN, LSTM or GRU node, and of a linear read-out after it, as a cell.
+"""Reads an ONNX model of RNN, LSTM or GRU nodes in a row, and of a linear read-out after them, as a cell.
 
 This needs the Python package onnx.
 """
@@ -6,237 +6,327 @@ This needs the Python package onnx.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from ..cell import GatedCell
-from ..contract import real_floating
-from .layouts import ONNX, Arrays, float64, rows_here
-from .onnx_write import package
+from .layouts import Arrays, float64
+from .onnx_chain import CUT, Chain, Part, chain, check_outputs, read_out
+from .onnx_file import load
+from .onnx_node import arrays_of, cell_of
+from .onnx_trace import Labels, Linear, Trace, trace
 
-SLOTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
-# what only moves values to and from the node, or makes its first states
-MOVES = {
-    "Cast",
-    "Concat",
-    "Constant",
-    "ConstantOfShape",
-    "Expand",
-    "Gather",
-    "Identity",
-    "Reshape",
-    "Shape",
-    "Slice",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-}
-
-
-def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]:
-    """The cell that the file's one recurrent node computes, and its arrays in float64.
-
-    A linear layer after the node is the read-out. Operations that only move values to and from the node
-    (transposes, slices) are not carried over: a cell takes x (T, B, I), and its read-out is that of every
-    step. Raises ValueError, naming file and node, for a model that computes more, or a node that is no cell
-    of ours or not well formed.
-    """
-    from ..catalogue import get
-
-    graph = _load(path).graph
-    node, constants = _recurrent(graph, path), _constants(graph)
-    what = f"{path}: {node.op_type} {node.name!r}" if node.name else f"{path}: {node.op_type}"
-    attributes = _attributes(node)
-    slots = dict(zip(SLOTS, node.input, strict=False))
-    arrays = {slot: _weight(constants, what, slot, slots[slot]) for slot in "WRBP" if slots.get(slot)}
-    name, options = _cell(node.op_type, attributes, "P" in arrays, what)
-    linear = _readout(graph, node, constants, path)
-    cell = get(name, biases=2 if "B" in arrays else 0, readout=len(linear.get("bias_out", ())), **options)
-    return cell, _params(cell, arrays, attributes.get("hidden_size", 0), what) | linear
+STEPS, BATCH = 5, 3  # at which a model without fixed shapes is traced: odd and different
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The names of a model's x and initial states, their dtype, and steps and batch if it fixes them."""
+class Start:
+    """What a model holds of how its sequences begin and end, and no cell has.
 
-    x: str
-    states: tuple[str, ...]
-    dtype: str
+    state is the first state by name, as a program takes it: (B, H), of a stack (layers * directions, B, H);
+    None for zeros. B is 1 where the model repeats it for every sequence. lengths are (B,); None for whole
+    sequences.
+    """
+
+    state: Arrays | None = None
+    lengths: np.ndarray | None = None
+
+    def of_batch(self, batch: int) -> Arrays | None:
+        """The first state for a batch of this size: of B = 1, it is repeated."""
+        return self.state and {
+            name: np.broadcast_to(value, (*value.shape[:-2], batch, value.shape[-1])).copy()
+            for name, value in self.state.items()
+        }
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A model as a cell.
+
+    steps and batch are what the model fixes, None where it does not. readout is the linear layer with its
+    labels (T, B, K), where it takes every step.
+    """
+
+    model: Any
+    cell: GatedCell
+    params: Arrays
+    start: Start
+    traced: Trace
+    chain: Chain
     steps: int | None
     batch: int | None
+    readout: tuple[Linear, np.ndarray] | None
 
 
-def inputs_of(path: str | Path) -> Inputs:
-    """The inputs of a model. Raises ValueError for inputs other than x and initial states."""
-    graph = _load(path).graph
-    held = {tensor.name for tensor in graph.initializer}
-    types = {given.name: given.type.tensor_type for given in graph.input if given.name not in held}
-    states = tuple(name for name in _recurrent(graph, path).input[5:7] if name in types)
-    others = [name for name in types if name not in states]
-    if len(others) != 1:
-        raise ValueError(
-            f"{path} has the inputs {', '.join(types)}; it must have x, and the initial states at most"
-        )
-    x = types[others[0]]
-    fixed = [dimension.dim_value or None for dimension in x.shape.dim]
-    steps, batch = fixed[:2] if len(fixed) == 3 else (None, None)
-    return Inputs(others[0], states, "float32" if x.elem_type == 1 else "float64", steps, batch)
+@overload
+def from_onnx(path: str | Path) -> tuple[GatedCell, Arrays]: ...
 
 
-def _load(path: str | Path) -> Any:
-    onnx = package("onnx")
-    if not Path(path).is_file():
-        raise ValueError(f"no file {str(path)!r}; give the path of an ONNX model")
-    try:
-        model = onnx.load(str(path))
-        onnx.checker.check_model(model)
-    except (package("google.protobuf.message").DecodeError, onnx.checker.ValidationError) as error:
-        raise ValueError(f"{path} is no ONNX model: {' '.join(str(error).split())}") from None
-    return model
+@overload
+def from_onnx(path: str | Path, *, start: Literal[False]) -> tuple[GatedCell, Arrays]: ...
 
 
-def _recurrent(graph: Any, path: str | Path) -> Any:
-    nodes = [node for node in graph.node if node.op_type in DEFAULTS]
-    if len(nodes) != 1:
-        raise ValueError(
-            f"{path} has {len(nodes)} nodes of kind RNN, LSTM or GRU; it must have one, of one layer"
-        )
-    return nodes[0]
+@overload
+def from_onnx(path: str | Path, *, start: Literal[True]) -> tuple[GatedCell, Arrays, Start]: ...
 
 
-def _constants(graph: Any) -> Arrays:
-    """Every array that the file holds, by the name that nodes know it by."""
-    to_array = package("onnx.numpy_helper").to_array
-    held = {tensor.name: to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            held[node.output[0]] = to_array(node.attribute[0].t)
-        elif node.op_type == "Identity" and node.input[0] in held:
-            held[node.output[0]] = held[node.input[0]]
-    return held
+def from_onnx(path: str | Path, *, start: bool = False) -> Any:
+    """The cell that the file's recurrent nodes compute, and its arrays in float64.
 
+    Nodes in a row are a stack's layers; a linear layer after them is the read-out. What only moves values
+    (transposes, slices, flips) is followed, entry by entry. A cell takes x (T, B, I), and its read-out is
+    that of every step.
 
-def _attributes(node: Any) -> dict[str, Any]:
-    """The node's attributes, bytes as text."""
-    value = package("onnx.helper").get_attribute_value
-    values = {a.name: value(a) for a in node.attribute}
-    text = {name: v.decode() for name, v in values.items() if isinstance(v, bytes)}
-    lists = {name: [s.decode() for s in v] for name, v in values.items() if name == "activations"}
-    return values | text | lists
-
-
-def _weight(constants: Arrays, what: str, slot: str, name: str) -> np.ndarray:
-    if name not in constants:
-        raise ValueError(
-            f"{what}: {slot} is {name!r}, which is computed or an input; weights must be held in the file"
-        )
-    return float64(real_floating(f"{what}: {slot}", constants[name]))
-
-
-def _cell(kind: str, attributes: dict[str, Any], peepholes: bool, what: str) -> tuple[str, dict[str, Any]]:
-    """Name and options of the cell that a node of this kind and these attributes computes."""
-    direction, coupled = attributes.get("direction", "forward"), attributes.get("input_forget", 0)
-    if direction != "forward":
-        raise ValueError(f"{what} has direction {direction!r}; a cell is read from one direction, 'forward'")
-    if attributes.get("clip"):
-        raise ValueError(f"{what} has clip {attributes['clip']}; no cell clips its pre-activations")
-    if peepholes and coupled:
-        raise ValueError(f"{what} has peepholes and input_forget; no cell has both")
-    given = [a.lower() for a in attributes.get("activations", DEFAULTS[kind])]
-    if kind == "RNN":
-        line = (attributes.get("activation_alpha"), attributes.get("activation_beta"))
-        activation = "identity" if given == ["affine"] and line == ([1.0], [0.0]) else given[0]
-        if activation not in ("tanh", "relu", "identity"):
-            raise ValueError(
-                f"{what} has the activation {given[0]}; elman has Tanh, Relu, or Affine with alpha 1 and"
-                " beta 0"
-            )
-        return "elman", {"activation": activation}
-    if given != [a.lower() for a in DEFAULTS[kind]]:
-        raise ValueError(
-            f"{what} has the activations {', '.join(given)}; the cells have {', '.join(DEFAULTS[kind])}"
-        )
-    if kind == "GRU":
-        return "gru" if attributes.get("linear_before_reset", 0) else "gru_reset_before", {}
-    return "peephole_lstm" if peepholes else "cifg" if coupled else "lstm", {}
-
-
-def _params(cell: GatedCell, arrays: Arrays, hidden: int, what: str) -> Arrays:
-    """The cell's arrays from W, R, B and P. Raises ValueError for shapes that the node cannot have."""
-    form = ONNX[cell.name]
-    gates, hidden, inputs = len(form.order), hidden or arrays["R"].shape[-1], arrays["W"].shape[-1]
-    shapes = {
-        "W": (gates * hidden, inputs),
-        "R": (gates * hidden, hidden),
-        "B": (2 * gates * hidden,),
-        "P": (3 * hidden,),
-    }
-    for slot, array in arrays.items():
-        if array.shape != (1, *shapes[slot]):
-            raise ValueError(
-                f"{what}: {slot} is {array.shape}; with hidden_size {hidden} it must be {(1, *shapes[slot])}"
-            )
-    there = {"weight_ih": arrays["W"][0], "weight_hh": arrays["R"][0]}
-    if "B" in arrays:
-        there |= dict(zip(("bias_ih", "bias_hh"), np.split(arrays["B"][0], 2), strict=True))
-    params = {name: rows_here(rows, cell.gates, form.order) for name, rows in there.items()}
-    return params | (
-        dict(zip(form.peepholes, np.split(arrays["P"][0], 3), strict=True)) if form.peepholes else {}
-    )
-
-
-def _readout(graph: Any, recurrent: Any, constants: Arrays, path: str | Path) -> Arrays:
-    """weight_out and bias_out of a linear layer on the node's output; nothing where there is none.
-
-    Raises ValueError for any other computation in the model.
+    A first state (initial_h, initial_c) or lengths (sequence_lens) that the file holds are no part of a cell:
+    start=True returns (cell, params, Start) with them, and without it such a file is refused. Raises
+    ValueError, naming file and node, for a model that computes more, or a node that is no cell of ours or not
+    well formed.
     """
-    moved = _moved(graph, recurrent.output[:2])
-    layers = [
-        n
-        for n in graph.node
-        if n.op_type in ("MatMul", "Gemm") and n.input[0] in moved and n.input[1] in constants
-    ]
-    linear = layers[0] if len(layers) == 1 else None
-    adding = [
-        n
-        for n in graph.node
-        if linear and n.op_type == "Add" and {*n.input} - {*constants} == {linear.output[0]}
-    ]
-    known = [recurrent, *layers[:1], *adding[:1]]
-    others = sorted({node.op_type for node in graph.node if node.op_type not in MOVES and node not in known})
-    if others:
-        raise ValueError(
-            f"{path} also computes {', '.join(others)}; a cell is one recurrent node and at most one linear"
-            " layer"
+    reading = read(path)
+    if start:
+        return reading.cell, reading.params, reading.start
+    held = [
+        words
+        for value, words in (
+            (reading.start.state, "a first state other than zero (initial_h, initial_c)"),
+            (reading.start.lengths, "lengths of its own (sequence_lens)"),
         )
-    if linear is None:
-        return {}
-    weight, bias = _linear(linear, constants, path)
-    for node in adding[:1]:
-        bias = bias + sum(constants[name] for name in node.input if name in constants)
-    return {"weight_out": float64(weight), "bias_out": float64(np.broadcast_to(bias, len(weight)))}
+        if value is not None
+    ]
+    if held:
+        lengths = ", lengths=start.lengths" if reading.start.lengths is not None else ""
+        raise ValueError(
+            f"{path} holds {' and '.join(held)}, which are no part of a cell; take them too: cell, params,"
+            f" start = cells.from_onnx({str(path)!r}, start=True), then program = backend.prepare(cell,"
+            f" params, steps=T, batch=B{lengths}) and program.forward(x, start.of_batch(B))"
+        )
+    return reading.cell, reading.params
 
 
-def _linear(node: Any, constants: Arrays, path: str | Path) -> tuple[np.ndarray, Any]:
-    """Weight (K, H) and bias of a MatMul or Gemm."""
-    weight = constants[node.input[1]]
-    if node.op_type == "MatMul":
-        return weight.T, 0.0
-    given = _attributes(node)
-    if given.get("transA"):
-        raise ValueError(f"{path}: Gemm {node.name!r} transposes its input; a read-out does not")
-    weight = given.get("alpha", 1.0) * (weight if given.get("transB") else weight.T)
-    return weight, given.get("beta", 1.0) * constants[node.input[2]] if len(node.input) > 2 else 0.0
+def read(path: str | Path, steps: int | None = None, batch: int | None = None) -> Reading:
+    """The model as a cell, traced at these sizes where it fixes none."""
+    model = load(path)
+    sizes = _Sizes(model.graph, path)
+    traced = trace(model, path, sizes.shapes(None, STEPS, sizes.batch))
+    _check_nodes(traced)
+    chained = chain(traced)
+    batch = batch or _held_batch(traced) or sizes.batch
+    shapes = sizes.shapes((chained, _inputs(traced)), steps or STEPS, batch)
+    if shapes != traced.shapes:
+        traced = trace(model, path, shapes)
+        chained = chain(traced)
+    cell, params = _cell(traced, chained)
+    fixed = sizes.fixed(chained)
+    linear = read_out(traced, chained)
+    final = chained.output if linear is None else linear[1]
+    check_outputs(traced, [output.name for output in model.graph.output], final)
+    if linear is not None:
+        cell, params = _with_readout(cell, params, linear[0])
+    later = None
+    if fixed[0] is None:  # lengths that grow with the steps are all of them
+        later = chain(
+            trace(model, path, sizes.shapes((chained, _inputs(traced)), (steps or STEPS) + 1, batch))
+        )
+    start = Start(_state(traced, chained, cell, fixed[1]), _lengths(traced, chained, later))
+    every = linear if linear is not None and (linear[1] >= 0).all() else None
+    return Reading(model, cell, params, start, traced, chained, *fixed, every)
 
 
-def _moved(graph: Any, values: Iterable[str]) -> set[str]:
-    """The values and all that only moves them. Nodes lie in the order in which they are computed."""
-    names = {*values} - {""}
-    for node in graph.node:
-        if node.op_type in MOVES and node.input and node.input[0] in names:
-            names.update(node.output)
-    return names
+class _Sizes:
+    """The shapes of a graph's inputs: fixed ones, and what is put for those that are not."""
+
+    def __init__(self, graph: Any, path: str | Path) -> None:
+        held = {tensor.name for tensor in graph.initializer}
+        # an input that is held as well may be left out; of a first state it says the batch
+        optional = [t for t in graph.initializer if t.name in {given.name for given in graph.input}]
+        rows = [tensor.dims[-2] for tensor in optional if len(tensor.dims) in (2, 3)]
+        self.batch = next((n for n in rows if n > 1), BATCH)
+        self.inputs = {given.name: given.type for given in graph.input if given.name not in held}
+        for name, kind in self.inputs.items():
+            if not kind.HasField("tensor_type"):
+                raise ValueError(f"{path}: the input {name!r} is no array; a cell takes arrays alone")
+
+    def dimensions(self, name: str) -> list[int | str]:
+        """Fixed sizes as numbers, others by name ('' for one without); three axes where none are said."""
+        kind = self.inputs[name].tensor_type
+        return [d.dim_value or d.dim_param for d in kind.shape.dim] if kind.HasField("shape") else [""] * 3
+
+    def shapes(self, known: tuple[Chain, int] | None, steps: int, batch: int) -> dict[str, tuple[int, ...]]:
+        """A shape for every input. known: what a first trace found, and the number of inputs of x."""
+        by_name: dict[str, int] = {}
+        if known is not None:
+            chained, inputs = known
+            sizes = (steps, batch, inputs) if len(chained.axes) == 3 else (steps, inputs)
+            of_x = dict(zip(chained.axes, sizes, strict=True))
+            for axis, named in enumerate(self.dimensions(chained.x)):
+                if isinstance(named, str) and named:
+                    by_name[named] = of_x[axis]
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in self.inputs:
+            sizes_given = self.dimensions(name)
+            guess = {0: steps, 1: batch} if len(sizes_given) == 3 else {0: batch}
+            if known is not None:
+                guess = of_x if name == chained.x else {max(len(sizes_given) - 2, 0): batch}
+            shape: list[int] = []
+            for axis, size in enumerate(sizes_given):
+                if isinstance(size, str):
+                    size = by_name.setdefault(size, guess.get(axis, 1)) if size else guess.get(axis, 1)
+                shape.append(size)
+            shapes[name] = tuple(shape)
+        return shapes
+
+    def fixed(self, chained: Chain) -> tuple[int | None, int | None]:
+        """The steps and the batch that the model fixes."""
+        given = self.dimensions(chained.x)
+        steps, batch = given[chained.axes[0]], given[chained.axes[1]] if len(given) == 3 else 1
+        return steps if isinstance(steps, int) else None, batch if isinstance(batch, int) else None
+
+
+def _inputs(traced: Trace) -> int:
+    """The width of x that the first node's W says."""
+    return int(traced.layers[0].slots["W"].shape[-1])  # type: ignore[union-attr]
+
+
+def _check_nodes(traced: Trace) -> None:
+    """Raises ValueError for a graph without a recurrent node, or one that computes more."""
+    if not traced.layers:
+        more = f"; it computes {', '.join(sorted(traced.others))}" if traced.others else ""
+        raise ValueError(
+            f"{traced.path} has no node of kind RNN, LSTM or GRU{more}. torch.onnx.export writes such nodes"
+            " with dynamo=False; it may unroll the steps otherwise"
+        )
+    before = {
+        linear.name.split()[0]
+        for linear in traced.linear
+        if linear.taken.flat[0] < sum(ids.size for ids in traced.inputs.values())
+    }
+    if others := sorted(traced.others | before):
+        raise ValueError(
+            f"{traced.path} also computes {', '.join(others)}; a cell is recurrent nodes in a row and at most"
+            f" one linear layer after them: {CUT}"
+        )
+
+
+def _held_batch(traced: Trace) -> int | None:
+    """The batch that a first state or lengths have which the file holds."""
+    for layer in traced.layers:
+        lengths, state = layer.slots.get("sequence_lens"), layer.slots.get("initial_h")
+        if isinstance(lengths, np.ndarray) and lengths.ndim == 1:
+            return len(lengths) or None
+        if isinstance(state, np.ndarray) and state.ndim == 3:
+            return state.shape[1] or None
+    return None
+
+
+def _cell(traced: Trace, chained: Chain) -> tuple[GatedCell, Arrays]:
+    """The cell of all parts, and its arrays. Raises ValueError where two layers are of different cells."""
+    from ..catalogue import get
+
+    parts = chained.parts
+    kinds = []
+    for part in parts:
+        layer = part.layer
+        name, options = cell_of(layer.node.op_type, layer.attributes, "P" in layer.slots, layer.what)
+        kinds.append((name, options, layer.y.shape[-1]))
+    for part, kind in zip(parts, kinds, strict=True):
+        if kind != kinds[0]:
+            one, other = (
+                f"{name} {''.join(options.values())}".strip() + f" with hidden_size {hidden}"
+                for name, options, hidden in (kinds[0], kind)
+            )
+            raise ValueError(
+                f"{part.layer.what} is {other}, and the first layer is {one}; the layers of a stack are the"
+                f" same: {CUT}"
+            )
+    name, options, _ = kinds[0]
+    biases = 2 if any("B" in part.layer.slots for part in parts) else 0
+    both = len(chained.depths[0]) == 2
+    single = get(name, biases=biases, **options)
+    if len(parts) == 1:
+        return single, arrays_of(single, parts[0].layer.slots, parts[0].direction)
+    cell = get(name, biases=biases, layers=len(chained.depths), bidirectional=both, **options)
+    params: Arrays = {}
+    for depth, of_depth in enumerate(chained.depths):
+        for part in of_depth:
+            arrays = arrays_of(single, part.layer.slots, part.direction)
+            suffix = f"_l{depth}{'_reverse' * part.reverse}"
+            params |= {array + suffix: value for array, value in arrays.items()}
+    cell.sizes(params)
+    return cell, params
+
+
+def _with_readout(cell: GatedCell, params: Arrays, linear: Linear) -> tuple[GatedCell, Arrays]:
+    weight = float64(linear.weight)
+    bias = float64(np.broadcast_to(linear.bias, len(weight)))
+    return replace(cell, readout=len(weight)), params | {"weight_out": weight, "bias_out": bias}
+
+
+def _state(traced: Trace, chained: Chain, cell: GatedCell, batch: int | None) -> Arrays | None:
+    """The first state that the file holds; None where that is zero, or an input."""
+    found = {name: np.stack([_first(traced, part, name) for part in chained.parts]) for name in cell.states}
+    if not any(np.any(value) for value in found.values()):
+        return None
+    if batch is None and all((value == value[:, :1]).all() for value in found.values()):
+        found = {name: value[:, :1] for name, value in found.items()}
+    return found if cell.stacked else {name: value[0] for name, value in found.items()}
+
+
+def _first(traced: Trace, part: Part, name: str) -> np.ndarray:
+    """One part's first state (B, H): zeros where it is left out, or an input of the model."""
+    layer, slot = part.layer, f"initial_{name}"
+    directions, batch, hidden = layer.y.shape[1:]
+    value = layer.slots.get(slot)
+    if value is None:
+        return np.zeros((batch, hidden))
+    shape = value.ids.shape if isinstance(value, Labels) else getattr(value, "shape", ())
+    if shape != (directions, batch, hidden):
+        raise ValueError(f"{layer.what}: {slot} is {shape}; it must be {(directions, batch, hidden)}")
+    if isinstance(value, Labels):
+        _check_given(traced, value, f"{layer.what}: {slot}")
+        return np.zeros((batch, hidden))
+    return float64(value[part.direction])  # type: ignore[index]
+
+
+def _check_given(traced: Trace, value: Labels, what: str) -> None:
+    """Raises ValueError unless the labels are those of inputs other than x."""
+    x = traced.layers[0].slots["X"].ids  # type: ignore[union-attr]
+    if value.ids.max() >= sum(ids.size for ids in traced.inputs.values()) or np.isin(value.ids, x).any():
+        raise ValueError(
+            f"{what} comes from x or another layer (as in an encoder and its decoder); a cell's first state"
+            f" is given, held or zero: {CUT}"
+        )
+
+
+def _lengths(traced: Trace, chained: Chain, later: Chain | None) -> np.ndarray | None:
+    """The lengths that the file holds; None where there are none, all are the steps, or they are an input."""
+    found = [part.layer.slots.get("sequence_lens") for part in chained.parts]
+    if len({type(value) for value in found}) > 1 or not _equal(found):
+        what = chained.parts[-1].layer.what
+        raise ValueError(f"{what} has other sequence_lens than the first layer; a stack has the same in all")
+    first, what = found[0], f"{chained.parts[0].layer.what}: sequence_lens"
+    if isinstance(first, Labels):
+        _check_given(traced, first, what)
+    if not isinstance(first, np.ndarray):
+        return None
+    steps, _, batch, _ = chained.parts[0].layer.y.shape
+    if first.shape != (batch,):
+        raise ValueError(f"{what} is {first.shape}; it must be one length a sequence, {(batch,)}")
+    grown = later.parts[0].layer.slots["sequence_lens"] if later is not None else None
+    if isinstance(grown, np.ndarray) and not np.array_equal(grown, first):
+        steps, first = steps + 1, grown
+        if (first != steps).any():
+            raise ValueError(f"{what} depends on the number of steps; it must be constant, an input, or all")
+    longest = steps if later is None or (isinstance(grown, np.ndarray) and grown is first) else first.max()
+    if (first < 1).any() or (first > longest).any():
+        raise ValueError(f"{what} is {first.tolist()}; each must be from 1 to the number of steps, {longest}")
+    whole = (first == steps).all() and (later is None or first is grown)
+    return None if whole else first.astype(np.int64)
+
+
+def _equal(values: Iterable[Any]) -> bool:
+    """Whether all are the same: nothing, labels or numbers."""
+    plain = [value.ids if isinstance(value, Labels) else value for value in values]
+    return all((value is None and plain[0] is None) or np.array_equal(value, plain[0]) for value in plain)

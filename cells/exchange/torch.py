@@ -5,6 +5,8 @@ Names, shapes and gate order are the cells' own: arrays pass as they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,19 +14,27 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import real_floating
 from .layouts import TORCH, Arrays, float64
+from .torch_state import module_of
 
 if TYPE_CHECKING:
     import torch
 
 
-def from_torch(module: Any) -> tuple[GatedCell, Arrays]:
+def from_torch(
+    module: Any, *, prefix: str | None = None, nonlinearity: str = "tanh"
+) -> tuple[GatedCell, Arrays]:
     """The cell that a torch.nn.RNN, LSTM, GRU or a step module of these computes, and its weights in float64.
 
-    batch_first and dropout are no part of a cell, which takes (T, B, I). Raises ValueError, naming class and
-    array, for a module that is none of these or whose weights are not what its class and attributes say.
+    module may also be the state_dict of a model that has one such part, or a file of it (.safetensors, .pt);
+    of several parts, prefix names one ('encoder.rnn'). nonlinearity is that of an RNN in a state_dict, which
+    does not say it. batch_first and dropout are no part of a cell, which takes (T, B, I). Raises ValueError,
+    naming class and array, for a module that is none of these or whose weights are not what its class and
+    attributes say.
     """
     from ..catalogue import get
 
+    if isinstance(module, Mapping | str | Path):
+        module = module_of(module, prefix, nonlinearity)
     base = _base(module)
     kind = base.__name__.removesuffix("Cell")
     what = (
@@ -100,7 +110,10 @@ def _base(module: Any) -> type:
         if isinstance(module, type)
         else f"a {type(module).__module__}.{type(module).__qualname__}"
     )
-    raise ValueError(f"from_torch takes a module of torch.nn: {allowed}; it was given {given}")
+    raise ValueError(
+        f"from_torch takes a module of torch.nn: {allowed}; it was given {given}; of a model give its"
+        " state_dict(), with prefix='NAME' where several of its parts are recurrent"
+    )
 
 
 def _options(module: Any, kind: str, what: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Backend:
     """A way to compute cells."""
 
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    library: ClassVar[str | None] = None  # whose modules it can run, beside cells
 
     @property
     def name(self) -> str:
@@ -47,6 +48,9 @@ class Backend:
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
         """None, or the reason why it cannot compute this."""
+        if cell.library not in (None, self.library):
+            kind = f"a {cell.library} module, which has no equations"
+            return f"{cell.name} is {kind}; backend {cell.library} runs it"
         for what, value, allowed in (
             ("dtype", dtype, DTYPES),
             ("device", device, self.devices),

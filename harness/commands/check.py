@@ -43,7 +43,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="units of the state (default: 7, or as the weights have it)",
     )
     parser.add_argument(
-        "--steps", type=size, metavar="T", default=11, help="time steps of a sequence (default: 11)"
+        "--steps",
+        type=size,
+        metavar="T",
+        help="time steps of a sequence (default: 11, doubled until 200 or a second where it is right)",
     )
     parser.add_argument("--batch", type=size, metavar="B", default=3, help="sequences at once (default: 3)")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Compares two stored runs, or two backends or cells that it measures now.
 
 RUN RUN: two folders that `cellbench run` wrote, the older first. Their times are compared through the backend
-that both timed in the same processes.
+that both timed in the same processes. Of two imported runs of one machine the times are shown side by side.
 
 A:B: two backends, or two cells, timed in the same processes. It says of every benchmark how much faster or
 slower B is, and whether that is sure.

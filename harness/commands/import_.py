@@ -1,6 +1,7 @@
 """Takes over pytest-benchmark's JSON as a run.
 
-`pytest --benchmark-json=FILE` writes it. `harness.load` and `cellbench report` read the run beside others.
+`pytest --benchmark-json=FILE` writes it. `report`, `history` and `compare` (with another imported run) take
+the run. A benchmark's group is its task, so that equal names of two groups stay apart.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import store
+from ..store import imported
 from ._arguments import RUNS, epilog
 
 EXAMPLES = """\
@@ -76,15 +78,27 @@ def _manifest(content: dict[str, Any], file: Path) -> dict[str, Any]:
         "git": content.get("commit_info") or {},
         "versions": {"pytest-benchmark": content.get("version")},
         "machine": {"cpu": info.get("cpu", {}).get("brand_raw"), "python": info.get("python_version")},
+        "machine_key": _machine_key(info),
     }
+
+
+def _machine_key(info: dict[str, Any]) -> dict[str, Any] | None:
+    """What two files must have in common for their times to be compared; None where a file says nothing."""
+    cpu = info.get("cpu") or {}
+    known = {key: info[key] for key in ("node", "machine", "system", "python_version") if info.get(key)}
+    known |= {f"cpu {key}": cpu[key] for key in ("brand_raw", "count") if cpu.get(key)}
+    return known or None
 
 
 def _definition(benchmark: dict[str, Any]) -> dict[str, Any]:
     """The columns that our own benchmarks write to extra_info; another's is known by its name alone."""
     columns = {k: _column(k, value) for k, value in benchmark["extra_info"].items() if k in store.DEFINITION}
-    return {"probe": "benchmark", "variant": _name(benchmark)} | {
-        k: v for k, v in columns.items() if v is not None
-    }
+    group = benchmark.get("group")
+    return (
+        {"probe": imported.PROBE, "variant": _name(benchmark)}
+        | ({"task": group} if isinstance(group, str) and group else {})
+        | {k: v for k, v in columns.items() if v is not None}
+    )
 
 
 def _name(benchmark: dict[str, Any]) -> str:

@@ -114,6 +114,8 @@ def documentation(cell: GatedCell) -> str:
 
 def kind(cell: GatedCell) -> str:
     """Which of the three kinds it is, as its class shows."""
+    if cell.library:
+        return f"a {cell.library} module, without equations"
     if cell.written_out:
         return "step written out"
     if not cell.recurrent:
@@ -167,7 +169,7 @@ def runs(name: str, cell: GatedCell, dtype: str) -> str:
 def kernel_path(cell: GatedCell, dtype: str) -> str:
     """The file of the cell's fused Numba kernel, which is written if it is not there."""
     if cell.written_out:
-        return "none: the step is written out"
+        return f"none: {'it has no equations' if cell.library else 'the step is written out'}"
     return f"{fused.module(cell, dtype).__file__} (--kernel prints it)"
 
 

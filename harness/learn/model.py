@@ -19,6 +19,7 @@ from ..case import Case
 from ..gradients import total_norm
 from ..programs import check, inputs, prepare
 from ..task import MANY_TO_ONE, TO_SEQUENCE, Data, Sequences
+from .arrays import Arrays
 
 ROUND = 8  # lengths are rounded up to a multiple, so that few programs serve all batches
 DECODER = 10_000  # added to the seed, so that a decoder does not start from the encoder's parameters
@@ -88,10 +89,8 @@ class Model(torch.nn.Module):
         self.to(case.device)
         self.programs: dict[tuple[int, int], Program] = {}
 
-    def parameters_of(self, params: dict[str, np.ndarray]) -> torch.nn.ParameterDict:
-        return torch.nn.ParameterDict(
-            {k: torch.nn.Parameter(torch.tensor(v, dtype=self.dtype)) for k, v in params.items()}
-        )
+    def parameters_of(self, params: dict[str, np.ndarray]) -> Arrays:
+        return Arrays({k: torch.tensor(v, dtype=self.dtype) for k, v in params.items()})
 
     def embedding_of(self, count: int, generator: torch.Generator) -> torch.nn.Parameter:
         return torch.nn.Parameter(
@@ -133,14 +132,16 @@ class Model(torch.nn.Module):
         return torch.nn.functional.linear(output, self.head_weight, self.head_bias)
 
     def run(
-        self, params: torch.nn.ParameterDict, x: torch.Tensor, state: dict[str, torch.Tensor] | None = None
+        self, params: Arrays, x: torch.Tensor, state: dict[str, torch.Tensor] | None = None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         return autograd.apply_states(self.program(x.shape[0], x.shape[1]), dict(params.items()), x, state)
 
     def program(self, steps: int, batch: int) -> Program:
         if (steps, batch) not in self.programs:
             case = replace(self.case, steps=steps, batch=batch, direction="backward")
-            self.programs[steps, batch] = prepare(case, {k: v.detach() for k, v in self.cell.items()})
+            self.programs[steps, batch] = prepare(
+                case, {k: v.detach().cpu().numpy() for k, v in self.cell.items()}
+            )
         return self.programs[steps, batch]
 
 

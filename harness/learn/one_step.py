@@ -10,12 +10,16 @@ from torch import Tensor, nn
 from cellbench.cells import GatedCell, State
 from cellbench.cells.contract import output_and_state
 
+from .arrays import Arrays
+
 
 def unsteppable(cell: GatedCell) -> str | None:
     """None, or the reason why the cell cannot be called step by step."""
     overridden = [
         name for name in ("project", "emit") if getattr(type(cell), name) is not getattr(GatedCell, name)
     ]
+    if not cell.states:
+        return f"{cell.name} takes no state; a verdict calls one step at a time, with the state of the last"
     if cell.stacked:
         return f"cell {cell.name!r} has {cell.options}; a verdict is on one layer in one direction"
     if overridden:
@@ -38,9 +42,7 @@ class CellStep(nn.Module):
         super().__init__()
         self.equations, self.squashed = cell, squashed
         self.hidden_size = cell.sizes(params)[1]
-        self.cell = nn.ParameterDict(
-            {k: nn.Parameter(torch.as_tensor(v).detach().clone()) for k, v in params.items()}
-        )
+        self.cell = Arrays({k: torch.as_tensor(v).detach().clone() for k, v in params.items()})
         self.weight, self.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
 
     def forward(self, x: Tensor, state: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:

@@ -12,6 +12,7 @@ from ..gradients import diagnose
 from ..probe import cell_of
 from ..task import MANY_TO_ONE, TO_SEQUENCE, Data, Task, named
 from . import answers
+from .arrays import Arrays
 from .model import Model, Trainable
 from .one_step import CellStep, EncoderDecoderStep, unsteppable
 from .system import dynamics
@@ -63,7 +64,7 @@ def none(reason: str) -> Finding:
 def recurrence(model: Model) -> CellStep | EncoderDecoderStep:
     """The model's own steps, on the CPU: of an encoder and a decoder as one recurrence."""
 
-    def step(params: torch.nn.ParameterDict) -> CellStep:
+    def step(params: Arrays) -> CellStep:
         return CellStep(model.cell_itself, dict(params.items()), model.head_weight, model.head_bias)
 
     if model.shape == TO_SEQUENCE:

@@ -11,10 +11,11 @@ from . import worker
 from .bootstrap import Interval
 from .conditions import Warned, warnings_of
 from .pair import Effort, Pair, Timing, Trouble, time_pairs
-from .verdict import CHANGED, Verdict, confirms, decide, holm, p_value
+from .verdict import CHANGED, Verdict, clear, confirms, decide, holm, p_value
 
 ALPHA = 0.05  # of any false alarm in a suite, by Holm
 MOST_TOGETHER = 32  # pairs that one process times, one after the other
+ENOUGH = 3  # processes of a look whose effect is clear
 FIRST, MORE, AGAIN = "first", "more", "repeated"
 STAGES = {FIRST: "first look", MORE: "undecided, once more", AGAIN: "changes repeated"}
 Keep = Callable[[str, str, int, Timing | Trouble], None]
@@ -64,6 +65,12 @@ class PairTimings:
         if len({t.conditions.cores for t in self.timings}) > 1:
             return "the cores that may be used changed while it was measured"
         return None
+
+    def sure(self, stage: str) -> bool:
+        """Whether a look has shown an effect so clear that more of its processes cannot change the answer."""
+        timings = self.again if stage == AGAIN else self.first
+        logs, control = [t.logs() for t in timings], [t.logs("again") for t in timings]
+        return len(timings) >= ENOUGH and clear(logs, control)
 
     def judge(self, rng: np.random.Generator, last: bool = True) -> Decision:
         """The judgement of the first look."""
@@ -125,17 +132,22 @@ class Judge:
         return 2 * len(one.first) <= self.most and each * 2 * len(one.first) <= self.budget_s
 
     def look(self, some: Sequence[PairTimings], stage: str) -> None:
-        """Times some pairs in fresh processes: as many as there were, or the number of a first look."""
+        """Times some pairs in fresh processes: as many as there were, or the number of a first look.
+
+        A pair whose answer is sure needs no more.
+        """
         counts = {one.pair.name: len(one.first) if stage == MORE else self.processes for one in some}
         most = max(counts.values(), default=0)
         for process in range(most):
-            self.say(
-                f"{STAGES[stage]}, process {process + 1} of {most}:"
-                f" {sum(n > process for n in counts.values())} benchmarks"
-            )
-            for group in grouped(
-                [one for one in some if process < counts[one.pair.name] and not one.trouble]
-            ):
+            wanted = [
+                one
+                for one in some
+                if process < counts[one.pair.name] and not one.trouble and not one.sure(stage)
+            ]
+            if not wanted:
+                return
+            self.say(f"{STAGES[stage]}, process {process + 1} of {most}: {len(wanted)} benchmarks")
+            for group in grouped(wanted):
                 self.one_process(group, stage)
 
     def one_process(self, group: Sequence[PairTimings], stage: str) -> None:

@@ -1,7 +1,8 @@
 """The verdict on two sides of shared processes: from log ratios of B to A, and of A' to A as a control.
 
 A' is a second instance of A in the same process. It differs from A by the machine's noise alone, so where it
-differs by more than FLOOR nothing can be said of B. The rule's error rates are measured (`nox -s aa-study`).
+differs by more than FLOOR nothing can be said of B, but where B differs by CLEAR times as much. The rule's
+error rates are measured (`nox -s aa-study`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from .bootstrap import Interval, interval
 
 FLOOR = 0.015  # the smallest change that is called one
+CLEAR = 10  # a log ratio of so many times the noise is no doubt
 RELIABILITY = Path(__file__).with_name("reliability.json")  # of the committed A/A study
 Logs = Sequence[Sequence[float]]  # processes, and builds in each
 
@@ -40,8 +42,8 @@ def decide(
 
     A change is called where the estimate passes FLOOR, the interval excludes 0, and all processes agree in
     sign. SAME needs an estimate below FLOOR, and an interval within FLOOR too; once nothing more will be
-    measured (`last`), within twice FLOOR. The control must be below FLOOR itself, and every time must be a
-    number above 0.
+    measured (`last`), within twice FLOOR. The control must be below FLOOR, unless the effect is `clear`, and
+    every time must be a number above 0.
     """
     if not effect:
         return Verdict.INVALID, "nothing was measured", None
@@ -50,7 +52,7 @@ def decide(
     change, same = interval(effect, rng), interval(control, rng)
     signs = {np.sign(np.median(row)) for row in effect}
     size, reach = abs(change.estimate), max(abs(change.low), abs(change.high))
-    if abs(same.estimate) > FLOOR:
+    if abs(same.estimate) > FLOOR and not clear(effect, control):
         return Verdict.INVALID, f"a second instance of A differs from A by {same}", change
     if size >= FLOOR and change.low * change.high > 0 and len(signs) == 1:
         verdict = Verdict.SLOWER if change.estimate > 0 else Verdict.FASTER
@@ -59,6 +61,19 @@ def decide(
         return Verdict.SAME, f"{change}, below {100 * FLOOR:g} %", change
     why = "processes differ in sign" if size >= FLOOR else "the interval is too wide"
     return Verdict.UNSURE, f"{change}: {why}", change
+
+
+def clear(effect: Logs, control: Logs) -> bool:
+    """Whether the effect is beyond doubt: CLEAR times the noise in every process, all of one sign.
+
+    The noise is the control's worst process, and at least FLOOR.
+    """
+    ratios = np.array([np.median(row) for row in effect])
+    off = np.array([np.median(row) for row in control])
+    if not len(ratios) or not np.isfinite([*ratios, *off]).all() or len(set(np.sign(ratios))) > 1:
+        return False
+    noise = max(FLOOR, float(np.abs(off).max(initial=0.0)))
+    return bool(np.abs(ratios).min() >= CLEAR * noise)
 
 
 def confirms(effect: Logs, first: Verdict, rng: np.random.Generator) -> bool:

@@ -11,6 +11,7 @@ from cellbench.cells import GatedCell
 from cellbench.cells.derived import init
 
 from ..case import Case
+from ..gradients.cell.path import stateless
 from ..probe import NotOk, Plan, cell_of
 
 Arrays = dict[str, np.ndarray]
@@ -36,6 +37,8 @@ def driven(case: Case, *schemes: str) -> tuple[GatedCell, Arrays, np.ndarray]:
     cell cannot have.
     """
     cell, rng = cell_of(case), np.random.default_rng(case.seed)
+    if not cell.states:
+        raise NotOk("unsupported", stateless(cell))
     if cell.stacked:
         reason = (
             f"cell {cell.name!r} has {cell.options}; the float64 adjoint is that of one layer in one"

@@ -16,7 +16,8 @@ from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
 from ..measure.verdict import FLOOR, Verdict
 from ..store import atomic, provenance
-from . import outputs
+from ..store.imported import is_imported
+from . import imported, outputs
 from .benchmarks import SIZES, Comparison, name_of
 from .exact import facts, other_work
 from .stored_run import PARTNER, StoredCase, StoredRun, find, read
@@ -34,11 +35,13 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
     Raises ResultsError for what is no whole run of throughput.
     """
     before, now = (throughput(find(name, results)) for name in (a, b))
+    one_kind(before, now)
     if before.manifest["run"] == now.manifest["run"]:
         raise store.ResultsError(
             f"{a!r} and {b!r} are the same run, {now.manifest['run']}; compare needs two"
         )
-    outcome = compared(before, now)
+    judge_all = imported.compared if imported.imported_sides(before, now) else compared
+    outcome = judge_all(before, now)
     print(outputs.text(outcome), flush=True)
     if json:
         _write(json, outputs.record(outcome))
@@ -47,10 +50,20 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
     return outputs.exit_code(outcome)
 
 
+def one_kind(a: StoredRun, b: StoredRun) -> None:
+    """Raises ResultsError for a run that was imported beside one that was measured here."""
+    if imported.imported_sides(a, b) == 1:
+        names = [run.manifest["run"] for run in sorted((a, b), key=lambda r: is_imported(r.manifest))]
+        raise store.ResultsError(
+            f"run {names[0]} was measured by cellbench, {names[1]} was imported: they have no benchmark in"
+            " common; give two imported runs, or `cellbench report` both to see them side by side"
+        )
+
+
 def throughput(folder: Path) -> StoredRun:
-    """The run in a folder. Raises ResultsError for one that is not whole or has no throughput."""
+    """The run in a folder. Raises ResultsError for one that is not whole or has nothing to compare."""
     run = read(folder)
-    if not run.of("throughput"):
+    if not run.of("throughput") and not is_imported(run.manifest):
         raise store.ResultsError(
             f"run {folder} holds no throughput, which compare judges; measure it with probes=[throughput]"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import store
+from ..store.imported import is_imported
 from .benchmarks import name_of
 
 PARTNER = "native"  # not our code: what every process of a throughput run times beside the rest
@@ -82,12 +83,13 @@ def find(name: str, results: Path) -> Path:
 
 
 def read(folder: Path) -> StoredRun:
-    """The run in a folder. Raises ResultsError unless `cellbench run` made it, it has ended and is whole."""
+    """The run in a folder. Raises ResultsError unless `run` or `import` made it and it is whole."""
     manifest = store.read_manifest(folder)
-    if not manifest.get("config"):
+    if not manifest.get("config") and not is_imported(manifest):
         made = manifest.get("command") or "import"
         raise store.ResultsError(
-            f"run {folder} was imported or made otherwise ({made}); compare takes what `cellbench run` made"
+            f"run {folder} was imported or made otherwise ({made}); compare takes what `cellbench run` made,"
+            " or `cellbench import`"
         )
     if not (folder / store.TABLE).exists():
         raise _unfinished(folder)

@@ -110,7 +110,7 @@ def test_a_deviation_that_comes_late_is_found_at_its_step():
             self.count += 1
             return (h * 1.001 if self.count % 11 == 7 else h), c
 
-    result = cells.check(Late, against="lstm", hidden_size=6)
+    result = cells.check(Late, against="lstm", hidden_size=6, steps=11)
     assert not result.ok and result.first.step == 6, str(result)
 
 
@@ -225,4 +225,8 @@ def test_arrays_of_another_cell_are_refused_by_name():
 
 def test_the_report_can_be_read():
     text = str(cells.check(ports.IFOG, against="lstm"))
-    assert text.startswith("IFOG against lstm: deviates") and "d_weight_hh" in text and "allowed" in text
+    assert (
+        text.startswith("IFOG deviates from lstm: it is right with gate order i, f, o, g")
+        and "d_weight_hh" in text
+        and "allowed" in text
+    )

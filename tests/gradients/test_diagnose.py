@@ -339,8 +339,6 @@ def test_a_part_may_be_named():
         def forward(self, x):
             return self.head(self.second(self.first(x)[0])[0][-1])
 
-    with pytest.raises(ValueError, match=r"first, second.*recurrent="):
-        diagnose(Two(), cross_entropy, recall(5))
     assert diagnose(Two(), cross_entropy, recall(5), recurrent="second").log_norm.shape == (5, 32)
     with pytest.raises(ValueError, match="third"):
         diagnose(Two(), cross_entropy, recall(5), recurrent="third")
@@ -402,7 +400,6 @@ def test_an_explosion_is_an_answer_and_nan_parameters_are_named():
         ({"loss": nn.CrossEntropyLoss(reduction="none")}, "one number"),
         ({"loss": lambda o, t: cross_entropy(o, t) * len(t) ** 2}, "mean or a sum"),
         ({"batch_axis": 3}, "batch_axis"),
-        ({"model": nn.LSTM(4, 3, bidirectional=True)}, "bidirectional"),
         ({"batches": [(torch.zeros(5, 7, 4), torch.zeros(3, dtype=torch.long))]}, "batch_axis="),
         ({"floor": 10.0}, "floor"),
     ],

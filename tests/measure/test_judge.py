@@ -146,6 +146,22 @@ def test_a_second_instance_of_a_that_differs_spoils_the_verdict():
     assert verdict(near(0.1), near(np.log1p(FLOOR) - 1e-4)) is Verdict.SLOWER
 
 
+@pytest.mark.parametrize("ratio", [5.21, 1 / 5.21])
+def test_a_change_a_hundred_times_the_noise_is_no_doubt_though_the_control_is_off(ratio):
+    said = Verdict.SLOWER if ratio > 1 else Verdict.FASTER
+    off = near(np.log1p(0.026))
+    assert verdict(near(np.log(ratio)), off) is said is verdict(near(np.log(ratio)), off, last=False)
+    one_is_not = [*near(np.log(ratio))[:4], [0.2]]
+    assert verdict(one_is_not, off) is Verdict.INVALID
+
+
+def test_a_clear_change_needs_three_processes_of_each_look():
+    found, _, _ = suite(clear=[(np.log(5.21), np.log1p(0.026))], plain=[0.0])
+    assert found["clear"].verdict is Verdict.SLOWER
+    assert (found["clear"].processes, found["clear"].repeated) == (3, 3)
+    assert found["plain"].verdict is Verdict.SAME and found["plain"].processes == 5
+
+
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 @pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.filterwarnings("error")

@@ -17,6 +17,8 @@ WIDE = "longdouble"  # on x86 down to e^-11355, where float64 ends at e^-745
 
 def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
     """Raises ValueError for a stack, and for parameters or an x that have no gradient through time."""
+    if not cell.states:
+        raise ValueError(stateless(cell))
     if cell.stacked:
         raise ValueError(
             f"cell {cell.name!r} has {cell.options}; the gradient by lag is that of one layer in one"
@@ -35,6 +37,14 @@ def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
         raise ValueError(
             f"x is {shape}; it must be (T, B, I) with at least {least} steps, for there is no lag in fewer"
         )
+
+
+def stateless(cell: GatedCell) -> str:
+    """Why no gradient can be followed through a torch module that takes no state."""
+    return (
+        f"{cell.name} takes no state, so that none can be followed; let it take one: forward(x, state=None),"
+        " which returns (output, state)"
+    )
 
 
 def forward_path(

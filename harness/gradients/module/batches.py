@@ -6,12 +6,16 @@ import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-Batch = tuple[Tensor, Tensor]
+from .inputs import Inputs, split_batch
+from .states import leaves, mapped
+
+Batch = tuple[Inputs, Any]
 
 
 def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | None) -> list[Batch]:
@@ -22,22 +26,17 @@ def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | No
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     taken: list[Batch] = []
     count = 0
-    for k, pair in enumerate(
+    for k, batch in enumerate(
         islice(batches, samples)
     ):  # each has a sample at least: an endless iterable ends
-        if not (
-            isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(t, Tensor) for t in pair)
-        ):
-            raise ValueError(
-                f"batch {k} is of type {type(pair).__name__}; it must be two tensors, (x, target)"
-            )
-        x, target = pair
-        if x.is_floating_point() and not torch.isfinite(x).all():
-            raise ValueError(
-                f"x of batch {k} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite"
-            )
-        taken.append((x.to(device), target.to(device)))
-        count += x.shape[_likely_axis(model, batch_axis)]
+        inputs, target = split_batch(k, batch, model)
+        for x in inputs.tensors:
+            if x.is_floating_point() and not torch.isfinite(x).all():
+                raise ValueError(
+                    f"x of batch {k} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite"
+                )
+        taken.append((inputs.mapped(lambda t: t.to(device)), mapped(target, lambda t: t.to(device))))
+        count += sequences(inputs, target, _likely_axis(model, batch_axis))
         if count >= samples:
             break
     if not taken:
@@ -53,9 +52,21 @@ def _likely_axis(model: nn.Module, batch_axis: int | None) -> int:
     return 0 if batch_first and batch_first[0] else 1
 
 
-def cast(tensor: Tensor, kind: torch.dtype) -> Tensor:
-    """Cut off from its graph, and in this dtype unless it holds whole numbers."""
-    return tensor.detach().to(kind) if tensor.is_floating_point() else tensor
+def sequences(inputs: Inputs, target: Any, axis: int) -> int:
+    """How many a batch holds; a packed sequence says it itself."""
+    if (packed := inputs.packed) is not None:
+        return int(packed.batch_sizes[0])
+    x = inputs.first
+    return x.shape[min(axis, x.ndim - 1)] if x.ndim > 1 else len(leaves(target)[0])
+
+
+def cast(tree: Any, kind: torch.dtype) -> Any:
+    """Tensors cut off from their graph, and in this dtype unless they hold whole numbers."""
+
+    def to_kind(t: Tensor) -> Tensor:
+        return t.detach().to(kind) if t.is_floating_point() else t
+
+    return tree.mapped(to_kind) if isinstance(tree, Inputs) else mapped(tree, to_kind)
 
 
 def not_finite(model: nn.Module) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .batches import Batch, cast, default_dtype, not_finite, take, undisturbed
 from .combine import Examination, combine
+from .copies import copied
 from .features import band_edges
 from .loss import BatchLoss, batch_loss
 from .noise import Noise
@@ -52,16 +53,19 @@ def examine(model: nn.Module, loss: Callable, batches: Iterable, options: Option
         pairs = take(batches, options.samples, model, options.batch_axis)
         if name := not_finite(model):
             return Examination.broken(name)
-        as_it_is = options.replay(copy.deepcopy(model).eval())
+        as_it_is = options.replay(copied(model))
         if _overflows(as_it_is, loss, pairs):
             return Examination.broken("the loss")
         try:
             with default_dtype(torch.float64):
                 return _examined(options.replay(double(model)), loss, pairs, options)
-        except RuntimeError as error:  # a model or loss that holds on to float32 is diagnosed in that
+        except (
+            RuntimeError,
+            ValueError,
+        ) as error:  # a model or loss that holds on to float32 is diagnosed in that
             if not any(word in str(error) for word in ("dtype", "scalar type")):
                 raise
-        return _examined(options.replay(copy.deepcopy(model).eval()), loss, pairs, options)
+        return _examined(options.replay(copied(model)), loss, pairs, options)
 
 
 def _overflows(replay: Replay, loss: Callable, pairs: list[Batch]) -> bool:
@@ -124,7 +128,7 @@ def _observer(
 
 def _longest(replay: Replay, recording: Recording, pairs: list[Batch]) -> int:
     """Steps of the longest batch; those of equal shape are as long as the first, which has been recorded."""
-    others = [cast(x, torch.get_default_dtype()) for x, _ in pairs if x.shape != pairs[0][0].shape]
+    others = [cast(x, torch.get_default_dtype()) for x, _ in pairs if x.shapes != pairs[0][0].shapes]
     return max([len(recording.steps), *(replay.steps(x) for x in others)])
 
 

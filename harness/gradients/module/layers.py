@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from cellbench.cells import GatedCell, State
 from cellbench.cells.contract import split
@@ -21,37 +22,46 @@ CELLS = {"RNN_TANH": Elman(), "RNN_RELU": Elman(activation="relu"), "GRU": GRU()
 class Layers:
     """The layers of a fused module.
 
-    Its states are one tensor (B, H) a layer, for an LSTM h and c of each in turn.
+    Its states are one tensor (B, H) a layer and direction, for an LSTM h and c of each in turn.
     """
 
     def __init__(self, module: nn.RNNBase) -> None:
-        if module.bidirectional:
-            raise ValueError(
-                "a bidirectional module has no state after step t of which the end is a function; diagnose"
-                " one direction"
-            )
         self.module = module
         self.cell: GatedCell = CELLS[module.mode]
+        self.directions = 2 if module.bidirectional else 1
 
-    def check(self, x: Any) -> None:
-        """Raises ValueError unless x is a padded batch."""
+    def padded(self, x: Any) -> tuple[Tensor, Tensor | None]:
+        """(T, B, I), and the lengths (B,) of a packed sequence. Raises ValueError for anything else."""
+        if isinstance(x, PackedSequence):
+            return pad_packed_sequence(x)
         if not isinstance(x, Tensor) or x.ndim != 3:
             what = f"of {x.ndim} axes" if isinstance(x, Tensor) else f"a {type(x).__name__}"
             raise ValueError(
                 f"the input of the recurrent module is {what}; diagnose takes padded batches (T, B, I) or (B,"
-                " T, I)"
+                " T, I), or a packed sequence; x[None] makes a batch of a single sequence"
             )
+        return self.time_first(x), None
+
+    def like(self, outputs: Tensor, x: Any) -> Any:
+        """Outputs (T, B, H) in the form of the module's input."""
+        if not isinstance(x, PackedSequence):
+            return self.time_first(outputs)
+        _, lengths = pad_packed_sequence(x)
+        if x.sorted_indices is not None:
+            outputs, lengths = outputs[:, x.sorted_indices], lengths[x.sorted_indices.cpu()]
+        data = pack_padded_sequence(outputs, lengths).data
+        return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
 
     def time_first(self, x: Tensor) -> Tensor:
         """Between the module's own order of axes and (T, B, ...), both ways."""
         return x.transpose(0, 1) if self.module.batch_first else x
 
     def unpacked(self, hx: Any, x: Tensor) -> list[Tensor]:
-        """States by layer from the module's own first state, zeros where there is none; x is (T, B, I)."""
+        """States by layer and direction from the module's own first state, zeros where there is none."""
         if hx is None:
             # a projection narrows the output, which is the first state, and leaves c at its full width
             widths = [self.module.proj_size or self.module.hidden_size, self.module.hidden_size]
-            sizes = widths[: len(self.cell.states)] * self.module.num_layers
+            sizes = widths[: len(self.cell.states)] * self.module.num_layers * self.directions
             return [x.new_zeros(x.shape[1], n) for n in sizes]
         if len(self.cell.states) == 1:
             return list(hx)
@@ -64,33 +74,43 @@ class Layers:
         return stacked if count > 1 else stacked[0]
 
     def output(self, state: list[Tensor]) -> Tensor:
-        """The module's output: h of the last layer."""
+        """The output: h of the last of these layers."""
         return state[-len(self.cell.states)]
 
-    def step(self, x: Tensor, state: list[Tensor]) -> tuple[list[Tensor], float]:
-        """The new states, and the share of (unit, sample) that is saturated."""
+    def step(
+        self, x: Tensor, state: list[Tensor], names: list[str], run: Tensor | None = None
+    ) -> tuple[list[Tensor], float]:
+        """The new states of some layers, one upon the other, and the share of (unit, sample) saturated.
+
+        names are the ends of the weights' names; run (B,) is False where a sequence is over.
+        """
         new: list[Tensor] = []
         steepest: list[Tensor] = []
         count = len(self.cell.states)
-        for layer in range(self.module.num_layers):
-            before = State(**dict(zip(self.cell.states, state[count * layer :][:count], strict=False)))
-            wx = self._product(layer, x, "ih")
-            wh = self._product(layer, before.h, "hh")
+        for k, name in enumerate(names):
+            held = state[count * k :][:count]
+            before = State(**dict(zip(self.cell.states, held, strict=False)))
+            wx, wh = self._product(name, x, "ih"), self._product(name, before.h, "hh")
             after = self.cell.equations(wx, wh, before)
             assert isinstance(after, State)
             steepest.append(_steepest(self.cell, wx, wh, before))
-            x = self._projected(layer, after.h)
-            new += [x, *(getattr(after, name) for name in self.cell.states[1:])]
-        return new, float((torch.cat(steepest, 1) < FLAT).double().mean())
+            x = self._projected(name, after.h)
+            made = [x, *(getattr(after, s) for s in self.cell.states[1:])]
+            if run is not None:
+                made = [torch.where(run[:, None], m, h) for m, h in zip(made, held, strict=True)]
+                x = made[0]
+            new += made
+        slopes = torch.cat(steepest, 1)
+        return new, float(((slopes if run is None else slopes[run]) < FLAT).double().mean())
 
-    def _product(self, layer: int, rows: Tensor, side: str) -> State:
+    def _product(self, name: str, rows: Tensor, side: str) -> State:
         """One of the products by gate, each (B, H)."""
-        weight = getattr(self.module, f"weight_{side}_l{layer}")
-        bias = getattr(self.module, f"bias_{side}_l{layer}", None)  # none where the module has bias=False
+        weight = getattr(self.module, f"weight_{side}_{name}")
+        bias = getattr(self.module, f"bias_{side}_{name}", None)  # none where the module has bias=False
         return split(self.cell.gates, linear(rows, weight, bias))
 
-    def _projected(self, layer: int, h: Tensor) -> Tensor:
-        return linear(h, getattr(self.module, f"weight_hr_l{layer}")) if self.module.proj_size else h
+    def _projected(self, name: str, h: Tensor) -> Tensor:
+        return linear(h, getattr(self.module, f"weight_hr_{name}")) if self.module.proj_size else h
 
 
 def _steepest(cell: GatedCell, wx: State, wh: State, before: State) -> Tensor:

@@ -5,6 +5,7 @@ No sample's own gradient is kept.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,11 +80,11 @@ class Noise:
         recording: Recording,
         params: list[Tensor],
         pullbacks: list[Pullback],
-        ends: list[int],
+        ends: list[np.ndarray],
         bands: list[tuple[int, int]],
         chunks: int,
     ) -> None:
-        """One batch in `chunks` parts. pullbacks and the step `ends` of the loss are by position."""
+        """One batch in `chunks` parts. pullbacks and the steps `ends` (B,) of the loss are by position."""
         if not params:
             return
         like = recording.output
@@ -93,13 +94,8 @@ class Noise:
             by_band = []
             for low, high in bands:
                 gradients = [
-                    parameter_gradient(recording, pullback.cotangents, _times(end, low, high), chosen, params)
+                    parameter_gradient(recording, pullback, end, (low, high), chosen, params)
                     for pullback, end in zip(pullbacks, ends, strict=True)
                 ]
                 by_band.append(torch.stack(gradients).sum(0))
             self.add(by_band, len(rows))
-
-
-def _times(end: int, low: int, high: int) -> list[int]:
-    """The steps at lags low..high before `end`."""
-    return [t for t in range(end - high, end - low + 1) if t >= 0]

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from .features import by_lag
+from .inputs import Inputs
 from .layers import FLAT
 from .loss import BatchLoss
 from .noise import Noise
-from .pullback import pull
+from .pullback import lagged, pull
 from .recording import Recording
 from .replay import Replay
 from .swaps import Swaps
@@ -73,17 +74,18 @@ class Observer:
     rng: np.random.Generator
     swapped: int = 0
 
-    def observe(self, recording: Recording, x: Tensor, target: Tensor) -> Observation:
+    def observe(self, recording: Recording, x: Inputs, target: Tensor) -> Observation:
         """Everything of one batch."""
         output, steps, count = recording.output, len(recording.steps), len(recording.steps[0].input)
         timed = self.batch_loss.output.position is not None
-        ends = [p if timed else steps - 1 for p in self.positions]
+        ends = [recording.ends(p if timed else None) for p in self.positions]
         residual = self.batch_loss.residuals(output.detach(), target)
         pullbacks = [pull(recording, self._cotangent(-residual, p, output)) for p in self.positions]
         params: list[Tensor] = [p for p in self.replay.recurrent.parameters() if p.requires_grad]
+        params = params if recording.main[0].nodes else []  # where no step is seen, no step's share is known
         self.noise.add_batch(recording, params, pullbacks, ends, self.bands, self.chunks)
         log_norm, log_reach = (
-            _rows([_lagged(by_time, end, steps) for by_time, end in zip(arrays, ends, strict=True)])
+            _rows([lagged(by_time, end) for by_time, end in zip(arrays, ends, strict=True)])
             for arrays in ([p.log_norm for p in pullbacks], [p.log_reach for p in pullbacks])
         )
         by_position = [residual[:, p].double().cpu().numpy() for p in self.positions]
@@ -98,7 +100,7 @@ class Observer:
             rows,
             _source(log_norm, rows, read_out_norm(self.replay, recording)),
             saturation(self.replay, recording),
-            any(np.isnan(p.log_norm).any() for p in pullbacks),
+            any(p.broken for p in pullbacks),
             swap,
             band_swap,
         )
@@ -109,15 +111,15 @@ class Observer:
         alone[:, position] = rows[:, position]
         return self.batch_loss.output.like(alone, output)
 
-    def _inputs(self, recording: Recording, ends: list[int]) -> np.ndarray:
+    def _inputs(self, recording: Recording, ends: list[np.ndarray]) -> np.ndarray:
         """(R, lags, I): the recurrence's inputs before each row's end."""
         by_time = [step.input.reshape(len(step.input), -1).double() for step in recording.steps]
         inputs = torch.stack(by_time, 1).cpu().numpy()
         repeated = np.repeat(inputs, len(self.positions), axis=0)
-        return by_lag(repeated, np.tile(ends, len(inputs)), len(recording.steps))
+        return by_lag(repeated, np.stack(ends, 1).ravel(), len(recording.steps))
 
     def _rises(
-        self, x: Tensor, target: Tensor, ends: list[int], count: int, steps: int
+        self, x: Inputs, target: Tensor, ends: list[np.ndarray], count: int, steps: int
     ) -> tuple[dict[int, float], dict[tuple[int, int], float]]:
         """By single lag and by band; none once enough samples were swapped, or from a batch of one."""
         swapping = self.swapped < SWAPPING * len(self.positions)
@@ -127,13 +129,6 @@ class Observer:
         swaps = Swaps(self.replay, self.batch_loss, x, target, self.positions, ends, count, self.rng)
         single = np.unique(np.linspace(0, steps - 1, min(steps, SWAPPED)).round().astype(int)).tolist()
         return {k: swaps.rise((k, k)) for k in single}, {band: swaps.rise(band) for band in self.bands}
-
-
-def _lagged(by_time: np.ndarray, end: int, steps: int) -> np.ndarray:
-    """(lags, B) from (steps, B): lag k is `end` - k; NaN before the start."""
-    lagged = np.full_like(by_time, np.nan)
-    lagged[: end + 1] = by_time[end::-1]
-    return lagged
 
 
 def _rows(by_position: list[np.ndarray]) -> np.ndarray:

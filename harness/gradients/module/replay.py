@@ -1,27 +1,32 @@
 """A torch model run with its recurrence within reach: recorded step by step, or with inputs swapped.
 
 The fused modules (nn.RNN, nn.GRU, nn.LSTM) hide their steps, so they are replayed in the cell's form, and the
-replay is held against them before it is used. A module that is called once a step is only watched.
+replay is held against them before it is used. A module that is called once a step is only watched. Of a loop
+without a module, or of one whose module gets input and state as one tensor, the model's input is looked at.
 """
 
 from __future__ import annotations
 
-import copy
-import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .layers import Layers
-from .recording import FusedRecorder, RecordedStep, Recording, StepRecorder, output_and_state
+from .calls import Call, is_batch_first
+from .copies import copied
+from .inputs import Inputs, parameters
+from .parts import TORCHS, find_parts, in_place_of_forward, recorders
+from .recording import RecordedStep, Recording, output_and_state
 from .states import find_maker, for_batch, leaves, mapped
+from .surface import Surface, find_surface
+from .swapped import SwappedForward
 
 OFF = {torch.float64: 1e-6}  # of the largest output, by which a replay may differ from the fused module
-OFF_NARROW = 1e-3  # the same in any other dtype
+OFF_NARROW = 1e-3  # the same in float32
+OFF_HALF = 5e-2  # and in 16 bits
 CHANGE = {torch.float64: 1e-6}  # of a step's arguments, large enough to be seen beside their rounding
 CHANGE_NARROW = 1e-2
 
@@ -39,7 +44,10 @@ class Trail:
 
 
 class Replay:
-    """A model to be run as it is, with inputs of the recurrence swapped between samples, or recorded."""
+    """A model to be run as it is, with inputs of the recurrence swapped between samples, or recorded.
+
+    parts are looked for at the first call; the first of them that sees the batch is the examined one.
+    """
 
     def __init__(
         self,
@@ -50,66 +58,91 @@ class Replay:
         batch_axis: int | None,
     ) -> None:
         self.model, self.state, self.read_out, self.batch_axis = model, state, read_out, batch_axis
-        self.name, self.recurrent = _recurrent(model, recurrent)
-        self.alone = self.recurrent is model
-        self.layers = Layers(self.recurrent) if isinstance(self.recurrent, nn.RNNBase) else None
-        self.forward = self.recurrent.forward
+        self.named = recurrent
+        self.call = Call(model, state)
+        self.examined = ""
+        self.refused: ValueError | None = None
         self.maker: Callable[[int], Any] | None = None
+        self.parts: dict[str, nn.Module] | None = None
+        self.surface: Surface | None = None
+        self.stepwise = False
+        self.from_end = False  # whether swapped steps are counted from each sequence's own end
 
     @property
-    def stepwise(self) -> bool:
-        """Whether the model is a module that is called once a step."""
-        return self.alone and self.layers is None
+    def recurrent(self) -> nn.Module:
+        """The examined part; the model where its loop has none."""
+        return (self.parts or {}).get(self.examined, self.model)
 
-    def output(self, x: Tensor, swap: dict[int, Tensor] | None = None, trail: Trail | None = None) -> Tensor:
+    @property
+    def name(self) -> str:
+        return self.examined or self.named or type(self.model).__name__
+
+    @property
+    def alone(self) -> bool:
+        return self.recurrent is self.model and (self.stepwise or isinstance(self.model, nn.RNNBase))
+
+    def output(self, x: Any, swap: dict[int, Tensor] | None = None, trail: Trail | None = None) -> Tensor:
         """The model's output, with the recurrence's input at the steps in `swap` permuted over the batch.
 
         trail: of x without swaps; the steps before the first swap are taken from it.
         """
+        inputs = self._prepared(x)
         first = min(swap) if trail and swap else 0
-        with torch.no_grad(), _forward(self.recurrent, _SwappedForward(self, swap or {}, first)):
-            return self._drive(x, trail, first)
+        with torch.no_grad():
+            if self.surface is not None:
+                with self.surface.swapped(inputs, swap or {}) as changed:
+                    return self._drive(changed)
+            exchange = SwappedForward(self.recurrent, swap or {}, self.from_end, first)
+            with in_place_of_forward(self.recurrent, exchange) if swap else nullcontext():
+                return self._drive(inputs, trail, first)
 
-    def trail(self, x: Tensor) -> Trail | None:
+    def trail(self, x: Any) -> Trail | None:
         """The recording of x without swaps.
 
         None where the model is not called once a step, or does not go on from the middle as it did from the
         start (a module that counts its steps).
         """
+        inputs = self._prepared(x)
         if not self.stepwise:
             return None
-        with torch.no_grad(), _forward(self.recurrent, _SwappedForward(self, {})):
-            trail = self._along(x)
-            resumed = self._along(x, trail, len(trail.outputs) // 2)
+        with torch.no_grad():
+            trail = self._along(inputs)
+            resumed = self._along(inputs, trail, len(trail.outputs) // 2)
         return trail if torch.equal(torch.stack(trail.outputs), torch.stack(resumed.outputs)) else None
 
-    def steps(self, x: Tensor) -> int:
+    def steps(self, x: Any) -> int:
         """How many steps the recurrence makes."""
-        counter = _SwappedForward(self, {})
-        with torch.no_grad(), _forward(self.recurrent, counter):
-            self._drive(x)
+        inputs = self._prepared(x)
+        if self.surface is not None:
+            return self.surface.steps(inputs)
+        counter = SwappedForward(self.recurrent, {}, False)
+        with torch.no_grad(), in_place_of_forward(self.recurrent, counter):
+            self._drive(inputs)
         return counter.t
 
-    def record(self, x: Tensor) -> Recording:
+    def record(self, x: Any) -> Recording:
         """The output with every step recorded.
 
         Raises ValueError where the replay is not what the model computes.
         """
-        recorder = (
-            StepRecorder(self.recurrent, self.forward)
-            if self.layers is None
-            else FusedRecorder(self.name, self.layers)
-        )
-        with torch.enable_grad(), _forward(self.recurrent, recorder):
-            output = self._drive(x)
-        recording = recorder.recording
-        if not recording.steps:
+        inputs = self._prepared(x)
+        recording = self._recorded(inputs)
+        recording.choose(self._batches(inputs))
+        self._compare(recording.output.detach(), self.output(x))
+        return recording
+
+    def _recorded(self, inputs: Inputs) -> Recording:
+        recording = Recording()
+        surface = nullcontext(inputs) if self.surface is None else self.surface.recorded(inputs, recording)
+        with torch.enable_grad(), recorders(self.parts or {}, recording), surface as seen:
+            recording.output = self._drive(seen)
+        if self.surface is not None and not recording.chains:
+            self.surface.only(recording)
+        if not recording.chains:
             raise ValueError(
                 f"the model never called its recurrent module {self.name!r}; name the right one with"
                 " recurrent="
             )
-        recording.output = output
-        self._compare(output.detach(), self.output(x))
         return recording
 
     def slopes(self, step: RecordedStep, generator: torch.Generator) -> Tensor:
@@ -117,6 +150,8 @@ class Replay:
 
         The rms over four small random changes of them all: enough to tell a slope from none.
         """
+        if not step.states:  # no state is seen, and so none is known to be saturated
+            return torch.ones(1)
         small = CHANGE.get(step.made[0].dtype, CHANGE_NARROW)
 
         def moved(t: Tensor) -> Tensor:
@@ -124,16 +159,80 @@ class Replay:
             return t + small * change if t.is_floating_point() else t
 
         with torch.no_grad():
-            before = self._new_state(step.input, step.given)
-            after = [self._new_state(moved(step.input), mapped(step.given, moved)) for _ in range(4)]
+            before = self._new_state(step, step.given)
+            after = [self._new_state(step, mapped(step.given, moved)) for _ in range(4)]
         return ((torch.stack(after) - before) / small).square().mean(0).sqrt()
 
-    def _new_state(self, x: Tensor, given: tuple[Any, ...]) -> Tensor:
-        _, state = output_and_state(self.recurrent, self.forward(x, *given))
-        return torch.cat([t.flatten() for t in leaves(state) if t.is_floating_point()])
+    def _new_state(self, step: RecordedStep, given: tuple[Any, ...]) -> Tensor:
+        result = self.recurrent.forward(*given)
+        made = [t for t in dict.fromkeys(leaves(result)) if t.is_floating_point()]
+        return torch.cat([made[k].flatten() for k in step.states if k < len(made)])
+
+    def _prepared(self, x: Any) -> Inputs:
+        """The inputs, with the model's parts known."""
+        inputs = x if isinstance(x, Inputs) else Inputs((x,))
+        if self.parts is None:
+            self._find(inputs)
+        return inputs
+
+    def _find(self, inputs: Inputs) -> None:
+        """What to look at: the module named, parts that a call shows, the model as one step, or a loop."""
+        modules = dict(self.model.named_modules())
+        if self.named is not None and self.named not in modules:
+            raise ValueError(
+                f"recurrent={self.named!r} is no part of the model; its parts:"
+                f" {', '.join(k for k in modules if k)}"
+            )
+        named = None if self.named is None else modules[self.named]
+        if isinstance(named, TORCHS):
+            self.parts = {str(self.named): named}
+        elif isinstance(self.model, TORCHS):
+            self.parts, self.stepwise = {"": self.model}, isinstance(self.model, nn.RNNCellBase)
+        elif not self._watched(inputs) and not self._is_step(inputs):
+            self.surface = find_surface(self.model, inputs, self._whole, self.batch_axis, named is not None)
+        self._examine(inputs)
+
+    def _watched(self, inputs: Inputs) -> bool:
+        """Whether a call of the model on the whole sequence shows recurrent parts."""
+        try:
+            self.parts = find_parts(self.model, lambda: self._whole(inputs), self.named)
+        except ValueError as error:
+            self.parts, self.refused = {}, error
+        return bool(self.parts)
+
+    def _is_step(self, inputs: Inputs) -> bool:
+        """Whether the model maps (x_t, state) to (output, state); raises what the sequence met if not."""
+        if len(parameters(self.model)) >= 2 and len(inputs.args) < 2 and inputs.first.ndim >= 2:
+            try:
+                with torch.no_grad():
+                    self._first_state(self._time_first(inputs))
+                self.parts, self.stepwise = {"": self.model}, True
+                return True
+            except ValueError as error:
+                self.refused = self.refused or error
+        if self.refused is not None:
+            raise self.refused
+        return False
+
+    def _examine(self, inputs: Inputs) -> None:
+        """Chooses the examined part from a first recording, and sees that its input is shown."""
+        for _ in range(2):
+            recording = self._recorded(inputs)
+            self.examined = recording.choose(self._batches(inputs))
+            if self.surface is not None or not recording.main[0].mixed:
+                return
+            self.surface = find_surface(self.model, inputs, self._whole, self.batch_axis, True)
+
+    def _whole(self, inputs: Inputs) -> Tensor:
+        return _tensor(_output(self.call(inputs)))
+
+    def _batches(self, inputs: Inputs) -> set[int]:
+        packed = inputs.packed
+        return set(inputs.first.shape[:2]) if packed is None else {int(packed.batch_sizes[0])}
 
     def _compare(self, replayed: Tensor, fused: Tensor) -> None:
-        allowed = OFF.get(fused.dtype, OFF_NARROW)
+        half = fused.dtype in (torch.float16, torch.bfloat16)
+        allowed = OFF_HALF if half else OFF.get(fused.dtype, OFF_NARROW)
         error = float((replayed - fused).abs().max() / fused.abs().max().clamp_min(1e-30))
         if error > allowed and torch.isfinite(fused).all():  # an output that is not finite is an answer
             raise ValueError(
@@ -141,21 +240,23 @@ class Replay:
                 f" allowed {allowed:g}; a model that draws random numbers in eval mode cannot be diagnosed"
             )
 
-    def _drive(self, x: Tensor, trail: Trail | None = None, first: int = 0) -> Tensor:
+    def _drive(self, inputs: Inputs, trail: Trail | None = None, first: int = 0) -> Tensor:
         """The model's output, read out where the model is the recurrence itself."""
         if self.stepwise:
-            return _tensor(self._read(torch.stack(self._along(x, trail, first).outputs)))
-        result = self.model(x)
-        output = result[0] if isinstance(result, (tuple, list)) else result
+            return _tensor(self._read(torch.stack(self._along(inputs, trail, first).outputs)))
+        output = _output(self.call(inputs))
         if not self.alone and self.read_out is None:
             return _tensor(output)
         return _tensor(
-            self._read(output.transpose(0, 1) if self.alone and self.recurrent.batch_first else output)
+            self._read(output.transpose(0, 1) if self.alone and is_batch_first(self.model) else output)
         )
 
-    def _along(self, x: Tensor, trail: Trail | None = None, first: int = 0) -> Trail:
+    def _time_first(self, inputs: Inputs) -> Tensor:
+        return inputs.first.transpose(0, 1) if self.batch_axis == 0 else inputs.first
+
+    def _along(self, inputs: Inputs, trail: Trail | None = None, first: int = 0) -> Trail:
         """All steps, those before `first` as in the trail."""
-        x = x.transpose(0, 1) if self.batch_axis == 0 else x
+        x = self._time_first(inputs)
         known = trail or Trail([self._first_state(x)])
         state, after = known.states[first], Trail(known.states[:first], known.outputs[:first])
         for x_t in x[first:]:
@@ -172,83 +273,26 @@ class Replay:
         if self.state is not None:
             return for_batch(self.state, x.shape[1])
         if self.maker is None:
-            self.maker = find_maker(self.model, self.forward, x)
+            self.maker = find_maker(self.model, self.model.forward, x)
         return self.maker(x.shape[1])
-
-
-class _SwappedForward:
-    """The recurrent module's forward with inputs permuted over the batch at some steps.
-
-    Steps are counted over all calls, from t on.
-    """
-
-    def __init__(self, replay: Replay, swap: dict[int, Tensor], t: int = 0) -> None:
-        self.replay, self.swap, self.t = replay, swap, t
-
-    def __call__(self, x: Tensor, *rest: Any, **more: Any) -> Any:
-        layers = self.replay.layers
-        if layers is None:
-            x = x[self.swap[self.t]] if self.t in self.swap else x
-            self.t += 1
-            return self.replay.forward(x, *rest, **more)
-        layers.check(x)
-        x = layers.time_first(x)
-        here = {t - self.t: order for t, order in self.swap.items() if 0 <= t - self.t < len(x)}
-        self.t += len(x)
-        if here:
-            x = x.clone()
-            for t, order in here.items():
-                x[t] = x[t][order]
-        return self.replay.forward(layers.time_first(x), *rest, **more)
 
 
 def double(model: nn.Module) -> nn.Module:
     """A copy of the model in float64 and eval mode; the model itself is not touched."""
-    return copy.deepcopy(model).double().eval()
+    return copied(model, torch.float64)
 
 
-def _recurrent(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
-    """The recurrent module: the one named, the model itself, or the only one in it."""
-    modules = dict(model.named_modules())
-    if name is not None:
-        if name not in modules:
-            raise ValueError(
-                f"recurrent={name!r} is no part of the model; its parts: {', '.join(k for k in modules if k)}"
-            )
-        return name, modules[name]
-    inside = {k: m for k, m in modules.items() if isinstance(m, (nn.RNNBase, nn.RNNCellBase))}
-    if "" in inside or _steps(model, any(isinstance(m, nn.RNNBase) for m in inside.values())):
-        return type(model).__name__, model
-    if len(inside) != 1:
-        raise ValueError(
-            f"{type(model).__name__} holds {len(inside)} recurrent modules of torch"
-            f" ({', '.join(inside) or 'none'}) and does not map (x_t, state) to (output, state); name the one"
-            " to look at, or one that is called once a step, with recurrent="
+def _output(result: Any) -> Any:
+    """The first tensor of a tuple; of a dict or a dataclass its logits, output or first tensor."""
+    if isinstance(result, (tuple, list)) and not isinstance(result, Tensor):
+        return _output(result[0])
+    held = result if isinstance(result, dict) else getattr(result, "__dict__", {})
+    if held and not isinstance(result, Tensor):
+        name = next(
+            (n for n in ("logits", "output", "outputs", "prediction") if held.get(n) is not None), None
         )
-    return next(iter(inside.items()))
-
-
-def _steps(model: nn.Module, fused: bool) -> bool:
-    """Whether forward takes (x_t, state).
-
-    Around a fused module a second argument that may be left out is no sign of that.
-    """
-    parameters = list(inspect.signature(model.forward).parameters.values())
-    taken = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(taken) >= 2 and not (fused and taken[1].default is not inspect.Parameter.empty)
-
-
-@contextmanager
-def _forward(module: nn.Module, forward: Callable) -> Iterator[None]:
-    """Puts another forward in the module's place, so that its hooks and callers stay."""
-    before = module.__dict__.get("forward")
-    module.__dict__["forward"] = forward
-    try:
-        yield
-    finally:
-        del module.__dict__["forward"]
-        if before is not None:
-            module.__dict__["forward"] = before
+        return held[name] if name else next((v for v in held.values() if isinstance(v, Tensor)), result)
+    return result
 
 
 def _tensor(output: Any) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 HIDDEN = "hidden_size"
 MAKERS = ("initial_state", "init_state", "init_hidden", "begin_state")  # methods, tried in this order
@@ -15,9 +17,11 @@ REFUSALS = (TypeError, AttributeError, RuntimeError, ValueError, IndexError)
 
 
 def leaves(tree: Any) -> list[Tensor]:
-    """All tensors of nested tuples, lists and dicts."""
+    """All tensors of nested tuples, lists and dicts; of a packed sequence its data."""
     if isinstance(tree, Tensor):
         return [tree]
+    if isinstance(tree, PackedSequence):
+        return [tree.data]
     branches = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (tuple, list)) else ()
     return [leaf for branch in branches for leaf in leaves(branch)]
 
@@ -26,12 +30,23 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """The same tree with every tensor changed; a named tuple stays one."""
     if isinstance(tree, Tensor):
         return change(tree)
+    if isinstance(tree, PackedSequence):
+        return tree._replace(data=change(tree.data))
     if isinstance(tree, dict):
-        return {k: mapped(v, change) for k, v in tree.items()}
+        changed = {k: mapped(v, change) for k, v in tree.items()}
+        return changed if type(tree) is dict else _like(tree, changed)
     if isinstance(tree, (tuple, list)):
         branches = [mapped(v, change) for v in tree]
         return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
     return tree
+
+
+def _like(tree: dict[str, Any], changed: dict[str, Any]) -> Any:
+    """A dict of a kind of its own (a model's output, an ordered dict) with other values."""
+    made = copy.copy(tree)
+    for k, v in changed.items():
+        made[k] = v
+    return made
 
 
 def for_batch(state: Any, batch: int) -> Any:

@@ -5,10 +5,13 @@ It is a finite change, so that it shows memories whose derivative is 0.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from .inputs import Inputs
 from .loss import BatchLoss
 from .replay import Replay
 
@@ -20,15 +23,17 @@ class Swaps:
         self,
         replay: Replay,
         batch_loss: BatchLoss,
-        x: Tensor,
-        target: Tensor,
+        x: Inputs,
+        target: Any,
         positions: list[int],
-        ends: list[int],
+        ends: list[np.ndarray],
         count: int,
         rng: np.random.Generator,
     ) -> None:
         self.replay, self.batch_loss, self.x, self.target = replay, batch_loss, x, target
-        self.places = list(zip(positions, ends, strict=True))
+        # counted from each sequence's own end where they differ, as if all were as long as the longest
+        self.places = [(p, int(end.max())) for p, end in zip(positions, ends, strict=True)]
+        replay.from_end = any(end.min() < end.max() for end in ends)
         self.order = torch.as_tensor(_derangement(count, rng), device=x.device)
         self.plain, self.trail = replay.output(x), replay.trail(x)
         self.loss = batch_loss.average(self.plain, target)

@@ -1,4 +1,4 @@
-"""The record of a training's updates: norms before and after clipping, row by row."""
+"""The record of a training's updates: what backward left, what clipping left, what the optimiser got."""
 
 from __future__ import annotations
 
@@ -10,16 +10,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .reach import Reach, idle
+
+NAMES = 6  # parameters that a line of the summary names
+
 
 @dataclass(frozen=True)
 class Row:
-    """One update.
+    """One update of one optimiser, over the model's parameters that it steps.
 
-    norm, kept_norm   of all gradients before and after clipping, float64
-    angle             between the two, radians
+    norm              before clipping, as the last backward left the gradients; float64, without a loss scale
+    kept_norm         what the optimiser stepped with, without a loss scale
+    angle             between the two, radians; NaN where something not watched changed the gradients
+    clipped           whether the optimiser got less than backward left
     non_finite        entries that are not finite, by parameter
-    outcome           '' where all was finite; 'passed on' (not clipped), 'zeroed' (torch's norm overflowed,
-                      so that every gradient became 0), 'poisoned' (a NaN spread to all), 'skipped' (no step)
+    outcome           '' where all was finite; 'passed on' (not clipped), 'zeroed' (all gradients became 0, as
+                      where torch's norm overflows), 'poisoned' (a NaN spread to all), 'skipped' (no step)
+    optimiser         its class, numbered from the second of a class on; '' where no step followed; 'by hand'
+                      where parameters changed without a step of a torch optimiser
+    clip_norm         what the last clipping left of the parameters that it was given; NaN without clipping
+    evaluations       of the closure in this step; 1 without a closure. The norms are those of the first
+    note              in words, why the optimiser did not step with what clipping or backward left; else ''
     """
 
     step: int
@@ -29,16 +40,22 @@ class Row:
     clipped: bool
     non_finite: dict[str, int]
     outcome: str
+    optimiser: str = ""
+    clip_norm: float = math.nan
+    evaluations: int = 1
+    note: str = ""
 
 
 @dataclass
 class Gradients:
     """Rows in order, and their sums.
 
-    A row is one call of an optimiser's step, or a clipping that no step followed.
+    A row is one call of an optimiser's step, or a clipping or a scaler's step that no step followed.
+    `parameters` says of each parameter, by name, what reached it.
     """
 
     rows: list[Row] = field(default_factory=list)
+    parameters: dict[str, Reach] = field(default_factory=dict)
 
     @property
     def fraction_clipped(self) -> float:
@@ -64,6 +81,11 @@ class Gradients:
         """How often a gradient that was not finite was passed on, zeroed, poisoned or skipped."""
         return Counter(r.outcome for r in self.rows if r.outcome)
 
+    @property
+    def idle(self) -> dict[str, str]:
+        """The parameters that do not learn, by name, each with the reason in words."""
+        return idle(self.parameters)
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """Plain rows, for a table or a logger."""
         return [{**vars(r), "non_finite": dict(r.non_finite)} for r in self.rows]
@@ -88,6 +110,9 @@ class Gradients:
         return None
 
     def __str__(self) -> str:
+        return "\n".join([self._norms(), *self._differences(), *self._idle()])
+
+    def _norms(self) -> str:
         norms = sorted(r.norm for r in self.rows if math.isfinite(r.norm))
         middle = (
             f"median norm {norms[len(norms) // 2]:.3g}, largest {norms[-1]:.3g}"
@@ -100,7 +125,33 @@ class Gradients:
             f"{self.fraction_clipped:.1%} clipped, {self.lost_impulse:.1%} of the impulse lost, angle up to"
             f" {angle:.3f}"
         )
-        return f"{len(self.rows)} updates: {middle}; {clipping}; updates not finite by parameter: {bad}"
+        outcomes = "".join(f"; {outcome}: {count}" for outcome, count in self.outcomes.most_common())
+        ill = f"updates not finite by parameter: {bad}{outcomes}"
+        return f"{len(self.rows)} updates: {middle}; {clipping}; {ill}"
+
+    def _differences(self) -> list[str]:
+        """A line for each cause, with its first update in full."""
+        causes: dict[str, list[Row]] = {}
+        for r in self.rows:
+            if r.note:
+                causes.setdefault(r.note.partition(": ")[2], []).append(r)
+        return [
+            f"in {len(rows)} of {len(self.rows)} updates, first in {rows[0].step}: {rows[0].note}"
+            for rows in causes.values()
+        ]
+
+    def _idle(self) -> list[str]:
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.idle.items():
+            by_reason.setdefault(reason, []).append(name)
+        return [f"{reason}: {_some(names)}" for reason, names in by_reason.items()] + (
+            [] if self.rows else ["no optimiser of torch.optim stepped a parameter of this model"]
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+    return ", ".join(names[:NAMES]) + more
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ import numpy as np
 from ... import store
 from ...measure.bootstrap import interval
 from ...store import provenance
+from ...store.imported import PROBE as BENCHMARK
+from ...store.imported import SECONDS, is_imported
 from ..benchmarks import SIZES, name_of
 
+ALONE = "seconds, no anchor"  # ends the name of a benchmark whose ratio is a time
 PROBE, METRIC, PARTNER = "throughput", "ratio_to_native", "native"
 NAMED = ("cell", "options", "backend", "direction", "variant", "dtype", "device")
 
@@ -54,13 +57,20 @@ class Point:
 
     @property
     def of_a_commit(self) -> bool:
-        """Whether the measured code is that of the commit: only then may a change be put down to it."""
-        return bool(self.commit) and not self.dirty
+        """Whether the ratio is one, of the code of a commit: only then may a change be put down to it."""
+        return bool(self.commit) and not self.dirty and not self.is_time
+
+    @property
+    def is_time(self) -> bool:
+        """Whether `ratio` is in seconds: of an imported benchmark, beside which nothing was timed."""
+        return self.benchmark.endswith(ALONE)
 
 
 def points_of(run: Path) -> tuple[list[Point], list[str]]:
     """A run's points, and the benchmarks it timed without a partner. Raises ResultsError for no run."""
     manifest, frame = store.read_manifest(run), store.load(run)
+    if is_imported(manifest):
+        return [_imported(manifest, rows) for _, rows in frame.groupby("case", sort=False)], []
     timed = frame[(frame["probe"] == PROBE) & (frame["status"] == "ok") & (frame["backend"] != PARTNER)]
     points, alone = [], []
     for _, rows in timed.groupby("case", sort=False):
@@ -72,13 +82,23 @@ def points_of(run: Path) -> tuple[list[Point], list[str]]:
     return points, alone
 
 
+def _imported(manifest: dict[str, Any], rows: Any) -> Point:
+    """The seconds of an imported benchmark, which has no partner: median and range over rounds."""
+    first, times = rows.iloc[0], rows[rows["metric"].str.startswith("seconds")]
+    group = first["task"] if isinstance(first["task"], str) and first["task"] else None
+    middle = float(times.loc[times["metric"].isin(SECONDS), "value"].median())
+    name = name_of({"probe": BENCHMARK, "task": group, "variant": first["variant"]})
+    point = _point(manifest, f"{name} {ALONE}", [middle])
+    return replace(point, low=float(times["value"].min()), high=float(times["value"].max()))
+
+
 def _point(manifest: dict[str, Any], name: str, ratios: Sequence[float]) -> Point:
     effect = interval([[float(np.log(r))] for r in ratios], np.random.default_rng(0))
     git = manifest.get("git") or {}
     return Point(
         run=manifest["run"],
         created=str(manifest.get("created", "")),
-        commit=git.get("commit") or "",
+        commit=git.get("commit") or git.get("id") or "",
         dirty=bool(git.get("dirty")),
         machine=machine_key(manifest),
         benchmark=name,

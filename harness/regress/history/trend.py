@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...report.table import Entry, Table, number
+from ...report.units import quantity
 from .change import BEFORE, RATE, Change, changes
 from .points import Point, in_order
 
@@ -17,7 +18,8 @@ NOTE = (
     "The ratio is the program's time over native's, both timed inside the same process: higher is slower."
     " Its interval is a bootstrap's over processes. Change points are calibrated by permutation to"
     f" {100 * RATE:g} % false alarms a series, and need two points in a row beyond the change. Points of a"
-    " dirty tree, or of no commit, are shown and not used for them. Runs stand in the order in which they"
+    " dirty tree, of no commit, or imported (seconds instead of a ratio) are shown and not used for them."
+    " Runs stand in the order in which they"
     " were made; a machine key with a ~ is of a run that stored none itself."
 )
 
@@ -64,7 +66,9 @@ def table(trends: Sequence[Trend]) -> Table:
 def _row(trend: Trend) -> tuple[Entry, ...]:
     last, left_out = trend.points[-1], len(trend.points) - len(trend.used)
     points = number(str(len(trend.points)), f"{left_out} not used" if left_out else "")
-    ratio = number(f"{last.ratio:.3f}", f"{last.low:.3f} … {last.high:.3f}")
+    ends = last.ratio, last.low, last.high
+    middle, low, high = (quantity(v, "s") if last.is_time else f"{v:.3f}" for v in ends)
+    ratio = number(middle, f"{low} … {high}")
     return (
         Entry(trend.benchmark),
         Entry(trend.machine),
@@ -84,6 +88,8 @@ def _commit(point: Point) -> str:
 def _changes(trend: Trend) -> str:
     if trend.changes:
         return "; ".join(phrase(change, trend) for change in trend.changes)
+    if trend.points[-1].is_time:
+        return "not judged: nothing was timed beside it"
     return "none" if len(trend.used) >= BEFORE + 2 else f"too few points ({len(trend.used)} of {BEFORE + 2})"
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from ...store.imported import PROBE
 from ..drawing import drawing
 from ..frame import of_probe, unique
 from ..section import Colours, Section, Sections
@@ -54,8 +55,9 @@ def of_page(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> Iterator[Secti
 
 
 def foreign(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> Iterator[Section]:
-    """The sections of those probes alone that have no file here."""
-    return _of(ready, probes, [name for name in unique(ready["probe"]) if name not in built_in()])
+    """The sections of what no summary covers: of probes that have no file here, and imported benchmarks."""
+    known = set(built_in()) - {PROBE}
+    return _of(ready, probes, [name for name in unique(ready["probe"]) if name not in known])
 
 
 def _of(ready: pd.DataFrame, probes: Iterable[Shown], names: Iterable[str]) -> Iterator[Section]:

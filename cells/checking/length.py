@@ -1,0 +1,71 @@
+"""A right port is run longer: the steps double until there are many, or a second has passed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from ..programs.tolerance import relative_error
+from .calling import Returned
+from .compare import Candidate, Comparison, Row, compared
+from .port import Port
+from .variants import Values
+
+LONGEST, SECONDS = 200, 1.0
+SLACK = 16  # times what rounding the input once does to the reference: a step rounds about as often
+
+
+def longer(comparison: Comparison, clock: Callable[[], float] = time.perf_counter) -> Comparison:
+    """The comparison over as many steps as there is time for; the same where the port fixes its steps."""
+    port, start = comparison.port, clock()
+    while (more := _twice_as_long(port)) is not None and clock() - start < SECONDS / 2:
+        port = more
+    if port is comparison.port:
+        return comparison
+    longest = compared(replace(comparison.candidate, port=port))
+    return longest if longest.first is None else _forgiven(longest)
+
+
+def _twice_as_long(port: Port) -> Port | None:
+    """The port over twice the steps, or None where these are too many or it cannot be run over them."""
+    steps = 2 * port.trial.steps
+    if port.implementation.steps is not None or steps > LONGEST:
+        return None
+    numpy = port.implementation.library == "numpy"  # its gradients would take two runs for each entry
+    more = replace(port, trial=replace(port.trial, steps=steps), forward_only=numpy)
+    return more if isinstance(more.tried(), Returned) else None
+
+
+def _forgiven(comparison: Comparison) -> Comparison:
+    """The comparison where what deviates no more than rounding makes the reference itself deviate is right.
+
+    A network may be chaotic: then no two computations agree over many steps.
+    """
+    moved = _moved(comparison.candidate)
+    rows = tuple(_forgive(row, moved.get(row.name, 0.0)) for row in comparison.rows)
+    return replace(comparison, rows=rows, first=None if all(row.ok for row in rows) else comparison.first)
+
+
+def _forgive(row: Row, moved: float) -> Row:
+    allowed = max(row.tolerance, SLACK * moved)
+    return replace(row, tolerance=allowed, ok=bool(row.error <= allowed))  # NaN is no agreement
+
+
+def _moved(candidate: Candidate) -> dict[str, float]:
+    """How far each array of the reference moves where its input is rounded once more."""
+    port = candidate.port
+    x, eps = port.problem.x, float(np.finfo(port.dtype).eps)
+    signs = np.random.default_rng(0).choice([-1, 1], x.shape)
+    near = port.starting(port.problem.state)
+    vars(near)["problem"] = replace(port.problem, x=x * (1 + eps * signs))
+    here, there = (_named(replace(candidate, port=p).expected) for p in (port, near))
+    return {name: relative_error(there[name], value) for name, value in here.items()}
+
+
+def _named(values: Values) -> dict[str, np.ndarray]:
+    """All values by the name of their row."""
+    states = {f"state {k}": v for k, v in values.state.items()}
+    return {"output": values.output} | states | {f"d_{k}": v for k, v in (values.grads | values.ends).items()}

@@ -1,0 +1,135 @@
+"""A torch module as somebody has it, compiled, scripted or of few bits, made ready to be run."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+from typing import Any
+
+LOW = ("bfloat16", "float16")  # formats of so few bits that little would show in them alone
+TAKEN_OFF = "torch.compile was taken off: what is inside was run"
+KINDS = {  # what a module's arrays are, by the name of its class
+    "LayerNorm": ("gain", "shift"),
+    "RMSNorm": ("gain", "shift"),
+    "GroupNorm": ("gain", "shift"),
+    "Linear": ("weight", "bias"),
+    "Conv1d": ("weight", "bias"),
+}
+
+
+def inner(module: Any) -> tuple[Any, list[str]]:
+    """A copy of the module without torch.compile around it or its parts, and what was done, in words."""
+    compiled = _compiled(module)
+    module = copied(getattr(module, "_orig_mod", module))
+    for part in list(module.modules()):
+        for name, child in list(part.named_children()):
+            if hasattr(child, "_orig_mod"):
+                compiled = True
+                setattr(part, name, child._orig_mod)
+    return module, [TAKEN_OFF] if compiled else []
+
+
+def copied(module: Any) -> Any:
+    """A copy that shares nothing with the module."""
+    if not scripted(module):
+        try:
+            return copy.deepcopy(module)
+        except RuntimeError:  # a tensor with a graph is kept in it
+            return _without_graphs(module)
+    import torch
+
+    buffer = io.BytesIO()  # copy.deepcopy makes parameters that are no leaves
+    torch.jit.save(module, buffer)
+    buffer.seek(0)
+    return torch.jit.load(buffer, map_location="cpu")
+
+
+def _without_graphs(module: Any) -> Any:
+    """A copy whose kept tensors have no graph."""
+    import torch
+
+    memo: dict[int, Any] = {}
+
+    def visit(value: Any) -> None:
+        if isinstance(value, torch.Tensor) and not value.is_leaf:
+            memo[id(value)] = value.detach().clone()
+        elif isinstance(value, list | tuple):
+            for each in value:
+                visit(each)
+        elif isinstance(value, dict):
+            for each in value.values():
+                visit(each)
+
+    for part in module.modules():
+        visit({k: v for k, v in vars(part).items() if not k.startswith("_")})
+        visit(part._buffers)
+    return copy.deepcopy(module, memo)
+
+
+def scripted(module: Any) -> bool:
+    """Whether the module is one of TorchScript."""
+    import torch
+
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def scripted_forward(module: Any) -> Any:
+    """What a scripted module computes; torch.nn.GRU and LSTM alone have forwards for two kinds of input."""
+    names = module._c._method_names()
+    return module._c._get_method("forward" if "forward" in names else "forward__0")
+
+
+def label(module: Any) -> str:
+    """The name of the module's class, of a scripted or traced one as it was written."""
+    return str(getattr(module, "original_name", type(module).__name__))
+
+
+def _compiled(module: Any) -> bool:
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def check_held(module: Any, label: str) -> None:
+    """Raises ValueError where the arrays hold no values."""
+    empty = [name for name, leaf in module.named_parameters() if leaf.is_meta]
+    empty += [name for name, held in module.named_buffers() if held.is_meta]
+    if empty:
+        raise ValueError(
+            f"{label} is on the meta device, where {empty[0]} holds no values; give it some first:"
+            " module.to_empty(device='cpu'), then module.load_state_dict(...)"
+        )
+    lazy = [
+        name for name, leaf in module.named_parameters() if type(leaf).__name__ == "UninitializedParameter"
+    ]
+    if lazy:
+        raise ValueError(
+            f"{label} has lazy layers: {lazy[0]} has no shape yet; run it once on an input of its size"
+        )
+
+
+def kinds(module: Any) -> dict[str, str]:
+    """gain, shift, weight or bias of each array whose module's class says it."""
+    found = {}
+    for prefix, part in module.named_modules():
+        names = KINDS.get(label(part), ())
+        for tail, kind in zip(("weight", "bias"), names, strict=False):
+            found[f"{prefix}.{tail}".lstrip(".")] = kind
+    return found
+
+
+def signature(method: Any) -> inspect.Signature:
+    """The arguments of a method, of a scripted or traced one too."""
+    schema = getattr(method, "schema", None)
+    if schema is None:
+        return inspect.signature(method)
+    kinds, parameters = inspect._ParameterKind, list[inspect.Parameter]()
+    for argument in schema.arguments:
+        if argument.name == "self":
+            continue
+        default = argument.default_value if argument.has_default_value() else inspect.Parameter.empty
+        # a traced module's names may be no Python names, so that arguments are given in their order
+        named = any(p.kind is kinds.POSITIONAL_OR_KEYWORD for p in parameters)
+        optional = default is not inspect.Parameter.empty
+        kind = kinds.POSITIONAL_OR_KEYWORD if optional or named else kinds.POSITIONAL_ONLY
+        parameters.append(inspect.Parameter(argument.name.replace(".", "_"), kind, default=default))
+    return inspect.Signature(parameters)

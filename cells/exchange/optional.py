@@ -1,0 +1,16 @@
+"""Packages that only some exchanges need, imported where they are used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def package(name: str, extra: str = "onnx") -> Any:
+    """The optional package. Raises ValueError with the command that installs it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ValueError(f"package {name} is not installed; pip install 'cellbench[{extra}]'") from None

@@ -1,0 +1,14 @@
+"""A run that `cellbench import` made: what marks it, and the times of its benchmarks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROBE = "benchmark"
+TOOL = "pytest-benchmark"
+SECONDS = ("seconds", "seconds_median")  # every round, or the median alone where the file has no rounds
+
+
+def is_imported(manifest: dict[str, Any]) -> bool:
+    """Whether the times of a run come from another tool."""
+    return not manifest.get("config") and TOOL in (manifest.get("versions") or {})

@@ -1,0 +1,104 @@
+"""Runs of `cellbench import`: report, compare and history take them, groups and machines apart."""
+
+import json
+
+import pytest
+
+from cellbench.harness import load, store
+from cellbench.harness.cli import main
+from cellbench.harness.commands.import_ import import_benchmarks
+from cellbench.harness.regress.history.points import points_of
+
+pytestmark = pytest.mark.quick
+NAMES = (("test_a", "small"), ("test_b", "large"), ("test_c", None))
+
+
+def brought_in(folder, scale=1.0, node="n1", names=NAMES, rounds=True, more=None):
+    """An imported run whose rounds take scale, 1.1 scale and 1.2 scale milliseconds."""
+    data = [scale * ms for ms in (1e-3, 1.2e-3, 1.1e-3)]
+    stats = {"min": data[0], "median": data[2], "max": data[1]} | ({"data": data} if rounds else {})
+    content = {
+        "benchmarks": [
+            {"fullname": f"tests/t.py::{name}", "group": group, "extra_info": {}, "stats": stats}
+            for name, group in names
+        ],
+        "machine_info": {"node": node, "python_version": "3.11.7", "cpu": {"brand_raw": "EPYC", "count": 2}},
+        "commit_info": {"id": "ab" * 20, "dirty": False},
+        "datetime": f"2026-01-0{1 + int(scale)}T00:00:00",
+        "version": "5.3.1",
+    } | (more or {})
+    folder.mkdir(exist_ok=True)
+    file = folder / "benchmarks.json"
+    file.write_text(json.dumps(content))
+    return import_benchmarks(file, folder / "runs")
+
+
+def test_compare_shows_both_times_of_each_group_and_gives_no_verdict(tmp_path, capsys):
+    a, b = brought_in(tmp_path), brought_in(tmp_path, 2.0, names=(*NAMES[:2], ("test_d", "small")))
+    assert main(["compare", str(a), str(b)]) == 1  # one is missing
+    said = capsys.readouterr().out
+    assert "benchmark small tests/t.py::test_a" in said and "benchmark large tests/t.py::test_b" in said
+    assert "0.0011 s, then 0.0022 s: +100.0 %" in said and "2 UNSURE" in said
+    assert "test_c: in A, not in B" in said and "test_d: new in B" in said
+
+
+def test_a_benchmark_that_changed_its_group_is_not_taken_for_the_same(tmp_path, capsys):
+    a, b = brought_in(tmp_path), brought_in(tmp_path, names=(("test_a", "large"),))
+    main(["compare", str(a), str(b)])
+    said = capsys.readouterr().out
+    assert "small tests/t.py::test_a: in A, not in B" in said and "not judged" in said
+
+
+def test_runs_of_two_machines_are_not_compared_and_it_says_in_what_they_differ(tmp_path, capsys):
+    a, b = brought_in(tmp_path), brought_in(tmp_path, node="n2")
+    assert main(["compare", str(a), str(b)]) == 3
+    said = capsys.readouterr().out
+    assert "another machine" in said and "node: n1 and n2" in said and "+" not in said.split("no baseline")[1]
+
+
+def test_a_file_without_its_machine_is_no_baseline(tmp_path, capsys):
+    a, b = brought_in(tmp_path), brought_in(tmp_path, more={"machine_info": {}})
+    assert main(["compare", str(a), str(b)]) == 3
+    assert "does not say its machine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_the_report_has_a_table_and_a_figure_by_group(tmp_path, capsys, rounds):
+    run = brought_in(tmp_path, rounds=rounds)
+    assert main(["report", str(run), "--output", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "report.md").read_text()
+    assert "## Imported benchmarks" in page and "| large | tests/t.py::test_b | 1.10 ms (1.00 … 1.20)" in page
+    figure = (tmp_path / "page" / "benchmark.svg").read_text()
+    assert figure.count("<svg") == 1 and "test_a" in figure
+    said = capsys.readouterr().out
+    assert "test_b" in said and "no results" not in said
+
+
+def test_history_has_a_point_in_seconds_for_each_and_looks_for_no_change(tmp_path, capsys):
+    runs = [brought_in(tmp_path, scale) for scale in (1.0, 2.0)]
+    points, alone = points_of(runs[0])
+    assert [p.ratio for p in points] == pytest.approx([1.1e-3] * 3) and not alone
+    assert all(p.is_time and not p.of_a_commit and p.commit == "ab" * 20 for p in points)
+    assert (points[0].low, points[0].high) == pytest.approx((1e-3, 1.2e-3))
+    file = ["--file", str(tmp_path / "history.jsonl"), "--output", str(tmp_path / "page")]
+    assert main(["history", *map(str, runs), *file]) == 0
+    said = capsys.readouterr().out
+    assert "6 new points" in said and "2.20 ms" in said and "nothing was timed" in said
+
+
+def test_a_run_measured_here_beside_an_imported_one_is_one_clear_line(tmp_path, capsys):
+    imported = brought_in(tmp_path)
+    writer = store.create(tmp_path / "own", {"config": {"cells": ["gru"]}, "versions": {"torch": "2"}})
+    series = [{"metric": "seconds", "unit": "s", "values": [1.0], "process": 0}]
+    definition = {"probe": "throughput", "cell": "gru", "backend": "numba"}
+    writer.append("c" * 12, definition, "ok", series=series, implementation="numba", done=True)
+    writer.close()
+    assert main(["compare", str(writer.folder), str(imported)]) == 2
+    said = capsys.readouterr().err
+    assert "no benchmark in common" in said and f"{imported.name} was imported" in said
+    assert said.count("\n") == 1
+
+
+def test_the_group_is_the_task_of_the_tidy_table(tmp_path):
+    frame = load(brought_in(tmp_path))
+    assert set(frame["task"].dropna()) - {""} == {"small", "large"}
