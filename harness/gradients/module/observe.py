@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from .noise import Noise
 from .pullback import lagged, pull
 from .recording import Recording
 from .replay import Replay
+from .signs import SignOfLife
 from .swaps import Swaps
 
 SWAPPED = 32  # single lags whose inputs are swapped, evenly spread where there are more
@@ -35,8 +37,10 @@ class Observation:
     swap         rise of the loss by single lag; band_swap by band
     """
 
+    loss: BatchLoss
+    positions: list[int]
     output: Tensor
-    target: Tensor
+    target: Any
     log_norm: np.ndarray
     log_reach: np.ndarray
     inputs: np.ndarray
@@ -48,50 +52,56 @@ class Observation:
     band_swap: dict[tuple[int, int], float]
 
 
-def positions_of(batch_loss: BatchLoss, output: Tensor, target: Tensor, most: int) -> list[int]:
+def positions_of(residual: Tensor, most: int) -> list[int]:
     """At most `most` positions of the output, in order: those where the residuals vary most over samples."""
-    residual = batch_loss.residuals(output, target)
-    size = (residual - residual.mean(0)).square().sum((0, 2))
+    size = (residual - residual.mean(0) if len(residual) > 1 else residual).square().sum((0, 2))
     return sorted(int(k) for k in torch.argsort(-size)[:most] if size[k] > 0) or [len(size) - 1]
 
 
 @dataclass
 class Observer:
-    """Observes batch after batch with the same model and loss.
+    """Observes batch after batch with the same model.
 
-    positions   of the output, whose loss is looked at
+    most        positions of the output whose loss is looked at
     bands       of lags; a batch may be too short for some
     noise       gathers the gradients of all batches, each cut into `chunks` parts
     swapped     rows whose inputs were swapped so far
+    positions   by how many the output has: batches with as many are looked at in the same of them
     """
 
     replay: Replay
-    batch_loss: BatchLoss
-    positions: list[int]
+    most: int
     bands: list[tuple[int, int]]
     noise: Noise
     chunks: int
     rng: np.random.Generator
+    sign: SignOfLife
     swapped: int = 0
+    positions: dict[int, list[int]] = field(default_factory=dict)
 
-    def observe(self, recording: Recording, x: Inputs, target: Tensor) -> Observation:
+    def observe(self, loss: BatchLoss, recording: Recording, x: Inputs, target: Any) -> Observation:
         """Everything of one batch."""
-        output, steps, count = recording.output, len(recording.steps), len(recording.steps[0].input)
-        timed = self.batch_loss.output.position is not None
-        ends = [recording.ends(p if timed else None) for p in self.positions]
-        residual = self.batch_loss.residuals(output.detach(), target)
-        pullbacks = [pull(recording, self._cotangent(-residual, p, output)) for p in self.positions]
+        output, count = recording.output, recording.batch
+        residual = loss.residuals(output.detach(), target)
+        positions = self.positions.setdefault(residual.shape[1], positions_of(residual, self.most))
+        timed = loss.output.position is not None
+        ends = [recording.ends(p if timed else None) for p in positions]
+        pullbacks = [pull(recording, _cotangent(loss, -residual, p, output)) for p in positions]
+        self.sign.show()
         params: list[Tensor] = [p for p in self.replay.recurrent.parameters() if p.requires_grad]
         params = params if recording.main[0].nodes else []  # where no step is seen, no step's share is known
         self.noise.add_batch(recording, params, pullbacks, ends, self.bands, self.chunks)
+        self.sign.show()
         log_norm, log_reach = (
             _rows([lagged(by_time, end) for by_time, end in zip(arrays, ends, strict=True)])
             for arrays in ([p.log_norm for p in pullbacks], [p.log_reach for p in pullbacks])
         )
-        by_position = [residual[:, p].double().cpu().numpy() for p in self.positions]
-        rows = np.stack(by_position, 1).reshape(count * len(self.positions), -1)
-        swap, band_swap = self._rises(x, target, ends, count, steps)
+        by_position = [residual[:, p].double().cpu().numpy() for p in positions]
+        rows = np.stack(by_position, 1).reshape(count * len(positions), -1)
+        swap, band_swap = self._rises(loss, recording, x, target, ends, positions)
         return Observation(
+            loss,
+            positions,
             output.detach(),
             target,
             log_norm,
@@ -105,30 +115,42 @@ class Observer:
             band_swap,
         )
 
-    def _cotangent(self, rows: Tensor, position: int, output: Tensor) -> Tensor:
-        """A cotangent of the output that is rows (B, P, K) at one position and zero elsewhere."""
-        alone = torch.zeros_like(rows)
-        alone[:, position] = rows[:, position]
-        return self.batch_loss.output.like(alone, output)
-
     def _inputs(self, recording: Recording, ends: list[np.ndarray]) -> np.ndarray:
         """(R, lags, I): the recurrence's inputs before each row's end."""
         by_time = [step.input.reshape(len(step.input), -1).double() for step in recording.steps]
         inputs = torch.stack(by_time, 1).cpu().numpy()
-        repeated = np.repeat(inputs, len(self.positions), axis=0)
+        repeated = np.repeat(inputs, len(ends), axis=0)
         return by_lag(repeated, np.stack(ends, 1).ravel(), len(recording.steps))
 
     def _rises(
-        self, x: Inputs, target: Tensor, ends: list[np.ndarray], count: int, steps: int
+        self,
+        loss: BatchLoss,
+        recording: Recording,
+        x: Inputs,
+        target: Any,
+        ends: list[np.ndarray],
+        positions: list[int],
     ) -> tuple[dict[int, float], dict[tuple[int, int], float]]:
         """By single lag and by band; none once enough samples were swapped, or from a batch of one."""
-        swapping = self.swapped < SWAPPING * len(self.positions)
-        self.swapped += count * len(self.positions)
+        count, steps = recording.batch, len(recording.steps)
+        swapping = self.swapped < SWAPPING * len(positions)
+        self.swapped += count * len(positions)
         if not swapping or count < 2:
             return {}, {}
-        swaps = Swaps(self.replay, self.batch_loss, x, target, self.positions, ends, count, self.rng)
+        swaps = Swaps(self.replay, loss, x, target, positions, ends, count, self.rng)
         single = np.unique(np.linspace(0, steps - 1, min(steps, SWAPPED)).round().astype(int)).tolist()
-        return {k: swaps.rise((k, k)) for k in single}, {band: swaps.rise(band) for band in self.bands}
+        return {k: self._rise(swaps, (k, k)) for k in single}, {b: self._rise(swaps, b) for b in self.bands}
+
+    def _rise(self, swaps: Swaps, lags: tuple[int, int]) -> float:
+        self.sign.show()
+        return swaps.rise(lags)
+
+
+def _cotangent(loss: BatchLoss, rows: Tensor, position: int, output: Tensor) -> Tensor:
+    """A cotangent of the output that is rows (B, P, K) at one position and zero elsewhere."""
+    alone = torch.zeros_like(rows)
+    alone[:, position] = rows[:, position]
+    return loss.output.like(alone, output)
 
 
 def _rows(by_position: list[np.ndarray]) -> np.ndarray:

@@ -96,6 +96,11 @@ class Replay:
             with in_place_of_forward(self.recurrent, exchange) if swap else nullcontext():
                 return self._drive(inputs, trail, first)
 
+    def answer(self, x: Any) -> Tensor:
+        """The model's output as training has it, with its graph."""
+        with torch.enable_grad():
+            return self._drive(self._prepared(x))
+
     def trail(self, x: Any) -> Trail | None:
         """The recording of x without swaps.
 
