@@ -76,7 +76,7 @@ def _listen(process: BaseProcess, receiving: Connection, on_message: Emit, timeo
         except (EOFError, OSError):  # OSError: killed while it was sending
             process.join(5)
             return _ended(process.exitcode)
-        except Exception as error:  # whatever a user's own objects raise when they are read here
+        except (Exception, SystemExit) as error:  # whatever a user's own objects raise when they are read
             return Result("failed", f"what the process sent cannot be read: {describe(error)}")
         if kind == "message":
             on_message(content)
@@ -155,7 +155,7 @@ def _enter(
     try:
         value = function(lambda message: sending.send(("message", message)), *args)
         sending.send(("value", value))
-    except Exception as error:
+    except BaseException as error:  # a person's code may raise SystemExit too
         sending.send((kind(error), describe(error)))
 
 
@@ -166,7 +166,7 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def kind(error: Exception) -> str:
+def kind(error: BaseException) -> str:
     """The status of a case that ended in an exception."""
     memory = (
         isinstance(error, MemoryError)
@@ -176,7 +176,7 @@ def kind(error: Exception) -> str:
     return "out_of_memory" if memory else "failed"
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """One line: type, message, and the place that raised it, or what it was raised from."""
     first: BaseException = error
     while first.__cause__ is not None and first.__cause__.__traceback__:

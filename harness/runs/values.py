@@ -138,7 +138,7 @@ def writable(results: Any) -> Path:
     if not isinstance(results, str) or not results.strip():
         raise ConfigError(f"results is {results!r}; it must be a folder, results=DIR")
     try:
-        path = Path(results).expanduser()
+        path = find.given_path(results)
         nearest = path
         while not nearest.exists():
             nearest = nearest.parent
