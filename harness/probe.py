@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cellbench import cells
 from cellbench.cells import find
 from cellbench.cells.derived import layers
-from cellbench.cells.foreign import guarded
+from cellbench.cells.foreign import ForeignError, guarded
 
 from .case import Case
 from .extras import PackageMissing
@@ -198,6 +198,8 @@ def measure_cases(emit: Emit, spec: str, options: dict[str, Any], cases: list[Ca
             result = CaseResult("ok", line[0] if line else None, implementation, measured)
         except NotOk as stop:
             result = CaseResult(stop.status, stop.reason)
+        except ForeignError as error:
+            result = CaseResult("failed", str(error))
         except PackageMissing as missing:
             result = CaseResult("unavailable", str(missing))
         emit((case.id, result))

@@ -89,6 +89,9 @@ class Screen(io.TextIOBase):
         """Flushes: the stream is not this object's own."""
         self.flush()
 
+    def __del__(self) -> None:
+        """Closes nothing, and writes nothing: the stream may have another owner by then."""
+
     def isatty(self) -> bool:
         with suppress(ValueError, OSError, AttributeError):
             return self.error is None and self.stream is not None and self.stream.isatty()
@@ -114,8 +117,9 @@ class Screen(io.TextIOBase):
     def _drop(self) -> None:
         """Leads the descriptor nowhere, so that what is still in a buffer fails no more at the end."""
         with suppress(OSError, ValueError, AttributeError):
+            number = self.fileno()
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
+            os.dup2(nowhere, number)
             os.close(nowhere)
 
 

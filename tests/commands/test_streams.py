@@ -42,7 +42,7 @@ def test_a_run_whose_reader_goes_away_is_named_on_the_other_stream(tmp_path):
 
 @pytest.mark.parametrize(
     ("command", "how"),
-    [("list", ">&-"), ("--help", "| true"), ("list", "<&- >&- 2>&-"), ("show gru", "| true")],,
+    [("list", ">&-"), ("--help", "| true"), ("list", "<&- >&- 2>&-"), ("show gru", "| true")],
 )
 def test_a_stream_that_nobody_reads_is_no_error(tmp_path, command, how):
     done = shell(f"{CELLBENCH} {command} {how}", tmp_path)
