@@ -7,9 +7,10 @@ import os
 import pickle
 import resource
 import signal
+import subprocess
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -71,6 +72,50 @@ def call(
         _end(process)
         reader.join(END_S)
         receiving.close()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a program wrote, and its exit code; None where it was ended for taking too long."""
+
+    stdout: bytes
+    stderr: bytes
+    returncode: int | None
+
+
+def run(
+    command: Sequence[str],
+    given: bytes = b"",
+    variables: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Done:
+    """Runs a program to its end, under a keeper: it and what it starts do not outlive this process.
+
+    `given` is its standard input, `variables` are set in its environment. Raises OSError where it cannot be
+    started.
+    """
+    result = call(_program, list(command), given, dict(variables or {}), timeout_s, limit_memory=False)
+    if result.status != "ok":
+        return Done(b"", f"error: {result.reason}".encode(), 1)
+    if isinstance(result.value, OSError):
+        raise result.value
+    return result.value
+
+
+def _program(
+    emit: Emit, command: list[str], given: bytes, variables: dict[str, str], timeout_s: float | None
+) -> Done | OSError:
+    """Runs in the worker."""
+    environment = {name: value for name, value in os.environ.items() if name not in limits(1)} | variables
+    try:
+        done = subprocess.run(
+            command, input=given, env=environment, capture_output=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired as late:
+        return Done(late.stdout or b"", late.stderr or b"", None)
+    except OSError as error:
+        return OSError(error.errno, error.strerror, error.filename)
+    return Done(done.stdout, done.stderr, done.returncode)
 
 
 def _read(receiving: Connection, messages: SimpleQueue[bytes | None]) -> None:
