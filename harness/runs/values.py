@@ -144,6 +144,6 @@ def writable(results: Any) -> Path:
             nearest = nearest.parent
         if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
             return path
-    except (OSError, RuntimeError):  # a name that is too long, or a home that nobody has
-        pass
+    except (OSError, ValueError) as error:  # a name that is too long, or a home that nobody has
+        raise ConfigError(f"results: {error}; give another folder, results=DIR") from None
     raise ConfigError(f"results {results!r} cannot be written; give another folder, results=DIR")
