@@ -17,6 +17,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import check_sizes
+from ..find import given_path
 from .compare import First, Result, Row
 from .modules import LOW
 
@@ -139,9 +140,10 @@ def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) ->
 
     ending = Path(thing).suffix if isinstance(thing, str | Path) else ""
     if ending in READERS:
-        if not Path(thing).expanduser().is_file():
+        path = given_path(str(thing))
+        if not path.is_file():
             raise ValueError(f"no file {str(thing)!r}; give a file of {', '.join(READERS)}, or file.py:Name")
-        implementation = READERS[ending](Path(thing).expanduser(), cell)
+        implementation = READERS[ending](path, cell)
     else:
         given = load(str(thing)) if isinstance(thing, str | Path) else thing
         if isinstance(given, type) and issubclass(given, GatedCell):

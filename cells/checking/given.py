@@ -17,7 +17,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import State
-from ..find import importing, module_of, nearest
+from ..find import given_path, importing, module_of, nearest
 from . import building, modules
 from .implementation import Arrays, Implementation, one_line
 from .layout import CellArrays
@@ -35,9 +35,9 @@ def load(spec: str) -> Any:
     path, name = (path + ".py", name) if path else (spec, "")
     if not path.endswith(".py"):
         raise ValueError(f"{spec!r} is no FILE:NAME; give path/to/file.py:Name, or an .onnx file")
-    if not Path(path).expanduser().is_file():
+    if not given_path(path).is_file():
         raise ValueError(f"no file {path!r}; give path/to/file.py:Name, or an .onnx file")
-    module = _imported(Path(path).expanduser())
+    module = _imported(given_path(path))
     if name and hasattr(module, name):
         return getattr(module, name)
     defined = {k: v for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}

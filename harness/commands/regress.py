@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from ._arguments import CODES, epilog, output_folder
+from ._arguments import CODES, epilog, path, word
 from ._overrides import TIMED, keys, refuse_unread
 
 DEFAULTS = {
@@ -34,11 +34,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides",
         nargs="*",
+        type=word,
         metavar="KEY=VALUE",
         help="base=REV, a branch, tag or commit of git, and other keys; they stand below",
     )
     parser.add_argument(
         "--output",
+        type=path,
         metavar="DIR",
         help="folder of regress.md, regress.json and junit.xml (default: the run's folder)",
     )
@@ -57,4 +59,4 @@ def do(arguments: argparse.Namespace) -> int:
         )
     overrides = [o for o in arguments.overrides if not o.startswith("base=")]
     refuse_unread(overrides, "regress")
-    return regress(bases[0], overrides, output_folder(arguments.output))
+    return regress(bases[0], overrides, arguments.output)

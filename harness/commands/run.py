@@ -10,7 +10,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from ._arguments import epilog
+from ._arguments import epilog, word
 from ._overrides import keys, line
 
 if TYPE_CHECKING:
@@ -33,7 +33,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench run [KEY=VALUE ...] [--plan] [-m]\n       cellbench run resume=RUN"
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="what to measure and how; the keys stand below"
+        "overrides",
+        nargs="*",
+        type=word,
+        metavar="KEY=VALUE",
+        help="what to measure and how; the keys stand below",
     )
     parser.add_argument(
         "--plan", action="store_true", help="print the cases and about how long they take; run nothing"

@@ -18,7 +18,7 @@ from cellbench.cells import GatedCell
 from cellbench.cells.derived.layers import unfit
 from cellbench.cells.kernels import fused
 
-from ._arguments import CELL_HELP, epilog, one_of, size
+from ._arguments import CELL_HELP, epilog, one_of, size, word
 from ._table import print_facts
 
 # the methods that a cell may write, in the order in which they are used
@@ -34,7 +34,7 @@ EXAMPLES = """\
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench show CELL [--input-size I] [--hidden-size H] [--dtype DTYPE] [--kernel]"
-    parser.add_argument("cell", metavar="CELL", help=CELL_HELP)
+    parser.add_argument("cell", type=word, metavar="CELL", help=CELL_HELP)
     parser.add_argument(
         "--input-size",
         type=size,

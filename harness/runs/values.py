@@ -138,12 +138,12 @@ def writable(results: Any) -> Path:
     if not isinstance(results, str) or not results.strip():
         raise ConfigError(f"results is {results!r}; it must be a folder, results=DIR")
     try:
-        path = Path(results).expanduser()
+        path = find.given_path(results)
         nearest = path
         while not nearest.exists():
             nearest = nearest.parent
         if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
             return path
-    except (OSError, RuntimeError):  # a name that is too long, or a home that nobody has
-        pass
+    except (OSError, ValueError) as error:  # a name that is too long, or a home that nobody has
+        raise ConfigError(f"results: {error}; give another folder, results=DIR") from None
     raise ConfigError(f"results {results!r} cannot be written; give another folder, results=DIR")

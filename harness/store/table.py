@@ -42,8 +42,16 @@ def pack(rows: pandas.DataFrame, path: Path) -> None:
         | dict.fromkeys(WHOLE, pyarrow.int64())
         | {"value": pyarrow.float64()}
     )
-    table = pyarrow.Table.from_pandas(rows, pyarrow.schema(types.items()), preserve_index=False)
+    schema = pyarrow.schema(types.items())
+    try:
+        table = pyarrow.Table.from_pandas(rows, schema, preserve_index=False)
+    except UnicodeEncodeError:  # a name or a reason with undecodable bytes: half a surrogate pair
+        table = pyarrow.Table.from_pandas(rows.map(_encodable), schema, preserve_index=False)
     pyarrow.parquet.write_table(table, path, write_page_checksum=True)
+
+
+def _encodable(value: Any) -> Any:
+    return value.encode("utf8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def unpack(path: Path) -> Any:

@@ -44,7 +44,7 @@ def main() -> None:
             line = {"status": error.args[0], "reason": error.args[1]}
         except MemoryError as error:
             line = {"status": "out_of_memory", "reason": str(error)}
-        except Exception as error:  # whatever the revision raises is told of its case; the others go on
+        except (Exception, SystemExit) as error:  # whatever the revision raises is told of its case
             line = {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:400]}
         print(json.dumps({"name": case["name"], **line}), file=out, flush=True)
 
