@@ -9,12 +9,12 @@ such. The table is made of the blocks, for other tools and for handing on; it is
 from __future__ import annotations
 
 from .block import BlockError
+from .files import ResultsError
 from .reader import (
     BLOCKS,
     MANIFEST,
     SCHEMA,
     TABLE,
-    ResultsError,
     load,
     read_blocks,
     read_manifest,
@@ -22,7 +22,7 @@ from .reader import (
     visible,
 )
 from .tidy import COLUMNS, DEFINITION, WHOLE
-from .writer import RunWriter, create, make, reopen
+from .writer import RunWriter, create, make, reopen, whole
 
 __all__ = [
     "BLOCKS",
@@ -43,4 +43,5 @@ __all__ = [
     "reopen",
     "runs",
     "visible",
+    "whole",
 ]
