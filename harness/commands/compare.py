@@ -73,6 +73,7 @@ def do(arguments: argparse.Namespace) -> int:
 
 
 def _now(arguments: argparse.Namespace) -> int:
+    from ..regress import outputs
     from ..regress.selectors import compare
     from ..runs.values import ConfigError
 
@@ -87,7 +88,10 @@ def _now(arguments: argparse.Namespace) -> int:
         )
     overrides = [side for side in arguments.sides if side != selectors[0]]
     refuse_unread(overrides, "compare A:B")
-    return compare(selectors[0], overrides, output_folder(arguments.output))
+    output = output_folder(arguments.output)
+    if output:
+        outputs.check(output)
+    return compare(selectors[0], overrides, output)
 
 
 def is_selector(argument: str) -> bool:

@@ -47,6 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench regress`; returns the exit code."""
+    from ..regress import outputs
     from ..regress.regress import regress
     from ..runs.values import ConfigError
 
@@ -57,4 +58,7 @@ def do(arguments: argparse.Namespace) -> int:
         )
     overrides = [o for o in arguments.overrides if not o.startswith("base=")]
     refuse_unread(overrides, "regress")
-    return regress(bases[0], overrides, output_folder(arguments.output))
+    output = output_folder(arguments.output)
+    if output:
+        outputs.check(output)
+    return regress(bases[0], overrides, output)

@@ -8,6 +8,7 @@ such. The table is made of the blocks, for other tools and for handing on; it is
 
 from __future__ import annotations
 
+from . import pages
 from .block import BlockError
 from .files import ResultsError
 from .reader import (
@@ -38,6 +39,7 @@ __all__ = [
     "create",
     "load",
     "make",
+    "pages",
     "read_blocks",
     "read_manifest",
     "reopen",
