@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cellbench.cells import find
-
 from . import files
 
 DIGITS = 16
@@ -32,6 +30,8 @@ def digest(path: Path) -> str:
 
 def files_named(config: Any) -> dict[str, Path]:
     """The files of cells, backends, probes and tasks in a configuration, by their names in it."""
+    from cellbench.cells import find  # here: what reads results starts without the cells
+
     named: dict[str, Path] = {}
     for text in _texts(config):
         if (path := find.path_of(text)) is not None:
