@@ -16,9 +16,11 @@ X = x_of()
 def redrawn(module, seed=3):
     rng = np.random.default_rng(seed)
     return jax.tree.map(
-        lambda a: jax.numpy.asarray(0.6 * rng.standard_normal(a.shape), np.float32)
-        if eqx.is_inexact_array(a)
-        else a,
+        lambda a: (
+            jax.numpy.asarray(0.6 * rng.standard_normal(a.shape), np.float32)
+            if eqx.is_inexact_array(a)
+            else a
+        ),
         module,
     )
 

@@ -146,7 +146,9 @@ def test_layers_of_an_nnx_module_are_read_in_the_order_of_the_prefix(name, kind)
 
 def test_cells_of_flax_that_no_cell_is_are_refused_by_name():
     conv = nn.ConvLSTMCell(2, (1,))
-    held = conv.init(jax.random.key(0), conv.initialize_carry(jax.random.key(0), (BATCH, 3, 1)), np.zeros((BATCH, 3, 1)))
+    held = conv.init(
+        jax.random.key(0), conv.initialize_carry(jax.random.key(0), (BATCH, 3, 1)), np.zeros((BATCH, 3, 1))
+    )
     with pytest.raises(ValueError, match="hh/kernel|none was found") as caught:
         cells.from_flax(held)
     assert "\n" not in str(caught.value)
