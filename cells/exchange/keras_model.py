@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..contract import real_floating
 from .keras_file import Config, Weights, load
 from .layouts import float64
 from .stack import Departure, Model, Part
@@ -201,7 +202,10 @@ def _part(place: str, entry: Config, arrays: list[np.ndarray]) -> Part:
     if len(arrays) != len(names):
         shapes = ", ".join(str(np.shape(a)) for a in arrays) or "none"
         raise ValueError(f"{place} has the arrays {shapes}; a {kind} must have {', '.join(names)}")
-    held = {name: float64(array) for name, array in zip(names, arrays, strict=True)}
+    held = {
+        name: float64(real_floating(f"{place}: {name}", array))
+        for name, array in zip(names, arrays, strict=True)
+    }
     options = {
         name: _function(config[name]) for name in ("activation", "recurrent_activation") if name in config
     }

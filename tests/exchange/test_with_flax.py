@@ -149,7 +149,7 @@ def test_cells_of_flax_that_no_cell_is_are_refused_by_name():
     held = conv.init(
         jax.random.key(0), conv.initialize_carry(jax.random.key(0), (BATCH, 3, 1)), np.zeros((BATCH, 3, 1))
     )
-    with pytest.raises(ValueError, match="hh/kernel|none was found") as caught:
+    with pytest.raises(ValueError, match=r"hh/kernel|none was found") as caught:
         cells.from_flax(held)
     assert "\n" not in str(caught.value)
     mgu = nn.RNN(nn.MGUCell(UNITS))
