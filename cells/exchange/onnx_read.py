@@ -13,6 +13,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from ..cell import GatedCell
+from .files import told_of
 from .layouts import Arrays, float64
 from .onnx_chain import CUT, Chain, Part, chain, check_outputs, read_out
 from .onnx_file import load
@@ -108,6 +109,11 @@ def from_onnx(path: str | Path, *, start: bool = False) -> Any:
 
 def read(path: str | Path, steps: int | None = None, batch: int | None = None) -> Reading:
     """The model as a cell, traced at these sizes where it fixes none."""
+    with told_of(path, "model of recurrent nodes"):
+        return _read(path, steps, batch)
+
+
+def _read(path: str | Path, steps: int | None, batch: int | None) -> Reading:
     model = load(path)
     sizes = _Sizes(model.graph, path)
     traced = trace(model, path, sizes.shapes(None, STEPS, sizes.batch))
