@@ -1,4 +1,4 @@
-"""What no cell computes is refused in one line: the node or layer, what it has, what is allowed, what next."""
+"""What no cell computes is refused in one line: the node or layer, its value, what is allowed, what next."""
 
 import numpy as np
 import onnx
