@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import real_floating
+from .files import told_of
 from .layouts import TORCH, Arrays, float64
 from .torch_state import module_of
 
@@ -34,7 +35,8 @@ def from_torch(
     from ..catalogue import get
 
     if isinstance(module, Mapping | str | Path):
-        module = module_of(module, prefix, nonlinearity)
+        with told_of(module, "file of a state_dict"):
+            module = module_of(module, prefix, nonlinearity)
     base = _base(module)
     kind = base.__name__.removesuffix("Cell")
     what = (
