@@ -185,7 +185,7 @@ def sources(cell: GatedCell) -> Iterator[str]:
     """The source of each method that the cell writes, under its file and line."""
     for name in WRITTEN:
         function = getattr(type(cell), name)
-        if function is not getattr(GatedCell, name):
+        if function is not getattr(GatedCell, name) and (name != "step" or cell.written_out):
             yield f"{name} ({place(function)})\n{indent(dedent(inspect.getsource(function)).rstrip(), '  ')}"
 
 

@@ -15,6 +15,7 @@ from cellbench.cells import GatedCell, State
 from cellbench.cells.vocabulary.graph import Node, ordered
 from cellbench.cells.vocabulary.primitives import VOCABULARY, logsigmoid, sech2, sigmoid
 
+from .given import on_arrays
 from .path import check, forward_path
 
 Arrays = dict[str, Any]
@@ -60,6 +61,7 @@ class Gates:
     no_gradient: dict[str, float]
 
 
+@on_arrays
 def gates(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None) -> Gates:
     """Per-unit timescales of the keep gate along x (T, B, I).
 
@@ -124,6 +126,7 @@ class Saturation:
     dead: int
 
 
+@on_arrays
 def saturation(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None
 ) -> dict[str, Saturation]:

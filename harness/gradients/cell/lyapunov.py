@@ -12,6 +12,7 @@ import numpy as np
 from cellbench.cells import GatedCell
 from cellbench.cells.contract import whole
 
+from .given import on_arrays
 from .linear import Elementwise, Jacobians, dense
 from .linearise import linearise
 from .path import check, finite, states_of
@@ -43,6 +44,7 @@ class Spectrum:
     steps: int
 
 
+@on_arrays
 def lyapunov_spectrum(
     cell: GatedCell,
     params: Arrays,

@@ -16,6 +16,7 @@ from cellbench.cells.backends.numpy import NumpyBackend, Reference
 
 from ..rate import Rate, fit
 from .adjoint import Adjoint, cotangent
+from .given import on_arrays
 from .linearise import underflows
 from .path import check, finite, forward_path, states_of
 
@@ -63,6 +64,7 @@ class LagProfile:
         return int(zero[0]) + start if len(zero) else None
 
 
+@on_arrays
 def lag_profile(
     cell: GatedCell,
     params: Arrays,
@@ -151,13 +153,14 @@ def _traced(
         raise ValueError(reason)
     program.states_only = True
     program.start(x, state)
-    d_y = np.zeros((steps, batch, program.output_size), dtype)
+    d_y = np.zeros((steps, batch, program.output_size))
     d_y[-1] = cotangent(d_output, batch, program.output_size)
     path = program.pull_back(d_y, trace=True).trajectory
     assert path is not None
     by_state = np.empty((len(cell.states), steps + 1, batch))
     for logs, name in zip(by_state, cell.states, strict=True):
         array = path[name] if isinstance(path[name], np.ndarray) else program.host(path[name])
+        array = array.astype(np.float32) if array.dtype == np.float16 else array  # Numba has no float16
         log_norms(array.reshape(steps + 1, batch, -1), logs)
     by_state = by_state[:, ::-1]
     return 0.5 * np.logaddexp.reduce(2 * by_state, axis=0), by_state

@@ -14,6 +14,7 @@ import numpy as np
 
 from cellbench.cells import GatedCell
 
+from .given import on_arrays
 from .path import check
 from .profile import lag_profile
 from .share import lag_share, one_sample
@@ -35,6 +36,7 @@ class Sensitivity:
     log_transport: np.ndarray
 
 
+@on_arrays
 def sensitivity(
     cell: GatedCell,
     params: Arrays,

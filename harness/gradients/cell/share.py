@@ -13,6 +13,7 @@ from cellbench.cells.backends.numpy import Reference
 from cellbench.cells.programs.products import blocks_gradient
 
 from .back import Backward, StepBack, backward
+from .given import on_arrays
 from .path import finite, norms
 
 Arrays = dict[str, Any]
@@ -41,6 +42,7 @@ class LagShare:
     log_norm: float
 
 
+@on_arrays
 def lag_share(
     cell: GatedCell,
     params: Arrays,
@@ -220,6 +222,7 @@ class InputReach:
     log_norm: np.ndarray
 
 
+@on_arrays
 def input_reach(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
 ) -> InputReach:
