@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from cellbench.cells import GatedCell
+from cellbench.cells.programs.joint import JointCell, joint, states_by_layer
 
 Measure = TypeVar("Measure", bound=Callable[..., Any])  # decorated, a function keeps its signature
 Arrays = dict[str, Any]
@@ -17,7 +18,15 @@ BLOCK_AXES = 3  # of a block of x: (T, B, I)
 
 def on_arrays(function: Measure) -> Measure:
     """The function (cell, params, x, ...) for tensors and lists too; state and d_output are given by name."""
+    return _taking(function, as_one=False)
 
+
+def of_joint_state(function: Measure) -> Measure:
+    """The same of a function that follows the joint state, which takes a stack as one cell of all layers."""
+    return _taking(function, as_one=True)
+
+
+def _taking(function: Measure, as_one: bool) -> Measure:
     @wraps(function)
     def taking(cell: GatedCell, params: Arrays, x: Any, *args: Any, **options: Any) -> Any:
         for what, value in options.items():
@@ -26,9 +35,23 @@ def on_arrays(function: Measure) -> Measure:
             elif what == "d_output" and value is not None:
                 options[what] = host(what, value)
         params = {name: host(name, value) for name, value in params.items()}
-        return function(cell, params, blocks(x), *args, **options)
+        x = blocks(x)
+        if as_one and cell.stacked:
+            if isinstance(options.get("state"), dict):
+                options["state"] = states_by_layer(cell, options["state"])
+            cell = joint(cell)
+            x = _in_turn(cell, x)
+        return function(cell, params, x, *args, **options)
 
     return cast(Measure, taking)
+
+
+def _in_turn(cell: JointCell, x: Any) -> Any:
+    """x as the steps of a stack read it; the blocks of an iterator are joined where its end is read first."""
+    if not cell.cell.bidirectional:
+        return x
+    x = x if hasattr(x, "shape") else np.concatenate(list(x))
+    return cell.in_turn(x) if len(x.shape) == BLOCK_AXES else x
 
 
 def blocks(x: Any) -> Any:

@@ -16,14 +16,9 @@ WIDE = "longdouble"  # on x86 down to e^-11355, where float64 ends at e^-745
 
 
 def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
-    """Raises ValueError for a stack, and for parameters or an x that have no gradient through time."""
+    """Raises ValueError for parameters or an x that have no gradient through time."""
     if not cell.states:
         raise ValueError(stateless(cell))
-    if cell.stacked:
-        raise ValueError(
-            f"cell {cell.name!r} has {cell.options}; the gradient by lag is that of one layer in one"
-            " direction"
-        )
     cell.sizes(params)
     for name, value in params.items():
         bad = ~np.isfinite(np.asarray(value))

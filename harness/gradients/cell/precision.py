@@ -13,7 +13,7 @@ from cellbench.cells.programs.formats import FORMATS, Format
 
 from ..rate import fit
 from .back import backward
-from .given import on_arrays
+from .given import of_joint_state
 from .linearise import linearise
 from .path import check, norms
 
@@ -45,7 +45,7 @@ class Precision:
     log_norm: np.ndarray
 
 
-@on_arrays
+@of_joint_state
 def precision(
     cell: GatedCell,
     params: Arrays,

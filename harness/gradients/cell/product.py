@@ -11,7 +11,7 @@ import numpy as np
 from cellbench.cells import GatedCell
 from cellbench.cells.contract import whole
 
-from .given import on_arrays
+from .given import of_joint_state
 from .linear import Jacobians
 from .linearise import linearise
 from .path import check, finite, states_of
@@ -47,7 +47,7 @@ class Products:
             return np.exp(2 * (self.log_frobenius - self.log_spectral))
 
 
-@on_arrays
+@of_joint_state
 def jacobian_product(
     cell: GatedCell, params: Arrays, x: Any, lags: Iterable[int], *, state: Arrays | None = None
 ) -> Products:

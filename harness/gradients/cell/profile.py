@@ -13,15 +13,17 @@ import numpy as np
 from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import NumpyBackend, Reference
+from cellbench.cells.programs.joint import JointCell
 
 from ..rate import Rate, fit
 from .adjoint import Adjoint, cotangent
-from .given import on_arrays
+from .given import of_joint_state
 from .linearise import underflows
 from .path import check, finite, forward_path, states_of
 
 Arrays = dict[str, Any]
 STATES = 2**26  # bytes of states that are kept at once; those before are computed again from a checkpoint
+STEPWISE = ("numpy", "torch")  # backends that can take a step of all layers of a stack
 TAPED = 256  # steps of a written step that are kept at once
 
 
@@ -64,7 +66,7 @@ class LagProfile:
         return int(zero[0]) + start if len(zero) else None
 
 
-@on_arrays
+@of_joint_state
 def lag_profile(
     cell: GatedCell,
     params: Arrays,
@@ -148,7 +150,13 @@ def _traced(
     from .loops import log_norms
 
     steps, batch = x.shape[:2]
-    program = cells.backend(backend).prepare(cell, params, steps=steps, batch=batch, dtype=dtype)
+    of_backend = cells.backend(backend)
+    if isinstance(cell, JointCell) and backend not in STEPWISE:
+        raise ValueError(
+            f"backend {backend} computes cell {cell.name!r} with {cell.options} layer by layer, so it has no"
+            f" trajectory of the joint state; {' and '.join(STEPWISE)} have one"
+        )
+    program = of_backend.prepare(cell, params, steps=steps, batch=batch, dtype=dtype)
     if reason := program.untraceable():
         raise ValueError(reason)
     program.states_only = True
