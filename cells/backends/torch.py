@@ -201,7 +201,11 @@ class ModuleProgram(TorchProgram):
         self.module = copy.deepcopy(module).to(self.device, getattr(torch, self.dtype))
 
     def untraceable(self) -> str | None:
-        return None if self.cell.states else f"{self.cell.name} takes no state, so that none can be followed"
+        if not self.cell.states:
+            return f"{self.cell.name} takes no state, so that none can be followed"
+        if not self.cell.stepwise:
+            return f"{self.cell.name} gives something else step by step, so that no state can be followed"
+        return None
 
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None

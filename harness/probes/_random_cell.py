@@ -12,7 +12,7 @@ from cellbench.cells.derived import init
 from cellbench.cells.programs.joint import unsupported
 
 from ..case import Case
-from ..gradients.cell.path import stateless
+from ..gradients.cell.path import unfollowable
 from ..probe import NotOk, Plan, cell_of
 
 Arrays = dict[str, np.ndarray]
@@ -38,9 +38,7 @@ def driven(case: Case, *schemes: str) -> tuple[GatedCell, Arrays, np.ndarray]:
     state, and for a scheme that the cell cannot have.
     """
     cell, rng = cell_of(case), np.random.default_rng(case.seed)
-    if not cell.states:
-        raise NotOk("unsupported", stateless(cell))
-    if reason := unsupported(cell):
+    if reason := unfollowable(cell) or unsupported(cell):
         raise NotOk("unsupported", reason)
     sizes = (case.input_size, case.hidden_size)
     params = cell.init(*sizes, case.seed)
