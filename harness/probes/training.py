@@ -156,8 +156,9 @@ class Training(Probe):
     def convolutional(self, case: Case, data: Data, input_size: int) -> tuple[Make, str]:
         import torch
 
-        from ..learn import convolution
+        from ..learn import convolution, model
 
+        model.check_format(case)
         if data.shape == TO_SEQUENCE:
             raise NotOk("unsupported", "a convolution has no state that an encoder could hand to a decoder")
         first = cell_of(replace(case, spec=case.variant.removeprefix("as ")))
