@@ -128,6 +128,31 @@ class _Fit:
 
     def chosen(self) -> list[dict[int, Form]]:
         """The forms of all functions that agree with everything seen, fewest differences first."""
+        try:
+            return self._chosen()
+        except RuntimeError:  # a cell that gives its values shapes of its own is not computed along axes
+            return self._one_by_one()
+
+    def _one_by_one(self) -> list[dict[int, Form]]:
+        """The cell as it is, and with one function in one other form, where it agrees with what was seen."""
+        others = [{s: f} for s, function in enumerate(self.functions) for f in forms(function)[1:]]
+        return [chosen for chosen in [{}, *others] if self._agrees(chosen)]
+
+    def _agrees(self, chosen: dict[int, Form]) -> bool:
+        """Whether everything seen is what these forms compute."""
+        changes = {site: form.compute for site, form in chosen.items()}
+        state, outputs = dict(self.before), []
+        with torch.no_grad():
+            for x in self.given.x:
+                output, state = self._step(x, state, changes)
+                outputs.append(output)
+        values = {"output": torch.stack(outputs)} | {name: state[name] for name in self.given.after}
+        wanted = {"output": self.given.output} | self.given.after
+        off = [(values[k] - v).abs().max() / v.abs().max().clamp(min=1e-30) for k, v in wanted.items()]
+        return all(bool(error <= self.allowed) for error in off)
+
+    def _chosen(self) -> list[dict[int, Form]]:
+        """The same, all combinations at once."""
         found: list[dict[int, Form]] = [{}]
         with torch.no_grad():
             for step, name in self.given.wanted:
