@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from . import layerwise
 from .aside import used_aside
 from .biases import beyond, lacking
 from .compare import Candidate, Comparison, compared
@@ -254,6 +255,8 @@ def _gradients_only(comparison: Comparison) -> str:
 
 def _explained(port: Port) -> Candidate | None:
     """The candidate with fewest differences that makes the outputs right, or None."""
+    if port.layouts[0].cell.stacked:
+        return layerwise.explained(port)
     given, best, tried = seen(port), None, set()
     for context in contexts(port):
         if best is not None and context.differences >= best.differences:
