@@ -82,7 +82,7 @@ def _alike(batches: list[Observation]) -> list[list[Observation]]:
     """Those whose outputs can stand in one tensor, in the order of the first of each."""
     groups: dict[Any, list[Observation]] = {}
     for k, b in enumerate(batches):
-        alone = b.loss.output.single or not b.loss.divisible
+        alone = b.loss.output.apart or not b.loss.divisible
         shape = k if alone else tuple(b.loss.output.rows(b.output).shape[1:])
         groups.setdefault((shape, tuple(b.positions)), []).append(b)
     return list(groups.values())

@@ -52,6 +52,16 @@ class Layers:
         data = pack_padded_sequence(outputs, lengths).data
         return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
 
+    def packing(self, x: Any) -> Tensor | None:
+        """(2, N): sample and step of each row of a packed sequence; None of anything else."""
+        if not isinstance(x, PackedSequence):
+            return None
+        sizes = x.batch_sizes.tolist()
+        sample = torch.cat([torch.arange(n) for n in sizes])
+        if x.sorted_indices is not None:
+            sample = x.sorted_indices.cpu()[sample]
+        return torch.stack([sample, torch.repeat_interleave(torch.arange(len(sizes)), x.batch_sizes)])
+
     def time_first(self, x: Tensor) -> Tensor:
         """Between the module's own order of axes and (T, B, ...), both ways."""
         return x.transpose(0, 1) if self.module.batch_first else x
