@@ -174,7 +174,7 @@ class FusedRecorder:
             block = self._block(x)
             outputs, state = self._run("forward", None, block, x, state, names, sizes)
             self.recording.chains[-1].packing = layers.packing(input)
-            return layers.like(outputs, input), layers.packed(state)
+            return layers.like(outputs, input), layers.packed(state, input)
         ends: list[Tensor] = []
         stacked = layers.module.num_layers > 1
         for layer in range(layers.module.num_layers):
@@ -187,7 +187,7 @@ class FusedRecorder:
                 both.append(out)
                 ends += end
             x = torch.cat(both, -1)
-        return layers.like(x, input), layers.packed(ends)
+        return layers.like(x, input), layers.packed(ends, input)
 
     def _block(self, x: Tensor) -> tuple[int, list[Tensor]]:
         return self.recording.cut.inputs(list(x), x, x.shape[1])

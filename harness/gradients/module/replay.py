@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .calls import Call, is_batch_first
+from .calls import Call, is_batch_first, refusal
 from .copies import copied
 from .handed import Handed, answer_of
 from .inputs import Inputs, parameters
 from .parts import TORCHS, find_parts, in_place_of_forward, recorders
 from .recording import RecordedStep, Recording, output_and_state
-from .states import find_maker, for_batch, leaves, mapped
+from .states import REFUSALS, find_maker, for_batch, leaves, mapped
 from .surface import Surface, find_surface
 from .swapped import SwappedForward
 
@@ -205,12 +205,14 @@ class Replay:
         elif isinstance(self.model, TORCHS):
             self.parts, self.stepwise = {"": self.model}, isinstance(self.model, nn.RNNCellBase)
         elif not self._watched(inputs) and not self._is_step(inputs):
-            self.surface = find_surface(self.model, inputs, self._whole, self.batch_axis, named is not None)
+            sure = named is not None or isinstance(self.model, torch.jit.ScriptModule)
+            self.surface = find_surface(self.model, inputs, self._whole, self.batch_axis, sure)
         self._examine(inputs)
 
     def _watched(self, inputs: Inputs) -> bool:
         """Whether a call of the model on the whole sequence shows recurrent parts."""
         try:
+            self._whole(inputs)  # so that the search for a way to call it is not counted
             self.parts = find_parts(self.model, lambda: self._whole(inputs), self.named)
         except ValueError as error:
             self.parts, self.refused = {}, error
@@ -221,11 +223,12 @@ class Replay:
         if len(parameters(self.model)) >= 2 and len(inputs.args) < 2 and inputs.first.ndim >= 2:
             try:
                 with torch.no_grad():
-                    self._first_state(self._time_first(inputs))
+                    x = self._time_first(inputs)
+                    self.model(x[0], self._first_state(x))
                 self.parts, self.stepwise = {"": self.model}, True
                 return True
-            except ValueError as error:
-                self.refused = self.refused or error
+            except REFUSALS as error:
+                self.refused = self.refused or ValueError(refusal(self.model, inputs, error))
         if self.refused is not None:
             raise self.refused
         return False
