@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from .batches import Batch, cast, default_dtype, not_finite, take, undisturbed
 from .combine import Examination, combine
-from .copies import copied
+from .copies import copied, plain
+from .copies import notes as eval_notes
 from .features import band_edges
 from .finite import Trouble, trouble
 from .handed import TENSOR, Handed, find_handed
@@ -28,6 +29,10 @@ from .recording import Recording
 from .replay import Replay, double
 from .signs import SignOfLife
 
+HIDDEN = (
+    "no step's state is to be seen (it is in a loop of tensors or in a scripted module): norms by lag are"
+    " those at the model's input, gradient_norm and saturation are not measured; put the step into a module"
+)
 CHUNKS = 16  # parts of the samples from which the gradient's noise is estimated
 
 
@@ -65,7 +70,7 @@ def examine(model: nn.Module, loss: Callable, batches: Iterable, options: Option
         found = _troubles(options.replay(copied(model)), loss, pairs, options)
         if early := _ended(found):
             return early
-        notes = [t.text for t in found if t is not None and t.kind == "loss"]
+        notes = [*eval_notes(plain(model)), *(t.text for t in found if t is not None and t.kind == "loss")]
         pairs = [pair for pair, t in zip(pairs, found, strict=True) if t is None or t.kind != "loss"]
         examination = _in_double(model, loss, pairs, options, notes)
         overflow = next((t.text for t in found if t is not None and t.kind == "backward"), "")
@@ -147,6 +152,8 @@ def _examined(
     judged = _reduced(
         batch_loss(of_batch, first.output, pairs[0][1], _layout(replay, first, options)), first, pairs
     )
+    if not first.main[0].nodes:
+        notes = [*notes, HIDDEN]
     parts = joined(replay, judged, pairs)
     if judged.output.count(first.output) == 1:
         judged = _of_singles(replay, judged, parts)

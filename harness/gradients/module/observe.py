@@ -14,7 +14,7 @@ from .inputs import Inputs
 from .layers import FLAT
 from .loss import BatchLoss
 from .noise import Noise
-from .pullback import lagged, pull
+from .pullback import Pullback, lagged, pull
 from .recording import Recording
 from .replay import Replay
 from .signs import SignOfLife
@@ -85,8 +85,11 @@ class Observer:
         residual = loss.residuals(output.detach(), target)
         positions = self.positions.setdefault(residual.shape[1], positions_of(residual, self.most))
         timed = loss.output.position is not None
-        ends = [recording.ends(p if timed else None) for p in positions]
         pullbacks = [pull(recording, _cotangent(loss, -residual, p, output)) for p in positions]
+        ends = [
+            recording.ends(p) if timed else own_ends(recording, pullback)
+            for p, pullback in zip(positions, pullbacks, strict=True)
+        ]
         self.sign.show()
         params: list[Tensor] = [p for p in self.replay.recurrent.parameters() if p.requires_grad]
         params = params if recording.main[0].nodes else []  # where no step is seen, no step's share is known
@@ -108,12 +111,18 @@ class Observer:
             log_reach,
             self._inputs(recording, ends),
             rows,
-            _source(log_norm, rows, read_out_norm(self.replay, recording)),
+            self._source(recording, log_norm, rows),
             saturation(self.replay, recording),
             any(p.broken for p in pullbacks),
             swap,
             band_swap,
         )
+
+    def _source(self, recording: Recording, log_norm: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """NaN where no state is to be seen."""
+        if not recording.main[0].nodes:
+            return np.full(len(rows), np.nan)
+        return _source(log_norm, rows, read_out_norm(self.replay, recording))
 
     def _inputs(self, recording: Recording, ends: list[np.ndarray]) -> np.ndarray:
         """(R, lags, I): the recurrence's inputs before each row's end."""
@@ -156,6 +165,20 @@ def _cotangent(loss: BatchLoss, rows: Tensor, position: int, output: Tensor) -> 
 def _rows(by_position: list[np.ndarray]) -> np.ndarray:
     """(lags, R), a sample's positions one after the other, from one (lags, B) a position."""
     return np.stack(by_position, -1).reshape(len(by_position[0]), -1)
+
+
+def own_ends(recording: Recording, pullback: Pullback) -> np.ndarray:
+    """(B,): the last step of each sequence that the loss depends on, where padding is not packed away.
+
+    Where the longest of them ends before the last step, no answer comes from a new state.
+    """
+    ends = recording.ends(None)
+    alive = np.isfinite(pullback.log_norm)
+    if ends.min() < ends.max() or not alive.any(0).all():
+        return ends
+    last = len(alive) - 1 - alive[::-1].argmax(0)
+    own: np.ndarray = ends - (last.max() - last)
+    return own
 
 
 def first_lag(log_norm: np.ndarray) -> int:
@@ -201,6 +224,8 @@ def saturation(replay: Replay, recording: Recording) -> float:
 
     By the layers' own slopes where they are known, else by small random changes of a step's arguments.
     """
+    if not recording.main[0].nodes:
+        return float("nan")
     if recording.saturated:
         return float(np.mean(recording.saturated))
     generator = torch.Generator().manual_seed(0)

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -69,7 +70,7 @@ class Replay:
         self.parts: dict[str, nn.Module] | None = None
         self.surface: Surface | None = None
         self.stepwise = False
-        self.from_end = False  # whether swapped steps are counted from each sequence's own end
+        self.ends: np.ndarray | None = None  # (B,), where sequences end at different steps
 
     @property
     def recurrent(self) -> nn.Module:
@@ -93,9 +94,9 @@ class Replay:
         first = min(swap) if trail and swap else 0
         with torch.no_grad():
             if self.surface is not None:
-                with self.surface.swapped(inputs, swap or {}) as changed:
+                with self.surface.swapped(inputs, swap or {}, self.ends) as changed:
                     return self._drive(changed)
-            exchange = SwappedForward(self.recurrent, swap or {}, self.from_end, first)
+            exchange = SwappedForward(self.recurrent, swap or {}, self.ends, first)
             with in_place_of_forward(self.recurrent, exchange) if swap else nullcontext():
                 return self._drive(inputs, trail, first)
 
@@ -131,7 +132,7 @@ class Replay:
         inputs = self._prepared(x)
         if self.surface is not None:
             return self.surface.steps(inputs)
-        counter = SwappedForward(self.recurrent, {}, False)
+        counter = SwappedForward(self.recurrent, {}, None)
         with torch.no_grad(), in_place_of_forward(self.recurrent, counter):
             self._drive(inputs)
         return counter.t
