@@ -26,9 +26,7 @@ class Tagger(nn.Module):
         self.read_out = nn.Linear(2 * width, 2)
 
     def forward(self, words, lengths):
-        packed = pack_padded_sequence(
-            self.embedding(words), lengths, batch_first=True, enforce_sorted=False
-        )
+        packed = pack_padded_sequence(self.embedding(words), lengths, batch_first=True, enforce_sorted=False)
         output, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
         return self.read_out(output)
 
