@@ -95,7 +95,7 @@ class Answers:
             if here.any():
                 own = torch.as_tensor(which[here] - start)
                 output, target = p.loss.chosen(p.output, p.target, own)
-                pieces.append(Piece(p.loss.of(len(own)), output, target, p.positions))
+                pieces.append(Piece(p.loss.part(own), output, target, p.positions))
         return Answers(pieces)
 
     def row_numbers(self, which: np.ndarray) -> np.ndarray:

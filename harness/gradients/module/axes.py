@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,17 +19,23 @@ class Axes:
     folded   the number of samples, where samples and positions share the first axis: (B T, ...), or
              (T B, ...) where samples is 1; None where each has its own
     single   whether there is no axis of samples: all of it is of one sample
+    packed   of sequences one after the other in their packed order, (2, N): sample and position of each row
     """
 
     samples: int
     position: int | None
     folded: int | None = None
     single: bool = False
+    packed: Tensor | None = None
 
     def unfolded(self, tensor: Tensor) -> Tensor:
         """With an axis of samples of its own."""
         if self.single:
             return tensor[None]
+        if self.packed is not None:
+            count, steps = (int(n) + 1 for n in self.packed.amax(1))
+            padded = tensor.new_zeros((count, steps, *tensor.shape[1:]))
+            return padded.index_put((self.packed[0], self.packed[1]), tensor)
         if self.folded is None:
             return tensor
         sizes = (self.folded, -1) if self.samples == 0 else (-1, self.folded)
@@ -55,14 +61,38 @@ class Axes:
         else:
             moved = rows.reshape(first.movedim(self.position, 1).shape).movedim(1, self.position)
             back = moved.movedim(0, self.samples)
+        if self.packed is not None:
+            return back[self.packed[0], self.packed[1]]
         return back.reshape(tensor.shape)
+
+    @property
+    def apart(self) -> bool:
+        """Whether tensors of several batches cannot be joined."""
+        return self.single or self.packed is not None
 
     def of(self, count: int) -> Axes:
         """The same of a batch of so many samples."""
         return self if self.folded is None else Axes(self.samples, self.position, count)
 
+    def part(self, which: Tensor) -> Axes:
+        """The same of some samples alone."""
+        if self.packed is None:
+            return self.of(len(which))
+        kept, places = self._kept(which)
+        return replace(self, packed=torch.stack([places, self.packed[1][kept]]))
+
+    def _kept(self, which: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows of some samples, and the samples' new numbers."""
+        assert self.packed is not None
+        number = torch.full((int(self.packed[0].max()) + 1,), -1)
+        number[which] = torch.arange(len(which))
+        kept = number[self.packed[0]] >= 0
+        return kept, number[self.packed[0]][kept]
+
     def chosen(self, tensor: Tensor, which: Tensor) -> Tensor:
         """Some samples alone."""
+        if self.packed is not None:
+            return tensor[self._kept(which)[0].to(tensor.device)]
         part = self.unfolded(tensor).index_select(self.samples, which.to(tensor.device))
         if self.single and len(which) == 1:
             return part[0]

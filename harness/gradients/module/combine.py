@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from .answers import Answers, Piece
+from .by_part import PartLags, of_all
 from .constant import trivial_loss
 from .evidence import Band, Evidence
 from .features import band_edges, band_sum, expanded
 from .interactions import ProbeResult, probe
 from .noise import Noise
-from .observe import Observation, first_lag
+from .observe import Observation
 from .recoverable import Residuals
+from .transport import padded, transported
 
 LAGS = 256  # single lags that are scored, evenly spread where there are more
 
@@ -28,6 +30,7 @@ class Examination:
     gradient_norm: float
     samples: int
     numbers: dict[str, Any]
+    parts: tuple[PartLags, ...] = ()
 
     def evidence(self, floor: float | None, samples_seen: float | None) -> Evidence:
         """The same as a verdict takes it."""
@@ -50,15 +53,15 @@ def combine(
     batches = [b for group in groups for b in group]
     answers = Answers([_piece(group) for group in groups])
     lags = max(len(b.log_norm) for b in batches)
-    log_norm = np.concatenate([_padded(b.log_norm, lags) for b in batches], 1)
-    log_reach = np.concatenate([_padded(b.log_reach, lags) for b in batches], 1)
-    inputs = np.concatenate([_padded(b.inputs.swapaxes(0, 1), lags).swapaxes(0, 1) for b in batches])
+    log_norm = np.concatenate([padded(b.log_norm, lags) for b in batches], 1)
+    log_reach = np.concatenate([padded(b.log_reach, lags) for b in batches], 1)
+    inputs = np.concatenate([padded(b.inputs.swapaxes(0, 1), lags).swapaxes(0, 1) for b in batches])
     rows = np.concatenate([b.residual for b in batches])
     basis, fisher, how = answers.curvature(rows)
     residuals = Residuals(rows @ basis, fisher, len(rows) / answers.count)
     constant, answer = trivial_loss(answers) if trivial is None else (trivial, answers)
     result = probe(answers, answer, inputs, seed) if answers.divisible else None
-    transport, typical = _transport(log_norm)
+    transport, typical = transported(log_norm)
     recoverable, z = _by_lag(residuals, inputs)
     numbers = {
         "loss": answers.average(),
@@ -75,14 +78,15 @@ def combine(
         **_probe_numbers(result, trivial),
         "notes": (*notes, *_said(how, answers)),
     }
-    return Examination(log_norm, log_reach, noise.norm(), answers.count, numbers)
+    parts = of_all([b.parts for b in batches])
+    return Examination(log_norm, log_reach, noise.norm(), answers.count, numbers, parts)
 
 
 def _alike(batches: list[Observation]) -> list[list[Observation]]:
     """Those whose outputs can stand in one tensor, in the order of the first of each."""
     groups: dict[Any, list[Observation]] = {}
     for k, b in enumerate(batches):
-        alone = b.loss.output.single or not b.loss.divisible
+        alone = b.loss.output.apart or not b.loss.divisible
         shape = k if alone else tuple(b.loss.output.rows(b.output).shape[1:])
         groups.setdefault((shape, tuple(b.positions)), []).append(b)
     return list(groups.values())
@@ -130,31 +134,6 @@ def _probe_numbers(result: ProbeResult | None, trivial: float | None) -> dict[st
     }
 
 
-def _transport(log_norm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logs of the rms and of the median over rows, relative to the first lag that has a gradient.
-
-    NaN before that lag.
-    """
-    first = first_lag(log_norm)
-    with np.errstate(invalid="ignore"):  # of -inf minus -inf
-        relative = log_norm - log_norm[first]
-    rms = np.array([_log_rms(row[~np.isnan(row)]) for row in log_norm])
-    typical = np.array(
-        [np.median(row[~np.isnan(row)]) if not np.isnan(row).all() else np.nan for row in relative]
-    )
-    with np.errstate(invalid="ignore"):
-        rms = rms - rms[first]
-    rms[:first] = typical[:first] = np.nan
-    return rms, typical
-
-
-def _log_rms(logs: np.ndarray) -> float:
-    """Of numbers whose logarithms are given, which may be beyond float64; NaN of none."""
-    from scipy.special import logsumexp
-
-    return 0.5 * float(logsumexp(2 * logs) - np.log(logs.size)) if logs.size else float("nan")
-
-
 def _by_lag(residuals: Residuals, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(recoverable loss, z) by lag; NaN where a lag was not scored."""
     lags = inputs.shape[1]
@@ -185,8 +164,3 @@ def _known_mean(values: list[float]) -> float:
     """Without NaN; NaN of none."""
     known = [v for v in values if not np.isnan(v)]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _padded(array: np.ndarray, lags: int) -> np.ndarray:
-    """NaN at the lags that a shorter batch does not have."""
-    return np.concatenate([array, np.full((lags - len(array), *array.shape[1:]), np.nan)])

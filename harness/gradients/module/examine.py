@@ -13,11 +13,14 @@ from torch import Tensor, nn
 
 from .batches import Batch, cast, default_dtype, not_finite, take, undisturbed
 from .combine import Examination, combine
-from .copies import copied
+from .copies import copied, plain
+from .copies import notes as eval_notes
 from .features import band_edges
 from .finite import Trouble, trouble
+from .handed import TENSOR, Handed, find_handed
+from .inputs import Inputs
 from .joining import Part, joined, with_parts
-from .loss import BatchLoss, Layout, batch_loss, of_two
+from .loss import BatchLoss, Layout, batch_loss
 from .mixing import SamplesMixed, reduction
 from .noise import Noise
 from .observe import Observation, Observer
@@ -26,6 +29,10 @@ from .recording import Recording
 from .replay import Replay, double
 from .signs import SignOfLife
 
+HIDDEN = (
+    "no step's state is to be seen (it is in a loop of tensors or in a scripted module): norms by lag are"
+    " those at the model's input, gradient_norm and saturation are not measured; put the step into a module"
+)
 CHUNKS = 16  # parts of the samples from which the gradient's noise is estimated
 
 
@@ -41,9 +48,10 @@ class Options:
     samples: int
     positions: int
     seed: int
+    handed: Handed = TENSOR
 
     def replay(self, model: nn.Module) -> Replay:
-        return Replay(model, self.recurrent, self.state, self.read_out, self.batch_axis)
+        return Replay(model, self.recurrent, self.state, self.read_out, self.batch_axis, self.handed)
 
 
 def examine(model: nn.Module, loss: Callable, batches: Iterable, options: Options) -> Examination:
@@ -58,11 +66,11 @@ def examine(model: nn.Module, loss: Callable, batches: Iterable, options: Option
         pairs = take(batches, options.samples, model, options.batch_axis)
         if name := not_finite(model):
             return Examination.without(broken=name)
-        as_it_is = options.replay(copied(model))
-        found = [trouble(as_it_is, of_two(loss), *pair, number) for number, pair in enumerate(pairs)]
+        options = replace(options, handed=_handed(model, loss, options, *pairs[0]))
+        found = _troubles(options.replay(copied(model)), loss, pairs, options)
         if early := _ended(found):
             return early
-        notes = [t.text for t in found if t is not None and t.kind == "loss"]
+        notes = [*eval_notes(plain(model)), *(t.text for t in found if t is not None and t.kind == "loss")]
         pairs = [pair for pair, t in zip(pairs, found, strict=True) if t is None or t.kind != "loss"]
         examination = _in_double(model, loss, pairs, options, notes)
         overflow = next((t.text for t in found if t is not None and t.kind == "backward"), "")
@@ -71,6 +79,33 @@ def examine(model: nn.Module, loss: Callable, batches: Iterable, options: Option
             if overflow
             else examination
         )
+
+
+def _handed(model: nn.Module, loss: Callable, options: Options, x: Inputs, target: Any) -> Handed:
+    """By the first batch, in the model's own dtype, or in float64 where it does not run in that."""
+    try:
+        return find_handed(loss, options.replay(copied(model)).returned(x), target)
+    except (RuntimeError, ValueError, TypeError):
+        kind = torch.float64
+    try:
+        with default_dtype(kind):
+            returned = options.replay(double(model)).returned(cast(x, kind))
+            return find_handed(loss, returned, cast(target, kind))
+    except (RuntimeError, ValueError, TypeError):  # later steps say what is wrong
+        return TENSOR
+
+
+def _troubles(replay: Replay, loss: Callable, pairs: list[Batch], options: Options) -> list[Trouble | None]:
+    """Of each batch, in the model's own dtype."""
+    call = options.handed.loss(loss)
+    told = [_told(replay, options, x, target) for x, target in pairs]
+    return [trouble(replay, call, x, target, number) for number, (x, target) in enumerate(told)]
+
+
+def _told(replay: Replay, options: Options, x: Inputs, target: Any) -> Batch:
+    """A batch whose target has what else the loss takes of that which the model returns."""
+    returned = replay.returned(x) if options.handed.whole else None
+    return x, options.handed.target(returned, target)
 
 
 def _ended(found: list[Trouble | None]) -> Examination | None:
@@ -111,12 +146,14 @@ def _examined(
 ) -> Examination:
     """In the default dtype."""
     kind = torch.get_default_dtype()
-    of_batch = of_two(copy.deepcopy(loss).to(kind) if isinstance(loss, nn.Module) else loss)
-    pairs = [(cast(x, kind), cast(target, kind)) for x, target in pairs]
+    of_batch = options.handed.loss(copy.deepcopy(loss).to(kind) if isinstance(loss, nn.Module) else loss)
+    pairs = [_told(replay, options, cast(x, kind), cast(target, kind)) for x, target in pairs]
     first = replay.record(pairs[0][0])
     judged = _reduced(
         batch_loss(of_batch, first.output, pairs[0][1], _layout(replay, first, options)), first, pairs
     )
+    if not first.main[0].nodes:
+        notes = [*notes, HIDDEN]
     parts = joined(replay, judged, pairs)
     if judged.output.count(first.output) == 1:
         judged = _of_singles(replay, judged, parts)
@@ -125,10 +162,10 @@ def _examined(
     for number, (x, target, sizes) in enumerate(parts):
         observer.sign.start(number + 1)
         recording = first if x is pairs[0][0] else replay.record(x)
-        own = with_parts(judged, recording.batch, sizes)
-        if name := _not_finite(own, recording.output, target):
+        of_part = with_parts(judged, recording.batch, sizes)
+        if name := _not_finite(of_part, recording.output, target):
             return Examination.without(broken=f"{name} of batch {number}")
-        observations.append(observer.observe(own, recording, x, target))
+        observations.append(observer.observe(of_part, recording, x, target))
         if observations[-1].broken:
             return Examination.without(broken="the gradient of the state")
     return combine(observations, observer.noise, options.trivial, options.seed, notes)
@@ -140,7 +177,12 @@ def _layout(replay: Replay, recording: Recording, options: Options) -> Layout:
     module = replay.recurrent
     likely = 1 - int(module.batch_first) if isinstance(module, nn.RNNBase) else None
     return Layout(
-        recording.batch, steps, options.batch_axis, likely, lambda row: _sample_of_row(recording, row)
+        recording.batch,
+        steps,
+        options.batch_axis,
+        likely,
+        recording.main[0].packing,
+        lambda row: _sample_of_row(recording, row),
     )
 
 

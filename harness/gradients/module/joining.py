@@ -30,7 +30,7 @@ def joined(replay: Replay, loss: BatchLoss, pairs: list[Batch]) -> list[Part]:
 
     They are left as they are where the model does not answer to a joined batch as to each of its parts.
     """
-    apart = None in loss.targets or loss.output.single
+    apart = None in loss.targets or loss.output.apart
     groups = [] if apart else _groups(pairs)
     alike = next((g for g in groups if len(g) > 1), None)
     axis = None if alike is None else _axis(replay, loss, alike[0], alike[1])

@@ -13,7 +13,14 @@ from torch import Tensor
 from .axes import Axes, joined_trees, of_targets
 from .states import leaves
 
-REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # by which a loss refuses its arguments
+REFUSALS = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    KeyError,
+)  # by which a loss refuses its arguments
 
 
 class LossRefused(ValueError):
@@ -47,6 +54,11 @@ class BatchLoss:
         """The same for another batch of so many samples."""
         targets = tuple(None if a is None else a.of(count) for a in self.targets)
         return replace(self, output=self.output.of(count), targets=targets, parts=(count,))
+
+    def part(self, which: Tensor) -> BatchLoss:
+        """The same for some samples of the batch."""
+        targets = tuple(None if a is None else a.part(which) for a in self.targets)
+        return replace(self, output=self.output.part(which), targets=targets, parts=(len(which),))
 
     def total(self, output: Tensor, target: Any) -> Tensor:
         """Sum over samples of each one's loss."""
@@ -102,23 +114,23 @@ class BatchLoss:
         return -self.output.rows(gradient)
 
 
-def of_two(loss: Callable) -> Callable[[Tensor, Any], Tensor]:
+def of_two(loss: Callable) -> Callable[[Any, Any], Tensor]:
     """The loss as one of (output, target): a target of several tensors is spread where it takes more.
 
     Raises ValueError, when called, where the loss is not one number, and LossRefused for an error of its own.
     """
     wanted = _positional(loss)
 
-    def call(output: Tensor, target: Any) -> Tensor:
+    def call(output: Any, target: Any) -> Tensor:
         spread = isinstance(target, (tuple, list)) and wanted == 1 + len(target) != 2
         try:
             value = loss(output, *target) if spread else loss(output, target)
         except REFUSALS as error:
             shapes = ", ".join(str(tuple(t.shape)) for t in leaves(target))
+            shape = ", ".join(str(tuple(t.shape)) for t in leaves(output))
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise LossRefused(
-                f"the loss refuses an output of shape {tuple(output.shape)} with a target of shape {shapes}:"
-                f" {reason}"
+                f"the loss refuses an output of shape {shape} with a target of shape {shapes}: {reason}"
             ) from error
         if not isinstance(value, Tensor) or value.numel() != 1:
             what = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
@@ -146,6 +158,7 @@ class Layout:
 
     batch, steps    of the recurrence
     axis            of the batch, where the caller said it; likely: where the recurrence has it, if known
+    packed          (2, N), as in Axes, of the recurrence's packed input
     sample_of_row   which sample the k-th entry of the output's first axis comes from
     """
 
@@ -153,6 +166,7 @@ class Layout:
     steps: int
     axis: int | None
     likely: int | None
+    packed: Tensor | None
     sample_of_row: Callable[[int], int]
 
     def wanted(self, tensor: Tensor) -> int | None:
@@ -173,7 +187,9 @@ def batch_loss(
         raise ValueError(
             f"the target is of type {type(target).__name__}; it must be a tensor, or hold tensors"
         )
-    if _folded(output, layout):
+    if _is_packed(output, layout):
+        of_output = Axes(0, 1, packed=layout.packed)
+    elif _folded(output, layout):
         of_output = Axes(layout.sample_of_row(1), 1, batch)
     elif batch == 1 and 1 not in output.shape[:2]:
         of_output = _alone(output, layout)
@@ -191,6 +207,12 @@ def _alone(output: Tensor, layout: Layout) -> Axes:
     return Axes(0, 1 if timed and output.ndim > 1 else None, single=True)
 
 
+def _is_packed(tensor: Tensor, layout: Layout) -> bool:
+    """Whether its rows are the steps of all sequences, without padding."""
+    rows = 0 if layout.packed is None else layout.packed.shape[1]
+    return tensor.ndim > 0 and len(tensor) == rows and layout.batch not in tensor.shape
+
+
 def _folded(tensor: Tensor, layout: Layout) -> bool:
     """Whether samples and steps share the first axis."""
     batch, steps = layout.batch, layout.steps
@@ -204,6 +226,8 @@ def _folded(tensor: Tensor, layout: Layout) -> bool:
 
 def _of_target(target: Tensor, layout: Layout, output: Axes, alone: bool) -> Axes | None:
     """Folded in the output's order; None for a tensor beside others that has no axis of the batch."""
+    if _is_packed(target, layout):
+        return Axes(0, None, packed=layout.packed)
     if _folded(target, layout):
         return Axes(output.samples, 1, layout.batch)
     if layout.batch == 1 and (output.single or 1 not in target.shape):

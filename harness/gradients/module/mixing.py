@@ -92,7 +92,7 @@ def _halves(loss: BatchLoss, output: Tensor, target: Any) -> list[tuple[Half, Ha
 
 def _half(loss: BatchLoss, output: Tensor, target: Any, part: Tensor, whole: Tensor) -> Half | None:
     """None where its loss, or its gradient, is not finite: a half of which every target is ignored."""
-    own = _gradient(loss.of(len(part)), *loss.chosen(output, target, part))
+    own = _gradient(loss.part(part), *loss.chosen(output, target, part))
     if own is None:
         return None
     gradient, value = own

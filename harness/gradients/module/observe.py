@@ -9,19 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .by_part import Key
+from .chains import of_batch
 from .features import by_lag
 from .inputs import Inputs
 from .layers import FLAT
 from .loss import BatchLoss
 from .noise import Noise
-from .pullback import lagged, pull
+from .pullback import Pullback, lagged, pull
 from .recording import Recording
 from .replay import Replay
 from .signs import SignOfLife
 from .swaps import Swaps
+from .transport import first_lag
 
 SWAPPED = 32  # single lags whose inputs are swapped, evenly spread where there are more
 SWAPPING = 256  # samples on which inputs are swapped
+ALIKE = 0.5  # share of the largest variance of residuals, from which positions are alike
 SLOPED = 8  # steps at which a module of unknown form is tried for saturation
 
 
@@ -35,6 +39,7 @@ class Observation:
     saturation   share of (unit, step, sample)
     broken       whether a gradient is NaN
     swap         rise of the loss by single lag; band_swap by band
+    parts        (lags, R) by recurrent part and direction, where there are several
     """
 
     loss: BatchLoss
@@ -50,12 +55,26 @@ class Observation:
     broken: bool
     swap: dict[int, float]
     band_swap: dict[tuple[int, int], float]
+    parts: dict[Key, np.ndarray]
 
 
 def positions_of(residual: Tensor, most: int) -> list[int]:
-    """At most `most` positions of the output, in order: those where the residuals vary most over samples."""
+    """At most `most` positions of the output, in order, from residuals (B, P, K).
+
+    Of those whose residuals vary at least half as much as the most variable one's, evenly spread and the last
+    among them: what is asked of late positions may lie far back.
+    """
     size = (residual - residual.mean(0) if len(residual) > 1 else residual).square().sum((0, 2))
-    return sorted(int(k) for k in torch.argsort(-size)[:most] if size[k] > 0) or [len(size) - 1]
+    alike = torch.nonzero((size > 0) & (size >= ALIKE * size.max()))[:, 0]
+    if not len(alike):
+        return [len(size) - 1]
+    if len(alike) < min(most, int((size > 0).sum())):  # a few stand out: the next largest come with them
+        alike = torch.argsort(-size)[:most].sort().values
+        alike = alike[size[alike] > 0]
+    chosen = torch.linspace(0, len(alike) - 1, min(most, len(alike)), dtype=torch.float64).round().long()
+    if len(chosen) == 1:
+        return [int(alike[-1])]
+    return [int(alike[k]) for k in chosen]
 
 
 @dataclass
@@ -85,8 +104,11 @@ class Observer:
         residual = loss.residuals(output.detach(), target)
         positions = self.positions.setdefault(residual.shape[1], positions_of(residual, self.most))
         timed = loss.output.position is not None
-        ends = [recording.ends(p if timed else None) for p in positions]
         pullbacks = [pull(recording, _cotangent(loss, -residual, p, output)) for p in positions]
+        ends = [
+            recording.ends(p) if timed else own_ends(recording, pullback)
+            for p, pullback in zip(positions, pullbacks, strict=True)
+        ]
         self.sign.show()
         params: list[Tensor] = [p for p in self.replay.recurrent.parameters() if p.requires_grad]
         params = params if recording.main[0].nodes else []  # where no step is seen, no step's share is known
@@ -108,12 +130,19 @@ class Observer:
             log_reach,
             self._inputs(recording, ends),
             rows,
-            _source(log_norm, rows, read_out_norm(self.replay, recording)),
+            self._source(recording, log_norm, rows),
             saturation(self.replay, recording),
             any(p.broken for p in pullbacks),
             swap,
             band_swap,
+            of_batch(recording, pullbacks),
         )
+
+    def _source(self, recording: Recording, log_norm: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """NaN where no state is to be seen."""
+        if not recording.main[0].nodes:
+            return np.full(len(rows), np.nan)
+        return _source(log_norm, rows, read_out_norm(self.replay, recording))
 
     def _inputs(self, recording: Recording, ends: list[np.ndarray]) -> np.ndarray:
         """(R, lags, I): the recurrence's inputs before each row's end."""
@@ -158,13 +187,18 @@ def _rows(by_position: list[np.ndarray]) -> np.ndarray:
     return np.stack(by_position, -1).reshape(len(by_position[0]), -1)
 
 
-def first_lag(log_norm: np.ndarray) -> int:
-    """The first lag at which the joint state has a gradient.
+def own_ends(recording: Recording, pullback: Pullback) -> np.ndarray:
+    """(B,): the last step of each sequence that the loss depends on, where padding is not packed away.
 
-    It is 1 where the output is not computed from the new state, else 0.
+    Where the longest of them ends before the last step, no answer comes from a new state.
     """
-    alive = np.isfinite(log_norm).any(1)
-    return int(np.argmax(alive)) if alive.any() else 0
+    ends = recording.ends(None)
+    alive = np.isfinite(pullback.log_norm)
+    if ends.min() < ends.max() or not alive.any(0).all():
+        return ends
+    last = len(alive) - 1 - alive[::-1].argmax(0)
+    own: np.ndarray = ends - (last.max() - last)
+    return own
 
 
 def _source(log_norm: np.ndarray, residual: np.ndarray, norm: float) -> np.ndarray:
@@ -201,6 +235,8 @@ def saturation(replay: Replay, recording: Recording) -> float:
 
     By the layers' own slopes where they are known, else by small random changes of a step's arguments.
     """
+    if not recording.main[0].nodes:
+        return float("nan")
     if recording.saturated:
         return float(np.mean(recording.saturated))
     generator = torch.Generator().manual_seed(0)
