@@ -13,6 +13,7 @@ import nox
 
 nox.options.sessions = ["report"]
 DOCS = ("mkdocs-material", "mkdocstrings[python]")
+EXCHANGE = ("keras", "jax", "flax", "equinox")  # what weights go to and come from
 ENVIRONMENT = Path(".nox/cellbench").absolute()
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -192,6 +193,22 @@ def docs(session: nox.Session) -> None:
     program = environment / "bin" / "python"
     session.run(str(program), "-m", "pip", "install", "-q", "-c", "constraints.txt", *DOCS, external=True)
     session.run(str(program), "-m", "mkdocs", "build", "--strict", *session.posargs, external=True)
+
+
+@session
+def exchange(session: nox.Session) -> None:
+    """Weights to and from Keras, flax and equinox, held against what each computes (about 6 minutes).
+
+    An environment of its own: the tests of all else must pass without these libraries.
+    """
+    environment = Path(".nox/exchange").absolute()
+    session.run(sys.executable, "-m", "venv", str(environment), external=True)
+    program = str(environment / "bin" / "python")
+    packages = ("-c", "constraints.txt", "-e", ".[test]", *EXCHANGE)
+    session.run(program, "-m", "pip", "install", "-q", *packages, external=True)
+    tests = ("tests/exchange", "tests/project/test_docs.py", "-k", "exchange")
+    env = ONE_THREAD | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    session.run(program, "-m", "pytest", *tests, *session.posargs, env=env, external=True)
 
 
 @session

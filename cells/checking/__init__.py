@@ -58,7 +58,7 @@ def check(
 
     cell = get(against) if isinstance(against, str) else against
     name = against if isinstance(against, str) else cell.name + (f":{cell.options}" if cell.options else "")
-    _check_options(cell, name, input_size, hidden_size, steps or STEPS, batch, dtype)
+    _check_options(input_size, hidden_size, steps or STEPS, batch, dtype)
     if weights is not None:
         weights = {name: _float64(value) for name, value in weights.items()}
         cell = _with_biases(cell, weights)
@@ -82,22 +82,18 @@ def check(
 
 
 def _check_options(
-    cell: GatedCell,
-    name: str,
     input_size: int | None,
     hidden_size: int | None,
     steps: int,
     batch: int,
     dtype: str | None,
 ) -> None:
-    """Raises ValueError for sizes, a dtype or a cell that no check can have."""
+    """Raises ValueError for sizes or a dtype that no check can have."""
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     given = {k: v for k, v in sizes.items() if v is not None}
     check_sizes(steps=steps, batch=batch, **given)
     if dtype not in (None, "float32", "float64", "bfloat16", "float16"):
         raise ValueError(f"dtype is {dtype!r}; it must be float32, float64, bfloat16 or float16")
-    if cell.stacked:
-        raise ValueError(f"cell {name!r} is a stack; a port is checked against one layer of one direction")
 
 
 def _float64(value: Any) -> np.ndarray:

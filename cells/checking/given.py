@@ -238,7 +238,12 @@ def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: s
         module = module.to(getattr(torch, dtype))
     own_dtype = next((str(leaf.dtype).removeprefix("torch.") for leaf in module.parameters()), "float32")
     if own_dtype not in modules.LOW:
-        return _of_bound(module, label, made, own_dtype, method)
+        implementation = _of_bound(module, label, made, own_dtype, method)
+        if own_dtype == "float32":
+            implementation.in_float64 = lambda: _of_bound(
+                modules.copied(module).double(), label, made, "float64", method
+            )
+        return implementation
     implementation = _of_bound(modules.copied(module).float(), label, made, "float32", method)
     implementation.low = _of_bound(module, label, made, own_dtype, method)
     return implementation

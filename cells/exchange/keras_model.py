@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..contract import real_floating
 from .keras_file import Config, Weights, load
 from .layouts import float64
 from .stack import Departure, Model, Part
@@ -27,6 +28,14 @@ INERT = (
     "GaussianDropout",
     "ActivityRegularization",
 )
+
+
+# what a layer that no cell is asks for
+INSTEAD = {
+    "CuDNNLSTM": "in Keras 2, load its weights into a keras.layers.LSTM of the same units, and save that",
+    "CuDNNGRU": "in Keras 2, load its weights into a keras.layers.GRU of the same units, and save that",
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "no cell convolves"),
+}
 
 
 def model_of(given: Any, layer: str | Sequence[str] | None) -> Model:
@@ -129,11 +138,11 @@ def _model(label: str, layers: list[Config], weights: Weights) -> Model:
         if dense is None and _is_recurrent(entry):
             found.append(_layer(f"{label}: {name}", entry, weights[name]))
         elif found and dense is None and _linear(entry):
-            dense = _dense(weights[name])
+            dense = _dense(f"{label}: {name}", weights[name])
         else:
             raise ValueError(
                 f"{label} also computes {name} ({_described(entry)}), and a cell is recurrent layers and at"
-                f" most one linear Dense after them; {_pick(layers)}"
+                f" most one linear Dense after them; {INSTEAD.get(kind) or _pick(layers)}"
             )
     if not found:
         raise ValueError(f"{label} has no recurrent layer; a cell is read from {', '.join(KINDS)}")
@@ -152,9 +161,15 @@ def _linear(entry: Config) -> bool:
     return inner["class_name"] == "Dense" and inner["config"].get("activation") in ("linear", None)
 
 
-def _dense(arrays: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    kernel = float64(arrays[0])
-    return kernel, float64(arrays[1]) if len(arrays) > 1 else np.zeros(kernel.shape[1])
+def _dense(place: str, arrays: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    if [np.ndim(a) for a in arrays] not in ([2], [2, 1]):  # more are a low-rank adapter's, or scales
+        raise ValueError(f"{place} has the arrays {_shapes(arrays)}; a Dense must have kernel, bias")
+    kernel, *bias = (float64(real_floating(place, a)) for a in arrays)
+    return kernel, bias[0] if bias else np.zeros(kernel.shape[1])
+
+
+def _shapes(arrays: list[np.ndarray]) -> str:
+    return ", ".join(str(np.shape(a)) for a in arrays) or "none"
 
 
 def _layer(place: str, entry: Config, arrays: list[np.ndarray]) -> tuple[Part, ...]:
@@ -199,9 +214,11 @@ def _part(place: str, entry: Config, arrays: list[np.ndarray]) -> Part:
         raise ValueError(f"{place} is a {kind}; a cell is read from {', '.join(KINDS)}")
     names = NAMES[: 3 if config.get("use_bias", True) else 2]
     if len(arrays) != len(names):
-        shapes = ", ".join(str(np.shape(a)) for a in arrays) or "none"
-        raise ValueError(f"{place} has the arrays {shapes}; a {kind} must have {', '.join(names)}")
-    held = {name: float64(array) for name, array in zip(names, arrays, strict=True)}
+        raise ValueError(f"{place} has the arrays {_shapes(arrays)}; a {kind} must have {', '.join(names)}")
+    held = {
+        name: float64(real_floating(f"{place}: {name}", array))
+        for name, array in zip(names, arrays, strict=True)
+    }
     options = {
         name: _function(config[name]) for name in ("activation", "recurrent_activation") if name in config
     }

@@ -75,6 +75,7 @@ def do(arguments: argparse.Namespace) -> int:
 
 
 def _now(arguments: argparse.Namespace) -> int:
+    from ..regress import outputs
     from ..regress.selectors import compare
     from ..runs.values import ConfigError
 
@@ -89,6 +90,8 @@ def _now(arguments: argparse.Namespace) -> int:
         )
     overrides = [side for side in arguments.sides if side != selectors[0]]
     refuse_unread(overrides, "compare A:B")
+    if arguments.output is not None:
+        outputs.check(arguments.output)
     return compare(selectors[0], overrides, arguments.output)
 
 

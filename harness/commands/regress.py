@@ -49,6 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench regress`; returns the exit code."""
+    from ..regress import outputs
     from ..regress.regress import regress
     from ..runs.values import ConfigError
 
@@ -59,4 +60,6 @@ def do(arguments: argparse.Namespace) -> int:
         )
     overrides = [o for o in arguments.overrides if not o.startswith("base=")]
     refuse_unread(overrides, "regress")
+    if arguments.output is not None:
+        outputs.check(arguments.output)
     return regress(bases[0], overrides, arguments.output)

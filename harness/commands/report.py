@@ -7,7 +7,9 @@ its figures, and report.md for GitHub.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ._arguments import RUNS, epilog, path, word
 
@@ -53,6 +55,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = epilog(EXAMPLES)
 
 
+def page_of(manifests: Sequence[dict[str, Any]]) -> Path:
+    """The folder of the page where none is given: named after the runs, whose names hold no path.
+
+    Raises ResultsError where it is a link, which may have come with a run from elsewhere.
+    """
+    from .. import store
+
+    folder = PAGES / "+".join(m["run"] for m in manifests)[:NAME_LENGTH]
+    if folder.is_symlink():
+        raise store.ResultsError(f"{folder} is a link; nothing is written through it, give --output DIR")
+    return folder
+
+
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench report`; returns the exit code."""
     from .. import probe as probing
@@ -61,9 +76,11 @@ def do(arguments: argparse.Namespace) -> int:
     from ..measure.verdict import reliability
     from ..screen import last
 
+    if arguments.output:
+        store.pages.check(arguments.output, ())
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
-    folder = arguments.output or PAGES / "+".join(m["run"] for m in manifests)[:NAME_LENGTH]
+    folder = arguments.output or page_of(manifests)
     sections, warnings = last_section(runs[0], manifests, arguments.claims)
     probes = probing.from_elsewhere(arguments.probe, frame["probe"].dropna().unique())
     page = report.write(frame, manifests, folder, reliability(), sections, probes)

@@ -16,7 +16,7 @@ from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
 from ..measure.verdict import FLOOR, Verdict
 from ..screen import annotate
-from ..store import atomic, provenance
+from ..store import atomic, code, provenance
 from ..store.imported import is_imported
 from . import imported, outputs
 from .benchmarks import SIZES, Comparison, name_of
@@ -197,6 +197,9 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
         f"probe {probe} was run in one of the two only, and is not compared"
         for probe in sorted(probes[0] ^ probes[1])
     ]
+    codes = [run.manifest.get("code") or {} for run in (a, b)]
+    if all(codes) and (changed := code.changed(*codes)):
+        lines.append(f"other code: {', '.join(changed)} changed between the two")
     versions = provenance.differences(*(run.manifest.get("versions") or {} for run in (a, b)))
     return [*lines, *(f"another version of {line}" for line in versions)]
 

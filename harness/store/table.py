@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,10 @@ def footer(path: Path) -> bytes:
 
     Read by hand: Arrow's own look at it would take a millisecond a run.
     """
-    with path.open("rb") as file:
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return b""
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 8))
         end = file.read()  # the length of the footer, then MAGIC

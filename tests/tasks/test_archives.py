@@ -182,7 +182,7 @@ def test_a_write_that_fails_leaves_nothing(offline, npm, monkeypatch):
 
 def flipped(path):
     content = bytearray(path.read_bytes())
-    content[content.index(b"some/data/a.txt") + 20] ^= 1
+    content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
 
 
@@ -191,13 +191,9 @@ def truncated(path):
 
 
 def exchanged(path):
-    """Another member's content, in a whole zip file."""
-    with zipfile.ZipFile(path) as file:
-        comment, names = file.comment, file.namelist()
-    with zipfile.ZipFile(path, "w") as file:
-        for name in names:
-            file.writestr(name, b"other")
-        file.comment = comment
+    """Another member's content, in a whole archive."""
+    with path.open("wb") as file:
+        tarred(file, dict.fromkeys(FILES, b"other"))
 
 
 @pytest.mark.parametrize("damage", [flipped, truncated, exchanged])
@@ -270,6 +266,9 @@ def test_data_fetch_of_a_task_without_archive_is_bad_input(tasks, npm, capsys):
 
 def test_data_list_says_what_is_cached_what_is_not_and_what_is_damaged(tasks, capsys):
     main(["data", "fetch", "one", "two"])
+    capsys.readouterr()
+    main(["data", "list"])
+    assert capsys.readouterr().out.count(" yes ") == 2  # of one file
     truncated(archives.path(archives.known()["two"]))
     capsys.readouterr()
     assert main(["data", "list"]) == 0
@@ -278,7 +277,7 @@ def test_data_list_says_what_is_cached_what_is_not_and_what_is_damaged(tasks, ca
         "a licence" in lines[name] for name in ("one", "two", "gone")
     )
     assert (
-        " yes " in lines["one"]
+        " damaged " in lines["one"]
         and " damaged " in lines["two"]
         and " no " in lines["gone"]
         and "npm" in lines["gone"]
