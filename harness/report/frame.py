@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellbench.cells import find
+
 TEXT = (
     "run",
     "case",
@@ -36,6 +38,7 @@ WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "proc
 SETTING = ("run", "device", "dtype", "threads", "batch", "input_size", "match", "hidden_size")
 # what is compared apart: cells that were matched have hidden sizes of their own in one panel
 PANEL = (*SETTING[:-1], "size")
+BY_PATH = ("task", "backend")  # columns that name a member as it was given, by its file too
 NAMES = {
     "steps": "T",
     "batch": "B",
@@ -72,6 +75,8 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
         columns[name] = _whole(frame[name]) if name in frame else np.full(count, -1)
     for name in ("value", "lag"):
         columns[name] = _number(frame[name]) if name in frame else np.full(count, np.nan)
+    for name in BY_PATH:
+        columns[name] = _shortened(columns[name])
     columns["size"] = np.where(columns["match"] == "", columns["hidden_size"], -1)
     columns["label"] = _labels(columns["cell"], columns["options"])
     ready = pd.DataFrame(columns, copy=False)  # a copy would lay columns of a million rows side by side
@@ -83,6 +88,15 @@ def _text(column: pd.Series) -> pd.Series:
     """Every different text is made printable once: a column has few of them, and maybe a million rows."""
     codes, values = pd.factorize(column)
     return _objects([*map(printable, values), ""], codes)  # null has the code -1, which is the last
+
+
+def _shortened(column: pd.Series) -> pd.Series:
+    """Members that were given by path by their class's name; two that would be called alike keep the path."""
+    codes, values = pd.factorize(column)
+    short = [find.short_name(value) for value in values]
+    return _objects(
+        [own if short.count(own) == 1 else value for own, value in zip(short, values, strict=True)], codes
+    )
 
 
 def _labels(cells: pd.Series, options: pd.Series) -> pd.Series:
