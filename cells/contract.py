@@ -68,6 +68,7 @@ class Equations:
     # of a cell without equations: the library whose module it is, and the backend that computes its reference
     library: ClassVar[str | None] = None
     reference: ClassVar[str] = "numpy"
+    stepwise = True  # whether a state carries all that later steps need of earlier ones
 
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]]

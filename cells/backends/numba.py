@@ -45,9 +45,10 @@ class NumbaBackend(Backend):
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
         if cell.written_out and not cell.library:
+            options = f" with {cell.options}" if cell.options else ""
             return (
-                f"cell {cell.name!r} writes out its step; a fused kernel needs pointwise equations around"
-                " products"
+                f"cell {cell.name!r}{options} writes out its step; a fused kernel needs pointwise equations"
+                " around products"
             )
         if self.mode == "scan" and (reason := affine.unsupported(cell)):
             return reason

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import check_sizes
+from ..find import given_path
 from .compare import First, Result, Row
 from .modules import LOW
 
@@ -58,9 +59,9 @@ def check(
 
     cell = get(against) if isinstance(against, str) else against
     name = against if isinstance(against, str) else cell.name + (f":{cell.options}" if cell.options else "")
+    _check_options(input_size, hidden_size, steps or STEPS, batch, dtype)
     if isinstance(thing, str | Path) and (result := _of_file(thing, cell, name, steps, batch, seed)):
         return result
-    _check_options(cell, name, input_size, hidden_size, steps or STEPS, batch, dtype)
     if weights is not None:
         weights = {name: _float64(value) for name, value in weights.items()}
         cell = _with_biases(cell, weights)
@@ -97,22 +98,18 @@ def _of_file(
 
 
 def _check_options(
-    cell: GatedCell,
-    name: str,
     input_size: int | None,
     hidden_size: int | None,
     steps: int,
     batch: int,
     dtype: str | None,
 ) -> None:
-    """Raises ValueError for sizes, a dtype or a cell that no check can have."""
+    """Raises ValueError for sizes or a dtype that no check can have."""
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     given = {k: v for k, v in sizes.items() if v is not None}
     check_sizes(steps=steps, batch=batch, **given)
     if dtype not in (None, "float32", "float64", "bfloat16", "float16"):
         raise ValueError(f"dtype is {dtype!r}; it must be float32, float64, bfloat16 or float16")
-    if cell.stacked:
-        raise ValueError(f"cell {name!r} is a stack; a port is checked against one layer of one direction")
 
 
 def _float64(value: Any) -> np.ndarray:
@@ -155,9 +152,10 @@ def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) ->
 
     ending = Path(thing).suffix if isinstance(thing, str | Path) else ""
     if ending in READERS:
-        if not Path(thing).expanduser().is_file():
+        path = given_path(str(thing))
+        if not path.is_file():
             raise ValueError(f"no file {str(thing)!r}; give a file of {', '.join(READERS)}, or file.py:Name")
-        implementation = READERS[ending](Path(thing).expanduser(), cell)
+        implementation = READERS[ending](path, cell)
     else:
         given = load(str(thing)) if isinstance(thing, str | Path) else thing
         if isinstance(given, type) and issubclass(given, GatedCell):

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import State
-from ..find import importing, module_of, nearest
+from ..find import given_path, importing, module_of, nearest
 from . import building, modules
 from .implementation import Arrays, Implementation, one_line
 from .layout import CellArrays
@@ -35,9 +35,9 @@ def load(spec: str) -> Any:
     path, name = (path + ".py", name) if path else (spec, "")
     if not path.endswith(".py"):
         raise ValueError(f"{spec!r} is no FILE:NAME; give path/to/file.py:Name, or an .onnx file")
-    if not Path(path).expanduser().is_file():
+    if not given_path(path).is_file():
         raise ValueError(f"no file {path!r}; give path/to/file.py:Name, or an .onnx file")
-    module = _imported(Path(path).expanduser())
+    module = _imported(given_path(path))
     if name and hasattr(module, name):
         return getattr(module, name)
     defined = {k: v for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}
@@ -238,7 +238,12 @@ def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: s
         module = module.to(getattr(torch, dtype))
     own_dtype = next((str(leaf.dtype).removeprefix("torch.") for leaf in module.parameters()), "float32")
     if own_dtype not in modules.LOW:
-        return _of_bound(module, label, made, own_dtype, method)
+        implementation = _of_bound(module, label, made, own_dtype, method)
+        if own_dtype == "float32":
+            implementation.in_float64 = lambda: _of_bound(
+                modules.copied(module).double(), label, made, "float64", method
+            )
+        return implementation
     implementation = _of_bound(modules.copied(module).float(), label, made, "float32", method)
     implementation.low = _of_bound(module, label, made, own_dtype, method)
     return implementation

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..exchange.layouts import KERAS
-from . import assign
+from . import assign, stacks
 from .implementation import Implementation
 from .layout import BIASES, TARGETS, Array, CellArrays, Layout, Piece, Shapes
 from .words import Reading, readings, role
@@ -86,6 +86,8 @@ def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
 
 def solve(shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None) -> list[Layout]:
     """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's."""
+    if cell_arrays.cell.stacked:
+        return stacks.layouts(shapes, cell_arrays, kinds or {}, solve)
     exact = _by_name(shapes, cell_arrays)
     if exact is not None:
         return [exact]

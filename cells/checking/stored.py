@@ -1,4 +1,4 @@
-"""Files that say which cell they hold, of any number of layers, held against the cell that was asked for.
+"""Files that say which cell they hold, held against the cell that was asked for.
 
 An ONNX file is run. A file of Keras, flax or torch holds arrays; its cell is computed from the equations.
 """
@@ -51,11 +51,12 @@ def stored(path: Path, cell: GatedCell) -> Stored | None:
     """What a file says that it holds; None for one layer in ONNX, which the check of a port takes."""
     if path.suffix == ".onnx":
         reading = read(path)
-        if not (reading.cell.stacked or cell.stacked):
+        own = reading.cell
+        if not (own.stacked or cell.stacked):
             return None
         run = of_reading(str(path), reading)
         notes = (f"gradients: {run.no_gradients}", *run.remarks)
-        own = reading.cell if reading.readout else replace(reading.cell, readout=0)
+        own = own if reading.readout else replace(own, readout=0)
         return Stored(own, run.arrays, run.function, "float32", notes, run.steps, run.batch)
     alone = path.name.endswith(".weights.h5")  # such a file does not say its cell
     own, params = READERS[path.suffix](*((cell.name, path) if alone else (path,)))

@@ -120,11 +120,9 @@ def _base(module: Any) -> type:
 
 def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
     """The cell's options from the module's attributes."""
-    if projected := getattr(module, "proj_size", 0):
-        raise ValueError(
-            f"{what} has proj_size {projected}; cell {TORCH[kind]!r} has no projection, so it must be 0"
-        )
     options: dict[str, Any] = {"biases": 2 if module.bias else 0}
+    if projected := getattr(module, "proj_size", 0):
+        options["proj_size"] = projected
     if kind == "RNN":
         mode = getattr(module, "mode", None)  # nn.RNN's forward goes by it, RNNCell's by its nonlinearity
         options["activation"] = mode.removeprefix("RNN_").lower() if mode else module.nonlinearity

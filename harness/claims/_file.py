@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from .. import claim
 from ..report.frame import printable
-from ..store import ResultsError, atomic
+from ..report.table import Entry, Table
+from ..store import ResultsError, atomic, files
 from ._result import FAILED, ClaimResult, judged, reason
 
 NAME = "claims.json"
 WORDS = ("claim", "sentence", "how", "rule", "verdict", "condition")
-STORED = {field.name for field in fields(ClaimResult)} - {"figure", "table"}
+STORED = {field.name for field in fields(ClaimResult)} - {"figure"}
+LARGEST = 10**6  # of an option: what a claim draws of it must end
 NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -30,7 +32,7 @@ class Record:
 
 def write(record: Record, folder: Path) -> None:
     """Writes the record into the folder, as NAME."""
-    rows = [{name: getattr(one, name) for name in sorted(STORED)} for one in record.results]
+    rows = [_row(one) for one in record.results]
     atomic.write_text(folder / NAME, as_json(record.source | {"claims": rows}))
 
 
@@ -41,7 +43,7 @@ def read(path: Path) -> Record:
     damaged or of another layout.
     """
     try:
-        content = from_json(path.read_text(encoding="utf-8"))
+        content = _restored(files.parse(files.read(path)))
         stored = [_stored(row) for row in content.pop("claims")]
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
@@ -53,24 +55,58 @@ def read(path: Path) -> Record:
     return Record(content, tuple(one for one, _ in again), tuple(warning for _, warning in again if warning))
 
 
+def _row(one: ClaimResult) -> dict[str, Any]:
+    """A result as it is stored; its table beside its numbers, for whoever has not the claim's own code."""
+    row = {name: getattr(one, name) for name in sorted(STORED)}
+    return row | {"table": one.table and asdict(one.table)}
+
+
 def _stored(row: dict[str, Any]) -> ClaimResult:
     """Raises KeyError, ValueError or TypeError for another layout."""
     name, sentence, how, rule, verdict, condition = (printable(row[k]) for k in WORDS)
     options, numbers = dict(row["options"]), dict(row["numbers"])
     spec, place, seconds = str(row.get("spec", row["claim"])), int(row["place"]), float(row["seconds"])
-    return ClaimResult(name, spec, place, sentence, how, rule, verdict, condition, seconds, options, numbers)
+    words = (name, spec, place, sentence, how, rule, verdict, condition)
+    table = _table(row["table"]) if row.get("table") else None
+    return ClaimResult(*words, seconds, options, numbers, table=table)
+
+
+def _table(stored: dict[str, Any]) -> Table:
+    rows = tuple(
+        tuple(Entry(printable(e["text"]), printable(e["detail"]), printable(e["kind"])) for e in row)
+        for row in stored["rows"]
+    )
+    header = tuple(map(printable, stored["header"]))
+    return Table(printable(stored["heading"]), header, rows, printable(stored["note"]))
 
 
 def _again(stored: ClaimResult) -> tuple[ClaimResult, str]:
-    """Judged and drawn anew, and a warning where that fails or the verdict is another one now."""
+    """Judged and drawn anew, and a warning where that fails or the verdict is another one now.
+
+    A claim in a file of somebody's stands as it was written: a result names no code to run.
+    """
     if stored.verdict == FAILED:
         return stored, ""
+    if stored.spec not in claim.names():
+        return stored, (
+            f"{stored.claim} has no figure, and the verdict of then: its file is not imported"
+            f" for a report ({printable(stored.spec)})"
+        )
     try:
+        _check_options(stored.options)
         now = judged(claim.get(stored.spec, stored.options), stored.spec, stored.numbers, stored.seconds)
     except Exception as error:  # whatever a claim's own code raises, and a claim that is no longer there
         return stored, f"{stored.claim} has no figure, and the verdict of then: {printable(error)}"
     changed = now.verdict != stored.verdict
     return now, f"{now.claim}: {now.verdict}; by the rule of then: {stored.verdict}" if changed else ""
+
+
+def _check_options(value: Any) -> None:
+    """Raises ValueError for numbers so large that drawing by them would not end."""
+    if isinstance(value, (int, float)) and abs(value) > LARGEST:
+        raise ValueError(f"an option is {value:g}; at most {LARGEST:g} is drawn")
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_options(one)
 
 
 def as_json(value: Any) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..report.frame import printable
-from ..report.page import about, as_html, as_markdown, save_figures
+from ..report.page import PAGE, about, as_html, as_markdown, figures
 from ..report.section import Section
 from ..report.table import Entry, Table, number
 from ..report.units import quantity
-from ..store import ResultsError, atomic, make, provenance
+from ..store import ResultsError, pages, provenance
 from . import _file
 from ._file import Record
 from ._result import ClaimResult
@@ -28,18 +28,16 @@ SAME = ("cpu", "cores", "gpu")  # in which a machine is the same
 
 def write(record: Record, folder: Path) -> Path:
     """index.html, claims.md, claims.json and a figure a claim; returns the path of index.html."""
-    make(folder)
+    pages.check(folder, (MARKDOWN, PAGE))
     _file.write(record, folder)
     content = [
         Section("Verdicts", tables=(summary(record.results),)),
         *(claim_section(one, FOLDED) for one in record.results),
     ]
-    save_figures(content, folder, folder / MARKDOWN)
     title, lines = f"cellbench: {TITLE[0].lower()}{TITLE[1:]}", [*heading(record), RULED]
-    atomic.write_text(folder / MARKDOWN, as_markdown(title, lines, content))
-    page = folder / "index.html"
-    atomic.write_text(page, as_html(title, lines, content))
-    return page
+    texts = {MARKDOWN: as_markdown(title, lines, content), PAGE: as_html(title, lines, content)}
+    pages.replace(folder, "claims", figures(content) | texts)
+    return folder / PAGE
 
 
 def last_section(

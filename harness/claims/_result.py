@@ -17,8 +17,7 @@ FAILED = "failed"
 class ClaimResult:
     """A claim's words, and its verdict; one that FAILED has the reason as its condition.
 
-    spec finds the claim again, options are its fields. Figure and table are drawn of the numbers and stored
-    nowhere.
+    spec finds the claim again, options are its fields. The figure is drawn of the numbers and stored nowhere.
     """
 
     claim: str

@@ -46,10 +46,18 @@ def epilog(examples: str, codes: dict[int, str] | None = None) -> str:
     return f"examples:\n{examples.rstrip()}\n\nexit codes:\n{lines}"
 
 
-def output_folder(given: str | None) -> Path | None:
-    """The folder that --output names. Raises ValueError for an empty name."""
-    if given is None:
-        return None
-    if not given:
-        raise ValueError("--output needs a folder")
-    return Path(given).expanduser()
+def path(text: str) -> Path:
+    """A file or folder as a person writes it, with `~`; not empty, and one that the system takes."""
+    from cellbench.cells.find import given_path
+
+    try:
+        return given_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def word(text: str) -> str:
+    """A name that is not empty, as a variable that was never set would be."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty (an empty variable?)")
+    return text

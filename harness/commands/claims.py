@@ -12,14 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
+from cellbench.cells.foreign import guarded
+
 from .. import claim
 from ..claim import Claim, Numbers
 from ..claims import _page
 from ..claims._file import Record, as_json, from_json
 from ..claims._result import FAILED, ClaimResult, failed, judged
 from ..runs.progress import Progress
+from ..screen import last
 from ..store import make, provenance
-from ._arguments import epilog
+from ._arguments import epilog, path, word
 
 EXAMPLES = """\
   cellbench claims
@@ -31,11 +34,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench claims [NAME ...] [--output DIR]"
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="a claim, or path/to/file.py:Name (default: all)"
+        "names", nargs="*", type=word, metavar="NAME", help="a claim, or path/to/file.py:Name (default: all)"
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         default=Path("results/claims"),
         metavar="DIR",
         help="folder of the page (default: %(default)s)",
@@ -57,7 +60,7 @@ def claims(specs: Sequence[str], folder: Path) -> int:
     make(folder)
     source = provenance.origin()
     results = outcomes(dict(sorted(chosen.items(), key=lambda item: item[1].place)))
-    print(f"page: {_page.write(Record(source, tuple(results)), folder)}")
+    last(f"page: {_page.write(Record(source, tuple(results)), folder)}")
     return int(any(result.verdict == FAILED for result in results))
 
 
@@ -88,7 +91,10 @@ def measured(one: Claim, spec: str, progress: Progress) -> ClaimResult:
     start = perf_counter()
     numbers: Numbers = {}
     try:
-        values = one.measure(lambda label: progress.start(f"{one.name}: {label}", one.seconds / one.parts))
+        with guarded(spec):
+            values = one.measure(
+                lambda label: progress.start(f"{one.name}: {label}", one.seconds / one.parts)
+            )
         numbers = from_json(as_json(values))  # as a reader of the file will judge them
         return judged(one, spec, numbers, perf_counter() - start)
     except Exception as error:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import store
+from ..screen import last
 from ..store import imported
-from ._arguments import RUNS, epilog
+from ._arguments import RUNS, epilog, path
 
 EXAMPLES = """\
   cellbench import benchmarks.json
@@ -25,10 +26,10 @@ EXAMPLES = """\
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench import FILE [--results DIR]"
-    parser.add_argument("file", type=Path, metavar="FILE", help="the JSON of pytest-benchmark")
+    parser.add_argument("file", type=path, metavar="FILE", help="the JSON of pytest-benchmark")
     parser.add_argument(
         "--results",
-        type=Path,
+        type=path,
         default=RUNS,
         metavar="DIR",
         help="the folder that the run's folder is made in (default: %(default)s)",
@@ -38,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench import`; returns the exit code."""
-    print(f"run: {import_benchmarks(arguments.file, arguments.results)}")
+    last(f"run: {import_benchmarks(arguments.file, arguments.results)}")
     return 0
 
 

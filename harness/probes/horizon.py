@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cellbench.cells.programs.joint import unsupported
+
 from .. import task as tasks
 from ..case import Case
 from ..gradients import lag_profile
@@ -94,7 +96,7 @@ class Horizon(Probe):
         return implementation, [*self.train(t, case, params, task, data), *transport]
 
     def transport(self, case: Case, params: Arrays, x: np.ndarray) -> list[Series]:
-        if cell_of(case).stacked:
+        if unsupported(cell_of(case)):
             return []
         profile = lag_profile(cell_of(case), params, x.swapaxes(0, 1).astype(np.float64))
         # where no state is the output, the last state has no gradient, and lag 1 is the first

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cellbench.cells.programs.formats import FORMATS
+
 from ..case import Case
 from ..gradients import precision
-from ..gradients.cell.precision import FORMATS
 from ..probe import Emit, Plan, Probe, series
 from ._random_cell import cases, check_schemes, driven
 from .gradient_decay import known

@@ -15,7 +15,8 @@ from .. import store
 from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
 from ..measure.verdict import FLOOR, Verdict
-from ..store import atomic, provenance
+from ..screen import annotate
+from ..store import atomic, code, provenance
 from ..store.imported import is_imported
 from . import imported, outputs
 from .benchmarks import SIZES, Comparison, name_of
@@ -46,7 +47,7 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
     if json:
         _write(json, outputs.record(outcome))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print(outputs.annotations(outcome))
+        annotate(outputs.annotations(outcome))
     return outputs.exit_code(outcome)
 
 
@@ -196,6 +197,9 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
         f"probe {probe} was run in one of the two only, and is not compared"
         for probe in sorted(probes[0] ^ probes[1])
     ]
+    codes = [run.manifest.get("code") or {} for run in (a, b)]
+    if all(codes) and (changed := code.changed(*codes)):
+        lines.append(f"other code: {', '.join(changed)} changed between the two")
     versions = provenance.differences(*(run.manifest.get("versions") or {} for run in (a, b)))
     return [*lines, *(f"another version of {line}" for line in versions)]
 

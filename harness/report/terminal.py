@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ..screen import one_line
 from .frame import prepare
 from .overview import summary_table
 from .sections import Shown, foreign
@@ -101,7 +102,7 @@ def _grid(table: Table, detail: bool, fold: bool) -> Grid:
 
 
 def _texts(entries: Sequence[Entry], detail: bool) -> list[str]:
-    return [flat(entry) if detail else entry.text for entry in entries]
+    return [one_line(flat(entry) if detail else entry.text) for entry in entries]
 
 
 def _console(width: int) -> Console:

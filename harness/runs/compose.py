@@ -64,6 +64,15 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     return {str(k): v for k, v in config.items()}
 
 
+def defaults() -> dict[Any, Any]:
+    """The configuration without overrides, read without Hydra, which may be under way."""
+    from omegaconf import OmegaConf
+
+    keys = OmegaConf.to_container(OmegaConf.load(folder() / "config.yaml"))
+    assert isinstance(keys, dict)
+    return {k: v for k, v in keys.items() if k not in ("defaults", "hydra")} | {"probe": _probe_options()}
+
+
 @cache
 def _defaults(probe_names: tuple[str, ...]) -> dict[Any, Any]:
     """The configuration without overrides, for as long as there are the same probes: each compose is slow."""
@@ -79,8 +88,11 @@ def register() -> None:
     """Gives Hydra every probe's options, typed, as the group choice probe=defaults."""
     from hydra.core.config_store import ConfigStore
 
-    options = {name: plain(asdict(probes.get(name))) for name in probes.names()}
-    ConfigStore.instance().store("defaults", options, group="probe")
+    ConfigStore.instance().store("defaults", _probe_options(), group="probe")
+
+
+def _probe_options() -> dict[str, Any]:
+    return {name: plain(asdict(probes.get(name))) for name in probes.names()}
 
 
 def quoted(override: str) -> str:
@@ -116,6 +128,8 @@ def _parsed(overrides: list[str]) -> list[Any]:
             parsed += OverridesParser.create().parse_overrides([text])
         except HydraException as error:
             first = " ".join(str(error).splitlines()[0].split())
+            if "Exception: " in first:  # of Hydra's grammar, whose name says nothing to a person
+                first = "a character of it needs quotes, KEY='\"VALUE\"'"
             raise ConfigError(
                 f"cannot read {text!r}: {first}; write KEY=VALUE, a list as 'KEY=[a,b]' in quotes"
             ) from None

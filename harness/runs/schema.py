@@ -11,7 +11,8 @@ from typing import Any
 
 from cellbench import cells
 from cellbench.cells import find
-from cellbench.cells.programs.program import DEVICES, DIRECTIONS, DTYPES
+from cellbench.cells.programs.formats import DTYPES
+from cellbench.cells.programs.program import DEVICES, DIRECTIONS
 
 from .. import probe as probes
 from .. import task as tasks
@@ -54,6 +55,12 @@ def check(config: dict[str, Any]) -> Settings:
 def _plan(config: dict[str, Any]) -> Plan:
     workload = {k: values.sizes(f"workload.{k}", v) for k, v in config["workload"].items()}
     values.addressable(**{k: max(v) for k, v in workload.items()})
+    if isinstance(config["dtype"], list):
+        formats = ",".join(map(str, config["dtype"])) or "float32,bfloat16"
+        raise ConfigError(
+            f"dtype is {config['dtype']!r}; a run has one format, one of {', '.join(DTYPES)}. For a run of"
+            f" each give -m dtype={formats}"
+        )
     values.known("dtype", config["dtype"], list(DTYPES))
     values.known("device", config["device"], list(DEVICES))
     directions = values.members("direction", config["direction"], list(DIRECTIONS))

@@ -66,6 +66,26 @@ def _backends(key: str, value: Any) -> tuple[str, ...]:
     return specs
 
 
+def shaped(config: dict[str, Any], like: dict[Any, Any], above: str = "") -> None:
+    """Raises ConfigError where a configuration from a file has not the keys that every configuration has.
+
+    The options of a probe by path are known to its file alone, and may be any.
+    """
+    for key, value in config.items():
+        if key not in like:
+            if above == "probe.":
+                continue
+            raise ConfigError(f"unknown key {above + str(key)!r:.80} in the run's configuration")
+        if isinstance(like[key], dict):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{above}{key} is {value!r:.60} in the run's configuration, and no table")
+            shaped(value, like[key], f"{above}{key}.")
+        elif isinstance(value, dict):
+            raise ConfigError(f"{above}{key} is {value!r:.60} in the run's configuration, and no value")
+    if missing := [f"{above}{key}" for key in like if key not in config and above != "probe."]:
+        raise ConfigError(f"the run's configuration has no {missing[0]}")
+
+
 def size(key: str, value: Any) -> int:
     """One whole number of at least 1."""
     if isinstance(value, list):
@@ -138,12 +158,12 @@ def writable(results: Any) -> Path:
     if not isinstance(results, str) or not results.strip():
         raise ConfigError(f"results is {results!r}; it must be a folder, results=DIR")
     try:
-        path = Path(results).expanduser()
+        path = find.given_path(results)
         nearest = path
         while not nearest.exists():
             nearest = nearest.parent
         if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
             return path
-    except (OSError, RuntimeError):  # a name that is too long, or a home that nobody has
-        pass
+    except (OSError, ValueError) as error:  # a name that is too long, or a home that nobody has
+        raise ConfigError(f"results: {error}; give another folder, results=DIR") from None
     raise ConfigError(f"results {results!r} cannot be written; give another folder, results=DIR")

@@ -38,6 +38,11 @@ class Stack(nn.LSTM):
         super().__init__(input_size, hidden_size, 2, batch_first=True)
 
 
+class TwoWays(nn.LSTM):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size, bidirectional=True)
+
+
 class NoState(nn.Module):
     def __init__(self, input_size, hidden_size):
         super().__init__()
@@ -218,3 +223,22 @@ def test_a_run_has_a_row_for_a_module_and_one_that_is_wrong_beside_it(file, tmp_
     assert status["MyGRU", "throughput"] == status["NoState", "throughput"] == "ok"
     assert status["Narrow", "throughput"] == "wrong"
     assert status["MyGRU", "gradient_decay"] == "ok" and status["NoState", "gradient_decay"] == "unsupported"
+
+
+def test_a_module_that_reads_in_two_directions_has_no_state_to_follow(file):
+    cell = cells.get(f"{file}:TwoWays")
+    params = cell.init(4, 3)
+    with pytest.raises(ValueError, match=r"^TwoWays gives something else where it is called step by step"):
+        lag_profile(cell, params, drawn(9, 3, 4))
+    program = cells.backend("torch").prepare(cell, params, steps=9, batch=3, dtype="float64")
+    program.forward(drawn(9, 3, 4))
+    with pytest.raises(ValueError, match="something else step by step"):
+        program.backward(drawn(9, 3, 6), trace=True)
+    assert cells.get(f"{file}:MyGRU").stepwise and cells.get(f"{file}:Stack").stepwise
+
+
+def test_show_prints_the_source_of_a_module_s_forward(file, capsys):
+    assert main(["show", f"{file}:MyGRU"]) == 0
+    printed = capsys.readouterr()
+    assert "for x_t in x:" in printed.out and "forward (" in printed.out and "def step" not in printed.out
+    assert "scale=1.0" in printed.out and "biases" not in printed.out and printed.err == ""

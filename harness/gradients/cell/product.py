@@ -11,6 +11,7 @@ import numpy as np
 from cellbench.cells import GatedCell
 from cellbench.cells.contract import whole
 
+from .given import of_joint_state
 from .linear import Jacobians
 from .linearise import linearise
 from .path import check, finite, states_of
@@ -46,6 +47,7 @@ class Products:
             return np.exp(2 * (self.log_frobenius - self.log_spectral))
 
 
+@of_joint_state
 def jacobian_product(
     cell: GatedCell, params: Arrays, x: Any, lags: Iterable[int], *, state: Arrays | None = None
 ) -> Products:

@@ -13,14 +13,17 @@ import numpy as np
 from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import NumpyBackend, Reference
+from cellbench.cells.programs.joint import JointCell
 
 from ..rate import Rate, fit
 from .adjoint import Adjoint, cotangent
+from .given import of_joint_state
 from .linearise import underflows
 from .path import check, finite, forward_path, states_of
 
 Arrays = dict[str, Any]
 STATES = 2**26  # bytes of states that are kept at once; those before are computed again from a checkpoint
+STEPWISE = ("numpy", "torch")  # backends that can take a step of all layers of a stack
 TAPED = 256  # steps of a written step that are kept at once
 
 
@@ -63,6 +66,7 @@ class LagProfile:
         return int(zero[0]) + start if len(zero) else None
 
 
+@of_joint_state
 def lag_profile(
     cell: GatedCell,
     params: Arrays,
@@ -146,18 +150,25 @@ def _traced(
     from .loops import log_norms
 
     steps, batch = x.shape[:2]
-    program = cells.backend(backend).prepare(cell, params, steps=steps, batch=batch, dtype=dtype)
+    of_backend = cells.backend(backend)
+    if isinstance(cell, JointCell) and backend not in STEPWISE:
+        raise ValueError(
+            f"backend {backend} computes cell {cell.name!r} with {cell.options} layer by layer, so it has no"
+            f" trajectory of the joint state; {' and '.join(STEPWISE)} have one"
+        )
+    program = of_backend.prepare(cell, params, steps=steps, batch=batch, dtype=dtype)
     if reason := program.untraceable():
         raise ValueError(reason)
     program.states_only = True
     program.start(x, state)
-    d_y = np.zeros((steps, batch, program.output_size), dtype)
+    d_y = np.zeros((steps, batch, program.output_size))
     d_y[-1] = cotangent(d_output, batch, program.output_size)
     path = program.pull_back(d_y, trace=True).trajectory
     assert path is not None
     by_state = np.empty((len(cell.states), steps + 1, batch))
     for logs, name in zip(by_state, cell.states, strict=True):
         array = path[name] if isinstance(path[name], np.ndarray) else program.host(path[name])
+        array = array.astype(np.float32) if array.dtype == np.float16 else array  # Numba has no float16
         log_norms(array.reshape(steps + 1, batch, -1), logs)
     by_state = by_state[:, ::-1]
     return 0.5 * np.logaddexp.reduce(2 * by_state, axis=0), by_state

@@ -14,6 +14,7 @@ import numpy as np
 
 from cellbench.cells import GatedCell
 
+from .given import of_joint_state
 from .path import check
 from .profile import lag_profile
 from .share import lag_share, one_sample
@@ -35,6 +36,7 @@ class Sensitivity:
     log_transport: np.ndarray
 
 
+@of_joint_state
 def sensitivity(
     cell: GatedCell,
     params: Arrays,

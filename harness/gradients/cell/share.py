@@ -13,6 +13,7 @@ from cellbench.cells.backends.numpy import Reference
 from cellbench.cells.programs.products import blocks_gradient
 
 from .back import Backward, StepBack, backward
+from .given import of_joint_state
 from .path import finite, norms
 
 Arrays = dict[str, Any]
@@ -41,6 +42,7 @@ class LagShare:
     log_norm: float
 
 
+@of_joint_state
 def lag_share(
     cell: GatedCell,
     params: Arrays,
@@ -52,10 +54,10 @@ def lag_share(
 ) -> LagShare:
     """Shares of the lags in the gradient of `parameter`, for L = sum(d_output * last output).
 
-    It is weight_hh, where the cell has one, unless given. x (T, B, I), state {name: (B, ...)}, d_output
-    (B, O) or ones. Shares of arrays that a cell derives from stored ones are of the derived ones. The steps
-    are gone through twice, for all G_k together are T times the array. Raises ValueError for an array that
-    the step does not use.
+    It is weight_hh, where the cell has one, unless given; of a stack the first layer's. x (T, B, I), state
+    {name: (B, ...)}, d_output (B, O) or ones. Shares of arrays that a cell derives from stored ones are of
+    the derived ones. The steps are gone through twice, for all G_k together are T times the array. Raises
+    ValueError for an array that the step does not use.
     """
     x, back = np.asarray(x), backward(cell, params, x, state, d_output)
     last = back.program.steps - 1
@@ -125,7 +127,7 @@ def _arrays(cell: GatedCell, back: Backward, projected: Arrays) -> list[str]:
     used = back.program.products.used
     if cell.written_out:
         names = [n for n in used if not n.endswith("_out")]
-        return sorted(names, key=lambda n: n != "weight_hh")
+        return sorted(names, key=lambda n: "weight_hh" not in n)
     names = ["weight_hh"] if cell.recurrent else []
     names += [*cell.vectors, *(projected or ["weight_ih"])]
     return names + [n for n in ("bias_ih", "bias_hh") if n in used and n not in names]
@@ -220,6 +222,7 @@ class InputReach:
     log_norm: np.ndarray
 
 
+@of_joint_state
 def input_reach(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
 ) -> InputReach:

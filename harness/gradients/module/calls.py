@@ -57,13 +57,21 @@ class Call:
         missing = _missing(self.model, inputs)
         if self.state is not None:
             names = missing or [p.name for p in parameters(self.model) if is_state(p)][:1]
-            return [lambda given: _with(given, names[:1], [for_batch(self.state, _batch(given, self.model))])]
+            given_state: Maker = lambda _, batch: [for_batch(self.state, batch)]  # noqa: E731
+            return self._completing(names[:1], [given_state])
         if not missing:
             return [lambda given: given]
-        return [self._completing(missing, maker) for maker in self._makers(len(missing))]
+        return self._completing(missing, self._makers(len(missing)))
 
-    def _completing(self, names: list[str], maker: Maker) -> Callable[[Inputs], Inputs]:
-        return lambda given: _with(given, names, maker(given, _batch(given, self.model)))
+    def _completing(self, names: list[str], makers: list[Maker]) -> list[Callable[[Inputs], Inputs]]:
+        """First for the batch where the parts say that it is, then for the other axis."""
+        return [
+            lambda given, maker=maker, other=other: _with(  # type: ignore[misc]
+                given, names, maker(given, _batch(given, self.model, other))
+            )
+            for other in (False, True)
+            for maker in makers
+        ]
 
     def _makers(self, count: int) -> list[Maker]:
         """First states: of the model's own methods, None, and zeros of the shapes that its parts take."""
@@ -81,7 +89,8 @@ class Call:
 def refusal(model: nn.Module, inputs: Inputs, error: Exception) -> str:
     """One line: what was tried, what torch or the model said, and the next step."""
     shapes = ", ".join(str(s) for s in inputs.shapes)
-    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    said = lines[-1] if "TorchScript" in lines[0] else lines[0]  # which puts its own traceback first
     return (
         f"{type(model).__name__} does not run on inputs of shape {shapes} ({said}); give batches of what"
         " forward takes, ((x, more), target), and its first state with state="
@@ -102,10 +111,11 @@ def _as_many(state: Any, count: int) -> list[Any]:
     return list(state) if count > 1 and isinstance(state, (tuple, list)) else [state] * count
 
 
-def _batch(inputs: Inputs, model: nn.Module) -> int:
+def _batch(inputs: Inputs, model: nn.Module, other: bool = False) -> int:
     if (packed := inputs.packed) is not None:
         return int(packed.batch_sizes[0])
-    return inputs.first.shape[0 if is_batch_first(model) else min(1, inputs.first.ndim - 1)]
+    first = is_batch_first(model) != other
+    return inputs.first.shape[0 if first else min(1, inputs.first.ndim - 1)]
 
 
 def is_batch_first(model: nn.Module) -> bool:
@@ -165,7 +175,9 @@ def kept_state(model: nn.Module) -> Iterator[None]:
             for name in _attributes(module).keys() - attributes.keys():
                 vars(module).pop(name)
             vars(module).update(attributes)
-            module._buffers.update(buffers)
+            for name, value in buffers.items():
+                if module._buffers[name] is not value:
+                    module._buffers[name] = value
 
 
 def _reset(model: nn.Module, batch: int) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
+from .answers import Answers, Piece
+from .by_part import PartLags, of_all
+from .constant import trivial_loss
 from .evidence import Band, Evidence
 from .features import band_edges, band_sum, expanded
-from .interactions import ProbeResult, Sample, probe
-from .loss import BatchLoss, trivial_loss
+from .interactions import ProbeResult, probe
 from .noise import Noise
-from .observe import Observation, first_lag
+from .observe import Observation
 from .recoverable import Residuals
+from .transport import padded, transported
 
 LAGS = 256  # single lags that are scored, evenly spread where there are more
 
@@ -28,44 +30,41 @@ class Examination:
     gradient_norm: float
     samples: int
     numbers: dict[str, Any]
+    parts: tuple[PartLags, ...] = ()
 
     def evidence(self, floor: float | None, samples_seen: float | None) -> Evidence:
         """The same as a verdict takes it."""
         return Evidence(floor=floor, samples_seen=samples_seen, **self.numbers)
 
     @classmethod
-    def broken(cls, name: str) -> Examination:
-        """The evidence where something is not finite: nothing else was measured."""
+    def without(cls, **words: Any) -> Examination:
+        """The evidence where nothing was measured, for the reason in one of the evidence's words."""
         nan = float("nan")
         numbers: dict[str, Any] = dict.fromkeys(("loss", "trivial", "source", "saturation"), nan)
         numbers |= dict.fromkeys(("transport", "typical", "recoverable", "z", "swap"), np.empty(0))
-        return cls(np.empty((0, 0)), np.empty((0, 0)), nan, 0, numbers | {"bands": (), "broken": name})
+        return cls(np.empty((0, 0)), np.empty((0, 0)), nan, 0, numbers | {"bands": ()} | words)
 
 
 def combine(
-    loss: BatchLoss,
-    batches: list[Observation],
-    noise: Noise,
-    positions: list[int],
-    trivial: float | None,
-    seed: int,
+    batches: list[Observation], noise: Noise, trivial: float | None, seed: int, notes: list[str]
 ) -> Examination:
     """All batches together; trivial: the loss of the best constant answer where the caller knows it."""
+    groups = _alike(batches)
+    batches = [b for group in groups for b in group]
+    answers = Answers([_piece(group) for group in groups])
     lags = max(len(b.log_norm) for b in batches)
-    output = torch.cat([b.output for b in batches], loss.output.samples)
-    target = torch.cat([b.target for b in batches], loss.target)
-    log_norm = np.concatenate([_padded(b.log_norm, lags) for b in batches], 1)
-    log_reach = np.concatenate([_padded(b.log_reach, lags) for b in batches], 1)
-    inputs = np.concatenate([_padded(b.inputs.swapaxes(0, 1), lags).swapaxes(0, 1) for b in batches])
+    log_norm = np.concatenate([padded(b.log_norm, lags) for b in batches], 1)
+    log_reach = np.concatenate([padded(b.log_reach, lags) for b in batches], 1)
+    inputs = np.concatenate([padded(b.inputs.swapaxes(0, 1), lags).swapaxes(0, 1) for b in batches])
     rows = np.concatenate([b.residual for b in batches])
-    basis, fisher = loss.curvature(output, target, positions, rows)
-    residuals = Residuals(rows @ basis, fisher, float(len(positions)))
-    constant, answer = trivial_loss(loss, output, target) if trivial is None else (trivial, output)
-    result = probe(Sample(loss, output, target, positions, inputs), answer, seed)
-    transport, typical = _transport(log_norm)
+    basis, fisher, how = answers.curvature(rows)
+    residuals = Residuals(rows @ basis, fisher, len(rows) / answers.count)
+    constant, answer = trivial_loss(answers) if trivial is None else (trivial, answers)
+    result = probe(answers, answer, inputs, seed) if answers.divisible else None
+    transport, typical = transported(log_norm)
     recoverable, z = _by_lag(residuals, inputs)
     numbers = {
-        "loss": loss.average(output, target),
+        "loss": answers.average(),
         "trivial": constant,
         "transport": transport,
         "typical": typical,
@@ -77,8 +76,44 @@ def combine(
         "bands": _bands(residuals, inputs, batches, noise),
         "stationary": noise.stationary(),
         **_probe_numbers(result, trivial),
+        "notes": (*notes, *_said(how, answers)),
     }
-    return Examination(log_norm, log_reach, noise.norm(), output.shape[loss.output.samples], numbers)
+    parts = of_all([b.parts for b in batches])
+    return Examination(log_norm, log_reach, noise.norm(), answers.count, numbers, parts)
+
+
+def _alike(batches: list[Observation]) -> list[list[Observation]]:
+    """Those whose outputs can stand in one tensor, in the order of the first of each."""
+    groups: dict[Any, list[Observation]] = {}
+    for k, b in enumerate(batches):
+        alone = b.loss.output.apart or not b.loss.divisible
+        shape = k if alone else tuple(b.loss.output.rows(b.output).shape[1:])
+        groups.setdefault((shape, tuple(b.positions)), []).append(b)
+    return list(groups.values())
+
+
+def _piece(group: list[Observation]) -> Piece:
+    first = group[0]
+    if len(group) == 1:
+        return Piece(first.loss, first.output, first.target, first.positions)
+    output, target = first.loss.joined([(b.output, b.target) for b in group])
+    parts = tuple(n for b in group for n in b.loss.parts)
+    return Piece(replace(first.loss.of(sum(parts)), parts=parts), output, target, first.positions)
+
+
+def _said(how: str, answers: Answers) -> list[str]:
+    """What could not be had from this loss, in words."""
+    said = []
+    if how == "differences":
+        said.append(
+            "torch has no second derivative of the loss; its curvature is from differences of its gradient"
+        )
+    if not answers.divisible:
+        said.append(
+            "the loss takes no part of a batch; it is taken for a mean over samples, and the probe of"
+            " products is left out"
+        )
+    return said
 
 
 def _source(batches: list[Observation]) -> float:
@@ -87,39 +122,16 @@ def _source(batches: list[Observation]) -> float:
     return float(np.nanmedian(source)) if np.isfinite(source).any() else 1.0
 
 
-def _probe_numbers(result: ProbeResult, trivial: float | None) -> dict[str, Any]:
+def _probe_numbers(result: ProbeResult | None, trivial: float | None) -> dict[str, Any]:
     """With a trivial loss given there is no constant answer to start from, and so no power."""
+    if result is None or not np.isfinite(result.recovered):
+        return {}
     return {
         "probe_recovered": result.recovered,
         "probe_power": result.power if trivial is None else float("nan"),
         "probe_pair": result.pair,
         "probe_pair_z": result.pair_z,
     }
-
-
-def _transport(log_norm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logs of the rms and of the median over rows, relative to the first lag that has a gradient.
-
-    NaN before that lag.
-    """
-    first = first_lag(log_norm)
-    with np.errstate(invalid="ignore"):  # of -inf minus -inf
-        relative = log_norm - log_norm[first]
-    rms = np.array([_log_rms(row[~np.isnan(row)]) for row in log_norm])
-    typical = np.array(
-        [np.median(row[~np.isnan(row)]) if not np.isnan(row).all() else np.nan for row in relative]
-    )
-    with np.errstate(invalid="ignore"):
-        rms = rms - rms[first]
-    rms[:first] = typical[:first] = np.nan
-    return rms, typical
-
-
-def _log_rms(logs: np.ndarray) -> float:
-    """Of numbers whose logarithms are given, which may be beyond float64; NaN of none."""
-    from scipy.special import logsumexp
-
-    return 0.5 * float(logsumexp(2 * logs) - np.log(logs.size)) if logs.size else float("nan")
 
 
 def _by_lag(residuals: Residuals, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,8 +164,3 @@ def _known_mean(values: list[float]) -> float:
     """Without NaN; NaN of none."""
     known = [v for v in values if not np.isnan(v)]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _padded(array: np.ndarray, lags: int) -> np.ndarray:
-    """NaN at the lags that a shorter batch does not have."""
-    return np.concatenate([array, np.full((lags - len(array), *array.shape[1:]), np.nan)])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .by_part import PartLags
 from .evidence import Band, Evidence
 from .verdict import Thresholds, Verdict, verdict
 
@@ -36,6 +37,7 @@ class Diagnosis:
                           significance
     bands                 the same for runs of lags, with the samples that a gradient from there needs
     stationary            above 0 the mean gradient is within its noise
+    parts                 the gradient by lag of each recurrent part and direction, where there are several
     """
 
     lag: np.ndarray
@@ -54,6 +56,7 @@ class Diagnosis:
     samples: int
     evidence: Evidence
     verdict: Verdict
+    parts: tuple[PartLags, ...] = ()
 
     @property
     def transport(self) -> np.ndarray:
@@ -62,7 +65,7 @@ class Diagnosis:
             return np.exp(self.log_norm - self.log_norm[:1])
 
     def __str__(self) -> str:
-        return str(self.verdict)
+        return "\n".join([str(self.verdict), *(f"  {part}" for part in self.parts)])
 
 
 def diagnose(
@@ -132,4 +135,5 @@ def diagnose(
         samples=examination.samples,
         evidence=evidence,
         verdict=verdict(evidence, thresholds),
+        parts=examination.parts,
     )

@@ -42,7 +42,10 @@ class Evidence:
     probe_power      the same from a constant answer: how much the probe can find at all
     stationary       cockpit's stopping criterion: above 0 the gradient is indistinguishable from its noise
     samples_seen     by the training so far, None where unknown
-    broken           the thing that is not finite, by name; empty if all is
+    broken           the state or gradient that is not finite, by name; empty if all are
+    undefined        the loss that is not finite though outputs and states are, by name; empty if it is
+    mixes            how the loss mixes the samples of a batch, in words; empty where it does not
+    notes            what else the reader should know, each in words
     """
 
     loss: float
@@ -63,6 +66,9 @@ class Evidence:
     stationary: float = float("nan")
     samples_seen: float | None = None
     broken: str = ""
+    undefined: str = ""
+    mixes: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {

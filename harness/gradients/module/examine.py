@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,26 @@ from torch import Tensor, nn
 
 from .batches import Batch, cast, default_dtype, not_finite, take, undisturbed
 from .combine import Examination, combine
-from .copies import copied
+from .copies import copied, plain
+from .copies import notes as eval_notes
 from .features import band_edges
-from .loss import BatchLoss, batch_loss
+from .finite import Trouble, trouble
+from .handed import TENSOR, Handed, find_handed
+from .inputs import Inputs
+from .joining import Part, joined, with_parts
+from .loss import BatchLoss, Layout, batch_loss
+from .mixing import SamplesMixed, reduction
 from .noise import Noise
-from .observe import Observation, Observer, positions_of
+from .observe import Observation, Observer
+from .pullback import sample_rows
 from .recording import Recording
 from .replay import Replay, double
+from .signs import SignOfLife
 
+HIDDEN = (
+    "no step's state is to be seen (it is in a loop of tensors or in a scripted module): norms by lag are"
+    " those at the model's input, gradient_norm and saturation are not measured; put the step into a module"
+)
 CHUNKS = 16  # parts of the samples from which the gradient's noise is estimated
 
 
@@ -36,9 +48,10 @@ class Options:
     samples: int
     positions: int
     seed: int
+    handed: Handed = TENSOR
 
     def replay(self, model: nn.Module) -> Replay:
-        return Replay(model, self.recurrent, self.state, self.read_out, self.batch_axis)
+        return Replay(model, self.recurrent, self.state, self.read_out, self.batch_axis, self.handed)
 
 
 def examine(model: nn.Module, loss: Callable, batches: Iterable, options: Options) -> Examination:
@@ -52,87 +65,181 @@ def examine(model: nn.Module, loss: Callable, batches: Iterable, options: Option
     with undisturbed():
         pairs = take(batches, options.samples, model, options.batch_axis)
         if name := not_finite(model):
-            return Examination.broken(name)
-        as_it_is = options.replay(copied(model))
-        if _overflows(as_it_is, loss, pairs):
-            return Examination.broken("the loss")
-        try:
-            with default_dtype(torch.float64):
-                return _examined(options.replay(double(model)), loss, pairs, options)
-        except (
-            RuntimeError,
-            ValueError,
-        ) as error:  # a model or loss that holds on to float32 is diagnosed in that
-            if not any(word in str(error) for word in ("dtype", "scalar type")):
-                raise
-        return _examined(options.replay(copied(model)), loss, pairs, options)
+            return Examination.without(broken=name)
+        options = replace(options, handed=_handed(model, loss, options, *pairs[0]))
+        found = _troubles(options.replay(copied(model)), loss, pairs, options)
+        if early := _ended(found):
+            return early
+        notes = [*eval_notes(plain(model)), *(t.text for t in found if t is not None and t.kind == "loss")]
+        pairs = [pair for pair, t in zip(pairs, found, strict=True) if t is None or t.kind != "loss"]
+        examination = _in_double(model, loss, pairs, options, notes)
+        overflow = next((t.text for t in found if t is not None and t.kind == "backward"), "")
+        return (
+            replace(examination, numbers=examination.numbers | {"broken": overflow})
+            if overflow
+            else examination
+        )
 
 
-def _overflows(replay: Replay, loss: Callable, pairs: list[Batch]) -> bool:
-    """Whether a loss is not finite in the model's own dtype, though it may be in float64."""
-    for x, target in pairs:
-        try:
-            value = loss(replay.output(x), target)
-        except (RuntimeError, ValueError):
-            return False  # a loss for another dtype, or one that cannot be had: later steps say which
-        if isinstance(value, Tensor) and not torch.isfinite(value).all():
-            return True
-    return False
+def _handed(model: nn.Module, loss: Callable, options: Options, x: Inputs, target: Any) -> Handed:
+    """By the first batch, in the model's own dtype, or in float64 where it does not run in that."""
+    try:
+        return find_handed(loss, options.replay(copied(model)).returned(x), target)
+    except (RuntimeError, ValueError, TypeError):
+        kind = torch.float64
+    try:
+        with default_dtype(kind):
+            returned = options.replay(double(model)).returned(cast(x, kind))
+            return find_handed(loss, returned, cast(target, kind))
+    except (RuntimeError, ValueError, TypeError):  # later steps say what is wrong
+        return TENSOR
 
 
-def _examined(replay: Replay, loss: Callable, pairs: list[Batch], options: Options) -> Examination:
+def _troubles(replay: Replay, loss: Callable, pairs: list[Batch], options: Options) -> list[Trouble | None]:
+    """Of each batch, in the model's own dtype."""
+    call = options.handed.loss(loss)
+    told = [_told(replay, options, x, target) for x, target in pairs]
+    return [trouble(replay, call, x, target, number) for number, (x, target) in enumerate(told)]
+
+
+def _told(replay: Replay, options: Options, x: Inputs, target: Any) -> Batch:
+    """A batch whose target has what else the loss takes of that which the model returns."""
+    returned = replay.returned(x) if options.handed.whole else None
+    return x, options.handed.target(returned, target)
+
+
+def _ended(found: list[Trouble | None]) -> Examination | None:
+    """The examination where what is not finite leaves nothing to measure."""
+    known = [t for t in found if t is not None]
+    for kind, word in (("forward", "broken"), ("undefined", "undefined")):
+        if texts := [t.text for t in known if t.kind == kind]:
+            return Examination.without(**{word: texts[0]})
+    alone = [t.text for t in known if t.kind == "loss"]
+    if len(alone) == len(found):
+        return Examination.without(undefined=f"the loss of every batch is not finite; {alone[0]}")
+    return None
+
+
+def _in_double(
+    model: nn.Module, loss: Callable, pairs: list[Batch], options: Options, notes: list[str]
+) -> Examination:
+    try:
+        with default_dtype(torch.float64):
+            return _judged(options.replay(double(model)), loss, pairs, options, notes)
+    except (RuntimeError, ValueError) as error:  # one that holds on to float32 is diagnosed in that
+        if not any(word in str(error) for word in ("dtype", "scalar type")):
+            raise
+    return _judged(options.replay(copied(model)), loss, pairs, options, notes)
+
+
+def _judged(
+    replay: Replay, loss: Callable, pairs: list[Batch], options: Options, notes: list[str]
+) -> Examination:
+    try:
+        return _examined(replay, loss, pairs, options, notes)
+    except SamplesMixed as error:
+        return Examination.without(mixes=str(error), notes=tuple(notes))
+
+
+def _examined(
+    replay: Replay, loss: Callable, pairs: list[Batch], options: Options, notes: list[str]
+) -> Examination:
     """In the default dtype."""
     kind = torch.get_default_dtype()
-    loss = copy.deepcopy(loss).to(kind) if isinstance(loss, nn.Module) else loss
-    observer: Observer | None = None
+    of_batch = options.handed.loss(copy.deepcopy(loss).to(kind) if isinstance(loss, nn.Module) else loss)
+    pairs = [_told(replay, options, cast(x, kind), cast(target, kind)) for x, target in pairs]
+    first = replay.record(pairs[0][0])
+    judged = _reduced(
+        batch_loss(of_batch, first.output, pairs[0][1], _layout(replay, first, options)), first, pairs
+    )
+    if not first.main[0].nodes:
+        notes = [*notes, HIDDEN]
+    parts = joined(replay, judged, pairs)
+    if judged.output.count(first.output) == 1:
+        judged = _of_singles(replay, judged, parts)
+    observer = _observer(replay, parts, options)
     observations: list[Observation] = []
-    for x, target in pairs:
-        x, target = cast(x, kind), cast(target, kind)
-        recording = replay.record(x)
-        if observer is None:
-            observer = _observer(replay, loss, recording, target, pairs, options)
-        if name := _not_finite(observer.batch_loss, recording.output, target):
-            return Examination.broken(name)
-        observations.append(observer.observe(recording, x, target))
+    for number, (x, target, sizes) in enumerate(parts):
+        observer.sign.start(number + 1)
+        recording = first if x is pairs[0][0] else replay.record(x)
+        of_part = with_parts(judged, recording.batch, sizes)
+        if name := _not_finite(of_part, recording.output, target):
+            return Examination.without(broken=f"{name} of batch {number}")
+        observations.append(observer.observe(of_part, recording, x, target))
         if observations[-1].broken:
-            return Examination.broken("the gradient of the state")
-    assert observer is not None  # there is a batch at least
-    return combine(
-        observer.batch_loss,
-        observations,
-        observer.noise,
-        observer.positions,
-        options.trivial,
-        options.seed,
+            return Examination.without(broken="the gradient of the state")
+    return combine(observations, observer.noise, options.trivial, options.seed, notes)
+
+
+def _layout(replay: Replay, recording: Recording, options: Options) -> Layout:
+    # the last step's output has no positions, though it may happen to be as wide as there are steps
+    steps = 1 if replay.alone and replay.read_out is None else len(recording.steps)
+    module = replay.recurrent
+    likely = 1 - int(module.batch_first) if isinstance(module, nn.RNNBase) else None
+    return Layout(
+        recording.batch,
+        steps,
+        options.batch_axis,
+        likely,
+        recording.main[0].packing,
+        lambda row: _sample_of_row(recording, row),
     )
 
 
-def _observer(
-    replay: Replay,
-    loss: Callable,
-    recording: Recording,
-    target: Tensor,
-    pairs: list[Batch],
-    options: Options,
-) -> Observer:
-    """For all batches, from the first: axes and positions are taken to be the same in each."""
-    # the last step's output has no positions, though it may happen to be as wide as there are steps
-    steps = 1 if replay.alone and replay.read_out is None else len(recording.steps)
-    of_batch = batch_loss(loss, recording.output, target, recording.batch, steps, options.batch_axis)
-    positions = positions_of(of_batch, recording.output, target, options.positions)
-    bands = band_edges(_longest(replay, recording, pairs))
-    chunks = max(-(-CHUNKS // len(pairs)), 1)
+def _sample_of_row(recording: Recording, row: int) -> int:
+    """The first sample whose states reach the row."""
+    kept = [k for node in recording.cut.nodes if node.batch == recording.batch for k in node.kept]
+    end = recording.output[row].sum()
+    found = torch.autograd.grad(end, kept, retain_graph=True, allow_unused=True)
+    reached = [
+        int(sample_rows(g, recording.batch).abs().sum(1).argmax())
+        for g in found
+        if g is not None and bool((g != 0).any())
+    ]
+    return min(reached, default=0)
+
+
+def _reduced(loss: BatchLoss, recording: Recording, pairs: list[Batch]) -> BatchLoss:
+    """The loss with what the first batch shows of it."""
+    return reduction(loss, recording.output.detach(), pairs[0][1])
+
+
+def _of_singles(replay: Replay, loss: BatchLoss, parts: list[Part]) -> BatchLoss:
+    """The loss of batches of one sequence, by what the first that holds several shows.
+
+    Where it is no even mean of them, each sequence has the loss that it has alone.
+    """
+    for x, target, sizes in parts:
+        output = replay.output(x)
+        own = with_parts(loss, loss.output.count(output) if not sizes else sum(sizes), sizes)
+        if own.output.count(output) < 2:
+            continue
+        try:
+            found = reduction(own, output, target)
+        except (SamplesMixed, ValueError):
+            if not sizes:
+                raise
+            return replace(loss, single=True)
+        return replace(loss, mean=found.mean, single=found.mean and not found.even)
+    return loss
+
+
+def _observer(replay: Replay, parts: list[Part], options: Options) -> Observer:
+    """For all batches."""
+    bands = band_edges(max(_lengths(replay, parts)))
+    chunks = max(-(-CHUNKS // len(parts)), 1)
     rng = np.random.default_rng(options.seed)
-    return Observer(replay, of_batch, positions, bands, Noise(len(bands)), chunks, rng)
+    sign = SignOfLife(len(parts))
+    return Observer(replay, options.positions, bands, Noise(len(bands)), chunks, rng, sign)
 
 
-def _longest(replay: Replay, recording: Recording, pairs: list[Batch]) -> int:
-    """Steps of the longest batch; those of equal shape are as long as the first, which has been recorded."""
-    others = [cast(x, torch.get_default_dtype()) for x, _ in pairs if x.shapes != pairs[0][0].shapes]
-    return max([len(recording.steps), *(replay.steps(x) for x in others)])
+def _lengths(replay: Replay, parts: list[Part]) -> list[int]:
+    """Steps of each shape of batch."""
+    shapes = {tuple(x.shapes): x for x, _, _ in parts}
+    return [replay.steps(x) for x in shapes.values()]
 
 
-def _not_finite(loss: BatchLoss, output: Tensor, target: Tensor) -> str:
+def _not_finite(loss: BatchLoss, output: Tensor, target: Any) -> str:
     if not np.isfinite(loss.average(output, target)):
         return "the loss"
     if not torch.isfinite(loss.residuals(output, target)).all():

@@ -113,8 +113,13 @@ def _all_parameters(model: nn.Module) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(model.forward).parameters.values())
     except (TypeError, ValueError):  # a scripted forward has no signature
-        names = [a.name for a in model.forward.schema.arguments if a.name != "self"]  # type: ignore[attr-defined]
-        return [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
+        given = model.forward.schema.arguments[1:]  # type: ignore[attr-defined]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        missing = inspect.Parameter.empty
+        return [
+            inspect.Parameter(a.name, kind, default=a.default_value if a.has_default_value() else missing)
+            for a in given
+        ]
 
 
 def _most(model: nn.Module) -> int:

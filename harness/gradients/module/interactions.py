@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from .answers import Answers
 from .features import band_edges, band_sum, filled, standardised
-from .loss import BatchLoss
 
 COLUMNS = 600  # single inputs beyond this many are left to the bands
 PER_COLUMN = 20  # samples that a fitted column needs
@@ -31,36 +29,25 @@ class ProbeResult:
     pair_z: float
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The data of the fit: outputs and targets, and the inputs (R, lags, I) of rows (sample, position)."""
-
-    loss: BatchLoss
-    output: Tensor
-    target: Tensor
-    positions: list[int]
-    inputs: np.ndarray
-
-    def chosen(self, which: np.ndarray, output: Tensor) -> tuple[Tensor, Tensor]:
-        return self.loss.chosen(output, self.target, torch.as_tensor(which, device=output.device))
-
-    def rows(self, which: np.ndarray) -> np.ndarray:
-        """Rows of the samples, all positions of one after the other."""
-        count = len(self.positions)
-        return (which[:, None] * count + np.arange(count)).ravel()
-
-
-def probe(sample: Sample, constant: Tensor, seed: int = 0) -> ProbeResult:
-    """Fits on two thirds of the samples. constant: the outputs of the constant answer."""
-    count = sample.output.shape[sample.loss.output.samples]
-    order = np.random.default_rng(seed).permutation(count)
-    fit, held = order[: 2 * count // 3], order[2 * count // 3 :]
-    columns, lags = _columns(sample.inputs)
-    if min(len(fit), len(held)) < PER_COLUMN or not columns.shape[1]:
+def probe(answers: Answers, constant: Answers, inputs: np.ndarray, seed: int = 0) -> ProbeResult:
+    """Fits on two thirds of the samples. constant: the constant answer; inputs (R, lags, I) of all rows."""
+    order = np.random.default_rng(seed).permutation(answers.count)
+    cut = 2 * len(order) // 3
+    halves = Halves(answers.grouped(order[:cut]), answers.grouped(order[cut:]))
+    columns, lags = _columns(inputs)
+    if min(cut, len(order) - cut) < PER_COLUMN or not columns.shape[1]:
         return ProbeResult(0.0, 0.0, ((0, 0), (0, 0)), 0.0)
-    recovered, best, z = _gain(sample, sample.output, columns, fit, held)
-    power, _, _ = _gain(sample, constant, columns, fit, held)
+    recovered, best, z = _gain(answers, columns, halves)
+    power, _, _ = _gain(constant, columns, halves)
     return ProbeResult(recovered, power, tuple(sorted((lags[best[0]], lags[best[1]]))), z)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The samples of the fit, and those held out."""
+
+    fit: np.ndarray
+    held: np.ndarray
 
 
 def _columns(inputs: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
@@ -76,33 +63,27 @@ def _columns(inputs: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
     return np.concatenate(columns, 1), lags
 
 
-def _gain(
-    sample: Sample, start: Tensor, columns: np.ndarray, fit: np.ndarray, held: np.ndarray
-) -> tuple[float, tuple[int, int], float]:
+def _gain(answers: Answers, columns: np.ndarray, halves: Halves) -> tuple[float, tuple[int, int], float]:
     """Held-out loss recovered by the best of: inputs alone, products of two, both; and the best product.
 
     The product comes as its two columns, with its held-out z.
     """
-    residual = _residual_rows(sample, start, fit)
-    top = max(len(fit) // PER_COLUMN, 1)
-    singles = columns[:, np.argsort(-_scores(columns[sample.rows(fit)], residual))[:top]]
-    pairs = _best_pairs(columns[sample.rows(fit)], residual, top)
-    products = columns[:, pairs[:, 0]] * columns[:, pairs[:, 1]]
-    half = max(top // 2, 1)
-    both = np.concatenate([singles[:, :half], products[:, :half]], 1)
-    gain = max(_fitted_gain(sample, start, c, fit, held) for c in (singles, products, both))
-    z = np.sqrt(_scores(products[sample.rows(held), :1], _residual_rows(sample, start, held)))
+    fit, held = answers.chosen(halves.fit), answers.chosen(halves.held)
+    at_fit, at_held = (columns[answers.row_numbers(which)] for which in (halves.fit, halves.held))
+    residual = fit.rows()
+    top = max(len(halves.fit) // PER_COLUMN, 1)
+    single = np.argsort(-_scores(at_fit, residual))[:top]
+    pairs = _best_pairs(at_fit, residual, top)
+
+    def features(c: np.ndarray) -> list[np.ndarray]:
+        products = c[:, pairs[:, 0]] * c[:, pairs[:, 1]]
+        half = max(top // 2, 1)
+        return [c[:, single], products, np.concatenate([c[:, single][:, :half], products[:, :half]], 1)]
+
+    left, right = features(at_fit), features(at_held)
+    gain = max(_fitted_gain(fit, held, *both) for both in zip(left, right, strict=True))
+    z = np.sqrt(_scores(right[1][:, :1], held.rows()))
     return gain, (int(pairs[0, 0]), int(pairs[0, 1])), float(z[0])
-
-
-def _residual_rows(sample: Sample, output: Tensor, which: np.ndarray) -> np.ndarray:
-    return _rows(sample, *sample.chosen(which, output))
-
-
-def _rows(sample: Sample, output: Tensor, target: Tensor) -> np.ndarray:
-    """Residuals (R, K) at the sample's positions."""
-    residuals = sample.loss.residuals(output, target)[:, sample.positions]
-    return residuals.reshape(-1, residuals.shape[-1]).double().cpu().numpy()
 
 
 def _scores(columns: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -132,27 +113,25 @@ def _best_pairs(columns: np.ndarray, residual: np.ndarray, top: int) -> np.ndarr
     return np.stack([rows[best], cols[best]], 1)
 
 
-def _fitted_gain(
-    sample: Sample, start: Tensor, columns: np.ndarray, fit: np.ndarray, held: np.ndarray
-) -> float:
+def _fitted_gain(fit: Answers, held: Answers, left: np.ndarray, right: np.ndarray) -> float:
     """Mean held-out loss recovered by adding a linear map of the columns to the outputs.
 
-    The map is fitted by up to six Newton steps, and the best of them counts: later ones may overfit.
+    left: the columns of the fit's rows; right: of those held out. The map is fitted by up to six Newton
+    steps, and the best of them counts: later ones may overfit.
     """
-    left, right = (_white(columns[sample.rows(fit)], columns[sample.rows(w)]) for w in (fit, held))
-    (o_fit, y_fit), (o_held, y_held) = sample.chosen(fit, start), sample.chosen(held, start)
-    before = best = sample.loss.average(o_held, y_held)
+    left, right = _white(left, left), _white(left, right)
+    before = best = held.average()
     for _ in range(NEWTON):
-        rows = _rows(sample, o_fit, y_fit)
-        basis, fisher = sample.loss.curvature(o_fit, y_fit, sample.positions, rows)
+        rows = fit.rows()
+        basis, fisher, _ = fit.curvature(rows)
         step = (
             left.T @ (rows @ basis) / len(rows) @ np.linalg.pinv(fisher, rcond=1e-6, hermitian=True) @ basis.T
         )
-        moved = _line_search(sample, o_fit, y_fit, left @ step)
+        moved = _line_search(fit, left @ step)
         if moved == 0:
             break
-        o_fit, o_held = (_added(sample, o, moved * c @ step) for o, c in ((o_fit, left), (o_held, right)))
-        best = min(best, sample.loss.average(o_held, y_held))
+        fit, held = fit.moved(moved * left @ step), held.moved(moved * right @ step)
+        best = min(best, held.average())
     return before - best
 
 
@@ -164,18 +143,11 @@ def _white(fit: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (other - mean) / deviation @ (turned[keep].T / values[keep]) * np.sqrt(len(fit))
 
 
-def _line_search(sample: Sample, output: Tensor, target: Tensor, change: np.ndarray) -> float:
+def _line_search(answers: Answers, change: np.ndarray) -> float:
     """The share of the step after which the loss is least; 0 where none lowers it."""
-    lowest, best = sample.loss.average(output, target), 0.0
+    lowest, best = answers.average(), 0.0
     for size in (1.0, 0.5, 0.25, 0.1):
-        value = sample.loss.average(_added(sample, output, size * change), target)
+        value = answers.moved(size * change).average()
         if value < lowest - 1e-9 * abs(lowest):
             lowest, best = value, size
     return best
-
-
-def _added(sample: Sample, output: Tensor, change: np.ndarray) -> Tensor:
-    rows = sample.loss.output.rows(output).clone()
-    delta = torch.as_tensor(change, dtype=rows.dtype, device=rows.device)
-    rows[:, sample.positions] += delta.reshape(len(rows), len(sample.positions), -1)
-    return sample.loss.output.like(rows, output)

@@ -34,6 +34,8 @@ class Layers:
         """(T, B, I), and the lengths (B,) of a packed sequence. Raises ValueError for anything else."""
         if isinstance(x, PackedSequence):
             return pad_packed_sequence(x)
+        if isinstance(x, Tensor) and x.ndim == 2:  # a single sequence (T, I)
+            return x[:, None], None
         if not isinstance(x, Tensor) or x.ndim != 3:
             what = f"of {x.ndim} axes" if isinstance(x, Tensor) else f"a {type(x).__name__}"
             raise ValueError(
@@ -44,13 +46,23 @@ class Layers:
 
     def like(self, outputs: Tensor, x: Any) -> Any:
         """Outputs (T, B, H) in the form of the module's input."""
-        if not isinstance(x, PackedSequence):
-            return self.time_first(outputs)
+        if isinstance(x, Tensor):
+            return outputs[:, 0] if x.ndim == 2 else self.time_first(outputs)
         _, lengths = pad_packed_sequence(x)
         if x.sorted_indices is not None:
             outputs, lengths = outputs[:, x.sorted_indices], lengths[x.sorted_indices.cpu()]
         data = pack_padded_sequence(outputs, lengths).data
         return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
+
+    def packing(self, x: Any) -> Tensor | None:
+        """(2, N): sample and step of each row of a packed sequence; None of anything else."""
+        if not isinstance(x, PackedSequence):
+            return None
+        sizes = x.batch_sizes.tolist()
+        sample = torch.cat([torch.arange(n) for n in sizes])
+        if x.sorted_indices is not None:
+            sample = x.sorted_indices.cpu()[sample]
+        return torch.stack([sample, torch.repeat_interleave(torch.arange(len(sizes)), x.batch_sizes)])
 
     def time_first(self, x: Tensor) -> Tensor:
         """Between the module's own order of axes and (T, B, ...), both ways."""
@@ -64,13 +76,16 @@ class Layers:
             sizes = widths[: len(self.cell.states)] * self.module.num_layers * self.directions
             return [x.new_zeros(x.shape[1], n) for n in sizes]
         if len(self.cell.states) == 1:
-            return list(hx)
+            return list(hx[:, None] if hx.ndim == 2 else hx)
+        hx = [s[:, None] if s.ndim == 2 else s for s in hx]
         return [s for layer in zip(*hx, strict=True) for s in layer]
 
-    def packed(self, state: list[Tensor]) -> Any:
-        """The reverse."""
+    def packed(self, state: list[Tensor], x: Any) -> Any:
+        """The reverse, for an input x."""
         count = len(self.cell.states)
         stacked = tuple(torch.stack(state[k::count]) for k in range(count))
+        if isinstance(x, Tensor) and x.ndim == 2:
+            stacked = tuple(s[:, 0] for s in stacked)
         return stacked if count > 1 else stacked[0]
 
     def output(self, state: list[Tensor]) -> Tensor:

@@ -1,113 +1,243 @@
-"""Outputs, targets and the loss between them: axes, residuals, curvature, the loss of a constant answer."""
+"""The loss between a batch's outputs and targets: its samples, its residuals, its mean."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .recoverable import fisher_directions
+from .axes import Axes, joined_trees, of_targets
+from .states import leaves
+
+REFUSALS = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    KeyError,
+)  # by which a loss refuses its arguments
 
 
-@dataclass(frozen=True)
-class Axes:
-    """Where a tensor has its samples, and where its positions in time if it has one for every step."""
-
-    samples: int
-    position: int | None
-
-    def rows(self, tensor: Tensor) -> Tensor:
-        """(B, P, K): P is 1 where there are no positions."""
-        first = tensor.movedim(self.samples, 0)
-        if self.position is None:
-            return first.reshape(len(first), 1, -1)
-        first = first.movedim(self.position, 1)
-        return first.reshape(*first.shape[:2], -1)
-
-    def like(self, rows: Tensor, tensor: Tensor) -> Tensor:
-        """The reverse: rows (B, P, K) with the tensor's own axes."""
-        first = tensor.movedim(self.samples, 0)
-        if self.position is None:
-            return rows.reshape(first.shape).movedim(0, self.samples)
-        return (
-            rows.reshape(first.movedim(self.position, 1).shape)
-            .movedim(1, self.position)
-            .movedim(0, self.samples)
-        )
+class LossRefused(ValueError):
+    """The caller's loss raised an error on an output and a target."""
 
 
 @dataclass(frozen=True)
 class BatchLoss:
     """The loss as the caller wrote it, and how its arguments lie.
 
-    output   the axes of the model's output; target: the target's axis of samples
-    mean     whether it is a mean over samples, else a sum
+    loss       of (output, target); target is a tensor, or tensors in tuples, lists and dicts
+    output     the axes of the model's output; targets: those of each tensor of the target, None where it has
+               no samples
+    mean       whether it is a mean over samples, else a sum
+    even       whether each sample of a batch has the same weight in it
+    divisible  whether it can be had of some samples alone
+    single     whether each sample has the loss of a batch of one, as it has in training
+    parts      sizes of the batches that stand in one here; each has a loss of its own
     """
 
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Tensor, Any], Tensor]
     output: Axes
-    target: int
-    mean: bool
+    targets: tuple[Axes | None, ...]
+    mean: bool = True
+    even: bool = True
+    divisible: bool = True
+    single: bool = False
+    parts: tuple[int, ...] = ()
 
-    def total(self, output: Tensor, target: Tensor) -> Tensor:
+    def of(self, count: int) -> BatchLoss:
+        """The same for another batch of so many samples."""
+        targets = tuple(None if a is None else a.of(count) for a in self.targets)
+        return replace(self, output=self.output.of(count), targets=targets, parts=(count,))
+
+    def part(self, which: Tensor) -> BatchLoss:
+        """The same for some samples of the batch."""
+        targets = tuple(None if a is None else a.part(which) for a in self.targets)
+        return replace(self, output=self.output.part(which), targets=targets, parts=(len(which),))
+
+    def total(self, output: Tensor, target: Any) -> Tensor:
         """Sum over samples of each one's loss."""
-        return self.loss(output, target) * (output.shape[self.output.samples] if self.mean else 1)
+        count = self.output.count(output)
+        if not self.mean:
+            return self.loss(output, target)
+        parts = (1,) * count if self.single else self.parts
+        if (self.even and not self.single) or len(parts) < 2 or sum(parts) != count:
+            return self.loss(output, target) * count
+        ends = torch.tensor(parts).cumsum(0).tolist()
+        spans = [torch.arange(end - n, end) for end, n in zip(ends, parts, strict=True)]
+        each = [self.loss(*self.chosen(output, target, s)) * len(s) for s in spans]
+        return torch.stack(each).sum()
 
-    def average(self, output: Tensor, target: Tensor) -> float:
+    def average(self, output: Tensor, target: Any) -> float:
         """Mean over samples."""
         with torch.no_grad():
-            return float(self.total(output, target)) / output.shape[self.output.samples]
+            return float(self.total(output, target)) / self.output.count(output)
 
-    def chosen(self, output: Tensor, target: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+    def chosen(self, output: Tensor, target: Any, which: Tensor) -> tuple[Tensor, Any]:
         """Both, of some samples alone."""
-        return output.index_select(self.output.samples, which), target.index_select(self.target, which)
+        part = of_targets(target, lambda t, axes: axes.chosen(t, which), list(self.targets))
+        return self.output.chosen(output, which), part
 
-    def residuals(self, output: Tensor, target: Tensor) -> Tensor:
+    def joined(self, pairs: list[tuple[Tensor, Any]]) -> tuple[Tensor, Any]:
+        """The outputs and targets of several batches as one."""
+        counts = [self.output.count(output) for output, _ in pairs]
+        return self.output.joined([o for o, _ in pairs], counts), self.joined_targets(
+            [t for _, t in pairs], counts
+        )
+
+    def joined_targets(self, targets: list[Any], counts: list[int]) -> Any:
+        """The targets of several batches, of so many samples each, as one; all of them have samples."""
+
+        def join(k: int, tensors: list[Tensor]) -> Tensor:
+            axes = self.targets[k]
+            assert axes is not None
+            return axes.joined(tensors, counts)
+
+        return joined_trees(targets, join)
+
+    def residuals(self, output: Tensor, target: Any) -> Tensor:
         """-dl_i/d output_i, (B, P, K)."""
         leaf = output.detach().requires_grad_()
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(self.total(leaf, target), leaf)
+            total = self.total(leaf, target)
+            if not total.requires_grad:
+                raise ValueError(
+                    "the loss does not depend on the model's output in a way that torch can differentiate;"
+                    " compute it from the output with torch's functions, without detach, item or NumPy"
+                )
+            (gradient,) = torch.autograd.grad(total, leaf)
         return -self.output.rows(gradient)
 
-    def curvature(
-        self, output: Tensor, target: Tensor, positions: list[int], rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Directions (K, q) of the output with the largest residuals (R, K), and the mean Hessian in them.
 
-        Negative curvature counts as none; where a loss has no curvature at all (an absolute error), the
-        residuals' own second moment takes its place.
-        """
-        basis = fisher_directions(rows)
-        leaf = output.detach().requires_grad_()
-        with torch.enable_grad():
-            (slope,) = torch.autograd.grad(self.total(leaf, target), leaf, create_graph=True)
-            slopes = self.output.rows(slope)[:, positions] if slope.requires_grad else None
-        hessian = np.zeros((basis.shape[1],) * 2)
-        for k, direction in enumerate(torch.as_tensor(basis.T, dtype=leaf.dtype, device=leaf.device)):
-            if slopes is None:  # an absolute error's slope does not depend on the output
-                break
-            (row,) = torch.autograd.grad((slopes @ direction).sum(), leaf, retain_graph=True)
-            hessian[k] = self.output.rows(row)[:, positions].mean((0, 1)).double().cpu().numpy() @ basis
-        values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-        fisher = (vectors * np.maximum(values, 0)) @ vectors.T
-        moments = basis.T @ (rows.T @ rows / len(rows)) @ basis
-        return basis, fisher if fisher.any() else moments
+def of_two(loss: Callable) -> Callable[[Any, Any], Tensor]:
+    """The loss as one of (output, target): a target of several tensors is spread where it takes more.
+
+    Raises ValueError, when called, where the loss is not one number, and LossRefused for an error of its own.
+    """
+    wanted = _positional(loss)
+
+    def call(output: Any, target: Any) -> Tensor:
+        spread = isinstance(target, (tuple, list)) and wanted == 1 + len(target) != 2
+        try:
+            value = loss(output, *target) if spread else loss(output, target)
+        except REFUSALS as error:
+            shapes = ", ".join(str(tuple(t.shape)) for t in leaves(target))
+            shape = ", ".join(str(tuple(t.shape)) for t in leaves(output))
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise LossRefused(
+                f"the loss refuses an output of shape {shape} with a target of shape {shapes}: {reason}"
+            ) from error
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            what = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(
+                f"loss(output, target) is {what}; it must be one number, the mean over the batch"
+            )
+        return value.reshape(())
+
+    return call
+
+
+def _positional(loss: Callable) -> int:
+    """Arguments that the loss takes by place and that have no default; 2 where that is not known."""
+    try:
+        taken = inspect.signature(getattr(loss, "forward", loss)).parameters.values()
+    except (TypeError, ValueError):
+        return 2
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in by_place and p.default is p.empty for p in taken)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is known of a batch beside its output and target.
+
+    batch, steps    of the recurrence
+    axis            of the batch, where the caller said it; likely: where the recurrence has it, if known
+    packed          (2, N), as in Axes, of the recurrence's packed input
+    sample_of_row   which sample the k-th entry of the output's first axis comes from
+    """
+
+    batch: int
+    steps: int
+    axis: int | None
+    likely: int | None
+    packed: Tensor | None
+    sample_of_row: Callable[[int], int]
+
+    def wanted(self, tensor: Tensor) -> int | None:
+        if tensor.ndim < 2:
+            return 0
+        return self.likely if self.axis is None and tensor.ndim > 2 else self.axis
 
 
 def batch_loss(
-    loss: Callable, output: Tensor, target: Tensor, batch: int, steps: int, axis: int | None
+    loss: Callable[[Tensor, Any], Tensor], output: Tensor, target: Any, layout: Layout
 ) -> BatchLoss:
-    """The loss with the axes of a batch's output and target, and whether it is a mean.
+    """The loss with the axes of a batch's output and target.
 
     Raises ValueError, naming batch_axis, where the samples' axis is not to be found.
     """
-    at = _samples("target", target, batch, axis if target.ndim > 1 else 0)
-    samples = _samples("output", output, batch, axis if output.ndim > 1 else 0)
-    axes = Axes(samples, _position(output.movedim(samples, 0), target.movedim(at, 0), steps))
-    return BatchLoss(loss, axes, at, _is_mean(loss, output, target, samples, at))
+    batch, steps, tensors = layout.batch, layout.steps, leaves(target)
+    if not tensors:
+        raise ValueError(
+            f"the target is of type {type(target).__name__}; it must be a tensor, or hold tensors"
+        )
+    if _is_packed(output, layout):
+        of_output = Axes(0, 1, packed=layout.packed)
+    elif _folded(output, layout):
+        of_output = Axes(layout.sample_of_row(1), 1, batch)
+    elif batch == 1 and 1 not in output.shape[:2]:
+        of_output = _alone(output, layout)
+    else:
+        samples = _samples("output", output, batch, layout.wanted(output))
+        first = tensors[0].movedim(samples, 0) if samples < tensors[0].ndim else tensors[0]
+        of_output = Axes(samples, _position(output.movedim(samples, 0), first, steps))
+    targets = tuple(_of_target(t, layout, of_output, len(tensors) == 1) for t in tensors)
+    return BatchLoss(loss, of_output, targets, parts=(batch,))
+
+
+def _alone(output: Tensor, layout: Layout) -> Axes:
+    """Of one sequence without an axis of samples."""
+    timed = layout.steps > 1 and output.ndim > 0 and len(output) == layout.steps
+    return Axes(0, 1 if timed and output.ndim > 1 else None, single=True)
+
+
+def _is_packed(tensor: Tensor, layout: Layout) -> bool:
+    """Whether its rows are the steps of all sequences, without padding."""
+    rows = 0 if layout.packed is None else layout.packed.shape[1]
+    return tensor.ndim > 0 and len(tensor) == rows and layout.batch not in tensor.shape
+
+
+def _folded(tensor: Tensor, layout: Layout) -> bool:
+    """Whether samples and steps share the first axis."""
+    batch, steps = layout.batch, layout.steps
+    return (
+        min(steps, batch) > 1
+        and tensor.ndim > 0
+        and batch not in tensor.shape
+        and len(tensor) == batch * steps
+    )
+
+
+def _of_target(target: Tensor, layout: Layout, output: Axes, alone: bool) -> Axes | None:
+    """Folded in the output's order; None for a tensor beside others that has no axis of the batch."""
+    if _is_packed(target, layout):
+        return Axes(0, None, packed=layout.packed)
+    if _folded(target, layout):
+        return Axes(output.samples, 1, layout.batch)
+    if layout.batch == 1 and (output.single or 1 not in target.shape):
+        return Axes(0, None, single=True)
+    if not alone and layout.batch not in target.shape:
+        return None
+    timed = output.position is not None and target.ndim > 1 and layout.axis is None
+    return Axes(
+        _samples("target", target, layout.batch, output.samples if timed else layout.wanted(target)), None
+    )
 
 
 def _samples(what: str, tensor: Tensor, batch: int, wanted: int | None) -> int:
@@ -132,71 +262,3 @@ def _position(output: Tensor, target: Tensor, steps: int) -> int | None:
         return 1
     axes = [k for k in (1, 2) if output.ndim == 3 and output.shape[k] == steps]
     return axes[0] if axes and steps > 1 else None
-
-
-def _is_mean(loss: Callable, output: Tensor, target: Tensor, samples: int, at: int) -> bool:
-    with torch.no_grad():
-        once = loss(output, target)
-        if not isinstance(once, Tensor) or once.numel() != 1:
-            what = f"of shape {tuple(once.shape)}" if isinstance(once, Tensor) else type(once).__name__
-            raise ValueError(
-                f"loss(output, target) is {what}; it must be one number, the mean over the batch"
-            )
-        if not torch.isfinite(once):  # there is nothing to compare; the diagnosis ends at the loss itself
-            return True
-        twice = loss(torch.cat([output, output], samples), torch.cat([target, target], at))
-    ratio = float(twice) / float(once) if float(once) else 1.0
-    for value, mean in ((1.0, True), (2.0, False)):
-        if abs(ratio - value) < 1e-3:
-            return mean
-    raise ValueError(
-        f"the loss of a batch given twice is {ratio:.3g} times its loss; it must be a mean or a sum over the"
-        " samples"
-    )
-
-
-def trivial_loss(loss: BatchLoss, output: Tensor, target: Tensor) -> tuple[float, Tensor]:
-    """The least mean loss of an answer that is the same for all samples, and that answer.
-
-    Each position has an answer of its own. Tried are the targets' mean, median and log-odds, and for classes
-    the logarithm of their shares: the best for the squared, the absolute and the logistic error,
-    cross-entropy and its forms. Raises ValueError where none has the output's shape.
-    """
-    like = loss.output.rows(output)
-    best = None
-    for constant in _constants(target.movedim(loss.target, 0), like):
-        answer = loss.output.like(constant.expand_as(like).contiguous(), output)
-        try:
-            value = loss.average(answer, target)
-        except (RuntimeError, ValueError):  # a loss that takes probabilities alone refuses the others
-            continue
-        if np.isfinite(value) and (best is None or value < best[0]):
-            best = value, answer
-    if best is None:
-        raise ValueError(
-            f"no constant answer is known for targets of shape {tuple(target.shape)} and outputs of shape"
-            f" {tuple(output.shape)}; give its loss with trivial="
-        )
-    return best
-
-
-def _constants(target: Tensor, like: Tensor) -> list[Tensor]:
-    """Candidates (1, P, K) from targets with samples first."""
-    _, positions, width = like.shape
-    if not target.is_floating_point() and width > 1 and target.numel() == len(target) * positions:
-        classes = target.reshape(-1, positions)
-        counts = torch.stack([(classes == k).sum(0) for k in range(width)], -1).to(like.dtype)
-        shares = (counts / counts.sum(-1, keepdim=True).clamp_min(1))[None]
-        return [*_of_shares(shares), (shares > 0.5).to(like.dtype)]
-    if target.numel() != like.numel():
-        return []
-    values = target.reshape(like.shape).to(like.dtype)
-    mean = values.mean(0, keepdim=True)
-    of_shares = _of_shares(mean) if float(values.min()) >= 0 and float(values.max()) <= 1 else [mean]
-    return [*of_shares, values.median(0, keepdim=True).values]
-
-
-def _of_shares(shares: Tensor) -> list[Tensor]:
-    """As they are, as log-probabilities and as log-odds."""
-    inside = shares.clamp(1e-12, 1 - 1e-12)
-    return [shares, torch.log(inside), torch.log(inside) - torch.log1p(-inside)]

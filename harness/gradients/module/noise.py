@@ -69,7 +69,9 @@ class Noise:
 
     def norm(self) -> float:
         """The norm of the mean gradient, scaled by its largest entry so that no square overflows."""
-        mean = self.total / max(self.chunks, 1)
+        if not self.chunks:
+            return float("nan")
+        mean = self.total / self.chunks
         largest = float(mean.abs().max()) if mean.numel() else 0.0
         if not 0 < largest < float("inf"):
             return largest

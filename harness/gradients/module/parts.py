@@ -23,8 +23,10 @@ def find_parts(model: nn.Module, drive: Callable[[], Any], named: str | None = N
     """
     modules = dict(model.named_modules())
     counts = _calls(model, drive)
-    if named is not None:
-        return {named: modules[named]} if counts.get(named, 0) > 1 else {}
+    if named is not None and counts.get(named, 0) > 1:
+        return {named: modules[named]}
+    if named is not None:  # it may loop inside
+        counts = {k: n for k, n in counts.items() if k.startswith(f"{named}.")}
     torchs = [k for k in counts if isinstance(modules[k], TORCHS)]
     own = [
         k

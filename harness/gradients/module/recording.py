@@ -23,7 +23,8 @@ class Chain:
     entries    by time, the places of the inputs; None of whole numbers and of one that holds the state too
     inputs     by time, (B, I); given: a step's other arguments
     mixed      whether the input and the state are one tensor
-    lengths    (B,) of a packed sequence; saturated: share of (unit, sample) by step, where it is known
+    lengths    (B,) of a packed sequence; packing (2, N): sample and step of each of its rows
+    saturated  share of (unit, sample) by step, where it is known
     """
 
     part: str
@@ -36,6 +37,7 @@ class Chain:
     inputs: list[Tensor] = field(default_factory=list)
     given: list[tuple[Any, ...]] = field(default_factory=list)
     lengths: np.ndarray | None = None
+    packing: Tensor | None = None
     saturated: list[float] = field(default_factory=list)
 
     @property
@@ -171,7 +173,8 @@ class FusedRecorder:
             names = [f"l{k}" for k in range(layers.module.num_layers)]
             block = self._block(x)
             outputs, state = self._run("forward", None, block, x, state, names, sizes)
-            return layers.like(outputs, input), layers.packed(state)
+            self.recording.chains[-1].packing = layers.packing(input)
+            return layers.like(outputs, input), layers.packed(state, input)
         ends: list[Tensor] = []
         stacked = layers.module.num_layers > 1
         for layer in range(layers.module.num_layers):
@@ -180,10 +183,11 @@ class FusedRecorder:
                 name = f"l{layer}" + ("_reverse" if k else "")
                 own = state[count * (2 * layer + k) :][:count]
                 out, end = self._run(direction, layer if stacked else None, block, x, own, [name], sizes)
+                self.recording.chains[-1].packing = layers.packing(input)
                 both.append(out)
                 ends += end
             x = torch.cat(both, -1)
-        return layers.like(x, input), layers.packed(ends)
+        return layers.like(x, input), layers.packed(ends, input)
 
     def _block(self, x: Tensor) -> tuple[int, list[Tensor]]:
         return self.recording.cut.inputs(list(x), x, x.shape[1])

@@ -12,15 +12,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .calls import Call, is_batch_first
+from .calls import Call, is_batch_first, refusal
 from .copies import copied
+from .handed import Handed, answer_of
 from .inputs import Inputs, parameters
 from .parts import TORCHS, find_parts, in_place_of_forward, recorders
 from .recording import RecordedStep, Recording, output_and_state
-from .states import find_maker, for_batch, leaves, mapped
+from .states import REFUSALS, find_maker, for_batch, leaves, mapped
 from .surface import Surface, find_surface
 from .swapped import SwappedForward
 
@@ -56,7 +58,9 @@ class Replay:
         state: Any,
         read_out: Callable | None,
         batch_axis: int | None,
+        handed: Handed | None = None,
     ) -> None:
+        self.handed = handed or Handed()
         self.model, self.state, self.read_out, self.batch_axis = model, state, read_out, batch_axis
         self.named = recurrent
         self.call = Call(model, state)
@@ -66,7 +70,7 @@ class Replay:
         self.parts: dict[str, nn.Module] | None = None
         self.surface: Surface | None = None
         self.stepwise = False
-        self.from_end = False  # whether swapped steps are counted from each sequence's own end
+        self.ends: np.ndarray | None = None  # (B,), where sequences end at different steps
 
     @property
     def recurrent(self) -> nn.Module:
@@ -90,11 +94,24 @@ class Replay:
         first = min(swap) if trail and swap else 0
         with torch.no_grad():
             if self.surface is not None:
-                with self.surface.swapped(inputs, swap or {}) as changed:
+                with self.surface.swapped(inputs, swap or {}, self.ends) as changed:
                     return self._drive(changed)
-            exchange = SwappedForward(self.recurrent, swap or {}, self.from_end, first)
+            exchange = SwappedForward(self.recurrent, swap or {}, self.ends, first)
             with in_place_of_forward(self.recurrent, exchange) if swap else nullcontext():
                 return self._drive(inputs, trail, first)
+
+    def returned(self, x: Any) -> Any:
+        """What the model returns; the answer where it is called once a step, or the caller reads it out."""
+        inputs = self._prepared(x)
+        with torch.no_grad():
+            if self.stepwise or self.read_out is not None:
+                return self._drive(inputs)
+            return self.call(inputs)
+
+    def answer(self, x: Any) -> Tensor:
+        """The model's output as training has it, with its graph."""
+        with torch.enable_grad():
+            return self._drive(self._prepared(x))
 
     def trail(self, x: Any) -> Trail | None:
         """The recording of x without swaps.
@@ -115,7 +132,7 @@ class Replay:
         inputs = self._prepared(x)
         if self.surface is not None:
             return self.surface.steps(inputs)
-        counter = SwappedForward(self.recurrent, {}, False)
+        counter = SwappedForward(self.recurrent, {}, None)
         with torch.no_grad(), in_place_of_forward(self.recurrent, counter):
             self._drive(inputs)
         return counter.t
@@ -189,12 +206,14 @@ class Replay:
         elif isinstance(self.model, TORCHS):
             self.parts, self.stepwise = {"": self.model}, isinstance(self.model, nn.RNNCellBase)
         elif not self._watched(inputs) and not self._is_step(inputs):
-            self.surface = find_surface(self.model, inputs, self._whole, self.batch_axis, named is not None)
+            sure = named is not None or isinstance(self.model, torch.jit.ScriptModule)
+            self.surface = find_surface(self.model, inputs, self._whole, self.batch_axis, sure)
         self._examine(inputs)
 
     def _watched(self, inputs: Inputs) -> bool:
         """Whether a call of the model on the whole sequence shows recurrent parts."""
         try:
+            self._whole(inputs)  # so that the search for a way to call it is not counted
             self.parts = find_parts(self.model, lambda: self._whole(inputs), self.named)
         except ValueError as error:
             self.parts, self.refused = {}, error
@@ -205,11 +224,12 @@ class Replay:
         if len(parameters(self.model)) >= 2 and len(inputs.args) < 2 and inputs.first.ndim >= 2:
             try:
                 with torch.no_grad():
-                    self._first_state(self._time_first(inputs))
+                    x = self._time_first(inputs)
+                    self.model(x[0], self._first_state(x))
                 self.parts, self.stepwise = {"": self.model}, True
                 return True
-            except ValueError as error:
-                self.refused = self.refused or error
+            except REFUSALS as error:
+                self.refused = self.refused or ValueError(refusal(self.model, inputs, error))
         if self.refused is not None:
             raise self.refused
         return False
@@ -224,7 +244,7 @@ class Replay:
             self.surface = find_surface(self.model, inputs, self._whole, self.batch_axis, True)
 
     def _whole(self, inputs: Inputs) -> Tensor:
-        return _tensor(_output(self.call(inputs)))
+        return self.handed.answer(self.call(inputs))
 
     def _batches(self, inputs: Inputs) -> set[int]:
         packed = inputs.packed
@@ -243,11 +263,13 @@ class Replay:
     def _drive(self, inputs: Inputs, trail: Trail | None = None, first: int = 0) -> Tensor:
         """The model's output, read out where the model is the recurrence itself."""
         if self.stepwise:
-            return _tensor(self._read(torch.stack(self._along(inputs, trail, first).outputs)))
-        output = _output(self.call(inputs))
-        if not self.alone and self.read_out is None:
-            return _tensor(output)
-        return _tensor(
+            outputs = torch.stack(self._along(inputs, trail, first).outputs)
+            return answer_of(self._read(outputs))
+        returned = self.call(inputs)
+        if self.handed.whole or (not self.alone and self.read_out is None):
+            return self.handed.answer(returned)
+        output = answer_of(returned)
+        return answer_of(
             self._read(output.transpose(0, 1) if self.alone and is_batch_first(self.model) else output)
         )
 
@@ -280,24 +302,3 @@ class Replay:
 def double(model: nn.Module) -> nn.Module:
     """A copy of the model in float64 and eval mode; the model itself is not touched."""
     return copied(model, torch.float64)
-
-
-def _output(result: Any) -> Any:
-    """The first tensor of a tuple; of a dict or a dataclass its logits, output or first tensor."""
-    if isinstance(result, (tuple, list)) and not isinstance(result, Tensor):
-        return _output(result[0])
-    held = result if isinstance(result, dict) else getattr(result, "__dict__", {})
-    if held and not isinstance(result, Tensor):
-        name = next(
-            (n for n in ("logits", "output", "outputs", "prediction") if held.get(n) is not None), None
-        )
-        return held[name] if name else next((v for v in held.values() if isinstance(v, Tensor)), result)
-    return result
-
-
-def _tensor(output: Any) -> Tensor:
-    if not isinstance(output, Tensor) or not output.is_floating_point():
-        raise ValueError(
-            f"the model's output is of type {type(output).__name__}; it must be one floating-point tensor"
-        )
-    return output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,12 +17,22 @@ MAKERS = ("initial_state", "init_state", "init_hidden", "begin_state")  # method
 REFUSALS = (TypeError, AttributeError, RuntimeError, ValueError, IndexError)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A thing that holds tensors, taken apart: what it was, and what it held by name."""
+
+    kind: Any
+    held: dict[str, Any]
+
+
 def leaves(tree: Any) -> list[Tensor]:
     """All tensors of nested tuples, lists and dicts; of a packed sequence its data."""
     if isinstance(tree, Tensor):
         return [tree]
     if isinstance(tree, PackedSequence):
         return [tree.data]
+    if isinstance(tree, Opened):
+        return leaves(tree.held)
     branches = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (tuple, list)) else ()
     return [leaf for branch in branches for leaf in leaves(branch)]
 
@@ -32,6 +43,8 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return change(tree)
     if isinstance(tree, PackedSequence):
         return tree._replace(data=change(tree.data))
+    if isinstance(tree, Opened):
+        return Opened(tree.kind, mapped(tree.held, change))
     if isinstance(tree, dict):
         changed = {k: mapped(v, change) for k, v in tree.items()}
         return changed if type(tree) is dict else _like(tree, changed)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .inputs import Inputs
 from .parts import depth
 from .recording import Recording
+from .swapped import exchange
 
 
 @dataclass
@@ -31,12 +33,12 @@ class Surface:
         return inputs.first.shape[self.time]
 
     @contextmanager
-    def swapped(self, inputs: Inputs, swap: dict[int, Tensor]) -> Iterator[Inputs]:
-        """The inputs with the steps in `swap` permuted over the batch."""
+    def swapped(self, inputs: Inputs, swap: dict[int, Tensor], ends: np.ndarray | None) -> Iterator[Inputs]:
+        """The inputs with the steps in `swap` permuted over the batch; ends (B,) as in SwappedForward."""
         x = inputs.first
         moved = self._time_first(x).clone()
         for t, order in swap.items():
-            moved[t] = moved[t][order]
+            exchange(moved, t, order, ends)
         yield inputs.replaced(x, self._as_given(moved))
 
     @contextmanager

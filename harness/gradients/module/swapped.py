@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -15,11 +16,14 @@ from .states import leaves, mapped
 class SwappedForward:
     """Stands in for the forward of the examined part.
 
-    Steps are counted over all calls, from t on; in a packed sequence from each one's own end where from_end.
+    Steps are counted over all calls, from t on. Where sequences end at different steps, ends (B,), those
+    exchanged have the same lag.
     """
 
-    def __init__(self, module: nn.Module, swap: dict[int, Tensor], from_end: bool, t: int = 0) -> None:
-        self.module, self.swap, self.from_end, self.t = module, swap, from_end, t
+    def __init__(
+        self, module: nn.Module, swap: dict[int, Tensor], ends: np.ndarray | None, t: int = 0
+    ) -> None:
+        self.module, self.swap, self.ends, self.t = module, swap, ends, t
         self.forward = module.forward
         self.layers = Layers(module) if isinstance(module, nn.RNNBase) else None
 
@@ -38,21 +42,25 @@ class SwappedForward:
         if here:
             x = x.clone()
             for t, order in here.items():
-                if lengths is None:
-                    x[t] = x[t][order]
-                else:
-                    _exchange(
-                        x, lengths.to(x.device), len(x) - 1 - t if self.from_end else t, order, self.from_end
-                    )
+                within = None if lengths is None else lengths.numpy()
+                exchange(x, t, order, self.ends, within)
         if isinstance(given, PackedSequence) or here:
             given = self.layers.like(x, given)
         return self.forward(given, *rest, **more)
 
 
-def _exchange(x: Tensor, lengths: Tensor, at: int, order: Tensor, from_end: bool) -> None:
-    """In place: the inputs at this lag (or step) between samples that both have one there."""
-    own = lengths - 1 - at if from_end else torch.full_like(lengths, at)
-    both = (own >= 0) & (own < lengths)
-    both = both & both[order]
-    rows = torch.arange(len(own), device=x.device)[both]
-    x[own[rows], rows] = x[own[order[rows]], order[rows]].clone()
+def exchange(
+    x: Tensor, t: int, order: Tensor, ends: np.ndarray | None, lengths: np.ndarray | None = None
+) -> None:
+    """In place, of x (T, B, ...): the inputs at this step between samples; with ends (B,) at its lag instead.
+
+    Step t has the lag that it has in the longest. A sample without such a step keeps what it has.
+    """
+    count = x.shape[1]
+    own = np.full(count, t) if ends is None else ends - (ends.max() - t)
+    last = np.full(count, len(x) - 1) if lengths is None else lengths - 1
+    has = (own >= 0) & (own <= last)
+    partners = order.cpu().numpy()
+    rows = np.flatnonzero(has & has[partners])
+    at, other = torch.as_tensor(own), order.to(x.device)
+    x[at[rows].to(x.device), rows] = x[at[partners[rows]].to(x.device), other[rows]].clone()

@@ -33,7 +33,7 @@ class Swaps:
         self.replay, self.batch_loss, self.x, self.target = replay, batch_loss, x, target
         # counted from each sequence's own end where they differ, as if all were as long as the longest
         self.places = [(p, int(end.max())) for p, end in zip(positions, ends, strict=True)]
-        replay.from_end = any(end.min() < end.max() for end in ends)
+        replay.ends = next((end for end in ends if end.min() < end.max()), None)
         self.order = torch.as_tensor(_derangement(count, rng), device=x.device)
         self.plain, self.trail = replay.output(x), replay.trail(x)
         self.loss = batch_loss.average(self.plain, target)

@@ -7,7 +7,7 @@ to explain, and at which lag?
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,7 +55,8 @@ class Thresholds:
 class Verdict:
     """One label, and one line of the numbers that decided.
 
-    label       EXPLODED, CONVERGED, VANISHED, DEAD STATE, DEAD READ-OUT, LEARNING or UNDETERMINED
+    label       EXPLODED, LOSS NOT FINITE, LOSS MIXES SAMPLES, CONVERGED, VANISHED, DEAD STATE, DEAD READ-OUT,
+                LEARNING or UNDETERMINED
     qualifier   latched, short memory, partial, plateau, or none
     lag         one lag or (lowest, highest): of the loss left to explain, or of the input that a latch holds
     """
@@ -73,7 +74,11 @@ class Verdict:
 
 def verdict(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
     """The first of RULES that applies; else whether the gradient reaches the lag to learn."""
-    limit = thresholds or Thresholds()
+    found = _decided(evidence, thresholds or Thresholds())
+    return replace(found, evidence="; ".join([found.evidence, *evidence.notes]))
+
+
+def _decided(evidence: Evidence, limit: Thresholds) -> Verdict:
     for rule in RULES:
         if applied := rule(evidence, limit):
             return applied
@@ -85,6 +90,14 @@ def verdict(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict
 
 def _not_finite(e: Evidence, limit: Thresholds) -> Verdict | None:
     return Verdict("EXPLODED", "none", None, f"not finite: {e.broken}") if e.broken else None
+
+
+def _undefined(e: Evidence, limit: Thresholds) -> Verdict | None:
+    return Verdict("LOSS NOT FINITE", "none", None, e.undefined) if e.undefined else None
+
+
+def _mixed(e: Evidence, limit: Thresholds) -> Verdict | None:
+    return Verdict("LOSS MIXES SAMPLES", "none", None, e.mixes) if e.mixes else None
 
 
 def _exploded(e: Evidence, limit: Thresholds) -> Verdict | None:
@@ -117,7 +130,7 @@ def _dead_read_out(e: Evidence, limit: Thresholds) -> Verdict | None:
 
 # the data before the gradient: a solved network has no gradient to speak of, and one behind a dead read-out
 # none that tells of the state
-RULES = (_not_finite, _exploded, _converged, _dead_read_out)
+RULES = (_not_finite, _undefined, _mixed, _exploded, _converged, _dead_read_out)
 
 
 def _unlearned(e: Evidence, limit: Thresholds, lag: Lag, band: Band) -> Verdict:

@@ -1,0 +1,289 @@
+"""Gradient measures of stacks, whose joint state is all layers'; autograd through torch.nn is the oracle."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from support.comparison import ODD, problem
+
+from cellbench import cells
+from cellbench.cells.programs.joint import joint
+from cellbench.harness.gradients import (
+    gates,
+    input_reach,
+    jacobian_product,
+    lag_profile,
+    lag_share,
+    lyapunov_spectrum,
+    precision,
+    saturation,
+    sensitivity,
+)
+from cellbench.harness.gradients.cell.linearise import linearise
+from cellbench.harness.gradients.cell.path import forward_path
+
+STEPS, BATCH, INPUTS, HIDDEN = 12, 2, 3, 4
+DEEP = ["lstm:layers=2", "gru:layers=3", "elman:layers=2", "lstm:layers=2:proj_size=3"]
+BOTH = ["lstm:bidirectional=true", "gru:bidirectional=true"]
+deep = pytest.mark.parametrize("spec", DEEP)
+both = pytest.mark.parametrize("spec", BOTH)
+either = pytest.mark.parametrize("spec", DEEP + BOTH)
+
+
+@cache
+def of(spec, steps=STEPS):
+    """The problem, and for its torch.nn module: the joint state (T + 1 arrays), and all leaves by name."""
+    case = problem(cells.get(spec), steps=steps, batch=BATCH, inputs=INPUTS, hidden=HIDDEN)
+    kind, options = case.cell.torch_module()
+    sizes = {"num_layers": case.cell.layers, "bidirectional": case.cell.bidirectional}
+    module = getattr(torch.nn, kind)(INPUTS, HIDDEN, dtype=torch.float64, **sizes, **options)
+    params = {k: torch.tensor(v, requires_grad=True) for k, v in case.params.items()}
+    return case, module, params
+
+
+def stepped(spec, steps=STEPS):
+    """The states (tuples of leaves' views) after each step, x by step, and the last output, by torch.nn."""
+    case, module, params = of(spec, steps)
+    state = tuple(torch.tensor(v, requires_grad=True) for v in case.state.values())
+    xs = [torch.tensor(x, requires_grad=True) for x in case.x]
+    path = [state]
+    for x in xs:
+        given = state if len(state) > 1 else state[0]
+        output, last = torch.func.functional_call(module, params, (x[None], given))
+        last = last if isinstance(last, tuple) else (last,)
+        # each state a tensor of its own, which the next step alone reads
+        state = tuple(s.clone() for s in last)
+        path.append(state)
+    return path, xs, output[0], params
+
+
+def ended(spec):
+    """The loss of a bidirectional layer: each direction's output at its own end, which is h_n."""
+    case, module, params = of(spec)
+    x = torch.tensor(case.x, requires_grad=True)
+    state = tuple(torch.tensor(v) for v in case.state.values())
+    _, last = torch.func.functional_call(module, params, (x, state if len(state) > 1 else state[0]))
+    h = last[0] if isinstance(last, tuple) else last
+    loss = (torch.cat(list(h), -1) * torch.tensor(case.d_output[-1])).sum()
+    return loss, x, params
+
+
+def given(case):
+    return {"state": case.state, "d_output": case.d_output[-1]}
+
+
+def logs_of(arrays):
+    """(T, B): logs of norms over all but the batch's axis, which is the second of each state (L, B, n)."""
+    with np.errstate(divide="ignore"):
+        return np.log([np.sqrt(sum((a.numpy() ** 2).sum((0, 2)) for a in states)) for states in arrays])
+
+
+@deep
+def test_the_profile_of_a_stack_is_autograd_s_through_torch_nn(spec):
+    case, *_ = of(spec)
+    path, _, output, _ = stepped(spec)
+    loss = (output * torch.tensor(case.d_output[-1])).sum()
+    flat = [s for state in path[:-1] for s in state]
+    pulled = torch.autograd.grad(loss, flat, retain_graph=True, materialize_grads=True)
+    count = len(path[0])
+    expected = [pulled[k : k + count] for k in range(0, len(pulled), count)][::-1]
+    found = lag_profile(case.cell, case.params, case.x, **given(case))
+    assert np.allclose(found.log_norm[1:], logs_of(expected), rtol=1e-12, atol=1e-12)
+    for k, name in enumerate(case.cell.states):
+        for layer in range(case.cell.layers):
+            own = logs_of([[state[k][layer : layer + 1]] for state in expected])
+            by_layer = found.log_norm_by_state[f"{name}_l{layer}"][1:]
+            # at lag 1 nothing reaches the lower layers' states but through the layers above
+            assert np.allclose(by_layer, own, rtol=1e-11, atol=1e-11), (name, layer)
+    last = np.log(np.linalg.norm(case.d_output[-1], axis=1))
+    assert np.allclose(found.log_norm[0], last, rtol=1e-12)
+
+
+@deep
+@pytest.mark.parametrize("backend", ["torch", "numpy"])
+def test_backends_that_step_a_stack_give_the_same_profile(spec, backend):
+    case, *_ = of(spec)
+    exact = lag_profile(case.cell, case.params, case.x, **given(case))
+    found = lag_profile(case.cell, case.params, case.x, **given(case), backend=backend, dtype="float32")
+    assert np.allclose(found.log_norm, exact.log_norm, atol=1e-4)
+    with pytest.raises(ValueError, match=r"^backend numba computes cell .* layer by layer, so it has no"):
+        lag_profile(case.cell, case.params, case.x, backend="numba", dtype="float64")
+
+
+def jacobian(spec, lag):
+    """ds_T/ds_{T-lag} of sample 0 through torch.nn, (n, n), layer after layer, in a layer state by state."""
+    path, *_ = stepped(spec)
+
+    def joined(state):
+        return torch.cat([s[k, 0] for k in range(len(state[0])) for s in state])
+
+    rows = []
+    for value in joined(path[-1]):
+        pulled = torch.autograd.grad(value, path[-1 - lag], retain_graph=True, materialize_grads=True)
+        rows.append(joined(pulled))
+    return torch.stack(rows).numpy()
+
+
+@deep
+@pytest.mark.parametrize("lag", [1, 5, STEPS])
+def test_the_jacobian_product_of_a_stack_is_autograd_s(spec, lag):
+    case, *_ = of(spec)
+    expected = jacobian(spec, lag)
+    found = jacobian_product(case.cell, case.params, case.x, [lag], state=case.state)
+    assert found.method == "exact"
+    assert np.allclose(np.exp(found.log_spectral[0, 0]), np.linalg.norm(expected, 2), rtol=1e-12)
+    assert np.allclose(np.exp(found.log_frobenius[0, 0]), np.linalg.norm(expected), rtol=1e-12)
+
+
+@deep
+def test_the_spectrum_of_a_stack_is_that_of_its_jacobians(spec):
+    case = problem(cells.get(spec), steps=60, batch=1, inputs=INPUTS, hidden=HIDDEN)
+    found = lyapunov_spectrum(case.cell, case.params, case.x, transient=0)
+    whole = joint(case.cell)
+    path = forward_path(whole, case.params, case.x)[1]
+    matrices = linearise(whole, case.params, case.x, path).matrices_of(slice(None))[:, 0]
+    directions = np.linalg.qr(np.random.default_rng(0).standard_normal(matrices.shape[1:]))[0]
+    total = np.zeros(len(directions))
+    for matrix in matrices:
+        directions, r = np.linalg.qr(matrix @ directions)
+        total += np.log(np.abs(np.diag(r)))
+    alive = np.isfinite(found.exponents)
+    assert alive.sum() >= HIDDEN and np.isclose(found.exponents[0], max(total) / 60, atol=1e-3)
+    if alive.all():
+        assert np.isclose(found.exponents.sum(), np.linalg.slogdet(matrices)[1].mean(), rtol=1e-9)
+
+
+def test_the_exponents_of_two_directions_are_those_of_each():
+    cell = cells.get("gru:bidirectional=true")
+    params, x = cell.init(INPUTS, HIDDEN), np.random.default_rng(3).standard_normal((400, 1, INPUTS))
+    found = lyapunov_spectrum(cell, params, x, transient=20).exponents
+    single, each = cells.get("gru"), []
+    for suffix, order in (("_l0", 1), ("_l0_reverse", -1)):
+        own = {name: params[name + suffix] for name in single.parameter_shapes(INPUTS, HIDDEN)}
+        each.append(lyapunov_spectrum(single, own, x[::order], transient=20).exponents)
+    assert np.allclose(found, np.sort(np.concatenate(each))[::-1], atol=2e-2)
+    assert np.isclose(found.sum(), np.sum(each), rtol=1e-9)  # the mean log determinant
+    in_blocks = lyapunov_spectrum(cell, params, iter(np.split(x, 4)), transient=20).exponents
+    assert np.allclose(in_blocks, found, rtol=1e-12)
+
+
+@either
+def test_the_lags_add_up_to_the_array_s_gradient(spec):
+    case, *_ = of(spec)
+    if case.cell.bidirectional:
+        loss, _, params = ended(spec)
+    else:
+        *_, output, params = stepped(spec)
+        loss = (output * torch.tensor(case.d_output[-1])).sum()
+    names = [n for n in params if n.startswith("weight")]
+    expected = torch.autograd.grad(loss, [params[n] for n in names], retain_graph=True)
+    for name, d in zip(names, expected, strict=True):
+        share = lag_share(case.cell, case.params, case.x, parameter=name, **given(case))
+        assert np.allclose(share.gradient, d.numpy(), rtol=1e-10, atol=1e-13), name
+        assert np.isclose(share.signed.sum(), 1)
+    assert lag_share(case.cell, case.params, case.x, **given(case)).parameter == "weight_hh_l0"
+    with pytest.raises(ValueError, match=r"parameter is 'weight_hh'; the steps of cell .* use weight_hh_l0"):
+        lag_share(case.cell, case.params, case.x, parameter="weight_hh")
+
+
+@deep
+def test_the_input_reach_of_a_stack_is_autograd_s(spec):
+    case, *_ = of(spec)
+    _, xs, output, _ = stepped(spec)
+    pulled = torch.autograd.grad((output * torch.tensor(case.d_output[-1])).sum(), xs)
+    expected = np.log([np.linalg.norm(d.numpy(), axis=1) for d in pulled])[::-1]
+    assert np.allclose(
+        input_reach(case.cell, case.params, case.x, **given(case)).log_norm, expected, rtol=1e-12, atol=1e-12
+    )
+
+
+@both
+def test_each_direction_counts_its_lags_from_its_own_end(spec):
+    """x_{T-1-k} reaches the forward output, x_k the reverse one, and their squares add up."""
+    case, *_ = of(spec)
+    single, squares = cells.get(spec.partition(":")[0]), 0.0
+    profiles = []
+    for k, (suffix, order) in enumerate((("_l0", 1), ("_l0_reverse", -1))):
+        own = {name: case.params[name + suffix] for name in single.parameter_shapes(INPUTS, HIDDEN)}
+        one = {
+            "state": {name: v[k] for name, v in case.state.items()},
+            "d_output": case.d_output[-1][:, k * HIDDEN : (k + 1) * HIDDEN],
+        }
+        squares = squares + np.exp(2 * input_reach(single, own, case.x[::order], **one).log_norm)
+        profiles.append(lag_profile(single, own, case.x[::order], **one).log_norm)
+    found = input_reach(case.cell, case.params, case.x, **given(case)).log_norm
+    assert np.allclose(found, 0.5 * np.log(squares), rtol=1e-12, atol=1e-12)
+    whole = lag_profile(case.cell, case.params, case.x, **given(case))
+    joined = 0.5 * np.logaddexp(2 * profiles[0], 2 * profiles[1])
+    assert np.allclose(whole.log_norm[1:], joined[1:], rtol=1e-12, atol=1e-12)
+
+
+@either
+def test_formats_and_sensitivity_take_stacks(spec):
+    case, *_ = of(spec)
+    x, state = case.x[:, :1], {k: v[:, :1] for k, v in case.state.items()}
+    found = precision(case.cell, case.params, x, state=state, d_output=case.d_output[-1][:1])["float64"]
+    exact = lag_profile(case.cell, case.params, x, state=state, d_output=case.d_output[-1][:1])
+    assert np.allclose(found.log_norm, exact.log_norm[1:, 0], rtol=1e-9, atol=1e-9)
+    assert np.isfinite(sensitivity(case.cell, case.params, case.x, **given(case)).log_parameter).all()
+
+
+@pytest.mark.parametrize("spec", ["lstm:layers=2", "lstm:layers=2:bidirectional=true"])
+def test_gates_of_a_stack_are_those_of_each_layer_on_what_it_reads(spec):
+    case, *_ = of(spec)
+    hidden = torch.tensor(case.x)
+    zeros = np.zeros_like(next(iter(case.state.values())))
+    single, logs = cells.get("lstm"), []
+    for layer in range(2):
+        outputs = []
+        for suffix in [f"_l{layer}", f"_l{layer}_reverse"][: case.cell.directions]:
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            own = {n: case.params[n + suffix] for n in names}
+            turned = hidden.flip(0) if suffix.endswith("reverse") else hidden
+            logs.append(gates(single, own, turned.numpy()).log_keep)
+            program = cells.backend("torch").prepare(single, own, steps=STEPS, batch=BATCH, dtype="float64")
+            made = torch.tensor(program.forward(turned.numpy()).output)
+            outputs.append(made.flip(0) if suffix.endswith("reverse") else made)
+        hidden = torch.cat(outputs, -1)
+    found = gates(case.cell, case.params, case.x)
+    assert np.allclose(found.log_keep, np.concatenate(logs), rtol=1e-12)
+    zero = {"h": zeros, "c": zeros}
+    assert np.allclose(gates(case.cell, case.params, case.x, state=zero).log_keep, found.log_keep)
+    assert set(saturation(case.cell, case.params, case.x)) >= {"f_l0", "i_l1"}
+
+
+@pytest.mark.parametrize("function", [lag_profile, lag_share, input_reach, precision, lyapunov_spectrum])
+def test_deep_stacks_of_both_directions_are_refused_in_one_line(function):
+    cell = cells.get("gru:layers=2:bidirectional=true")
+    with pytest.raises(
+        ValueError, match=r"above the first read both directions.*layers=1, or bidir"
+    ) as caught:
+        function(cell, cell.init(3, 4), np.zeros((30, 1, 3)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"h": np.zeros((3, 2, 4)), "c": np.zeros((2, 2, 4))}, r"state h is \(3, 2, 4\).* which is 2$"),
+        ({"h": np.zeros((2, 2, 4))}, r"state has h; cell 'lstm' has the states h, c$"),
+        ({"h": np.zeros((2, 5, 4)), "c": np.zeros((2, 2, 4))}, r"state h_l0 is \(5, 4\)"),
+    ],
+)
+def test_states_of_another_shape_are_one_line(state, said):
+    cell = cells.get("lstm:layers=2")
+    with pytest.raises(ValueError, match=said):
+        lag_profile(cell, cell.init(3, 4), np.zeros((9, 2, 3)), state=state)
+
+
+@pytest.mark.parametrize("name", ["Apart", "Heads", "Written"])
+def test_a_stack_of_any_cell_steps_as_its_layers_do(name):
+    """Outputs, read-outs and arrays that are made of others too."""
+    cell = cells.get(f"{ODD}:{name}", layers=2, readout=2)
+    case = problem(cell, steps=5, batch=2, inputs=4, hidden=4)
+    program = cells.backend("numpy").prepare(cell, case.params, steps=5, batch=2, dtype="float64")
+    expected = program.forward(case.x).output
+    one = cells.backend("torch").prepare(joint(cell), case.params, steps=5, batch=2, dtype="float64")
+    assert np.allclose(one.forward(case.x).output, expected, rtol=1e-12, atol=1e-13)
+    assert np.isfinite(lag_profile(cell, case.params, case.x).log_norm[1:]).all()
