@@ -44,10 +44,11 @@ def check(
     """Compares somebody's implementation with a cell, array by array, and explains a deviation.
 
     thing: a torch module, a class or an object with arrays, a function of a step or a sequence, a cell,
-    'file.py:NAME' or an .onnx file. A class or function gets arrays of `cell.init`, an object keeps its own.
-    weights are the cell's arrays. dtype is the thing's own where None. Where steps are None, a right one is
-    also run without its first state and over more steps, until 200 or a second has passed. Raises ValueError,
-    one line, for a thing that is not understood or cannot be called.
+    'file.py:NAME', or a file of ONNX, Keras, flax or torch, of any number of layers. A class or function gets
+    arrays of `cell.init`, an object keeps its own. weights are the cell's arrays. dtype is the thing's own
+    where None. Where steps are None, a right one is also run without its first state and over more steps,
+    until 200 or a second has passed. Raises ValueError, one line, for a thing that is not understood or
+    cannot be called.
     """
     from ..catalogue import get
     from .compare import best
@@ -59,6 +60,8 @@ def check(
     cell = get(against) if isinstance(against, str) else against
     name = against if isinstance(against, str) else cell.name + (f":{cell.options}" if cell.options else "")
     _check_options(input_size, hidden_size, steps or STEPS, batch, dtype)
+    if isinstance(thing, str | Path) and (result := _of_file(thing, cell, name, steps, batch, seed)):
+        return result
     if weights is not None:
         weights = {name: _float64(value) for name, value in weights.items()}
         cell = _with_biases(cell, weights)
@@ -79,6 +82,19 @@ def check(
         coarse = too_coarse(own, implementation.low.dtype)
         text, rows, lines, right = coarse or text, (*rows, *own), (*lines, said), not coarse
     return Result(asked.port, name, right, text, rows, compared.first, lines)
+
+
+def _of_file(
+    thing: str | Path, cell: GatedCell, name: str, steps: int | None, batch: int, seed: int
+) -> Result | None:
+    """The result for a file that says which cell it holds; None for all else."""
+    from .stored import READERS, checked, stored
+
+    path = Path(thing).expanduser()
+    if path.suffix not in (".onnx", *READERS) or not path.is_file():
+        return None
+    held = stored(path, cell)
+    return checked(path, held, cell, name, steps or STEPS, batch, seed) if held else None
 
 
 def _check_options(
