@@ -8,6 +8,8 @@ import torch
 from support.comparison import ODD, problem
 
 from cellbench import cells
+from cellbench.cells import State
+from cellbench.cells.derived import layers
 from cellbench.cells.programs.joint import joint
 from cellbench.harness.gradients import (
     gates,
@@ -20,6 +22,7 @@ from cellbench.harness.gradients import (
     saturation,
     sensitivity,
 )
+from cellbench.harness.gradients.cell.by_layer import backwards
 from cellbench.harness.gradients.cell.linearise import linearise
 from cellbench.harness.gradients.cell.path import forward_path
 
@@ -253,7 +256,7 @@ def test_gates_of_a_stack_are_those_of_each_layer_on_what_it_reads(spec):
     assert set(saturation(case.cell, case.params, case.x)) >= {"f_l0", "i_l1"}
 
 
-@pytest.mark.parametrize("function", [lag_profile, lag_share, input_reach, precision, lyapunov_spectrum])
+@pytest.mark.parametrize("function", [lag_share, sensitivity, precision, lyapunov_spectrum])
 def test_deep_stacks_of_both_directions_are_refused_in_one_line(function):
     cell = cells.get("gru:layers=2:bidirectional=true")
     with pytest.raises(
@@ -287,3 +290,101 @@ def test_a_stack_of_any_cell_steps_as_its_layers_do(name):
     one = cells.backend("torch").prepare(joint(cell), case.params, steps=5, batch=2, dtype="float64")
     assert np.allclose(one.forward(case.x).output, expected, rtol=1e-12, atol=1e-13)
     assert np.isfinite(lag_profile(cell, case.params, case.x).log_norm[1:]).all()
+
+
+DEEP_BOTH = [
+    "lstm:layers=2:bidirectional=true",
+    "gru:layers=3:bidirectional=true",
+    "elman:layers=2:bidirectional=true:readout=3",
+    "lstm:layers=2:bidirectional=true:proj_size=3",
+    "gru_reset_before:layers=2:bidirectional=true",
+    "lru:layers=2:bidirectional=true",
+]
+
+
+def unrolled(case):
+    """Layer by layer in torch: the outputs at the two ends, and {suffix: (states by own step, inputs)}.
+
+    A state is a tensor of its own, which the next step alone reads; an input is a leaf's view likewise.
+    """
+    cell, single = case.cell, layers.single(case.cell)
+    params = {k: torch.tensor(v) for k, v in case.params.items()}
+    hidden, seen = list(torch.tensor(case.x)), {}
+    names = list(single.parameter_shapes(INPUTS, HIDDEN))
+    for k, part in enumerate(layers.of(cell, INPUTS, HIDDEN)):
+        if not part.reverse:
+            given, made = hidden, []
+        own = single.effective({n: params[n + part.suffix] for n in names})
+        state = State(**{s: torch.tensor(v[k], requires_grad=True) for s, v in case.state.items()})
+        # every direction reads copies of its own
+        turned = [x.clone().requires_grad_() for x in (given[::-1] if part.reverse else given)]
+        path, outputs = [vars(state)], []
+        for x in turned:
+            output, new = single.step(own, x, state)
+            state = State(**{s: v.clone() for s, v in vars(new).items()})
+            path.append(vars(state))
+            outputs.append(output)
+        seen[part.suffix] = path, turned
+        made.append(outputs[::-1] if part.reverse else outputs)
+        if part.reverse:
+            hidden = [torch.cat(pair, -1) for pair in zip(*made, strict=True)]
+    last = torch.cat([made[0][-1], made[1][0]], -1)
+    if cell.readout:
+        last = last @ params["weight_out"].T + params["bias_out"]
+    return (last * torch.tensor(case.d_output[-1])).sum(), seen
+
+
+@pytest.mark.parametrize("spec", DEEP_BOTH)
+def test_every_layer_and_direction_of_a_bidirectional_stack_has_its_own_lags(spec):
+    case = problem(cells.get(spec), steps=STEPS, batch=BATCH, inputs=INPUTS, hidden=HIDDEN)
+    loss, seen = unrolled(case)
+    found = lag_profile(case.cell, case.params, case.x, **given(case))
+    squares = 0.0
+    for suffix, (path, _) in seen.items():
+        for name in case.cell.states:
+            states = [now[name] for now in path[:-1]]
+            pulled = torch.autograd.grad(loss, states, retain_graph=True, materialize_grads=True)
+            squares = squares + np.array([(d.numpy() ** 2).sum(1) for d in pulled])[::-1]
+            with np.errstate(divide="ignore"):
+                logs = np.log([np.linalg.norm(d.numpy(), axis=1) for d in pulled])[::-1]
+            own = found.log_norm_by_state[name + suffix]
+            assert np.allclose(own[1:], logs, rtol=1e-11, atol=1e-11), (name, suffix)
+    assert np.allclose(found.log_norm[1:], 0.5 * np.log(squares), rtol=1e-12, atol=1e-12)
+    reach = 0.0
+    for suffix in ("_l0", "_l0_reverse"):
+        pulled = torch.autograd.grad(loss, seen[suffix][1], retain_graph=True)
+        reach = reach + np.array([(d.numpy() ** 2).sum(1) for d in pulled])[::-1]
+    found = input_reach(case.cell, case.params, case.x, **given(case)).log_norm
+    assert np.allclose(found, 0.5 * np.log(reach), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("spec", ["lstm:layers=2", "gru:layers=3"])
+def test_layer_by_layer_is_the_joint_state_s_gradient_in_one_direction(spec):
+    case, *_ = of(spec)
+    whole = lag_profile(case.cell, case.params, case.x, **given(case))
+    for back in backwards(case.cell, case.params, case.x, case.state, case.d_output[-1]):
+        for name, logs in zip(case.cell.states, back.logs, strict=True):
+            same = whole.log_norm_by_state[name + back.reading.suffix]
+            assert np.allclose(same, logs, rtol=1e-12, atol=1e-12)
+
+
+def test_a_gradient_that_float64_cannot_hold_is_followed_through_bidirectional_stacks():
+    """All weights of the recurrence are 0, so that c forgets by its gate alone, at e^-30 a step."""
+    cell = cells.get("lstm:layers=2:bidirectional=true")
+    params = {k: np.zeros_like(v) if "hh" in k else v for k, v in cell.init(2, 3).items()}
+    for name in params:
+        if name.startswith("bias_ih"):
+            params[name][3:6] = -30.0
+        if name.startswith("weight_ih_l1"):
+            params[name][:] = 0.0  # nothing of the layer below
+    x = np.random.default_rng(0).standard_normal((60, 1, 2))
+    logs = lag_profile(cell, params, x).log_norm
+    assert np.allclose(np.diff(logs[1:, 0]), -30, atol=0.01) and logs[-1, 0] < -1700
+
+
+def test_what_has_no_meaning_for_bidirectional_stacks_is_one_line():
+    cell = cells.get("gru:layers=2:bidirectional=true")
+    with pytest.raises(ValueError, match=r"^backend torch in float32 has no trajectory of cell 'gru'"):
+        lag_profile(cell, cell.init(3, 4), np.zeros((9, 1, 3)), backend="torch", dtype="float32")
+    with pytest.raises(ValueError, match=r"^x is \(9, 3\)"):
+        lag_profile(cell, cell.init(3, 4), np.zeros((9, 3)))

@@ -13,7 +13,8 @@ from cellbench.cells.backends.numpy import Reference
 from cellbench.cells.programs.products import blocks_gradient
 
 from .back import Backward, StepBack, backward
-from .given import of_joint_state
+from .by_layer import backwards
+from .given import of_every_state, of_joint_state
 from .path import finite, norms
 
 Arrays = dict[str, Any]
@@ -222,7 +223,19 @@ class InputReach:
     log_norm: np.ndarray
 
 
-@of_joint_state
+def _reach_by_layer(
+    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
+) -> InputReach:
+    """The reach of several bidirectional layers, from the two adjoints of the first."""
+    every = list(backwards(cell, params, x, state, d_output))
+    # rows are of norm 1, but where both ways of a layer's input were added
+    logs = [back.d_x.scaled().log for back in every[-cell.directions :]]
+    total = 0.5 * np.logaddexp.reduce([2 * each for each in logs])
+    total[:, ~np.logical_and.reduce([back.held for back in every])] = np.nan
+    return InputReach(np.arange(len(total)), total[::-1])
+
+
+@of_every_state(_reach_by_layer)
 def input_reach(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
 ) -> InputReach:
