@@ -25,6 +25,7 @@ from cellbench.harness.gradients import (
 from cellbench.harness.gradients.cell.by_layer import backwards
 from cellbench.harness.gradients.cell.linearise import linearise
 from cellbench.harness.gradients.cell.path import forward_path
+from cellbench.harness.gradients.cell.share import _share_by_layer
 
 STEPS, BATCH, INPUTS, HIDDEN = 12, 2, 3, 4
 DEEP = ["lstm:layers=2", "gru:layers=3", "elman:layers=2", "lstm:layers=2:proj_size=3"]
@@ -222,6 +223,19 @@ def test_each_direction_counts_its_lags_from_its_own_end(spec):
     assert np.allclose(whole.log_norm[1:], joined[1:], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("spec", ["gru:bidirectional=true", "gru:layers=2:bidirectional=true"])
+def test_sensitivity_at_a_horizon_is_of_that_many_first_steps(spec):
+    case, *_ = of(spec)
+    found = sensitivity(case.cell, case.params, case.x, **given(case))
+    squares = []
+    for b in range(BATCH):
+        one = {"state": {k: v[:, b : b + 1] for k, v in case.state.items()}}
+        one["d_output"] = case.d_output[-1][b : b + 1]
+        squares.append(2 * lag_share(case.cell, case.params, case.x[:4, b : b + 1], **one).log_norm)
+    expected = 0.5 * np.log(np.exp(squares).mean())
+    assert np.isclose(found.log_parameter[list(found.horizon).index(4)], expected, rtol=1e-12)
+
+
 @either
 def test_formats_and_sensitivity_take_stacks(spec):
     case, *_ = of(spec)
@@ -256,7 +270,7 @@ def test_gates_of_a_stack_are_those_of_each_layer_on_what_it_reads(spec):
     assert set(saturation(case.cell, case.params, case.x)) >= {"f_l0", "i_l1"}
 
 
-@pytest.mark.parametrize("function", [lag_share, sensitivity, precision, lyapunov_spectrum])
+@pytest.mark.parametrize("function", [precision, lyapunov_spectrum])
 def test_deep_stacks_of_both_directions_are_refused_in_one_line(function):
     cell = cells.get("gru:layers=2:bidirectional=true")
     with pytest.raises(
@@ -308,7 +322,7 @@ def unrolled(case):
     A state is a tensor of its own, which the next step alone reads; an input is a leaf's view likewise.
     """
     cell, single = case.cell, layers.single(case.cell)
-    params = {k: torch.tensor(v) for k, v in case.params.items()}
+    params = {k: torch.tensor(v, requires_grad=True) for k, v in case.params.items()}
     hidden, seen = list(torch.tensor(case.x)), {}
     names = list(single.parameter_shapes(INPUTS, HIDDEN))
     for k, part in enumerate(layers.of(cell, INPUTS, HIDDEN)):
@@ -331,13 +345,13 @@ def unrolled(case):
     last = torch.cat([made[0][-1], made[1][0]], -1)
     if cell.readout:
         last = last @ params["weight_out"].T + params["bias_out"]
-    return (last * torch.tensor(case.d_output[-1])).sum(), seen
+    return (last * torch.tensor(case.d_output[-1])).sum(), seen, params
 
 
 @pytest.mark.parametrize("spec", DEEP_BOTH)
 def test_every_layer_and_direction_of_a_bidirectional_stack_has_its_own_lags(spec):
     case = problem(cells.get(spec), steps=STEPS, batch=BATCH, inputs=INPUTS, hidden=HIDDEN)
-    loss, seen = unrolled(case)
+    loss, seen, params = unrolled(case)
     found = lag_profile(case.cell, case.params, case.x, **given(case))
     squares = 0.0
     for suffix, (path, _) in seen.items():
@@ -356,6 +370,15 @@ def test_every_layer_and_direction_of_a_bidirectional_stack_has_its_own_lags(spe
         reach = reach + np.array([(d.numpy() ** 2).sum(1) for d in pulled])[::-1]
     found = input_reach(case.cell, case.params, case.x, **given(case)).log_norm
     assert np.allclose(found, 0.5 * np.log(reach), rtol=1e-11, atol=1e-11)
+    if case.cell.writes("effective"):
+        return  # shares are of the derived arrays
+    for name in [n for n in params if n.endswith(("hh_l0", "ih_l1_reverse")) and n.startswith("weight")]:
+        share = lag_share(case.cell, case.params, case.x, **given(case), parameter=name)
+        (d,) = torch.autograd.grad(loss, params[name], retain_graph=True)
+        assert np.allclose(share.gradient, d.numpy(), rtol=1e-10, atol=1e-13), name
+        assert np.isclose(share.signed.sum(), 1) and share.parameter == name
+    with pytest.raises(ValueError, match="parameter is 'nothing'; the steps of cell"):
+        lag_share(case.cell, case.params, case.x, parameter="nothing")
 
 
 @pytest.mark.parametrize("spec", ["lstm:layers=2", "gru:layers=3"])
@@ -366,6 +389,15 @@ def test_layer_by_layer_is_the_joint_state_s_gradient_in_one_direction(spec):
         for name, logs in zip(case.cell.states, back.logs, strict=True):
             same = whole.log_norm_by_state[name + back.reading.suffix]
             assert np.allclose(same, logs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["weight_hh_l0", "weight_ih_l1", "bias_hh_l0"])
+def test_shares_layer_by_layer_are_those_of_the_joint_state_in_one_direction(name):
+    case, *_ = of("gru:layers=2")
+    whole = lag_share(case.cell, case.params, case.x, **given(case), parameter=name)
+    found = _share_by_layer(case.cell, case.params, case.x, **given(case), parameter=name)
+    for what in ("signed", "unsigned", "cancellation", "gradient", "log_norm"):
+        assert np.allclose(getattr(found, what), getattr(whole, what), rtol=1e-9, atol=1e-12), what
 
 
 def test_a_gradient_that_float64_cannot_hold_is_followed_through_bidirectional_stacks():

@@ -20,10 +20,11 @@ from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import NumpyProgram, Reference
 
 from .adjoint import cotangent
+from .back import StepBack, step_back
 from .layered import Reading, readings
 from .linear import joint
 from .linearise import underflows
-from .path import WIDE, check, forward_path, norms
+from .path import WIDE, check, finite, forward_path, norms
 
 Arrays = dict[str, Any]
 
@@ -69,15 +70,39 @@ def weight(log: np.ndarray, scale: np.ndarray) -> np.ndarray:
 class LayerBackward:
     """One layer and direction after its adjoint; everything is by the direction's own steps.
 
-    logs   (S, T + 1, B): log norms of dL/d(state) by lag, 0 to T
-    d_x    cotangents of what the layer read, (T, B, I)
-    held   (B,): the samples whose states are finite
+    coming     cotangents of its output
+    d_outputs  those pulled back to the outputs of its steps
+    logs       (S, T + 1, B): log norms of dL/d(state) by lag, 0 to T
+    d_x        cotangents of what the layer read, (T, B, I)
+    past       arrays that the output's side uses too, at every step
     """
 
     reading: Reading
+    program: Reference
+    coming: Scaled
+    d_outputs: list[np.ndarray]
     logs: np.ndarray
     d_x: Scaled
-    held: np.ndarray
+    past: frozenset[str]
+
+    @property
+    def path(self) -> list[np.ndarray]:
+        return self.program.path()
+
+    @property
+    def held(self) -> np.ndarray:
+        """(B,): the samples whose states are finite."""
+        return finite(self.path)
+
+    @property
+    def local(self) -> Arrays:
+        """No array's gradient lies past the recurrence at the last step alone."""
+        return {}
+
+    def steps(self) -> Iterator[StepBack]:
+        """Last step first, as of a loss at the last step."""
+        for step in _walk(self.program, self.d_outputs, self.coming.log):
+            yield step.back
 
 
 def backwards(
@@ -114,37 +139,52 @@ def backwards(
 def _back(reading: Reading, coming: Scaled, last: bool) -> LayerBackward:
     """One layer's adjoint from the cotangents of its output; lag 0 is the loss's own, so the last layer's."""
     cell, program = reading.cell, _forward(reading)
-    path = program.path()
     steps, batch = program.steps, program.batch
     d_outputs, d_x_of_output = program.pull_outputs(np.asarray(coming.rows, program.dtype))
-    d = tuple(np.zeros_like(s[-1]) for s in path)
-    logs, scales = np.full((len(path), steps + 1, batch), -np.inf), np.empty((steps, batch))
+    past = frozenset(program.products.grads)
+    logs, scales = np.full((len(cell.states), steps + 1, batch), -np.inf), np.empty((steps, batch))
     gates = np.empty((steps, batch, len(cell.gates), program.units), program.dtype)
     d_x = np.empty((steps, batch, program.input_size), program.dtype)
-    log_scale = np.full(batch, -np.inf)
-    for t in reversed(range(steps)):
-        scales[t] = common(log_scale, coming.log[t])
-        now = [_times(d_t[t], weight(coming.log[t], scales[t])) for d_t in d_outputs]
-        d = program.with_outputs(t, now, tuple(_times(s, weight(log_scale, scales[t])) for s in d))
+    for step in _walk(program, d_outputs, coming.log):
+        t, scales[step.back.t] = step.back.t, step.back.log_scale
         if last and t == steps - 1:
-            logs[:, 0] = _logs(d, scales[t])
-        d, rest = program.pull_step(t, now, d)
-        logs[:, steps - t] = _logs(d, scales[t])
-        if isinstance(program, NumpyProgram):
-            gates[t] = np.stack(rest[0], 1)
+            logs[:, 0] = _logs(step.after, scales[t])
+        logs[:, steps - t] = _logs(step.before, scales[t])
+        if step.back.d_x is None:
+            gates[t] = np.stack(step.back.d_wx, 1)
         else:
-            d_x[t] = rest[0]
-        size = norms(joint(d))
-        with np.errstate(divide="ignore"):
-            log_scale = scales[t] + np.log(size).astype(np.float64)
-        d = tuple(_times(s, 1 / np.where((size > 0) & np.isfinite(size), size, 1.0)) for s in d)
+            d_x[t] = step.back.d_x
     if isinstance(program, NumpyProgram):  # linear in its step's cotangents, so it may carry their scale
         d_x = program.products.pull_project(program._x, gates)
     given = Scaled(d_x, scales).scaled()
     if np.ndim(d_x_of_output):
         given = given.plus(Scaled(d_x_of_output, coming.log).scaled())
-    held = np.logical_and.reduce([np.isfinite(s).all((0, *range(2, s.ndim))) for s in path])
-    return LayerBackward(reading, logs, given, held)
+    return LayerBackward(reading, program, coming, d_outputs, logs, given, past)
+
+
+@dataclass(frozen=True)
+class Walked:
+    """One step on the way back, with dL/d(state) after it and before it, at the step's scale."""
+
+    back: StepBack
+    after: tuple[np.ndarray, ...]
+    before: tuple[np.ndarray, ...]
+
+
+def _walk(program: Reference, d_outputs: list[np.ndarray], log: np.ndarray) -> Iterator[Walked]:
+    """Back over all steps, last first, from outputs' cotangents at every step, of log scales (T, B)."""
+    d = tuple(np.zeros_like(s[-1]) for s in program.path())
+    log_scale = np.full(program.batch, -np.inf)
+    for t in reversed(range(program.steps)):
+        scale = common(log_scale, log[t])
+        now = [_times(d_t[t], weight(log[t], scale)) for d_t in d_outputs]
+        after = program.with_outputs(t, now, tuple(_times(s, weight(log_scale, scale)) for s in d))
+        before, rest = program.pull_step(t, now, after)
+        yield Walked(step_back(program, t, scale, rest), after, before)
+        size = norms(joint(before))
+        with np.errstate(divide="ignore"):
+            log_scale = scale + np.log(size).astype(np.float64)
+        d = tuple(_times(s, 1 / np.where((size > 0) & np.isfinite(size), size, 1.0)) for s in before)
 
 
 def _forward(reading: Reading) -> Reference:

@@ -13,8 +13,8 @@ from cellbench.cells.backends.numpy import Reference
 from cellbench.cells.programs.products import blocks_gradient
 
 from .back import Backward, StepBack, backward
-from .by_layer import backwards
-from .given import of_every_state, of_joint_state
+from .by_layer import LayerBackward, backwards
+from .given import of_every_state
 from .path import finite, norms
 
 Arrays = dict[str, Any]
@@ -43,7 +43,40 @@ class LagShare:
     log_norm: float
 
 
-@of_joint_state
+def _share_by_layer(
+    cell: GatedCell,
+    params: Arrays,
+    x: Any,
+    *,
+    state: Arrays | None = None,
+    d_output: Any = None,
+    parameter: str | None = None,
+) -> LagShare:
+    """The shares of several bidirectional layers; a lag is one of the array's own layer and direction."""
+
+    def back_of(suffix: str, **given: Any) -> LayerBackward:
+        return next(b for b in backwards(cell, params, **given) if b.reading.suffix == suffix)
+
+    x = np.asarray(x)
+    every = [*backwards(cell, params, x, state, d_output)]
+    known = {n + b.reading.suffix: (n, b) for b in every for n in _arrays(b.reading.cell, b)}
+    name = parameter or ("weight_hh_l0" if "weight_hh_l0" in known else next(iter(known)))
+    if name not in known:
+        raise ValueError(f"parameter is {name!r}; the steps of cell {cell.name!r} use {', '.join(known)}")
+    base, back = known[name]
+    if base in back.past:
+        raise ValueError(
+            f"parameter {name} is used past the recurrence too, at every step, so that its gradient has no"
+            f" lags of its own in cell {cell.name!r} with {cell.options}"
+        )
+    samples: list[Any] = [back]
+    if _by_sample(back.reading.cell, back, base):
+        each = (one_sample(x, state, d_output, b, axis=1) for b in range(x.shape[1]))
+        samples = [back_of(back.reading.suffix, **given) for given in each]
+    return _told(back.reading.cell, samples, base, name)
+
+
+@of_every_state(_share_by_layer)
 def lag_share(
     cell: GatedCell,
     params: Arrays,
@@ -61,17 +94,23 @@ def lag_share(
     ValueError for an array that the step does not use.
     """
     x, back = np.asarray(x), backward(cell, params, x, state, d_output)
-    last = back.program.steps - 1
-    projected = _projected(back.program, last, None) if back.program.products.projects else {}
-    known = _arrays(cell, back, projected)
+    known = _arrays(cell, back)
     name = parameter or known[0]
     if name not in known:
         raise ValueError(f"parameter is {name!r}; the steps of cell {cell.name!r} use {', '.join(known)}")
     samples = [back]
-    if (
-        cell.written_out or name in projected or name in back.local
-    ):  # no outer product by sample: one at a time
+    if _by_sample(cell, back, name):
         samples = [backward(cell, params, **one_sample(x, state, d_output, b)) for b in range(x.shape[1])]
+    return _told(cell, samples, name, name)
+
+
+def _by_sample(cell: GatedCell, back: Any, name: str) -> bool:
+    """Whether the array's gradient is no outer product by sample, so that each goes back by itself."""
+    return cell.written_out or name in _projected_arrays(back) or name in back.local
+
+
+def _told(cell: GatedCell, samples: list[Any], name: str, label: str) -> LagShare:
+    """The shares of an array, which is called `label` to a person."""
     logs, total, top = _summed(cell, samples, name)
     square, signed, each = float(np.sum(total**2)), np.full(len(logs), np.nan), np.empty(len(logs))
     for k, gradients in enumerate(_lags(cell, samples, name)):
@@ -82,7 +121,7 @@ def lag_share(
     reached = np.flatnonzero(np.cumsum(signed) >= 0.95)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return LagShare(
-            parameter=name,
+            parameter=label,
             lag=np.arange(len(logs)),
             signed=signed,
             unsigned=each / each.sum(),
@@ -123,9 +162,15 @@ class StepGradient:
     log_scale: np.ndarray
 
 
-def _arrays(cell: GatedCell, back: Backward, projected: Arrays) -> list[str]:
+def _projected_arrays(back: Any) -> Arrays:
+    """The arrays that a cell's own projection uses, none where it writes none."""
+    program = back.program
+    return _projected(program, program.steps - 1, None) if program.products.projects else {}
+
+
+def _arrays(cell: GatedCell, back: Any) -> list[str]:
     """The arrays whose share can be told, the recurrent ones first."""
-    used = back.program.products.used
+    used, projected = back.program.products.used, _projected_arrays(back)
     if cell.written_out:
         names = [n for n in used if not n.endswith("_out")]
         return sorted(names, key=lambda n: "weight_hh" not in n)
@@ -134,12 +179,13 @@ def _arrays(cell: GatedCell, back: Backward, projected: Arrays) -> list[str]:
     return names + [n for n in ("bias_ih", "bias_hh") if n in used and n not in names]
 
 
-def one_sample(x: np.ndarray, state: Arrays | None, d_output: Any, b: int) -> Arrays:
-    """The arguments x, state and d_output of sample b alone."""
+def one_sample(x: np.ndarray, state: Arrays | None, d_output: Any, b: int, axis: int = 0) -> Arrays:
+    """The arguments x, state and d_output of sample b alone; axis is that of the batch in a state."""
     one = slice(b, b + 1)
+    of_state = (slice(None),) * axis + (one,)
     return {
         "x": x[:, one],
-        "state": None if state is None else {k: np.asarray(v)[one] for k, v in state.items()},
+        "state": None if state is None else {k: np.asarray(v)[of_state] for k, v in state.items()},
         "d_output": None if d_output is None else np.asarray(d_output)[one],
     }
 
