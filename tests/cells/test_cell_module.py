@@ -10,7 +10,14 @@ from cellbench.cells.programs.formats import FORMATS, rounded
 from cellbench.cells.programs.tolerance import MOST
 from cellbench.harness.case import Case
 from cellbench.harness.cli import main
-from cellbench.harness.gradients import lag_profile, lyapunov_spectrum
+from cellbench.harness.gradients import (
+    input_reach,
+    jacobian_product,
+    lag_profile,
+    lag_share,
+    lyapunov_spectrum,
+    precision,
+)
 from cellbench.harness.probe import NotOk
 from cellbench.harness.programs import check, inputs, prepare
 
@@ -247,6 +254,28 @@ def test_show_prints_the_source_of_a_module_s_forward(file, capsys):
     printed = capsys.readouterr()
     assert "for x_t in x:" in printed.out and "forward (" in printed.out and "def step" not in printed.out
     assert "scale=1.0" in printed.out and "biases" not in printed.out and printed.err == ""
+
+
+def test_a_stack_of_the_zoo_and_the_module_of_torch_nn_have_the_same_gradients(file):
+    cell, params, mine = of_zoo("lstm", 4, 6, layers=2)
+    module, x = cells.get(f"{file}:Stack"), drawn(40, 1, 4)
+    pairs = [(cell, params), (module, mine)]
+    # of the module it is not known that its output is a state, so that its first lag is 1
+    whole, other = (lag_profile(c, p, x).log_norm[1:] for c, p in pairs)
+    assert np.allclose(whole, other, rtol=1e-12, atol=1e-12)
+    whole, other = (lyapunov_spectrum(c, p, x, transient=10).exponents for c, p in pairs)
+    assert np.allclose(whole[0], other[0], atol=0.05) and np.isclose(whole.sum(), other.sum(), rtol=1e-10)
+    whole, other = (jacobian_product(c, p, x, [1, 7, 40]) for c, p in pairs)
+    assert np.allclose(whole.log_spectral, other.log_spectral, rtol=1e-12, atol=1e-12)
+    assert np.allclose(whole.log_frobenius, other.log_frobenius, rtol=1e-12, atol=1e-12)
+    for name in ("weight_hh_l0", "weight_ih_l1", "bias_hh_l1"):
+        whole, other = (lag_share(c, p, x, parameter=name) for c, p in pairs)
+        assert np.allclose(whole.signed, other.signed, rtol=1e-10, atol=1e-13)
+        assert np.allclose(whole.gradient, other.gradient, rtol=1e-11, atol=1e-15)
+    whole, other = (input_reach(c, p, x).log_norm for c, p in pairs)
+    assert np.allclose(whole, other, rtol=1e-12, atol=1e-12)
+    whole, other = (precision(c, p, x, dtypes=["float64"])["float64"].log_norm for c, p in pairs)
+    assert np.allclose(whole, other, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -25,7 +25,7 @@ from cellbench.harness.gradients import (
 from cellbench.harness.gradients.cell.by_layer import backwards
 from cellbench.harness.gradients.cell.linearise import linearise
 from cellbench.harness.gradients.cell.path import forward_path
-from cellbench.harness.gradients.cell.share import _share_by_layer
+from cellbench.harness.gradients.cell.share import _share
 
 STEPS, BATCH, INPUTS, HIDDEN = 12, 2, 3, 4
 DEEP = ["lstm:layers=2", "gru:layers=3", "elman:layers=2", "lstm:layers=2:proj_size=3"]
@@ -394,8 +394,8 @@ def test_layer_by_layer_is_the_joint_state_s_gradient_in_one_direction(spec):
 @pytest.mark.parametrize("name", ["weight_hh_l0", "weight_ih_l1", "bias_hh_l0"])
 def test_shares_layer_by_layer_are_those_of_the_joint_state_in_one_direction(name):
     case, *_ = of("gru:layers=2")
-    whole = lag_share(case.cell, case.params, case.x, **given(case), parameter=name)
-    found = _share_by_layer(case.cell, case.params, case.x, **given(case), parameter=name)
+    whole = _share(case.cell, case.params, case.x, **given(case), parameter=name)
+    found = lag_share(case.cell, case.params, case.x, **given(case), parameter=name)
     for what in ("signed", "unsigned", "cancellation", "gradient", "log_norm"):
         assert np.allclose(getattr(found, what), getattr(whole, what), rtol=1e-9, atol=1e-12), what
 
@@ -420,3 +420,12 @@ def test_what_has_no_meaning_for_bidirectional_stacks_is_one_line():
         lag_profile(cell, cell.init(3, 4), np.zeros((9, 1, 3)), backend="torch", dtype="float32")
     with pytest.raises(ValueError, match=r"^x is \(9, 3\)"):
         lag_profile(cell, cell.init(3, 4), np.zeros((9, 3)))
+
+
+def test_products_that_would_not_fit_are_told_before_they_are_made():
+    cell = cells.get("lstm:layers=2")
+    params, x = cell.init(2, 128), np.zeros((300, 16, 2))
+    with pytest.raises(
+        ValueError, match=r"^the Jacobians of 300 steps of 16 sequences, 512 x 512 .* 10\.1 GB"
+    ):
+        jacobian_product(cell, params, x, [300])

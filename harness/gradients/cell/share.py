@@ -1,8 +1,8 @@
-"""Which lags the parameter gradient is made of, and how far back the gradient of the input reaches."""
+"""Which lags the parameter gradient is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import Reference
+from cellbench.cells.programs.joint import unsupported
 from cellbench.cells.programs.products import blocks_gradient
 
 from .back import Backward, StepBack, backward
 from .by_layer import LayerBackward, backwards
-from .given import of_every_state
-from .path import finite, norms
+from .given import of_joint_state, on_arrays
+from .path import norms
 
 Arrays = dict[str, Any]
 
@@ -43,40 +44,7 @@ class LagShare:
     log_norm: float
 
 
-def _share_by_layer(
-    cell: GatedCell,
-    params: Arrays,
-    x: Any,
-    *,
-    state: Arrays | None = None,
-    d_output: Any = None,
-    parameter: str | None = None,
-) -> LagShare:
-    """The shares of several bidirectional layers; a lag is one of the array's own layer and direction."""
-
-    def back_of(suffix: str, **given: Any) -> LayerBackward:
-        return next(b for b in backwards(cell, params, **given) if b.reading.suffix == suffix)
-
-    x = np.asarray(x)
-    every = [*backwards(cell, params, x, state, d_output)]
-    known = {n + b.reading.suffix: (n, b) for b in every for n in _arrays(b.reading.cell, b)}
-    name = parameter or ("weight_hh_l0" if "weight_hh_l0" in known else next(iter(known)))
-    if name not in known:
-        raise ValueError(f"parameter is {name!r}; the steps of cell {cell.name!r} use {', '.join(known)}")
-    base, back = known[name]
-    if base in back.past:
-        raise ValueError(
-            f"parameter {name} is used past the recurrence too, at every step, so that its gradient has no"
-            f" lags of its own in cell {cell.name!r} with {cell.options}"
-        )
-    samples: list[Any] = [back]
-    if _by_sample(back.reading.cell, back, base):
-        each = (one_sample(x, state, d_output, b, axis=1) for b in range(x.shape[1]))
-        samples = [back_of(back.reading.suffix, **given) for given in each]
-    return _told(back.reading.cell, samples, base, name)
-
-
-@of_every_state(_share_by_layer)
+@on_arrays
 def lag_share(
     cell: GatedCell,
     params: Arrays,
@@ -90,18 +58,57 @@ def lag_share(
 
     It is weight_hh, where the cell has one, unless given; of a stack the first layer's. x (T, B, I), state
     {name: (B, ...)}, d_output (B, O) or ones. Shares of arrays that a cell derives from stored ones are of
-    the derived ones. The steps are gone through twice, for all G_k together are T times the array. Raises
-    ValueError for an array that the step does not use.
+    the derived ones. A lag is one of the array's own layer and direction. The steps are gone through twice,
+    for all G_k together are T times the array. Raises ValueError for an array that the step does not use.
     """
-    x, back = np.asarray(x), backward(cell, params, x, state, d_output)
-    known = _arrays(cell, back)
-    name = parameter or known[0]
-    if name not in known:
-        raise ValueError(f"parameter is {name!r}; the steps of cell {cell.name!r} use {', '.join(known)}")
+    share = _share_by_layer if cell.stacked else _share
+    return share(cell, params, np.asarray(x), state=state, d_output=d_output, parameter=parameter)
+
+
+@of_joint_state
+def _share(
+    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None, d_output: Any, parameter: str | None
+) -> LagShare:
+    back = backward(cell, params, x, state, d_output)
+    name = _chosen(cell, parameter, _arrays(cell, back))
     samples = [back]
     if _by_sample(cell, back, name):
         samples = [backward(cell, params, **one_sample(x, state, d_output, b)) for b in range(x.shape[1])]
     return _told(cell, samples, name, name)
+
+
+def _share_by_layer(
+    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None, d_output: Any, parameter: str | None
+) -> LagShare:
+    """The same of a stack, from the adjoint of the layer and direction that the array is of."""
+
+    def back_of(suffix: str, **given: Any) -> LayerBackward:
+        return next(b for b in backwards(cell, params, **given) if b.reading.suffix == suffix)
+
+    every = sorted(backwards(cell, params, x, state, d_output), key=lambda b: b.reading.suffix)
+    known = {n + b.reading.suffix: (n, b) for b in every for n in _arrays(b.reading.cell, b)}
+    name = _chosen(cell, parameter, known)
+    base, back = known[name]
+    if base in back.past and unsupported(cell):
+        raise ValueError(
+            f"parameter {name} is used past the recurrence too, at every step, so that its gradient has no"
+            f" lags of its own in cell {cell.name!r} with {cell.options}"
+        )
+    if base in back.past:
+        return _share(cell, params, x, state=state, d_output=d_output, parameter=parameter)
+    samples: list[Any] = [back]
+    if _by_sample(back.reading.cell, back, base):
+        each = (one_sample(x, state, d_output, b, axis=1) for b in range(x.shape[1]))
+        samples = [back_of(back.reading.suffix, **given) for given in each]
+    return _told(back.reading.cell, samples, base, name)
+
+
+def _chosen(cell: GatedCell, parameter: str | None, known: Iterable[str]) -> str:
+    """The array asked for, or the first recurrent one. Raises ValueError for one that is not known."""
+    name = parameter or min(known, key=lambda n: "weight_hh" not in n)
+    if name not in known:
+        raise ValueError(f"parameter is {name!r}; the steps of cell {cell.name!r} use {', '.join(known)}")
+    return name
 
 
 def _by_sample(cell: GatedCell, back: Any, name: str) -> bool:
@@ -259,47 +266,3 @@ def _log_sizes(cell: GatedCell, name: str, gradient: StepGradient) -> np.ndarray
     by_head = right.reshape(len(left), cell.heads, -1)
     with np.errstate(divide="ignore"):
         return gradient.log_scale + 0.5 * np.log(((by_gate**2).sum((1, 3)) * (by_head**2).sum(2)).sum(1))
-
-
-@dataclass(frozen=True)
-class InputReach:
-    """log_norm (T, B): natural log of |dL/dx_{T-k}| by lag k = 0 (the last input) to T - 1."""
-
-    lag: np.ndarray
-    log_norm: np.ndarray
-
-
-def _reach_by_layer(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
-) -> InputReach:
-    """The reach of several bidirectional layers, from the two adjoints of the first."""
-    every = list(backwards(cell, params, x, state, d_output))
-    # rows are of norm 1, but where both ways of a layer's input were added
-    logs = [back.d_x.scaled().log for back in every[-cell.directions :]]
-    total = 0.5 * np.logaddexp.reduce([2 * each for each in logs])
-    total[:, ~np.logical_and.reduce([back.held for back in every])] = np.nan
-    return InputReach(np.arange(len(total)), total[::-1])
-
-
-@of_every_state(_reach_by_layer)
-def input_reach(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
-) -> InputReach:
-    """How far back the inputs reach the last output: norms of dL/dx_t, L = sum(d_output * last output)."""
-    back = backward(cell, params, x, state, d_output)
-    program, scales = back.program, np.empty((back.program.steps, back.program.batch))
-    d_wx = np.empty((*scales.shape, len(cell.gates), program.units), program.dtype)
-    d_x = np.empty((*scales.shape, program.input_size), program.dtype)
-    for step in back.steps():
-        scales[step.t] = step.log_scale
-        if step.d_x is None:
-            d_wx[step.t] = np.stack(step.d_wx, 1)
-        else:
-            d_x[step.t] = step.d_x
-    if not cell.written_out:  # the input's gradient is linear in its step's d_wx, so it may carry that scale
-        d_x = program.products.pull_project(program._x, d_wx)
-    d_x[-1] += back.d_x_last
-    with np.errstate(divide="ignore"):
-        logs = scales + np.log(norms(d_x.reshape(-1, d_x.shape[-1]))).reshape(scales.shape)
-    logs[:, ~finite(back.path)] = np.nan
-    return InputReach(np.arange(len(logs)), logs[::-1])
