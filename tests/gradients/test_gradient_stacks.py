@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from support.comparison import ODD, problem
+from support.comparison import CELLS, ODD, fitting, label, problem
 
 from cellbench import cells
 from cellbench.cells import State
@@ -294,16 +294,36 @@ def test_states_of_another_shape_are_one_line(state, said):
         lag_profile(cell, cell.init(3, 4), np.zeros((9, 2, 3)), state=state)
 
 
-@pytest.mark.parametrize("name", ["Apart", "Heads", "Written"])
-def test_a_stack_of_any_cell_steps_as_its_layers_do(name):
-    """Outputs, read-outs and arrays that are made of others too."""
-    cell = cells.get(f"{ODD}:{name}", layers=2, readout=2)
-    case = problem(cell, steps=5, batch=2, inputs=4, hidden=4)
-    program = cells.backend("numpy").prepare(cell, case.params, steps=5, batch=2, dtype="float64")
+def two_layers(spec):
+    return cells.get(f"{spec}:layers=2")
+
+
+STACKABLE = [s for s in CELLS if layers.unfit(two_layers(s), *fitting(two_layers(s), 4, 4)) is None]
+
+
+@pytest.mark.parametrize("spec", STACKABLE, ids=label)
+def test_a_stack_of_any_cell_steps_and_goes_back_as_its_layers_do(spec):
+    """The tape of all layers together against the adjoint of each layer's own derivatives."""
+    cell = two_layers(spec)
+    sizes = fitting(cell, 4, 4)
+    case = problem(cell, steps=6, batch=2, inputs=sizes[0], hidden=sizes[1])
+    program = cells.backend("numpy").prepare(cell, case.params, steps=6, batch=2, dtype="float64")
+    one = cells.backend("torch").prepare(joint(cell), case.params, steps=6, batch=2, dtype="float64")
     expected = program.forward(case.x).output
-    one = cells.backend("torch").prepare(joint(cell), case.params, steps=5, batch=2, dtype="float64")
-    assert np.allclose(one.forward(case.x).output, expected, rtol=1e-12, atol=1e-13)
-    assert np.isfinite(lag_profile(cell, case.params, case.x).log_norm[1:]).all()
+    assert np.allclose(one.forward(case.x).output, expected, rtol=1e-10, atol=1e-12)
+    whole = lag_profile(cell, case.params, case.x, **given(case)).log_norm_by_state
+    for back in backwards(cell, case.params, case.x, case.state, case.d_output[-1]):
+        for name, logs in zip(cell.states, back.logs, strict=True):
+            assert np.allclose(whole[name + back.reading.suffix][1:], logs[1:], rtol=1e-8, atol=1e-8), name
+
+
+def test_a_read_out_of_a_stack_is_followed():
+    cell = cells.get(f"{ODD}:Apart", layers=2, readout=2)
+    case = problem(cell, steps=5, batch=2, inputs=4, hidden=4)
+    whole = lag_profile(cell, case.params, case.x, **given(case)).log_norm_by_state
+    for back in backwards(cell, case.params, case.x, case.state, case.d_output[-1]):
+        for name, logs in zip(cell.states, back.logs, strict=True):
+            assert np.allclose(whole[name + back.reading.suffix][1:], logs[1:], rtol=1e-10, atol=1e-10)
 
 
 DEEP_BOTH = [
