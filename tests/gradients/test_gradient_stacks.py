@@ -449,3 +449,35 @@ def test_products_that_would_not_fit_are_told_before_they_are_made():
         ValueError, match=r"^the Jacobians of 300 steps of 16 sequences, 512 x 512 .* 10\.1 GB"
     ):
         jacobian_product(cell, params, x, [300])
+
+
+@pytest.mark.parametrize("spec", ["lstm:proj_size=3", "lstm:layers=2:proj_size=3"])
+def test_gates_of_a_projected_lstm_are_those_of_its_equations(spec):
+    """Of the first layer: f is the sigmoid of its rows of both products, of x and of torch.nn's h."""
+    case, _, params = of(spec)
+    torch_params = params if case.cell.stacked else {f"{k}_l0": v for k, v in params.items()}
+    first = torch.nn.LSTM(INPUTS, HIDDEN, proj_size=3, dtype=torch.float64)
+    own = {k: v for k, v in torch_params.items() if k.endswith("_l0")}
+    x = torch.tensor(case.x)
+    h = torch.func.functional_call(first, own, (x,))[0]
+    before = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
+    rows = slice(HIDDEN, 2 * HIDDEN)
+    a = x @ own["weight_ih_l0"][rows].T + before @ own["weight_hh_l0"][rows].T
+    a = a + own["bias_ih_l0"][rows] + own["bias_hh_l0"][rows]
+    expected = torch.nn.functional.logsigmoid(a).mean((0, 1)).detach().numpy()
+    found = gates(case.cell, case.params, case.x)
+    assert np.allclose(found.log_keep[:HIDDEN], expected, rtol=1e-12)
+    assert len(found.log_keep) == HIDDEN * case.cell.layers
+    flat = saturation(case.cell, case.params, case.x)
+    assert {name.removesuffix("_l0").removesuffix("_l1") for name in flat} >= {"i", "f", "g", "o"}
+
+
+def test_a_step_of_its_own_is_not_taken_for_the_equations_of_the_lstm():
+    class Other(type(cells.get("lstm"))):
+        def step(self, params, x, state):
+            output, new = super().step(params, x, state)
+            return output, State(h=new.h, c=0.5 * new.c)
+
+    assert Other().written_out and cells.backend("numba").unsupported(Other())
+    with pytest.raises(ValueError, match="writes out its step, so its gates are not recorded"):
+        gates(Other(), Other().init(3, 4), np.zeros((5, 1, 3)))
