@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from cellbench.cells import GatedCell
-from cellbench.cells.programs.joint import JointCell, joint, states_by_layer
+from cellbench.cells.programs.joint import JointCell, joint, states_by_layer, unsupported
 
 Measure = TypeVar("Measure", bound=Callable[..., Any])  # decorated, a function keeps its signature
 Arrays = dict[str, Any]
@@ -18,15 +18,22 @@ BLOCK_AXES = 3  # of a block of x: (T, B, I)
 
 def on_arrays(function: Measure) -> Measure:
     """The function (cell, params, x, ...) for tensors and lists too; state and d_output are given by name."""
-    return _taking(function, as_one=False)
+    return _taking(function, None)
 
 
 def of_joint_state(function: Measure) -> Measure:
     """The same of a function that follows the joint state, which takes a stack as one cell of all layers."""
-    return _taking(function, as_one=True)
+    return _taking(function, joint)
 
 
-def _taking(function: Measure, as_one: bool) -> Measure:
+def of_every_state(by_layer: Callable[..., Any]) -> Callable[[Measure], Measure]:
+    """The same, where a stack that has no joint state goes to by_layer(cell, params, x, ...)."""
+    return lambda function: _taking(function, joint, by_layer)
+
+
+def _taking(
+    function: Measure, as_one: Callable[[GatedCell], JointCell] | None, by_layer: Any = None
+) -> Measure:
     @wraps(function)
     def taking(cell: GatedCell, params: Arrays, x: Any, *args: Any, **options: Any) -> Any:
         for what, value in options.items():
@@ -36,10 +43,12 @@ def _taking(function: Measure, as_one: bool) -> Measure:
                 options[what] = host(what, value)
         params = {name: host(name, value) for name, value in params.items()}
         x = blocks(x)
+        if by_layer and unsupported(cell):
+            return by_layer(cell, params, x, *args, **options)
         if as_one and cell.stacked:
             if isinstance(options.get("state"), dict):
                 options["state"] = states_by_layer(cell, options["state"])
-            cell = joint(cell)
+            cell = as_one(cell)
             x = _in_turn(cell, x)
         return function(cell, params, x, *args, **options)
 

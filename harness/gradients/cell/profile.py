@@ -17,7 +17,8 @@ from cellbench.cells.programs.joint import JointCell
 
 from ..rate import Rate, fit
 from .adjoint import Adjoint, cotangent
-from .given import of_joint_state
+from .by_layer import backwards
+from .given import of_every_state
 from .linearise import underflows
 from .path import check, finite, forward_path, states_of
 
@@ -66,7 +67,37 @@ class LagProfile:
         return int(zero[0]) + start if len(zero) else None
 
 
-@of_joint_state
+def _by_layer(
+    cell: GatedCell,
+    params: Arrays,
+    x: Any,
+    *,
+    state: Arrays | None = None,
+    d_output: Any = None,
+    backend: str = "numpy",
+    dtype: str = "float64",
+) -> LagProfile:
+    """The profile of several bidirectional layers, from the adjoint of each."""
+    if (backend, dtype) != ("numpy", "float64"):
+        raise ValueError(
+            f"backend {backend} in {dtype} has no trajectory of cell {cell.name!r} with {cell.options}, whose"
+            " layers pass a step at different times; backend numpy in float64 has it"
+        )
+    x = np.concatenate([np.asarray(block) for block in x]) if isinstance(x, Iterator) else x
+    every = list(backwards(cell, params, x, state, d_output))
+    by_state = {
+        name + back.reading.suffix: logs
+        for back in every
+        for name, logs in zip(cell.states, back.logs, strict=True)
+    }
+    lost = ~np.logical_and.reduce([back.held for back in every])
+    for logs in by_state.values():
+        logs[:, lost] = np.nan
+    total = 0.5 * np.logaddexp.reduce([2 * logs for logs in by_state.values()])
+    return LagProfile(np.arange(len(total)), total, by_state)
+
+
+@of_every_state(_by_layer)
 def lag_profile(
     cell: GatedCell,
     params: Arrays,
