@@ -24,7 +24,7 @@ def keep(module: ModuleType) -> None:
     for function in vars(module).values():
         if isinstance(function, Dispatcher):
             try:
-                function._cache = SealedCache(function.py_func)
+                function._cache = SealedCache(function.py_func)  # type: ignore[attr-defined]
             except RuntimeError as error:  # what Numba raises for a folder that cannot be written
                 raise OSError(str(error)) from None
 
