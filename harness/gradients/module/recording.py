@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .cut import Cut, Place, identical
 from .layers import Layers
+from .one_step import outputs_from_states
 from .states import leaves, mapped
 
 
@@ -264,7 +265,8 @@ class StepRecorder:
             number = cut.add([x], len(x), [], apart=True)
             entry, alias = (number, 0), cut.nodes[number].kept[0].clone()
         call, named = mapped((args, more), lambda t: alias if t is x else t)
-        result = self.forward(*call, **named)
+        with outputs_from_states(self.module):
+            result = self.forward(*call, **named)
         # an output that is a state too is one tensor, so that its gradient is not counted twice
         distinct = {id(t): t for t in leaves(result) if t.is_floating_point()}
         node = cut.add(list(distinct.values()), len(x), self._states(chain, list(distinct.values()), result))
