@@ -19,7 +19,7 @@ from .features import band_edges
 from .finite import Trouble, trouble
 from .handed import TENSOR, Handed, find_handed
 from .inputs import Inputs
-from .joining import Part, joined, with_parts
+from .joining import Joined, Part, joined
 from .loss import BatchLoss, Layout, batch_loss
 from .mixing import SamplesMixed, reduction
 from .noise import Noise
@@ -154,15 +154,16 @@ def _examined(
     )
     if not first.main[0].nodes:
         notes = [*notes, HIDDEN]
-    parts = joined(replay, judged, pairs)
+    whole = joined(replay, judged, pairs)
     if judged.output.count(first.output) == 1:
-        judged = _of_singles(replay, judged, parts)
-    observer = _observer(replay, parts, options)
+        judged = _of_singles(replay, judged, whole)
+    observer = _observer(replay, whole.parts, options)
     observations: list[Observation] = []
-    for number, (x, target, sizes) in enumerate(parts):
+    for number, part in enumerate(whole.parts):
+        x, target, _ = part
         observer.sign.start(number + 1)
         recording = first if x is pairs[0][0] else replay.record(x)
-        of_part = with_parts(judged, recording.batch, sizes)
+        of_part = whole.loss(judged, part, recording.batch)
         if name := _not_finite(of_part, recording.output, target):
             return Examination.without(broken=f"{name} of batch {number}")
         observations.append(observer.observe(of_part, recording, x, target))
@@ -204,24 +205,26 @@ def _reduced(loss: BatchLoss, recording: Recording, pairs: list[Batch]) -> Batch
     return reduction(loss, recording.output.detach(), pairs[0][1])
 
 
-def _of_singles(replay: Replay, loss: BatchLoss, parts: list[Part]) -> BatchLoss:
-    """The loss of batches of one sequence, by what the first that holds several shows.
+def _of_singles(replay: Replay, loss: BatchLoss, whole: Joined) -> BatchLoss:
+    """The loss of batches of one sequence, by what the first that holds several of one length shows.
 
     Where it is no even mean of them, each sequence has the loss that it has alone.
     """
-    for x, target, sizes in parts:
+    for part in whole.parts:
+        x, target, sizes = part
         output = replay.output(x)
-        own = with_parts(loss, loss.output.count(output) if not sizes else sum(sizes), sizes)
-        if own.output.count(output) < 2:
+        own = whole.loss(loss, part, sum(sizes) if sizes else loss.output.count(output))
+        several = next((a for a in own.alike(output, target) if a[0].output.count(a[1]) > 1), None)
+        if several is None:
             continue
         try:
-            found = reduction(own, output, target)
+            found = reduction(*several)
         except (SamplesMixed, ValueError):
             if not sizes:
                 raise
             return replace(loss, single=True)
         return replace(loss, mean=found.mean, single=found.mean and not found.even)
-    return loss
+    return replace(loss, single=True)
 
 
 def _observer(replay: Replay, parts: list[Part], options: Options) -> Observer:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from .cut import Cut, Place, identical
 from .layers import Layers
+from .masking import refuse_other
+from .one_step import outputs_from_states
 from .states import leaves, mapped
 
 
@@ -24,6 +26,7 @@ class Chain:
     inputs     by time, (B, I); given: a step's other arguments
     mixed      whether the input and the state are one tensor
     lengths    (B,) of a packed sequence; packing (2, N): sample and step of each of its rows
+    starts     (B,), the first step of sequences that are padded in front
     saturated  share of (unit, sample) by step, where it is known
     """
 
@@ -38,6 +41,7 @@ class Chain:
     given: list[tuple[Any, ...]] = field(default_factory=list)
     lengths: np.ndarray | None = None
     packing: Tensor | None = None
+    starts: np.ndarray | None = None
     saturated: list[float] = field(default_factory=list)
 
     @property
@@ -49,13 +53,19 @@ class Chain:
         return np.full(self.batch, len(self.inputs)) if self.lengths is None else self.lengths
 
     def times(self) -> np.ndarray:
-        """(steps, B): the place in time of each own step; NaN beyond a sequence's end."""
+        """(steps, B): the place in time of each own step; NaN where it is padding."""
         own = np.arange(len(self.inputs), dtype=float)[:, None]
         sizes = self.sizes()[None]
         times = (
             sizes - 1 - own if self.direction == "reverse" else np.broadcast_to(own, (len(own), sizes.size))
         )
-        return np.where(own < sizes, times, np.nan)
+        known = own < sizes if self.starts is None else times >= self.starts
+        return np.where(known, times, np.nan)
+
+    def spare(self) -> np.ndarray:
+        """(steps, 1): a place in time for padding, which no other step of its sequence has."""
+        own = np.arange(len(self.inputs))[:, None]
+        return own[::-1] if self.direction == "reverse" and self.starts is not None else own
 
 
 @dataclass
@@ -78,6 +88,7 @@ class Recording:
     main: list[Chain] = field(default_factory=list)
     surface: int | None = None  # the node of the model's own input, where a part does not show its input
     seen: list[Tensor] = field(default_factory=list)  # by step, the model's own input
+    starts: np.ndarray | None = None  # (B,), of sequences that are padded in front
     _steps: list[RecordedStep] = field(default_factory=list)
 
     @property
@@ -136,7 +147,7 @@ class Recording:
     def chain(self, part: str, direction: str, layer: int | None = None) -> Chain:
         """A new one; its call is counted from 1 by part, layer and direction."""
         calls = sum((c.part, c.direction, c.layer) == (part, direction, layer) for c in self.chains)
-        self.chains.append(Chain(part, direction, calls + 1, layer))
+        self.chains.append(Chain(part, direction, calls + 1, layer, starts=self.starts))
         return self.chains[-1]
 
     def continued(self, part: str, direction: str, state: Any) -> Chain | None:
@@ -166,6 +177,7 @@ class FusedRecorder:
 
     def __call__(self, input: Any, hx: Any = None) -> Any:
         layers, count = self.layers, len(self.layers.cell.states)
+        refuse_other(input, self.recording.starts, layers)
         x, lengths = layers.padded(input)
         sizes = None if lengths is None else lengths.numpy()
         state = layers.unpacked(hx, x)
@@ -207,7 +219,7 @@ class FusedRecorder:
         back = direction == "reverse"
         order = _reversal(len(x), x.shape[1], sizes) if back else None
         rows = torch.arange(x.shape[1], device=x.device)
-        alone = not back and sizes is None and self.layers.directions == 1
+        alone = not back and sizes is None and self.recording.starts is None and self.layers.directions == 1
         chain = self.recording.continued(self.name, direction, state) if alone else None
         chain = chain or self.recording.chain(self.name, direction, layer)
         chain.lengths = sizes
@@ -218,8 +230,9 @@ class FusedRecorder:
             number, entries = cut.inputs(list(turned), turned, x.shape[1])
         sources = cut.sources(state)
         outputs = []
+        known = None if sizes is None and chain.starts is None else ~np.isnan(chain.times()[-len(x) :])
         for s, x_s in enumerate(entries):
-            run = None if sizes is None else torch.as_tensor(s < sizes, device=x.device)
+            run = None if known is None else torch.as_tensor(known[s], device=x.device)
             made, saturated = self.layers.step(x_s, state, names, run)
             node = cut.add(made, x.shape[1], list(range(len(made))), sources=[*sources, (number, s)])
             chain.nodes.append(node)
@@ -230,8 +243,8 @@ class FusedRecorder:
         result = torch.stack(outputs)
         if order is not None:
             result = result[order.to(x.device), rows]
-        if sizes is not None:
-            within = torch.as_tensor(np.arange(len(x))[:, None] < sizes, device=x.device)
+        if known is not None:
+            within = torch.as_tensor(known[::-1].copy() if back and sizes is None else known, device=x.device)
             result = torch.where(within[..., None], result, torch.zeros_like(result))
         return result, list(state)
 
@@ -264,7 +277,8 @@ class StepRecorder:
             number = cut.add([x], len(x), [], apart=True)
             entry, alias = (number, 0), cut.nodes[number].kept[0].clone()
         call, named = mapped((args, more), lambda t: alias if t is x else t)
-        result = self.forward(*call, **named)
+        with outputs_from_states(self.module):
+            result = self.forward(*call, **named)
         # an output that is a state too is one tensor, so that its gradient is not counted twice
         distinct = {id(t): t for t in leaves(result) if t.is_floating_point()}
         node = cut.add(list(distinct.values()), len(x), self._states(chain, list(distinct.values()), result))
