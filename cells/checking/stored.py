@@ -1,19 +1,21 @@
 """Files that say which cell they hold, held against the cell that was asked for.
 
-An ONNX file is run. A file of Keras, flax or torch holds arrays; its cell is computed from the equations.
+An ONNX file is run. A file of Keras or flax holds arrays. Where its library is not installed, so that it cannot
+be run, its cell is computed from the equations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..cell import GatedCell
-from ..exchange import from_flax, from_keras, from_torch
+from ..exchange import from_flax, from_keras
 from ..exchange.onnx_read import read
 from ..exchange.stack import spec
 from ..programs.tolerance import relative_error, tolerance
@@ -25,10 +27,9 @@ READERS: dict[str, Callable[..., tuple[GatedCell, Arrays]]] = {
     ".keras": from_keras,
     ".h5": from_keras,
     ".msgpack": from_flax,
-    ".safetensors": from_torch,
-    ".pt": from_torch,
 }
-OF_ARRAYS = "the file holds arrays and no equations: it is computed as {}; its library was not run"
+LIBRARIES = {".keras": "keras", ".h5": "keras", ".msgpack": "flax"}
+OF_ARRAYS = "the file holds arrays and no equations: it is computed as {}; install {} to have its library run"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ class Stored:
 
 
 def stored(path: Path, cell: GatedCell) -> Stored | None:
-    """What a file says that it holds; None for one layer in ONNX, which the check of a port takes."""
+    """What a file says that it holds; None for what the check of a port takes.
+
+    That is one layer in ONNX, and a file whose library is installed.
+    """
     if path.suffix == ".onnx":
         reading = read(path)
         own = reading.cell
@@ -58,6 +62,8 @@ def stored(path: Path, cell: GatedCell) -> Stored | None:
         notes = (f"gradients: {run.no_gradients}", *run.remarks)
         own = own if reading.readout else replace(own, readout=0)
         return Stored(own, run.arrays, run.function, "float32", notes, run.steps, run.batch)
+    if find_spec(LIBRARIES[path.suffix]):
+        return None
     alone = path.name.endswith(".weights.h5")  # such a file does not say its cell
     own, params = READERS[path.suffix](*((cell.name, path) if alone else (path,)))
 
@@ -65,7 +71,7 @@ def stored(path: Path, cell: GatedCell) -> Stored | None:
         output, last = _reference(own, params, x, dict(zip(own.states, state, strict=True)))
         return output, *last.values()
 
-    return Stored(own, params, compute, "float64", (OF_ARRAYS.format(spec(own)),))
+    return Stored(own, params, compute, "float64", (OF_ARRAYS.format(spec(own), LIBRARIES[path.suffix]),))
 
 
 def checked(
