@@ -3,9 +3,9 @@
 A check goes through the files in this order: `given`, `files` or `onnx` (what is run), `words` (what names
 say), `mapping` to a `layout` (which array is which; of a stack in `stacks`), `calling` (how it is called),
 `port` (all of that in one object), `compare` (array by array), `explain` (the sentence). What agrees is then
-held to `biases`, `aside` (other arrays), `starts` (the first state), `length`, `large` inputs and more `digits`.
-What deviates is fitted (`fitting`): in each of the `contexts`, all `forms` of all functions at once, which make
-the `variants` of the cell; a stack `layerwise`.
+held to `biases`, `aside` (other arrays), `starts` (the first state), `length`, `large` inputs and more
+`digits`. What deviates is fitted (`fitting`): in each of the `contexts`, all `forms` of all functions at
+once, which make the `variants` of the cell; a stack `layerwise`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Files that say which cell they hold, held against the cell that was asked for.
 
-An ONNX file is run. A file of Keras or flax holds arrays. Where its library is not installed, so that it cannot
-be run, its cell is computed from the equations.
+An ONNX file is run. A file of Keras or flax holds arrays. Where its library is not installed, so that it
+cannot be run, its cell is computed from the equations.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ def keep(module: ModuleType) -> None:
     for function in vars(module).values():
         if isinstance(function, Dispatcher):
             try:
-                function._cache = SealedCache(function.py_func)  # type: ignore[attr-defined]
+                cached: Any = function
+                cached._cache = SealedCache(function.py_func)
             except RuntimeError as error:  # what Numba raises for a folder that cannot be written
                 raise OSError(str(error)) from None
 
@@ -35,7 +36,8 @@ class SealedCache(FunctionCache):
     def __init__(self, py_func: Any) -> None:
         super().__init__(py_func)
         stamp, base = self._impl.locator.get_source_stamp(), self._impl.filename_base
-        self._cache_file = SealedFiles(self._cache_path, base, stamp)
+        # a name apart: an older version, as `regress` runs one, reads the plain name without a seal
+        self._cache_file = SealedFiles(self._cache_path, f"{base}.sealed", stamp)
 
 
 class SealedFiles(IndexDataCacheFile):
