@@ -33,6 +33,7 @@ HIDDEN = (
     "no step's state is to be seen (it is in a loop of tensors or in a scripted module): norms by lag are"
     " those at the model's input, gradient_norm and saturation are not measured; put the step into a module"
 )
+AFTER = "inputs after the step of an answer, which the backward direction reads, are not scored"
 CHUNKS = 16  # parts of the samples from which the gradient's noise is estimated
 
 
@@ -152,8 +153,7 @@ def _examined(
     judged = _reduced(
         batch_loss(of_batch, first.output, pairs[0][1], _layout(replay, first, options)), first, pairs
     )
-    if not first.main[0].nodes:
-        notes = [*notes, HIDDEN]
+    notes = [*notes, *_unseen(first, judged)]
     whole = joined(replay, judged, pairs)
     if judged.output.count(first.output) == 1:
         judged = _of_singles(replay, judged, whole)
@@ -170,6 +170,14 @@ def _examined(
         if observations[-1].broken:
             return Examination.without(broken="the gradient of the state")
     return combine(observations, observer.noise, options.trivial, options.seed, notes)
+
+
+def _unseen(recording: Recording, loss: BatchLoss) -> list[str]:
+    """What of the model is not looked at, in words."""
+    notes = [] if recording.main[0].nodes else [HIDDEN]
+    if loss.output.position is not None and any(c.direction == "reverse" for c in recording.main):
+        notes.append(AFTER)
+    return notes
 
 
 def _layout(replay: Replay, recording: Recording, options: Options) -> Layout:

@@ -88,8 +88,9 @@ def split_batch(k: int, batch: Any, model: nn.Module) -> tuple[Inputs, Any]:
         inputs, rest = Inputs(tuple(batch[:count])), tuple(batch[count:])
         target = rest[0] if len(rest) == 1 else rest
     if not (inputs.tensors and leaves(target)):
+        way = "torch.as_tensor makes one of an array" if "ndarray" in _kinds(batch) else WAY
         raise ValueError(
-            f"batch {k} holds {_kinds(batch)}; the model's inputs and the target must be tensors; {WAY}"
+            f"batch {k} holds {_kinds(batch)}; the model's inputs and the target must be tensors; {way}"
         )
     return inputs, target
 

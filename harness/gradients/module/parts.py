@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from .layers import Layers
 from .masking import in_place_of_forward, masked
-from .recording import FusedRecorder, Recording, StepRecorder
+from .recorders import FusedRecorder, StepRecorder
+from .recording import Recording
 
 TORCHS = (nn.RNNBase, nn.RNNCellBase)
 

@@ -22,7 +22,8 @@ from .handed import Handed, answer_of
 from .inputs import Inputs, parameters
 from .masking import in_place_of_forward, masks
 from .parts import TORCHS, find_parts, recorders
-from .recording import RecordedStep, Recording, output_and_state
+from .recorders import output_and_state
+from .recording import RecordedStep, Recording
 from .states import REFUSALS, find_maker, for_batch, leaves, mapped
 from .surface import Surface, find_surface
 from .swapped import SwappedForward
