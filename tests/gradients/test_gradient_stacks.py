@@ -220,7 +220,13 @@ def test_each_direction_counts_its_lags_from_its_own_end(spec):
     assert np.allclose(found, 0.5 * np.log(squares), rtol=1e-12, atol=1e-12)
     whole = lag_profile(case.cell, case.params, case.x, **given(case))
     joined = 0.5 * np.logaddexp(2 * profiles[0], 2 * profiles[1])
-    assert np.allclose(whole.log_norm[1:], joined[1:], rtol=1e-12, atol=1e-12)
+    assert np.allclose(whole.log_norm, joined, rtol=1e-12, atol=1e-12)
+    in_torch = lag_profile(case.cell, case.params, case.x, **given(case), backend="torch", dtype="float64")
+    assert np.allclose(in_torch.log_norm[1:], joined[1:], rtol=1e-10, atol=1e-10)
+    for k, suffix in enumerate(("_l0", "_l0_reverse")):
+        own = [logs for name, logs in whole.log_norm_by_state.items() if name.endswith(suffix)]
+        joint_norm = 0.5 * np.logaddexp.reduce([2 * logs for logs in own])
+        assert np.allclose(joint_norm, profiles[k], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("spec", ["gru:bidirectional=true", "gru:layers=2:bidirectional=true"])
@@ -436,7 +442,7 @@ def test_a_gradient_that_float64_cannot_hold_is_followed_through_bidirectional_s
 
 def test_what_has_no_meaning_for_bidirectional_stacks_is_one_line():
     cell = cells.get("gru:layers=2:bidirectional=true")
-    with pytest.raises(ValueError, match=r"^backend torch in float32 has no trajectory of cell 'gru'"):
+    with pytest.raises(ValueError, match=r"^cell 'gru' has layers=2.* read both directions"):
         lag_profile(cell, cell.init(3, 4), np.zeros((9, 1, 3)), backend="torch", dtype="float32")
     with pytest.raises(ValueError, match=r"^x is \(9, 3\)"):
         lag_profile(cell, cell.init(3, 4), np.zeros((9, 3)))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from cellbench.cells import GatedCell
-from cellbench.cells.programs.joint import JointCell, joint, states_by_layer, unsupported
+from cellbench.cells.programs.joint import JointCell, joint, states_by_layer
 
 Measure = TypeVar("Measure", bound=Callable[..., Any])  # decorated, a function keeps its signature
 Arrays = dict[str, Any]
@@ -26,14 +26,7 @@ def of_joint_state(function: Measure) -> Measure:
     return _taking(function, joint)
 
 
-def of_every_state(by_layer: Callable[..., Any]) -> Callable[[Measure], Measure]:
-    """The same, where a stack that has no joint state goes to by_layer(cell, params, x, ...)."""
-    return lambda function: _taking(function, joint, by_layer)
-
-
-def _taking(
-    function: Measure, as_one: Callable[[GatedCell], JointCell] | None, by_layer: Any = None
-) -> Measure:
+def _taking(function: Measure, as_one: Callable[[GatedCell], JointCell] | None) -> Measure:
     @wraps(function)
     def taking(cell: GatedCell, params: Arrays, x: Any, *args: Any, **options: Any) -> Any:
         for what, value in options.items():
@@ -43,8 +36,6 @@ def _taking(
                 options[what] = host(what, value)
         params = {name: host(name, value) for name, value in params.items()}
         x = blocks(x)
-        if by_layer and unsupported(cell):
-            return by_layer(cell, params, x, *args, **options)
         if as_one and cell.stacked:
             if isinstance(options.get("state"), dict):
                 options["state"] = states_by_layer(cell, options["state"])

@@ -11,7 +11,7 @@ from cellbench.cells import GatedCell
 
 from .back import backward
 from .by_layer import backwards
-from .given import of_every_state
+from .given import on_arrays
 from .path import finite, norms
 
 Arrays = dict[str, Any]
@@ -25,23 +25,16 @@ class InputReach:
     log_norm: np.ndarray
 
 
-def _reach_by_layer(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
-) -> InputReach:
-    """The reach of several bidirectional layers, from the two adjoints of the first."""
-    every = list(backwards(cell, params, x, state, d_output))
-    # rows are of norm 1, but where both ways of a layer's input were added
-    logs = [back.d_x.scaled().log for back in every[-cell.directions :]]
-    total = 0.5 * np.logaddexp.reduce([2 * each for each in logs])
-    total[:, ~np.logical_and.reduce([back.held for back in every])] = np.nan
-    return InputReach(np.arange(len(total)), total[::-1])
-
-
-@of_every_state(_reach_by_layer)
+@on_arrays
 def input_reach(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
 ) -> InputReach:
-    """How far back the inputs reach the last output: norms of dL/dx_t, L = sum(d_output * last output)."""
+    """How far back the inputs reach the last output: norms of dL/dx_t, L = sum(d_output * last output).
+
+    In a bidirectional cell L is on each direction's output at its own end, and lag k is x k steps before it.
+    """
+    if cell.stacked:
+        return _by_layer(cell, params, x, state, d_output)
     back = backward(cell, params, x, state, d_output)
     program, scales = back.program, np.empty((back.program.steps, back.program.batch))
     d_wx = np.empty((*scales.shape, len(cell.gates), program.units), program.dtype)
@@ -59,3 +52,13 @@ def input_reach(
         logs = scales + np.log(norms(d_x.reshape(-1, d_x.shape[-1]))).reshape(scales.shape)
     logs[:, ~finite(back.path)] = np.nan
     return InputReach(np.arange(len(logs)), logs[::-1])
+
+
+def _by_layer(cell: GatedCell, params: Arrays, x: Any, state: Arrays | None, d_output: Any) -> InputReach:
+    """The reach of a stack, from the adjoint of the first layer in each direction."""
+    every = list(backwards(cell, params, x, state, d_output))
+    # rows are of norm 1, but where the projection's and the output's shares were added
+    logs = [back.d_x.scaled().log for back in every[-cell.directions :]]
+    total = 0.5 * np.logaddexp.reduce([2 * each for each in logs])
+    total[:, ~np.logical_and.reduce([back.held for back in every])] = np.nan
+    return InputReach(np.arange(len(total)), total[::-1])
