@@ -4,6 +4,7 @@ One environment.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from datetime import datetime
@@ -99,6 +100,16 @@ def long_sequences(session: nox.Session) -> None:
     """Time and memory of the gradient measures up to a million steps (about 15 minutes)."""
     install(session)
     run(session, "python", "-m", "cellbench.harness.studies.long_sequences", env=ONE_THREAD)
+
+
+@session
+def parity(session: nox.Session) -> None:
+    """500 random configurations of all cells and backends against float64 (about 20 minutes). Further options
+    of pytest after --; CELLBENCH_PARITY and CELLBENCH_SEED choose how many and where they begin.
+    """
+    install(session)
+    variables = {"CELLBENCH_PARITY": "500"} | ONE_THREAD | dict(os.environ)
+    run(session, "pytest", "tests/parity", *session.posargs, env=variables)
 
 
 @session(name="tasks")

@@ -89,6 +89,15 @@ def path_of(spec: str) -> Path | None:
     return given_path(match["file"]).resolve() if match else None
 
 
+def short_name(spec: str) -> str:
+    """A spec by path as 'Name' or 'Name:option=value', by its file's name where it names no class."""
+    match = BY_PATH.fullmatch(spec)
+    if match is None:
+        return spec
+    name = match["member"].rpartition(".py")[2].removeprefix(":") or Path(match["file"]).stem
+    return name + match["options"]
+
+
 def _split(spec: str) -> tuple[str, list[str]]:
     """The member's name (or path and class), and its options as written. A path may hold `=` and dots."""
     match = BY_PATH.fullmatch(spec)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 RUNS = Path("results/runs")
+DIGITS = 9  # of a size
 CELL_HELP = "a name, path/to/file.py:Name, or with options as elman:activation=relu"
 CODES = {
     0: "all well",
@@ -18,9 +19,10 @@ CODES = {
 
 
 def size(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    """A whole number of at least 1, of as many digits as any size that can be addressed."""
+    if not (text.isdecimal() and text.isascii()) or len(text) > DIGITS or not int(text):
+        shown = repr(text) if len(text) <= DIGITS else f"a number of {len(text)} digits"
+        raise argparse.ArgumentTypeError(f"{shown} is no whole number from 1 to {10**DIGITS - 1:,}")
     return int(text)
 
 

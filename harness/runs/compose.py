@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict
 from functools import cache
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from . import values
 from .schema import Settings, check, plain
 from .values import ConfigError
 
+MOST_JOBS = 1000  # runs of a multirun, each planned before the first begins
 PLAIN = r"""[^\[\],'"{}()]*"""  # no bracket, no comma, no quote
 WITH_EQUALS = re.compile(
     rf"""
@@ -112,9 +114,12 @@ def sweep(overrides: list[str]) -> list[list[str]]:
         if not override.is_sweep_override():
             choices[key] = [f"{key}={override.get_value_element_as_str()}"]
         elif override.is_discrete_sweep():
-            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            choices[key] = [f"{key}={v}" for v in islice(override.sweep_string_iterator(), MOST_JOBS + 1)]
         else:
             raise ConfigError(f"{override.input_line!r} has no values to go through; write {key}=A,B")
+    jobs = math.prod(map(len, choices.values()))
+    if jobs > MOST_JOBS:
+        raise ConfigError(f"the swept values make {jobs:,} runs or more; at most {MOST_JOBS:,} are planned")
     return [list(job) for job in product(*choices.values())]
 
 

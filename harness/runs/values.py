@@ -14,6 +14,8 @@ from cellbench.cells import find
 from ..probe import Probe
 
 LONGEST_S = 1e6  # that a process may be waited for: the system's own call takes no more than 24 days
+MOST_CASES = 100_000  # of a run: each is planned, listed and written
+MOST_THREADS = 4096
 LARGEST = 2**62  # bytes that an array may have and still be addressed
 
 
@@ -93,6 +95,13 @@ def size(key: str, value: Any) -> int:
     return sizes(key, value)[0]
 
 
+def threads(value: Any) -> int:
+    """A number of threads that a machine may have."""
+    if size("threads", value) > MOST_THREADS:
+        raise ConfigError(f"threads is {value:,}; it must be at most {MOST_THREADS:,}")
+    return int(value)
+
+
 def sizes(key: str, value: Any) -> tuple[int, ...]:
     """A whole number of at least 1, or a list of such."""
     values = value if isinstance(value, list) else [value]
@@ -124,7 +133,7 @@ def seconds(key: str, value: Any) -> float:
 def seeds(value: Any) -> tuple[int, ...]:
     """A number of seeds, from 0 on, or a list of them."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return tuple(range(size("seeds", value)))
+        return tuple(range(few(size("seeds", value), "seeds", "seeds")))
     if (
         not isinstance(value, list)
         or not value
@@ -134,6 +143,13 @@ def seeds(value: Any) -> tuple[int, ...]:
     if len(set(value)) < len(value):
         raise ConfigError(f"seeds is {value!r}; it names a seed twice, name it once")
     return tuple(value)
+
+
+def few(count: int, what: str, key: str) -> int:
+    """The count. Raises ConfigError where so many cases would be planned for minutes."""
+    if count > MOST_CASES:
+        raise ConfigError(f"{what} are {count:,}; at most {MOST_CASES:,} are planned: choose fewer in {key}")
+    return count
 
 
 def addressable(steps: int, batch: int, input_size: int, hidden_size: int) -> None:

@@ -31,6 +31,10 @@ def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | No
     ):  # each has a sample at least: an endless iterable ends
         inputs, target = split_batch(k, batch, model)
         for x in inputs.tensors:
+            if x.numel() == 0:
+                raise ValueError(
+                    f"batch {k} is empty: x is of shape {tuple(x.shape)}; leave such batches out"
+                )
             if x.is_floating_point() and not torch.isfinite(x).all():
                 raise ValueError(
                     f"x of batch {k} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite"
