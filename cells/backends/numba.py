@@ -82,7 +82,10 @@ class NumbaProgram(Program):
         self.apart = [self.empty(steps, batch, units) for _ in fused.outputs_apart(self.source)]
         self.keep = self.empty(steps if self.keeping else 1, len(self.source.keeps), batch, units)
         # of one head: its units and its gates, of which one is read and the other written, as whole panels
-        self.part, self.rows = self.empty(batch, width), self.empty(batch, self.whole_panels(recurrent * width))
+        self.part, self.rows = (
+            self.empty(batch, width),
+            self.empty(batch, self.whole_panels(recurrent * width)),
+        )
         if self.keeping:
             self.d_wh = self.wx if self.one_product else self.empty(self.segment, batch, recurrent, units)
             self.d_part = self.empty(batch, self.whole_panels(width))
@@ -102,7 +105,9 @@ class NumbaProgram(Program):
         count, outputs, inner = weights.shape
         panel, panels = self.module.PANEL, np.zeros((count, self.whole_panels(outputs), inner), self.dtype)
         panels[:, :outputs] = weights
-        return np.ascontiguousarray(panels.reshape(count, panels.shape[1] // panel, panel, inner).swapaxes(2, 3))
+        return np.ascontiguousarray(
+            panels.reshape(count, panels.shape[1] // panel, panel, inner).swapaxes(2, 3)
+        )
 
     def trajectory(self, every_step: bool) -> Trajectory:
         return Trajectory(every_step, self.steps, self.batch, self.units, self.dtype)

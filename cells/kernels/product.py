@@ -2,8 +2,8 @@
 # All from the first function on is printed into kernels, where Numba finds the types.
 """The product of a step with weights that are packed once: a (B, K) times panels, into out (B, N).
 
-A step's product is small, and the weights are the same at every step. BLAS lays them out anew at every call;
-here they lie in panels of PANEL outputs, each (K, PANEL). A tile of up to six sequences and one panel stays in
+A step's product is small, and the weights are the same at every step. BLAS lays them out anew at every
+call; here they lie in panels of PANEL outputs, each (K, PANEL). A tile of up to six sequences and one panel stays in
 the processor's registers over all of K. Numba does not emit such a loop, so `tile` writes it for LLVM.
 Printed kernels put their own dtype's constants before this text; the import makes it readable and checkable
 by itself, in float32.
@@ -17,62 +17,93 @@ from numba.extending import intrinsic
 from .float32 import FLOAT, LANES, OPTIONS, PANEL, njit
 
 
+def at(number):
+    """A constant index."""
+    return ir.Constant(ir.IntType(64), number)
+
+
+def vector():
+    """The type of the numbers that one register holds."""
+    return ir.VectorType(FLOAT, LANES)
+
+
+def splat(builder, value):
+    """A vector with the value in every lane."""
+    one = builder.insert_element(ir.Constant(vector(), ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+
+def vector_at(builder, pointer, offset):
+    """The pointer, this many numbers on, as one to a vector."""
+    return builder.bitcast(builder.gep(pointer, [offset]), vector().as_pointer())
+
+
+def multiply_add(builder):
+    """LLVM's function of three vectors, rounded once."""
+    name = f"llvm.fma.v{LANES}f{64 if isinstance(FLOAT, ir.DoubleType) else 32}"
+    kind = ir.FunctionType(vector(), [vector()] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, name)
+
+
+def with_terms(builder, sums, a, a_row, panel, k):
+    """The sums of a tile, row by row, with the terms of this k."""
+    vectors, fma, new = PANEL // LANES, multiply_add(builder), []
+    base = builder.mul(k, at(PANEL))
+    weights = []
+    for v in range(vectors):
+        weights.append(builder.load(vector_at(builder, panel, builder.add(base, at(v * LANES)))))
+        weights[-1].align = 4  # a panel begins where its array does
+    for row in range(len(sums) // vectors):
+        number = builder.load(builder.gep(a, [builder.add(builder.mul(a_row, at(row)), k)]))
+        value = splat(builder, number)
+        share = sums[row * vectors : (row + 1) * vectors]
+        new += [builder.call(fma, [value, w, s]) for w, s in zip(weights, share, strict=True)]
+    return new
+
+
+def loop(builder, sums, start, stop, stride, body):
+    """The sums after body(k, sums) for every whole stride from start to stop, and the first k left."""
+    before = builder.basic_block
+    head, inside, after = (builder.append_basic_block(name) for name in ("head", "inside", "after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    k, carried = builder.phi(ir.IntType(64)), [builder.phi(vector()) for _ in sums]
+    ahead = builder.add(k, at(stride))
+    builder.cbranch(builder.icmp_signed("<=", ahead, stop), inside, after)
+    builder.position_at_end(inside)
+    new = body(k, carried)
+    builder.branch(head)
+    for phi, first, next_one in zip([k, *carried], [start, *sums], [ahead, *new], strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(next_one, inside)
+    builder.position_at_end(after)
+    return carried, k
+
+
 def tile(rows):
     """An intrinsic that writes `rows` rows of a panel's product.
 
     It takes an array, the index of its first number and the distance of its rows for a; the panels and the
-    first index of one; the same three for out; and K. Few rows sum in several accumulators each, so that
-    enough additions are under way at a time.
+    first index of one; the same three for out; and K. Few rows sum in several parts, which are added at the
+    end, so that enough additions are under way at a time.
     """
-    vectors, parts = PANEL // LANES, max(1, 8 * LANES // (rows * PANEL))
-    vector, index = ir.VectorType(FLOAT, LANES), ir.IntType(64)
-    cells = [(row, v) for row in range(rows) for v in range(vectors)]
+    count, parts = rows * PANEL // LANES, max(1, 8 * LANES // (rows * PANEL))
 
-    def at(number):
-        return ir.Constant(index, number)
+    def summed(builder, a, a_row, panel, inner):
+        def one(k, sums):
+            return with_terms(builder, sums, a, a_row, panel, k)
 
-    def splat(builder, value):
-        one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-        first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(one, one, first)
+        def each_part(k, sums):
+            shares = [sums[part * count : (part + 1) * count] for part in range(parts)]
+            return [s for part in range(parts) for s in one(builder.add(k, at(part)), shares[part])]
 
-    def vector_at(builder, pointer, offset):
-        return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
-
-    def summed(builder, sums, fma, a, distance, panel, k):
-        """The sums with the terms of this k."""
-        base = builder.mul(k, at(PANEL))
-        weights = []
-        for v in range(vectors):
-            weights.append(builder.load(vector_at(builder, panel, builder.add(base, at(v * LANES)))))
-            weights[-1].align = 4
-        values = [
-            splat(builder, builder.load(builder.gep(a, [builder.add(builder.mul(distance, at(row)), k)])))
-            for row in range(rows)
-        ]
-        return [builder.call(fma, [values[row], weights[v], s]) for (row, v), s in zip(cells, sums)]
-
-    def loop(builder, sums, start, stop, stride, body):
-        """The sums after body(k, sums) for k from start to stop, which may be none; (sums, the last k)."""
-        before = builder.basic_block
-        head, inside, after = (builder.append_basic_block(name) for name in ("head", "inside", "after"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        k = builder.phi(index)
-        carried = [builder.phi(vector) for _ in sums]
-        k.add_incoming(start, before)
-        for phi, value in zip(carried, sums):
-            phi.add_incoming(value, before)
-        ahead = builder.add(k, at(stride))
-        builder.cbranch(builder.icmp_signed("<=", ahead, stop), inside, after)
-        builder.position_at_end(inside)
-        new = body(k, carried)
-        k.add_incoming(ahead, builder.basic_block)
-        for phi, value in zip(carried, new):
-            phi.add_incoming(value, builder.basic_block)
-        builder.branch(head)
-        builder.position_at_end(after)
-        return carried, k
+        zeros = [ir.Constant(vector(), [0.0] * LANES)] * (count * parts)
+        sums, k = loop(builder, zeros, at(0), inner, parts, each_part)
+        total = sums[:count]
+        for part in range(1, parts):
+            share = sums[part * count : (part + 1) * count]
+            total = [builder.fadd(s, t) for s, t in zip(total, share, strict=True)]
+        return loop(builder, total, k, inner, 1, one)[0] if parts > 1 else total  # what is left of K
 
     @intrinsic
     def written(typing, a, a_at, a_row, panels, panel_at, out, out_at, out_row, inner):
@@ -83,31 +114,11 @@ def tile(rows):
                 array = context.make_array(signature.args[which])(context, builder, arguments[which])
                 return builder.gep(array.data, [arguments[which + 1]])
 
-            a, panel, out = pointer(0), pointer(3), pointer(5)
-            distance, out_row, inner = arguments[2], arguments[7], arguments[8]
-            name = f"llvm.fma.v{LANES}f{64 if FLOAT == ir.DoubleType() else 32}"
-            kind = ir.FunctionType(vector, [vector] * 3)
-            fma = cgutils.get_or_insert_function(builder.module, kind, name)
-            count = len(cells)
-
-            def several(k, sums):
-                for part in range(parts):
-                    mine = slice(part * count, (part + 1) * count)
-                    terms = summed(builder, sums[mine], fma, a, distance, panel, builder.add(k, at(part)))
-                    sums = [*sums[: mine.start], *terms, *sums[mine.stop :]]
-                return sums
-
-            zeros = [ir.Constant(vector, [0.0] * LANES)] * (count * parts)
-            sums, k = loop(builder, zeros, at(0), inner, parts, several)
-            total = sums[:count]
-            for part in range(1, parts):
-                total = [builder.fadd(s, t) for s, t in zip(total, sums[part * count : (part + 1) * count])]
-            if parts > 1:  # what is left of K
-                one = lambda k, sums: summed(builder, sums, fma, a, distance, panel, k)
-                total, _ = loop(builder, total, k, inner, 1, one)
-            for (row, v), value in zip(cells, total):
-                offset = builder.add(builder.mul(out_row, at(row)), at(v * LANES))
-                builder.store(value, vector_at(builder, out, offset)).align = 4
+            total = summed(builder, pointer(0), arguments[2], pointer(3), arguments[8])
+            for position, value in enumerate(total):
+                row, v = divmod(position, PANEL // LANES)
+                offset = builder.add(builder.mul(arguments[7], at(row)), at(v * LANES))
+                builder.store(value, vector_at(builder, pointer(5), offset)).align = 4
             return context.get_dummy_value()
 
         return signature, code
