@@ -229,6 +229,11 @@ class Equations:
         """Whether the cell writes out its step, so that no kernel can be printed for it."""
         return self.writes("step")
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the equations say what the gates are, which a step that is written out need not follow."""
+        return not self.written_out
+
     def writes(self, method: str) -> bool:
         """Whether the cell writes this method itself, such as project or emit."""
         return getattr(type(self), method) is not getattr(Equations, method)

@@ -15,6 +15,7 @@ from .digits import in_float64
 from .fitting import Seen, fitted, seen
 from .large import SCALE, at_large
 from .length import longer
+from .mapping import stack_hint
 from .port import Port
 from .starts import ZEROS, first_state, unsteady, without_state
 from .variants import Variant, orders
@@ -238,6 +239,9 @@ def _unexplained(comparison: Comparison) -> str:
     first = comparison.first
     assert first is not None
     at = f"{first.array} at step {first.step}" if first.step is not None else first.array
+    layout, shapes = comparison.candidate.layout, comparison.port.implementation.shapes
+    if layout.ignored and (hint := stack_hint(shapes, layout.cell)):
+        return f"{at} is off by {first.error:.2g} of the largest entry; {hint}"
     return (
         f"{at} is off by {first.error:.2g} of the largest entry, and no variant makes it right:"
         " not one of the forms of each function, gate orders, biases, arrays transposed or interleaved,"

@@ -87,6 +87,7 @@ def understood(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str |
         return _of_class(given, label, cell, sizes, dtype)
     if _is_module(given):
         module, said = modules.inner(given)
+        modules.check_kind(module, cell)
         implementation = _of_object(module, modules.label(module), False, dtype)
         implementation.remarks += said
         return implementation

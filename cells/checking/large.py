@@ -19,6 +19,8 @@ SLACK = 64  # times what rounding does to the reference, for what saturates may 
 def at_large(comparison: Comparison) -> str | None:
     """What a port does at large inputs that the reference does not, in words; None where both agree."""
     port = comparison.port
+    if port.implementation.no_gradients:  # an ONNX file's functions are the runtime's: its sigmoid is clamped
+        return None
     port = replace(port, trial=replace(port.trial, scale=SCALE))
     if port.implementation.library == "numpy":  # its gradients would take two runs for each entry
         port = replace(port, forward_only=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..cell import GatedCell
 from ..find import nearest
 from ..programs.tolerance import tolerance
 from .calling import Returned, Way, ways
 from .implementation import Implementation
 from .layout import Arrays, CellArrays, Layout
-from .mapping import Mapped, described, mapped
+from .mapping import Mapped, described, mapped, stack_hint
 
 ENTRIES = 200  # of an array whose gradient is found by differences; of a larger one, as many drawn at random
 
@@ -303,7 +304,7 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
         missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
         if not missed:
             raise ValueError(
-                _uncalled(implementation, problems)
+                _uncalled(implementation, problems, cell_arrays.cell)
                 if complete
                 else _unread(implementation, cell_arrays, names)
             )
@@ -319,7 +320,9 @@ def _unread(implementation: Implementation, cell_arrays: CellArrays, names: list
     )
 
 
-def _uncalled(implementation: Implementation, problems: list[str]) -> str:
+def _uncalled(implementation: Implementation, problems: list[str], cell: GatedCell) -> str:
+    if hint := stack_hint(implementation.shapes, cell):
+        return f"{implementation.label} cannot be called as {cell.name}; {hint}"
     kinds: dict[str, str] = {}
     for problem in problems:
         kinds.setdefault(problem.partition(":")[0], problem)

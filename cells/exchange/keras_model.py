@@ -20,6 +20,7 @@ from .stack import Departure, Model, Part
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 NAMES = ("kernel", "recurrent_kernel", "bias")
+KERAS = ("keras", "tf_keras", "tensorflow")  # the modules of its layers
 INERT = (
     "InputLayer",
     "Dropout",
@@ -81,7 +82,8 @@ def _loaded(given: Any) -> tuple[str, Config | None, Weights]:
             f"from_keras takes a layer, a model or a file of Keras, or a cell and get_weights(); it was given"
             f" a {type(given).__name__}"
         )
-    config = {"class_name": type(given).__name__, "config": given.get_config()}
+    kind = type(given)
+    config = {"class_name": kind.__name__, "module": kind.__module__, "config": given.get_config()}
     inner = getattr(given, "layers", None)
     held = [given] if inner is None else inner
     return type(given).__name__, config, {entry.name: entry.get_weights() for entry in held}
@@ -212,6 +214,7 @@ def _part(place: str, entry: Config, arrays: list[np.ndarray]) -> Part:
         kind, config = entry.get("class_name", "several cells").removesuffix("Cell"), entry.get("config", {})
     if kind not in KINDS:
         raise ValueError(f"{place} is a {kind}; a cell is read from {', '.join(KINDS)}")
+    _check_class(place, kind, entry)
     names = NAMES[: 3 if config.get("use_bias", True) else 2]
     if len(arrays) != len(names):
         raise ValueError(f"{place} has the arrays {_shapes(arrays)}; a {kind} must have {', '.join(names)}")
@@ -225,6 +228,17 @@ def _part(place: str, entry: Config, arrays: list[np.ndarray]) -> Part:
     if kind == "GRU":
         options["reset_after"] = config.get("reset_after", np.ndim(held.get("bias", [[]])) == 2)
     return Part(place, kind, held, options)
+
+
+def _check_class(place: str, kind: str, entry: Config) -> None:
+    """Raises ValueError for a class that only has the name of one of Keras's."""
+    module, registered = str(entry.get("module") or "keras"), str(entry.get("registered_name"))
+    if not module.startswith(KERAS) or ">" in registered:
+        raise ValueError(
+            f"{place} is a class of its own called {kind} ({registered if '>' in registered else module}),"
+            " and a file does not say what it computes; where that is what Keras's does, give"
+            " from_keras(CELL, layer.get_weights())"
+        )
 
 
 def _function(value: Any) -> str:

@@ -26,7 +26,8 @@ from .onnx_trace import Linear, Trace, trace
 class Reading:
     """A model as a cell.
 
-    steps and batch are what the model fixes, None where it does not. readout is the linear layer with its
+    steps and batch are what the model fixes, also by a first state or lengths that it holds; None where it
+    does not. readout is the linear layer with its
     labels (T, B, K), where it takes every step.
     """
 
@@ -99,7 +100,8 @@ def _read(path: str | Path, steps: int | None, batch: int | None) -> Reading:
     _check_nodes(traced)
     chained = chain(traced)
     batch = batch or held_batch(traced) or sizes.batch
-    shapes = sizes.shapes((chained, _inputs(traced)), steps or STEPS, batch)
+    at = (chained, _inputs(traced))
+    shapes = sizes.shapes(at, steps or STEPS, batch)
     if shapes != traced.shapes:
         traced = trace(model, path, shapes)
         chained = chain(traced)
@@ -112,12 +114,22 @@ def _read(path: str | Path, steps: int | None, batch: int | None) -> Reading:
         cell, params = _with_readout(cell, params, linear[0])
     later = None
     if fixed[0] is None:  # lengths that grow with the steps are all of them
-        later = chain(
-            trace(model, path, sizes.shapes((chained, _inputs(traced)), (steps or STEPS) + 1, batch))
-        )
+        later = chain(trace(model, path, sizes.shapes(at, (steps or STEPS) + 1, batch)))
     start = Start(state_of(traced, chained, cell, fixed[1]), lengths_of(traced, chained, later))
     every = linear if linear is not None and (linear[1] >= 0).all() else None
-    return Reading(model, cell, params, start, traced, chained, *fixed, every)
+    fixed_batch = fixed[1]
+    if fixed_batch is None and held_batch(traced) == batch:
+        larger = sizes.shapes(at, steps or STEPS, batch + 1)
+        fixed_batch = None if _takes(model, path, larger, batch + 1) else batch
+    return Reading(model, cell, params, start, traced, chained, fixed[0], fixed_batch, every)
+
+
+def _takes(model: Any, path: str | Path, shapes: dict[str, tuple[int, ...]], batch: int) -> bool:
+    """Whether the first state or lengths grow with the batch, as those that a model repeats do."""
+    try:
+        return held_batch(trace(model, path, shapes)) == batch
+    except ValueError:  # what is held is not repeated for so many
+        return False
 
 
 def _inputs(traced: Trace) -> int:

@@ -40,7 +40,16 @@ class LSTM(GatedCell):
 
     def writes(self, method: str) -> bool:
         # without a projection the equations are the whole step, from which kernels are printed
-        return super().writes(method) and (method != "step" or self.proj_size > 0)
+        return super().writes(method) and not (method == "step" and self._plain)
+
+    @property
+    def _plain(self) -> bool:
+        return not self.proj_size and type(self).step is LSTM.step
+
+    @property
+    def recorded(self) -> bool:
+        # with a projection too the gates are those of the equations, but for a subclass with another step
+        return super().recorded or type(self).step is LSTM.step
 
     def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
         if not self.proj_size:

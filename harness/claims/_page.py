@@ -26,9 +26,14 @@ FOLDED = 10  # rows of a table from which on it is folded away on the claims' ow
 SAME = ("cpu", "cores", "gpu")  # in which a machine is the same
 
 
+def check(folder: Path) -> None:
+    """Raises ResultsError for a folder that the page cannot be written to: before anything is measured."""
+    pages.check(folder, (MARKDOWN, PAGE))
+
+
 def write(record: Record, folder: Path) -> Path:
     """index.html, claims.md, claims.json and a figure a claim; returns the path of index.html."""
-    pages.check(folder, (MARKDOWN, PAGE))
+    check(folder)
     _file.write(record, folder)
     content = [
         Section("Verdicts", tables=(summary(record.results),)),
@@ -79,7 +84,13 @@ def heading(record: Record) -> list[str]:
     versions = record.source.get("versions")
     named = ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else ""
     first = ", ".join(filter(None, (about(record.source), f"{seconds} on one thread")))
-    return [f"{first}.", *([f"{printable(named)}."] if named else [])]
+    lines = [f"{first}.", *([f"{printable(named)}."] if named else [])]
+    for one in record.results:
+        if one.source and one.source.get("created") != record.source.get("created"):
+            lines.append(f"{one.claim} was measured apart: {about(one.source)}.")
+    if record.left:
+        lines.append(f"Not measured yet: {printable(', '.join(record.left))}.")
+    return lines
 
 
 def _near(path: Path) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from cellbench import cells
+from cellbench.cells.kernels import modules
 
 from ..case import Case
 from ..measure.conditions import Conditions, observe, warnings_of
@@ -35,6 +36,7 @@ PROCESS_S = 4.0  # about what one of its processes takes, starting included
 READINGS = 10_000
 WIDTH = 14  # of the names
 Fact = tuple[str, Any, str]  # name, value, as a person reads it, in one or more lines
+UNKEPT = "each process compiles its kernels again; CELLBENCH_CACHE=DIR names a folder that can be written"
 EXAMPLES = """\
   cellbench doctor
   cellbench doctor --seconds 60
@@ -233,4 +235,8 @@ def advice(conditions: list[Conditions], levels: list[float]) -> Iterator[Fact]:
     """Warnings of the conditions that were observed, each with what helps."""
     warnings = warnings_of(conditions, 1, levels)
     values = [{"kind": w.kind.name, "text": w.text} for w in warnings]
-    yield "advice", values, "\n".join(map(str, warnings)) or "none"
+    lines = list(map(str, warnings))
+    if reason := modules.unwritable():
+        values.append({"kind": "CACHE", "text": f"{reason}: {UNKEPT}"})
+        lines.append(f"{reason}: {UNKEPT}")
+    yield "advice", values, "\n".join(lines) or "none"

@@ -76,11 +76,10 @@ def do(arguments: argparse.Namespace) -> int:
     from ..measure.verdict import reliability
     from ..screen import last
 
-    if arguments.output:
-        store.pages.check(arguments.output, ())
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or page_of(manifests)
+    store.pages.check(folder, ())  # before the work of drawing
     sections, warnings = last_section(runs[0], manifests, arguments.claims)
     probes = probing.from_elsewhere(arguments.probe, frame["probe"].dropna().unique())
     page = report.write(frame, manifests, folder, reliability(), sections, probes)

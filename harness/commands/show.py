@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.derived.layers import unfit
-from cellbench.cells.kernels import fused
+from cellbench.cells.kernels import fused, modules
 
 from ._arguments import CELL_HELP, epilog, one_of, size, word
 from ._table import print_facts
@@ -181,7 +182,10 @@ def kernel_path(cell: GatedCell, dtype: str) -> str:
     """The file of the cell's fused Numba kernel, which is written if it is not there."""
     if cell.written_out:
         return f"none: {'it has no equations' if cell.library else 'the step is written out'}"
-    return f"{fused.module(cell, dtype).__file__} (--kernel prints it)"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the line says it too
+        file = fused.module(cell, dtype).__file__
+    return f"{modules.unwritable() or file} (--kernel prints it)"
 
 
 def kernel(spec: str, dtype: str) -> str:

@@ -40,7 +40,7 @@ class Precision(Probe):
         return cases(self.name, plan, self.dtypes, steps=max(plan.steps), batch=1, dtype=None)
 
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
-        cell, params, x = driven(case, self.scheme)
+        cell, params, x = driven(case, self.scheme, joint=True)
         result = precision(cell, params, x, dtypes=[case.variant])[case.variant]
         summed = "float64" if case.variant == "float64" else "float32"
         return f"{case.variant}, products summed in {summed}", [

@@ -14,6 +14,8 @@ import pandas as pd
 
 from cellbench.cells import find
 
+from ..store.files import printable as printable  # every name of a page goes through it
+
 TEXT = (
     "run",
     "case",
@@ -51,11 +53,6 @@ NAMES = {
 }
 DIRECTIONS = {"forward": "forward", "backward": "forward+backward"}
 FEWEST = 3  # processes from which on their range is shown as an interval
-
-
-def printable(text: object) -> str:
-    """The text on one line without control characters; a name may come from anybody."""
-    return "".join(c if c.isprintable() else " " if c in "\n\t" else "?" for c in str(text))
 
 
 def label(cell: str, options: str = "") -> str:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
+from cellbench.cells.kernels import modules
+
 from .. import store
 from ..screen import last
 from ..store import provenance
@@ -57,6 +59,8 @@ def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) ->
         replace(planned, cases=[case for case in planned.cases if case.id not in done])
         for planned in settings.probes
     ]
+    if reason := modules.unwritable():
+        print(f"warning: {reason}: each process compiles its kernels again", file=sys.stderr)
     progress = Progress(estimate_s(remaining))
     runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done)
     try:

@@ -27,6 +27,7 @@ def interrupted(name: str, trust: bool) -> tuple[Path, dict[str, Any]]:
     config = found.get("config")
     if not config:
         raise ConfigError(f"run {name} was imported; there is nothing to go on with")
+    _same_commit(name, found)
     values.shaped(config, defaults())
     if not manifest.is_ours(found):
         _ask(name, config, trust)
@@ -55,13 +56,17 @@ def _ask(name: str, config: dict[str, Any], trust: bool) -> None:
     print(f"trusted: run {name} was not made by you on this machine; {asked}", flush=True)
 
 
-def _same_code(name: str, found: dict[str, Any]) -> None:
-    """Raises ConfigError where the commit, the code or a version is another than that of the run."""
+def _same_commit(name: str, found: dict[str, Any]) -> None:
+    """Raises ConfigError where the commit is another than that of the run."""
     now, then = provenance.git().get("commit"), (found.get("git") or {}).get("commit")
     if now != then:
         raise ConfigError(
             f"run {name} was made by commit {then}, this is {now}; check that out, or start a new run"
         )
+
+
+def _same_code(name: str, found: dict[str, Any]) -> None:
+    """Raises ConfigError where the code or a version is another than that of the run."""
     if not found.get("code"):
         raise ConfigError(f"run {name} does not say its code (an older version made it); start a new run")
     if changed := code.changed(found["code"], code.digests(found["config"])):

@@ -40,6 +40,11 @@ def read(path: Path, most: int = SMALL) -> bytes:
         return file.read(most + 1)[:most]
 
 
+def printable(text: object) -> str:
+    """The text on one line without control characters; a name may come from anybody."""
+    return "".join(c if c.isprintable() else " " if c in "\n\t" else "?" for c in str(text))
+
+
 def kind(mode: int) -> str:
     """What a thing in a folder is, as a person calls it."""
     kinds = {

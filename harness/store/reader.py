@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files, manifest, table, tidy
+from . import files, manifest, pages, table, tidy
 from .block import BlockError, decode
 from .files import ResultsError
 
@@ -94,10 +94,14 @@ def runs(path: Path) -> list[Path]:
 
 
 def visible(parent: Path) -> list[Path]:
-    """The entries of a folder of runs by name, so oldest first; a hidden one is a run that has not begun."""
+    """The entries of a folder of runs by name, so oldest first; a hidden one is a run that has not begun.
+
+    A page may stand among runs, and is none.
+    """
     if not parent.is_dir():
         return []
-    return sorted(path for path in parent.iterdir() if not path.name.startswith("."))
+    entries = (path for path in parent.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in entries if not (path / pages.MARKER).exists())
 
 
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,15 @@ BEGINNING_S = 60.0  # in which a run that begins has its lock
 HIDDEN = re.compile(r"\.\d{8}-\d{6}-[0-9a-f]{4}")
 
 
+@dataclass(frozen=True)
+class FirstPass:
+    """What the first pass of a case measured, and the implementation that it found."""
+
+    implementation: str
+    series: list[dict[str, Any]]
+    reason: str | None = None
+
+
 class RunWriter:
     """The one writer of a run's folder.
 
@@ -38,6 +48,7 @@ class RunWriter:
 
     def __init__(self, folder: Path, attempt: int) -> None:
         self.folder, self.attempt, self.lost = folder, attempt, ""
+        self.begun: dict[str, FirstPass] = {}
         for name in (MANIFEST, BLOCKS, TABLE):
             if (folder / name).is_symlink():  # of a run from elsewhere: it may lead anywhere
                 raise ResultsError(f"{folder / name} is a link; nothing is written through it, so copy it")
@@ -240,7 +251,8 @@ def make(folder: Path) -> None:
 def reopen(folder: Path) -> tuple[RunWriter, dict[str, str]]:
     """A writer that goes on with an interrupted run, and how each finished case ended.
 
-    A torn last line is cut off. Raises ResultsError for a run that cannot be gone on with.
+    A torn last line is cut off. The writer's `begun` has the first passes of the others. Raises ResultsError
+    for a run that cannot be gone on with.
     """
     read_manifest(folder)
     path = folder / BLOCKS
@@ -262,4 +274,23 @@ def reopen(folder: Path) -> tuple[RunWriter, dict[str, str]]:
         os.truncate(path, text.rfind(b"\n") + 1)
     writer.attempt = 1 + max((b["attempt"] for b in blocks), default=0)
     last = {b["case"]: b for b in blocks}
+    writer.begun = _first_passes(blocks, last)
     return writer, {case: b["status"] for case, b in last.items() if b["done"]}
+
+
+def _first_passes(blocks: list[dict[str, Any]], last: dict[str, dict[str, Any]]) -> dict[str, FirstPass]:
+    """Of each case that is not done, what its first pass measured, where that came to its end.
+
+    Its blocks are those up to the one that names the implementation; the second pass follows.
+    """
+    found: dict[str, FirstPass] = {}
+    series: dict[str, list[dict[str, Any]]] = {}
+    for block in blocks:
+        case, end = block["case"], last[block["case"]]
+        if end["done"] or block["attempt"] != end["attempt"] or case in found:
+            continue
+        measured = series.setdefault(case, [])
+        measured += [s | {"values": list(s["values"])} for s in block["series"]]
+        if block["implementation"] and block["status"] == "ok":
+            found[case] = FirstPass(block["implementation"], measured, block["reason"])
+    return found

@@ -162,9 +162,9 @@ def test_layers_of_other_kinds_in_a_row_are_refused(tmp_path):
 
 
 class Layer:
-    def __init__(self, kind, name="it", arrays=(), layers=None, **config):
+    def __init__(self, kind, name="it", arrays=(), layers=None, module="keras.layers", **config):
         self.name, self.arrays, self.config = name, list(arrays), {"name": name} | config
-        self.__class__ = type(kind, (Layer,), {})
+        self.__class__ = type(kind, (Layer,), {"__module__": module})
         if layers is not None:
             self.layers = layers
             described = [{"class_name": type(one).__name__, "config": one.config} for one in layers]
@@ -236,6 +236,10 @@ KERAS = {
     "low rank": (
         lambda: sequential(recurrent(), Layer("Dense", "out", LOW_RANK)),
         ("out has the arrays (4, 2), (2,), (4, 1), (1, 2)", "kernel, bias"),
+    ),
+    "a class of its own": (
+        lambda: recurrent(module="my_project.layers"),
+        ("it is a class of its own called LSTM (my_project.layers)", "get_weights()"),
     ),
     "wrong shape": (
         lambda: Layer("GRU", "it", arrays_of("LSTM")),

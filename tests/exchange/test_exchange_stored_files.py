@@ -8,6 +8,7 @@ from support.exchange import close, output
 
 from cellbench import cells
 
+pytestmark = pytest.mark.quick
 DATA = Path(__file__).parents[1] / "data"
 READERS = {  # by file: who reads it, and with what
     "keras/bidirectional_lstm.keras": ("from_keras", {}, "lstm"),

@@ -162,6 +162,39 @@ def test_a_dense_in_time_distributed_is_the_read_out(tmp_path):
     read_as(model, str(tmp_path / "m.keras"))
 
 
+def test_a_class_of_the_same_name_is_not_taken_for_keras_s(tmp_path):
+    @keras.saving.register_keras_serializable("mine")
+    class GRU(keras.layers.GRU):
+        def call(self, sequences, initial_state=None, mask=None, training=False):
+            return -super().call(sequences, initial_state, mask, training)
+
+    model = keras.Sequential([keras.Input((None, INPUTS)), GRU(UNITS, return_sequences=True)])
+    model.save(tmp_path / "m.keras")
+    for given in (model, model.layers[0], tmp_path / "m.keras"):
+        with pytest.raises(ValueError, match="is a class of its own called GRU"):
+            cells.from_keras(given)
+
+
+def test_a_stateful_layer_is_read_as_it_runs_from_zero(tmp_path):
+    layer = keras.layers.LSTM(UNITS, return_sequences=True, stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=(X.shape[1], None, INPUTS)), layer])
+    for end in (".keras", ".h5"):
+        model.save(tmp_path / f"m{end}")
+        read_as(model, tmp_path / f"m{end}")
+        layer.reset_state()
+
+
+def test_an_adapter_of_low_rank_is_merged_in_a_file_and_refused_in_a_model(tmp_path):
+    dense = keras.layers.Dense(2, name="out")
+    model = model_of([*layers_of("LSTM", {}), dense])
+    dense.enable_lora(1)
+    model.set_weights(redrawn(model.get_weights()))
+    with pytest.raises(ValueError, match=r"out has the arrays .*\(1, 2\); a Dense must have kernel, bias"):
+        cells.from_keras(model)
+    model.save(tmp_path / "m.keras")
+    read_as(model, tmp_path / "m.keras")
+
+
 REFUSED = {
     "go_backwards": (lambda: [keras.layers.GRU(UNITS, go_backwards=True)], "go_backwards=True"),
     "merge_mode": (

@@ -5,9 +5,11 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from support.comparison import ODD, problem
+from support.comparison import CELLS, ODD, fitting, label, problem
 
 from cellbench import cells
+from cellbench.cells import State
+from cellbench.cells.derived import layers
 from cellbench.cells.programs.joint import joint
 from cellbench.harness.gradients import (
     gates,
@@ -20,8 +22,10 @@ from cellbench.harness.gradients import (
     saturation,
     sensitivity,
 )
+from cellbench.harness.gradients.cell.by_layer import backwards
 from cellbench.harness.gradients.cell.linearise import linearise
 from cellbench.harness.gradients.cell.path import forward_path
+from cellbench.harness.gradients.cell.share import _share
 
 STEPS, BATCH, INPUTS, HIDDEN = 12, 2, 3, 4
 DEEP = ["lstm:layers=2", "gru:layers=3", "elman:layers=2", "lstm:layers=2:proj_size=3"]
@@ -216,7 +220,26 @@ def test_each_direction_counts_its_lags_from_its_own_end(spec):
     assert np.allclose(found, 0.5 * np.log(squares), rtol=1e-12, atol=1e-12)
     whole = lag_profile(case.cell, case.params, case.x, **given(case))
     joined = 0.5 * np.logaddexp(2 * profiles[0], 2 * profiles[1])
-    assert np.allclose(whole.log_norm[1:], joined[1:], rtol=1e-12, atol=1e-12)
+    assert np.allclose(whole.log_norm, joined, rtol=1e-12, atol=1e-12)
+    in_torch = lag_profile(case.cell, case.params, case.x, **given(case), backend="torch", dtype="float64")
+    assert np.allclose(in_torch.log_norm[1:], joined[1:], rtol=1e-10, atol=1e-10)
+    for k, suffix in enumerate(("_l0", "_l0_reverse")):
+        own = [logs for name, logs in whole.log_norm_by_state.items() if name.endswith(suffix)]
+        joint_norm = 0.5 * np.logaddexp.reduce([2 * logs for logs in own])
+        assert np.allclose(joint_norm, profiles[k], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("spec", ["gru:bidirectional=true", "gru:layers=2:bidirectional=true"])
+def test_sensitivity_at_a_horizon_is_of_that_many_first_steps(spec):
+    case, *_ = of(spec)
+    found = sensitivity(case.cell, case.params, case.x, **given(case))
+    squares = []
+    for b in range(BATCH):
+        one = {"state": {k: v[:, b : b + 1] for k, v in case.state.items()}}
+        one["d_output"] = case.d_output[-1][b : b + 1]
+        squares.append(2 * lag_share(case.cell, case.params, case.x[:4, b : b + 1], **one).log_norm)
+    expected = 0.5 * np.log(np.exp(squares).mean())
+    assert np.isclose(found.log_parameter[list(found.horizon).index(4)], expected, rtol=1e-12)
 
 
 @either
@@ -253,7 +276,7 @@ def test_gates_of_a_stack_are_those_of_each_layer_on_what_it_reads(spec):
     assert set(saturation(case.cell, case.params, case.x)) >= {"f_l0", "i_l1"}
 
 
-@pytest.mark.parametrize("function", [lag_profile, lag_share, input_reach, precision, lyapunov_spectrum])
+@pytest.mark.parametrize("function", [precision, lyapunov_spectrum])
 def test_deep_stacks_of_both_directions_are_refused_in_one_line(function):
     cell = cells.get("gru:layers=2:bidirectional=true")
     with pytest.raises(
@@ -277,13 +300,190 @@ def test_states_of_another_shape_are_one_line(state, said):
         lag_profile(cell, cell.init(3, 4), np.zeros((9, 2, 3)), state=state)
 
 
-@pytest.mark.parametrize("name", ["Apart", "Heads", "Written"])
-def test_a_stack_of_any_cell_steps_as_its_layers_do(name):
-    """Outputs, read-outs and arrays that are made of others too."""
-    cell = cells.get(f"{ODD}:{name}", layers=2, readout=2)
-    case = problem(cell, steps=5, batch=2, inputs=4, hidden=4)
-    program = cells.backend("numpy").prepare(cell, case.params, steps=5, batch=2, dtype="float64")
+def two_layers(spec):
+    return cells.get(f"{spec}:layers=2")
+
+
+STACKABLE = [s for s in CELLS if layers.unfit(two_layers(s), *fitting(two_layers(s), 4, 4)) is None]
+
+
+@pytest.mark.parametrize("spec", STACKABLE, ids=label)
+def test_a_stack_of_any_cell_steps_and_goes_back_as_its_layers_do(spec):
+    """The tape of all layers together against the adjoint of each layer's own derivatives."""
+    cell = two_layers(spec)
+    sizes = fitting(cell, 4, 4)
+    case = problem(cell, steps=6, batch=2, inputs=sizes[0], hidden=sizes[1])
+    program = cells.backend("numpy").prepare(cell, case.params, steps=6, batch=2, dtype="float64")
+    one = cells.backend("torch").prepare(joint(cell), case.params, steps=6, batch=2, dtype="float64")
     expected = program.forward(case.x).output
-    one = cells.backend("torch").prepare(joint(cell), case.params, steps=5, batch=2, dtype="float64")
-    assert np.allclose(one.forward(case.x).output, expected, rtol=1e-12, atol=1e-13)
-    assert np.isfinite(lag_profile(cell, case.params, case.x).log_norm[1:]).all()
+    assert np.allclose(one.forward(case.x).output, expected, rtol=1e-10, atol=1e-12)
+    whole = lag_profile(cell, case.params, case.x, **given(case)).log_norm_by_state
+    for back in backwards(cell, case.params, case.x, case.state, case.d_output[-1]):
+        for name, logs in zip(cell.states, back.logs, strict=True):
+            assert np.allclose(whole[name + back.reading.suffix][1:], logs[1:], rtol=1e-8, atol=1e-8), name
+
+
+def test_a_read_out_of_a_stack_is_followed():
+    cell = cells.get(f"{ODD}:Apart", layers=2, readout=2)
+    case = problem(cell, steps=5, batch=2, inputs=4, hidden=4)
+    whole = lag_profile(cell, case.params, case.x, **given(case)).log_norm_by_state
+    for back in backwards(cell, case.params, case.x, case.state, case.d_output[-1]):
+        for name, logs in zip(cell.states, back.logs, strict=True):
+            assert np.allclose(whole[name + back.reading.suffix][1:], logs[1:], rtol=1e-10, atol=1e-10)
+
+
+DEEP_BOTH = [
+    "lstm:layers=2:bidirectional=true",
+    "gru:layers=3:bidirectional=true",
+    "elman:layers=2:bidirectional=true:readout=3",
+    "lstm:layers=2:bidirectional=true:proj_size=3",
+    "gru_reset_before:layers=2:bidirectional=true",
+    "lru:layers=2:bidirectional=true",
+]
+
+
+def unrolled(case):
+    """Layer by layer in torch: the outputs at the two ends, and {suffix: (states by own step, inputs)}.
+
+    A state is a tensor of its own, which the next step alone reads; an input is a leaf's view likewise.
+    """
+    cell, single = case.cell, layers.single(case.cell)
+    params = {k: torch.tensor(v, requires_grad=True) for k, v in case.params.items()}
+    hidden, seen = list(torch.tensor(case.x)), {}
+    names = list(single.parameter_shapes(INPUTS, HIDDEN))
+    for k, part in enumerate(layers.of(cell, INPUTS, HIDDEN)):
+        if not part.reverse:
+            given, made = hidden, []
+        own = single.effective({n: params[n + part.suffix] for n in names})
+        state = State(**{s: torch.tensor(v[k], requires_grad=True) for s, v in case.state.items()})
+        # every direction reads copies of its own
+        turned = [x.clone().requires_grad_() for x in (given[::-1] if part.reverse else given)]
+        path, outputs = [vars(state)], []
+        for x in turned:
+            output, new = single.step(own, x, state)
+            state = State(**{s: v.clone() for s, v in vars(new).items()})
+            path.append(vars(state))
+            outputs.append(output)
+        seen[part.suffix] = path, turned
+        made.append(outputs[::-1] if part.reverse else outputs)
+        if part.reverse:
+            hidden = [torch.cat(pair, -1) for pair in zip(*made, strict=True)]
+    last = torch.cat([made[0][-1], made[1][0]], -1)
+    if cell.readout:
+        last = last @ params["weight_out"].T + params["bias_out"]
+    return (last * torch.tensor(case.d_output[-1])).sum(), seen, params
+
+
+@pytest.mark.parametrize("spec", DEEP_BOTH)
+def test_every_layer_and_direction_of_a_bidirectional_stack_has_its_own_lags(spec):
+    case = problem(cells.get(spec), steps=STEPS, batch=BATCH, inputs=INPUTS, hidden=HIDDEN)
+    loss, seen, params = unrolled(case)
+    found = lag_profile(case.cell, case.params, case.x, **given(case))
+    squares = 0.0
+    for suffix, (path, _) in seen.items():
+        for name in case.cell.states:
+            states = [now[name] for now in path[:-1]]
+            pulled = torch.autograd.grad(loss, states, retain_graph=True, materialize_grads=True)
+            squares = squares + np.array([(d.numpy() ** 2).sum(1) for d in pulled])[::-1]
+            with np.errstate(divide="ignore"):
+                logs = np.log([np.linalg.norm(d.numpy(), axis=1) for d in pulled])[::-1]
+            own = found.log_norm_by_state[name + suffix]
+            assert np.allclose(own[1:], logs, rtol=1e-11, atol=1e-11), (name, suffix)
+    assert np.allclose(found.log_norm[1:], 0.5 * np.log(squares), rtol=1e-12, atol=1e-12)
+    reach = 0.0
+    for suffix in ("_l0", "_l0_reverse"):
+        pulled = torch.autograd.grad(loss, seen[suffix][1], retain_graph=True)
+        reach = reach + np.array([(d.numpy() ** 2).sum(1) for d in pulled])[::-1]
+    found = input_reach(case.cell, case.params, case.x, **given(case)).log_norm
+    assert np.allclose(found, 0.5 * np.log(reach), rtol=1e-11, atol=1e-11)
+    if case.cell.writes("effective"):
+        return  # shares are of the derived arrays
+    for name in [n for n in params if n.endswith(("hh_l0", "ih_l1_reverse")) and n.startswith("weight")]:
+        share = lag_share(case.cell, case.params, case.x, **given(case), parameter=name)
+        (d,) = torch.autograd.grad(loss, params[name], retain_graph=True)
+        assert np.allclose(share.gradient, d.numpy(), rtol=1e-10, atol=1e-13), name
+        assert np.isclose(share.signed.sum(), 1) and share.parameter == name
+    with pytest.raises(ValueError, match="parameter is 'nothing'; the steps of cell"):
+        lag_share(case.cell, case.params, case.x, parameter="nothing")
+
+
+@pytest.mark.parametrize("spec", ["lstm:layers=2", "gru:layers=3"])
+def test_layer_by_layer_is_the_joint_state_s_gradient_in_one_direction(spec):
+    case, *_ = of(spec)
+    whole = lag_profile(case.cell, case.params, case.x, **given(case))
+    for back in backwards(case.cell, case.params, case.x, case.state, case.d_output[-1]):
+        for name, logs in zip(case.cell.states, back.logs, strict=True):
+            same = whole.log_norm_by_state[name + back.reading.suffix]
+            assert np.allclose(same, logs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["weight_hh_l0", "weight_ih_l1", "bias_hh_l0"])
+def test_shares_layer_by_layer_are_those_of_the_joint_state_in_one_direction(name):
+    case, *_ = of("gru:layers=2")
+    whole = _share(case.cell, case.params, case.x, **given(case), parameter=name)
+    found = lag_share(case.cell, case.params, case.x, **given(case), parameter=name)
+    for what in ("signed", "unsigned", "cancellation", "gradient", "log_norm"):
+        assert np.allclose(getattr(found, what), getattr(whole, what), rtol=1e-9, atol=1e-12), what
+
+
+def test_a_gradient_that_float64_cannot_hold_is_followed_through_bidirectional_stacks():
+    """All weights of the recurrence are 0, so that c forgets by its gate alone, at e^-30 a step."""
+    cell = cells.get("lstm:layers=2:bidirectional=true")
+    params = {k: np.zeros_like(v) if "hh" in k else v for k, v in cell.init(2, 3).items()}
+    for name in params:
+        if name.startswith("bias_ih"):
+            params[name][3:6] = -30.0
+        if name.startswith("weight_ih_l1"):
+            params[name][:] = 0.0  # nothing of the layer below
+    x = np.random.default_rng(0).standard_normal((60, 1, 2))
+    logs = lag_profile(cell, params, x).log_norm
+    assert np.allclose(np.diff(logs[1:, 0]), -30, atol=0.01) and logs[-1, 0] < -1700
+
+
+def test_what_has_no_meaning_for_bidirectional_stacks_is_one_line():
+    cell = cells.get("gru:layers=2:bidirectional=true")
+    with pytest.raises(ValueError, match=r"^cell 'gru' has layers=2.* read both directions"):
+        lag_profile(cell, cell.init(3, 4), np.zeros((9, 1, 3)), backend="torch", dtype="float32")
+    with pytest.raises(ValueError, match=r"^x is \(9, 3\)"):
+        lag_profile(cell, cell.init(3, 4), np.zeros((9, 3)))
+
+
+def test_products_that_would_not_fit_are_told_before_they_are_made():
+    cell = cells.get("lstm:layers=2")
+    params, x = cell.init(2, 128), np.zeros((300, 16, 2))
+    with pytest.raises(
+        ValueError, match=r"^the Jacobians of 300 steps of 16 sequences, 512 x 512 .* 10\.1 GB"
+    ):
+        jacobian_product(cell, params, x, [300])
+
+
+@pytest.mark.parametrize("spec", ["lstm:proj_size=3", "lstm:layers=2:proj_size=3"])
+def test_gates_of_a_projected_lstm_are_those_of_its_equations(spec):
+    """Of the first layer: f is the sigmoid of its rows of both products, of x and of torch.nn's h."""
+    case, _, params = of(spec)
+    torch_params = params if case.cell.stacked else {f"{k}_l0": v for k, v in params.items()}
+    first = torch.nn.LSTM(INPUTS, HIDDEN, proj_size=3, dtype=torch.float64)
+    own = {k: v for k, v in torch_params.items() if k.endswith("_l0")}
+    x = torch.tensor(case.x)
+    h = torch.func.functional_call(first, own, (x,))[0]
+    before = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
+    rows = slice(HIDDEN, 2 * HIDDEN)
+    a = x @ own["weight_ih_l0"][rows].T + before @ own["weight_hh_l0"][rows].T
+    a = a + own["bias_ih_l0"][rows] + own["bias_hh_l0"][rows]
+    expected = torch.nn.functional.logsigmoid(a).mean((0, 1)).detach().numpy()
+    found = gates(case.cell, case.params, case.x)
+    assert np.allclose(found.log_keep[:HIDDEN], expected, rtol=1e-12)
+    assert len(found.log_keep) == HIDDEN * case.cell.layers
+    flat = saturation(case.cell, case.params, case.x)
+    assert {name.removesuffix("_l0").removesuffix("_l1") for name in flat} >= {"i", "f", "g", "o"}
+
+
+def test_a_step_of_its_own_is_not_taken_for_the_equations_of_the_lstm():
+    class Other(type(cells.get("lstm"))):
+        def step(self, params, x, state):
+            output, new = super().step(params, x, state)
+            return output, State(h=new.h, c=0.5 * new.c)
+
+    assert Other().written_out and cells.backend("numba").unsupported(Other())
+    with pytest.raises(ValueError, match="writes out its step, so its gates are not recorded"):
+        gates(Other(), Other().init(3, 4), np.zeros((5, 1, 3)))

@@ -51,6 +51,25 @@ def test_stacks_have_rows_of_every_gradient_probe(spec, tmp_path):
     assert spec.partition(":")[2].split(":")[0] in page
 
 
+def test_several_bidirectional_layers_have_rows_where_they_need_no_joint_state(tmp_path):
+    names = ["gradient_decay", "spectrum", "lag_share", "precision"]
+    sizes = [
+        "seeds=1",
+        "workload.steps=12",
+        "probe.lag_share.sequences=2",
+        "probe.precision.dtypes=[float64]",
+    ]
+    frame, _ = run(tmp_path, "cells=[gru:layers=2:bidirectional=true]", f"probes=[{','.join(names)}]", *sizes)
+    status = frame.groupby("probe")["status"].first().to_dict()
+    assert status == {
+        "gradient_decay": "ok",
+        "lag_share": "ok",
+        "spectrum": "unsupported",
+        "precision": "unsupported",
+    }
+    assert frame["reason"].dropna().str.contains("above the first read both directions").all()
+
+
 def test_schemes_backends_and_a_map_of_gain_and_bias_stand_apart(tmp_path):
     frame, page = run(
         tmp_path,

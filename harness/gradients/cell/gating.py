@@ -72,7 +72,7 @@ def gates(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = Non
     Raises ValueError for a cell that writes out its step, states no keep_gate, or whose equations do not name
     it.
     """
-    if cell.written_out:
+    if not cell.recorded:
         raise ValueError(
             f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see"
             " them"
@@ -139,7 +139,7 @@ def saturation(
 
     Names end in the layer's suffix where the cell is a stack: f_l0, f_l1_reverse.
     """
-    if cell.written_out:
+    if not cell.recorded:
         raise ValueError(
             f"cell {cell.name!r} writes out its step, so its squashing functions are not recorded"
         )
@@ -196,7 +196,7 @@ def values_of(
     values: dict[Node, Any] = {}
     for node in ordered(wanted):
         values[node] = _value(node, values, inputs)
-    return {node: np.broadcast_to(values[node], prev[0].shape) for node in wanted}
+    return {node: np.broadcast_to(values[node], (*x.shape[:2], program.units)) for node in wanted}
 
 
 def _value(node: Node, values: dict[Node, Any], inputs: Arrays) -> Any:

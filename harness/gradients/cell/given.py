@@ -18,15 +18,15 @@ BLOCK_AXES = 3  # of a block of x: (T, B, I)
 
 def on_arrays(function: Measure) -> Measure:
     """The function (cell, params, x, ...) for tensors and lists too; state and d_output are given by name."""
-    return _taking(function, as_one=False)
+    return _taking(function, None)
 
 
 def of_joint_state(function: Measure) -> Measure:
     """The same of a function that follows the joint state, which takes a stack as one cell of all layers."""
-    return _taking(function, as_one=True)
+    return _taking(function, joint)
 
 
-def _taking(function: Measure, as_one: bool) -> Measure:
+def _taking(function: Measure, as_one: Callable[[GatedCell], JointCell] | None) -> Measure:
     @wraps(function)
     def taking(cell: GatedCell, params: Arrays, x: Any, *args: Any, **options: Any) -> Any:
         for what, value in options.items():
@@ -39,7 +39,7 @@ def _taking(function: Measure, as_one: bool) -> Measure:
         if as_one and cell.stacked:
             if isinstance(options.get("state"), dict):
                 options["state"] = states_by_layer(cell, options["state"])
-            cell = joint(cell)
+            cell = as_one(cell)
             x = _in_turn(cell, x)
         return function(cell, params, x, *args, **options)
 

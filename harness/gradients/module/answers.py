@@ -29,6 +29,11 @@ class Piece:
     def count(self) -> int:
         return self.loss.output.count(self.output)
 
+    def within(self, positions: int) -> Tensor:
+        """(B, P): the positions that are no padding."""
+        starts = torch.tensor(self.loss.starts or (0,) * self.count)
+        return torch.arange(positions) >= starts[:, None]
+
     def rows(self) -> np.ndarray:
         """Residuals (R, K): a sample's positions one after the other."""
         residuals = self.loss.residuals(self.output, self.target)[:, self.positions]

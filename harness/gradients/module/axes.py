@@ -66,6 +66,13 @@ class Axes:
         return back.reshape(tensor.shape)
 
     @property
+    def time(self) -> int | None:
+        """The tensor's own axis of positions."""
+        if self.position is None:
+            return None
+        return self.position if self.position > self.samples else self.position - 1
+
+    @property
     def apart(self) -> bool:
         """Whether tensors of several batches cannot be joined."""
         return self.single or self.packed is not None

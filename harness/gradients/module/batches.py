@@ -33,6 +33,10 @@ def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | No
         for what, tensor in (*(("x", x) for x in inputs.tensors), *(("target", y) for y in leaves(target))):
             refuse_without_values(f"{what} of batch {k}", tensor)
         for x in inputs.tensors:
+            if x.numel() == 0:
+                raise ValueError(
+                    f"batch {k} is empty: x is of shape {tuple(x.shape)}; leave such batches out"
+                )
             if x.is_floating_point() and not torch.isfinite(x).all():
                 raise ValueError(
                     f"x of batch {k} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite"

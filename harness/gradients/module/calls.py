@@ -104,7 +104,8 @@ def _missing(model: nn.Module, inputs: Inputs) -> list[str]:
 
 
 def _with(inputs: Inputs, names: list[str], values: list[Any]) -> Inputs:
-    return Inputs(inputs.args, {**inputs.kwargs, **dict(zip(names, values, strict=False))})
+    named = {**inputs.kwargs, **dict(zip(names, values, strict=False))}
+    return Inputs(inputs.args, named, inputs.starts)
 
 
 def _as_many(state: Any, count: int) -> list[Any]:

@@ -98,7 +98,10 @@ def _piece(group: list[Observation]) -> Piece:
         return Piece(first.loss, first.output, first.target, first.positions)
     output, target = first.loss.joined([(b.output, b.target) for b in group])
     parts = tuple(n for b in group for n in b.loss.parts)
-    return Piece(replace(first.loss.of(sum(parts)), parts=parts), output, target, first.positions)
+    starts = tuple(n for b in group for n in b.loss.starts)
+    return Piece(
+        replace(first.loss.of(sum(parts)), parts=parts, starts=starts), output, target, first.positions
+    )
 
 
 def _said(how: str, answers: Answers) -> list[str]:

@@ -26,7 +26,7 @@ def trivial_loss(answers: Answers) -> tuple[float, Answers]:
     targets that are ignored. Raises ValueError where a loss has no least value.
     """
     rows = answers.outputs()
-    shared = len({len(r[0]) for r in rows}) > 1
+    shared = len({len(r[0]) for r in rows}) > 1 or any(p.loss.starts for p in answers.pieces)
     domain = _domain(answers, rows)
     known = _least(answers, [domain.onto(domain.back(c)) for c in _candidates(answers, rows, shared)])
     start = known or _least(answers, [_mean(rows, shared)])
@@ -117,7 +117,10 @@ def _candidates(answers: Answers, rows: list[Tensor], shared: bool) -> list[Tens
         return []
     known = [t for t in targets if t is not None]
     if shared:  # every position of every sample is a row of its own
-        known = [t.reshape(-1, 1, *t.shape[2:]) for t in known]
+        known = [
+            t[p.within(t.shape[1])].reshape(-1, 1, *t.shape[2:])
+            for p, t in zip(answers.pieces, known, strict=True)
+        ]
     return _constants(torch.cat(known), rows[0])
 
 

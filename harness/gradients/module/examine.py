@@ -19,7 +19,7 @@ from .features import band_edges
 from .finite import Trouble, trouble
 from .handed import TENSOR, Handed, find_handed
 from .inputs import Inputs
-from .joining import Part, joined, with_parts
+from .joining import Joined, Part, joined
 from .loss import BatchLoss, Layout, batch_loss
 from .mixing import SamplesMixed, reduction
 from .noise import Noise
@@ -33,6 +33,7 @@ HIDDEN = (
     "no step's state is to be seen (it is in a loop of tensors or in a scripted module): norms by lag are"
     " those at the model's input, gradient_norm and saturation are not measured; put the step into a module"
 )
+AFTER = "inputs after the step of an answer, which the backward direction reads, are not scored"
 CHUNKS = 16  # parts of the samples from which the gradient's noise is estimated
 
 
@@ -152,23 +153,31 @@ def _examined(
     judged = _reduced(
         batch_loss(of_batch, first.output, pairs[0][1], _layout(replay, first, options)), first, pairs
     )
-    if not first.main[0].nodes:
-        notes = [*notes, HIDDEN]
-    parts = joined(replay, judged, pairs)
+    notes = [*notes, *_unseen(first, judged)]
+    whole = joined(replay, judged, pairs)
     if judged.output.count(first.output) == 1:
-        judged = _of_singles(replay, judged, parts)
-    observer = _observer(replay, parts, options)
+        judged = _of_singles(replay, judged, whole)
+    observer = _observer(replay, whole.parts, options)
     observations: list[Observation] = []
-    for number, (x, target, sizes) in enumerate(parts):
+    for number, part in enumerate(whole.parts):
+        x, target, _ = part
         observer.sign.start(number + 1)
         recording = first if x is pairs[0][0] else replay.record(x)
-        of_part = with_parts(judged, recording.batch, sizes)
+        of_part = whole.loss(judged, part, recording.batch)
         if name := _not_finite(of_part, recording.output, target):
             return Examination.without(broken=f"{name} of batch {number}")
         observations.append(observer.observe(of_part, recording, x, target))
         if observations[-1].broken:
             return Examination.without(broken="the gradient of the state")
     return combine(observations, observer.noise, options.trivial, options.seed, notes)
+
+
+def _unseen(recording: Recording, loss: BatchLoss) -> list[str]:
+    """What of the model is not looked at, in words."""
+    notes = [] if recording.main[0].nodes else [HIDDEN]
+    if loss.output.position is not None and any(c.direction == "reverse" for c in recording.main):
+        notes.append(AFTER)
+    return notes
 
 
 def _layout(replay: Replay, recording: Recording, options: Options) -> Layout:
@@ -204,24 +213,26 @@ def _reduced(loss: BatchLoss, recording: Recording, pairs: list[Batch]) -> Batch
     return reduction(loss, recording.output.detach(), pairs[0][1])
 
 
-def _of_singles(replay: Replay, loss: BatchLoss, parts: list[Part]) -> BatchLoss:
-    """The loss of batches of one sequence, by what the first that holds several shows.
+def _of_singles(replay: Replay, loss: BatchLoss, whole: Joined) -> BatchLoss:
+    """The loss of batches of one sequence, by what the first that holds several of one length shows.
 
     Where it is no even mean of them, each sequence has the loss that it has alone.
     """
-    for x, target, sizes in parts:
+    for part in whole.parts:
+        x, target, sizes = part
         output = replay.output(x)
-        own = with_parts(loss, loss.output.count(output) if not sizes else sum(sizes), sizes)
-        if own.output.count(output) < 2:
+        own = whole.loss(loss, part, sum(sizes) if sizes else loss.output.count(output))
+        several = next((a for a in own.alike(output, target) if a[0].output.count(a[1]) > 1), None)
+        if several is None:
             continue
         try:
-            found = reduction(own, output, target)
+            found = reduction(*several)
         except (SamplesMixed, ValueError):
             if not sizes:
                 raise
             return replace(loss, single=True)
         return replace(loss, mean=found.mean, single=found.mean and not found.even)
-    return loss
+    return replace(loss, single=True)
 
 
 def _observer(replay: Replay, parts: list[Part], options: Options) -> Observer:

@@ -110,6 +110,8 @@ def _loss(loss: Callable, output: Tensor, target: Any, number: int) -> Trouble |
     if _finite([d_output]):
         return value.detach(), d_output, f"{words}; that batch is left out"
     at = f"its gradient at the output is {_what([d_output])}"
+    if _finite([value]):
+        batch = f"the loss of batch {number} is {float(value):.3g}"
     if first.operation in UNDEFINED:
         return Trouble(
             "undefined",

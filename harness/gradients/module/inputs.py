@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -20,10 +21,14 @@ TARGETS = ("labels", "label", "target", "targets", "y", "tgt", "tags")  # keys o
 
 @dataclass(frozen=True)
 class Inputs:
-    """The arguments of one call of the model."""
+    """The arguments of one call of the model.
+
+    starts   (B,), the step at which each sequence begins, where they are padded in front
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
+    starts: np.ndarray | None = None
 
     def call(self, model: Callable) -> Any:
         return model(*self.args, **self.kwargs)
@@ -48,7 +53,7 @@ class Inputs:
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Inputs:
         args, kwargs = mapped((self.args, self.kwargs), change)
-        return Inputs(args, kwargs)
+        return Inputs(args, kwargs, self.starts)
 
     def replaced(self, old: Tensor, new: Tensor) -> Inputs:
         """The same call with one tensor in another's place."""
@@ -83,8 +88,9 @@ def split_batch(k: int, batch: Any, model: nn.Module) -> tuple[Inputs, Any]:
         inputs, rest = Inputs(tuple(batch[:count])), tuple(batch[count:])
         target = rest[0] if len(rest) == 1 else rest
     if not (inputs.tensors and leaves(target)):
+        way = "torch.as_tensor makes one of an array" if "ndarray" in _kinds(batch) else WAY
         raise ValueError(
-            f"batch {k} holds {_kinds(batch)}; the model's inputs and the target must be tensors; {WAY}"
+            f"batch {k} holds {_kinds(batch)}; the model's inputs and the target must be tensors; {way}"
         )
     return inputs, target
 

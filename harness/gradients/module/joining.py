@@ -5,7 +5,7 @@ Each keeps a loss of its own (BatchLoss.parts), so that nothing is changed but t
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,28 +15,49 @@ from .axes import joined_trees
 from .batches import Batch
 from .calls import REFUSED
 from .inputs import Inputs
+from .lengths import Lengths, by_length, find_lengths, with_starts
 from .loss import BatchLoss
 from .replay import OFF, OFF_NARROW, Replay
 from .states import leaves
 
+FEW = 4  # shapes, up to which sequences of different length are not joined
 SMALL = 16  # sequences, from which on a batch is left alone
 LARGEST = 128  # sequences of a joined batch
 
 Part = tuple[Inputs, Any, tuple[int, ...]]  # x, target, and the sizes of the batches in them
 
 
-def joined(replay: Replay, loss: BatchLoss, pairs: list[Batch]) -> list[Part]:
-    """The batches, those that are small and alike as one.
+@dataclass(frozen=True)
+class Joined:
+    """All batches, in fewer parts; lengths: where sequences of different length were joined."""
+
+    parts: list[Part]
+    lengths: Lengths | None = None
+
+    def loss(self, loss: BatchLoss, part: Part, count: int) -> BatchLoss:
+        """Of a part of so many samples."""
+        x, _, sizes = part
+        own = replace(loss.of(count), parts=sizes or (count,))
+        return with_starts(own, self.lengths, x)
+
+
+def joined(replay: Replay, loss: BatchLoss, pairs: list[Batch]) -> Joined:
+    """The batches, those that are small and alike as one; single sequences also where their lengths differ.
 
     They are left as they are where the model does not answer to a joined batch as to each of its parts.
     """
     apart = None in loss.targets or loss.output.apart
     groups = [] if apart else _groups(pairs)
+    if len(groups) > FEW and (lengths := find_lengths(replay, loss, pairs)):
+        parts: list[Part] = [
+            (*lengths.joined(loss, group), (1,) * len(group)) for group in by_length(lengths, pairs)
+        ]
+        return Joined(parts, lengths)
     alike = next((g for g in groups if len(g) > 1), None)
     axis = None if alike is None else _axis(replay, loss, alike[0], alike[1])
     if axis is None:
-        return [(x, target, ()) for x, target in pairs]
-    return [_joined(loss, part, axis) for group in groups for part in _cut(group, axis)]
+        return Joined([(x, target, ()) for x, target in pairs])
+    return Joined([_joined(loss, part, axis) for group in groups for part in _cut(group, axis)])
 
 
 def _groups(pairs: list[Batch]) -> list[list[Batch]]:
@@ -99,8 +120,3 @@ def _cat(batches: list[Inputs], axis: int) -> Inputs:
 
     args, kwargs = joined_trees([(x.args, x.kwargs) for x in batches], join)
     return Inputs(args, kwargs)
-
-
-def with_parts(loss: BatchLoss, count: int, parts: tuple[int, ...]) -> BatchLoss:
-    """The loss of a batch of `count` samples in which these stand."""
-    return replace(loss.of(count), parts=parts or (count,))

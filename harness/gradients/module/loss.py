@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .axes import Axes, joined_trees, of_targets
-from .states import leaves
+from .states import leaves, mapped
 
 REFUSALS = (
     RuntimeError,
@@ -39,6 +39,8 @@ class BatchLoss:
     divisible  whether it can be had of some samples alone
     single     whether each sample has the loss of a batch of one, as it has in training
     parts      sizes of the batches that stand in one here; each has a loss of its own
+    starts     by sample, the first position of batches that were padded in front to be joined; times: of the
+               targets, the axes that were padded
     """
 
     loss: Callable[[Tensor, Any], Tensor]
@@ -49,22 +51,28 @@ class BatchLoss:
     divisible: bool = True
     single: bool = False
     parts: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    times: tuple[int | None, ...] = ()
 
     def of(self, count: int) -> BatchLoss:
         """The same for another batch of so many samples."""
         targets = tuple(None if a is None else a.of(count) for a in self.targets)
-        return replace(self, output=self.output.of(count), targets=targets, parts=(count,))
+        return replace(self, output=self.output.of(count), targets=targets, parts=(count,), starts=())
 
     def part(self, which: Tensor) -> BatchLoss:
         """The same for some samples of the batch."""
         targets = tuple(None if a is None else a.part(which) for a in self.targets)
-        return replace(self, output=self.output.part(which), targets=targets, parts=(len(which),))
+        starts = tuple(self.starts[int(k)] for k in which) if self.starts else ()
+        output = self.output.part(which)
+        return replace(self, output=output, targets=targets, parts=(len(which),), starts=starts)
 
     def total(self, output: Tensor, target: Any) -> Tensor:
         """Sum over samples of each one's loss."""
         count = self.output.count(output)
-        if not self.mean:
+        if not self.mean and not self.starts:
             return self.loss(output, target)
+        if self.starts:
+            return torch.stack([own.total(*some) for own, *some in self.alike(output, target)]).sum()
         parts = (1,) * count if self.single else self.parts
         if (self.even and not self.single) or len(parts) < 2 or sum(parts) != count:
             return self.loss(output, target) * count
@@ -72,6 +80,31 @@ class BatchLoss:
         spans = [torch.arange(end - n, end) for end, n in zip(ends, parts, strict=True)]
         each = [self.loss(*self.chosen(output, target, s)) * len(s) for s in spans]
         return torch.stack(each).sum()
+
+    def alike(self, output: Tensor, target: Any) -> list[tuple[BatchLoss, Tensor, Any]]:
+        """The samples by length, without the padding in front of them: loss, outputs and targets of each."""
+        if not self.starts:
+            return [(self, output, target)]
+        groups: dict[int, list[int]] = {}
+        for k, start in enumerate(self.starts):
+            groups.setdefault(start, []).append(k)
+        found = []
+        for start, samples in groups.items():
+            some, told = self.chosen(output, target, torch.tensor(samples))
+            plain = replace(self, starts=(), parts=(1,) * len(samples))
+            found.append((plain, *self._trimmed(some, told, start)))
+        return found
+
+    def _trimmed(self, output: Tensor, target: Any, start: int) -> tuple[Tensor, Any]:
+        each = iter(self.times)
+
+        def cut(tensor: Tensor) -> Tensor:
+            axis = next(each)
+            return tensor if axis is None else tensor.narrow(axis, start, tensor.shape[axis] - start)
+
+        axis = self.output.time
+        known = output if axis is None else output.narrow(axis, start, output.shape[axis] - start)
+        return known, mapped(target, cut)
 
     def average(self, output: Tensor, target: Any) -> float:
         """Mean over samples."""

@@ -23,6 +23,7 @@ class Noise:
         self.squares = [0.0] * bands
         self.total: Tensor = torch.zeros(())
         self.total_squares: Tensor = torch.zeros(())
+        self.weighted: Tensor = torch.zeros(())
         self.chunks, self.samples = 0, 0
 
     def add(self, by_band: list[Tensor], count: int) -> None:
@@ -33,6 +34,7 @@ class Noise:
             self.squares[k] += float(mean @ mean)
         total = torch.stack(means).sum(0)
         self.total, self.total_squares = self.total + total, self.total_squares + total**2
+        self.weighted = self.weighted + total * count
         self.chunks, self.samples = self.chunks + 1, self.samples + count
 
     def variance(self) -> Tensor:
@@ -71,7 +73,7 @@ class Noise:
         """The norm of the mean gradient, scaled by its largest entry so that no square overflows."""
         if not self.chunks:
             return float("nan")
-        mean = self.total / self.chunks
+        mean = self.weighted / self.samples
         largest = float(mean.abs().max()) if mean.numel() else 0.0
         if not 0 < largest < float("inf"):
             return largest
@@ -90,7 +92,7 @@ class Noise:
         if not params:
             return
         like = recording.output
-        for rows in torch.arange(recording.batch).chunk(chunks):
+        for rows in torch.arange(recording.batch).tensor_split(min(chunks, recording.batch)):
             chosen = torch.zeros(recording.batch, dtype=like.dtype, device=like.device)
             chosen[rows] = 1
             by_band = []

@@ -58,13 +58,14 @@ class Observation:
     parts: dict[Key, np.ndarray]
 
 
-def positions_of(residual: Tensor, most: int) -> list[int]:
-    """At most `most` positions of the output, in order, from residuals (B, P, K).
+def positions_of(residual: Tensor, most: int, first: int) -> list[int]:
+    """At most `most` positions of the output from `first` on, in order, from residuals (B, P, K).
 
     Of those whose residuals vary at least half as much as the most variable one's, evenly spread and the last
     among them: what is asked of late positions may lie far back.
     """
     size = (residual - residual.mean(0) if len(residual) > 1 else residual).square().sum((0, 2))
+    size[:first] = 0
     alike = torch.nonzero((size > 0) & (size >= ALIKE * size.max()))[:, 0]
     if not len(alike):
         return [len(size) - 1]
@@ -102,7 +103,9 @@ class Observer:
         """Everything of one batch."""
         output, count = recording.output, recording.batch
         residual = loss.residuals(output.detach(), target)
-        positions = self.positions.setdefault(residual.shape[1], positions_of(residual, self.most))
+        positions = self.positions.setdefault(
+            residual.shape[1], positions_of(residual, self.most, max(loss.starts, default=0))
+        )
         timed = loss.output.position is not None
         pullbacks = [pull(recording, _cotangent(loss, -residual, p, output)) for p in positions]
         ends = [
@@ -148,6 +151,8 @@ class Observer:
         """(R, lags, I): the recurrence's inputs before each row's end."""
         by_time = [step.input.reshape(len(step.input), -1).double() for step in recording.steps]
         inputs = torch.stack(by_time, 1).cpu().numpy()
+        if recording.starts is not None:
+            inputs[np.arange(inputs.shape[1]) < recording.starts[:, None]] = np.nan
         repeated = np.repeat(inputs, len(ends), axis=0)
         return by_lag(repeated, np.stack(ends, 1).ravel(), len(recording.steps))
 

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from .layers import Layers
-from .recording import FusedRecorder, Recording, StepRecorder
+from .masking import in_place_of_forward, masked
+from .recorders import FusedRecorder, StepRecorder
+from .recording import Recording
 
 TORCHS = (nn.RNNBase, nn.RNNCellBase)
 
@@ -84,23 +86,10 @@ def recorders(parts: dict[str, nn.Module], recording: Recording) -> Iterator[Non
             recorder = (
                 FusedRecorder(name, Layers(module), recording)
                 if isinstance(module, nn.RNNBase)
-                else StepRecorder(name, module, module.forward, recording)
+                else StepRecorder(name, module, masked(module, module.forward, recording.starts), recording)
             )
             stack.enter_context(in_place_of_forward(module, recorder))
         yield
-
-
-@contextmanager
-def in_place_of_forward(module: nn.Module, forward: Callable) -> Iterator[None]:
-    """Puts another forward in the module's place, so that its hooks and callers stay."""
-    before = module.__dict__.get("forward")
-    module.__dict__["forward"] = forward
-    try:
-        yield
-    finally:
-        del module.__dict__["forward"]
-        if before is not None:
-            module.__dict__["forward"] = before
 
 
 def depth(output: Tensor) -> int:

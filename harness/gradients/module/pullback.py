@@ -186,7 +186,7 @@ def _by_time(recording: Recording, found: Pullback) -> tuple[np.ndarray, np.ndar
         norm, reach = found.by_step(chain)
         times = chain.times()
         known = ~np.isnan(times)
-        index = np.where(known, times, np.arange(len(times))[:, None]).astype(int)
+        index = np.where(known, times, chain.spare()).astype(int)
         for arrays, values in ((norms, norm), (reaches, reach)):
             placed = np.full_like(values, np.nan)
             np.put_along_axis(placed, index, values, 0)

@@ -20,8 +20,10 @@ from .calls import Call, is_batch_first, refusal
 from .copies import copied
 from .handed import Handed, answer_of
 from .inputs import Inputs, parameters
-from .parts import TORCHS, find_parts, in_place_of_forward, recorders
-from .recording import RecordedStep, Recording, output_and_state
+from .masking import in_place_of_forward, masks
+from .parts import TORCHS, find_parts, recorders
+from .recorders import output_and_state
+from .recording import RecordedStep, Recording
 from .states import REFUSALS, find_maker, for_batch, leaves, mapped
 from .surface import Surface, find_surface
 from .swapped import SwappedForward
@@ -92,11 +94,13 @@ class Replay:
         """
         inputs = self._prepared(x)
         first = min(swap) if trail and swap else 0
-        with torch.no_grad():
+        if inputs.starts is not None and (self.surface is not None or self.stepwise):
+            raise ValueError("sequences of different length are not joined where the model loops by itself")
+        with torch.no_grad(), masks(self.parts or {}, inputs.starts):
             if self.surface is not None:
                 with self.surface.swapped(inputs, swap or {}, self.ends) as changed:
                     return self._drive(changed)
-            exchange = SwappedForward(self.recurrent, swap or {}, self.ends, first)
+            exchange = SwappedForward(self.recurrent, swap or {}, self.ends, first, inputs.starts)
             with in_place_of_forward(self.recurrent, exchange) if swap else nullcontext():
                 return self._drive(inputs, trail, first)
 
@@ -149,7 +153,7 @@ class Replay:
         return recording
 
     def _recorded(self, inputs: Inputs) -> Recording:
-        recording = Recording()
+        recording = Recording(starts=inputs.starts)
         surface = nullcontext(inputs) if self.surface is None else self.surface.recorded(inputs, recording)
         with torch.enable_grad(), recorders(self.parts or {}, recording), surface as seen:
             recording.output = self._drive(seen)

@@ -21,8 +21,14 @@ class SwappedForward:
     """
 
     def __init__(
-        self, module: nn.Module, swap: dict[int, Tensor], ends: np.ndarray | None, t: int = 0
+        self,
+        module: nn.Module,
+        swap: dict[int, Tensor],
+        ends: np.ndarray | None,
+        t: int = 0,
+        starts: np.ndarray | None = None,
     ) -> None:
+        self.starts = starts
         self.module, self.swap, self.ends, self.t = module, swap, ends, t
         self.forward = module.forward
         self.layers = Layers(module) if isinstance(module, nn.RNNBase) else None
@@ -31,7 +37,9 @@ class SwappedForward:
         if self.layers is None:
             x = leaves((args, more))[0]
             if self.t in self.swap:
-                moved = x[self.swap[self.t]]
+                moved = x[None].clone()
+                exchange(moved, 0, self.swap[self.t], None, starts=self._left())
+                moved = moved[0]
                 args, more = mapped((args, more), lambda t: moved if t is x else t)
             self.t += 1
             return self.forward(*args, **more)
@@ -43,14 +51,23 @@ class SwappedForward:
             x = x.clone()
             for t, order in here.items():
                 within = None if lengths is None else lengths.numpy()
-                exchange(x, t, order, self.ends, within)
+                exchange(x, t, order, self.ends, within, self.starts)
         if isinstance(given, PackedSequence) or here:
             given = self.layers.like(x, given)
         return self.forward(given, *rest, **more)
 
+    def _left(self) -> np.ndarray | None:
+        """(B,): steps until each sequence begins."""
+        return None if self.starts is None else self.starts - self.t
+
 
 def exchange(
-    x: Tensor, t: int, order: Tensor, ends: np.ndarray | None, lengths: np.ndarray | None = None
+    x: Tensor,
+    t: int,
+    order: Tensor,
+    ends: np.ndarray | None,
+    lengths: np.ndarray | None = None,
+    starts: np.ndarray | None = None,
 ) -> None:
     """In place, of x (T, B, ...): the inputs at this step between samples; with ends (B,) at its lag instead.
 
@@ -59,7 +76,7 @@ def exchange(
     count = x.shape[1]
     own = np.full(count, t) if ends is None else ends - (ends.max() - t)
     last = np.full(count, len(x) - 1) if lengths is None else lengths - 1
-    has = (own >= 0) & (own <= last)
+    has = (own >= (0 if starts is None else np.maximum(starts, 0))) & (own <= last)
     partners = order.cpu().numpy()
     rows = np.flatnonzero(has & has[partners])
     at, other = torch.as_tensor(own), order.to(x.device)
