@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .implementation import Implementation
 
 __all__ = ["First", "Result", "Row", "check"]
+MOST_STEPS, MOST_ENTRIES = 20_000, 50_000_000  # the reference takes a minute
 SIZES, STEPS, BATCH = (5, 7), 11, 3  # odd and all different, so that what is transposed shows
 Sizes = tuple[int, int]
 
@@ -109,6 +110,13 @@ def _check_options(
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     given = {k: v for k, v in sizes.items() if v is not None}
     check_sizes(steps=steps, batch=batch, **given)
+    inputs, units = input_size or SIZES[0], hidden_size or SIZES[1]
+    entries = steps * batch * (inputs + units) + 8 * units * (inputs + units)
+    if steps > MOST_STEPS or entries > MOST_ENTRIES:
+        raise ValueError(
+            f"a check of {steps:,} steps has arrays of {entries:,} numbers; at most {MOST_STEPS:,} steps and"
+            f" {MOST_ENTRIES:,} numbers are checked: smaller sizes show the same mistakes"
+        )
     if dtype not in (None, "float32", "float64", "bfloat16", "float16"):
         raise ValueError(f"dtype is {dtype!r}; it must be float32, float64, bfloat16 or float16")
 

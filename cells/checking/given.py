@@ -9,6 +9,7 @@ import copy
 import inspect
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,12 @@ def weights(file: Path) -> Arrays:
             f"no file {str(file)!r}; --weights takes an .npz file of the cell's arrays, as np.savez writes it"
         )
     try:
-        with np.load(file) as held:
+        held = np.load(file)
+        if not isinstance(held, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name, as np.save writes it")
+        with held:
             return {name: held[name] for name in held.files}
-    except (ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, AttributeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file} is no .npz file of arrays: {one_line(error)}") from None
 
 

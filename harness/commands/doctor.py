@@ -16,7 +16,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import psutil
 
 from cellbench import cells
 from cellbench.cells.kernels import modules
@@ -110,9 +109,9 @@ def hardware() -> Iterator[Fact]:
     yield "cpu", key["cpu"], key["cpu"]
     yield "isa", key["isa"], " ".join(key["isa"]) or "none that kernels are compiled for"
     yield "gpu", key["gpu"], key["gpu"] or "none"
-    memory = psutil.virtual_memory()
-    sizes = {"total_bytes": memory.total, "available_bytes": memory.available}
-    yield "memory", sizes, f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
+    total, available = provenance.memory_bytes()
+    sizes = {"total_bytes": total, "available_bytes": available}
+    yield "memory", sizes, f"{available / 2**30:.1f} of {total / 2**30:.1f} GiB available"
     key_hash = provenance.key_of({"machine_key": key})
     yield "machine key", key_hash, f"{key_hash}, on one thread"
 

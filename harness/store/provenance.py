@@ -73,12 +73,22 @@ def fingerprint() -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": memory_bytes()[0],
         "platform": platform.platform(),
         "python": python(),
         "gpu": _gpu(),
         "load_1min": round(os.getloadavg()[0], 2),
     }
+
+
+def memory_bytes() -> tuple[int, int]:
+    """(all, available) of this machine; the free pages where there is no /proc to tell what can be freed."""
+    try:
+        memory = psutil.virtual_memory()
+        return memory.total, memory.available
+    except OSError:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cellbench import cells
+from cellbench.cells.derived.layers import unfit
 from cellbench.harness.case import Case
 
 EXTREMES = {"steps": (1, 200), "batch": (1, 17), "input_size": (1, 513), "hidden_size": (1, 97)}
@@ -34,7 +35,7 @@ def fitted(spec, sizes, backend, dtype, direction):
         return None
     inputs, units = sizes["input_size"], sizes["hidden_size"]
     near = [(i, h) for h in range(units, 2 * units + 9) for i in (inputs, h)]
-    fit = next(((i, h) for i, h in near if cell.unfit(i, h) is None), None)
+    fit = next(((i, h) for i, h in near if unfit(cell, i, h) is None), None)
     chosen = cells.backend(backend)
     if fit is None or chosen.unavailable() or chosen.unsupported(cell, dtype, "cpu", direction):
         return None

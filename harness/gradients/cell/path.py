@@ -32,6 +32,10 @@ def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
         raise ValueError(
             f"x is {shape}; it must be (T, B, I) with at least {least} steps, for there is no lag in fewer"
         )
+    if 0 in shape:
+        raise ValueError(
+            f"x is {shape}; it must be (T, B, I) with at least one sequence of at least one input"
+        )
 
 
 def unfollowable(cell: GatedCell) -> str | None:
