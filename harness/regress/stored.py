@@ -108,7 +108,8 @@ def judge(name: str, a: StoredRun, b: StoredRun, rng: np.random.Generator) -> Ju
     """One benchmark of both runs."""
     sides = a.cases[name], b.cases[name]
     logs = [
-        [-float(np.log(ratio)) for ratio in case.by_process("ratio_to_native").values()] for case in sides
+        [-float(np.log(ratio)) for ratio in case.by_process("ratio_to_native").values() if 0 < ratio < np.inf]
+        for case in sides
     ]
     timed_s = sum(sum(s["values"]) for case in sides for s in case.series if s["metric"] == "seconds")
     if reason := other_work(name, a, b):

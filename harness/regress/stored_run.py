@@ -42,7 +42,7 @@ class StoredCase:
         return {
             s["process"]: statistics.median(s["values"])
             for s in self.series
-            if s["metric"] == metric and s["values"]
+            if s["metric"] == metric and s["values"] and s.get("process") is not None
         }
 
 
