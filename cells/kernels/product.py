@@ -2,9 +2,9 @@
 # All from the first function on is printed into kernels, where Numba finds the types.
 """The product of a step with weights that are packed once: a (B, K) times panels, into out (B, N).
 
-A step's product is small, and the weights are the same at every step. BLAS lays them out anew at every
-call; here they lie in panels of PANEL outputs, each (K, PANEL). A tile of up to six sequences and one panel stays in
-the processor's registers over all of K. Numba does not emit such a loop, so `tile` writes it for LLVM.
+A step's product is small, and the weights are the same at every step. BLAS lays them out anew at every call;
+here they lie in panels of PANEL outputs, each (K, PANEL). A tile of up to six sequences and one panel stays
+in the processor's registers over all of K. Numba does not emit such a loop, so `tile` writes it for LLVM.
 Printed kernels put their own dtype's constants before this text; the import makes it readable and checkable
 by itself, in float32.
 """
