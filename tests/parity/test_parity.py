@@ -50,6 +50,7 @@ def test_a_random_configuration_is_not_wrong(case):
 WIDE = {"steps": 5, "batch": 3, "input_size": 4097, "hidden_size": 1}
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("which", ["elman", "lstm", "gru", "slstm", "janet", "ugrnn"])
 @pytest.mark.parametrize("backend", ["native", "torch", "numpy"])
 def test_long_sums_and_saturated_units_are_not_wrong(which, backend):
