@@ -1,11 +1,11 @@
 """Checks somebody's own implementation of a cell against the float64 reference, and explains a deviation.
 
-A check goes through the files in this order: `given`, `files` or `onnx` (what is run), `words` (what its names
-say), `mapping` to a `layout` (which array is which; of a stack in `stacks`), `calling` (how it is called),
-`port` (all of that in one object), `compare` (array by array), `explain` (the sentence). What agrees is then
-held to `biases`, `aside` (other arrays), `starts` (the first state), `length`, `large` inputs and more
-`digits`. What deviates is fitted (`fitting`): in each of the `contexts`, all `forms` of all functions at once,
-which make the `variants` of the cell; a stack `layerwise`.
+A check goes through the files in this order: `given`, `files` or `onnx` (what is run), `words` (what its
+names say), `mapping` to a `layout` (which array is which; of a stack in `stacks`), `calling` (how it is
+called), `port` (all of that in one object), `compare` (array by array), `explain` (the sentence). What
+agrees is then held to `biases`, `aside` (other arrays), `starts` (the first state), `length`, `large`
+inputs and more `digits`. What deviates is fitted (`fitting`): in each of the `contexts`, all `forms` of all
+functions at once, which make the `variants` of the cell; a stack is fitted `layerwise`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..cell import GatedCell
 from ..contract import check_sizes
@@ -44,11 +45,27 @@ def check(
     """Compares somebody's implementation with a cell, array by array, and explains a deviation.
 
     thing: a torch module, a class or an object with arrays, a function of a step or a sequence, a cell,
-    'file.py:NAME', an .onnx file, a state_dict, parameters of flax, or a file of these or of Keras. A class or function gets arrays of `cell.init`, an object keeps its own.
+    'file.py:NAME', an .onnx file, a state_dict, parameters of flax, or a file of these or of Keras. A
+    class or function gets arrays of `cell.init`, an object keeps its own.
     weights are the cell's arrays. dtype is the thing's own where None. Where steps are None, a right one is
     also run without its first state and over more steps, until 200 or a second has passed. Raises ValueError,
     one line, for a thing that is not understood or cannot be called.
     """
+    with torch.inference_mode(False), torch.enable_grad():  # whatever it is called in
+        return _checked(thing, against, weights, input_size, hidden_size, steps, batch, dtype, seed)
+
+
+def _checked(
+    thing: Any,
+    against: str | GatedCell,
+    weights: dict[str, Any] | None,
+    input_size: int | None,
+    hidden_size: int | None,
+    steps: int | None,
+    batch: int,
+    dtype: str | None,
+    seed: int,
+) -> Result:
     from ..catalogue import get
     from .compare import best
     from .explain import Asked, judged, notes
