@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..cell import GatedCell
 from ..contract import check_sizes
@@ -52,6 +53,21 @@ def check(
     first state and over more steps, until 200 or a second has passed. Raises ValueError, one line, for a
     thing that is not understood or cannot be called.
     """
+    with torch.inference_mode(False), torch.enable_grad():  # whatever it is called in
+        return _checked(thing, against, weights, input_size, hidden_size, steps, batch, dtype, seed)
+
+
+def _checked(
+    thing: Any,
+    against: str | GatedCell,
+    weights: dict[str, Any] | None,
+    input_size: int | None,
+    hidden_size: int | None,
+    steps: int | None,
+    batch: int,
+    dtype: str | None,
+    seed: int,
+) -> Result:
     from ..catalogue import get
     from .compare import best
     from .explain import Asked, judged, notes

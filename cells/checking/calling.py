@@ -12,7 +12,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import State
-from .implementation import Implementation, one_line
+from .implementation import Implementation, one_line, place
 
 Arrays = dict[str, Any]
 SHAPES = {
@@ -23,6 +23,7 @@ SHAPES = {
     (True, "batch_first"): "(B, T, I)",
     (True, "vectors"): "(T, I)",
 }
+STATES = {"h", "c", "n", "m", "hx", "cx", "h_prev", "c_prev", "hidden", "cell", "memory"}
 # what the text of a function that reads x as (B, T, I) has somewhere, in lower case and without spaces
 BATCH_FIRST = ["batch_first", "(b,t", "(batch,seq", "(batch,t", "(n,t", "(n,l", "b,t,"]
 BATCH_FIRST += ["[:,t", ".size(1)", ".shape[1]"]
@@ -115,7 +116,7 @@ class Way:
             with np.errstate(all="ignore"):
                 return self.run(held, x, state)
         except Exception as error:  # somebody's code: whatever it raises says that this was not the way
-            return str(error) if isinstance(error, NotCalledSo) else one_line(error)
+            return str(error) if isinstance(error, NotCalledSo) else f"{one_line(error)}{place(error)}"
 
     def others(self) -> Iterator[tuple[str, Way]]:
         """Other ways that may have been meant, though this one could be called: (words, way)."""
@@ -139,7 +140,7 @@ class Way:
         if not self.call.sequence:
             return self._steps(held, x, state)
         batch_first = self.call.axes == "batch_first"
-        result = self._result(held, x.swapaxes(0, 1) if batch_first else x, state)
+        result = self.result(held, x.swapaxes(0, 1) if batch_first else x, state)
         return self._reader(tuple(x.shape[1:-1]), state).sequence(result, len(x), batch_first)
 
     def _steps(self, held: Arrays, x: Any, state: Arrays) -> Returned:
@@ -148,7 +149,7 @@ class Way:
             state = {k: v.swapaxes(0, 1) for k, v in state.items()}
         outputs, reader = [], self._reader(tuple(x.shape[1:-1]), state)
         for x_t in x:
-            output, new = reader.step(self._result(held, x_t.swapaxes(0, 1) if flip else x_t, state))
+            output, new = reader.step(self.result(held, x_t.swapaxes(0, 1) if flip else x_t, state))
             outputs.append(output.swapaxes(0, 1) if flip else output)
             state = new if self.takes_state else state  # what takes no state keeps it inside
         last = {k: v.swapaxes(0, 1) if flip else v for k, v in state.items()} if self.takes_state else {}
@@ -159,8 +160,8 @@ class Way:
         output = (self.width, *lead) if self.call.axes == "columns" else (*lead, self.width)
         return _Reader(shapes, output, self.call.state == "swapped", not self.takes_state)
 
-    def _result(self, held: Arrays, x: Any, state: Arrays) -> Any:
-        """What one call returns."""
+    def result(self, held: Arrays, x: Any, state: Arrays) -> Any:
+        """What one call returns, of x and states as it takes them."""
         if list(self.roles) == [""]:
             return self.implementation.function(x, self._joint(state))
         values = {name: self._value(name, held, x, state) for name in self.roles}
@@ -191,6 +192,8 @@ class Way:
                     else _bag(held, self.implementation.missed)
                 )
             case "array":
+                if name not in held:
+                    raise NotCalledSo(f"its argument {name} is not read as an array of the cell")
                 return held[name]
         return x.shape[-1] if role == "input" else next(iter(state.values())).shape[-1]
 
@@ -380,6 +383,13 @@ def _rest(
     missing += [] if bound & {"state", *cell.states} else ["state"]
     if len(unknown) > len(missing) or ("x" in missing and not unknown):
         signature = inspect.signature(implementation.function)
+        states = [name for name, role in implementation.roles.items() if role in ("state", "h", "c")]
+        states += [name for name in unknown[len(missing) :] if name in STATES]
+        if len(states) > len(cell.states) and states[-1] in unknown:
+            raise ValueError(
+                f"{implementation.label}{signature} takes {len(states)} states ({', '.join(states)}),"
+                f" and cell {cell.name!r} has {len(cell.states)} ({', '.join(cell.states)})"
+            )
         raise ValueError(
             f"{implementation.label}{signature}: {', '.join(unknown[len(missing) :]) or 'x'}"
             " is not understood; name the input x, the states as the cell does (h, c) or state, the arrays"

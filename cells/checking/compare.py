@@ -210,10 +210,12 @@ class Comparison:
 def best(port: Port) -> Comparison:
     """The comparison with the reference in the first layout that makes all right, or in the likeliest."""
     likeliest = _best_layout(port)
-    if likeliest.first is None or port.way.takes_state:
+    square = port.trial.steps == port.trial.batch
+    if likeliest.first is None or (port.way.takes_state and not square):
         return likeliest
-    # where no state goes in, only the numbers say how x is read
-    others = (_best_layout(other) for _, other in port.others)
+    # where no state goes in, or T is B, only the numbers say how x is read
+    same = [other for _, other in port.others if other.way.call.state == port.way.call.state]
+    others = (_best_layout(other) for other in same)
     return next((other for other in others if other.first is None), likeliest)
 
 

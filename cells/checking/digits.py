@@ -10,7 +10,7 @@ from ..programs.tolerance import tolerance
 from .calling import Returned
 from .compare import Comparison, compared
 
-INSIDE = 0.25  # of float32's tolerance: what rounding to float32 somewhere inside may leave
+INSIDE = 1 / 8  # of float32's tolerance: what rounding to float32 somewhere inside may leave
 
 
 def in_float64(comparison: Comparison) -> Comparison | None:

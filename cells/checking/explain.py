@@ -50,9 +50,9 @@ def judged(comparison: Comparison, asked: Asked, long: bool) -> Verdict:
     """What a comparison with the reference means. long: a right port is run over more steps."""
     if comparison.first is not None:
         return Verdict(comparison, _wrong(comparison, asked, long))
-    verdict = _biased(comparison, asked) or _aside(comparison, asked) or _left_out(comparison, asked)
-    if verdict is not None:
-        return verdict
+    for stage in (_biased, _aside, _left_out, _aside_left_out):
+        if (verdict := stage(comparison, asked)) is not None:
+            return verdict
     longest = longer(comparison) if long else comparison
     start = f"{asked.port} deviates from {asked.cell}"
     if longest.first is not None:
@@ -160,10 +160,17 @@ def _aside(comparison: Comparison, asked: Asked) -> Verdict | None:
     """The verdict on a port that computes with an array which is none of the cell's."""
     port, layout = comparison.port, comparison.candidate.layout
     words = used_aside(port, layout)
-    if words is None and (without := without_state(port)) and not isinstance(without.tried(), str):
-        words = used_aside(without, layout)
-        words = words and f"{words}: {ZEROS}"
     return Verdict(comparison, f"{asked.port} deviates from {asked.cell}: it {words}.") if words else None
+
+
+def _aside_left_out(comparison: Comparison, asked: Asked) -> Verdict | None:
+    """The same where no state is given: a first state that is learned, and zero by now."""
+    port = without_state(comparison.port)
+    words = None if port is None else used_aside(port, comparison.candidate.layout)
+    if words is None:
+        return None
+    where = f"{asked.port} deviates from {asked.cell} where no state is given"
+    return Verdict(comparison, f"{where}: it {words}: {ZEROS}.")
 
 
 def _later(comparison: Comparison) -> str:

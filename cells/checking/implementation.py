@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from .words import text
 
 Arrays = dict[str, np.ndarray]
+HERE = Path(__file__).parents[1]
 
 
 @dataclass
@@ -83,3 +86,18 @@ def one_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     said = lines[-1:] if "TorchScript" in str(error) else lines
     return f"{type(error).__name__}: {' '.join(' '.join(said).split())[:200]}"
+
+
+def place(error: BaseException) -> str:
+    """Where in somebody's code an exception came up, " (my.py, line 12, in forward)"; "" if not in it."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _foreign(frame.filename)]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f" ({Path(last.filename).name}, line {last.lineno}, in {last.name})"
+
+
+def _foreign(filename: str) -> bool:
+    """Whether a file is of this package, an installed one or Python's own."""
+    path = Path(filename)
+    return path.is_relative_to(HERE) or "site-packages" in path.parts or filename.startswith("<")

@@ -26,6 +26,9 @@ def inner(module: Any) -> tuple[Any, list[str]]:
     compiled = _compiled(module)
     module = copied(getattr(module, "_orig_mod", module))
     for part in list(module.modules()):
+        if getattr(part, "_compiled_call_impl", None) is not None:
+            compiled = True
+            part._compiled_call_impl = None  # it would run the module that was copied
         for name, child in list(part.named_children()):
             if hasattr(child, "_orig_mod"):
                 compiled = True
@@ -127,7 +130,7 @@ def signature(method: Any) -> inspect.Signature:
         return inspect.signature(method)
     kinds, parameters = inspect._ParameterKind, list[inspect.Parameter]()
     for argument in schema.arguments:
-        if argument.name == "self":
+        if argument.type.kind() == "ClassType":  # self, whatever it is called
             continue
         default = argument.default_value if argument.has_default_value() else inspect.Parameter.empty
         # a traced module's names may be no Python names, so that arguments are given in their order

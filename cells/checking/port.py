@@ -16,6 +16,7 @@ from .calling import Returned, Way, ways
 from .implementation import Implementation
 from .layout import Arrays, CellArrays, Layout
 from .mapping import Mapped, described, mapped, stack_hint
+from .states import other_number
 
 ENTRIES = 200  # of an array whose gradient is found by differences; of a larger one, as many drawn at random
 
@@ -161,6 +162,10 @@ class Port:
         """What it returns, or in a line why it cannot be called this way."""
         return self.way.attempt(*self._placed())
 
+    def other_states(self) -> str | None:
+        """What it takes in place of the cell's states, in words, where that is another number."""
+        return other_number(self.way, *self._placed())
+
     def twice(self) -> tuple[Computed, Computed]:
         """What two equal calls return, one after the other."""
         placed = self._placed()
@@ -294,17 +299,18 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
         options = ways(implementation, cell_arrays.cell, cell_arrays.output, names)
         # arrays that are not all of the cell's still show, when they are tried, which keys are missing
         complete, partial = mapped(implementation, names, cell_arrays, trial.weights is not None)
-        problems = []
+        problems, states = [], None
         for way, arrays in product(options, complete or partial):
             port = Port(implementation, way, arrays, trial if complete else replace(trial, weights=None))
             returned = port.tried()
             if isinstance(returned, Returned) and complete:
                 return port
             problems.append(f"as {way.call}: {returned}")
+            states = states or (complete and port.other_states())
         missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
         if not missed:
             raise ValueError(
-                _uncalled(implementation, problems, cell_arrays.cell)
+                _uncalled(implementation, problems, cell_arrays.cell, states or "")
                 if complete
                 else _unread(implementation, cell_arrays, names)
             )
@@ -320,16 +326,23 @@ def _unread(implementation: Implementation, cell_arrays: CellArrays, names: list
     )
 
 
-def _uncalled(implementation: Implementation, problems: list[str], cell: GatedCell) -> str:
+def _uncalled(implementation: Implementation, problems: list[str], cell: GatedCell, states: str) -> str:
+    if states:
+        return f"{implementation.label} cannot be called as {cell.name}: {states}"
     if hint := stack_hint(implementation.shapes, cell):
         return f"{implementation.label} cannot be called as {cell.name}; {hint}"
-    kinds: dict[str, str] = {}
+    apart: dict[str, str] = {}
     for problem in problems:
-        kinds.setdefault(problem.partition(":")[0], problem)
-    first = "; ".join(problem[:240] for problem in list(kinds.values())[:3])  # one of a kind, three at most
+        call, _, error = problem.partition(": ")
+        apart.setdefault(error, call)
+    if len(apart) == 1:
+        first = f"{next(iter(apart))[:240]}, however it is called"
+    else:
+        several = (f"{call}: {error[:240]}" for error, call in list(apart.items())[:3])
+        first = f"tried {'; '.join(several)}"
     if implementation.traced:
         first += ". A traced module may fix steps and batch: give those of its trace (steps=, batch=)"
     return (
-        f"{implementation.label} cannot be called; tried {first}. "
+        f"{implementation.label} cannot be called; {first}. "
         "Needed: (x (B, I), state) -> h or (output, state), or (x (T, B, I)) -> outputs"
     )

@@ -24,7 +24,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "thing",
         type=word,
         metavar="FILE:NAME",
-        help="a torch module, class, object or function; or an .onnx file",
+        help="a torch module, class, object, function or tree of arrays; or a file: .onnx, .keras, .h5,"
+        " .pt, .safetensors, .msgpack, .npz",
     )
     parser.add_argument("--against", required=True, type=word, metavar="CELL", help=CELL_HELP)
     parser.add_argument(
