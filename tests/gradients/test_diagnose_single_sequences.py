@@ -142,3 +142,11 @@ def test_swapped_inputs_of_joined_sequences_have_the_same_lag():
     found = diagnose(Delays(), mse_loss, [(x, x[:, -2] + 0.1) for x in xs])
     assert np.isclose(found.swap[1], 2 / 12, rtol=0.2)
     assert np.allclose(found.swap[[0, 2, 3, 10]], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [Cell, Last, TimeFirst])
+def test_a_sequence_is_counted_as_one_sample_whatever_its_length(make):
+    drawn = words if make is TimeFirst else plain
+    loss = flat if make is TimeFirst else mse_loss
+    found = diagnose(make(), loss, [drawn(t) for t in STEPS], samples=30)
+    assert found.samples == 30
