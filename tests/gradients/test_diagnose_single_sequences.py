@@ -58,6 +58,39 @@ class Cell(nn.Module):
         return self.out(state[0])
 
 
+class OwnCell(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.u = nn.Linear(3, 5), nn.Linear(5, 5)
+
+    def forward(self, x, h):
+        return torch.tanh(self.w(x) + self.u(h))
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell, self.out = OwnCell(), nn.Linear(5, 2)
+
+    def forward(self, x):
+        h = x.new_zeros(len(x), 5)
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+        return self.out(h)
+
+
+class Step(nn.Module):
+    """From (x_t, state) to (output, state)."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.out = nn.GRUCell(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x, state):
+        state = self.cell(x, state)
+        return self.out(state), state
+
+
 class Pooled(Last):
     def forward(self, x):
         return self.out(self.rnn(x)[0].mean(1))
@@ -89,6 +122,8 @@ CASES = {
     "every step": (lambda: Every(nn.GRU, bidirectional=True), flat, stepwise),
     "time first": (TimeFirst, flat, words),
     "cell": (Cell, mse_loss, plain),
+    "own cell": (Own, mse_loss, plain),
+    "step": (Step, mse_loss, lambda t: (torch.randn(t, 1, 3), torch.randn(1, 2))),
 }
 
 
