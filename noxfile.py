@@ -4,6 +4,7 @@ One environment.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from datetime import datetime
@@ -13,6 +14,7 @@ import nox
 
 nox.options.sessions = ["report"]
 DOCS = ("mkdocs-material", "mkdocstrings[python]")
+EXCHANGE = ("keras", "jax", "flax", "equinox")  # what weights go to and come from
 ENVIRONMENT = Path(".nox/cellbench").absolute()
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -100,6 +102,16 @@ def long_sequences(session: nox.Session) -> None:
     run(session, "python", "-m", "cellbench.harness.studies.long_sequences", env=ONE_THREAD)
 
 
+@session
+def parity(session: nox.Session) -> None:
+    """500 random configurations of all cells and backends against float64 (about 20 minutes). Further options
+    of pytest after --; CELLBENCH_PARITY and CELLBENCH_SEED choose how many and where they begin.
+    """
+    install(session)
+    variables = {"CELLBENCH_PARITY": "500"} | ONE_THREAD | dict(os.environ)
+    run(session, "pytest", "tests/parity", *session.posargs, env=variables)
+
+
 @session(name="tasks")
 def every_task(session: nox.Session) -> None:
     """What cells learn, on every task (hours). Further overrides after --, or resume=RUN to go on with an
@@ -183,6 +195,14 @@ def bench(session: nox.Session) -> None:
 
 
 @session
+def fuzz(session: nox.Session) -> None:
+    """Mutates 5 000 result files and reads them with every command (20 minutes). nox -s fuzz -- --seed 1."""
+    install(session)
+    session.env["PYTHONPATH"] = "tests"
+    run(session, "python", "-m", "support.hostile", "--count", "5000", *session.posargs)
+
+
+@session
 def docs(session: nox.Session) -> None:
     """Builds the site into site/; a broken link or a public name without a docstring is an error."""
     install(session)
@@ -192,6 +212,22 @@ def docs(session: nox.Session) -> None:
     program = environment / "bin" / "python"
     session.run(str(program), "-m", "pip", "install", "-q", "-c", "constraints.txt", *DOCS, external=True)
     session.run(str(program), "-m", "mkdocs", "build", "--strict", *session.posargs, external=True)
+
+
+@session
+def exchange(session: nox.Session) -> None:
+    """Weights to and from Keras, flax and equinox, held against what each computes (about 6 minutes).
+
+    An environment of its own: the tests of all else must pass without these libraries.
+    """
+    environment = Path(".nox/exchange").absolute()
+    session.run(sys.executable, "-m", "venv", str(environment), external=True)
+    program = str(environment / "bin" / "python")
+    packages = ("-c", "constraints.txt", "-e", ".[test]", *EXCHANGE)
+    session.run(program, "-m", "pip", "install", "-q", *packages, external=True)
+    tests = ("tests/exchange", "tests/project/test_docs.py", "-k", "exchange")
+    env = ONE_THREAD | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    session.run(program, "-m", "pytest", *tests, *session.posargs, env=env, external=True)
 
 
 @session

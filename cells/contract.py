@@ -28,6 +28,7 @@ from .vocabulary.matrices import blocks, concatenate, linear
 Array = Any  # a NumPy array, a torch tensor or a recorded array: what a cell writes takes all three
 Arrays = dict[str, Any]  # such arrays by name
 Shapes = dict[str, tuple[int, ...]]
+MOST_LAYERS = 1000  # of a stack, and heads of a layer
 
 
 class State:
@@ -68,6 +69,7 @@ class Equations:
     # of a cell without equations: the library whose module it is, and the backend that computes its reference
     library: ClassVar[str | None] = None
     reference: ClassVar[str] = "numpy"
+    stepwise = True  # whether a state carries all that later steps need of earlier ones
 
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]]
@@ -100,6 +102,8 @@ class Equations:
             value = getattr(self, name)
             if not whole(value) or value < 1:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+            if value > MOST_LAYERS:  # each has names and arrays of its own, and is gone through
+                raise ValueError(f"{name} is {value:,}; it must be at most {MOST_LAYERS:,}")
         if not isinstance(self.bidirectional, bool):
             raise ValueError(f"bidirectional is {self.bidirectional!r}; it must be True or False")
 
@@ -224,6 +228,11 @@ class Equations:
     def written_out(self) -> bool:
         """Whether the cell writes out its step, so that no kernel can be printed for it."""
         return self.writes("step")
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the equations say what the gates are, which a step that is written out need not follow."""
+        return not self.written_out
 
     def writes(self, method: str) -> bool:
         """Whether the cell writes this method itself, such as project or emit."""

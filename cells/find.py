@@ -5,10 +5,12 @@ A member is written `name` or `name:option=value:option=value`. Listing imports 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -19,6 +21,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from .foreign import ForeignError, guarded
+
+LONGEST = 120  # characters of a path in an error
+NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # of what can be no file, whatever is made of it
 T = TypeVar("T")
 Adapted = Callable[[type], Any]
 FOLDERS = ("zoo", "backends", "probes", "tasks", "claims")
@@ -80,7 +86,16 @@ def member(
 def path_of(spec: str) -> Path | None:
     """The file that a spec names, or None for a member by name."""
     match = BY_PATH.fullmatch(spec)
-    return Path(match["file"]).expanduser().resolve() if match else None
+    return given_path(match["file"]).resolve() if match else None
+
+
+def short_name(spec: str) -> str:
+    """A spec by path as 'Name' or 'Name:option=value', by its file's name where it names no class."""
+    match = BY_PATH.fullmatch(spec)
+    if match is None:
+        return spec
+    name = match["member"].rpartition(".py")[2].removeprefix(":") or Path(match["file"]).stem
+    return name + match["options"]
 
 
 def _split(spec: str) -> tuple[str, list[str]]:
@@ -116,7 +131,7 @@ def _from_path(spec: str, base: type[T], package: str, adapted: Adapted | None) 
     if not file.is_file():
         raise ValueError(f"no file {path!r}; give path/to/file.py:Name")
     # inside the package, so that the file may also import relatively, as the members that ship with it do
-    digest = hashlib.sha256(file.read_bytes() + str(file).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(_text(file) + os.fsencode(file)).hexdigest()[:12]
     module_name = f"{package}._{re.sub('[^a-zA-Z0-9]', '_', file.stem)}_{digest}"
     with importing(path):
         module = module_of(file, module_name)
@@ -134,6 +149,13 @@ def _from_path(spec: str, base: type[T], package: str, adapted: Adapted | None) 
             f" {', '.join(known) or 'none'}"
         )
     return cls
+
+
+def _text(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def module_of(file: Path, name: str) -> ModuleType:
@@ -162,19 +184,41 @@ def module_of(file: Path, name: str) -> ModuleType:
 @contextmanager
 def importing(file: str) -> Iterator[None]:
     """Makes a ValueError of one line, which names the file, of whatever goes wrong while it is imported."""
+    with guarded(file):
+        try:
+            yield
+        except Exception as error:
+            raise ForeignError(_not_imported(file, error)) from error
+
+
+def _not_imported(file: str, error: Exception) -> str:
+    # this project's packages were installed under these names once; a folder of that name may be found
+    name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else None
+    if name in ("cells", "harness"):
+        return (
+            f"{file} imports {name!r}, which is installed as cellbench.{name}; "
+            f"write `from cellbench.{name} import ...` or `from cellbench import {name}`"
+        )
+    return f"{file} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def given_path(text: str) -> Path:
+    """The path that a person wrote, `~` taken as a home. Raises ValueError for one that no file can have."""
+    if not text.strip():
+        raise ValueError("a path is empty; give a file or a folder (an empty variable?)")
+    if "\0" in text:
+        raise ValueError(f"path {text!r} has a null character, which no file can have")
     try:
-        yield
-    except Exception as error:
-        # this project's packages were installed under these names once; a folder of that name may be found
-        name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else None
-        if name in ("cells", "harness"):
-            raise ValueError(
-                f"{file} imports {name!r}, which is installed as cellbench.{name}; "
-                f"write `from cellbench.{name} import ...` or `from cellbench import {name}`"
-            ) from error
-        raise ValueError(
-            f"{file} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
+        path = Path(text).expanduser()
+        path.lstat()
+        path.stat()
+    except RuntimeError:  # of expanduser
+        raise ValueError(f"path {text!r}: there is no user {text[1:].partition('/')[0]!r}") from None
+    except OSError as error:
+        if error.errno in NO_NAME:
+            shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
+            raise ValueError(f"path {shown!r} cannot be used: {error.strerror}") from None
+    return path
 
 
 def _only_class(module: Any, base: type[T], name: str) -> type[T]:

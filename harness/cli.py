@@ -9,41 +9,112 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
-import os
 import pkgutil
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
 from . import commands as package
+from .screen import shown
 
 DESCRIPTION = "Benchmarks and diagnostics for recurrent cells."
 EXIT_CODES = """\
 exit codes: 0 all well; 1 a case, claim or check failed, or a benchmark became slower; 2 bad input;
 3 a comparison cannot tell; 130 interrupted. `cellbench COMMAND --help` says what each command takes."""
 HELP = ("-h", "--help")
+INTERRUPTED = 130
+LONGEST = 120  # characters of a file's name in an error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code. Bad input is one line on standard error and code 2."""
+    """Runs the command line; returns the exit code. Bad input is one line on standard error and code 2.
+
+    Code 0 comes from a command that did all of its work, whatever code of a person's it ran.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    of_process = argv is None
+    with shown() as (out, err), _signals(of_process) as received:
+        code = _outcome(arguments, of_process)
+        out.flush()
+        if out.error is not None and not out.gone:
+            print(f"cellbench: standard output cannot be written: {_reason(out.error)}", file=err)
+            code = code or 1
+    return 128 + received[0] if received and code == INTERRUPTED else code
+
+
+def _outcome(arguments: list[str], of_process: bool) -> int:
+    """The exit code; an error that a person can do something about is one line."""
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _run(arguments, of_process)
     except KeyboardInterrupt:
-        print("cellbench: interrupted", file=sys.stderr)
-        return 130
+        return _said("interrupted", INTERRUPTED)
     except ValueError as error:  # ConfigError, ResultsError, EquationError: one line each
-        print(f"cellbench: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _said(str(error), 2)
+    except OSError as error:
+        return _said(_of_system(error), 2)
+    except MemoryError as error:
+        return _said(f"there is not enough memory: {error}; choose smaller sizes", 2)
+    except Exception as error:
+        from cellbench.cells.foreign import is_own, place
+
+        if not any(is_own(frame.filename) for frame in traceback.extract_tb(error.__traceback__)):
+            raise  # a fault of cellbench's own is told whole
+        return _said(f"{type(error).__name__}: {error}{place(error)}", 1)
+    except BaseException as error:  # a person's code ended the interpreter
+        from cellbench.cells.foreign import ending
+
+        return _said(f"{' '.join(arguments[:1])} is not done: code that it ran {ending(error)}", 1)
 
 
-def _run(arguments: list[str]) -> int:
+def _said(text: str, code: int) -> int:
+    print(f"cellbench: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    return code
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused, and of which file."""
+    try:
+        Path.cwd()
+    except OSError:
+        return "the working directory was deleted; change to another one"
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names]
+    return f"{' and '.join(map(repr, shown))}: {_reason(error)}" if shown else _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+@contextmanager
+def _signals(of_process: bool) -> Iterator[list[int]]:
+    """Has SIGTERM and SIGHUP end a command as Ctrl-C does, so that what it holds is given back.
+
+    Yields the signals that came. One that is ignored, as by nohup, stays so.
+    """
+    received: list[int] = []
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)} if of_process else {}
+
+    def end(number: int, frame: Any) -> NoReturn:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number, handler in before.items():
+        if handler == signal.SIG_DFL:
+            signal.signal(number, end)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(arguments: list[str], of_process: bool) -> int:
     known = names()
     if not arguments:
         parser().print_help(sys.stderr)
@@ -60,7 +131,11 @@ def _run(arguments: list[str]) -> int:
         raise ValueError(_unknown("flag", arguments[0], ("--help", "--version"), "cellbench"))
     if name not in known:
         raise ValueError(_unknown("command", name, known, "cellbench"))
-    return _module(name).do(command_parser(name).read(arguments[1:]))
+    parsed = command_parser(name).read(arguments[1:])
+    from cellbench.cells.foreign import staying
+
+    with staying(for_good=of_process):
+        return _module(name).do(parsed)
 
 
 def names() -> list[str]:

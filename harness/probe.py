@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cellbench import cells
 from cellbench.cells import find
 from cellbench.cells.derived import layers
+from cellbench.cells.foreign import ForeignError, guarded
 
 from .case import Case
 from .extras import PackageMissing
@@ -192,10 +193,13 @@ def measure_cases(emit: Emit, spec: str, options: dict[str, Any], cases: list[Ca
         try:
             if reason := _refusal(case):
                 raise NotOk("unsupported", reason)
-            implementation, measured, *line = probe.measure(case, emit)
+            with guarded(str(case)):
+                implementation, measured, *line = probe.measure(case, emit)
             result = CaseResult("ok", line[0] if line else None, implementation, measured)
         except NotOk as stop:
             result = CaseResult(stop.status, stop.reason)
+        except ForeignError as error:
+            result = CaseResult("failed", str(error))
         except PackageMissing as missing:
             result = CaseResult("unavailable", str(missing))
         emit((case.id, result))

@@ -5,6 +5,7 @@ That is oneDNN or ATen on the CPU, and cuDNN on CUDA.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -71,6 +72,18 @@ class NativeProgram(TensorProgram):
                 num_layers=self.cell.layers,
                 bidirectional=self.cell.bidirectional,
                 **options,
+            )
+            if options.get("proj_size"):
+                self.forewarn()
+
+    def forewarn(self) -> None:
+        """Takes PyTorch's only warning that oneDNN has no projection; `implementation` says what runs."""
+        import torch
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
+            self.module(
+                torch.zeros(1, 1, self.input_size, device=self.device, dtype=getattr(torch, self.dtype))
             )
 
     def assign(self, params: Arrays) -> None:

@@ -45,9 +45,10 @@ class NumbaBackend(Backend):
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
         if cell.written_out and not cell.library:
+            options = f" with {cell.options}" if cell.options else ""
             return (
-                f"cell {cell.name!r} writes out its step; a fused kernel needs pointwise equations around"
-                " products"
+                f"cell {cell.name!r}{options} writes out its step; a fused kernel needs pointwise equations"
+                " around products"
             )
         if self.mode == "scan" and (reason := affine.unsupported(cell)):
             return reason
@@ -71,21 +72,42 @@ class NumbaProgram(Program):
         row = batch * self.gates * units * np.dtype(self.dtype).itemsize
         self.segment = steps_of(row, steps)
         self.keeping = self.direction == "backward"
+        self.module = fused.module(cell, self.dtype)
+        recurrent, width = len(cell.recurrent), units // cell.heads
         self.wx = self.empty(self.segment, batch, self.gates, units)
-        self.wh = self.empty(batch, len(cell.recurrent), units)
+        self.wh = self.empty(batch, self.whole_panels(recurrent * units))
         # an output is read at every step; two rows do for a state that is neither that nor fed back
         needed = {s for s in cell.states if self.keeping or s in self.source.output_states}
         self.states = [self.trajectory(s in needed or s in cell.fed_back) for s in cell.states]
         self.apart = [self.empty(steps, batch, units) for _ in fused.outputs_apart(self.source)]
         self.keep = self.empty(steps if self.keeping else 1, len(self.source.keeps), batch, units)
-        width = units // cell.heads
-        self.part, self.rows = self.empty(batch, width), self.empty(batch, len(cell.recurrent) * width)
+        # of one head: its units and its gates, of which one is read and the other written, as whole panels
+        self.part, self.rows = (
+            self.empty(batch, width),
+            self.empty(batch, self.whole_panels(recurrent * width)),
+        )
         if self.keeping:
-            self.d_wh = self.wx if self.one_product else self.empty(self.segment, *self.wh.shape)
+            self.d_wh = self.wx if self.one_product else self.empty(self.segment, batch, recurrent, units)
+            self.d_part = self.empty(batch, self.whole_panels(width))
+            self.d_rows = self.empty(batch, recurrent * width)
         self.compile()
 
     def empty(self, *shape: int) -> np.ndarray:
         return np.empty(shape, self.dtype)
+
+    def whole_panels(self, outputs: int) -> int:
+        """The outputs of a packed product that so many fit in."""
+        panel: int = self.module.PANEL
+        return -(-outputs // panel) * panel
+
+    def packed(self, weights: np.ndarray) -> np.ndarray:
+        """weights (N, outputs, K) as panels (N, P, K, PANEL); outputs beyond the last are 0."""
+        count, outputs, inner = weights.shape
+        panel, panels = self.module.PANEL, np.zeros((count, self.whole_panels(outputs), inner), self.dtype)
+        panels[:, :outputs] = weights
+        return np.ascontiguousarray(
+            panels.reshape(count, panels.shape[1] // panel, panel, inner).swapaxes(2, 3)
+        )
 
     def trajectory(self, every_step: bool) -> Trajectory:
         return Trajectory(every_step, self.steps, self.batch, self.units, self.dtype)
@@ -94,30 +116,29 @@ class NumbaProgram(Program):
         """Compiles for the types of the arrays, or reads what an earlier process compiled."""
         import numba
 
-        module = fused.module(self.cell, self.dtype)
-        self.kernel = module.forward_keeping if self.keeping else module.forward
-        row, flat, cube = self.empty(1), self.empty(1, 1), self.empty(1, 1, 1)
+        self.kernel = self.module.forward_keeping if self.keeping else self.module.forward
+        row, flat, cube, panels = (self.empty(*[1] * axes) for axes in (1, 2, 3, 4))
         states, units = [cube] * len(self.states), [row] * len(self.cell.vectors)
         apart = [cube] * len(self.apart)
-        kinds = [self.wx, self.wh, cube, flat, self.part, self.rows, *states, *apart, self.keep, *units]
+        kinds = [self.wx, self.wh, panels, flat, self.part, self.rows, *states, *apart, self.keep, *units]
         with fused.many_arrays():
             self.kernel.compile(tuple(map(numba.typeof, kinds)))
             if self.keeping:
-                self.backward_kernel = module.backward
+                self.backward_kernel = self.module.backward
                 d_outputs, sums = [cube] * len(self.source.outputs), [np.empty(1)] * len(units)
                 kinds = [self.keep, *states, *d_outputs, *states, self.wx, self.d_wh]
-                kinds += [cube, self.part, self.rows, *units, *sums]
+                kinds += [panels, self.d_part, self.d_rows, *units, *sums]
                 self.backward_kernel.compile(tuple(map(numba.typeof, kinds)))
 
     def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}
         self.products = Products(self.cell, self.params, self.keeping)
         cell, used = self.cell, self.products.used
-        self.weight = split_weight(cell, used["weight_hh"]) if cell.recurrent else self.empty(0, 1, 1)
-        self.transposed = np.ascontiguousarray(self.weight.swapaxes(1, 2))
-        self.bias_hh = used.get("bias_hh", np.zeros(self.wh[0].size, self.dtype)).reshape(
-            len(cell.recurrent), self.units
-        )
+        weight = split_weight(cell, used["weight_hh"]) if cell.recurrent else self.empty(0, 1, 1)
+        self.weight = self.packed(weight)
+        self.transposed = self.packed(weight.swapaxes(1, 2)) if self.keeping else weight
+        recurrent = (len(cell.recurrent), self.units)
+        self.bias_hh = used.get("bias_hh", np.zeros(recurrent, self.dtype)).reshape(recurrent)
         # of gates whose two products are used in one sum; the kernel adds it to the others' products
         self.bias = np.zeros((self.gates, self.units), self.dtype)
         for gate in self.source.summed:
@@ -137,7 +158,7 @@ class NumbaProgram(Program):
             self.kernel(
                 wx,
                 self.wh,
-                self.transposed,
+                self.weight,
                 self.bias_hh,
                 self.part,
                 self.rows,
@@ -193,9 +214,9 @@ class NumbaProgram(Program):
             *(d.of(segment) for d in d_states),
             d_wx,
             d_wh,
-            self.weight,
-            self.part,
-            self.rows,
+            self.transposed,
+            self.d_part,
+            self.d_rows,
             *self.products.unit,
             *d_unit,
         )

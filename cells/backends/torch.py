@@ -16,6 +16,7 @@ from ..cell import GatedCell
 from ..contract import Arrays, State, each_output, output_and_state
 from ..derived import affine
 from ..programs.backend import Backend
+from ..programs.formats import DTYPES, rounded
 from ..programs.program import Gradients, Program
 
 if TYPE_CHECKING:  # without torch there are still the other backends
@@ -31,6 +32,7 @@ class TorchBackend(Backend):
 
     devices = ("cpu", "cuda")
     library = "torch"
+    dtypes = DTYPES
     mode: str = "sequential"
 
     def __post_init__(self) -> None:
@@ -62,11 +64,12 @@ class TensorProgram(Program):
         import torch
 
         if not isinstance(array, torch.Tensor):
-            return torch.from_numpy(np.array(array, self.dtype, order="C")).to(self.device)
+            return torch.from_numpy(rounded(array, self.dtype)).to(self.device, getattr(torch, self.dtype))
         return array.detach().to(self.device, getattr(torch, self.dtype), copy=True).contiguous()
 
     def host(self, array: Tensor) -> np.ndarray:
-        return array.detach().cpu().numpy().copy()
+        array = array.detach().cpu()
+        return (array.float() if self.dtype == "bfloat16" else array).numpy().copy()
 
     def sync(self) -> None:
         if self.device == "cuda":
@@ -198,7 +201,11 @@ class ModuleProgram(TorchProgram):
         self.module = copy.deepcopy(module).to(self.device, getattr(torch, self.dtype))
 
     def untraceable(self) -> str | None:
-        return None if self.cell.states else f"{self.cell.name} takes no state, so that none can be followed"
+        if not self.cell.states:
+            return f"{self.cell.name} takes no state, so that none can be followed"
+        if not self.cell.stepwise:
+            return f"{self.cell.name} gives something else step by step, so that no state can be followed"
+        return None
 
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None

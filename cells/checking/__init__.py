@@ -1,10 +1,11 @@
 """Checks somebody's own implementation of a cell against the float64 reference, and explains a deviation.
 
-A check goes through the files in this order: `given` or `onnx` (what is run), `words` (what its names say),
-`mapping` to a `layout` (which array is which), `calling` (how it is called), `port` (all of that in one
-object), `compare` (array by array), `explain` (the sentence). What agrees is then held to `biases`, `starts`
-(the first state) and `length`. What deviates is fitted (`fitting`): in each of the `contexts`, all `forms` of
-all functions at once, which make the `variants` of the cell.
+A check goes through the files in this order: `given`, `files` or `onnx` (what is run), `words` (what names
+say), `mapping` to a `layout` (which array is which; of a stack in `stacks`), `calling` (how it is called),
+`port` (all of that in one object), `compare` (array by array), `explain` (the sentence). What agrees is then
+held to `biases`, `aside` (other arrays), `starts` (the first state), `length`, `large` inputs and more
+`digits`. What deviates is fitted (`fitting`): in each of the `contexts`, all `forms` of all functions at
+once, which make the `variants` of the cell; a stack `layerwise`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import check_sizes
+from ..find import given_path
 from .compare import First, Result, Row
 from .modules import LOW
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .implementation import Implementation
 
 __all__ = ["First", "Result", "Row", "check"]
+MOST_STEPS, MOST_ENTRIES = 20_000, 50_000_000  # the reference takes a minute
 SIZES, STEPS, BATCH = (5, 7), 11, 3  # odd and all different, so that what is transposed shows
 Sizes = tuple[int, int]
 
@@ -43,10 +46,11 @@ def check(
     """Compares somebody's implementation with a cell, array by array, and explains a deviation.
 
     thing: a torch module, a class or an object with arrays, a function of a step or a sequence, a cell,
-    'file.py:NAME' or an .onnx file. A class or function gets arrays of `cell.init`, an object keeps its own.
-    weights are the cell's arrays. dtype is the thing's own where None. Where steps are None, a right one is
-    also run without its first state and over more steps, until 200 or a second has passed. Raises ValueError,
-    one line, for a thing that is not understood or cannot be called.
+    'file.py:NAME', a state_dict, parameters of flax, or a file of these, ONNX or Keras, of any number of
+    layers. A class or function gets arrays of `cell.init`, an object keeps its own. weights are the cell's
+    arrays. dtype is the thing's own where None. Where steps are None, a right one is also run without its
+    first state and over more steps, until 200 or a second has passed. Raises ValueError, one line, for a
+    thing that is not understood or cannot be called.
     """
     from ..catalogue import get
     from .compare import best
@@ -57,7 +61,9 @@ def check(
 
     cell = get(against) if isinstance(against, str) else against
     name = against if isinstance(against, str) else cell.name + (f":{cell.options}" if cell.options else "")
-    _check_options(cell, name, input_size, hidden_size, steps or STEPS, batch, dtype)
+    _check_options(input_size, hidden_size, steps or STEPS, batch, dtype)
+    if isinstance(thing, str | Path) and (result := _of_file(thing, cell, name, steps, batch, seed)):
+        return result
     if weights is not None:
         weights = {name: _float64(value) for name, value in weights.items()}
         cell = _with_biases(cell, weights)
@@ -80,23 +86,39 @@ def check(
     return Result(asked.port, name, right, text, rows, compared.first, lines)
 
 
+def _of_file(
+    thing: str | Path, cell: GatedCell, name: str, steps: int | None, batch: int, seed: int
+) -> Result | None:
+    """The result for a file that says which cell it holds; None for all else."""
+    from .stored import READERS, checked, stored
+
+    path = Path(thing).expanduser()
+    if path.suffix not in (".onnx", *READERS) or not path.is_file():
+        return None
+    held = stored(path, cell)
+    return checked(path, held, cell, name, steps or STEPS, batch, seed) if held else None
+
+
 def _check_options(
-    cell: GatedCell,
-    name: str,
     input_size: int | None,
     hidden_size: int | None,
     steps: int,
     batch: int,
     dtype: str | None,
 ) -> None:
-    """Raises ValueError for sizes, a dtype or a cell that no check can have."""
+    """Raises ValueError for sizes or a dtype that no check can have."""
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     given = {k: v for k, v in sizes.items() if v is not None}
     check_sizes(steps=steps, batch=batch, **given)
+    inputs, units = input_size or SIZES[0], hidden_size or SIZES[1]
+    entries = steps * batch * (inputs + units) + 8 * units * (inputs + units)
+    if steps > MOST_STEPS or entries > MOST_ENTRIES:
+        raise ValueError(
+            f"a check of {steps:,} steps has arrays of {entries:,} numbers; at most {MOST_STEPS:,} steps and"
+            f" {MOST_ENTRIES:,} numbers are checked: smaller sizes show the same mistakes"
+        )
     if dtype not in (None, "float32", "float64", "bfloat16", "float16"):
         raise ValueError(f"dtype is {dtype!r}; it must be float32, float64, bfloat16 or float16")
-    if cell.stacked:
-        raise ValueError(f"cell {name!r} is a stack; a port is checked against one layer of one direction")
 
 
 def _float64(value: Any) -> np.ndarray:
@@ -131,22 +153,30 @@ def _sizes(
     return fit
 
 
+def _named(thing: Any) -> str:
+    """What a tree of arrays is called."""
+    return str(thing).rpartition(":")[2] if isinstance(thing, str | Path) else "the tree"
+
+
 def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) -> Implementation:
     """The implementation that a thing is, ready to be run."""
-    from .files import READERS
+    from .files import READERS, is_tree, of_tree
     from .given import load, of_cell, understood
     from .words import arguments, array_arguments
 
     ending = Path(thing).suffix if isinstance(thing, str | Path) else ""
     if ending in READERS:
-        if not Path(thing).expanduser().is_file():
+        path = given_path(str(thing))
+        if not path.is_file():
             raise ValueError(f"no file {str(thing)!r}; give a file of {', '.join(READERS)}, or file.py:Name")
-        implementation = READERS[ending](Path(thing).expanduser(), cell)
+        implementation = READERS[ending](path, cell)
     else:
         given = load(str(thing)) if isinstance(thing, str | Path) else thing
         if isinstance(given, type) and issubclass(given, GatedCell):
             given = given()
-        if not isinstance(given, GatedCell):
+        if is_tree(given):
+            implementation = of_tree(given, _named(thing), cell)
+        elif not isinstance(given, GatedCell):
             implementation = understood(given, cell, sizes, dtype)
         else:
             implementation = of_cell(given, sizes)

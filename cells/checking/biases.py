@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,17 @@ import torch
 
 from ..cell import GatedCell
 from ..contract import State
+from ..derived import layers
 from .layout import CellArrays, Layout
+from .stacks import called, of_layer
 
 ENDS = {"bias_ih": "b_i", "bias_hh": "b_h"}
 
 
 def lacking(layout: Layout, cell: GatedCell) -> list[str]:
     """The biases b_iGATE and b_hGATE of a cell that a port has not, where no other bias stands for them."""
+    if cell.stacked:
+        return _by_layer(lacking, layout, cell)
     have, want = _held(layout), _asked(cell)
     apart = _apart(cell, layout.cell_arrays.sizes)
     lost = [
@@ -33,6 +38,8 @@ def lacking(layout: Layout, cell: GatedCell) -> list[str]:
 
 def beyond(layout: Layout, cell: GatedCell) -> list[str]:
     """The biases that a port has, and the cell has not, where no other bias stands for them."""
+    if cell.stacked:
+        return _by_layer(beyond, layout, cell)
     have, want = _held(layout), _asked(cell)
     apart = _apart(cell, layout.cell_arrays.sizes)
     return [
@@ -43,6 +50,18 @@ def beyond(layout: Layout, cell: GatedCell) -> list[str]:
 
 
 Bias = tuple[str, str]  # (bias_ih or bias_hh, gate)
+
+
+def _by_layer(
+    compare: Callable[[Layout, GatedCell], list[str]], layout: Layout, cell: GatedCell
+) -> list[str]:
+    """The same of each layer and direction of a stack, which is named."""
+    count, single = cell.layers * cell.directions, layers.single(cell)
+    return [
+        f"{name} of {called(layout.cell_arrays, k)}"
+        for k in range(count)
+        for name in compare(of_layer(layout, k), single)
+    ]
 
 
 def _either(biases: list[Bias], gate: str) -> bool:

@@ -123,7 +123,9 @@ class Way:
         if "state" in self.roles.values() and len(states) == 2 and call.state in ("plain", "tuple"):
             yield f"the state taken as ({', '.join(states[::-1])})", self._called("swapped", call.axes)
         if not self.takes_state:
-            ways = ((other, replace(self, call=other)) for other in _calls(self.implementation, False))
+            ways = (
+                (other, replace(self, call=other)) for other in _calls(self.implementation, False, self.cell)
+            )
             yield from ((f"called as {other}", way) for other, way in ways if other != call)
         elif call.sequence and call.axes in ("rows", "batch_first"):
             axes = "batch_first" if call.axes == "rows" else "rows"
@@ -341,7 +343,7 @@ def ways(implementation: Implementation, cell: GatedCell, width: int, names: lis
     """
     roles = _bind(implementation, cell, names)
     any_way = Way(implementation, cell, width, roles, Call(False, "rows", "plain"))
-    return [replace(any_way, call=call) for call in _calls(implementation, any_way.takes_state)]
+    return [replace(any_way, call=call) for call in _calls(implementation, any_way.takes_state, cell)]
 
 
 def _bind(implementation: Implementation, cell: GatedCell, names: list[str]) -> dict[str, str]:
@@ -386,7 +388,7 @@ def _rest(
     return dict(zip(unknown, missing, strict=False))
 
 
-def _calls(implementation: Implementation, stateful: bool) -> Iterator[Call]:
+def _calls(implementation: Implementation, stateful: bool, cell: GatedCell) -> Iterator[Call]:
     """Ways to call an implementation, likeliest first. stateful: it takes a state."""
     states = ("plain", "tuple", "layered", "dict") if stateful else ("plain",)
     bags = ("dict", "tuple") if implementation.keys else ("dict",)
@@ -394,7 +396,10 @@ def _calls(implementation: Implementation, stateful: bool) -> Iterator[Call]:
     sequences = [(True, axes) for axes in (*_sequence_axes(implementation), "vectors")]
     # what takes no state and has a loop runs over the steps itself
     looped = not stateful and "for " in implementation.text
-    for sequence, axes in sequences + layouts if looped else layouts + sequences:
+    order = sequences + layouts if looped else layouts + sequences
+    if cell.stacked:  # a stack has no steps, and its states have an axis of layers in front
+        order = sequences[:-1]
+    for sequence, axes in order:
         yield from (Call(sequence, axes, state, bag) for state in states for bag in bags)
 
 

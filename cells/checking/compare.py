@@ -12,7 +12,7 @@ import torch
 from ..exchange.layouts import KERAS, ONNX
 from ..programs.tolerance import relative_error
 from .assign import EXCHANGED
-from .layout import TARGETS, Arrays, Layout
+from .layout import Arrays, Layout
 from .port import Port
 from .variants import Values, Variant
 
@@ -146,7 +146,7 @@ class Candidate:
     @property
     def sentence(self) -> str:
         """What the port is: the cell with which differences, or which other cell."""
-        order = [_order_words(self.layout, self.variant.order)] if self.variant.order else []
+        order = [order_words(self.layout, self.variant.order)] if self.variant.order else []
         words = sorted([*self.words, *order, *self.variant.words], key=lambda w: not w.startswith("this is"))
         if not words[0].startswith("this is"):
             return f"it is right with {' and '.join(words)}"
@@ -161,10 +161,12 @@ class Candidate:
         gates = ", ".join(self.layout.cell.gates)
         order = [f"read the gates in the order {gates}"] if self.variant.order else []
         called = ["read x and the states as the cell has them"] if self.words else []
+        if any(words.startswith(EXCHANGED) for words in self.words):
+            called = ["let each array be used as its name says"]
         return (*called, *order, *self.variant.mends)
 
 
-def _order_words(layout: Layout, order: tuple[str, ...]) -> str:
+def order_words(layout: Layout, order: tuple[str, ...]) -> str:
     """How the arrays hold the gates when the cell's k-th gate is read from those of gate order[k]."""
     cell = layout.cell
     actual = dict(zip(cell.gates, order, strict=True))
@@ -301,7 +303,7 @@ def _first(
 def _worst_gate(target: str, have: np.ndarray, want: np.ndarray, layout: Layout) -> str | None:
     """The gate whose rows are off most, relative to their largest entry; None where rows are not by gate."""
     pieces = [piece for piece in layout.pieces if piece.target == target]
-    if target not in TARGETS.values() or not all(piece.gates for piece in pieces):
+    if target not in layout.cell_arrays.gates or not all(piece.gates for piece in pieces):
         return None
     gates = layout.cell_arrays.gates[target]
     errors, sizes = (np.abs(a).reshape(len(gates), -1).max(1) for a in (have - want, want))

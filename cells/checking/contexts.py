@@ -24,7 +24,7 @@ def contexts(port: Port) -> list[Candidate]:
     every = (
         replace(place, variant=variant)
         for place in _places(port)
-        for variant in _variants(place)
+        for variant in variants(place)
         if place.differences + len(variant.words) <= MOST
     )
     return sorted(every, key=lambda candidate: candidate.differences)
@@ -40,7 +40,7 @@ def _places(port: Port) -> Iterator[Candidate]:
             yield Candidate(other, mixed, Variant(mixed.cell), (*words, BY_UNIT))
 
 
-def _variants(place: Candidate) -> Iterator[Variant]:
+def variants(place: Candidate) -> Iterator[Variant]:
     """The cell, its siblings, and each with up to two changes to its arrays and its initial state."""
     for cell in (Variant(place.layout.cell), *siblings(place.layout.cell)):
         changes = list(changed_arrays(cell.cell))

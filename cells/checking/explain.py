@@ -6,15 +6,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from . import layerwise
+from .aside import used_aside
 from .biases import beyond, lacking
 from .compare import Candidate, Comparison, compared
 from .contexts import contexts
+from .digits import in_float64
 from .fitting import Seen, fitted, seen
+from .large import SCALE, at_large
 from .length import longer
+from .mapping import stack_hint
 from .port import Port
 from .starts import ZEROS, first_state, unsteady, without_state
 from .variants import Variant, orders
 
+LARGE = "look for a clamp, or for an exp that overflows"
 TRIED = 4  # combinations of a context that agree with the first steps, and are compared with everything
 
 
@@ -43,13 +49,19 @@ class Verdict:
 def judged(comparison: Comparison, asked: Asked, long: bool) -> Verdict:
     """What a comparison with the reference means. long: a right port is run over more steps."""
     if comparison.first is not None:
-        return Verdict(comparison, _wrong(comparison, asked))
-    if (verdict := _biased(comparison, asked)) or (verdict := _left_out(comparison, asked)):
+        return Verdict(comparison, _wrong(comparison, asked, long))
+    verdict = _biased(comparison, asked) or _aside(comparison, asked) or _left_out(comparison, asked)
+    if verdict is not None:
         return verdict
     longest = longer(comparison) if long else comparison
-    if longest.first is None:
-        return Verdict(longest, _right(comparison, longest, asked), True)
-    return Verdict(longest, _later(longest, asked))
+    start = f"{asked.port} deviates from {asked.cell}"
+    if longest.first is not None:
+        return Verdict(longest, f"{start} in long sequences: {_later(longest)}.")
+    if words := at_large(comparison):
+        return Verdict(comparison, f"{start} at inputs and states around {SCALE:g}: it {words}; {LARGE}.")
+    if exact := in_float64(comparison):
+        return Verdict(exact, f"{start} in float64: {_digits(exact)}.")
+    return Verdict(longest, _right(comparison, longest, asked), True)
 
 
 def notes(comparison: Comparison, asked: Asked) -> tuple[str, ...]:
@@ -144,27 +156,48 @@ def _left_out(comparison: Comparison, asked: Asked) -> Verdict | None:
     return Verdict(without, f"{where}: it {words or f'does not start from zeros; {ZEROS}'}.")
 
 
-def _later(comparison: Comparison, asked: Asked) -> str:
+def _aside(comparison: Comparison, asked: Asked) -> Verdict | None:
+    """The verdict on a port that computes with an array which is none of the cell's."""
+    port, layout = comparison.port, comparison.candidate.layout
+    words = used_aside(port, layout)
+    if words is None and (without := without_state(port)) and not isinstance(without.tried(), str):
+        words = used_aside(without, layout)
+        words = words and f"{words}: {ZEROS}"
+    return Verdict(comparison, f"{asked.port} deviates from {asked.cell}: it {words}.") if words else None
+
+
+def _later(comparison: Comparison) -> str:
     """What a port does that agrees over a few steps and not over many."""
     first, total = comparison.first, comparison.port.trial.steps
     assert first is not None
     if first.step is None:
         where = f"the first {total} outputs agree, and not {', '.join(comparison.wrong)}"
-    else:
-        value = comparison.port.outputs.output[first.step]
-        how = "is no longer a finite number" if not np.isfinite(value).all() else "is off"
-        where = f"the output agrees over the first {_steps(first.step)}, and {how} at step {first.step}"
+        return f"{where}; look for detach or no_grad that only acts after some steps"
+    value = comparison.port.outputs.output[first.step]
+    how, look = "is off", "for what counts the steps, or adds up over them"
+    if not np.isfinite(value).all():
+        how = "is no longer a finite number"
+        look = "for sums or products over all steps, which overflow: take them over shorter pieces, or their"
+        look += " logarithms"
     return (
-        f"{asked.port} deviates from {asked.cell} in long sequences: {where} (of {total}, counted from 0);"
-        " look for sums or products over all steps, which overflow: take them over shorter pieces, or their"
-        " logarithms."
+        f"the output agrees over the first {_steps(first.step)}, and {how} at step {first.step} (of {total},"
+        f" counted from 0); look {look}"
+    )
+
+
+def _digits(exact: Comparison) -> str:
+    """What is off in float64, of what agrees in float32."""
+    row = max((row for row in exact.rows if not row.ok), key=lambda row: row.error)
+    return (
+        f"{row.name} is off by {row.error:.2g} of the largest entry, which float32 hides; look for a constant"
+        " that is a little off (an eps, a rounded number)"
     )
 
 
 # wrong
 
 
-def _wrong(comparison: Comparison, asked: Asked) -> str:
+def _wrong(comparison: Comparison, asked: Asked, long: bool) -> str:
     start = f"{asked.port} deviates from {asked.cell}"
     if comparison.outputs_agree:
         return f"{start}: {_gradients_only(comparison)}."
@@ -176,9 +209,25 @@ def _wrong(comparison: Comparison, asked: Asked) -> str:
     best = _explained(port)
     if best is None:
         return f"{start}: {_unexplained(comparison)}."
-    wrong = compared(best).wrong
-    still = f" (gradients still deviate then: {', '.join(wrong)})" if wrong else ""
-    return f"{start}: {best.sentence}; to mend it, {_and(best.mends)}{still}."
+    return f"{start}: {best.sentence}; to mend it, {_and(best.mends)}{_rest(compared(best), long)}."
+
+
+def _rest(comparison: Comparison, long: bool) -> str:
+    """What is still wrong of a port once its differences are mended, in brackets; "" where nothing is."""
+    if wrong := comparison.wrong:
+        return f" (gradients still deviate then: {', '.join(wrong)})"
+    still = "that is not all: even then"
+    if (port := without_state(comparison.port)) is not None:
+        without = (
+            None if isinstance(port.tried(), str) else compared(replace(comparison.candidate, port=port))
+        )
+        if without is None or without.first is not None:
+            return f" ({still} it deviates where no state is given)"
+    longest = longer(comparison) if long else comparison
+    if longest.first is not None:
+        return f" ({still} {_later(longest)})"
+    words = at_large(comparison)
+    return f" ({still} it {words} at inputs and states around {SCALE:g}; {LARGE})" if words else ""
 
 
 def _and(words: tuple[str, ...]) -> str:
@@ -190,6 +239,9 @@ def _unexplained(comparison: Comparison) -> str:
     first = comparison.first
     assert first is not None
     at = f"{first.array} at step {first.step}" if first.step is not None else first.array
+    layout, shapes = comparison.candidate.layout, comparison.port.implementation.shapes
+    if layout.ignored and (hint := stack_hint(shapes, layout.cell)):
+        return f"{at} is off by {first.error:.2g} of the largest entry; {hint}"
     return (
         f"{at} is off by {first.error:.2g} of the largest entry, and no variant makes it right:"
         " not one of the forms of each function, gate orders, biases, arrays transposed or interleaved,"
@@ -207,6 +259,8 @@ def _gradients_only(comparison: Comparison) -> str:
 
 def _explained(port: Port) -> Candidate | None:
     """The candidate with fewest differences that makes the outputs right, or None."""
+    if port.layouts[0].cell.stacked:
+        return layerwise.explained(port)
     given, best, tried = seen(port), None, set()
     for context in contexts(port):
         if best is not None and context.differences >= best.differences:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..cell import GatedCell
 from ..contract import State, output_and_state
 from ..programs.tolerance import tolerance
 from .compare import Candidate
@@ -24,7 +25,7 @@ from .port import Port
 from .variants import Altered, functions, with_forms
 
 STEPS = 3  # of a sequence, where states cannot be seen after one step
-GLANCE = 4  # units of the first sequence that all combinations are held against
+GLANCE = 2  # units of the first sequence that all combinations are held against
 MOST = 400_000  # combinations that are computed at once
 KEPT = 24  # combinations that agree so far
 Tensors = dict[str, torch.Tensor]
@@ -35,7 +36,8 @@ Grid = dict[int, list[Form]]  # forms of functions, by the number of their call
 class Seen:
     """What a port computed of its first steps: outputs (T, B, O), and the states after the last of them.
 
-    leading: the functions on which a value depends, once this was found out.
+    leading: the functions on which a value depends; told: whether a cell's output is its first state. Both
+    are kept once they were found out, for they are the same in any order of gates.
     """
 
     x: torch.Tensor
@@ -43,6 +45,7 @@ class Seen:
     output: torch.Tensor
     after: Tensors
     leading: dict[Any, list[int]] = field(default_factory=dict)
+    told: dict[GatedCell, bool] = field(default_factory=dict)
 
     @cached_property
     def wanted(self) -> list[tuple[int, str]]:
@@ -108,11 +111,13 @@ class _Fit:
         self.deepest = 2 if not self.variant.words else 1
         self.allowed = 4 * tolerance(candidate.port.dtype, len(given.x))
 
-    @cached_property
+    @property
     def _told(self) -> bool:
         """Whether the output is the first state, so that what was seen of a step goes into the next."""
-        output, state = self._step(self.given.x[0], self.before, {})
-        return bool(torch.equal(output, state[self.cell.states[0]]))
+        if self.cell not in self.given.told:
+            output, state = self._step(self.given.x[0], self.before, {})
+            self.given.told[self.cell] = bool(torch.equal(output, state[self.cell.states[0]]))
+        return self.given.told[self.cell]
 
     @cached_property
     def _pointwise(self) -> bool:
@@ -123,6 +128,31 @@ class _Fit:
 
     def chosen(self) -> list[dict[int, Form]]:
         """The forms of all functions that agree with everything seen, fewest differences first."""
+        try:
+            return self._chosen()
+        except RuntimeError:  # a cell that gives its values shapes of its own is not computed along axes
+            return self._one_by_one()
+
+    def _one_by_one(self) -> list[dict[int, Form]]:
+        """The cell as it is, and with one function in one other form, where it agrees with what was seen."""
+        others = [{s: f} for s, function in enumerate(self.functions) for f in forms(function)[1:]]
+        return [chosen for chosen in [{}, *others] if self._agrees(chosen)]
+
+    def _agrees(self, chosen: dict[int, Form]) -> bool:
+        """Whether everything seen is what these forms compute."""
+        changes = {site: form.compute for site, form in chosen.items()}
+        state, outputs = dict(self.before), []
+        with torch.no_grad():
+            for x in self.given.x:
+                output, state = self._step(x, state, changes)
+                outputs.append(output)
+        values = {"output": torch.stack(outputs)} | {name: state[name] for name in self.given.after}
+        wanted = {"output": self.given.output} | self.given.after
+        off = [(values[k] - v).abs().max() / v.abs().max().clamp(min=1e-30) for k, v in wanted.items()]
+        return all(bool(error <= self.allowed) for error in off)
+
+    def _chosen(self) -> list[dict[int, Form]]:
+        """The same, all combinations at once."""
         found: list[dict[int, Form]] = [{}]
         with torch.no_grad():
             for step, name in self.given.wanted:

@@ -9,6 +9,7 @@ import copy
 import inspect
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import State
-from ..find import importing, module_of, nearest
+from ..find import given_path, importing, module_of, nearest
 from . import building, modules
 from .implementation import Arrays, Implementation, one_line
 from .layout import CellArrays
@@ -35,9 +36,9 @@ def load(spec: str) -> Any:
     path, name = (path + ".py", name) if path else (spec, "")
     if not path.endswith(".py"):
         raise ValueError(f"{spec!r} is no FILE:NAME; give path/to/file.py:Name, or an .onnx file")
-    if not Path(path).expanduser().is_file():
+    if not given_path(path).is_file():
         raise ValueError(f"no file {path!r}; give path/to/file.py:Name, or an .onnx file")
-    module = _imported(Path(path).expanduser())
+    module = _imported(given_path(path))
     if name and hasattr(module, name):
         return getattr(module, name)
     defined = {k: v for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}
@@ -70,9 +71,12 @@ def weights(file: Path) -> Arrays:
             f"no file {str(file)!r}; --weights takes an .npz file of the cell's arrays, as np.savez writes it"
         )
     try:
-        with np.load(file) as held:
+        held = np.load(file)
+        if not isinstance(held, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name, as np.save writes it")
+        with held:
             return {name: held[name] for name in held.files}
-    except (ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, AttributeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file} is no .npz file of arrays: {one_line(error)}") from None
 
 
@@ -83,6 +87,7 @@ def understood(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str |
         return _of_class(given, label, cell, sizes, dtype)
     if _is_module(given):
         module, said = modules.inner(given)
+        modules.check_kind(module, cell)
         implementation = _of_object(module, modules.label(module), False, dtype)
         implementation.remarks += said
         return implementation
@@ -238,7 +243,12 @@ def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: s
         module = module.to(getattr(torch, dtype))
     own_dtype = next((str(leaf.dtype).removeprefix("torch.") for leaf in module.parameters()), "float32")
     if own_dtype not in modules.LOW:
-        return _of_bound(module, label, made, own_dtype, method)
+        implementation = _of_bound(module, label, made, own_dtype, method)
+        if own_dtype == "float32":
+            implementation.in_float64 = lambda: _of_bound(
+                modules.copied(module).double(), label, made, "float64", method
+            )
+        return implementation
     implementation = _of_bound(modules.copied(module).float(), label, made, "float32", method)
     implementation.low = _of_bound(module, label, made, own_dtype, method)
     return implementation

@@ -26,8 +26,10 @@ class Implementation:
     order. order: its gates, in its own words. missed: keys that it asked for in vain. roles: what each
     argument is. steps, batch, readout: what a file fixes. kinds: gain, shift, weight or bias of arrays whose
     module says it. remarks: what was done to it. sizes: those it was built for, where others than asked.
+    holds: the cell that a file says it is.
     traced: whether TorchScript may have fixed steps and batch.
-    low: itself in bfloat16 or float16, where it has that and is run in float32.
+    low: itself in bfloat16 or float16, where it has that and is run in float32. in_float64: makes itself in
+    float64, of a torch module in float32; None of all else.
     """
 
     label: str
@@ -51,6 +53,8 @@ class Implementation:
     remarks: list[str] = field(default_factory=list)
     sizes: tuple[int, int] | None = None
     low: Implementation | None = None
+    in_float64: Callable[[], Implementation] | None = None
+    holds: str = ""
     traced: bool = False
 
     @property

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ..cell import GatedCell
+from ..derived import layers
 
 Arrays = dict[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
@@ -41,7 +42,8 @@ class CellArrays:
             "weight_ih": (len(self.cell.gates) * units, self.sizes[0]),
             "weight_hh": (len(self.cell.recurrent) * units, units),
         }
-        return units == self.sizes[1] and all(shapes.get(name) == shape for name, shape in blocks.items())
+        rows = units == self.sizes[1] and not self.cell.stacked
+        return rows and all(shapes.get(name) == shape for name, shape in blocks.items())
 
     @cached_property
     def plain(self) -> bool:
@@ -62,9 +64,11 @@ class CellArrays:
     def gates(self) -> dict[str, tuple[str, ...]]:
         """The gates of an array's row blocks, by the array's name."""
         cell = self.cell
-        return dict.fromkeys(TARGETS.values(), cell.recurrent) | dict.fromkeys(
+        names = dict.fromkeys(TARGETS.values(), cell.recurrent) | dict.fromkeys(
             ("weight_ih", "bias_ih"), cell.gates
         )
+        suffixes = [layer.suffix for layer in layers.of(cell, *self.sizes)]
+        return {name + suffix: gates for suffix in suffixes for name, gates in names.items()}
 
     @cached_property
     def widths(self) -> dict[str, int]:

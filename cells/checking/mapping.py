@@ -15,13 +15,14 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..exchange.layouts import KERAS
-from . import assign
+from . import assign, stacks
 from .implementation import Implementation
 from .layout import BIASES, TARGETS, Array, CellArrays, Layout, Piece, Shapes
 from .words import Reading, readings, role
 
 # one orientation for all arrays first: mixed ones fit too much
 ORIENTATIONS = ("rows", "columns", "mixed")
+WEIGHTS = "give an object, and weights={name: array} as the cell has them"
 ENOUGH = 20_000  # readings tried before an implementation counts as not understood
 
 
@@ -64,15 +65,33 @@ def _own(implementation: Implementation, cell_arrays: CellArrays, weighed: bool)
     if order and order != cell.gates:
         words = (f"gates in the order {', '.join(implementation.order)}",)
         layouts = [replace(layout.permuted(order), words=words) for layout in layouts]
+    if not layouts and implementation.holds:
+        held = implementation.holds
+        raise ValueError(
+            f"{implementation.label} holds a {held}, not {cell.name!r}; check it --against {held}"
+        )
     if not layouts and not weighed:
         raise ValueError(
             f"the arrays of {implementation.label} ({described(shapes)}) are not read as those of cell"
             f" {cell.name!r} with input_size {cell_arrays.sizes[0]} and hidden_size {cell_arrays.sizes[1]}"
-            f" ({described(cell_arrays.shapes)}); give an object, and"
-            " weights={name: array} as the cell has them"
+            f" ({described(cell_arrays.shapes)}); {stack_hint(shapes, cell) or WEIGHTS}"
         )
     # weights say what the arrays hold, so that they need not be read
     return Mapped(cell_arrays, shapes, layouts or [Layout(cell_arrays, ())])
+
+
+def stack_hint(shapes: Shapes, cell: GatedCell) -> str:
+    """The stack or the cell of torch whose arrays these are, in words; "" where it is not known."""
+    stacked = [(n, both) for n in (1, 2, 3, 4) for both in (False, True) if (n, both) != (1, False)]
+    others = [replace(cell, layers=n, bidirectional=both) for n, both in stacked]
+    others += [replace(cell, layers=1, bidirectional=False)] if cell.stacked else []
+    read = ((other, likely_sizes(shapes, other, {})) for other in others)
+    layouts = [solve(shapes, CellArrays(other, sizes))[0] for other, sizes in read if sizes is not None]
+    if not layouts:
+        return ""
+    likeliest = min(layouts, key=lambda layout: len(layout.ignored)).cell
+    spec = ":".join(filter(None, (likeliest.name, likeliest.options))).replace("True", "true")
+    return f"it has the arrays of another number of layers or directions: check it --against {spec}"
 
 
 def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
@@ -86,6 +105,8 @@ def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
 
 def solve(shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None) -> list[Layout]:
     """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's."""
+    if cell_arrays.cell.stacked:
+        return stacks.layouts(shapes, cell_arrays, kinds or {}, solve)
     exact = _by_name(shapes, cell_arrays)
     if exact is not None:
         return [exact]
@@ -356,7 +377,7 @@ def at_sizes(
     """
     likely = implementation.sizes
     if not implementation.made:
-        likely = _likely_sizes(implementation.shapes, cell, implementation.kinds)
+        likely = likely_sizes(implementation.shapes, cell, implementation.kinds)
     if likely and fixed and likely != sizes and implementation.made:
         raise ValueError(
             f"{implementation.label} takes inputs as wide as it has units; give input_size={sizes[1]}"
@@ -369,7 +390,7 @@ def at_sizes(
     return CellArrays(cell, likely or sizes)
 
 
-def _likely_sizes(shapes: Shapes, cell: GatedCell, kinds: Mapping[str, str]) -> tuple[int, int] | None:
+def likely_sizes(shapes: Shapes, cell: GatedCell, kinds: Mapping[str, str]) -> tuple[int, int] | None:
     """The (input_size, hidden_size) at which the arrays are the cell's, or None."""
     lengths = sorted({n for shape in shapes.values() for n in shape if n})
     blocks = {n // k for n in lengths for k in range(1, 2 * len(cell.gates) + 1) if n % k == 0}

@@ -7,6 +7,9 @@ import inspect
 import io
 from typing import Any
 
+from ..cell import GatedCell
+from ..exchange.layouts import TORCH
+
 LOW = ("bfloat16", "float16")  # formats of so few bits that little would show in them alone
 TAKEN_OFF = "torch.compile was taken off: what is inside was run"
 KINDS = {  # what a module's arrays are, by the name of its class
@@ -133,3 +136,39 @@ def signature(method: Any) -> inspect.Signature:
         kind = kinds.POSITIONAL_OR_KEYWORD if optional or named else kinds.POSITIONAL_ONLY
         parameters.append(inspect.Parameter(argument.name.replace(".", "_"), kind, default=default))
     return inspect.Signature(parameters)
+
+
+def check_kind(module: Any, cell: GatedCell) -> None:
+    """Raises ValueError where the one module of torch.nn in it is of another kind or stack than the cell.
+
+    Its arrays would be read as others, or the call end in an error of torch.
+    """
+    import torch
+
+    found = [part for part in module.modules() if isinstance(part, torch.nn.RNNBase)]
+    known = cell.torch_module()
+    if len(found) != 1 or scripted(module):
+        return
+    part = found[0]
+    kind, name = type(part).__name__, label(part)
+    if part.proj_size:
+        raise ValueError(
+            f"{name} has proj_size {part.proj_size}, and cell {cell.name!r} has no projection; check it with"
+            " proj_size=0"
+        )
+    spec = TORCH[part.mode.partition("_")[0]]
+    depth = f":layers={part.num_layers}" if part.num_layers > 1 else ""
+    depth += ":bidirectional=true" if part.bidirectional else ""
+    if (part.num_layers, part.bidirectional) != (cell.layers, cell.bidirectional):
+        own = cell.name if known is None or known[0] == kind else spec
+        raise ValueError(
+            f"{name} has {_stack(part.num_layers, part.bidirectional)}, and {cell.name!r} was asked for with"
+            f" {_stack(cell.layers, cell.bidirectional)}; check it --against {own}{depth}"
+        )
+    if known is not None and known[0] != kind and kind in ("RNN", "LSTM", "GRU"):
+        raise ValueError(f"{name} is a torch.nn.{kind}, not {cell.name!r}; check it --against {spec}{depth}")
+
+
+def _stack(depth: int, both: bool) -> str:
+    layers = f"{depth} layer{'s' * (depth > 1)}"
+    return f"{layers} of {'both directions' if both else 'one direction'}"

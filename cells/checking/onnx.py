@@ -26,7 +26,11 @@ NO_GRADIENTS = "cannot be had from an ONNX file; outputs and states are compared
 
 def of_file(path: str) -> Implementation:
     """The file's recurrent nodes, ready to be run. Raises ValueError for a file that is no cell."""
-    reading = read(path)
+    return of_reading(path, read(path))
+
+
+def of_reading(path: str, reading: Reading) -> Implementation:
+    """The recurrent nodes of a file that was read."""
     # a read-out of the last step alone has no output for every step
     arrays = {k: v for k, v in reading.params.items() if reading.readout or not k.endswith("_out")}
     model = _Model(path, reading)
@@ -36,7 +40,25 @@ def of_file(path: str) -> Implementation:
     implementation.steps, implementation.batch = reading.steps, reading.batch
     implementation.readout = reading.cell.readout if reading.readout else 0
     implementation.no_gradients = NO_GRADIENTS
+    implementation.remarks += _left_aside(reading)
     return implementation
+
+
+def _left_aside(reading: Reading) -> list[str]:
+    """What the file has beside a cell, and is not compared."""
+    start = reading.start
+    return [
+        words
+        for there, words in (
+            (start.state is not None, "the file's own first state is not compared: others are given"),
+            (start.lengths is not None, "the file's own lengths are not compared: sequences are whole"),
+            (
+                reading.cell.readout and reading.readout is None,
+                "the file's read-out takes not every step, and is not compared",
+            ),
+        )
+        if there
+    ]
 
 
 class _Model:

@@ -9,24 +9,29 @@ from typing import Any
 
 import numpy as np
 
+from ..cell import GatedCell
 from ..find import nearest
 from ..programs.tolerance import tolerance
 from .calling import Returned, Way, ways
 from .implementation import Implementation
 from .layout import Arrays, CellArrays, Layout
-from .mapping import Mapped, described, mapped
+from .mapping import Mapped, described, mapped, stack_hint
 
 ENTRIES = 200  # of an array whose gradient is found by differences; of a larger one, as many drawn at random
 
 
 @dataclass(frozen=True)
 class Trial:
-    """On what a port is tried: a problem's steps, batch and seed, and the cell's arrays where given."""
+    """On what a port is tried: a problem's steps, batch and seed, and the cell's arrays where given.
+
+    scale: how large inputs and states are; a power of two, so that float32 still holds them exactly.
+    """
 
     steps: int
     batch: int
     seed: int
     weights: Arrays | None = None
+    scale: float = 1.0
 
     def params(self, layout: Layout) -> Arrays:
         """The cell's arrays for what was made here: the weights, or drawn ones that float32 holds exactly.
@@ -117,8 +122,8 @@ class Port:
         for name, shape in shapes.items():
             value = draw(*shape) if self.way.takes_state else np.zeros(shape)
             # n and m are a normaliser and a stabiliser, which are never negative
-            state[name] = np.abs(value) if name in ("n", "m") else value / 2
-        x = draw(trial.steps, trial.batch, cell_arrays.sizes[0])
+            state[name] = trial.scale * (np.abs(value) if name in ("n", "m") else value / 2)
+        x = trial.scale * draw(trial.steps, trial.batch, cell_arrays.sizes[0])
         d_output = draw(trial.steps, trial.batch, cell_arrays.output)
         return Problem(x, state, d_output, {name: draw(*shape) for name, shape in shapes.items()})
 
@@ -167,6 +172,12 @@ class Port:
         other = replace(self)
         known = {name: value for name, value in vars(self).items() if name in ("outputs", "computed")}
         vars(other).update(known, problem=replace(self.problem, state=state))
+        return other
+
+    def holding(self, arrays: Arrays) -> Port:
+        """The same with other values in its arrays; its gradients are not asked for."""
+        other = replace(self, forward_only=True)
+        vars(other).update(arrays=self.arrays | arrays, problem=self.problem)
         return other
 
     @cached_property
@@ -293,7 +304,7 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
         missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
         if not missed:
             raise ValueError(
-                _uncalled(implementation, problems)
+                _uncalled(implementation, problems, cell_arrays.cell)
                 if complete
                 else _unread(implementation, cell_arrays, names)
             )
@@ -309,7 +320,9 @@ def _unread(implementation: Implementation, cell_arrays: CellArrays, names: list
     )
 
 
-def _uncalled(implementation: Implementation, problems: list[str]) -> str:
+def _uncalled(implementation: Implementation, problems: list[str], cell: GatedCell) -> str:
+    if hint := stack_hint(implementation.shapes, cell):
+        return f"{implementation.label} cannot be called as {cell.name}; {hint}"
     kinds: dict[str, str] = {}
     for problem in problems:
         kinds.setdefault(problem.partition(":")[0], problem)

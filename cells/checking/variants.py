@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..cell import GatedCell
 from ..contract import State
+from ..derived import layers
 from ..exchange.layouts import KERAS, ONNX
 from .forms import Form, Function
 from .layout import Arrays, CellArrays
@@ -34,6 +35,21 @@ NAMES = {
     torch.relu: "relu",
     torch.exp: "exp",
     torch.nn.functional.logsigmoid: "logsigmoid",
+}
+
+
+# what people do with the backward directions of a stack, and what undoes it
+COURSES = {
+    "give": ("the backward outputs not turned back in time", "turn the backward outputs back in time"),
+    "read": (
+        "the backward directions reading x forward in time",
+        "let the backward directions read x from its end",
+    ),
+    "neither": (
+        "the backward directions running forward in time",
+        "let the backward directions run from the end",
+    ),
+    "swapped": ("the backward outputs in front of the forward ones", "put the forward outputs in front"),
 }
 
 
@@ -88,7 +104,8 @@ class Variant:
     """A cell with changes to its functions and arrays; words say what differs, mends what undoes it.
 
     order: the gates whose arrays are read as the cell's, one by one. functions: other forms of the functions
-    that a step calls, by number. zero: the initial state is not used.
+    that a step calls, by number. zero: the initial state is not used. each: the layers and directions of a
+    stack, where these differ. course: what a stack does with its backward directions (COURSES), "" as torch.
     """
 
     cell: GatedCell
@@ -98,6 +115,8 @@ class Variant:
     functions: tuple[tuple[int, Form], ...] = ()
     arrays: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     zero: bool = False
+    each: tuple[Variant, ...] = ()
+    course: str = ""
 
     @property
     def changes(self) -> dict[int, Function]:
@@ -106,6 +125,8 @@ class Variant:
 
     def unroll(self, params: dict[str, Any], x: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Output (T, B, O) and last states on torch tensors, with the changes made."""
+        if self.cell.stacked:
+            return self._stacked(params, x, state)
         params = self.arrays(params) if self.arrays else params
         if self.zero:
             state = {name: value * 0 for name, value in state.items()}
@@ -117,11 +138,30 @@ class Variant:
                 outputs.append(y @ params["weight_out"].T + params["bias_out"] if self.cell.readout else y)
         return torch.stack(outputs), {name: getattr(current, name) for name in self.cell.states}
 
+    def _stacked(self, params: dict[str, Any], x: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The same layer by layer."""
+        directions, ends, sides = self.cell.directions, list[dict[str, Any]](), list[Any]()
+        single = layers.single(self.cell)
+        alone = self.each or (replace(self, cell=single),) * (self.cell.layers * directions)
+        hidden = x
+        for k, (variant, layer) in enumerate(zip(alone, layers.of(self.cell, 1, 1), strict=True)):
+            own = {n.removesuffix(layer.suffix): v for n, v in params.items() if n.endswith(layer.suffix)}
+            read, give = (layer.reverse and self.course not in (way, "neither") for way in ("read", "give"))
+            given = {name: value[k] for name, value in state.items()}
+            output, last = variant.unroll(own, hidden.flip(0) if read else hidden, given)
+            ends.append(last)
+            sides.append(output.flip(0) if give else output)
+            if len(sides) == directions:
+                hidden, sides = torch.cat(sides[::-1] if self.course == "swapped" else sides, -1), []
+        if self.cell.readout:
+            hidden = hidden @ params["weight_out"].T + params["bias_out"]
+        return hidden, {name: torch.stack([end[name] for end in ends]) for name in state}
+
     def computed(
         self, params: Arrays, x: np.ndarray, state: Arrays, d_output: np.ndarray, d_state: Arrays
     ) -> Values:
         """All values in float64: of an unchanged cell by the reference program, else by autograd."""
-        if not (self.functions or self.arrays or self.zero):
+        if not (self.functions or self.arrays or self.zero or self.each or self.course):
             return _by_program(self.cell, params, x, state, d_output, d_state)
         leaves = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
         given = {name: torch.tensor(value, requires_grad=True) for name, value in state.items()}

@@ -119,6 +119,8 @@ def _simpler(node: Node, args: list[Node]) -> Node:
             return args[1]
         case ("+", _, 0) | ("-", _, 0) | ("*", _, 1) | ("/", _, 1):
             return args[0]
+        case ("select", _, 0, 0):
+            return _number(tape, 0)
         case ("-", 0, _):
             return tape.apply("neg", args[1])
     return tape.apply(op, *args)

@@ -15,6 +15,8 @@ from ..vocabulary.tape import Value, gradients, recorded
 from . import layers
 from .derive import derive, vector_jacobian
 
+MOST_ENTRIES = 100_000_000  # of the arrays with which a written cell is run to be counted
+
 
 @dataclass(frozen=True)
 class Operations:
@@ -128,7 +130,14 @@ def _recorded(
     cell: Equations, function: Callable, input_size: int, hidden_size: int, shapes: Iterable = ()
 ) -> Operations:
     """Counts of a function (params, x, *arrays) -> values, both ways, recorded on arrays of ones."""
-    stored = {k: np.ones(s) for k, s in layers.shapes(cell, input_size, hidden_size).items()}
+    sizes = layers.shapes(cell, input_size, hidden_size)
+    if (entries := sum(math.prod(map(int, s)) for s in sizes.values())) > MOST_ENTRIES:
+        raise ValueError(
+            f"cell {cell.name!r} at input_size {input_size} and hidden_size {hidden_size} has {entries:,}"
+            f" parameters; what it writes out is counted by running it, up to {MOST_ENTRIES:,}; choose"
+            " smaller sizes"
+        )
+    stored = {k: np.ones(s) for k, s in sizes.items()}
     params = {k: Value(v) for k, v in cell.effective(stored).items()}
     leaves = [Value(np.ones((1, input_size))), *(Value(np.ones(s)) for s in shapes)]
     results = [v for v in function(params, *leaves) if isinstance(v, Value)]

@@ -175,6 +175,8 @@ def degree(node: Node) -> float:
         return sum(degrees)
     if node.op == "/" and degrees[1] == 0:
         return degrees[0]
+    if node.op == "select" and degrees[0] == 0:
+        return max(degrees[1:])
     return float("inf")
 
 

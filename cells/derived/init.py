@@ -184,6 +184,12 @@ def _blocks(cell: Equations, shapes: Shapes, draw: Callable[[int], np.ndarray]) 
         raise ValueError(f"cell {cell.name!r} has no weight_hh, which this scheme sets")
     rows, width = shapes["weight_hh"]
     size = width // len(cell.fed_back)
+    if "weight_hr" in shapes:  # which makes the state narrower than the gates
+        high = rows // len(cell.recurrent)
+        raise ValueError(
+            f"cell {cell.name!r} with {cell.options} has recurrent blocks of {high} rows and {size} columns;"
+            " this scheme draws square ones, so take another, such as torch or keras"
+        )
     return np.concatenate([np.hstack([draw(size) for _ in cell.fed_back]) for _ in range(rows // size)])
 
 

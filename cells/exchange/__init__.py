@@ -7,11 +7,13 @@ from .equinox import from_equinox, to_equinox
 from .flax import from_flax, to_flax
 from .keras import from_keras, to_keras
 from .onnx_read import from_onnx
+from .onnx_start import Start
 from .onnx_write import to_onnx
 from .tensorflow import from_tensorflow, to_tensorflow
 from .torch import from_torch, to_torch
 
 __all__ = [
+    "Start",
     "from_equinox",
     "from_flax",
     "from_keras",

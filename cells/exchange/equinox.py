@@ -9,6 +9,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..derived.layers import single
+from .files import told_of
 from .layouts import EQUINOX as LAYOUTS
 from .layouts import Arrays, float64, layout
 from .stack import Model, Part, apart, joined
@@ -27,7 +28,8 @@ def from_equinox(tree: Any, *, prefix: Prefix = None) -> tuple[GatedCell, Arrays
     does not say in which order its layers are run: of several, prefix names one, or lists them from the input
     up, with a pair for both directions. Raises ValueError, naming the path, for all others.
     """
-    return joined(model_of(flat(tree), prefix), read)
+    with told_of(tree, "file of equinox's arrays"):
+        return joined(model_of(flat(tree), prefix), read)
 
 
 def to_equinox(cell: GatedCell, params: Arrays) -> list[dict[str, np.ndarray]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..derived.layers import single
+from .files import told_of
 from .layouts import FLAX as LAYOUTS
 from .layouts import Arrays, float64, layout
 from .stack import Departure, Model, Part, apart, joined
@@ -41,7 +42,8 @@ def from_flax(
     its layers are run: of several, prefix names one, or lists them from the input up (with a pair for both
     directions, and a Dense for a read-out last). Raises ValueError, naming the path, for all others.
     """
-    return joined(model_of(flat(tree), prefix), lambda part: read(part, cell))
+    with told_of(tree, "file of flax"):
+        return joined(model_of(flat(tree), prefix), lambda part: read(part, cell))
 
 
 def to_flax(cell: GatedCell, params: Arrays) -> dict[str, Any]:

@@ -16,11 +16,13 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import real_floating
 from ..derived.layers import single
+from .files import told_of
 from .keras_file import load
 from .keras_model import NAMES, model_of
 from .layouts import KERAS, Arrays, Layout, float64, layout, rows_here, rows_there
 from .stack import Departure, Model, Part, apart, joined, spec
 
+FILE = "file of Keras"
 AFTER = "gru"  # the cell whose layer has reset_after=True, and so a bias (2, 3 * H)
 
 
@@ -56,17 +58,24 @@ def from_keras(
     the layer or array, for all others.
     """
     if arrays is None:
-        return joined(model_of(given, layer), read)
+        with told_of(given, FILE):
+            return joined(model_of(given, layer), read)
+    with told_of(arrays, FILE):
+        return _from_arrays(given, _arrays(arrays, layer))
+
+
+def _arrays(arrays: Sequence[Any] | str | Path, layer: str | Sequence[str] | None) -> list[Any]:
+    """The arrays as given, or those of a file's layers."""
     if isinstance(arrays, str | Path):
         held = load(arrays)[1]
         names = list(held) if layer is None else [layer] if isinstance(layer, str) else list(layer)
         for name in names:
             if name not in held:
                 raise ValueError(f"{arrays} has no layer {name!r}; it has {', '.join(held)}")
-        arrays = [array for name in names for array in held[name]]
-    elif layer is not None:
+        return [array for name in names for array in held[name]]
+    if layer is not None:
         raise ValueError(f"layer is {layer!r}; it picks layers of a model or file, and arrays were given")
-    return _from_arrays(given, list(arrays))
+    return list(arrays)
 
 
 def read(part: Part) -> tuple[GatedCell, Arrays]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .files import one_line
 from .optional import package
 
 Config = dict[str, Any]
@@ -29,6 +30,7 @@ def load(path: str | Path) -> tuple[Config | None, Weights]:
     """
     if not Path(path).is_file():
         raise ValueError(f"no file {str(path)!r}; give a .keras or .h5 file")
+    package("h5py", "keras")
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as held:
@@ -37,9 +39,9 @@ def load(path: str | Path) -> tuple[Config | None, Weights]:
                     return config, _by_class(file, _layers(config))
         with _opened(str(path)) as file:
             return _of_h5(file)
-    except (OSError, KeyError, json.JSONDecodeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # h5py's own, of many kinds, and whatever stands in the place of a group
         raise ValueError(
-            f"{path} is no file of Keras: {' '.join(str(error).split())}; give what model.save or"
+            f"{path} is no file of Keras: {one_line(error)}; give what model.save or"
             " model.save_weights writes"
         ) from None
 

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from ..contract import real_floating
 from .keras_file import Config, Weights, load
 from .layouts import float64
 from .stack import Departure, Model, Part
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 NAMES = ("kernel", "recurrent_kernel", "bias")
+KERAS = ("keras", "tf_keras", "tensorflow")  # the modules of its layers
 INERT = (
     "InputLayer",
     "Dropout",
@@ -27,6 +29,14 @@ INERT = (
     "GaussianDropout",
     "ActivityRegularization",
 )
+
+
+# what a layer that no cell is asks for
+INSTEAD = {
+    "CuDNNLSTM": "in Keras 2, load its weights into a keras.layers.LSTM of the same units, and save that",
+    "CuDNNGRU": "in Keras 2, load its weights into a keras.layers.GRU of the same units, and save that",
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "no cell convolves"),
+}
 
 
 def model_of(given: Any, layer: str | Sequence[str] | None) -> Model:
@@ -72,7 +82,8 @@ def _loaded(given: Any) -> tuple[str, Config | None, Weights]:
             f"from_keras takes a layer, a model or a file of Keras, or a cell and get_weights(); it was given"
             f" a {type(given).__name__}"
         )
-    config = {"class_name": type(given).__name__, "config": given.get_config()}
+    kind = type(given)
+    config = {"class_name": kind.__name__, "module": kind.__module__, "config": given.get_config()}
     inner = getattr(given, "layers", None)
     held = [given] if inner is None else inner
     return type(given).__name__, config, {entry.name: entry.get_weights() for entry in held}
@@ -129,11 +140,11 @@ def _model(label: str, layers: list[Config], weights: Weights) -> Model:
         if dense is None and _is_recurrent(entry):
             found.append(_layer(f"{label}: {name}", entry, weights[name]))
         elif found and dense is None and _linear(entry):
-            dense = _dense(weights[name])
+            dense = _dense(f"{label}: {name}", weights[name])
         else:
             raise ValueError(
                 f"{label} also computes {name} ({_described(entry)}), and a cell is recurrent layers and at"
-                f" most one linear Dense after them; {_pick(layers)}"
+                f" most one linear Dense after them; {INSTEAD.get(kind) or _pick(layers)}"
             )
     if not found:
         raise ValueError(f"{label} has no recurrent layer; a cell is read from {', '.join(KINDS)}")
@@ -152,9 +163,15 @@ def _linear(entry: Config) -> bool:
     return inner["class_name"] == "Dense" and inner["config"].get("activation") in ("linear", None)
 
 
-def _dense(arrays: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    kernel = float64(arrays[0])
-    return kernel, float64(arrays[1]) if len(arrays) > 1 else np.zeros(kernel.shape[1])
+def _dense(place: str, arrays: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    if [np.ndim(a) for a in arrays] not in ([2], [2, 1]):  # more are a low-rank adapter's, or scales
+        raise ValueError(f"{place} has the arrays {_shapes(arrays)}; a Dense must have kernel, bias")
+    kernel, *bias = (float64(real_floating(place, a)) for a in arrays)
+    return kernel, bias[0] if bias else np.zeros(kernel.shape[1])
+
+
+def _shapes(arrays: list[np.ndarray]) -> str:
+    return ", ".join(str(np.shape(a)) for a in arrays) or "none"
 
 
 def _layer(place: str, entry: Config, arrays: list[np.ndarray]) -> tuple[Part, ...]:
@@ -197,17 +214,31 @@ def _part(place: str, entry: Config, arrays: list[np.ndarray]) -> Part:
         kind, config = entry.get("class_name", "several cells").removesuffix("Cell"), entry.get("config", {})
     if kind not in KINDS:
         raise ValueError(f"{place} is a {kind}; a cell is read from {', '.join(KINDS)}")
+    _check_class(place, kind, entry)
     names = NAMES[: 3 if config.get("use_bias", True) else 2]
     if len(arrays) != len(names):
-        shapes = ", ".join(str(np.shape(a)) for a in arrays) or "none"
-        raise ValueError(f"{place} has the arrays {shapes}; a {kind} must have {', '.join(names)}")
-    held = {name: float64(array) for name, array in zip(names, arrays, strict=True)}
+        raise ValueError(f"{place} has the arrays {_shapes(arrays)}; a {kind} must have {', '.join(names)}")
+    held = {
+        name: float64(real_floating(f"{place}: {name}", array))
+        for name, array in zip(names, arrays, strict=True)
+    }
     options = {
         name: _function(config[name]) for name in ("activation", "recurrent_activation") if name in config
     }
     if kind == "GRU":
         options["reset_after"] = config.get("reset_after", np.ndim(held.get("bias", [[]])) == 2)
     return Part(place, kind, held, options)
+
+
+def _check_class(place: str, kind: str, entry: Config) -> None:
+    """Raises ValueError for a class that only has the name of one of Keras's."""
+    module, registered = str(entry.get("module") or "keras"), str(entry.get("registered_name"))
+    if not module.startswith(KERAS) or ">" in registered:
+        raise ValueError(
+            f"{place} is a class of its own called {kind} ({registered if '>' in registered else module}),"
+            " and a file does not say what it computes; where that is what Keras's does, give"
+            " from_keras(CELL, layer.get_weights())"
+        )
 
 
 def _function(value: Any) -> str:

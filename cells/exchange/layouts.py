@@ -75,6 +75,11 @@ def layout(cell: GatedCell, known: dict[str, Layout], where: str) -> Layout:
         raise ValueError(
             f"cell {cell.name!r} with {cell.options} is a stack; to {where} goes one layer of one direction"
         )
+    if "weight_hr" in cell.shapes(1, 1):
+        raise ValueError(
+            f"cell {cell.name!r} with {cell.options} has a projection, which no {known[cell.name].kind}"
+            f" of {where} has; cells.to_torch takes it"
+        )
     return known[cell.name]
 
 

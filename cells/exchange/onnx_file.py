@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .files import one_line
 from .optional import package
 
 
@@ -25,12 +26,6 @@ def load(path: str | Path) -> Any:
     if not model.graph.node:
         raise ValueError(f"{path} has no nodes; it must have one of kind RNN, LSTM or GRU")
     return model
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, in one line that is not longer than a person reads."""
-    text = " ".join(str(error).split())
-    return text[:240] or type(error).__name__
 
 
 def label(node: Any) -> str:

@@ -13,6 +13,7 @@ from .layouts import ONNX, Arrays, float64, rows_here
 DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+UNCLIPPED = 3.4e38  # float32's largest, which onnxruntime has for no clip
 # of these, entries in activation_alpha and activation_beta, in the order of activations
 ALPHA = {"affine", "elu", "hardsigmoid", "leakyrelu", "scaledtanh", "thresholdedrelu"}
 BETA = {"affine", "hardsigmoid", "scaledtanh"}
@@ -56,7 +57,7 @@ def checked(kind: str, known: dict[str, Any], slots: dict[str, Any], what: str) 
 
 def cell_of(kind: str, known: dict[str, Any], peepholes: bool, what: str) -> tuple[str, dict[str, Any]]:
     """Name and options of the cell that a node of this kind and these attributes computes."""
-    if known.get("clip"):
+    if known.get("clip", UNCLIPPED) < UNCLIPPED:
         raise ValueError(
             f"{what} has clip {known['clip']:g}; no cell clips its pre-activations: export the model without"
             " clip"

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .onnx_file import array, attributes, held, label, one_line
+from .files import one_line
+from .onnx_file import array, attributes, held, label
 from .onnx_node import GATES, checked
 from .optional import package
 

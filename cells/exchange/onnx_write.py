@@ -12,7 +12,7 @@ from ..cell import GatedCell
 from ..contract import real_floating
 from ..derived import layers
 from .layouts import ONNX, Arrays, Layout, float64, layout, rows_there
-from .onnx_read import Start
+from .onnx_start import Start
 from .optional import package
 
 OPSET = 17

@@ -6,11 +6,15 @@ import importlib
 from typing import Any
 
 
+class NotInstalled(ValueError):
+    """An optional package is not there; the message has the command that installs it."""
+
+
 def package(name: str, extra: str = "onnx") -> Any:
-    """The optional package. Raises ValueError with the command that installs it."""
+    """The optional package. Raises NotInstalled with the command that installs it."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise ValueError(f"package {name} is not installed; pip install 'cellbench[{extra}]'") from None
+        raise NotInstalled(f"package {name} is not installed; pip install 'cellbench[{extra}]'") from None

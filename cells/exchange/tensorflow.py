@@ -9,6 +9,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..derived.layers import single
+from .files import told_of
 from .layouts import TENSORFLOW as LAYOUTS
 from .layouts import Arrays, float64, layout, rows_here, rows_there
 from .stack import Departure, Model, Part, apart, joined
@@ -33,8 +34,8 @@ def from_tensorflow(
     multi_rnn_cell is a stack, fw and bw are both directions; of other layers prefix names one, or lists them
     from the input up. Raises ValueError, naming the variable, for all others.
     """
-    model = model_of(flat(variables), prefix)
-    return joined(model, lambda part: read(part, forget_bias))
+    with told_of(variables, "file of TensorFlow's variables"):
+        return joined(model_of(flat(variables), prefix), lambda part: read(part, forget_bias))
 
 
 def to_tensorflow(cell: GatedCell, params: Arrays, *, forget_bias: float = 1.0) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import real_floating
+from .files import told_of
 from .layouts import TORCH, Arrays, float64
 from .torch_state import module_of
 
@@ -34,7 +35,8 @@ def from_torch(
     from ..catalogue import get
 
     if isinstance(module, Mapping | str | Path):
-        module = module_of(module, prefix, nonlinearity)
+        with told_of(module, "file of a state_dict"):
+            module = module_of(module, prefix, nonlinearity)
     base = _base(module)
     kind = base.__name__.removesuffix("Cell")
     what = (
@@ -118,11 +120,9 @@ def _base(module: Any) -> type:
 
 def _options(module: Any, kind: str, what: str) -> dict[str, Any]:
     """The cell's options from the module's attributes."""
-    if projected := getattr(module, "proj_size", 0):
-        raise ValueError(
-            f"{what} has proj_size {projected}; cell {TORCH[kind]!r} has no projection, so it must be 0"
-        )
     options: dict[str, Any] = {"biases": 2 if module.bias else 0}
+    if projected := getattr(module, "proj_size", 0):
+        options["proj_size"] = projected
     if kind == "RNN":
         mode = getattr(module, "mode", None)  # nn.RNN's forward goes by it, RNNCell's by its nonlinearity
         options["activation"] = mode.removeprefix("RNN_").lower() if mode else module.nonlinearity

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..contract import real_floating
 from .layouts import Arrays, float64
-from .optional import package
+from .optional import NotInstalled, package
 
 Prefix = str | Sequence[str | Sequence[str]] | None
 SUFFIXES = (".npz", ".msgpack", ".safetensors", ".pt", ".pth", ".ckpt", ".bin")
@@ -52,9 +52,9 @@ def loaded(path: Path) -> Any:
         raise ValueError(f"{path} is not known; a file of arrays is one of {', '.join(SUFFIXES)}")
     try:
         return reader(path)
+    except NotInstalled:
+        raise
     except ValueError as error:
-        if "cellbench[" in str(error):
-            raise
         reason = error
     except Exception as error:  # each reader has errors of its own, none of which says which file
         reason = ValueError(f"{type(error).__name__}: {error}")

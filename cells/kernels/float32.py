@@ -5,11 +5,16 @@
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import float32 as real
 from numba import int32 as whole
 from numba import njit
 
 OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}, "cache": True}
+FEATURES = get_host_cpu_features()  # of vectors: 64, 32 or 16 bytes, and 32 or 16 of them
+FLOAT, LANES = ir.FloatType(), (64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx2") else 16) // 4
+PANEL = LANES * (2 if LANES == 32 // 4 else 4)  # six rows of a panel are the sums that registers hold
 LOG2_E = np.float32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding it leaves the nearest whole number in the low bits

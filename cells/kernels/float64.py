@@ -6,11 +6,16 @@ import math
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import float64 as real
 from numba import int64 as whole
 from numba import njit
 
 OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}, "cache": True}
+FEATURES = get_host_cpu_features()  # of vectors: 64, 32 or 16 bytes, and 32 or 16 of them
+FLOAT, LANES = ir.DoubleType(), (64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx2") else 16) // 8
+PANEL = LANES * (2 if LANES == 32 // 8 else 4)  # six rows of a panel are the sums that registers hold
 LOG2_E = np.float64(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float64(6.93145751953125e-1), np.float64(1.42860682030941723212e-6)
 ROUND = np.float64(

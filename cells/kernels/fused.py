@@ -27,18 +27,35 @@ def text(cell: GatedCell, dtype: str) -> str:
     source = step(cell, lambda value: f"real({plain_number(value)})")
     title = f'"""Kernels of {cell.name!r} in {dtype}, printed from its equations."""'
     forwards = [_forward(cell, source, keeping) for keeping in (False, True)]
-    return "\n\n\n".join([vocabulary(dtype, title), *forwards, _backward(cell, source)]) + "\n"
+    return "\n\n\n".join([vocabulary(dtype, title, "product"), *forwards, _backward(cell, source)]) + "\n"
 
 
-def vocabulary(dtype: str, title: str) -> str:
-    """Source of the vocabulary in this dtype: its constants, then the functions that all dtypes share."""
-    constants, functions = (
-        (Path(__file__).parent / f"{name}.py").read_text(encoding="utf8") for name in (dtype, "pointwise")
-    )
+def vocabulary(dtype: str, title: str, *more: str) -> str:
+    """Source of the vocabulary in this dtype: its constants, then the functions that all dtypes share.
+
+    `more` names further files of this folder that are written like pointwise.py.
+    """
+    constants, *functions = (_source(name) for name in (dtype, "pointwise", *more))
     docstring, *_ = ast.parse(constants).body
-    first = next(node for node in ast.parse(functions).body if isinstance(node, ast.FunctionDef))
+    imports = ["import math", *(line for text in functions[1:] for line in _imports(text))]
     head = _from_line(constants, (docstring.end_lineno or 0) + 1).removeprefix("import math\n")
-    return f"{title}\n\nimport math\n{head}\n\n\n{_from_line(functions, first.decorator_list[0].lineno)}"
+    return "\n\n\n".join([f"{title}\n\n" + "\n".join(imports) + f"\n{head}", *map(_functions, functions)])
+
+
+def _source(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.py").read_text(encoding="utf8")
+
+
+def _imports(source: str) -> list[str]:
+    """The imports of a file, but for those of this folder."""
+    nodes = ast.parse(source).body
+    return [ast.unparse(node) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+
+
+def _functions(source: str) -> str:
+    """The file from its first function on."""
+    first = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
+    return _from_line(source, min([first.lineno, *(node.lineno for node in first.decorator_list)]))
 
 
 def _from_line(source: str, line: int) -> str:
@@ -53,7 +70,7 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
     read = [f"wx_{g} = all_wx[t, b, {k}, j]" for k, g in enumerate(cell.gates)]
     read += [
-        f"wh_{g} = step_wh[b, {k}, j]" + ("" if g in source.summed else f" + bias_hh[{k}, j]")
+        f"wh_{g} = step_wh[b, {k} * hidden + j]" + ("" if g in source.summed else f" + bias_hh[{k}, j]")
         for k, g in enumerate(cell.recurrent)
     ]
     read += [f"prev_{s} = {s}_at[now_{s}, b, j]" for s in states]
@@ -77,24 +94,24 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
 
 
 def _products(cell: GatedCell) -> list[str]:
-    """Lines that make step_wh (B, G, units) of the states that are fed back.
+    """Lines that make step_wh (B, G * units, and more up to whole panels) of the states that are fed back.
 
-    weight is (heads * states, K / heads, rows).
+    weight is (heads * states, panels, K / heads, PANEL).
     """
     if not cell.recurrent:
         return []
     if cell.heads == 1:
-        first, *more = [f"np.dot({s}_at[now_{s}], weight[{k}], " for k, s in enumerate(cell.fed_back)]
-        product = "step_wh.reshape(batch, -1)"
-        lines = [f"{first}{product})"]
-        return lines + [line for text in more for line in (text + "rows)", f"{product}[:] += rows")]
+        first, *more = [f"product({s}_at[now_{s}], weight[{k}], " for k, s in enumerate(cell.fed_back)]
+        return [f"{first}step_wh)", *(line for text in more for line in (text + "rows)", "step_wh += rows"))]
     (state,) = cell.fed_back
     return [
         "width = part.shape[1]",
         "for k in range(len(weight)):",
         f"    part[:] = {state}_at[now_{state}][:, k * width : (k + 1) * width]",
-        "    np.dot(part, weight[k], rows)",
-        "    step_wh[:, :, k * width : (k + 1) * width] = rows.reshape(batch, -1, width)",
+        "    product(part, weight[k], rows)",
+        f"    for g in range({len(cell.recurrent)}):",
+        "        at = g * hidden + k * width",
+        "        step_wh[:, at : at + width] = rows[:, g * width : (g + 1) * width]",
     ]
 
 
@@ -144,26 +161,26 @@ def backward({", ".join(arrays)}):
 def _pulled_products(cell: GatedCell) -> list[str]:
     """Lines that add what the states before get through the products.
 
-    weight is (heads * states, rows, K / heads).
+    weight is (heads * states, panels, rows, PANEL); part is as wide as whole panels.
     """
     if not cell.recurrent:
         return []
     if cell.heads == 1:
         products = [
-            f"np.dot(all_d_wh[t].reshape(batch, -1), weight[{k}], part)" for k in range(len(cell.fed_back))
+            f"product(all_d_wh[t].reshape(batch, -1), weight[{k}], part)" for k in range(len(cell.fed_back))
         ]
         return [
             line
             for text, s in zip(products, cell.fed_back, strict=True)
-            for line in (text, f"d_{s}_at[now] += part")
+            for line in (text, f"d_{s}_at[now] += part[:, :hidden]")
         ]
     (state,) = cell.fed_back
     return [
-        "width = part.shape[1]",
+        "width = hidden // len(weight)",
         "for k in range(len(weight)):",
         "    rows.reshape(batch, -1, width)[:] = all_d_wh[t][:, :, k * width : (k + 1) * width]",
-        "    np.dot(rows, weight[k], part)",
-        f"    d_{state}_at[now][:, k * width : (k + 1) * width] += part",
+        "    product(rows, weight[k], part)",
+        f"    d_{state}_at[now][:, k * width : (k + 1) * width] += part[:, :width]",
     ]
 
 

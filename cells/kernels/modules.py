@@ -1,40 +1,119 @@
 """Printed modules on disk: readable, importable by their own name, keyed by content, written atomically.
 
 The folder is CELLBENCH_CACHE, else the user's cache folder. Equal text is one file, so that compiled code is
-shared between processes (Numba keeps its own cache beside the module).
+shared between processes (Numba's cache lies beside the module). What runs is the text that was printed: a
+file that is cut or was changed is written again. Where nothing can be written, kernels live in memory.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import linecache
+import multiprocessing
 import os
 import sys
 import tempfile
+import warnings
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-from platformdirs import user_cache_dir
-
-from ..find import module_of
+from .. import seal
 
 
 def folder() -> Path:
     """Where printed modules lie."""
-    return Path(os.environ.get("CELLBENCH_CACHE") or user_cache_dir("cellbench")) / "kernels"
+    return seal.cache_folder() / "kernels"
 
 
 def load(stem: str, text: str) -> ModuleType:
     """The module with this text, imported; written first if no process has done so yet."""
     name = f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
     path = folder() / f"{name}.py"
-    if name not in sys.modules and not path.exists():
-        _write(path, text)
-    return module_of(path, name)  # by its own name, for Numba's disk cache looks a function's module up by it
+    try:
+        _keep(path, text)
+    except OSError as error:
+        _warn(str(folder()), error.strerror or str(error))
+        return _module(name, f"<{name}, in memory>", text)
+    module = _module(name, str(path), text)
+    if any(hasattr(value, "enable_caching") for value in vars(module).values()):  # Numba's functions
+        _share(module)
+    return module
 
 
-def _write(path: Path, text: str) -> None:
+def unwritable() -> str | None:
+    """Why kernels cannot be kept here, or None."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder()).close()
+    except OSError as error:
+        return f"{folder()} cannot be written ({error.strerror})"
+    return None
+
+
+def _keep(path: Path, text: str) -> None:
+    """Sees to it that the file holds this text. Raises OSError where it cannot be written."""
+    content = text.encode()
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf8") as file:
-        file.write(text)
-    Path(temporary).replace(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _module(name: str, file: str, text: str) -> ModuleType:
+    """The module of the text itself: what lies in the file, or beside it as .pyc, is not run."""
+    module = ModuleType(name)
+    module.__file__ = file
+    # for tracebacks and debuggers, which cannot read what is in memory
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    sys.modules[name] = module  # before it runs: Numba looks a function's module up there
+    try:
+        exec(compile(_without_cache(text), file, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _without_cache(text: str) -> ast.Module:
+    """The text's tree without Numba's own cache, which `compiled` stands in for."""
+    tree = ast.parse(text)
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict):
+            node.value.values = [
+                ast.copy_location(ast.Constant(False), value)
+                if isinstance(key, ast.Constant) and key.value == "cache"
+                else value
+                for key, value in zip(node.value.keys, node.value.values, strict=True)
+            ]
+    return tree
+
+
+def _share(module: ModuleType) -> None:
+    from . import compiled
+
+    try:
+        compiled.keep(module)
+    except OSError as error:
+        _warn(str(folder()), str(error))
+
+
+@lru_cache
+def _warn(place: str, reason: str) -> None:
+    """Once in the process that a person started; its workers are silent."""
+    if multiprocessing.parent_process() is None:
+        warnings.warn(
+            f"{place} cannot be written ({reason}): kernels are compiled in memory, again by each process;"
+            " CELLBENCH_CACHE names another folder",
+            stacklevel=3,
+        )

@@ -116,6 +116,11 @@ def minimum(a, b):
 
 
 @njit(**OPTIONS)
+def select(c, a, b):
+    return a if c > ZERO else b
+
+
+@njit(**OPTIONS)
 def tie(a, b):
     above = ONE if a > b else ZERO
     return HALF if a == b else above

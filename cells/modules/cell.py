@@ -64,6 +64,11 @@ class ModuleCell(GatedCell):
             torch.manual_seed(seed)
             return form.built(self.module_class, input_size, hidden_size, self.arguments)
 
+    @property
+    def stepwise(self) -> bool:  # type: ignore[override]  # the module says
+        """Whether its steps one by one give what a call of all steps gives."""
+        return self.form.stepwise
+
     def verify(self) -> None:
         """Raises ValueError unless the module has an output for every step."""
         _ = self.form

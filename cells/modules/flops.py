@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,12 +29,21 @@ def flops(cell: GatedCell, run: Run, input_size: int, hidden_size: int) -> Opera
     shapes = cell.state_shapes(1, hidden_size)
     state = State(**{k: torch.zeros(s, dtype=torch.float64) for k, s in shapes.items()})
     # oneDNN's layers are one operation, in which nothing can be counted
-    with torch.backends.mkldnn.flags(enabled=False):
+    with _without_onednn():
         with _counted() as forward:
             output, _ = run(params, x, state)
         with _counted() as backward:
             torch.autograd.grad(output.sum(), [x, *params.values()], allow_unused=True)
     return Operations(*(n // STEPS for n in (*forward, *backward)))
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # of a setting that is put back as it was, whether or not this build has it
+        warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,8 @@ class Form:
     width         of the output at the sizes tried
     nested        whether the states are a tuple, else one tensor
     alone         whether a step returns its state and no output beside it
+    stepwise      whether a call of all steps gives what a call for each step gives, with the state of the
+                  last: not where it reads in two directions
     """
 
     sequence: bool
@@ -34,6 +36,7 @@ class Form:
     width: int
     nested: bool
     alone: bool
+    stepwise: bool = True
 
     def state_shapes(self, batch: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the states by name at other sizes, (B, n) or (B, layers, n)."""
@@ -114,7 +117,7 @@ def found(cls: type[nn.Module], options: dict[str, Any]) -> Form:
                 with torch.no_grad():
                     result = module(x, *given)
             if form := _form(module, sequence, first, result, x):
-                return form
+                return replace(form, stepwise=_stepwise(module, form))
             refusals.append(f"it returned {_described(result)}")
     raise ValueError(
         f"{cls.__name__} gives no output for every step; forward takes x (T, B, I) or (B, T, I), or x (B, I)"
@@ -177,6 +180,21 @@ def _runs(module: nn.Module, x: Tensor, state: Any) -> bool:
     except Exception:  # somebody's code, which may raise anything
         return False
     return True
+
+
+def _stepwise(module: nn.Module, form: Form) -> bool:
+    """Whether a call for each step, with the state of the last, gives what one call of all steps gives."""
+    if not form.sequence or not form.states:
+        return bool(form.states)
+    x = torch.randn(STEPS, BATCH, INPUT)
+    first = [torch.zeros(shape) for shape in form.state_shapes(BATCH, HIDDEN).values()]
+    with torch.no_grad():
+        whole, _ = form.call(module, x, first)
+        outputs, state = [], first
+        for t in range(STEPS):
+            output, state = form.call(module, x[t : t + 1], state)
+            outputs.append(output)
+    return bool(torch.allclose(torch.cat(outputs), whole, rtol=1e-3, atol=1e-4))
 
 
 def _batch_first(module: nn.Module, x: Tensor, given: tuple[Any, ...]) -> bool:

@@ -12,7 +12,8 @@ from ..cell import GatedCell
 from ..contract import Arrays
 from ..find import public_name
 from . import ragged
-from .program import DIRECTIONS, DTYPES, Program
+from .formats import DTYPES, NUMPY
+from .program import DIRECTIONS, Program
 from .stack import StackProgram
 
 
@@ -22,6 +23,7 @@ class Backend:
 
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     library: ClassVar[str | None] = None  # whose modules it can run, beside cells
+    dtypes: ClassVar[tuple[str, ...]] = NUMPY
 
     @property
     def name(self) -> str:
@@ -52,12 +54,13 @@ class Backend:
             kind = f"a {cell.library} module, which has no equations"
             return f"{cell.name} is {kind}; backend {cell.library} runs it"
         for what, value, allowed in (
-            ("dtype", dtype, DTYPES),
+            ("dtype", dtype, self.dtypes),
             ("device", device, self.devices),
             ("direction", direction, DIRECTIONS),
         ):
             if value not in allowed:
-                return f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
+                reason = f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
+                return reason + ("; torch and native have it" if value in DTYPES else "")
         return None
 
     def prepare(

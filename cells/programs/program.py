@@ -9,6 +9,9 @@ units), units = H for most; of a cell of several layers or both directions (laye
 With `lengths` the sequences of the batch end at their own length: the last state is the one there (a reverse
 direction starts there), outputs beyond it are zeros, and x and d_output beyond it have no influence, whatever
 they hold.
+
+What `forward`, `backward` and `read` return are NumPy arrays in the program's dtype; for bfloat16, which
+NumPy has not, float32 arrays that hold its numbers exactly.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import Arrays, check_sizes, real_floating
+from . import formats
 
-DTYPES = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
 DIRECTIONS = ("forward", "backward")
 
@@ -98,7 +101,7 @@ class Program:
         """A copy of the array in the program's dtype, on its device."""
         if hasattr(array, "detach"):
             array = array.detach().cpu().double().numpy()
-        return np.array(array, self.dtype, order="C")
+        return formats.rounded(array, self.dtype)
 
     def run_forward(self) -> None:
         """Computes `output` and `last` of what was loaded."""

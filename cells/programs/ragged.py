@@ -15,6 +15,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import Array, Arrays, Returned, Shapes, State, output_and_state, whole
+from ..vocabulary.primitives import select
 from ..vocabulary.tape import array_of
 
 WITHIN = "within"  # the further gate that carries the column into the equations
@@ -111,16 +112,20 @@ class StoppingCell(GatedCell):
         return State(**vars(self.cell.project(params, x[..., :-1])), **{WITHIN: column(x)})
 
     def equations(self, wx: State, wh: State, prev: State, *unit: Any, **_: Any) -> Returned:
-        output, new = output_and_state(self.cell, self.cell.equations(wx, wh, prev, *unit))
-        return stopped(output, new, prev, dict.fromkeys(vars(new), getattr(wx, WITHIN)))
+        within = getattr(wx, WITHIN)
+        rest = State(**{gate: getattr(wx, gate) for gate in self.cell.gates})
+        inside = (within_or_zero(each, dict.fromkeys(vars(each), within)) for each in (rest, wh, prev))
+        output, new = output_and_state(self.cell, self.cell.equations(*inside, *unit))
+        return stopped(output, new, prev, dict.fromkeys(vars(new), within))
 
     def emit(self, params: Arrays, x: Array, output: Array) -> Array:
         return self.cell.emit(params, x[..., :-1], output)
 
     def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
-        output, new = self.cell.step(params, x[..., :-1], state)
-        axes = {name: [1] * (len(value.shape) - 1) for name, value in vars(new).items()}
+        axes = {name: [1] * (len(value.shape) - 1) for name, value in vars(state).items()}
         within = {name: column(x).reshape(-1, *ones) for name, ones in axes.items()}
+        inputs = select(column(x), x[..., :-1], 0.0)
+        output, new = self.cell.step(params, inputs, within_or_zero(state, within))
         return stopped(output, new, state, within)
 
 
@@ -129,12 +134,20 @@ def column(x: Array) -> Array:
     return array_of(x)[..., -1:]
 
 
+def within_or_zero(values: State, within: Arrays) -> State:
+    """The values, zeros beyond the length: a first step from zeros overflows nowhere, in its derivative too.
+
+    A step that goes on from a state that has ended may, and 0 times its infinite derivative would be NaN.
+    """
+    return State(**{name: select(within[name], value, 0.0) for name, value in vars(values).items()})
+
+
 def stopped(output: Array, new: State, prev: State, within: Arrays) -> tuple[Array, State]:
     """Outputs and states, with each state as it was where its `within` is 0.
 
     An output that is a state is that state again.
     """
-    held = {s: within[s] * value + (1 - within[s]) * getattr(prev, s) for s, value in vars(new).items()}
+    held = {s: select(within[s], value, getattr(prev, s)) for s, value in vars(new).items()}
 
     def held_if_state(value: Array) -> Array:
         return next((held[s] for s, state in vars(new).items() if state is value), value)

@@ -112,6 +112,16 @@ def _torch_min(t: Any, a: Any, b: Any) -> Any:
     return t.minimum(*_both(t, a, b))
 
 
+def _select(c: Any, a: Any, b: Any) -> Any:
+    arrays = [v for v in (a, b) if hasattr(v, "dtype")] or [c]
+    return np.where(np.greater(c, 0), a, b).astype(np.result_type(*arrays))
+
+
+def _torch_select(t: Any, c: Any, a: Any, b: Any) -> Any:
+    like = next(v for v in (a, b, c) if isinstance(v, t.Tensor))
+    return t.where(c > 0, *(v if isinstance(v, t.Tensor) else like.new_tensor(v) for v in (a, b)))
+
+
 exp: Primitive = primitive(
     "exp", np.exp, lambda t, a: t.exp(a), lambda g, y, a: g * y, latex=r"\exp\left({}\right)"
 )
@@ -188,7 +198,7 @@ minimum: Primitive = primitive(
     latex=r"\min\left({}, {}\right)",
 )
 
-# what equations may call; the three below occur in derivatives, and positive(a) in a sign
+# what equations may call; the four below occur in derivatives, in a sign, and in ragged batches
 FUNCTIONS = tuple(VOCABULARY)
 
 positive: Primitive = primitive(
@@ -199,6 +209,16 @@ positive: Primitive = primitive(
     latex=r"\left[{} > 0\right]",
 )
 tie: Primitive = primitive("tie", _tie, _torch_tie, latex=r"\operatorname{{tie}}\left({}, {}\right)")
+# a where c is positive, else b: what is not selected does not count, were it infinite or NaN
+select: Primitive = primitive(
+    "select",
+    _select,
+    _torch_select,
+    lambda g, y, c, a, b: g * 0.0,
+    lambda g, y, c, a, b: select(c, g, 0.0),
+    lambda g, y, c, a, b: select(c, 0.0, g),
+    latex=r"\operatorname{{select}}\left({}, {}, {}\right)",
+)
 sech2: Primitive = primitive("sech2", _sech2, _torch_sech2, latex=r"\operatorname{{sech}}^2\left({}\right)")
 
 # Operators: their rules, in the same form. They print as the operator itself.

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..report.frame import printable
-from ..report.page import about, as_html, as_markdown, save_figures
+from ..report.page import PAGE, about, as_html, as_markdown, figures
 from ..report.section import Section
 from ..report.table import Entry, Table, number
 from ..report.units import quantity
-from ..store import ResultsError, atomic, make, provenance
+from ..store import ResultsError, pages, provenance
 from . import _file
 from ._file import Record
 from ._result import ClaimResult
@@ -26,20 +26,23 @@ FOLDED = 10  # rows of a table from which on it is folded away on the claims' ow
 SAME = ("cpu", "cores", "gpu")  # in which a machine is the same
 
 
+def check(folder: Path) -> None:
+    """Raises ResultsError for a folder that the page cannot be written to: before anything is measured."""
+    pages.check(folder, (MARKDOWN, PAGE))
+
+
 def write(record: Record, folder: Path) -> Path:
     """index.html, claims.md, claims.json and a figure a claim; returns the path of index.html."""
-    make(folder)
+    check(folder)
     _file.write(record, folder)
     content = [
         Section("Verdicts", tables=(summary(record.results),)),
         *(claim_section(one, FOLDED) for one in record.results),
     ]
-    save_figures(content, folder, folder / MARKDOWN)
     title, lines = f"cellbench: {TITLE[0].lower()}{TITLE[1:]}", [*heading(record), RULED]
-    atomic.write_text(folder / MARKDOWN, as_markdown(title, lines, content))
-    page = folder / "index.html"
-    atomic.write_text(page, as_html(title, lines, content))
-    return page
+    texts = {MARKDOWN: as_markdown(title, lines, content), PAGE: as_html(title, lines, content)}
+    pages.replace(folder, "claims", figures(content) | texts)
+    return folder / PAGE
 
 
 def last_section(
@@ -81,7 +84,13 @@ def heading(record: Record) -> list[str]:
     versions = record.source.get("versions")
     named = ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else ""
     first = ", ".join(filter(None, (about(record.source), f"{seconds} on one thread")))
-    return [f"{first}.", *([f"{printable(named)}."] if named else [])]
+    lines = [f"{first}.", *([f"{printable(named)}."] if named else [])]
+    for one in record.results:
+        if one.source and one.source.get("created") != record.source.get("created"):
+            lines.append(f"{one.claim} was measured apart: {about(one.source)}.")
+    if record.left:
+        lines.append(f"Not measured yet: {printable(', '.join(record.left))}.")
+    return lines
 
 
 def _near(path: Path) -> str:

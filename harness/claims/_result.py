@@ -17,8 +17,8 @@ FAILED = "failed"
 class ClaimResult:
     """A claim's words, and its verdict; one that FAILED has the reason as its condition.
 
-    spec finds the claim again, options are its fields. Figure and table are drawn of the numbers and stored
-    nowhere.
+    spec finds the claim again, options are its fields. The figure is drawn of the numbers and stored nowhere.
+    source says when, where and with what it was measured, as a manifest does.
     """
 
     claim: str
@@ -34,6 +34,7 @@ class ClaimResult:
     numbers: Numbers
     figure: Figure | None = None
     table: Table | None = None
+    source: dict[str, Any] | None = None
 
     @property
     def entry(self) -> Entry:

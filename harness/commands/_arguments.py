@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 RUNS = Path("results/runs")
+DIGITS = 9  # of a size
 CELL_HELP = "a name, path/to/file.py:Name, or with options as elman:activation=relu"
 CODES = {
     0: "all well",
@@ -18,9 +19,10 @@ CODES = {
 
 
 def size(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    """A whole number of at least 1, of as many digits as any size that can be addressed."""
+    if not (text.isdecimal() and text.isascii()) or len(text) > DIGITS or not int(text):
+        shown = repr(text) if len(text) <= DIGITS else f"a number of {len(text)} digits"
+        raise argparse.ArgumentTypeError(f"{shown} is no whole number from 1 to {10**DIGITS - 1:,}")
     return int(text)
 
 
@@ -46,10 +48,18 @@ def epilog(examples: str, codes: dict[int, str] | None = None) -> str:
     return f"examples:\n{examples.rstrip()}\n\nexit codes:\n{lines}"
 
 
-def output_folder(given: str | None) -> Path | None:
-    """The folder that --output names. Raises ValueError for an empty name."""
-    if given is None:
-        return None
-    if not given:
-        raise ValueError("--output needs a folder")
-    return Path(given).expanduser()
+def path(text: str) -> Path:
+    """A file or folder as a person writes it, with `~`; not empty, and one that the system takes."""
+    from cellbench.cells.find import given_path
+
+    try:
+        return given_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def word(text: str) -> str:
+    """A name that is not empty, as a variable that was never set would be."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty (an empty variable?)")
+    return text

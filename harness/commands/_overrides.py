@@ -24,7 +24,7 @@ KEYS = (
     ("workload.hidden_size", "64", "H, units of the state"),
     ("match", "null", "parameters, operations or state: hidden sizes with the first cell's budget"),
     ("direction", "[forward,backward]", "backward times forward and backward, as a training step does"),
-    ("dtype", "float32", "float32 or float64"),
+    ("dtype", "float32", "float32, float64, or on torch and native bfloat16 or float16"),
     ("device", "cpu", "cpu or cuda"),
     ("threads", "1", "threads of BLAS, OpenMP and Numba"),
     ("seeds", "2", "a number of seeds, from 0 on, or a list of them"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
+
+from ..screen import clean, no_commands, one_line, screen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +24,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: S
     for name in header:
         table.add_column(name, justify="right" if name in numbers else "left", no_wrap=name != header[-1])
     for row in rows:
-        table.add_row(*(Text(entry, no_wrap=True, overflow="ellipsis") for entry in row))
+        table.add_row(*(Text(one_line(entry), no_wrap=True, overflow="ellipsis") for entry in row))
     _print(table)
 
 
@@ -36,17 +38,18 @@ def print_facts(facts: Iterable[tuple[str, Sequence[str]]], width: int) -> None:
     table.add_column(overflow="fold")
     for name, lines in facts:
         for n, line in enumerate(lines):
-            table.add_row(Text("" if n else name, style="bold"), Text(line))
+            table.add_row(Text("" if n else name, style="bold"), Text(clean(line)))
     _print(table)
 
 
 def _print(table: Table | RenderableType) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    out = screen(sys.stdout).styled  # the table has colours of its own
+    console = Console(file=cast(TextIO, out), highlight=False)
     if not console.is_terminal:
         console.width = PIPED
     with console.capture() as capture:
         console.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
-    sys.stdout.flush()
+    out.write(no_commands("".join(f"{line.rstrip()}\n" for line in capture.get().split("\n")[:-1])))
+    out.flush()

@@ -7,9 +7,8 @@ and which known difference explains it, such as another order of the gates.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from ._arguments import CELL_HELP, epilog, one_of, size
+from ._arguments import CELL_HELP, epilog, one_of, path, size, word
 
 EXAMPLES = """\
   cellbench check my.py:MyGRU --against gru
@@ -23,12 +22,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.usage = "cellbench check FILE:NAME --against CELL [--weights FILE.npz] [sizes]"
     parser.add_argument(
         "thing",
+        type=word,
         metavar="FILE:NAME",
         help="a torch module, class, object or function; or an .onnx file",
     )
-    parser.add_argument("--against", required=True, metavar="CELL", help=CELL_HELP)
+    parser.add_argument("--against", required=True, type=word, metavar="CELL", help=CELL_HELP)
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE.npz", help="the cell's arrays by name (default: drawn)"
+        "--weights", type=path, metavar="FILE.npz", help="the cell's arrays by name (default: drawn)"
     )
     parser.add_argument(
         "--input-size",
@@ -63,9 +63,11 @@ def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench check`; returns the exit code."""
     from cellbench.cells.checking import check
     from cellbench.cells.checking.given import weights
+    from cellbench.cells.foreign import guarded
 
     arrays = weights(arguments.weights) if arguments.weights else None
     options = {name: getattr(arguments, name) for name in SIZES}
-    result = check(arguments.thing, arguments.against, arrays, **options)
+    with guarded(arguments.thing):
+        result = check(arguments.thing, arguments.against, arrays, **options)
     print(result)
     return 0 if result.ok else 1

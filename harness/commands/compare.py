@@ -10,9 +10,10 @@ slower B is, and whether that is sure.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from ._arguments import CODES, RUNS, epilog, output_folder
+from cellbench.cells import find
+
+from ._arguments import CODES, RUNS, epilog, path, word
 from ._overrides import TIMED, keys, refuse_unread
 
 DEFAULTS = {
@@ -33,19 +34,20 @@ def add(parser: argparse.ArgumentParser) -> None:
         "       cellbench compare A:B [KEY=VALUE ...] [--output DIR]"
     )
     parser.add_argument(
-        "sides", nargs="*", metavar="RUN|A:B|KEY=VALUE", help="as above; the keys stand below"
+        "sides", nargs="*", type=word, metavar="RUN|A:B|KEY=VALUE", help="as above; the keys stand below"
     )
     parser.add_argument(
         "--results",
-        type=Path,
+        type=path,
         metavar="DIR",
         help=f"of RUN RUN: where runs are looked for by name (default: {RUNS})",
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="of RUN RUN: write the comparison as JSON too"
+        "--json", type=path, metavar="FILE", help="of RUN RUN: write the comparison as JSON too"
     )
     parser.add_argument(
         "--output",
+        type=path,
         metavar="DIR",
         help="of A:B: folder of regress.md, regress.json and junit.xml (default: the run's folder)",
     )
@@ -73,6 +75,7 @@ def do(arguments: argparse.Namespace) -> int:
 
 
 def _now(arguments: argparse.Namespace) -> int:
+    from ..regress import outputs
     from ..regress.selectors import compare
     from ..runs.values import ConfigError
 
@@ -87,9 +90,11 @@ def _now(arguments: argparse.Namespace) -> int:
         )
     overrides = [side for side in arguments.sides if side != selectors[0]]
     refuse_unread(overrides, "compare A:B")
-    return compare(selectors[0], overrides, output_folder(arguments.output))
+    if arguments.output is not None:
+        outputs.check(arguments.output)
+    return compare(selectors[0], overrides, arguments.output)
 
 
 def is_selector(argument: str) -> bool:
     """Whether an argument is A:B, rather than a run's folder or KEY=VALUE."""
-    return ":" in argument.partition("=")[0] and not Path(argument).expanduser().exists()
+    return ":" in argument.partition("=")[0] and not find.given_path(argument).exists()

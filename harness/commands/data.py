@@ -15,7 +15,7 @@ from cellbench.cells.find import nearest
 from ..data import archives
 from ..data.archives import Archive
 from ..task import DataAbsent
-from ._arguments import epilog, one_of
+from ._arguments import epilog, one_of, word
 from ._table import print_table
 
 COLUMNS = ("task", "archive", "client", "size", "cached", "source", "licence")
@@ -35,7 +35,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="fetch|list",
         help="fetch: download and cache; list: a table with size, source and licence",
     )
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: all that have an archive")
+    parser.add_argument(
+        "tasks", nargs="*", type=word, metavar="TASK", help="default: all that have an archive"
+    )
     parser.epilog = epilog(EXAMPLES, {1: "an archive could not be fetched"})
 
 

@@ -16,9 +16,9 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import psutil
 
 from cellbench import cells
+from cellbench.cells.kernels import modules
 
 from ..case import Case
 from ..measure.conditions import Conditions, observe, warnings_of
@@ -36,6 +36,7 @@ PROCESS_S = 4.0  # about what one of its processes takes, starting included
 READINGS = 10_000
 WIDTH = 14  # of the names
 Fact = tuple[str, Any, str]  # name, value, as a person reads it, in one or more lines
+UNKEPT = "each process compiles its kernels again; CELLBENCH_CACHE=DIR names a folder that can be written"
 EXAMPLES = """\
   cellbench doctor
   cellbench doctor --seconds 60
@@ -108,9 +109,9 @@ def hardware() -> Iterator[Fact]:
     yield "cpu", key["cpu"], key["cpu"]
     yield "isa", key["isa"], " ".join(key["isa"]) or "none that kernels are compiled for"
     yield "gpu", key["gpu"], key["gpu"] or "none"
-    memory = psutil.virtual_memory()
-    sizes = {"total_bytes": memory.total, "available_bytes": memory.available}
-    yield "memory", sizes, f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
+    total, available = provenance.memory_bytes()
+    sizes = {"total_bytes": total, "available_bytes": available}
+    yield "memory", sizes, f"{available / 2**30:.1f} of {total / 2**30:.1f} GiB available"
     key_hash = provenance.key_of({"machine_key": key})
     yield "machine key", key_hash, f"{key_hash}, on one thread"
 
@@ -234,4 +235,8 @@ def advice(conditions: list[Conditions], levels: list[float]) -> Iterator[Fact]:
     """Warnings of the conditions that were observed, each with what helps."""
     warnings = warnings_of(conditions, 1, levels)
     values = [{"kind": w.kind.name, "text": w.text} for w in warnings]
-    yield "advice", values, "\n".join(map(str, warnings)) or "none"
+    lines = list(map(str, warnings))
+    if reason := modules.unwritable():
+        values.append({"kind": "CACHE", "text": f"{reason}: {UNKEPT}"})
+        lines.append(f"{reason}: {UNKEPT}")
+    yield "advice", values, "\n".join(lines) or "none"

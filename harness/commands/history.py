@@ -16,7 +16,8 @@ from ..regress.history import file, page
 from ..regress.history.points import points_of
 from ..regress.history.trend import table, trends
 from ..report.terminal import plain
-from ._arguments import epilog
+from ..screen import last
+from ._arguments import epilog, path
 
 PAGE = Path("results/reports/history")
 EXAMPLES = """\
@@ -29,13 +30,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench history [RUN ...] [--file FILE] [--output DIR]"
     parser.add_argument(
-        "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs, to add"
+        "runs", nargs="*", type=path, metavar="RUN", help="a run's folder, or a folder of runs, to add"
     )
     parser.add_argument(
-        "--file", type=Path, default=file.FILE, metavar="FILE", help="the history (default: %(default)s)"
+        "--file", type=path, default=file.FILE, metavar="FILE", help="the history (default: %(default)s)"
     )
     parser.add_argument(
-        "--output", type=Path, default=PAGE, metavar="DIR", help="folder of the page (default: %(default)s)"
+        "--output", type=path, default=PAGE, metavar="DIR", help="folder of the page (default: %(default)s)"
     )
     parser.epilog = epilog(EXAMPLES)
 
@@ -48,6 +49,7 @@ def do(arguments: argparse.Namespace) -> int:
 def history(runs: Sequence[Path], path: Path, output: Path) -> int:
     """Adds the points of the runs, prints and draws the trends; returns 0. Raises ResultsError."""
     # all runs are read before anything is written, so that a damaged one leaves the history as it was
+    store.pages.check(output, (page.MARKDOWN, page.PAGE))
     taken = [points_of(run) for parent in runs for run in store.runs(parent)]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -65,5 +67,5 @@ def history(runs: Sequence[Path], path: Path, output: Path) -> int:
             f"history {str(path)!r} has no point; `cellbench history RUN` adds those of a run with native"
         )
     print(plain(table(all_trends)))
-    print(f"page: {page.write(all_trends, output)}")
+    last(f"page: {page.write(all_trends, output)}")
     return 0

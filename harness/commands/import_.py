@@ -10,13 +10,20 @@ import argparse
 import hashlib
 import json
 import math
+import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from .. import store
-from ..store import imported
-from ._arguments import RUNS, epilog
+from ..screen import last
+from ..store import files, imported
+from ..store.files import printable
+from ._arguments import RUNS, epilog, path
 
+MOST = 1 << 28  # bytes of a file
+DIGITS = 15  # of a whole number: no size, seed or number of threads has more
+NO_FILE = "not JSON of pytest-benchmark (--benchmark-json=FILE writes it)"
 EXAMPLES = """\
   cellbench import benchmarks.json
   cellbench import benchmarks.json --results results/imported"""
@@ -25,10 +32,10 @@ EXAMPLES = """\
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench import FILE [--results DIR]"
-    parser.add_argument("file", type=Path, metavar="FILE", help="the JSON of pytest-benchmark")
+    parser.add_argument("file", type=path, metavar="FILE", help="the JSON of pytest-benchmark")
     parser.add_argument(
         "--results",
-        type=Path,
+        type=path,
         default=RUNS,
         metavar="DIR",
         help="the folder that the run's folder is made in (default: %(default)s)",
@@ -38,48 +45,56 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench import`; returns the exit code."""
-    print(f"run: {import_benchmarks(arguments.file, arguments.results)}")
+    last(f"run: {import_benchmarks(arguments.file, arguments.results)}")
     return 0
 
 
 def import_benchmarks(file: Path, results: Path) -> Path:
     """Writes a run with one case a benchmark; returns its folder. Raises ResultsError for any other file."""
     try:
-        content = json.loads(file.read_text(encoding="utf8"))
+        content = files.parse(files.read(file, MOST))
+    except OSError as error:
+        raise store.ResultsError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise store.ResultsError(f"{file} is {NO_FILE}: {error!s:.100}") from None
+    try:
         names = [_name(b) for b in content["benchmarks"]]
         blocks = [(_definition(b), _series(b), _implementation(b)) for b in content["benchmarks"]]
         manifest = _manifest(content, file)
-    except OSError as error:
-        raise store.ResultsError(f"{file} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise store.ResultsError(
-            f"{file} is not JSON of pytest-benchmark (--benchmark-json=FILE writes it)"
-        ) from None
+        raise store.ResultsError(f"{file} is {NO_FILE}") from None
     if not blocks:
         raise store.ResultsError(f"{file} holds no benchmark; nothing was imported")
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise store.ResultsError(
             f"{file} has {twice[0]!r} more than once, so that one would be taken for the other"
         )
-    writer = store.create(results, manifest)
-    for definition, series, implementation in blocks:
-        case = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:12]
-        writer.append(case, definition, "ok", series=series, implementation=implementation, done=True)
-    writer.close()
+    with store.whole(results, manifest) as writer:
+        for definition, series, implementation in blocks:
+            case = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:12]
+            writer.append(case, definition, "ok", series=series, implementation=implementation, done=True)
     return writer.folder
 
 
 def _manifest(content: dict[str, Any], file: Path) -> dict[str, Any]:
     info = content.get("machine_info") or {}
-    return {
+    described = {
         "created": content.get("datetime"),
-        "command": f"cellbench import {file.name}",
+        "command": f"cellbench import {shlex.quote(file.name)}",
         "config": {},
         "git": content.get("commit_info") or {},
         "versions": {"pytest-benchmark": content.get("version")},
         "machine": {"cpu": info.get("cpu", {}).get("brand_raw"), "python": info.get("python_version")},
         "machine_key": _machine_key(info),
     }
+    return {name: _cleaned(value) for name, value in described.items()}
+
+
+def _cleaned(value: Any) -> Any:
+    """The same without control characters, which would go on to terminals and figures."""
+    if isinstance(value, dict):
+        return {printable(k): _cleaned(v) for k, v in value.items()}
+    return printable(value) if isinstance(value, str) else value
 
 
 def _machine_key(info: dict[str, Any]) -> dict[str, Any] | None:
@@ -96,7 +111,7 @@ def _definition(benchmark: dict[str, Any]) -> dict[str, Any]:
     group = benchmark.get("group")
     return (
         {"probe": imported.PROBE, "variant": _name(benchmark)}
-        | ({"task": group} if isinstance(group, str) and group else {})
+        | ({"task": printable(group)} if isinstance(group, str) and group else {})
         | {k: v for k, v in columns.items() if v is not None}
     )
 
@@ -105,12 +120,12 @@ def _name(benchmark: dict[str, Any]) -> str:
     name = benchmark["fullname"]
     if not isinstance(name, str) or not name:
         raise ValueError
-    return name
+    return printable(name)
 
 
 def _implementation(benchmark: dict[str, Any]) -> str | None:
     name = benchmark["extra_info"].get("implementation")
-    return name if isinstance(name, str) else None
+    return printable(name) if isinstance(name, str) else None
 
 
 def _column(name: str, value: Any) -> int | str | None:
@@ -119,8 +134,9 @@ def _column(name: str, value: Any) -> int | str | None:
     None where the benchmarks of somebody else mean another thing by the name.
     """
     if name in store.WHOLE:
-        return int(value) if isinstance(value, int | str) and str(value).isdecimal() else None
-    return value if isinstance(value, str) else None
+        whole = isinstance(value, int | str) and str(value).isascii() and str(value).isdecimal()
+        return int(value) if whole and len(str(value)) <= DIGITS else None
+    return printable(value) if isinstance(value, str) else None
 
 
 def _series(benchmark: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from ._arguments import CODES, epilog, output_folder
+from ._arguments import CODES, epilog, path, word
 from ._overrides import TIMED, keys, refuse_unread
 
 DEFAULTS = {
@@ -34,11 +34,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides",
         nargs="*",
+        type=word,
         metavar="KEY=VALUE",
         help="base=REV, a branch, tag or commit of git, and other keys; they stand below",
     )
     parser.add_argument(
         "--output",
+        type=path,
         metavar="DIR",
         help="folder of regress.md, regress.json and junit.xml (default: the run's folder)",
     )
@@ -47,6 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench regress`; returns the exit code."""
+    from ..regress import outputs
     from ..regress.regress import regress
     from ..runs.values import ConfigError
 
@@ -57,4 +60,6 @@ def do(arguments: argparse.Namespace) -> int:
         )
     overrides = [o for o in arguments.overrides if not o.startswith("base=")]
     refuse_unread(overrides, "regress")
-    return regress(bases[0], overrides, output_folder(arguments.output))
+    if arguments.output is not None:
+        outputs.check(arguments.output)
+    return regress(bases[0], overrides, arguments.output)

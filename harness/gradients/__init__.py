@@ -9,8 +9,9 @@ from .cell.lyapunov import Spectrum, lyapunov_spectrum
 from .cell.precision import Precision, precision
 from .cell.product import Products, jacobian_product
 from .cell.profile import LagProfile, lag_profile
+from .cell.reach import InputReach, input_reach
 from .cell.sensitivity import Sensitivity, sensitivity
-from .cell.share import InputReach, LagShare, input_reach, lag_share
+from .cell.share import LagShare, lag_share
 from .module.diagnose import Diagnosis, diagnose
 from .module.evidence import Band, Evidence
 from .module.verdict import Thresholds, Verdict, verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import torch
 
+from cellbench.cells.find import given_path
+
 from ..extras import requires
-from ..store import atomic
+from ..store import atomic, files, provenance
 from .training import Course, Epoch, Learner
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -24,10 +27,14 @@ class CheckpointError(ValueError):
 def file(folder: str, name: str) -> Path:
     """The file of that name in the folder, which is made.
 
+    Another version of the code or of its libraries, and another machine, has a file of its own.
+
     Raises CheckpointError where it cannot be, and PackageMissing without safetensors.
     """
     requires("safetensors", "a checkpoint of a training is written with")
-    path = Path(folder).expanduser() / f"{name}.safetensors"
+    made_with = provenance.maker() + (provenance.key_of({"machine_key": provenance.key(1)}) or "")
+    digest = hashlib.sha256(made_with.encode()).hexdigest()[:8]
+    path = given_path(folder) / f"{name}-{digest}.safetensors"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -84,11 +91,11 @@ def resume(path: Path, learner: Learner) -> bool:
         with safe_open(path, "pt") as file:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
             metadata = file.metadata()
-        course = json.loads(metadata["course"])
+        course = files.parse(metadata["course"])
         learner.model.load_state_dict(_below("model", tensors))
         learner.best = _below("best", tensors)
         _adam(learner.optimiser, _below("adam", tensors))
-        learner.rng.bit_generator.state = json.loads(metadata["rng"])
+        learner.rng.bit_generator.state = json.loads(metadata["rng"])  # its words have 128 bits
         learner.course = Course(
             course["losses"], course["elapsed"], [Epoch(**e) for e in course["epochs"]], course["reached_s"]
         )
@@ -100,6 +107,8 @@ def _usable(path: Path) -> Iterator[None]:
     """Turns what a damaged file raises into an error that names it."""
     from safetensors import SafetensorError
 
+    if not path.is_file():  # a pipe would hang
+        raise CheckpointError(f"checkpoint {path} is no file; remove it to begin again")
     try:
         yield
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -13,10 +13,12 @@ import torch
 
 from cellbench import cells
 from cellbench.cells.programs import autograd
+from cellbench.cells.programs.formats import FORMATS
 from cellbench.cells.programs.program import Program
 
 from ..case import Case
 from ..gradients import total_norm
+from ..probe import NotOk
 from ..programs import check, inputs, prepare
 from ..task import MANY_TO_ONE, TO_SEQUENCE, Data, Sequences
 from .arrays import Arrays
@@ -147,7 +149,20 @@ class Model(torch.nn.Module):
 
 def check_backend(case: Case) -> str:
     """Holds the backend against the reference at the case's size; returns what really runs. Raises NotOk."""
+    check_format(case)
     return _checked(replace(case, direction="backward", seed=None, variant=None))
+
+
+def check_format(case: Case) -> None:
+    """Raises NotOk for a format whose weights do not take in small updates."""
+    form = FORMATS[case.dtype]
+    if form.narrow:
+        raise NotOk(
+            "unsupported",
+            f"training keeps its weights in float32 or float64: in {case.dtype} an update of less than"
+            f" {form.eps / 4:.2g} of a weight leaves it as it was. Run it with dtype=float32; the probes"
+            f" throughput and precision measure {case.dtype}",
+        )
 
 
 @lru_cache  # once a process: seeds and variants of a case are computed by the same program

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cellbench.cells import GatedCell, State
 from cellbench.cells.contract import output_and_state
+from cellbench.cells.programs.joint import joint
 
 from .arrays import Arrays
 
@@ -20,9 +21,13 @@ def unsteppable(cell: GatedCell) -> str | None:
     ]
     if not cell.states:
         return f"{cell.name} takes no state; a verdict calls one step at a time, with the state of the last"
-    if cell.stacked:
-        return f"cell {cell.name!r} has {cell.options}; a verdict is on one layer in one direction"
-    if overridden:
+    if not cell.stepwise:
+        return (
+            f"{cell.name} gives something else where it is called one step at a time, as a verdict calls it"
+        )
+    if cell.bidirectional:
+        return f"cell {cell.name!r} has {cell.options}; a verdict follows one direction, so leave that out"
+    if overridden and not cell.stacked:  # a stack is stepped as one cell, whose step is written out
         return (
             f"cell {cell.name!r} has {' and '.join(overridden)} over the whole sequence; a verdict calls one"
             " step at a time"
@@ -40,7 +45,7 @@ class CellStep(nn.Module):
         self, cell: GatedCell, params: dict[str, Any], weight: Tensor, bias: Tensor, squashed: bool = False
     ) -> None:
         super().__init__()
-        self.equations, self.squashed = cell, squashed
+        self.equations, self.squashed = joint(cell) if cell.stacked else cell, squashed
         self.hidden_size = cell.sizes(params)[1]
         self.cell = Arrays({k: torch.as_tensor(v).detach().clone() for k, v in params.items()})
         self.weight, self.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())

@@ -42,7 +42,7 @@ class Dynamics:
 def dynamics(cell: GatedCell, params: Arrays, head: Head, data: Data, autonomous: bool) -> Dynamics:
     """The network's own, in float64; autonomous is the truth's.
 
-    Raises ValueError for a stack, and for parameters or inputs that are not finite.
+    The cell is no stack. Raises ValueError for parameters or inputs that are not finite.
     """
     x = data.test.x[:TRAJECTORIES].swapaxes(0, 1).astype(np.float64)
     check(cell, params, x)

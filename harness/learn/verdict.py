@@ -103,11 +103,11 @@ class SystemComparison:
 def compared_with_system(task: Task, data: Data, model: Model) -> SystemComparison | None:
     """The network beside the system behind the data, over the lags that both profiles have.
 
-    None where there is no system, or the cell cannot be called step by step.
+    None where there is no system, for a stack, and where the cell cannot be called step by step.
     """
     with named(task.name):
         truth = task.truth(data)
-    if truth is None or unsteppable(model.cell_itself):
+    if truth is None or model.cell_itself.stacked or unsteppable(model.cell_itself):
         return None
     params = {k: v.detach().cpu().double().numpy() for k, v in model.cell.items()}
     weight, bias = (p.detach().cpu().double().numpy() for p in (model.head_weight, model.head_bias))

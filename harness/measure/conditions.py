@@ -153,12 +153,18 @@ def _numbers(file: Path) -> list[float]:
 
 
 def _mhz() -> float | None:
-    rate = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+    try:
+        rate = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+    except OSError:  # there is no /proc
+        return None
     return rate.current if rate and rate.current else None
 
 
 def _battery() -> bool:
-    state = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    try:
+        state = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    except OSError:
+        return False
     return state is not None and state.power_plugged is False
 
 

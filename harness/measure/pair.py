@@ -152,12 +152,12 @@ def time_pairs(
             timing: Timing | Trouble = time_pair(
                 pair, rng, effort, clock_of(pair.device), alive=lambda: emit(None)
             )
-        except Exception as error:  # whatever a side raises is told of its pair; the others go on
+        except BaseException as error:  # whatever a side raises is told of its pair; the others go on
             timing = trouble_of(error)
         emit((pair.name, timing))
 
 
-def trouble_of(error: Exception) -> Trouble:
+def trouble_of(error: BaseException) -> Trouble:
     """The trouble that an exception stands for: its own status and reason, or those of a case."""
     if hasattr(error, "status") and hasattr(error, "reason"):
         return Trouble(error.status, error.reason)

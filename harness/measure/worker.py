@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
+import pickle
 import resource
 import signal
+import subprocess
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import psutil
+
+from . import keeper
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # float32 means float32 on CUDA too, as on the CPU: without this cuDNN may compute in TF32
 PRECISION = {"NVIDIA_TF32_OVERRIDE": "0"}
 ENVIRONMENT = threading.RLock()  # held while the environment is not this process's own
-PR_SET_PDEATHSIG = 1  # of Linux' prctl
+END_S = keeper.PATIENCE_S + 1  # in which a process that was told to end has ended
 Emit = Callable[[Any], None]
 
 
@@ -53,30 +57,92 @@ def call(
     """
     context = multiprocessing.get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
-    limit = psutil.virtual_memory().available + (4 << 30) if limit_memory else None
+    limit = _memory() if limit_memory else None
     process = context.Process(target=_enter, args=(sending, limit, threads, function, args), daemon=True)
     with limited(threads), _interrupts_held_back():
         process.start()
     sending.close()
+    # a message is read in a thread of its own: half of one, and then silence, must not hold up this one
+    messages: SimpleQueue[bytes | None] = SimpleQueue()
+    reader = threading.Thread(target=_read, args=(receiving, messages), daemon=True)
+    reader.start()
     try:
-        return _listen(process, receiving, on_message, timeout_s)
+        return _listen(process, messages, on_message, timeout_s)
     finally:
         _end(process)
+        reader.join(END_S)
         receiving.close()
 
 
-def _listen(process: BaseProcess, receiving: Connection, on_message: Emit, timeout_s: float | None) -> Result:
+@dataclass(frozen=True)
+class Done:
+    """What a program wrote, and its exit code; None where it was ended for taking too long."""
+
+    stdout: bytes
+    stderr: bytes
+    returncode: int | None
+
+
+def run(
+    command: Sequence[str],
+    given: bytes = b"",
+    variables: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Done:
+    """Runs a program to its end, under a keeper: it and what it starts do not outlive this process.
+
+    `given` is its standard input, `variables` are set in its environment. Raises OSError where it cannot be
+    started.
+    """
+    result = call(_program, list(command), given, dict(variables or {}), timeout_s, limit_memory=False)
+    if result.status != "ok":
+        return Done(b"", f"error: {result.reason}".encode(), 1)
+    if isinstance(result.value, OSError):
+        raise result.value
+    return result.value
+
+
+def _program(
+    emit: Emit, command: list[str], given: bytes, variables: dict[str, str], timeout_s: float | None
+) -> Done | OSError:
+    """Runs in the worker."""
+    environment = {name: value for name, value in os.environ.items() if name not in limits(1)} | variables
+    try:
+        done = subprocess.run(
+            command, input=given, env=environment, capture_output=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired as late:
+        return Done(late.stdout or b"", late.stderr or b"", None)
+    except OSError as error:
+        return OSError(error.errno, error.strerror, error.filename)
+    return Done(done.stdout, done.stderr, done.returncode)
+
+
+def _read(receiving: Connection, messages: SimpleQueue[bytes | None]) -> None:
+    """Hands on messages until the process has ended, then None."""
+    try:
+        while True:
+            messages.put(receiving.recv_bytes())
+    except (EOFError, OSError):  # OSError: killed while it was sending
+        messages.put(None)
+
+
+def _listen(
+    process: BaseProcess, messages: SimpleQueue[bytes | None], on_message: Emit, timeout_s: float | None
+) -> Result:
     while True:
-        if not receiving.poll(timeout_s):
+        try:
+            message = messages.get(timeout=timeout_s)
+        except Empty:
             return Result(
                 "timed_out", f"nothing came for {timeout_s:g} s; case_timeout_s=SECONDS allows more"
             )
-        try:
-            kind, content = receiving.recv()
-        except (EOFError, OSError):  # OSError: killed while it was sending
-            process.join(5)
+        if message is None:
+            process.join(END_S)
             return _ended(process.exitcode)
-        except Exception as error:  # whatever a user's own objects raise when they are read here
+        try:
+            kind, content = pickle.loads(message)
+        except (Exception, SystemExit) as error:  # whatever a user's own objects raise when they are read
             return Result("failed", f"what the process sent cannot be read: {describe(error)}")
         if kind == "message":
             on_message(content)
@@ -84,6 +150,14 @@ def _listen(process: BaseProcess, receiving: Connection, on_message: Emit, timeo
             return Result("ok", value=content)
         else:
             return Result(kind, content)
+
+
+def _memory() -> int | None:
+    """Bytes that a process may map: what is free now, and what libraries map without using it."""
+    try:
+        return psutil.virtual_memory().available + (4 << 30)
+    except (OSError, RuntimeError, KeyError):  # there is no /proc
+        return None
 
 
 def _ended(code: int | None) -> Result:
@@ -96,6 +170,10 @@ def _ended(code: int | None) -> Result:
 
 
 def _end(process: BaseProcess) -> None:
+    """Ends the work by its keeper, which ends what the work started too."""
+    if process.is_alive():
+        process.terminate()
+        process.join(2 * END_S)
     if process.is_alive():
         process.kill()
     process.join()
@@ -142,10 +220,8 @@ def _interrupts_held_back() -> Iterator[None]:
 def _enter(
     sending: Connection, limit: int | None, threads: int, function: Callable[..., Any], args: tuple
 ) -> None:
-    # The signal also reaches a process that holds the interpreter's lock. The thread is for a parent that
-    # died before the signal was asked for.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    keeper.stay_behind(parent.pid if parent else None, sending.fileno())
     # Where memory runs out, the kernel ends this process and not the one that keeps the results.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -155,18 +231,11 @@ def _enter(
     try:
         value = function(lambda message: sending.send(("message", message)), *args)
         sending.send(("value", value))
-    except Exception as error:
+    except BaseException as error:  # a person's code may raise SystemExit too
         sending.send((kind(error), describe(error)))
 
 
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
-
-
-def kind(error: Exception) -> str:
+def kind(error: BaseException) -> str:
     """The status of a case that ended in an exception."""
     memory = (
         isinstance(error, MemoryError)
@@ -176,7 +245,7 @@ def kind(error: Exception) -> str:
     return "out_of_memory" if memory else "failed"
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """One line: type, message, and the place that raised it, or what it was raised from."""
     first: BaseException = error
     while first.__cause__ is not None and first.__cause__.__traceback__:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cellbench import cells
 from cellbench.cells import find
+from cellbench.cells.programs.formats import DTYPES
 
 from ..case import Case
 from ..measure.pair import Pair
@@ -54,7 +55,7 @@ def sizes(given: dict[str, Any]) -> dict[str, Any]:
             raise GateError(f"{name} is {value!r}; it must be a whole number of at least 1")
         allowed = {
             "direction": ("forward", "backward"),
-            "dtype": ("float32", "float64"),
+            "dtype": DTYPES,
             "device": ("cpu", "cuda"),
         }
         if name in allowed and value not in allowed[name]:

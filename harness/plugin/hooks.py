@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--cellbench-compare",
         metavar="REV",
+        type=_given,
         help="git revision that not_slower_than_base measures against; without it such a test runs its"
         " function once and is skipped",
     )
@@ -39,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--cellbench-json",
         metavar="FILE",
-        type=Path,
+        type=_file,
         help="write all judgements to FILE, anew after each test",
     )
     group.addoption(
@@ -99,6 +100,19 @@ def cellbench(request: pytest.FixtureRequest, cellbench_judge: Judge) -> Gate:
     from .gate import Gate
 
     return Gate(request.node, cellbench_judge, session)
+
+
+def _given(text: str) -> str:
+    """A revision; an empty variable of a CI script would otherwise skip every gate, and be green."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give a git revision, or leave the option out")
+    return text
+
+
+def _file(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give a file, or leave the option out")
+    return Path(text)
 
 
 def _processes(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ class Session:
         self.tests = 1  # that gate; a change must stand among so many
         self.judgements: list[dict[str, Any]] = []
         self.commit: str | None = None
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._folder: Path | None = None
+        self._stack = ExitStack()
         if self.revision and self.workers > 1:
             raise pytest.UsageError(
                 f"--cellbench-compare and {self.workers} workers of pytest-xdist, which disturb each other:"
@@ -44,12 +45,13 @@ class Session:
         if self.commit is None or self.revision is None:
             return None
         from ..regress.revision import take_out
+        from ..store.scratch import scratch
         from .base import Base
 
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="cellbench-")
-            take_out(self.commit, self.repository, Path(self._folder.name).resolve(), package=None)
-        place = Path(self._folder.name).resolve() / self.commit[:12]
+            self._folder = self._stack.enter_context(scratch()).resolve()
+            take_out(self.commit, self.repository, self._folder, package=None)
+        place = self._folder / self.commit[:12]
         return Base(str(self.repository), str(place), self.revision)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -107,8 +109,7 @@ class Session:
             )
 
     def pytest_unconfigure(self) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._stack.close()
 
 
 def _workers(config: pytest.Config) -> int:

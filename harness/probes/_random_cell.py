@@ -9,9 +9,10 @@ import numpy as np
 
 from cellbench.cells import GatedCell
 from cellbench.cells.derived import init
+from cellbench.cells.programs.joint import unsupported
 
 from ..case import Case
-from ..gradients.cell.path import stateless
+from ..gradients.cell.path import unfollowable
 from ..probe import NotOk, Plan, cell_of
 
 Arrays = dict[str, np.ndarray]
@@ -30,20 +31,14 @@ def cases(probe: str, plan: Plan, variants: Iterable[str], **columns: Any) -> li
     ]
 
 
-def driven(case: Case, *schemes: str) -> tuple[GatedCell, Arrays, np.ndarray]:
+def driven(case: Case, *schemes: str, joint: bool = False) -> tuple[GatedCell, Arrays, np.ndarray]:
     """The cell, its parameters and x (T, B, I), all from the case's seed.
 
-    Of several schemes each adds the arrays that it sets. Raises NotOk for a stack, and for a scheme that the
-    cell cannot have.
+    Of several schemes each adds the arrays that it sets. joint says that a stack needs a joint
+    state. Raises NotOk where it has none, and for a scheme that the cell cannot have.
     """
     cell, rng = cell_of(case), np.random.default_rng(case.seed)
-    if not cell.states:
-        raise NotOk("unsupported", stateless(cell))
-    if cell.stacked:
-        reason = (
-            f"cell {cell.name!r} has {cell.options}; the float64 adjoint is that of one layer in one"
-            " direction"
-        )
+    if reason := unfollowable(cell) or (unsupported(cell) if joint else None):
         raise NotOk("unsupported", reason)
     sizes = (case.input_size, case.hidden_size)
     params = cell.init(*sizes, case.seed)

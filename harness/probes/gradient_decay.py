@@ -94,7 +94,7 @@ class GradientDecay(Probe):
         at = {name: float(v) for name, v in (axis.split("=") for axis in case.variant.split(", "))}
         cell = cell_of(case)
         shapes = cell.parameter_shapes(case.input_size, case.hidden_size)
-        if "weight_hh" not in shapes or "bias_ih" not in shapes:
+        if not all(any(n.startswith(array) for n in shapes) for array in ("weight_hh", "bias_ih")):
             raise NotOk(
                 "unsupported",
                 f"cell {cell.name!r} has no weight_hh and bias_ih, over which the rate is mapped",
@@ -105,7 +105,7 @@ class GradientDecay(Probe):
         if "bias" in at and not cell.keep_gate:
             # bias_hh is 0, as both are added: the sum is the bias of the map
             params |= {
-                n: np.full_like(a, at["bias"] * (n == "bias_ih"))
+                n: np.full_like(a, at["bias"] * n.startswith("bias_ih"))
                 for n, a in params.items()
                 if n.startswith("bias_")
             }

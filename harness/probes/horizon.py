@@ -12,6 +12,7 @@ import numpy as np
 from .. import task as tasks
 from ..case import Case
 from ..gradients import lag_profile
+from ..gradients.cell.path import unfollowable
 from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
 from ._random_cell import Arrays, check_schemes
 
@@ -94,7 +95,7 @@ class Horizon(Probe):
         return implementation, [*self.train(t, case, params, task, data), *transport]
 
     def transport(self, case: Case, params: Arrays, x: np.ndarray) -> list[Series]:
-        if cell_of(case).stacked:
+        if unfollowable(cell_of(case)):
             return []
         profile = lag_profile(cell_of(case), params, x.swapaxes(0, 1).astype(np.float64))
         # where no state is the output, the last state has no gradient, and lag 1 is the first

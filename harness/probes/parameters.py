@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cellbench.cells.programs.formats import FORMATS
+
 from ..case import Case
 from ..probe import Emit, Plan, Probe, cell_of, series
 
@@ -32,7 +34,7 @@ class Parameters(Probe):
         return "closed form", [
             series("parameters", "1", count),
             *(series(f"parameters.{name}", "1", int(np.prod(shape))) for name, shape in shapes.items()),
-            series("parameter_bytes", "B", count * np.dtype(case.dtype).itemsize),
+            series("parameter_bytes", "B", count * FORMATS[case.dtype].size),
             series("state_size", "1", state),
             series("forward_flop", "FLOP", operations.forward),
             series("backward_flop", "FLOP", operations.backward),

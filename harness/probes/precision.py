@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cellbench.cells.programs.formats import FORMATS
+
 from ..case import Case
 from ..gradients import precision
-from ..gradients.cell.precision import FORMATS
 from ..probe import Emit, Plan, Probe, series
 from ._random_cell import cases, check_schemes, driven
 from .gradient_decay import known
@@ -39,7 +40,7 @@ class Precision(Probe):
         return cases(self.name, plan, self.dtypes, steps=max(plan.steps), batch=1, dtype=None)
 
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
-        cell, params, x = driven(case, self.scheme)
+        cell, params, x = driven(case, self.scheme, joint=True)
         result = precision(cell, params, x, dtypes=[case.variant])[case.variant]
         summed = "float64" if case.variant == "float64" else "float32"
         return f"{case.variant}, products summed in {summed}", [

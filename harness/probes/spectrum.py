@@ -42,7 +42,7 @@ class Spectrum(Probe):
         return cases(self.name, plan, variants, steps=self.steps + self.transient, batch=1)
 
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
-        cell, params, x = driven(case, case.variant.removeprefix("scheme="))
+        cell, params, x = driven(case, case.variant.removeprefix("scheme="), joint=True)
         size = sum(int(np.prod(shape)) for shape in cell.state_shapes(1, case.hidden_size).values())
         result = lyapunov_spectrum(cell, params, x, k=min(self.k, size), transient=self.transient)
         if np.isnan(result.exponents).any():

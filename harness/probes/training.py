@@ -40,8 +40,8 @@ class Training(Probe):
                     exploded. Where sequences have several targets, single answers at up to eight steps are
                     looked at. There is none for a convolution, nor for a cell that cannot be called step by
                     step; the line says why
-    checkpoints     folder for a safetensors file a case, from which an interrupted training goes on; none
-                    where empty
+    checkpoints     folder for a safetensors file a case, from which an interrupted training goes on, and
+                    says so; none where empty. Another version of the code begins again, in a file of its own
     Loss and elapsed time are recorded at every step. The time is that of training alone, without the tests
     after each epoch; on one thread it leaves out the time in which other work had the core. A tenth of the
     training part is held out for the choice of the rate and of the epoch.
@@ -111,6 +111,9 @@ class Training(Probe):
         learner = training.learner(make, data, recipe, rate, case.seed)
         if file:
             checkpoint.resume(file, learner)
+        resumed = len(learner.course.epochs)
+        if resumed:  # so that the times of an earlier process are not taken for this one's
+            emit((case.id, [series("resumed_epochs", "1", resumed)]))
 
         def after_epoch(one: Learner) -> None:
             if file:
@@ -123,7 +126,12 @@ class Training(Probe):
             raise NotOk("diverged", str(error)) from None
         finally:
             emit((case.id, self.curves(data, learner.course)))
-        return implementation, *self.reached(case, data, learner)
+        ends, *line = self.reached(case, data, learner)
+        if resumed:
+            line = [
+                "; ".join([*line, f"{resumed} of {len(learner.course.epochs)} epochs are a checkpoint's"])
+            ]
+        return implementation, ends, *line
 
     def ready(self, case: Case, data: Data) -> tuple[Make, str]:
         """(a function that makes a fresh model, the implementation that runs). Raises NotOk."""
@@ -148,8 +156,9 @@ class Training(Probe):
     def convolutional(self, case: Case, data: Data, input_size: int) -> tuple[Make, str]:
         import torch
 
-        from ..learn import convolution
+        from ..learn import convolution, model
 
+        model.check_format(case)
         if data.shape == TO_SEQUENCE:
             raise NotOk("unsupported", "a convolution has no state that an encoder could hand to a decoder")
         first = cell_of(replace(case, spec=case.variant.removeprefix("as ")))

@@ -18,6 +18,7 @@ from ..measure.judge import Judge, Judgement
 from ..measure.pair import Pair, Timing, Trouble
 from ..probe import series
 from ..runs.schema import ConfigError, Settings
+from ..screen import annotate, last, tell
 from ..store import provenance
 from . import outputs
 from .benchmarks import THROUGHPUT, Comparison
@@ -52,7 +53,7 @@ def judged(
         np.random.default_rng(),
         timeout_s=settings.case_timeout_s,
         keep=run.timing,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
+        say=tell,
     )
     judgements: tuple[Judgement, ...] = ()
     try:
@@ -69,8 +70,8 @@ def published(comparison: Comparison, run: Path, output: Path | None) -> int:
     print(outputs.text(comparison))
     outputs.write(output or run, comparison)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print(outputs.annotations(comparison))
-    print(f"run: {run}  (outcome: {output or run})")
+        annotate(outputs.annotations(comparison))
+    last(f"run: {run}  (outcome: {output or run})")
     return outputs.exit_code(comparison)
 
 

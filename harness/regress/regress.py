@@ -5,7 +5,6 @@ Both run in the same processes, unless their dependencies differ.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,6 +18,7 @@ from ..measure.pair import Pair
 from ..measure.verdict import reliability
 from ..runs import compose
 from ..runs.schema import Settings
+from ..store.scratch import scratch
 from . import revision
 from .apart.environments import different_dependencies
 from .apart.suite import apart
@@ -47,8 +47,8 @@ def regress(base: str, overrides: list[str], output: Path | None) -> int:
         if not any(o.startswith(f"{key}=") for o in overrides)
     ]
     settings = compose.settings(["experiment=regress", *overrides])
-    with tempfile.TemporaryDirectory(prefix="cellbench-") as scratch:
-        root = revision.take_out(hash_, top, Path(scratch))
+    with scratch() as place:
+        root = revision.take_out(hash_, top, place)
         outcome = Comparison(
             title=f"working tree against {base} ({hash_[:12]})",
             a=base,

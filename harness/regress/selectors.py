@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cellbench import cells
+from cellbench.cells.foreign import ForeignError
 
 from ..case import Case
 from ..measure.pair import Pair
@@ -65,6 +66,8 @@ def split(text: str) -> tuple[str, str, str]:
 def _is(get: Callable[[str], object], spec: str) -> bool:
     try:
         get(spec)
+    except ForeignError:  # a file that is there, and cannot be imported
+        raise
     except ValueError:
         return False
     return True

@@ -15,7 +15,8 @@ from .. import store
 from ..measure.judge import Judgement, corrected
 from ..measure.unpaired import decide
 from ..measure.verdict import FLOOR, Verdict
-from ..store import atomic, provenance
+from ..screen import annotate
+from ..store import atomic, code, provenance
 from ..store.imported import is_imported
 from . import imported, outputs
 from .benchmarks import SIZES, Comparison, name_of
@@ -46,7 +47,7 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
     if json:
         _write(json, outputs.record(outcome))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print(outputs.annotations(outcome))
+        annotate(outputs.annotations(outcome))
     return outputs.exit_code(outcome)
 
 
@@ -107,7 +108,8 @@ def judge(name: str, a: StoredRun, b: StoredRun, rng: np.random.Generator) -> Ju
     """One benchmark of both runs."""
     sides = a.cases[name], b.cases[name]
     logs = [
-        [-float(np.log(ratio)) for ratio in case.by_process("ratio_to_native").values()] for case in sides
+        [-float(np.log(ratio)) for ratio in case.by_process("ratio_to_native").values() if 0 < ratio < np.inf]
+        for case in sides
     ]
     timed_s = sum(sum(s["values"]) for case in sides for s in case.series if s["metric"] == "seconds")
     if reason := other_work(name, a, b):
@@ -196,6 +198,9 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
         f"probe {probe} was run in one of the two only, and is not compared"
         for probe in sorted(probes[0] ^ probes[1])
     ]
+    codes = [run.manifest.get("code") or {} for run in (a, b)]
+    if all(codes) and (changed := code.changed(*codes)):
+        lines.append(f"other code: {', '.join(changed)} changed between the two")
     versions = provenance.differences(*(run.manifest.get("versions") or {} for run in (a, b)))
     return [*lines, *(f"another version of {line}" for line in versions)]
 

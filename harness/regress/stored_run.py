@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cellbench.cells.find import given_path
+
 from .. import store
 from ..store.imported import is_imported
 from .benchmarks import name_of
@@ -40,7 +42,7 @@ class StoredCase:
         return {
             s["process"]: statistics.median(s["values"])
             for s in self.series
-            if s["metric"] == metric and s["values"]
+            if s["metric"] == metric and s["values"] and s.get("process") is not None
         }
 
 
@@ -67,10 +69,10 @@ class StoredRun:
 
 def find(name: str, results: Path) -> Path:
     """The folder of a run, a path or a name below results. Raises ResultsError with the nearest name."""
-    for folder in (Path(name).expanduser(), results / name):
+    for folder in (given_path(name), results / name):
         if (folder / store.MANIFEST).exists():
             return folder
-    here = Path(name).expanduser()
+    here = given_path(name)
     if here.is_dir() and any(here.glob(f"*/{store.MANIFEST}")):
         raise store.ResultsError(f"{name!r} is a folder of runs; give one of them: {_some(here)}")
     import difflib

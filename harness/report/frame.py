@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellbench.cells import find
+
+from ..store.files import printable as printable  # every name of a page goes through it
+
 TEXT = (
     "run",
     "case",
@@ -36,6 +40,7 @@ WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "proc
 SETTING = ("run", "device", "dtype", "threads", "batch", "input_size", "match", "hidden_size")
 # what is compared apart: cells that were matched have hidden sizes of their own in one panel
 PANEL = (*SETTING[:-1], "size")
+BY_PATH = ("task", "backend")  # columns that name a member as it was given, by its file too
 NAMES = {
     "steps": "T",
     "batch": "B",
@@ -48,11 +53,6 @@ NAMES = {
 }
 DIRECTIONS = {"forward": "forward", "backward": "forward+backward"}
 FEWEST = 3  # processes from which on their range is shown as an interval
-
-
-def printable(text: object) -> str:
-    """The text on one line without control characters; a name may come from anybody."""
-    return "".join(c if c.isprintable() else " " if c in "\n\t" else "?" for c in str(text))
 
 
 def label(cell: str, options: str = "") -> str:
@@ -72,6 +72,8 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
         columns[name] = _whole(frame[name]) if name in frame else np.full(count, -1)
     for name in ("value", "lag"):
         columns[name] = _number(frame[name]) if name in frame else np.full(count, np.nan)
+    for name in BY_PATH:
+        columns[name] = _shortened(columns[name])
     columns["size"] = np.where(columns["match"] == "", columns["hidden_size"], -1)
     columns["label"] = _labels(columns["cell"], columns["options"])
     ready = pd.DataFrame(columns, copy=False)  # a copy would lay columns of a million rows side by side
@@ -83,6 +85,15 @@ def _text(column: pd.Series) -> pd.Series:
     """Every different text is made printable once: a column has few of them, and maybe a million rows."""
     codes, values = pd.factorize(column)
     return _objects([*map(printable, values), ""], codes)  # null has the code -1, which is the last
+
+
+def _shortened(column: pd.Series) -> pd.Series:
+    """Members that were given by path by their class's name; two that would be called alike keep the path."""
+    codes, values = pd.factorize(column)
+    short = [find.short_name(value) for value in values]
+    return _objects(
+        [own if short.count(own) == 1 else value for own, value in zip(short, values, strict=True)], codes
+    )
 
 
 def _labels(cells: pd.Series, options: pd.Series) -> pd.Series:

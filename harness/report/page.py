@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..store import atomic, make
+from ..store import pages
 from . import trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
@@ -22,8 +21,7 @@ from .sections import Shown, of_page
 from .table import escaped, markdown
 
 HERE = Path(__file__).parent
-MARKDOWN = "report.md"
-FIGURE = re.compile(r"^!\[.*\]\(([\w-]+\.svg)\)$", re.MULTILINE)  # as `_blocks` writes one
+MARKDOWN, PAGE = "report.md", "index.html"
 
 
 def write(
@@ -36,21 +34,21 @@ def write(
 ) -> Path:
     """Writes index.html, report.md and the figures as .svg into folder; returns the path of index.html.
 
+    Raises ResultsError for a folder that holds somebody's own files of these names.
+
     frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of
     manifest.json, one a run. foot stands under both; last: sections that come after those of the runs.
     probes: those from outside this package whose own sections are to be shown; others get a plain table.
     """
     folder = Path(folder)
-    make(folder)
+    pages.check(folder, (MARKDOWN, PAGE))
     ready = prepare(frame)
     head = heading(ready, manifests)
     content = [s for s in sections(frame, ready, manifests, probes) if not s.empty]
     content += last
-    save_figures(content, folder, folder / MARKDOWN)
-    atomic.write_text(folder / MARKDOWN, as_markdown(*head, content, foot))
-    page = folder / "index.html"
-    atomic.write_text(page, as_html(*head, content, foot))
-    return page
+    texts = {MARKDOWN: as_markdown(*head, content, foot), PAGE: as_html(*head, content, foot)}
+    pages.replace(folder, "report", figures(content) | texts)
+    return folder / PAGE
 
 
 def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, list[str]]:
@@ -94,16 +92,9 @@ def about(manifest: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def save_figures(content: Iterable[Section], folder: Path, earlier: Path) -> None:
-    """The figures as .svg; those of an earlier page go first, which may have had more to draw.
-
-    earlier is that page's Markdown, which names its figures: no list of names has to be kept here.
-    """
-    if earlier.is_file():
-        for name in FIGURE.findall(earlier.read_text(encoding="utf-8")):
-            (folder / name).unlink(missing_ok=True)
-    for figure in _figures(content):
-        atomic.write_text(folder / f"{figure.name}.svg", figure.svg)
+def figures(content: Iterable[Section]) -> dict[str, str]:
+    """The SVG of every figure, by the name of its file."""
+    return {f"{figure.name}.svg": figure.svg for figure in _figures(content)}
 
 
 def _figures(content: Iterable[Section]) -> Iterator[Figure]:

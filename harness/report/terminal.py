@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ..screen import one_line
 from .frame import prepare
 from .overview import summary_table
 from .sections import Shown, foreign
@@ -39,7 +40,7 @@ def text(frame: pd.DataFrame, width: int = 120, probes: Iterable[Shown] = ()) ->
     """
     ready = prepare(frame)
     tasks = trained_tasks(ready)
-    blocks = [_titled(_without(table(ready, task), SPARED), width) for task in tasks]
+    blocks = [_titled(_brief(table(ready, task)), width) for task in tasks]
     for section in foreign(ready, probes):
         blocks += [
             _titled(Table(section.heading, one.header, one.rows), width) for one in section.tables if one.rows
@@ -101,7 +102,7 @@ def _grid(table: Table, detail: bool, fold: bool) -> Grid:
 
 
 def _texts(entries: Sequence[Entry], detail: bool) -> list[str]:
-    return [flat(entry) if detail else entry.text for entry in entries]
+    return [one_line(flat(entry) if detail else entry.text) for entry in entries]
 
 
 def _console(width: int) -> Console:
@@ -119,6 +120,14 @@ def _rendered(grid: Grid, width: int) -> str:
 
 def _titled(table: Table, width: int) -> str:
     return f"{table.heading}\n{plain(table, width)}"
+
+
+def _brief(table: Table) -> Table:
+    """The trainings without what the page alone has; with the backends where a model was run on several."""
+    at = [table.header.index(name) for name in ("model", "backend") if name in table.header]
+    told = {tuple(row[k].text for k in at) for row in table.rows}
+    several = len(told) > len({model for model, *_ in told})
+    return _without(table, [name for name in SPARED if name != "backend" or not several])
 
 
 def _without(table: Table, names: Sequence[str]) -> Table:

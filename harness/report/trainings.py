@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -66,7 +67,7 @@ def _columns(settings: list[str], unit: str, bits: bool, figures: list[str]) -> 
         Column("parameters", lambda s: number(exact(_middle(s, "model_parameters")))),
         Column("learning rate", _rate),
         Column("epochs", lambda s: seeds.over_seeds(s.values("epochs"), "count")),
-        Column("time per epoch", lambda s: seeds.over_seeds(s.values("epoch_s"), "s")),
+        Column("time per epoch", _time),
         Column("time to target", _to_target),
         Column("verdict", _verdict),
     ]
@@ -136,6 +137,15 @@ def _without(s: Standing) -> Entry:
 def _rate(s: Standing) -> Entry:
     rates = sorted(set(s.values("learning_rate")))
     return number(", ".join(digits(rate) for rate in rates) or "–")
+
+
+def _time(s: Standing) -> Entry:
+    """Below it, where some were measured by an earlier process: how many epochs came from a checkpoint."""
+    entry, resumed = seeds.over_seeds(s.values("epoch_s"), "s"), s.values("resumed_epochs")
+    if not len(resumed):
+        return entry
+    said = f"{exact(float(resumed.sum()))} epochs resumed"
+    return replace(entry, detail="; ".join(filter(None, (entry.detail, said))))
 
 
 def _to_target(s: Standing) -> Entry:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 
 from ..data.archives import folder
-from ..store import atomic
+from ..store import atomic, files
 from ..task import Rival
 
 
@@ -20,7 +19,7 @@ def cached(key: str, compute: Callable[[], list[Rival]]) -> list[Rival]:
     """
     path = folder() / "rivals" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     with suppress(OSError, ValueError, TypeError):
-        return [Rival(**r) for r in json.loads(path.read_text())]
+        return [Rival(**r) for r in files.parse(files.read(path))]
     rivals = compute()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

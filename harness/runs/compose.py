@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict
 from functools import cache
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from . import values
 from .schema import Settings, check, plain
 from .values import ConfigError
 
+MOST_JOBS = 1000  # runs of a multirun, each planned before the first begins
 PLAIN = r"""[^\[\],'"{}()]*"""  # no bracket, no comma, no quote
 WITH_EQUALS = re.compile(
     rf"""
@@ -64,6 +66,15 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     return {str(k): v for k, v in config.items()}
 
 
+def defaults() -> dict[Any, Any]:
+    """The configuration without overrides, read without Hydra, which may be under way."""
+    from omegaconf import OmegaConf
+
+    keys = OmegaConf.to_container(OmegaConf.load(folder() / "config.yaml"))
+    assert isinstance(keys, dict)
+    return {k: v for k, v in keys.items() if k not in ("defaults", "hydra")} | {"probe": _probe_options()}
+
+
 @cache
 def _defaults(probe_names: tuple[str, ...]) -> dict[Any, Any]:
     """The configuration without overrides, for as long as there are the same probes: each compose is slow."""
@@ -79,8 +90,11 @@ def register() -> None:
     """Gives Hydra every probe's options, typed, as the group choice probe=defaults."""
     from hydra.core.config_store import ConfigStore
 
-    options = {name: plain(asdict(probes.get(name))) for name in probes.names()}
-    ConfigStore.instance().store("defaults", options, group="probe")
+    ConfigStore.instance().store("defaults", _probe_options(), group="probe")
+
+
+def _probe_options() -> dict[str, Any]:
+    return {name: plain(asdict(probes.get(name))) for name in probes.names()}
 
 
 def quoted(override: str) -> str:
@@ -100,9 +114,12 @@ def sweep(overrides: list[str]) -> list[list[str]]:
         if not override.is_sweep_override():
             choices[key] = [f"{key}={override.get_value_element_as_str()}"]
         elif override.is_discrete_sweep():
-            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            choices[key] = [f"{key}={v}" for v in islice(override.sweep_string_iterator(), MOST_JOBS + 1)]
         else:
             raise ConfigError(f"{override.input_line!r} has no values to go through; write {key}=A,B")
+    jobs = math.prod(map(len, choices.values()))
+    if jobs > MOST_JOBS:
+        raise ConfigError(f"the swept values make {jobs:,} runs or more; at most {MOST_JOBS:,} are planned")
     return [list(job) for job in product(*choices.values())]
 
 
@@ -116,6 +133,8 @@ def _parsed(overrides: list[str]) -> list[Any]:
             parsed += OverridesParser.create().parse_overrides([text])
         except HydraException as error:
             first = " ".join(str(error).splitlines()[0].split())
+            if "Exception: " in first:  # of Hydra's grammar, whose name says nothing to a person
+                first = "a character of it needs quotes, KEY='\"VALUE\"'"
             raise ConfigError(
                 f"cannot read {text!r}: {first}; write KEY=VALUE, a list as 'KEY=[a,b]' in quotes"
             ) from None

@@ -26,6 +26,7 @@ BUDGETS: dict[str, Callable[[cells.GatedCell, int, int], int]] = {
     "state": lambda cell, i, h: sum(math.prod(shape) for shape in cell.state_shapes(1, h).values()),
 }
 WIDEST = 128  # times the first cell's hidden_size that are looked at, at most
+MOST_SIZES = 100_000  # hidden sizes that are looked at
 # sizes at which a budget that is slow to count is counted in one pass; other budgets are counted at all sizes
 AT_ONCE = {"operations": 32}
 
@@ -56,7 +57,12 @@ def choice(budget: str, first: str, spec: str, input_size: int, size: int) -> tu
     label = f"{budget} {target} ({':'.join(filter(None, (model.name, model.options)))}, H {size})"
     if spec == first:
         return label, size, None
-    largest = reach(budget, cell, input_size, size, target)
+    if 2 * size > MOST_SIZES:
+        raise ValueError(
+            f"match={budget} would look through {2 * size:,} hidden sizes or more for {spec!r}, and at most"
+            f" {MOST_SIZES:,} are; choose a smaller workload.hidden_size"
+        )
+    largest = min(reach(budget, cell, input_size, size, target), MOST_SIZES)
     sizes = [h for h in range(1, largest + 1) if unfit(cell, input_size, h) is None]
     if len(sizes) < 2:
         reason = next(filter(None, (unfit(cell, input_size, h) for h in (size, size + 1))))

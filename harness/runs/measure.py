@@ -7,11 +7,14 @@ import sys
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
+
+from cellbench.cells.kernels import modules
 
 from .. import store
+from ..screen import last
 from ..store import provenance
 from .progress import Progress
+from .resume import interrupted
 from .runner import Runner, estimate_s
 from .schema import Settings, check
 from .values import ConfigError
@@ -23,28 +26,14 @@ def measure(settings: Settings, command: str) -> int:
     return _work(store.create(settings.results, manifest), settings, set())
 
 
-def resume(name: str) -> int:
+def resume(name: str, trust: bool = False) -> int:
     """Goes on with the run in a folder; returns the exit code.
 
-    Raises ConfigError where a new measurement would not belong to the old ones: another commit, another
-    machine, or a cell whose file changed.
+    Raises ConfigError where a new measurement would not belong to the old ones, and for a run that this user
+    did not make, unless it is trusted.
     """
-    folder = Path(name).expanduser()
-    manifest = store.read_manifest(folder)
-    now, then = provenance.git().get("commit"), manifest.get("git", {}).get("commit")
-    if now != then:
-        raise ConfigError(
-            f"run {name} was made by commit {then}, this is {now}; check that out, or start a new run"
-        )
-    if not manifest["config"]:
-        raise ConfigError(f"run {name} was imported; there is nothing to go on with")
-    settings = check(manifest["config"])
-    here = provenance.key(settings.config["threads"])
-    if differs := provenance.differences(manifest.get("machine_key") or here, here):
-        raise ConfigError(
-            f"run {name} was made on another machine ({'; '.join(differs)}); go on with it there, or start a"
-            " new run"
-        )
+    folder, config = interrupted(name, trust)
+    settings = check(config)
     writer, ended = store.reopen(folder)
     planned = {case.id for probe in settings.probes for case in probe.cases}
     if foreign := set(ended) - planned:
@@ -70,6 +59,8 @@ def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) ->
         replace(planned, cases=[case for case in planned.cases if case.id not in done])
         for planned in settings.probes
     ]
+    if reason := modules.unwritable():
+        print(f"warning: {reason}: each process compiles its kernels again", file=sys.stderr)
     progress = Progress(estimate_s(remaining))
     runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done)
     try:
@@ -87,5 +78,5 @@ def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) ->
         )
     counts = Counter(runner.statuses.values())
     print(", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing left to measure")
-    print(f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})")
+    last(f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})")
     return code

@@ -1,11 +1,16 @@
-"""Shows the case in hand and the time left: a bar on a terminal, plain lines elsewhere."""
+"""Shows the case in hand and the time left: a bar on a terminal, plain lines elsewhere.
+
+A line that cannot be written is left out: it must end no run.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
+
+from ..screen import Screen, one_line, screen
 
 QUIET = ("ok", "unsupported")  # statuses that leave no line on a terminal
 
@@ -17,10 +22,10 @@ class Progress:
         self, total_s: float, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.total_s, self.clock = total_s, clock
-        self.stream = stream or sys.stderr
+        self.stream = screen(stream or sys.stderr)
         self.began = clock()
         self.past_s, self.current_s, self.share, self.label = 0.0, 0.0, 0.0, ""
-        self.bar = _bar(total_s) if self.stream.isatty() else None
+        self.bar = _bar(total_s, self.stream) if self.stream.isatty() else None
 
     def start(self, label: str, estimate_s: float) -> None:
         """The next case is in hand."""
@@ -36,7 +41,8 @@ class Progress:
     def show(self) -> None:
         """Redraws the bar."""
         if self.bar:
-            self.bar.update(0, completed=self.done_s, description=f"{self.label}  {self.remaining()}")
+            words = one_line(f"{self.label}  {self.remaining()}")
+            self.bar.update(0, completed=self.done_s, description=words)
 
     def finish(self, status: str, reason: str | None) -> None:
         """The case has ended."""
@@ -45,7 +51,7 @@ class Progress:
         if self.bar is None:
             print(f"{text}  [{self.remaining()}]", file=self.stream, flush=True)
         elif status not in QUIET:
-            self.bar.console.print(text, markup=False, highlight=False)
+            self.bar.console.print(one_line(text), markup=False, highlight=False)
 
     @property
     def done_s(self) -> float:
@@ -65,7 +71,7 @@ class Progress:
             self.bar.stop()
 
 
-def _bar(total_s: float) -> Any:
+def _bar(total_s: float, stream: Screen) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -73,7 +79,7 @@ def _bar(total_s: float) -> Any:
     bar = Bar(
         BarColumn(30),
         TextColumn("{task.percentage:3.0f} %  {task.description}", markup=False),
-        console=Console(stderr=True),
+        console=Console(file=cast(TextIO, stream.styled), force_terminal=True),
         transient=True,
     )
     bar.add_task("", total=total_s)

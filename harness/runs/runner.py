@@ -53,7 +53,10 @@ class Runner:
         """Exit code: 1 if a case ended in an error, else 0."""
         self.start = time.monotonic()
         for planned in probes:
-            for cases in alike([c for c in planned.cases if c.id not in self.done]):
+            left = [c for c in planned.cases if c.id not in self.done]
+            for case in left if planned.probe.repeats else []:
+                self.taken_over(case)
+            for cases in alike([c for c in left if c.id not in self.statuses]):
                 self.first_pass(planned, cases)
             if planned.probe.repeats:
                 good = [c for c in planned.cases if c.id in self.done or self.statuses[c.id] == "ok"]
@@ -62,6 +65,12 @@ class Runner:
                 for group in bounded(unfinished, MOST_TOGETHER):
                     self.second_pass(planned, group)
         return int(any(status in ERRORS for status in self.statuses.values()))
+
+    def taken_over(self, case: Case) -> None:
+        """Writes what an earlier attempt measured in the first pass of a case, where that came to its end."""
+        if (begun := self.writer.begun.get(case.id)) is not None:
+            self.implementations[case.id] = begun.implementation
+            self.write(case, Found("ok", begun.reason, begun.implementation, begun.series), done=False)
 
     def first_pass(self, planned: PlannedProbe, cases: list[Case]) -> None:
         """Measures cases in a worker of their own; after one that breaks it, the rest get a new one."""

@@ -5,13 +5,15 @@ Every mistake is a ConfigError of one line: the thing, the value, what is allowe
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cellbench import cells
 from cellbench.cells import find
-from cellbench.cells.programs.program import DEVICES, DIRECTIONS, DTYPES
+from cellbench.cells.programs.formats import DTYPES
+from cellbench.cells.programs.program import DEVICES, DIRECTIONS
 
 from .. import probe as probes
 from .. import task as tasks
@@ -54,6 +56,12 @@ def check(config: dict[str, Any]) -> Settings:
 def _plan(config: dict[str, Any]) -> Plan:
     workload = {k: values.sizes(f"workload.{k}", v) for k, v in config["workload"].items()}
     values.addressable(**{k: max(v) for k, v in workload.items()})
+    if isinstance(config["dtype"], list):
+        formats = ",".join(map(str, config["dtype"])) or "float32,bfloat16"
+        raise ConfigError(
+            f"dtype is {config['dtype']!r}; a run has one format, one of {', '.join(DTYPES)}. For a run of"
+            f" each give -m dtype={formats}"
+        )
     values.known("dtype", config["dtype"], list(DTYPES))
     values.known("device", config["device"], list(DEVICES))
     directions = values.members("direction", config["direction"], list(DIRECTIONS))
@@ -66,7 +74,7 @@ def _plan(config: dict[str, Any]) -> Plan:
         direction=directions,
         dtype=config["dtype"],
         device=config["device"],
-        threads=values.size("threads", config["threads"]),
+        threads=values.threads(config["threads"]),
         seeds=values.seeds(config["seeds"]),
         match=_match(config["match"]),
         **workload,
@@ -75,7 +83,16 @@ def _plan(config: dict[str, Any]) -> Plan:
         for spec in specs:
             get(spec)
     _distinct(plan.cells)
+    values.few(_count(plan), "the combinations that are asked for", "the lists")
     return plan
+
+
+def _count(plan: Plan) -> int:
+    """An upper bound of the cases of a probe: of workloads, or of tasks, whichever are more."""
+    grid = (plan.steps, plan.batch, plan.input_size, plan.hidden_size, plan.direction)
+    workloads = math.prod(map(len, grid))
+    sequences = max(workloads, len(plan.tasks) * len(plan.hidden_size) * len(plan.seeds))
+    return len(plan.cells) * len(plan.backends) * sequences
 
 
 def _match(value: Any) -> str | None:
@@ -113,6 +130,7 @@ def _planned(spec: str, plan: Plan, options: dict[str, Any]) -> PlannedProbe:
     cases = [replace(case, probe_options=plain(asdict(probe))) for case in probe.cases(plan)]
     if plan.match:
         cases = [matched(case, plan.match, plan.cells[0]) for case in cases]
+    values.few(len(cases), f"cases of probe {spec!r}", "its options")
     if not cases:
         raise ConfigError(f"probe {spec!r} has nothing to measure with these options")
     for case in cases:

@@ -14,6 +14,8 @@ from cellbench.cells import find
 from ..probe import Probe
 
 LONGEST_S = 1e6  # that a process may be waited for: the system's own call takes no more than 24 days
+MOST_CASES = 100_000  # of a run: each is planned, listed and written
+MOST_THREADS = 4096
 LARGEST = 2**62  # bytes that an array may have and still be addressed
 
 
@@ -66,11 +68,38 @@ def _backends(key: str, value: Any) -> tuple[str, ...]:
     return specs
 
 
+def shaped(config: dict[str, Any], like: dict[Any, Any], above: str = "") -> None:
+    """Raises ConfigError where a configuration from a file has not the keys that every configuration has.
+
+    The options of a probe by path are known to its file alone, and may be any.
+    """
+    for key, value in config.items():
+        if key not in like:
+            if above == "probe.":
+                continue
+            raise ConfigError(f"unknown key {above + str(key)!r:.80} in the run's configuration")
+        if isinstance(like[key], dict):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{above}{key} is {value!r:.60} in the run's configuration, and no table")
+            shaped(value, like[key], f"{above}{key}.")
+        elif isinstance(value, dict):
+            raise ConfigError(f"{above}{key} is {value!r:.60} in the run's configuration, and no value")
+    if missing := [f"{above}{key}" for key in like if key not in config and above != "probe."]:
+        raise ConfigError(f"the run's configuration has no {missing[0]}")
+
+
 def size(key: str, value: Any) -> int:
     """One whole number of at least 1."""
     if isinstance(value, list):
         raise ConfigError(f"{key} is {value!r}; it must be one number")
     return sizes(key, value)[0]
+
+
+def threads(value: Any) -> int:
+    """A number of threads that a machine may have."""
+    if size("threads", value) > MOST_THREADS:
+        raise ConfigError(f"threads is {value:,}; it must be at most {MOST_THREADS:,}")
+    return int(value)
 
 
 def sizes(key: str, value: Any) -> tuple[int, ...]:
@@ -104,7 +133,7 @@ def seconds(key: str, value: Any) -> float:
 def seeds(value: Any) -> tuple[int, ...]:
     """A number of seeds, from 0 on, or a list of them."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return tuple(range(size("seeds", value)))
+        return tuple(range(few(size("seeds", value), "seeds", "seeds")))
     if (
         not isinstance(value, list)
         or not value
@@ -114,6 +143,13 @@ def seeds(value: Any) -> tuple[int, ...]:
     if len(set(value)) < len(value):
         raise ConfigError(f"seeds is {value!r}; it names a seed twice, name it once")
     return tuple(value)
+
+
+def few(count: int, what: str, key: str) -> int:
+    """The count. Raises ConfigError where so many cases would be planned for minutes."""
+    if count > MOST_CASES:
+        raise ConfigError(f"{what} are {count:,}; at most {MOST_CASES:,} are planned: choose fewer in {key}")
+    return count
 
 
 def addressable(steps: int, batch: int, input_size: int, hidden_size: int) -> None:
@@ -138,12 +174,12 @@ def writable(results: Any) -> Path:
     if not isinstance(results, str) or not results.strip():
         raise ConfigError(f"results is {results!r}; it must be a folder, results=DIR")
     try:
-        path = Path(results).expanduser()
+        path = find.given_path(results)
         nearest = path
         while not nearest.exists():
             nearest = nearest.parent
         if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
             return path
-    except (OSError, RuntimeError):  # a name that is too long, or a home that nobody has
-        pass
+    except (OSError, ValueError) as error:  # a name that is too long, or a home that nobody has
+        raise ConfigError(f"results: {error}; give another folder, results=DIR") from None
     raise ConfigError(f"results {results!r} cannot be written; give another folder, results=DIR")

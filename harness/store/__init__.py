@@ -8,13 +8,14 @@ such. The table is made of the blocks, for other tools and for handing on; it is
 
 from __future__ import annotations
 
+from . import pages
 from .block import BlockError
+from .files import ResultsError
 from .reader import (
     BLOCKS,
     MANIFEST,
     SCHEMA,
     TABLE,
-    ResultsError,
     load,
     read_blocks,
     read_manifest,
@@ -22,7 +23,7 @@ from .reader import (
     visible,
 )
 from .tidy import COLUMNS, DEFINITION, WHOLE
-from .writer import RunWriter, create, make, reopen
+from .writer import RunWriter, create, make, reopen, whole
 
 __all__ = [
     "BLOCKS",
@@ -38,9 +39,11 @@ __all__ = [
     "create",
     "load",
     "make",
+    "pages",
     "read_blocks",
     "read_manifest",
     "reopen",
     "runs",
     "visible",
+    "whole",
 ]

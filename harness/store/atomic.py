@@ -5,14 +5,20 @@ Every file of the harness that is not appended to is written here. Folders are m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import platform
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 @contextmanager
@@ -22,8 +28,9 @@ def replacing(path: Path) -> Iterator[Path]:
     For libraries that write a file by name. An error in the block leaves `path` as it was.
     """
     target = path.resolve()  # a link stays a link, and the file that it leads to is replaced
+    _sweep(target)
     # in the same folder, since a rename is whole within one file system only; hidden from whoever lists it
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{target.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         sync(temporary)
@@ -32,6 +39,21 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def _sweep(target: Path) -> None:
+    """Removes what a killed process of this machine left of the same file."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.{_host()}-(\d+)-[0-9a-f]{{8}}\.tmp")
+    with suppress(OSError):
+        for path in target.parent.iterdir():
+            if (match := pattern.fullmatch(path.name)) and not psutil.pid_exists(int(match[1])):
+                path.unlink()
+
+
+@lru_cache
+def _host() -> str:
+    """A few letters for this machine: a process of another one, on a shared disk, may well be alive."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
 
 
 def sync(path: Path) -> None:

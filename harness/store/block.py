@@ -12,6 +12,7 @@ from typing import Any
 TEXTS = ("probe", "cell", "options", "variant", "backend", "device", "dtype", "match", "direction", "task")
 WHOLES = ("threads", "steps", "batch", "input_size", "hidden_size", "seed")
 TEXT, WHOLE = (str, type(None)), (int, type(None))
+MOST = 2**61  # of a whole number, below what stands for null in a column
 KINDS: dict[str, Any] = {
     "case": str,
     "attempt": int,
@@ -49,6 +50,8 @@ def decode(line: bytes) -> dict[str, Any]:
     for name, kinds in KINDS.items():
         if not isinstance(block[name], kinds):
             raise BlockError(f"{name} is {block[name]!r:.60}")
+    if not _fits(block["attempt"]):
+        raise BlockError(f"attempt is {block['attempt']!r:.60}")
     _check_definition(block["definition"])
     for series in block["series"]:
         _check_series(series)
@@ -60,8 +63,14 @@ def _check_definition(definition: dict[str, Any]) -> None:
         raise BlockError("the definition names no probe")
     for names, kinds in ((TEXTS, TEXT), (WHOLES, WHOLE)):
         for name in names:
-            if not isinstance(definition.get(name), kinds):
-                raise BlockError(f"{name} of the definition is {definition[name]!r:.60}")
+            value = definition.get(name)
+            if not isinstance(value, kinds) or not _fits(value):
+                raise BlockError(f"{name} of the definition is {value!r:.60}")
+
+
+def _fits(value: Any) -> bool:
+    """Whether a whole number is within bounds; so is everything that is none."""
+    return not isinstance(value, int) or abs(value) <= MOST
 
 
 def _check_series(series: Any) -> None:
@@ -69,9 +78,11 @@ def _check_series(series: Any) -> None:
     try:
         metric, unit, lag = series["metric"], series["unit"], series.get("lag")
         values = array("d", series["values"])
-        counts = isinstance(series.get("process"), WHOLE) and isinstance(series.get("sample"), WHOLE)
+        process, sample = series.get("process"), series.get("sample")
+        counts = isinstance(process, WHOLE) and isinstance(sample, WHOLE) and _fits(process) and _fits(sample)
         if lag is not None:
-            counts &= len(array("q", lag)) == len(values)
+            lags = array("q", lag)
+            counts &= len(lags) == len(values) and all(_fits(f(lags, default=0)) for f in (min, max))
     except (KeyError, TypeError, AttributeError, OverflowError):
         raise BlockError(f"a series has metric, unit and numbers as values; this is {series!r:.80}") from None
     if not (isinstance(metric, str) and isinstance(unit, str) and counts):

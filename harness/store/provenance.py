@@ -17,6 +17,8 @@ from typing import Any
 
 import psutil
 
+from . import code
+
 PACKAGES = ("cellbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "hydra-core")
 # the packages by which torch's wheels bring cuDNN
 CUDNN = ("nvidia-cudnn-cu11", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cudnn")
@@ -51,7 +53,8 @@ ISA = (
 
 def manifest(command: str, config: dict[str, Any], threads: int) -> dict[str, Any]:
     """The manifest of a run that begins now: what was asked, and where its results come from."""
-    return {"command": command, "config": config, **origin(), "machine_key": key(threads)}
+    described = {"command": command, "config": config, **origin(), "machine_key": key(threads)}
+    return described | {"code": code.digests(config)}
 
 
 def origin() -> dict[str, Any]:
@@ -61,6 +64,7 @@ def origin() -> dict[str, Any]:
         "git": git(),
         "versions": versions(),
         "machine": fingerprint(),
+        "code": code.digests(),
     }
 
 
@@ -69,17 +73,38 @@ def fingerprint() -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": memory_bytes()[0],
         "platform": platform.platform(),
-        "python": platform.python_version(),
+        "python": python(),
         "gpu": _gpu(),
         "load_1min": round(os.getloadavg()[0], 2),
     }
 
 
+def memory_bytes() -> tuple[int, int]:
+    """(all, available) of this machine; the free pages where there is no /proc to tell what can be freed."""
+    try:
+        memory = psutil.virtual_memory()
+        return memory.total, memory.available
+    except OSError:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
+
+
 def versions() -> dict[str, str]:
     """Installed versions of the packages that figures depend on."""
     return {name: _version(name) or "not installed" for name in PACKAGES}
+
+
+def python() -> str:
+    """Python's version."""
+    return platform.python_version()
+
+
+def maker() -> str:
+    """A digest of the package's code, and of the versions that figures depend on."""
+    made_with = json.dumps([code.digests(), versions(), python()], sort_keys=True)
+    return hashlib.sha256(made_with.encode()).hexdigest()
 
 
 def key(threads: int) -> dict[str, Any]:

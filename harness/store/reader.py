@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
-import json
+import hashlib
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import table, tidy
+from . import files, manifest, pages, table, tidy
 from .block import BlockError, decode
+from .files import ResultsError
 
 if TYPE_CHECKING:
     import pandas
@@ -20,29 +21,31 @@ SCHEMA = 1
 MANIFEST, BLOCKS, TABLE = "manifest.json", "cases.jsonl", "cases.parquet"
 
 
-class ResultsError(ValueError):
-    """A results folder or file cannot be used; the message names it."""
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
     """A run's manifest. Raises ResultsError for a folder that is no run, or one of another schema."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf8"))
+        content = files.read(path)
     except (FileNotFoundError, NotADirectoryError):
         raise ResultsError(f"{folder} is no run: it has no {MANIFEST}") from None
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        state = "damaged" if path.stat().st_size else "empty"
-        raise ResultsError(f"{path} is {state}; remove the run") from None
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if schema != SCHEMA or isinstance(schema, bool):
+    try:
+        found = files.parse(content)
+    except ValueError as error:
+        state = f"damaged ({error})" if content else "empty"
+        raise ResultsError(f"{path} is {state:.200}; remove the run") from None
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if schema != SCHEMA or not isinstance(schema, int) or isinstance(schema, bool):
         newer = "; a newer cellbench wrote it" if isinstance(schema, int) and schema > SCHEMA else ""
-        raise ResultsError(f"{path} is of schema {schema!r}, and this version reads schema {SCHEMA}{newer}")
-    if not isinstance(manifest.get("run"), str):
-        raise ResultsError(f"{path} is damaged: it names no run")
-    return manifest
+        raise ResultsError(
+            f"{path} is of schema {schema!r:.60}, and this version reads schema {SCHEMA}{newer}"
+        )
+    try:
+        manifest.check(found)
+    except ValueError as error:
+        raise ResultsError(f"{path} is damaged: {error}; remove the run") from None
+    return found
 
 
 def read_blocks(folder: Path) -> Iterator[dict[str, Any]]:
@@ -68,7 +71,7 @@ def read_blocks(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return files.read(path, files.LARGE)
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -91,10 +94,14 @@ def runs(path: Path) -> list[Path]:
 
 
 def visible(parent: Path) -> list[Path]:
-    """The entries of a folder of runs by name, so oldest first; a hidden one is a run that has not begun."""
+    """The entries of a folder of runs by name, so oldest first; a hidden one is a run that has not begun.
+
+    A page may stand among runs, and is none.
+    """
     if not parent.is_dir():
         return []
-    return sorted(path for path in parent.iterdir() if not path.name.startswith("."))
+    entries = (path for path in parent.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in entries if not (path / pages.MARKER).exists())
 
 
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
@@ -115,8 +122,11 @@ def frame_of(folders: list[Path]) -> pandas.DataFrame:
     import pandas
 
     by_name: dict[str, Path] = {}
+    hashes: dict[str, str | None] = {}
     for folder in folders:
-        other = by_name.setdefault(read_manifest(folder)["run"], folder)
+        found = read_manifest(folder)
+        hashes[found["run"]] = found.get("table")
+        other = by_name.setdefault(found["run"], folder)
         if other is not folder:
             raise ResultsError(
                 f"{other} and {folder} are the same run; every value would count twice, so leave one out"
@@ -124,7 +134,7 @@ def frame_of(folders: list[Path]) -> pandas.DataFrame:
     written = {name: folder for name, folder in by_name.items() if _has_blocks(folder)}
     with _collecting_nothing():
         rows = tidy.frame((name, read_blocks(folder)) for name, folder in written.items())
-    tables = [_table(name, folder) for name, folder in by_name.items() if name not in written]
+    tables = [_table(name, folder, hashes[name]) for name, folder in by_name.items() if name not in written]
     frames = [f for f in (*table.frames(tables), rows) if len(f)]
     return pandas.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or [rows])[0]
 
@@ -155,7 +165,10 @@ def _has_blocks(folder: Path) -> bool:
 
 
 def _check_footer(path: Path) -> None:
-    footer = table.footer(path)
+    try:
+        footer = table.footer(path)
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
     if not footer:
         raise ResultsError(f"{path} is damaged; remove it (where {BLOCKS} lies beside it nothing is lost)")
     for name in table.OLDEST:
@@ -163,8 +176,11 @@ def _check_footer(path: Path) -> None:
             raise ResultsError(f"{path} is no table of results: it has no column {name!r}; remove it")
 
 
-def _table(run: str, folder: Path) -> Any:
-    """Arrow's table of a run that has no blocks."""
+def _table(run: str, folder: Path, sha256: str | None) -> Any:
+    """Arrow's table of a run that has no blocks; held against its hash where the manifest has one.
+
+    Arrow's own checksums are left out by versions of it, and cover no footer.
+    """
     path = folder / TABLE
     try:
         rows = table.unpack(path)
@@ -174,4 +190,6 @@ def _table(run: str, folder: Path) -> Any:
         raise ResultsError(
             f"{path} holds rows of run {other.pop()!r}, and the manifest beside it is of {run!r}"
         )
+    if sha256 and hashlib.sha256(_bytes(path)).hexdigest() != sha256:
+        raise ResultsError(f"{path} is damaged: its hash is not the one of the manifest; get the run again")
     return rows

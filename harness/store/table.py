@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,10 @@ def footer(path: Path) -> bytes:
 
     Read by hand: Arrow's own look at it would take a millisecond a run.
     """
-    with path.open("rb") as file:
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return b""
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 8))
         end = file.read()  # the length of the footer, then MAGIC
@@ -42,8 +46,16 @@ def pack(rows: pandas.DataFrame, path: Path) -> None:
         | dict.fromkeys(WHOLE, pyarrow.int64())
         | {"value": pyarrow.float64()}
     )
-    table = pyarrow.Table.from_pandas(rows, pyarrow.schema(types.items()), preserve_index=False)
+    schema = pyarrow.schema(types.items())
+    try:
+        table = pyarrow.Table.from_pandas(rows, schema, preserve_index=False)
+    except UnicodeEncodeError:  # a name or a reason with undecodable bytes: half a surrogate pair
+        table = pyarrow.Table.from_pandas(rows.map(_encodable), schema, preserve_index=False)
     pyarrow.parquet.write_table(table, path, write_page_checksum=True)
+
+
+def _encodable(value: Any) -> Any:
+    return value.encode("utf8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def unpack(path: Path) -> Any:

@@ -85,7 +85,7 @@ class _Rows:
         self.count.append(len(values))
         self.process.append(NONE if process is None else process)
         # without a lag every value is a sample of its own, and frame() counts them
-        self.sample.append(NONE if lag is None else series.get("sample", 0))
+        self.sample.append(NONE if lag is None else series.get("sample") or 0)
         if lag is not None:
             self.lags.append((len(self.values), array("q", lag)))
         self.values.extend(values)

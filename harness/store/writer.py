@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
+import re
 import secrets
+import shutil
+import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import atomic, table
+from . import atomic, files, manifest, table
 from .block import encode
-from .reader import BLOCKS, MANIFEST, SCHEMA, TABLE, ResultsError, frame_of, read_blocks, read_manifest
+from .files import ResultsError
+from .reader import BLOCKS, MANIFEST, SCHEMA, TABLE, frame_of, read_blocks, read_manifest
 
 # the errors of a file system that has no flock
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 NAMES = 100  # tries to find a name that no other run has
+BEGINNING_S = 60.0  # in which a run that begins has its lock
+# a run's folder before it has begun, or while it is imported
+HIDDEN = re.compile(r"\.\d{8}-\d{6}-[0-9a-f]{4}")
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """What the first pass of a case measured, and the implementation that it found."""
+
+    implementation: str
+    series: list[dict[str, Any]]
+    reason: str | None = None
 
 
 class RunWriter:
@@ -28,9 +47,14 @@ class RunWriter:
     """
 
     def __init__(self, folder: Path, attempt: int) -> None:
-        self.folder, self.attempt = folder, attempt
+        self.folder, self.attempt, self.lost = folder, attempt, ""
+        self.begun: dict[str, FirstPass] = {}
+        for name in (MANIFEST, BLOCKS, TABLE):
+            if (folder / name).is_symlink():  # of a run from elsewhere: it may lead anywhere
+                raise ResultsError(f"{folder / name} is a link; nothing is written through it, so copy it")
         try:
-            self._file = os.open(folder / BLOCKS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+            self._file = os.open(folder / BLOCKS, flags, 0o644)
         except OSError as error:
             raise ResultsError(f"{folder / BLOCKS} cannot be written: {error.strerror}") from None
         try:
@@ -75,20 +99,33 @@ class RunWriter:
         except OSError as error:
             # a full disk: the torn line is cut off, so that the next block begins a line
             os.ftruncate(self._file, before)
-            raise ResultsError(f"{self.folder / BLOCKS} cannot be written: {error.strerror}") from None
+            self.lost = (
+                f"{self.folder / BLOCKS} cannot be written: {error.strerror}; the block in hand, of case"
+                f" {case}, is lost, and all before it is kept; make room, then go on with: cellbench run"
+                f" resume={self.folder}"
+            )
+            raise ResultsError(self.lost) from None
 
     def release(self) -> None:
         """Lets go of the run as it is."""
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
 
     def close(self) -> None:
-        """Ends the run: packs the tidy table beside the blocks."""
+        """Ends the run: packs the tidy table beside the blocks, and writes its hash into the manifest."""
         path = self.folder / TABLE
         try:
             with atomic.replacing(path) as temporary:
                 table.pack(frame_of([self.folder]), temporary)
+                sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
+            _write_manifest(self.folder / MANIFEST, read_manifest(self.folder) | {"table": sha256})
         except OSError as error:
-            raise ResultsError(f"{path} cannot be written: {error.strerror}; the blocks are whole") from None
+            if not self.lost:  # else the line that says what was lost is under way
+                raise ResultsError(
+                    f"{path} cannot be written: {error.strerror}; every block is kept: cellbench run"
+                    f" resume={self.folder} packs the table"
+                ) from None
         finally:
             self.release()
 
@@ -104,24 +141,78 @@ def _lock(file: int) -> bool:
     return True
 
 
-def create(parent: Path, manifest: dict[str, Any]) -> RunWriter:
+def create(parent: Path, described: dict[str, Any]) -> RunWriter:
     """A new run's folder below the parent, with its manifest. Raises ResultsError where it cannot be written.
 
     It is made under a hidden name and then renamed, so that a kill in between leaves no folder that looks
     like a run and is none.
     """
-    make(parent)
+    writer = _begun(parent, described)
+    _show(writer)
+    return writer
+
+
+@contextmanager
+def whole(parent: Path, described: dict[str, Any]) -> Iterator[RunWriter]:
+    """A run that is there once all of it is: for what is not measured, and can be made again.
+
+    It stays hidden until the block ends, and is removed where that fails.
+    """
+    writer = _begun(parent, described)
     try:
-        hidden = _hidden(parent)
-        name = hidden.name[1:]
-        _write_manifest(hidden / MANIFEST, {"schema": SCHEMA, "run": name, **manifest})
-        writer = RunWriter(hidden, attempt=0)
-        hidden.rename(parent / name)
+        yield writer
+        writer.close()
+        _show(writer)
+    except BaseException:
+        writer.release()
+        shutil.rmtree(writer.folder, ignore_errors=True)
+        raise
+
+
+def _begun(parent: Path, described: dict[str, Any]) -> RunWriter:
+    """The writer of a run in a hidden folder, its manifest checked, sealed and written."""
+    make(parent)
+    _sweep(parent)
+    hidden = _hidden(parent)
+    try:
+        content = {"schema": SCHEMA, "run": hidden.name[1:], **described}
+        files.check_bounds(content)
+        manifest.check(content)
+        _write_manifest(hidden / MANIFEST, manifest.sealed(content))
+        return RunWriter(hidden, attempt=0)
+    except BaseException as error:
+        shutil.rmtree(hidden, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise ResultsError(f"results {str(parent)!r} cannot be written: {error.strerror}") from None
+        if type(error) is ValueError:
+            raise ResultsError(f"the run's manifest cannot be written: {error}") from None
+        raise
+
+
+def _show(writer: RunWriter) -> None:
+    """Gives the run its name, without the dot."""
+    parent, name = writer.folder.parent, writer.folder.name[1:]
+    try:
+        writer.folder.rename(parent / name)
         atomic.sync_folder(parent)
     except OSError as error:
         raise ResultsError(f"results {str(parent)!r} cannot be written: {error.strerror}") from None
     writer.folder = parent / name
-    return writer
+
+
+def _sweep(parent: Path) -> None:
+    """Removes what killed processes left: hidden folders of runs that nobody writes any more."""
+    for folder in parent.iterdir():
+        if HIDDEN.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+            with suppress(OSError, ResultsError):
+                if time.time() - folder.stat().st_mtime < BEGINNING_S:
+                    continue
+                writer = RunWriter(folder, attempt=0)  # raises where a process holds the run
+                writer.release()
+                if writer.locked and all(
+                    path.name.lstrip(".").startswith((MANIFEST, BLOCKS, TABLE)) for path in folder.iterdir()
+                ):
+                    shutil.rmtree(folder)
 
 
 def _hidden(parent: Path) -> Path:
@@ -132,6 +223,8 @@ def _hidden(parent: Path) -> Path:
             (parent / f".{name}").mkdir()
         except FileExistsError:
             continue
+        except OSError as error:
+            raise ResultsError(f"results {str(parent)!r} cannot be written: {error.strerror}") from None
         if not (parent / name).exists():
             return parent / f".{name}"
         (parent / f".{name}").rmdir()
@@ -158,7 +251,8 @@ def make(folder: Path) -> None:
 def reopen(folder: Path) -> tuple[RunWriter, dict[str, str]]:
     """A writer that goes on with an interrupted run, and how each finished case ended.
 
-    A torn last line is cut off. Raises ResultsError for a run that cannot be gone on with.
+    A torn last line is cut off. The writer's `begun` has the first passes of the others. Raises ResultsError
+    for a run that cannot be gone on with.
     """
     read_manifest(folder)
     path = folder / BLOCKS
@@ -175,9 +269,28 @@ def reopen(folder: Path) -> tuple[RunWriter, dict[str, str]]:
     except ResultsError:
         writer.release()
         raise
-    text = path.read_bytes()
+    text = files.read(path, files.LARGE)
     if text and not text.endswith(b"\n"):
         os.truncate(path, text.rfind(b"\n") + 1)
     writer.attempt = 1 + max((b["attempt"] for b in blocks), default=0)
     last = {b["case"]: b for b in blocks}
+    writer.begun = _first_passes(blocks, last)
     return writer, {case: b["status"] for case, b in last.items() if b["done"]}
+
+
+def _first_passes(blocks: list[dict[str, Any]], last: dict[str, dict[str, Any]]) -> dict[str, FirstPass]:
+    """Of each case that is not done, what its first pass measured, where that came to its end.
+
+    Its blocks are those up to the one that names the implementation; the second pass follows.
+    """
+    found: dict[str, FirstPass] = {}
+    series: dict[str, list[dict[str, Any]]] = {}
+    for block in blocks:
+        case, end = block["case"], last[block["case"]]
+        if end["done"] or block["attempt"] != end["attempt"] or case in found:
+            continue
+        measured = series.setdefault(case, [])
+        measured += [s | {"values": list(s["values"])} for s in block["series"]]
+        if block["implementation"] and block["status"] == "ok":
+            found[case] = FirstPass(block["implementation"], measured, block["reason"])
+    return found

@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 
 from cellbench import cells, harness
+from cellbench.cells.programs.formats import FORMATS, rounded
+from cellbench.cells.programs.tolerance import MOST
+from cellbench.harness.case import Case
 from cellbench.harness.cli import main
-from cellbench.harness.gradients import lag_profile, lyapunov_spectrum
+from cellbench.harness.gradients import (
+    input_reach,
+    jacobian_product,
+    lag_profile,
+    lag_share,
+    lyapunov_spectrum,
+    precision,
+)
+from cellbench.harness.probe import NotOk
+from cellbench.harness.programs import check, inputs, prepare
 
 MODULES = '''
 import torch
@@ -36,6 +48,11 @@ class Step(nn.LSTMCell):
 class Stack(nn.LSTM):
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size, 2, batch_first=True)
+
+
+class TwoWays(nn.LSTM):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size, bidirectional=True)
 
 
 class NoState(nn.Module):
@@ -218,3 +235,86 @@ def test_a_run_has_a_row_for_a_module_and_one_that_is_wrong_beside_it(file, tmp_
     assert status["MyGRU", "throughput"] == status["NoState", "throughput"] == "ok"
     assert status["Narrow", "throughput"] == "wrong"
     assert status["MyGRU", "gradient_decay"] == "ok" and status["NoState", "gradient_decay"] == "unsupported"
+
+
+def test_a_module_that_reads_in_two_directions_has_no_state_to_follow(file):
+    cell = cells.get(f"{file}:TwoWays")
+    params = cell.init(4, 3)
+    with pytest.raises(ValueError, match=r"^TwoWays gives something else where it is called step by step"):
+        lag_profile(cell, params, drawn(9, 3, 4))
+    program = cells.backend("torch").prepare(cell, params, steps=9, batch=3, dtype="float64")
+    program.forward(drawn(9, 3, 4))
+    with pytest.raises(ValueError, match="something else step by step"):
+        program.backward(drawn(9, 3, 6), trace=True)
+    assert cells.get(f"{file}:MyGRU").stepwise and cells.get(f"{file}:Stack").stepwise
+
+
+def test_show_prints_the_source_of_a_module_s_forward(file, capsys):
+    assert main(["show", f"{file}:MyGRU"]) == 0
+    printed = capsys.readouterr()
+    assert "for x_t in x:" in printed.out and "forward (" in printed.out and "def step" not in printed.out
+    assert "scale=1.0" in printed.out and "biases" not in printed.out and printed.err == ""
+
+
+def test_a_stack_of_the_zoo_and_the_module_of_torch_nn_have_the_same_gradients(file):
+    cell, params, mine = of_zoo("lstm", 4, 6, layers=2)
+    module, x = cells.get(f"{file}:Stack"), drawn(40, 1, 4)
+    pairs = [(cell, params), (module, mine)]
+    # of the module it is not known that its output is a state, so that its first lag is 1
+    whole, other = (lag_profile(c, p, x).log_norm[1:] for c, p in pairs)
+    assert np.allclose(whole, other, rtol=1e-12, atol=1e-12)
+    whole, other = (lyapunov_spectrum(c, p, x, transient=10).exponents for c, p in pairs)
+    assert np.allclose(whole[0], other[0], atol=0.05) and np.isclose(whole.sum(), other.sum(), rtol=1e-10)
+    whole, other = (jacobian_product(c, p, x, [1, 7, 40]) for c, p in pairs)
+    assert np.allclose(whole.log_spectral, other.log_spectral, rtol=1e-12, atol=1e-12)
+    assert np.allclose(whole.log_frobenius, other.log_frobenius, rtol=1e-12, atol=1e-12)
+    for name in ("weight_hh_l0", "weight_ih_l1", "bias_hh_l1"):
+        whole, other = (lag_share(c, p, x, parameter=name) for c, p in pairs)
+        assert np.allclose(whole.signed, other.signed, rtol=1e-10, atol=1e-13)
+        assert np.allclose(whole.gradient, other.gradient, rtol=1e-11, atol=1e-15)
+    whole, other = (input_reach(c, p, x).log_norm for c, p in pairs)
+    assert np.allclose(whole, other, rtol=1e-12, atol=1e-12)
+    whole, other = (precision(c, p, x, dtypes=["float64"])["float64"].log_norm for c, p in pairs)
+    assert np.allclose(whole, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["MyGRU", "Step", "Stack", "NoState", "Joint"])
+def test_modules_compute_in_the_narrow_formats_as_float64_does(file, name, dtype):
+    case = Case("throughput", f"{file}:{name}", "torch", "cpu", dtype, 1, 17, 3, 5, 7, "backward")
+    given = inputs(case, seed=1)
+    program = prepare(case, given.params)
+    program.load(given.x, None, given.d_output)
+    program.run()
+    out, grads = program.read()
+    error, allowed = check((out, grads), given, case)
+    assert FORMATS[dtype].eps / 64 < error <= allowed <= MOST  # rounded as the format rounds
+    assert np.array_equal(rounded(out.output, dtype), out.output)
+    out.output[3, 1, 0] += 10 * allowed * np.abs(out.output).max()
+    with pytest.raises(NotOk, match=f"output is off the float64 reference .* in {dtype}"):
+        check((out, grads), given, case)
+
+
+def test_a_run_in_bfloat16_has_rows_that_say_so(file, tmp_path):
+    sizes = ["workload.steps=9", "workload.batch=2", "workload.input_size=3", "workload.hidden_size=4"]
+    asked = [f"cells=[gru,{file}:MyGRU]", "backends=[numpy,torch,native]", "direction=backward", "seeds=1"]
+    probes = "probes=[parameters,throughput,gradient_decay]"
+    assert main(["run", *sizes, *asked, probes, "dtype=bfloat16", f"results={tmp_path}"]) == 0
+    frame = harness.load(tmp_path)
+    measured = frame[frame["probe"] == "throughput"]
+    assert set(measured["dtype"]) == {"bfloat16"}
+    status = measured.groupby(["cell", "backend"])["status"].first().to_dict()
+    assert status == {
+        ("gru", "numpy"): "unsupported",
+        ("gru", "torch"): "ok",
+        ("gru", "native"): "ok",
+        ("MyGRU", "numpy"): "unsupported",
+        ("MyGRU", "torch"): "ok",
+        ("MyGRU", "native"): "unsupported",
+    }
+    reasons = measured.loc[(measured["cell"] == "gru") & (measured["backend"] == "numpy"), "reason"]
+    assert reasons.iloc[0].startswith("backend numpy has no dtype bfloat16; it has float32, float64")
+    followed = frame[frame["probe"] == "gradient_decay"]
+    assert set(followed["dtype"]) == {"float64"} and (followed["status"] == "ok").all()
+    size = frame[frame["metric"] == "parameter_bytes"].set_index("cell")["value"]
+    assert size["gru"] == 2 * cells.get("gru").parameter_count(3, 4)

@@ -12,7 +12,7 @@ from cellbench.cells.kernels import fused, modules
 from cellbench.cells.vocabulary import primitives
 from cellbench.cells.vocabulary.graph import Tape
 
-FUNCTIONS = list(primitives.VOCABULARY)
+FUNCTIONS = [name for name in primitives.VOCABULARY if name != "select"]  # of three arguments: at the end
 DIFFERENTIABLE = [(name, form) for name in primitives.FUNCTIONS for form in ("value", "unsaturated")]
 OPERATORS = {
     "+": operator.add,
@@ -173,3 +173,15 @@ def evaluated(node, known):
         function = OPERATORS.get(node.op) or primitives.VOCABULARY.get(node.op)
         known[node] = node.value if node.op == "constant" else function(*values)
     return known[node]
+
+
+def test_what_is_not_selected_counts_for_nothing_forward_or_back(dtype):
+    c = np.array([1, 0, 1, 0], dtype)
+    a, b = np.array([2, np.inf, -np.inf, np.nan], dtype), np.array([np.nan, 3, np.inf, -0.0], dtype)
+    want, g = np.array([2, 3, -np.inf, -0.0], dtype), np.full(4, 5, dtype)
+    for have in (primitives.select(c, a, b), primitives.select(*map(torch.tensor, (c, a, b))).numpy()):
+        np.testing.assert_array_equal(have, want)
+        assert have.dtype == dtype
+    _, d_a, d_b = (rule(g, want, c, a, b) for rule in primitives.select.pullbacks)
+    np.testing.assert_array_equal(d_a, [5, 0, 5, 0])
+    np.testing.assert_array_equal(d_b, [0, 5, 0, 5])

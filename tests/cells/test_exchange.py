@@ -197,7 +197,11 @@ NOT_WHAT_THEY_CLAIM = [
     (lambda: torch.nn.Linear(5, 7), ("torch.nn", "LSTM", "torch.nn.modules.linear.Linear")),
     (lambda: torch.nn.LSTM, ("it was given LSTM",)),
     (lambda: {"weight_ih": 0}, ("no recurrent module in no arrays", "weight_hh_l0")),
-    (lambda: torch.nn.LSTM(5, 7, proj_size=3), ("LSTM has proj_size 3", "must be 0")),
+    (
+        lambda: changed(torch.nn.LSTM(5, 7, proj_size=3), proj_size=2),
+        ("LSTM: weight_hh_l0 is (28, 3)", "(28, 2)"),
+    ),
+    (lambda: changed(torch.nn.LSTM(5, 7, proj_size=3), proj_size=0), ("LSTM has weight_hr_l0", "do not say")),
     (Wider, ("Wider (a torch.nn.LSTM)", "weight_hh_l0 is (28, 8)", "hidden_size 7", "(28, 7)")),
     (Renamed, ("Renamed (a torch.nn.GRU) has kernel", "weight_ih_l0")),
     (lambda: Other(5, 7), ("Other has a forward", "torch.nn.LSTM")),
@@ -659,3 +663,25 @@ def test_the_scheme_keras_is_orthonormal_in_every_head():
     weight = cell.init(5, 8, scheme="keras")["weight_hh"]
     for head in weight.reshape(2, 2, 4, 4).swapaxes(0, 1).reshape(2, 8, 4):
         np.testing.assert_allclose(head.T @ head, np.eye(4), atol=1e-13)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "bias": False}], ids=str)
+def test_a_projection_goes_through_torch_both_ways_and_computes_the_same(options):
+    module = torch.nn.LSTM(5, 7, proj_size=3, dtype=torch.float64, **options)
+    cell, params = cells.from_torch(module)
+    back = cells.to_torch(cell, params)
+    assert cell.proj_size == 3 and back.proj_size == 3
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, back.state_dict()[name])
+    x, d_output = (np.random.default_rng(0).standard_normal((6, 2, n)) for n in (5, cell.output_size(5, 7)))
+    program = cells.backend("numpy").prepare(cell, params, steps=6, batch=2, dtype="float64")
+    ours, grads = program.forward(x), program.backward(d_output)
+    output, last = module(torch.tensor(x))
+    output.backward(torch.tensor(d_output))
+    np.testing.assert_allclose(ours.output, output.detach(), rtol=0, atol=1e-14)
+    for name, value in zip("hc", last, strict=True):
+        want = value if cell.stacked else value[0]
+        np.testing.assert_allclose(ours.state[name], want.detach(), rtol=0, atol=1e-14)
+    for name, value in grads.params.items():
+        want = getattr(module, name if cell.stacked else f"{name}_l0").grad
+        np.testing.assert_allclose(value, want, rtol=0, atol=1e-14)

@@ -36,8 +36,11 @@ def close(have, want):
     np.testing.assert_allclose(have, want, rtol=0, atol=5e-6)
 
 
-def drawn_stack(seed, file):
-    """A model of a stack drawn from the seed, written to the file; x for it, and its output's name."""
+def drawn_stack(seed, file, layout=0):
+    """A model of a stack drawn from the seed, written to the file; x for it, and its output's name.
+
+    With layout 1 the nodes are batch first, between transposes, so that the model computes the same.
+    """
     rng = np.random.default_rng(seed)
     kind = ("RNN", "GRU", "LSTM")[rng.integers(3)]
     layers, directions, hidden, inputs = (int(rng.integers(1, n)) for n in (4, 3, 6, 5))
@@ -49,7 +52,8 @@ def drawn_stack(seed, file):
         held.append(numpy_helper.from_array(value, name))
         return name
 
-    known = {"hidden_size": hidden, "direction": "bidirectional" if directions == 2 else "forward"}
+    known = {"layout": layout} if layout else {}
+    known |= {"hidden_size": hidden, "direction": "bidirectional" if directions == 2 else "forward"}
     if kind == "RNN":
         known["activations"] = [("Tanh", "Relu")[rng.integers(2)]] * directions
     if kind == "GRU":
@@ -59,20 +63,29 @@ def drawn_stack(seed, file):
         lengths = rng.integers(1, steps + 1, batch).astype(np.int32)
         held.append(numpy_helper.from_array(lengths, "lengths"))
     below, width, rows = "x", inputs, GATES[kind] * hidden
+    if layout:
+        below = "x_by_sequence"
+        nodes.append(helper.make_node("Transpose", ["x"], [below], perm=[1, 0, 2]))
     for k in range(layers):
         slots = [below, hold(f"W{k}", directions, rows, width), hold(f"R{k}", directions, rows, hidden)]
         slots.append(hold(f"B{k}", directions, 2 * rows) if biases else "")
         slots.append("lengths" if ragged else "")
-        slots += [
-            hold(f"{s}{k}", directions, batch, hidden) if first else ""
-            for s in ("hc" if kind == "LSTM" else "h")
-        ]
+        for s in "hc" if kind == "LSTM" else "h":
+            slots.append(hold(f"{s}{k}", directions, batch, hidden) if first else "")
+            if first and layout:
+                turned = numpy_helper.to_array(held.pop()).swapaxes(0, 1)
+                held.append(numpy_helper.from_array(turned.copy(), f"{s}{k}"))
         if kind == "LSTM" and peepholes:
             slots.append(hold(f"P{k}", directions, 3 * hidden))
         nodes.append(helper.make_node(kind, slots, [f"Y{k}"], **known))
-        nodes.append(helper.make_node("Transpose", [f"Y{k}"], [f"turned{k}"], perm=[0, 2, 1, 3]))
-        nodes.append(helper.make_node("Reshape", [f"turned{k}", "side_by_side"], [f"output{k}"]))
+        if not layout:
+            nodes.append(helper.make_node("Transpose", [f"Y{k}"], [f"turned{k}"], perm=[0, 2, 1, 3]))
+        both = f"Y{k}" if layout else f"turned{k}"
+        nodes.append(helper.make_node("Reshape", [both, "side_by_side"], [f"output{k}"]))
         below, width = f"output{k}", directions * hidden
+    if layout:
+        nodes.append(helper.make_node("Transpose", [below], ["output"], perm=[1, 0, 2]))
+        below = "output"
     shape = [steps, batch] if fixed else ["T", "B"]
     graph = helper.make_graph(
         nodes,
@@ -97,6 +110,21 @@ def test_a_stack_that_onnxruntime_runs_is_read_and_written_as_the_same(seed, tmp
     again, back, _ = cells.from_onnx(tmp_path / "again.onnx", start=True)
     assert again == cell or again.biases == 2 * cell.biases
     assert all(np.array_equal(back[name], value) for name, value in params.items())
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_stack_of_layout_1_is_read_and_checked_as_the_same_of_layout_0(seed, tmp_path):
+    """onnxruntime runs no layout 1; the same numbers by time are what it must compute."""
+    x, output = drawn_stack(seed, tmp_path / "by_time.onnx")
+    drawn_stack(seed, tmp_path / "by_sequence.onnx", layout=1)
+    want = run(tmp_path / "by_time.onnx", [output], x)
+    cell, params, start = cells.from_onnx(tmp_path / "by_sequence.onnx", start=True)
+    close(outputs(cell, params, x, start.of_batch(x.shape[1]), start.lengths), want)
+    name = ":".join(text for text in (cell.name, cell.options) if text)
+    result = cells.check(tmp_path / "by_sequence.onnx", against=name)
+    assert result.ok, result.diagnosis
+    aside = [note for note in result.notes if "file's own" in note]
+    assert len(aside) == (start.state is not None) + (start.lengths is not None)
 
 
 class Begun(torch.nn.Module):

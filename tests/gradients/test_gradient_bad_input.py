@@ -108,13 +108,6 @@ def test_a_d_output_of_another_shape_or_kind_is_told(function):
     says(["d_output", "int"], function, CELL, PARAMS, X, d_output=np.ones((batch, 4), int))
 
 
-@every
-@pytest.mark.parametrize("options", [{"layers": 2}, {"bidirectional": True}])
-def test_a_stack_is_refused_for_a_profile_is_of_one_layer(function, options):
-    cell = cells.get("lstm", **options)
-    says(["lstm", next(iter(options)), "one layer"], function, cell, cell.init(3, 4), X)
-
-
 def test_native_hides_its_steps():
     says(["native"], lag_profile, CELL, PARAMS, X, backend="native")
     says(["unknown backend", "native"], lag_profile, CELL, PARAMS, X, backend="nativ")

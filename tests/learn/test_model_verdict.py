@@ -12,6 +12,7 @@ from cellbench.harness.case import CONVOLUTION, Case
 from cellbench.harness.gradients import diagnose
 from cellbench.harness.learn import answers, convolution, verdict
 from cellbench.harness.learn.model import Model, batches, evaluate
+from cellbench.harness.learn.one_step import CellStep, unsteppable
 from cellbench.harness.learn.training import Recipe, learner, take
 from cellbench.harness.task import MANY_TO_MANY, MANY_TO_ONE, ONE_TO_MANY, TO_SEQUENCE, Data, Sequences
 
@@ -217,15 +218,31 @@ def test_there_is_a_reason_where_there_is_no_verdict():
     tcn = convolution.Convolution(data, 5, 4, 0, "cpu", "float32")
     few = replace(data, test=take(data.test, np.arange(10)))
     wrong = replace(data, floor=99.0)
-    stacked = replace(case, spec="gru:layers=2")
+    both = replace(case, spec="gru:bidirectional=true")
     for asked, said in (
         ((replace(case, spec=CONVOLUTION), data, tcn), "a convolution has no state"),
         ((case, few, model), "no step of the test part has 16 sequences"),
         ((case, wrong, model), "floor is 99"),
-        ((stacked, data, model), "one layer in one direction"),
+        ((both, data, model), "bidirectional=True; a verdict follows one direction"),
     ):
         found = verdict.verdict(*asked, 100)
         assert found.label is None and found.line.startswith("no verdict: ") and said in found.line
+
+
+@pytest.mark.parametrize("spec", ["gru:layers=2", "lstm:layers=2:proj_size=3", "qrnn:layers=2"])
+def test_a_stack_called_step_by_step_answers_as_its_layers_do(spec):
+    cell = cells.get(spec)
+    params, x = cell.init(4, 5), np.random.default_rng(0).standard_normal((6, 2, 4))
+    width = cell.output_size(4, 5)
+    net = CellStep(
+        cell, params, torch.eye(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
+    )
+    state = None
+    for x_t in torch.tensor(x):
+        answer, state = net(x_t, state)
+    program = cells.backend("numpy").prepare(cell, params, steps=6, batch=2, dtype="float64")
+    assert unsteppable(cell) is None
+    assert np.allclose(answer.detach().numpy(), program.forward(x).output[-1], rtol=1e-12, atol=1e-14)
 
 
 def test_a_network_is_laid_beside_the_system_at_the_lags_that_both_have():

@@ -38,6 +38,38 @@ def test_profile_spectrum_shares_and_formats_have_figures_and_numbers(tmp_path):
     assert residual.abs().max() < 1e-10
 
 
+@pytest.mark.parametrize("spec", ["lstm:layers=2:proj_size=4", "gru:bidirectional=true"])
+def test_stacks_have_rows_of_every_gradient_probe(spec, tmp_path):
+    options = ["probe.spectrum.steps=40", "probe.spectrum.transient=10", "probe.gradient_decay.biases=[1]"]
+    names = ["gradient_decay", "spectrum", "lag_share", "precision"]
+    sizes = ["seeds=1", "workload.steps=20", "probe.lag_share.sequences=2"]
+    frame, page = run(tmp_path, f"cells=[{spec}]", f"probes=[{','.join(names)}]", *options, *sizes)
+    assert set(frame["probe"]) == set(names) and (frame["status"] == "ok").all()
+    assert {"log_norm", "mapped_rate", "exponent", "signed", "stored_rate"} <= set(frame["metric"])
+    exponents = (frame["metric"] == "exponent").sum()
+    assert exponents == {"lstm": 2 * (6 + 4), "gru": 2 * 6}[spec.partition(":")[0]]
+    assert spec.partition(":")[2].split(":")[0] in page
+
+
+def test_several_bidirectional_layers_have_rows_where_they_need_no_joint_state(tmp_path):
+    names = ["gradient_decay", "spectrum", "lag_share", "precision"]
+    sizes = [
+        "seeds=1",
+        "workload.steps=12",
+        "probe.lag_share.sequences=2",
+        "probe.precision.dtypes=[float64]",
+    ]
+    frame, _ = run(tmp_path, "cells=[gru:layers=2:bidirectional=true]", f"probes=[{','.join(names)}]", *sizes)
+    status = frame.groupby("probe")["status"].first().to_dict()
+    assert status == {
+        "gradient_decay": "ok",
+        "lag_share": "ok",
+        "spectrum": "unsupported",
+        "precision": "unsupported",
+    }
+    assert frame["reason"].dropna().str.contains("above the first read both directions").all()
+
+
 def test_schemes_backends_and_a_map_of_gain_and_bias_stand_apart(tmp_path):
     frame, page = run(
         tmp_path,

@@ -308,10 +308,10 @@ def test_without_an_environment_nothing_is_valid():
 
 
 def test_a_process_without_an_end_is_ended_and_named(monkeypatch, tmp_path):
-    def late(*command, **options):
-        raise subprocess.TimeoutExpired(command, options["timeout"], output=b'{"name": "one"}\n{"name": "tw')
+    def late(*_):
+        return abba.worker.Done(b'{"name": "one"}\n{"name": "tw', b"", None)
 
-    monkeypatch.setattr(abba.subprocess, "run", late)
+    monkeypatch.setattr(abba.worker, "run", late)
     lines, status, reason = Apart(np.random.default_rng(0)).run({"root": "r"}, HERE, 7)
     assert lines == ['{"name": "one"}'] and status == "timed_out" and "7 s" in reason
 

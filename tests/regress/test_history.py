@@ -293,7 +293,7 @@ def test_machines_and_benchmarks_are_trends_of_their_own():
 
 
 def test_the_page_has_a_figure_for_each_benchmark_and_none_of_an_earlier_page(tmp_path):
-    (tmp_path / "trend-old.svg").write_text("")
+    page.write(trend.trends(a_trend(benchmark="old")), tmp_path)
     found = trend.trends([*a_trend(), a_point(1, machine="b"), a_point(2, benchmark="<b>|x")])
     html = page.write(found, tmp_path).read_text()
     assert sorted(p.stem for p in tmp_path.glob("*.svg")) == sorted(
@@ -327,7 +327,7 @@ def test_the_command_names_benchmarks_without_an_anchor_and_refuses_an_empty_his
     assert (
         "no anchor: gru numba T=64" in said.out
         and "has no point" in said.err
-        and not (tmp_path / "page").exists()
+        and not (tmp_path / "page/index.html").exists()
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from support.report_rows import gradient_decay, parameters, refused, throughput
-from support.training_rows import rows
+from support.training_rows import convolution, rows
 
 from cellbench.harness import report
+from cellbench.harness.report.frame import prepare
 from cellbench.harness.report.table import Entry, Table, number
 
 pytestmark = pytest.mark.quick
@@ -37,6 +38,26 @@ def test_a_terminal_shows_the_rivals_beside_the_cells_and_no_empty_summary():
     below = said.partition("Training: splice")[2]
     order = [below.index(f"\n{name}") for name in ("gru", "order-free linear", "elman", "constant answer")]
     assert order == sorted(order)
+
+
+def test_a_model_on_two_backends_is_two_rows_that_can_be_told_apart():
+    both = rows("gru", [0.3] * 3, backend="numba") + rows("gru", [0.4] * 3, backend="torch")
+    said = report.terminal.text(pd.DataFrame(both))
+    lines = [line for line in said.partition("Training: splice")[2].splitlines() if line.startswith("gru")]
+    assert [("numba" in line, "torch" in line) for line in lines] == [(True, False), (False, True)]
+    assert max(map(len, said.splitlines())) <= 120
+    alone = report.terminal.text(pd.DataFrame(both[: len(both) // 2] + convolution([0.5] * 3)))
+    assert "numba" not in alone.partition("Training: splice")[2]
+
+
+def test_a_task_or_backend_by_path_stands_with_its_short_name():
+    spec = "/home/me/research/my_task.py:Mine:steps=20"
+    said = report.terminal.text(pd.DataFrame(rows("gru", [0.3], task=spec, backend="/x/b.py:Own")))
+    assert "Training: Mine:steps=20" in said and "/home" not in said
+    ready = prepare(pd.DataFrame(rows("gru", [0.3], task="a.py") + rows("gru", [0.3], task="numba")))
+    assert set(ready["task"]) == {"a", "numba"}
+    alike = rows("gru", [0.3], task="one/a.py:T") + rows("gru", [0.3], task="two/a.py:T")
+    assert set(prepare(pd.DataFrame(alike))["task"]) == {"one/a.py:T", "two/a.py:T"}
 
 
 def table(*rows):

@@ -13,13 +13,17 @@ from cellbench.harness.cli import main
 from cellbench.harness.studies import kills
 
 PROBE = """
-import atexit, ctypes, multiprocessing, os, sys, time
+import atexit, ctypes, multiprocessing, os, sys, time, unittest
 from dataclasses import dataclass
 import numpy as np
 from cellbench.harness.case import Case
 from cellbench.harness.probe import Probe, series
 
 WAYS = WAYS_HERE
+
+
+class Own(BaseException):
+    pass
 
 
 class Odd:
@@ -73,6 +77,22 @@ class Faulty(Probe):
     def leave_politely(self, case, emit):
         sys.exit(0)
 
+    def run_tests(self, case, emit):
+        unittest.main(argv=["none"], module="os")
+
+    def raise_what_is_no_exception(self, case, emit):
+        raise Own("enough")
+
+    def go_elsewhere(self, case, emit):
+        os.chdir("/")
+
+    def stop_the_clock(self, case, emit):
+        time.perf_counter = float
+
+    def close_the_streams(self, case, emit):
+        os.close(1)
+        os.close(2)
+
     def leave_at_exit(self, case, emit):
         atexit.register(os._exit, 3)
 
@@ -94,7 +114,12 @@ ENDS = {
     "fail": ("failed", "on purpose"),
     "garbage": ("ok", None),
     "leave": ("crashed", "exit code 0"),
-    "leave_politely": ("crashed", "exit code 0"),
+    "leave_politely": ("failed", "ends the interpreter: sys.exit(0) (faulty.py:"),
+    "run_tests": ("failed", "ends the interpreter: sys.exit("),
+    "raise_what_is_no_exception": ("failed", "raises Own: enough (faulty.py:"),
+    "go_elsewhere": ("failed", "changes the working directory"),
+    "stop_the_clock": ("failed", "replaces time.perf_counter"),
+    "close_the_streams": ("failed", "closes or replaces standard output"),
     "leave_at_exit": ("ok", None),
     "close_everything": ("crashed", "without a result"),
     "hand_over_nonsense": ("failed", "a series has"),

@@ -98,4 +98,7 @@ def test_a_manifest_names_command_configuration_and_origin():
     assert manifest["machine_key"] == provenance.key(3)
     origin = provenance.origin()
     assert manifest.keys() == {"command", "config", "machine_key", *origin}
-    assert origin.keys() == {"created", "git", "versions", "machine"} and origin["git"] == provenance.git()
+    assert (
+        origin.keys() == {"created", "git", "versions", "machine", "code"}
+        and origin["git"] == provenance.git()
+    )

@@ -77,6 +77,9 @@ def test_a_run_that_holds_its_table_alone_is_read_whatever_columns_came_later(tm
     whole = harness.load(writer.folder)
     (writer.folder / store.BLOCKS).unlink()
     whole.drop(columns="match").to_parquet(writer.folder / store.TABLE, index=False)
+    older = json.loads((writer.folder / store.MANIFEST).read_text())
+    del older["table"]  # an older version wrote no hash of its table
+    (writer.folder / store.MANIFEST).write_text(json.dumps(older))
     assert (
         harness.load(writer.folder)
         .astype(str)
@@ -282,8 +285,12 @@ def test_whoever_is_killed_before_a_run_has_its_manifest_leaves_no_run(tmp_path,
         patch.setattr(store.writer, "_write_manifest", stop)
         with pytest.raises(KeyboardInterrupt):
             store.create(tmp_path, {})
-    assert len(list(tmp_path.iterdir())) == 2  # the folder of the one that was killed is hidden
+    hidden = tmp_path / ".20200101-000000-abcd"  # what a kill leaves
+    hidden.mkdir()
     assert len(store.runs(tmp_path)) == 1 and harness.load(tmp_path).run.nunique() == 1
+    os.utime(hidden, (1, 1))
+    a_run(tmp_path).close()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_full_disk_loses_the_block_in_hand_alone(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from cellbench import cells
 
 ODD = Path(__file__).with_name("odd_cells.py")
-OPTIONS = ["elman:activation=relu", "elman:activation=identity"]
+OPTIONS = ["elman:activation=relu", "elman:activation=identity", "lstm:proj_size=3"]
 CELLS = [
     *cells.names(),
     *OPTIONS,

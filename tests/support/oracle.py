@@ -124,8 +124,9 @@ def saved_by_torch(case, dtype):
     """Output and last states of the torch.nn module that loads the parameters, with the suffix _l0."""
     kind, options = case.cell.torch_module()
     bias = case.cell.biases > 0
-    inputs, hidden = case.params["weight_ih"].shape[1], case.params["weight_hh"].shape[1]
-    module = getattr(torch.nn, kind)(inputs, hidden, bias=bias, dtype=getattr(torch, dtype), **options)
+    module = getattr(torch.nn, kind)(
+        *case.cell.sizes(case.params), bias=bias, dtype=getattr(torch, dtype), **options
+    )
     module.load_state_dict({f"{k}_l0": torch.tensor(v) for k, v in case.params.items()})
 
     def place(a):

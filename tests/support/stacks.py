@@ -68,7 +68,7 @@ def one_by_one(case, lengths=None):
 def torch_nn(case, lengths=None):
     """The same by the torch.nn module that loads the parameters; ragged sequences are packed."""
     cell, (kind, options) = case.cell, case.cell.torch_module()
-    sizes = case.x.shape[2], next(iter(case.state.values())).shape[-1]
+    sizes = cell.sizes(case.params)
     module = getattr(torch.nn, kind)(
         *sizes,
         num_layers=cell.layers,

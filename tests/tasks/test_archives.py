@@ -4,21 +4,25 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from cellbench.harness import task
 from cellbench.harness.cli import main
 from cellbench.harness.data import archives
 from cellbench.harness.data.archives import Archive
+from cellbench.harness.store.scratch import scratch
 from cellbench.harness.task import DataAbsent
 
 FILES = {"some/data/b.txt": b"second", "some/data/a.txt": b"first", "some/code.py": b"no data"}
@@ -178,7 +182,7 @@ def test_a_write_that_fails_leaves_nothing(offline, npm, monkeypatch):
 
 def flipped(path):
     content = bytearray(path.read_bytes())
-    content[content.index(b"some/data/a.txt") + 20] ^= 1
+    content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
 
 
@@ -187,13 +191,9 @@ def truncated(path):
 
 
 def exchanged(path):
-    """Another member's content, in a whole zip file."""
-    with zipfile.ZipFile(path) as file:
-        comment, names = file.comment, file.namelist()
-    with zipfile.ZipFile(path, "w") as file:
-        for name in names:
-            file.writestr(name, b"other")
-        file.comment = comment
+    """Another member's content, in a whole archive."""
+    with path.open("wb") as file:
+        tarred(file, dict.fromkeys(FILES, b"other"))
 
 
 @pytest.mark.parametrize("damage", [flipped, truncated, exchanged])
@@ -266,6 +266,9 @@ def test_data_fetch_of_a_task_without_archive_is_bad_input(tasks, npm, capsys):
 
 def test_data_list_says_what_is_cached_what_is_not_and_what_is_damaged(tasks, capsys):
     main(["data", "fetch", "one", "two"])
+    capsys.readouterr()
+    main(["data", "list"])
+    assert capsys.readouterr().out.count(" yes ") == 2  # of one file
     truncated(archives.path(archives.known()["two"]))
     capsys.readouterr()
     assert main(["data", "list"]) == 0
@@ -274,7 +277,7 @@ def test_data_list_says_what_is_cached_what_is_not_and_what_is_damaged(tasks, ca
         "a licence" in lines[name] for name in ("one", "two", "gone")
     )
     assert (
-        " yes " in lines["one"]
+        " damaged " in lines["one"]
         and " damaged " in lines["two"]
         and " no " in lines["gone"]
         and "npm" in lines["gone"]
@@ -312,3 +315,35 @@ def test_every_archive_is_named_after_a_task_and_one_file_is_described_alike():
             (archive.requirement, archive.size, archive.client)
         }
         assert archive.licence and archive.source.startswith("https://")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_fetch_that_is_ended_leaves_no_client_and_no_folder(tmp_path, number):
+    (tmp_path / "bin").mkdir()
+    npm = tmp_path / "bin" / "npm"
+    npm.write_text(f"#!/bin/bash\ntouch {tmp_path}/began\nsetsid sleep 7432 & exec sleep 7432\n")
+    npm.chmod(0o755)
+    variables = os.environ | {
+        "CELLBENCH_DATA": str(tmp_path / "cache"),
+        "PATH": f"{npm.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [sys.executable, "-m", "cellbench.harness.cli", "data", "fetch", "sentiment"]
+    process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "began").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(30) == (-9 if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in process.stderr.read()
+    until = time.monotonic() + 10
+    while sleeping() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not sleeping()
+    left = list((tmp_path / "cache" / "data").iterdir())
+    assert len(left) == (number == signal.SIGKILL)
+    with scratch(tmp_path / "cache" / "data"):
+        assert len(list((tmp_path / "cache" / "data").iterdir())) == 1  # this one
+
+
+def sleeping():
+    return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "7432"]]

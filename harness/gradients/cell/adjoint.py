@@ -73,7 +73,8 @@ class Adjoint:
         if wide:
             program = forward_path(self.cell, program.params, program._x, program._state, WIDE)[0]
         self.d = [d.astype(program.dtype) for d in self.d]
-        silent = [np.zeros((program.batch, program.output_size), program.dtype)]
+        width = self.cell.emitted(program.input_size, program.hidden_size)  # a step's, before a read-out
+        silent = [np.zeros((program.batch, width), program.dtype)]
         for t in reversed(range(count)):
             self.write(program.pull_step(t, silent, tuple(self.d))[0])
 

@@ -36,6 +36,15 @@ class StepBack:
     d_matrices: dict[str, np.ndarray] | None = None
 
 
+def step_back(program: Reference, t: int, log_scale: np.ndarray, rest: Any) -> StepBack:
+    """What pull_step left of step t beside the states."""
+    if isinstance(program, NumpyProgram):
+        return StepBack(t, log_scale, *rest)
+    return StepBack(
+        t, log_scale, [], [], [], rest[0], dict(zip(program.products.used, rest[1:], strict=True))
+    )
+
+
 @dataclass(frozen=True)
 class Backward:
     """A reference program after its forward, and the steps back.
@@ -62,11 +71,7 @@ class Backward:
         log_scale = np.zeros(program.batch)
         for t in reversed(range(program.steps)):
             d_state, gradients = program.pull_step(t, outputs, d_state)
-            if isinstance(program, NumpyProgram):
-                yield StepBack(t, log_scale, *gradients)
-            else:
-                named = dict(zip(program.products.used, gradients[1:], strict=True))
-                yield StepBack(t, log_scale, [], [], [], gradients[0], named)
+            yield step_back(program, t, log_scale, gradients)
             norm = norms(joint(d_state))
             unit = np.where((norm > 0) & np.isfinite(norm), norm, 1.0)
             d_state = tuple(d / unit.reshape(-1, *[1] * (d.ndim - 1)) for d in d_state)

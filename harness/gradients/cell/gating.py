@@ -15,6 +15,8 @@ from cellbench.cells import GatedCell, State
 from cellbench.cells.vocabulary.graph import Node, ordered
 from cellbench.cells.vocabulary.primitives import VOCABULARY, logsigmoid, sech2, sigmoid
 
+from .given import on_arrays
+from .layered import readings
 from .path import check, forward_path
 
 Arrays = dict[str, Any]
@@ -60,13 +62,17 @@ class Gates:
     no_gradient: dict[str, float]
 
 
+@on_arrays
 def gates(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None) -> Gates:
     """Per-unit timescales of the keep gate along x (T, B, I).
+
+    Units are those of all layers and directions of a stack, layer after layer; a direction's steps are
+    counted from its own start.
 
     Raises ValueError for a cell that writes out its step, states no keep_gate, or whose equations do not name
     it.
     """
-    if cell.written_out:
+    if not cell.recorded:
         raise ValueError(
             f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see"
             " them"
@@ -75,8 +81,9 @@ def gates(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = Non
         raise ValueError(
             f"cell {cell.name!r} states no keep_gate, so there is no gate whose timescale could be told"
         )
-    node = _gate(cell)
-    a = values_of(cell, params, x, [node.args[0]], state)[node.args[0]]
+    node = _gate(cell).args[0]
+    of_layers = values_by_layer(cell, params, x, [node], state)
+    a = np.concatenate([values[node] for values in of_layers.values()], axis=-1)
     logs = logsigmoid(a)  # log(sigmoid(a)) is 0 from 37 on, a gate that never forgets
     mean = logs.mean((0, 1))
     products = np.concatenate([np.zeros((1, *logs.shape[1:])), np.cumsum(logs[::-1], axis=0)])
@@ -124,20 +131,28 @@ class Saturation:
     dead: int
 
 
+@on_arrays
 def saturation(
     cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None
 ) -> dict[str, Saturation]:
-    """How much of each tanh, sigmoid and relu is flat along x (T, B, I), by the name of its value."""
-    if cell.written_out:
+    """How much of each tanh, sigmoid and relu is flat along x (T, B, I), by the name of its value.
+
+    Names end in the layer's suffix where the cell is a stack: f_l0, f_l1_reverse.
+    """
+    if not cell.recorded:
         raise ValueError(
             f"cell {cell.name!r} writes out its step, so its squashing functions are not recorded"
         )
     derivation = cell.derivation()
     nodes = [n for n in derivation.forward if n.op in ("tanh", "sigmoid", "relu")]
     names = derivation.names | {node: name for name, node in derivation.states.items()}
-    values = values_of(cell, params, x, [n.args[0] for n in nodes], state)
     labels = [names.get(n, f"{n.op} {k}") for k, n in enumerate(nodes)]
-    return {label: _flatness(n.op, values[n.args[0]]) for label, n in zip(labels, nodes, strict=True)}
+    of_layers = values_by_layer(cell, params, x, [n.args[0] for n in nodes], state)
+    return {
+        label + suffix: _flatness(n.op, values[n.args[0]])
+        for suffix, values in of_layers.items()
+        for label, n in zip(labels, nodes, strict=True)
+    }
 
 
 def _flatness(op: str, a: np.ndarray) -> Saturation:
@@ -158,17 +173,19 @@ def _flatness(op: str, a: np.ndarray) -> Saturation:
     )
 
 
+def values_by_layer(
+    cell: GatedCell, params: Arrays, x: Any, nodes: list[Node], state: Arrays | None
+) -> dict[str, dict[Node, np.ndarray]]:
+    """Each node's value by the layer's suffix, '' of a cell that is no stack, as in `values_of`."""
+    check(cell, params, x, least=1)
+    of_layers = readings(cell, params, np.asarray(x, np.float64), state)
+    return {r.suffix: values_of(r.cell, r.params, r.x, nodes, r.state) for r in of_layers}
+
+
 def values_of(
-    cell: GatedCell, params: Arrays, x: Any, nodes: Iterable[Node], state: Arrays | None = None
+    cell: GatedCell, params: Arrays, x: np.ndarray, nodes: Iterable[Node], state: Arrays | None = None
 ) -> dict[Node, np.ndarray]:
     """Each node's value at all steps and samples, (T, B, units), from the reference's trajectory."""
-    check(cell, params, x, least=1)
-    if cell.written_out:
-        raise ValueError(
-            f"cell {cell.name!r} writes out its step, so its gates are not recorded; write equations to see"
-            " them"
-        )
-    x = np.asarray(x, np.float64)
     program, path = forward_path(cell, params, x, state)
     used, prev = program.products.used, [s[:-1] for s in path]
     before = State(**dict(zip(cell.states, prev, strict=True)))
@@ -179,7 +196,7 @@ def values_of(
     values: dict[Node, Any] = {}
     for node in ordered(wanted):
         values[node] = _value(node, values, inputs)
-    return {node: np.broadcast_to(values[node], prev[0].shape) for node in wanted}
+    return {node: np.broadcast_to(values[node], (*x.shape[:2], program.units)) for node in wanted}
 
 
 def _value(node: Node, values: dict[Node, Any], inputs: Arrays) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -12,6 +13,7 @@ import numpy as np
 from cellbench.cells import GatedCell
 from cellbench.cells.contract import whole
 
+from .given import of_joint_state
 from .linear import Elementwise, Jacobians, dense
 from .linearise import linearise
 from .path import check, finite, states_of
@@ -19,6 +21,7 @@ from .tangents import Tangents
 
 Arrays = dict[str, Any]
 BLOCK = 512  # steps that are kept at once
+MATRICES = 2**27  # bytes of whole Jacobians that are kept at once
 BATCHES = 20  # of steps, for standard errors
 ROWS = 8_000  # of growth that are kept for them; beyond, means of neighbours are
 
@@ -43,6 +46,7 @@ class Spectrum:
     steps: int
 
 
+@of_joint_state
 def lyapunov_spectrum(
     cell: GatedCell,
     params: Arrays,
@@ -61,7 +65,7 @@ def lyapunov_spectrum(
     """
     if not whole(transient) or transient < 0:
         raise ValueError(f"transient is {transient!r}; it must be a whole number of steps, 0 or more")
-    blocks = _blocks(x, transient)
+    blocks = _blocks(x, transient, _kept(cell, params))
     first = next(blocks, None)
     if first is None:
         raise ValueError("x has no steps; it must be (T, 1, I), or an iterable of such blocks")
@@ -87,6 +91,14 @@ def lyapunov_spectrum(
             " average over"
         )
     return _spectrum(growth, dets)
+
+
+def _kept(cell: GatedCell, params: Arrays) -> int:
+    """Steps whose Jacobians are kept at once; those of a written step are whole matrices."""
+    if not cell.written_out:
+        return BLOCK
+    size = sum(math.prod(shape) for shape in cell.state_shapes(1, cell.sizes(params)[1]).values())
+    return min(BLOCK, max(1, MATRICES // (8 * max(size, 1) ** 2)))
 
 
 def _count(cell: GatedCell, k: int | None, size: int) -> int:
@@ -181,7 +193,7 @@ def log_determinants(jacobians: Jacobians) -> np.ndarray:
     return (logs + np.linalg.slogdet(matrices.astype(np.float64))[1]).astype(np.float64)
 
 
-def _blocks(x: Any, transient: int) -> Iterator[np.ndarray]:
+def _blocks(x: Any, transient: int, most: int) -> Iterator[np.ndarray]:
     """x in short blocks, one of which ends with the transient.
 
     Growth is spread evenly over the steps between two times of making tangents orthonormal, and none of it
@@ -191,6 +203,6 @@ def _blocks(x: Any, transient: int) -> Iterator[np.ndarray]:
     for array in [x] if hasattr(x, "shape") else x:
         at = 0
         while at < len(array):
-            stop = at + min(BLOCK, transient - seen if seen < transient else BLOCK, len(array) - at)
+            stop = at + min(most, transient - seen if seen < transient else most, len(array) - at)
             yield np.asarray(array[at:stop])
             seen, at = seen + stop - at, stop

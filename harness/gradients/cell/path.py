@@ -16,14 +16,9 @@ WIDE = "longdouble"  # on x86 down to e^-11355, where float64 ends at e^-745
 
 
 def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
-    """Raises ValueError for a stack, and for parameters or an x that have no gradient through time."""
-    if not cell.states:
-        raise ValueError(stateless(cell))
-    if cell.stacked:
-        raise ValueError(
-            f"cell {cell.name!r} has {cell.options}; the gradient by lag is that of one layer in one"
-            " direction"
-        )
+    """Raises ValueError for parameters or an x that have no gradient through time."""
+    if reason := unfollowable(cell):
+        raise ValueError(reason)
     cell.sizes(params)
     for name, value in params.items():
         bad = ~np.isfinite(np.asarray(value))
@@ -37,10 +32,22 @@ def check(cell: GatedCell, params: Arrays, x: Any, least: int = 2) -> None:
         raise ValueError(
             f"x is {shape}; it must be (T, B, I) with at least {least} steps, for there is no lag in fewer"
         )
+    if 0 in shape:
+        raise ValueError(
+            f"x is {shape}; it must be (T, B, I) with at least one sequence of at least one input"
+        )
 
 
-def stateless(cell: GatedCell) -> str:
-    """Why no gradient can be followed through a torch module that takes no state."""
+def unfollowable(cell: GatedCell) -> str | None:
+    """None, or why no gradient can be followed through a torch module step by step."""
+    if cell.states and not cell.stepwise:
+        return (
+            f"{cell.name} gives something else where it is called step by step, each with the state of the"
+            " last, as what reads in two directions does; so no state can be followed. Give a module that"
+            " reads in one direction"
+        )
+    if cell.states:
+        return None
     return (
         f"{cell.name} takes no state, so that none can be followed; let it take one: forward(x, state=None),"
         " which returns (output, state)"

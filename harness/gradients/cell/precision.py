@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from cellbench.cells import GatedCell
+from cellbench.cells.programs.formats import FORMATS, Format
 
 from ..rate import fit
 from .back import backward
+from .given import of_joint_state
 from .linearise import linearise
 from .path import check, norms
 
@@ -43,6 +45,7 @@ class Precision:
     log_norm: np.ndarray
 
 
+@of_joint_state
 def precision(
     cell: GatedCell,
     params: Arrays,
@@ -73,42 +76,6 @@ def precision(
     matrices = linearise(cell, params, np.asarray(x), back.path).matrices_of(slice(None))[:-1, 0]
     reference = _logs(matrices, first)
     return {name: _follow(matrices, first, reference, FORMATS[name], flush_subnormals) for name in names}
-
-
-@dataclass(frozen=True)
-class Format:
-    """A number format, and how float64 is rounded to it.
-
-    bits        of the significand, the leading one included
-    exponents   of the smallest normal number and of the largest, powers of 2
-    sums        dtype in which matrix units add products up
-    """
-
-    bits: int
-    exponents: tuple[int, int]
-    sums: Any
-
-    @property
-    def tiny(self) -> float:
-        return 2.0 ** self.exponents[0]
-
-    def round(self, values: np.ndarray) -> np.ndarray:
-        """To the nearest number of the format, ties to even; subnormals kept."""
-        values = np.asarray(values, np.float64)
-        _, power = np.frexp(values)
-        unit = np.ldexp(1.0, np.maximum(power - self.bits, self.exponents[0] - self.bits + 1))
-        rounded = np.round(values / unit) * unit
-        return np.where(
-            np.ldexp(np.abs(rounded), -self.exponents[1]) >= 2, np.copysign(np.inf, values), rounded
-        )
-
-
-FORMATS = {
-    "float64": Format(53, (-1022, 1023), np.float64),
-    "float32": Format(24, (-126, 127), np.float32),
-    "bfloat16": Format(8, (-126, 127), np.float32),
-    "float16": Format(11, (-14, 15), np.float32),
-}
 
 
 def _logs(matrices: np.ndarray, first: np.ndarray) -> np.ndarray:

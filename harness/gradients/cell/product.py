@@ -11,6 +11,7 @@ import numpy as np
 from cellbench.cells import GatedCell
 from cellbench.cells.contract import whole
 
+from .given import of_joint_state
 from .linear import Jacobians
 from .linearise import linearise
 from .path import check, finite, states_of
@@ -19,6 +20,7 @@ Arrays = dict[str, Any]
 EXACT = 256  # numbers in the joint state up to which the product itself is formed
 PROBES = 64  # random vectors of the estimate of the Frobenius norm above it
 ROUNDS = 12  # of the block Lanczos iteration for the spectral norm above it
+MATRICES = 2**32  # bytes of whole Jacobians, which a step that is written out has, at most
 WIDTH = 4  # vectors in its block
 BLOCK = 32  # steps whose Jacobians are kept at once where the product is formed
 
@@ -46,6 +48,7 @@ class Products:
             return np.exp(2 * (self.log_frobenius - self.log_spectral))
 
 
+@of_joint_state
 def jacobian_product(
     cell: GatedCell, params: Arrays, x: Any, lags: Iterable[int], *, state: Arrays | None = None
 ) -> Products:
@@ -112,6 +115,12 @@ def _estimated(
     cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], lags: list[int]
 ) -> Products:
     """Frobenius norms of all lags from the same vectors (Hutchinson), spectral norms by block Lanczos."""
+    size = sum(s[0, 0].size for s in path)
+    if cell.written_out and (needed := 8 * len(x) * x.shape[1] * size**2) > MATRICES:
+        raise ValueError(
+            f"the Jacobians of {len(x)} steps of {x.shape[1]} sequences, {size} x {size} numbers each, take"
+            f" {needed / 1e9:.1f} GB; give fewer sequences or smaller lags, for {MATRICES / 1e9:.1f} GB"
+        )
     rng, batch, jacobians = np.random.default_rng(0), x.shape[1], linearise(cell, params, x, path)
     probes = rng.choice([-1.0, 1.0], (batch, PROBES, jacobians.size))
     scale, frobenius, errors = np.zeros(batch), {}, {}

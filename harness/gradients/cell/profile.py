@@ -13,14 +13,18 @@ import numpy as np
 from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import NumpyBackend, Reference
+from cellbench.cells.programs.joint import JointCell
 
 from ..rate import Rate, fit
 from .adjoint import Adjoint, cotangent
+from .by_layer import backwards
+from .given import of_joint_state, on_arrays
 from .linearise import underflows
 from .path import check, finite, forward_path, states_of
 
 Arrays = dict[str, Any]
 STATES = 2**26  # bytes of states that are kept at once; those before are computed again from a checkpoint
+STEPWISE = ("numpy", "torch")  # backends that can take a step of all layers of a stack
 TAPED = 256  # steps of a written step that are kept at once
 
 
@@ -63,6 +67,7 @@ class LagProfile:
         return int(zero[0]) + start if len(zero) else None
 
 
+@on_arrays
 def lag_profile(
     cell: GatedCell,
     params: Arrays,
@@ -73,7 +78,7 @@ def lag_profile(
     backend: str = "numpy",
     dtype: str = "float64",
 ) -> LagProfile:
-    """Norm of dL/d(joint state) by lag for a loss at the last step.
+    """Norm of dL/d(joint state) by lag for a loss at the last step, of each direction at its own end.
 
     x (T, B, I), state {name: (B, ...)}, d_output (B, O) or ones. x may be a memory map, or an iterator of
     blocks of steps.
@@ -88,10 +93,42 @@ def lag_profile(
     x = np.concatenate([np.asarray(block) for block in x]) if isinstance(x, Iterator) else x
     x = x if hasattr(x, "shape") else np.asarray(x)
     check(cell, params, x)
-    if (backend, dtype) == ("numpy", "float64"):
+    if (backend, dtype) != ("numpy", "float64"):
+        return _followed(cell, params, x, state=state, d_output=d_output, traced_by=(backend, dtype))
+    follow = _by_layer if cell.bidirectional else _followed
+    return follow(cell, params, x, state=state, d_output=d_output)
+
+
+def _by_layer(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None, d_output: Any) -> LagProfile:
+    """The profile of both directions, from the adjoint of each layer."""
+    every = list(backwards(cell, params, x, state, d_output))
+    by_state = {
+        name + back.reading.suffix: logs
+        for back in every
+        for name, logs in zip(cell.states, back.logs, strict=True)
+    }
+    lost = ~np.logical_and.reduce([back.held for back in every])
+    for logs in by_state.values():
+        logs[:, lost] = np.nan
+    total = 0.5 * np.logaddexp.reduce([2 * logs for logs in by_state.values()])
+    return LagProfile(np.arange(len(total)), total, by_state)
+
+
+@of_joint_state
+def _followed(
+    cell: GatedCell,
+    params: Arrays,
+    x: Any,
+    *,
+    state: Arrays | None,
+    d_output: Any,
+    traced_by: tuple[str, str] | None = None,
+) -> LagProfile:
+    """The profile of the joint state, by the adjoint, or traced by a backend in a dtype."""
+    if traced_by is None:
         logs, by_state = _exact(cell, params, x, state, d_output)
     else:
-        logs, by_state = _traced(cell, params, x, state, d_output, backend, dtype)
+        logs, by_state = _traced(cell, params, x, state, d_output, *traced_by)
     names = dict(zip(cell.states, by_state, strict=True))
     return LagProfile(np.arange(len(logs)), logs, names)
 
@@ -146,18 +183,25 @@ def _traced(
     from .loops import log_norms
 
     steps, batch = x.shape[:2]
-    program = cells.backend(backend).prepare(cell, params, steps=steps, batch=batch, dtype=dtype)
+    of_backend = cells.backend(backend)
+    if isinstance(cell, JointCell) and backend not in STEPWISE:
+        raise ValueError(
+            f"backend {backend} computes cell {cell.name!r} with {cell.options} layer by layer, so it has no"
+            f" trajectory of the joint state; {' and '.join(STEPWISE)} have one"
+        )
+    program = of_backend.prepare(cell, params, steps=steps, batch=batch, dtype=dtype)
     if reason := program.untraceable():
         raise ValueError(reason)
     program.states_only = True
     program.start(x, state)
-    d_y = np.zeros((steps, batch, program.output_size), dtype)
+    d_y = np.zeros((steps, batch, program.output_size))
     d_y[-1] = cotangent(d_output, batch, program.output_size)
     path = program.pull_back(d_y, trace=True).trajectory
     assert path is not None
     by_state = np.empty((len(cell.states), steps + 1, batch))
     for logs, name in zip(by_state, cell.states, strict=True):
         array = path[name] if isinstance(path[name], np.ndarray) else program.host(path[name])
+        array = array.astype(np.float32) if array.dtype == np.float16 else array  # Numba has no float16
         log_norms(array.reshape(steps + 1, batch, -1), logs)
     by_state = by_state[:, ::-1]
     return 0.5 * np.logaddexp.reduce(2 * by_state, axis=0), by_state

@@ -14,6 +14,7 @@ import numpy as np
 
 from cellbench.cells import GatedCell
 
+from .given import on_arrays
 from .path import check
 from .profile import lag_profile
 from .share import lag_share, one_sample
@@ -35,6 +36,7 @@ class Sensitivity:
     log_transport: np.ndarray
 
 
+@on_arrays
 def sensitivity(
     cell: GatedCell,
     params: Arrays,
@@ -48,6 +50,7 @@ def sensitivity(
     check(cell, params, x)
     x = np.asarray(x)
     steps, batch = x.shape[:2]
+    axis = int(cell.stacked)  # of the batch in a state
     horizons = [2**k for k in range(1, int(np.log2(steps)) + 1)]
     horizons += [] if steps in horizons else [steps]
     sizes, transports, name = [], [], ""
@@ -55,7 +58,7 @@ def sensitivity(
         profile, logs = lag_profile(cell, params, x[:horizon], state=state, d_output=d_output), []
         for b in range(batch):
             share = lag_share(
-                cell, params, **one_sample(x[:horizon], state, d_output, b), parameter=parameter
+                cell, params, **one_sample(x[:horizon], state, d_output, b, axis), parameter=parameter
             )
             logs.append(share.log_norm)
             name = share.parameter

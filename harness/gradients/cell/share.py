@@ -1,8 +1,8 @@
-"""Which lags the parameter gradient is made of, and how far back the gradient of the input reaches."""
+"""Which lags the parameter gradient is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,13 @@ import numpy as np
 
 from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import Reference
+from cellbench.cells.programs.joint import unsupported
 from cellbench.cells.programs.products import blocks_gradient
 
 from .back import Backward, StepBack, backward
-from .path import finite, norms
+from .by_layer import LayerBackward, backwards
+from .given import of_joint_state, on_arrays
+from .path import norms
 
 Arrays = dict[str, Any]
 
@@ -41,6 +44,7 @@ class LagShare:
     log_norm: float
 
 
+@on_arrays
 def lag_share(
     cell: GatedCell,
     params: Arrays,
@@ -52,23 +56,68 @@ def lag_share(
 ) -> LagShare:
     """Shares of the lags in the gradient of `parameter`, for L = sum(d_output * last output).
 
-    It is weight_hh, where the cell has one, unless given. x (T, B, I), state {name: (B, ...)}, d_output
-    (B, O) or ones. Shares of arrays that a cell derives from stored ones are of the derived ones. The steps
-    are gone through twice, for all G_k together are T times the array. Raises ValueError for an array that
-    the step does not use.
+    It is weight_hh, where the cell has one, unless given; of a stack the first layer's. x (T, B, I), state
+    {name: (B, ...)}, d_output (B, O) or ones. Shares of arrays that a cell derives from stored ones are of
+    the derived ones. A lag is one of the array's own layer and direction. The steps are gone through twice,
+    for all G_k together are T times the array. Raises ValueError for an array that the step does not use.
     """
-    x, back = np.asarray(x), backward(cell, params, x, state, d_output)
-    last = back.program.steps - 1
-    projected = _projected(back.program, last, None) if back.program.products.projects else {}
-    known = _arrays(cell, back, projected)
-    name = parameter or known[0]
+    share = _share_by_layer if cell.stacked else _share
+    return share(cell, params, np.asarray(x), state=state, d_output=d_output, parameter=parameter)
+
+
+@of_joint_state
+def _share(
+    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None, d_output: Any, parameter: str | None
+) -> LagShare:
+    back = backward(cell, params, x, state, d_output)
+    name = _chosen(cell, parameter, _arrays(cell, back))
+    samples = [back]
+    if _by_sample(cell, back, name):
+        samples = [backward(cell, params, **one_sample(x, state, d_output, b)) for b in range(x.shape[1])]
+    return _told(cell, samples, name, name)
+
+
+def _share_by_layer(
+    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None, d_output: Any, parameter: str | None
+) -> LagShare:
+    """The same of a stack, from the adjoint of the layer and direction that the array is of."""
+
+    def back_of(suffix: str, **given: Any) -> LayerBackward:
+        return next(b for b in backwards(cell, params, **given) if b.reading.suffix == suffix)
+
+    every = sorted(backwards(cell, params, x, state, d_output), key=lambda b: b.reading.suffix)
+    known = {n + b.reading.suffix: (n, b) for b in every for n in _arrays(b.reading.cell, b)}
+    name = _chosen(cell, parameter, known)
+    base, back = known[name]
+    if base in back.past and unsupported(cell):
+        raise ValueError(
+            f"parameter {name} is used past the recurrence too, at every step, so that its gradient has no"
+            f" lags of its own in cell {cell.name!r} with {cell.options}"
+        )
+    if base in back.past:
+        return _share(cell, params, x, state=state, d_output=d_output, parameter=parameter)
+    samples: list[Any] = [back]
+    if _by_sample(back.reading.cell, back, base):
+        each = (one_sample(x, state, d_output, b, axis=1) for b in range(x.shape[1]))
+        samples = [back_of(back.reading.suffix, **given) for given in each]
+    return _told(back.reading.cell, samples, base, name)
+
+
+def _chosen(cell: GatedCell, parameter: str | None, known: Iterable[str]) -> str:
+    """The array asked for, or the first recurrent one. Raises ValueError for one that is not known."""
+    name = parameter or min(known, key=lambda n: "weight_hh" not in n)
     if name not in known:
         raise ValueError(f"parameter is {name!r}; the steps of cell {cell.name!r} use {', '.join(known)}")
-    samples = [back]
-    if (
-        cell.written_out or name in projected or name in back.local
-    ):  # no outer product by sample: one at a time
-        samples = [backward(cell, params, **one_sample(x, state, d_output, b)) for b in range(x.shape[1])]
+    return name
+
+
+def _by_sample(cell: GatedCell, back: Any, name: str) -> bool:
+    """Whether the array's gradient is no outer product by sample, so that each goes back by itself."""
+    return cell.written_out or name in _projected_arrays(back) or name in back.local
+
+
+def _told(cell: GatedCell, samples: list[Any], name: str, label: str) -> LagShare:
+    """The shares of an array, which is called `label` to a person."""
     logs, total, top = _summed(cell, samples, name)
     square, signed, each = float(np.sum(total**2)), np.full(len(logs), np.nan), np.empty(len(logs))
     for k, gradients in enumerate(_lags(cell, samples, name)):
@@ -79,7 +128,7 @@ def lag_share(
     reached = np.flatnonzero(np.cumsum(signed) >= 0.95)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return LagShare(
-            parameter=name,
+            parameter=label,
             lag=np.arange(len(logs)),
             signed=signed,
             unsigned=each / each.sum(),
@@ -120,23 +169,30 @@ class StepGradient:
     log_scale: np.ndarray
 
 
-def _arrays(cell: GatedCell, back: Backward, projected: Arrays) -> list[str]:
+def _projected_arrays(back: Any) -> Arrays:
+    """The arrays that a cell's own projection uses, none where it writes none."""
+    program = back.program
+    return _projected(program, program.steps - 1, None) if program.products.projects else {}
+
+
+def _arrays(cell: GatedCell, back: Any) -> list[str]:
     """The arrays whose share can be told, the recurrent ones first."""
-    used = back.program.products.used
+    used, projected = back.program.products.used, _projected_arrays(back)
     if cell.written_out:
         names = [n for n in used if not n.endswith("_out")]
-        return sorted(names, key=lambda n: n != "weight_hh")
+        return sorted(names, key=lambda n: "weight_hh" not in n)
     names = ["weight_hh"] if cell.recurrent else []
     names += [*cell.vectors, *(projected or ["weight_ih"])]
     return names + [n for n in ("bias_ih", "bias_hh") if n in used and n not in names]
 
 
-def one_sample(x: np.ndarray, state: Arrays | None, d_output: Any, b: int) -> Arrays:
-    """The arguments x, state and d_output of sample b alone."""
+def one_sample(x: np.ndarray, state: Arrays | None, d_output: Any, b: int, axis: int = 0) -> Arrays:
+    """The arguments x, state and d_output of sample b alone; axis is that of the batch in a state."""
     one = slice(b, b + 1)
+    of_state = (slice(None),) * axis + (one,)
     return {
         "x": x[:, one],
-        "state": None if state is None else {k: np.asarray(v)[one] for k, v in state.items()},
+        "state": None if state is None else {k: np.asarray(v)[of_state] for k, v in state.items()},
         "d_output": None if d_output is None else np.asarray(d_output)[one],
     }
 
@@ -210,34 +266,3 @@ def _log_sizes(cell: GatedCell, name: str, gradient: StepGradient) -> np.ndarray
     by_head = right.reshape(len(left), cell.heads, -1)
     with np.errstate(divide="ignore"):
         return gradient.log_scale + 0.5 * np.log(((by_gate**2).sum((1, 3)) * (by_head**2).sum(2)).sum(1))
-
-
-@dataclass(frozen=True)
-class InputReach:
-    """log_norm (T, B): natural log of |dL/dx_{T-k}| by lag k = 0 (the last input) to T - 1."""
-
-    lag: np.ndarray
-    log_norm: np.ndarray
-
-
-def input_reach(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None, d_output: Any = None
-) -> InputReach:
-    """How far back the inputs reach the last output: norms of dL/dx_t, L = sum(d_output * last output)."""
-    back = backward(cell, params, x, state, d_output)
-    program, scales = back.program, np.empty((back.program.steps, back.program.batch))
-    d_wx = np.empty((*scales.shape, len(cell.gates), program.units), program.dtype)
-    d_x = np.empty((*scales.shape, program.input_size), program.dtype)
-    for step in back.steps():
-        scales[step.t] = step.log_scale
-        if step.d_x is None:
-            d_wx[step.t] = np.stack(step.d_wx, 1)
-        else:
-            d_x[step.t] = step.d_x
-    if not cell.written_out:  # the input's gradient is linear in its step's d_wx, so it may carry that scale
-        d_x = program.products.pull_project(program._x, d_wx)
-    d_x[-1] += back.d_x_last
-    with np.errstate(divide="ignore"):
-        logs = scales + np.log(norms(d_x.reshape(-1, d_x.shape[-1]))).reshape(scales.shape)
-    logs[:, ~finite(back.path)] = np.nan
-    return InputReach(np.arange(len(logs)), logs[::-1])

@@ -21,7 +21,7 @@ Batch = tuple[Inputs, Any]
 def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | None) -> list[Batch]:
     """Batches until there are enough samples, on the model's device.
 
-    Raises ValueError for a batch that is no (x, target), or whose x is not finite.
+    Raises ValueError for a batch that is no (x, target), that is empty, or whose x is not finite.
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     taken: list[Batch] = []
@@ -29,11 +29,9 @@ def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | No
         islice(batches, samples)
     ):  # each has a sample at least: an endless iterable ends
         inputs, target = split_batch(k, batch, model)
+        for what, tensor in (*(("x", x) for x in inputs.tensors), *(("target", y) for y in leaves(target))):
+            refuse_without_values(f"{what} of batch {k}", tensor)
         for x in inputs.tensors:
-            if x.numel() == 0:
-                raise ValueError(
-                    f"batch {k} is empty: x is of shape {tuple(x.shape)}; leave such batches out"
-                )
             if x.is_floating_point() and not torch.isfinite(x).all():
                 raise ValueError(
                     f"x of batch {k} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite"
@@ -45,6 +43,18 @@ def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | No
     if not taken:
         raise ValueError("there are no batches; give an iterable of (x, target)")
     return taken
+
+
+def refuse_without_values(what: str, tensor: Any) -> None:
+    """Raises ValueError for a tensor that holds no numbers, or not one for each entry."""
+    if not isinstance(tensor, Tensor):
+        return
+    if tensor.is_meta:
+        raise ValueError(f"{what} is on the device meta and has no values; give it values first")
+    if tensor.layout is not torch.strided:
+        raise ValueError(f"{what} is of layout {tensor.layout}; give {what.split()[0]}.to_dense()")
+    if not tensor.numel():
+        raise ValueError(f"{what} is {tuple(tensor.shape)} and holds nothing; leave empty batches out")
 
 
 def _likely_axis(model: nn.Module, taken: list[Batch]) -> int:

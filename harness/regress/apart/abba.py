@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ...case import Case
+from ...measure import worker
 from ...measure.conditions import Conditions, observe, warnings_of
 from ...measure.judge import Judgement, corrected
 from ...measure.verdict import CHANGED, Verdict
-from ...measure.worker import limits
 from . import alone
 from .environments import Environment, NoEnvironment, environment
 from .side_levels import AGAIN, CANNOT_RUN, SIDES, Measured, SideLevels, blunt
@@ -126,25 +124,18 @@ class Apart:
         """(complete lines that alone.py printed, and how the process ended: a status and a reason)."""
         # -P: the folder of the script stays out of its path, so that no file beside it hides a library
         command = [str(environment.python), "-P", str(Path(alone.__file__))]
-        variables = limits(self.threads) | {
+        variables = worker.limits(self.threads) | {
             "PYTHONPATH": alone.search_path(job["root"]),
             "CELLBENCH_CACHE": str(environment.cache),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         try:
-            done = subprocess.run(
-                command,
-                input=json.dumps(job).encode(),
-                env=os.environ | variables,
-                capture_output=True,
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as late:
-            reason = f"no end after {timeout_s:g} s; case_timeout_s=SECONDS allows more"
-            return complete_lines(late.stdout or b""), "timed_out", reason
+            done = worker.run(command, json.dumps(job).encode(), variables, timeout_s)
         except OSError as error:
             return [], "crashed", f"{environment.python} cannot be started: {error.strerror}"
+        if done.returncode is None:
+            reason = f"no end after {timeout_s:g} s; case_timeout_s=SECONDS allows more"
+            return complete_lines(done.stdout), "timed_out", reason
         words = done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"]
         reason = f"the process ended with exit code {done.returncode}: {words[-1][:300]}"
         return complete_lines(done.stdout), "crashed", reason

@@ -44,7 +44,7 @@ def main() -> None:
             line = {"status": error.args[0], "reason": error.args[1]}
         except MemoryError as error:
             line = {"status": "out_of_memory", "reason": str(error)}
-        except Exception as error:  # whatever the revision raises is told of its case; the others go on
+        except (Exception, SystemExit) as error:  # whatever the revision raises is told of its case
             line = {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:400]}
         print(json.dumps({"name": case["name"], **line}), file=out, flush=True)
 
@@ -139,6 +139,10 @@ def warm(run: Run, at_least_s: float = 0.02, at_least_runs: int = 3) -> float:
 
 def inputs(cells: Any, case: Any) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """(params, x, d_output) in the case's dtype. Raises NotOk without such a cell or backend."""
+    if case["dtype"] not in ("float32", "float64"):
+        raise NotOk(
+            "unsupported", f"two environments are compared in float32 or float64, not {case['dtype']}"
+        )
     try:
         cell, backend = cells.get(case["spec"]), cells.backend(case["backend"])
     except ValueError as error:

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
+from ...measure import worker
 from ..revision import RevisionError
 
 INSTALL_S = 1800
@@ -123,12 +123,12 @@ def make(place: Path, wanted: list[str], pins: list[str]) -> None:
 
 def done_by(*command: str) -> None:
     """Runs a command. Raises NoEnvironment with the first error that it prints."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise NoEnvironment(f"`{' '.join(command[1:5])} ...` took more than {INSTALL_S} s") from None
+    done = worker.run(command, timeout_s=INSTALL_S)
+    if done.returncode is None:
+        raise NoEnvironment(f"`{' '.join(command[1:5])} ...` took more than {INSTALL_S} s")
     if done.returncode:
-        lines = (done.stderr + "\n" + done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        printed = (done.stderr + b"\n" + done.stdout).decode(errors="replace").strip()
+        lines = printed.splitlines() or [f"exit code {done.returncode}"]
         raise NoEnvironment(
             next((line for line in lines if line.startswith("ERROR")), lines[-1]).strip()[:300]
         )

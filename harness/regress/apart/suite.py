@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from ... import store
 from ...case import Case
 from ...runs.schema import Settings
+from ...screen import tell
 from ..benchmarks import Comparison, columns_of, name_of
 from ..judged import RunWriter, manifest, published, throughput
 from .abba import Apart
@@ -35,7 +35,7 @@ def apart(
     writes as `judged` does; returns the exit code.
     """
     cases = {name_of(columns_of(case)): case for case in throughput(settings)}
-    how = how or Apart(np.random.default_rng(), timeout_s=settings.case_timeout_s, say=to_stderr)
+    how = how or Apart(np.random.default_rng(), timeout_s=settings.case_timeout_s, say=tell)
     writer = store.create(settings.results, manifest(settings, comparison))
     run = ApartWriter(writer, cases, (comparison.a, comparison.b))
     try:
@@ -70,7 +70,3 @@ class ApartWriter(RunWriter):
         ]
         implementation = measured["implementation"]
         self.writer.append(case.id, case.definition, "ok", series=content, implementation=implementation)
-
-
-def to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

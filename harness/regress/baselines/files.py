@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...store import atomic
+from ...store import atomic, files
 
 SCHEMA = 1
 FOLDER = Path("results/baselines")
@@ -61,7 +60,7 @@ def _read(path: Path) -> Baseline:
     if path.suffix != ".json":
         raise BaselineError(f"{path} is no baseline, which is CELL.json; remove it")
     try:
-        content = json.loads(path.read_text(encoding="utf8"))
+        content = files.parse(files.read(path))
     except (OSError, ValueError) as error:
         raise BaselineError(
             f"{path} is damaged ({error}); `nox -s baselines` after removing it makes it anew"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from io import RawIOBase
 from pathlib import Path
 
-from ...store import ResultsError, make
+from ...store import ResultsError, files, make
 from .points import Point
 
 SCHEMA = 1
+MOST = 1 << 30  # bytes of a history
 FILE = Path("results/history/history.jsonl")
 KEYS = {"schema", *(f.name for f in fields(Point))}
 
@@ -25,7 +28,7 @@ def read(path: Path) -> list[Point]:
     A last line without its newline was cut off while it was written: it is dropped with a warning.
     """
     try:
-        content = path.read_bytes()
+        content = files.read(path, MOST)
     except FileNotFoundError:
         raise ResultsError(
             f"there is no history {str(path)!r}; `cellbench history RUN` begins one, --file says where"
@@ -51,7 +54,7 @@ def _points(path: Path, content: bytes) -> list[Point]:
 
 def _point(path: Path, number: int, line: bytes) -> Point:
     try:
-        record = json.loads(line)
+        record = files.parse(line)
     except ValueError:
         raise ResultsError(
             f"{path} line {number} is damaged; remove the line, or give another --file"
@@ -76,7 +79,10 @@ def append(path: Path, points: Sequence[Point]) -> int:
     """
     make(path.parent)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o644)
+        if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, f"it is {files.kind(mode)}, and no file")
     except OSError as error:
         raise ResultsError(
             f"history {str(path)!r} cannot be written: {error.strerror}; --file says where"

@@ -11,8 +11,8 @@ import numpy as np
 
 from ...report.drawing import drawing
 from ...report.drawing.panels import Figure, counted, finish, titled
-from ...report.page import Section, as_html, as_markdown
-from ...store import atomic, make
+from ...report.page import MARKDOWN, PAGE, Section, as_html, as_markdown
+from ...store import pages
 from .trend import SHORT, Trend, file_name, phrase, table
 
 OUTPUT = Path("results/reports/history")
@@ -28,24 +28,19 @@ CAPTION = (
 def write(trends: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> Path:
     """Writes index.html, report.md and trend-*.svg; returns the path of index.html.
 
-    Raises ResultsError where it cannot.
+    Raises ResultsError where it cannot, and for a folder that holds somebody's own files of these names.
     """
-    make(folder)
-    for old in folder.glob("trend-*.svg"):
-        old.unlink()
+    pages.check(folder, (MARKDOWN, PAGE))
     figures = [figure(list(group)) for _, group in groupby(trends, key=lambda t: t.benchmark)]
-    for one in figures:
-        atomic.write_text(folder / f"{one.name}.svg", one.svg)
     summary = table(trends)
     content = [
         Section(summary.heading, tables=(summary,)),
         *(Section(one.heading, figures=(one,)) for one in figures),
     ]
     title = "cellbench: history"
-    atomic.write_text(folder / "report.md", as_markdown(title, list(lines), content))
-    page = folder / "index.html"
-    atomic.write_text(page, as_html(title, list(lines), content))
-    return page
+    texts = {MARKDOWN: as_markdown(title, list(lines), content), PAGE: as_html(title, list(lines), content)}
+    pages.replace(folder, "history", {f"{one.name}.svg": one.svg for one in figures} | texts)
+    return folder / PAGE
 
 
 def figure(trends: Sequence[Trend]) -> Figure:

@@ -18,6 +18,7 @@ import numpy as np
 from ... import store
 from ...measure.bootstrap import interval
 from ...store import provenance
+from ...store.files import printable
 from ...store.imported import PROBE as BENCHMARK
 from ...store.imported import SECONDS, is_imported
 from ..benchmarks import SIZES, name_of
@@ -45,6 +46,9 @@ class Point:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ratios", tuple(self.ratios))
         texts = (self.run, self.created, self.commit, self.machine, self.benchmark)
+        for name in ("run", "created", "commit", "machine", "benchmark"):
+            if isinstance(text := getattr(self, name), str):  # it goes to terminals and into figures
+                object.__setattr__(self, name, printable(text))
         numbers = (self.ratio, self.low, self.high, *self.ratios)
         if (
             not all(isinstance(text, str) for text in texts)
@@ -52,7 +56,7 @@ class Point:
             or not self.ratios
         ):
             raise ValueError("a point has a text, a truth value or its processes missing")
-        if not all(isinstance(v, (int, float)) and np.isfinite(v) and v > 0 for v in numbers):
+        if not all(isinstance(v, (int, float)) and 0 < v < np.inf for v in numbers):
             raise ValueError("a point has a ratio that is no number above 0")
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...store import atomic
+from ...store import pages
 from ..benchmarks import Comparison
 from .junit import junit
 from .page import markdown
@@ -13,20 +13,14 @@ from .record import record
 FILES = {"regress.md": markdown, "regress.json": record, "junit.xml": junit}
 
 
-class OutputError(ValueError):
-    """A folder cannot be written to; the message names it."""
+def check(folder: Path) -> None:
+    """Raises ResultsError for a folder that they cannot be written to: before anything is timed."""
+    pages.check(folder, FILES)
 
 
 def write(folder: Path, comparison: Comparison) -> list[Path]:
-    """Writes the files, each whole or not at all; returns their paths. Raises OutputError."""
+    """Writes the files, each whole or not at all; returns their paths. Raises ResultsError."""
     # all of them before the first is written: a form that fails leaves the old files as they were
     texts = {name: make(comparison) for name, make in FILES.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            atomic.write_text(folder / name, text)
-    except OSError as error:
-        raise OutputError(
-            f"output {str(folder)!r} cannot be written: {error.strerror}; give another folder"
-        ) from None
+    pages.replace(folder, "regress", texts)
     return [folder / name for name in texts]

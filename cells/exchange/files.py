@@ -1,0 +1,37 @@
+"""Files of other software: whatever is wrong with one is told in one line that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .optional import NotInstalled
+
+
+@contextmanager
+def told_of(given: Any, what: str) -> Iterator[None]:
+    """Where `given` is a file, makes a ValueError of one line, which names it, of all that goes wrong.
+
+    what says what a file is that can be read. Where `given` is no file, nothing is changed.
+    """
+    try:
+        yield
+    except NotInstalled:
+        raise
+    except ValueError as error:
+        if not isinstance(given, str | Path) or Path(given).name in str(error):
+            raise
+        raise type(error)(f"{given}: {one_line(error)}") from None
+    except Exception as error:  # a damaged file can have anything in the place of anything
+        if not isinstance(given, str | Path):
+            raise
+        raise ValueError(f"{given} is no {what}: {one_line(error)}; it is damaged or incomplete") from None
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line no longer than a person reads. A KeyError says a name alone."""
+    text = " ".join(str(error).split())
+    text = f"{type(error).__name__} {text}" if isinstance(error, LookupError) else text
+    return text[:400] or type(error).__name__

@@ -1,0 +1,77 @@
+"""Numba's compiled code on disk, sealed: what is cut, changed or somebody else's is compiled again.
+
+Numba's own cache unpickles whatever lies in its folder, and trusts it.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.dispatcher import Dispatcher
+
+from .. import seal
+
+
+def keep(module: ModuleType) -> None:
+    """Has the module's functions share their compiled code with other processes.
+
+    Raises OSError where there is no folder that can be written.
+    """
+    for function in vars(module).values():
+        if isinstance(function, Dispatcher):
+            try:
+                cached: Any = function
+                cached._cache = SealedCache(function.py_func)
+            except RuntimeError as error:  # what Numba raises for a folder that cannot be written
+                raise OSError(str(error)) from None
+
+
+class SealedCache(FunctionCache):
+    """Numba's cache of one function, whose files begin with this user's seal."""
+
+    def __init__(self, py_func: Any) -> None:
+        super().__init__(py_func)
+        stamp, base = self._impl.locator.get_source_stamp(), self._impl.filename_base
+        # a name apart: an older version, as `regress` runs one, reads the plain name without a seal
+        self._cache_file = SealedFiles(self._cache_path, f"{base}.sealed", stamp)
+
+
+class SealedFiles(IndexDataCacheFile):
+    """The index of a function's compiled code, and a file for each signature."""
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            version, stamp, overloads = pickle.loads(_opened(Path(self._index_path)))
+        except OSError:
+            return {}
+        fresh = version == self._version and stamp == self._source_stamp
+        return overloads if fresh else {}
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        content = self._version, self._source_stamp, overloads
+        self._write(Path(self._index_path), self._dump(content))
+
+    def _load_data(self, name: str) -> Any:
+        return pickle.loads(_opened(Path(self._data_path(name))))
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(Path(self._data_path(name)), self._dump(data))
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with self._open_for_write(str(path)) as file:
+            file.write(seal.seal(content, path.name).encode() + content)
+
+
+def _opened(path: Path) -> bytes:
+    """A file's content without its seal. Raises OSError where that is not this user's."""
+    if not path.is_file():
+        raise OSError(f"{path} is no file")
+    content = path.read_bytes()
+    given, rest = content[: seal.DIGITS], content[seal.DIGITS :]
+    if not seal.is_ours(rest, path.name, given.decode("ascii", "replace")):
+        raise OSError(f"{path} is damaged")
+    return rest

@@ -1,0 +1,99 @@
+"""A process that stands between a command and its work, so that nothing of the work outlives either.
+
+The work may start processes of its own, in other sessions and groups too. Linux hands every one whose parent
+has ended to the nearest process above it that asked for them (a subreaper). That is the keeper: it waits for
+the work, or for the command to end, and then ends all that is below it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import NoReturn
+
+import psutil
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of Linux' prctl
+PATIENCE_S = 5.0  # in which what was killed must be gone; a process that waits for a device may not be
+
+
+def stay_behind(parent: int | None, *held: int) -> None:
+    """Returns in a child process, which is to do the work; this process becomes its keeper and never returns.
+
+    The keeper ends as the work does, by the same exit code or signal. `parent` is the process whose end ends
+    the work, `held` are descriptors that the work alone may hold. To be called before there are threads.
+    """
+    keeper = os.getpid()
+    # what comes before the handler is there waits
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    work = os.fork()
+    if work:
+        for descriptor in held:
+            os.close(descriptor)
+        _keep(work, parent)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != keeper:  # it ended before it was asked for
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _keep(work: int, parent: int | None) -> NoReturn:
+    def end(*_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(work, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    if parent is not None and os.getppid() != parent:
+        end()
+    status = _wait_for(work)
+    _end_all()
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+        _prctl(4, 0)  # PR_SET_DUMPABLE: the work has left its core already
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _wait_for(work: int) -> int:
+    """The status of the work. Other children are those that it left; they are reaped."""
+    while True:
+        try:
+            child, status = os.wait()
+        except ChildProcessError:  # somebody's handler of SIGCHLD, inherited, reaps for us
+            return 0
+        if child == work:
+            return status
+
+
+def _end_all() -> None:
+    """Kills all below this process, and what they leave, until there is none."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        for process in _below():
+            with suppress(psutil.Error, OSError):
+                process.kill()
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.005)
+
+
+def _below() -> list[psutil.Process]:
+    with suppress(psutil.Error, OSError):
+        return psutil.Process().children(recursive=True)
+    return []
+
+
+def _prctl(option: int, value: int) -> None:
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

@@ -1,0 +1,83 @@
+"""Whether an interrupted run may be gone on with: who made it, with what code, versions and machine."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from cellbench.cells.find import given_path
+
+from .. import store
+from ..report.frame import printable
+from ..store import code, manifest, provenance
+from . import values
+from .compose import defaults
+from .values import ConfigError
+
+
+def interrupted(name: str, trust: bool) -> tuple[Path, dict[str, Any]]:
+    """The folder of a run and its configuration, with nothing imported that it names.
+
+    Raises ConfigError where a new measurement would not belong to the old ones, and for a run that this user
+    did not make, unless it is trusted.
+    """
+    folder = given_path(name)
+    found = store.read_manifest(folder)
+    config = found.get("config")
+    if not config:
+        raise ConfigError(f"run {name} was imported; there is nothing to go on with")
+    _same_commit(name, found)
+    values.shaped(config, defaults())
+    if not manifest.is_ours(found):
+        _ask(name, config, trust)
+    _same_code(name, found)
+    here = provenance.key(config["threads"])
+    if differs := provenance.differences(found.get("machine_key") or here, here):
+        raise ConfigError(
+            f"run {name} was made on another machine ({'; '.join(differs)}); go on with it there, or start a"
+            " new run"
+        )
+    return folder, config
+
+
+def _ask(name: str, config: dict[str, Any], trust: bool) -> None:
+    """Says what a run from elsewhere would run and write. Raises ConfigError unless it is trusted."""
+    imports = ", ".join(f"{path} (sha256 {code.digest(path)})" for path in code.files_named(config).values())
+    writes = config["probe"].get("training", {}).get("checkpoints")
+    asked = printable(f"it would import {imports or 'no file'}")
+    if writes:
+        asked += f", and write checkpoints to {writes!r}"
+    if not trust:
+        raise ConfigError(
+            f"run {name} was not made by you on this machine; {asked}; look at it first, then go on with:"
+            f" cellbench run resume={shlex.quote(name)} trust=true"
+        )
+    print(f"trusted: run {name} was not made by you on this machine; {asked}", flush=True)
+
+
+def _same_commit(name: str, found: dict[str, Any]) -> None:
+    """Raises ConfigError where the commit is another than that of the run."""
+    now, then = provenance.git().get("commit"), (found.get("git") or {}).get("commit")
+    if now != then:
+        raise ConfigError(
+            f"run {name} was made by commit {then}, this is {now}; check that out, or start a new run"
+        )
+
+
+def _same_code(name: str, found: dict[str, Any]) -> None:
+    """Raises ConfigError where the code or a version is another than that of the run."""
+    if not found.get("code"):
+        raise ConfigError(f"run {name} does not say its code (an older version made it); start a new run")
+    if changed := code.changed(found["code"], code.digests(found["config"])):
+        raise ConfigError(
+            f"run {name} was made with other code: {', '.join(changed)} changed since (was a cell's file"
+            " changed?); put it back, or start a new run"
+        )
+    python = {"python": (found.get("machine") or {}).get("python")}
+    versions = (found.get("versions") or {}) | python
+    if differs := provenance.differences(versions, provenance.versions() | {"python": provenance.python()}):
+        raise ConfigError(
+            f"run {name} was made with other versions ({'; '.join(differs)}); install those, or start a new"
+            " run"
+        )

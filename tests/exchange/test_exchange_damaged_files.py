@@ -1,0 +1,49 @@
+"""Files damaged at random: they are read, or refused in one line that names them; nothing else comes out."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from support import damaged
+from test_exchange_stored_files import DATA, PACKAGES, READERS
+
+from cellbench import cells
+
+SEEDS = {".onnx": 100, ".keras": 60, ".h5": 40}
+LONGEST = 600  # characters of a line
+
+
+def damage(name, file, rng):
+    """Writes the stored file, damaged, to `file`."""
+    data = (DATA / name).read_bytes()
+    inside = rng.integers(3) > 0
+    if inside and name.endswith(".onnx"):
+        data = damaged.onnx_model(onnx.load_from_string(data), rng).SerializeToString()
+    elif inside and name.endswith(".keras"):
+        data = damaged.archive(data, rng)
+    elif not inside or not name.endswith(".h5"):
+        data = damaged.cut(data, rng) if rng.integers(3) == 0 else damaged.flipped(data, rng)
+    file.write_bytes(data)
+    if inside and name.endswith(".h5"):
+        damaged.model_h5(file, rng)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_is_read_or_refused_in_one_line_that_names_it(name, tmp_path):
+    pytest.importorskip(PACKAGES.get(Path(name).suffix, "numpy"))
+    reader, options, kind = READERS[name]
+    file, refused, wrong = tmp_path / Path(name).name, 0, []
+    for seed in range(SEEDS.get(file.suffix, 30)):
+        damage(name, file, np.random.default_rng(seed))
+        try:
+            getattr(cells, reader)(*((kind, file) if ".weights" in name else (file,)), **options)
+        except ValueError as error:
+            refused += 1
+            text = str(error)
+            if file.name not in text or "\n" in text or len(text) > LONGEST:
+                wrong.append(f"seed {seed}: {text}")
+        except Exception as error:  # what must not come out, whatever it is
+            wrong.append(f"seed {seed}: {type(error).__name__}: {error}")
+    assert not wrong
+    assert refused > 5

@@ -1,0 +1,82 @@
+"""Every cell on every backend, at random sizes and options, is held against float64 and is not wrong.
+
+CELLBENCH_PARITY is the number of configurations (40; `nox -s parity` runs 500), CELLBENCH_SEED where they
+begin. Fused kernels compile for seconds each, so that few of the 40 are Numba's.
+"""
+
+import os
+
+import numpy as np
+import pytest
+from support.configurations import drawn, fitted
+
+from cellbench.harness import programs
+from cellbench.harness.probe import NotOk
+
+COUNT = int(os.environ.get("CELLBENCH_PARITY", 40))
+SEED = int(os.environ.get("CELLBENCH_SEED", 0))
+LARGEST = 4e8  # numbers of weights, states and steps together that a test of an ordinary run computes with
+
+
+def result_of(case):
+    given = programs.inputs(case)
+    program = programs.prepare(case, given.params)
+    program.load(given.x, None, given.d_output if case.direction == "backward" else None)
+    program.run()
+    program.sync()
+    return program.read(), given
+
+
+def configurations():
+    seeds, few = iter(range(SEED, SEED + 50 * COUNT)), COUNT <= 40
+    fused = 0
+    cases = []
+    while len(cases) < COUNT:
+        case = drawn(np.random.default_rng(next(seeds)))
+        if case.steps * case.batch * case.hidden_size * (case.input_size + case.hidden_size) > LARGEST:
+            continue
+        fused += case.backend == "numba"
+        if not (few and case.backend == "numba" and fused > 3):
+            cases.append(case)
+    return cases
+
+
+@pytest.mark.parametrize("case", configurations(), ids=str)
+def test_a_random_configuration_is_not_wrong(case):
+    result, given = result_of(case)
+    programs.check(result, given, case)
+
+
+WIDE = {"steps": 5, "batch": 3, "input_size": 4097, "hidden_size": 1}
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("which", ["elman", "lstm", "gru", "slstm", "janet", "ugrnn"])
+@pytest.mark.parametrize("backend", ["native", "torch", "numpy"])
+def test_long_sums_and_saturated_units_are_not_wrong(which, backend):
+    case = fitted(which, WIDE, backend, "float32", "backward")
+    if case is None:
+        pytest.skip(f"{backend} cannot run {which}")
+    result, given = result_of(case)
+    programs.check(result, given, case)
+
+
+@pytest.mark.parametrize("which", ["elman", "lstm", "gru"])
+@pytest.mark.parametrize("sizes", [WIDE, {"steps": 17, "batch": 3, "input_size": 5, "hidden_size": 7}])
+def test_an_error_of_ten_tolerances_and_a_nan_are_wrong_at_those_sizes_too(which, sizes):
+    case = fitted(which, sizes, "torch", "float32", "backward")
+    (out, grads), given = result_of(case)
+    _, allowed = programs.check((out, grads), given, case)
+    for poison in (10 * max(allowed, 1e-4) * np.abs(out.output).max(), np.nan):
+        off = out.output.copy()
+        off[0, 0, 0] += poison
+        with pytest.raises(NotOk):
+            programs.check((type(out)(off, out.state), grads), given, case)
+
+
+def test_a_gate_that_is_swapped_is_wrong_though_units_saturate():
+    case = fitted("gru", WIDE, "torch", "float32", "backward")
+    result, given = result_of(case)
+    swapped = {k: np.concatenate(np.split(v, 3)[::-1]) for k, v in given.params.items()}
+    with pytest.raises(NotOk):
+        programs.check(result, programs.Inputs(swapped, given.x, given.d_output), case)
