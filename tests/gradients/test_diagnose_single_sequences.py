@@ -58,6 +58,39 @@ class Cell(nn.Module):
         return self.out(state[0])
 
 
+class OwnCell(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.u = nn.Linear(3, 5), nn.Linear(5, 5)
+
+    def forward(self, x, h):
+        return torch.tanh(self.w(x) + self.u(h))
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell, self.out = OwnCell(), nn.Linear(5, 2)
+
+    def forward(self, x):
+        h = x.new_zeros(len(x), 5)
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+        return self.out(h)
+
+
+class Step(nn.Module):
+    """From (x_t, state) to (output, state)."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.out = nn.GRUCell(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x, state):
+        state = self.cell(x, state)
+        return self.out(state), state
+
+
 class Pooled(Last):
     def forward(self, x):
         return self.out(self.rnn(x)[0].mean(1))
@@ -89,6 +122,8 @@ CASES = {
     "every step": (lambda: Every(nn.GRU, bidirectional=True), flat, stepwise),
     "time first": (TimeFirst, flat, words),
     "cell": (Cell, mse_loss, plain),
+    "own cell": (Own, mse_loss, plain),
+    "step": (Step, mse_loss, lambda t: (torch.randn(t, 1, 3), torch.randn(1, 2))),
 }
 
 
@@ -142,3 +177,11 @@ def test_swapped_inputs_of_joined_sequences_have_the_same_lag():
     found = diagnose(Delays(), mse_loss, [(x, x[:, -2] + 0.1) for x in xs])
     assert np.isclose(found.swap[1], 2 / 12, rtol=0.2)
     assert np.allclose(found.swap[[0, 2, 3, 10]], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [Cell, Last, TimeFirst])
+def test_a_sequence_is_counted_as_one_sample_whatever_its_length(make):
+    drawn = words if make is TimeFirst else plain
+    loss = flat if make is TimeFirst else mse_loss
+    found = diagnose(make(), loss, [drawn(t) for t in STEPS], samples=30)
+    assert found.samples == 30

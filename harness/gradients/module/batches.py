@@ -25,7 +25,6 @@ def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | No
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     taken: list[Batch] = []
-    count = 0
     for k, batch in enumerate(
         islice(batches, samples)
     ):  # each has a sample at least: an endless iterable ends
@@ -33,17 +32,13 @@ def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | No
         for what, tensor in (*(("x", x) for x in inputs.tensors), *(("target", y) for y in leaves(target))):
             refuse_without_values(f"{what} of batch {k}", tensor)
         for x in inputs.tensors:
-            if x.numel() == 0:
-                raise ValueError(
-                    f"batch {k} is empty: x is of shape {tuple(x.shape)}; leave such batches out"
-                )
             if x.is_floating_point() and not torch.isfinite(x).all():
                 raise ValueError(
                     f"x of batch {k} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite"
                 )
         taken.append((inputs.mapped(lambda t: t.to(device)), mapped(target, lambda t: t.to(device))))
-        count += sequences(inputs, target, _likely_axis(model, batch_axis))
-        if count >= samples:
+        axis = _likely_axis(model, taken) if batch_axis is None else batch_axis
+        if sum(sequences(x, y, axis) for x, y in taken) >= samples:
             break
     if not taken:
         raise ValueError("there are no batches; give an iterable of (x, target)")
@@ -62,12 +57,24 @@ def refuse_without_values(what: str, tensor: Any) -> None:
         raise ValueError(f"{what} is {tuple(tensor.shape)} and holds nothing; leave empty batches out")
 
 
-def _likely_axis(model: nn.Module, batch_axis: int | None) -> int:
-    """Of x, the one that holds the sequences; a wrong guess reads more batches or fewer, and no more."""
-    if batch_axis is not None:
-        return batch_axis
+def _likely_axis(model: nn.Module, taken: list[Batch]) -> int:
+    """Of x, the one that holds the sequences; a wrong guess reads more batches or fewer, and no more.
+
+    It is the one that the targets have too; else the one that does not change from batch to batch; else that
+    of the recurrent modules.
+    """
     batch_first = [m.batch_first for m in model.modules() if isinstance(m, nn.RNNBase)]
-    return 0 if batch_first and batch_first[0] else 1
+    guess = 0 if batch_first and batch_first[0] else 1
+    shapes = [x.first.shape for x, _ in taken]
+    if any(len(s) < 2 for s in shapes):
+        return guess
+    shared = [
+        k for k in (0, 1) if all(s[k] in leaves(y)[0].shape for s, (_, y) in zip(shapes, taken, strict=True))
+    ]
+    if len(shared) == 1:
+        return shared[0]
+    constant = [k for k in (0, 1) if len({s[k] for s in shapes}) == 1]
+    return constant[0] if len(constant) == 1 else guess
 
 
 def sequences(inputs: Inputs, target: Any, axis: int) -> int:

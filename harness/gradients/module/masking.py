@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .layers import Layers
+from .states import leaves, mapped
 
 
 class MaskedFused:
@@ -38,31 +39,45 @@ class MaskedFused:
         return self.layers.time_first(back), state
 
 
-class MaskedCell:
-    """Stands in for the forward of nn.RNNCell, GRUCell or LSTMCell, from step 0 on."""
+class MaskedStep:
+    """Stands in for the forward of a module that is called once a step, from step 0 on.
+
+    Before a sequence begins its state stays as it is given, or zero where none is.
+    """
 
     def __init__(self, forward: Callable, starts: np.ndarray) -> None:
         self.forward, self.starts, self.t = forward, torch.as_tensor(starts), 0
 
-    def __call__(self, input: Tensor, hx: Any = None) -> Any:
-        if input.ndim != 2 or len(input) != len(self.starts):
-            raise ValueError("a cell sees other sequences than the model; they cannot be joined")
-        runs = (self.t >= self.starts).to(input.device)[:, None]
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        runs = self.t >= self.starts
         self.t += 1
-        made = self.forward(input, hx)
-        if isinstance(made, tuple):
-            held = hx or [torch.zeros_like(m) for m in made]
-            return tuple(torch.where(runs, m, h) for m, h in zip(made, held, strict=True))
-        return torch.where(runs, made, torch.zeros_like(made) if hx is None else hx)
+        made = self.forward(*args, **more)
+        if bool(runs.all()):  # as it is, so that an output computed from a state depends on that very tensor
+            return made
+        given = [t for t in leaves((args, more))[1:] if t.is_floating_point()]
+        held = {id(new): old for new, old in _pairs(made, given)}
+        return mapped(made, lambda t: _where(runs, t, held[id(t)]) if id(t) in held else t)
 
 
-def masked(module: nn.Module, forward: Callable, starts: np.ndarray | None) -> Callable:
-    """The forward of a module that is called once a step. Raises ValueError where its state is not known."""
-    if starts is None:
-        return forward
-    if not isinstance(module, nn.RNNCellBase):
-        raise ValueError("sequences of different length are joined for torch's own modules alone")
-    return MaskedCell(forward, starts)
+def _pairs(made: Any, given: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Each new state with the one before it. Raises ValueError where they do not tell."""
+    for states in (leaves(made), leaves(made[1]) if isinstance(made, tuple) and len(made) == 2 else []):
+        if not given or [t.shape for t in states] == [t.shape for t in given]:
+            before = given or [torch.zeros_like(t) for t in states]
+            return list(zip(states, before, strict=True))
+    raise ValueError("the states of a step are not known, so that sequences cannot be joined")
+
+
+def _where(runs: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    if len(runs) not in new.shape:
+        raise ValueError("a step sees other sequences than the model; they cannot be joined")
+    axis = new.shape.index(len(runs))
+    return torch.where(runs.to(new.device).reshape(-1, *[1] * (new.ndim - 1 - axis)), new, old)
+
+
+def masked(forward: Callable, starts: np.ndarray | None) -> Callable:
+    """The forward of a module that is called once a step."""
+    return forward if starts is None else MaskedStep(forward, starts)
 
 
 @contextmanager
@@ -74,7 +89,7 @@ def masks(parts: dict[str, nn.Module], starts: np.ndarray | None) -> Iterator[No
             forward = (
                 MaskedFused(module, starts)
                 if isinstance(module, nn.RNNBase)
-                else masked(module, module.forward, starts)
+                else masked(module.forward, starts)
             )
             stack.enter_context(in_place_of_forward(module, forward))
         yield

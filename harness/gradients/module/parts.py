@@ -86,7 +86,7 @@ def recorders(parts: dict[str, nn.Module], recording: Recording) -> Iterator[Non
             recorder = (
                 FusedRecorder(name, Layers(module), recording)
                 if isinstance(module, nn.RNNBase)
-                else StepRecorder(name, module, masked(module, module.forward, recording.starts), recording)
+                else StepRecorder(name, module, masked(module.forward, recording.starts), recording)
             )
             stack.enter_context(in_place_of_forward(module, recorder))
         yield

@@ -94,7 +94,7 @@ class Replay:
         """
         inputs = self._prepared(x)
         first = min(swap) if trail and swap else 0
-        if inputs.starts is not None and (self.surface is not None or self.stepwise):
+        if inputs.starts is not None and self.surface is not None:
             raise ValueError("sequences of different length are not joined where the model loops by itself")
         with torch.no_grad(), masks(self.parts or {}, inputs.starts):
             if self.surface is not None:
@@ -124,7 +124,7 @@ class Replay:
         start (a module that counts its steps).
         """
         inputs = self._prepared(x)
-        if not self.stepwise:
+        if not self.stepwise or inputs.starts is not None:
             return None
         with torch.no_grad():
             trail = self._along(inputs)
