@@ -108,7 +108,7 @@ def _of_file(
     """The result for a file that says which cell it holds; None for all else."""
     from .stored import READERS, checked, stored
 
-    path = Path(thing).expanduser()
+    path = given_path(str(thing))
     if path.suffix not in (".onnx", *READERS) or not path.is_file():
         return None
     held = stored(path, cell)

@@ -247,7 +247,7 @@ def _near(name: str, known: list[str]) -> str | None:
 
 def _write(file: Path, text: str) -> None:
     try:
-        atomic.write_text(file.expanduser(), text)
+        atomic.write_text(file, text)
     except OSError as error:
         raise store.ResultsError(
             f"--json={str(file)!r} cannot be written: {error.strerror}; give another file"
