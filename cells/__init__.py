@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .catalogue import backend, backend_names, get, names
 from .cell import GatedCell
-from .contract import Array, Arrays, Returned, Shapes, State, check_sizes, split
+from .contract import Array, Arrays, Returned, Shapes, State, check_sizes, split, whole
 from .exchange import (
     from_equinox,
     from_flax,
@@ -96,6 +96,7 @@ __all__ = [
     "to_onnx",
     "to_tensorflow",
     "to_torch",
+    "whole",
 ]
 
 

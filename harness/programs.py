@@ -98,7 +98,10 @@ def check(
         raise NotOk("wrong", f"{min(missing)} is on one side only: the program's, or the float64 reference's")
     errors = relative_errors(actual, expected, case.steps)
     allowed = dict.fromkeys(errors, tolerance(case.dtype, case.steps))
-    if not all(errors[name] <= allowed[name] for name in errors):
+    # a module is its own reference, in float64: its arithmetic is what is tried, and allows nothing
+    of_equations = getattr(library.get(case.spec), "reference", "numpy") == "numpy"
+    may_allow_more = of_equations or FORMATS[case.dtype].narrow
+    if may_allow_more and not all(errors[name] <= allowed[name] for name in errors):
         own = narrow if FORMATS[case.dtype].narrow else as_plain
         more = own(expected, given, case, library)
         allowed |= {name: max(allowed[name], value) for name, value in more.items()}

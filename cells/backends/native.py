@@ -81,7 +81,7 @@ class NativeProgram(TensorProgram):
         import torch
 
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
+            warnings.filterwarnings("ignore", r"\S+ with projections is not supported with oneDNN")
             self.module(
                 torch.zeros(1, 1, self.input_size, device=self.device, dtype=getattr(torch, self.dtype))
             )

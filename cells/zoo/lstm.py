@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from .. import Array, Arrays, GatedCell, Shapes, State, linear, sigmoid, tanh
-from ..contract import whole
+from .. import Array, Arrays, GatedCell, Shapes, State, linear, sigmoid, tanh, whole
 
 
 class LSTM(GatedCell):

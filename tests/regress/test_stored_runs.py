@@ -272,7 +272,7 @@ def test_two_backends_or_cells_go_to_the_comparison_that_measures_now(monkeypatc
 
 def test_nothing_heavy_is_imported(tmp_path):
     a, b = (a_run(tmp_path, program(ratios=r), native()) for r in (FLAT, (1.05, 1.051, 1.049)))
-    heavy = {"torch", "numba", "pandas", "hydra", "matplotlib", "cellbench.cells"}
+    heavy = {"torch", "numba", "pandas", "hydra", "matplotlib", "sympy"}
     # a judgement needs scipy for Welch's p; what is refused before one does not wait for it
     for other, code, unwanted in ((b, 1, heavy), (tmp_path / "nowhere", 2, heavy | {"scipy"})):
         script = (
