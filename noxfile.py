@@ -225,7 +225,8 @@ def exchange(session: nox.Session) -> None:
     program = str(environment / "bin" / "python")
     packages = ("-c", "constraints.txt", "-e", ".[test]", *EXCHANGE)
     session.run(program, "-m", "pip", "install", "-q", *packages, external=True)
-    tests = ("tests/exchange", "tests/project/test_docs.py", "-k", "exchange")
+    files = ("tests/exchange", "tests/cells/test_check_files.py", "tests/project/test_docs.py")
+    tests = (*files, "-k", "exchange or check_files")
     env = ONE_THREAD | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     session.run(program, "-m", "pytest", *tests, *session.posargs, env=env, external=True)
 
