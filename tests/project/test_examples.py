@@ -117,33 +117,6 @@ def test_the_recorded_training_was_clipped_at_every_update(capsys):
     assert all(row.norm > 1 and abs(row.kept_norm - 1) < 1e-3 for row in gradients.rows)
 
 
-def test_the_sentence_of_the_word_model_is_not_learned_in_sixty_updates():
-    gradients, diagnosis = module("word_model").main()
-    assert len(gradients.rows) == 60 and gradients.fraction_clipped > 0
-    assert abs(diagnosis.loss - diagnosis.trivial_loss) < 0.1
-
-
-def test_the_tagger_is_judged_without_its_padding():
-    diagnosis = module("tagger_with_padding").main()
-    assert np.isfinite(diagnosis.loss) and diagnosis.verdict.label != "EXPLODED"
-
-
-def test_a_loss_of_ctc_is_judged_without_its_second_derivative():
-    gradients, diagnosis = module("speech_with_ctc").main()
-    assert len(gradients.rows) == 60 and diagnosis.loss < diagnosis.trivial_loss
-    assert "second derivative" in str(diagnosis)
-
-
-def test_the_encoder_decoder_learns_from_the_numbers_that_it_read_first():
-    verdict = module("encoder_decoder").main().verdict
-    assert verdict.label == "LEARNING" and verdict.lag >= 10
-
-
-def test_the_truncated_training_has_no_error_of_its_gradient_left_in_its_window():
-    gradients, diagnosis = module("truncated_training").main()
-    assert len(gradients.rows) == 80 and diagnosis.verdict.label == "CONVERGED"
-
-
 def test_the_gate_against_a_base_runs_once_and_skips_without_one():
     pytest_here = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "base", "-rs"]
     done = subprocess.run([*pytest_here, "test_speed.py"], cwd=FOLDER, capture_output=True, text=True)
