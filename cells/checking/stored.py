@@ -29,7 +29,7 @@ READERS: dict[str, Callable[..., tuple[GatedCell, Arrays]]] = {
     ".msgpack": from_flax,
 }
 LIBRARIES = {".keras": "keras", ".h5": "keras", ".msgpack": "flax"}
-OF_ARRAYS = "the file holds arrays and no equations: it is computed as {}; install {} to have its library run"
+OF_ARRAYS = "the file holds arrays and no equations: it is computed as {}; what {} computes is not compared"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Stored:
 def stored(path: Path, cell: GatedCell) -> Stored | None:
     """What a file says that it holds; None for what the check of a port takes.
 
-    That is one layer in ONNX, and a file whose library is installed.
+    That is one layer in ONNX, and a file that its library, which is installed, can build.
     """
     if path.suffix == ".onnx":
         reading = read(path)
@@ -62,9 +62,9 @@ def stored(path: Path, cell: GatedCell) -> Stored | None:
         notes = (f"gradients: {run.no_gradients}", *run.remarks)
         own = own if reading.readout else replace(own, readout=0)
         return Stored(own, run.arrays, run.function, "float32", notes, run.steps, run.batch)
-    if find_spec(LIBRARIES[path.suffix]):
+    alone = path.name.endswith(".weights.h5")  # such a file does not say its cell: no library builds it
+    if not alone and find_spec(LIBRARIES[path.suffix]):
         return None
-    alone = path.name.endswith(".weights.h5")  # such a file does not say its cell
     own, params = READERS[path.suffix](*((cell.name, path) if alone else (path,)))
 
     def compute(x: np.ndarray, state: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
