@@ -14,7 +14,7 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import Arrays
 from ..derived import affine
-from ..kernels import fused
+from ..kernels import fused, panels
 from ..kernels.segments import segments, steps_of
 from ..kernels.step import step
 from ..kernels.trajectory import Trajectory
@@ -73,9 +73,9 @@ class NumbaProgram(Program):
         self.segment = steps_of(row, steps)
         self.keeping = self.direction == "backward"
         self.module = fused.module(cell, self.dtype)
-        recurrent, width = len(cell.recurrent), units // cell.heads
+        recurrent, width, panel = len(cell.recurrent), units // cell.heads, self.module.PANEL
         self.wx = self.empty(self.segment, batch, self.gates, units)
-        self.wh = self.empty(batch, self.whole_panels(recurrent * units))
+        self.wh = self.empty(batch, panels.whole(recurrent * units, panel))
         # an output is read at every step; two rows do for a state that is neither that nor fed back
         needed = {s for s in cell.states if self.keeping or s in self.source.output_states}
         self.states = [self.trajectory(s in needed or s in cell.fed_back) for s in cell.states]
@@ -84,30 +84,16 @@ class NumbaProgram(Program):
         # of one head: its units and its gates, of which one is read and the other written, as whole panels
         self.part, self.rows = (
             self.empty(batch, width),
-            self.empty(batch, self.whole_panels(recurrent * width)),
+            self.empty(batch, panels.whole(recurrent * width, panel)),
         )
         if self.keeping:
             self.d_wh = self.wx if self.one_product else self.empty(self.segment, batch, recurrent, units)
-            self.d_part = self.empty(batch, self.whole_panels(width))
+            self.d_part = self.empty(batch, panels.whole(width, panel))
             self.d_rows = self.empty(batch, recurrent * width)
         self.compile()
 
     def empty(self, *shape: int) -> np.ndarray:
         return np.empty(shape, self.dtype)
-
-    def whole_panels(self, outputs: int) -> int:
-        """The outputs of a packed product that so many fit in."""
-        panel: int = self.module.PANEL
-        return -(-outputs // panel) * panel
-
-    def packed(self, weights: np.ndarray) -> np.ndarray:
-        """weights (N, outputs, K) as panels (N, P, K, PANEL); outputs beyond the last are 0."""
-        count, outputs, inner = weights.shape
-        panel, panels = self.module.PANEL, np.zeros((count, self.whole_panels(outputs), inner), self.dtype)
-        panels[:, :outputs] = weights
-        return np.ascontiguousarray(
-            panels.reshape(count, panels.shape[1] // panel, panel, inner).swapaxes(2, 3)
-        )
 
     def trajectory(self, every_step: bool) -> Trajectory:
         return Trajectory(every_step, self.steps, self.batch, self.units, self.dtype)
@@ -117,17 +103,17 @@ class NumbaProgram(Program):
         import numba
 
         self.kernel = self.module.forward_keeping if self.keeping else self.module.forward
-        row, flat, cube, panels = (self.empty(*[1] * axes) for axes in (1, 2, 3, 4))
+        row, flat, cube, packed = (self.empty(*[1] * axes) for axes in (1, 2, 3, 4))
         states, units = [cube] * len(self.states), [row] * len(self.cell.vectors)
         apart = [cube] * len(self.apart)
-        kinds = [self.wx, self.wh, panels, flat, self.part, self.rows, *states, *apart, self.keep, *units]
+        kinds = [self.wx, self.wh, packed, flat, self.part, self.rows, *states, *apart, self.keep, *units]
         with fused.many_arrays():
             self.kernel.compile(tuple(map(numba.typeof, kinds)))
             if self.keeping:
                 self.backward_kernel = self.module.backward
                 d_outputs, sums = [cube] * len(self.source.outputs), [np.empty(1)] * len(units)
                 kinds = [self.keep, *states, *d_outputs, *states, self.wx, self.d_wh]
-                kinds += [panels, self.d_part, self.d_rows, *units, *sums]
+                kinds += [packed, self.d_part, self.d_rows, *units, *sums]
                 self.backward_kernel.compile(tuple(map(numba.typeof, kinds)))
 
     def assign(self, params: Arrays) -> None:
@@ -135,8 +121,9 @@ class NumbaProgram(Program):
         self.products = Products(self.cell, self.params, self.keeping)
         cell, used = self.cell, self.products.used
         weight = split_weight(cell, used["weight_hh"]) if cell.recurrent else self.empty(0, 1, 1)
-        self.weight = self.packed(weight)
-        self.transposed = self.packed(weight.swapaxes(1, 2)) if self.keeping else weight
+        panel = self.module.PANEL
+        self.weight = panels.packed(weight, panel)
+        self.transposed = panels.packed(weight.swapaxes(1, 2), panel) if self.keeping else weight
         recurrent = (len(cell.recurrent), self.units)
         self.bias_hh = used.get("bias_hh", np.zeros(recurrent, self.dtype)).reshape(recurrent)
         # of gates whose two products are used in one sum; the kernel adds it to the others' products

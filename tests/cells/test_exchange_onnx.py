@@ -6,24 +6,11 @@ import onnxruntime
 import pytest
 import torch
 from onnx import helper, numpy_helper
+from support.exchange import output as outputs
 
 from cellbench import cells
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-
-
-def outputs(cell, params, x, state=None, lengths=None):
-    """The float64 reference."""
-    program = cells.backend("numpy").prepare(
-        cell,
-        params,
-        steps=len(x),
-        batch=x.shape[1],
-        dtype="float64",
-        direction="forward",
-        lengths=lengths,
-    )
-    return program.forward(x.astype(np.float64), state).output
 
 
 def run(file, names, x):

@@ -5,19 +5,12 @@ import pytest
 
 from cellbench import cells
 from cellbench.cells.kernels import fused
+from cellbench.cells.kernels.panels import packed
 from cellbench.cells.kernels.product import LANES, PANEL, product
 
 
-def packed(weight):
-    """Panels (P, K, PANEL) of a weight (N, K)."""
-    outputs, inner = weight.shape
-    whole = np.zeros((-(-outputs // PANEL) * PANEL, inner), weight.dtype)
-    whole[:outputs] = weight
-    return np.ascontiguousarray(whole.reshape(len(whole) // PANEL, PANEL, inner).swapaxes(1, 2))
-
-
 def multiplied(a, weight):
-    panels = packed(weight)
+    (panels,) = packed(weight[None], PANEL)
     out = np.full((len(a), len(panels) * PANEL), np.nan, a.dtype)
     product(a, panels, out)
     return out
