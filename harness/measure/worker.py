@@ -13,8 +13,10 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,13 +24,14 @@ from typing import Any
 
 import psutil
 
-from . import keeper
+from . import forked, keeper
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # float32 means float32 on CUDA too, as on the CPU: without this cuDNN may compute in TF32
 PRECISION = {"NVIDIA_TF32_OVERRIDE": "0"}
 ENVIRONMENT = threading.RLock()  # held while the environment is not this process's own
 END_S = keeper.PATIENCE_S + 1  # in which a process that was told to end has ended
+UNFIT = "unfit"  # of a forked process that is not as a spawned one would be
 Emit = Callable[[Any], None]
 
 
@@ -48,19 +51,48 @@ def call(
     threads: int = 1,
     timeout_s: float | None = None,
     limit_memory: bool = True,
+    imported: Sequence[str] = (),
 ) -> Result:
-    """Runs function(emit, *args) in a spawned process; its messages go to on_message at once.
+    """Runs function(emit, *args) in a fresh process; its messages go to on_message at once.
 
     Threads of BLAS, OpenMP and Numba are limited from the start. With `limit_memory` the process may map no
     more than is available now, so that too large an allocation raises there instead of ending in the kernel's
-    hands. timeout_s is the longest silence: every message starts it anew.
+    hands. timeout_s is the longest silence: every message starts it anew. With `imported`, modules that the
+    function needs, the process is forked from one that has them already (see forked.py); else it is spawned.
     """
-    context = multiprocessing.get_context("spawn")
+    attempt = partial(_call, function, args, on_message, threads, timeout_s, limit_memory)
+    if imported and threads == 1:
+        result = attempt(imported)
+        if result.status != UNFIT:
+            return result
+    return attempt(())
+
+
+def _call(
+    function: Callable[..., Any],
+    args: tuple,
+    on_message: Emit,
+    threads: int,
+    timeout_s: float | None,
+    limit_memory: bool,
+    imported: Sequence[str],
+) -> Result:
+    spawning = multiprocessing.get_context("spawn")
+    context: SpawnContext | ForkServerContext = forked.context(imported) if imported else spawning
     receiving, sending = context.Pipe(duplex=False)
     limit = _memory() if limit_memory else None
-    process = context.Process(target=_enter, args=(sending, limit, threads, function, args), daemon=True)
     with limited(threads), _interrupts_held_back():
-        process.start()
+        forking = forked.Surroundings.here() if imported else None
+        work = (sending, forking, limit, function, args)
+        process = context.Process(target=_enter, args=work, daemon=True)
+        try:
+            process.start()
+        except (OSError, EOFError) as error:
+            if not imported:
+                raise
+            receiving.close()
+            sending.close()
+            return Result(UNFIT, f"the fork server has ended: {error}")
     sending.close()
     # a message is read in a thread of its own: half of one, and then silence, must not hold up this one
     messages: SimpleQueue[bytes | None] = SimpleQueue()
@@ -218,10 +250,21 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 def _enter(
-    sending: Connection, limit: int | None, threads: int, function: Callable[..., Any], args: tuple
+    sending: Connection,
+    forking: forked.Surroundings | None,
+    limit: int | None,
+    function: Callable[..., Any],
+    args: tuple,
 ) -> None:
-    parent = multiprocessing.parent_process()
-    keeper.stay_behind(parent.pid if parent else None, sending.fileno())
+    command = multiprocessing.parent_process()
+    parent = command.pid if command else None
+    if forking:
+        try:
+            parent = forked.server(forking)
+        except forked.Unfit as reason:
+            sending.send((UNFIT, str(reason)))
+            return
+    keeper.stay_behind(parent, sending.fileno())
     # Where memory runs out, the kernel ends this process and not the one that keeps the results.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -18,6 +18,7 @@ from ..store import BlockError, RunWriter
 from .progress import Progress
 
 Group = list[list[Case]]  # comparisons, each of several cases
+IMPORTED = (f"{__package__}.imports",)
 MOST_TOGETHER = 16  # programs that one process of the second pass holds, one comparison after the other
 ERRORS = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")
 
@@ -91,7 +92,9 @@ class Runner:
                     self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
 
             together = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
-            outcome = self.call(cases[0], keep, measure_cases, planned.spec, planned.options, together)
+            outcome = self.call(
+                cases[0], keep, measure_cases, planned.spec, planned.options, together, imported=IMPORTED
+            )
             if outcome.status != "ok" and cases:
                 self.end(planned, cases.pop(0), Found(outcome.status, outcome.reason), cases)
 
@@ -104,9 +107,17 @@ class Runner:
             self.progress.start(str(remaining[0]), planned.probe.estimate_s(remaining[0]))
 
     def call(
-        self, case: Case, keep: Callable[[Any], None], function: Callable[..., Any], *args: Any
+        self,
+        case: Case,
+        keep: Callable[[Any], None],
+        function: Callable[..., Any],
+        *args: Any,
+        imported: tuple[str, ...] = (),
     ) -> worker.Result:
-        """Runs the function in a worker with the threads of the case."""
+        """Runs the function in a worker with the threads of the case.
+
+        CUDA cannot be used in a process that was forked from another, so that no such case is.
+        """
         try:
             return worker.call(
                 function,
@@ -115,6 +126,7 @@ class Runner:
                 threads=case.threads,
                 timeout_s=self.case_timeout_s,
                 limit_memory=case.device != "cuda",  # CUDA maps far more address space than it uses
+                imported=imported if case.device == "cpu" else (),
             )
         except BlockError as error:  # a message of the probe that cannot be kept
             return worker.Result("failed", str(error))

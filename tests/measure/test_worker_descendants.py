@@ -69,10 +69,14 @@ WAYS = {
 }
 
 
+STARTS = {"spawned": (), "forked": ("json",)}
+
+
+@pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("way", WAYS)
-def test_all_that_a_worker_started_ends_with_it(way):
-    counted = []
-    result = worker.call(WAYS[way][0], on_message=counted.append, timeout_s=8 if way == "hang" else 60)
+def test_all_that_a_worker_started_ends_with_it(way, start):
+    counted, timeout_s = [], 8 if way == "hang" else 60
+    result = worker.call(WAYS[way][0], on_message=counted.append, timeout_s=timeout_s, imported=STARTS[start])
     assert result.status == WAYS[way][1] and counted == [3]
     assert gone(1.0)
 
@@ -81,13 +85,14 @@ SCRIPT = """
 import tests.measure.test_worker_descendants as here
 from cellbench.harness.measure import worker
 if __name__ == "__main__":
-    worker.call(here.start_and_hang, on_message=lambda n: print(n, flush=True))
+    worker.call(here.start_and_hang, on_message=lambda n: print(n, flush=True), imported=IMPORTED)
 """
 
 
+@pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_all_that_a_worker_started_ends_with_its_parent(number, tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT)
+def test_all_that_a_worker_started_ends_with_its_parent(number, start, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT.replace("IMPORTED", repr(STARTS[start])))
     variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
     parent = subprocess.Popen([sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, env=variables)
     assert parent.stdout.readline() == b"3\n"
