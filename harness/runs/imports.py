@@ -6,13 +6,9 @@ Nothing is computed, so that there are no threads, no arrays and no CUDA context
 from contextlib import suppress
 from importlib import import_module
 
-from cellbench.cells.backends import native, numba, numpy, torch  # noqa: F401  # what they import in turn
-from cellbench.cells.kernels import compiled  # noqa: F401
+from cellbench.cells.backends import native, numba, numpy, torch  # noqa: F401  # what PyTorch's gradients, its list of dispatched operations, and Numba's products import at first use: up to
 
-from .. import programs  # noqa: F401
-
-# what the libraries import at their first use, which takes up to two seconds of a process: PyTorch's gradients
-# and its list of dispatched operations, Numba's compiler
+# two seconds of a process
 AT_FIRST_USE = (
     "torch.fx.experimental.symbolic_shapes",
     "torch._dynamo",
