@@ -160,8 +160,10 @@ def _run(arguments: list[str], shared: Shared | None) -> int:
     if name not in known:
         raise ValueError(_unknown("command", name, known, "cellbench"))
     parsed = command_parser(name).read(arguments[1:])
-    from cellbench.cells import foreign
+    from cellbench.cells import foreign, seal
 
+    for variable in seal.VARIABLES:
+        seal.folder_of(variable)
     if shared is not None:
         foreign.in_hand = shared.hand
     with foreign.staying():

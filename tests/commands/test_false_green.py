@@ -205,6 +205,17 @@ EMPTY = [
     ["show", ""],
     ["regress", "base="],
     ["regress", ""],
+    *(["run", "--plan", f"{key}="] for key in ("match", "direction", "dtype", "device", "budget_s", "trust")),
+    *(["run", "--plan", f"{key}="] for key in ("experiment", "workload.steps", "hydra/launcher", "threads")),
+    ["run", "--plan", "cells=elman:"],
+    ["run", "--plan", "cells=[elman,'']"],
+    ["run", "-m", "workload.hidden_size="],
+    ["show", "gru:"],
+    ["show", "mine.py:A:"],
+    ["compare", "numba:"],
+    ["compare", "resume="],
+    ["regress", "resume="],
+    ["report", "--probe="],
 ]
 
 
@@ -212,6 +223,13 @@ EMPTY = [
 def test_an_empty_variable_is_bad_input(here, capfd, command):
     assert main(command) == 2
     said(capfd)
+
+
+@pytest.mark.parametrize("variable", ["CELLBENCH_CACHE", "CELLBENCH_DATA"])
+def test_an_empty_variable_of_the_environment_is_bad_input(here, capfd, monkeypatch, variable):
+    monkeypatch.setenv(variable, " ")
+    assert main(["list"]) == 2
+    assert f"{variable} is set and empty" in said(capfd)
 
 
 @pytest.mark.parametrize("option", ["--cellbench-compare=", "--cellbench-json=", "--cellbench-compare= "])
