@@ -47,7 +47,6 @@ class Case:
     def definition(self) -> dict[str, Any]:
         """The columns that every row of the case carries."""
         values = asdict(self) | _cell_columns(self.spec)
-        values |= {"task": self.task and find.short_name(self.task)}
         return {name: values.get(name) for name in DEFINITION}
 
     @property

@@ -22,7 +22,8 @@ from . import keeper
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WATCHED = (*FORWARDED, signal.SIGCHLD, signal.SIGUSR1)
-GRACE_S = 5.0  # in which a process that has done its work must end, whatever threads a person's code left
+GRACE_S = 5.0  # in which a thread that a person's code left must end after the work
+LONGEST_S = 120.0  # in which the process must, with all that is to be called at its end
 SOON_S = 0.01
 HEAD = struct.Struct("=iiQ")  # the work's process, its exit code, a word
 DONE = 0x63656C6C62656E63  # the word
@@ -102,7 +103,19 @@ def supervised(work: Callable[[Shared], int], tell: Tell) -> int:
     shared.end(code)
     with suppress(ProcessLookupError):
         os.kill(parent, signal.SIGUSR1)
+    _wait_for_threads(code, tell)
     return code
+
+
+def _wait_for_threads(code: int, tell: Tell) -> None:
+    """Ends this process where a thread of a person's code does not: the interpreter would wait for it."""
+    until = time.monotonic() + GRACE_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                tell("a thread of code that it ran went on after the end; it is ended")
+                os._exit(code)
 
 
 def _supervise(child: int, shared: Shared, tell: Tell) -> NoReturn:
@@ -120,11 +133,10 @@ def _supervise(child: int, shared: Shared, tell: Tell) -> NoReturn:
             while early:
                 _pass_on(shared.process, early.pop(0))
         if came is None and until is not None:
-            tell("a thread of code that it ran went on after the end; it is ended")
             _pass_on(shared.process, signal.SIGKILL)
             until = None
         elif shared.code is not None and until is None:
-            until = time.monotonic() + GRACE_S
+            until = time.monotonic() + LONGEST_S
     keeper.end_all()
     code = _exit_code(status, shared, tell)
     os._exit(code & 0xFF)

@@ -16,8 +16,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -69,6 +70,9 @@ class Round:
     def holds(self) -> bool:
         survivors = sum(kill.survivors for kill in self.kills)
         return self.whole and not (self.lost or self.twice or self.files or survivors)
+
+
+Keep = Callable[[Sequence[Round]], object]
 
 
 @dataclass(frozen=True)
@@ -203,49 +207,53 @@ def temporaries(place: Path) -> list[Path]:
     return [*own, *(path for path in (place / "tmp").iterdir() if path not in own)]
 
 
-def prepared(parent: Path, targets: Sequence[Target]) -> tuple[Study, list[Target]]:
+def prepared(parent: Path, targets: Sequence[Target], lanes: int) -> tuple[Study, list[Target]]:
     """The study, and the targets that end well here where nobody kills them: data need a network."""
     (parent / "given").mkdir()
     prepare(parent / "given")
     variables = {name: value for name, value in os.environ.items() if name != "CELLBENCH_DATA"}
-    study, able = Study(parent, variables, {}), []
-    for target in targets:
-        place = study.place(f"whole {target.name}")
-        for _ in range(2):  # kernels are compiled in the first, whose time is not taken
-            for name in ("runs", "out", "page", "data", "lines"):
-                shutil.rmtree(place / name, ignore_errors=True)
-            start = time.monotonic()
-            process = study.start(target, target.begin(place), place)
-            code = process.wait(LONGEST_S)
-            study.longest_s[target.name] = time.monotonic() - start
-        if code in target.codes and target.whole(place):
-            able.append(target)
-        else:
-            print(f"left out: {target.name}: {(place / 'said').read_text()[-300:]}", file=sys.stderr)
-    return study, able
+    study = Study(parent, variables, {})
+
+    def ends_well(target: Target) -> bool:
+        place, start = study.place(f"whole {target.name}"), time.monotonic()
+        code = study.start(target, target.begin(place), place).wait(LONGEST_S)
+        study.longest_s[target.name] = time.monotonic() - start
+        well = code in target.codes and target.whole(place)
+        if not well:
+            said = (place / "said").read_text(errors="replace")[-300:]
+            print(f"left out: {target.name}: {said}", file=sys.stderr, flush=True)
+        return well
+
+    with ThreadPoolExecutor(lanes) as pool:
+        able = list(pool.map(ends_well, targets))
+    return study, [target for target, well in zip(targets, able, strict=True) if well]
 
 
 def kill_all(
-    kills: int, seed: int, parent: Path, lanes: int, targets: Sequence[Target] = TARGETS
+    kills: int, parent: Path, lanes: int, targets: Sequence[Target], seed: int, keep: Keep
 ) -> list[Round]:
-    """So many kills over all targets, by their shares, at instants drawn from the seed."""
-    study, able = prepared(parent, targets)
-    total = sum(target.share for target in able)
-    rounds: list[Round] = []
+    """So many kills over all targets, by their shares, at instants drawn from the seed.
 
-    def some(target: Target, lane: int) -> None:
-        wanted, number = max(1, round(kills * target.share / total / lanes)), lane * 10_000
+    The rounds so far are handed to keep after each.
+    """
+    study, able = prepared(parent, targets, lanes)
+    total, rounds, lock = sum(target.share for target in able), list[Round](), threading.Lock()
+
+    def some(target: Target) -> None:
+        wanted, number = max(1, round(kills * target.share / total)), 0
         while wanted > 0:
             rng = np.random.default_rng([seed, TARGETS.index(target), number])
             one = one_round(study, target, number, min(wanted, target.most), rng)
-            rounds.append(one)
             wanted, number = wanted - max(1, len(one.kills)), number + 1
-            done = sum(len(r.kills) for r in rounds)
-            state = "whole" if one.holds else replace(one, kills=[])
-            print(f"{done} of {kills} kills: {target.name}: {state}", file=sys.stderr, flush=True)
+            with lock:
+                rounds.append(one)
+                keep(rounds)
+                done = sum(len(r.kills) for r in rounds)
+                state = "whole" if one.holds else replace(one, kills=[])
+                print(f"{done} of {kills} kills: {target.name}: {state}", file=sys.stderr, flush=True)
 
     with ThreadPoolExecutor(lanes) as pool:
-        for waiting in [pool.submit(some, target, lane) for target in able for lane in range(lanes)]:
+        for waiting in [pool.submit(some, target) for target in able]:
             waiting.result()
     return rounds
 
@@ -302,7 +310,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--kills", type=int, default=200, help="how many (default: 200)")
     parser.add_argument("--seed", type=int, help="of the instants (default: a new one, which is printed)")
-    parser.add_argument("--lanes", type=int, default=1, help="commands at the same time (default: 1)")
+    parser.add_argument("--lanes", type=int, default=2, help="commands at the same time (default: 2)")
     parser.add_argument("--only", nargs="*", default=[], metavar="COMMAND", help="some of the commands")
     parser.add_argument(
         "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"
@@ -312,10 +320,12 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"seed {seed}", file=sys.stderr, flush=True)
     targets = [target for target in TARGETS if not given.only or target.name in given.only]
     with tempfile.TemporaryDirectory(prefix="kills-of-cellbench-") as parent:
-        rounds = kill_all(given.kills, seed, Path(parent).resolve(), given.lanes, targets)
+        place = Path(parent).resolve()
+        rounds = kill_all(
+            given.kills, place, given.lanes, targets, seed, lambda some: write(given.results, some, seed)
+        )
     for row in summary(rounds):
         print("  ".join(f"{name} {value}" for name, value in row.items()))
-    write(given.results, rounds, seed)
     return int(not all(one.holds for one in rounds))
 
 

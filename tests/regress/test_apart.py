@@ -35,6 +35,8 @@ from cellbench.harness.regress.revision import RevisionError
 ROOT = Path(cells.__file__).resolve().parent.parent
 HERE = Environment(Path(sys.executable), Path("unused"))
 
+ASKED = Asked("regress", "main", (), 0)
+
 
 def revision(
     folder, dependencies='"numpy>=2.0", "torch>=2.6"', pins="numpy==2.4.6\ntorch==2.13.0\nxdist==1\n"
@@ -403,7 +405,7 @@ def test_the_command_prints_writes_keeps_and_cannot_tell_without_an_environment(
             settings,
             tmp_path / "out",
             lambda case: f"again {case.spec}",
-            Asked("regress", "main", (), 0),
+            ASKED,
             how,
         )
         == 3
@@ -419,7 +421,7 @@ def test_the_command_keeps_every_process_and_is_red_for_a_slower_side(tmp_path, 
     how = Scripted(np.random.default_rng(0), build=lambda root: Environment(root, Path("unused")))
     how.script = lambda side, name, number: took(1.3 if side == "b" else 1.0, number)
     code = apart(
-        Comparison("t", "A", "B", ()), Path("a"), Path("b"), settings, None, lambda case: "again", how
+        Comparison("t", "A", "B", ()), Path("a"), Path("b"), settings, None, lambda case: "again", ASKED, how
     )
     run = next((tmp_path / "runs").iterdir())
     blocks = list(store.read_blocks(run))
