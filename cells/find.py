@@ -101,8 +101,13 @@ def short_name(spec: str) -> str:
 def _split(spec: str) -> tuple[str, list[str]]:
     """The member's name (or path and class), and its options as written. A path may hold `=` and dots."""
     match = BY_PATH.fullmatch(spec)
-    name, rest = (match["member"], match["options"][1:]) if match else spec.partition(":")[::2]
-    return name, [text for text in rest.split(":") if text]
+    name, colon, rest = (
+        (match["member"], match["options"][:1], match["options"][1:]) if match else spec.partition(":")
+    )
+    texts = rest.split(":") if colon else []
+    if not all(texts):
+        raise ValueError(f"{spec!r} has an empty option; leave the colon out (an empty variable?)")
+    return name, texts
 
 
 def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:

@@ -6,31 +6,21 @@ output, change the directory or replace a clock. None of that may look like a co
 
 from __future__ import annotations
 
-import fcntl
 import os
-import resource
-import sys
-import sysconfig
-import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-CLOCKS = tuple(
-    name + unit
-    for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time")
-    for unit in ("", "_ns")
-)
-STREAMS = {1: "standard output", 2: "standard error"}
-KEPT_ABOVE = 1000  # copies of the streams: above what os.closerange is given, below the usual limit of 1024
-PACKAGES = tuple(os.path.realpath(Path(__file__).parent.with_name(n)) + os.sep for n in ("cells", "harness"))
-INSTALLED = tuple(
-    os.path.realpath(path) + os.sep
-    for name, path in sysconfig.get_paths().items()
-    if name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
+from .surroundings import Surroundings, is_own
+
+IN_HAND: list[str] = []  # the code of a person's that runs, the innermost last
+_leave = os._exit
+
+
+def in_hand(name: str) -> None:
+    """Told the name of the code of a person's that runs now, "" where none does; a command sets its own."""
 
 
 class EndedProcess(SystemExit):
@@ -46,9 +36,12 @@ def guarded(what: str) -> Iterator[None]:
     """Runs somebody's code; `what` names it, as its file does. An Exception of it is passed on.
 
     Raises ForeignError where it ends the interpreter in any way that can be caught, and where it leaves
-    another working directory, another clock or a closed standard stream behind. They are put back.
+    another working directory, clock or function of a shared module, a tracer or a closed standard stream
+    behind. They are put back.
     """
-    before = _Surroundings()
+    before = Surroundings()
+    IN_HAND.append(what)
+    in_hand(what)
     try:
         yield
     except (Exception, KeyboardInterrupt):
@@ -57,21 +50,25 @@ def guarded(what: str) -> Iterator[None]:
     except BaseException as error:
         before.restore()
         raise ForeignError(f"{what} {ending(error)}") from error
+    finally:
+        if os.getpid() != before.process:
+            _leave(0)  # a copy of this process, forked in there: one goes on, which is the first
+        IN_HAND.pop()
+        in_hand(IN_HAND[-1] if IN_HAND else "")
     if changes := before.restore():
         raise ForeignError(f"{what} {' and '.join(changes)}; take that out, for all of this process has it")
 
 
 @contextmanager
-def staying(for_good: bool = False) -> Iterator[None]:
+def staying(allowed: Callable[[int], bool] = lambda status: False) -> Iterator[None]:
     """os._exit raises EndedProcess in this process; a child that was forked is left through it as ever.
 
-    Nothing else could tell the exit code of such an end from that of a command which did its work. `for_good`
-    is for a process that ends after it: what is to be called at its end may call os._exit too.
+    So the place that called it can be told. `allowed` are exit codes that may be left by all the same.
     """
     leave, process = os._exit, os.getpid()
 
     def refuse(status: int) -> NoReturn:
-        if os.getpid() != process:
+        if os.getpid() != process or allowed(status):
             leave(status)
         raise EndedProcess(f"os._exit({status})")
 
@@ -79,8 +76,7 @@ def staying(for_good: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        if not for_good:
-            os._exit = leave
+        os._exit = leave
 
 
 def ending(error: BaseException) -> str:
@@ -99,66 +95,3 @@ def place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if is_own(f.filename)]
     return "".join(f" ({Path(f.filename).name}:{f.lineno})" for f in (own or frames)[-1:])
-
-
-def is_own(filename: str) -> bool:
-    """Whether a file of code is a person's: it is neither of this project nor installed."""
-    path = Path(filename)
-    return path.is_absolute() and not os.path.realpath(path).startswith((*PACKAGES, *INSTALLED))
-
-
-class _Surroundings:
-    """What all code of a process shares, as it was when this was made."""
-
-    def __init__(self) -> None:
-        self.folder = _folder()
-        self.clocks = {name: getattr(time, name) for name in CLOCKS}
-        self.streams = sys.stdout, sys.stderr
-        self.copies = {number: _copy(number) for number in STREAMS}
-
-    def restore(self) -> list[str]:
-        """Puts it back; says what was not as before."""
-        changes = []
-        if self.folder and _folder() != self.folder:
-            with suppress(OSError):
-                os.chdir(self.folder)
-            changes.append("changes the working directory")
-        for name, clock in self.clocks.items():
-            if getattr(time, name) is not clock:
-                setattr(time, name, clock)
-                changes.append(f"replaces time.{name}")
-        for number, copy in self.copies.items():
-            if copy is None:
-                continue
-            if not _same(number, copy):
-                with suppress(OSError):
-                    os.dup2(copy, number)
-                changes.append(f"closes or replaces {STREAMS[number]}")
-            with suppress(OSError):
-                os.close(copy)
-        sys.stdout, sys.stderr = self.streams
-        return changes
-
-
-def _folder() -> str | None:
-    try:
-        return str(Path.cwd())
-    except OSError:  # it was deleted
-        return None
-
-
-def _copy(number: int) -> int | None:
-    """A copy of a descriptor with a high number, or None of one that is closed."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    above = KEPT_ABOVE if limit == resource.RLIM_INFINITY or limit > KEPT_ABOVE + 16 else 3
-    try:
-        return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, above)
-    except OSError:
-        return None
-
-
-def _same(number: int, copy: int) -> bool:
-    try:
-        return os.path.sameopenfile(number, copy)
-    except OSError:
-        return False

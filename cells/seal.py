@@ -20,9 +20,23 @@ LENGTH = 32  # bytes of the key
 DIGITS = 64  # of a seal
 
 
+VARIABLES = ("CELLBENCH_CACHE", "CELLBENCH_DATA")  # folders that a person may name
+
+
+def folder_of(variable: str) -> Path:
+    """The folder that a variable of the environment names, else the user's cache folder.
+
+    Raises ValueError for one that is set and empty: a script meant another folder.
+    """
+    value = os.environ.get(variable)
+    if value is not None and not value.strip():
+        raise ValueError(f"{variable} is set and empty; give a folder, or unset it")
+    return Path(user_cache_dir("cellbench") if value is None else value)
+
+
 def cache_folder() -> Path:
     """CELLBENCH_CACHE, else the user's cache folder."""
-    return Path(os.environ.get("CELLBENCH_CACHE") or user_cache_dir("cellbench"))
+    return folder_of("CELLBENCH_CACHE")
 
 
 def seal(content: bytes, purpose: str) -> str:

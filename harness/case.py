@@ -63,7 +63,8 @@ class Case:
     def __str__(self) -> str:
         sizes = {"T": self.steps, "B": self.batch, "I": self.input_size, "H": self.hidden_size}
         size = " ".join(f"{k}={v}" for k, v in sizes.items() if v and (self.steps or self.match))
-        words = (self.probe, self.spec, self.backend, self.task, size, self.direction, self.variant)
+        members = [spec and find.short_name(spec) for spec in (self.spec, self.backend, self.task)]
+        words = (self.probe, *members, size, self.direction, self.variant)
         seed = [] if self.seed is None else [f"seed {self.seed}"]
         match = ["no size to match with" if self.refused else f"match={self.match}"] if self.match else []
         return " ".join([str(p) for p in words if p] + seed + match)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import math
 import pkgutil
 import signal
 import sys
@@ -17,9 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import monotonic
 from typing import Any, NoReturn
 
 from . import commands as package
+from .measure.supervisor import FORWARDED, Shared, supervised
 from .screen import shown
 
 DESCRIPTION = "Benchmarks and diagnostics for recurrent cells."
@@ -29,51 +32,71 @@ exit codes: 0 all well; 1 a case, claim or check failed, or a benchmark became s
 HELP = ("-h", "--help")
 INTERRUPTED = 130
 LONGEST = 120  # characters of a file's name in an error
+TWICE_S = 0.5  # in which a second signal is the first one once more
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code. Bad input is one line on standard error and code 2.
 
-    Code 0 comes from a command that did all of its work, whatever code of a person's it ran.
+    Code 0 comes from a command that did all of its work, whatever code of a person's it ran: that of the
+    process works in a child, under a supervisor.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    of_process = argv is None
-    with shown() as (out, err), _signals(of_process) as received:
-        code = _outcome(arguments, of_process)
+    if argv is not None:
+        return _command(list(argv))
+    arguments = sys.argv[1:]
+    return supervised(lambda shared: _command(arguments, shared), _tell)
+
+
+def _tell(text: str) -> None:
+    """Prints a line of the supervisor's, or one that it was left."""
+    with shown():
+        print(f"cellbench: {text}", file=sys.stderr)
+
+
+def _command(arguments: list[str], shared: Shared | None = None) -> int:
+    """The exit code of one command. `shared` is what it tells the supervisor of its process."""
+    with shown() as (out, err), _signals(shared is not None) as received:
+        code, line = _outcome(arguments, shared)
+        if code == INTERRUPTED:
+            line = "interrupted"
+            if shared is not None and not received:
+                code, line = (
+                    1,
+                    f"{' '.join(arguments[:1])} is not done: code that it ran raised KeyboardInterrupt",
+                )
         out.flush()
-        if out.error is not None and not out.gone:
-            print(f"cellbench: standard output cannot be written: {_reason(out.error)}", file=err)
-            code = code or 1
+        if not line and out.error is not None and not out.gone:
+            code, line = code or 1, f"standard output cannot be written: {_reason(out.error)}"
+        if line:
+            print(f"cellbench: {line}", file=err, flush=True)
+        if line and err.error is not None and shared is not None:
+            shared.leave(line)  # a person's code may have closed the streams, and the supervisor has its own
     return 128 + received[0] if received and code == INTERRUPTED else code
 
 
-def _outcome(arguments: list[str], of_process: bool) -> int:
-    """The exit code; an error that a person can do something about is one line."""
+def _outcome(arguments: list[str], shared: Shared | None) -> tuple[int, str]:
+    """The exit code, and a line for an error that a person can do something about."""
     try:
-        return _run(arguments, of_process)
+        return _run(arguments, shared), ""
     except KeyboardInterrupt:
-        return _said("interrupted", INTERRUPTED)
+        return INTERRUPTED, ""
     except ValueError as error:  # ConfigError, ResultsError, EquationError: one line each
-        return _said(str(error), 2)
+        code, text = 2, str(error)
     except OSError as error:
-        return _said(_of_system(error), 2)
+        code, text = 2, _of_system(error)
     except MemoryError as error:
-        return _said(f"there is not enough memory: {error}; choose smaller sizes", 2)
+        code, text = 2, f"there is not enough memory: {error}; choose smaller sizes"
     except Exception as error:
         from cellbench.cells.foreign import is_own, place
 
         if not any(is_own(frame.filename) for frame in traceback.extract_tb(error.__traceback__)):
             raise  # a fault of cellbench's own is told whole
-        return _said(f"{type(error).__name__}: {error}{place(error)}", 1)
+        code, text = 1, f"{type(error).__name__}: {error}{place(error)}"
     except BaseException as error:  # a person's code ended the interpreter
         from cellbench.cells.foreign import ending
 
-        return _said(f"{' '.join(arguments[:1])} is not done: code that it ran {ending(error)}", 1)
-
-
-def _said(text: str, code: int) -> int:
-    print(f"cellbench: {' '.join(text.split())}", file=sys.stderr, flush=True)
-    return code
+        code, text = 1, f"{' '.join(arguments[:1])} is not done: code that it ran {ending(error)}"
+    return code, " ".join(text.split())
 
 
 def _of_system(error: OSError) -> str:
@@ -93,19 +116,24 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _signals(of_process: bool) -> Iterator[list[int]]:
-    """Has SIGTERM and SIGHUP end a command as Ctrl-C does, so that what it holds is given back.
+    """Has SIGTERM and SIGHUP end a command as Ctrl-C does, once, so that what it holds is given back.
 
     Yields the signals that came. One that is ignored, as by nohup, stays so.
     """
     received: list[int] = []
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)} if of_process else {}
+    last_s = -math.inf
+    before = {n: signal.getsignal(n) for n in FORWARDED} if of_process else {}
 
-    def end(number: int, frame: Any) -> NoReturn:
+    def end(number: int, frame: Any) -> None:
+        nonlocal last_s
         received.append(number)
-        raise KeyboardInterrupt
+        # a signal to the whole group comes twice: from its sender, and from the supervisor
+        again, last_s = monotonic() < last_s + TWICE_S, monotonic()
+        if not again:
+            raise KeyboardInterrupt
 
     for number, handler in before.items():
-        if handler == signal.SIG_DFL:
+        if handler in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, end)
     try:
         yield received
@@ -114,7 +142,7 @@ def _signals(of_process: bool) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _run(arguments: list[str], of_process: bool) -> int:
+def _run(arguments: list[str], shared: Shared | None) -> int:
     known = names()
     if not arguments:
         parser().print_help(sys.stderr)
@@ -132,9 +160,13 @@ def _run(arguments: list[str], of_process: bool) -> int:
     if name not in known:
         raise ValueError(_unknown("command", name, known, "cellbench"))
     parsed = command_parser(name).read(arguments[1:])
-    from cellbench.cells.foreign import staying
+    from cellbench.cells import foreign, seal
 
-    with staying(for_good=of_process):
+    for variable in seal.VARIABLES:
+        seal.folder_of(variable)
+    if shared is not None:
+        foreign.in_hand = shared.hand
+    with foreign.staying():
         return _module(name).do(parsed)
 
 

@@ -109,20 +109,29 @@ def _torch_expm(torch: Any) -> Any:
     """The exponential as an autograd function.
 
     The backward of torch.linalg.matrix_exp loses digits with the cotangent's size; this one is as in `expm`.
+    On the CPU SciPy computes it: of a skew matrix of 512 torch.linalg.matrix_exp (2.13) is off by 7e-14,
+    SciPy's by 3e-15.
     """
+
+    def exponential(a: Any) -> Any:
+        if a.device.type != "cpu":
+            return torch.linalg.matrix_exp(a)
+        from scipy.linalg import expm
+
+        return torch.from_numpy(expm(a.detach().numpy()))
 
     class Exponential(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, a: Any) -> Any:
             ctx.save_for_backward(a)
-            return torch.linalg.matrix_exp(a)
+            return exponential(a)
 
         @staticmethod
         def backward(ctx: Any, g: Any) -> Any:
             (a,) = ctx.saved_tensors
             n, size = len(a), g.abs().max().clamp(min=1e-300)
             rows = torch.cat([a.mT, g / size], 1), torch.cat([torch.zeros_like(a), a.mT], 1)
-            return torch.linalg.matrix_exp(torch.cat(rows))[:n, n:] * size
+            return exponential(torch.cat(rows))[:n, n:] * size
 
     return Exponential
 

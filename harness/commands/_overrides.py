@@ -37,6 +37,7 @@ TIMED = (
     *("cells", "backends", "workload.steps", "workload.batch", "workload.input_size", "workload.hidden_size"),
     *("direction", "dtype", "device", "results", "case_timeout_s"),
 )
+RESUME = ("resume=RUN", "the folder of an interrupted comparison, to go on where it stopped")
 OPTIONS = "an option of a probe; the head of its file in harness/probes names them"
 INDENT = 28  # of the meanings
 
@@ -51,6 +52,16 @@ def refuse_unread(overrides: Sequence[str], command: str) -> None:
         key = override.partition("=")[0].lstrip("+~")
         if key in unread or key.startswith("probe."):
             raise ConfigError(f"{command} does not read {key}; leave it out. It reads {', '.join(TIMED)}")
+
+
+def resumed_run(overrides: Sequence[str]) -> str:
+    """The run of resume=RUN, beside which nothing else may stand. Raises ConfigError."""
+    from ..runs.values import ConfigError
+
+    runs = [o for o in overrides if o.startswith("resume=")]
+    if others := [o for o in overrides if o is not runs[0]]:
+        raise ConfigError(f"resume takes its configuration from the run; leave out {' '.join(others)}")
+    return runs[0].partition("=")[2]
 
 
 def keys(names: tuple[str, ...] | None = None, defaults: dict[str, str] | None = None) -> str:

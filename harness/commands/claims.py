@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -58,25 +58,29 @@ def do(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         if arguments.names:
             raise ValueError("--resume measures what was left; leave out the names, or leave out --resume")
-        return claims(left(arguments.output), arguments.output)
+        return resume(arguments.output)
     return claims(arguments.names, arguments.output)
 
 
-def left(folder: Path) -> list[str]:
-    """The claims that an interrupted call has not measured. Raises ResultsError where there is none.
+def resume(folder: Path) -> int:
+    """Measures the claims that an interrupted call has left, and writes the page; returns the exit code.
 
-    A claim in a file of somebody's is not among them: a result names no code to run.
+    Raises ResultsError where nothing was measured. A claim in a file of somebody's is not measured: a result
+    names no code to run.
     """
     record = _file.known(folder)
     names = set(claim.names())
-    if record is None or not record.left:
-        raise ResultsError(f"{folder / _file.NAME} has no claim left to measure; leave out --resume")
+    if record is None:
+        raise ResultsError(f"{folder} has no {_file.NAME} to go on with; leave out --resume")
+    if not record.left:
+        print("nothing left to measure")
+        return ended(record, folder, {one.spec for one in record.results})
     if foreign := [spec for spec in record.left if spec not in names]:
         raise ResultsError(
             f"claim {printable(foreign[0])!r} was left, whose file is run only where you name it: cellbench"
             f" claims {' '.join(map(printable, record.left))} --output {folder}"
         )
-    return list(record.left)
+    return claims(record.left, folder)
 
 
 def claims(specs: Sequence[str], folder: Path) -> int:
@@ -97,6 +101,11 @@ def claims(specs: Sequence[str], folder: Path) -> int:
     except KeyboardInterrupt:
         print(f"interrupted; go on with: {again(folder)}", file=sys.stderr)
         raise
+    return ended(record, folder, chosen)
+
+
+def ended(record: Record, folder: Path, chosen: Collection[str]) -> int:
+    """Writes the page; returns 1 where one of the chosen claims could not be measured."""
     last(f"page: {_page.write(record, folder)}")
     return int(any(one.verdict == FAILED for one in record.results if one.spec in chosen))
 

@@ -14,7 +14,7 @@ import argparse
 from cellbench.cells import find
 
 from ._arguments import CODES, RUNS, epilog, path, word
-from ._overrides import TIMED, keys, refuse_unread
+from ._overrides import RESUME, TIMED, keys, line, refuse_unread, resumed_run
 
 DEFAULTS = {
     "cells": "[elman,lstm,gru], where A:B are backends",
@@ -31,7 +31,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = (
         "cellbench compare RUN RUN [--results DIR] [--json FILE]\n"
-        "       cellbench compare A:B [KEY=VALUE ...] [--output DIR]"
+        "       cellbench compare A:B [KEY=VALUE ...] [--output DIR]\n"
+        "       cellbench compare resume=RUN [--output DIR]"
     )
     parser.add_argument(
         "sides", nargs="*", type=word, metavar="RUN|A:B|KEY=VALUE", help="as above; the keys stand below"
@@ -56,12 +57,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         1: "the newer run, or B, is slower in a benchmark; or one is missing or broken",
         3: f"{CODES[3]}, or nothing was measured",
     }
-    parser.epilog = "\n".join(["keys of A:B:", keys(TIMED, DEFAULTS), "", epilog(EXAMPLES, codes)])
+    parser.epilog = "\n".join(
+        ["keys of A:B:", keys(TIMED, DEFAULTS), line(*RESUME), "", epilog(EXAMPLES, codes)]
+    )
 
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench compare`; returns the exit code."""
-    if any(map(is_selector, arguments.sides)):
+    if any(map(is_selector, arguments.sides)) or any(s.startswith("resume=") for s in arguments.sides):
         return _now(arguments)
     if arguments.output is not None:
         raise ValueError("--output is for A:B, which is measured now; two runs take --json FILE")
@@ -76,12 +79,16 @@ def do(arguments: argparse.Namespace) -> int:
 
 def _now(arguments: argparse.Namespace) -> int:
     from ..regress import outputs
-    from ..regress.selectors import compare
+    from ..regress.selectors import again, compare
     from ..runs.values import ConfigError
 
     if arguments.results or arguments.json:
         flag, instead = ("--json", "--output DIR") if arguments.json else ("--results", "results=DIR")
         raise ConfigError(f"{flag} is for two stored runs; A:B, which is measured now, takes {instead}")
+    if arguments.output is not None:
+        outputs.check(arguments.output)
+    if any(side.startswith("resume=") for side in arguments.sides):
+        return again(resumed_run(arguments.sides), arguments.output)
     # every argument that is no KEY=VALUE, so that a run beside an A:B is named too
     selectors = [side for side in arguments.sides if "=" not in side.partition(":")[0]]
     if len(selectors) != 1:
@@ -90,8 +97,6 @@ def _now(arguments: argparse.Namespace) -> int:
         )
     overrides = [side for side in arguments.sides if side != selectors[0]]
     refuse_unread(overrides, "compare A:B")
-    if arguments.output is not None:
-        outputs.check(arguments.output)
     return compare(selectors[0], overrides, arguments.output)
 
 

@@ -8,9 +8,10 @@ Cells and backends whose file changed since are added.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ._arguments import CODES, epilog, path, word
-from ._overrides import TIMED, keys, refuse_unread
+from ._overrides import RESUME, TIMED, keys, line, refuse_unread, resumed_run
 
 DEFAULTS = {
     "cells": "[elman,lstm,gru] and changed ones",
@@ -30,7 +31,10 @@ EXAMPLES = """\
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.usage = "cellbench regress base=REV [KEY=VALUE ...] [--output DIR]"
+    parser.usage = (
+        "cellbench regress base=REV [KEY=VALUE ...] [--output DIR]\n"
+        "       cellbench regress resume=RUN [--output DIR]"
+    )
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -44,15 +48,18 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of regress.md, regress.json and junit.xml (default: the run's folder)",
     )
-    parser.epilog = "\n".join(["keys:", keys(TIMED, DEFAULTS), "", epilog(EXAMPLES, CODES_OF_COMPARISON)])
+    parser.epilog = "\n".join(
+        ["keys:", keys(TIMED, DEFAULTS), line(*RESUME), "", epilog(EXAMPLES, CODES_OF_COMPARISON)]
+    )
 
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench regress`; returns the exit code."""
-    from ..regress import outputs
-    from ..regress.regress import regress
+    from ..regress.regress import again, regress
     from ..runs.values import ConfigError
 
+    if any(o.startswith("resume=") for o in arguments.overrides):
+        return again(resumed_run(arguments.overrides), _tried(arguments.output))
     bases = [o.partition("=")[2] for o in arguments.overrides if o.startswith("base=")]
     if len(bases) != 1 or not bases[0]:
         raise ConfigError(
@@ -60,6 +67,13 @@ def do(arguments: argparse.Namespace) -> int:
         )
     overrides = [o for o in arguments.overrides if not o.startswith("base=")]
     refuse_unread(overrides, "regress")
-    if arguments.output is not None:
-        outputs.check(arguments.output)
-    return regress(bases[0], overrides, arguments.output)
+    return regress(bases[0], overrides, _tried(arguments.output))
+
+
+def _tried(output: Path | None) -> Path | None:
+    """The folder, which can be written."""
+    from ..regress import outputs
+
+    if output is not None:
+        outputs.check(output)
+    return output

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
-import os
 import shutil
 import sys
 import tarfile
@@ -24,7 +23,6 @@ from pathlib import Path
 from textwrap import shorten
 
 import numpy as np
-from platformdirs import user_cache_dir
 
 from cellbench.cells import seal
 
@@ -64,7 +62,7 @@ class Archive:
 
 def folder() -> Path:
     """Where archives' members are cached."""
-    return Path(os.environ.get("CELLBENCH_DATA") or user_cache_dir("cellbench")) / "data"
+    return seal.folder_of("CELLBENCH_DATA") / "data"
 
 
 def path(archive: Archive) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -85,7 +85,8 @@ class Judge:
 
     Every timing is handed to keep(name, stage, process, timing) at once, so that nothing measured is lost.
     `process` counts from 0 over the first look and what doubles it, and anew in the repetition. `call` runs a
-    function in a process.
+    function in a process. `known` has by pair, stage and process what an interrupted judge had timed: it is
+    taken over, and handed to keep too.
     """
 
     rng: np.random.Generator
@@ -98,6 +99,7 @@ class Judge:
     keep: Keep = lambda name, stage, process, timing: None
     call: Call = worker.call
     say: Callable[[str], None] = lambda text: None
+    known: Mapping[str, Mapping[tuple[str, int], Timing]] = field(default_factory=dict)
 
     def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
         """One judgement for each pair, in their order; a change must hold over the whole suite.
@@ -167,9 +169,15 @@ class Judge:
                 timings.append(timing)
 
         seed = self.rng.integers(0, 2**32, 4).tolist()
+        for one in group:
+            timings = one.again if stage == AGAIN else one.first
+            if (timing := self.known.get(one.pair.name, {}).get((stage, len(timings)))) is not None:
+                message((one.pair.name, timing))
+        if not waiting:
+            return
         result = self.call(
             time_pairs,
-            [one.pair for one in group],
+            [one.pair for one in waiting.values()],
             seed,
             self.effort,
             on_message=message,

@@ -12,47 +12,60 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of Linux' prctl
 PATIENCE_S = 5.0  # in which what was killed must be gone; a process that waits for a device may not be
 
 
-def stay_behind(parent: int | None, *held: int) -> None:
+def stay_behind(parent: int | None, *held: int, patient: bool = False) -> None:
     """Returns in a child process, which is to do the work; this process becomes its keeper and never returns.
 
     The keeper ends as the work does, by the same exit code or signal. `parent` is the process whose end ends
-    the work, `held` are descriptors that the work alone may hold. To be called before there are threads.
+    the work, `held` are descriptors that the work alone may hold. A patient keeper leaves SIGTERM, SIGHUP and
+    SIGINT to the work for as long as there is the parent; another ends the work at SIGTERM. To be called
+    before there are threads.
     """
     keeper = os.getpid()
     # what comes before the handler is there waits
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    adopt()
     work = os.fork()
     if work:
         for descriptor in held:
             os.close(descriptor)
-        _keep(work, parent)
+        _keep(work, parent, patient)
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != keeper:  # it ended before it was asked for
         os.kill(os.getpid(), signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _keep(work: int, parent: int | None) -> NoReturn:
+def adopt() -> None:
+    """Has every process below this one handed to it whose parent has ended."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _keep(work: int, parent: int | None, patient: bool) -> NoReturn:
     def end(*_: object) -> None:
+        if patient and os.getppid() == parent:
+            return
         with suppress(ProcessLookupError):
             os.kill(work, signal.SIGKILL)
 
+    if patient:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, end)
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     if parent is not None and os.getppid() != parent:
         end()
     status = _wait_for(work)
-    _end_all()
+    end_all()
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         with suppress(OSError, ValueError):
@@ -73,22 +86,24 @@ def _wait_for(work: int) -> int:
             return status
 
 
-def _end_all() -> None:
+def end_all() -> None:
     """Kills all below this process, and what they leave, until there is none."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
-        for process in _below():
-            with suppress(psutil.Error, OSError):
-                process.kill()
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
+        for process in _below():
+            with suppress(Exception):  # it has ended meanwhile
+                process.kill()
         time.sleep(0.005)
 
 
 def _below() -> list[psutil.Process]:
+    import psutil  # here: most commands leave nothing behind, and are to start at once
+
     with suppress(psutil.Error, OSError):
         return psutil.Process().children(recursive=True)
     return []

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from cellbench.cells.foreign import guarded
+
 from . import conditions, worker
 from .clocks import Clock, clock_of
 from .timing import WALL, Timed, collector_off, loops_for, rounds, warm_up
@@ -149,9 +151,10 @@ def time_pairs(
     for k in rng.permutation(len(pairs)):
         pair = pairs[k]
         try:
-            timing: Timing | Trouble = time_pair(
-                pair, rng, effort, clock_of(pair.device), alive=lambda: emit(None)
-            )
+            with guarded(pair.name):
+                timing: Timing | Trouble = time_pair(
+                    pair, rng, effort, clock_of(pair.device), alive=lambda: emit(None)
+                )
         except BaseException as error:  # whatever a side raises is told of its pair; the others go on
             timing = trouble_of(error)
         emit((pair.name, timing))

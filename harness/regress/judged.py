@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from ..measure.pair import Pair, Timing, Trouble
 from ..probe import series
 from ..runs.schema import ConfigError, Settings
 from ..screen import annotate, last, tell
-from ..store import provenance
-from . import outputs
+from ..store import code, provenance
+from . import outputs, resumed
 from .benchmarks import THROUGHPUT, Comparison
+from .resumed import Asked
 
 
 def throughput(settings: Settings) -> Sequence[Case]:
@@ -42,27 +44,42 @@ def judged(
     cases: dict[str, Case],
     settings: Settings,
     output: Path | None,
+    asked: Asked,
 ) -> int:
     """Times and judges the pairs, prints and writes the comparison; returns the exit code.
 
-    The files go to the folder output, else to that of the run.
+    The files go to the folder output, else to that of the run. What an interrupted run had timed is taken
+    over.
     """
-    writer = store.create(settings.results, manifest(settings, comparison))
-    run = RunWriter(writer, cases, (comparison.a, comparison.b))
-    judge = Judge(
-        np.random.default_rng(),
-        timeout_s=settings.case_timeout_s,
-        keep=run.timing,
-        say=tell,
-    )
-    judgements: tuple[Judgement, ...] = ()
-    try:
-        if pairs:
-            judgements = tuple(judge.judge(pairs))
+    known = {} if asked.folder is None else resumed.timings(asked.folder)
+    with writing(settings, comparison, asked) as writer:
+        run = RunWriter(writer, cases, (comparison.a, comparison.b))
+        judge = Judge(
+            np.random.default_rng(asked.seed),
+            timeout_s=settings.case_timeout_s,
+            keep=run.timing,
+            say=tell,
+            known={name: known.get(run.case(name).id, {}) for name in cases},
+        )
+        judgements = tuple(judge.judge(pairs)) if pairs else ()
         run.judgements(judgements)
-    finally:  # an interrupt keeps what was timed
-        writer.close()
     return published(replace(comparison, judgements=judgements), writer.folder, output)
+
+
+@contextmanager
+def writing(settings: Settings, comparison: Comparison, asked: Asked) -> Iterator[store.RunWriter]:
+    """The writer of a new run, or of the one to go on with. An interrupt keeps what was timed."""
+    if asked.folder is None:
+        writer = store.create(settings.results, manifest(settings, comparison, asked))
+    else:
+        writer, _ = store.reopen(asked.folder)
+    try:
+        yield writer
+    except KeyboardInterrupt:
+        tell(f"interrupted; go on with: {asked.line(writer.folder)}")
+        raise
+    finally:
+        writer.close()
 
 
 def published(comparison: Comparison, run: Path, output: Path | None) -> int:
@@ -75,11 +92,12 @@ def published(comparison: Comparison, run: Path, output: Path | None) -> int:
     return outputs.exit_code(comparison)
 
 
-def manifest(settings: Settings, comparison: Comparison) -> dict[str, object]:
+def manifest(settings: Settings, comparison: Comparison, asked: Asked) -> dict[str, object]:
     """The manifest of the run that holds what was timed."""
     command = shlex.join(["cellbench", *sys.argv[1:]])
-    more = {"asked": settings.config, "title": comparison.title}
-    return provenance.manifest(command, {}, threads=1) | more
+    more = {"asked": settings.config, "title": comparison.title, resumed.ENTRY: asked.entry()}
+    described = provenance.manifest(command, {}, threads=1)
+    return described | more | {"code": code.digests(settings.config)}
 
 
 @dataclass(frozen=True)
@@ -99,6 +117,8 @@ class RunWriter:
             self.writer.append(case.id, case.definition, timing.status, reason=timing.reason)
             return
         content = [self.seconds(f"{arm}_{stage}", builds, process) for arm, builds in timing.samples.items()]
+        numbers = resumed.conditions(timing)
+        content.append(series(f"conditions_{stage}", "1", numbers, range(len(numbers)), process=process))
         self.writer.append(case.id, case.definition, "ok", series=content)
 
     def seconds(self, name: str, builds: Sequence[Sequence[float]], process: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Both run in the same processes, unless their dependencies differ.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,11 +20,12 @@ from ..measure.verdict import reliability
 from ..runs import compose
 from ..runs.schema import Settings
 from ..store.scratch import scratch
-from . import revision
+from . import resumed, revision
 from .apart.environments import different_dependencies
 from .apart.suite import apart
 from .benchmarks import Comparison, Fact, columns_of, name_of
 from .judged import judged, throughput
+from .resumed import Asked
 from .two_sides import Side, make
 
 
@@ -37,10 +39,21 @@ class Suite:
     notes: list[str] = field(default_factory=list)
 
 
-def regress(base: str, overrides: list[str], output: Path | None) -> int:
+def again(name: str, output: Path | None) -> int:
+    """Goes on with the run in a folder that `regress` made; returns the exit code."""
+    asked = resumed.asked(name, "regress")
+    return regress(asked.given, list(asked.overrides), output, asked)
+
+
+def regress(base: str, overrides: list[str], output: Path | None, begun: Asked | None = None) -> int:
     """Judges the working tree against the revision `base`; returns the exit code of `cellbench regress`."""
     top = revision.top()
     hash_ = revision.commit(base, top)
+    asked = begun or Asked("regress", base, tuple(overrides), secrets.randbits(32), hash_)
+    if asked.commit != hash_:
+        raise revision.RevisionError(
+            f"base={base} was {asked.commit[:12]} when the run began, and is {hash_[:12]} now; measure anew"
+        )
     overrides = overrides + [
         f"{key}=[{','.join(_default(key, folder, hash_, top))}]"
         for key, folder in (("cells", "cells/zoo"), ("backends", "cells/backends"))
@@ -62,7 +75,7 @@ def regress(base: str, overrides: list[str], output: Path | None) -> int:
         )
         if reason := different_dependencies(root, top):
             outcome = replace(outcome, notes=(*outcome.notes, reason))
-            return apart(outcome, root, top, settings, output, partial(_command, base))
+            return apart(outcome, root, top, settings, output, partial(_command, base), asked)
         suite = between(settings, str(root))
         outcome = replace(
             outcome,
@@ -71,7 +84,7 @@ def regress(base: str, overrides: list[str], output: Path | None) -> int:
             commands={name: _command(base, case) for name, case in suite.cases.items()},
             facts=tuple(facts(suite, str(root))),
         )
-        return judged(outcome, suite.pairs, suite.cases, settings, output)
+        return judged(outcome, suite.pairs, suite.cases, settings, output, asked)
 
 
 def _default(key: str, folder: str, hash_: str, top: Path) -> list[str]:

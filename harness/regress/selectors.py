@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,24 @@ from ..measure.pair import Pair
 from ..measure.verdict import reliability
 from ..runs import compose
 from ..runs.schema import ConfigError
+from . import resumed
 from .benchmarks import Comparison, columns_of, name_of
 from .judged import judged, throughput
 from .regress import cannot_run, options
+from .resumed import Asked
 from .two_sides import Side, make
 
 
-def compare(selector: str, overrides: list[str], output: Path | None) -> int:
+def again(name: str, output: Path | None) -> int:
+    """Goes on with the run in a folder that `compare A:B` made; returns the exit code."""
+    asked = resumed.asked(name, "compare")
+    return compare(asked.given, list(asked.overrides), output, asked)
+
+
+def compare(selector: str, overrides: list[str], output: Path | None, begun: Asked | None = None) -> int:
     """Judges B against A, given as A:B; returns the exit code, as of regress with B for the new side."""
     key, a, b = split(selector)
+    asked = begun or Asked("compare", selector, tuple(overrides), secrets.randbits(32))
     if clash := [o for o in overrides if o.startswith(f"{key}=")]:
         raise ConfigError(f"{selector} says which {key} to compare; leave out {clash[0]}")
     if key == "backends" and not any(o.startswith("cells=") for o in overrides):
@@ -40,7 +50,7 @@ def compare(selector: str, overrides: list[str], output: Path | None) -> int:
         study=reliability(),
         commands={n: f"cellbench compare {selector} {_rest(case, key)}" for n, case in by_name.items()},
     )
-    return judged(outcome, pairs, by_name, settings, output)
+    return judged(outcome, pairs, by_name, settings, output, asked)
 
 
 def split(text: str) -> tuple[str, str, str]:

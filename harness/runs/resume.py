@@ -22,23 +22,36 @@ def interrupted(name: str, trust: bool) -> tuple[Path, dict[str, Any]]:
     Raises ConfigError where a new measurement would not belong to the old ones, and for a run that this user
     did not make, unless it is trusted.
     """
-    folder = given_path(name)
-    found = store.read_manifest(folder)
-    config = found.get("config")
+    folder, manifest_ = found(name)
+    config = manifest_.get("config")
     if not config:
-        raise ConfigError(f"run {name} was imported; there is nothing to go on with")
-    _same_commit(name, found)
+        command = (manifest_.get("again") or {}).get("command")
+        how = f"made by {command}: cellbench {command} resume={shlex.quote(name)}" if command else "imported"
+        raise ConfigError(f"run {name} was {how}; there is nothing for `run` to go on with")
+    _same_commit(name, manifest_)
     values.shaped(config, defaults())
-    if not manifest.is_ours(found):
+    if not manifest.is_ours(manifest_):
         _ask(name, config, trust)
-    _same_code(name, found)
-    here = provenance.key(config["threads"])
-    if differs := provenance.differences(found.get("machine_key") or here, here):
+    same(name, manifest_, config)
+    return folder, config
+
+
+def found(name: str) -> tuple[Path, dict[str, Any]]:
+    """The folder of a run and its manifest."""
+    folder = given_path(name)
+    return folder, store.read_manifest(folder)
+
+
+def same(name: str, manifest: dict[str, Any], config: dict[str, Any]) -> None:
+    """Raises ConfigError where commit, code, versions or machine are others than those of the run."""
+    _same_commit(name, manifest)
+    _same_code(name, manifest, config)
+    here = provenance.key(config.get("threads") or 1)
+    if differs := provenance.differences(manifest.get("machine_key") or here, here):
         raise ConfigError(
             f"run {name} was made on another machine ({'; '.join(differs)}); go on with it there, or start a"
             " new run"
         )
-    return folder, config
 
 
 def _ask(name: str, config: dict[str, Any], trust: bool) -> None:
@@ -65,11 +78,11 @@ def _same_commit(name: str, found: dict[str, Any]) -> None:
         )
 
 
-def _same_code(name: str, found: dict[str, Any]) -> None:
+def _same_code(name: str, found: dict[str, Any], config: dict[str, Any]) -> None:
     """Raises ConfigError where the code or a version is another than that of the run."""
     if not found.get("code"):
         raise ConfigError(f"run {name} does not say its code (an older version made it); start a new run")
-    if changed := code.changed(found["code"], code.digests(found["config"])):
+    if changed := code.changed(found["code"], code.digests(config)):
         raise ConfigError(
             f"run {name} was made with other code: {', '.join(changed)} changed since (was a cell's file"
             " changed?); put it back, or start a new run"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cellbench.cells.find import short_name
+
 from ..case import Case
 from ..measure import worker
 from ..probe import CaseResult as Found
@@ -135,7 +137,7 @@ class Runner:
         """Measures comparisons together, in as many processes as the probe wants; this ends their cases."""
         for process in range(planned.probe.repeats):
             if group:
-                label = f"{planned.probe.name} {group[0][0].spec}, {len(group)} comparisons"
+                label = f"{planned.probe.name} {short_name(group[0][0].spec)}, {len(group)} comparisons"
                 label += f", process {process + 1} of {planned.probe.repeats}"
                 self.progress.start(label, sum(planned.probe.estimate_repeat_s(c) for c in flat(group)))
                 group = self.repeat(planned, group, process)

@@ -20,6 +20,8 @@ from typing import Any
 
 import psutil
 
+OWNER = r"[0-9a-f]{4}-\d{1,9}"  # what `owner` gives
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -30,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
     target = path.resolve()  # a link stays a link, and the file that it leads to is replaced
     _sweep(target)
     # in the same folder, since a rename is whole within one file system only; hidden from whoever lists it
-    temporary = target.with_name(f".{target.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{target.name}.{owner()}-{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         sync(temporary)
@@ -43,11 +45,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _sweep(target: Path) -> None:
     """Removes what a killed process of this machine left of the same file."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.{_host()}-(\d+)-[0-9a-f]{{8}}\.tmp")
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.({OWNER})-[0-9a-f]{{8}}\.tmp")
     with suppress(OSError):
         for path in target.parent.iterdir():
-            if (match := pattern.fullmatch(path.name)) and not psutil.pid_exists(int(match[1])):
+            if (match := pattern.fullmatch(path.name)) and has_ended(match[1]):
                 path.unlink()
+
+
+def owner() -> str:
+    """This process in the name of a file that is for a while: letters for the machine, and the number."""
+    return f"{_host()}-{os.getpid()}"
+
+
+def has_ended(owner: str) -> bool:
+    """Whether the process was one of this machine and is there no more."""
+    host, _, number = owner.partition("-")
+    return host == _host() and not psutil.pid_exists(int(number))
 
 
 @lru_cache

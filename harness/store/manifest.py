@@ -14,7 +14,7 @@ PLAIN = (str, int, float, bool, type(None))
 # entries that every version may leave out, and what each holds by name: texts, plain values or either's lists
 TEXTS = ("created", "title", "seal", "table")
 TABLES = {"git": PLAIN, "versions": (str, type(None)), "machine": PLAIN, "machine_key": (*PLAIN, list)}
-TABLES |= {"code": (str,)}
+TABLES |= {"code": (str,), "again": (str, int, list)}
 COMMITS = ("commit", "id")
 
 

@@ -101,7 +101,8 @@ def visible(parent: Path) -> list[Path]:
     if not parent.is_dir():
         return []
     entries = (path for path in parent.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in entries if not (path / pages.MARKER).exists())
+    # a comparison's page lies in its run's own folder
+    return sorted(p for p in entries if (p / MANIFEST).exists() or not (p / pages.MARKER).exists())
 
 
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:

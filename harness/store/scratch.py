@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .atomic import OWNER, has_ended, owner
 
 PREFIX, NEW = "cellbench-", ".cellbench-new-"
 SOON_S = 3600  # in which a folder that was just made has got its lock
@@ -27,7 +30,7 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
     parent = parent or Path(tempfile.gettempdir())
     _sweep(parent)
     token = secrets.token_hex(4)
-    new, folder = parent / f"{NEW}{token}", parent / f"{PREFIX}{os.getpid()}-{token}"
+    new, folder = parent / f"{NEW}{owner()}-{token}", parent / f"{PREFIX}{os.getpid()}-{token}"
     new.mkdir(mode=0o700)
     handle = os.open(new, os.O_RDONLY)
     try:
@@ -47,7 +50,7 @@ def _sweep(parent: Path) -> None:
         with suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue
-            if folder.name.startswith(NEW) and time.time() - folder.stat().st_mtime < SOON_S:
+            if folder.name.startswith(NEW) and not _is_left(folder):
                 continue
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -55,3 +58,9 @@ def _sweep(parent: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(handle)
+
+
+def _is_left(new: Path) -> bool:
+    """Whether a folder without its lock yet will never have one."""
+    match = re.fullmatch(rf"{re.escape(NEW)}({OWNER})-[0-9a-f]{{8}}", new.name)
+    return bool(match and has_ended(match[1])) or time.time() - new.stat().st_mtime >= SOON_S

@@ -28,7 +28,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 NAMES = 100  # tries to find a name that no other run has
 BEGINNING_S = 60.0  # in which a run that begins has its lock
 # a run's folder before it has begun, or while it is imported
-HIDDEN = re.compile(r"\.\d{8}-\d{6}-[0-9a-f]{4}")
+HIDDEN = re.compile(rf"\.(?P<run>\d{{8}}-\d{{6}}-[0-9a-f]{{4}})(?:\.(?P<owner>{atomic.OWNER}))?")
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _begun(parent: Path, described: dict[str, Any]) -> RunWriter:
     _sweep(parent)
     hidden = _hidden(parent)
     try:
-        content = {"schema": SCHEMA, "run": hidden.name[1:], **described}
+        content = {"schema": SCHEMA, "run": _shown(hidden), **described}
         files.check_bounds(content)
         manifest.check(content)
         _write_manifest(hidden / MANIFEST, manifest.sealed(content))
@@ -190,8 +190,8 @@ def _begun(parent: Path, described: dict[str, Any]) -> RunWriter:
 
 
 def _show(writer: RunWriter) -> None:
-    """Gives the run its name, without the dot."""
-    parent, name = writer.folder.parent, writer.folder.name[1:]
+    """Gives the run its name, without the dot and the owner."""
+    parent, name = writer.folder.parent, _shown(writer.folder)
     try:
         writer.folder.rename(parent / name)
         atomic.sync_folder(parent)
@@ -200,12 +200,20 @@ def _show(writer: RunWriter) -> None:
     writer.folder = parent / name
 
 
+def _shown(hidden: Path) -> str:
+    match = HIDDEN.fullmatch(hidden.name)
+    assert match
+    return match["run"]
+
+
 def _sweep(parent: Path) -> None:
     """Removes what killed processes left: hidden folders of runs that nobody writes any more."""
     for folder in parent.iterdir():
-        if HIDDEN.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+        match = HIDDEN.fullmatch(folder.name)
+        if match and folder.is_dir() and not folder.is_symlink():
             with suppress(OSError, ResultsError):
-                if time.time() - folder.stat().st_mtime < BEGINNING_S:
+                young = time.time() - folder.stat().st_mtime < BEGINNING_S
+                if young and not atomic.has_ended(match["owner"] or ""):
                     continue
                 writer = RunWriter(folder, attempt=0)  # raises where a process holds the run
                 writer.release()
@@ -219,15 +227,18 @@ def _hidden(parent: Path) -> Path:
     """A folder made under a name that no other run has; a run under way holds the same name hidden."""
     for _ in range(NAMES):
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        hidden = parent / f".{name}.{atomic.owner()}"
+        if list(parent.glob(f".{name}.*")):
+            continue
         try:
-            (parent / f".{name}").mkdir()
+            hidden.mkdir()
         except FileExistsError:
             continue
         except OSError as error:
             raise ResultsError(f"results {str(parent)!r} cannot be written: {error.strerror}") from None
         if not (parent / name).exists():
-            return parent / f".{name}"
-        (parent / f".{name}").rmdir()
+            return hidden
+        hidden.rmdir()
     raise ResultsError(
         f"no name for a run in {str(parent)!r} was free in {NAMES} tries; give another folder, results=DIR"
     )

@@ -1,226 +1,303 @@
-"""Runs killed with SIGKILL at random instants, gone on with, and held against what they had (`nox -s kills`).
+"""Every command that measures or writes, killed at random instants and gone on with (`nox -s kills`).
 
-Two rounds in three kill one run several times. Prints a table and writes it into results/reference/faults.
-Exit code 1 where a finished case was lost or measured twice, one is missing at the end, or a worker outlived
-its run.
+A signal goes to the command's first process, to its keeper, to the process that works, to a worker, or to
+all. Prints a table and writes it into results/reference/faults. Exit code 1 where anything that was finished
+was lost or measured again, is missing at the end, or where a process or a temporary file was left.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
-from .. import store
 from ..store import atomic
+from ..store.scratch import NEW, PREFIX
+from ..store.writer import HIDDEN
+from .kill_targets import TARGETS, State, Target, prepare
 
 FOLDER = Path("results/reference/faults")
-# cheap cases of both passes; two share a comparison, so that the partner must be there when a run is gone on
-# with
-PROBE = Path(__file__).with_name("ticks.py")
-RUN = ("cells=[elman,gru]", f"probes=[parameters,{PROBE}:Ticks]", "seeds=3")
-MOST_KILLS = 4  # of one run
-GONE_S = 10.0  # in which the workers of a killed run must be gone
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+VICTIMS = ("command", "work", "keeper", "worker", "all")
+GONE_S = 10.0  # in which all processes of a killed command must be gone
+LONGEST_S = 300.0  # of a command that goes on after a kill, or is begun again
+LEFT = re.compile(rf"\..*\.tmp|{re.escape(NEW)}.*|{PREFIX}\d+-.*|pymp-.*")
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: where the run stood, and what became of its cases when it was gone on with."""
+    """One kill: when, of what, by which signal; and what was there."""
 
+    command: str
     round: int
-    after_s: float  # of the process that was killed
-    began: bool  # the run's folder was there
-    blocks: int  # lines of cases.jsonl by then
-    torn: bool  # the last one was cut off
-    finished: int  # cases that were done and ok
-    survivors: int  # processes of the run that were still there GONE_S later
+    after_s: float
+    victim: str
+    signal: str
+    finished: int
+    survivors: int  # processes that were still there GONE_S after the command's end
 
 
-@dataclass(frozen=True)
+@dataclass
 class Round:
-    """One run, killed and gone on with to its end."""
+    """One command killed several times, then brought to its end."""
 
-    cases: int
-    lost: int  # finished before a kill, and not or otherwise there at the end
-    twice: int  # finished before a kill, and measured again after it
-    missing: int  # asked for, and not ok at the end
-    unpaired: int  # cases of a comparison without its ratio
-    code: int  # of the last process
+    command: str
+    kills: list[Kill] = field(default_factory=list)
+    lost: int = 0  # finished before a kill, and not there at the end
+    twice: int = 0  # finished before a kill, and measured again
+    whole: bool = False
+    files: int = 0  # temporary files at the end
+    code: int | None = None  # of the last process
+    said: str = ""  # its last lines, where it did not end well
 
     @property
     def holds(self) -> bool:
-        return not (self.lost or self.twice or self.missing or self.unpaired or self.code)
+        survivors = sum(kill.survivors for kill in self.kills)
+        return self.whole and not (self.lost or self.twice or self.files or survivors)
 
 
-def command(*overrides: str) -> list[str]:
-    """The command line of `cellbench run` in this Python."""
-    return [sys.executable, "-m", "cellbench.harness.cli", "run", *overrides]
+Keep = Callable[[Sequence[Round]], object]
 
 
-def kill_run(arguments: list[str], after_s: float) -> tuple[bool, int]:
-    """Starts a run and kills its own process after_s later.
+@dataclass(frozen=True)
+class Study:
+    """What all rounds share: folders, the environment, and how long each command takes."""
 
-    Returns whether it had not ended by then, and how many of its workers outlived it.
-    """
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        process.wait(after_s)
-        return False, 0
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)  # it alone: its workers must see to themselves
-        process.wait()
-        return True, outliving(process.pid)
+    parent: Path
+    variables: dict[str, str]
+    longest_s: dict[str, float]
 
+    def place(self, name: str) -> Path:
+        """A new folder with the files of a round."""
+        place = self.parent / re.sub(r"\W+", "-", name)
+        (place / "tmp").mkdir(parents=True)
+        shutil.copytree(self.parent / "given", place, dirs_exist_ok=True)
+        return place
 
-def outliving(session: int) -> int:
-    """Processes of a session that are still there after GONE_S; they are ended."""
-    end = time.monotonic() + GONE_S
-    while (survivors := list(members(session))) and time.monotonic() < end:
-        time.sleep(0.05)
-    for process in survivors:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    return len(survivors)
-
-
-def members(session: int) -> Iterator[psutil.Process]:
-    """The living processes of a session; a zombie has ended."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
+    def start(self, target: Target, words: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
+        variables = self.variables | {"TMPDIR": str(place / "tmp"), "CELLBENCH_DATA": str(place / "data")}
+        with (place / "said").open("wb") as said:
+            return subprocess.Popen(
+                [*target.module, *words],
+                cwd=place,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
 
 
-def lines(folder: Path) -> tuple[list[bytes], bool]:
-    """Whole lines of a run's blocks, and whether one more was cut off."""
-    *whole, last = (folder / store.BLOCKS).read_bytes().split(b"\n")
-    return whole, bool(last)
-
-
-def one_round(number: int, parent: Path, kills: int, draw: Callable[[], float]) -> tuple[list[Kill], Round]:
-    """A run killed so many times (fewer where it ended before), then gone on with to its end, and checked."""
-    kills_done: list[Kill] = []
-    states: list[list[bytes]] = []
+def one_round(study: Study, target: Target, number: int, kills: int, rng: np.random.Generator) -> Round:
+    """A command killed so many times, fewer where it ends before; then run to its end, and checked."""
+    place, found = study.place(f"{target.name} {number}"), Round(target.name)
+    states: list[State] = []
+    words = target.begin(place)
     for _ in range(kills):
-        after_s, folders = draw(), store.visible(parent)
-        was_killed, survivors = kill_run(command(*next_arguments(parent, folders)), after_s)
-        if not was_killed:
+        after_s = float(rng.uniform(0.05, study.longest_s[target.name]))
+        process = study.start(target, words, place)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(after_s)
             break
-        folders = store.visible(parent)
-        whole, torn = lines(folders[0]) if folders else ([], False)
-        states.append(whole)
-        ended = [json.loads(line) for line in whole]
-        finished = sum(block["done"] and block["status"] == "ok" for block in ended)
-        kills_done.append(Kill(number, after_s, bool(folders), len(whole), torn, finished, survivors))
-    last = subprocess.run(
-        command(*next_arguments(parent, store.visible(parent))), capture_output=True, check=False
-    )
-    return kills_done, judge(parent, states, last.returncode)
+        victim, number_ = str(rng.choice(VICTIMS)), SIGNALS[rng.integers(len(SIGNALS))]
+        known = kill(process, victim, number_, rng)
+        survivors = outliving(process, known)
+        states.append(target.finished(place))
+        name = signal.Signals(number_).name
+        found.kills.append(Kill(target.name, number, after_s, victim, name, len(states[-1]), survivors))
+        words = target.again(place)
+    last = study.start(target, words, place)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        found.code = last.wait(LONGEST_S)
+    outliving(last, [])
+    judge(found, target, place, states)
+    return found
 
 
-def next_arguments(parent: Path, folders: list[Path]) -> list[str]:
-    """The arguments of a run that begins, or of one that is gone on with."""
-    return [f"resume={folders[0]}"] if folders else [f"results={parent}", *RUN]
+def kill(
+    process: subprocess.Popen[bytes], victim: str, number: int, rng: np.random.Generator
+) -> list[psutil.Process]:
+    """Sends a signal; returns all processes of the command as they were."""
+    command = psutil.Process(process.pid)
+    known = [command]
+    with contextlib.suppress(psutil.Error):
+        known += command.children(recursive=True)
+    roles = {
+        "command": known[:1],
+        "keeper": known[1:2],
+        "work": known[2:3],
+        "worker": known[3:],
+        "all": known,
+    }
+    some = roles[victim] or known[-1:]
+    if victim == "worker":
+        some = [some[int(rng.integers(len(some)))]]
+    for one in some:
+        with contextlib.suppress(psutil.Error):
+            one.send_signal(number)
+    return known
 
 
-def judge(parent: Path, states: list[list[bytes]], code: int) -> Round:
-    """Holds the end of a run against the lines that were there at each kill."""
-    whole, _ = lines(store.runs(parent)[0])
-    end = [json.loads(line) for line in whole]
-    lost = twice = 0
+def outliving(process: subprocess.Popen[bytes], known: Iterable[psutil.Process]) -> int:
+    """Processes that are still there GONE_S after the command's end; they are ended."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(LONGEST_S)
+    end = time.monotonic() + GONE_S
+    while (left := [*_session(process.pid), *filter(_is_there, known)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    for one in left:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    process.wait()
+    return len(set(left))
+
+
+def _session(session: int) -> list[psutil.Process]:
+    found = []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(one.pid) == session and _is_there(one):
+                found.append(one)
+    return found
+
+
+def _is_there(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def judge(found: Round, target: Target, place: Path, states: Iterable[State]) -> None:
+    """Holds the end against what was finished at each kill, and looks for what was left."""
+    end = target.finished(place)
     for state in states:
-        lost += sum(line != other for line, other in zip(state, whole[: len(state)], strict=True))
-        finished = {b["case"] for b in map(json.loads, state) if b["done"] and b["status"] == "ok"}
-        twice += len(finished & {block["case"] for block in end[len(state) :]})
-    frame = store.load(parent)
-    wanted = expected()
-    good = frame[(frame["status"] == "ok") & frame["metric"].notna()]
-    ratios = good[good["metric"] == "ratio"]
-    timed = good[good["probe"] == "Ticks"]["case"].nunique()
-    whole_ratios = (ratios.groupby("case")["process"].nunique() == 2).sum()
-    return Round(len(wanted), lost, twice, len(wanted - set(good["case"])), int(timed - whole_ratios), code)
+        found.lost += sum(name not in end for name in state)
+        found.twice += sum(name in end and end[name] != content for name, content in state.items())
+    try:
+        found.whole = found.code in target.codes and target.whole(place)
+    except (OSError, ValueError, KeyError) as error:
+        found.said = f"{type(error).__name__}: {error}; "
+    found.files = len(temporaries(place))
+    if not found.holds:
+        found.said += (place / "said").read_text(errors="replace")[-300:]
+        found.said += " ".join(str(path) for path in temporaries(place))
+    else:
+        shutil.rmtree(place, ignore_errors=True)
 
 
-def expected() -> set[str]:
-    """The cases that RUN asks for."""
-    from ..runs.compose import settings
-
-    return {case.id for planned in settings(list(RUN)).probes for case in planned.cases}
-
-
-def study(kills: int, seed: int, parent: Path) -> tuple[list[Kill], list[Round]]:
-    """Rounds until there were so many kills, at instants drawn evenly over the time of an unkilled run."""
-    rng, start = np.random.default_rng(seed), time.monotonic()
-    subprocess.run(command(f"results={parent / 'whole'}", *RUN), capture_output=True, check=True)
-    longest_s = time.monotonic() - start
-    done: list[Kill] = []
-    rounds: list[Round] = []
-    while len(done) < kills:
-        most = min(kills - len(done), 1 if len(rounds) % 3 == 2 else MOST_KILLS)
-        more, end = one_round(
-            len(rounds), parent / f"round{len(rounds)}", most, lambda: float(rng.uniform(0.05, longest_s))
-        )
-        done += more
-        rounds.append(end)
-        print(f"{len(done)} of {kills} kills: {'whole' if end.holds else end}", file=sys.stderr, flush=True)
-    return done, rounds
+def temporaries(place: Path) -> list[Path]:
+    """Files and folders that should have gone with the process that made them, or at the next start."""
+    own = [path for path in place.rglob("*") if LEFT.fullmatch(path.name) or HIDDEN.fullmatch(path.name)]
+    return [*own, *(path for path in (place / "tmp").iterdir() if path not in own)]
 
 
-def summary(kills: list[Kill], rounds: list[Round]) -> dict[str, int]:
-    """The rows of the table."""
-    sums = {name: sum(getattr(r, name) for r in rounds) for name in ("lost", "twice", "missing", "unpaired")}
+def prepared(parent: Path, targets: Sequence[Target], lanes: int) -> tuple[Study, list[Target]]:
+    """The study, and the targets that end well here where nobody kills them: data need a network."""
+    (parent / "given").mkdir()
+    prepare(parent / "given")
+    variables = {name: value for name, value in os.environ.items() if name != "CELLBENCH_DATA"}
+    study = Study(parent, variables, {})
+
+    def ends_well(target: Target) -> bool:
+        place, start = study.place(f"whole {target.name}"), time.monotonic()
+        code = study.start(target, target.begin(place), place).wait(LONGEST_S)
+        study.longest_s[target.name] = time.monotonic() - start
+        well = code in target.codes and target.whole(place)
+        if not well:
+            said = (place / "said").read_text(errors="replace")[-300:]
+            print(f"left out: {target.name}: {said}", file=sys.stderr, flush=True)
+        return well
+
+    with ThreadPoolExecutor(lanes) as pool:
+        able = list(pool.map(ends_well, targets))
+    return study, [target for target, well in zip(targets, able, strict=True) if well]
+
+
+def kill_all(
+    kills: int, parent: Path, lanes: int, targets: Sequence[Target], seed: int, keep: Keep
+) -> list[Round]:
+    """So many kills over all targets, by their shares, at instants drawn from the seed.
+
+    The rounds so far are handed to keep after each.
+    """
+    study, able = prepared(parent, targets, lanes)
+    total, rounds, lock = sum(target.share for target in able), list[Round](), threading.Lock()
+
+    def some(target: Target) -> None:
+        wanted, number = max(1, round(kills * target.share / total)), 0
+        while wanted > 0:
+            rng = np.random.default_rng([seed, TARGETS.index(target), number])
+            one = one_round(study, target, number, min(wanted, target.most), rng)
+            wanted, number = wanted - max(1, len(one.kills)), number + 1
+            with lock:
+                rounds.append(one)
+                keep(rounds)
+                done = sum(len(r.kills) for r in rounds)
+                state = "whole" if one.holds else replace(one, kills=[])
+                print(f"{done} of {kills} kills: {target.name}: {state}", file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(lanes) as pool:
+        for waiting in [pool.submit(some, target) for target in able]:
+            waiting.result()
+    return rounds
+
+
+def summary(rounds: Sequence[Round]) -> list[dict[str, Any]]:
+    """A row a command, and one of all."""
+    names = list(dict.fromkeys(one.command for one in rounds))
+    groups = [(name, [one for one in rounds if one.command == name]) for name in names]
+    return [_row(name, some) for name, some in [*groups, ("all", list(rounds))]]
+
+
+def _row(name: str, some: Sequence[Round]) -> dict[str, Any]:
+    kills = [kill for one in some for kill in one.kills]
     return {
+        "command": name,
         "kills": len(kills),
-        "runs": len(rounds),
-        "before the run began": sum(not k.began for k in kills),
-        "with a line cut off": sum(k.torn for k in kills),
-        "cases finished at a kill": sum(k.finished for k in kills),
-        "of them lost": sums["lost"],
-        "of them measured twice": sums["twice"],
-        "cases missing at the end": sums["missing"],
-        "ratios missing at the end": sums["unpaired"],
-        "workers that outlived their run": sum(k.survivors for k in kills),
-        "runs that did not end with exit code 0": sum(r.code != 0 for r in rounds),
+        "brought to an end": len(some),
+        "finished at a kill": sum(kill.finished for kill in kills),
+        "lost": sum(one.lost for one in some),
+        "measured twice": sum(one.twice for one in some),
+        "not whole": sum(not one.whole for one in some),
+        "processes left": sum(kill.survivors for kill in kills),
+        "files left": sum(one.files for one in some),
     }
 
 
-def write(folder: Path, kills: list[Kill], rounds: list[Round]) -> None:
-    """kills.json (every kill and run) and kills.md."""
+def write(folder: Path, rounds: Sequence[Round], seed: int) -> None:
+    """kills.json (every kill) and kills.md."""
     folder.mkdir(parents=True, exist_ok=True)
-    counts = summary(kills, rounds)
-    content = {"summary": counts, "kills": [asdict(k) for k in kills], "runs": [asdict(r) for r in rounds]}
+    rows = summary(rounds)
+    content = {"seed": seed, "summary": rows, "rounds": [asdict(one) for one in rounds]}
     atomic.write_json(folder / "kills.json", content)
-    rows = [f"| {name} | {count} |" for name, count in counts.items()]
-    by_run = Counter(k.round for k in kills)
-    note = (
-        f"A run was killed up to {max(by_run.values(), default=0)} times, each time gone on with by"
-        " `cellbench run resume=RUN`."
-    )
+    header = list(rows[0])
+    grid = [header, ["---", *["---:"] * (len(header) - 1)], *([str(v) for v in row.values()] for row in rows)]
     text = [
-        "# Runs killed at random instants",
+        "# Commands killed at random instants",
         "",
-        note,
+        "SIGKILL, SIGTERM, SIGHUP or SIGINT went to the command's first process, its keeper, the process that"
+        " works, a worker, or all of them.",
+        "A command was killed up to 4 times, and then gone on with (`resume`) or run again to its end.",
         "",
-        "| | |",
-        "|---|---:|",
-        *rows,
+        *("| " + " | ".join(row) + " |" for row in grid),
         "",
-        "Made by `nox -s kills`.",
+        f"Made by `nox -s kills`, seed {seed}.",
         "",
     ]
     atomic.write_text(folder / "kills.md", "\n".join(text))
@@ -232,17 +309,24 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m cellbench.harness.studies.kills", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--kills", type=int, default=200, help="how many (default: 200)")
-    parser.add_argument("--seed", type=int, default=0, help="of the instants (default: 0)")
+    parser.add_argument("--seed", type=int, help="of the instants (default: a new one, which is printed)")
+    parser.add_argument("--lanes", type=int, default=2, help="commands at the same time (default: 2)")
+    parser.add_argument("--only", nargs="*", default=[], metavar="COMMAND", help="some of the commands")
     parser.add_argument(
         "--results", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})"
     )
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="cellbench-kills-") as parent:
-        kills, rounds = study(given.kills, given.seed, Path(parent))
-    for name, count in summary(kills, rounds).items():
-        print(f"{name:42}{count:6}")
-    write(given.results, kills, rounds)
-    return int(not all(r.holds for r in rounds) or any(k.survivors for k in kills))
+    seed = int(np.random.default_rng().integers(1 << 31)) if given.seed is None else given.seed
+    print(f"seed {seed}", file=sys.stderr, flush=True)
+    targets = [target for target in TARGETS if not given.only or target.name in given.only]
+    with tempfile.TemporaryDirectory(prefix="kills-of-cellbench-") as parent:
+        place = Path(parent).resolve()
+        rounds = kill_all(
+            given.kills, place, given.lanes, targets, seed, lambda some: write(given.results, some, seed)
+        )
+    for row in summary(rounds):
+        print("  ".join(f"{name} {value}" for name, value in row.items()))
+    return int(not all(one.holds for one in rounds))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """A command ends with code 0 by its own last line alone, whatever the file of a person's does."""
 
-import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cellbench.cells.programs import tolerance
 from cellbench.harness.cli import main
 
 STEP = "def step(x, h, weight_ih, weight_hh, bias_ih, bias_hh):\n    "
@@ -82,6 +84,64 @@ def test_a_checked_function_that_ends_the_interpreter_when_it_is_called_is_no_pa
     assert line in said(capfd)
 
 
+CHANGES = {
+    "print": ("import builtins\nbuiltins.print = lambda *a, **k: None", "replaces builtins.print"),
+    "numpy": ("import numpy\nnumpy.abs = numpy.zeros_like", "replaces numpy.abs"),
+    "the project": (
+        "from cellbench.cells.programs import tolerance as t\nt.relative_error = lambda *a: 0.0",
+        "replaces cellbench.cells.programs.tolerance.relative_error",
+    ),
+    "tracer": ("import sys\nsys.settrace(lambda *a: None)", "traces every line (sys.settrace)"),
+    "input": ("import os\nos.close(0)", "closes or replaces standard input"),
+}
+OWN = "\nfrom cellbench.cells.zoo.gru import GRU\nclass A(GRU):\n    pass\n"
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_file_that_changes_what_all_code_shares_is_one_line_and_it_is_put_back(here, capfd, what):
+    text, line = CHANGES[what]
+    (here / "mine.py").write_text(text + OWN)
+    before = print, np.abs, tolerance.relative_error, sys.gettrace()
+    assert main(["show", "mine.py:A"]) == 2
+    assert line in said(capfd)
+    assert (print, np.abs, tolerance.relative_error, sys.gettrace()) == before
+
+
+def test_a_change_that_harms_nobody_once_it_is_put_back_is_no_error(here, capfd):
+    text = "import io, signal, sys, warnings, numpy\nsys.stdout = io.StringIO()\nsys.path[:] = ['mine']\n"
+    text += "sys.argv = ['x']\nwarnings.simplefilter('error')\nnumpy.seterr(all='raise')\n"
+    (here / "mine.py").write_text(text + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + OWN)
+    path, arithmetic, handler = list(sys.path), np.geterr(), signal.getsignal(signal.SIGTERM)
+    assert main(["show", "mine.py:A"]) == 0 and "equations" in capfd.readouterr().out
+    assert set(path) <= set(sys.path) and np.geterr() == arithmetic
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
+BEYOND = {
+    "exit of C": ("import ctypes\nctypes.CDLL(None).exit(0)", "exit code 0 before its work was done", 1),
+    "another program": ("import os\nos.execv('/bin/true', ['true'])", "exit code 0 before its work was", 1),
+    "a signal": ("import os\nos.kill(os.getpid(), 9)", "was ended by SIGKILL", 1),
+    "every descriptor": ("import os\nos.closerange(0, 3000)", "closes or replaces standard output", 2),
+    "Ctrl-C": ("raise KeyboardInterrupt", "raised KeyboardInterrupt", 1),
+    "a copy": ("import os\nos.fork()", "", 0),
+}
+
+
+@pytest.mark.parametrize("way", BEYOND)
+def test_a_process_that_ends_before_its_last_line_is_no_success_and_no_silence(here, way):
+    text, line, code = BEYOND[way]
+    (here / "mine.py").write_text(text + OWN)
+    done = subprocess.run(
+        [sys.executable, "-m", "cellbench.harness.cli", "show", "mine.py:A"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code and line in done.stderr
+    assert done.stdout.count("W_hh full") == (code == 0)
+    assert "mine.py" in done.stderr or way in ("a copy", "Ctrl-C")
+
+
 def test_a_process_that_is_told_to_end_well_at_its_exit_keeps_its_code(here):
     (here / "mine.py").write_text(
         f"import atexit, os\natexit.register(lambda: os._exit(0))\n{STEP}return h\n"
@@ -97,7 +157,7 @@ def test_a_forked_child_is_left_as_ever(here, capfd):
         "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\nraise KeyError('in the parent')\n"
     )
     assert main(["show", "mine.py:A"]) == 2 and "in the parent" in said(capfd)
-    assert os._exit.__module__ != "cellbench.cells.foreign"
+    assert __import__("os")._exit.__module__ != "cellbench.cells.foreign"
 
 
 CLAIM = """
@@ -145,6 +205,17 @@ EMPTY = [
     ["show", ""],
     ["regress", "base="],
     ["regress", ""],
+    *(["run", "--plan", f"{key}="] for key in ("match", "direction", "dtype", "device", "budget_s", "trust")),
+    *(["run", "--plan", f"{key}="] for key in ("experiment", "workload.steps", "hydra/launcher", "threads")),
+    ["run", "--plan", "cells=elman:"],
+    ["run", "--plan", "cells=[elman,'']"],
+    ["run", "-m", "workload.hidden_size="],
+    ["show", "gru:"],
+    ["show", "mine.py:A:"],
+    ["compare", "numba:"],
+    ["compare", "resume="],
+    ["regress", "resume="],
+    ["report", "--probe="],
 ]
 
 
@@ -152,6 +223,13 @@ EMPTY = [
 def test_an_empty_variable_is_bad_input(here, capfd, command):
     assert main(command) == 2
     said(capfd)
+
+
+@pytest.mark.parametrize("variable", ["CELLBENCH_CACHE", "CELLBENCH_DATA"])
+def test_an_empty_variable_of_the_environment_is_bad_input(here, capfd, monkeypatch, variable):
+    monkeypatch.setenv(variable, " ")
+    assert main(["list"]) == 2
+    assert f"{variable} is set and empty" in said(capfd)
 
 
 @pytest.mark.parametrize("option", ["--cellbench-compare=", "--cellbench-json=", "--cellbench-compare= "])

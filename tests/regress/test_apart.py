@@ -29,10 +29,13 @@ from cellbench.harness.regress.apart.environments import (
 )
 from cellbench.harness.regress.apart.suite import apart
 from cellbench.harness.regress.benchmarks import Comparison
+from cellbench.harness.regress.resumed import Asked
 from cellbench.harness.regress.revision import RevisionError
 
 ROOT = Path(cells.__file__).resolve().parent.parent
 HERE = Environment(Path(sys.executable), Path("unused"))
+
+ASKED = Asked("regress", "main", (), 0)
 
 
 def revision(
@@ -394,7 +397,19 @@ def test_the_command_prints_writes_keeps_and_cannot_tell_without_an_environment(
     settings = SimpleNamespace(probes=[planned], results=tmp_path / "runs", config={}, case_timeout_s=9)
     start = Comparison("b against a", "a", "b", ())
     how = Apart(np.random.default_rng(0), build=build)
-    assert apart(start, ROOT, ROOT, settings, tmp_path / "out", lambda case: f"again {case.spec}", how) == 3
+    assert (
+        apart(
+            start,
+            ROOT,
+            ROOT,
+            settings,
+            tmp_path / "out",
+            lambda case: f"again {case.spec}",
+            ASKED,
+            how,
+        )
+        == 3
+    )
     printed = capsys.readouterr().out
     assert "ERROR: no network" in printed and "CANNOT TELL" in printed and "again gru" in printed
     assert json.loads((tmp_path / "out" / "regress.json").read_text())["exit_code"] == 3
@@ -406,7 +421,7 @@ def test_the_command_keeps_every_process_and_is_red_for_a_slower_side(tmp_path, 
     how = Scripted(np.random.default_rng(0), build=lambda root: Environment(root, Path("unused")))
     how.script = lambda side, name, number: took(1.3 if side == "b" else 1.0, number)
     code = apart(
-        Comparison("t", "A", "B", ()), Path("a"), Path("b"), settings, None, lambda case: "again", how
+        Comparison("t", "A", "B", ()), Path("a"), Path("b"), settings, None, lambda case: "again", ASKED, how
     )
     run = next((tmp_path / "runs").iterdir())
     blocks = list(store.read_blocks(run))

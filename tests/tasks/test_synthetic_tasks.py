@@ -367,11 +367,10 @@ def own(tmp_path, monkeypatch):
 def test_a_task_of_ones_own_runs_is_listed_and_reported(own, capsys):
     assert len(OWN.splitlines()) < 40
     spec = "my_task.py:MyTask:steps=9"
-    assert (
-        main(["run", "--plan", f"tasks=[{spec}]", *SMALL]) == 0
-        and "my_task.py:MyTask" in capsys.readouterr().out
-    )
+    assert main(["run", "--plan", f"tasks=[{own}/{spec}]", *SMALL]) == 0
+    assert " MyTask:steps=9 " in (plan := capsys.readouterr().out) and "my_task.py" not in plan
     assert main(["run", "results=runs", f"tasks=[{spec}]", *SMALL]) == 0
+    assert " MyTask:steps=9 " in (progress := capsys.readouterr().err) and "my_task.py" not in progress
     frame = harness.load("runs")
     assert set(frame.task) == {spec} and set(frame.status) == {"ok"} and (frame.metric == "test_loss").any()
     assert main(["report", "runs", "--output", "page"]) == 0

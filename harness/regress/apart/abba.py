@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ class Revision:
 class Apart:
     """Runs the processes of both sides and judges them.
 
-    Each line of each process is handed to keep(name, stage, side, process, line) at once.
+    Each line of each process is handed to keep(name, stage, side, process, line) at once. `known` has the
+    lines that an interrupted judge had, by benchmark and by stage, side and process.
     """
 
     rng: np.random.Generator
@@ -49,6 +50,7 @@ class Apart:
     build: Build = environment
     keep: Keep = lambda name, stage, side, process, line: None
     say: Callable[[str], None] = lambda text: None
+    known: Mapping[str, Mapping[tuple[str, str, int], Measured]] = field(default_factory=dict)
     conditions: list[Conditions] = field(default_factory=list)  # before each process
 
     def judge(self, cases: dict[str, Case], root_a: Path, root_b: Path) -> Judged:
@@ -95,7 +97,12 @@ class Apart:
                 self.say(f"{stage}: process {process + 1} of {self.processes}, side {side.upper()}")
                 self.conditions.append(observe())
                 order = [names[k] for k in self.rng.permutation(len(names))]
-                for line in self.process({name: cases[name] for name in order}, revisions[side]):
+                at = (stage, side, process)
+                known = [
+                    {**self.known[name][at], "name": name} for name in order if at in self.known.get(name, {})
+                ]
+                left = {name: cases[name] for name in order if at not in self.known.get(name, {})}
+                for line in known + (self.process(left, revisions[side]) if left else []):
                     self.keep(line["name"], stage, side, process, line)
                     levels[line["name"]].add(line, side, stage)
 

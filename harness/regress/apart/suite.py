@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ... import store
 from ...case import Case
 from ...runs.schema import Settings
 from ...screen import tell
 from ..benchmarks import Comparison, columns_of, name_of
-from ..judged import RunWriter, manifest, published, throughput
+from ..judged import RunWriter, published, throughput, writing
+from ..resumed import Asked, lines
 from .abba import Apart
 from .side_levels import CANNOT_RUN, Measured
 
@@ -27,6 +27,7 @@ def apart(
     settings: Settings,
     output: Path | None,
     command: Command,
+    asked: Asked,
     how: Apart | None = None,
 ) -> int:
     """Judges every throughput case of `settings` between the revisions in the folders root (A) and top (B).
@@ -35,14 +36,13 @@ def apart(
     writes as `judged` does; returns the exit code.
     """
     cases = {name_of(columns_of(case)): case for case in throughput(settings)}
-    how = how or Apart(np.random.default_rng(), timeout_s=settings.case_timeout_s, say=tell)
-    writer = store.create(settings.results, manifest(settings, comparison))
-    run = ApartWriter(writer, cases, (comparison.a, comparison.b))
-    try:
-        judgements, missing, notes = replace(how, keep=run.process).judge(cases, root, top)
+    how = how or Apart(np.random.default_rng(asked.seed), timeout_s=settings.case_timeout_s, say=tell)
+    before = {} if asked.folder is None else lines(asked.folder)
+    with writing(settings, comparison, asked) as writer:
+        run = ApartWriter(writer, cases, (comparison.a, comparison.b))
+        known = {name: before.get(run.case(name).id, {}) for name in cases}
+        judgements, missing, notes = replace(how, keep=run.process, known=known).judge(cases, root, top)
         run.judgements(judgements)
-    finally:  # an interrupt keeps what was timed
-        writer.close()
     comparison = replace(
         comparison,
         judgements=tuple(judgements),

@@ -1,0 +1,171 @@
+"""A command works in a child of the process that a person started, which alone decides on the exit code.
+
+Code of a person's may end its process with exit code 0 in ways that nothing inside can catch: `exit` of the C
+library, `os.execv`, a signal. So 0 is the answer only where the work has said so, in memory that both share,
+after its last line. A keeper stands between the two; what the work started ends with it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import struct
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from . import keeper
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+WATCHED = (*FORWARDED, signal.SIGCHLD, signal.SIGUSR1)
+GRACE_S = 5.0  # in which a thread that a person's code left must end after the work
+LONGEST_S = 120.0  # in which the process must, with all that is to be called at its end
+SOON_S = 0.01
+HEAD = struct.Struct("=iiQ")  # the work's process, its exit code, a word
+DONE = 0x63656C6C62656E63  # the word
+TEXT = 1000  # bytes of a text
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the work tells its supervisor, in memory that no descriptor leads to."""
+
+    memory: mmap.mmap
+
+    def begin(self) -> None:
+        """Names the process that works."""
+        self.memory[: HEAD.size] = HEAD.pack(os.getpid(), 0, 0)
+
+    def end(self, code: int) -> None:
+        """Says that the work has come to its end, with this exit code."""
+        self.memory[: HEAD.size] = HEAD.pack(os.getpid(), code, DONE)
+
+    def hand(self, name: str) -> None:
+        """Names the code of a person's that runs now; nothing where it has returned."""
+        self._put(HEAD.size, name)
+
+    def leave(self, line: str) -> None:
+        """A line that the work could not write, for the supervisor to tell."""
+        self._put(HEAD.size + TEXT, line)
+
+    def _put(self, at: int, text: str) -> None:
+        self.memory[at : at + TEXT] = text.encode(errors="backslashreplace")[:TEXT].ljust(TEXT, b"\0")
+
+    def _text(self, at: int) -> str:
+        return self.memory[at : at + TEXT].rstrip(b"\0").decode(errors="replace")
+
+    @property
+    def process(self) -> int:
+        return HEAD.unpack(self.memory[: HEAD.size])[0]
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, None until the work has come to its end."""
+        _, code, word = HEAD.unpack(self.memory[: HEAD.size])
+        return code if word == DONE else None
+
+    @property
+    def in_hand(self) -> str:
+        return self._text(HEAD.size)
+
+    @property
+    def left(self) -> str:
+        return self._text(HEAD.size + TEXT)
+
+
+def supervised(work: Callable[[Shared], int], tell: Tell) -> int:
+    """Returns work's exit code in a child process; this process waits for it, and never returns.
+
+    tell prints a line. The work runs here where there are other threads, or on a system without what this
+    takes.
+    """
+    shared, parent = Shared(mmap.mmap(-1, HEAD.size + 2 * TEXT)), os.getpid()
+    if threading.active_count() > 1 or not hasattr(signal, "sigtimedwait"):
+        return work(shared)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    keeper.adopt()  # what a keeper that was killed leaves comes here
+    child = os.fork()
+    if child:
+        _supervise(child, shared, tell)
+    keeper.stay_behind(parent, patient=True)
+    shared.begin()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        code = work(shared)
+    except BaseException:  # which ends the process with its traceback
+        shared.end(1)
+        raise
+    shared.end(code)
+    with suppress(ProcessLookupError):
+        os.kill(parent, signal.SIGUSR1)
+    _wait_for_threads(code, tell)
+    return code
+
+
+def _wait_for_threads(code: int, tell: Tell) -> None:
+    """Ends this process where a thread of a person's code does not: the interpreter would wait for it."""
+    until = time.monotonic() + GRACE_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                tell("a thread of code that it ran went on after the end; it is ended")
+                os._exit(code)
+
+
+def _supervise(child: int, shared: Shared, tell: Tell) -> NoReturn:
+    until: float | None = None
+    early: list[int] = []  # signals that came before the work could take any
+    while True:
+        left = 3600.0 if until is None else max(0.0, until - time.monotonic())
+        came = signal.sigtimedwait(WATCHED, SOON_S if early else left)
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        if came is not None and came.si_signo in FORWARDED:
+            early.append(came.si_signo)
+        if shared.process:
+            while early:
+                _pass_on(shared.process, early.pop(0))
+        if came is None and until is not None:
+            _pass_on(shared.process, signal.SIGKILL)
+            until = None
+        elif shared.code is not None and until is None:
+            until = time.monotonic() + LONGEST_S
+    keeper.end_all()
+    code = _exit_code(status, shared, tell)
+    os._exit(code & 0xFF)
+
+
+def _pass_on(process: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, number)
+
+
+def _exit_code(status: int, shared: Shared, tell: Tell) -> int:
+    """That of the work where it came to its end. No other end is a success."""
+    if shared.left:
+        tell(shared.left)
+    if shared.code is not None:
+        return shared.code
+    code = os.waitstatus_to_exitcode(status)
+    if -code in FORWARDED:
+        tell("interrupted")
+        return 128 - code
+    if code < 0:
+        how = f"was ended by {signal.Signals(-code).name}"
+        if code == -signal.SIGKILL and not shared.in_hand:
+            how += ", perhaps by the kernel for lack of memory"
+    else:
+        how = f"ended with exit code {code} before its work was done"
+    tell(f"the process of this command {how}{_of(shared)}")
+    return 1
+
+
+def _of(shared: Shared) -> str:
+    return f", in {shared.in_hand}" if shared.in_hand else ""
