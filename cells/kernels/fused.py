@@ -70,7 +70,8 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
     read = [f"wx_{g} = all_wx[t, b, {k}, j]" for k, g in enumerate(cell.gates)]
     read += [
-        f"wh_{g} = step_wh[b, {k} * hidden + j]" + ("" if g in source.summed else f" + bias_hh[{k}, j]")
+        f"wh_{g} = step_wh[b, np.uint64({k} * hidden + j)]"
+        + ("" if g in source.summed else f" + bias_hh[{k}, j]")
         for k, g in enumerate(cell.recurrent)
     ]
     read += [f"prev_{s} = {s}_at[now_{s}, b, j]" for s in states]
