@@ -1,12 +1,15 @@
 """Fused CPU kernels: the cell's printed expressions inside one compiled loop over the steps.
 
-One product for the inputs of all steps (of a segment, when they are many), one for each weight gradient. In
-the mode scan the steps of an affine recurrence are cut into chunks, which threads compute side by side.
+The inputs' product is made a few steps ahead, while a cache holds it; each weight gradient is one product.
+Threads share out the sequences. In the mode scan the steps of an affine recurrence are cut into chunks, which
+threads compute side by side.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from ..cell import GatedCell
 from ..contract import Arrays
 from ..derived import affine
 from ..kernels import fused, panels
+from ..kernels.chunks import together
 from ..kernels.segments import segments, steps_ahead, steps_of
 from ..kernels.step import step
 from ..kernels.trajectory import Trajectory
@@ -23,6 +27,8 @@ from ..programs.products import Products, blocks_gradient, column_sums
 from ..programs.program import Gradients, Program
 from ..vocabulary.matrices import by_head
 from ._numba_scan import ScanProgram
+
+OF_A_THREAD = 1 << 20  # multiplications: for fewer, handing them over takes longer than doing them
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,13 @@ class NumbaProgram(Program):
     def setup(self) -> None:
         import numba
 
-        self.implementation = f"numba {numba.__version__}"
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
         self.gates = len(cell.gates)
+        work = steps * batch * self.gates * units * (self.input_size + units)
+        self.threads = max(1, min(numba.get_num_threads(), batch, work // OF_A_THREAD))
+        edges = [batch * k // self.threads for k in range(self.threads + 1)]
+        self.shares = list(pairwise(edges))
+        self.implementation = f"numba {numba.__version__}" + f", {self.threads} threads" * (self.threads > 1)
         self.source = step(cell)
         self.one_product = fused.all_summed(cell, self.source)
         self.in_place = fused.in_place(cell, self.source)
@@ -102,13 +112,28 @@ class NumbaProgram(Program):
         row, flat, cube, panels, packed = (self.empty(*[1] * axes) for axes in (1, 2, 3, 3, 4))
         states, units = [cube] * len(self.states), [row] * len(self.cell.vectors)
         apart = [cube] * len(self.apart)
-        kinds = [1, cube, panels, flat, self.wx, self.wh, packed, cube, *states, *apart, self.keep, *units]
+        kinds = [
+            1,
+            1,
+            1,
+            cube,
+            panels,
+            flat,
+            self.wx,
+            self.wh,
+            packed,
+            cube,
+            *states,
+            *apart,
+            self.keep,
+            *units,
+        ]
         with fused.many_arrays():
             self.kernel.compile(tuple(map(numba.typeof, kinds)))
             if self.keeping:
                 self.backward_kernel = self.module.backward
                 d_outputs, sums = [cube] * len(self.source.outputs), [np.empty(1)] * len(units)
-                kinds = [1, self.keep, *states, *d_outputs, *states, self.wx, self.d_wh]
+                kinds = [1, 1, 1, self.keep, *states, *d_outputs, *states, self.wx, self.d_wh]
                 kinds += [packed, panels, cube, *units, *sums]
                 self.backward_kernel.compile(tuple(map(numba.typeof, kinds)))
 
@@ -145,20 +170,12 @@ class NumbaProgram(Program):
             if self.products.projects:
                 bias = self.bias.ravel() if self.in_place else None
                 self.products.project(self._x[segment], self.wx[:count], bias, segment.start)
-            self.kernel(
-                self.ahead,
-                self._x[segment],
-                self.inputs,
-                self.bias,
-                self.wx,
-                self.wh,
-                self.weight,
-                self.bias_hh,
-                *(trajectory.of(segment) for trajectory in self.states),
-                *(array[segment] for array in self.apart),
-                self.keep[segment] if self.keeping else self.keep,
-                *self.products.unit,
-            )
+            arrays = [self._x[segment], self.inputs, self.bias, self.wx, self.wh, self.weight, self.bias_hh]
+            arrays += [trajectory.of(segment) for trajectory in self.states]
+            arrays += [array[segment] for array in self.apart]
+            arrays += [self.keep[segment] if self.keeping else self.keep, *self.products.unit]
+            calls = (partial(self.kernel, *share, self.ahead, *arrays) for share in self.shares)
+            together(calls, self.threads)
             for trajectory in self.states:
                 trajectory.carry_on(count)
         self.last = {s: t.last for s, t in zip(self.cell.states, self.states, strict=True)}
@@ -174,7 +191,8 @@ class NumbaProgram(Program):
         d_outputs, d_x_emitted = self.products.pull_emit(self._d_output)
         d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
         d_states = [self.trajectory(trace) for _ in cell.states]
-        d_unit = [np.zeros(self.units) for _ in cell.vectors]  # float64: sums over all steps and sequences
+        # float64: sums over all steps and sequences; each thread has its own
+        d_unit = [np.zeros((self.threads, self.units)) for _ in cell.vectors]
         d_x = np.zeros_like(self._x)
         for segment in reversed(self.segments()):
             at_end = segment.stop == self.steps
@@ -182,7 +200,7 @@ class NumbaProgram(Program):
                 d.carry_back(segment, self._d_state[name] if at_end else None)
             self.pull_segment(segment, d_outputs, d_states, d_unit, d_x)
         d_x += d_x_emitted
-        self.products.add({v: d.astype(self.dtype) for v, d in zip(cell.vectors, d_unit, strict=True)})
+        self.products.add({v: d.sum(0).astype(self.dtype) for v, d in zip(cell.vectors, d_unit, strict=True)})
         d_state = {name: d.first for name, d in zip(cell.states, d_states, strict=True)}
         path = {name: d.rows for name, d in zip(cell.states, d_states, strict=True)} if trace else None
         self.gradients = Gradients(self.products.finish(), d_x, d_state, path)
@@ -199,20 +217,14 @@ class NumbaProgram(Program):
         count = segment.stop - segment.start
         states = [trajectory.of(segment) for trajectory in self.states]
         d_wx, d_wh = self.wx[:count], self.d_wh[:count]
-        self.backward_kernel(
-            self.ahead,
-            self.keep[segment],
-            *states,
-            *(d[segment] for d in d_outputs),
-            *(d.of(segment) for d in d_states),
-            d_wx,
-            d_wh,
-            self.transposed,
-            self.turned[: 0 if self.states_only else None],
-            d_x[segment],
-            *self.products.unit,
-            *d_unit,
+        arrays = [self.keep[segment], *states, *(d[segment] for d in d_outputs)]
+        arrays += [*(d.of(segment) for d in d_states), d_wx, d_wh, self.transposed]
+        arrays += [self.turned[: 0 if self.states_only else None], d_x[segment], *self.products.unit]
+        calls = (
+            partial(self.backward_kernel, *share, self.ahead, *arrays, *(d[k] for d in d_unit))
+            for k, share in enumerate(self.shares)
         )
+        together(calls, self.threads)
         if self.states_only:
             return
         self.add_recurrent(states, (d_wx if self.one_product else d_wh).reshape(count * self.batch, -1))

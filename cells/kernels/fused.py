@@ -68,7 +68,18 @@ def _from_line(source: str, line: int) -> str:
 
 def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     states, apart, added = cell.states, outputs_apart(source), in_place(cell, source)
-    arrays = ["ahead", "all_x", "weight_ih", "bias", "all_wx", "step_wh", "weight", "bias_hh"]
+    arrays = [
+        "first",
+        "last",
+        "ahead",
+        "all_x",
+        "weight_ih",
+        "bias",
+        "all_wx",
+        "step_wh",
+        "weight",
+        "bias_hh",
+    ]
     arrays += [*(f"{s}_at" for s in states), *(f"all_output_{k}" for k in apart), "all_kept"]
     arrays += [f"unit_{v}_at" for v in cell.vectors]
     clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
@@ -80,9 +91,9 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     write += [f"all_output_{k}[t, b, j] = {source.outputs[k]}" for k in apart]
     write += [f"all_kept[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
     return f'''
-@njit(**OPTIONS)
+@njit(nogil=True, **OPTIONS)
 def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
-    """The steps of one segment. S_at (T + 1, B, units), or two rows used in turn.
+    """The steps of one segment, of sequences first to last. S_at (T + 1, B, units), or two rows used in turn.
 
     all_wx (T or fewer, B, G, units) gets the inputs' products of `ahead` steps at a time, or has them already
     where weight_ih is empty.
@@ -91,13 +102,14 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
     for t in range(steps):
         at = t % rows
         if t % ahead == 0 and len(weight_ih):
-            count = min(ahead, steps - t) * batch
             x_rows, wx_rows = all_x.reshape(steps * batch, -1), all_wx.reshape(rows * batch, -1)
-            begin, end = t * batch, at * batch
-            add_product(x_rows[begin : begin + count], weight_ih, bias, wx_rows[end : end + count])
+            count, many = together(min(ahead, steps - t), first, last, batch)
+            for k in range(count):
+                here, there = (t + k) * batch + first, (at + k) * batch + first
+                add_product(x_rows[here : here + many], weight_ih, bias, wx_rows[there : there + many])
 {indented(clock, 2)}
 {indented(_products(cell, added), 2)}
-        for b in range(batch):
+        for b in range(first, last):
             for j in range(hidden):
 {indented([*read, *source.forward, *write], 4)}
 '''.strip()
@@ -110,11 +122,12 @@ def _products(cell: GatedCell, added: bool) -> list[str]:
     """
     if not cell.recurrent:
         return []
-    to, start = ("all_wx[at]", "all_wx[at]") if added else ("step_wh", "bias_hh")
+    to, start = ("all_wx[at]", "all_wx[at][first:last]") if added else ("step_wh", "bias_hh")
     if cell.heads == 1:
-        starts = [start, *[to] * (len(cell.fed_back) - 1)]
+        rows = f"{to}.reshape(batch, -1)[first:last]"
+        starts = [rows if added else "bias_hh.reshape(1, -1)", *[rows] * (len(cell.fed_back) - 1)]
         return [
-            f"add_product({s}_at[now_{s}], weight[{k}], {of}.reshape(len({of}), -1), {to}.reshape(batch, -1))"
+            f"add_product({s}_at[now_{s}][first:last], weight[{k}], {of}, {rows})"
             for k, (s, of) in enumerate(zip(cell.fed_back, starts, strict=True))
         ]
     (state,) = cell.fed_back
@@ -123,15 +136,15 @@ def _products(cell: GatedCell, added: bool) -> list[str]:
         "for k in range(len(weight)):",
         f"    head, g = divmod(k, {len(cell.recurrent)})",
         "    here = slice(head * width, (head + 1) * width)",
-        f"    of_head = {state}_at[now_{state}][:, here]",
-        f"    add_product(of_head, weight[k], {start}[:, g, here], {to}[:, g, here])",
+        f"    of_head = {state}_at[now_{state}][first:last, here]",
+        f"    add_product(of_head, weight[k], {start}[:, g, here], {to}[first:last, g, here])",
     ]
 
 
 def _backward(cell: GatedCell, source: Step) -> str:
     states, one = cell.states, all_summed(cell, source)
     d_wh = "all_d_wx" if one else "all_d_wh"
-    arrays = ["ahead", "all_kept", *(f"{s}_at" for s in states)]
+    arrays = ["first", "last", "ahead", "all_kept", *(f"{s}_at" for s in states)]
     arrays += [f"all_d_output_{k}" for k in range(len(source.outputs))]
     arrays += [*(f"d_{s}_at" for s in states), "all_d_wx", "all_d_wh", "weight", "weight_ih", "all_d_x"]
     arrays += [f"{kind}_{v}_at" for kind in ("unit", "d_unit") for v in cell.vectors]
@@ -156,23 +169,25 @@ def _backward(cell: GatedCell, source: Step) -> str:
     write += [f"d_{s}_at[now, b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in states]
     write += [f"d_unit_{v}_at[j] += {source.cotangents.get('unit_' + v, 'ZERO')}" for v in cell.vectors]
     return f'''
-@njit(**OPTIONS)
+@njit(nogil=True, **OPTIONS)
 def backward({", ".join(arrays)}):
-    """The steps of one segment, last first. d_S_at (T + 1, B, units), or two rows used in turn.
+    """The steps of one segment, going back, of some sequences. d_S_at (T + 1, B, units), or two rows in turn.
 
     all_d_x (T, B, I) is made of `ahead` steps at a time, unless weight_ih is empty.
     """
     steps, batch, gates, hidden = all_d_wx.shape
     for t in range(steps - 1, -1, -1):
         now, then = t % len(d_{states[0]}_at), (t + 1) % len(d_{states[0]}_at)
-        for b in range(batch):
+        for b in range(first, last):
             for j in range(hidden):
 {indented([*read, *source.backward, *write], 4)}
 {indented(_pulled_products(cell, d_wh), 2)}
         if t % ahead == 0 and len(weight_ih):
-            begin, end = t * batch, min(t + ahead, steps) * batch
             d_rows, d_x_rows = all_d_wx.reshape(steps * batch, -1), all_d_x.reshape(steps * batch, -1)
-            product(d_rows[begin:end], weight_ih, d_x_rows[begin:end])
+            count, many = together(min(ahead, steps - t), first, last, batch)
+            for k in range(count):
+                here = (t + k) * batch + first
+                product(d_rows[here : here + many], weight_ih, d_x_rows[here : here + many])
 '''.strip()
 
 
@@ -182,8 +197,12 @@ def _pulled_products(cell: GatedCell, d_wh: str) -> list[str]:
         return []
     if cell.heads == 1:
         return [
-            f"add_product({d_wh}[t].reshape(batch, -1), weight[{k}], d_{s}_at[now], d_{s}_at[now])"
+            line
             for k, s in enumerate(cell.fed_back)
+            for line in (
+                f"d_before = d_{s}_at[now][first:last]",
+                f"add_product({d_wh}[t].reshape(batch, -1)[first:last], weight[{k}], d_before, d_before)",
+            )
         ]
     (state,) = cell.fed_back
     return [
@@ -191,8 +210,8 @@ def _pulled_products(cell: GatedCell, d_wh: str) -> list[str]:
         "for k in range(len(weight)):",
         f"    head, g = divmod(k, {len(cell.recurrent)})",
         "    here = slice(head * width, (head + 1) * width)",
-        f"    d_head = d_{state}_at[now][:, here]",
-        f"    add_product({d_wh}[t][:, g, here], weight[k], d_head, d_head)",
+        f"    d_before = d_{state}_at[now][first:last, here]",
+        f"    add_product({d_wh}[t][first:last, g, here], weight[k], d_before, d_before)",
     ]
 
 

@@ -57,3 +57,9 @@ def product(a, panels, out):
     """Writes a (B, K) times panels (P, K, PANEL) to out (B, N)."""
     out[:] = ZERO
     call_product(a, panels, out, out)
+
+
+@njit(**OPTIONS)
+def together(steps, first, last, batch):
+    """(products, rows of each) for sequences first to last of some steps: one where all rows lie together."""
+    return (1, steps * batch) if last - first == batch else (steps, last - first)
