@@ -20,6 +20,7 @@ from .step import Step, step
 
 def module(cell: GatedCell, dtype: str) -> ModuleType:
     """The cell's kernels in this dtype: forward, forward_keeping, backward."""
+    tiles.ready(dtype)  # before compiled code is read that asks for it
     return load(f"numba_{cell.name}_{dtype}", text(cell, dtype))
 
 
@@ -41,7 +42,7 @@ def vocabulary(dtype: str, title: str, *more: str) -> str:
     imports = ["import math", *(line for text in functions[1:] for line in _imports(text))]
     head = _from_line(constants, (docstring.end_lineno or 0) + 1)
     if "product" in more:
-        head += f'\nPRODUCT = "{tiles.ready(dtype)}"'
+        head += f'\nPRODUCT = "{tiles.name(dtype)}"'
     return "\n\n\n".join([f"{title}\n\n" + "\n".join(imports) + f"\n{head}", *map(_functions, functions)])
 
 

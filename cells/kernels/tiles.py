@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from llvmlite import binding, ir
@@ -20,22 +21,32 @@ from numba.core import cgutils
 ROWS = 6  # of the largest tile
 UNDER_WAY = 8  # sums, so that none waits for the one before: two a cycle, and each takes four
 INDEX = ir.IntType(64)
-_engines: dict[str, Any] = {}  # by that name; they own the compiled code
+_engines: dict[str, Any] = {}  # by dtype; they own the compiled code
+
+
+def name(dtype: str) -> str:
+    """The name by which kernels find the product of this dtype. It changes with this file."""
+    return f"product_{dtype}_{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]}"
 
 
 @lru_cache
 def ready(dtype: str) -> str:
-    """The name by which kernels find the product of this dtype, in this process, from now on."""
+    """The same, and the product is there from now on: compiled for this processor, whatever a cache holds."""
     form = import_module(f".{dtype}", __package__)
-    text = str(module(form.FLOAT, form.LANES, form.PANEL))
     cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
-    name = f"product_{hashlib.sha256(f'{text} {cpu} {features}'.encode()).hexdigest()[:16]}"
-    target = binding.Target.from_default_triple()
-    machine = target.create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
-    _engines[name] = engine = binding.create_mcjit_compiler(parsed(text, machine), machine)
+    machine = binding.Target.from_default_triple().create_target_machine(
+        cpu=cpu, features=features, opt=3, jit=True
+    )
+    _engines[dtype] = compiled(form.FLOAT, form.LANES, form.PANEL, machine)
+    binding.add_symbol(name(dtype), _engines[dtype].get_function_address("product"))
+    return name(dtype)
+
+
+def compiled(number: ir.Type, lanes: int, panel: int, machine: binding.TargetMachine) -> Any:
+    """The engine that owns `product` in a machine's code."""
+    engine = binding.create_mcjit_compiler(parsed(str(module(number, lanes, panel)), machine), machine)
     engine.finalize_object()
-    binding.add_symbol(name, engine.get_function_address("product"))
-    return name
+    return engine
 
 
 def parsed(text: str, machine: binding.TargetMachine) -> binding.ModuleRef:
@@ -114,8 +125,8 @@ def tile(made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel:
     function = private(made, kinds, f"tile_{rows}_{vectors}")
     builder = ir.IRBuilder(function.append_basic_block())
     a, a_row, weights, start, start_row, out, out_row, inner = function.args
-    name = f"llvm.fma.v{vector.count}{vector.element.intrinsic_name}"
-    fma = cgutils.get_or_insert_function(made, ir.FunctionType(vector, [vector] * 3), name)
+    once = f"llvm.fma.v{vector.count}{vector.element.intrinsic_name}"  # rounded once
+    fma = cgutils.get_or_insert_function(made, ir.FunctionType(vector, [vector] * 3), once)
     places = [(row, v * vector.count) for row in range(rows) for v in range(vectors)]
 
     def with_terms(k, sums):

@@ -112,6 +112,16 @@ def test_a_second_process_finds_the_compiled_kernels():
     assert written() == before
 
 
+def test_compiled_kernels_of_another_processor_are_not_run():
+    """A cache folder that several machines share."""
+    case = problem(cells.get(PLAIN))
+    computed(prepare("numba", case), case)
+    other = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    second = subprocess.run([sys.executable, "-c", SECOND, PLAIN], capture_output=True, text=True, env=other)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.strip() == "[[0, 1], [0, 1]]"
+
+
 def test_a_kernel_s_module_is_readable_and_named_by_its_content():
     case = problem(cells.get(PLAIN))
     program = prepare("numba", case)
