@@ -1,12 +1,15 @@
 """Fused CPU kernels: the cell's printed expressions inside one compiled loop over the steps.
 
-One product for the inputs of all steps (of a segment, when they are many), one for each weight gradient. In
-the mode scan the steps of an affine recurrence are cut into chunks, which threads compute side by side.
+The inputs' product is made a few steps ahead, while a cache holds it; each weight gradient is one product.
+Threads share out the sequences. In the mode scan the steps of an affine recurrence are cut into chunks, which
+threads compute side by side.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,8 @@ from ..cell import GatedCell
 from ..contract import Arrays
 from ..derived import affine
 from ..kernels import fused, panels
-from ..kernels.segments import segments, steps_of
+from ..kernels.chunks import together
+from ..kernels.segments import segments, steps_ahead, steps_of
 from ..kernels.step import step
 from ..kernels.trajectory import Trajectory
 from ..programs.backend import Backend
@@ -23,6 +27,8 @@ from ..programs.products import Products, blocks_gradient, column_sums
 from ..programs.program import Gradients, Program
 from ..vocabulary.matrices import by_head
 from ._numba_scan import ScanProgram
+
+OF_A_THREAD = 1 << 20  # multiplications: for fewer, handing them over takes longer than doing them
 
 
 @dataclass(frozen=True)
@@ -64,32 +70,32 @@ class NumbaProgram(Program):
     def setup(self) -> None:
         import numba
 
-        self.implementation = f"numba {numba.__version__}"
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
         self.gates = len(cell.gates)
+        work = steps * batch * self.gates * units * (self.input_size + units)
+        self.threads = max(1, min(numba.get_num_threads(), batch, work // OF_A_THREAD))
+        edges = [batch * k // self.threads for k in range(self.threads + 1)]
+        self.shares = list(pairwise(edges))
+        self.implementation = f"numba {numba.__version__}" + f", {self.threads} threads" * (self.threads > 1)
         self.source = step(cell)
         self.one_product = fused.all_summed(cell, self.source)
+        self.in_place = fused.in_place(cell, self.source)
         row = batch * self.gates * units * np.dtype(self.dtype).itemsize
-        self.segment = steps_of(row, steps)
+        self.segment, self.ahead = steps_of(row, steps), steps_ahead(row, steps)
         self.keeping = self.direction == "backward"
         self.module = fused.module(cell, self.dtype)
-        recurrent, width, panel = len(cell.recurrent), units // cell.heads, self.module.PANEL
-        self.wx = self.empty(self.segment, batch, self.gates, units)
-        self.wh = self.empty(batch, panels.whole(recurrent * units, panel))
+        recurrent = len(cell.recurrent)
+        # the backward writes d_wx there; a projection of the cell's own comes as a whole
+        whole = self.keeping or cell.writes("project")
+        self.wx = self.empty(self.segment if whole else self.ahead, batch, self.gates, units)
+        self.wh = self.empty(0 if self.in_place else batch, recurrent, units)
         # an output is read at every step; two rows do for a state that is neither that nor fed back
         needed = {s for s in cell.states if self.keeping or s in self.source.output_states}
         self.states = [self.trajectory(s in needed or s in cell.fed_back) for s in cell.states]
         self.apart = [self.empty(steps, batch, units) for _ in fused.outputs_apart(self.source)]
         self.keep = self.empty(steps if self.keeping else 1, len(self.source.keeps), batch, units)
-        # of one head: its units and its gates, of which one is read and the other written, as whole panels
-        self.part, self.rows = (
-            self.empty(batch, width),
-            self.empty(batch, panels.whole(recurrent * width, panel)),
-        )
         if self.keeping:
-            self.d_wh = self.wx if self.one_product else self.empty(self.segment, batch, recurrent, units)
-            self.d_part = self.empty(batch, panels.whole(width, panel))
-            self.d_rows = self.empty(batch, recurrent * width)
+            self.d_wh = self.empty(0 if self.one_product else self.segment, batch, recurrent, units)
         self.compile()
 
     def empty(self, *shape: int) -> np.ndarray:
@@ -103,17 +109,32 @@ class NumbaProgram(Program):
         import numba
 
         self.kernel = self.module.forward_keeping if self.keeping else self.module.forward
-        row, flat, cube, packed = (self.empty(*[1] * axes) for axes in (1, 2, 3, 4))
+        row, flat, cube, panels, packed = (self.empty(*[1] * axes) for axes in (1, 2, 3, 3, 4))
         states, units = [cube] * len(self.states), [row] * len(self.cell.vectors)
         apart = [cube] * len(self.apart)
-        kinds = [self.wx, self.wh, packed, flat, self.part, self.rows, *states, *apart, self.keep, *units]
+        kinds = [
+            1,
+            1,
+            1,
+            cube,
+            panels,
+            flat,
+            self.wx,
+            self.wh,
+            packed,
+            cube,
+            *states,
+            *apart,
+            self.keep,
+            *units,
+        ]
         with fused.many_arrays():
             self.kernel.compile(tuple(map(numba.typeof, kinds)))
             if self.keeping:
                 self.backward_kernel = self.module.backward
                 d_outputs, sums = [cube] * len(self.source.outputs), [np.empty(1)] * len(units)
-                kinds = [self.keep, *states, *d_outputs, *states, self.wx, self.d_wh]
-                kinds += [packed, self.d_part, self.d_rows, *units, *sums]
+                kinds = [1, 1, 1, self.keep, *states, *d_outputs, *states, self.wx, self.d_wh]
+                kinds += [packed, panels, cube, *units, *sums]
                 self.backward_kernel.compile(tuple(map(numba.typeof, kinds)))
 
     def assign(self, params: Arrays) -> None:
@@ -124,12 +145,18 @@ class NumbaProgram(Program):
         panel = self.module.PANEL
         self.weight = panels.packed(weight, panel)
         self.transposed = panels.packed(weight.swapaxes(1, 2), panel) if self.keeping else weight
-        recurrent = (len(cell.recurrent), self.units)
+        recurrent, gates = (1, len(cell.recurrent), self.units), (1, self.gates * self.units)
         self.bias_hh = used.get("bias_hh", np.zeros(recurrent, self.dtype)).reshape(recurrent)
-        # of gates whose two products are used in one sum; the kernel adds it to the others' products
-        self.bias = np.zeros((self.gates, self.units), self.dtype)
-        for gate in self.source.summed:
-            self.bias[cell.gates.index(gate)] = self.bias_hh[cell.recurrent.index(gate)]
+        own = self.products.projects
+        bias = np.zeros(gates, self.dtype) if own else used.get("bias_ih", np.zeros(gates, self.dtype))
+        # where the states' products are added to the inputs', one bias starts both
+        self.bias = bias.reshape(gates) + (self.bias_hh.reshape(gates) if self.in_place else 0)
+        inputs = self.empty(0, 1, 1) if own else used["weight_ih"]
+        self.inputs = self.turned = self.empty(0, 1, panel)
+        if not own:
+            (self.inputs,) = panels.packed(inputs[None], panel)
+            if self.keeping:
+                (self.turned,) = panels.packed(inputs.T[None], panel)
 
     def segments(self) -> list[slice]:
         """Slices of the steps, each as long as the buffers of gate values."""
@@ -140,20 +167,15 @@ class NumbaProgram(Program):
             trajectory.begin(self._state[name])
         for segment in self.segments():
             count = segment.stop - segment.start
-            wx = self.wx[:count]
-            self.products.project(self._x[segment], wx, self.bias.ravel(), segment.start)
-            self.kernel(
-                wx,
-                self.wh,
-                self.weight,
-                self.bias_hh,
-                self.part,
-                self.rows,
-                *(trajectory.of(segment) for trajectory in self.states),
-                *(array[segment] for array in self.apart),
-                self.keep[segment] if self.keeping else self.keep,
-                *self.products.unit,
-            )
+            if self.products.projects:
+                bias = self.bias.ravel() if self.in_place else None
+                self.products.project(self._x[segment], self.wx[:count], bias, segment.start)
+            arrays = [self._x[segment], self.inputs, self.bias, self.wx, self.wh, self.weight, self.bias_hh]
+            arrays += [trajectory.of(segment) for trajectory in self.states]
+            arrays += [array[segment] for array in self.apart]
+            arrays += [self.keep[segment] if self.keeping else self.keep, *self.products.unit]
+            calls = (partial(self.kernel, *share, self.ahead, *arrays) for share in self.shares)
+            together(calls, self.threads)
             for trajectory in self.states:
                 trajectory.carry_on(count)
         self.last = {s: t.last for s, t in zip(self.cell.states, self.states, strict=True)}
@@ -169,7 +191,8 @@ class NumbaProgram(Program):
         d_outputs, d_x_emitted = self.products.pull_emit(self._d_output)
         d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
         d_states = [self.trajectory(trace) for _ in cell.states]
-        d_unit = [np.zeros(self.units) for _ in cell.vectors]  # float64: sums over all steps and sequences
+        # float64: sums over all steps and sequences; each thread has its own
+        d_unit = [np.zeros((self.threads, self.units)) for _ in cell.vectors]
         d_x = np.zeros_like(self._x)
         for segment in reversed(self.segments()):
             at_end = segment.stop == self.steps
@@ -177,7 +200,7 @@ class NumbaProgram(Program):
                 d.carry_back(segment, self._d_state[name] if at_end else None)
             self.pull_segment(segment, d_outputs, d_states, d_unit, d_x)
         d_x += d_x_emitted
-        self.products.add({v: d.astype(self.dtype) for v, d in zip(cell.vectors, d_unit, strict=True)})
+        self.products.add({v: d.sum(0).astype(self.dtype) for v, d in zip(cell.vectors, d_unit, strict=True)})
         d_state = {name: d.first for name, d in zip(cell.states, d_states, strict=True)}
         path = {name: d.rows for name, d in zip(cell.states, d_states, strict=True)} if trace else None
         self.gradients = Gradients(self.products.finish(), d_x, d_state, path)
@@ -194,22 +217,21 @@ class NumbaProgram(Program):
         count = segment.stop - segment.start
         states = [trajectory.of(segment) for trajectory in self.states]
         d_wx, d_wh = self.wx[:count], self.d_wh[:count]
-        self.backward_kernel(
-            self.keep[segment],
-            *states,
-            *(d[segment] for d in d_outputs),
-            *(d.of(segment) for d in d_states),
-            d_wx,
-            d_wh,
-            self.transposed,
-            self.d_part,
-            self.d_rows,
-            *self.products.unit,
-            *d_unit,
+        arrays = [self.keep[segment], *states, *(d[segment] for d in d_outputs)]
+        arrays += [*(d.of(segment) for d in d_states), d_wx, d_wh, self.transposed]
+        arrays += [self.turned[: 0 if self.states_only else None], d_x[segment], *self.products.unit]
+        calls = (
+            partial(self.backward_kernel, *share, self.ahead, *arrays, *(d[k] for d in d_unit))
+            for k, share in enumerate(self.shares)
         )
-        if not self.states_only:
-            self.add_recurrent(states, d_wh.reshape(count * self.batch, -1))
+        together(calls, self.threads)
+        if self.states_only:
+            return
+        self.add_recurrent(states, (d_wx if self.one_product else d_wh).reshape(count * self.batch, -1))
+        if self.products.projects:
             d_x[segment] = self.products.pull_project(self._x[segment], d_wx, segment.start)
+        else:
+            self.products.add_inputs(self._x[segment], d_wx)
 
     def add_recurrent(self, states: list[np.ndarray], d_wh: np.ndarray) -> None:
         """Adds a segment's share of the recurrent arrays' gradients; d_wh is (T * B, G * units)."""
@@ -224,7 +246,8 @@ class NumbaProgram(Program):
 
 
 def split_weight(cell: GatedCell, weight: np.ndarray) -> np.ndarray:
-    """weight_hh as (N, rows, K / N), of N heads or of N states that are fed back."""
+    """weight_hh as (N, rows, K), of N states that are fed back, or of each gate of each head."""
     if cell.heads > 1:
-        return np.ascontiguousarray(by_head(weight, cell.heads, len(cell.recurrent)))
+        of_head = by_head(weight, cell.heads, len(cell.recurrent))
+        return np.ascontiguousarray(of_head).reshape(-1, of_head.shape[-1], of_head.shape[-1])
     return np.stack(np.split(weight, len(cell.fed_back), axis=1))

@@ -1,6 +1,6 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 # All below the docstring is printed into kernels, where Numba finds the types.
-"""The constants of Numba kernels in float32, and the reduction that exp and its relatives share."""
+"""The constants of Numba kernels in float32, and the two series that exp, log and their relatives share."""
 
 from typing import Any
 
@@ -18,19 +18,36 @@ PANEL = LANES * (2 if LANES == 32 // 4 else 4)  # six rows of a panel are the su
 LOG2_E = np.float32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding it leaves the nearest whole number in the low bits
-C2, C3, C4 = np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
-C5, C6, C7 = np.float32(1 / 120), np.float32(1 / 720), np.float32(1 / 5040)
+MANTISSA, BIAS, ROOT_HALF = whole(23), whole(0x3F800000), whole(0x3F3504F3)  # the bits of 1 and of sqrt(1/2)
+TINY, GROWN, GROWTH = np.float32(2.0**-126), np.float32(2.0**24), np.float32(24)
+LN2 = np.float32(0.6931471805599453)
+# Chebyshev, relative errors below a quarter unit of rounding: expm1(r) = r + r^2 (E2 + E3 r + ...) where
+# |r| <= ln 2 / 2, and atanh(s) = s + s u (A1 + A2 u + ...) where u = s^2 <= 1/9
+E2, E3, E4 = np.float32(0.5), np.float32(0.1666657693793443), np.float32(0.04166655455253962)
+E5, E6 = np.float32(0.00836318767080905), np.float32(0.001392619435313618)
+A1, A2, A3 = np.float32(0.3333333366026371), np.float32(0.1999985316596486), np.float32(0.1429617899715142)
+A4, A5 = np.float32(0.1085328790044019), np.float32(0.1161216461201167)
+NOUGHT = np.float32(-0.0)  # adding it changes nothing, so that LLVM leaves it out
+INFINITY, NAN = np.float32(np.inf), np.float32(np.nan)
 ZERO, HALF, ONE, TWO, FOUR = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2), np.float32(4)
 EXP_BOUND, SIGMOID_BOUND, TANH_BOUND = real(174), real(87), real(40)  # beyond them the values are constant
 
 
 @njit(**OPTIONS)
-def reduced(x):
-    """(2^n, expm1(r)) for x = n ln 2 + r, |x| <= 87."""
-    shifted = x * LOG2_E + ROUND
-    n = shifted - ROUND
-    r = x - n * LN2_HIGH
-    r = r - n * LN2_LOW
-    bits = np.int32((np.float32(shifted).view(np.int32) << whole(23)) + whole(0x3F800000))
-    p = ((((C7 * r + C6) * r + C5) * r + C4) * r + C3) * r + C2
-    return bits.view(np.float32), p * r * r + r
+def bits_of(x):
+    return np.float32(x).view(np.int32)
+
+
+@njit(**OPTIONS)
+def number_of(bits):
+    return np.int32(bits).view(np.float32)
+
+
+@njit(**OPTIONS)
+def expm1_near_0(r):
+    return ((((E6 * r + E5) * r + E4) * r + E3) * r + E2) * r * r + r
+
+
+@njit(**OPTIONS)
+def atanh_rest(u):
+    return (((A5 * u + A4) * u + A3) * u + A2) * u + A1

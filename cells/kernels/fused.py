@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..cell import GatedCell
+from . import tiles
 from .modules import load
 from .printing import plain_number
 from .step import Step, step
@@ -19,6 +20,7 @@ from .step import Step, step
 
 def module(cell: GatedCell, dtype: str) -> ModuleType:
     """The cell's kernels in this dtype: forward, forward_keeping, backward."""
+    tiles.ready(dtype)  # before compiled code is read that asks for it
     return load(f"numba_{cell.name}_{dtype}", text(cell, dtype))
 
 
@@ -38,7 +40,9 @@ def vocabulary(dtype: str, title: str, *more: str) -> str:
     constants, *functions = (_source(name) for name in (dtype, "pointwise", *more))
     docstring, *_ = ast.parse(constants).body
     imports = ["import math", *(line for text in functions[1:] for line in _imports(text))]
-    head = _from_line(constants, (docstring.end_lineno or 0) + 1).removeprefix("import math\n")
+    head = _from_line(constants, (docstring.end_lineno or 0) + 1)
+    if "product" in more:
+        head += f'\nPRODUCT = "{tiles.name(dtype)}"'
     return "\n\n\n".join([f"{title}\n\n" + "\n".join(imports) + f"\n{head}", *map(_functions, functions)])
 
 
@@ -64,65 +68,86 @@ def _from_line(source: str, line: int) -> str:
 
 
 def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
-    states, apart = cell.states, outputs_apart(source)
-    arrays = ["all_wx", "step_wh", "weight", "bias_hh", "part", "rows", *(f"{s}_at" for s in states)]
-    arrays += [*(f"all_output_{k}" for k in apart), "all_kept", *(f"unit_{v}_at" for v in cell.vectors)]
-    clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
-    read = [f"wx_{g} = all_wx[t, b, {k}, j]" for k, g in enumerate(cell.gates)]
-    read += [
-        f"wh_{g} = step_wh[b, {k} * hidden + j]" + ("" if g in source.summed else f" + bias_hh[{k}, j]")
-        for k, g in enumerate(cell.recurrent)
+    states, apart, added = cell.states, outputs_apart(source), in_place(cell, source)
+    arrays = [
+        "first",
+        "last",
+        "ahead",
+        "all_x",
+        "weight_ih",
+        "bias",
+        "all_wx",
+        "step_wh",
+        "weight",
+        "bias_hh",
     ]
+    arrays += [*(f"{s}_at" for s in states), *(f"all_output_{k}" for k in apart), "all_kept"]
+    arrays += [f"unit_{v}_at" for v in cell.vectors]
+    clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
+    read = [f"wx_{g} = all_wx[at, b, {k}, j]" for k, g in enumerate(cell.gates)]
+    read += [f"wh_{g} = {'NOUGHT' if added else f'step_wh[b, {k}, j]'}" for k, g in enumerate(cell.recurrent)]
     read += [f"prev_{s} = {s}_at[now_{s}, b, j]" for s in states]
     read += [f"unit_{v} = unit_{v}_at[j]" for v in cell.vectors]
     write = [f"{s}_at[then_{s}, b, j] = {source.new_states[s]}" for s in states]
     write += [f"all_output_{k}[t, b, j] = {source.outputs[k]}" for k in apart]
     write += [f"all_kept[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
-    says = "all_wx (T, B, G, units) with its biases; S_at (T + 1, B, units), or two rows used in turn."
     return f'''
-@njit(**OPTIONS)
+@njit(nogil=True, **OPTIONS)
 def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
-    """The steps of one segment. {says}"""
-    steps, batch, gates, hidden = all_wx.shape
+    """The steps of one segment, of sequences first to last. S_at (T + 1, B, units), or two rows used in turn.
+
+    all_wx (T or fewer, B, G, units) gets the inputs' products of `ahead` steps at a time, or has them already
+    where weight_ih is empty.
+    """
+    steps, (rows, batch, gates, hidden) = len(all_x), all_wx.shape
     for t in range(steps):
+        at = t % rows
+        if t % ahead == 0 and len(weight_ih):
+            x_rows, wx_rows = all_x.reshape(steps * batch, -1), all_wx.reshape(rows * batch, -1)
+            count, many = together(min(ahead, steps - t), first, last, batch)
+            for k in range(count):
+                here, there = (t + k) * batch + first, (at + k) * batch + first
+                add_product(x_rows[here : here + many], weight_ih, bias, wx_rows[there : there + many])
 {indented(clock, 2)}
-{indented(_products(cell), 2)}
-        for b in range(batch):
+{indented(_products(cell, added), 2)}
+        for b in range(first, last):
             for j in range(hidden):
 {indented([*read, *source.forward, *write], 4)}
 '''.strip()
 
 
-def _products(cell: GatedCell) -> list[str]:
-    """Lines that make step_wh (B, G * units, and more up to whole panels) of the states that are fed back.
+def _products(cell: GatedCell, added: bool) -> list[str]:
+    """Lines that make step_wh (B, G, units) of the states that are fed back, or add it to wx.
 
-    weight is (heads * states, panels, K / heads, PANEL).
+    weight is (states, panels, K, PANEL), or of several heads (heads * G, panels, K / heads, PANEL).
     """
     if not cell.recurrent:
         return []
+    to, start = ("all_wx[at]", "all_wx[at][first:last]") if added else ("step_wh", "bias_hh")
     if cell.heads == 1:
-        first, *more = [f"product({s}_at[now_{s}], weight[{k}], " for k, s in enumerate(cell.fed_back)]
-        return [f"{first}step_wh)", *(line for text in more for line in (text + "rows)", "step_wh += rows"))]
+        rows = f"{to}.reshape(batch, -1)[first:last]"
+        starts = [rows if added else "bias_hh.reshape(1, -1)", *[rows] * (len(cell.fed_back) - 1)]
+        return [
+            f"add_product({s}_at[now_{s}][first:last], weight[{k}], {of}, {rows})"
+            for k, (s, of) in enumerate(zip(cell.fed_back, starts, strict=True))
+        ]
     (state,) = cell.fed_back
     return [
-        "width = part.shape[1]",
+        f"width = hidden // (len(weight) // {len(cell.recurrent)})",
         "for k in range(len(weight)):",
-        f"    part[:] = {state}_at[now_{state}][:, k * width : (k + 1) * width]",
-        "    product(part, weight[k], rows)",
-        f"    for g in range({len(cell.recurrent)}):",
-        "        at = g * hidden + k * width",
-        "        step_wh[:, at : at + width] = rows[:, g * width : (g + 1) * width]",
+        f"    head, g = divmod(k, {len(cell.recurrent)})",
+        "    here = slice(head * width, (head + 1) * width)",
+        f"    of_head = {state}_at[now_{state}][first:last, here]",
+        f"    add_product(of_head, weight[k], {start}[:, g, here], {to}[first:last, g, here])",
     ]
 
 
 def _backward(cell: GatedCell, source: Step) -> str:
-    states = cell.states
-    arrays = [
-        "all_kept",
-        *(f"{s}_at" for s in states),
-        *(f"all_d_output_{k}" for k in range(len(source.outputs))),
-    ]
-    arrays += [*(f"d_{s}_at" for s in states), "all_d_wx", "all_d_wh", "weight", "part", "rows"]
+    states, one = cell.states, all_summed(cell, source)
+    d_wh = "all_d_wx" if one else "all_d_wh"
+    arrays = ["first", "last", "ahead", "all_kept", *(f"{s}_at" for s in states)]
+    arrays += [f"all_d_output_{k}" for k in range(len(source.outputs))]
+    arrays += [*(f"d_{s}_at" for s in states), "all_d_wx", "all_d_wh", "weight", "weight_ih", "all_d_x"]
     arrays += [f"{kind}_{v}_at" for kind in ("unit", "d_unit") for v in cell.vectors]
     read = [f"keep_{v} = all_kept[t, {k}, b, j]" for k, v in enumerate(source.keeps)]
     read += [
@@ -137,7 +162,7 @@ def _backward(cell: GatedCell, source: Step) -> str:
         f"all_d_wx[t, b, {k}, j] = {source.cotangents.get('wx_' + g, 'ZERO')}"
         for k, g in enumerate(cell.gates)
     ]
-    if not all_summed(cell, source):
+    if not one:
         write += [
             f"all_d_wh[t, b, {k}, j] = {source.cotangents.get('wh_' + g, 'ZERO')}"
             for k, g in enumerate(cell.recurrent)
@@ -145,42 +170,49 @@ def _backward(cell: GatedCell, source: Step) -> str:
     write += [f"d_{s}_at[now, b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in states]
     write += [f"d_unit_{v}_at[j] += {source.cotangents.get('unit_' + v, 'ZERO')}" for v in cell.vectors]
     return f'''
-@njit(**OPTIONS)
+@njit(nogil=True, **OPTIONS)
 def backward({", ".join(arrays)}):
-    """The steps of one segment, last first. d_S_at (T + 1, B, units), or two rows used in turn."""
+    """The steps of one segment, going back, of some sequences. d_S_at (T + 1, B, units), or two rows in turn.
+
+    all_d_x (T, B, I) is made of `ahead` steps at a time, unless weight_ih is empty.
+    """
     steps, batch, gates, hidden = all_d_wx.shape
     for t in range(steps - 1, -1, -1):
         now, then = t % len(d_{states[0]}_at), (t + 1) % len(d_{states[0]}_at)
-        for b in range(batch):
+        for b in range(first, last):
             for j in range(hidden):
 {indented([*read, *source.backward, *write], 4)}
-{indented(_pulled_products(cell), 2)}
+{indented(_pulled_products(cell, d_wh), 2)}
+        if t % ahead == 0 and len(weight_ih):
+            d_rows, d_x_rows = all_d_wx.reshape(steps * batch, -1), all_d_x.reshape(steps * batch, -1)
+            count, many = together(min(ahead, steps - t), first, last, batch)
+            for k in range(count):
+                here = (t + k) * batch + first
+                product(d_rows[here : here + many], weight_ih, d_x_rows[here : here + many])
 '''.strip()
 
 
-def _pulled_products(cell: GatedCell) -> list[str]:
-    """Lines that add what the states before get through the products.
-
-    weight is (heads * states, panels, rows, PANEL); part is as wide as whole panels.
-    """
+def _pulled_products(cell: GatedCell, d_wh: str) -> list[str]:
+    """Lines that add what the states before get through the products; weight is the forward's, turned."""
     if not cell.recurrent:
         return []
     if cell.heads == 1:
-        products = [
-            f"product(all_d_wh[t].reshape(batch, -1), weight[{k}], part)" for k in range(len(cell.fed_back))
-        ]
         return [
             line
-            for text, s in zip(products, cell.fed_back, strict=True)
-            for line in (text, f"d_{s}_at[now] += part[:, :hidden]")
+            for k, s in enumerate(cell.fed_back)
+            for line in (
+                f"d_before = d_{s}_at[now][first:last]",
+                f"add_product({d_wh}[t].reshape(batch, -1)[first:last], weight[{k}], d_before, d_before)",
+            )
         ]
     (state,) = cell.fed_back
     return [
-        "width = hidden // len(weight)",
+        f"width = hidden // (len(weight) // {len(cell.recurrent)})",
         "for k in range(len(weight)):",
-        "    rows.reshape(batch, -1, width)[:] = all_d_wh[t][:, :, k * width : (k + 1) * width]",
-        "    product(rows, weight[k], part)",
-        f"    d_{state}_at[now][:, k * width : (k + 1) * width] += part[:, :width]",
+        f"    head, g = divmod(k, {len(cell.recurrent)})",
+        "    here = slice(head * width, (head + 1) * width)",
+        f"    d_before = d_{state}_at[now][first:last, here]",
+        f"    add_product({d_wh}[t][first:last, g, here], weight[k], d_before, d_before)",
     ]
 
 
@@ -192,6 +224,11 @@ def outputs_apart(source: Step) -> list[int]:
 def all_summed(cell: GatedCell, source: Step) -> bool:
     """Whether d_wx and d_wh are one array, for every gate uses its products in one sum."""
     return set(source.summed) == set(cell.gates)
+
+
+def in_place(cell: GatedCell, source: Step) -> bool:
+    """Whether the products of the states are added to those of the inputs where these lie."""
+    return all_summed(cell, source) and cell.recurrent == cell.gates
 
 
 def indented(lines: list[str], depth: int) -> str:

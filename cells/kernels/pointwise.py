@@ -2,26 +2,44 @@
 # All from the first function on is printed into kernels, where Numba finds the types.
 """The vocabulary for Numba: branch-free, so that LLVM vectorises loops over it.
 
-exp and its relatives share one reduction, x = n ln 2 + r with |r| <= ln 2 / 2, and expm1 of r by its Taylor
-series, so that tanh is accurate near 0 too. A NaN passes every clamp. Printed kernels put their own dtype's
-constants before this text; the import makes it readable and checkable by itself, in float32.
+exp and its relatives share one reduction, x = n ln 2 + r with |r| <= ln 2 / 2, and a series of expm1(r), so
+that tanh is accurate near 0 too; log and its relatives share one of atanh. A NaN passes every clamp. Printed
+kernels put their own dtype's constants before this text; the import makes it readable and checkable by
+itself, in float32.
 """
 
 import math
 
 from .float32 import (
+    BIAS,
     EXP_BOUND,
     FOUR,
+    GROWN,
+    GROWTH,
     HALF,
+    INFINITY,
+    LN2,
+    LN2_HIGH,
+    LN2_LOW,
+    LOG2_E,
+    MANTISSA,
+    NAN,
     ONE,
     OPTIONS,
+    ROOT_HALF,
+    ROUND,
     SIGMOID_BOUND,
     TANH_BOUND,
+    TINY,
     TWO,
     ZERO,
+    atanh_rest,
+    bits_of,
+    expm1_near_0,
     njit,
+    number_of,
     real,
-    reduced,
+    whole,
 )
 
 
@@ -29,6 +47,20 @@ from .float32 import (
 def clamped(x, bound):
     x = bound if x > bound else x
     return -bound if x < -bound else x
+
+
+@njit(**OPTIONS)
+def power_of_2(shifted):
+    """2^n, of n ROUND-ed into the low bits."""
+    return number_of((bits_of(shifted) << MANTISSA) + BIAS)
+
+
+@njit(**OPTIONS)
+def reduced(x):
+    """(2^n, expm1(r)) for x = n ln 2 + r, |x| <= SIGMOID_BOUND."""
+    shifted = x * LOG2_E + ROUND
+    n = shifted - ROUND
+    return power_of_2(shifted), expm1_near_0((x - n * LN2_HIGH) - n * LN2_LOW)
 
 
 @njit(**OPTIONS)
@@ -41,13 +73,18 @@ def exp(x):
 
 @njit(**OPTIONS)
 def sigmoid(x):
-    power, rest = reduced(clamped(-x, SIGMOID_BOUND))
-    return ONE / (ONE + (power * rest + power))
+    power, rest = reduced(clamped(x, SIGMOID_BOUND))
+    e = power * rest + power
+    return e / (ONE + e)
 
 
 @njit(**OPTIONS)
 def tanh(x):
-    power, rest = reduced(clamped(TWO * x, TANH_BOUND))
+    twice = clamped(x + x, TANH_BOUND)
+    shifted = twice * LOG2_E + ROUND
+    # one product: where n is large, so that its rounding counts, tanh is flat
+    rest = expm1_near_0(twice - (shifted - ROUND) * LN2)
+    power = power_of_2(shifted)
     e = power * rest + (power - ONE)
     return e / (e + TWO)
 
@@ -60,7 +97,12 @@ def sech2(x):
 
 @njit(**OPTIONS)
 def softplus(x):
-    return relu(x) + real(math.log1p(exp(-absolute(x))))
+    # log(1 + z) = 2 atanh(z / (2 + z)), of z <= 1
+    z = exp(-absolute(x))
+    s = z / (TWO + z)
+    twice = s + s
+    u = s * s
+    return relu(x) + (twice * (u * atanh_rest(u)) + twice)
 
 
 @njit(**OPTIONS)
@@ -70,7 +112,19 @@ def logsigmoid(x):
 
 @njit(**OPTIONS)
 def log(x):
-    return real(math.log(x))
+    # x = 2^n m, 1/2 <= m^2 < 2; log m = 2 atanh((m - 1) / (m + 1))
+    small = x < TINY
+    bits = bits_of(x * GROWN if small else x)
+    n = whole(whole(bits - ROOT_HALF) >> MANTISSA)
+    m = number_of(bits - whole(n << MANTISSA))
+    n = real(n) - (GROWTH if small else ZERO)
+    s = (m - ONE) / (m + ONE)
+    twice = s + s
+    u = s * s
+    value = n * LN2_HIGH + (twice + (twice * (u * atanh_rest(u)) + n * LN2_LOW))
+    value = value if x > ZERO else NAN if x < ZERO else -INFINITY
+    value = value if x < INFINITY else x
+    return value if x == x else x
 
 
 @njit(**OPTIONS)

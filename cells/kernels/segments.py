@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-SEGMENT_BYTES = 4 << 20  # of one buffer of gate values: what a core's cache holds a good part of
+from functools import lru_cache
+from pathlib import Path
+
+SEGMENT_BYTES = 4 << 20  # of one buffer of gate values, which the gradients of the weights read at the end
+CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # of a core's own, where Linux runs
 
 
 def steps_of(row: int, steps: int, buffers: int = 1) -> int:
     """Steps of a segment, given the bytes of one step's gate values and the number of buffers for them."""
     return max(1, min(steps, buffers * SEGMENT_BYTES // row))
+
+
+def steps_ahead(row: int, steps: int) -> int:
+    """Steps whose gate values, of so many bytes each, fill half of a core's second cache."""
+    return max(1, min(steps, second_cache() // 2 // row))
+
+
+@lru_cache
+def second_cache() -> int:
+    """The bytes of a core's second cache, as the machine reports it; half a MiB where it does not."""
+    try:
+        size = CACHE.read_text(encoding="ascii").strip()
+        return int(size.rstrip("KMG")) << {"K": 10, "M": 20, "G": 30}.get(size[-1:], 0)
+    except (OSError, ValueError):
+        return 1 << 19
 
 
 def segments(steps: int, length: int) -> list[slice]:

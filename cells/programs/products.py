@@ -56,11 +56,15 @@ class Products:
         """d_x, from d_wx (T, B, G, units); adds the gradients of the arrays."""
         if self.projects:
             return self._pull(("project", key), [d_wx[:, :, k] for k in range(d_wx.shape[2])])[0]
+        self.add_inputs(x, d_wx)
+        return (d_wx.reshape(x.shape[0] * x.shape[1], -1) @ self.used["weight_ih"]).reshape(x.shape)
+
+    def add_inputs(self, x: np.ndarray, d_wx: np.ndarray) -> None:
+        """Adds the gradients of the arrays of a projection that is a plain product."""
         rows = d_wx.reshape(x.shape[0] * x.shape[1], -1)
         self.add({"weight_ih": rows.T @ x.reshape(len(rows), -1)})
         if "bias_ih" in self.used:
             self.add({"bias_ih": column_sums(rows)})
-        return (rows @ self.used["weight_ih"]).reshape(x.shape)
 
     def emit(self, x: np.ndarray, outputs: Sequence[np.ndarray]) -> np.ndarray:
         """The cell's output (T, B, O), read-out included, from those of the equations, each (T, B, units)."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from support.comparison import (
@@ -20,6 +21,7 @@ from support.comparison import (
 )
 
 from cellbench import cells
+from cellbench.cells.backends import numba as numba_backend
 from cellbench.cells.kernels import segments
 
 FUSED = [spec for spec in CELLS if supports("numba", spec)]
@@ -110,6 +112,16 @@ def test_a_second_process_finds_the_compiled_kernels():
     assert written() == before
 
 
+def test_compiled_kernels_of_another_processor_are_not_run():
+    """A cache folder that several machines share."""
+    case = problem(cells.get(PLAIN))
+    computed(prepare("numba", case), case)
+    other = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    second = subprocess.run([sys.executable, "-c", SECOND, PLAIN], capture_output=True, text=True, env=other)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.strip() == "[[0, 1], [0, 1]]"
+
+
 def test_a_kernel_s_module_is_readable_and_named_by_its_content():
     case = problem(cells.get(PLAIN))
     program = prepare("numba", case)
@@ -125,6 +137,26 @@ def test_a_module_that_cannot_be_imported_says_so_every_time():
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             load("broken", "1 / 0\n")
+
+
+@pytest.mark.parametrize("spec", ["lstm", "gru", "peephole_lstm", "slstm", "lru"])
+@pytest.mark.parametrize("batch", [2, 5])
+def test_several_threads_equal_one(spec, batch, monkeypatch):
+    """Of vectors of units, heads, a projection of the cell's own; in shares of unequal size."""
+    case = problem(cells.get(spec), batch=batch)
+    want = computed(prepare("numba", case), case, trace=True)
+    monkeypatch.setattr(numba_backend, "OF_A_THREAD", 1)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    program = prepare("numba", case)
+    assert program.shares == {2: [(0, 1), (1, 2)], 5: [(0, 1), (1, 3), (3, 5)]}[batch]
+    assert program.implementation.endswith(f"{min(3, batch)} threads")
+    program.segment = 4
+    compare(computed(program, case, trace=True), want, tolerance("float64", case.steps))
+
+
+def test_a_small_case_has_one_thread(monkeypatch):
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    assert prepare("numba", problem(cells.get(PLAIN))).shares == [(0, 3)]
 
 
 def test_many_steps_in_float32_stay_within_the_stated_tolerance():
