@@ -55,7 +55,13 @@ class NumbaBackend(Backend):
         return super().unsupported(cell, dtype, device, direction)
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
-        return (ScanProgram if self.mode == "scan" else NumbaProgram)(cell, *arguments)
+        if self.mode == "scan":
+            return ScanProgram(cell, *arguments)
+        if cell.pointwise:
+            return NumbaProgram(cell, *arguments)
+        from ._numba_phases import PhasedProgram  # which is a NumbaProgram
+
+        return PhasedProgram(cell, *arguments)
 
 
 class NumbaProgram(Program):

@@ -75,6 +75,7 @@ RESERVED = {
     "LANES",
     "PANEL",
     "clamped",
+    "mean",
     "ZERO",
     "HALF",
     "ONE",
@@ -91,6 +92,10 @@ class Step:
     Backward reads keep_K (in the order of keeps), prev_S, new_S, unit_V, d_S and, for output K if it is no
     state, d_output_K; cotangents maps the forward's input names to variables. A gate in `summed` uses its two
     products in one sum only, so that d_wx and d_wh are one array.
+
+    Where the step multiplies values of its own, products says with which matrices, in order. The lines then
+    call product_NAME and transposed_NAME; the backward leaves each product's operand, and cotangents has
+    product_K.
     """
 
     forward: list[str]
@@ -101,16 +106,20 @@ class Step:
     backward: list[str]
     cotangents: dict[str, str]
     summed: tuple[str, ...]
+    products: tuple[str, ...] = ()
+    operands: tuple[str, ...] = ()
 
 
 def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsaturated: bool = False) -> Step:
     """The cell's step, with constants printed by `number`; `unsaturated` as in `derive.vector_jacobian`."""
     d = derive(cell)
     cotangents = vector_jacobian(d, unsaturated=unsaturated)
-    keep = kept(d, cotangents)
+    operands = [node.args[0] for node in d.products]
+    reserved = RESERVED | {f"{op}_{node.value}" for node in d.products for op in ("product", "transposed")}
+    keep = kept(d, cotangents, operands)
     inputs = {node: name for name, node in d.inputs.items()}
     names = {node: name for name, node in d.states.items()} | d.names
-    forward, variable = assignments([*d.results, *keep], inputs, names, number, RESERVED)
+    forward, variable = assignments([*d.results, *keep], inputs, names, number, reserved)
     known: dict[Node, str] = {
         node: name for node, name in inputs.items() if name.startswith(("prev_", "unit_"))
     }
@@ -120,7 +129,8 @@ def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsatur
         d.tape.input(seed): seed
         for seed in [*(f"d_output_{k}" for k in range(len(d.outputs))), *("d_" + s for s in d.states)]
     }
-    backward, result = assignments(list(cotangents.values()), known, d.names, number, RESERVED)
+    roots = [*cotangents.values(), *operands]
+    backward, result = assignments(roots, known, d.names, number, reserved)
     return Step(
         forward=forward,
         new_states={s: variable[node] for s, node in d.states.items()},
@@ -130,6 +140,8 @@ def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsatur
         backward=backward,
         cotangents={name[2:]: _text(node, result, number) for name, node in cotangents.items()},
         summed=tuple(g for g in cell.gates if not d.separate(g)),
+        products=tuple(node.value for node in d.products),
+        operands=tuple(_text(node, result, number) for node in operands),
     )
 
 

@@ -12,7 +12,10 @@ from typing import Any, NoReturn
 
 
 class Node:
-    """One scalar of the graph: an operator or a function over other nodes, an input, or a constant."""
+    """One scalar of the graph: an operator or a function over other nodes, an input, or a constant.
+
+    `value` is an input's name, a constant's number, or the name of the matrix of a product.
+    """
 
     __slots__ = ("args", "index", "op", "tape", "value")
     __array_ufunc__ = None  # NumPy's own functions refuse a Node instead of making an object array
@@ -72,6 +75,12 @@ class Node:
 
     __hash__ = object.__hash__
 
+    def __call__(self, *_: Any) -> NoReturn:
+        raise TypeError(
+            f"{self!r} is a value; a product with a value of the step is that of a gate in inner_gates, or of"
+            " one of matrices"
+        )
+
     def __bool__(self) -> NoReturn:
         raise TypeError("Python control flow on a value; use maximum, minimum, relu or a product with a gate")
 
@@ -105,8 +114,9 @@ class Tape:
             raise TypeError(f"the constant {value} is not finite")
         return self._node("constant", value=float(value))
 
-    def apply(self, op: str, *values: Any) -> Node:
-        return self._node(op, tuple(self._lift(v) for v in values))
+    def apply(self, op: str, *values: Any, of: str | None = None) -> Node:
+        """Records an operation on values; `of` names the matrix that a product is taken with."""
+        return self._node(op, tuple(self._lift(v) for v in values), of)
 
     def _lift(self, value: Any) -> Node:
         if isinstance(value, Node):

@@ -57,7 +57,7 @@ def _jacobians(
         for k, v in cell.effective({k: np.asarray(v, dtype) for k, v in params.items()}).items()
     }
     x, path = np.asarray(x, dtype), [np.asarray(s, dtype) for s in path]
-    if cell.written_out:
+    if not cell.pointwise:
         steps = [_dense(cell, used, x[t], [s[t] for s in path]) for t in range(len(x))]
         return Dense(np.stack([matrix for matrix, _ in steps])), any(far for _, far in steps)
     return _elementwise(cell, used, x, path)
