@@ -70,11 +70,11 @@ class PhasedProgram(Program):
         import numba
 
         self.kernel = self.module.forward_keeping if self.keeping else self.module.forward
-        row, flat, cube, packed = (self.empty(*[1] * axes) for axes in (1, 2, 3, 4))
+        flat, cube, packed = (self.empty(*[1] * axes) for axes in (2, 3, 4))
         states, kernels = [cube] * len(self.states), self.kernels
-        units, matrices = [row] * len(kernels.vectors), [packed] * len(kernels.matrices)
+        matrices = [packed] * len(kernels.matrices)
         kinds = [self.wx, self.wh, packed, flat, self.part, self.rows, *states, *[cube] * len(self.apart)]
-        kinds += [self.keep, *units, self.operands, *self.buffers, *matrices, self.means]
+        kinds += [self.keep, flat, self.operands, *self.buffers, *matrices, self.means]
         with fused.many_arrays():
             self.kernel.compile(tuple(map(numba.typeof, kinds)))
             if self.keeping:
@@ -87,8 +87,8 @@ class PhasedProgram(Program):
                     self.wx,
                     self.d_wh,
                 ]
-                kinds += [packed, self.part, self.rows, self.d_part, self.d_rows, *units]
-                kinds += [*[np.empty(1)] * len(units), self.d_operands, *self.d_buffers, *matrices]
+                kinds += [packed, self.part, self.rows, self.d_part, self.d_rows, flat]
+                kinds += [np.empty((1, 1)), self.d_operands, *self.d_buffers, *matrices]
                 kinds += [self.means, self.d_products, self.d_means]
                 self.backward_kernel.compile(tuple(map(numba.typeof, kinds)))
 
@@ -97,7 +97,8 @@ class PhasedProgram(Program):
         self.products = Products(self.cell, self.params, self.keeping)
         cell, used, panel = self.cell, self.products.used, self.module.PANEL
         self.inner = Inner(cell, used)
-        self.unit = self.inner.unit()
+        vectors = self.inner.unit()
+        self.vectors = np.stack(vectors) if vectors else self.empty(0, self.units)
         weight, transposed = self.empty(0, 1, 1), self.empty(0, 1, 1)
         if cell.fed_gates:
             rows = cell.recurrent_rows(used, "weight_hh", cell.fed_gates)
@@ -140,7 +141,7 @@ class PhasedProgram(Program):
                 *(trajectory.of(segment) for trajectory in self.states),
                 *(array[segment] for array in self.apart),
                 self.keep[rows],
-                *self.unit,
+                self.vectors,
                 self.operands[rows],
                 *self.buffers,
                 *self.matrices,
@@ -156,15 +157,15 @@ class PhasedProgram(Program):
         d_outputs, d_x_emitted = self.products.pull_emit(self._d_output)
         d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
         d_states = [self.trajectory(trace) for _ in cell.states]
-        d_unit = [np.zeros(self.units) for _ in self.unit]  # float64: sums over all steps and sequences
+        d_vectors = np.zeros(self.vectors.shape)  # float64: sums over all steps and sequences
         d_x = np.zeros_like(self._x)
         for segment in reversed(self.segments()):
             at_end = segment.stop == self.steps
             for d, name in zip(d_states, cell.states, strict=True):
                 d.carry_back(segment, self._d_state[name] if at_end else None)
-            self.pull_segment(segment, d_outputs, d_states, d_unit, d_x)
+            self.pull_segment(segment, d_outputs, d_states, d_vectors, d_x)
         d_x += d_x_emitted
-        self.products.add({v: d.astype(self.dtype) for v, d in zip(cell.vectors, d_unit, strict=False)})
+        self.products.add({v: d.astype(self.dtype) for v, d in zip(cell.vectors, d_vectors, strict=False)})
         d_state = {name: d.first for name, d in zip(cell.states, d_states, strict=True)}
         path = {name: d.rows for name, d in zip(cell.states, d_states, strict=True)} if trace else None
         self.gradients = Gradients(self.products.finish(), d_x, d_state, path)
@@ -174,7 +175,7 @@ class PhasedProgram(Program):
         segment: slice,
         d_outputs: list[np.ndarray],
         d_states: list[Trajectory],
-        d_unit: list[np.ndarray],
+        d_vectors: np.ndarray,
         d_x: np.ndarray,
     ) -> None:
         """Goes back through a segment: writes its d_x, and adds its share of the arrays' gradients."""
@@ -193,8 +194,8 @@ class PhasedProgram(Program):
             self.rows,
             self.d_part,
             self.d_rows,
-            *self.unit,
-            *d_unit,
+            self.vectors,
+            d_vectors,
             self.d_operands,
             *self.d_buffers,
             *self.matrices_transposed,
@@ -204,8 +205,8 @@ class PhasedProgram(Program):
         )
         if not self.states_only:
             # these are sums over all steps, which are complete after the first segment
-            d_biases = d_unit[len(self.cell.vectors) :] if segment.start == 0 else []
-            self.add_products(segment, states, [d.astype(self.dtype) for d in d_biases])
+            d_biases = d_vectors[len(self.cell.vectors) :] if segment.start == 0 else d_vectors[:0]
+            self.add_products(segment, states, list(d_biases.astype(self.dtype)))
             d_x[segment] = self.products.pull_project(self._x[segment], d_wx, segment.start)
 
     def add_products(self, segment: slice, states: list[np.ndarray], d_biases: list[np.ndarray]) -> None:

@@ -20,7 +20,7 @@ from .phases import Phase, Plan, Reads, Text
 from .printing import plain_number
 from .step import RESERVED
 
-AROUND = ("held", "averaged", "results", "operands", "means", "row_mean", "now", "p")
+AROUND = ("vectors", "d_vectors", "held", "averaged", "results", "operands", "means", "row_mean", "now", "p")
 COUNTED = ("product", "mean", "held", "stored", "kept_mean")
 
 
@@ -113,14 +113,14 @@ class Kernels:
         targets = {f"d_wx_{g}": f"all_d_wx[t, b, {k}, j] =" for k, g in enumerate(cell.gates)}
         targets |= {f"d_wh_{g}": f"all_d_wh[t, b, {k}, j] =" for k, g in enumerate(cell.fed_gates)}
         targets |= {f"d_prev_{s}": f"d_{s}_at[now, b, j] =" for s in cell.states}
-        targets |= {f"d_unit_{v}": f"d_unit_{v}_at[j] +=" for v in self.vectors}
+        targets |= {f"d_unit_{v}": f"d_vectors[{k}, j] +=" for k, v in enumerate(self.vectors)}
         targets |= {f"d_product_{k}": f"d_products[t, {k}, b, j] =" for k in range(len(self.d.products))}
         nothing: Any = 0  # a type checker knows no float as a Real
         zero = self.d.tape.constant(nothing)
         return [(target, self.cotangents.get(name, zero)) for name, target in targets.items()]
 
     def _units(self) -> dict[str, str]:
-        return {f"unit_{v}": f"unit_{v}_at[j]" for v in self.vectors}
+        return {f"unit_{v}": f"vectors[{k}, j]" for k, v in enumerate(self.vectors)}
 
     def _names(self) -> dict[Node, str]:
         return {node: name for name, node in self.d.states.items()} | self.d.names
@@ -130,7 +130,7 @@ class Kernels:
         cell, plan = self.cell, self.plans[keeping]
         arrays = ["all_wx", "step_wh", "weight", "bias_hh", "part", "rows", *(f"{s}_at" for s in cell.states)]
         arrays += [*(f"all_output_{k}" for k in self.apart), "all_kept"]
-        arrays += [*(f"unit_{v}_at" for v in self.vectors), *self._buffers(), "means"]
+        arrays += ["vectors", *self._buffers(), "means"]
         clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in cell.states]
         fed, gates = [f"{s}_at[now_{s}]" for s in cell.fed_back], len(cell.fed_gates)
         lines = clock + (_products(fed, "weight", "step_wh", gates, cell.heads) if gates else [])
@@ -154,8 +154,7 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
         arrays += [*(f"all_d_output_{k}" for k in range(len(self.d.outputs)))]
         arrays += [*(f"d_{s}_at" for s in cell.states), "all_d_wx", "all_d_wh", "weight", "part", "rows"]
         arrays += ["d_part", "d_rows"]
-        arrays += [f"{kind}_{v}_at" for kind in ("unit", "d_unit") for v in self.vectors]
-        arrays += [*self._buffers(), "means", "d_products", "d_means"]
+        arrays += ["vectors", "d_vectors", *self._buffers(), "means", "d_products", "d_means"]
         first = f"d_{cell.states[0]}_at"
         lines = [f"now, then = t % len({first}), (t + 1) % len({first})"]
         lines += self._loops(plan, {n: f"d_means[{k}, b]" for k, n in enumerate(plan.means)})

@@ -58,9 +58,9 @@ class LayerNormLSTM(GatedCell):
         return split(self.gates, normed * params["gain_ih"] + params["shift"])
 
     def equations(self, wx: State, wh: State, prev: State, unit: State) -> State:
-        centre = (mean(wh.i) + mean(wh.f) + mean(wh.g) + mean(wh.o)) / 4
+        centre = mean(wh.i + wh.f + wh.g + wh.o) / 4
         i, f, g, o = wh.i - centre, wh.f - centre, wh.g - centre, wh.o - centre
-        size = sqrt((mean(i * i) + mean(f * f) + mean(g * g) + mean(o * o)) / 4 + self.eps)
+        size = sqrt(mean(i * i + f * f + g * g + o * o) / 4 + self.eps)
         i = sigmoid(wx.i + i / size * unit.gain_i)
         f = sigmoid(wx.f + f / size * unit.gain_f)
         g = tanh(wx.g + g / size * unit.gain_g)
