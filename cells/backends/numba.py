@@ -47,8 +47,7 @@ class NumbaBackend(Backend):
         if cell.written_out and not cell.library:
             options = f" with {cell.options}" if cell.options else ""
             return (
-                f"cell {cell.name!r}{options} writes out its step; a fused kernel needs pointwise equations"
-                " around products"
+                f"cell {cell.name!r}{options} writes out its step; a fused kernel is printed from equations"
             )
         if self.mode == "scan" and (reason := affine.unsupported(cell)):
             return reason

@@ -139,6 +139,10 @@ def inner_names(cell: Equations) -> tuple[str, ...]:
 
 def _check_inner(cell: Equations) -> None:
     """Raises EquationError for inner gates or matrices that the cell cannot have."""
+    for what in ("inner_gates", "matrices"):
+        names = getattr(cell, what)
+        if names != () and not _are_names(names):
+            fail(cell.equations, f"{what} is {names!r}; it must be a tuple of names such as ('n',)")
     for gate in cell.inner_gates:
         if gate not in cell.recurrent:
             fail(
@@ -152,8 +156,6 @@ def _check_inner(cell: Equations) -> None:
             f"inner_gates is {cell.inner_gates!r} and recurrent_states has {len(cell.fed_back)} states; a"
             " value of the step has the width of one: state a matrix in `matrices` instead",
         )
-    if cell.matrices and not _are_names(cell.matrices):
-        fail(cell.equations, f"matrices is {cell.matrices!r}; it must be a tuple of names")
     if twice := set(cell.matrices) & set(cell.vectors):
         fail(cell.equations, f"{twice.pop()!r} is in vectors and in matrices; it can be one of them")
 

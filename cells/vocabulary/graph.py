@@ -10,6 +10,11 @@ from math import isfinite
 from numbers import Real
 from typing import Any, NoReturn
 
+ACROSS = (
+    "equations say what each unit does; mean(value) averages over the units, and a matrix takes a value as"
+    " wh.gate(value) of a gate in inner_gates, or as unit.name(value) of one in matrices"
+)
+
 
 class Node:
     """One scalar of the graph: an operator or a function over other nodes, an input, or a constant.
@@ -76,10 +81,22 @@ class Node:
     __hash__ = object.__hash__
 
     def __call__(self, *_: Any) -> NoReturn:
-        raise TypeError(
-            f"{self!r} is a value; a product with a value of the step is that of a gate in inner_gates, or of"
-            " one of matrices"
-        )
+        raise TypeError(f"{self!r} takes no value: {ACROSS}")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{self!r} has no {name}: {ACROSS}")
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError(f"{self!r} has no units to choose from: {ACROSS}")
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        # without this np.mean would take it for an array of one object, and be the value itself
+        raise TypeError(f"{self!r} is no array: {ACROSS}")
+
+    def _multiplied(self, other: object) -> NoReturn:
+        raise TypeError(f"@ on {self!r}: {ACROSS}")
+
+    __matmul__ = __rmatmul__ = _multiplied
 
     def __bool__(self) -> NoReturn:
         raise TypeError("Python control flow on a value; use maximum, minimum, relu or a product with a gate")
