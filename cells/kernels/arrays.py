@@ -25,6 +25,9 @@ def module(cell: GatedCell, unsaturated: bool = False) -> ModuleType:
     Where the step multiplies values of its own, both take a last argument, the products with the cell's inner
     matrices W or with their transposes, as functions. The backward then also returns d_ of each product of
     the step, and its operand.
+
+    Where it joins its units, there is tangent(keeps, prev, new, unit, d_wh, d_prev[, products]) -> d_ of the
+    new states too, the Jacobian-vector product. All but the vectors may have further axes in front.
     """
     source = step(cell, unsaturated=unsaturated)
     return load(f"numpy_{cell.name}", text(cell, source))
@@ -64,6 +67,7 @@ def text(cell: GatedCell, source: Step) -> str:
         *source.backward,
         f"return {', '.join(returned)}",
     ]
+    more = ["", "", *_tangent(cell, source, inputs)] if source.new_tangents else []
     return "\n".join(
         [
             f'"""The step of {cell.name!r} on arrays, printed from its equations."""',
@@ -78,9 +82,27 @@ def text(cell: GatedCell, source: Step) -> str:
             "",
             f"def backward(keeps, prev, new, unit, d_output, d_new{', transposed' * bool(matrices)}):",
             *_indent(backward),
+            *more,
             "",
         ]
     )
+
+
+def _tangent(cell: GatedCell, source: Step, inputs: dict[str, list[str]]) -> list[str]:
+    matrices = inner_names(cell)
+    lines = [
+        *_unpack("products", [f"product_{name}" for name in matrices]),
+        *_unpack("keeps", [f"keep_{k}" for k in source.keeps]),
+        *_unpack("prev", inputs["prev"]),
+        *_unpack("new", [f"new_{k}" for k in cell.states]),
+        *_unpack("unit", inputs["unit"]),
+        *_unpack("d_wh", [f"d_{name}" for name in inputs["wh"]]),
+        *_unpack("d_prev", [f"d_{name}" for name in inputs["prev"]]),
+        *source.tangent,
+        f"return {_tuple(source.new_tangents.get(s, '0') for s in cell.states)}",
+    ]
+    arguments = f"keeps, prev, new, unit, d_wh, d_prev{', products' * bool(matrices)}"
+    return [f"def tangent({arguments}):", *_indent(lines)]
 
 
 def _unpack(source: str, names: list[str]) -> list[str]:

@@ -95,7 +95,7 @@ def lyapunov_spectrum(
 
 def _kept(cell: GatedCell, params: Arrays) -> int:
     """Steps whose Jacobians are kept at once; those of a written step are whole matrices."""
-    if cell.pointwise:
+    if not cell.written_out:
         return BLOCK
     size = sum(math.prod(shape) for shape in cell.state_shapes(1, cell.sizes(params)[1]).values())
     return min(BLOCK, max(1, MATRICES // (8 * max(size, 1) ** 2)))

@@ -116,7 +116,7 @@ def _estimated(
 ) -> Products:
     """Frobenius norms of all lags from the same vectors (Hutchinson), spectral norms by block Lanczos."""
     size = sum(s[0, 0].size for s in path)
-    if not cell.pointwise and (needed := 8 * len(x) * x.shape[1] * size**2) > MATRICES:
+    if cell.written_out and (needed := 8 * len(x) * x.shape[1] * size**2) > MATRICES:
         raise ValueError(
             f"the Jacobians of {len(x)} steps of {x.shape[1]} sequences, {size} x {size} numbers each, take"
             f" {needed / 1e9:.1f} GB; give fewer sequences or smaller lags, for {MATRICES / 1e9:.1f} GB"
