@@ -28,6 +28,7 @@ from .exchange import (
     to_tensorflow,
     to_torch,
 )
+from .vocabulary.across import mean
 from .vocabulary.matrices import blocks, by_head, concatenate, constant, expm, linear, skew
 from .vocabulary.primitives import (
     absolute,
@@ -79,6 +80,7 @@ __all__ = [
     "log",
     "logsigmoid",
     "maximum",
+    "mean",
     "minimum",
     "names",
     "positive",

@@ -57,6 +57,14 @@ class GatedCell(Equations):
         else:
             derive(self)
 
+    @property
+    def pointwise(self) -> bool:
+        """Whether units are computed apart from each other, but for the two products.
+
+        Not so where a step multiplies or averages values of its own, or is written out.
+        """
+        return not self.written_out and not self.derivation().joined
+
     def affine(self) -> bool:
         """Whether the new state is affine in the old one; found from the graph.
 

@@ -1,15 +1,15 @@
-"""What the author of a cell writes: pointwise equations around products, or a step written out.
+"""What the author of a cell writes: equations around products, or a step written out.
 
     wx = W_ih x_t + b_ih      wh = W_hh h_{t-1} + b_hh      output, new state = equations(wx, wh, prev)
 
 A subclass of `GatedCell` (in `cell`) states its gates and states and writes `equations`; annotated attributes
 with a default become options. What goes beyond that is said in the class (`vectors`, `recurrent_gates`,
-`recurrent_states`, `heads`) or in a method:
+`recurrent_states`, `inner_gates`, `matrices`, `heads`) or in a method:
 
     project     the input's side, from x of all steps at once, where it is not one product
     emit        the output's side, from all steps' outputs at once, where the equations' is not the cell's
     effective   arrays that the step uses, from those that are stored (a skew part, its exponential)
-    step        all of a step, where it is not pointwise around products: NumPy and torch compute the cell
+    step        all of a step, where equations cannot say it: NumPy and torch compute the cell
 
 These four take params as a dict, and NumPy arrays, torch tensors or recorded arrays alike (see `tape` and
 `matrices`).
@@ -23,7 +23,7 @@ from typing import Any, ClassVar, dataclass_transform
 import numpy as np
 
 from .find import public_name
-from .vocabulary.matrices import blocks, concatenate, linear
+from .vocabulary.matrices import blocks, concatenate, constant, linear
 
 Array = Any  # a NumPy array, a torch tensor or a recorded array: what a cell writes takes all three
 Arrays = dict[str, Any]  # such arrays by name
@@ -44,6 +44,21 @@ class State:
         return f"State({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
 
 
+@dataclass(frozen=True)
+class Multiplied:
+    """The product with one matrix, as equations take it: wh.n(value), or unit.weight(value)."""
+
+    weight: Array  # (units, units / heads)
+    bias: Array | None = None
+    heads: int = 1
+
+    def __call__(self, value: Array) -> Array:
+        width = self.weight.shape[-1] * self.heads
+        if value.shape[-1] != width:  # a mean is the same in all units
+            value = value * constant(np.ones(width), self.weight)
+        return blocks(value, self.weight, self.bias, self.heads, 1)
+
+
 Returned = State | tuple[Any, State]  # of equations: the new state, or the output and the new state
 
 
@@ -57,6 +72,8 @@ class Equations:
     vectors   per-unit parameters (units,), which the equations take as a fourth argument
     recurrent_gates    those of the gates with a recurrent product (row blocks of weight_hh); None means all
     recurrent_states   the states that are multiplied by weight_hh, side by side; None means the first
+    inner_gates   the recurrent gates whose product is with a value of the step: n in wh.n(r * prev.h)
+    matrices  (units, units) parameters W, with which equations multiply a value of the step: unit.W(value)
     heads     diagonal blocks of every gate's recurrent matrix; 1 means that it is full
     keep_gate, input_gate   the gates whose bias sets the memory span (schemes forget_bias, chrono), or None
     biases    0, 1 (bias_ih) or 2 (bias_ih and bias_hh, as torch has it)
@@ -76,6 +93,8 @@ class Equations:
     vectors: ClassVar[tuple[str, ...]] = ()
     recurrent_gates: ClassVar[tuple[str, ...] | None] = None
     recurrent_states: ClassVar[tuple[str, ...] | None] = None
+    inner_gates: ClassVar[tuple[str, ...]] = ()
+    matrices: ClassVar[tuple[str, ...]] = ()
     keep_gate: ClassVar[str | None] = None
     input_gate: ClassVar[str | None] = None
     heads = 1  # without an annotation, so that it is an option only where a cell annotates it
@@ -113,7 +132,8 @@ class Equations:
         """One step: the new state, or (output, new state); all arrays are (B, units).
 
         wx and wh hold both products by gate, prev the states at t-1. A fourth argument holds the vectors
-        (units,), where the cell has some.
+        (units,) and the matrices, where the cell has some. wh.g of an inner gate g, and a matrix, take a
+        value.
         """
         raise NotImplementedError(f"{type(self).__name__} has no equations")
 
@@ -135,8 +155,7 @@ class Equations:
     def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
         """Output (B, O) and new state of one step, from the effective arrays, x (B, I) and the state."""
         wx = self.project(params, x)
-        unit = [State(**{name: params[name] for name in self.vectors})] if self.vectors else []
-        result = self.equations(wx, self.recur(params, state), state, *unit)
+        result = self.equations(wx, self.recur(params, state), state, *self.per_unit(params))
         output, new = output_and_state(self, result)
         return self.emit(params, x, output), new
 
@@ -148,9 +167,8 @@ class Equations:
         if recurrent:
             shapes["weight_hh"] = (len(recurrent) * units, len(self.fed_back) * units // self.heads)
             biases.append(("bias_hh", len(recurrent) * units))
-        return (
-            shapes | {name: (n,) for name, n in biases[: self.biases]} | dict.fromkeys(self.vectors, (units,))
-        )
+        shapes |= {name: (n,) for name, n in biases[: self.biases]}
+        return shapes | dict.fromkeys(self.vectors, (units,)) | dict.fromkeys(self.matrices, (units, units))
 
     def state_shapes(self, batch: int, hidden_size: int) -> Shapes:
         """Shape of each state, those of a stack included."""
@@ -220,6 +238,11 @@ class Equations:
         return self.gates if self.recurrent_gates is None else self.recurrent_gates
 
     @property
+    def fed_gates(self) -> tuple[str, ...]:
+        """The gates whose recurrent product is with the states that are fed back."""
+        return tuple(gate for gate in self.recurrent if gate not in self.inner_gates)
+
+    @property
     def fed_back(self) -> tuple[str, ...]:
         """The states that weight_hh multiplies."""
         return self.states[:1] if self.recurrent_states is None else self.recurrent_states
@@ -239,13 +262,39 @@ class Equations:
         return getattr(type(self), method) is not getattr(Equations, method)
 
     def recur(self, params: Arrays, state: State) -> State:
-        """wh by gate, each (B, units)."""
-        if not self.recurrent:
-            return State()
+        """wh by gate: (B, units), and of an inner gate its product with a value (B, units)."""
+        wh = self.products_of_state(params, state) if self.fed_gates else State()
+        for gate in self.inner_gates:
+            weight = self.recurrent_rows(params, "weight_hh", (gate,))
+            bias = self.recurrent_rows(params, "bias_hh", (gate,)) if self.biases == 2 else None
+            setattr(wh, gate, Multiplied(weight, bias, self.heads))
+        return wh
+
+    def products_of_state(self, params: Arrays, state: State) -> State:
+        """The recurrent products of the gates that are not inner ones."""
         fed = [getattr(state, name) for name in self.fed_back]
         joint = fed[0] if len(fed) == 1 else concatenate(fed)
-        rows = blocks(joint, params["weight_hh"], params.get("bias_hh"), self.heads, len(self.recurrent))
-        return split(self.recurrent, rows)
+        weight, bias = (
+            self.recurrent_rows(params, name, self.fed_gates) for name in ("weight_hh", "bias_hh")
+        )
+        return split(self.fed_gates, blocks(joint, weight, bias, self.heads, len(self.fed_gates)))
+
+    def recurrent_rows(self, params: Arrays, name: str, gates: tuple[str, ...]) -> Any:
+        """These gates' rows of weight_hh or bias_hh, one gate after the other; None where there is none."""
+        if name not in params or gates == self.recurrent:
+            return params.get(name)
+        array, at = params[name], [self.recurrent.index(gate) for gate in gates]
+        by_gate = array.reshape(len(self.recurrent), -1, *array.shape[1:])
+        if at == list(range(at[0], at[-1] + 1)):  # a view, without a copy at every step
+            return by_gate[at[0] : at[-1] + 1].reshape(-1, *array.shape[1:])
+        return concatenate([by_gate[k] for k in at], -len(array.shape))
+
+    def per_unit(self, params: Arrays) -> list[State]:
+        """The fourth argument of the equations, if they take one: vectors, and products with matrices."""
+        if not (self.vectors or self.matrices):
+            return []
+        vectors = {name: params[name] for name in self.vectors}
+        return [State(**vectors, **{name: Multiplied(params[name]) for name in self.matrices})]
 
 
 def output_and_state(cell: Equations, result: Returned) -> tuple[Array, State]:

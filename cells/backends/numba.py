@@ -53,15 +53,20 @@ class NumbaBackend(Backend):
         if cell.written_out and not cell.library:
             options = f" with {cell.options}" if cell.options else ""
             return (
-                f"cell {cell.name!r}{options} writes out its step; a fused kernel needs pointwise equations"
-                " around products"
+                f"cell {cell.name!r}{options} writes out its step; a fused kernel is printed from equations"
             )
         if self.mode == "scan" and (reason := affine.unsupported(cell)):
             return reason
         return super().unsupported(cell, dtype, device, direction)
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
-        return (ScanProgram if self.mode == "scan" else NumbaProgram)(cell, *arguments)
+        if self.mode == "scan":
+            return ScanProgram(cell, *arguments)
+        if cell.pointwise:
+            return NumbaProgram(cell, *arguments)
+        from ._numba_phases import PhasedProgram  # which is a NumbaProgram
+
+        return PhasedProgram(cell, *arguments)
 
 
 class NumbaProgram(Program):

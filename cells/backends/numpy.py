@@ -8,9 +8,11 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import Arrays, State, each_output, output_and_state
+from ..derived.derive import inner_biases
 from ..kernels import arrays
 from ..programs.backend import Backend
-from ..programs.products import Products, blocks_gradient, column_sums, pull_blocks
+from ..programs.inner import Inner
+from ..programs.products import Products, pull_blocks
 from ..programs.program import Gradients, Program
 from ..vocabulary.tape import Value, array_of, gradients
 
@@ -90,12 +92,22 @@ class NumpyProgram(Reference):
 
     def setup(self) -> None:
         if self.direction == "backward":
-            self.step = arrays.module(self.cell, self.unsaturated)
-            gates, recurrent = len(self.cell.gates), len(self.cell.recurrent)
-            self.d_wx, self.d_wh = (
-                np.empty((self.steps, self.batch, n, self.units), self.dtype) for n in (gates, recurrent)
+            cell = self.cell
+            self.step = arrays.module(cell, self.unsaturated)
+            self.multiplied = [node.value for node in cell.derivation().products]
+            widths = [len(cell.gates), len(cell.fed_gates), *[len(self.multiplied)] * 2]
+            self.d_wx, self.d_wh, self.d_products, self.operands = (
+                np.empty((self.steps, self.batch, n, self.units), self.dtype) for n in widths
             )
-            self.d_unit = np.zeros((len(self.cell.vectors), self.units), self.dtype)
+            self.d_unit = np.zeros((len(cell.vectors) + len(inner_biases(cell)), self.units), self.dtype)
+
+    def assign(self, params: Arrays) -> None:
+        super().assign(params)
+        self.inner = Inner(self.cell, self.products.used)
+        self.unit, names = self.inner.unit(), self.inner.names
+        # further arguments of the printed functions, which take none where the cell has no inner matrix
+        self.times = (self.inner.products(),) if names else ()
+        self.transposed = (self.inner.transposed(),) if names else ()
 
     def run_forward(self) -> None:
         cell, units = self.cell, self.units
@@ -118,8 +130,10 @@ class NumpyProgram(Reference):
     def step_as_written(self, wx: Row, wh: State) -> Row:
         """Outputs of one step by the cell's own function; only the last state is held."""
         cell = self.cell
-        unit = [State(**dict(zip(cell.vectors, self.products.unit, strict=True)))] if cell.vectors else []
-        prev = State(**dict(zip(cell.states, self.history[-1], strict=True)))
+        unit, prev = (
+            cell.per_unit(self.products.used),
+            State(**dict(zip(cell.states, self.history[-1], strict=True))),
+        )
         result = cell.equations(State(**dict(zip(cell.gates, wx, strict=True))), wh, prev, *unit)
         output, state = output_and_state(cell, result)
         self.history = [tuple(getattr(state, s) for s in cell.states)]
@@ -127,9 +141,8 @@ class NumpyProgram(Reference):
 
     def step_keeping(self, wx: Row, wh: State) -> Row:
         """The same by the printed function, keeping every state and what the backward needs."""
-        outputs, state, keeps = self.step.forward(
-            wx, tuple(vars(wh).values()), self.history[-1], self.products.unit
-        )
+        of_state = tuple(getattr(wh, gate) for gate in self.cell.fed_gates)
+        outputs, state, keeps = self.step.forward(wx, of_state, self.history[-1], self.unit, *self.times)
         self.history.append(state)
         self.keeps.append(keeps)
         return outputs
@@ -149,44 +162,49 @@ class NumpyProgram(Reference):
         return tuple(d_states)
 
     def pull_step(self, t: int, d_outputs: list[np.ndarray], d_state: Row) -> tuple[Row, Any]:
-        cell, shape, unit = self.cell, (self.batch, self.units), self.products.unit
-        d = self.step.backward(self.keeps[t], self.history[t], self.history[t + 1], unit, d_outputs, d_state)
-        d_wx, d_wh, before, d_unit = (
+        cell, shape, path = self.cell, (self.batch, self.units), self.history
+        d = self.step.backward(
+            self.keeps[t], path[t], path[t + 1], self.unit, d_outputs, d_state, *self.transposed
+        )
+        d_wx, d_wh, before, d_unit, *inner = (
             [np.broadcast_to(np.asarray(v, self.dtype), shape) for v in group] for group in d
         )
-        if cell.recurrent:
-            through = pull_blocks(np.stack(d_wh, 1), self.products.used["weight_hh"], cell.heads)
+        if cell.fed_gates:
+            weight = cell.recurrent_rows(self.products.used, "weight_hh", cell.fed_gates)
+            through = pull_blocks(np.stack(d_wh, 1), weight, cell.heads)
             for name, share in zip(cell.fed_back, np.split(through, len(cell.fed_back), axis=1), strict=True):
                 at = cell.states.index(name)
                 before[at] = before[at] + share
-        return tuple(before), (d_wx, d_wh, d_unit)
+        return tuple(before), (d_wx, d_wh, d_unit, *inner)
 
     def collect(self, t: int, rest: Any) -> None:
-        d_wx, d_wh, d_unit = rest
-        for every_step, gates in ((self.d_wx, d_wx), (self.d_wh, d_wh)):
+        d_wx, d_wh, d_unit, *inner = rest
+        kept = self.d_wx, self.d_wh, self.d_products, self.operands
+        for every_step, gates in zip(kept, (d_wx, d_wh, *inner), strict=False):
             for k, gate in enumerate(gates):
                 every_step[t, :, k] = gate
         for k, share in enumerate(d_unit):
             self.d_unit[k] += share.sum(0)
 
     def finish(self) -> Any:
-        self.products.add(dict(zip(self.cell.vectors, self.d_unit.copy(), strict=True)))
+        count, d_unit = len(self.cell.vectors), self.d_unit.copy()
+        self.products.add(dict(zip(self.cell.vectors, d_unit[:count], strict=True)))
         self.d_unit[:] = 0
-        self.add_recurrent()
+        self.add_recurrent(d_unit[count:])
         return self.products.pull_project(self._x, self.d_wx)
 
-    def add_recurrent(self) -> None:
-        """Gradients of the recurrent arrays."""
-        if not self.cell.recurrent:
+    def add_recurrent(self, d_biases: np.ndarray) -> None:
+        """Gradients of the recurrent arrays and of the other inner matrices."""
+        if not (self.cell.recurrent or self.multiplied):
             return
-        rows = self.d_wh.reshape(self.steps * self.batch, -1)
+        count = self.steps * self.batch
         at = [self.cell.states.index(name) for name in self.cell.fed_back]
         fed = np.concatenate([np.concatenate([state[k] for k in at], 1) for state in self.history[:-1]])
-        self.products.add(
-            {"weight_hh": blocks_gradient(rows, fed, self.cell.heads, len(self.cell.recurrent))}
-        )
-        if "bias_hh" in self.params:
-            self.products.add({"bias_hh": column_sums(rows)})
+        shares = [
+            (name, self.d_products[:, :, k].reshape(count, -1), self.operands[:, :, k].reshape(count, -1))
+            for k, name in enumerate(self.multiplied)
+        ]
+        self.products.add(self.inner.gradients(self.d_wh.reshape(count, -1), fed, list(d_biases), shares))
 
 
 class WrittenProgram(Reference):

@@ -174,7 +174,7 @@ class TorchProgram(TensorProgram):
         """The same of a cell with equations; the input's side is computed for all steps at once."""
         cell = self.cell
         wx = {gate: rows.unbind(0) for gate, rows in vars(cell.project(params, x)).items()}
-        unit = [State(**{name: params[name] for name in cell.vectors})] if cell.vectors else []
+        unit = cell.per_unit(params)
 
         def advance(t: int, state: State) -> tuple[Outputs, State]:
             gates = State(**{gate: rows[t] for gate, rows in wx.items()})

@@ -123,7 +123,7 @@ class _Fit:
     def _pointwise(self) -> bool:
         """Whether units may be computed apart after the products, from what is known of the states."""
         cell = self.cell
-        plain = not (cell.written_out or cell.readout or cell.writes("emit"))
+        plain = cell.pointwise and not (cell.readout or cell.writes("emit"))
         return plain and cell.fed_back == cell.states[:1] and self._told
 
     def chosen(self) -> list[dict[int, Form]]:

@@ -61,6 +61,11 @@ def unsupported(cell: Equations) -> str | None:
             f"cell {cell.name!r} is not affine in the old states: {', '.join(nonlinear)}; a scan needs an"
             " affine recurrence"
         )
+    if derive(cell).joined:
+        return (
+            f"cell {cell.name!r} multiplies or averages values of its step, so its Jacobian is not"
+            " elementwise; a scan needs one block a unit"
+        )
     if cell.recurrent:
         return (
             f"cell {cell.name!r} has a recurrent product, so its Jacobian is not elementwise; a scan needs"

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array, Arrays, Equations, State
-from ..vocabulary.graph import ordered
+from ..vocabulary.across import uniform
+from ..vocabulary.graph import Node, ordered
 from ..vocabulary.tape import Value, gradients, recorded
 from . import layers
-from .derive import derive, vector_jacobian
+from .derive import derive, inner_biases, vector_jacobian
 
 MOST_ENTRIES = 100_000_000  # of the arrays with which a written cell is run to be counted
 
@@ -46,8 +47,9 @@ def operations(cell: Equations, input_size: int, hidden_size: int) -> Operations
     A backward multiplies twice for each product of the forward (for its weights and for its input); the sums
     over time of the weight gradients are inside those products. More additions bring in the output's gradient
     and the one through the recurrent product, one a unit each, and the gradients of biases and per-unit
-    vectors, one an entry. What a cell writes out (`project`, `emit`, `step`) is counted as it runs;
-    `effective`, done once for a whole sequence, is not.
+    vectors, one an entry. A mean is a sum and a division, and what is made of means alone is computed once
+    for all units. What a cell writes out (`project`, `emit`, `step`) is counted as it runs; `effective`, done
+    once for a whole sequence, is not.
     """
     shapes = layers.shapes(cell, input_size, hidden_size)
     if reason := layers.unfit(cell, input_size, hidden_size):
@@ -59,9 +61,12 @@ def operations(cell: Equations, input_size: int, hidden_size: int) -> Operations
         return _sum([*terms, _of_step(cell, input_size, hidden_size)])
     units = cell.units(hidden_size)
     terms.append(_pointwise(cell, units))
-    if cell.recurrent:
-        shape = len(cell.recurrent) * units, len(cell.fed_back) * units // cell.heads
-        terms.append(_product(shape, shapes.get("bias_hh", (0,))))
+    if cell.fed_gates:
+        rows, columns = len(cell.fed_gates) * units, len(cell.fed_back) * units // cell.heads
+        terms.append(_product((rows, columns), (rows * ("bias_hh" in shapes),)))
+    for product in derive(cell).products:  # its bias is a sum of the equations
+        heads = 1 if product.value in cell.matrices else cell.heads
+        terms.append(_product((units, units // heads), (0,)))
     if cell.writes("project"):
         terms.append(_of_project(cell, input_size, hidden_size))
     else:
@@ -97,8 +102,14 @@ def _pointwise(cell: Equations, units: int) -> Operations:
     backward = [
         n for n in ordered(vector_jacobian(derivation).values()) if not n.is_leaf and n not in forward
     ]
-    more = (2 if cell.recurrent else 1) + len(cell.vectors)
-    return Operations(0, len(forward) * units, 0, (len(backward) + more) * units)
+    more = (2 if cell.fed_gates else 1) + len(cell.vectors) + len(inner_biases(cell))
+    return Operations(0, _elementwise(forward, units), 0, _elementwise(backward, units) + more * units)
+
+
+def _elementwise(nodes: Iterable[Node], units: int) -> int:
+    """FLOP of nodes at all units, without products; what is the same in all units is computed once."""
+    each = {"mean": units + 1, "product": 0, "transposed": 0}  # a mean is a sum and a division
+    return sum(each.get(node.op, 1 if uniform(node) else units) for node in nodes)
 
 
 def _of_step(cell: Equations, input_size: int, hidden_size: int) -> Operations:

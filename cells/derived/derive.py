@@ -2,18 +2,22 @@
 
 Input names: wx_G and wh_G for the two products at gate G (biases included), prev_S for a state at t-1, unit_V
 for a vector. Cotangents are d_ + name; the seeds of the product are d_S for new states and d_output_K for
-output K if it is no state.
+output K if it is no state. A product inside the step is with the matrix wh_G of an inner gate G, whose bias
+is the vector bias_hh_G, or with one of the cell's matrices. Product K of the step has the cotangent
+d_product_K.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from ..contract import Equations, State, each_output, output_and_state
+from ..vocabulary.across import JOINS, RecordedProduct, forward_rules, joins, rules, uniform
 from ..vocabulary.graph import Node, Tape, ordered
-from ..vocabulary.primitives import OPERATORS, pullbacks
+from ..vocabulary.primitives import OPERATORS
 from .trial import EquationError as EquationError
 from .trial import called, fail
 
@@ -51,6 +55,16 @@ class Derivation:
         return any(n.op != "+" or set(n.args) != {wx, wh} for n in users)
 
     @property
+    def products(self) -> list[Node]:
+        """The products inside the step, in order."""
+        return joins(self.results, "product")
+
+    @property
+    def joined(self) -> bool:
+        """Whether the step multiplies or averages values of its own, so that it is not pointwise."""
+        return bool(joins(self.results))
+
+    @property
     def forward(self) -> list[Node]:
         """The operations of one step, in order."""
         return [n for n in ordered(self.results) if not n.is_leaf]
@@ -76,9 +90,17 @@ def derive(cell: Equations) -> Derivation:
     def inputs_of(kind: str, names: tuple[str, ...]) -> State:
         return State(**{name: tape.input(f"{kind}_{name}") for name in names})
 
-    arguments = [inputs_of("wx", cell.gates), inputs_of("wh", cell.recurrent), inputs_of("prev", cell.states)]
-    if cell.vectors:
+    _check_inner(cell)
+    arguments = [inputs_of("wx", cell.gates), inputs_of("wh", cell.fed_gates), inputs_of("prev", cell.states)]
+    if cell.vectors or cell.matrices:
         arguments.append(inputs_of("unit", cell.vectors))
+    inputs = {n.value: n for v in arguments for n in vars(v).values()}
+    for gate in cell.inner_gates:
+        bias = tape.input(f"unit_{bias_of(gate)}") if cell.biases == 2 else None
+        inputs |= {} if bias is None else {bias.value: bias}
+        setattr(arguments[1], gate, RecordedProduct(tape, f"wh.{gate}", f"wh_{gate}", bias))
+    for name in cell.matrices:
+        setattr(arguments[3], name, RecordedProduct(tape, f"unit.{name}", name))
     result, variables = called(cell, cell.equations, arguments)
     _check_states(cell, result)
     output, state = output_and_state(cell, result)
@@ -86,10 +108,11 @@ def derive(cell: Equations) -> Derivation:
     for out in outputs:
         if not isinstance(out, Node):
             fail(cell.equations, f"the output is {out!r}; it must be computed from gates or states")
+        _check_wide(cell, "the output", out)
     names = {v: k for k, v in variables.items() if isinstance(v, Node) and not v.is_leaf and k.isidentifier()}
     derivation = Derivation(
         tape,
-        inputs={n.value: n for v in arguments for n in vars(v).values()},
+        inputs=inputs,
         states={name: getattr(state, name) for name in cell.states},
         outputs=outputs,
         several=isinstance(output, tuple),
@@ -97,6 +120,44 @@ def derive(cell: Equations) -> Derivation:
     )
     _check_used(cell, derivation)
     return derivation
+
+
+def bias_of(gate: str) -> str:
+    """The vector that an inner gate's product has as its bias."""
+    return f"bias_hh_{gate}"
+
+
+def inner_biases(cell: Equations) -> tuple[str, ...]:
+    """Those of the inner gates, where the cell has bias_hh."""
+    return tuple(map(bias_of, cell.inner_gates)) if cell.biases == 2 else ()
+
+
+def inner_names(cell: Equations) -> tuple[str, ...]:
+    """The matrices that a step may multiply its own values by."""
+    return (*(f"wh_{gate}" for gate in cell.inner_gates), *cell.matrices)
+
+
+def _check_inner(cell: Equations) -> None:
+    """Raises EquationError for inner gates or matrices that the cell cannot have."""
+    for what in ("inner_gates", "matrices"):
+        names = getattr(cell, what)
+        if names != () and not _are_names(names):
+            fail(cell.equations, f"{what} is {names!r}; it must be a tuple of names such as ('n',)")
+    for gate in cell.inner_gates:
+        if gate not in cell.recurrent:
+            fail(
+                cell.equations,
+                f"inner_gates has {gate!r}, which has no recurrent product; those with one are"
+                f" {', '.join(cell.recurrent) or 'none'}",
+            )
+    if cell.inner_gates and len(cell.fed_back) > 1:
+        fail(
+            cell.equations,
+            f"inner_gates is {cell.inner_gates!r} and recurrent_states has {len(cell.fed_back)} states; a"
+            " value of the step has the width of one: state a matrix in `matrices` instead",
+        )
+    if twice := set(cell.matrices) & set(cell.vectors):
+        fail(cell.equations, f"{twice.pop()!r} is in vectors and in matrices; it can be one of them")
 
 
 def _are_names(names: object) -> bool:
@@ -118,17 +179,34 @@ def _check_states(cell: Equations, result: Any) -> None:
     for name, value in vars(state).items():
         if not isinstance(value, Node):
             fail(cell.equations, f"state {name} is {value!r}; it must be computed from gates or states")
+        _check_wide(cell, f"state {name}", value)
+
+
+def _check_wide(cell: Equations, what: str, node: Node) -> None:
+    """Raises EquationError for a result that is one number for all units."""
+    if uniform(node):
+        fail(
+            cell.equations,
+            f"{what} is the same in all units; it must be a value of each, such as h - mean(h)",
+        )
 
 
 def _check_used(cell: Equations, derivation: Derivation) -> None:
-    """Raises EquationError for a gate or a vector that has no influence."""
+    """Raises EquationError for a gate, a vector or a matrix that has no influence."""
     used = ordered(derivation.results)
+    multiplied = {node.value for node in derivation.products}
+    for name in inner_names(cell):
+        if name not in multiplied:
+            said = f"wh.{name[3:]}(value)" if name not in cell.matrices else f"unit.{name}(value)"
+            fail(cell.equations, f"{said} is never used; take it out of inner_gates or matrices, or use it")
     for kind, names, products in (
         ("gate", cell.gates, ("wx", "wh")),
         ("vector", cell.vectors, ("unit",)),
     ):
         for name in names:
-            if not any(derivation.inputs.get(f"{product}_{name}") in used for product in products):
+            if f"wh_{name}" not in multiplied and not any(
+                derivation.inputs.get(f"{product}_{name}") in used for product in products
+            ):
                 fail(
                     cell.equations,
                     f"{kind} {name!r} is never used; take it out of {kind}s or use {products[0]}.{name}",
@@ -156,10 +234,32 @@ def vector_jacobian(derivation: Derivation, *, unsaturated: bool = False) -> dic
     for node in reversed(ordered(derivation.results)):
         if node.is_leaf or node not in cotangent:
             continue
-        for arg, rule in zip(node.args, pullbacks(node.op, unsaturated), strict=True):
+        for arg, rule in zip(node.args, rules(node, unsaturated), strict=True):
             if arg.op != "constant":
                 add(arg, rule(cotangent[node], node, *node.args))
-    return {"d_" + name: cotangent[node] for name, node in derivation.inputs.items() if node in cotangent}
+    wanted = derivation.inputs | {f"product_{k}": node for k, node in enumerate(derivation.products)}
+    return {"d_" + name: cotangent[node] for name, node in wanted.items() if node in cotangent}
+
+
+def jacobian_vector(derivation: Derivation, *, unsaturated: bool = False) -> dict[str, Node]:
+    """Tangents {"d_" + state: node} of the new states by forward mode, without those that no seed reaches.
+
+    Seeds are the inputs d_wh_G and d_prev_S. `unsaturated` as in `vector_jacobian`.
+    """
+    tape = derivation.tape
+    tangent: dict[Node, Node] = {
+        node: tape.input("d_" + name)
+        for name, node in derivation.inputs.items()
+        if name.startswith(("wh_", "prev_"))
+    }
+    for node in ordered(derivation.states.values()):
+        for arg, rule in zip(
+            node.args, () if node.is_leaf else forward_rules(node, unsaturated), strict=True
+        ):
+            if arg in tangent:
+                share = rule(tangent[arg], node, *node.args)
+                tangent[node] = tangent[node] + share if node in tangent else share
+    return {"d_" + name: tangent[node] for name, node in derivation.states.items() if node in tangent}
 
 
 def degree(node: Node) -> float:
@@ -169,7 +269,7 @@ def degree(node: Node) -> float:
     degrees = [degree(arg) for arg in node.args]
     if not any(degrees):
         return 0
-    if node.op in ("+", "-", "neg"):
+    if node.op in ("+", "-", "neg", *JOINS):
         return max(degrees)
     if node.op == "*":
         return sum(degrees)
@@ -180,17 +280,21 @@ def degree(node: Node) -> float:
     return float("inf")
 
 
-def kept(derivation: Derivation, cotangents: dict[str, Node]) -> list[Node]:
+def kept(
+    derivation: Derivation, cotangents: dict[str, Node], more: Iterable[Node] = (), means: bool = False
+) -> list[Node]:
     """The values of a step that its backward needs and cannot cheaply recompute, in the order of the forward.
 
-    Old and new states are kept anyway; sums, differences and products of kept values are computed again.
+    Old and new states are kept anyway; sums, differences and products of kept values are computed again. The
+    backward needs `more` too. With `means` the means are kept elsewhere, as one number a sequence.
     """
     forward = ordered(derivation.results)
     inside = set(forward)
     needed = [a for n in ordered(cotangents.values()) if n not in inside for a in n.args if a in inside]
-    needed += [n for n in cotangents.values() if n in inside]
+    needed += [n for n in [*cotangents.values(), *more] if n in inside]
     have = {n for n in forward if n.op == "constant" or str(n.value).startswith(("prev_", "unit_"))}
     have |= set(derivation.states.values())
+    have |= {n for n in forward if means and uniform(n)}
     keep: dict[Node, None] = {}
 
     def cheap(node: Node) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..contract import Equations
 from ..vocabulary.graph import Node, ordered
 from ..vocabulary.primitives import VOCABULARY
-from .derive import derive
+from .derive import bias_of, derive, inner_biases
 
 if TYPE_CHECKING:  # SymPy takes longer to import than all of cells
     from sympy import Expr
@@ -48,6 +48,10 @@ def _expression(node: Node, names: dict[Node, str], cell: Equations, top: bool =
     if node.op == "input":
         return _sum([sympy.Symbol(term) for term in _terms(node.value, cell)])
     args = [_expression(a, names, cell) for a in node.args]
+    if node.op == "product":
+        return sympy.Symbol(f"{_matrix(node.value)} {_factor(args[0])}")
+    if node.op == "mean":
+        return sympy.Symbol(rf"\operatorname{{mean}}\left({_text(args[0])}\right)")
     if node.op == "+":
         return _sum(args)
     if node.op == "-":
@@ -76,14 +80,32 @@ def _grouped(expression: Expr) -> Expr:
     return sympy.Symbol(rf"\left({_text(expression)}\right)") if expression.is_Add else expression
 
 
+def _matrix(name: str) -> str:
+    """The symbol of a matrix inside the step: of an inner gate, or by its own name."""
+    if name.startswith("wh_"):
+        return rf"W_{{h{name[3:]}}}"
+    return rf"\mathbf{{{_escaped(name)}}}"
+
+
+def _factor(expression: Expr) -> str:
+    """What a matrix is multiplied by: in parentheses unless it is one symbol."""
+    text = _text(expression)
+    return text if expression.is_Symbol and " " not in text else rf"\left({text}\right)"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("_", r"\_")
+
+
 def _terms(name: str, cell: Equations) -> list[str]:
     """A state at t-1, or a product and its bias."""
     kind, _, which = name.partition("_")
     if kind == "prev":
         return [f"{which}_{{t-1}}"]
     if kind == "unit":
-        escaped = which.replace("_", r"\_")
-        return [rf"\mathbf{{{escaped}}}"]
+        if which in inner_biases(cell):
+            return [rf"b_{{h{which.removeprefix(bias_of(''))}}}"]
+        return [rf"\mathbf{{{_escaped(which)}}}"]
     if kind == "wx" and cell.writes("project"):
         return [rf"w_{{{which}}}(x_t)"]  # what `project` makes of the input
     fed = ", ".join(f"{name}_{{t-1}}" for name in cell.fed_back)

@@ -38,10 +38,16 @@ def called(cell: Equations, method: Callable, arguments: list[Any]) -> tuple[Any
         vectors = f", vectors ({', '.join(cell.vectors)})" if cell.vectors else ""
         raise EquationError(
             f"{code.co_filename}:{line}: {error}. Equations may use + - * / **, numbers, gates"
-            f" ({', '.join(cell.gates)}), states ({', '.join(cell.states)}){vectors} and"
-            f" {', '.join(FUNCTIONS)}"
+            f" ({', '.join(cell.gates)}), states ({', '.join(cell.states)}){vectors}{_products(cell)} and"
+            f" {', '.join(FUNCTIONS)}, mean"
         ) from error
     return result, variables
+
+
+def _products(cell: Equations) -> str:
+    """The products that the equations may take of a value."""
+    names = [*(f"wh.{gate}" for gate in cell.inner_gates), *(f"unit.{name}" for name in cell.matrices)]
+    return f", products of a value ({', '.join(names)})" if names else ""
 
 
 @contextmanager

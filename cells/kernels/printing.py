@@ -75,4 +75,5 @@ def expression(
         level = PRECEDENCE[node.op]
         left, right = node.args
         return f"{operand(left, level - 1)} {node.op} {operand(right, level)}"
-    return f"{node.op}({', '.join(operand(a, 0) for a in node.args)})"
+    name = node.op if node.value is None else f"{node.op}_{node.value}"  # of a product, its matrix too
+    return f"{name}({', '.join(operand(a, 0) for a in node.args)})"

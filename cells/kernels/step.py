@@ -6,10 +6,10 @@ Forward and backward come from one derivation, so that nothing a gate computed i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..cell import GatedCell
-from ..derived.derive import derive, kept, vector_jacobian
+from ..derived.derive import derive, jacobian_vector, kept, vector_jacobian
 from ..vocabulary.graph import Node
 from ..vocabulary.primitives import VOCABULARY
 from .printing import assignments, plain_number
@@ -106,6 +106,7 @@ RESERVED = {
     "LANES",
     "PANEL",
     "clamped",
+    "mean",
     "ZERO",
     "HALF",
     "ONE",
@@ -122,6 +123,11 @@ class Step:
     Backward reads keep_K (in the order of keeps), prev_S, new_S, unit_V, d_S and, for output K if it is no
     state, d_output_K; cotangents maps the forward's input names to variables. A gate in `summed` uses its two
     products in one sum only, so that d_wx and d_wh are one array.
+
+    Where the step multiplies values of its own, products says with which matrices, in order. The lines then
+    call product_NAME and transposed_NAME; the backward leaves each product's operand, and cotangents has
+    product_K. tangent are the lines of its Jacobian-vector product: they read what the backward does and
+    d_wh_G, d_prev_S, and leave the variables new_tangents, by state.
     """
 
     forward: list[str]
@@ -132,16 +138,23 @@ class Step:
     backward: list[str]
     cotangents: dict[str, str]
     summed: tuple[str, ...]
+    products: tuple[str, ...] = ()
+    operands: tuple[str, ...] = ()
+    tangent: tuple[str, ...] = ()
+    new_tangents: dict[str, str] = field(default_factory=dict)
 
 
 def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsaturated: bool = False) -> Step:
     """The cell's step, with constants printed by `number`; `unsaturated` as in `derive.vector_jacobian`."""
     d = derive(cell)
     cotangents = vector_jacobian(d, unsaturated=unsaturated)
-    keep = kept(d, cotangents)
+    operands = [node.args[0] for node in d.products]
+    reserved = RESERVED | {f"{op}_{node.value}" for node in d.products for op in ("product", "transposed")}
+    tangents = jacobian_vector(d, unsaturated=unsaturated) if d.joined else {}
+    keep = kept(d, cotangents | {f"tangent of {s}": node for s, node in tangents.items()}, operands)
     inputs = {node: name for name, node in d.inputs.items()}
     names = {node: name for name, node in d.states.items()} | d.names
-    forward, variable = assignments([*d.results, *keep], inputs, names, number, RESERVED)
+    forward, variable = assignments([*d.results, *keep], inputs, names, number, reserved)
     known: dict[Node, str] = {
         node: name for node, name in inputs.items() if name.startswith(("prev_", "unit_"))
     }
@@ -151,7 +164,13 @@ def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsatur
         d.tape.input(seed): seed
         for seed in [*(f"d_output_{k}" for k in range(len(d.outputs))), *("d_" + s for s in d.states)]
     }
-    backward, result = assignments(list(cotangents.values()), known, d.names, number, RESERVED)
+    roots = [*cotangents.values(), *operands]
+    backward, result = assignments(roots, known, d.names, number, reserved)
+    seeds = {f"d_{name}" for name in d.inputs if name.startswith(("wh_", "prev_"))}
+    moved = known | {d.tape.input(seed): seed for seed in seeds}
+    tangent, moves = (
+        assignments(list(tangents.values()), moved, d.names, number, reserved) if tangents else ([], {})
+    )
     return Step(
         forward=forward,
         new_states={s: variable[node] for s, node in d.states.items()},
@@ -161,6 +180,10 @@ def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsatur
         backward=backward,
         cotangents={name[2:]: _text(node, result, number) for name, node in cotangents.items()},
         summed=tuple(g for g in cell.gates if not d.separate(g)),
+        products=tuple(node.value for node in d.products),
+        operands=tuple(_text(node, result, number) for node in operands),
+        tangent=tuple(tangent),
+        new_tangents={name[2:]: _text(node, moves, number) for name, node in tangents.items()},
     )
 
 

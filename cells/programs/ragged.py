@@ -68,6 +68,8 @@ class StoppingCell(GatedCell):
             "vectors": cell.vectors,
             "recurrent_gates": cell.recurrent,
             "recurrent_states": cell.recurrent_states,
+            "inner_gates": cell.inner_gates,
+            "matrices": cell.matrices,
             "heads": cell.heads,
         }
         for name, value in class_of_cell.items():
@@ -114,7 +116,9 @@ class StoppingCell(GatedCell):
     def equations(self, wx: State, wh: State, prev: State, *unit: Any, **_: Any) -> Returned:
         within = getattr(wx, WITHIN)
         rest = State(**{gate: getattr(wx, gate) for gate in self.cell.gates})
-        inside = (within_or_zero(each, dict.fromkeys(vars(each), within)) for each in (rest, wh, prev))
+        of_state = State(**{gate: getattr(wh, gate) for gate in self.fed_gates})
+        inside = [within_or_zero(each, dict.fromkeys(vars(each), within)) for each in (rest, of_state, prev)]
+        vars(inside[1]).update({gate: getattr(wh, gate) for gate in self.inner_gates})  # these take a value
         output, new = output_and_state(self.cell, self.cell.equations(*inside, *unit))
         return stopped(output, new, prev, dict.fromkeys(vars(new), within))
 

@@ -10,9 +10,17 @@ from math import isfinite
 from numbers import Real
 from typing import Any, NoReturn
 
+ACROSS = (
+    "equations say what each unit does; mean(value) averages over the units, and a matrix takes a value as"
+    " wh.gate(value) of a gate in inner_gates, or as unit.name(value) of one in matrices"
+)
+
 
 class Node:
-    """One scalar of the graph: an operator or a function over other nodes, an input, or a constant."""
+    """One scalar of the graph: an operator or a function over other nodes, an input, or a constant.
+
+    `value` is an input's name, a constant's number, or the name of the matrix of a product.
+    """
 
     __slots__ = ("args", "index", "op", "tape", "value")
     __array_ufunc__ = None  # NumPy's own functions refuse a Node instead of making an object array
@@ -72,6 +80,24 @@ class Node:
 
     __hash__ = object.__hash__
 
+    def __call__(self, *_: Any) -> NoReturn:
+        raise TypeError(f"{self!r} takes no value: {ACROSS}")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{self!r} has no {name}: {ACROSS}")
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError(f"{self!r} has no units to choose from: {ACROSS}")
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        # without this np.mean would take it for an array of one object, and be the value itself
+        raise TypeError(f"{self!r} is no array: {ACROSS}")
+
+    def _multiplied(self, other: object) -> NoReturn:
+        raise TypeError(f"@ on {self!r}: {ACROSS}")
+
+    __matmul__ = __rmatmul__ = _multiplied
+
     def __bool__(self) -> NoReturn:
         raise TypeError("Python control flow on a value; use maximum, minimum, relu or a product with a gate")
 
@@ -105,8 +131,9 @@ class Tape:
             raise TypeError(f"the constant {value} is not finite")
         return self._node("constant", value=float(value))
 
-    def apply(self, op: str, *values: Any) -> Node:
-        return self._node(op, tuple(self._lift(v) for v in values))
+    def apply(self, op: str, *values: Any, of: str | None = None) -> Node:
+        """Records an operation on values; `of` names the matrix that a product is taken with."""
+        return self._node(op, tuple(self._lift(v) for v in values), of)
 
     def _lift(self, value: Any) -> Node:
         if isinstance(value, Node):

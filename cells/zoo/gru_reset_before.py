@@ -1,6 +1,6 @@
 """Gated recurrent unit with the reset gate before the recurrent product, as the paper's later text has it."""
 
-from .. import Array, Arrays, GatedCell, State, linear, sigmoid, split, tanh
+from .. import GatedCell, State, sigmoid, tanh
 
 
 class GRUResetBefore(GatedCell):
@@ -15,15 +15,11 @@ class GRUResetBefore(GatedCell):
 
     gates = ("r", "z", "n")
     states = ("h",)
+    inner_gates = ("n",)
     keep_gate = "z"
 
-    def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
-        wx, weight, bias = self.project(params, x), params["weight_hh"], params.get("bias_hh")
-        units = weight.shape[1]
-        before, after = (None, None) if bias is None else (bias[: 2 * units], bias[2 * units :])
-        wh = split(("r", "z"), linear(state.h, weight[: 2 * units], before))
+    def equations(self, wx: State, wh: State, prev: State) -> State:
         r = sigmoid(wx.r + wh.r)
         z = sigmoid(wx.z + wh.z)
-        n = tanh(wx.n + linear(r * state.h, weight[2 * units :], after))
-        h = z * state.h + (1 - z) * n
-        return h, State(h=h)
+        n = tanh(wx.n + wh.n(r * prev.h))
+        return State(h=z * prev.h + (1 - z) * n)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import Array, Arrays, GatedCell, Shapes, State, linear, sigmoid, split, sqrt, tanh
+from .. import Array, Arrays, GatedCell, Shapes, State, linear, mean, sigmoid, split, sqrt, tanh
 
 
 class LayerNormLSTM(GatedCell):
@@ -18,6 +18,7 @@ class LayerNormLSTM(GatedCell):
 
     gates = ("i", "f", "g", "o")
     states = ("h", "c")
+    vectors = ("gain_i", "gain_f", "gain_g", "gain_o", "gain_c", "shift_c")
     keep_gate = "f"
     input_gate = "i"
     eps: float = 1e-5
@@ -38,21 +39,36 @@ class LayerNormLSTM(GatedCell):
     def shapes(self, input_size: int, hidden_size: int) -> Shapes:
         widths = {"ih": 4 * hidden_size, "hh": 4 * hidden_size, "c": hidden_size}
         norms = {f"{kind}_{what}": (width,) for what, width in widths.items() for kind in ("gain", "shift")}
-        return super().shapes(input_size, hidden_size) | norms
+        stored = super().shapes(input_size, hidden_size)
+        return {name: shape for name, shape in stored.items() if name not in self.vectors} | norms
 
-    def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
-        rows = self.norm(params, "ih", linear(x, params["weight_ih"])) + params.get("bias_ih", 0)
-        rows = rows + self.norm(params, "hh", linear(state.h, params["weight_hh"])) + params.get("bias_hh", 0)
-        a = split(self.gates, rows)
-        c = sigmoid(a.f) * state.c + sigmoid(a.i) * tanh(a.g)
-        h = sigmoid(a.o) * tanh(self.norm(params, "c", c))
-        return h, State(h=h, c=c)
+    def effective(self, params: Arrays) -> Arrays:
+        """The gain of the recurrent norm by gate; what is added after that norm is added to the input's."""
+        gains = {f"gain_{gate}": gain for gate, gain in vars(split(self.gates, params["gain_hh"])).items()}
+        shift = params["shift_ih"] + params["shift_hh"]
+        for bias in ("bias_ih", "bias_hh"):
+            shift = shift + params[bias] if bias in params else shift
+        kept = ("weight_ih", "weight_hh", "gain_ih", "gain_c", "shift_c", "weight_out", "bias_out")
+        return {name: params[name] for name in kept if name in params} | gains | {"shift": shift}
 
-    def norm(self, params: Arrays, what: str, a: Array) -> Array:
-        """The layer norm of a (B, W), with its own gain and shift."""
-        centred = a - a.sum(-1, keepdims=True) / a.shape[-1]
-        variance = (centred * centred).sum(-1, keepdims=True) / a.shape[-1]
-        return centred / sqrt(variance + self.eps) * params[f"gain_{what}"] + params[f"shift_{what}"]
+    def project(self, params: Arrays, x: Array) -> State:
+        a = linear(x, params["weight_ih"])
+        centred = a - mean(a)
+        normed = centred / sqrt(mean(centred * centred) + self.eps)
+        return split(self.gates, normed * params["gain_ih"] + params["shift"])
+
+    def equations(self, wx: State, wh: State, prev: State, unit: State) -> State:
+        centre = mean(wh.i + wh.f + wh.g + wh.o) / 4
+        i, f, g, o = wh.i - centre, wh.f - centre, wh.g - centre, wh.o - centre
+        size = sqrt(mean(i * i + f * f + g * g + o * o) / 4 + self.eps)
+        i = sigmoid(wx.i + i / size * unit.gain_i)
+        f = sigmoid(wx.f + f / size * unit.gain_f)
+        g = tanh(wx.g + g / size * unit.gain_g)
+        o = sigmoid(wx.o + o / size * unit.gain_o)
+        c = f * prev.c + i * g
+        centred = c - mean(c)
+        normed = centred / sqrt(mean(centred * centred) + self.eps)
+        return State(h=o * tanh(normed * unit.gain_c + unit.shift_c), c=c)
 
     def paper(self, shapes: Shapes, rng: np.random.Generator) -> Arrays:
         """Gains 1 and shifts 0, as the paper says."""

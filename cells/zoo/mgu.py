@@ -1,6 +1,6 @@
 """Minimal gated unit: one gate both resets and updates."""
 
-from .. import Array, Arrays, GatedCell, State, sigmoid, split, tanh
+from .. import GatedCell, State, sigmoid, tanh
 
 
 class MGU(GatedCell):
@@ -14,12 +14,9 @@ class MGU(GatedCell):
 
     gates = ("f", "h")
     states = ("h",)
+    inner_gates = ("h",)
 
-    def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
-        wx = self.project(params, x)
-        weight = split(self.gates, params["weight_hh"].swapaxes(0, 1))
-        bias = split(self.gates, params["bias_hh"]) if "bias_hh" in params else State(f=0, h=0)
-        f = sigmoid(wx.f + (state.h @ weight.f + bias.f))
-        candidate = tanh(wx.h + ((f * state.h) @ weight.h + bias.h))
-        h = (1 - f) * state.h + f * candidate
-        return h, State(h=h)
+    def equations(self, wx: State, wh: State, prev: State) -> State:
+        f = sigmoid(wx.f + wh.f)
+        candidate = tanh(wx.h + wh.h(f * prev.h))
+        return State(h=(1 - f) * prev.h + f * candidate)

@@ -17,7 +17,8 @@ from typing import Any
 from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.derived.layers import unfit
-from cellbench.cells.kernels import fused, modules
+from cellbench.cells.kernels import modules, printed
+from cellbench.cells.vocabulary.across import joins
 
 from ._arguments import CELL_HELP, epilog, one_of, size, word
 from ._table import print_facts
@@ -119,10 +120,12 @@ def kind(cell: GatedCell) -> str:
         return f"a {cell.library} module, without equations"
     if cell.written_out:
         return "step written out"
-    if not cell.recurrent:
-        return "elementwise"
+    inside = " and more inside the step" if cell.derivation().products else ""
+    means = " and means over the units" if joins(cell.derivation().results, "mean") else ""
+    if not (cell.recurrent or inside):
+        return f"elementwise{means}"
     return (
-        "pointwise around two products, W_hh"
+        f"pointwise around two products{inside}{means}, W_hh"
         f" {f'in {cell.heads} diagonal blocks' if cell.heads > 1 else 'full'}"
     )
 
@@ -184,7 +187,7 @@ def kernel_path(cell: GatedCell, dtype: str) -> str:
         return f"none: {'it has no equations' if cell.library else 'the step is written out'}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the line says it too
-        file = fused.module(cell, dtype).__file__
+        file = printed.module(cell, dtype).__file__
     return f"{modules.unwritable() or file} (--kernel prints it)"
 
 
@@ -193,7 +196,7 @@ def kernel(spec: str, dtype: str) -> str:
     cell = cells.get(spec)
     if cell.written_out:
         raise ValueError(f"cell {cell.name!r} writes out its step, so it has no kernel; leave out --kernel")
-    return fused.text(cell, dtype)
+    return printed.text(cell, dtype)
 
 
 def sources(cell: Any) -> Iterator[str]:

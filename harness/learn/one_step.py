@@ -61,8 +61,7 @@ class CellStep(nn.Module):
             output, after = cell.step(params, x, before)
         else:
             wx = State(**{gate: rows[0] for gate, rows in vars(cell.project(params, x[None])).items()})
-            unit = [State(**{name: params[name] for name in cell.vectors})] if cell.vectors else []
-            result = cell.equations(wx, cell.recur(params, before), before, *unit)
+            result = cell.equations(wx, cell.recur(params, before), before, *cell.per_unit(params))
             output, after = output_and_state(cell, result)
         if cell.readout:
             output = nn.functional.linear(output, params["weight_out"], params["bias_out"])

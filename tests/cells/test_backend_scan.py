@@ -287,6 +287,8 @@ def test_a_cell_that_cannot_be_scanned_says_why(refused, mode):
     reason = cells.backend(mode).unsupported(cell)
     if cell.written_out:
         assert "writes out its step" in reason
+    elif cell.affine() and not cell.pointwise:
+        assert "averages values of its step" in reason
     elif cell.affine():
         assert "recurrent product" in reason
     else:

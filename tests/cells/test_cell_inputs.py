@@ -1,5 +1,7 @@
 """How programs take inputs: layouts, dtypes, saturation, NaN, sequences in pieces, central differences."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from support.comparison import (
 from support.oracle import float64_autograd
 
 from cellbench import cells
+from cellbench.cells.derived.derive import inner_biases, inner_names
 from cellbench.cells.kernels import arrays as printed
 
 LAYOUTS = {
@@ -158,26 +161,40 @@ def test_vector_jacobian_product_matches_central_differences(spec, unsaturated):
     def draw(names):
         return tuple(rng.standard_normal(200) for _ in names)
 
-    kinds = (cell.gates, cell.recurrent, cell.states, cell.vectors)
+    kinds = (cell.gates, cell.fed_gates, cell.states, (*cell.vectors, *inner_biases(cell)))
     inputs, moves = (tuple(map(draw, kinds)) for _ in range(2))
     d_output, d_new = draw(cell.derivation().outputs), draw(cell.states)
+    matrices = [rng.standard_normal((200, 200)) / 14 for _ in inner_names(cell)]
+    times, transposed = (
+        [tuple(partial(multiplied, m) for m in which)] if matrices else []
+        for which in (matrices, [m.T for m in matrices])
+    )
 
     def along(by):
         """The seeds times the outputs, after a move of the inputs."""
         moved = (
             tuple(v + by * m for v, m in zip(*pair, strict=True)) for pair in zip(inputs, moves, strict=True)
         )
-        outputs, new, _ = module.forward(*moved)
+        outputs, new, _ = module.forward(*moved, *times)
         seen = sum(d * v for d, v in zip(d_new, new, strict=True))
         own = cell.derivation().output_states
-        return seen + sum(d * v for d, v, state in zip(d_output, outputs, own, strict=True) if state is None)
+        rest = sum(d * v for d, v, state in zip(d_output, outputs, own, strict=True) if state is None)
+        return per_unit(seen + rest)
 
-    _, new, keeps = module.forward(*inputs)
-    found = module.backward(keeps, inputs[2], new, inputs[3], d_output, d_new)
-    product = sum(
-        d * m for part, move in zip(found, moves, strict=True) for d, m in zip(part, move, strict=True)
+    def per_unit(value):
+        """Each unit by itself, unless the step joins them: then only their sum is the seeds' product."""
+        return value if cell.pointwise else np.sum(value)
+
+    _, new, keeps = module.forward(*inputs, *times)
+    found = module.backward(keeps, inputs[2], new, inputs[3], d_output, d_new, *transposed)
+    product = per_unit(
+        sum(d * m for part, move in zip(found, moves, strict=False) for d, m in zip(part, move, strict=True))
     )
     compare({"product": product}, {"product": (along(1e-5) - along(-1e-5)) / 2e-5}, 1e-8)
+
+
+def multiplied(matrix, value):
+    return matrix @ np.broadcast_to(value, matrix.shape[1])
 
 
 def test_the_caller_s_arrays_may_be_used_again_after_a_forward(backend, dtype):

@@ -7,9 +7,11 @@ from cellbench.cells import (
     expm,
     linear,
     maximum,
+    mean,
     sigmoid,
     softplus,
     split,
+    sqrt,
     tanh,
 )
 
@@ -58,6 +60,43 @@ class Heads(GatedCell):
     def emit(self, params, x, output):
         first, second = output
         return first * second + x.sum(-1, keepdims=True) * params["u"]
+
+
+class Chained(GatedCell):
+    """Products of products: two inner gates in heads, and a matrix of its own, used twice."""
+
+    gates = ("r", "a", "k", "b")
+    states = ("h", "m")
+    vectors = ("u",)
+    matrices = ("mix",)
+    inner_gates = ("b", "a")
+    heads: int = 2
+    biases: int = 2
+
+    def equations(self, wx, wh, prev, unit):
+        r, keep = sigmoid(wx.r + wh.r), sigmoid(wh.k - wx.k)
+        a = tanh(wx.a + wh.a(r * prev.h))
+        b = sigmoid(wx.b + wh.b(a + prev.m) + unit.mix(a * prev.m) / 2)
+        m = keep * b * prev.m + (1 - b) * a
+        return m * unit.u, State(h=tanh(r * prev.h + unit.mix(m - prev.h) / 2), m=m)
+
+
+class Normed(GatedCell):
+    """A layer norm on a gate, and a mean on both sides of a product; a gate without a product."""
+
+    gates = ("f", "g", "x")
+    states = ("h", "c")
+    recurrent_gates = ("f", "g")
+    recurrent_states = ("c",)
+    inner_gates = ("g",)
+
+    def equations(self, wx, wh, prev):
+        a = wx.f + wh.f - mean(wx.f + wh.f)
+        f = sigmoid(a / sqrt(mean(a * a) + 0.25))
+        level = mean(prev.h * f)
+        g = tanh(wx.g + wh.g(f * prev.c - level))
+        c = f * prev.c + (1 - f) * g * (1 + level)
+        return c * wx.x + mean(g * c), State(h=g - mean(c) * prev.h, c=c)
 
 
 class Pair(GatedCell):

@@ -3,7 +3,7 @@
 Of cells/ it uses only what the cells' authors wrote.
 """
 
-from functools import wraps
+from functools import partial, wraps
 from hashlib import sha256
 from types import SimpleNamespace
 
@@ -96,10 +96,20 @@ def one_step(cell, params, x, prev):
     wh = SimpleNamespace()
     if cell.recurrent:
         fed = torch.cat([getattr(prev, s) for s in cell.fed_back], 1)
-        wh = by_gate(cell.recurrent, fed @ dense(cell, params["weight_hh"]).T + params.get("bias_hh", 0))
-    unit = [SimpleNamespace(**{v: params[v] for v in cell.vectors})] if cell.vectors else []
+        weight, bias = dense(cell, params["weight_hh"]).T, params.get("bias_hh", torch.zeros(()))
+        wh = by_gate(cell.recurrent, fed @ weight + bias)
+        for gate in cell.inner_gates:
+            setattr(wh, gate, partial(inner_product, cell, gate, weight, bias))
+    unit = {v: params[v] for v in cell.vectors}
+    unit |= {name: partial(torch.nn.functional.linear, weight=params[name]) for name in cell.matrices}
+    unit = [SimpleNamespace(**unit)] if unit else []
     output, new = output_and_state(cell, cell.equations(wx, wh, prev, *unit))
     return each_output(output), new
+
+
+def inner_product(cell, gate, weight, bias, value):
+    """The product of a value of the step with all of weight_hh, of which this gate's is taken."""
+    return getattr(by_gate(cell.recurrent, value @ weight + bias), gate)
 
 
 def dense(cell, weight):

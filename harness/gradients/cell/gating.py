@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cellbench.cells import GatedCell, State
+from cellbench.cells import GatedCell, State, mean
+from cellbench.cells.programs.inner import Inner
 from cellbench.cells.vocabulary.graph import Node, ordered
 from cellbench.cells.vocabulary.primitives import VOCABULARY, logsigmoid, sech2, sigmoid
 
@@ -190,19 +191,24 @@ def values_of(
     used, prev = program.products.used, [s[:-1] for s in path]
     before = State(**dict(zip(cell.states, prev, strict=True)))
     inputs = {f"wx_{k}": v for k, v in vars(cell.project(used, x)).items()}
+    inner = Inner(cell, used)
+    products = dict(zip(inner.names, inner.products(), strict=True))
     inputs |= {f"wh_{k}": v for k, v in vars(cell.recur(used, before)).items()}
-    inputs |= {f"prev_{k}": v for k, v in vars(before).items()} | {f"unit_{k}": used[k] for k in cell.vectors}
+    inputs |= {f"prev_{k}": v for k, v in vars(before).items()}
+    inputs |= {f"unit_{k}": v for k, v in zip(inner.vectors, inner.unit(), strict=True)}
     wanted = list(nodes)
     values: dict[Node, Any] = {}
     for node in ordered(wanted):
-        values[node] = _value(node, values, inputs)
+        values[node] = _value(node, values, inputs, products)
     return {node: np.broadcast_to(values[node], (*x.shape[:2], program.units)) for node in wanted}
 
 
-def _value(node: Node, values: dict[Node, Any], inputs: Arrays) -> Any:
+def _value(node: Node, values: dict[Node, Any], inputs: Arrays, products: Arrays) -> Any:
     if node.op == "input":
         return inputs[node.value]
     if node.op == "constant":
         return node.value
-    function = OPERATORS.get(node.op) or VOCABULARY[node.op]
+    if node.op == "product":
+        return products[node.value](values[node.args[0]])
+    function = OPERATORS.get(node.op) or (mean if node.op == "mean" else VOCABULARY[node.op])
     return function(*(values[a] for a in node.args))

@@ -7,6 +7,7 @@ everything computed with them is slow and right.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ import numpy as np
 from cellbench.cells import GatedCell, State
 from cellbench.cells.backends.numpy import NumpyProgram, Reference, WrittenProgram
 from cellbench.cells.kernels import arrays
+from cellbench.cells.programs.inner import Inner
 from cellbench.cells.vocabulary.tape import Value, array_of, gradients, recorded
 
+from .joined import Joined
 from .linear import Dense, Elementwise, Jacobians, is_wide, joint, split_joint
 from .path import WIDE
 
@@ -50,7 +53,7 @@ def underflows(
 
 def _jacobians(
     cell: GatedCell, params: Arrays, x: np.ndarray, path: list[np.ndarray], dtype: str
-) -> tuple[Elementwise | Dense, bool]:
+) -> tuple[Elementwise | Dense | Joined, bool]:
     """In this dtype, and whether the argument of a squashing function is far out."""
     used = {
         k: np.asarray(v, dtype)
@@ -60,32 +63,37 @@ def _jacobians(
     if cell.written_out:
         steps = [_dense(cell, used, x[t], [s[t] for s in path]) for t in range(len(x))]
         return Dense(np.stack([matrix for matrix, _ in steps])), any(far for _, far in steps)
-    return _elementwise(cell, used, x, path)
-
-
-def _elementwise(
-    cell: GatedCell, used: Arrays, x: np.ndarray, path: list[np.ndarray]
-) -> tuple[Elementwise, bool]:
     prev, new = tuple(s[:-1] for s in path), tuple(s[1:] for s in path)
     wx, wh = cell.project(used, x), cell.recur(used, State(**dict(zip(cell.states, prev, strict=True))))
-    unit = tuple(used[name] for name in cell.vectors)
-    step = arrays.module(cell, unsaturated=True)
+    step, inner = arrays.module(cell, unsaturated=True), Inner(cell, used)
     _, _, keeps = step.forward(
-        tuple(getattr(wx, g) for g in cell.gates), tuple(vars(wh).values()), prev, unit
+        tuple(getattr(wx, g) for g in cell.gates),
+        tuple(getattr(wh, g) for g in cell.fed_gates),
+        prev,
+        inner.unit(),
+        *([inner.products()] if inner.names else []),
     )
+    squashes = any(node.op in SQUASHING for node in cell.derivation().forward)
+    far = squashes and any(np.abs(k).max(initial=0) > FAR for k in keeps)
+    if cell.pointwise:
+        return _elementwise(cell, used, step, (keeps, prev, new, inner.unit())), far
+    return Joined(cell, used, inner, step, keeps, prev, new), far
+
+
+def _elementwise(cell: GatedCell, used: Arrays, step: Any, known: tuple[Any, ...]) -> Elementwise:
+    """The coefficients, from what the printed backward of a step takes beside cotangents."""
+    prev = known[1]
     silent = [np.zeros(())] * len(cell.derivation().outputs)
     shape, states, gates = prev[0].shape, len(cell.states), len(cell.recurrent)
-    direct = np.empty((len(x), states, states, *shape[1:]), x.dtype)
-    through = np.empty((len(x), states, gates, *shape[1:]), x.dtype)
+    direct = np.empty((shape[0], states, states, *shape[1:]), prev[0].dtype)
+    through = np.empty((shape[0], states, gates, *shape[1:]), prev[0].dtype)
     for s in range(states):
-        seed = tuple(np.full(shape, k == s, x.dtype) for k in range(states))
-        _, d_wh, d_prev, _ = step.backward(keeps, prev, new, unit, silent, seed)
+        seed = tuple(np.full(shape, k == s, direct.dtype) for k in range(states))
+        _, d_wh, d_prev, _ = step.backward(*known, silent, seed)
         for coefficients, cotangents in ((direct, d_prev), (through, d_wh)):
             for k, d in enumerate(cotangents):
                 coefficients[:, s, k] = d
-    squashes = any(node.op in SQUASHING for node in cell.derivation().forward)
-    far = squashes and any(np.abs(k).max(initial=0) > FAR for k in keeps)
-    return Elementwise(cell, used.get("weight_hh") if cell.recurrent else None, direct, through), far
+    return Elementwise(cell, used.get("weight_hh") if cell.recurrent else None, direct, through)
 
 
 def _dense(cell: GatedCell, used: Arrays, x: np.ndarray, state: list[np.ndarray]) -> tuple[np.ndarray, bool]:
@@ -111,6 +119,10 @@ def _far_on_tape(ends: list[Any]) -> bool:
     return any(np.abs(array_of(v.args[0])).max(initial=0) > FAR for v in values if v.op in SQUASHING)
 
 
-def _beyond_float64(wide: Elementwise | Dense) -> bool:
-    entries = (wide.direct, wide.through) if isinstance(wide, Elementwise) else (wide.matrices,)
+def _beyond_float64(wide: Elementwise | Dense | Joined) -> bool:
+    entries: Iterable[np.ndarray]
+    if isinstance(wide, Joined):
+        entries = (wide.matrices_of(slice(t, t + 1)) for t in range(wide.steps))
+    else:
+        entries = (wide.direct, wide.through) if isinstance(wide, Elementwise) else (wide.matrices,)
     return any(bool(((np.abs(a) < LEAST) & (a != 0)).any()) for a in entries)

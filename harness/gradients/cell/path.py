@@ -61,7 +61,7 @@ def forward_path(
 
     Its derivatives use pre-activations.
     """
-    kind = WrittenProgram if cell.written_out else NumpyProgram
+    kind = NumpyProgram if cell.pointwise else WrittenProgram
     program = kind(cell, params, x.shape[0], x.shape[1], dtype, "cpu", "backward", unsaturated=True)
     program.start(np.asarray(x), state)
     return program, program.path()
@@ -90,7 +90,7 @@ class StatesOnly(NumpyProgram):
 
 def states_of(cell: GatedCell, params: Arrays, x: Any, state: Arrays | None = None) -> list[np.ndarray]:
     """The states alone, one array (T + 1, B, ...) each, in less time and memory than by `forward_path`."""
-    if cell.written_out:
+    if not cell.pointwise:
         return forward_path(cell, params, x, state)[1]
     program = StatesOnly(cell, params, x.shape[0], x.shape[1], "float64", "cpu", "forward")
     program.start(np.asarray(x), state)

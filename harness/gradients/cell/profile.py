@@ -151,7 +151,7 @@ def _exact(
     for start, checkpoint in zip(reversed(starts), reversed(checkpoints), strict=True):
         stretch = np.asarray(x[start : start + length])
         taped: Reference | None = None
-        if cell.written_out:
+        if not cell.pointwise:
             taped, path = forward_path(cell, params, stretch, checkpoint)
         else:
             path = states_of(cell, params, stretch, checkpoint)
@@ -170,7 +170,7 @@ def _exact(
 
 def _stretch(cell: GatedCell, params: Arrays, steps: int, batch: int) -> int:
     """How many steps' states are kept at once; with sqrt(T) of them, there are no more checkpoints."""
-    if cell.written_out:
+    if not cell.pointwise:
         return min(steps, max(TAPED, ceil(sqrt(steps))))
     each = 8 * len(cell.states) * batch * cell.units(cell.sizes(params)[1])
     return min(steps, max(STATES // each, ceil(sqrt(steps))))

@@ -45,7 +45,7 @@ def input_reach(
             d_wx[step.t] = np.stack(step.d_wx, 1)
         else:
             d_x[step.t] = step.d_x
-    if not cell.written_out:  # the input's gradient is linear in its step's d_wx, so it may carry that scale
+    if cell.pointwise:  # the input's gradient is linear in its step's d_wx, so it may carry that scale
         d_x = program.products.pull_project(program._x, d_wx)
     d_x[-1] += back.d_x_last
     with np.errstate(divide="ignore"):

@@ -113,7 +113,7 @@ def _chosen(cell: GatedCell, parameter: str | None, known: Iterable[str]) -> str
 
 def _by_sample(cell: GatedCell, back: Any, name: str) -> bool:
     """Whether the array's gradient is no outer product by sample, so that each goes back by itself."""
-    return cell.written_out or name in _projected_arrays(back) or name in back.local
+    return not cell.pointwise or name in _projected_arrays(back) or name in back.local
 
 
 def _told(cell: GatedCell, samples: list[Any], name: str, label: str) -> LagShare:
@@ -178,7 +178,7 @@ def _projected_arrays(back: Any) -> Arrays:
 def _arrays(cell: GatedCell, back: Any) -> list[str]:
     """The arrays whose share can be told, the recurrent ones first."""
     used, projected = back.program.products.used, _projected_arrays(back)
-    if cell.written_out:
+    if not cell.pointwise:
         names = [n for n in used if not n.endswith("_out")]
         return sorted(names, key=lambda n: "weight_hh" not in n)
     names = ["weight_hh"] if cell.recurrent else []

@@ -13,7 +13,7 @@ import numpy as np
 
 from cellbench import cells
 from cellbench.cells import GatedCell
-from cellbench.cells.kernels import fused
+from cellbench.cells.kernels import printed
 from cellbench.cells.programs.program import Program
 
 from ... import programs
@@ -96,7 +96,7 @@ def rate(cell: GatedCell) -> Facts:
 
 def kernel(cell: GatedCell, dtype: str) -> str:
     """Twelve digits of the printed kernel's hash."""
-    return "none" if cell.written_out else hashlib.sha256(fused.text(cell, dtype).encode()).hexdigest()[:12]
+    return "none" if cell.written_out else hashlib.sha256(printed.text(cell, dtype).encode()).hexdigest()[:12]
 
 
 def at_size(spec: str, backend: str) -> Case:

@@ -1,4 +1,4 @@
-"""The zoo's cells that write out their step, against papers, ONNX Runtime, and mLSTM's parallel form."""
+"""The zoo's cells that join units inside their step, against papers, ONNX Runtime, and a parallel form."""
 
 import math
 
@@ -37,10 +37,11 @@ def test_parameters_are_as_many_as_published(name):
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_a_written_step_is_no_affine_recurrence_and_no_kernel_is_printed(name):
+def test_only_matrix_memories_have_no_kernel_and_none_is_an_affine_recurrence(name):
     cell = cells.get(name)
     assert not cell.affine()
-    assert "writes out its step" in cells.backend("numba").unsupported(cell)
+    reason = cells.backend("numba").unsupported(cell)
+    assert "writes out its step" in reason if name in MEMORIES else reason is None
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,14 @@ def lem(p, us, y, z, dt=1.0):
         yield y, {"y": y, "z": z}
 
 
+def mgu(p, xs, h):
+    (wf, wh), (uf, uh), (bf, bh) = (p[k].chunk(2) for k in ("weight_ih", "weight_hh", "bias_ih"))
+    for x in xs:
+        f = sigmoid(x @ wf.T + h @ uf.T + bf)
+        h = (1 - f) * h + f * tanh(x @ wh.T + (f * h) @ uh.T + bh)
+        yield h, {"h": h}
+
+
 def rows_of(p, heads, d_qk, d_v):
     """(W_q, W_k, W_v, W_o) by head, and (w, b) of the gates i and f by head."""
     q, k, v, o = p["weight_ih"].split([heads * d_qk, heads * d_qk, heads * d_v, heads * d_v])
@@ -129,6 +138,7 @@ WITNESSES = {
     "layernorm_lstm": layernorm_lstm,
     "lem": lem,
     "lem:dt=0.25": lem,
+    "mgu": mgu,
     **dict.fromkeys(MEMORIES, mlstm),
 }
 
@@ -153,6 +163,25 @@ def test_outputs_and_states_are_those_of_the_paper_s_equations(name, backend):
         true = np.exp(have.pop("m"))
         have |= {"C": have["C"] * true[..., None, None], "n": have["n"] * true[..., None]}
     compare(have, {k: v.numpy() for k, v in want.items()}, 4 * tolerance("float64", case.steps))
+
+
+@on_backends("name", [name for name in WITNESSES if name not in MEMORIES], backends=["numpy", "numba"])
+@pytest.mark.parametrize("steps", [1, 17])
+def test_gradients_are_autograd_s_through_the_paper_s_equations(name, backend, steps):
+    case = problem(cells.get(name), steps=steps, batch=5, inputs=4, hidden=33)
+    options = {"dt": case.cell.dt} if name.startswith("lem") else {}
+    p, state, x = tensors(case.params), tensors(case.state), torch.tensor(case.x)
+    leaves = {f"d_{k}": v for k, v in p.items()} | {"d_x": x} | {f"d_state.{k}": v for k, v in state.items()}
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    made = list(WITNESSES[name](p, x, *state.values(), **options))
+    seeds = [torch.tensor(case.d_output), *tensors(case.d_state).values()]
+    found = torch.autograd.grad(
+        [torch.stack([y for y, _ in made]), *made[-1][1].values()], list(leaves.values()), seeds
+    )
+    have = computed(prepare(backend, case), case)
+    want = dict(zip(leaves, (d.numpy() for d in found), strict=True))
+    compare({k: have[k] for k in want}, want, 1e-10)
 
 
 @pytest.mark.parametrize("name", MEMORIES)
@@ -205,7 +234,7 @@ def test_saturated_exponential_gates_of_mlstm_stay_finite(name, backend, gate, b
         assert np.abs(zero).max() < 1e-30
 
 
-@on_backends("name", [*MEMORIES, "lem:dt=0.25", "layernorm_lstm:eps=0.01"])
+@on_backends("name", [*MEMORIES, "lem:dt=0.25", "layernorm_lstm:eps=0.01"], backends=["numpy", "torch"])
 def test_gradients_with_options_match_float64_autograd(name, backend):
     case = problem(cells.get(name), hidden=8)
     compare(

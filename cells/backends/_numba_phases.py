@@ -1,0 +1,229 @@
+"""Kernels of steps that multiply or average values of their own: see `kernels.phased`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..contract import Arrays
+from ..kernels import fused, panels, phased
+from ..kernels.segments import segments, steps_of
+from ..kernels.trajectory import Trajectory
+from ..programs.inner import Inner
+from ..programs.products import Products
+from ..programs.program import Gradients, Program
+from ..vocabulary.matrices import by_head
+
+
+class PhasedProgram(Program):
+    """The steps one after the other, each phase by phase."""
+
+    def setup(self) -> None:
+        import numba
+
+        self.implementation = f"numba {numba.__version__}"
+        cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
+        self.module, self.kernels = phased.module(cell, self.dtype), phased.Kernels(cell)
+        kernels, fed, panel = self.kernels, len(cell.fed_gates), self.module.PANEL
+        self.keeping = self.direction == "backward"
+        self.gates, width = len(cell.gates), units // cell.heads
+        row = batch * self.gates * units * np.dtype(self.dtype).itemsize
+        self.segment = steps_of(row, steps)
+        self.wx = self.empty(self.segment, batch, self.gates, units)
+        self.wh = self.empty(batch, panels.whole(fed * units, panel))
+        needed = {s for s in cell.states if self.keeping or s in kernels.output_states}
+        self.states = [self.trajectory(s in needed or s in cell.fed_back) for s in cell.states]
+        self.apart = [self.empty(steps, batch, units) for _ in kernels.apart]
+        kept = steps if self.keeping else 1
+        self.keep = self.empty(kept, len(kernels.keeps), batch, units)
+        self.operands = self.empty(kept, len(kernels.d.products), batch, units)
+        self.means = self.empty(kept, len(kernels.means), batch)
+        # of one head: its units and its gates, of which one is read and the other written, as whole panels
+        self.part = self.empty(batch, width)
+        self.rows = self.empty(batch, panels.whole(max(fed, 1) * width, panel))
+        self.buffers = self.scratch(kernels.plans[self.keeping])
+        if self.keeping:
+            self.d_wh = self.empty(self.segment, batch, fed, units)
+            self.d_part, self.d_rows = self.empty(batch, len(self.rows[0])), self.empty(batch, fed * width)
+            self.d_products = self.empty(self.segment, len(kernels.d.products), batch, units)
+            plan = kernels.back
+            self.d_operands = self.empty(1, len(plan.products), batch, units)
+            self.d_buffers = self.scratch(plan)
+            self.d_means = self.empty(len(plan.means), batch)
+        self.compile()
+
+    def empty(self, *shape: int) -> np.ndarray:
+        return np.empty(shape, self.dtype)
+
+    def trajectory(self, every_step: bool) -> Trajectory:
+        return Trajectory(every_step, self.steps, self.batch, self.units, self.dtype)
+
+    def scratch(self, plan: phased.Plan) -> list[np.ndarray]:
+        """Of one step: results of products, values held for later phases, rows to be averaged."""
+        wide = panels.whole(self.units, self.module.PANEL)
+        return [
+            self.empty(len(plan.products), self.batch, wide),
+            self.empty(len(plan.held), self.batch, self.units),
+            self.empty(len(plan.means), self.units),
+        ]
+
+    def compile(self) -> None:
+        import numba
+
+        self.kernel = self.module.forward_keeping if self.keeping else self.module.forward
+        flat, cube, packed = (self.empty(*[1] * axes) for axes in (2, 3, 4))
+        states, kernels = [cube] * len(self.states), self.kernels
+        matrices = [packed] * len(kernels.matrices)
+        kinds = [self.wx, self.wh, packed, flat, self.part, self.rows, *states, *[cube] * len(self.apart)]
+        kinds += [self.keep, flat, self.operands, *self.buffers, *matrices, self.means]
+        with fused.many_arrays():
+            self.kernel.compile(tuple(map(numba.typeof, kinds)))
+            if self.keeping:
+                self.backward_kernel = self.module.backward
+                kinds = [
+                    self.keep,
+                    *states,
+                    *[cube] * len(kernels.output_states),
+                    *states,
+                    self.wx,
+                    self.d_wh,
+                ]
+                kinds += [packed, self.part, self.rows, self.d_part, self.d_rows, flat]
+                kinds += [np.empty((1, 1)), self.d_operands, *self.d_buffers, *matrices]
+                kinds += [self.means, self.d_products, self.d_means]
+                self.backward_kernel.compile(tuple(map(numba.typeof, kinds)))
+
+    def assign(self, params: Arrays) -> None:
+        self.params = {k: self.place(v) for k, v in params.items()}
+        self.products = Products(self.cell, self.params, self.keeping)
+        cell, used, panel = self.cell, self.products.used, self.module.PANEL
+        self.inner = Inner(cell, used)
+        vectors = self.inner.unit()
+        self.vectors = np.stack(vectors) if vectors else self.empty(0, self.units)
+        weight, transposed = self.empty(0, 1, 1), self.empty(0, 1, 1)
+        if cell.fed_gates:
+            rows = cell.recurrent_rows(used, "weight_hh", cell.fed_gates)
+            count = len(cell.fed_gates)
+            weight = (
+                by_head(rows, cell.heads, count)
+                if cell.heads > 1
+                else np.stack(np.split(rows, len(cell.fed_back), axis=1))
+            )
+            transposed = weight.swapaxes(1, 2)
+        self.weight, self.transposed = panels.packed(weight, panel), panels.packed(transposed, panel)
+        of_heads = [by_head(m, self.inner.heads[n], 1) for n, m in self.inner.matrices.items()]
+        self.matrices = [panels.packed(m, panel) for m in of_heads]
+        self.matrices_transposed = [panels.packed(m.swapaxes(1, 2), panel) for m in of_heads]
+        recurrent = (len(cell.recurrent), self.units)
+        self.bias_hh = used.get("bias_hh", np.zeros(recurrent, self.dtype)).reshape(recurrent)
+        # of gates whose two products are used in one sum; the kernel adds it to the others' products
+        self.bias = np.zeros((self.gates, self.units), self.dtype)
+        for gate in self.kernels.summed:
+            self.bias[cell.gates.index(gate)] = self.bias_hh[cell.recurrent.index(gate)]
+
+    def segments(self) -> list[slice]:
+        """Slices of the steps, each as long as the buffers of gate values."""
+        return segments(self.steps, self.segment)
+
+    def run_forward(self) -> None:
+        for trajectory, name in zip(self.states, self.cell.states, strict=True):
+            trajectory.begin(self._state[name])
+        for segment in self.segments():
+            count = segment.stop - segment.start
+            wx, rows = self.wx[:count], segment if self.keeping else slice(None)
+            self.products.project(self._x[segment], wx, self.bias.ravel(), segment.start)
+            self.kernel(
+                wx,
+                self.wh,
+                self.weight,
+                self.bias_hh,
+                self.part,
+                self.rows,
+                *(trajectory.of(segment) for trajectory in self.states),
+                *(array[segment] for array in self.apart),
+                self.keep[rows],
+                self.vectors,
+                self.operands[rows],
+                *self.buffers,
+                *self.matrices,
+                self.means[rows],
+            )
+            for trajectory in self.states:
+                trajectory.carry_on(count)
+        self.last = {s: t.last for s, t in zip(self.cell.states, self.states, strict=True)}
+        self.output = self.products.emit(self._x, self.outputs())
+
+    def run_backward(self, trace: bool = False, again: bool = False) -> None:
+        cell = self.cell
+        d_outputs, d_x_emitted = self.products.pull_emit(self._d_output)
+        d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
+        d_states = [self.trajectory(trace) for _ in cell.states]
+        d_vectors = np.zeros(self.vectors.shape)  # float64: sums over all steps and sequences
+        d_x = np.zeros_like(self._x)
+        for segment in reversed(self.segments()):
+            at_end = segment.stop == self.steps
+            for d, name in zip(d_states, cell.states, strict=True):
+                d.carry_back(segment, self._d_state[name] if at_end else None)
+            self.pull_segment(segment, d_outputs, d_states, d_vectors, d_x)
+        d_x += d_x_emitted
+        self.products.add({v: d.astype(self.dtype) for v, d in zip(cell.vectors, d_vectors, strict=False)})
+        d_state = {name: d.first for name, d in zip(cell.states, d_states, strict=True)}
+        path = {name: d.rows for name, d in zip(cell.states, d_states, strict=True)} if trace else None
+        self.gradients = Gradients(self.products.finish(), d_x, d_state, path)
+
+    def pull_segment(
+        self,
+        segment: slice,
+        d_outputs: list[np.ndarray],
+        d_states: list[Trajectory],
+        d_vectors: np.ndarray,
+        d_x: np.ndarray,
+    ) -> None:
+        """Goes back through a segment: writes its d_x, and adds its share of the arrays' gradients."""
+        count = segment.stop - segment.start
+        states = [trajectory.of(segment) for trajectory in self.states]
+        d_wx, d_wh, d_products = self.wx[:count], self.d_wh[:count], self.d_products[:count]
+        self.backward_kernel(
+            self.keep[segment],
+            *states,
+            *(d[segment] for d in d_outputs),
+            *(d.of(segment) for d in d_states),
+            d_wx,
+            d_wh,
+            self.transposed,
+            self.part,
+            self.rows,
+            self.d_part,
+            self.d_rows,
+            self.vectors,
+            d_vectors,
+            self.d_operands,
+            *self.d_buffers,
+            *self.matrices_transposed,
+            self.means[segment],
+            d_products,
+            self.d_means,
+        )
+        if not self.states_only:
+            # these are sums over all steps, which are complete after the first segment
+            d_biases = d_vectors[len(self.cell.vectors) :] if segment.start == 0 else d_vectors[:0]
+            self.add_products(segment, states, list(d_biases.astype(self.dtype)))
+            d_x[segment] = self.products.pull_project(self._x[segment], d_wx, segment.start)
+
+    def add_products(self, segment: slice, states: list[np.ndarray], d_biases: list[np.ndarray]) -> None:
+        """Adds a segment's share of the gradients of weight_hh, bias_hh and the matrices."""
+        cell, count = self.cell, segment.stop - segment.start
+        if not (cell.recurrent or self.kernels.matrices):
+            return
+        rows = count * self.batch
+        fed = [states[cell.states.index(name)][:-1].reshape(rows, -1) for name in cell.fed_back]
+        operands = self.operands[segment]
+        shares = [
+            (node.value, self.d_products[:count, k].reshape(rows, -1), operands[:, k].reshape(rows, -1))
+            for k, node in enumerate(self.kernels.d.products)
+        ]
+        joint, d_wh = np.concatenate(fed, 1), self.d_wh[:count].reshape(rows, -1)
+        self.products.add(self.inner.gradients(d_wh, joint, d_biases, shares))
+
+    def outputs(self) -> list[np.ndarray]:
+        apart, at = iter(self.apart), self.cell.states.index
+        return [self.states[at(s)].rows[1:] if s else next(apart) for s in self.kernels.output_states]
