@@ -61,6 +61,8 @@ class NumbaBackend(Backend):
 class NumbaProgram(Program):
     """The steps one after the other, segment by segment."""
 
+    on_views = True
+
     def setup(self) -> None:
         import numba
 
