@@ -59,7 +59,10 @@ class Layers:
             outputs = []
             for k in range(depth, depth + directions):
                 own = () if states is None else tuple(state[k] for state in states)
-                output, *after = one(pools[k], turned(x, ends, k > depth), own, weights[k])
+                given = turned(x, ends, k > depth)
+                if ends is not None:
+                    given = torch.cat([given, ends.within], -1)
+                output, *after = one(pools[k], given, own, weights[k])
                 outputs.append(turned(output, ends, True) if k > depth else output)
                 last.append(tuple(after))
             x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
@@ -73,6 +76,7 @@ class Ends:
 
     def __init__(self, lengths: Tensor, steps: int, dtype: torch.dtype) -> None:
         t = torch.arange(steps)[:, None]
+        # the column that `ragged.stopping` appends to x
         self.within = (t < lengths).to(dtype)[:, :, None]
         self.backwards = (lengths - 1 - t).clamp_(min=0)[:, :, None]
 

@@ -63,9 +63,8 @@ def check(input_size: int, hidden_size: int, layout: dict[str, Any]) -> None:
     number = isinstance(dropout, float) or whole(dropout)
     if not number or math.isnan(dropout) or not 0 <= dropout <= 1:
         raise ValueError(f"dropout is {dropout!r}; it must be a number from 0 to 1")
-    device = layout["device"]
-    if device is not None and torch.device(device).type != "cpu":
-        raise ValueError(f"device is {device}; these modules compute on the CPU (torch.nn's have others)")
+    if str(layout["device"]) not in ("None", "cpu", "cpu:0"):
+        raise ValueError(f"device is {layout['device']!r}; these modules compute on the CPU alone")
 
 
 def dtype_of(dtype: torch.dtype | None) -> torch.dtype:
