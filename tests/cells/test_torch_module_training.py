@@ -332,7 +332,7 @@ def test_programs_are_used_again_and_their_memory_is_bounded(monkeypatch):
     for steps in range(1, 60):
         module(drawn(steps, 2, 3))[0].sum().backward()
     held = programs(module)
-    assert 1 < len(held) < 20 and sum(map(pool.held_bytes, held)) < 1_000_000
+    assert 1 < len(held) < 20 and sum(map(pool.held_bytes, held)) < 1_500_000
 
 
 def test_a_graph_outlives_its_program_s_place_in_the_pool(monkeypatch):
