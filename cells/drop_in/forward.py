@@ -113,9 +113,9 @@ class Computed:
                 f"hx is a {type(hx).__name__}; cell {layers.cell.name!r} has the state{'s' * several}"
                 f" {', '.join(names)}, given as {wanted}"
             )
-        shape = len(layers.parts), x.shape[1], layers.cell.units(layers.hidden_size)
-        expected = shape if batched else (shape[0], shape[2])
+        shapes = layers.state_shapes(x.shape[1])
         for name, state in zip(names, given, strict=True):
+            expected = shapes[name] if batched else (shapes[name][0], *shapes[name][2:])
             if tuple(state.shape) != expected:
                 raise ValueError(
                     f"state {name} of hx is {tuple(state.shape)}; it must be {expected}:"

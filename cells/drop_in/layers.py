@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from .. import catalogue
 from ..cell import GatedCell
+from ..contract import Shapes
 from ..derived import layers
 from ..programs import autograd, ragged
 from ..programs.pool import Pool
@@ -34,6 +35,11 @@ class Layers:
     def _pools(self, single: GatedCell, columns: int) -> list[Pool]:
         sizes = [part.input_size + columns for part in self.parts]
         return [Pool(self.backend, single, size, self.hidden_size) for size in sizes]
+
+    def state_shapes(self, batch: int) -> Shapes:
+        """Shapes of the first and last states of a call, (layers * directions, B, units) for most."""
+        of_layer = layers.single(self.cell).state_shapes(batch, self.hidden_size)
+        return {name: (len(self.parts), *shape) for name, shape in of_layer.items()}
 
     def pools_of(self, ends: Ends | None) -> list[Pool]:
         if ends is None:

@@ -90,6 +90,16 @@ def test_every_cell_with_a_kernel_is_a_module_with_the_cell_s_arrays(spec):
     assert furthest(found, [torch.from_numpy(np.asarray(a)) for a in want_d]) < 1e-9
 
 
+def test_a_cell_without_a_kernel_is_a_module_on_another_backend():
+    """Of mlstm, whose first state is a matrix: two calls that carry the states on are one call."""
+    module = cells.torch_module("mlstm", 4, 4, backend="numpy", dtype=torch.float64)
+    x = torch.randn(6, 2, 4, dtype=torch.float64)
+    whole, last = module(x)
+    first, state = module(x[:4])
+    second, end = module(x[4:], state)
+    assert furthest([torch.cat([first, second]), *end], [whole, *last]) < 1e-12
+
+
 def test_a_single_layer_s_arrays_end_in_l0_too():
     assert list(cells.torch_module("ugrnn", 3, 4).state_dict()) == [
         "weight_ih_l0",
