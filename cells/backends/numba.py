@@ -133,6 +133,25 @@ class NumbaProgram(Program):
         for gate in self.source.summed:
             self.bias[cell.gates.index(gate)] = self.bias_hh[cell.recurrent.index(gate)]
 
+        # made once, for this is a good part of the time of a short call
+        self.bias_row = self.bias.ravel()
+        self.calls = [(segment, self.arguments(segment)) for segment in self.segments()]
+
+    def arguments(self, segment: slice) -> tuple[np.ndarray, ...]:
+        """What the kernel takes for a segment of the steps."""
+        return (
+            self.wx[: segment.stop - segment.start],
+            self.wh,
+            self.weight,
+            self.bias_hh,
+            self.part,
+            self.rows,
+            *(trajectory.of(segment) for trajectory in self.states),
+            *(array[segment] for array in self.apart),
+            self.keep[segment] if self.keeping else self.keep,
+            *self.products.unit,
+        )
+
     def segments(self) -> list[slice]:
         """Slices of the steps, each as long as the buffers of gate values."""
         return segments(self.steps, self.segment)
@@ -140,24 +159,12 @@ class NumbaProgram(Program):
     def run_forward(self) -> None:
         for trajectory, name in zip(self.states, self.cell.states, strict=True):
             trajectory.begin(self._state[name])
-        for segment in self.segments():
-            count = segment.stop - segment.start
-            wx = self.wx[:count]
-            self.products.project(self._x[segment], wx, self.bias.ravel(), segment.start)
-            self.kernel(
-                wx,
-                self.wh,
-                self.weight,
-                self.bias_hh,
-                self.part,
-                self.rows,
-                *(trajectory.of(segment) for trajectory in self.states),
-                *(array[segment] for array in self.apart),
-                self.keep[segment] if self.keeping else self.keep,
-                *self.products.unit,
-            )
+        for segment, arguments in self.calls:
+            wx = arguments[0]
+            self.products.project(self._x[segment], wx, self.bias_row, segment.start)
+            self.kernel(*arguments)
             for trajectory in self.states:
-                trajectory.carry_on(count)
+                trajectory.carry_on(len(wx))
         self.last = {s: t.last for s, t in zip(self.cell.states, self.states, strict=True)}
         self.output = self.products.emit(self._x, self.outputs())
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from .. import catalogue
 from ..cell import GatedCell
 from ..programs.weights import elsewhere
-from .layers import Ends, Layers, States
+from .layers import Ends, Layers, States, graph_of
 
 KINDS = {"GRU": "gru", "LSTM": "lstm", "RNN_TANH": "elman", "RNN_RELU": "elman:activation=relu"}
 _computed: dict[Any, Any] = {}  # the classes made so far
@@ -38,11 +38,15 @@ class Computed:
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Output and last states. Raises ValueError, one line, for what torch.nn would not take either."""
         layers = self.__dict__.get("_layers") or self._opened()
-        weights = [[self._tensor(name) for name in names] for names in layers.names]
+        held = self.__dict__["_parameters"]
+        try:
+            weights = [[held[name] for name in names] for names in layers.names]
+        except KeyError:  # a weight that is computed, such as a parametrized one, is an attribute
+            weights = [[getattr(self, name) for name in names] for names in layers.names]
         if isinstance(input, PackedSequence):
             return self._packed(layers, input, hx, weights)
-        x = self._checked(input, weights[0][0])
-        batched, batch_first = x.dim() == 3, self.__dict__["batch_first"]
+        x, batch_first = self._checked(input, weights[0][0]), self.__dict__["batch_first"]
+        batched = x.dim() == 3
         if not batched:
             x = x.unsqueeze(1)
         elif batch_first:
@@ -73,6 +77,8 @@ class Computed:
 
     def _run(self, layers: Layers, x: Tensor, states: Any, weights: Any, ends: Any) -> tuple[Tensor, States]:
         module: Any = self
+        if ends is None and layers.alone is not None and not graph_of(x, states or (), weights[0]):
+            return layers.shortly(x, states, weights[0])
         dropout = module.dropout if module.training else 0.0
         return layers.run(x, states, weights, ends, dropout)
 
@@ -81,11 +87,6 @@ class Computed:
         made = Layers(self.cell(), module.input_size, module.hidden_size, self.backend)
         self.__dict__["_layers"] = made
         return made
-
-    def _tensor(self, name: str) -> Tensor:
-        """The parameter of this name, or what stands in its place, such as a weight that is computed."""
-        found = self.__dict__["_parameters"].get(name)
-        return getattr(self, name) if found is None else found
 
     def _checked(self, x: Any, weight: Tensor, axes: int | None = None) -> Tensor:
         """The input. Raises ValueError for one that is not of the module's size, dtype and device."""
@@ -146,10 +147,10 @@ class Computed:
 
 def placed(what: str, tensor: Tensor, like: Tensor) -> Tensor:
     """The tensor. Raises ValueError unless its device and dtype are those of `like`."""
-    for name, each in (("the weight", like), (what, tensor)):
-        if each.device.type != "cpu":
-            raise ValueError(elsewhere(name, each))
-    if tensor.dtype == like.dtype:
+    if not (tensor.is_cpu and like.is_cpu):
+        name, each = (what, tensor) if like.is_cpu else ("the weight", like)
+        raise ValueError(elsewhere(name, each))
+    if tensor.dtype is like.dtype:
         return tensor
     if torch.is_autocast_enabled("cpu"):  # under which these kernels keep the weights' dtype
         return tensor.to(like.dtype)

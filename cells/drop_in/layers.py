@@ -48,6 +48,17 @@ class Layers:
             self.ragged = self._pools(ragged.stopping(layers.single(self.cell)), 1)
         return self.ragged
 
+    @property
+    def alone(self) -> Pool | None:
+        """The programs of a single layer in one direction, or None where there are more."""
+        return self.pools[0] if len(self.pools) == 1 else None
+
+    def shortly(self, x: Tensor, states: States | None, weights: Sequence[Tensor]) -> tuple[Tensor, States]:
+        """The same as `run` of a single layer without a graph, with few calls of torch: each costs a step."""
+        own = () if states is None else tuple(state[0].contiguous() for state in states)
+        output, *last = self.pools[0].forward(x if x.is_contiguous() else x.contiguous(), own, weights, (1,))
+        return output, tuple(last)
+
     def run(
         self,
         x: Tensor,
@@ -97,9 +108,14 @@ def turned(x: Tensor, ends: Ends | None, reverse: bool) -> Tensor:
 def one(pool: Pool, x: Tensor, states: States, weights: Sequence[Tensor]) -> Sequence[Tensor]:
     """Output and last states of a layer in one direction."""
     x, states = x.contiguous(), tuple(state.contiguous() for state in states)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights)):
+    if graph_of(x, states, weights):
         return autograd.run(pool, x, states, weights)
     return pool.forward(x, states, weights)
+
+
+def graph_of(x: Tensor, states: States, weights: Sequence[Tensor]) -> bool:
+    """Whether a call is to have a gradient."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
 
 
 def suffixed(single: GatedCell, part: layers.Layer, hidden_size: int) -> list[str]:

@@ -47,14 +47,17 @@ class Slot:
     def kept(self) -> bool:
         return self.call is not None and self.call() is not None
 
-    def forward(self, copies: Copies, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
-        """Output and last states."""
+    def forward(
+        self, copies: Copies, x: Tensor, states: Sequence[Tensor], axes: tuple[int, ...] = ()
+    ) -> list[Tensor]:
+        """Output and last states; `axes` of length 1 come first in the states."""
         program, names = self.program, self.program.cell.states
         if self.copies is not copies:
             program.assign(copies.arrays)
             self.copies = copies
-        program.start_on(x.detach(), by_name(names, states))
-        return list(map(copied, (program.output, *(program.last[name] for name in names))))
+        program.start_on(x.detach() if x.requires_grad else x, by_name(names, states))
+        last = program.last
+        return [copied(program.output), *(copied(last[name], axes) for name in names)]
 
 
 class Call:
@@ -73,12 +76,18 @@ class Pool:
         self.slots: OrderedDict[Shape, list[Slot]] = OrderedDict()
         self.lock = Lock()
 
-    def forward(self, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
-        """Output and last states, with nothing kept for a backward."""
+    def forward(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        params: Sequence[Tensor],
+        axes: tuple[int, ...] = (),
+    ) -> list[Tensor]:
+        """Output and last states, with nothing kept for a backward; `axes` come first in the states."""
         copies = self.weights.current(params, x.shape[0] * x.shape[1] >= LONG)
         slot = self._slot((x.shape[0], x.shape[1], x.dtype, "forward"), copies)
         with slot.lock:
-            return slot.forward(copies, x, states)
+            return slot.forward(copies, x, states, axes)
 
     def begin(
         self, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor]

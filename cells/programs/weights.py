@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
@@ -27,12 +27,24 @@ class Copies:
     stamps: list[tuple[int, int]] | None
     views: list[np.ndarray]  # of the tensors' memory, which they keep from being used anew
 
-    def alike(self) -> bool:
-        """Whether the first and the last number of every tensor is as it was."""
-        return all(
-            view.item(0) == copy.item(0) and view.item(-1) == copy.item(-1)
-            for view, copy in zip(self.views, self.arrays.values(), strict=True)
-        )
+    marks: list[tuple[int, int, np.ndarray, float, float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        stamps = self.stamps or [(-1, -1)] * len(self.views)  # an address that nothing has
+        ends = [(view, view.item(0), view.item(-1)) for view in self.views]
+        object.__setattr__(self, "marks", [(*s, *e) for s, e in zip(stamps, ends, strict=True)])
+
+    def alike(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether every tensor is where it was, of the same version, with the same first and last number.
+
+        One loop without calls of this file, for it is a good part of a short call.
+        """
+        for tensor, (address, version, view, first, last) in zip(tensors, self.marks, strict=True):
+            if tensor._version != version or tensor.data_ptr() != address:
+                return False
+            if view.item(0) != first or view.item(-1) != last:
+                return False
+        return True
 
     def same(self) -> bool:
         """Whether all numbers are."""
@@ -62,14 +74,13 @@ class Weights:
         `thorough` compares all numbers. Raises ValueError for tensors that are not on the CPU, not float32 or
         float64, or not of the cell's shapes.
         """
-        stamps: list[tuple[int, int]] | None
-        try:
-            stamps = [(t.data_ptr(), t._version) for t in tensors]
-        except RuntimeError:  # a tensor made in inference mode has no version
-            stamps, thorough = [(t.data_ptr(), 0) for t in tensors], True
         copies = self.copies
-        if copies and stamps == copies.stamps and (copies.same() if thorough else copies.alike()):
-            return copies
+        try:
+            if copies and copies.alike(tensors) and not (thorough and not copies.same()):
+                return copies
+            stamps = [(t.data_ptr(), t._version) for t in tensors]
+        except RuntimeError:  # a tensor made in inference mode has no version: it is copied in every call
+            stamps = None
         with self.lock:
             self.copies = copies = self._copied(tensors, stamps)
         return copies
