@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .catalogue import backend, backend_names, get, names
 from .cell import GatedCell
 from .contract import Array, Arrays, Returned, Shapes, State, check_sizes, split, whole
+from .drop_in import torch_module
 from .exchange import (
     from_equinox,
     from_flax,
@@ -98,6 +99,7 @@ __all__ = [
     "to_onnx",
     "to_tensorflow",
     "to_torch",
+    "torch_module",
     "whole",
 ]
 

@@ -72,6 +72,8 @@ class NumbaBackend(Backend):
 class NumbaProgram(Program):
     """The steps one after the other, segment by segment."""
 
+    on_views = True
+
     def setup(self) -> None:
         import numba
 
@@ -163,6 +165,25 @@ class NumbaProgram(Program):
             if self.keeping:
                 (self.turned,) = panels.packed(inputs.T[None], panel)
 
+        # made once, for this is a good part of the time of a short call
+        self.bias_row = self.bias.ravel()
+        self.calls = [(segment, self.arguments(segment)) for segment in self.segments()]
+
+    def arguments(self, segment: slice) -> tuple[np.ndarray, ...]:
+        """What the kernel takes for a segment of the steps, after its inputs."""
+        return (
+            self.inputs,
+            self.bias,
+            self.wx,
+            self.wh,
+            self.weight,
+            self.bias_hh,
+            *(trajectory.of(segment) for trajectory in self.states),
+            *(array[segment] for array in self.apart),
+            self.keep[segment] if self.keeping else self.keep,
+            *self.products.unit,
+        )
+
     def segments(self) -> list[slice]:
         """Slices of the steps, each as long as the buffers of gate values."""
         return segments(self.steps, self.segment)
@@ -170,19 +191,14 @@ class NumbaProgram(Program):
     def run_forward(self) -> None:
         for trajectory, name in zip(self.states, self.cell.states, strict=True):
             trajectory.begin(self._state[name])
-        for segment in self.segments():
-            count = segment.stop - segment.start
+        for segment, arguments in self.calls:
+            x, wx = self._x[segment], self.wx[: segment.stop - segment.start]
             if self.products.projects:
-                bias = self.bias.ravel() if self.in_place else None
-                self.products.project(self._x[segment], self.wx[:count], bias, segment.start)
-            arrays = [self._x[segment], self.inputs, self.bias, self.wx, self.wh, self.weight, self.bias_hh]
-            arrays += [trajectory.of(segment) for trajectory in self.states]
-            arrays += [array[segment] for array in self.apart]
-            arrays += [self.keep[segment] if self.keeping else self.keep, *self.products.unit]
-            calls = (partial(self.kernel, *share, self.ahead, *arrays) for share in self.shares)
+                self.products.project(x, wx, self.bias_row if self.in_place else None, segment.start)
+            calls = (partial(self.kernel, *share, self.ahead, x, *arguments) for share in self.shares)
             together(calls, self.threads)
             for trajectory in self.states:
-                trajectory.carry_on(count)
+                trajectory.carry_on(segment.stop - segment.start)
         self.last = {s: t.last for s, t in zip(self.cell.states, self.states, strict=True)}
         self.output = self.products.emit(self._x, self.outputs())
 

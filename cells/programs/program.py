@@ -61,6 +61,7 @@ class Program:
 
     implementation: str = ""
     states_only = False  # whether a backward may leave out the gradients of the arrays and of x
+    on_views = False  # whether its inputs may be NumPy arrays of somebody else, which it only reads
     output: Any
     last: Arrays
     gradients: Gradients
@@ -176,6 +177,29 @@ class Program:
         """The same as forward without the copies: `output` and `last` are the backend's own arrays."""
         self._load_inputs(x, state)
         self.advance()
+
+    def start_on(self, x: Any, state: Arrays | None = None) -> None:
+        """The same of torch tensors of the program's shapes, dtype and layout, without checks.
+
+        They must not change before the backward.
+        """
+        if not self.on_views:
+            return self.start(x, state)
+        self._x = x.numpy()
+        if state is not None:
+            self._state = {name: value.numpy() for name, value in state.items()}
+        else:
+            self._zeros = self._state = getattr(self, "_zeros", None) or self._states("state", None)
+        return self.advance()
+
+    def pull_back_from(self, d_output: Any, d_state: Arrays) -> Gradients:
+        """The same as pull_back, of torch tensors as start_on takes them."""
+        if not self.on_views:
+            return self.pull_back(d_output, d_state, again=True)
+        self._d_output = d_output.contiguous().numpy()
+        self._d_state = {name: value.contiguous().numpy() for name, value in d_state.items()}
+        self.run_backward(again=True)
+        return self.gradients
 
     def advance(self) -> None:
         """The forward alone, of what was loaded."""

@@ -122,3 +122,11 @@ def test_the_gate_against_a_base_runs_once_and_skips_without_one():
     done = subprocess.run([*pytest_here, "test_speed.py"], cwd=FOLDER, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SKIPPED [1]" in done.stdout and "--cellbench-compare=REV measures against" in done.stdout
+
+
+def test_the_swapped_model_learns_what_torch_s_learns():
+    example = module("train_faster")
+    losses = [example.Training(swapped, steps=6, updates=4).run() for swapped in (False, True)]
+    assert abs(losses[0] - losses[1]) < 1e-5 and 0 < losses[0] < 1
+    plain, swapped = (build() for build in example.sides(5))
+    assert abs(plain.run() - swapped.run()) < 1e-5
