@@ -122,7 +122,11 @@ def table(judged: Sequence[Judged]) -> str:
 
 def _row(judged: Judged, backend: str) -> dict[str, Any]:
     point, ratio = judged.point, judged.ratios.get(backend)
-    return point.definition | {
+    return {
+        "cell": point.cell,
+        "direction": point.direction,
+        "steps": point.steps,
+        "batch": point.batch,
         "input_size": point.hidden,
         "hidden_size": point.hidden,
         "backend": backend,
