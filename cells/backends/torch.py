@@ -28,7 +28,11 @@ Outputs = list[Any]
 
 @dataclass(frozen=True)
 class TorchBackend(Backend):
-    """Eager PyTorch, on the CPU or CUDA. mode is sequential, or scan for affine recurrences."""
+    """PyTorch on the CPU or CUDA.
+
+    mode is sequential, which is eager, compile, which has the step compiled by inductor, or scan for affine
+    recurrences.
+    """
 
     devices = ("cpu", "cuda")
     library = "torch"
@@ -36,24 +40,35 @@ class TorchBackend(Backend):
     mode: str = "sequential"
 
     def __post_init__(self) -> None:
-        affine.check_mode(self.mode)
+        affine.check_mode(self.mode, ("compile",))
 
     def unavailable(self, device: str = "cpu") -> str | None:
         try:
             import torch  # noqa: F401
         except ImportError as error:
             return f"torch cannot be imported: {error}"
-        return super().unavailable(device)
+        reason = super().unavailable(device)
+        if reason is None and self.mode == "compile":
+            from ._torch_compile import unavailable
+
+            return unavailable(device)
+        return reason
 
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
         reason = super().unsupported(cell, dtype, device, direction)
+        if reason is None and cell.library and self.mode == "compile":
+            return f"{cell.name} is a module of its own; torch:mode=compile compiles the step of equations"
         return reason or (affine.unsupported(cell) if self.mode == "scan" else None)
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
         if cell.library:
             return ModuleProgram(cell, *arguments)
+        if self.mode == "compile":
+            from ._torch_compile import CompiledProgram
+
+            return CompiledProgram(cell, *arguments)
         return (ScanProgram if self.mode == "scan" else TorchProgram)(cell, *arguments)
 
 
@@ -145,7 +160,7 @@ class TorchProgram(TensorProgram):
         import torch
 
         cell, params = self.cell, self.cell.effective(self.params)
-        advance = self.written(params, x) if cell.written_out else self.pointwise(params, x)
+        advance = self.advancing(params, x)
         now, by_step = State(**state), []
         for t in range(self.steps):
             outputs, now = advance(t, now)
@@ -161,8 +176,12 @@ class TorchProgram(TensorProgram):
             every = [cell.emit(params, x, tuple(every) if cell.derivation().several else every[0])]
         return self.read_out(every[0]), {s: getattr(now, s) for s in cell.states}
 
+    def advancing(self, params: Tensors, x: Tensor) -> Callable[[int, State], tuple[Outputs, State]]:
+        """The step (t, state) -> (outputs, new state)."""
+        return self.written(params, x) if self.cell.written_out else self.pointwise(params, x)
+
     def written(self, params: Tensors, x: Tensor) -> Callable[[int, State], tuple[Outputs, State]]:
-        """The step (t, state) -> (outputs, new state) of a cell that writes it out."""
+        """The step of a cell that writes it out."""
 
         def advance(t: int, state: State) -> tuple[Outputs, State]:
             output, new = self.cell.step(params, x[t], state)
