@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cell import GatedCell
 from ..contract import Arrays, State, each_output, output_and_state
-from .torch import Outputs, Tensors, TorchProgram
+from ._torch_program import Outputs, Tensors, TorchProgram
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Rows = tuple[Any, ...]
 
 
-def unavailable(device: str) -> str | None:
+def lacking(device: str) -> str | None:
     """None, or what inductor lacks here."""
     if device == "cuda":
         try:

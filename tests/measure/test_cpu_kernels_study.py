@@ -165,9 +165,8 @@ def test_page_table_and_figure_have_every_point(tmp_path):
 
 
 def test_a_point_is_checked_and_timed_with_all_that_can_run(monkeypatch):
-    monkeypatch.setattr(
-        "cellbench.harness.studies.cpu_kernels.timing.OWN", "numpy"
-    )  # whose kernels need no compiling
+    # numpy has no kernels to compile
+    monkeypatch.setattr("cellbench.harness.studies.cpu_kernels.timing.OWN", "numpy")
     peers = ("onnxruntime", "native", "torch:mode=scan")
     seen = time_point(Point("elman", "forward", 2, 4, 3), peers, np.random.default_rng(0), Wall())
     assert seen.seconds.keys() == seen.errors.keys() == seen.ran.keys() == {"numpy", "onnxruntime", "native"}
