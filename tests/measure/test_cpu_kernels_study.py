@@ -29,7 +29,8 @@ def timing(own=1.0, load=0.5, waited=0.0, others=0.0, **peers):
     """The timing of a process in which a run of the kernels takes `own` seconds, of the peers as given."""
     peers = peers or {"onnxruntime": 2.0, "native": 3.0}
     logs = {peer: [float(np.log(s / own))] * 3 for peer, s in peers.items()}
-    return Timing({OWN: own, **peers}, logs, load=load, cores=2, waited=waited, others=others)
+    noise = {"load": load, "cores": 2, "waited": waited, "others": others}
+    return Timing({OWN: own, **peers}, logs, share=0.4 / own, bound_by="L2", **noise)
 
 
 def judged(*timings, point=POINT):
@@ -155,8 +156,8 @@ def test_page_table_and_figure_have_every_point(tmp_path):
     made, _ = study(tmp_path, lambda point: timing(own=1.0 if point.batch == 1 else 4.0))
     seen = made.run()
     text = page.markdown(SMALL, seen)
-    assert "| gru | forward | 1 of 2 | 0.50 | 1.00 | 1 and 1.3: missed |" in text
-    assert "- gru forward B=2 H=32: 0.50, 4.00 s against 2.00 s of onnxruntime" in text
+    assert "| gru | forward | 1 of 2 | 0.50 | 1.00 | 1 and 1.3: missed | – | 40% |" in text
+    assert "- gru forward B=2 H=32: 0.50, 4.00 s against 2.00 s of onnxruntime; 10% of what L2 allows" in text
     rows = list(csv.DictReader(io.StringIO(page.table(seen))))
     assert len(rows) == 3 * len(seen)
     assert {row["ratio"] for row in rows if row["backend"] == OWN} == {""}
@@ -167,10 +168,13 @@ def test_page_table_and_figure_have_every_point(tmp_path):
 def test_a_point_is_checked_and_timed_with_all_that_can_run(monkeypatch):
     # numpy has no kernels to compile
     monkeypatch.setattr("cellbench.harness.studies.cpu_kernels.timing.OWN", "numpy")
+    machine = {"flop_per_s": {"float32": 1e12}, "bytes_per_s": {}}
+    monkeypatch.setattr("cellbench.harness.measure.ceilings.machine", lambda: machine)
     peers = ("onnxruntime", "native", "torch:mode=scan")
     seen = time_point(Point("elman", "forward", 2, 4, 3), peers, np.random.default_rng(0), Wall())
     assert seen.seconds.keys() == seen.errors.keys() == seen.ran.keys() == {"numpy", "onnxruntime", "native"}
     assert all(0 < error < 1e-6 for error in seen.errors.values()) and len(seen.logs) == 2
+    assert 0 < seen.share < 1 and seen.bound_by == "arithmetic"
     assert seen.troubles["torch:mode=scan"].startswith("unsupported: ")
 
 

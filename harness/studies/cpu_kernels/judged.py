@@ -35,7 +35,10 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Judged:
-    """A point: seconds by backend, ratios by peer, and the reasons why it should be measured again."""
+    """A point: seconds by backend, ratios by peer, and the reasons why it should be measured again.
+
+    share is that of the least time that the shape allows, which `bound_by` sets, in the kernels' time.
+    """
 
     point: Point
     processes: int
@@ -44,6 +47,8 @@ class Judged:
     errors: dict[str, float] = field(default_factory=dict)
     ran: dict[str, str] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
+    share: float | None = None
+    bound_by: str = ""
     disturbed: tuple[str, ...] = ()
     load: float = 0.0
 
@@ -84,7 +89,18 @@ def judge(point: Point, timings: Sequence[Timing], rng: np.random.Generator) -> 
     medians = {name: float(np.median(values)) for name, values in seconds.items()}
     load = max((timing.load for timing in timings), default=0.0)
     reasons = disturbances(timings, ratios)
-    return Judged(point, len(timings), medians, ratios, **said, disturbed=reasons, load=load)
+    shares = {timing.bound_by: timing.share for timing in timings if timing.share is not None}
+    return Judged(
+        point,
+        len(timings),
+        medians,
+        ratios,
+        **said,
+        share=float(np.median([t.share for t in timings if t.share is not None])) if shares else None,
+        bound_by=", ".join(shares),
+        disturbed=reasons,
+        load=load,
+    )
 
 
 def disturbances(timings: Sequence[Timing], ratios: dict[str, Ratio]) -> tuple[str, ...]:

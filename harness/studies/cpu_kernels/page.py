@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...report.units import quantity
 from ...store import provenance
 from .figure import NAME
 from .judged import Judged, geometric_mean
-from .points import OWN, Grid
+from .points import OWN, Grid, Point
 
 COLUMNS = [
     *("cell", "direction", "steps", "batch", "input_size", "hidden_size", "backend", "seconds"),
-    *("ratio", "ratio_low", "ratio_high", "error", "implementation", "status"),
+    *("ratio", "ratio_low", "ratio_high", "share", "bound_by", "error", "implementation", "status"),
     *("processes", "load", "disturbed"),
 ]
+# the points whose least share of the roofline has a goal: 75 % and 60 %
+ROOFLINE: dict[str, Callable[[Point], bool]] = {
+    "least share, B ≥ 8 and H ≥ 128": lambda point: point.batch >= 8 and point.hidden >= 128,
+    "least share, B = 1": lambda point: point.batch == 1,
+}
 WAYS = {"forward": "forward", "backward": "forward and backward"}
 
 
@@ -33,7 +38,8 @@ def markdown(grid: Grid, judged: Sequence[Judged]) -> str:
         f"Peers are, {peers}.",
         f"A ratio is a peer's time over that of `{OWN}`.",
         f"Both are timed in random order, in {' to '.join(map(str, processes))} processes.",
-        "Above 1 the kernels are faster. The interval is a bootstrap over processes and the builds in them.",
+        "Above 1 the kernels are faster. The last figure of a field is their share of the roofline.",
+        "The interval is a bootstrap over processes and the builds in them.",
         f"The load was {min(loads):.1f} to {max(loads):.1f}. `nox -s cpu-kernels` measures it again.",
         "",
         f"![{NAME}]({NAME}.svg)",
@@ -53,13 +59,14 @@ def markdown(grid: Grid, judged: Sequence[Judged]) -> str:
 
 def _summary(grid: Grid, judged: Sequence[Judged]) -> list[str]:
     """A line a cell and direction: points at 1 or more, the least ratio, the geometric mean, the goals."""
-    lines = ["| cell | direction | points at 1.0 or more | least | geometric mean | goal |", "|" + "---|" * 6]
+    titles = ("cell", "direction", "points at 1.0 or more", "least", "geometric mean", "goal", *ROOFLINE)
+    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
     for cell in grid.cells:
         for way, words in WAYS.items():
             here = [e for e in judged if (e.point.cell, e.point.direction) == (cell, way)]
             values = [e.ratio.value for e in here if e.ratio]
             if not values:
-                lines.append(f"| {cell} | {words} | no point | – | – | – |")
+                lines.append(f"| {cell} | {words} | no point |{' – |' * (len(titles) - 3)}")
                 continue
             goal = grid.goal(cell, way)
             least, mean = min(values), geometric_mean(values)
@@ -68,8 +75,18 @@ def _summary(grid: Grid, judged: Sequence[Judged]) -> list[str]:
                 met = least >= goal[0] and mean >= goal[1] and len(values) == len(here)
                 said = f"{goal[0]:g} and {goal[1]:g}: {'met' if met else 'missed'}"
             count = f"{sum(v >= 1 for v in values)} of {len(here)}"
-            lines.append(f"| {cell} | {words} | {count} | {least:.2f} | {mean:.2f} | {said} |")
+            fields = (cell, words, count, f"{least:.2f}", f"{mean:.2f}", said, *_least_shares(here))
+            lines.append(f"| {' | '.join(fields)} |")
     return lines
+
+
+def _least_shares(here: Sequence[Judged]) -> list[str]:
+    """The least share of the roofline among the points that each of ROOFLINE names."""
+    texts = []
+    for holds in ROOFLINE.values():
+        shares = [e.share for e in here if e.share is not None and holds(e.point)]
+        texts.append(f"{min(shares):.0%}" if shares else "–")
+    return texts
 
 
 def _grid(grid: Grid, some: Sequence[Judged]) -> list[str]:
@@ -86,7 +103,8 @@ def _field(judged: Judged) -> str:
     if judged.ratio is None:
         return "–"
     r, mark = judged.ratio, "*" if judged.disturbed else ""
-    return f"{r.value:.2f}{mark} ({r.low:.2f} to {r.high:.2f}), {judged.best}"
+    share = "" if judged.share is None else f", {judged.share:.0%}"
+    return f"{r.value:.2f}{mark} ({r.low:.2f} to {r.high:.2f}), {judged.best}{share}"
 
 
 def _listed(title: str, some: Sequence[Judged], line: Any) -> list[str]:
@@ -98,6 +116,7 @@ def _short(judged: Judged) -> str:
     return (
         f"{judged.ratio.value:.2f}, {quantity(judged.seconds[OWN], 's')} against"  # type: ignore[union-attr]
         f" {quantity(judged.seconds[best], 's')} of {best}"
+        + ("" if judged.share is None else f"; {judged.share:.0%} of what {judged.bound_by} allows")
     )
 
 
@@ -132,6 +151,7 @@ def _row(judged: Judged, backend: str) -> dict[str, Any]:
         "backend": backend,
         "seconds": judged.seconds.get(backend, ""),
         **({"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high} if ratio else {}),
+        **({"share": judged.share, "bound_by": judged.bound_by} if backend == OWN else {}),
         "error": judged.errors.get(backend, ""),
         "implementation": judged.ran.get(backend, ""),
         "status": judged.troubles.get(backend, "ok"),

@@ -13,10 +13,12 @@ import numpy as np
 from cellbench import cells
 
 from ... import programs
+from ...measure import ceilings
 from ...measure.clocks import Clock, clock_of, waiting
 from ...measure.conditions import observe
 from ...measure.pair import Build, built, trouble_of
 from ...measure.timing import Timed, collector_off, loops_for, rounds, warm_up
+from ...probes.roofline import least_time
 from ...regress.two_sides import loaded, timed
 from .points import OWN, Point
 
@@ -32,6 +34,7 @@ class Timing:
     logs      log of a peer's time over the kernels', a value for each build, by peer
     errors    relative to the float64 reference, by backend, where this process checked
     waited    share of the time for which other work had the core; null where the system does not tell
+    share     of the least time that the shape allows in the kernels' time (see measure/roofline.py)
     others    share of this process's processor time that threads but the timing one used
     """
 
@@ -40,6 +43,8 @@ class Timing:
     errors: dict[str, float] = field(default_factory=dict)
     ran: dict[str, str] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
+    share: float | None = None
+    bound_by: str = ""
     load: float = 0.0
     cores: int = 1
     waited: float | None = None
@@ -75,6 +80,10 @@ def time_point(
             timing.troubles[backend] = f"{trouble.status}: {trouble.reason}"
     if builds:
         time_builds(builds, timing, rng, clock)
+    if OWN in timing.seconds:
+        least, _ = least_time(point.case(OWN), ceilings.machine())
+        if least is not None:
+            timing.share, timing.bound_by = least.seconds / timing.seconds[OWN], least.by
     seen = before.until(observe())
     timing.load, timing.cores = seen.load, seen.cores
     return timing
