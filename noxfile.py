@@ -151,6 +151,16 @@ def baselines(session: nox.Session) -> None:
     run(session, "python", "-m", "cellbench.harness.regress.baselines", *session.posargs, env=ONE_THREAD)
 
 
+@session(name="cpu-kernels")
+def cpu_kernels(session: nox.Session) -> None:
+    """The fused kernels against ONNX Runtime and torch.nn over batch and hidden size (under 15 minutes).
+    nox -s cpu-kernels -- --all for every cell against torch's loop (hours).
+    """
+    install(session)
+    study = ("-m", "cellbench.harness.studies.cpu_kernels")
+    run(session, "python", *study, *session.posargs, env=ONE_THREAD)
+
+
 @session
 def kills(session: nox.Session) -> None:
     """200 runs killed at random instants and gone on with (about 15 minutes). nox -s kills -- --kills N for

@@ -10,25 +10,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..cell import GatedCell
-from ..contract import Arrays, State, each_output, output_and_state
+from ..contract import State
 from ..derived import affine
 from ..programs.backend import Backend
-from ..programs.formats import DTYPES, rounded
-from ..programs.program import Gradients, Program
+from ..programs.formats import DTYPES
+from ..programs.program import Program
+from ._torch_compile import CompiledProgram, lacking
+from ._torch_program import Outputs, TensorProgram, Tensors, TorchProgram
 
 if TYPE_CHECKING:  # without torch there are still the other backends
     from torch import Tensor
 
-Tensors = dict[str, Any]
-Outputs = list[Any]
-
 
 @dataclass(frozen=True)
 class TorchBackend(Backend):
-    """Eager PyTorch, on the CPU or CUDA. mode is sequential, or scan for affine recurrences."""
+    """PyTorch on the CPU or CUDA.
+
+    mode is sequential, which is eager, compile, which has the step compiled by inductor, or scan for affine
+    recurrences.
+    """
 
     devices = ("cpu", "cuda")
     library = "torch"
@@ -36,153 +37,29 @@ class TorchBackend(Backend):
     mode: str = "sequential"
 
     def __post_init__(self) -> None:
-        affine.check_mode(self.mode)
+        affine.check_mode(self.mode, ("compile",))
 
     def unavailable(self, device: str = "cpu") -> str | None:
         try:
             import torch  # noqa: F401
         except ImportError as error:
             return f"torch cannot be imported: {error}"
-        return super().unavailable(device)
+        reason = super().unavailable(device)
+        return lacking(device) if reason is None and self.mode == "compile" else reason
 
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
         reason = super().unsupported(cell, dtype, device, direction)
+        if reason is None and cell.library and self.mode == "compile":
+            return f"{cell.name} is a module of its own; torch:mode=compile compiles the step of equations"
         return reason or (affine.unsupported(cell) if self.mode == "scan" else None)
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
         if cell.library:
             return ModuleProgram(cell, *arguments)
-        return (ScanProgram if self.mode == "scan" else TorchProgram)(cell, *arguments)
-
-
-class TensorProgram(Program):
-    """The programs on tensors; subclasses write `compute`, through which autograd goes back."""
-
-    def place(self, array: Any) -> Tensor:
-        import torch
-
-        if not isinstance(array, torch.Tensor):
-            return torch.from_numpy(rounded(array, self.dtype)).to(self.device, getattr(torch, self.dtype))
-        return array.detach().to(self.device, getattr(torch, self.dtype), copy=True).contiguous()
-
-    def host(self, array: Tensor) -> np.ndarray:
-        array = array.detach().cpu()
-        return (array.float() if self.dtype == "bfloat16" else array).numpy().copy()
-
-    def sync(self) -> None:
-        if self.device == "cuda":
-            import torch
-
-            torch.cuda.synchronize()
-
-    def assign(self, params: Arrays) -> None:
-        self.params = {k: self.place(v) for k, v in params.items()}
-
-    def run_forward(self) -> None:
-        import torch
-
-        training = self.direction == "backward"
-        with torch.set_grad_enabled(training):
-            self.leaves = [*self.params.values(), self._x, *self._state.values()]
-            for leaf in self.leaves:
-                leaf.requires_grad_(training)
-            self.output, self.last = self.compute(self._x, self._state)
-        self.spent = False  # whether a backward has used up the graph
-
-    def compute(
-        self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
-    ) -> tuple[Tensor, Tensors]:
-        """Output and last states; states after each step are added to `steps`, each a tensor of its own."""
-        raise NotImplementedError
-
-    def run_backward(self, trace: bool = False, again: bool = False) -> None:
-        import torch
-
-        if self.spent:
-            self.run_forward()
-        steps: list[Tensors] = []
-        if trace:  # not timed: the forward once more, with every state a tensor of its own
-            self.output, self.last = self.compute(self._x, self._state, steps)
-        inputs = [*self.leaves, *(s for state in steps for s in state.values())]
-        d_inputs = torch.autograd.grad(
-            [self.output, *self.last.values()],
-            inputs,
-            [self._d_output, *(self._d_state[s] for s in self.last)],
-            retain_graph=again,
-            materialize_grads=True,
-        )
-        self.spent = not again
-        count, names = len(self.params), self.cell.states
-        params = dict(zip(self.params, d_inputs, strict=False))
-        d_state = dict(zip(self._state, d_inputs[count + 1 :], strict=False))
-        path = None
-        if trace:
-            rest = d_inputs[count + 1 + len(names) :]
-            path = {s: torch.stack([d_state[s], *rest[k :: len(names)]]) for k, s in enumerate(names)}
-        self.gradients = Gradients(params, d_inputs[count], d_state, path)
-
-    def read_out(self, hidden: Tensor) -> Tensor:
-        import torch
-
-        if not self.cell.readout:
-            return hidden
-        return torch.nn.functional.linear(hidden, self.params["weight_out"], self.params["bias_out"])
-
-
-class TorchProgram(TensorProgram):
-    """The steps one after the other."""
-
-    def setup(self) -> None:
-        import torch
-
-        self.implementation = f"torch {torch.__version__} eager"
-
-    def compute(
-        self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
-    ) -> tuple[Tensor, Tensors]:
-        import torch
-
-        cell, params = self.cell, self.cell.effective(self.params)
-        advance = self.written(params, x) if cell.written_out else self.pointwise(params, x)
-        now, by_step = State(**state), []
-        for t in range(self.steps):
-            outputs, now = advance(t, now)
-            if steps is not None:
-                # h_t and c_t count as independent: the step goes on from views, each a tensor of its own
-                views = {k: v.view_as(v) for k, v in vars(now).items()}
-                outputs = [next((views[k] for k, v in vars(now).items() if v is o), o) for o in outputs]
-                now = State(**views)
-                steps.append(views)
-            by_step.append(outputs)
-        every = [torch.stack(each) for each in zip(*by_step, strict=True)]
-        if not cell.written_out:
-            every = [cell.emit(params, x, tuple(every) if cell.derivation().several else every[0])]
-        return self.read_out(every[0]), {s: getattr(now, s) for s in cell.states}
-
-    def written(self, params: Tensors, x: Tensor) -> Callable[[int, State], tuple[Outputs, State]]:
-        """The step (t, state) -> (outputs, new state) of a cell that writes it out."""
-
-        def advance(t: int, state: State) -> tuple[Outputs, State]:
-            output, new = self.cell.step(params, x[t], state)
-            return [output], new
-
-        return advance
-
-    def pointwise(self, params: Tensors, x: Tensor) -> Callable[[int, State], tuple[Outputs, State]]:
-        """The same of a cell with equations; the input's side is computed for all steps at once."""
-        cell = self.cell
-        wx = {gate: rows.unbind(0) for gate, rows in vars(cell.project(params, x)).items()}
-        unit = cell.per_unit(params)
-
-        def advance(t: int, state: State) -> tuple[Outputs, State]:
-            gates = State(**{gate: rows[t] for gate, rows in wx.items()})
-            result = cell.equations(gates, cell.recur(params, state), state, *unit)
-            output, new = output_and_state(cell, result)
-            return list(each_output(output)), new
-
-        return advance
+        programs = {"scan": ScanProgram, "compile": CompiledProgram}
+        return programs.get(self.mode, TorchProgram)(cell, *arguments)
 
 
 class ModuleProgram(TorchProgram):

@@ -74,10 +74,10 @@ def unsupported(cell: Equations) -> str | None:
     return None
 
 
-def check_mode(mode: str) -> None:
-    """Raises ValueError for what is no mode of a backend."""
-    if mode not in MODES:
-        raise ValueError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
+def check_mode(mode: str, further: tuple[str, ...] = ()) -> None:
+    """Raises ValueError for what is no mode of a backend; `further` are modes that it alone has."""
+    if mode not in (*MODES, *further):
+        raise ValueError(f"mode is {mode!r}; it must be one of {', '.join((*MODES, *further))}")
 
 
 @lru_cache(maxsize=256)

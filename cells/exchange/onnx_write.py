@@ -49,23 +49,23 @@ def to_onnx(
     if not Path(path).parent.is_dir():
         raise ValueError(f"no folder {str(Path(path).parent)!r} to write {Path(path).name} in; make it first")
     graph = _Graph(onnx, cell, form, cell.sizes(params), dtype)
-    constants = {
+    held = {
         name: float64(value).astype(dtype)
-        for name, value in _constants(cell, form, params, graph.sizes).items()
+        for name, value in constants(cell, form, params, graph.sizes).items()
     }
-    constants |= {name: value.astype(dtype) for name, value in _first_states(graph, start).items()}
-    constants |= {"zero": np.zeros(1, np.int64), "one": np.ones(1, np.int64)}
+    held |= {name: value.astype(dtype) for name, value in _first_states(graph, start).items()}
+    held |= {"zero": np.zeros(1, np.int64), "one": np.ones(1, np.int64)}
     if start is not None and start.lengths is not None:
-        constants["lengths"] = np.asarray(start.lengths, np.int32)
+        held["lengths"] = np.asarray(start.lengths, np.int32)
     if cell.stacked:
-        constants["side_by_side"] = np.array([0, 0, -1], np.int64)
+        held["side_by_side"] = np.array([0, 0, -1], np.int64)
     opset = onnx.helper.make_opsetid("", OPSET)
-    model = onnx.helper.make_model(graph.proto(constants), opset_imports=[opset], ir_version=IR_VERSION)
+    model = onnx.helper.make_model(graph.proto(held), opset_imports=[opset], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
 
 
-def _constants(cell: GatedCell, form: Layout, params: Arrays, sizes: tuple[int, int]) -> Arrays:
+def constants(cell: GatedCell, form: Layout, params: Arrays, sizes: tuple[int, int]) -> Arrays:
     """W, R, B and P of each layer's node, with an axis for the direction, and the read-out's."""
     of_cell = layers.of(cell, *sizes)
     single = layers.single(cell)
@@ -74,7 +74,7 @@ def _constants(cell: GatedCell, form: Layout, params: Arrays, sizes: tuple[int, 
     for depth in range(cell.layers):
         of_depth = [layers.arrays_of(layer, params, names) for layer in of_cell if layer.depth == depth]
         slots = [_slots(single, form, {n: float64(a) for n, a in arrays.items()}) for arrays in of_depth]
-        made |= {_numbered(cell, slot, depth): np.stack([each[slot] for each in slots]) for slot in slots[0]}
+        made |= {numbered(cell, slot, depth): np.stack([each[slot] for each in slots]) for slot in slots[0]}
     if cell.readout:
         made |= {"weight_out": float64(params["weight_out"]).T, "bias_out": params["bias_out"]}
     return made
@@ -93,9 +93,24 @@ def _slots(cell: GatedCell, form: Layout, arrays: Arrays) -> Arrays:
     return made
 
 
-def _numbered(cell: GatedCell, name: str, depth: int) -> str:
+def numbered(cell: GatedCell, name: str, depth: int) -> str:
     """The name of a layer's value in the graph: W, or W_l1 of a stack."""
     return f"{name}_l{depth}" if cell.stacked else name
+
+
+def attributes(cell: GatedCell, form: Layout, hidden: int) -> dict[str, Any]:
+    """What a node of this cell says of itself."""
+    made: dict[str, Any] = {"hidden_size": hidden}
+    if cell.bidirectional:
+        made["direction"] = "bidirectional"
+    if form.kind == "RNN":
+        of_one = ACTIVATIONS[cell.activation]  # type: ignore[attr-defined]
+        made |= {name: value * cell.directions for name, value in of_one.items()}
+    elif form.kind == "GRU":
+        made["linear_before_reset"] = int(cell.name == "gru")
+    elif cell.name == "cifg":
+        made["input_forget"] = 1
+    return made
 
 
 def _first_states(graph: _Graph, start: Start | None) -> Arrays:
@@ -154,7 +169,7 @@ class _Graph:
         below = "x"
         for depth in range(cell.layers):
             nodes += self.layer(depth, below, constants)
-            below = _numbered(cell, "output", depth)
+            below = numbered(cell, "output", depth)
         nodes += self.last()
         if cell.readout:
             nodes.append(make("MatMul", [below, "weight_out"], ["product"]))
@@ -171,7 +186,7 @@ class _Graph:
         nodes.append(make("Concat", [*lead, "batch", "one"], ["rows"], axis=0))
         for s in cell.states:
             nodes.append(make("Expand", [f"{s}0", "rows"], [f"{s}_rows"]))
-            firsts = [_numbered(cell, f"{s}_first", depth) for depth in range(cell.layers)]
+            firsts = [numbered(cell, f"{s}_first", depth) for depth in range(cell.layers)]
             if not cell.stacked:
                 nodes.append(make("Unsqueeze", [f"{s}_rows", "zero"], firsts))
             elif cell.layers > 1:
@@ -185,13 +200,13 @@ class _Graph:
         make, cell = self.onnx.helper.make_node, self.cell
 
         def name(of: str) -> str:
-            return _numbered(cell, of, depth)
+            return numbered(cell, of, depth)
 
         lengths = "lengths" if "lengths" in constants else ""
         inputs = [below, name("W"), name("R"), name("B") if cell.biases else "", lengths]
         inputs += [name(f"{s}_first") for s in cell.states] + ([name("P")] if self.form.peepholes else [])
         outputs = [name("Y"), *(name(f"{s}_last") for s in cell.states)]
-        nodes = [make(self.form.kind, inputs, outputs, **self.attributes())]
+        nodes = [make(self.form.kind, inputs, outputs, **attributes(self.cell, self.form, self.sizes[1]))]
         if not cell.stacked:
             return [*nodes, make("Squeeze", [name("Y"), "one"], [name("output")])]
         nodes.append(make("Transpose", [name("Y")], [name("Y_by_step")], perm=[0, 2, 1, 3]))
@@ -202,22 +217,5 @@ class _Graph:
         make, cell = self.onnx.helper.make_node, self.cell
         if not cell.stacked:
             return [make("Squeeze", [f"{s}_last", "zero"], [s]) for s in cell.states]
-        lasts = {
-            s: [_numbered(cell, f"{s}_last", depth) for depth in range(cell.layers)] for s in cell.states
-        }
+        lasts = {s: [numbered(cell, f"{s}_last", depth) for depth in range(cell.layers)] for s in cell.states}
         return [make("Concat", names, [s], axis=0) for s, names in lasts.items()]
-
-    def attributes(self) -> dict[str, Any]:
-        """What a node of this cell says of itself."""
-        cell = self.cell
-        made: dict[str, Any] = {"hidden_size": self.sizes[1]}
-        if cell.bidirectional:
-            made["direction"] = "bidirectional"
-        if self.form.kind == "RNN":
-            of_one = ACTIVATIONS[cell.activation]  # type: ignore[attr-defined]
-            made |= {name: value * cell.directions for name, value in of_one.items()}
-        elif self.form.kind == "GRU":
-            made["linear_before_reset"] = int(cell.name == "gru")
-        elif cell.name == "cifg":
-            made["input_forget"] = 1
-        return made

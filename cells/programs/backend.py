@@ -24,6 +24,7 @@ class Backend:
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     library: ClassVar[str | None] = None  # whose modules it can run, beside cells
     dtypes: ClassVar[tuple[str, ...]] = NUMPY
+    directions: ClassVar[tuple[str, ...]] = DIRECTIONS
 
     @property
     def name(self) -> str:
@@ -56,7 +57,7 @@ class Backend:
         for what, value, allowed in (
             ("dtype", dtype, self.dtypes),
             ("device", device, self.devices),
-            ("direction", direction, DIRECTIONS),
+            ("direction", direction, self.directions),
         ):
             if value not in allowed:
                 reason = f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"

@@ -137,10 +137,11 @@ def timed_builds(
 def built(build: dict[str, Build], rng: np.random.Generator) -> dict[str, Timed]:
     """All arms, built in random order, each after an allocation of random size that moves its arrays."""
     moved, arms = [], {}
-    for k in rng.permutation(len(ARMS)):
+    names = list(build)
+    for k in rng.permutation(len(names)):
         moved.append(np.empty(rng.integers(1, 1 << 16), np.uint8))
-        arms[ARMS[k]] = build[ARMS[k]]()
-    return {arm: arms[arm] for arm in ARMS}
+        arms[names[k]] = build[names[k]]()
+    return {arm: arms[arm] for arm in names}
 
 
 def time_pairs(

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from support.report_rows import row
 
 from cellbench.harness import probe, report
 from cellbench.harness.cli import main
@@ -193,3 +194,18 @@ def test_a_figure_that_nobody_laid_out_is_whole_and_its_powers_are_readable():
     assert "mathdefault" not in svg and "a $cell$" in svg and "how far down" in svg
     width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
     assert width > 3 * 72 and height > 2 * 72
+
+
+def test_a_roofline_shows_time_share_and_what_bounds_it():
+    from cellbench.harness.report.sections import roofline
+
+    metrics = {"seconds": 2e-3, "bound_s": 5e-4, "share": 0.25, "fixed_s": 1e-5, "step_s": 3e-6}
+    metrics |= {"ceiling_flop_per_s": 9e10, "bytes_per_s.L1": 1.2e11}
+    setting = {"cell": "gru", "backend": "numba", "steps": 64, "direction": "forward"}
+    rows = [row("roofline", name, value, **setting, reason="bound by L1") for name, value in metrics.items()]
+    (section,) = roofline.sections(prepare(pd.DataFrame(rows)), None)
+    (table,) = section.tables
+    texts = [entry.text for entry in table.rows[0]]
+    times = ["2.00 ms", "500 µs", "25.0 %", "10.0 µs", "3.00 µs"]
+    assert texts == ["gru", "numba", "64", "forward", *times, "L1"]
+    assert "One core: 90 GFLOP/s, GB/s: L1 120." in table.note

@@ -67,7 +67,7 @@ def of_run(spec: str, backend: str) -> Facts | str:
 
 
 def error(spec: str, backend: str) -> float | str:
-    """The largest relative error in float32, over output, states and gradients."""
+    """The largest relative error in float32, over output, states and gradients where it has them."""
     case = at_size(spec, backend)
     if word := cannot(case):
         return word
@@ -110,7 +110,7 @@ def at_size(spec: str, backend: str) -> Case:
         batch=BATCH,
         input_size=SIZE[0],
         hidden_size=SIZE[1],
-        direction="backward",
+        direction=cells.backend(backend).directions[-1],
     )
 
 

@@ -1,0 +1,60 @@
+"""The least time that a shape allows on a machine, and the fit t = a + b T.
+
+A step multiplies a state with the recurrent weights, and no step can begin before the last one has ended. So
+a run of T steps takes at least the larger of
+
+    all its FLOP over the core's FLOP/s, and
+    T times the bytes of the recurrent weights over the bandwidth of the level in which they fit.
+
+The second bounds small batches: each step reads the weights anew. A backward reads them once more. What else
+a run reads and writes is left out, and so is the time of exp and its relatives beyond one FLOP: the bound is
+a lower one, and a share of 1 cannot be reached. (Williams, Waterman and Patterson 2009.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FEWEST = 3  # lengths of a fit
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The least seconds, and what sets them: arithmetic, or the level of the weights."""
+
+    seconds: float
+    by: str
+
+
+def bound(
+    flop: float,
+    steps: int,
+    weight_bytes: float,
+    flop_per_s: float,
+    bytes_per_s: Mapping[str, tuple[float, float]],
+    reads: int = 1,
+) -> Bound:
+    """The bound of a run.
+
+    weight_bytes   of the recurrent weights, which a step reads `reads` times
+    bytes_per_s    by level: (bytes that fit, bytes a second), the smallest level first; may be empty
+    """
+    arithmetic = Bound(flop / flop_per_s, "arithmetic")
+    for name, (fits, rate) in bytes_per_s.items():
+        if weight_bytes <= fits:
+            reading = Bound(steps * reads * weight_bytes / rate, name)
+            return max(arithmetic, reading, key=lambda each: each.seconds)
+    return arithmetic
+
+
+def fit(steps: Sequence[int], seconds: Sequence[float]) -> tuple[float, float] | None:
+    """(a, b) of seconds = a + b steps by least squares of relative errors; None for fewer than 3 lengths."""
+    if len(set(steps)) < FEWEST:
+        return None
+    times = np.asarray(seconds, float)
+    rows = np.stack([np.ones(len(times)), np.asarray(steps, float)], 1) / times[:, None]
+    a, b = np.linalg.lstsq(rows, np.ones(len(times)), rcond=None)[0]
+    return float(a), float(b)

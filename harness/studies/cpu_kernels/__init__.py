@@ -1,0 +1,1 @@
+"""The fused kernels against their peers over batch and hidden size, on one thread (`nox -s cpu-kernels`)."""

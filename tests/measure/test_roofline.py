@@ -1,0 +1,126 @@
+"""The roofline: ceilings by closed form and fake clocks, the bound, the fit, and the probe's rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cellbench.harness import probe as probes
+from cellbench.harness.case import Case
+from cellbench.harness.measure import ceilings
+from cellbench.harness.measure.caches import MEMORY, Level, levels
+from cellbench.harness.measure.clocks import Fake
+from cellbench.harness.measure.roofline import bound, fit
+from cellbench.harness.probe import NotOk
+
+pytestmark = pytest.mark.quick
+
+LEVELS = {"L1": (1000, 100.0), "L2": (10_000, 10.0), MEMORY: (float("inf"), 1.0)}
+MACHINE = {"flop_per_s": {"float32": 1e9, "float64": 5e8}, "bytes_per_s": {"L1": (1 << 15, 1e8)}}
+CASE = Case("roofline", "lstm", "numpy", "cpu", "float32", 1, 8, 2, 3, 4, "forward")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_loops_do_the_work_that_is_counted(dtype):
+    add, read, lanes = ceilings.kernels(dtype)
+    rng = np.random.default_rng(0)
+    array = rng.integers(0, 9, 5 * lanes * ceilings.REGISTERS).astype(dtype)
+    first = array.reshape(-1, lanes)[:, 0].sum() + sum(range(ceilings.REGISTERS))  # each sum begins at its k
+    assert read(array, 1) == first
+    sums = 0.5 + np.arange(ceilings.REGISTERS)
+    for _ in range(3):
+        sums = sums * 0.5 + 0.5
+    assert add(3, 0.5) == pytest.approx(sums.sum(), rel=1e-6)
+
+
+def test_the_ceiling_is_the_work_of_a_call_over_its_seconds(monkeypatch):
+    clock = Fake()
+    second = clock.run_of(1.0)
+    monkeypatch.setattr(
+        ceilings, "kernels", lambda dtype: (lambda count, factor: second(), lambda array, times: second(), 8)
+    )
+    assert ceilings.flop_per_s("float32", clock) == 2 * 8 * ceilings.REGISTERS * 2000
+    block = 4 * 8 * ceilings.REGISTERS
+    assert ceilings.bytes_per_s(Level("L9", 0, 10 << 22), clock) == (10 << 22) // block * block
+
+
+def test_the_data_caches_are_those_that_linux_names(tmp_path):
+    for k, (level, kind, size) in enumerate(
+        [("3", "Unified", "2M"), ("1", "Data", "32K"), ("1", "Instruction", "64K"), ("2", "Unified", "512K")]
+    ):
+        folder = tmp_path / f"index{k}"
+        folder.mkdir()
+        for name, text in (("level", level), ("type", kind), ("size", size)):
+            (folder / name).write_text(f"{text}\n")
+    found = {level.name: level.fits for level in levels(tmp_path)}
+    assert found == {"L1": 32 << 10, "L2": 512 << 10, "L3": 2 << 20, MEMORY: float("inf")}
+    assert levels(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    "flop, weights, reads, seconds, by",
+    [
+        (500.0, 0, 1, 5.0, "arithmetic"),
+        (500.0, 1000, 1, 100.0, "L1"),
+        (500.0, 1001, 1, 1001.0, "L2"),
+        (500.0, 1001, 2, 2002.0, "L2"),
+        (1e6, 1001, 1, 1e4, "arithmetic"),
+        (500.0, 20_000, 1, 200_000.0, MEMORY),
+    ],
+)
+def test_the_bound_is_the_larger_of_arithmetic_and_reading_the_weights(flop, weights, reads, seconds, by):
+    found = bound(flop, 10, weights, 100.0, LEVELS, reads)
+    assert (found.seconds, found.by) == (pytest.approx(seconds), by)
+
+
+def test_without_known_caches_arithmetic_alone_counts():
+    assert bound(500.0, 10, 1e9, 100.0, {}).by == "arithmetic"
+
+
+def test_the_fit_gives_back_the_fixed_cost_and_the_cost_a_step():
+    steps = [16, 32, 64, 128]
+    assert fit(steps, [3e-5 + 2e-6 * t for t in steps]) == pytest.approx((3e-5, 2e-6))
+    assert fit([16, 32, 32], [1.0, 2.0, 2.0]) is None
+
+
+def measured(monkeypatch, case):
+    monkeypatch.setattr(ceilings, "machine", lambda: MACHINE)
+    _, rows, reason = probes.get("roofline", {"samples": 2}).measure(case, lambda row: None)
+    return {row["metric"]: row["values"][0] for row in rows}, reason
+
+
+def test_a_run_states_its_share_of_what_its_shape_allows(monkeypatch):
+    # the recurrent weights are (16, 4), of 4 bytes each, and read at each of 8 steps
+    rows, reason = measured(monkeypatch, CASE)
+    reading, flop = 8 * 16 * 4 * 4 / 1e8, probes.cell_of(CASE).operations(3, 4).forward * 8 * 2 / 1e9
+    assert rows["bound_s"] == pytest.approx(max(reading, flop)) and reason == "bound by L1"
+    assert rows["share"] == pytest.approx(rows["bound_s"] / rows["seconds"])
+    assert rows["step_s"] > 0 and rows["ceiling_flop_per_s"] == 1e9 and rows["bytes_per_s.L1"] == 1e8
+    both, _ = measured(monkeypatch, replace(CASE, direction="backward"))
+    assert both["bound_s"] == pytest.approx(2 * reading)
+
+
+@pytest.mark.parametrize(
+    "more, missing, words",
+    [
+        ({"spec": "lem", "input_size": 4}, "share", "no share: lem writes out its step"),
+        ({"steps": 2}, "step_s", "no fit: 2 steps have fewer than three lengths; take 4 steps or more"),
+    ],
+)
+def test_what_cannot_be_said_is_null_with_a_reason(monkeypatch, more, missing, words):
+    rows, reason = measured(monkeypatch, replace(CASE, **more))
+    assert missing not in rows and words in reason and rows["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        ({"device": "cuda"}, "it has no device cuda"),
+        ({"threads": 2}, "threads is 2; set threads=1"),
+        ({"dtype": "bfloat16"}, "none of bfloat16"),
+    ],
+)
+def test_a_case_without_a_ceiling_is_unsupported(more, words):
+    with pytest.raises(NotOk, match=words) as refused:
+        probes.get("roofline").measure(replace(CASE, **more), lambda row: None)
+    assert refused.value.status == "unsupported"
