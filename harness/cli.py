@@ -29,6 +29,7 @@ exit codes: 0 all well; 1 a case, claim or check failed, or a benchmark became s
 HELP = ("-h", "--help")
 INTERRUPTED = 130
 LONGEST = 120  # characters of a file's name in an error
+HEAD, TAIL = 700, 300  # characters of an error's line that are told: what was wrong, and the next step
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +73,10 @@ def _outcome(arguments: list[str], of_process: bool) -> int:
 
 
 def _said(text: str, code: int) -> int:
-    print(f"cellbench: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    line = " ".join(text.split())
+    if len(line) > HEAD + TAIL:  # a value in it came from a file
+        line = f"{line[:HEAD]} ... {line[-TAIL:]}"
+    print(f"cellbench: {line}", file=sys.stderr, flush=True)
     return code
 
 
