@@ -9,9 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from cellbench import cells
-from cellbench.cells import find
 
-from .store import DEFINITION
+from .store import DEFINITION, code
 
 CONVOLUTION = "tcn"  # the spec of the causal convolution, the one model that is no cell
 
@@ -53,7 +52,8 @@ class Case:
     def id(self) -> str:
         """Twelve hexadecimal digits, equal for equal definitions.
 
-        The text of a file by path is part of the definition: a cell that was changed is another case.
+        The text of a file by path, and of what it imports beside it, is part of the definition: a cell that
+        was changed is another case.
         """
         of_task = _source(self.task)
         files = [_source(self.spec), *([of_task] if of_task else [])]
@@ -80,5 +80,4 @@ def _cell_columns(spec: str) -> dict[str, str | None]:
 
 @lru_cache
 def _source(spec: str | None) -> str | None:
-    path = find.path_of(spec) if spec else None
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
+    return code.source(spec)

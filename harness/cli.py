@@ -33,6 +33,7 @@ HELP = ("-h", "--help")
 INTERRUPTED = 130
 LONGEST = 120  # characters of a file's name in an error
 TWICE_S = 0.5  # in which a second signal is the first one once more
+HEAD, TAIL = 700, 300  # characters of an error's line that are told: what was wrong, and the next step
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +97,14 @@ def _outcome(arguments: list[str], shared: Shared | None) -> tuple[int, str]:
         from cellbench.cells.foreign import ending
 
         code, text = 1, f"{' '.join(arguments[:1])} is not done: code that it ran {ending(error)}"
-    return code, " ".join(text.split())
+    return code, _line(text)
+
+
+def _line(text: str) -> str:
+    line = " ".join(text.split())
+    if len(line) <= HEAD + TAIL:
+        return line
+    return f"{line[:HEAD]} ... {line[-TAIL:]}"  # a value in it came from a file
 
 
 def _of_system(error: OSError) -> str:

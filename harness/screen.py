@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-# C0 but tab and newline, DEL, C1, marks of direction and other separators of lines, lone surrogates, tags
+# C0 but tab and newline, DEL, C1, what is not seen, marks of direction and other separators of lines, lone
+# surrogates, what no XML may hold, tags
 UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 AT_START = re.compile(r"(?m)^([ \t]*)(?=::)")  # of a line: a command of GitHub
 ANYWHERE = re.compile(r"#(?=#\w*\[)")  # a command of GitHub's older form, of Azure, of TeamCity
@@ -30,9 +31,9 @@ def clean(text: str) -> str:
     return UNSAFE.sub(lambda match: _code(match[0]), text)
 
 
-def one_line(text: str) -> str:
-    """The same without newlines and tabs: for a name in a table or a sentence."""
-    return clean(text).replace("\n", "\\n").replace("\t", "\\t")
+def one_line(text: object) -> str:
+    """The same on one line: for a name in a table, a figure or a sentence; it may come from anybody."""
+    return clean(str(text)).replace("\n", " ").replace("\t", " ")
 
 
 def no_commands(text: str, fresh: bool = True) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import claim
-from ..report.frame import printable
 from ..report.table import Entry, Table
+from ..screen import one_line
 from ..store import ResultsError, atomic, files
 from ._result import FAILED, ClaimResult, judged, reason
 
@@ -98,7 +98,7 @@ def _stored(row: dict[str, Any], source: dict[str, Any]) -> ClaimResult:
     """A result, by default of the source of the whole file.
 
     Raises KeyError, ValueError or TypeError for another layout."""
-    name, sentence, how, rule, verdict, condition = (printable(row[k]) for k in WORDS)
+    name, sentence, how, rule, verdict, condition = (one_line(row[k]) for k in WORDS)
     options, numbers = dict(row["options"]), dict(row["numbers"])
     spec, place, seconds = str(row.get("spec", row["claim"])), int(row["place"]), float(row["seconds"])
     words = (name, spec, place, sentence, how, rule, verdict, condition)
@@ -109,11 +109,11 @@ def _stored(row: dict[str, Any], source: dict[str, Any]) -> ClaimResult:
 
 def _table(stored: dict[str, Any]) -> Table:
     rows = tuple(
-        tuple(Entry(printable(e["text"]), printable(e["detail"]), printable(e["kind"])) for e in row)
+        tuple(Entry(one_line(e["text"]), one_line(e["detail"]), one_line(e["kind"])) for e in row)
         for row in stored["rows"]
     )
-    header = tuple(map(printable, stored["header"]))
-    return Table(printable(stored["heading"]), header, rows, printable(stored["note"]))
+    header = tuple(map(one_line, stored["header"]))
+    return Table(one_line(stored["heading"]), header, rows, one_line(stored["note"]))
 
 
 def _again(stored: ClaimResult) -> tuple[ClaimResult, str]:
@@ -126,13 +126,13 @@ def _again(stored: ClaimResult) -> tuple[ClaimResult, str]:
     if stored.spec not in claim.names():
         return stored, (
             f"{stored.claim} has no figure, and the verdict of then: its file is not imported"
-            f" for a report ({printable(stored.spec)})"
+            f" for a report ({one_line(stored.spec)})"
         )
     try:
         _check_options(stored.options)
         now = judged(claim.get(stored.spec, stored.options), stored.spec, stored.numbers, stored.seconds)
     except Exception as error:  # whatever a claim's own code raises, and a claim that is no longer there
-        return stored, f"{stored.claim} has no figure, and the verdict of then: {printable(error)}"
+        return stored, f"{stored.claim} has no figure, and the verdict of then: {one_line(error)}"
     now = replace(now, source=stored.source)
     changed = now.verdict != stored.verdict
     return now, f"{now.claim}: {now.verdict}; by the rule of then: {stored.verdict}" if changed else ""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..report.frame import printable
 from ..report.page import PAGE, about, as_html, as_markdown, figures
 from ..report.section import Section
 from ..report.table import Entry, Table, number
 from ..report.units import quantity
+from ..screen import one_line
 from ..store import ResultsError, pages, provenance
 from . import _file
 from ._file import Record
@@ -63,7 +63,7 @@ def last_section(
     try:
         record = _file.read(path)
     except ResultsError as error:
-        return [Section(TITLE, lines=(printable(error),))], [str(error)]
+        return [Section(TITLE, lines=(one_line(error),))], [str(error)]
     return [section(record, manifests, path)], [f"from {_near(path)}", *record.warnings]
 
 
@@ -84,18 +84,18 @@ def heading(record: Record) -> list[str]:
     versions = record.source.get("versions")
     named = ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else ""
     first = ", ".join(filter(None, (about(record.source), f"{seconds} on one thread")))
-    lines = [f"{first}.", *([f"{printable(named)}."] if named else [])]
+    lines = [f"{first}.", *([f"{one_line(named)}."] if named else [])]
     for one in record.results:
         if one.source and one.source.get("created") != record.source.get("created"):
             lines.append(f"{one.claim} was measured apart: {about(one.source)}.")
     if record.left:
-        lines.append(f"Not measured yet: {printable(', '.join(record.left))}.")
+        lines.append(f"Not measured yet: {one_line(', '.join(record.left))}.")
     return lines
 
 
 def _near(path: Path) -> str:
     """As it is found from here, where it lies below."""
-    return printable(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return one_line(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _elsewhere(record: Record, manifests: Sequence[dict[str, Any]]) -> list[str]:
@@ -109,7 +109,7 @@ def _elsewhere(record: Record, manifests: Sequence[dict[str, Any]]) -> list[str]
             )
             if differs:
                 lines.append(
-                    f"Not the machine of run {printable(manifest['run'])}: {printable('; '.join(differs))}."
+                    f"Not the machine of run {one_line(manifest['run'])}: {one_line('; '.join(differs))}."
                 )
     return lines
 

@@ -22,9 +22,8 @@ from ..claims import _file, _page
 from ..claims._file import Record, as_json, from_json
 from ..claims._result import FAILED, ClaimResult, failed, judged
 from ..runs.progress import Progress
-from ..screen import last
+from ..screen import last, one_line
 from ..store import ResultsError, provenance
-from ..store.files import printable
 from ._arguments import epilog, path, word
 
 EXAMPLES = """\
@@ -77,8 +76,8 @@ def resume(folder: Path) -> int:
         return ended(record, folder, {one.spec for one in record.results})
     if foreign := [spec for spec in record.left if spec not in names]:
         raise ResultsError(
-            f"claim {printable(foreign[0])!r} was left, whose file is run only where you name it: cellbench"
-            f" claims {' '.join(map(printable, record.left))} --output {folder}"
+            f"claim {one_line(foreign[0])!r} was left, whose file is run only where you name it: cellbench"
+            f" claims {' '.join(map(one_line, record.left))} --output {folder}"
         )
     return claims(record.left, folder)
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import store
-from ..screen import last
+from ..screen import last, one_line
 from ..store import files, imported
-from ..store.files import printable
 from ._arguments import RUNS, epilog, path
 
 MOST = 1 << 28  # bytes of a file
@@ -93,8 +92,8 @@ def _manifest(content: dict[str, Any], file: Path) -> dict[str, Any]:
 def _cleaned(value: Any) -> Any:
     """The same without control characters, which would go on to terminals and figures."""
     if isinstance(value, dict):
-        return {printable(k): _cleaned(v) for k, v in value.items()}
-    return printable(value) if isinstance(value, str) else value
+        return {one_line(k): _cleaned(v) for k, v in value.items()}
+    return one_line(value) if isinstance(value, str) else value
 
 
 def _machine_key(info: dict[str, Any]) -> dict[str, Any] | None:
@@ -111,7 +110,7 @@ def _definition(benchmark: dict[str, Any]) -> dict[str, Any]:
     group = benchmark.get("group")
     return (
         {"probe": imported.PROBE, "variant": _name(benchmark)}
-        | ({"task": printable(group)} if isinstance(group, str) and group else {})
+        | ({"task": one_line(group)} if isinstance(group, str) and group else {})
         | {k: v for k, v in columns.items() if v is not None}
     )
 
@@ -120,12 +119,12 @@ def _name(benchmark: dict[str, Any]) -> str:
     name = benchmark["fullname"]
     if not isinstance(name, str) or not name:
         raise ValueError
-    return printable(name)
+    return one_line(name)
 
 
 def _implementation(benchmark: dict[str, Any]) -> str | None:
     name = benchmark["extra_info"].get("implementation")
-    return printable(name) if isinstance(name, str) else None
+    return one_line(name) if isinstance(name, str) else None
 
 
 def _column(name: str, value: Any) -> int | str | None:
@@ -136,7 +135,7 @@ def _column(name: str, value: Any) -> int | str | None:
     if name in store.WHOLE:
         whole = isinstance(value, int | str) and str(value).isascii() and str(value).isdecimal()
         return int(value) if whole and len(str(value)) <= DIGITS else None
-    return printable(value) if isinstance(value, str) else None
+    return one_line(value) if isinstance(value, str) else None
 
 
 def _series(benchmark: dict[str, Any]) -> list[dict[str, Any]]:

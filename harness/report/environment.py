@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from .frame import printable
+from ..screen import one_line
 from .table import Entry, Table
 from .units import digits, quantity
 
@@ -31,14 +31,14 @@ def _side_by_side(heading: str, trees: list[dict], manifests: list[dict]) -> Tab
 
 
 def _run(manifest: dict, index: int) -> str:
-    return printable(manifest.get("run") or f"run {index + 1}")
+    return one_line(manifest.get("run") or f"run {index + 1}")
 
 
 def _leaves(tree: Any, path: str = "") -> Iterable[tuple[str, str]]:
     """('git.commit', '1a2b') for every leaf of a nested dict; a list of plain values is one leaf."""
     if isinstance(tree, dict) and tree:
         for name, value in tree.items():
-            yield from _leaves(value, f"{path}.{printable(name)}" if path else printable(name))
+            yield from _leaves(value, f"{path}.{one_line(name)}" if path else one_line(name))
     elif isinstance(tree, list | tuple) and any(isinstance(value, dict) for value in tree):
         for i, value in enumerate(tree):
             yield from _leaves(value, f"{path}[{i}]")
@@ -51,7 +51,7 @@ def _leaves(tree: Any, path: str = "") -> Iterable[tuple[str, str]]:
 def _plain(value: Any) -> str:
     if value is None or value == {}:
         return "none"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else printable(value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else one_line(value)
 
 
 def _size(path: str, value: Any) -> str:
@@ -66,4 +66,4 @@ def command(manifest: dict[str, Any]) -> list[str]:
     line = manifest.get("command")
     if not line:
         return []
-    return [shlex.join(map(printable, line)) if isinstance(line, list | tuple) else printable(line)]
+    return [shlex.join(map(one_line, line)) if isinstance(line, list | tuple) else one_line(line)]

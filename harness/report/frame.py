@@ -14,7 +14,7 @@ import pandas as pd
 
 from cellbench.cells import find
 
-from ..store.files import printable as printable  # every name of a page goes through it
+from ..screen import one_line
 
 TEXT = (
     "run",
@@ -82,9 +82,9 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(column: pd.Series) -> pd.Series:
-    """Every different text is made printable once: a column has few of them, and maybe a million rows."""
+    """Every different text is cleaned once: a column has few of them, and maybe a million rows."""
     codes, values = pd.factorize(column)
-    return _objects([*map(printable, values), ""], codes)  # null has the code -1, which is the last
+    return _objects([*map(one_line, values), ""], codes)  # null has the code -1, which is the last
 
 
 def _shortened(column: pd.Series) -> pd.Series:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from ..screen import one_line
 from ..store import pages
 from . import trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
-from .frame import prepare, printable, unique
+from .frame import prepare, unique
 from .overview import summary_table
 from .refused import refused
 from .section import Section
@@ -54,7 +55,7 @@ def write(
 def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, list[str]]:
     """The title, and a few lines about what was run and what of it has no result."""
     runs = unique(
-        [*ready["run"], *[printable(manifest["run"]) for manifest in manifests if manifest.get("run")]]
+        [*ready["run"], *[one_line(manifest["run"]) for manifest in manifests if manifest.get("run")]]
     )
     title = (
         f"cellbench: {', '.join(runs[:6])}{f' and {len(runs) - 6} more' if len(runs) > 6 else ''}"
@@ -85,10 +86,10 @@ def about(manifest: dict[str, Any]) -> str:
     machine, git = manifest.get("machine"), manifest.get("git")
     machine, git = machine if isinstance(machine, dict) else {}, git if isinstance(git, dict) else {}
     known = (manifest.get("created"), machine.get("cpu"), machine.get("gpu"))
-    words = [printable(value) for value in known if isinstance(value, str) and value]
+    words = [one_line(value) for value in known if isinstance(value, str) and value]
     if git.get("commit"):
         dirty = " with uncommitted changes" if git.get("dirty") else ""
-        words.append(f"commit {printable(git['commit'])[:12]}{dirty}")
+        words.append(f"commit {one_line(git['commit'])[:12]}{dirty}")
     return ", ".join(words)
 
 

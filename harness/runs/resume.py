@@ -9,7 +9,7 @@ from typing import Any
 from cellbench.cells.find import given_path
 
 from .. import store
-from ..report.frame import printable
+from ..screen import one_line
 from ..store import code, manifest, provenance
 from . import values
 from .compose import defaults
@@ -58,7 +58,7 @@ def _ask(name: str, config: dict[str, Any], trust: bool) -> None:
     """Says what a run from elsewhere would run and write. Raises ConfigError unless it is trusted."""
     imports = ", ".join(f"{path} (sha256 {code.digest(path)})" for path in code.files_named(config).values())
     writes = config["probe"].get("training", {}).get("checkpoints")
-    asked = printable(f"it would import {imports or 'no file'}")
+    asked = one_line(f"it would import {imports or 'no file'}")
     if writes:
         asked += f", and write checkpoints to {writes!r}"
     if not trust:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,70 @@ def digest(path: Path) -> str:
 
 
 def files_named(config: Any) -> dict[str, Path]:
-    """The files of cells, backends, probes and tasks in a configuration, by their names in it."""
+    """The files of cells, backends, probes and tasks in a configuration, by their names in it.
+
+    With them those that lie beside such a file and that it imports.
+    """
     from cellbench.cells import find  # here: what reads results starts without the cells
 
     named: dict[str, Path] = {}
     for text in _texts(config):
         if (path := find.path_of(text)) is not None:
-            named[text.partition(".py")[0] + ".py"] = path
+            name = text.partition(".py")[0] + ".py"
+            named[name] = path
+            folder = Path(name).parent
+            named |= {str(folder / one.relative_to(path.parent)): one for one in imported(path)}
     return named
+
+
+def source(spec: str | None) -> str | None:
+    """A digest of the file that a spec names, with what it imports beside it; None for a member by name."""
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files_named(spec).values()]
+    return "".join(digests) or None
+
+
+def imported(file: Path) -> list[Path]:
+    """The modules below a file's folder that it imports, and those that they import, sorted.
+
+    The files are read and not run: an import by a name that is computed is not seen.
+    """
+    known, left = {file}, [file]
+    while left:
+        one = left.pop()
+        for name, level in _imports(one):
+            if level and (one == file or file.parent not in one.parents[level - 1 :]):
+                continue  # a member's own file is imported as one of the package: its relatives lie there
+            new = _modules(name, one.parents[level - 1] if level else file.parent) - known
+            known |= new
+            left += new
+    return sorted(known - {file})
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int]]:
+    """(a dotted name, how many dots stand before it) of each import in a file."""
+    try:
+        tree = ast.parse(files.read(path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):  # it says so when it is imported
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = f"{node.module}." if node.module else ""
+            yield from ((above + alias.name, node.level) for alias in node.names)
+
+
+def _modules(name: str, folder: Path) -> set[Path]:
+    """The files of a dotted name below a folder: the packages on the way, and the module, where they are."""
+    found = set()
+    for part in name.split("."):
+        places = (folder / f"{part}{suffix}" for suffix in all_suffixes())
+        inits = (folder / part / f"__init__{suffix}" for suffix in all_suffixes())
+        path = next((one for one in (*inits, *places) if one.is_file()), None)
+        if path is not None:
+            found.add(path)
+        folder /= part
+    return found
 
 
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

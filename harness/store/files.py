@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 SMALL, LARGE = 1 << 26, 1 << 33  # bytes: of a description, and of measured values
+PIECE = 1 << 20  # bytes by which a file may grow while it is read, as that of a run under way does
+COPIES = 4  # of a large file's content that lie in memory at once: bytes, lines, values, a frame
 DEPTH = 40  # of nested lists and objects
 BITS = 63  # of a whole number
 
@@ -23,7 +28,7 @@ class ResultsError(ValueError):
 
 
 def read(path: Path, most: int = SMALL) -> bytes:
-    """The content of a regular file of at most so many bytes.
+    """The content of a regular file of at most so many bytes, and of no more than the memory holds.
 
     Raises OSError, with a strerror that says why, for everything else.
     """
@@ -37,12 +42,20 @@ def read(path: Path, most: int = SMALL) -> bytes:
             raise OSError(
                 errno.EFBIG, f"it has {about.st_size} bytes, and at most {most} are read", str(path)
             )
-        return file.read(most + 1)[:most]
+        if about.st_size > SMALL and (there := _available()) < COPIES * about.st_size:
+            raise OSError(
+                errno.ENOMEM, f"it has {about.st_size} bytes, and {there} bytes of memory are left", str(path)
+            )
+        # not `most`, for as much memory would be taken at once
+        return file.read(min(about.st_size + PIECE, most)) or b""
 
 
-def printable(text: object) -> str:
-    """The text on one line without control characters; a name may come from anybody."""
-    return "".join(c if c.isprintable() else " " if c in "\n\t" else "?" for c in str(text))
+def _available() -> float:
+    """Bytes of memory that can be had; without bound where the system does not say."""
+    try:
+        return psutil.virtual_memory().available
+    except OSError:
+        return math.inf
 
 
 def kind(mode: int) -> str:

@@ -93,7 +93,7 @@ def _read(folder: Path) -> Known:
     path = folder / MARKER
     if path.is_symlink():
         raise ResultsError(f"{path} is a link; nothing is written through it, so remove it")
-    with suppress(OSError, ValueError, AttributeError, TypeError):
+    with suppress(OSError, ValueError, AttributeError, TypeError, KeyError):
         found = files.parse(files.read(path))
         return {
             str(kind): {name: list(hashes) for name, hashes in page.items() if NAME.fullmatch(name)}

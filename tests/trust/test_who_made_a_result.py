@@ -202,3 +202,56 @@ def test_a_file_that_a_case_names_is_part_of_the_digest(tmp_path):
     first = code.digests([spec])
     (tmp_path / "mine.py").write_text("b")
     assert code.changed(first, code.digests([spec])) == [f"{tmp_path}/mine.py"]
+
+
+CELL = """
+from cellbench.cells import GatedCell, State, tanh
+{imports}
+
+
+class Mine(GatedCell):
+    '''A cell.'''
+
+    gates, states = ("n",), ("h",)
+
+    def equations(self, wx, wh, prev):
+        return State(h=tanh(wx.n + wh.n))
+"""
+
+
+def test_what_a_file_imports_beside_it_is_part_of_the_digest(tmp_path):
+    """However it is written, and what is imported by that again; what lies elsewhere and what is not read."""
+    for name, text in {
+        "mine.py": "import one\nfrom two import x\ndef f():\n    from pack.sub import y\nimport numpy, gone",
+        "one.py": "import three",
+        "two.py": "",
+        "three.py": "import one",  # a circle
+        "pack/__init__.py": "from . import beside",
+        "pack/sub.py": "from .deep.er import z",
+        "pack/beside.py": "broken(",
+        "pack/deep/er.py": "",
+        "other.py": "",
+        "numpy/text.txt": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = [p.relative_to(tmp_path).as_posix() for p in code.imported(tmp_path / "mine.py")]
+    within = ["pack/__init__.py", "pack/beside.py", "pack/deep/er.py", "pack/sub.py"]
+    assert found == sorted(["one.py", "two.py", "three.py", *within])
+    spec = f"{tmp_path}/mine.py:Mine"
+    first, source = code.digests([spec]), code.source(spec)
+    (tmp_path / "pack/deep/er.py").write_text("changed = 1")
+    assert code.changed(first, code.digests([spec])) == [f"{tmp_path}/pack/deep/er.py"]
+    assert source != code.source(spec)
+
+
+def test_a_run_whose_helper_module_was_changed_is_not_gone_on_with(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "a_helper_of_mine.py").write_text("SCALE = 1")
+    (tmp_path / "mine.py").write_text(CELL.format(imports="import a_helper_of_mine"))
+    assert main(["run", "cells=[mine.py:Mine]", "probes=[parameters]", "results=runs"]) == 0
+    (run,) = store.runs(tmp_path / "runs")
+    assert main(["run", f"resume={run}"]) == 0
+    (tmp_path / "a_helper_of_mine.py").write_text("SCALE = 2")
+    refused(run, capsys, "a_helper_of_mine.py changed since")

@@ -17,8 +17,8 @@ import numpy as np
 
 from ... import store
 from ...measure.bootstrap import interval
+from ...screen import one_line
 from ...store import provenance
-from ...store.files import printable
 from ...store.imported import PROBE as BENCHMARK
 from ...store.imported import SECONDS, is_imported
 from ..benchmarks import SIZES, name_of
@@ -48,7 +48,7 @@ class Point:
         texts = (self.run, self.created, self.commit, self.machine, self.benchmark)
         for name in ("run", "created", "commit", "machine", "benchmark"):
             if isinstance(text := getattr(self, name), str):  # it goes to terminals and into figures
-                object.__setattr__(self, name, printable(text))
+                object.__setattr__(self, name, one_line(text))
         numbers = (self.ratio, self.low, self.high, *self.ratios)
         if (
             not all(isinstance(text, str) for text in texts)
