@@ -5,7 +5,7 @@ Forward and backward come from one derivation, so that nothing a gate computed i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ..cell import GatedCell
@@ -103,14 +103,22 @@ class Step:
     summed: tuple[str, ...]
 
 
-def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsaturated: bool = False) -> Step:
-    """The cell's step, with constants printed by `number`; `unsaturated` as in `derive.vector_jacobian`."""
+def step(
+    cell: GatedCell,
+    number: Callable[[float], str] = plain_number,
+    unsaturated: bool = False,
+    reserved: Collection[str] = RESERVED,
+) -> Step:
+    """The cell's step, with constants printed by `number`; `unsaturated` as in `derive.vector_jacobian`.
+
+    No variable takes a reserved name: those that the printed functions use around the step's lines.
+    """
     d = derive(cell)
     cotangents = vector_jacobian(d, unsaturated=unsaturated)
     keep = kept(d, cotangents)
     inputs = {node: name for name, node in d.inputs.items()}
     names = {node: name for name, node in d.states.items()} | d.names
-    forward, variable = assignments([*d.results, *keep], inputs, names, number, RESERVED)
+    forward, variable = assignments([*d.results, *keep], inputs, names, number, reserved)
     known: dict[Node, str] = {
         node: name for node, name in inputs.items() if name.startswith(("prev_", "unit_"))
     }
@@ -120,7 +128,7 @@ def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsatur
         d.tape.input(seed): seed
         for seed in [*(f"d_output_{k}" for k in range(len(d.outputs))), *("d_" + s for s in d.states)]
     }
-    backward, result = assignments(list(cotangents.values()), known, d.names, number, RESERVED)
+    backward, result = assignments(list(cotangents.values()), known, d.names, number, reserved)
     return Step(
         forward=forward,
         new_states={s: variable[node] for s, node in d.states.items()},

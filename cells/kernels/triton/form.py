@@ -1,0 +1,60 @@
+"""How a cell's kernels are cut up: what stands in a program's registers and shared memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...cell import GatedCell
+from .products import can_pack
+
+LEAST_BLOCK = 16  # units that a product takes at once, of formats of 16 bits
+
+
+@dataclass(frozen=True)
+class Form:
+    """The resident form: a program has `block_b` sequences of a head, and all weights of that.
+
+    packed   whether the recurrent products are one
+    warps    of 32 threads, that a program has
+    """
+
+    packed: bool
+    block_b: int
+    warps: int
+
+    def __str__(self) -> str:
+        product = "one product" if self.packed else "a product a gate"
+        return f"resident, {self.block_b} sequences a program, {product}, {self.warps} warps"
+
+    def constants(self, cell: GatedCell, hidden: int, dtype: str) -> dict[str, Any]:
+        """The kernels' constants. In float32 a product is as exact as float32, made of three of tf32."""
+        import triton.language as tl
+
+        return {
+            "HIDDEN": hidden,
+            "BLOCK_B": self.block_b,
+            "BLOCK_H": block_of(cell, hidden),
+            "PRECISION": "tf32x3" if dtype == "float32" else "ieee",
+            "DOT": getattr(tl, dtype),
+        }
+
+    def grid(self, cell: GatedCell, batch: int) -> tuple[int, int]:
+        """Programs: blocks of sequences, and heads."""
+        return -(-batch // self.block_b), cell.heads
+
+
+def block_of(cell: GatedCell, hidden: int) -> int:
+    """The units of a head, up to the next power of two."""
+    return max(LEAST_BLOCK, 1 << (hidden // cell.heads - 1).bit_length())
+
+
+def candidates(cell: GatedCell, hidden: int, batch: int, processors: int) -> list[Form]:
+    """Forms in the order in which they are tried, for a device of so many multiprocessors.
+
+    One sequence a program as long as each has a multiprocessor of its own; else 16, which is what a product
+    takes at once. One product first: it needs fewer barriers, and more shared memory where it is padded.
+    """
+    block_b = 1 if batch * cell.heads <= processors else 16
+    warps = 4 if hidden // cell.heads <= 32 else 8
+    return [Form(packed, block_b, warps) for packed in ([True, False] if can_pack(cell) else [False])]
