@@ -112,6 +112,14 @@ def parity(session: nox.Session) -> None:
     run(session, "pytest", "tests/parity", *session.posargs, env=variables)
 
 
+@session
+def kernels(session: nox.Session) -> None:
+    """Printed Triton kernels of every cell in Triton's interpreter against float64 (about 6 minutes)."""
+    install(session)
+    env = ONE_THREAD | {"CELLBENCH_KERNELS": "all"}
+    run(session, "pytest", "tests/gpu", *session.posargs, env=env)
+
+
 @session(name="tasks")
 def every_task(session: nox.Session) -> None:
     """What cells learn, on every task (hours). Further overrides after --, or resume=RUN to go on with an

@@ -30,15 +30,19 @@ class TritonBackend(Backend):
     devices = ("cuda",)
     dtypes = ("float32", "bfloat16", "float16")
 
-    def unavailable(self, device: str = "cuda") -> str | None:
+    def unavailable(self, device: str = "cpu") -> str | None:
+        if device != "cuda":
+            return None
+        if reason := super().unavailable(device):
+            return reason
         try:
             import triton  # noqa: F401
         except ImportError as error:
-            return f"triton cannot be imported: {error}; pip install 'cellbench[triton]'"
-        return super().unavailable(device)
+            return f"triton cannot be imported: {error}; pip install 'cellbench[triton]' brings it"
+        return None
 
     def unsupported(
-        self, cell: GatedCell, dtype: str = "float32", device: str = "cuda", direction: str = "backward"
+        self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
         if cell.written_out and not cell.library:
             options = f" with {cell.options}" if cell.options else ""

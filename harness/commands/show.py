@@ -1,4 +1,4 @@
-"""Shows a cell: equations, shapes, counts, the backends that run it, and its compiled kernel.
+"""Shows a cell: equations, shapes, counts, the backends that run it, and its compiled kernels.
 
 All of it comes from the class, its source and its derivation.
 """
@@ -18,6 +18,7 @@ from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.derived.layers import unfit
 from cellbench.cells.kernels import fused, modules
+from cellbench.cells.kernels.triton import printer
 
 from ._arguments import CELL_HELP, epilog, one_of, size, word
 from ._table import print_facts
@@ -29,12 +30,14 @@ NAME_WIDTH = 11
 EXAMPLES = """\
   cellbench show gru
   cellbench show elman:activation=relu --input-size 3 --hidden-size 5
-  cellbench show my.py:MyCell --kernel"""
+  cellbench show my.py:MyCell --kernel
+  cellbench show lstm --kernel triton"""
+KERNELS = {"numba": fused.text, "triton": printer.text}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.usage = "cellbench show CELL [--input-size I] [--hidden-size H] [--dtype DTYPE] [--kernel]"
+    parser.usage = "cellbench show CELL [--input-size I] [--hidden-size H] [--dtype DTYPE] [--kernel [KIND]]"
     parser.add_argument("cell", type=word, metavar="CELL", help=CELL_HELP)
     parser.add_argument(
         "--input-size",
@@ -57,7 +60,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="of the kernel, float32 or float64 (default: float32)",
     )
     parser.add_argument(
-        "--kernel", action="store_true", help="print the text of its fused Numba kernel, nothing else"
+        "--kernel",
+        nargs="?",
+        const="numba",
+        type=one_of(tuple(KERNELS)),
+        metavar="KIND",
+        help="print the text of its fused kernel, numba or triton (default: numba), nothing else",
     )
     parser.epilog = epilog(EXAMPLES)
 
@@ -65,7 +73,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench show`; returns the exit code."""
     if arguments.kernel:
-        print(kernel(arguments.cell, arguments.dtype), end="")
+        print(kernel(arguments.cell, arguments.dtype, arguments.kernel), end="")
     else:
         show(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.dtype)
     return 0
@@ -188,12 +196,12 @@ def kernel_path(cell: GatedCell, dtype: str) -> str:
     return f"{modules.unwritable() or file} (--kernel prints it)"
 
 
-def kernel(spec: str, dtype: str) -> str:
-    """Text of the cell's fused Numba kernel. Raises ValueError for a cell that has none."""
+def kernel(spec: str, dtype: str, kind: str) -> str:
+    """Text of the cell's fused kernels. Raises ValueError for a cell that has none."""
     cell = cells.get(spec)
     if cell.written_out:
         raise ValueError(f"cell {cell.name!r} writes out its step, so it has no kernel; leave out --kernel")
-    return fused.text(cell, dtype)
+    return KERNELS[kind](cell, dtype)
 
 
 def sources(cell: Any) -> Iterator[str]:

@@ -24,7 +24,10 @@ def backward(cell: GatedCell, source: Step, packed: bool) -> str:
         *(load(f"unit_{v}", f"unit_{v}_at + j", "u < WIDTH") for v in cell.vectors),
         *(f"d_sum_{v} = {ZEROS}" for v in cell.vectors),
         *(load(f"d_{s}", f"d_last_{s} + at") for s in states),
-        *(f"{kind}_at = {times(len(gates), 'b')} * HIDDEN + j" for kind, gates in _kinds(cell, source).items()),
+        *(
+            f"{kind}_at = {times(len(gates), 'b')} * HIDDEN + j"
+            for kind, gates in _kinds(cell, source).items()
+        ),
         "last = tl.cast(steps - 1, tl.int64) * one",
         *(f"{array} += {times(count, 'last')}" for array, count in rows.items()),
         "if TRACING:",
@@ -46,7 +49,11 @@ def backward(cell: GatedCell, source: Step, packed: bool) -> str:
         *_write(cell, source),
         *(f"d_sum_{v} += {_of(source, f'unit_{v}')}" for v in cell.vectors),
         *(f"d_prev_{s} = {_of(source, f'prev_{s}')}" for s in states),
-        *(pull_back(cell, packed, [_of(source, f"wh_{g}") for g in cell.recurrent]) if cell.recurrent else []),
+        *(
+            pull_back(cell, packed, [_of(source, f"wh_{g}") for g in cell.recurrent])
+            if cell.recurrent
+            else []
+        ),
         *(f"d_{s} = d_prev_{s}" for s in states),
         *(f"new_{s} = prev_{s}" for s in _carried(cell, source)),
         *(f"{name} = next_{name}" for name in reads),

@@ -1,4 +1,4 @@
-# mypy: allow-untyped-defs, allow-untyped-decorators
+# mypy: allow-untyped-defs
 """What differs between the number formats in which Triton kernels compute: float64."""
 
 import triton

@@ -24,7 +24,10 @@ def forward(cell: GatedCell, source: Step, packed: bool) -> str:
     begin = [
         *PLACES,
         *load_weights(cell, packed, transposed=False),
-        *(load(f"bias_{g}", block("bias_hh_at + j", r, "HIDDEN"), "u < WIDTH") for r, g in biased(cell, source)),
+        *(
+            load(f"bias_{g}", block("bias_hh_at + j", r, "HIDDEN"), "u < WIDTH")
+            for r, g in biased(cell, source)
+        ),
         *(load(f"unit_{v}", f"unit_{v}_at + j", "u < WIDTH") for v in cell.vectors),
         *(load(f"prev_{s}", f"first_{s} + at") for s in states),
         "if KEEPING:",
@@ -73,14 +76,12 @@ def kept_states(cell: GatedCell, source: Step) -> list[str]:
     used = used_backward(source)
     fed = cell.fed_back if cell.recurrent else ()
     return [
-        s
-        for s in cell.states
-        if s in source.output_states or s in fed or {f"prev_{s}", f"new_{s}"} & used
+        s for s in cell.states if s in source.output_states or s in fed or {f"prev_{s}", f"new_{s}"} & used
     ]
 
 
 def biased(cell: GatedCell, source: Step) -> list[tuple[int, str]]:
-    """The gates, with their place, whose recurrent bias the kernel adds: those that keep both products apart."""
+    """The gates, with their place, whose recurrent bias the kernel adds: those that keep products apart."""
     return [(r, g) for r, g in enumerate(cell.recurrent) if g not in source.summed]
 
 
@@ -90,9 +91,7 @@ def _inputs(cell: GatedCell, name: str) -> list[str]:
 
 def _rows(source: Step, states: list[str]) -> list[str]:
     return [
-        line
-        for s in states
-        for line in (f"all_{s} += one", store(f"all_{s} + at", source.new_states[s]))
+        line for s in states for line in (f"all_{s} += one", store(f"all_{s} + at", source.new_states[s]))
     ]
 
 
@@ -119,7 +118,9 @@ def _unempty(lines: list[str]) -> list[str]:
     """The lines without an `if` that has none."""
     kept = []
     for line, after in zip(lines, [*lines[1:], ""], strict=True):
-        if line.endswith("if KEEPING:") and len(after) - len(after.lstrip()) <= len(line) - len(line.lstrip()):
+        if line.endswith("if KEEPING:") and len(after) - len(after.lstrip()) <= len(line) - len(
+            line.lstrip()
+        ):
             continue
         kept.append(line)
     return kept

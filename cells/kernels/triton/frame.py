@@ -24,9 +24,8 @@ def function(name: str, arrays: list[str], constants: list[str], says: str, body
     signature = signature.replace(":_", ": ")  # which kept them together
     first, *rest = says.splitlines()
     docstring = "\n".join([f'    """{first}', "", *(f"    {line}" for line in rest), '    """'])
-    return (
-        f'@triton.jit(do_not_specialize=["steps", "batch"])\ndef {name}(\n{signature}\n):\n{docstring}\n{body}'
-    )
+    decorator = '@triton.jit(do_not_specialize=["steps", "batch"])'
+    return f"{decorator}\ndef {name}(\n{signature}\n):\n{docstring}\n{body}"
 
 
 def load(name: str, place: str, mask: str = "ok") -> str:

@@ -1,4 +1,4 @@
-# mypy: allow-untyped-defs, allow-untyped-decorators
+# mypy: allow-untyped-defs, allow-incomplete-defs
 """The vocabulary for Triton: what a printed kernel calls is printed into it.
 
 Written so that Triton's interpreter and its compiler agree: no libdevice, and no Python branch on a tensor. A

@@ -41,7 +41,9 @@ def _text(cell: GatedCell, dtype: str, packed: bool, source: Step) -> str:
         *constants(dtype),
         f"HEADS: tl.constexpr = tl.constexpr({cell.heads})",
     ]
-    return "\n\n\n".join(["\n".join(head), *(known[name] for name in called(known, kernels)), *kernels]) + "\n"
+    return (
+        "\n\n\n".join(["\n".join(head), *(known[name] for name in called(known, kernels)), *kernels]) + "\n"
+    )
 
 
 def _source(cell: GatedCell, dtype: str, packed: bool) -> Step:

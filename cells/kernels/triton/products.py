@@ -32,7 +32,7 @@ def fed_names(cell: GatedCell) -> list[tuple[str, str]]:
 
 
 def load_weights(cell: GatedCell, packed: bool, transposed: bool) -> list[str]:
-    """Lines that load weight_hh (G * units, K): rows k are states, columns gates; transposed for the backward.
+    """Lines that load weight_hh (G * units, K): states by gates, or transposed for the backward.
 
     `inside` and the places `k`, `u` of the block must be there.
     """
@@ -102,11 +102,13 @@ def split(source: str, names: list[str]) -> list[str]:
     parts = {0: source}  # by the gate that each begins with
     for level in range(levels):
         step, last = 1 << level, level == levels - 1
-        halved = {}
+        halved: dict[int, str] = {}
         for first, name in parts.items():
             pair = [first, first + step]
             left, right = (
-                names[k] if last and k < len(names) else f"{'slots' if level == 0 else name}_{'even' if k == first else 'odd'}"
+                names[k]
+                if last and k < len(names)
+                else f"{'slots' if level == 0 else name}_{'even' if k == first else 'odd'}"
                 for k in pair
             )
             lines.append(f"{left}, {right} = tl.split({name})")

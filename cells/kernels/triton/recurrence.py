@@ -1,4 +1,4 @@
-"""The printed kernels as one function of torch's autograd: all steps of a recurrence, forward and backward."""
+"""The printed kernels as one function of torch's autograd: all steps of a recurrence."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ class Recurrence:
         like, row = d_outputs[0], (batch, width)
         written = {f"all_d_{s}": self.empty(like, steps + 1, *row) for s in states if self.tracing}
         written |= {
-            f"d_first_{s}": written[f"all_d_{s}"][0] if self.tracing else self.empty(like, *row) for s in states
+            f"d_first_{s}": written[f"all_d_{s}"][0] if self.tracing else self.empty(like, *row)
+            for s in states
         }
         written["all_d_wx"] = self.empty(like, steps, batch, len(cell.gates), width)
         if recurrent and not all_summed(cell, self.source):
@@ -108,8 +109,9 @@ class _Steps(torch.autograd.Function):
     def forward(ctx: Any, kernels: Recurrence, wx: Tensor, weight: Any, bias: Any, *rest: Tensor) -> Any:
         cell, source = kernels.cell, kernels.source
         count = len(cell.vectors)
-        units, first = dict(zip(cell.vectors, rest, strict=False)), dict(
-            zip(cell.states, rest[count:], strict=True)
+        units, first = (
+            dict(zip(cell.vectors, rest, strict=False)),
+            dict(zip(cell.states, rest[count:], strict=True)),
         )
         written = kernels.forward(wx, weight, bias, units, first)
         ctx.kernels, ctx.weight, ctx.bias, ctx.units = kernels, weight, bias, units

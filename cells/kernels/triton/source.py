@@ -37,8 +37,9 @@ def constants(name: str) -> list[str]:
 
 
 def called(known: dict[str, str], by: Iterable[str]) -> list[str]:
-    """Those of the known functions that the texts call, directly or through each other, as they are ordered."""
-    todo, found = list(by), set()
+    """Those of the known functions that the texts call, directly or not, in the order of `known`."""
+    todo = list(by)
+    found: set[str] = set()
     while todo:
         new = (identifiers([todo.pop()]) & set(known)) - found
         found |= new
