@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..cell import GatedCell
 from ..kernels.step import step
 from ..kernels.triton import printer
-from ..kernels.triton.form import Form, candidates
+from ..kernels.triton.form import Form
 from ..kernels.triton.forward import biased
-from ..programs.backend import Backend
+from ..kernels.triton.resources import TARGETS, choose, missing
+from ..programs.backend import Backend, Unsupported
 from ..programs.program import Program
 from .torch import TensorProgram, Tensors
 
@@ -27,19 +28,15 @@ if TYPE_CHECKING:  # as in the backend torch
 class TritonBackend(Backend):
     """Triton on CUDA."""
 
-    devices = ("cuda",)
-    dtypes = ("float32", "bfloat16", "float16")
+    devices: ClassVar[tuple[str, ...]] = ("cuda",)
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "float16")
 
     def unavailable(self, device: str = "cpu") -> str | None:
         if device != "cuda":
             return None
         if reason := super().unavailable(device):
             return reason
-        try:
-            import triton  # noqa: F401
-        except ImportError as error:
-            return f"triton cannot be imported: {error}; pip install 'cellbench[triton]' brings it"
-        return None
+        return missing()
 
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
@@ -68,11 +65,10 @@ class TritonProgram(TensorProgram):
 
         self.form = self.choose()
         self.implementation = f"triton {triton.__version__} {self.form}"
-        real = "float64" if self.dtype == "float64" else "float32"
         self.kernels = Recurrence(
             self.cell,
             step(self.cell),
-            printer.module(self.cell, real, self.form.packed),
+            printer.module(self.cell, printer.real_of(self.dtype), self.form.packed),
             self.launch,
             blocks=self.grid[0],
             keeping=self.direction == "backward",
@@ -83,11 +79,20 @@ class TritonProgram(TensorProgram):
         return self.form.grid(self.cell, self.batch)
 
     def choose(self) -> Form:
-        """The first form that fits the device."""
+        """The first form that fits the device. Raises Unsupported where none does."""
         import torch
 
-        processors = torch.cuda.get_device_properties(self.device).multi_processor_count
-        return candidates(self.cell, self.units, self.batch, processors)[0]
+        target = "sm_{}{}".format(*torch.cuda.get_device_capability(self.device))
+        if target not in TARGETS:
+            raise Unsupported(f"backend triton does not know {target}; it knows {', '.join(TARGETS)}")
+        chosen = choose(self.cell, self.units, self.batch, self.dtype, target)
+        if chosen.form is None:
+            form, reason = next(iter(chosen.refused.items()))
+            raise Unsupported(
+                f"no kernel of cell {self.cell.name!r} fits at hidden_size {self.hidden_size} in"
+                f" {self.dtype}: {form}: {reason}; backend torch has no such limit"
+            )
+        return chosen.form
 
     def launch(self, kernel: Any, arrays: Tensors, steps: int, batch: int, **constants: bool) -> None:
         """Starts a kernel with those of the arrays that it takes; what it does not use is any array."""
@@ -98,7 +103,9 @@ class TritonProgram(TensorProgram):
 
     @cached_property
     def constants(self) -> dict[str, Any]:
-        return self.form.constants(self.cell, self.units, self.dtype)
+        import triton.language as tl
+
+        return self.form.constants(self.cell, self.units, self.dtype) | {"DOT": getattr(tl, self.dtype)}
 
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None

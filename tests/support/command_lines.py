@@ -42,6 +42,7 @@ KEYS = [
 FLAGS = {
     "check": [
         "--against",
+        "--kernel",
         "--weights",
         "--input-size",
         "--hidden-size",
@@ -60,7 +61,7 @@ FLAGS = {
     "regress": ["--output"],
     "report": ["--results", "--output", "--claims", "--probe"],
     "run": ["-m"],
-    "show": ["--input-size", "--hidden-size", "--dtype", "--kernel"],
+    "show": ["--input-size", "--hidden-size", "--dtype", "--kernel", "--resources"],
 }
 FILES = {
     "here.py": "class A:\n    pass\n",

@@ -32,12 +32,11 @@ class Names(GatedCell):
 
 
 class Places(GatedCell):
-    """States that change places, one that is the same for all sequences, and an output that was a state."""
+    """States that change places, a state that is a gate's input, and an output that was a state."""
 
     gates = ("a",)
     states = ("h", "k", "m")
-    vectors = ("u",)
 
-    def equations(self, wx, wh, prev, unit):
+    def equations(self, wx, wh, prev):
         h = tanh(wx.a + wh.a + prev.k * 0.3)
-        return prev.m * h + prev.k, State(h=h, k=prev.h, m=unit.u * unit.u)
+        return prev.m * h + prev.k, State(h=h, k=prev.h, m=wx.a)

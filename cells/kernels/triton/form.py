@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...cell import GatedCell
-from .products import can_pack
+from .products import can_pack, slots
 
 LEAST_BLOCK = 16  # units that a product takes at once, of formats of 16 bits
 
@@ -28,20 +28,24 @@ class Form:
         return f"resident, {self.block_b} sequences a program, {product}, {self.warps} warps"
 
     def constants(self, cell: GatedCell, hidden: int, dtype: str) -> dict[str, Any]:
-        """The kernels' constants. In float32 a product is as exact as float32, made of three of tf32."""
-        import triton.language as tl
-
+        """The kernels' constants, DOT by name. A float32 product is as exact as float32: three of tf32."""
         return {
             "HIDDEN": hidden,
             "BLOCK_B": self.block_b,
             "BLOCK_H": block_of(cell, hidden),
             "PRECISION": "tf32x3" if dtype == "float32" else "ieee",
-            "DOT": getattr(tl, dtype),
+            "DOT": dtype,
         }
 
     def grid(self, cell: GatedCell, batch: int) -> tuple[int, int]:
         """Programs: blocks of sequences, and heads."""
         return -(-batch // self.block_b), cell.heads
+
+    def weight_bytes(self, cell: GatedCell, hidden: int, dtype: str) -> int:
+        """Shared memory that the weights alone take; in float32 each is two numbers of tf32."""
+        gates = slots(cell) if self.packed else len(cell.recurrent)
+        count = gates * block_of(cell, hidden) ** 2 * (len(cell.fed_back) if cell.recurrent else 0)
+        return count * {"float32": 8, "float64": 8}.get(dtype, 2)
 
 
 def block_of(cell: GatedCell, hidden: int) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from ...cell import GatedCell
-from ...derived.derive import derive
-from ...vocabulary.graph import Node, ordered
 from ..fused import indented, outputs_apart
 from ..step import Step
 from .frame import PLACES, block, function, load, store, times
@@ -99,19 +97,11 @@ def _go_on(cell: GatedCell, source: Step) -> list[str]:
     """What the next step finds: the new states at once, for one may be what another was."""
     fed = cell.fed_back if cell.recurrent else ()
     # a padded unit may hold anything, such as 0 / 0, and would reach every gate through a product
-    new = [
-        f"tl.where(ok, {name}, 0.0)" if s in fed or _same_for_all(derive(cell).states[s]) else name
-        for s, name in source.new_states.items()
-    ]
+    new = [f"tl.where(ok, {name}, 0.0)" if s in fed else name for s, name in source.new_states.items()]
     return [
         f"{', '.join(f'prev_{s}' for s in cell.states)} = {', '.join(new)}",
         *(f"wx_{g} = next_wx_{g}" for g in cell.gates),
     ]
-
-
-def _same_for_all(node: Node) -> bool:
-    """Whether the value is one row, the same of all sequences, which must be made as wide as a state."""
-    return all(n.value.startswith("unit_") for n in ordered([node]) if n.op == "input")
 
 
 def _unempty(lines: list[str]) -> list[str]:

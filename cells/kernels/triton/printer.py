@@ -22,7 +22,17 @@ from .source import called, constants, functions, identifiers
 
 def module(cell: GatedCell, dtype: str = "float32", packed: bool = True) -> ModuleType:
     """The cell's kernels, which compute in this dtype: forward and backward."""
-    return load(f"triton_{cell.name}_{dtype}", text(cell, dtype, packed))
+    return load(stem(cell, dtype), text(cell, dtype, packed))
+
+
+def stem(cell: GatedCell, dtype: str) -> str:
+    """What the module's name begins with."""
+    return f"triton_{cell.name}_{dtype}"
+
+
+def real_of(dtype: str) -> str:
+    """The format in which the kernels of arrays in this one compute."""
+    return "float64" if dtype == "float64" else "float32"
 
 
 def text(cell: GatedCell, dtype: str = "float32", packed: bool = True) -> str:
