@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..cell import GatedCell
 from ..kernels.step import step
 from ..kernels.triton import printer
-from ..kernels.triton.form import Form
+from ..kernels.triton.form import Form, too_wide
 from ..kernels.triton.forward import biased
 from ..kernels.triton.resources import TARGETS, choose, missing
 from ..programs.backend import Backend, Unsupported
@@ -63,6 +63,8 @@ class TritonProgram(TensorProgram):
 
         from ..kernels.triton.recurrence import Recurrence
 
+        if reason := too_wide(self.cell, self.units, self.batch):
+            raise Unsupported(reason)
         self.form = self.choose()
         self.implementation = f"triton {triton.__version__} {self.form}"
         self.kernels = Recurrence(
@@ -131,7 +133,9 @@ class TritonProgram(TensorProgram):
         added = [rows[g] if g in source.summed else x.new_zeros(self.units) for g in cell.gates]
         bias = recurrent if biased(cell, source) else None
         if cell.writes("project"):
-            wx = torch.stack([v.expand(*x.shape[:2], -1) for v in vars(cell.project(params, x)).values()], 2)
+            wx = torch.stack(
+                [v.expand(*x.shape[:2], self.units) for v in vars(cell.project(params, x)).values()], 2
+            )
             return wx + torch.stack(added) if source.summed else wx, bias
         if source.summed:
             params = params | {"bias_ih": params.get("bias_ih", 0) + torch.cat(added)}

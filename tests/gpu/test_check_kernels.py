@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cellbench import cells
 from cellbench.cells.checking.kernels import check
 from cellbench.cells.checking.kernels.check import KernelResult, Way, fitting
 from cellbench.cells.kernels.triton.resources import missing
@@ -15,10 +16,10 @@ SMALL = ("--steps", "3", "--hidden-size", "5", "--batch", "2")
 
 
 @pytest.mark.quick
-def test_numba_s_kernels_of_a_cell_in_a_file_are_right(capsys):
-    assert main(["check", f"{OWN}:Places", "--kernel", "numba", *SMALL]) == 0
+def test_numba_s_kernels_are_right_in_both_formats_over_all_steps_and_one(capsys):
+    assert main(["check", "elman", "--kernel", "numba", *SMALL]) == 0
     first, *ways = capsys.readouterr().out.splitlines()
-    assert first == f"numba kernels of {OWN}:Places against its equations: right"
+    assert first == "numba kernels of elman against its equations: right"
     sizes = [f"{dtype}, T={steps} B=2 I=7 H=5: right" for steps in (3, 1) for dtype in ("float64", "float32")]
     assert all(size in way for size, way in zip(sizes, ways, strict=True))
 
@@ -57,9 +58,13 @@ def test_nan_ten_tolerances_and_a_failure_are_wrong():
 
 
 @pytest.mark.quick
-def test_sizes_are_the_smallest_odd_ones_that_the_cell_can_have():
-    from cellbench import cells
+def test_a_state_that_is_a_gate_s_product_keeps_the_recurrent_one_apart():
+    derivation = cells.get(f"{OWN}:Places").derivation()
+    assert derivation.separate("a") and not cells.get("elman").derivation().separate("h")
 
+
+@pytest.mark.quick
+def test_sizes_are_the_smallest_odd_ones_that_the_cell_can_have():
     assert fitting(cells.get("gru"), None, None) == (7, 33)
     assert fitting(cells.get("slstm:heads=4"), None, None) == (7, 36)
     assert fitting(cells.get("mamba"), None, None) == (33, 33)

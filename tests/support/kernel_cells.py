@@ -11,8 +11,9 @@ class Divides(GatedCell):
 
     def equations(self, wx, wh, prev):
         first, second = wx.a * wx.a, wx.b * wx.b
-        share = first / (first + second)
-        return State(h=tanh(wh.a - wh.b + share) / 2 + prev.h * share / 4)
+        total = first + second
+        share = first / total
+        return State(h=tanh(wh.a * total / total - wh.b + share) / 2 + prev.h * share / 4)
 
 
 class Names(GatedCell):

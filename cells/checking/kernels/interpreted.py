@@ -63,7 +63,7 @@ class InterpretedProgram(TritonProgram):
 
     def setup(self) -> None:
         super().setup()
-        self.kernels.empty = lambda like, *shape: like.new_full(shape, float("nan"))  # type: ignore[method-assign]
+        self.kernels.empty = full_of_nan  # type: ignore[method-assign]
 
     def choose(self) -> Form:
         return self.form
@@ -72,6 +72,11 @@ class InterpretedProgram(TritonProgram):
         given = {name: array for name, array in arrays.items() if name in kernel.arg_names}
         with watched(Memory(given)):
             super().launch(kernel, arrays, steps, batch, **constants)
+
+
+def full_of_nan(like: Any, *shape: int, dtype: Any = None) -> Any:
+    """What a kernel writes to."""
+    return like.new_full(shape, float("nan"), dtype=dtype)
 
 
 FORM = Form(packed=True, block_b=4, warps=4)

@@ -53,6 +53,14 @@ def block_of(cell: GatedCell, hidden: int) -> int:
     return max(LEAST_BLOCK, 1 << (hidden // cell.heads - 1).bit_length())
 
 
+def too_wide(cell: GatedCell, hidden: int, batch: int) -> str | None:
+    """None, or why places within a step, which are 32-bit numbers, do not reach all of it."""
+    entries = batch * len(cell.gates) * hidden
+    if entries < 2**31:
+        return None
+    return f"a step of {batch:,} sequences has {entries:,} gate values; a kernel addresses {2**31 - 1:,}"
+
+
 def candidates(cell: GatedCell, hidden: int, batch: int, processors: int) -> list[Form]:
     """Forms in the order in which they are tried, for a device of so many multiprocessors.
 

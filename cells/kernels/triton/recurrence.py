@@ -37,8 +37,8 @@ class Recurrence:
         self.blocks, self.keeping, self.tracing = blocks, keeping, False
         self.trajectory: Arrays = {}
 
-    def empty(self, like: Tensor, *shape: int) -> Tensor:
-        return like.new_empty(shape)
+    def empty(self, like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        return like.new_empty(shape, dtype=dtype)
 
     def __call__(
         self, wx: Tensor, weight: Tensor | None, bias: Tensor | None, units: Arrays, first: Arrays
@@ -95,7 +95,7 @@ class Recurrence:
         if recurrent and not all_summed(cell, self.source):
             written["all_d_wh"] = self.empty(like, steps, batch, recurrent, width)
         wide = torch.promote_types(like.dtype, torch.float32)  # of sums over all steps
-        written |= {f"d_unit_{v}_at": self.empty(like.to(wide), self.blocks, width) for v in cell.vectors}
+        written |= {f"d_unit_{v}_at": self.empty(like, self.blocks, width, dtype=wide) for v in cell.vectors}
         read = kept | {"weight_at": weight} | {f"unit_{v}_at": unit for v, unit in units.items()}
         read |= {f"all_d_output_{k}": d.contiguous() for k, d in enumerate(d_outputs)}
         read |= {f"d_last_{s}": d.contiguous() for s, d in zip(states, d_last, strict=True)}
