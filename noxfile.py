@@ -112,6 +112,23 @@ def parity(session: nox.Session) -> None:
     run(session, "pytest", "tests/parity", *session.posargs, env=variables)
 
 
+@session
+def kernels(session: nox.Session) -> None:
+    """Printed Triton kernels of every cell in Triton's interpreter against float64 (about 6 minutes)."""
+    install(session)
+    env = ONE_THREAD | {"CELLBENCH_KERNELS": "all"}
+    run(session, "pytest", "tests/gpu/test_kernels_interpreted.py", *session.posargs, env=env)
+
+
+@session
+def resources(session: nox.Session) -> None:
+    """Records what Triton kernels take of GPUs: nox -s resources [-- CELL ...]; -- --check compares (about 15
+    minutes).
+    """
+    install(session)
+    run(session, "python", "-m", "cellbench.harness.studies.resources", *session.posargs, env=ONE_THREAD)
+
+
 @session(name="tasks")
 def every_task(session: nox.Session) -> None:
     """What cells learn, on every task (hours). Further overrides after --, or resume=RUN to go on with an

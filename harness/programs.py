@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cellbench import cells
+from cellbench.cells.programs.backend import Unsupported
 from cellbench.cells.programs.formats import FORMATS, rounded
 from cellbench.cells.programs.program import Forward, Gradients, Program
 from cellbench.cells.programs.tolerance import moved, plain, relative_errors, tolerance
@@ -55,16 +56,19 @@ def prepare(
         raise NotOk("unavailable", reason)
     if reason := backend.unsupported(cell, case.dtype, case.device, case.direction):
         raise NotOk("unsupported", reason)
-    return backend.prepare(
-        cell,
-        params,
-        steps=case.steps,
-        batch=case.batch,
-        dtype=case.dtype,
-        device=case.device,
-        direction=case.direction,
-        lengths=lengths,
-    )
+    try:
+        return backend.prepare(
+            cell,
+            params,
+            steps=case.steps,
+            batch=case.batch,
+            dtype=case.dtype,
+            device=case.device,
+            direction=case.direction,
+            lengths=lengths,
+        )
+    except Unsupported as error:
+        raise NotOk("unsupported", str(error)) from None
 
 
 def reference(

@@ -69,7 +69,7 @@ def step_of(cell: GatedCell, *sizes: Any) -> Step:
             output, new = cell.step(params, inputs[0], state)
         else:
             wx = State(**dict(zip(gates, inputs, strict=True)))
-            unit = [State(**{name: params[name] for name in cell.vectors})] if cell.vectors else []
+            unit = cell.per_unit(params)
             output, new = output_and_state(cell, cell.equations(wx, cell.recur(params, state), state, *unit))
         return each_output(output), tuple(getattr(new, name) for name in names)
 

@@ -49,7 +49,7 @@ class Derivation:
         """Whether the gate's two products are not used in one sum alone (GRU's n), or it has only one."""
         nodes = ordered(self.results)
         wx, wh = self.inputs["wx_" + gate], self.inputs.get("wh_" + gate)
-        if wh is None or wh not in nodes:
+        if wh is None or wh not in nodes or {wx, wh} & set(self.results):  # a state may be a product itself
             return True
         users = [n for n in nodes if wx in n.args or wh in n.args]
         return any(n.op != "+" or set(n.args) != {wx, wh} for n in users)

@@ -5,7 +5,7 @@ Forward and backward come from one derivation, so that nothing a gate computed i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from ..cell import GatedCell
@@ -144,12 +144,20 @@ class Step:
     new_tangents: dict[str, str] = field(default_factory=dict)
 
 
-def step(cell: GatedCell, number: Callable[[float], str] = plain_number, unsaturated: bool = False) -> Step:
-    """The cell's step, with constants printed by `number`; `unsaturated` as in `derive.vector_jacobian`."""
+def step(
+    cell: GatedCell,
+    number: Callable[[float], str] = plain_number,
+    unsaturated: bool = False,
+    reserved: Collection[str] = RESERVED,
+) -> Step:
+    """The cell's step, with constants printed by `number`; `unsaturated` as in `derive.vector_jacobian`.
+
+    No variable takes a reserved name: those that the printed functions use around the step's lines.
+    """
     d = derive(cell)
     cotangents = vector_jacobian(d, unsaturated=unsaturated)
     operands = [node.args[0] for node in d.products]
-    reserved = RESERVED | {f"{op}_{node.value}" for node in d.products for op in ("product", "transposed")}
+    reserved = {*reserved} | {f"{op}_{node.value}" for node in d.products for op in ("product", "transposed")}
     tangents = jacobian_vector(d, unsaturated=unsaturated) if d.joined else {}
     keep = kept(d, cotangents | {f"tangent of {s}": node for s, node in tangents.items()}, operands)
     inputs = {node: name for name, node in d.inputs.items()}

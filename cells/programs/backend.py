@@ -17,6 +17,10 @@ from .program import DIRECTIONS, Program
 from .stack import StackProgram
 
 
+class Unsupported(ValueError):
+    """What a backend finds that it cannot compute only while a program is prepared, such as a size."""
+
+
 @dataclass(frozen=True)
 class Backend:
     """A way to compute cells."""

@@ -1,4 +1,4 @@
-"""Shows a cell: equations, shapes, counts, the backends that run it, and its compiled kernel.
+"""Shows a cell: equations, shapes, counts, the backends that run it, and its compiled kernels.
 
 All of it comes from the class, its source and its derivation.
 """
@@ -18,10 +18,13 @@ from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.derived.layers import unfit
 from cellbench.cells.kernels import modules, printed
+from cellbench.cells.kernels.triton import printer
+from cellbench.cells.kernels.triton.resources import KERNELS as TRITON_KERNELS
+from cellbench.cells.kernels.triton.resources import TARGETS, choose, missing
 from cellbench.cells.vocabulary.across import joins
 
 from ._arguments import CELL_HELP, epilog, one_of, size, word
-from ._table import print_facts
+from ._table import print_facts, print_table
 
 # the methods that a cell may write, in the order in which they are used
 WRITTEN = ("effective", "project", "equations", "step", "emit")
@@ -30,12 +33,20 @@ NAME_WIDTH = 11
 EXAMPLES = """\
   cellbench show gru
   cellbench show elman:activation=relu --input-size 3 --hidden-size 5
-  cellbench show my.py:MyCell --kernel"""
+  cellbench show my.py:MyCell --kernel
+  cellbench show lstm --kernel triton
+  cellbench show lstm --kernel triton --resources sm_90"""
+RESOURCES = ("registers", "spilled_bytes", "shared_bytes", "barriers", "instructions")
+BATCH = 16  # sequences, of which the form depends
+KERNELS = {"numba": printed.text, "triton": printer.text}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.usage = "cellbench show CELL [--input-size I] [--hidden-size H] [--dtype DTYPE] [--kernel]"
+    parser.usage = (
+        "cellbench show CELL [--input-size I] [--hidden-size H] [--dtype DTYPE]"
+        " [--kernel [KIND]] [--resources TARGET]"
+    )
     parser.add_argument("cell", type=word, metavar="CELL", help=CELL_HELP)
     parser.add_argument(
         "--input-size",
@@ -58,15 +69,31 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="of the kernel, float32 or float64 (default: float32)",
     )
     parser.add_argument(
-        "--kernel", action="store_true", help="print the text of its fused Numba kernel, nothing else"
+        "--kernel",
+        nargs="?",
+        const="numba",
+        type=one_of(tuple(KERNELS)),
+        metavar="KIND",
+        help="print the text of its fused kernel, numba or triton (default: numba), nothing else",
+    )
+    parser.add_argument(
+        "--resources",
+        type=one_of(tuple(TARGETS)),
+        metavar="TARGET",
+        help="with --kernel triton: what its kernels take of such a GPU, as the compiler says; no GPU is"
+        f" needed ({', '.join(TARGETS)})",
     )
     parser.epilog = epilog(EXAMPLES)
 
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench show`; returns the exit code."""
-    if arguments.kernel:
-        print(kernel(arguments.cell, arguments.dtype), end="")
+    if arguments.resources:
+        if arguments.kernel != "triton":
+            raise ValueError("--resources is of a GPU's kernels; give --kernel triton too")
+        resources(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.resources)
+    elif arguments.kernel:
+        print(kernel(arguments.cell, arguments.dtype, arguments.kernel), end="")
     else:
         show(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.dtype)
     return 0
@@ -191,12 +218,39 @@ def kernel_path(cell: GatedCell, dtype: str) -> str:
     return f"{modules.unwritable() or file} (--kernel prints it)"
 
 
-def kernel(spec: str, dtype: str) -> str:
-    """Text of the cell's fused Numba kernel. Raises ValueError for a cell that has none."""
+def kernel(spec: str, dtype: str, kind: str) -> str:
+    """Text of the cell's fused kernels. Raises ValueError for a cell that has none."""
+    return KERNELS[kind](printable(spec), dtype)
+
+
+def printable(spec: str) -> GatedCell:
+    """The cell. Raises ValueError where it has no kernel."""
     cell = cells.get(spec)
     if cell.written_out:
         raise ValueError(f"cell {cell.name!r} writes out its step, so it has no kernel; leave out --kernel")
-    return printed.text(cell, dtype)
+    return cell
+
+
+def resources(spec: str, input_size: int | None, hidden_size: int, target: str) -> None:
+    """Prints what the cell's Triton kernels take of a GPU, a format and kernel a row.
+
+    Raises ValueError for a cell that has none, and where Triton is not installed.
+    """
+    cell = printable(spec)
+    if reason := missing():
+        raise ValueError(reason)
+    _, hidden = fitting(cell, input_size, hidden_size)
+    rows = []
+    for dtype in ("float32", "bfloat16"):
+        chosen = choose(cell, cell.units(hidden), BATCH, dtype, target)
+        for kernel in TRITON_KERNELS if chosen.form else ():
+            taken = chosen.kernels[kernel]
+            rows.append(
+                [dtype, kernel, *(f"{getattr(taken, name):,}" for name in RESOURCES), str(chosen.form)]
+            )
+        rows += [[dtype, "none", *[""] * len(RESOURCES), f"{f}: {why}"] for f, why in chosen.refused.items()]
+    print_table(["dtype", "kernel", *RESOURCES, "form"], rows, RESOURCES)
+    print(f"{cell.name} on {target} at H {hidden}, B {BATCH}; barriers and instructions are those of a step.")
 
 
 def sources(cell: Any) -> Iterator[str]:

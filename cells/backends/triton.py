@@ -1,0 +1,149 @@
+"""Fused GPU kernels: the cell's printed expressions inside one Triton kernel with the loop over the steps.
+
+Products of all steps at once, of inputs, outputs and weight gradients, are torch's, and so is autograd around
+the kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..cell import GatedCell
+from ..kernels.step import step
+from ..kernels.triton import printer
+from ..kernels.triton.form import Form, too_wide
+from ..kernels.triton.forward import biased
+from ..kernels.triton.resources import TARGETS, choose, missing
+from ..programs.backend import Backend, Unsupported
+from ..programs.program import Program
+from .torch import TensorProgram, Tensors
+
+if TYPE_CHECKING:  # as in the backend torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TritonBackend(Backend):
+    """Triton on CUDA."""
+
+    devices: ClassVar[tuple[str, ...]] = ("cuda",)
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "float16")
+
+    def unavailable(self, device: str = "cpu") -> str | None:
+        if device != "cuda":
+            return None
+        if reason := super().unavailable(device):
+            return reason
+        return missing()
+
+    def unsupported(
+        self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
+    ) -> str | None:
+        if cell.written_out and not cell.library:
+            options = f" with {cell.options}" if cell.options else ""
+            return (
+                f"cell {cell.name!r}{options} writes out its step; a fused kernel needs pointwise equations"
+                " around products"
+            )
+        return super().unsupported(cell, dtype, device, direction)
+
+    def program(self, cell: GatedCell, *arguments: Any) -> Program:
+        return TritonProgram(cell, *arguments)
+
+
+class TritonProgram(TensorProgram):
+    """All steps in one kernel, forward and backward each."""
+
+    form: Form
+
+    def setup(self) -> None:
+        import triton
+
+        from ..kernels.triton.recurrence import Recurrence
+
+        if reason := too_wide(self.cell, self.units, self.batch):
+            raise Unsupported(reason)
+        self.form = self.choose()
+        self.implementation = f"triton {triton.__version__} {self.form}"
+        self.kernels = Recurrence(
+            self.cell,
+            step(self.cell),
+            printer.module(self.cell, printer.real_of(self.dtype), self.form.packed),
+            self.launch,
+            blocks=self.grid[0],
+            keeping=self.direction == "backward",
+        )
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        return self.form.grid(self.cell, self.batch)
+
+    def choose(self) -> Form:
+        """The first form that fits the device. Raises Unsupported where none does."""
+        import torch
+
+        target = "sm_{}{}".format(*torch.cuda.get_device_capability(self.device))
+        if target not in TARGETS:
+            raise Unsupported(f"backend triton does not know {target}; it knows {', '.join(TARGETS)}")
+        chosen = choose(self.cell, self.units, self.batch, self.dtype, target)
+        if chosen.form is None:
+            form, reason = next(iter(chosen.refused.items()))
+            raise Unsupported(
+                f"no kernel of cell {self.cell.name!r} fits at hidden_size {self.hidden_size} in"
+                f" {self.dtype}: {form}: {reason}; backend torch has no such limit"
+            )
+        return chosen.form
+
+    def launch(self, kernel: Any, arrays: Tensors, steps: int, batch: int, **constants: bool) -> None:
+        """Starts a kernel with those of the arrays that it takes; what it does not use is any array."""
+        spare = next(iter(arrays.values()))
+        given = {name: arrays.get(name, spare) for name in kernel.arg_names if name not in self.constants}
+        given |= {"steps": steps, "batch": batch} | constants
+        kernel[self.grid](**given, **self.constants, num_warps=self.form.warps)
+
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        import triton.language as tl
+
+        return self.form.constants(self.cell, self.units, self.dtype) | {"DOT": getattr(tl, self.dtype)}
+
+    def compute(
+        self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
+    ) -> tuple[Tensor, Tensors]:
+        cell, params = self.cell, self.cell.effective(self.params)
+        wx, bias = self.inputs(params, x)
+        weight = params["weight_hh"].contiguous() if cell.recurrent else None
+        units = {v: params[v].contiguous() for v in cell.vectors}
+        every, last = self.kernels(wx, weight, bias, units, state)
+        output = cell.emit(params, x, tuple(every) if cell.derivation().several else every[0])
+        return self.read_out(output), last
+
+    def inputs(self, params: Tensors, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """wx (T, B, G, units), and the recurrent biases that the kernel adds.
+
+        The others are added here: of gates whose two products are used in one sum.
+        """
+        import torch
+
+        cell, source = self.cell, self.kernels.source
+        recurrent = params.get("bias_hh", x.new_zeros(len(cell.recurrent) * self.units))
+        rows = dict(zip(cell.recurrent, recurrent.split(self.units), strict=True)) if cell.recurrent else {}
+        added = [rows[g] if g in source.summed else x.new_zeros(self.units) for g in cell.gates]
+        bias = recurrent if biased(cell, source) else None
+        if cell.writes("project"):
+            wx = torch.stack(
+                [v.expand(*x.shape[:2], self.units) for v in vars(cell.project(params, x)).values()], 2
+            )
+            return wx + torch.stack(added) if source.summed else wx, bias
+        if source.summed:
+            params = params | {"bias_ih": params.get("bias_ih", 0) + torch.cat(added)}
+        product = torch.nn.functional.linear(x, params["weight_ih"], params.get("bias_ih"))
+        return product.unflatten(-1, (len(cell.gates), self.units)), bias
+
+    def run_backward(self, trace: bool = False, again: bool = False) -> None:
+        self.kernels.tracing = trace
+        super().run_backward(again=again)
+        if trace:
+            self.gradients = replace(self.gradients, trajectory=self.kernels.trajectory)

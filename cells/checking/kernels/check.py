@@ -1,0 +1,134 @@
+"""Holds a cell's kernels against its own equations: `cellbench check FILE:NAME --kernel KIND`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...catalogue import backend, get
+from ...cell import GatedCell
+from ...kernels.triton.products import can_pack
+from ...kernels.triton.resources import missing
+from ...programs.tolerance import relative_errors, tolerance
+from .interpreted import Job, answers
+from .problem import Sizes, computed, drawn
+
+KINDS = ("numba", "triton")
+DTYPES = ("float64", "float32")
+STEPS, INPUTS, UNITS = 17, 7, 33  # odd, so that what a kernel pads shows
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way in which the kernels were run: the errors of all arrays by name, or why there are none."""
+
+    name: str
+    allowed: float
+    errors: dict[str, float]
+    failed: str | None = None
+
+    @property
+    def worst(self) -> str:
+        """The array with the largest error; one that is NaN before all."""
+        return max(self.errors, key=lambda name: (np.isnan(self.errors[name]), self.errors[name]))
+
+    @property
+    def right(self) -> bool:
+        return not self.failed and self.errors[self.worst] <= self.allowed
+
+    def __str__(self) -> str:
+        if self.failed:
+            return f"{self.name}: {self.failed}"
+        word = "right" if self.right else "wrong"
+        error = f"{self.errors[self.worst]:.2g} of {self.worst}, {self.allowed:.2g} allowed"
+        return f"{self.name}: {word}, largest error {error}"
+
+
+@dataclass(frozen=True)
+class KernelResult:
+    """All ways of a check."""
+
+    label: str
+    ways: tuple[Way, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(way.right for way in self.ways)
+
+    def __str__(self) -> str:
+        verdict = "right" if self.ok else "wrong"
+        return "\n".join([f"{self.label} against its equations: {verdict}", *(f"  {w}" for w in self.ways)])
+
+
+def check_kernel(
+    spec: str,
+    kind: str,
+    input_size: int | None = None,
+    hidden_size: int | None = None,
+    steps: int | None = None,
+    batch: int = 3,
+    seed: int = 0,
+) -> KernelResult:
+    """Runs the kernels in both formats over all steps and over one, and compares every array by name.
+
+    Triton's run in its interpreter, packed and plain, with every access to memory watched. Raises ValueError
+    for a cell without kernels, sizes that it cannot have, and where Triton is not installed.
+    """
+    cell = get(spec)
+    if reason := unprintable(cell):
+        raise ValueError(reason)
+    sizes = Sizes(steps or STEPS, batch, *fitting(cell, input_size, hidden_size))
+    if kind == "triton" and (reason := missing()):
+        raise ValueError(reason)
+    ways = triton_ways if kind == "triton" else numba_ways
+    return KernelResult(
+        f"{kind} kernels of {spec}", tuple(ways(spec, cell, (sizes, replace(sizes, steps=1)), seed))
+    )
+
+
+def fitting(cell: GatedCell, input_size: int | None, hidden_size: int | None) -> tuple[int, int]:
+    """(I, H): those given, else the smallest odd ones that the cell can have. Raises ValueError for none."""
+    units = [hidden_size] if hidden_size else range(UNITS, UNITS + cell.heads + 1)
+    near = [(i, h) for h in units for i in ([input_size] if input_size else [INPUTS, h])]
+    fit = next((sizes for sizes in near if cell.unfit(*sizes) is None), None)
+    if fit is None:
+        raise ValueError(cell.unfit(*near[0]))
+    return fit
+
+
+def unprintable(cell: GatedCell) -> str | None:
+    """None, or why the cell has no kernels."""
+    if not cell.written_out and not cell.stacked:
+        return None
+    why = "is a stack; check a single layer" if cell.stacked else "writes out its step"
+    return f"cell {cell.name!r} {why}, so it has no kernel of its own"
+
+
+def numba_ways(spec: str, cell: GatedCell, sizes: tuple[Sizes, ...], seed: int) -> list[Way]:
+    """Numba's kernels, compiled for this machine."""
+    ways = []
+    for each in sizes:
+        problem = drawn(cell, each, seed)
+        expected = computed(problem, backend("numpy"), "float64")
+        for dtype in DTYPES:
+            errors = relative_errors(computed(problem, backend("numba"), dtype), expected, each.steps)
+            ways.append(Way(f"{dtype}, {each}", tolerance(dtype, each.steps), errors))
+    return ways
+
+
+def triton_ways(spec: str, cell: GatedCell, sizes: tuple[Sizes, ...], seed: int) -> list[Way]:
+    """Triton's kernels, in its interpreter."""
+    forms = (True, False) if can_pack(cell) else (False,)
+    jobs = [
+        Job(spec, dtype, each, packed, seed=seed) for each in sizes for packed in forms for dtype in DTYPES
+    ]
+    return [
+        Way(
+            f"{job.dtype}, {job.sizes}, {'one product' if job.packed else 'a product a gate'}",
+            tolerance(job.dtype, job.sizes.steps),
+            answer.get("errors", {}),
+            answer.get("failed"),
+        )
+        for job, answer in zip(jobs, answers(jobs), strict=True)
+    ]

@@ -1,0 +1,122 @@
+"""Runs a cell's Triton kernels in Triton's interpreter, on CPU tensors, with every access watched.
+
+    python -m cellbench.cells.checking.kernels.interpreted < jobs
+
+The interpreter is chosen when Triton is imported, so this is a process of its own. A job is a line of JSON,
+and so is each answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from ...backends.triton import TritonBackend, TritonProgram
+from ...catalogue import backend, get
+from ...cell import GatedCell
+from ...kernels.triton.form import Form
+from ...programs.program import Program
+from ...programs.tolerance import relative_errors
+from .memory import Memory, watched
+from .problem import Sizes, computed, drawn
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell at sizes, in a form; `lengths` are those of the sequences, where they differ."""
+
+    spec: str
+    dtype: str
+    sizes: Sizes
+    packed: bool = True
+    block_b: int = 4
+    seed: int = 0
+    lengths: tuple[int, ...] | None = None
+
+
+def answers(jobs: Sequence[Job], command: Sequence[str] = (__name__,)) -> list[dict[str, Any]]:
+    """Of each job {"errors": {array: error}}, or {"failed": text}, from one process with the interpreter."""
+    chosen = {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        input="\n".join(json.dumps(asdict(job)) for job in jobs),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | chosen,
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    last = (done.stderr.strip().splitlines() or ["and said nothing"])[-1]
+    died = {"failed": f"the interpreter's process ended with code {done.returncode}: {last[:200]}"}
+    return found + [died] * (len(jobs) - len(found))
+
+
+class InterpretedProgram(TritonProgram):
+    """On the CPU, in a given form; what a kernel does not write is NaN."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.kernels.empty = full_of_nan  # type: ignore[method-assign]
+
+    def choose(self) -> Form:
+        return self.form
+
+    def launch(self, kernel: Any, arrays: Any, steps: int, batch: int, **constants: bool) -> None:
+        given = {name: array for name, array in arrays.items() if name in kernel.arg_names}
+        with watched(Memory(given)):
+            super().launch(kernel, arrays, steps, batch, **constants)
+
+
+def full_of_nan(like: Any, *shape: int, dtype: Any = None) -> Any:
+    """What a kernel writes to."""
+    return like.new_full(shape, float("nan"), dtype=dtype)
+
+
+FORM = Form(packed=True, block_b=4, warps=4)
+
+
+@dataclass(frozen=True)
+class Interpreted(TritonBackend):
+    """The backend triton on the CPU, of which a person is not told."""
+
+    form: Form = FORM
+
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
+
+    def program(self, cell: GatedCell, *arguments: Any) -> Program:
+        return InterpretedProgram(cell, *arguments, form=self.form)
+
+
+def errors(job: Job) -> dict[str, float]:
+    """By name the error of each array against the float64 reference."""
+    problem = drawn(get(job.spec), job.sizes, job.seed, job.lengths)
+    expected = computed(problem, backend("numpy"), "float64")
+    form = Form(job.packed, job.block_b, warps=4)
+    return relative_errors(computed(problem, Interpreted(form), job.dtype), expected, job.sizes.steps)
+
+
+def main() -> None:
+    """Answers the jobs one after the other."""
+    warnings.simplefilter("ignore", RuntimeWarning)  # of exp, which is infinite where sigmoid is 0
+    out, sys.stdout = sys.stdout, sys.stderr  # a cell's file may print
+    for line in sys.stdin:
+        given = json.loads(line)
+        try:
+            job = Job(**given | {"sizes": Sizes(**given["sizes"])})
+            answer: dict[str, Any] = {"errors": errors(job)}
+        except Exception as error:  # whatever a kernel raises is an answer, and the next job is another
+            cause = error.__cause__ or error  # the interpreter wraps what its lines raise
+            answer = {"failed": f"{type(cause).__name__}: {cause}", "trace": traceback.format_exc()}
+        print(json.dumps(answer), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""A cell's fused Triton kernels, printed: a program walks one block of sequences through all steps.
+
+This is the resident form: all of a head's weights stay with the program, and states never leave it. The text
+holds the vocabulary that it calls, so that it stands alone, and equal text is equal code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+
+from ...cell import GatedCell
+from ..modules import load
+from ..step import Step, step
+from .backward import backward
+from .forward import forward
+from .products import can_pack
+from .source import called, constants, functions, identifiers
+
+
+def module(cell: GatedCell, dtype: str = "float32", packed: bool = True) -> ModuleType:
+    """The cell's kernels, which compute in this dtype: forward and backward."""
+    return load(stem(cell, dtype), text(cell, dtype, packed))
+
+
+def stem(cell: GatedCell, dtype: str) -> str:
+    """What the module's name begins with."""
+    return f"triton_{cell.name}_{dtype}"
+
+
+def real_of(dtype: str) -> str:
+    """The format in which the kernels of arrays in this one compute."""
+    return "float64" if dtype == "float64" else "float32"
+
+
+def text(cell: GatedCell, dtype: str = "float32", packed: bool = True) -> str:
+    """The printed module. `packed` puts the recurrent products together where there are several."""
+    packed = packed and can_pack(cell)
+    return _text(cell, dtype, packed, _source(cell, dtype, packed))
+
+
+def _text(cell: GatedCell, dtype: str, packed: bool, source: Step) -> str:
+    kernels = [forward(cell, source, packed), backward(cell, source, packed)]
+    known = functions(dtype, "pointwise")
+    head = [
+        f'"""Triton kernels of {cell.name!r} in {dtype}, printed from its equations."""\n',
+        "import triton",
+        "import triton.language as tl\n",
+        *constants(dtype),
+        f"HEADS: tl.constexpr = tl.constexpr({cell.heads})",
+    ]
+    return (
+        "\n\n\n".join(["\n".join(head), *(known[name] for name in called(known, kernels)), *kernels]) + "\n"
+    )
+
+
+def _source(cell: GatedCell, dtype: str, packed: bool) -> Step:
+    """The cell's step in this dtype, in which no variable has a name of the kernels around it."""
+
+    def number(value: float) -> str:
+        # a bare number that float32 cannot hold would be rounded to it on its way through a function
+        return repr(value) if dtype == "float32" or float(np.float32(value)) == value else f"real({value!r})"
+
+    source = step(cell, number)
+    around = replace(
+        source,
+        forward=[],
+        backward=[],
+        new_states=dict.fromkeys(source.new_states, "_"),
+        outputs=["_"] * len(source.outputs),
+        keeps=["_"] * len(source.keeps),
+        cotangents=dict.fromkeys(source.cotangents, "_"),
+    )
+    kinds = {"new": cell.states, "prev": cell.states, "keep": source.keeps, "next_keep": source.keeps}
+    kinds |= {"next_prev": cell.states, "next_new": cell.states}
+    names = {f"{kind}_{name}" for kind, each in kinds.items() for name in each}
+    names |= {*functions(dtype, "pointwise"), *identifiers([_text(cell, dtype, packed, around)])}
+    return step(cell, number, reserved=names)

@@ -1,0 +1,141 @@
+"""What a kernel takes of a GPU, as its compiler says: whether a form fits, without a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...cell import GatedCell
+from . import printer
+from .form import Form, candidates
+
+KERNELS = {"forward": {"KEEPING": True}, "backward": {"TRACING": False}}
+# multiprocessors of a usual device, and the shared memory that a program may have there, in bytes
+TARGETS = {
+    "sm_80": (108, 166_912),
+    "sm_86": (84, 101_376),
+    "sm_89": (128, 101_376),
+    "sm_90": (132, 232_448),
+    "sm_100": (148, 232_448),
+    "sm_120": (170, 101_376),
+}
+SYSTEM_BYTES = 1024  # of the shared memory of a program, taken by the driver from sm_90 on
+
+
+@dataclass(frozen=True)
+class Resources:
+    """registers of a thread, bytes spilled from them, shared bytes; barriers and instructions of a step.
+
+    Or why there are none: `failed`.
+    """
+
+    registers: int = 0
+    spilled_bytes: int = 0
+    shared_bytes: int = 0
+    barriers: int = 0
+    instructions: int = 0
+    failed: str | None = None
+
+    def unfit(self, target: str) -> str | None:
+        """None, or the reason why the kernel does not fit the target."""
+        if self.failed:
+            return self.failed
+        if self.shared_bytes > limit(target):
+            return _too_large(self.shared_bytes, target)
+        if self.spilled_bytes:
+            return f"{self.spilled_bytes:,} bytes do not fit into registers"
+        return None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The form of a cell on a target with what its kernels take, or None; and why not those before."""
+
+    form: Form | None
+    kernels: dict[str, Resources]
+    refused: dict[str, str]
+
+
+def choose(cell: GatedCell, hidden: int, batch: int, dtype: str, target: str) -> Chosen:
+    """The first form whose two kernels fit."""
+    refused = {}
+    for form in candidates(cell, hidden, batch, TARGETS[target][0]):
+        weights = form.weight_bytes(cell, hidden, dtype)
+        if weights > limit(target):  # said without compiling, which takes the longer the less it fits
+            refused[str(form)] = f"for its weights {_too_large(weights, target)}"
+            continue
+        kernels = resources(cell, hidden, dtype, form, target)
+        reasons = [f"{name}: {reason}" for name, r in kernels.items() if (reason := r.unfit(target))]
+        if not reasons:
+            return Chosen(form, kernels, refused)
+        refused[str(form)] = "; ".join(reasons)
+    return Chosen(None, {}, refused)
+
+
+def limit(target: str) -> int:
+    """Bytes of shared memory that a program may have."""
+    return TARGETS[target][1] - (SYSTEM_BYTES if _capability(target) >= 90 else 0)
+
+
+def _capability(target: str) -> int:
+    return int(target.removeprefix("sm_"))
+
+
+def _too_large(size: int, target: str) -> str:
+    return f"it needs {size:,} bytes of shared memory, and {target} has {limit(target):,}"
+
+
+def missing() -> str | None:
+    """None, or why nothing can be compiled here."""
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed; pip install 'cellbench[triton]' brings it, on Linux"
+    return None
+
+
+def resources(cell: GatedCell, hidden: int, dtype: str, form: Form, target: str) -> dict[str, Resources]:
+    """What the kernels of a form take, by name."""
+    answers = answered(jobs(cell, hidden, dtype, form, target))
+    return {
+        name: Resources(failed=answer["error"]) if "error" in answer else Resources(**answer)
+        for name, answer in zip(KERNELS, answers, strict=True)
+    }
+
+
+def jobs(cell: GatedCell, hidden: int, dtype: str, form: Form, target: str) -> list[dict[str, Any]]:
+    """What the compiler is asked for each kernel."""
+    real = printer.real_of(dtype)
+    return [
+        {
+            "stem": printer.stem(cell, real),
+            "text": printer.text(cell, real, form.packed),
+            "kernel": name,
+            "constants": form.constants(cell, hidden, dtype) | more,
+            "dtype": dtype,
+            "warps": form.warps,
+            "target": _capability(target),
+        }
+        for name, more in KERNELS.items()
+    ]
+
+
+def answered(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The compiler's answers in order; where it dies, that is the answer to the job that it was at."""
+    answers: list[dict[str, Any]] = []
+    while len(answers) < len(asked):
+        done = subprocess.run(
+            [sys.executable, "-m", f"{__package__}.compiler"],
+            input="\n".join(json.dumps(job) for job in asked[len(answers) :]),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        answers += [json.loads(line) for line in done.stdout.splitlines()]
+        if len(answers) < len(asked):
+            last = (done.stderr.strip().splitlines() or ["and said nothing"])[-1]
+            answers.append({"error": f"the compiler died with code {done.returncode}: {last[:200]}"})
+    return answers

@@ -1,0 +1,173 @@
+"""Printed Triton kernels in Triton's interpreter compute what the float64 reference does, gradients by name.
+
+Odd sizes, buffers full of NaN, every access to memory watched, and faults in the printed text, which must be
+seen. A handful of cells here; `nox -s kernels` takes all of them.
+"""
+
+import json
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.comparison import CELLS, fitting
+
+from cellbench import cells
+from cellbench.cells.checking.kernels.interpreted import Job, answers
+from cellbench.cells.checking.kernels.memory import Fault, Memory
+from cellbench.cells.checking.kernels.problem import Sizes
+from cellbench.cells.kernels.triton.resources import missing
+from cellbench.cells.programs.tolerance import tolerance
+
+interprets = pytest.mark.skipif(
+    missing() is not None, reason="triton is not installed; it is in the extra test, on Linux"
+)
+OWN = Path(__file__).parents[1] / "support" / "kernel_cells.py"
+ODD = OWN.with_name("odd_cells.py")
+ODD_SIZES = Sizes(17, 5, 7, 33)
+ONE_STEP, LONE = replace(ODD_SIZES, steps=1), Sizes(5, 1, 3, 16)
+HANDFUL = [
+    Job("gru", "float64", replace(ODD_SIZES, steps=3)),
+    Job("lstm", "float32", LONE, block_b=1),
+    Job("slstm:heads=3", "float64", ONE_STEP, packed=False),
+    Job("cornn", "float32", replace(ODD_SIZES, steps=3)),
+    Job("elman", "float64", ODD_SIZES),
+    Job("fastgrnn", "float64", ONE_STEP),
+    Job(f"{ODD}:Heads", "float32", Sizes(1, 5, 7, 34)),
+    Job(f"{ODD}:Apart", "float64", ONE_STEP),
+    Job(f"{OWN}:Divides", "float64", replace(ODD_SIZES, steps=3)),
+    Job(f"{OWN}:Names", "float64", LONE),
+    Job(f"{OWN}:Places", "float64", replace(ODD_SIZES, steps=3)),
+    Job("elman:layers=2:bidirectional=true", "float64", Sizes(2, 3, 4, 5)),
+    Job("gru", "float64", Sizes(4, 3, 5, 7), lengths=(2, 4, 1)),
+]
+EVERY = [
+    Job(spec, dtype, Sizes(steps, 5, *fitting(cells.get(spec), 7, 33)), packed)
+    for spec in [*CELLS, *(f"{OWN}:{name}" for name in ("Divides", "Names", "Places"))]
+    if not cells.get(spec).written_out
+    for dtype, steps, packed in (("float64", 17, True), ("float32", 17, True), ("float64", 1, False))
+]
+JOBS = EVERY if os.environ.get("CELLBENCH_KERNELS") == "all" else HANDFUL
+SHORT = Sizes(2, 5, 7, 33)
+# what a printer might get wrong, by what must be told of it: an error of an array, or a fault of memory
+FAULTS = {
+    "an unmasked state that is fed back": (
+        Job(f"{OWN}:Divides", "float64", SHORT),
+        ("prev_h = tl.where(ok, h, 0.0)", "prev_h = h"),
+        "output",
+    ),
+    "an unmasked cotangent": (
+        Job(f"{OWN}:Divides", "float64", SHORT),
+        ("tl.where(ok, v", "tl.where(ok | True, v"),
+        "d_weight_hh",
+    ),
+    "a sign": (Job("elman", "float64", SHORT), ("d_prev_h += pulled", "d_prev_h -= pulled"), "d_x"),
+    "a row that is stored again": (
+        Job("elman", "float64", SHORT),
+        ("all_h += one", "all_h += 0"),
+        "which it, without a barrier between, stored",
+    ),
+    "a state that is read back": (
+        Job("elman", "float64", SHORT),
+        ("prev_h = tl.where(ok, h, 0.0)", "prev_h = tl.load(all_h + at, mask=ok, other=0.0)"),
+        "of all_h, which it, without a barrier between, stored",
+    ),
+    "a mask that is one too wide": (
+        Job("elman", "float64", SHORT),
+        ("(u < WIDTH)\n    at", "(u < WIDTH + 1)\n    at"),
+        "stores an element of all_h twice",
+    ),
+    "a batch that is not masked": (
+        Job("elman", "float64", SHORT),
+        ("ok = (b < batch) &", "ok = (b < batch + 8) &"),
+        "loads element 263 of first_h, which has 165",
+    ),
+    "two programs of the same sequences": (
+        Job("elman", "float64", SHORT),
+        ("b = tl.program_id(0) * BLOCK_B", "b = tl.program_id(0) * (BLOCK_B // 2)"),
+        "which another program stored",
+    ),
+}
+
+
+@cache
+def results():
+    return dict(zip(JOBS, answers(JOBS), strict=True))
+
+
+@cache
+def faulty():
+    jobs, texts, _ = zip(*FAULTS.values(), strict=True)
+    return dict(zip(FAULTS, answers(jobs, ("support.interpreted", json.dumps(texts))), strict=True))
+
+
+def label(job):
+    form = f"{'packed' if job.packed else 'plain'}-{job.block_b}"
+    form += "-ragged" if job.lengths else ""
+    return f"{Path(job.spec).name}-{job.dtype}-{str(job.sizes).replace(' ', '-')}-{form}"
+
+
+@interprets
+@pytest.mark.parametrize("job", JOBS, ids=label)
+def test_an_interpreted_kernel_is_the_float64_reference(job):
+    answer, allowed = results()[job], tolerance(job.dtype, job.sizes.steps)
+    assert "errors" in answer, answer["failed"] + answer["trace"]
+    wrong = {name: error for name, error in answer["errors"].items() if not error <= allowed}
+    assert answer["errors"] and not wrong, f"allowed {allowed:.2g}"
+
+
+@interprets
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_printed_text_is_told_by_name(fault):
+    answer, told = faulty()[fault], FAULTS[fault][2]
+    if "errors" in answer:
+        assert not answer["errors"][told] <= 1e-3
+    else:
+        assert answer["failed"].startswith("Fault: ") and told in answer["failed"]
+
+
+def a_memory(*names):
+    import torch
+
+    tensors = {name: torch.zeros(8, dtype=torch.float32) for name in names}
+    return Memory(tensors), {name: t.data_ptr() + 4 * np.arange(8) for name, t in tensors.items()}
+
+
+EVERYWHERE = np.ones(8, bool)
+
+
+@pytest.mark.quick
+def test_what_a_barrier_orders_is_no_race_within_a_program_and_one_between_programs():
+    memory, at = a_memory("h")
+    memory.store(0, at["h"], EVERYWHERE)
+    memory.barrier()
+    memory.load(0, at["h"], EVERYWHERE)
+    memory.load(0, at["h"], EVERYWHERE)
+    with pytest.raises(Fault, match="program 1 loads element 0 of h, which another program stored"):
+        memory.load(1, at["h"], EVERYWHERE)
+    with pytest.raises(Fault, match="program 0 stores element 0 of h, which it, without a barrier between"):
+        memory.store(0, at["h"], EVERYWHERE)
+
+
+@pytest.mark.quick
+def test_what_all_programs_load_may_none_of_them_store():
+    memory, at = a_memory("weight", "h")
+    for program in range(3):
+        memory.load(program, at["weight"], EVERYWHERE)
+        memory.store(program, at["h"], np.arange(8) == program)
+    with pytest.raises(Fault, match="program 2 stores element 0 of weight, which another program loaded"):
+        memory.store(2, at["weight"], EVERYWHERE)
+
+
+@pytest.mark.quick
+def test_what_is_masked_is_not_touched_and_what_is_beyond_is_named():
+    memory, at = a_memory("h")
+    memory.load(0, at["h"] + 40, EVERYWHERE & False)
+    with pytest.raises(Fault, match="loads element 8 of h, which has 8"):
+        memory.load(0, at["h"] + 4, EVERYWHERE)
+    with pytest.raises(Fault, match="before or beyond"):
+        memory.store(0, at["h"] - 4, EVERYWHERE)
+    with pytest.raises(Fault, match="twice"):
+        memory.store(0, at["h"] // 8 * 8, EVERYWHERE)

@@ -1,0 +1,65 @@
+"""The text of Triton kernels: whole, readable without Triton, and with nothing in it that is not used."""
+
+import ast
+import builtins
+
+import pytest
+from support.comparison import CELLS
+
+from cellbench import cells
+from cellbench.cells.kernels.triton.printer import text
+from cellbench.cells.kernels.triton.source import functions
+from cellbench.cells.vocabulary.primitives import VOCABULARY
+
+pytestmark = pytest.mark.quick
+PRINTABLE = [spec for spec in CELLS if not cells.get(spec).written_out]
+
+
+def kernels(spec, **options):
+    """The functions of the printed module by name, and the names of its top."""
+    tree = ast.parse(text(cells.get(spec), **options))
+    top = {a.asname or a.name.split(".")[0] for n in tree.body if isinstance(n, ast.Import) for a in n.names}
+    top |= {n.target.id for n in tree.body if isinstance(n, ast.AnnAssign)}
+    found = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    return found, top | set(found)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+@pytest.mark.parametrize("spec", PRINTABLE)
+def test_no_name_in_a_kernel_is_undefined_and_no_array_unused(spec, packed):
+    found, top = kernels(spec, packed=packed)
+    for name in ("forward", "backward"):
+        nodes = list(ast.walk(found[name]))
+        given = {a.arg for a in found[name].args.args}
+        stored = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        assert not read - given - stored - top - set(dir(builtins))
+        # a pointer that steps on is stored and not always read
+        assert not {a for a in given - read if not a.startswith("all_")} - {"PRECISION", "DOT"}
+
+
+@pytest.mark.parametrize("spec", PRINTABLE)
+def test_a_kernel_calls_every_function_that_it_brings(spec):
+    found, _ = kernels(spec)
+    called = {n.id for f in found.values() for n in ast.walk(f) if isinstance(n, ast.Name)}
+    assert set(found) - called == {"forward", "backward"}
+
+
+def test_the_whole_vocabulary_can_be_printed():
+    assert set(VOCABULARY) <= set(functions("float32", "pointwise"))
+    assert set(functions("float32")) == set(functions("float64"))
+
+
+def test_a_text_that_was_printed_before_is_printed_again():
+    assert text(cells.get("gru")) == text(cells.get("gru")) != text(cells.get("gru"), "float64")
+
+
+def test_gates_are_packed_only_where_there_are_several():
+    def products(spec, packed):
+        found, _ = kernels(spec, packed=packed)
+        return ast.unparse(found["forward"]).count("tl.dot(")
+
+    assert [products("lstm", packed) for packed in (True, False)] == [1, 4]
+    assert [products("elman", packed) for packed in (True, False)] == [1, 1]
+    assert [products("cornn", packed) for packed in (True, False)] == [2, 2]
+    assert products("indrnn", True) == 0
