@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from cellbench import cells
+from cellbench.cells import find
 
 from .store import DEFINITION, code
 

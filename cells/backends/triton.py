@@ -47,6 +47,8 @@ class TritonBackend(Backend):
                 f"cell {cell.name!r}{options} writes out its step; a fused kernel needs pointwise equations"
                 " around products"
             )
+        if not cell.library and (reason := printer.without(cell)):
+            return reason
         return super().unsupported(cell, dtype, device, direction)
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:

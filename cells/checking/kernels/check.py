@@ -8,6 +8,7 @@ import numpy as np
 
 from ...catalogue import backend, get
 from ...cell import GatedCell
+from ...kernels.triton import printer
 from ...kernels.triton.products import can_pack
 from ...kernels.triton.resources import missing
 from ...programs.tolerance import relative_errors, tolerance
@@ -76,7 +77,7 @@ def check_kernel(
     for a cell without kernels, sizes that it cannot have, and where Triton is not installed.
     """
     cell = get(spec)
-    if reason := unprintable(cell):
+    if reason := unprintable(cell, kind):
         raise ValueError(reason)
     sizes = Sizes(steps or STEPS, batch, *fitting(cell, input_size, hidden_size))
     if kind == "triton" and (reason := missing()):
@@ -97,10 +98,10 @@ def fitting(cell: GatedCell, input_size: int | None, hidden_size: int | None) ->
     return fit
 
 
-def unprintable(cell: GatedCell) -> str | None:
-    """None, or why the cell has no kernels."""
+def unprintable(cell: GatedCell, kind: str) -> str | None:
+    """None, or why the cell has no kernels of this kind."""
     if not cell.written_out and not cell.stacked:
-        return None
+        return printer.without(cell) if kind == "triton" else None
     why = "is a stack; check a single layer" if cell.stacked else "writes out its step"
     return f"cell {cell.name!r} {why}, so it has no kernel of its own"
 

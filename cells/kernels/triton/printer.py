@@ -35,8 +35,23 @@ def real_of(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
 
+def without(cell: GatedCell) -> str | None:
+    """Why a cell with equations has no Triton kernels, or None."""
+    if cell.pointwise:
+        return None
+    return (
+        f"cell {cell.name!r} has products or means inside its step, which Triton's kernels do not have; numba,"
+        " torch and numpy have them"
+    )
+
+
 def text(cell: GatedCell, dtype: str = "float32", packed: bool = True) -> str:
-    """The printed module. `packed` puts the recurrent products together where there are several."""
+    """The printed module. `packed` puts the recurrent products together where there are several.
+
+    Raises ValueError for a cell that has no such kernels.
+    """
+    if reason := without(cell):
+        raise ValueError(reason)
     packed = packed and can_pack(cell)
     return _text(cell, dtype, packed, _source(cell, dtype, packed))
 
