@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from ..cell import GatedCell
-from ..derived.derive import derive, inner_biases, inner_names, kept, vector_jacobian
+from ..derived.derive import derive, kept, vector_jacobian
+from ..derived.inner import inner_biases, inner_names
 from ..vocabulary.across import joins
 from ..vocabulary.graph import Node
 from . import fused
