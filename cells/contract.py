@@ -23,7 +23,8 @@ from typing import Any, ClassVar, dataclass_transform
 import numpy as np
 
 from .find import public_name
-from .vocabulary.matrices import blocks, concatenate, constant, linear
+from .vocabulary.across import Multiplied
+from .vocabulary.matrices import blocks, concatenate, linear
 
 Array = Any  # a NumPy array, a torch tensor or a recorded array: what a cell writes takes all three
 Arrays = dict[str, Any]  # such arrays by name
@@ -42,21 +43,6 @@ class State:
 
     def __repr__(self) -> str:
         return f"State({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
-
-
-@dataclass(frozen=True)
-class Multiplied:
-    """The product with one matrix, as equations take it: wh.n(value), or unit.weight(value)."""
-
-    weight: Array  # (units, units / heads)
-    bias: Array | None = None
-    heads: int = 1
-
-    def __call__(self, value: Array) -> Array:
-        width = self.weight.shape[-1] * self.heads
-        if value.shape[-1] != width:  # a mean is the same in all units
-            value = value * constant(np.ones(width), self.weight)
-        return blocks(value, self.weight, self.bias, self.heads, 1)
 
 
 Returned = State | tuple[Any, State]  # of equations: the new state, or the output and the new state

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import Arrays, State, each_output, output_and_state
-from ..derived.derive import inner_biases
+from ..derived.inner import inner_biases
 from ..kernels import arrays
 from ..programs.backend import Backend
 from ..programs.inner import Inner

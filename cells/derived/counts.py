@@ -14,7 +14,8 @@ from ..vocabulary.across import uniform
 from ..vocabulary.graph import Node, ordered
 from ..vocabulary.tape import Value, gradients, recorded
 from . import layers
-from .derive import derive, inner_biases, vector_jacobian
+from .derive import derive, vector_jacobian
+from .inner import inner_biases
 
 MOST_ENTRIES = 100_000_000  # of the arrays with which a written cell is run to be counted
 

@@ -18,6 +18,7 @@ from ..contract import Equations, State, each_output, output_and_state
 from ..vocabulary.across import JOINS, RecordedProduct, forward_rules, joins, rules, uniform
 from ..vocabulary.graph import Node, Tape, ordered
 from ..vocabulary.primitives import OPERATORS
+from .inner import are_names, bias_of, check_inner, inner_names
 from .trial import EquationError as EquationError
 from .trial import called, fail
 
@@ -83,14 +84,14 @@ def derive(cell: Equations) -> Derivation:
     """
     for what in ("gates", "states"):
         names = getattr(cell, what, ())
-        if not _are_names(names):
+        if not are_names(names):
             fail(cell.equations, f"{what} is {names!r}; it must be a tuple of names such as ('h',)")
     tape = Tape()
 
     def inputs_of(kind: str, names: tuple[str, ...]) -> State:
         return State(**{name: tape.input(f"{kind}_{name}") for name in names})
 
-    _check_inner(cell)
+    check_inner(cell)
     arguments = [inputs_of("wx", cell.gates), inputs_of("wh", cell.fed_gates), inputs_of("prev", cell.states)]
     if cell.vectors or cell.matrices:
         arguments.append(inputs_of("unit", cell.vectors))
@@ -120,52 +121,6 @@ def derive(cell: Equations) -> Derivation:
     )
     _check_used(cell, derivation)
     return derivation
-
-
-def bias_of(gate: str) -> str:
-    """The vector that an inner gate's product has as its bias."""
-    return f"bias_hh_{gate}"
-
-
-def inner_biases(cell: Equations) -> tuple[str, ...]:
-    """Those of the inner gates, where the cell has bias_hh."""
-    return tuple(map(bias_of, cell.inner_gates)) if cell.biases == 2 else ()
-
-
-def inner_names(cell: Equations) -> tuple[str, ...]:
-    """The matrices that a step may multiply its own values by."""
-    return (*(f"wh_{gate}" for gate in cell.inner_gates), *cell.matrices)
-
-
-def _check_inner(cell: Equations) -> None:
-    """Raises EquationError for inner gates or matrices that the cell cannot have."""
-    for what in ("inner_gates", "matrices"):
-        names = getattr(cell, what)
-        if names != () and not _are_names(names):
-            fail(cell.equations, f"{what} is {names!r}; it must be a tuple of names such as ('n',)")
-    for gate in cell.inner_gates:
-        if gate not in cell.recurrent:
-            fail(
-                cell.equations,
-                f"inner_gates has {gate!r}, which has no recurrent product; those with one are"
-                f" {', '.join(cell.recurrent) or 'none'}",
-            )
-    if cell.inner_gates and len(cell.fed_back) > 1:
-        fail(
-            cell.equations,
-            f"inner_gates is {cell.inner_gates!r} and recurrent_states has {len(cell.fed_back)} states; a"
-            " value of the step has the width of one: state a matrix in `matrices` instead",
-        )
-    if twice := set(cell.matrices) & set(cell.vectors):
-        fail(cell.equations, f"{twice.pop()!r} is in vectors and in matrices; it can be one of them")
-
-
-def _are_names(names: object) -> bool:
-    return (
-        isinstance(names, tuple)
-        and len(names) > 0
-        and all(isinstance(n, str) and n.isidentifier() for n in names)
-    )
 
 
 def _check_states(cell: Equations, result: Any) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..contract import Equations
 from ..vocabulary.graph import Node, ordered
 from ..vocabulary.primitives import VOCABULARY
-from .derive import bias_of, derive, inner_biases
+from .derive import derive
+from .inner import bias_of, inner_biases
 
 if TYPE_CHECKING:  # SymPy takes longer to import than all of cells
     from sympy import Expr

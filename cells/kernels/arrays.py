@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from ..cell import GatedCell
-from ..derived.derive import inner_biases, inner_names
+from ..derived.inner import inner_biases, inner_names
 from ..vocabulary.primitives import VOCABULARY
 from .modules import load
 from .step import Step, step

@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from ..cell import GatedCell
-from ..derived.derive import derive, inner_biases, inner_names, kept, vector_jacobian
+from ..derived.derive import derive, kept, vector_jacobian
+from ..derived.inner import inner_biases, inner_names
 from ..vocabulary.across import joins
 from ..vocabulary.graph import Node
 from . import fused
@@ -20,7 +21,24 @@ from .phases import Phase, Plan, Reads, Text
 from .printing import plain_number
 from .step import RESERVED
 
-AROUND = ("vectors", "d_vectors", "held", "averaged", "results", "operands", "means", "row_mean", "now", "p")
+# names that the printed functions use, beside those of kernels of one phase
+AROUND = (
+    *(
+        "vectors",
+        "d_vectors",
+        "held",
+        "averaged",
+        "results",
+        "operands",
+        "means",
+        "row_mean",
+        "now",
+        "then",
+        "p",
+    ),
+    *("kept_at", "d_products", "d_means", "d_part", "d_rows", "all_kept", "all_wx", "step_wh", "all_d_wx"),
+    "all_d_wh",
+)
 COUNTED = ("product", "mean", "held", "stored", "kept_mean")
 
 
@@ -61,7 +79,10 @@ class Kernels:
 
     def _reserved(self) -> set[str]:
         count = len(self.d.forward) + len(self.cotangents) + 99
-        return {*RESERVED, *AROUND, *(f"{stem}_{k}" for stem in COUNTED for k in range(count))}
+        arrays = {f"matrix_{name}" for name in self.matrices}
+        arrays |= {f"{stem}{s}" for s in self.cell.states for stem in ("now_", "then_")}
+        arrays |= {f"{stem}{s}_at" for s in self.cell.states for stem in ("", "d_")}
+        return {*RESERVED, *AROUND, *arrays, *(f"{stem}_{k}" for stem in COUNTED for k in range(count))}
 
     def _forward_plan(self, keeping: bool) -> Plan:
         cell, d = self.cell, self.d

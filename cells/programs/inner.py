@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..cell import GatedCell
-from ..contract import Arrays, Multiplied
-from ..derived.derive import inner_biases, inner_names
+from ..contract import Arrays
+from ..derived.inner import inner_biases, inner_names
+from ..vocabulary.across import Multiplied
 from .products import blocks_gradient, column_sums, pull_blocks
 
 Share = tuple[str, np.ndarray, np.ndarray]  # a matrix, cotangents of a product with it, and the operands

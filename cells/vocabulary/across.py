@@ -8,11 +8,13 @@ a product too, with a matrix that is its own transpose, and its derivative is th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .graph import Node, Tape, apply, ordered
+from .matrices import blocks, constant
 from .primitives import Rule, pullbacks
 from .tape import Value
 
@@ -28,6 +30,21 @@ def mean(value: Any) -> Any:
     if isinstance(value, (np.ndarray, Value)):
         return value.sum(-1, keepdims=True) / value.shape[-1]
     return value.mean(-1, keepdim=True)  # a tensor's, whose sum could leave a short format's range
+
+
+@dataclass(frozen=True)
+class Multiplied:
+    """The product with one matrix, as equations take it: wh.n(value), or unit.weight(value)."""
+
+    weight: Any  # (units, units / heads)
+    bias: Any | None = None
+    heads: int = 1
+
+    def __call__(self, value: Any) -> Any:
+        width = self.weight.shape[-1] * self.heads
+        if value.shape[-1] != width:  # a mean is the same in all units
+            value = value * constant(np.ones(width), self.weight)
+        return blocks(value, self.weight, self.bias, self.heads, 1)
 
 
 class RecordedProduct:

@@ -45,6 +45,7 @@ WRONG = [
     (both, {"inner_gates": ("q",)}, "inner_gates has 'q', .* those with one are a, b"),
     (both, {"inner_gates": "b"}, "inner_gates is 'b'; it must be a tuple"),
     (both, {"matrices": "m"}, "matrices is 'm'; it must be a tuple"),
+    (both, {"matrices": ("weight_hh",)}, "matrices has 'weight_hh', which every cell may have"),
     (both, MATRIX | {"vectors": ("m",)}, "'m' is in vectors and in matrices"),
     (both, INNER | {"states": ("h", "c"), "recurrent_states": ("h", "c")}, "has 2 states; .* `matrices`"),
 ]

@@ -21,7 +21,7 @@ from support.comparison import (
 from support.oracle import float64_autograd
 
 from cellbench import cells
-from cellbench.cells.derived.derive import inner_biases, inner_names
+from cellbench.cells.derived.inner import inner_biases, inner_names
 from cellbench.cells.kernels import arrays as printed
 
 LAYOUTS = {
