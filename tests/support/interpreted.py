@@ -1,6 +1,6 @@
-"""The interpreter of a check of kernels, with a fault in each: python -m support.interpreted FAULTS.
+"""The interpreter of a check of kernels, with faults: python -m support.interpreted FAULTS.
 
-FAULTS is JSON: for each job a text in the printed kernels, and what is put in its place.
+FAULTS is JSON: for each job a text in the printed kernels and what is put in its place, or null.
 """
 
 import json
@@ -13,14 +13,14 @@ if __name__ == "__main__":
     text, errors, faults = printer.text, interpreted.errors, iter(json.loads(sys.argv[1]))
 
     def faulty(job):
-        old, new = next(faults)
+        fault = next(faults)
 
         def replaced(*arguments):
             right = text(*arguments)
-            assert old in right, f"{old!r} is not in the kernel"
-            return right.replace(old, new)
+            assert fault[0] in right, f"{fault[0]!r} is not in the kernel"
+            return right.replace(*fault)
 
-        printer.text = replaced
+        printer.text = replaced if fault else text
         return errors(job)
 
     interpreted.errors = faulty

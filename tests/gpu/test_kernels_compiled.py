@@ -1,0 +1,177 @@
+"""What Triton's compiler makes of printed kernels for GPUs that are not here: exactly what was recorded."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cellbench import cells
+from cellbench.cells.kernels.triton import compiler, resources
+from cellbench.cells.kernels.triton.form import Form, too_wide
+from cellbench.cells.programs.backend import Backend, Unsupported
+from cellbench.harness import programs
+from cellbench.harness.case import Case
+from cellbench.harness.cli import main
+from cellbench.harness.probe import NotOk
+from cellbench.harness.studies.resources import FOLDER, differences, printable, recorded, table
+
+compiles = pytest.mark.skipif(
+    resources.missing() is not None, reason="triton is not installed; it is in the extra test, on Linux"
+)
+RECORDED = {file.stem: json.loads(file.read_text())["rows"] for file in FOLDER.glob("*.json")}
+ROWS = {f"{name} {key}": row for name, rows in RECORDED.items() for key, row in rows.items()}
+SHOW = ("show", "--kernel", "triton")
+EXACT = [("elman", "float32", 64, "sm_90"), ("gru", "bfloat16", 128, "sm_80")]
+
+
+@pytest.mark.quick
+def test_what_is_recorded_are_cells_that_have_kernels():
+    assert {name for name, *_ in EXACT} <= set(RECORDED) <= set(printable())
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("label", ROWS)
+def test_no_recorded_kernel_spills_or_has_many_barriers(label):
+    row = ROWS[label]
+    if row["form"] is None:
+        assert row["refused"]
+        return
+    assert not row["forward"]["spilled_bytes"] and not row["backward"]["spilled_bytes"]
+    assert row["backward"]["barriers"] <= 12
+    if "one product" in row["form"]:
+        assert row["forward"]["barriers"] <= 4
+    elif not row["refused"]:  # a single gate, or two states fed back
+        assert row["forward"]["barriers"] <= 8
+
+
+@compiles
+@pytest.mark.parametrize(("name", "dtype", "hidden", "target"), EXACT)
+def test_the_compiler_says_exactly_what_was_recorded(name, dtype, hidden, target):
+    (key,) = rows = table(name, {dtype: hidden}, (target,))
+    assert not differences(name, rows, {key: recorded(name)[key]})
+
+
+def test_a_barrier_more_than_recorded_is_a_difference():
+    was = recorded("gru")
+    key = next(key for key, row in was.items() if row["form"])
+    more = was[key]["forward"] | {"barriers": was[key]["forward"]["barriers"] + 1}
+    assert differences("gru", was | {key: was[key] | {"forward": more}}, was)
+    assert differences("gru", {}, was) and not differences("gru", was, was)
+
+
+def test_what_does_not_fit_is_refused_without_compiling():
+    chosen = resources.choose(cells.get("lstm"), 1024, 16, "bfloat16", "sm_90")
+    assert chosen.form is None and len(chosen.refused) == 2
+    assert all(
+        "8,388,608 bytes of shared memory, and sm_90 has 231,424" in r for r in chosen.refused.values()
+    )
+
+
+@pytest.mark.quick
+def test_a_step_that_32_bits_do_not_address_is_refused():
+    assert too_wide(cells.get("lstm"), 64, 2**31 // 256 - 1) is None
+    assert "2,147,483,648 gate values" in too_wide(cells.get("lstm"), 64, 2**31 // 256)
+
+
+def test_the_weights_are_a_lower_bound_of_the_shared_memory():
+    for label, row in ROWS.items():
+        name, size, hidden, _ = label.split()
+        if row["form"]:
+            form = Form("one product" in row["form"], 1, 8)
+            cell, units = cells.get(name), cells.get(name).units(int(hidden[2:]))
+            assert form.weight_bytes(cell, units, size) <= row["forward"]["shared_bytes"]
+
+
+def test_a_compiler_that_dies_is_an_answer_and_the_next_job_another(monkeypatch):
+    told = []
+
+    def run(command, input, **options):
+        told.append(input.splitlines())
+        answers = (
+            'import os,sys; print("{}", flush=True); [os.abort() for _ in sys.stdin.read().splitlines()[1:]]'
+        )
+        return subprocess.run([sys.executable, "-c", answers], input=input, **options)
+
+    monkeypatch.setattr(resources, "subprocess", type("", (), {"run": staticmethod(run)}))
+    first, second, third = resources.answered([{"job": k} for k in range(3)])
+    assert first == third == {} and "died with code -6" in second["error"]
+    assert [len(jobs) for jobs in told] == [3, 1]
+
+
+def test_the_loop_of_a_listing_is_its_longest_one():
+    listing = """
+.text.forward:
+        /*0000*/                   MOV R1, c[0x0][0x28] ;
+.L_x_0:
+        /*0010*/                   BAR.SYNC.DEFER_BLOCKING 0x0 ;
+        /*0020*/                   HMMA.16816.F32 R4, R8, R2, R4 ;
+        /*0030*/              @!P0 BRA `(.L_x_0) ;
+        /*0040*/                   BAR.SYNC.DEFER_BLOCKING 0x0 ;
+        /*0050*/                   EXIT ;
+.L_x_1:
+        /*0060*/                   BRA `(.L_x_1);
+"""
+    assert [line.split()[0] for line in compiler.loop(listing)] == [
+        "BAR.SYNC.DEFER_BLOCKING",
+        "HMMA.16816.F32",
+        "@!P0",
+    ]
+
+
+class Limited(Backend):
+    def program(self, cell, *arguments):
+        raise Unsupported("hidden_size 7 does not fit")
+
+
+def test_a_size_that_fits_no_form_is_an_unsupported_row(monkeypatch):
+    case = Case(
+        "throughput",
+        "gru",
+        "limited",
+        "cpu",
+        "float32",
+        steps=3,
+        batch=2,
+        input_size=5,
+        hidden_size=7,
+        direction="forward",
+    )
+    monkeypatch.setattr(cells, "backend", lambda name: Limited())
+    with pytest.raises(NotOk, match="hidden_size 7 does not fit") as refused:
+        programs.prepare(case, cells.get("gru").init(5, 7))
+    assert refused.value.status == "unsupported"
+
+
+@compiles
+def test_show_prints_the_resources_of_a_form_and_why_not_another(capsys):
+    assert main([*SHOW, "elman", "--resources", "sm_90", "--hidden-size", "256"]) == 0
+    text = capsys.readouterr().out
+    assert "524,288 bytes of shared memory, and sm_90 has 231,424" in text  # in float32
+    assert "elman on sm_90 at H 256, B 16" in text and "bfloat16  backward" in text
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("show lstm --resources sm_90", "give --kernel triton too"),
+        ("show lstm --kernel triton --resources sm_9", "did you mean 'sm_90'?"),
+        ("show lstm --kernel cuda", "values: numba, triton"),
+        ("show mgu --kernel triton", "writes out its step"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(words, says, capsys):
+    assert main(words.split()) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_without_triton_show_says_what_to_install(monkeypatch, capsys):
+    find = resources.importlib.util.find_spec
+    monkeypatch.setattr(
+        resources.importlib.util,
+        "find_spec",
+        lambda name, *more: (name != "triton" and find(name, *more)) or None,
+    )
+    assert main([*SHOW, "lstm", "--resources", "sm_90"]) == 2
+    assert "pip install 'cellbench[triton]'" in capsys.readouterr().err
