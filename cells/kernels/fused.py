@@ -42,7 +42,7 @@ def vocabulary(dtype: str, title: str, *more: str) -> str:
     imports = ["import math", *(line for text in functions[1:] for line in _imports(text))]
     head = _from_line(constants, (docstring.end_lineno or 0) + 1)
     if "product" in more:
-        head += f'\nPRODUCT = "{tiles.name(dtype)}"'
+        head += f'\nPRODUCT = "{tiles.name(dtype)}"  # tiles.py {tiles.VERSION}'
     return "\n\n\n".join([f"{title}\n\n" + "\n".join(imports) + f"\n{head}", *map(_functions, functions)])
 
 

@@ -21,12 +21,16 @@ from numba.core import cgutils
 ROWS = 6  # of the largest tile
 UNDER_WAY = 8  # sums, so that none waits for the one before: two a cycle, and each takes four
 INDEX = ir.IntType(64)
+VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]  # which printed kernels name
 _engines: dict[str, Any] = {}  # by dtype; they own the compiled code
 
 
 def name(dtype: str) -> str:
-    """The name by which kernels find the product of this dtype. It changes with this file."""
-    return f"product_{dtype}_{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]}"
+    """The name by which kernels find the product of this dtype.
+
+    It stays when this file changes, so that compiled code which a cache holds finds its product.
+    """
+    return f"cellbench_product_{dtype}"
 
 
 @lru_cache
