@@ -19,7 +19,6 @@ from ..cell import GatedCell
 from ..contract import Arrays
 from ..exchange.optional import NotInstalled, package
 from ..programs.backend import Backend
-from ..programs.formats import rounded
 from ..programs.program import Gradients, Program
 from . import _jax_step
 
@@ -33,13 +32,15 @@ class JaxBackend(Backend):
     """JAX on the CPU (extra `peers`)."""
 
     def unavailable(self, device: str = "cpu") -> str | None:
+        if reason := super().unavailable(device):
+            return reason
         try:
             started()
         except NotInstalled as error:
             return str(error)
         except ImportError as error:
             return f"jax cannot be imported: {error}"
-        return super().unavailable(device)
+        return None
 
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
@@ -112,14 +113,10 @@ class JaxProgram(Program):
         """JAX computes in float32, unless it is told otherwise."""
         return self.jax.enable_x64(True) if self.wide else nullcontext()
 
-    def place(self, array: Any) -> Any:
-        if hasattr(array, "detach"):
-            array = array.detach().cpu().double().numpy()
-        with self.numbers():
-            return self.jax.numpy.asarray(rounded(np.asarray(array), self.dtype))
-
     def assign(self, params: Arrays) -> None:
-        self.params = {name: self.place(value) for name, value in params.items()}
+        self.params = self.on_device({name: self.place(value) for name, value in params.items()})
+        self.primals: tuple[Any, ...] = ()
+        self.read_x = self.read_d = None
         if not self.checked:
             self.implementation = f"jax {self.jax.__version__} lax.scan, threads: {self.counted()}"
             self.checked = True
@@ -141,29 +138,50 @@ class JaxProgram(Program):
     def untraceable(self) -> str | None:
         return "backend jax has no trajectory: a scan keeps its states; numpy, numba and torch have one"
 
-    def run(self) -> None:
-        if self.direction != "backward":
-            self.advance()
-            return
-        primals = (self.params, self._x, self._state)
+    def on_device(self, arrays: Any) -> Any:
         with self.numbers():
-            (self.output, self.last), d = self.together(primals, (self._d_output, self._d_state))
-        self.gradients = Gradients(*d)
+            return self.jax.tree.map(self.jax.numpy.asarray, arrays)
+
+    def bind(self) -> None:
+        """Takes over what was loaded since the last run; a timed run finds nothing new."""
+        self.bind_inputs()
+        if self.direction == "backward" and self.read_d is not self._d_output:
+            self.read_d = self._d_output
+            self.cotangents = self.on_device((self._d_output, self._d_state))
+
+    def bind_inputs(self) -> None:
+        if self.read_x is not self._x:
+            self.read_x = self._x
+            self.primals = (self.params, *self.on_device((self._x, self._state)))
+
+    def run(self) -> None:
+        self.bind()
+        with self.numbers():
+            if self.direction == "backward":
+                (self.output, self.last), d = self.together(self.primals, self.cotangents)
+                self.gradients = Gradients(*d)
+            else:
+                self.output, self.last = self.compiled(*self.primals)
         self.ran, self.pulled = True, None
         self.count += 1
 
     def run_forward(self) -> None:
+        """The forward alone, to NumPy arrays, with which a stack goes on."""
+        self.bind_inputs()
         with self.numbers():
             if self.direction == "backward":
-                (self.output, self.last), self.pulled = self.split(self.params, self._x, self._state)
+                results, self.pulled = self.split(*self.primals)
             else:
-                self.output, self.last = self.compiled(self.params, self._x, self._state)
+                results = self.compiled(*self.primals)
+        self.output, self.last = self.jax.tree.map(np.asarray, results)
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:
         if self.pulled is None:  # the last run did both at once, and kept nothing
             self.run_forward()
+        self.bind()
         with self.numbers():
-            self.gradients = Gradients(*self.pull(self.pulled, (self._d_output, self._d_state)))
+            d = self.pull(self.pulled, self.cotangents)
+        self.gradients = Gradients(*self.jax.tree.map(np.asarray, d))
 
     def sync(self) -> None:
         self.jax.block_until_ready((self.output, self.last))
