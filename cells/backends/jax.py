@@ -83,7 +83,9 @@ def untraced(cell: GatedCell) -> str | None:
     params = {name: np.zeros(shape, np.float32) for name, shape in cell.parameter_shapes(*sizes).items()}
     state = {name: np.zeros(shape, np.float32) for name, shape in cell.state_shapes(1, sizes[1]).items()}
     try:
-        jax.eval_shape(partial(_jax_step.run, cell), params, np.zeros((2, 1, sizes[0]), np.float32), state)
+        with jax.enable_x64(True):  # or a constant in float64 is cut, with a warning
+            x = np.zeros((2, 1, sizes[0]), np.float32)
+            jax.eval_shape(partial(_jax_step.run, cell), params, x, state)
     except (TypeError, ValueError, AttributeError, NotImplementedError, jax.errors.JAXTypeError):
         return (
             f"cell {cell.name!r} writes {' and '.join(own)} itself, in functions that JAX cannot trace; numba"
