@@ -253,7 +253,8 @@ def exchange(session: nox.Session) -> None:
     packages = ("-c", "constraints.txt", "-e", ".[test]", *EXCHANGE)
     session.run(program, "-m", "pip", "install", "-q", *packages, external=True)
     files = ("tests/exchange", "tests/cells/test_check_files.py", "tests/project/test_docs.py")
-    tests = (*files, "-k", "exchange or check_files")
+    files += ("tests/cells/test_backend_jax.py",)
+    tests = (*files, "-k", "exchange or check_files or backend_jax")
     env = ONE_THREAD | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     session.run(program, "-m", "pytest", *tests, *session.posargs, env=env, external=True)
 

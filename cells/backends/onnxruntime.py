@@ -33,6 +33,8 @@ class OnnxruntimeBackend(Backend):
     directions: ClassVar[tuple[str, ...]] = ("forward",)
 
     def unavailable(self, device: str = "cpu") -> str | None:
+        if reason := super().unavailable(device):
+            return reason
         try:
             package("onnx")
             package("onnxruntime")
@@ -40,7 +42,7 @@ class OnnxruntimeBackend(Backend):
             return str(error)
         except ImportError as error:
             return f"onnxruntime cannot be imported: {error}"
-        return super().unavailable(device)
+        return None
 
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"

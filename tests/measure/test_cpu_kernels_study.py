@@ -98,6 +98,8 @@ def test_what_disturbs_one_process_disturbs_the_point(more, words):
 def test_of_two_attempts_the_less_disturbed_one_counts():
     quiet, loaded = judged(timing(native=2.0)), judged(timing(native=9.0, load=8.0))
     assert better(loaded, quiet) is quiet and better(quiet, loaded) is quiet
+    whole = judged(timing(native=9.0, load=8.0), timing(native=9.0, load=8.0))
+    assert better(quiet, whole) is whole  # the other one was cut short
 
 
 def test_disturbed_points_alone_are_measured_again_and_only_so_often(tmp_path):

@@ -147,7 +147,8 @@ def test_counts_are_those_counted_by_hand(elman):
 
 def test_every_backend_has_an_error_and_it_is_no_zero(elman):
     assert set(elman["error"]) == set(cells.backend_names())
-    assert all(0 < error < 1e-5 for error in elman["error"].values())
+    there = {name: e for name, e in elman["error"].items() if not cells.backend(name).unavailable()}
+    assert all(0 < error < 1e-5 for error in there.values())
 
 
 def test_the_loss_curve_has_twenty_updates_and_falls(elman):

@@ -37,8 +37,9 @@ SIZES = [  # T, B, I, H
 
 @cache
 def supports(backend, spec, dtype="float64", device="cpu"):
-    """Whether the backend can compute the cell, by what it says itself."""
-    return cells.backend(backend).unsupported(cells.get(spec), dtype, device) is None
+    """Whether the backend is installed and can compute the cell, by what it says itself."""
+    one = cells.backend(backend)
+    return one.unavailable() is None and one.unsupported(cells.get(spec), dtype, device) is None
 
 
 def combined(specs, dtypes=None, backends=BACKENDS, device="cpu"):

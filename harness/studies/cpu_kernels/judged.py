@@ -123,8 +123,11 @@ def disturbances(timings: Sequence[Timing], ratios: dict[str, Ratio]) -> tuple[s
 
 
 def better(one: Judged, other: Judged) -> Judged:
-    """Of two attempts the one that less disturbed, and of those the one with the narrower interval."""
-    return min((one, other), key=lambda judged: (len(judged.disturbed), judged.width))
+    """Of two attempts the one of more processes, then the less disturbed one, then the narrower interval.
+
+    An attempt that the time ran out on has fewer processes, whose interval says too little.
+    """
+    return min((one, other), key=lambda judged: (-judged.processes, len(judged.disturbed), judged.width))
 
 
 def geometric_mean(values: Sequence[float]) -> float:

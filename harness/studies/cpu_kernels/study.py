@@ -22,7 +22,7 @@ Call = Callable[..., worker.Result]
 
 @dataclass
 class Study:
-    """Measures a grid. Attempts after the first begin while less than budget_s has passed."""
+    """Measures a grid. Attempts after the first begin no process once budget_s has passed."""
 
     grid: Grid
     records: Records
@@ -43,11 +43,14 @@ class Study:
         self.attempt(points, 0)
         for number in range(1, AGAIN + 1):
             again = [judged.point for judged in self.judged(points) if judged.disturbed]
-            if not again or self.now() - self.begun > self.budget_s:
+            if not again or self.late():
                 break
             self.say(f"{len(again)} of {len(points)} points were disturbed, and are measured again")
             self.attempt(again, number)
         return self.judged(points)
+
+    def late(self) -> bool:
+        return self.now() - self.begun > self.budget_s
 
     def attempt(self, points: Sequence[Point], number: int) -> None:
         """Times the points that lack processes of this attempt, those of a cell together in one process."""
@@ -58,6 +61,8 @@ class Study:
                     for point in points
                     if point.cell == cell and len(self.records.timings[point, number]) <= process
                 ]
+                if number and self.late():
+                    return
                 if wanted:
                     self.say(f"{cell}, process {process + 1} of {self.processes}: {len(wanted)} points")
                     self.one_process(wanted, number, process == 0)
