@@ -90,7 +90,7 @@ class NumpyProgram(Reference):
 
     def setup(self) -> None:
         if self.direction == "backward":
-            self.step = arrays.module(self.cell, self.unsaturated)
+            self.printed = arrays.module(self.cell, self.unsaturated)
             gates, recurrent = len(self.cell.gates), len(self.cell.recurrent)
             self.d_wx, self.d_wh = (
                 np.empty((self.steps, self.batch, n, self.units), self.dtype) for n in (gates, recurrent)
@@ -127,7 +127,7 @@ class NumpyProgram(Reference):
 
     def step_keeping(self, wx: Row, wh: State) -> Row:
         """The same by the printed function, keeping every state and what the backward needs."""
-        outputs, state, keeps = self.step.forward(
+        outputs, state, keeps = self.printed.forward(
             wx, tuple(vars(wh).values()), self.history[-1], self.products.unit
         )
         self.history.append(state)
@@ -150,7 +150,9 @@ class NumpyProgram(Reference):
 
     def pull_step(self, t: int, d_outputs: list[np.ndarray], d_state: Row) -> tuple[Row, Any]:
         cell, shape, unit = self.cell, (self.batch, self.units), self.products.unit
-        d = self.step.backward(self.keeps[t], self.history[t], self.history[t + 1], unit, d_outputs, d_state)
+        d = self.printed.backward(
+            self.keeps[t], self.history[t], self.history[t + 1], unit, d_outputs, d_state
+        )
         d_wx, d_wh, before, d_unit = (
             [np.broadcast_to(np.asarray(v, self.dtype), shape) for v in group] for group in d
         )
