@@ -20,7 +20,7 @@ def whole(program, x, state=None):
 
 
 def test_steps_are_a_whole_run(spec, backend):
-    case = problem(cells.get(spec))
+    case = problem(cells.get(spec), steps=5)
     program = prepare(backend, case)
     allowed = tolerance("float64", case.steps)
     program.reset(case.state)
