@@ -180,6 +180,6 @@ def test_a_second_swap_may_name_another_backend():
 def test_a_model_that_cannot_be_swapped_is_said_in_one_line(model, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         swap.replace(model, **options)
-    with pytest.raises(ValueError, match="restore takes a torch.nn.Module"):
+    with pytest.raises(ValueError, match=r"restore takes a torch\.nn\.Module"):
         swap.restore("model")
     assert "\n" not in str(caught.value)
