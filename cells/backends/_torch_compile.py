@@ -88,7 +88,7 @@ class CompiledProgram(TorchProgram):
 
         self.implementation = f"torch {torch.__version__} inductor, a step a call"
         sizes = (self.batch, self.input_size, self.hidden_size, self.dtype, self.device, self.direction)
-        self.step = step_of(self.cell, *sizes)
+        self.compiled = step_of(self.cell, *sizes)
 
     def assign(self, params: Arrays) -> None:
         super().assign(params)
@@ -108,16 +108,16 @@ class CompiledProgram(TorchProgram):
         except TorchDynamoException as error:
             first = str(error).strip().splitlines()[0]
             raise ValueError(f"torch.compile cannot compile {step}: {first}") from None
-        self.step.graphs += utils.counters["stats"]["unique_graphs"] - before
-        if self.step.graphs != 1:
-            raise ValueError(f"torch.compile made {self.step.graphs} graphs of {step}; it must be one")
+        self.compiled.graphs += utils.counters["stats"]["unique_graphs"] - before
+        if self.compiled.graphs != 1:
+            raise ValueError(f"torch.compile made {self.compiled.graphs} graphs of {step}; it must be one")
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:
         # a compiled backward writes into what the forward has kept: for another one the forward runs again
         super().run_backward(trace)
 
     def advancing(self, params: Tensors, x: Tensor) -> Callable[[int, State], tuple[Outputs, State]]:
-        call, cell = self.step.call, self.cell
+        call, cell = self.compiled.call, self.cell
         by_gate = [x] if cell.written_out else list(vars(cell.project(params, x)).values())
         rows = list(zip(*(gate.unbind(0) for gate in by_gate), strict=True))
         names = cell.states

@@ -126,6 +126,24 @@ class NativeProgram(TensorProgram):
             return x
         return torch.nn.utils.rnn.pack_padded_sequence(x, torch.from_numpy(lengths), enforce_sorted=False)
 
+    def step_from(self, x: Tensor, state: Arrays) -> None:
+        """By the what torch.nn.GRUCell and its kin call, for one layer: faster than a sequence of one."""
+        import torch
+
+        kind, options = self.cell.torch_module() or ("", {})
+        if self.cell.stacked or self.cell.readout or options.get("proj_size"):
+            return super().step_from(x, state)
+        names = {"LSTM": "lstm_cell", "GRU": "gru_cell"}
+        step = getattr(torch, names.get(kind, f"rnn_{options.get('nonlinearity')}_cell"))
+        weights = list(self.module.parameters())
+        with torch.no_grad():
+            values = tuple(state.values())
+            new = step(x[0], values if len(values) > 1 else values[0], *weights)
+        new = new if isinstance(new, tuple) else (new,)
+        self.last = dict(zip(self.cell.states, new, strict=True))
+        self.output = new[0][None]
+        return None
+
     @cached_property
     def implementation(self) -> str:  # type: ignore[override]  # found on demand: it takes a forward
         """The library that a forward of this module really calls.

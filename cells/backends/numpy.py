@@ -93,7 +93,7 @@ class NumpyProgram(Reference):
     def setup(self) -> None:
         if self.direction == "backward":
             cell = self.cell
-            self.step = arrays.module(cell, self.unsaturated)
+            self.printed = arrays.module(cell, self.unsaturated)
             self.multiplied = [node.value for node in cell.derivation().products]
             widths = [len(cell.gates), len(cell.fed_gates), *[len(self.multiplied)] * 2]
             self.d_wx, self.d_wh, self.d_products, self.operands = (
@@ -142,7 +142,7 @@ class NumpyProgram(Reference):
     def step_keeping(self, wx: Row, wh: State) -> Row:
         """The same by the printed function, keeping every state and what the backward needs."""
         of_state = tuple(getattr(wh, gate) for gate in self.cell.fed_gates)
-        outputs, state, keeps = self.step.forward(wx, of_state, self.history[-1], self.unit, *self.times)
+        outputs, state, keeps = self.printed.forward(wx, of_state, self.history[-1], self.unit, *self.times)
         self.history.append(state)
         self.keeps.append(keeps)
         return outputs
@@ -163,7 +163,7 @@ class NumpyProgram(Reference):
 
     def pull_step(self, t: int, d_outputs: list[np.ndarray], d_state: Row) -> tuple[Row, Any]:
         cell, shape, path = self.cell, (self.batch, self.units), self.history
-        d = self.step.backward(
+        d = self.printed.backward(
             self.keeps[t], path[t], path[t + 1], self.unit, d_outputs, d_state, *self.transposed
         )
         d_wx, d_wh, before, d_unit, *inner = (

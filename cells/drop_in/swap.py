@@ -22,8 +22,7 @@ STEPS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 
 def replace(model: Model, backend: str) -> Model:
     """The model, with its modules swapped; see `TorchModule.replace`."""
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"replace takes a torch.nn.Module; it was given {type(model).__name__}")
+    check(model, "replace")
     catalogue.backend(backend)  # says so where there is none of this name
     found = {name: m for name, m in model.named_modules() if isinstance(m, (nn.RNNBase, *STEPS))}
     if not found:
@@ -44,6 +43,7 @@ def replace(model: Model, backend: str) -> Model:
 
 def restore(model: Model) -> Model:
     """The model, with its modules as they were."""
+    check(model, "restore")
     module: Any
     for name, module in model.named_modules():
         if not isinstance(module, Computed) or module.original is None:
@@ -57,6 +57,12 @@ def restore(model: Model) -> Model:
             vars(module).pop(made_here, None)
         module.__class__ = module.original  # type: ignore[assignment]  # the two have one layout
     return model
+
+
+def check(model: Any, what: str) -> None:
+    """Raises ValueError, one line, for what is no module."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{what} takes a torch.nn.Module; it was given {type(model).__name__}")
 
 
 def unswappable(module: Any, backend: str) -> str | None:

@@ -24,6 +24,7 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import Arrays, check_sizes, real_floating
 from . import formats
+from .stream import Stream
 
 DEVICES = ("cpu", "cuda")
 DIRECTIONS = ("forward", "backward")
@@ -62,9 +63,11 @@ class Program:
     implementation: str = ""
     states_only = False  # whether a backward may leave out the gradients of the arrays and of x
     on_views = False  # whether its inputs may be NumPy arrays of somebody else, which it only reads
+    params: Arrays
     output: Any
     last: Arrays
     gradients: Gradients
+    _steps: Stream | None = None
 
     def __init__(
         self,
@@ -206,6 +209,48 @@ class Program:
         self.run_forward()
         self.ran = True
         self.count += 1
+
+    def step(self, x: Any) -> np.ndarray:
+        """Output (B, O) of one more step on x (B, I), from the state that the step before it left.
+
+        The first is from zeros; `reset` starts anew, and `stream_state` has the state. Steps are apart from
+        `forward` and `backward`, which they leave as they were. Raises ValueError for an x of another shape,
+        and for both directions, of which one begins at the end.
+        """
+        return self._stream().step(x)
+
+    def reset(self, state: Arrays | None = None) -> None:
+        """Has the next step go on from this state {name: (B, H)}, zeros where it is None."""
+        self._stream().reset(state)
+
+    def stream_state(self) -> Arrays:
+        """The state {name: (B, H)} that the next step goes on from."""
+        return self._host(self._stream().state)
+
+    def _stream(self) -> Stream:
+        if self._steps is None:
+            self._steps = Stream(self)
+        return self._steps
+
+    def step_from(self, x: Any, state: Arrays) -> None:
+        """A forward on arrays as `place` makes them, which it only reads."""
+        self._x, self._state = x, state
+        self.advance()
+        self.sync()
+
+    def placed_step(self, x: Any) -> Any:
+        """x (B, I) of a step as this program, of one step, takes it. Raises ValueError for another shape."""
+        given = real_floating("x", x)
+        if tuple(given.shape) != (self.batch, self.input_size):
+            raise ValueError(
+                f"x is {tuple(given.shape)}; a step of this program takes"
+                f" {(self.batch, self.input_size)} (B, I)"
+            )
+        return self.place(given[None])
+
+    def placed_state(self, state: Arrays | None) -> Arrays:
+        """A state as `place` makes it, zeros where it is None."""
+        return self._states("state", state)
 
     def run(self) -> None:
         """Forward, or forward and backward, of what was loaded; a GPU may not be done before `sync`."""

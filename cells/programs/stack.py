@@ -13,7 +13,7 @@ from ..cell import GatedCell
 from ..contract import Array, Arrays
 from ..derived import layers
 from ..vocabulary.matrices import concatenate, linear
-from . import ragged
+from . import ragged, stream
 from .program import Gradients, Program
 
 
@@ -69,6 +69,29 @@ class StackProgram(Program):
                 " times"
             )
         return self.programs[0].untraceable()
+
+    def step(self, x: Any) -> np.ndarray:
+        self._check_stream()
+        for program in self.programs:
+            x = program.step(x)
+        if not self.read_out:
+            return x
+        weight, bias = (self.host(self.read_out[name]) for name in layers.READ_OUT)
+        return linear(x, weight, bias)
+
+    def reset(self, state: Arrays | None = None) -> None:
+        self._check_stream()
+        placed = None if state is None else self._states("state", state)
+        for k, program in enumerate(self.programs):
+            program.reset(None if placed is None else self.of_layer(placed, k))
+
+    def stream_state(self) -> Arrays:
+        self._check_stream()
+        return self.together([program.stream_state() for program in self.programs])
+
+    def _check_stream(self) -> None:
+        if reason := stream.unsupported(self):
+            raise ValueError(reason)
 
     def by_depth(self) -> list[list[int]]:
         """Indices of the layers of each depth: one, or one a direction."""

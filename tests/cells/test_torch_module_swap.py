@@ -149,23 +149,23 @@ def test_a_module_parametrized_after_the_swap_is_left_as_it_is_by_restore():
 
 
 def test_a_swapped_model_is_copied_and_stored_as_it_is():
-    model, x = swap.replace(Model()), torch.randn(2, 5, 3)
+    model, x = swap.replace(Model().double()), torch.randn(2, 5, 3, dtype=torch.float64)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(other(x), model(x))
         assert type(swap.restore(other).first) is nn.LSTM
         assert other.inner[1] is other.again
-    plain = Model()
+    plain = Model().double()
     plain.load_state_dict(model.state_dict())
-    assert furthest([plain(x)], [model(x)]) < 1e-5
+    assert furthest([plain(x)], [model(x)]) < 1e-12
 
 
 def test_a_second_swap_may_name_another_backend():
-    model, x = Model(), torch.randn(2, 5, 3)
+    model, x = Model().double(), torch.randn(2, 5, 3, dtype=torch.float64)
     want = model(x)
     swap.replace(model)
     swap.replace(model, backend="numpy")
     assert "backend=numpy" in repr(model) and "numba" not in repr(model)
-    assert furthest([model(x)], [want]) < 1e-5
+    assert furthest([model(x)], [want]) < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -180,4 +180,6 @@ def test_a_second_swap_may_name_another_backend():
 def test_a_model_that_cannot_be_swapped_is_said_in_one_line(model, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         swap.replace(model, **options)
+    with pytest.raises(ValueError, match=r"restore takes a torch\.nn\.Module"):
+        swap.restore("model")
     assert "\n" not in str(caught.value)
