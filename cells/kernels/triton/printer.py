@@ -40,8 +40,8 @@ def without(cell: GatedCell) -> str | None:
     if cell.pointwise:
         return None
     return (
-        f"cell {cell.name!r} has products or means inside its step, which Triton's kernels do not have; numba,"
-        " torch and numpy have them"
+        f"cell {cell.name!r} has products or means inside its step, which Triton's kernels do not have;"
+        " run it with numba or torch"
     )
 
 

@@ -25,7 +25,7 @@ FOLDERS += ("CELLBENCH_CACHE", "CELLBENCH_DATA", "MPLCONFIGDIR", "NUMBA_CACHE_DI
 
 
 def each(names, values):
-    return {name: values for name in names}
+    return dict.fromkeys(names, values)
 
 
 VARIABLES = {
