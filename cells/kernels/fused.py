@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -32,6 +33,7 @@ def text(cell: GatedCell, dtype: str) -> str:
     return "\n\n\n".join([vocabulary(dtype, title, "product"), *forwards, _backward(cell, source)]) + "\n"
 
 
+@lru_cache  # a program of another shape asks for it again
 def vocabulary(dtype: str, title: str, *more: str) -> str:
     """Source of the vocabulary in this dtype: its constants, then the functions that all dtypes share.
 
