@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from .optional import NotInstalled
 
@@ -28,6 +31,25 @@ def told_of(given: Any, what: str) -> Iterator[None]:
         if not isinstance(given, str | Path):
             raise
         raise ValueError(f"{given} is no {what}: {one_line(error)}; it is damaged or incomplete") from None
+
+
+def checked_size(path: Path) -> None:
+    """Raises ValueError for a file that holds more bytes, unpacked, than memory is left: it is read whole."""
+    try:
+        left = psutil.virtual_memory().available
+    except OSError:  # there may be no /proc to ask
+        return
+    if (size := _bytes(path)) > left:
+        raise ValueError(f"{path} holds {size} bytes, and {left} bytes of memory are left")
+
+
+def _bytes(path: Path) -> int:
+    """Of a zip what its members say that they hold: a thousand times of what it has itself, maybe."""
+    with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as held:
+                return sum(member.file_size for member in held.infolist())
+    return path.stat().st_size
 
 
 def one_line(error: BaseException) -> str:

@@ -1,9 +1,11 @@
 """Files damaged at random: they are read, or refused in one line that names them; nothing else comes out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from support import damaged
 from test_exchange_stored_files import DATA, PACKAGES, READERS
@@ -47,3 +49,24 @@ def test_a_damaged_file_is_read_or_refused_in_one_line_that_names_it(name, tmp_p
             wrong.append(f"seed {seed}: {type(error).__name__}: {error}")
     assert not wrong
     assert refused > 5
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "npz", "pt", "safetensors"])
+def test_a_file_larger_than_memory_is_refused_with_the_figure(suffix, tmp_path):
+    pytest.importorskip("safetensors")
+    file = tmp_path / f"large.{suffix}"
+    with file.open("wb") as made:
+        made.truncate(1 << 42)
+    with pytest.raises(ValueError, match=rf"large\.{suffix} holds {1 << 42} bytes, and \d+ bytes of memory"):
+        cells.from_onnx(file) if suffix == "onnx" else cells.from_torch(file)
+
+
+def test_a_zip_that_unpacks_to_more_than_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    file = tmp_path / "bomb.npz"
+    np.savez_compressed(file, weight_ih=np.zeros(10**6))
+    assert file.stat().st_size < 20_000
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**6))
+    with pytest.raises(
+        ValueError, match=r"bomb\.npz holds 80\d+ bytes, and 1000000 bytes of memory are left"
+    ):
+        cells.from_torch(file)
