@@ -182,8 +182,6 @@ def _table(run: str, folder: Path, sha256: str | None) -> Any:
     Arrow's own checksums are left out by versions of it, and cover no footer.
     """
     path = folder / TABLE
-    if sha256 and hashlib.sha256(_bytes(path)).hexdigest() != sha256:
-        raise ResultsError(f"{path} is damaged: its hash is not the one of the manifest; get the run again")
     try:
         rows = table.unpack(path)
     except (OSError, ValueError) as error:
@@ -192,4 +190,6 @@ def _table(run: str, folder: Path, sha256: str | None) -> Any:
         raise ResultsError(
             f"{path} holds rows of run {other.pop()!r}, and the manifest beside it is of {run!r}"
         )
+    if sha256 and hashlib.sha256(_bytes(path)).hexdigest() != sha256:
+        raise ResultsError(f"{path} is damaged: its hash is not the one of the manifest; get the run again")
     return rows

@@ -23,7 +23,7 @@ def seen():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.quick if n == "history" else ()) for n in ENTRIES]
+    "name", [pytest.param(n, marks=pytest.mark.quick if n == "import" else ()) for n in ENTRIES]
 )
 def test_every_file_of_the_corpus_gives_its_line_and_runs_and_writes_nothing(name, seen):
     kind = kinds()[name](*seen)
