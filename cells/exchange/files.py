@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from .optional import NotInstalled
 
@@ -34,13 +33,13 @@ def told_of(given: Any, what: str) -> Iterator[None]:
 
 
 def checked_size(path: Path) -> None:
-    """Raises ValueError for a file that holds more bytes, unpacked, than memory is left: it is read whole."""
-    try:
-        left = psutil.virtual_memory().available
-    except OSError:  # there may be no /proc to ask
-        return
-    if (size := _bytes(path)) > left:
-        raise ValueError(f"{path} holds {size} bytes, and {left} bytes of memory are left")
+    """Raises ValueError for a file that holds more bytes, unpacked, than memory has: it is read whole."""
+    if (size := _bytes(path)) > (most := _memory()):
+        raise ValueError(f"{path} holds {size} bytes, and this machine has {most} bytes of memory")
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _bytes(path: Path) -> int:
