@@ -223,10 +223,14 @@ def bench(session: nox.Session) -> None:
 
 @session
 def fuzz(session: nox.Session) -> None:
-    """Mutates 5 000 result files and reads them with every command (20 minutes). nox -s fuzz -- --seed 1."""
+    """5,000 mutated files of 15 kinds, 1,000 command lines, 300 environments (about 15 minutes).
+    nox -s fuzz -- --seed 1; one that was not taken well is kept in .nox/fuzz, and named with its replay.
+    """
     install(session)
-    session.env["PYTHONPATH"] = "tests"
-    run(session, "python", "-m", "support.hostile", "--count", "5000", *session.posargs)
+    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[fuzz]")
+    variables = ONE_THREAD | {"PYTHONPATH": "tests", "CELLBENCH_FUZZ": "2000"}
+    run(session, "pytest", "tests/fuzz/test_readers.py", env=variables)
+    run(session, "python", "-m", "support.fuzz", *session.posargs, env=variables)
 
 
 @session

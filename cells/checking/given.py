@@ -18,6 +18,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import State
+from ..exchange.files import checked_size
 from ..find import given_path, importing, module_of, nearest
 from . import building, modules
 from .implementation import Arrays, Implementation, one_line
@@ -70,6 +71,7 @@ def weights(file: Path) -> Arrays:
         raise ValueError(
             f"no file {str(file)!r}; --weights takes an .npz file of the cell's arrays, as np.savez writes it"
         )
+    checked_size(file)
     try:
         held = np.load(file)
         if not isinstance(held, np.lib.npyio.NpzFile):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,25 @@ def told_of(given: Any, what: str) -> Iterator[None]:
         if not isinstance(given, str | Path):
             raise
         raise ValueError(f"{given} is no {what}: {one_line(error)}; it is damaged or incomplete") from None
+
+
+def checked_size(path: Path) -> None:
+    """Raises ValueError for a file that holds more bytes, unpacked, than memory has: it is read whole."""
+    if (size := _bytes(path)) > (most := _memory()):
+        raise ValueError(f"{path} holds {size} bytes, and this machine has {most} bytes of memory")
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _bytes(path: Path) -> int:
+    """Of a zip what its members say that they hold: a thousand times of what it has itself, maybe."""
+    with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as held:
+                return sum(member.file_size for member in held.infolist())
+    return path.stat().st_size
 
 
 def one_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import one_line
+from .files import checked_size, one_line
 from .optional import package
 
 Config = dict[str, Any]
@@ -31,6 +31,7 @@ def load(path: str | Path) -> tuple[Config | None, Weights]:
     if not Path(path).is_file():
         raise ValueError(f"no file {str(path)!r}; give a .keras or .h5 file")
     package("h5py", "keras")
+    checked_size(Path(path))
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as held:

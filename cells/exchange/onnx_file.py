@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import one_line
+from .files import checked_size, one_line
 from .optional import package
 
 
@@ -16,6 +16,7 @@ def load(path: str | Path) -> Any:
     onnx = package("onnx")
     if not Path(path).is_file():
         raise ValueError(f"no file {str(path)!r}; give the path of an ONNX model")
+    checked_size(Path(path))
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import real_floating
+from .files import checked_size
 from .layouts import Arrays, float64
 from .optional import NotInstalled, package
 
@@ -50,6 +51,7 @@ def loaded(path: Path) -> Any:
     reader = READERS.get(path.suffix)
     if reader is None:
         raise ValueError(f"{path} is not known; a file of arrays is one of {', '.join(SUFFIXES)}")
+    checked_size(path)
     try:
         return reader(path)
     except NotInstalled:

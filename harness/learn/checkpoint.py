@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -54,7 +56,10 @@ def rate(path: Path) -> float | None:
     if not path.exists():
         return None
     with _usable(path), safe_open(path, "pt") as file:
-        return float(file.metadata()["rate"])
+        stored = float(file.metadata()["rate"])
+        if not 0 < stored < math.inf:
+            raise ValueError(f"its learning rate is {stored}")
+        return stored
 
 
 def save(path: Path, learner: Learner) -> None:
@@ -91,15 +96,37 @@ def resume(path: Path, learner: Learner) -> bool:
         with safe_open(path, "pt") as file:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
             metadata = file.metadata()
-        course = files.parse(metadata["course"])
-        learner.model.load_state_dict(_below("model", tensors))
+        learner.course = _course(files.parse(metadata["course"]))
         learner.best = _below("best", tensors)
+        for part in (
+            learner.best,
+            _below("model", tensors),
+        ):  # the best is loaded at the end: it must fit too
+            learner.model.load_state_dict(part)
         _adam(learner.optimiser, _below("adam", tensors))
         learner.rng.bit_generator.state = json.loads(metadata["rng"])  # its words have 128 bits
-        learner.course = Course(
-            course["losses"], course["elapsed"], [Epoch(**e) for e in course["epochs"]], course["reached_s"]
-        )
     return True
+
+
+def _course(stored: Any) -> Course:
+    """Raises ValueError, TypeError or KeyError for what no training went through."""
+    course = Course(
+        _numbers(stored["losses"]),
+        _numbers(stored["elapsed"]),
+        [Epoch(**epoch) for epoch in stored["epochs"]],
+        *_numbers([stored["reached_s"]]),
+    )
+    for epoch in course.epochs:
+        _numbers(vars(epoch).values())
+    if not course.epochs or not len(course.losses) == len(course.elapsed) >= len(course.epochs):
+        raise ValueError("its course has epochs, losses and times that do not belong together")
+    return course
+
+
+def _numbers(values: Iterable[Any]) -> list[float]:
+    if not all(type(value) in (int, float) for value in values):
+        raise ValueError("its course has an entry that is no number")
+    return list(values)
 
 
 @contextmanager
@@ -111,7 +138,15 @@ def _usable(path: Path) -> Iterator[None]:
         raise CheckpointError(f"checkpoint {path} is no file; remove it to begin again")
     try:
         yield
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        ArithmeticError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"checkpoint {path} cannot be used: {reason}; remove it to begin again"
@@ -124,7 +159,12 @@ def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
 
 def _adam(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        parameter, moment = name.split(".", 1)
-        state.setdefault(int(parameter), {})[moment] = tensor
+    parameters = [one for group in optimiser.param_groups for one in group["params"]]
+    for n, parameter in enumerate(parameters):
+        own = _below(str(n), tensors)
+        if own:  # none of a parameter that the loss does not depend on
+            shapes = [tuple(own[moment].shape) for moment in MOMENTS]
+            if shapes != [(), *[tuple(parameter.shape)] * 2]:
+                raise ValueError(f"its moments of parameter {n} are of other shapes: {shapes}")
+            state[n] = own
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

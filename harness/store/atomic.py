@@ -87,7 +87,10 @@ def sync_folder(folder: Path) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Raises OSError where the folder cannot be written."""
     if path.exists() and not path.is_file():  # a pipe or a device such as /dev/stdout has nothing to replace
-        path.write_bytes(content)
+        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # else a pipe that nobody reads would wait
+        os.set_blocking(handle, True)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         return
     with replacing(path) as temporary:
         temporary.write_bytes(content)

@@ -8,6 +8,8 @@ from typing import Any
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,119}")
 MOST = 10_000  # characters of a text
+MOST_ENTRIES = 1000  # of a table; each is a row of a page
+MOST_VALUES = 1_000_000  # of a configuration, in all its lists
 UNSEALED = ("seal", "table")  # what is added when the rest is known
 PURPOSE = "run"
 PLAIN = (str, int, float, bool, type(None))
@@ -33,6 +35,8 @@ def check(manifest: dict[str, Any]) -> None:
     for name in ("config", "asked"):
         if not isinstance(manifest.get(name, {}), dict):
             raise ValueError(f"its {name} is {manifest[name]!r:.60}, and no table")
+        if (count := _count(manifest.get(name))) > MOST_VALUES:
+            raise ValueError(f"its {name} has {count:,} values; at most {MOST_VALUES:,} are read")
     for name, kinds in TABLES.items():
         _table(name, manifest.get(name), kinds)
     for name in COMMITS:
@@ -48,10 +52,18 @@ def _table(name: str, value: Any, kinds: Any) -> None:
     """A table of plain values; a list in it is of texts. None stands for a table that is not there."""
     if not isinstance(value, dict | None):
         raise ValueError(f"its {name} is {value!r:.60}, and no table")
+    if len(value or {}) > MOST_ENTRIES:
+        raise ValueError(f"its {name} has {len(value or {}):,} entries; at most {MOST_ENTRIES:,} are read")
     for key, entry in (value or {}).items():
         lists_texts = not isinstance(entry, list) or all(isinstance(one, str) for one in entry)
         if not isinstance(entry, kinds) or not lists_texts or len(str(entry)) > MOST:
             raise ValueError(f"its {name}.{key:.60} is {entry!r:.60}")
+
+
+def _count(value: Any) -> int:
+    """How many values lie in lists and tables."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_count, inside))
 
 
 def sealed(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def _read(folder: Path) -> Known:
     with suppress(OSError, ValueError, AttributeError, TypeError, KeyError):
         found = files.parse(files.read(path))
         return {
-            str(kind): {name: list(hashes) for name, hashes in page.items() if NAME.fullmatch(name)}
+            kind: {name: [*map(str, hashes)] for name, hashes in page.items() if NAME.fullmatch(name)}
             for kind, page in found["pages"].items()
         }
     return {}

@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .files import SMALL
 from .tidy import COLUMNS, NONE, WHOLE, text_column, whole_column
 
 if TYPE_CHECKING:
     import pandas
 
 OLDEST = ("run", "case", "probe", "cell", "metric", "unit", "value", "status")  # columns of every version
+MOST_ROWS = 10**8
 MAGIC = b"PAR1"  # a Parquet file begins and ends with it
 
 
@@ -28,12 +30,12 @@ def footer(path: Path) -> bytes:
             return b""
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 8))
-        end = file.read()  # the length of the footer, then MAGIC
+        end = file.read() or b""  # the length of the footer, then MAGIC; None of a file of /proc
         length = int.from_bytes(end[:4], "little")
-        if end[4:] != MAGIC or length >= size - 8:
+        if end[4:] != MAGIC or not length < min(size - 8, SMALL):
             return b""
         file.seek(size - 8 - length)
-        return file.read(length)
+        return file.read(length) or b""
 
 
 def pack(rows: pandas.DataFrame, path: Path) -> None:
@@ -80,6 +82,8 @@ def _read(path: Path, texts: list[str]) -> Any:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
+        if file.metadata.num_rows > MOST_ROWS:  # which a few bytes can claim, and make of a repeated value
+            raise ValueError(f"it has {file.metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read")
         return file.read(use_threads=False)
 
 

@@ -9,6 +9,7 @@ from support import damaged
 from test_exchange_stored_files import DATA, PACKAGES, READERS
 
 from cellbench import cells
+from cellbench.cells.exchange import files
 
 SEEDS = {".onnx": 100, ".keras": 60, ".h5": 40}
 LONGEST = 600  # characters of a line
@@ -47,3 +48,24 @@ def test_a_damaged_file_is_read_or_refused_in_one_line_that_names_it(name, tmp_p
             wrong.append(f"seed {seed}: {type(error).__name__}: {error}")
     assert not wrong
     assert refused > 5
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "npz", "pt", "safetensors"])
+def test_a_file_larger_than_memory_is_refused_with_the_figure(suffix, tmp_path):
+    pytest.importorskip("safetensors")
+    file = tmp_path / f"large.{suffix}"
+    with file.open("wb") as made:
+        made.truncate(1 << 42)
+    with pytest.raises(
+        ValueError, match=rf"large\.{suffix} holds {1 << 42} bytes, and this machine has \d+ bytes"
+    ):
+        cells.from_onnx(file) if suffix == "onnx" else cells.from_torch(file)
+
+
+def test_a_zip_that_unpacks_to_more_than_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    file = tmp_path / "bomb.npz"
+    np.savez_compressed(file, weight_ih=np.zeros(10**6))
+    assert file.stat().st_size < 20_000
+    monkeypatch.setattr(files, "_memory", lambda: 10**6)
+    with pytest.raises(ValueError, match=r"bomb\.npz holds 80\d+ bytes, and this machine has 1000000 bytes"):
+        cells.from_torch(file)

@@ -370,3 +370,13 @@ def test_bad_input_is_one_line_and_exit_code_2(run, capsys, elman, arguments, sa
     assert run(*arguments, elman=elman) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+def test_control_characters_in_a_baseline_reach_no_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "zoo", lambda: ["elman"])
+    groups = ("allocations", "counts", "error", "kernel", "loss", "rate")
+    known = {group: {"a": 1.0} for group in groups}
+    write(tmp_path, Baseline("elman", {"python": "3"}, known | {"counts": {"\x1b]0;x\x07": 2.0}}))
+    assert command.main(["--check", "elman", "--folder", str(tmp_path)], {"elman": known}) == 1
+    printed = "".join(capsys.readouterr())
+    assert "\x1b" not in printed and "\x07" not in printed and "\\x1b" in printed

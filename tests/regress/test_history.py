@@ -368,3 +368,22 @@ def test_the_study_says_what_is_not_kept():
         alarms, setting=study.Setting(study.OURS, "iid", 4, 0.05, before=40, after=3), hits=3
     )
     assert study.misses([blunt])[0].startswith("iid after 40")
+
+
+def test_a_history_of_many_benchmarks_is_drawn_within_bounds_those_that_changed_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "MOST_FIGURES", 2)
+
+    def made(name, ratio):
+        runs = range(40)
+        of = {"commit": "a" * 40, "dirty": False, "machine": "m", "benchmark": name}
+        ratios = [ratio if k > 30 else 1.0 for k in runs]
+        return [
+            points.Point(run=f"{k:02}", created=f"{k:02}", ratio=r, low=r, high=r, ratios=(r,), **of)
+            for k, r in zip(runs, ratios, strict=True)
+        ]
+
+    all_trends = trend.trends([*made("a", 1.0), *made("b", 1.0), *made("c", 1.0), *made("z", 2.0)])
+    page.write(all_trends, tmp_path)
+    text = (tmp_path / page.MARKDOWN).read_text()
+    assert "2 of 4 benchmarks have a figure" in text
+    assert [f"trend-{name}" in text for name in "abcz"] == [True, False, False, True]

@@ -4,6 +4,7 @@ import copy
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.commands import import_
 from cellbench.harness.regress.history import file as history_file
-from cellbench.harness.store import files
+from cellbench.harness.store import atomic, files
 
 BENCHMARK = {
     "fullname": "test_a.py::test_a",
@@ -229,6 +230,39 @@ def test_a_table_with_a_changed_byte_is_noticed_whatever_pyarrow_checks(tmp_path
         (run / store.TABLE).write_bytes(bytes(changed_table))
         with pytest.raises(store.ResultsError):
             harness.load(run)
+
+
+def test_a_pipe_that_nobody_reads_is_no_place_to_write_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device or address"):
+        atomic.write_bytes(tmp_path / "pipe", b"x")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    atomic.write_bytes(tmp_path / "pipe", b"x")
+    assert os.read(reader, 2) == b"x"
+    os.close(reader)
+
+
+def test_a_file_is_read_with_no_more_memory_than_it_has(tmp_path):
+    """A read of the largest size that is allowed would take that much, which a machine may not have."""
+    path = tmp_path / "small"
+    path.write_bytes(b"x" * 100)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, limits[1]))
+    try:
+        assert files.read(path, files.LARGE) == b"x" * 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_a_file_that_does_not_fit_into_memory_is_refused_with_the_figures(tmp_path, monkeypatch):
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(files.SMALL + 1)
+    monkeypatch.setattr(files, "_available", lambda: 1000)
+    with pytest.raises(OSError, match=f"{files.SMALL + 1} bytes, and 1000 bytes of memory are left"):
+        files.read(path, files.LARGE)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):

@@ -16,6 +16,7 @@ from typing import Any
 from cellbench.cells.find import nearest
 
 from ...measure.worker import limits
+from ...screen import shown
 from .differences import Compared, Difference, compare, renewed, table
 from .files import FOLDER, Baseline, BaselineError, read, remove, versions, write
 from .gather import ZooFacts, gather, zoo
@@ -28,6 +29,11 @@ def main(argv: Sequence[str] | None = None, facts: ZooFacts | None = None) -> in
 
     facts are those of every cell, measured here unless given.
     """
+    with shown():  # a name in a file may hold what a terminal obeys
+        return _outcome(argv, facts)
+
+
+def _outcome(argv: Sequence[str] | None, facts: ZooFacts | None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         chosen = _chosen(arguments.cells, arguments.folder)

@@ -17,6 +17,7 @@ from .trend import SHORT, Trend, file_name, phrase, table
 
 OUTPUT = Path("results/reports/history")
 COLOUR, NEW = drawing.COLOURS[0], drawing.COLOURS[3]
+MOST_FIGURES = 200  # of a page: each takes a tenth of a second
 MOST_LABELS = 24  # of commits under a panel
 CAPTION = (
     "Time over that of native in the same process, run by run: higher is slower. Bar: interval over"
@@ -31,7 +32,12 @@ def write(trends: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> P
     Raises ResultsError where it cannot, and for a folder that holds somebody's own files of these names.
     """
     pages.check(folder, (MARKDOWN, PAGE))
-    figures = [figure(list(group)) for _, group in groupby(trends, key=lambda t: t.benchmark)]
+    benchmarks = [list(group) for _, group in groupby(trends, key=lambda t: t.benchmark)]
+    # those that changed first, where not all are drawn; each in its place
+    drawn = sorted(benchmarks, key=lambda group: not any(t.changes for t in group))[:MOST_FIGURES]
+    figures = [figure(group) for group in benchmarks if group in drawn]
+    if len(drawn) < len(benchmarks):
+        lines = [*lines, f"{len(drawn)} of {len(benchmarks):,} benchmarks have a figure; the table has all."]
     summary = table(trends)
     content = [
         Section(summary.heading, tables=(summary,)),

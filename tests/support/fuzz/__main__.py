@@ -131,7 +131,9 @@ def part(name, seed, numbers, keep) -> int:
     resource.setrlimit(resource.RLIMIT_DATA, (6 << 30, 6 << 30))  # an error, and not the whole machine
     said = sys.stdout
     with watch.sandbox() as folder:
-        seen = watch.Watch(folder / "now", folder / "state", folder / "cache", folder / "tmp")
+        seen = watch.Watch(
+            folder / "now", folder / "state", folder / "cache", folder / "tmp", folder / "home"
+        )
         kind = kind_class(folder, seen)
         kind.warm()
         outcomes: Counter = Counter()

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import random
 from pathlib import Path
 
 from . import mutate, watch
@@ -12,7 +11,7 @@ EVIL = "from pathlib import Path\nPath({proof!r}).write_text('executed')\nclass 
 
 
 class Kind:
-    """A member gives `build` and `reads`; `values` are what is put into JSON."""
+    """A member gives `build` and `ways`; `values` are what is put into JSON."""
 
     name = ""
     refused: tuple[str, ...] = ()  # what ends with code 2 though the files are whole
@@ -33,9 +32,13 @@ class Kind:
         """Writes good files into the working directory."""
         raise NotImplementedError
 
-    def reads(self, rng):
-        """(what is done, as a person would write it; what does it; the file that it reads)."""
+    def ways(self):
+        """(what is done, as a person would write it; what does it; the file that it reads) of each way."""
         raise NotImplementedError
+
+    def reads(self, rng):
+        """One of the ways."""
+        return rng.choice(self.ways())
 
     def mutated(self, file, rng):
         mutate.file(file, rng, self.values)
@@ -56,8 +59,7 @@ class Kind:
 
     def first(self):
         """What `warm` does."""
-        label, call, _ = self.reads(random.Random(0))
-        return [(label, call)]
+        return [(label, call) for label, call, _ in self.ways()]
 
     def tried(self, rng):
         """(what was done, of which file, what was wrong with how it was taken)."""
@@ -65,10 +67,15 @@ class Kind:
         label, call, file = self.reads(rng)
         self.mutated(file, rng)
         _, _, wrong = watch.taken(self.seen, call)
+        return label, file, wrong + self.outside()
+
+    def outside(self):
+        """What an input did that no audit hook needs to tell."""
+        wrong, mine = [], self.folder / "thesis/index.html"
         if self.proof.exists():
             self.proof.unlink()
             wrong.append("code of the file ran")
-        if (self.folder / "thesis/index.html").read_text() != "mine":
-            (self.folder / "thesis/index.html").write_text("mine")
+        if mine.read_text() != "mine":
+            mine.write_text("mine")
             wrong.append("it overwrote a file outside")
-        return label, file, wrong
+        return wrong

@@ -1,6 +1,7 @@
 """What an input makes a process do, seen from inside of it: files, code, processes, time and memory."""
 
 import contextlib
+import importlib
 import io
 import os
 import resource
@@ -17,7 +18,7 @@ GROWTH = 1 << 30  # bytes that one input may take
 LINE = 1100  # characters of one line for a person
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = ("remove", "rename", "rmdir", "mkdir", "link", "symlink", "truncate", "chmod", "chown")
-STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn", "os.fork")
+STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn")
 REACHES = ("socket.connect", "socket.getaddrinfo", "socket.bind")
 HARMLESS = ("git", "nvidia-smi", "fc-list")  # what a manifest of one's own and Matplotlib ask
 RUNS = ("exec", "eval", "compile", "open", "__import__", "system", "popen", "Popen")  # in a pickle
@@ -130,6 +131,8 @@ def _within(seconds):
 @contextlib.contextmanager
 def sandbox():
     """A folder with a home, state, cache and temporary files of its own."""
+    importlib.import_module("matplotlib.font_manager")  # looks for fonts, unless it knows them of old
+    sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory(prefix="cellbench-fuzz-") as place:
         folder, before = Path(place).resolve(), dict(os.environ)
         for name in ("home", "state", "cache", "tmp", "thesis"):

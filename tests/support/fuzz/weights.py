@@ -30,6 +30,12 @@ READERS = {  # by file: who reads it, with what, and the cell that it is of
     "safetensors/gru.pt": ("from_torch", {}, "gru"),
 }
 OUTSIDE = ("../../../thesis/index.html", "/etc/passwd", "weights.bin", "../proof", "\x1b[2J", "/dev/zero")
+CHECKED = {  # by file that `check` takes: the cell that it is held against
+    "onnx/batch_first.onnx": "lstm:readout=2:layers=2:bidirectional=True",
+    "onnx/first_state.onnx": "gru",
+    "safetensors/gru.pt": "gru",
+}
+CELL = "cell.npz"
 
 
 class Evil:
@@ -49,18 +55,18 @@ class Weights(Kind):
         for name in self.files:
             Path(name).parent.mkdir(exist_ok=True)
             shutil.copy(DATA / name, name)
-        np.savez("cell.npz", **cells.get("gru").init(3, 4))
+        np.savez(CELL, **cells.get("gru").init(3, 4))
 
-    def reads(self, rng):
-        if rng.random() < 0.1 and "equinox/gru.npz" in self.files:
-            command = ["check", "mine.py:GRU", "--against", "gru", "--weights", "cell.npz"]
-            return " ".join(command), lambda: self.checked(command), Path("cell.npz")
-        name = rng.choice(self.files)
-        reader, options, cell = READERS[name]
-        if rng.random() < 0.2:
-            command = ["check", name, "--against", cell, "--steps", "3"]
-            return " ".join(command), lambda: cellbench(command), Path(name)
-        return f"cells.{reader}({name!r})", lambda: read(reader, name, options), Path(name)
+    def ways(self):
+        chosen = [(name, *READERS[name]) for name in self.files]
+        reads = [(f"cells.{r}({n!r})", lambda n=n, r=r, o=o: read(r, n, o), Path(n)) for n, r, o, _ in chosen]
+        checks = [["check", n, "--against", CHECKED[n], "--steps", "3"] for n in self.files if n in CHECKED]
+        if self.name == "weights":
+            checks.append(["check", "mine.py:GRU", "--against", "gru", "--weights", "cell.npz"])
+        return reads + [
+            (" ".join(c), lambda c=c: self.checked(c), Path(CELL if "mine.py:GRU" in c else c[1]))
+            for c in checks
+        ]
 
     def checked(self, command):
         Path("mine.py").write_text("import torch\nclass GRU(torch.nn.GRU):\n    pass\n")
@@ -69,14 +75,6 @@ class Weights(Kind):
             return cellbench(command)
         finally:
             self.seen.evil = self.seen.allowed[0]
-
-    def first(self):
-        made = [(f"cells.{r}", lambda r=r, n=n, o=o: read(r, n, o)) for n, (r, o, _) in self.chosen()]
-        checks = [["check", n, "--against", c, "--steps", "3"] for n, (_, _, c) in self.chosen()]
-        return made + [(" ".join(c), lambda c=c: cellbench(c)) for c in checks]
-
-    def chosen(self):
-        return [(n, READERS[n]) for n in self.files]
 
     def mutated(self, file, rng):
         way, numbers = rng.random(), np.random.default_rng(rng.randrange(2**32))
