@@ -236,7 +236,12 @@ def prepare(place: Path) -> None:
     (place / "bench.json").write_text(json.dumps({"benchmarks": content, "machine_info": {"node": "x"}}))
     for name in "ab":
         writer = store.create(
-            place / "new", {"command": "cellbench run", "config": {}, "machine_key": {"cpu": "x"}}
+            place / "new",
+            {
+                "command": "cellbench run",
+                "config": {"cells": ["gru"], "threads": 1},
+                "machine_key": {"cpu": "x"},
+            },
         )
         for cell in ("elman", "lstm", "gru"):
             for direction in ("forward", "backward"):
