@@ -217,7 +217,11 @@ def prepared(parent: Path, targets: Sequence[Target], lanes: int) -> tuple[Study
 
     def ends_well(target: Target) -> bool:
         place, start = study.place(f"whole {target.name}"), time.monotonic()
-        code = study.start(target, target.begin(place), place).wait(LONGEST_S)
+        process, code = study.start(target, target.begin(place), place), None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(LONGEST_S)
+        process.kill()
+        outliving(process, [])
         study.longest_s[target.name] = time.monotonic() - start
         well = code in target.codes and target.whole(place)
         if not well:
