@@ -180,8 +180,8 @@ def cpu_kernels(session: nox.Session) -> None:
 
 @session
 def kills(session: nox.Session) -> None:
-    """200 runs killed at random instants and gone on with (about 15 minutes). nox -s kills -- --kills N for
-    another number.
+    """200 kills of every command that measures or writes, at random instants, each gone on with (about 15
+    minutes on two idle cores). nox -s kills -- --kills N --only COMMAND --seed S for others.
     """
     install(session)
     run(session, "python", "-m", "cellbench.harness.studies.kills", *session.posargs, env=ONE_THREAD)

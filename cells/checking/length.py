@@ -11,8 +11,8 @@ import numpy as np
 from ..programs.tolerance import relative_error
 from .calling import Returned
 from .compare import Candidate, Comparison, Row, compared
+from .plain import named
 from .port import Port
-from .variants import Values
 
 LONGEST, SECONDS = 200, 1.0
 LARGEST = 1e30  # float32 has none much larger
@@ -65,11 +65,5 @@ def moved_by_rounding(candidate: Candidate) -> dict[str, float]:
     signs = np.random.default_rng(0).choice([-1, 1], x.shape)
     near = port.starting(port.problem.state)
     vars(near)["problem"] = replace(port.problem, x=x * (1 + eps * signs))
-    here, there = (_named(replace(candidate, port=p).expected) for p in (port, near))
+    here, there = (named(replace(candidate, port=p).expected) for p in (port, near))
     return {name: relative_error(there[name], value) for name, value in here.items()}
-
-
-def _named(values: Values) -> dict[str, np.ndarray]:
-    """All values by the name of their row."""
-    states = {f"state {k}": v for k, v in values.state.items()}
-    return {"output": values.output} | states | {f"d_{k}": v for k, v in (values.grads | values.ends).items()}

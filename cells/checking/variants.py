@@ -157,12 +157,17 @@ class Variant:
             hidden = hidden @ params["weight_out"].T + params["bias_out"]
         return hidden, {name: torch.stack([end[name] for end in ends]) for name in state}
 
+    @property
+    def is_the_cell(self) -> bool:
+        """Whether nothing is changed but the order of gates."""
+        return not (self.functions or self.arrays or self.zero or self.each or self.course)
+
     def computed(
         self, params: Arrays, x: np.ndarray, state: Arrays, d_output: np.ndarray, d_state: Arrays
     ) -> Values:
         """All values in float64: of an unchanged cell by the reference program, else by autograd."""
-        if not (self.functions or self.arrays or self.zero or self.each or self.course):
-            return _by_program(self.cell, params, x, state, d_output, d_state)
+        if self.is_the_cell:
+            return by_program(self.cell, params, x, state, d_output, d_state)
         leaves = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
         given = {name: torch.tensor(value, requires_grad=True) for name, value in state.items()}
         x_leaf = torch.tensor(x, requires_grad=True)
@@ -185,13 +190,20 @@ class Variant:
         )
 
 
-def _by_program(
-    cell: GatedCell, params: Arrays, x: np.ndarray, state: Arrays, d_output: np.ndarray, d_state: Arrays
+def by_program(
+    cell: GatedCell,
+    params: Arrays,
+    x: np.ndarray,
+    state: Arrays,
+    d_output: np.ndarray,
+    d_state: Arrays,
+    dtype: str = "float64",
 ) -> Values:
+    """All values by the reference program, whose arithmetic is the dtype's."""
     from ..catalogue import backend
 
     program = backend("numpy").prepare(
-        cell, params, steps=x.shape[0], batch=x.shape[1], dtype="float64", direction="backward"
+        cell, params, steps=x.shape[0], batch=x.shape[1], dtype=dtype, direction="backward"
     )
     output = program.forward(x, state)
     grads = program.backward(d_output, d_state)

@@ -47,7 +47,8 @@ class RunWriter:
     """
 
     def __init__(self, folder: Path, attempt: int) -> None:
-        self.folder, self.attempt, self.lost = folder, attempt, ""
+        self.folder, self.attempt = folder, attempt
+        self.failure = ""  # why the last block, or the table, could not be written
         self.begun: dict[str, FirstPass] = {}
         for name in (MANIFEST, BLOCKS, TABLE):
             if (folder / name).is_symlink():  # of a run from elsewhere: it may lead anywhere
@@ -62,6 +63,11 @@ class RunWriter:
         except BlockingIOError:
             os.close(self._file)
             raise ResultsError(f"{folder} is being written by another process; wait for it to end") from None
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with this run."""
+        return (read_manifest(self.folder).get("again") or {}).get("command") or "run"
 
     def append(
         self,
@@ -99,12 +105,12 @@ class RunWriter:
         except OSError as error:
             # a full disk: the torn line is cut off, so that the next block begins a line
             os.ftruncate(self._file, before)
-            self.lost = (
+            self.failure = str(error.strerror)
+            raise ResultsError(
                 f"{self.folder / BLOCKS} cannot be written: {error.strerror}; the block in hand, of case"
-                f" {case}, is lost, and all before it is kept; make room, then go on with: cellbench run"
-                f" resume={self.folder}"
-            )
-            raise ResultsError(self.lost) from None
+                f" {case}, is lost, and all before it is kept; make room, then go on with: cellbench"
+                f" {self.again} resume={self.folder}"
+            ) from None
 
     def release(self) -> None:
         """Lets go of the run as it is."""
@@ -121,10 +127,11 @@ class RunWriter:
                 sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
             _write_manifest(self.folder / MANIFEST, read_manifest(self.folder) | {"table": sha256})
         except OSError as error:
-            if not self.lost:  # else the line that says what was lost is under way
+            if not self.failure:  # else the line that says what was lost is under way
+                self.failure = str(error.strerror)
                 raise ResultsError(
-                    f"{path} cannot be written: {error.strerror}; every block is kept: cellbench run"
-                    f" resume={self.folder} packs the table"
+                    f"{path} cannot be written: {error.strerror}; every block is kept: cellbench"
+                    f" {self.again} resume={self.folder} packs the table"
                 ) from None
         finally:
             self.release()
@@ -163,9 +170,14 @@ def whole(parent: Path, described: dict[str, Any]) -> Iterator[RunWriter]:
         yield writer
         writer.close()
         _show(writer)
-    except BaseException:
+    except BaseException as error:
         writer.release()
         shutil.rmtree(writer.folder, ignore_errors=True)
+        if isinstance(error, ResultsError) and (reason := writer.failure):
+            raise ResultsError(
+                f"results {str(parent)!r} cannot be written: {reason}; nothing is left there: make room, and"
+                " do it again"
+            ) from None
         raise
 
 

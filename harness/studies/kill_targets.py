@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..regress.history import file as history
 
 State = dict[str, Any]  # what is finished by its name: a content that changes where it is measured again
 Words = list[str]
+COMPOSING = threading.Lock()  # Hydra composes one configuration at a time
 CELLBENCH = (sys.executable, "-m", "cellbench.harness.cli")
 PROBE = Path(__file__).with_name("ticks.py")
 # cheap cases of both passes; two share a comparison, so that the partner must be there when a run is gone on
@@ -116,7 +118,8 @@ def _cases(place: Path) -> State:
 def _run_is_whole(place: Path) -> bool:
     from ..runs.compose import settings
 
-    wanted = {case.id for planned in settings(list(RUN)).probes for case in planned.cases}
+    with COMPOSING:
+        wanted = {case.id for planned in settings(list(RUN)).probes for case in planned.cases}
     frame = store.load(place / "runs")
     ratios = frame[frame.metric == "ratio"].groupby("case").process.nunique()
     timed = frame[frame.probe == "Ticks"].case.nunique()
@@ -236,7 +239,12 @@ def prepare(place: Path) -> None:
     (place / "bench.json").write_text(json.dumps({"benchmarks": content, "machine_info": {"node": "x"}}))
     for name in "ab":
         writer = store.create(
-            place / "new", {"command": "cellbench run", "config": {}, "machine_key": {"cpu": "x"}}
+            place / "new",
+            {
+                "command": "cellbench run",
+                "config": {"cells": ["gru"], "threads": 1},
+                "machine_key": {"cpu": "x"},
+            },
         )
         for cell in ("elman", "lstm", "gru"):
             for direction in ("forward", "backward"):

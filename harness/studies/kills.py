@@ -37,6 +37,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal
 VICTIMS = ("command", "work", "keeper", "worker", "all")
 GONE_S = 10.0  # in which all processes of a killed command must be gone
 LONGEST_S = 300.0  # of a command that goes on after a kill, or is begun again
+CHAIN = 16  # kills of one command, one after the other
 LEFT = re.compile(rf"\..*\.tmp|{re.escape(NEW)}.*|{PREFIX}\d+-.*|pymp-.*")
 
 
@@ -216,7 +217,11 @@ def prepared(parent: Path, targets: Sequence[Target], lanes: int) -> tuple[Study
 
     def ends_well(target: Target) -> bool:
         place, start = study.place(f"whole {target.name}"), time.monotonic()
-        code = study.start(target, target.begin(place), place).wait(LONGEST_S)
+        process, code = study.start(target, target.begin(place), place), None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(LONGEST_S)
+        process.kill()
+        outliving(process, [])
         study.longest_s[target.name] = time.monotonic() - start
         well = code in target.codes and target.whole(place)
         if not well:
@@ -239,8 +244,7 @@ def kill_all(
     study, able = prepared(parent, targets, lanes)
     total, rounds, lock = sum(target.share for target in able), list[Round](), threading.Lock()
 
-    def some(target: Target) -> None:
-        wanted, number = max(1, round(kills * target.share / total)), 0
+    def some(target: Target, wanted: int, number: int) -> None:
         while wanted > 0:
             rng = np.random.default_rng([seed, TARGETS.index(target), number])
             one = one_round(study, target, number, min(wanted, target.most), rng)
@@ -253,8 +257,13 @@ def kill_all(
                 print(f"{done} of {kills} kills: {target.name}: {state}", file=sys.stderr, flush=True)
 
     with ThreadPoolExecutor(lanes) as pool:
-        for waiting in [pool.submit(some, target) for target in able]:
-            waiting.result()
+        waiting = []
+        for target in able:
+            wanted = max(1, round(kills * target.share / total))
+            for start in range(0, wanted, CHAIN):  # a round of its own number each
+                waiting.append(pool.submit(some, target, min(CHAIN, wanted - start), start))
+        for one in waiting:
+            one.result()
     return rounds
 
 

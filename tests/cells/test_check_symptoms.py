@@ -220,3 +220,16 @@ class Scan(nn.Module):
 def test_c7_a_scan_that_overflows_is_found():
     result = cells.check(Scan, against="mingru")
     assert not result.ok and "no longer a finite number at step" in result.diagnosis, str(result)
+
+
+@pytest.mark.parametrize(("kind", "cell"), [("LSTM", "lstm"), ("GRU", "gru"), ("RNN", "elman")])
+def test_sums_of_thousands_of_terms_and_one_unit_are_no_deviation_and_a_scaled_output_is(kind, cell):
+    given = {"input_size": 4097, "hidden_size": 1, "steps": 11, "dtype": "float32"}
+
+    class Off(getattr(torch.nn, kind)):
+        def forward(self, x, h=None):
+            output, last = super().forward(x, h)
+            return 1.001 * output, last
+
+    assert cells.check(getattr(torch.nn, kind)(4097, 1), cell, **given).ok
+    assert not cells.check(Off(4097, 1), cell, **given).ok

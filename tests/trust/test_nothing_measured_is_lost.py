@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -229,22 +230,40 @@ def test_after_a_kill_first_passes_that_were_finished_are_not_measured_again(tmp
         assert set(frame[frame.metric != "early"].implementation) == {"me"} and set(frame.status) == {"ok"}
 
 
-def test_a_full_disk_says_that_the_block_in_hand_is_lost(tmp_path, capsys):
-    writer = store.create(tmp_path, {})
-    writer.append("one", {"probe": "p"}, "ok", done=True)
-    size = (writer.folder / store.BLOCKS).stat().st_size
+@contextmanager
+def files_of_at_most(size):
+    """Files of this process may have so many bytes: what lies beyond cannot be written, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        with pytest.raises(store.ResultsError, match=r"of case two, is lost.*before it is kept"):
-            writer.append("two", {"probe": "p"}, "ok", reason="x" * 200, done=True)
-        writer.close()  # says nothing more: that line is under way
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_says_that_the_block_in_hand_is_lost(tmp_path):
+    writer = store.create(tmp_path, {})
+    writer.append("one", {"probe": "p"}, "ok", done=True)
+    size = (writer.folder / store.BLOCKS).stat().st_size
+    with files_of_at_most(size + 50):
+        with pytest.raises(store.ResultsError, match=r"of case two, is lost.*before it is kept"):
+            writer.append("two", {"probe": "p"}, "ok", reason="x" * 200, done=True)
+        writer.close()  # says nothing more: that line is under way
     assert list(harness.load(writer.folder).case) == []
     assert len(list(store.read_blocks(writer.folder))) == 1
+
+
+def test_an_import_onto_a_full_disk_leaves_nothing_and_names_no_run_to_go_on_with(tmp_path, capsys):
+    stats = {"data": [1e-3] * 200}
+    benchmarks = [{"fullname": f"test_{n}", "extra_info": {}, "stats": stats} for n in range(20)]
+    (tmp_path / "b.json").write_text(json.dumps({"benchmarks": benchmarks}))
+    with files_of_at_most(6000):
+        assert main(["import", str(tmp_path / "b.json"), "--results", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written: File too large; nothing is left there" in error and "resume" not in error
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_temporaries_that_a_killed_process_left_go_with_the_next_write(tmp_path):
