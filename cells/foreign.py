@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -60,15 +60,15 @@ def guarded(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def staying(allowed: Callable[[int], bool] = lambda status: False) -> Iterator[None]:
+def staying() -> Iterator[None]:
     """os._exit raises EndedProcess in this process; a child that was forked is left through it as ever.
 
-    So the place that called it can be told. `allowed` are exit codes that may be left by all the same.
+    So the place that called it can be told.
     """
     leave, process = os._exit, os.getpid()
 
     def refuse(status: int) -> NoReturn:
-        if os.getpid() != process or allowed(status):
+        if os.getpid() != process:
             leave(status)
         raise EndedProcess(f"os._exit({status})")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from ..exchange.keras import read
 from ..exchange.keras_model import model_of
 from ..exchange.layouts import Arrays
+from ..exchange.optional import is_installed
 from ..exchange.stack import Part
 from .implementation import Implementation, one_line
 from .parts import Runner, run_together
@@ -39,7 +39,7 @@ def of_file(path: Path) -> Implementation:
 
 def _keras(label: str) -> Any:
     """Keras, on torch unless the environment says otherwise. Raises ValueError where it is not installed."""
-    if importlib.util.find_spec("keras") is None:
+    if not is_installed("keras"):
         raise ValueError(f"{label} {EXTRA}")
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras

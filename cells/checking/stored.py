@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from ..cell import GatedCell
 from ..exchange import from_flax, from_keras
 from ..exchange.onnx_read import read
+from ..exchange.optional import is_installed
 from ..exchange.stack import spec
 from ..programs.tolerance import relative_error, tolerance
 from .compare import First, Result, Row
@@ -63,7 +63,7 @@ def stored(path: Path, cell: GatedCell) -> Stored | None:
         own = own if reading.readout else replace(own, readout=0)
         return Stored(own, run.arrays, run.function, "float32", notes, run.steps, run.batch)
     alone = path.name.endswith(".weights.h5")  # such a file does not say its cell: no library builds it
-    if not alone and find_spec(LIBRARIES[path.suffix]):
+    if not alone and is_installed(LIBRARIES[path.suffix]):
         return None
     own, params = READERS[path.suffix](*((cell.name, path) if alone else (path,)))
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 
 class NotInstalled(ValueError):
     """An optional package is not there; the message has the command that installs it."""
+
+
+def is_installed(name: str) -> bool:
+    """Whether there is such a package; a folder of that name in the working directory is none."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 def package(name: str, extra: str = "onnx") -> Any:

@@ -121,6 +121,8 @@ def arrays(
     np.savez_compressed(buffer, **parsed)  # type: ignore[arg-type]
     if made := seal.seal(buffer.getvalue(), cached.name):
         with suppress(OSError):  # a folder that others filled may be read-only
+            if cached.is_symlink():  # not ours, so where it leads is not written
+                cached.unlink()
             atomic.write_bytes(cached, made.encode() + buffer.getvalue())
     return parsed
 

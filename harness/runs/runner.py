@@ -145,7 +145,7 @@ class Runner:
         for case in flat(group):
             self.write(case, Found("ok"), done=True)
 
-    def repeat(self, planned: PlannedProbe, group: Group, process: int) -> Group:
+    def repeat(self, planned: PlannedProbe, group: Group, process: int, again: bool = False) -> Group:
         """One process of the second pass; returns the comparisons that are good.
 
         After a failure each comparison that is not measured yet runs alone.
@@ -163,6 +163,9 @@ class Runner:
             return group
         if len(flat(group)) == 1:
             return self.give_up(group, Found(outcome.status, outcome.reason))
+        if outcome.status == "crashed" and len(group) == 1 and not (measured or again):
+            # perhaps it was ended from outside; alone, its cases would have no ratio to each other
+            return self.repeat(planned, group, process, again=True)
         if len(group) == 1:
             # alone, each case shows whether it was the one; those that were not go on together
             good = [c for c in group[0] if c.id in measured or self.repeat(planned, [[c]], process)]
