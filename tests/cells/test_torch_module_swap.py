@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from support.layouts import furthest
@@ -183,3 +184,13 @@ def test_a_model_that_cannot_be_swapped_is_said_in_one_line(model, options, mess
     with pytest.raises(ValueError, match=r"restore takes a torch\.nn\.Module"):
         swap.restore("model")
     assert "\n" not in str(caught.value)
+
+
+def test_weights_of_a_swapped_module_are_read_as_those_of_its_class():
+    module = torch.nn.GRU(4, 6)
+    x = np.random.default_rng(0).standard_normal((5, 2, 4))
+    cell, params = cells.from_torch(cells.torch_module.replace(module))
+    program = cells.backend("numpy").prepare(cell, params, steps=5, batch=2)
+    with torch.no_grad():
+        expected = torch.nn.GRU.forward(cells.torch_module.restore(module), torch.from_numpy(x).float())[0]
+    np.testing.assert_allclose(program.forward(x).output, expected.numpy(), atol=1e-6)

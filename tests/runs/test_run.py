@@ -255,6 +255,44 @@ def test_a_crash_in_the_second_pass_takes_no_other_comparison_along(tmp_path):
     assert [runner.statuses[c.id] for c in cases] == ["ok", "crashed", "ok"]
 
 
+@dataclass(frozen=True)
+class KilledOnce(Probe):
+    """Its first process of the second pass is killed. A comparison says how many cases it had."""
+
+    marker: str = ""
+
+    @property
+    def repeats(self):
+        return 2
+
+    def comparisons(self, cases):
+        return [cases]
+
+    def compare(self, cases, process, emit):
+        if not Path(self.marker).exists():
+            Path(self.marker).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        for case in cases:
+            emit((case.id, [series("together", "1", [float(len(cases))], process=process)]))
+
+    def measure(self, case, emit):
+        return "me", []
+
+
+def test_a_comparison_whose_process_was_killed_is_measured_together_again(tmp_path):
+    options = {"marker": str(tmp_path / "killed")}
+    cases = [Case("KilledOnce", "gru", seed=k) for k in range(2)]
+    writer = store.create(tmp_path / "run", {})
+    runner = Runner(writer, Progress(1.0, stream=io.StringIO()), case_timeout_s=30)
+    asked = PlannedProbe(f"{__file__}:KilledOnce", options, KilledOnce(**options), cases)
+    assert runner.run([asked]) == 0
+    writer.close()
+    frame = harness.load(tmp_path / "run")
+    together = frame[frame.metric == "together"]
+    assert sorted(zip(together.seed, together.process, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert set(together.value) == {2.0}
+
+
 def test_what_is_left_when_the_budget_is_used_up_is_skipped(tmp_path):
     cases = [Case("Misbehaving", "gru", variant="ok", seed=k) for k in range(3)]
     writer = store.create(tmp_path, {})
