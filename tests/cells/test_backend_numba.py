@@ -37,6 +37,7 @@ def test_several_segments_equal_one(spec, segment, trace):
     assert len(program.segments()) == 1
     want = computed(program, case, trace=trace)
     program.segment = segment
+    program.assign(case.params)
     assert len(program.segments()) == -(-17 // segment)
     compare(computed(program, case, trace=trace), want, tolerance("float64", case.steps))
 
