@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .float32 import FLOAT, OPTIONS, ZERO, njit
+from .float32 import FLOAT, OPTIONS, PANEL, ZERO, njit
 from .tiles import ready
 
 PRODUCT = ready("float32")
@@ -54,9 +54,10 @@ def add_product(a, panels, start, out):
 
 @njit(**OPTIONS)
 def product(a, panels, out):
-    """Writes a (B, K) times panels (P, K, PANEL) to out (B, N)."""
-    out[:] = ZERO
-    call_product(a, panels, out, out)
+    """Writes a (B, K) times panels (P, K, PANEL) to out: to its first P * PANEL columns where it has more."""
+    within = out[:, : len(panels) * PANEL]
+    within[:] = ZERO
+    call_product(a, panels, within, within)
 
 
 @njit(**OPTIONS)
