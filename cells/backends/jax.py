@@ -48,6 +48,8 @@ class JaxBackend(Backend):
         if cell.written_out and not cell.library:
             options = f" with {cell.options}" if cell.options else ""
             return f"cell {cell.name!r}{options} writes out its step; backend jax computes recorded equations"
+        if not (cell.library or cell.pointwise):
+            return f"cell {cell.name!r} has products or means inside its step; numba and torch have it"
         reason = super().unsupported(cell, dtype, device, direction)
         return reason or (None if cell.library else untraced(cell))
 

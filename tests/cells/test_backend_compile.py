@@ -30,11 +30,11 @@ def test_a_compiled_step_is_one_graph_and_matches_the_float64_reference():
     program.load(case.x, case.state, case.d_output)
     program.run()
     program.run()
-    assert program.step.graphs == 1 and "inductor" in program.implementation
+    assert program.compiled.graphs == 1 and "inductor" in program.implementation
     # of other lengths and parameters: the step is the same, and nothing is compiled again
     other = problem(cells.get("elman"), steps=5, seed=1)
     again = prepare(COMPILED, other, "float32")
-    assert again.step is program.step and again.step.graphs == 1
+    assert again.compiled is program.compiled and again.compiled.graphs == 1
     compare(computed(again, other), computed(prepare("numpy", other), other), tolerance("float32", 5))
 
 
