@@ -127,14 +127,14 @@ class NativeProgram(TensorProgram):
         return torch.nn.utils.rnn.pack_padded_sequence(x, torch.from_numpy(lengths), enforce_sorted=False)
 
     def step_from(self, x: Tensor, state: Arrays) -> None:
-        """By the what torch.nn.GRUCell and its kin call, for one layer: faster than a sequence of one."""
+        """By what torch.nn's cells call, for one layer: faster than a sequence of one."""
         import torch
 
         kind, options = self.cell.torch_module() or ("", {})
         if self.cell.stacked or self.cell.readout or options.get("proj_size"):
             return super().step_from(x, state)
-        names = {"LSTM": "lstm_cell", "GRU": "gru_cell"}
-        step = getattr(torch, names.get(kind, f"rnn_{options.get('nonlinearity')}_cell"))
+        name = f"rnn_{options['nonlinearity']}" if "nonlinearity" in options else kind.lower()
+        step = getattr(torch, f"{name}_cell")
         weights = list(self.module.parameters())
         with torch.no_grad():
             values = tuple(state.values())
