@@ -70,7 +70,8 @@ def test_the_contract_knows_no_member(path):
     assert not set(members) - set(known)
 
 
-KNOWS_CELLS = ("zoo", "exchange", "checking", "drop_in")  # the cells themselves, and other software's names for them
+# the cells themselves, and other software's names for them
+KNOWS_CELLS = ("zoo", "exchange", "checking", "drop_in")
 NAMELESS = [p for p in FILES if not set(KNOWS_CELLS) & {p.stem, *p.relative_to(ROOT).parts}]
 
 
