@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from support.comparison import compare, computed, prepare, problem, tolerance
+from support.comparison import ODD, compare, computed, prepare, problem, slack, tolerance
+from support.oracle import float64_autograd
 
 from cellbench import cells
 from cellbench.cells import GatedCell, State, linear, mean, sigmoid, tanh
@@ -104,3 +105,11 @@ def test_the_equations_show_the_product_and_the_mean():
     assert r"W_{hn} \left(r_{t} h_{t-1}\right)" in cells.get("gru_reset_before").latex()
     assert r"W_{hy} z_{t} + b_{hy}" in cells.get("lem:biases=2").latex()
     assert r"c_{t} - \operatorname{mean}\left(c_{t}\right)" in cells.get("layernorm_lstm").latex()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
+@pytest.mark.parametrize("name", ["Chained", "Normed"])
+def test_gradients_of_odd_cells_with_products_inside_match_float64_autograd(name, backend):
+    case = problem(cells.get(f"{ODD}:{name}"))
+    allowed = slack(case.cell, case.cell.sizes(case.params)[1]) * tolerance("float64", case.steps)
+    compare(computed(prepare(backend, case), case), float64_autograd(case), allowed)

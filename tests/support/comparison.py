@@ -16,7 +16,7 @@ OPTIONS = ["elman:activation=relu", "elman:activation=identity", "lstm:proj_size
 CELLS = [
     *cells.names(),
     *OPTIONS,
-    *(f"{ODD}:{name}" for name in ("Oscillator", "Apart", "Heads", "Pair", "Written", "Chained", "Normed")),
+    *(f"{ODD}:{name}" for name in ("Oscillator", "Apart", "Heads", "Pair", "Written")),
 ]
 ARRAYS = [
     f"{name}:{which}" for name in cells.names() for which in ("biases=0", "biases=1:readout=2", "biases=2")
