@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 
 from ..cell import GatedCell
-from . import tiles
 from .modules import load
 from .printing import plain_number
 from .step import Step, step
@@ -21,6 +20,8 @@ from .step import Step, step
 
 def module(cell: GatedCell, dtype: str) -> ModuleType:
     """The cell's kernels in this dtype: forward, forward_keeping, backward."""
+    from . import tiles  # which imports Numba
+
     tiles.ready(dtype)  # before compiled code is read that asks for it
     return load(f"numba_{cell.name}_{dtype}", text(cell, dtype))
 
@@ -39,6 +40,8 @@ def vocabulary(dtype: str, title: str, *more: str) -> str:
 
     `more` names further files of this folder that are written like pointwise.py.
     """
+    from . import tiles
+
     constants, *functions = (_source(name) for name in (dtype, "pointwise", *more))
     docstring, *_ = ast.parse(constants).body
     imports = ["import math", *(line for text in functions[1:] for line in _imports(text))]

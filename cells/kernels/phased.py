@@ -15,7 +15,7 @@ from ..derived.derive import derive, kept, vector_jacobian
 from ..derived.inner import inner_biases, inner_names
 from ..vocabulary.across import joins
 from ..vocabulary.graph import Node
-from . import fused, tiles
+from . import fused
 from .modules import load
 from .phases import Phase, Plan, Reads, Text
 from .printing import plain_number
@@ -44,6 +44,8 @@ COUNTED = ("product", "mean", "held", "stored", "kept_mean")
 
 def module(cell: GatedCell, dtype: str) -> ModuleType:
     """The cell's kernels in this dtype: forward, forward_keeping, backward."""
+    from . import tiles  # which imports Numba
+
     tiles.ready(dtype)  # before compiled code is read that asks for it
     return load(f"numba_{cell.name}_{dtype}", text(cell, dtype))
 

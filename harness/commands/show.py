@@ -17,8 +17,7 @@ from typing import Any
 from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.derived.layers import unfit
-from cellbench.cells.kernels import modules, printed
-from cellbench.cells.kernels.triton import printer
+from cellbench.cells.kernels import modules
 from cellbench.cells.kernels.triton.resources import KERNELS as TRITON_KERNELS
 from cellbench.cells.kernels.triton.resources import TARGETS, choose, missing
 from cellbench.cells.vocabulary.across import joins
@@ -38,7 +37,7 @@ EXAMPLES = """\
   cellbench show lstm --kernel triton --resources sm_90"""
 RESOURCES = ("registers", "spilled_bytes", "shared_bytes", "barriers", "instructions")
 BATCH = 16  # sequences, of which the form depends
-KERNELS = {"numba": printed.text, "triton": printer.text}
+KERNELS = ("numba", "triton")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--kernel",
         nargs="?",
         const="numba",
-        type=one_of(tuple(KERNELS)),
+        type=one_of(KERNELS),
         metavar="KIND",
         help="print the text of its fused kernel, numba or triton (default: numba), nothing else",
     )
@@ -212,6 +211,8 @@ def kernel_path(cell: GatedCell, dtype: str) -> str:
     """The file of the cell's fused Numba kernel, which is written if it is not there."""
     if cell.written_out:
         return f"none: {'it has no equations' if cell.library else 'the step is written out'}"
+    from cellbench.cells.kernels import printed  # which imports Numba
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the line says it too
         file = printed.module(cell, dtype).__file__
@@ -220,7 +221,10 @@ def kernel_path(cell: GatedCell, dtype: str) -> str:
 
 def kernel(spec: str, dtype: str, kind: str) -> str:
     """Text of the cell's fused kernels. Raises ValueError for a cell that has none."""
-    return KERNELS[kind](printable(spec), dtype)
+    from cellbench.cells.kernels import printed
+    from cellbench.cells.kernels.triton import printer
+
+    return (printer if kind == "triton" else printed).text(printable(spec), dtype)
 
 
 def printable(spec: str) -> GatedCell:

@@ -147,7 +147,8 @@ def test_counts_are_those_counted_by_hand(elman):
 
 def test_every_backend_has_an_error_and_it_is_no_zero(elman):
     assert set(elman["error"]) == set(cells.backend_names())
-    there = {name: e for name, e in elman["error"].items() if not cells.backend(name).unavailable()}
+    there = {name: e for name, e in elman["error"].items() if not isinstance(e, str)}  # a reason why not
+    assert {"numpy", "numba", "torch", "native"} <= set(there)
     assert all(0 < error < 1e-5 for error in there.values())
 
 
