@@ -5,6 +5,7 @@ and probes by path.
 import json
 import multiprocessing
 import subprocess
+import sys
 import time
 
 from cellbench import harness
@@ -173,9 +174,8 @@ def test_a_case_that_hangs_ends_and_the_next_one_runs(tmp_path):
 
 def test_no_worker_outlives_a_run_that_is_killed_not_even_one_that_holds_the_interpreter(tmp_path):
     (tmp_path / "faulty.py").write_text(PROBE.replace("WAYS_HERE", repr(["fine", "hang_in_c"])))
-    arguments = kills.command(
-        f"results={tmp_path / 'runs'}", f"probes=[{tmp_path}/faulty.py:Faulty]", "cells=[gru]"
-    )
+    arguments = [sys.executable, "-m", "cellbench.harness.cli", "run", f"results={tmp_path / 'runs'}"]
+    arguments += [f"probes=[{tmp_path}/faulty.py:Faulty]", "cells=[gru]"]
     process = subprocess.Popen(
         arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -186,7 +186,7 @@ def test_no_worker_outlives_a_run_that_is_killed_not_even_one_that_holds_the_int
         time.sleep(0.05)
     process.kill()
     process.wait()
-    assert kills.outliving(process.pid) == 0
+    assert kills.outliving(process, []) == 0
     assert ended(harness.load(tmp_path / "runs"), 0) == ("ok", None)
 
 
