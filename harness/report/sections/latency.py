@@ -10,7 +10,7 @@ from ..frame import measured
 from ..section import Colours, Section
 from ._plain import plain_section
 
-ORDER = 250
+ORDER = 14
 
 
 def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
