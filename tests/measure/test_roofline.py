@@ -103,7 +103,7 @@ def test_a_run_states_its_share_of_what_its_shape_allows(monkeypatch):
 @pytest.mark.parametrize(
     "more, missing, words",
     [
-        ({"spec": "lem", "input_size": 4}, "share", "no share: lem writes out its step"),
+        ({"spec": "mlstm", "input_size": 4}, "share", "no share: mlstm writes out its step"),
         ({"steps": 2}, "step_s", "no fit: 2 steps have fewer than three lengths; take 4 steps or more"),
     ],
 )
