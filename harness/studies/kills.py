@@ -196,10 +196,15 @@ def judge(found: Round, target: Target, place: Path, states: Iterable[State]) ->
         found.said = f"{type(error).__name__}: {error}; "
     found.files = len(temporaries(place))
     if not found.holds:
-        found.said += (place / "said").read_text(errors="replace")[-300:]
-        found.said += " ".join(str(path) for path in temporaries(place))
+        found.said += " ".join([last_lines(place), *(str(path) for path in temporaries(place))])
+        found.said = found.said.replace(str(place), ".")  # what is committed names no place on a machine
     else:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def last_lines(place: Path) -> str:
+    """The end of what a command has printed."""
+    return (place / "said").read_text(errors="replace")[-300:]
 
 
 def temporaries(place: Path) -> list[Path]:
@@ -225,8 +230,7 @@ def prepared(parent: Path, targets: Sequence[Target], lanes: int) -> tuple[Study
         study.longest_s[target.name] = time.monotonic() - start
         well = code in target.codes and target.whole(place)
         if not well:
-            said = (place / "said").read_text(errors="replace")[-300:]
-            print(f"left out: {target.name}: {said}", file=sys.stderr, flush=True)
+            print(f"left out: {target.name}: {last_lines(place)}", file=sys.stderr, flush=True)
         return well
 
     with ThreadPoolExecutor(lanes) as pool:

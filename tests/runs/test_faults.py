@@ -7,6 +7,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 from cellbench import harness
 from cellbench.harness import case, store
@@ -260,6 +261,15 @@ def test_kills_at_random_instants_lose_nothing_and_leave_nothing(tmp_path, capsy
 
 
 TICKS = ["cells=[gru]", f"probes=[{kill_targets.PROBE}:Ticks]", "seeds=2"]
+
+
+def test_what_the_study_of_kills_writes_down_names_no_place_on_a_machine(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "said").write_text(f"run: {tmp_path}/runs/1")
+    target = SimpleNamespace(finished=lambda place: {}, codes=(0,), whole=lambda place: False)
+    found = kills.Round("run")
+    kills.judge(found, target, tmp_path, [])
+    assert "run: ./runs/1" in found.said and str(tmp_path) not in found.said
 
 
 def test_a_case_that_did_not_end_ok_is_measured_again_and_said_so_beside_its_partner(tmp_path, capsys):
