@@ -6,15 +6,15 @@ import numpy as np
 
 from ..contract import Arrays
 from ..kernels import fused, panels, phased
-from ..kernels.segments import segments, steps_of
+from ..kernels.segments import steps_of
 from ..kernels.trajectory import Trajectory
 from ..programs.inner import Inner
 from ..programs.products import Products
-from ..programs.program import Gradients, Program
 from ..vocabulary.matrices import by_head
+from ._numba_program import SegmentedProgram
 
 
-class PhasedProgram(Program):
+class PhasedProgram(SegmentedProgram):
     """The steps one after the other, each phase by phase."""
 
     def setup(self) -> None:
@@ -24,14 +24,12 @@ class PhasedProgram(Program):
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
         self.module, self.kernels = phased.module(cell, self.dtype), phased.Kernels(cell)
         kernels, fed, panel = self.kernels, len(cell.fed_gates), self.module.PANEL
-        self.keeping = self.direction == "backward"
+        self.hold_states(kernels.output_states, keeping=self.direction == "backward")
         self.gates, width = len(cell.gates), units // cell.heads
         row = batch * self.gates * units * np.dtype(self.dtype).itemsize
         self.segment = steps_of(row, steps)
         self.wx = self.empty(self.segment, batch, self.gates, units)
         self.wh = self.empty(batch, panels.whole(fed * units, panel))
-        needed = {s for s in cell.states if self.keeping or s in kernels.output_states}
-        self.states = [self.trajectory(s in needed or s in cell.fed_back) for s in cell.states]
         self.apart = [self.empty(steps, batch, units) for _ in kernels.apart]
         kept = steps if self.keeping else 1
         self.keep = self.empty(kept, len(kernels.keeps), batch, units)
@@ -50,12 +48,6 @@ class PhasedProgram(Program):
             self.d_buffers = self.scratch(plan)
             self.d_means = self.empty(len(plan.means), batch)
         self.compile()
-
-    def empty(self, *shape: int) -> np.ndarray:
-        return np.empty(shape, self.dtype)
-
-    def trajectory(self, every_step: bool) -> Trajectory:
-        return Trajectory(every_step, self.steps, self.batch, self.units, self.dtype)
 
     def scratch(self, plan: phased.Plan) -> list[np.ndarray]:
         """Of one step: results of products, values held for later phases, rows to be averaged."""
@@ -120,65 +112,41 @@ class PhasedProgram(Program):
         for gate in self.kernels.summed:
             self.bias[cell.gates.index(gate)] = self.bias_hh[cell.recurrent.index(gate)]
 
-    def segments(self) -> list[slice]:
-        """Slices of the steps, each as long as the buffers of gate values."""
-        return segments(self.steps, self.segment)
+    def push_segment(self, segment: slice) -> None:
+        count = segment.stop - segment.start
+        wx, rows = self.wx[:count], segment if self.keeping else slice(None)
+        self.products.project(self._x[segment], wx, self.bias.ravel(), segment.start)
+        self.kernel(
+            wx,
+            self.wh,
+            self.weight,
+            self.bias_hh,
+            self.part,
+            self.rows,
+            *(trajectory.of(segment) for trajectory in self.states),
+            *(array[segment] for array in self.apart),
+            self.keep[rows],
+            self.vectors,
+            self.operands[rows],
+            *self.buffers,
+            *self.matrices,
+            self.means[rows],
+        )
 
-    def run_forward(self) -> None:
-        for trajectory, name in zip(self.states, self.cell.states, strict=True):
-            trajectory.begin(self._state[name])
-        for segment in self.segments():
-            count = segment.stop - segment.start
-            wx, rows = self.wx[:count], segment if self.keeping else slice(None)
-            self.products.project(self._x[segment], wx, self.bias.ravel(), segment.start)
-            self.kernel(
-                wx,
-                self.wh,
-                self.weight,
-                self.bias_hh,
-                self.part,
-                self.rows,
-                *(trajectory.of(segment) for trajectory in self.states),
-                *(array[segment] for array in self.apart),
-                self.keep[rows],
-                self.vectors,
-                self.operands[rows],
-                *self.buffers,
-                *self.matrices,
-                self.means[rows],
-            )
-            for trajectory in self.states:
-                trajectory.carry_on(count)
-        self.last = {s: t.last for s, t in zip(self.cell.states, self.states, strict=True)}
-        self.output = self.products.emit(self._x, self.outputs())
+    def sums(self) -> np.ndarray:
+        return np.zeros(self.vectors.shape)
 
-    def run_backward(self, trace: bool = False, again: bool = False) -> None:
-        cell = self.cell
-        d_outputs, d_x_emitted = self.products.pull_emit(self._d_output)
-        d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
-        d_states = [self.trajectory(trace) for _ in cell.states]
-        d_vectors = np.zeros(self.vectors.shape)  # float64: sums over all steps and sequences
-        d_x = np.zeros_like(self._x)
-        for segment in reversed(self.segments()):
-            at_end = segment.stop == self.steps
-            for d, name in zip(d_states, cell.states, strict=True):
-                d.carry_back(segment, self._d_state[name] if at_end else None)
-            self.pull_segment(segment, d_outputs, d_states, d_vectors, d_x)
-        d_x += d_x_emitted
-        self.products.add({v: d.astype(self.dtype) for v, d in zip(cell.vectors, d_vectors, strict=False)})
-        d_state = {name: d.first for name, d in zip(cell.states, d_states, strict=True)}
-        path = {name: d.rows for name, d in zip(cell.states, d_states, strict=True)} if trace else None
-        self.gradients = Gradients(self.products.finish(), d_x, d_state, path)
+    def of_vectors(self, sums: np.ndarray) -> np.ndarray:
+        return sums[: len(self.cell.vectors)]
 
     def pull_segment(
         self,
         segment: slice,
         d_outputs: list[np.ndarray],
         d_states: list[Trajectory],
-        d_vectors: np.ndarray,
+        sums: np.ndarray,
         d_x: np.ndarray,
     ) -> None:
-        """Goes back through a segment: writes its d_x, and adds its share of the arrays' gradients."""
         count = segment.stop - segment.start
         states = [trajectory.of(segment) for trajectory in self.states]
         d_wx, d_wh, d_products = self.wx[:count], self.d_wh[:count], self.d_products[:count]
@@ -195,7 +163,7 @@ class PhasedProgram(Program):
             self.d_part,
             self.d_rows,
             self.vectors,
-            d_vectors,
+            sums,
             self.d_operands,
             *self.d_buffers,
             *self.matrices_transposed,
@@ -205,7 +173,7 @@ class PhasedProgram(Program):
         )
         if not self.states_only:
             # these are sums over all steps, which are complete after the first segment
-            d_biases = d_vectors[len(self.cell.vectors) :] if segment.start == 0 else d_vectors[:0]
+            d_biases = sums[len(self.cell.vectors) :] if segment.start == 0 else sums[:0]
             self.add_products(segment, states, list(d_biases.astype(self.dtype)))
             d_x[segment] = self.products.pull_project(self._x[segment], d_wx, segment.start)
 
@@ -223,7 +191,3 @@ class PhasedProgram(Program):
         ]
         joint, d_wh = np.concatenate(fed, 1), self.d_wh[:count].reshape(rows, -1)
         self.products.add(self.inner.gradients(d_wh, joint, d_biases, shares))
-
-    def outputs(self) -> list[np.ndarray]:
-        apart, at = iter(self.apart), self.cell.states.index
-        return [self.states[at(s)].rows[1:] if s else next(apart) for s in self.kernels.output_states]

@@ -19,13 +19,15 @@ from ..contract import Arrays
 from ..derived import affine
 from ..kernels import fused, panels
 from ..kernels.chunks import together
-from ..kernels.segments import segments, steps_ahead, steps_of
+from ..kernels.segments import steps_ahead, steps_of
 from ..kernels.step import step
 from ..kernels.trajectory import Trajectory
 from ..programs.backend import Backend
 from ..programs.products import Products, blocks_gradient, column_sums
-from ..programs.program import Gradients, Program
+from ..programs.program import Program
 from ..vocabulary.matrices import by_head
+from ._numba_phases import PhasedProgram
+from ._numba_program import SegmentedProgram
 from ._numba_scan import ScanProgram
 
 OF_A_THREAD = 1 << 20  # multiplications: for fewer, handing them over takes longer than doing them
@@ -62,15 +64,11 @@ class NumbaBackend(Backend):
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
         if self.mode == "scan":
             return ScanProgram(cell, *arguments)
-        if cell.pointwise:
-            return NumbaProgram(cell, *arguments)
-        from ._numba_phases import PhasedProgram  # which is a NumbaProgram
-
-        return PhasedProgram(cell, *arguments)
+        return (NumbaProgram if cell.pointwise else PhasedProgram)(cell, *arguments)
 
 
-class NumbaProgram(Program):
-    """The steps one after the other, segment by segment."""
+class NumbaProgram(SegmentedProgram):
+    """One kernel over all steps of a segment."""
 
     on_views = True
 
@@ -89,27 +87,18 @@ class NumbaProgram(Program):
         self.in_place = fused.in_place(cell, self.source)
         row = batch * self.gates * units * np.dtype(self.dtype).itemsize
         self.segment, self.ahead = steps_of(row, steps), steps_ahead(row, steps)
-        self.keeping = self.direction == "backward"
+        self.hold_states(self.source.output_states, keeping=self.direction == "backward")
         self.module = fused.module(cell, self.dtype)
         recurrent = len(cell.recurrent)
         # the backward writes d_wx there; a projection of the cell's own comes as a whole
         whole = self.keeping or cell.writes("project")
         self.wx = self.empty(self.segment if whole else self.ahead, batch, self.gates, units)
         self.wh = self.empty(0 if self.in_place else batch, recurrent, units)
-        # an output is read at every step; two rows do for a state that is neither that nor fed back
-        needed = {s for s in cell.states if self.keeping or s in self.source.output_states}
-        self.states = [self.trajectory(s in needed or s in cell.fed_back) for s in cell.states]
         self.apart = [self.empty(steps, batch, units) for _ in fused.outputs_apart(self.source)]
         self.keep = self.empty(steps if self.keeping else 1, len(self.source.keeps), batch, units)
         if self.keeping:
             self.d_wh = self.empty(0 if self.one_product else self.segment, batch, recurrent, units)
         self.compile()
-
-    def empty(self, *shape: int) -> np.ndarray:
-        return np.empty(shape, self.dtype)
-
-    def trajectory(self, every_step: bool) -> Trajectory:
-        return Trajectory(every_step, self.steps, self.batch, self.units, self.dtype)
 
     def compile(self) -> None:
         """Compiles for the types of the arrays, or reads what an earlier process compiled."""
@@ -119,22 +108,8 @@ class NumbaProgram(Program):
         row, flat, cube, panels, packed = (self.empty(*[1] * axes) for axes in (1, 2, 3, 3, 4))
         states, units = [cube] * len(self.states), [row] * len(self.cell.vectors)
         apart = [cube] * len(self.apart)
-        kinds = [
-            1,
-            1,
-            1,
-            cube,
-            panels,
-            flat,
-            self.wx,
-            self.wh,
-            packed,
-            cube,
-            *states,
-            *apart,
-            self.keep,
-            *units,
-        ]
+        kinds = [1, 1, 1, cube, panels, flat, self.wx, self.wh, packed, cube]
+        kinds += [*states, *apart, self.keep, *units]
         with fused.many_arrays():
             self.kernel.compile(tuple(map(numba.typeof, kinds)))
             if self.keeping:
@@ -167,9 +142,9 @@ class NumbaProgram(Program):
 
         # made once, for this is a good part of the time of a short call
         self.bias_row = self.bias.ravel()
-        self.calls = [(segment, self.arguments(segment)) for segment in self.segments()]
+        self.arguments = {segment.start: self.arguments_of(segment) for segment in self.segments()}
 
-    def arguments(self, segment: slice) -> tuple[np.ndarray, ...]:
+    def arguments_of(self, segment: slice) -> tuple[np.ndarray, ...]:
         """What the kernel takes for a segment of the steps, after its inputs."""
         return (
             self.inputs,
@@ -184,57 +159,30 @@ class NumbaProgram(Program):
             *self.products.unit,
         )
 
-    def segments(self) -> list[slice]:
-        """Slices of the steps, each as long as the buffers of gate values."""
-        return segments(self.steps, self.segment)
+    def push_segment(self, segment: slice) -> None:
+        x, wx = self._x[segment], self.wx[: segment.stop - segment.start]
+        if self.products.projects:
+            self.products.project(x, wx, self.bias_row if self.in_place else None, segment.start)
+        calls = (
+            partial(self.kernel, *share, self.ahead, x, *self.arguments[segment.start])
+            for share in self.shares
+        )
+        together(calls, self.threads)
 
-    def run_forward(self) -> None:
-        for trajectory, name in zip(self.states, self.cell.states, strict=True):
-            trajectory.begin(self._state[name])
-        for segment, arguments in self.calls:
-            x, wx = self._x[segment], self.wx[: segment.stop - segment.start]
-            if self.products.projects:
-                self.products.project(x, wx, self.bias_row if self.in_place else None, segment.start)
-            calls = (partial(self.kernel, *share, self.ahead, x, *arguments) for share in self.shares)
-            together(calls, self.threads)
-            for trajectory in self.states:
-                trajectory.carry_on(segment.stop - segment.start)
-        self.last = {s: t.last for s, t in zip(self.cell.states, self.states, strict=True)}
-        self.output = self.products.emit(self._x, self.outputs())
+    def sums(self) -> list[np.ndarray]:
+        return [np.zeros((self.threads, self.units)) for _ in self.cell.vectors]  # each thread has its own
 
-    def outputs(self) -> list[np.ndarray]:
-        """The equations' outputs (T, B, units): states after every step, or arrays of their own."""
-        apart, at = iter(self.apart), self.cell.states.index
-        return [self.states[at(s)].rows[1:] if s else next(apart) for s in self.source.output_states]
-
-    def run_backward(self, trace: bool = False, again: bool = False) -> None:
-        cell = self.cell
-        d_outputs, d_x_emitted = self.products.pull_emit(self._d_output)
-        d_outputs = [np.ascontiguousarray(d) for d in d_outputs]
-        d_states = [self.trajectory(trace) for _ in cell.states]
-        # float64: sums over all steps and sequences; each thread has its own
-        d_unit = [np.zeros((self.threads, self.units)) for _ in cell.vectors]
-        d_x = np.zeros_like(self._x)
-        for segment in reversed(self.segments()):
-            at_end = segment.stop == self.steps
-            for d, name in zip(d_states, cell.states, strict=True):
-                d.carry_back(segment, self._d_state[name] if at_end else None)
-            self.pull_segment(segment, d_outputs, d_states, d_unit, d_x)
-        d_x += d_x_emitted
-        self.products.add({v: d.sum(0).astype(self.dtype) for v, d in zip(cell.vectors, d_unit, strict=True)})
-        d_state = {name: d.first for name, d in zip(cell.states, d_states, strict=True)}
-        path = {name: d.rows for name, d in zip(cell.states, d_states, strict=True)} if trace else None
-        self.gradients = Gradients(self.products.finish(), d_x, d_state, path)
+    def of_vectors(self, sums: list[np.ndarray]) -> list[np.ndarray]:
+        return [d.sum(0) for d in sums]
 
     def pull_segment(
         self,
         segment: slice,
         d_outputs: list[np.ndarray],
         d_states: list[Trajectory],
-        d_unit: list[np.ndarray],
+        sums: list[np.ndarray],
         d_x: np.ndarray,
     ) -> None:
-        """Goes back through a segment: writes its d_x, and adds its share of the arrays' gradients."""
         count = segment.stop - segment.start
         states = [trajectory.of(segment) for trajectory in self.states]
         d_wx, d_wh = self.wx[:count], self.d_wh[:count]
@@ -242,7 +190,7 @@ class NumbaProgram(Program):
         arrays += [*(d.of(segment) for d in d_states), d_wx, d_wh, self.transposed]
         arrays += [self.turned[: 0 if self.states_only else None], d_x[segment], *self.products.unit]
         calls = (
-            partial(self.backward_kernel, *share, self.ahead, *arrays, *(d[k] for d in d_unit))
+            partial(self.backward_kernel, *share, self.ahead, *arrays, *(d[k] for d in sums))
             for k, share in enumerate(self.shares)
         )
         together(calls, self.threads)

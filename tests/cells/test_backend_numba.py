@@ -152,6 +152,7 @@ def test_several_threads_equal_one(spec, batch, monkeypatch):
     assert program.shares == {2: [(0, 1), (1, 2)], 5: [(0, 1), (1, 3), (3, 5)]}[batch]
     assert program.implementation.endswith(f"{min(3, batch)} threads")
     program.segment = 4
+    program.assign(case.params)
     compare(computed(program, case, trace=True), want, tolerance("float64", case.steps))
 
 
