@@ -113,10 +113,8 @@ def _split(spec: str) -> tuple[str, list[str]]:
 def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
     kind = group.partition(".")[2].rstrip("s")
     if name in _files(package):
-        module = sys.modules.get(f"{package}.{name}")  # a member is asked for often, and imported once
-        if module is None:
-            with importing(f"{package}.{name}"):
-                module = importlib.import_module(f"{package}.{name}")
+        qualified = f"{package}.{name}"
+        module = _once(qualified, qualified, lambda: importlib.import_module(qualified))
         return _only_class(module, base, name)
     for entry in _entry_points(group):
         if entry.name == name:
@@ -140,10 +138,7 @@ def _from_path(spec: str, base: type[T], package: str, adapted: Adapted | None) 
     # inside the package, so that the file may also import relatively, as the members that ship with it do
     digest = hashlib.sha256(_text(file) + os.fsencode(file)).hexdigest()[:12]
     module_name = f"{package}._{re.sub('[^a-zA-Z0-9]', '_', file.stem)}_{digest}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        with importing(path):
-            module = module_of(file, module_name)
+    module = _once(module_name, path, lambda: module_of(file, module_name))
     if not name:
         return _only_class(module, base, path)
     cls = getattr(module, name, None)
@@ -158,6 +153,14 @@ def _from_path(spec: str, base: type[T], package: str, adapted: Adapted | None) 
             f" {', '.join(known) or 'none'}"
         )
     return cls
+
+
+def _once(name: str, file: str, load: Callable[[], ModuleType]) -> ModuleType:
+    """The module of this name. A member is asked for often; it is imported once, and guarded then alone."""
+    if name in sys.modules:
+        return sys.modules[name]
+    with importing(file):
+        return load()
 
 
 def _text(file: Path) -> bytes:

@@ -68,6 +68,16 @@ class Plan:
             for t in self.steps
         ]
 
+    def runs(self, probe: str) -> list[Case]:
+        """Cases of a probe that runs every cell at every size, in every direction, on every backend."""
+        return [
+            Case(probe, c, b, self.device, self.dtype, self.threads, **size, direction=d)
+            for c in self.cells
+            for size in self.sizes
+            for d in self.direction
+            for b in self.backends
+        ]
+
 
 @dataclass(frozen=True)
 class Probe:

@@ -18,7 +18,7 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import Arrays
 from ..exchange.optional import NotInstalled, package
-from ..programs.backend import Backend
+from ..programs.backend import Backend, without_equations
 from ..programs.program import Gradients, Program
 from . import _jax_step
 
@@ -45,9 +45,8 @@ class JaxBackend(Backend):
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
-        if cell.written_out and not cell.library:
-            options = f" with {cell.options}" if cell.options else ""
-            return f"cell {cell.name!r}{options} writes out its step; backend jax computes recorded equations"
+        if reason := without_equations(cell, "backend jax computes recorded equations"):
+            return reason
         if not (cell.library or cell.pointwise):
             return f"cell {cell.name!r} has products or means inside its step; numba and torch have it"
         reason = super().unsupported(cell, dtype, device, direction)

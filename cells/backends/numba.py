@@ -22,7 +22,7 @@ from ..kernels.chunks import together
 from ..kernels.segments import steps_ahead, steps_of
 from ..kernels.step import step
 from ..kernels.trajectory import Trajectory
-from ..programs.backend import Backend
+from ..programs.backend import Backend, without_equations
 from ..programs.products import Products, blocks_gradient, column_sums
 from ..programs.program import Program
 from ..vocabulary.matrices import by_head
@@ -52,11 +52,8 @@ class NumbaBackend(Backend):
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
-        if cell.written_out and not cell.library:
-            options = f" with {cell.options}" if cell.options else ""
-            return (
-                f"cell {cell.name!r}{options} writes out its step; a fused kernel is printed from equations"
-            )
+        if reason := without_equations(cell, "a fused kernel is printed from equations"):
+            return reason
         if self.mode == "scan" and (reason := affine.unsupported(cell)):
             return reason
         return super().unsupported(cell, dtype, device, direction)

@@ -16,7 +16,7 @@ from ..kernels.triton import printer
 from ..kernels.triton.form import Form, too_wide
 from ..kernels.triton.forward import biased
 from ..kernels.triton.resources import TARGETS, choose, missing
-from ..programs.backend import Backend, Unsupported
+from ..programs.backend import Backend, Unsupported, without_equations
 from ..programs.program import Program
 from .torch import TensorProgram, Tensors
 
@@ -41,12 +41,8 @@ class TritonBackend(Backend):
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
-        if cell.written_out and not cell.library:
-            options = f" with {cell.options}" if cell.options else ""
-            return (
-                f"cell {cell.name!r}{options} writes out its step; a fused kernel needs pointwise equations"
-                " around products"
-            )
+        if reason := without_equations(cell, "a fused kernel needs pointwise equations around products"):
+            return reason
         if not cell.library and (reason := printer.without(cell)):
             return reason
         return super().unsupported(cell, dtype, device, direction)

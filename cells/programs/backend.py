@@ -21,6 +21,14 @@ class Unsupported(ValueError):
     """What a backend finds that it cannot compute only while a program is prepared, such as a size."""
 
 
+def without_equations(cell: GatedCell, needed: str) -> str | None:
+    """That a cell writes out its step, and what is `needed` instead; None for other cells and for modules."""
+    if not cell.written_out or cell.library:
+        return None
+    options = f" with {cell.options}" if cell.options else ""
+    return f"cell {cell.name!r}{options} writes out its step; {needed}"
+
+
 @dataclass(frozen=True)
 class Backend:
     """A way to compute cells."""

@@ -37,13 +37,7 @@ class Roofline(Probe):
     sample_s: float = 0.005
 
     def cases(self, plan: Plan) -> list[Case]:
-        return [
-            Case(self.name, c, b, plan.device, plan.dtype, plan.threads, **size, direction=d)
-            for c in plan.cells
-            for size in plan.sizes
-            for d in plan.direction
-            for b in plan.backends
-        ]
+        return plan.runs(self.name)
 
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         """Checks the program, and times it at three lengths beside the machine's ceilings."""

@@ -53,13 +53,7 @@ class Throughput(Probe):
         return self.processes
 
     def cases(self, plan: Plan) -> list[Case]:
-        return [
-            Case(self.name, c, b, plan.device, plan.dtype, plan.threads, **size, direction=d)
-            for c in plan.cells
-            for size in plan.sizes
-            for d in plan.direction
-            for b in plan.backends
-        ]
+        return plan.runs(self.name)
 
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         """Prepares and checks; takes the time of the first call, preparing included, and the peak memory."""
