@@ -14,7 +14,7 @@ from cellbench import cells
 from cellbench.cells.programs.backend import Unsupported
 from cellbench.cells.programs.formats import FORMATS, rounded
 from cellbench.cells.programs.program import Forward, Gradients, Program
-from cellbench.cells.programs.tolerance import moved, plain, relative_errors, tolerance
+from cellbench.cells.programs.tolerance import moved, nudged, plain_by_name, relative_errors, tolerance
 
 from .case import Case
 from .probe import NotOk
@@ -133,17 +133,10 @@ def narrow(
 def as_plain(
     expected: dict[str, np.ndarray], given: Inputs, case: Case, library: Any = cells
 ) -> dict[str, float]:
-    """By name, the error that is allowed where plain arithmetic of the dtype comes near the usual one."""
+    """By name, the error that is allowed as plain arithmetic of the dtype makes it."""
     errors = moved_errors(expected, given, case, case.dtype, 4, library)
-    usual = tolerance(case.dtype, case.steps)
-    sizes = {name: float(np.max(np.abs(value), initial=0.0)) for name, value in expected.items()}
-    largest = max(sizes.values())
     of_name = {name: [each[name] for each in errors] for name in expected}
-    return {
-        name: plain(values, sizes[name], largest, case.dtype)
-        for name, values in of_name.items()
-        if 4 * max(values) > usual
-    }
+    return plain_by_name(of_name, expected, case.dtype)
 
 
 def moved_errors(
@@ -154,11 +147,10 @@ def moved_errors(
     All entries of the parameters and of x have moved by half an eps of the case's format, up or down at
     random.
     """
-    rng, half = np.random.default_rng(0), FORMATS[case.dtype].eps / 2
+    rng = np.random.default_rng(0)
 
     def off(array: np.ndarray) -> np.ndarray:
-        moved = np.asarray(array, np.float64) * (1 + half * rng.choice([-1.0, 1.0], array.shape))
-        return moved.astype(dtype)
+        return nudged(array, FORMATS[case.dtype].eps, rng, dtype)
 
     found = []
     for _ in range(times):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..programs.formats import FORMATS
-from ..programs.tolerance import plain, relative_error
+from ..programs.tolerance import nudged, plain_by_name, relative_error
 from .port import Port
 from .variants import Arrays, Values, Variant, by_program
 
@@ -24,10 +24,10 @@ def plain_tolerances(port: Port, variant: Variant, params: Arrays, values: Value
     dtype = port.dtype
     problem, returned = port.problem, port.computed.state
     d_state = {k: d if k in returned else np.zeros_like(d) for k, d in problem.d_state.items()}
-    rng, half = np.random.default_rng(0), FORMATS[dtype].eps / 2
+    rng = np.random.default_rng(0)
 
     def off(array: np.ndarray) -> np.ndarray:
-        return np.asarray(array * (1 + half * rng.choice([-1.0, 1.0], array.shape)), dtype)
+        return nudged(array, FORMATS[dtype].eps, rng, dtype)
 
     def off_all(arrays: Arrays) -> Arrays:
         return {name: off(value) for name, value in arrays.items()}
@@ -39,9 +39,7 @@ def plain_tolerances(port: Port, variant: Variant, params: Arrays, values: Value
         moved = by_program(variant.cell, *given, problem.d_output, d_state, dtype)
         for name, value in named(moved).items():
             errors[name].append(relative_error(value, expected[name]))
-    sizes = {name: float(np.max(np.abs(value), initial=0.0)) for name, value in expected.items()}
-    largest = max(sizes.values())
-    return {name: plain(errors[name], sizes[name], largest, dtype) for name in expected}
+    return plain_by_name(errors, expected, dtype)
 
 
 def named(values: Values) -> dict[str, np.ndarray]:

@@ -44,6 +44,21 @@ def plain(errors: Sequence[float], size: float, largest: float, dtype: str) -> f
     return max(4 * worst, FORMATS[dtype].eps * largest / max(size, SMALLEST) if not worst < LOST else 0.0)
 
 
+def plain_by_name(
+    errors: Mapping[str, Sequence[float]], expected: Mapping[str, np.ndarray], dtype: str
+) -> dict[str, float]:
+    """The same of all arrays of a result, by name."""
+    sizes = {name: float(np.max(np.abs(value), initial=0.0)) for name, value in expected.items()}
+    largest = max(sizes.values())
+    return {name: plain(errors[name], size, largest, dtype) for name, size in sizes.items()}
+
+
+def nudged(array: np.ndarray, eps: float, rng: np.random.Generator, dtype: str) -> np.ndarray:
+    """The array in a dtype, all entries moved by half an eps, up or down at random."""
+    moved = np.asarray(array, np.float64) * (1 + eps / 2 * rng.choice([-1.0, 1.0], array.shape))
+    return moved.astype(dtype)
+
+
 def relative_errors(
     arrays: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], steps: int
 ) -> dict[str, float]:
