@@ -85,8 +85,7 @@ def _now(arguments: argparse.Namespace) -> int:
     if arguments.results or arguments.json:
         flag, instead = ("--json", "--output DIR") if arguments.json else ("--results", "results=DIR")
         raise ConfigError(f"{flag} is for two stored runs; A:B, which is measured now, takes {instead}")
-    if arguments.output is not None:
-        outputs.check(arguments.output)
+    outputs.check(arguments.output)
     if any(side.startswith("resume=") for side in arguments.sides):
         return again(resumed_run(arguments.sides), arguments.output)
     # every argument that is no KEY=VALUE, so that a run beside an A:B is named too

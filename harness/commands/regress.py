@@ -8,7 +8,6 @@ Cells and backends whose file changed since are added.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ._arguments import CODES, epilog, path, word
 from ._overrides import RESUME, TIMED, keys, line, refuse_unread, resumed_run
@@ -55,11 +54,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench regress`; returns the exit code."""
+    from ..regress import outputs
     from ..regress.regress import again, regress
     from ..runs.values import ConfigError
 
     if any(o.startswith("resume=") for o in arguments.overrides):
-        return again(resumed_run(arguments.overrides), _tried(arguments.output))
+        run = resumed_run(arguments.overrides)
+        outputs.check(arguments.output)
+        return again(run, arguments.output)
     bases = [o.partition("=")[2] for o in arguments.overrides if o.startswith("base=")]
     if len(bases) != 1 or not bases[0]:
         raise ConfigError(
@@ -67,13 +69,5 @@ def do(arguments: argparse.Namespace) -> int:
         )
     overrides = [o for o in arguments.overrides if not o.startswith("base=")]
     refuse_unread(overrides, "regress")
-    return regress(bases[0], overrides, _tried(arguments.output))
-
-
-def _tried(output: Path | None) -> Path | None:
-    """The folder, which can be written."""
-    from ..regress import outputs
-
-    if output is not None:
-        outputs.check(output)
-    return output
+    outputs.check(arguments.output)
+    return regress(bases[0], overrides, arguments.output)

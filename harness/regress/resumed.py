@@ -53,6 +53,7 @@ def asked(name: str, command: str) -> Asked:
         raise ConfigError(f"run {name} is {made}; resume=RUN of {command} takes a run of {command}")
     if not manifest.is_ours(found):
         raise ConfigError(f"run {name} was not made by you on this machine; measure anew")
+    resume.same_commit(name, found)
     resume.same(name, found, found.get("asked") or {})
     return Asked(**entry | {"overrides": tuple(entry["overrides"])}, folder=folder)
 

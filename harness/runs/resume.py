@@ -28,7 +28,7 @@ def interrupted(name: str, trust: bool) -> tuple[Path, dict[str, Any]]:
         command = (manifest_.get("again") or {}).get("command")
         how = f"made by {command}: cellbench {command} resume={shlex.quote(name)}" if command else "imported"
         raise ConfigError(f"run {name} was {how}; there is nothing for `run` to go on with")
-    _same_commit(name, manifest_)
+    same_commit(name, manifest_)
     values.shaped(config, defaults())
     if not manifest.is_ours(manifest_):
         _ask(name, config, trust)
@@ -43,8 +43,7 @@ def found(name: str) -> tuple[Path, dict[str, Any]]:
 
 
 def same(name: str, manifest: dict[str, Any], config: dict[str, Any]) -> None:
-    """Raises ConfigError where commit, code, versions or machine are others than those of the run."""
-    _same_commit(name, manifest)
+    """Raises ConfigError where code, versions or machine are others than those of the run."""
     _same_code(name, manifest, config)
     here = provenance.key(config.get("threads") or 1)
     if differs := provenance.differences(manifest.get("machine_key") or here, here):
@@ -69,7 +68,7 @@ def _ask(name: str, config: dict[str, Any], trust: bool) -> None:
     print(f"trusted: run {name} was not made by you on this machine; {asked}", flush=True)
 
 
-def _same_commit(name: str, found: dict[str, Any]) -> None:
+def same_commit(name: str, found: dict[str, Any]) -> None:
     """Raises ConfigError where the commit is another than that of the run."""
     now, then = provenance.git().get("commit"), (found.get("git") or {}).get("commit")
     if now != then:

@@ -13,9 +13,13 @@ from .record import record
 FILES = {"regress.md": markdown, "regress.json": record, "junit.xml": junit}
 
 
-def check(folder: Path) -> None:
-    """Raises ResultsError for a folder that they cannot be written to: before anything is timed."""
-    pages.check(folder, FILES)
+def check(folder: Path | None) -> None:
+    """Raises ResultsError for a folder that they cannot be written to: before anything is timed.
+
+    None is the folder of the run, which is made later.
+    """
+    if folder is not None:
+        pages.check(folder, FILES)
 
 
 def write(folder: Path, comparison: Comparison) -> list[Path]:
