@@ -264,6 +264,14 @@ def exchange(session: nox.Session) -> None:
 
 
 @session
+def browser(session: nox.Session) -> None:
+    """The report's page in chromium, which must be installed (about a minute)."""
+    install(session)
+    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "playwright")
+    run(session, "pytest", "tests/report/test_report_browser.py", "-rs", *session.posargs)
+
+
+@session
 def wheel(session: nox.Session) -> None:
     """Builds dist/, and runs the quick comparison with the wheel in an empty environment."""
     install(session)

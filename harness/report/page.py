@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ..store import pages
 from . import trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
+from .findings import NOTE, Finding, findings, named
 from .frame import prepare, unique
 from .overview import summary_table
 from .refused import refused
@@ -23,6 +26,7 @@ from .table import escaped, markdown
 
 HERE = Path(__file__).parent
 MARKDOWN, PAGE = "report.md", "index.html"
+MOST_NAMED, MOST_RUNS = 4, 6
 
 
 def write(
@@ -45,9 +49,10 @@ def write(
     pages.check(folder, (MARKDOWN, PAGE))
     ready = prepare(frame)
     head = heading(ready, manifests)
+    found = findings(frame, ready) if len(ready) else []
     content = [s for s in sections(frame, ready, manifests, probes) if not s.empty]
     content += last
-    texts = {MARKDOWN: as_markdown(*head, content, foot), PAGE: as_html(*head, content, foot)}
+    texts = {MARKDOWN: as_markdown(*head, content, foot, found), PAGE: as_html(*head, content, foot, found)}
     pages.replace(folder, "report", figures(content) | texts)
     return folder / PAGE
 
@@ -57,12 +62,9 @@ def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, 
     runs = unique(
         [*ready["run"], *[one_line(manifest["run"]) for manifest in manifests if manifest.get("run")]]
     )
-    title = (
-        f"cellbench: {', '.join(runs[:6])}{f' and {len(runs) - 6} more' if len(runs) > 6 else ''}"
-        if runs
-        else "cellbench"
-    )
-    lines = [line for line in dict.fromkeys(map(about, manifests)) if line][:6]
+    title = titled(unique(ready["label"]), unique(ready["backend"]))
+    lines = [f"Run {named(runs, MOST_RUNS)}."] if runs else []
+    lines += [line for line in dict.fromkeys(map(about, manifests)) if line][:6]
     if not len(ready):
         return title, [*lines, "There are no results: no case has been measured."]
     if matches := unique(ready["match"]):
@@ -79,6 +81,12 @@ def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, 
             f"{total} case{'s have' if total > 1 else ' has'} no result: {what}; the reasons are below."
         )
     return title, lines
+
+
+def titled(cells: list[str], backends: list[str]) -> str:
+    """'gru and lstm on numba and native'; the number of those that are many."""
+    words = [named(cells, MOST_NAMED, "cells"), named(backends, MOST_NAMED, "backends")]
+    return " on ".join(filter(None, words)) or "cellbench"
 
 
 def about(manifest: dict[str, Any]) -> str:
@@ -121,21 +129,30 @@ def sections(
     yield Section("How to reproduce", commands=tuple(commands))
 
 
-def as_html(title: str, lines: list[str], content: list[Section], foot: str = "") -> str:
+def as_html(
+    title: str, lines: list[str], content: list[Section], foot: str = "", found: Sequence[Finding] = ()
+) -> str:
     """One self-contained page. All text is escaped; the SVG of our own figures alone is not."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     jinja = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     jinja.trim_blocks = jinja.lstrip_blocks = True
-    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    own = {name: Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", "page.js")}
     template = jinja.get_template("template.html")
-    return template.render(title=title, lines=lines, sections=content, foot=foot, style=style, svg=Markup)
+    text = {"title": title, "lines": lines, "found": found, "note": NOTE, "sections": content, "foot": foot}
+    # a browser runs this script alone, whatever stands in the results
+    digest = f"sha256-{b64encode(sha256(own['page.js'].encode()).digest()).decode()}"
+    return template.render(text, style=own["style.css"], script=own["page.js"], digest=digest, svg=Markup)
 
 
-def as_markdown(title: str, lines: list[str], content: list[Section], foot: str = "") -> str:
+def as_markdown(
+    title: str, lines: list[str], content: list[Section], foot: str = "", found: Sequence[Finding] = ()
+) -> str:
     """The same as GitHub Markdown; figures are the .svg files beside it."""
     blocks = [f"# {escaped(title)}", *[escaped(line) for line in lines]]
+    blocks.append("\n".join(f"- {escaped(one.text)} [Shown here](#{one.anchor})." for one in found))
+    blocks += [NOTE] if found else []
     for section in content:
         blocks += _blocks(section, "##")
     blocks += ["---", escaped(foot)] if foot else []

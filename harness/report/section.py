@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,11 @@ import pandas as pd
 
 from .drawing.panels import Figure
 from .table import Table
+
+
+def anchor_of(heading: str) -> str:
+    """A heading's id as GitHub makes it from Markdown, so that one link leads there in both."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Section:
     @property
     def anchor(self) -> str:
         """The section's id in the page, which links lead to."""
-        return self.heading.lower().replace(" ", "-")
+        return anchor_of(self.heading)
 
     @property
     def empty(self) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from . import units
+
 T = TypeVar("T")
 
 
@@ -20,6 +22,11 @@ class Entry:
     text: str
     detail: str = ""
     kind: str = "text"
+
+    @property
+    def order(self) -> float | None:
+        """What a page sorts by; None where that is the text."""
+        return units.order(self.text)
 
 
 @dataclass(frozen=True)

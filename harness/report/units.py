@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 # kind: (from this magnitude on, one unit, its name), smallest first
 SCALES: dict[str, tuple[tuple[float, float, str], ...]] = {
@@ -21,6 +22,7 @@ SCALES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "1": ((0, 1, ""),),
     "%": ((0, 0.01, " %"),),
 }
+FACTORS = {name: one for scales in SCALES.values() for _, one, name in scales if name} | {"": 1.0}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -68,3 +70,11 @@ def exact(value: float) -> str:
 def power_of_ten(exponent: float) -> str:
     """'10⁻³'; written with superscript characters, since figures parse no markup."""
     return "10" + f"{exponent:.0f}".translate(SUPERSCRIPT)
+
+
+def order(text: str) -> float | None:
+    """The number that a text of this module stands for, in SI, to sort by; None for another text."""
+    found = re.fullmatch(r"(−?(?:∞|\d[\d,]*\.?\d*(?:e[+−]?\d+)?))( ?\D*)", text)
+    if not found or found[2] not in FACTORS:
+        return None
+    return float(found[1].replace("−", "-").replace(",", "").replace("∞", "inf")) * FACTORS[found[2]]

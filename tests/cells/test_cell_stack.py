@@ -46,7 +46,9 @@ def stackable(spec):
     return layers.unfit(cell, *fitting(cell, 5, 7)) is None
 
 
-STACKS = [f"{spec}:{options}" for spec, options in product(CELLS, OPTIONS)]
+# every cell in the fullest stack, and torch's with each option alone
+STACKS = [f"{spec}:{OPTIONS[-1]}" for spec in CELLS]
+STACKS += [f"{spec}:{options}" for spec, options in product(TORCH, OPTIONS[:-1])]
 EVERY, LABELS = combined([spec for spec in STACKS if stackable(spec)], DTYPES)
 
 

@@ -1,0 +1,169 @@
+"""What the results say, first on the page: sentences that are computed from them, with their intervals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, unique, varying
+from .section import anchor_of
+from .sections import gradient_decay, throughput
+from .standings import CELL, Standing, models, of_task, ranked, trained_tasks
+from .summary import Row, rows_of
+from .units import digits, interval, quantity
+
+MOST_CELLS = 4  # with a sentence each; of more cells it is counted which backend is the fastest
+MOST_NAMED = 6  # cells in a sentence
+MOST_TASKS = 8  # with a sentence each
+
+
+NOTE = "Brackets hold the lowest and highest of the processes. A sentence leads to what it rests on."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence, and the section that shows what it rests on."""
+
+    text: str
+    anchor: str
+
+
+def findings(frame: pd.DataFrame, ready: pd.DataFrame) -> list[Finding]:
+    """The sentences about speed, gradients and trainings, as far as there are results of them.
+
+    frame is tidy, as `harness.load` returns it; ready is the same after `prepare`.
+    """
+    return [*_speed(ready), *_reach(frame), *_learned(ready)]
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """The fastest backend of one cell in one setting, and how the next one compares with it."""
+
+    cell: str
+    setting: str
+    direction: str
+    backends: int
+    first: str
+    second: str
+    ratio: float
+    low: float  # NaN where there are too few processes
+    high: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether the first was faster in every process, of enough of them."""
+        return self.low > 1
+
+
+def _speed(ready: pd.DataFrame) -> Iterator[Finding]:
+    contests = list(_contests(ready))
+    anchor = anchor_of(throughput.HEADING)
+    for direction, name in DIRECTIONS.items():
+        here = [contest for contest in contests if contest.direction == direction]
+        if 0 < len(here) <= MOST_CELLS:
+            yield from (Finding(_winner(contest, name), anchor) for contest in here)
+        elif here:
+            yield Finding(_winners(here, name), anchor)
+
+
+def _contests(ready: pd.DataFrame) -> Iterator[_Contest]:
+    """One for each cell, setting and direction that several backends were timed in."""
+    rows = of_metric(measured(of_probe(ready, "throughput", None)), "seconds")
+    rows = rows[rows["steps"] == rows.groupby("run")["steps"].transform("max")]
+    told = varying(rows, (*SETTING, "steps"))
+    for (cell, direction, *_), here in rows.groupby(["label", "direction", *SETTING, "steps"], sort=False):
+        seconds = here.groupby(["process", "backend"])["value"].median().unstack()
+        if seconds.shape[1] > 1:
+            setting = setting_text(here.iloc[0], told)
+            yield _contest(cell, setting, direction, seconds)
+
+
+def _contest(cell: str, setting: str, direction: str, seconds: pd.DataFrame) -> _Contest:
+    """seconds: a row a process, a column a backend. Ratios are of times in one process."""
+    first, second = seconds.median().sort_values(kind="stable").index[:2]
+    ratios = (seconds[second] / seconds[first]).dropna()
+    low, high = (ratios.min(), ratios.max()) if len(ratios) >= FEWEST else (float("nan"), float("nan"))
+    count = seconds.shape[1]
+    return _Contest(cell, setting, direction, count, first, second, float(ratios.median()), low, high)
+
+
+def _winner(contest: _Contest, direction: str) -> str:
+    where = ", ".join(filter(None, (contest.cell, contest.setting, direction)))
+    how = quantity(contest.ratio, "x")
+    between = interval(contest.low, contest.high, "x", contest.ratio)
+    if contest.sure:
+        rank = f", the fastest of {contest.backends} backends," if contest.backends > 2 else ""
+        return f"{where}: {contest.first}{rank} is {how} as fast as {contest.second} ({between})."
+    if between:
+        return f"{where}: {contest.first} and {contest.second} are not told apart ({how}, {between})."
+    return (
+        f"{where}: {contest.first} took the least time, {how} as fast as {contest.second};"
+        f" that needs {FEWEST} processes to be sure."
+    )
+
+
+def _winners(contests: Sequence[_Contest], direction: str) -> str:
+    """'forward: numba is the fastest of 26 of 29 cells, native of 1; 2 are not told apart.'"""
+    sure = Counter(contest.first for contest in contests if contest.sure).most_common()
+    clauses = [f"{name} is the fastest in {count}" for name, count in sure]
+    open_ = len(contests) - sum(count for _, count in sure)
+    clauses += [f"{open_} {'is' if open_ == 1 else 'are'} not told apart"] if open_ else []
+    return f"{direction}, {len(contests)} comparisons of backends: {', '.join(clauses)}."
+
+
+def _reach(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Which cells' gradients vanish, explode or stay, each named once."""
+    words: dict[str, dict[str, Row]] = {}
+    for row in rows_of(frame):
+        if row.gradient:
+            words.setdefault(row.gradient, {}).setdefault(row.cell, row)
+    for word, cells in words.items():
+        rates = sorted((row.rate.value for row in cells.values()), key=abs)
+        span = digits(rates[0]) if len(rates) == 1 else f"{digits(rates[0])} to {digits(rates[-1])}"
+        what = "is stable" if word == "stable" else word
+        where = named(list(cells), MOST_NAMED, "cells")
+        text = f"The gradient at the first weights {what} in {where} ({span} nats a step back)."
+        yield Finding(text, anchor_of(gradient_decay.HEADING))
+
+
+def named(names: list[str], most: int, what: str = "") -> str:
+    """'a, b and c'; of more than `most`, '12 cells', or the first and how many follow where what is ''."""
+    if len(names) > most:
+        return f"{len(names)} {what}" if what else f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _learned(ready: pd.DataFrame) -> Iterator[Finding]:
+    """The cell with the lowest test loss of each task, and whether every seed agrees."""
+    for task in trained_tasks(ready)[:MOST_TASKS]:
+        cells = [model for model in models(of_task(ready, task)) if model.kind == CELL]
+        order = [model for model in ranked(cells) if len(model.values("best_test_loss"))]
+        if len(order) > 1:
+            yield Finding(_best(task, order), anchor_of(f"Training: {task}"))
+
+
+def _best(task: str, order: Sequence[Standing]) -> str:
+    several = len(unique(model.backend for model in order)) > 1
+    best, next_ = order[0], next((m for m in order[1:] if m.name != order[0].name), order[1])
+    mine, other = best.values("best_test_loss"), next_.values("best_test_loss")
+    seeds = mine.index.intersection(other.index)
+    lower = int((mine[seeds] < other[seeds]).sum())
+    text = (
+        f"{task}: {_model(best, several)} has the lowest test loss, {digits(best.loss)};"
+        f" {_model(next_, several)} has {digits(next_.loss)}"
+    )
+    if len(seeds) < 2:
+        return f"{text}. One seed says so."
+    sure = "lower in each" if lower == len(seeds) else f"not sure: lower in {lower}"
+    return f"{text} ({sure} of {len(seeds)} seeds)."
+
+
+def _model(model: Standing, several: bool) -> str:
+    setting: list[Any] = [value for value in model.setting if value not in ("", -1)]
+    parts = [*([model.backend] if several else []), *map(str, setting)]
+    return f"{model.name} ({', '.join(parts)})" if parts else model.name

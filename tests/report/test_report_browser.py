@@ -1,0 +1,142 @@
+"""The page in a real browser: nothing hides, tables sort, filter and can be saved, hostile names stay text.
+
+`nox -s browser` brings playwright; without it, or without a chromium, these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from support.report_rows import MANIFEST, refused, throughput, written
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, see nox -s browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs chromium, such as Debian's package of that name"
+)
+HOSTILE = '<img src=x onerror="document.title=1">'
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, everything):
+    """Opens the page of every probe, or of a folder; what the browser complains of is an error."""
+    pages, complaints = [], []
+
+    def open_page(folder=everything, width=1280, scheme="light"):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request", lambda one: complaints.append(one.url) if not one.url.startswith("file:") else None
+        )
+        page.goto((folder / "index.html").as_uri())
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert complaints == []
+
+
+def column(page, name, table="#summary table"):
+    """The texts of a column from top to bottom, of the rows that are shown."""
+    at = page.locator(f"{table} thead th").all_inner_texts().index(name)
+    rows = page.locator(f"{table} tbody tr:not([hidden])").all()
+    return [row.locator("td").nth(at).evaluate("cell => cell.firstChild.textContent") for row in rows]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280, 2560])
+def test_the_page_is_never_wider_than_the_window(opened, width, scheme):
+    page = opened(width=width, scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.title") == page.locator("h1").inner_text()
+
+
+def contrast(page, selector):
+    """WCAG's ratio of a text's colour to that of the page."""
+    return page.evaluate(
+        """selector => {
+          const light = (colour) => {
+            const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+              .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+          };
+          const of = (element, what) => light(getComputedStyle(element)[what]);
+          const a = of(document.querySelector(selector), "color"), b = of(document.body, "backgroundColor");
+          return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        }""",
+        selector,
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(opened, scheme):
+    page = opened(scheme=scheme)
+    for selector in ("p", "td", "td small", ".found a", "nav a", "tr.again td", ".note"):
+        assert contrast(page, selector) >= 4.5, selector
+
+
+def test_a_click_on_a_head_sorts_by_the_quantity_and_not_by_its_text(opened, tmp_path):
+    written(throughput(cells=("gru",), backends=("numpy", "numba", "native")), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    head = page.locator("#summary thead th", has_text="forward (T = 256)").first
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert column(page, "backend") == ["numba", "native", "numpy"]  # 550 µs, 1.10 ms, 4.40 ms
+    head.locator("button").press("Enter")
+    assert column(page, "backend") == ["numpy", "native", "numba"]
+
+
+def test_words_filter_the_rows_of_every_table(opened, tmp_path):
+    written(throughput(cells=("gru", "lstm")), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    page.get_by_role("searchbox").fill("GRU native")
+    assert column(page, "cell") == ["gru"] and column(page, "backend") == ["native"]
+    assert "rows" in page.locator(".filter [role=status]").inner_text()
+    page.get_by_role("searchbox").fill("")
+    assert len(column(page, "cell")) == 4
+
+
+def test_a_table_can_be_saved_with_its_intervals(opened, tmp_path):
+    written(throughput(cells=("gru",)), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    with page.expect_download() as saved:
+        page.locator("#summary .save button").click()
+    text = saved.value.path().read_text(encoding="utf-8")
+    assert saved.value.suggested_filename == "summary.csv"
+    assert text.splitlines()[0].startswith("cell,backend,") and "gru,native," in text and " … " in text
+
+
+def test_a_hostile_name_stays_text(opened, tmp_path):
+    rows = throughput(cells=(HOSTILE, "gru"))
+    rows.append(refused("throughput", "failed", HOSTILE, cell="gru", backend=HOSTILE, steps=256))
+    written(rows, tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    assert HOSTILE in page.locator("#summary").inner_text()
+    page.get_by_role("searchbox").fill(HOSTILE)
+    assert page.locator("img").count() == 0 and page.title() != "1"
+
+
+def test_a_sentence_leads_to_its_section(opened):
+    page = opened()
+    link = page.locator(".found a").first
+    link.click()
+    assert page.locator(link.get_attribute("href")).bounding_box()["y"] < 200
+
+
+def test_without_a_script_the_page_says_the_same(browser, everything):
+    page = browser.new_page(java_script_enabled=False)
+    page.goto((everything / "index.html").as_uri())
+    assert page.locator("#summary tbody tr").count() and not page.locator(".filter").is_visible()
+    page.close()

@@ -1,0 +1,105 @@
+"""The sentences at the top of a page say what the rows say, and no more."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from support.report_rows import MANY, gradient_decay, row, throughput, training, written
+
+from cellbench.harness.report.findings import findings
+from cellbench.harness.report.frame import prepare
+from cellbench.harness.report.units import order, quantity
+
+
+def said(rows):
+    frame = pd.DataFrame(rows)
+    return [finding.text for finding in findings(frame, prepare(frame))]
+
+
+def timed(backend, seconds, cell="gru"):
+    """One time a process."""
+    case = {"cell": cell, "backend": backend, "steps": 64, "direction": "forward"}
+    return [row("throughput", "seconds", s, process=p, **case) for p, s in enumerate(seconds)]
+
+
+@pytest.mark.quick
+def test_a_backend_that_is_faster_in_every_process_is_called_the_fastest_with_its_range():
+    rows = (
+        timed("numba", [1e-3, 1e-3, 2e-3]) + timed("native", [2e-3, 3e-3, 5e-3]) + timed("numpy", [1, 1, 1])
+    )
+    assert said(rows) == [
+        "gru, forward: numba, the fastest of 3 backends, is 2.50× as fast as native (2.00 … 3.00)."
+    ]
+
+
+def test_a_ratio_is_of_times_in_one_process():
+    """Each process is slower than the one before; within it both take equally long."""
+    rows = timed("numba", [1e-3, 2e-3, 4e-3]) + timed("native", [1e-3, 2e-3, 4e-3])
+    assert said(rows) == ["gru, forward: native and numba are not told apart (1.00×, 1.00 … 1.00)."]
+
+
+def test_two_backends_that_win_in_turn_are_not_told_apart():
+    rows = timed("numba", [1e-3, 1e-3, 3e-3]) + timed("native", [2e-3, 2e-3, 2e-3])
+    assert said(rows) == ["gru, forward: numba and native are not told apart (2.00×, 0.667 … 2.00)."]
+
+
+def test_few_processes_are_never_sure():
+    (text,) = said(timed("numba", [1e-3]) + timed("native", [2e-3]))
+    assert text.endswith(
+        "numba took the least time, 2.00× as fast as native; that needs 3 processes to be sure."
+    )
+
+
+def test_one_backend_alone_has_no_rank():
+    assert said(timed("numba", [1e-3, 1e-3, 1e-3])) == []
+
+
+def test_of_many_cells_it_is_counted_which_backend_is_the_fastest():
+    rows = throughput(cells=MANY, backends=("numba", "native"), steps=(64,))
+    rows += timed("numba", [1e-3, 1e-3, 3e-3], "odd") + timed("native", [2e-3, 2e-3, 2e-3], "odd")
+    assert said(rows) == [
+        "forward, 31 comparisons of backends: numba is the fastest in 30, 1 is not told apart.",
+        "forward+backward, 30 comparisons of backends: numba is the fastest in 30.",
+    ]
+
+
+def test_gradients_are_named_by_what_they_do():
+    rows = gradient_decay(cells=("gru", "lstm")) + gradient_decay(cells=("lru",), last=0.0, seeds=1)
+    stable = "The gradient at the first weights is stable in lru (0 nats a step back)."
+    vanishes = (
+        "The gradient at the first weights vanishes in gru and lstm (−0.625 to −0.625 nats a step back)."
+    )
+    assert set(said(rows)) >= {stable} and said(rows)[0].startswith(vanishes[:52])
+
+
+def losses(cell, values):
+    case = {"cell": cell, "backend": "numba", "task": "adding"}
+    return [row("training", "test_loss", v, "nats", lag=1, seed=s, **case) for s, v in enumerate(values)]
+
+
+def test_a_lower_loss_is_sure_where_every_seed_has_it():
+    assert said(losses("gru", [0.1, 0.2]) + losses("lstm", [0.3, 0.4])) == [
+        "adding: gru has the lowest test loss, 0.150; lstm has 0.350 (lower in each of 2 seeds)."
+    ]
+    assert "not sure: lower in 1 of 2" in said(losses("gru", [0.1, 0.2]) + losses("lstm", [0.3, 0.19]))[0]
+
+
+def test_every_sentence_leads_to_a_section_of_the_page(tmp_path):
+    rows = throughput() + gradient_decay() + training()
+    page, text = written(rows, tmp_path)
+    frame = pd.DataFrame(rows)
+    found = findings(frame, prepare(frame))
+    assert len(found) > 4
+    assert all(f'<section id="{one.anchor}">' in page for one in found)
+    assert all(f"(#{one.anchor})" in text for one in found)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5e-9, 2e-5, 0.004, 3.0, 620.0, 1e5, float("inf"), -0.5])
+def test_a_text_sorts_as_the_number_that_it_shows(value):
+    for kind in ("s", "count", "B", "x", "1", "%"):
+        assert order(quantity(value, kind)) == pytest.approx(value, rel=6e-3), kind
+
+
+@pytest.mark.parametrize("text", ["gru", "–", "2 of 3", "1.0.3", "", "v2", "12 apples"])
+def test_a_text_that_is_no_quantity_has_no_order(text):
+    assert order(text) is None
