@@ -12,13 +12,14 @@ import pandas as pd
 from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, unique, varying
 from .section import anchor_of
 from .sections import gradient_decay, throughput
-from .standings import CELL, Standing, models, of_task, ranked, trained_tasks
+from .standings import Standing, models, of_task, ranked, trained_tasks
 from .summary import Row, rows_of
+from .trainings import TRAINING
 from .units import digits, interval, quantity
 
 MOST_CELLS = 4  # with a sentence each; of more cells it is counted which backend is the fastest
 MOST_NAMED = 6  # cells in a sentence
-MOST_TASKS = 8  # with a sentence each
+MOST_TASKS = 6  # with a sentence each
 
 
 NOTE = "Brackets hold the lowest and highest of the processes. A sentence leads to what it rests on."
@@ -139,28 +140,54 @@ def named(names: list[str], most: int, what: str = "") -> str:
 
 
 def _learned(ready: pd.DataFrame) -> Iterator[Finding]:
-    """The cell with the lowest test loss of each task, and whether every seed agrees."""
-    for task in trained_tasks(ready)[:MOST_TASKS]:
-        cells = [model for model in models(of_task(ready, task)) if model.kind == CELL]
-        order = [model for model in ranked(cells) if len(model.values("best_test_loss"))]
-        if len(order) > 1:
-            yield Finding(_best(task, order), anchor_of(f"Training: {task}"))
+    """The model with the lowest test loss of each task; of many tasks it is counted who has it how often."""
+    ranks = {task: _ranks(of_task(ready, task)) for task in trained_tasks(ready)}
+    ranks = {task: order for task, order in ranks.items() if len(order) > 1}
+    if len(ranks) > MOST_TASKS:
+        yield Finding(_most(list(ranks.values())), anchor_of(TRAINING))
+        return
+    for task, order in ranks.items():
+        yield Finding(_best(task, order), anchor_of(f"{TRAINING}: {task}"))
+
+
+def _ranks(rows: pd.DataFrame) -> list[Standing]:
+    """The models that have a loss, the lowest first."""
+    return [model for model in ranked(models(rows)) if len(model.values("best_test_loss"))]
+
+
+def _next(order: Sequence[Standing]) -> Standing:
+    """The best model of another name than the first: one cell on two backends is no contest."""
+    return next((model for model in order[1:] if model.name != order[0].name), order[1])
+
+
+def _lower(order: Sequence[Standing]) -> tuple[int, int]:
+    """(seeds in which the first is below the next, seeds that both have)."""
+    mine, other = (model.values("best_test_loss") for model in (order[0], _next(order)))
+    seeds = mine.index.intersection(other.index)
+    return int((mine[seeds] < other[seeds]).sum()), len(seeds)
 
 
 def _best(task: str, order: Sequence[Standing]) -> str:
     several = len(unique(model.backend for model in order)) > 1
-    best, next_ = order[0], next((m for m in order[1:] if m.name != order[0].name), order[1])
-    mine, other = best.values("best_test_loss"), next_.values("best_test_loss")
-    seeds = mine.index.intersection(other.index)
-    lower = int((mine[seeds] < other[seeds]).sum())
+    best, next_, (lower, seeds) = order[0], _next(order), _lower(order)
     text = (
         f"{task}: {_model(best, several)} has the lowest test loss, {digits(best.loss)};"
         f" {_model(next_, several)} has {digits(next_.loss)}"
     )
-    if len(seeds) < 2:
+    if seeds < 2:
         return f"{text}. One seed says so."
-    sure = "lower in each" if lower == len(seeds) else f"not sure: lower in {lower}"
-    return f"{text} ({sure} of {len(seeds)} seeds)."
+    sure = "lower in each" if lower == seeds else f"not sure: lower in {lower}"
+    return f"{text} ({sure} of {seeds} seeds)."
+
+
+def _most(tasks: Sequence[Sequence[Standing]]) -> str:
+    """'Lowest test loss of 23 tasks: gru in 12 (9 of them sure), lstm in 7 (2 of them sure). Sure: ...'"""
+    first, sure = Counter(order[0].name for order in tasks), Counter[str]()
+    for order in tasks:
+        lower, seeds = _lower(order)
+        sure[order[0].name] += seeds > 1 and lower == seeds
+    clauses = [f"{name} in {count} ({sure[name]} of them sure)" for name, count in first.most_common()]
+    return f"Lowest test loss of {len(tasks)} tasks: {', '.join(clauses)}. Sure: lower in every seed."
 
 
 def _model(model: Standing, several: bool) -> str:

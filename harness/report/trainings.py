@@ -18,6 +18,7 @@ from .standings import RIVAL, Standing, models, of_task, ranked, rivals, told_ap
 from .table import Column, Entry, Table, known, number, table_of
 from .units import digits, exact
 
+TRAINING = "Training"  # the heading of all tasks; of one, its name follows
 FIGURES = {
     "own_lyapunov": "Lyapunov exponent (nats/step)",
     "true_lyapunov": "the system's",
@@ -46,7 +47,7 @@ def table(ready: pd.DataFrame, task: str) -> Table:
     ]
     columns = _columns(told_apart(rows), unit, bits, figures)
     note = " ".join(filter(None, sentences))
-    return table_of(f"Training: {task}", columns, ranked([*all_models, *all_rivals]), note)
+    return table_of(f"{TRAINING}: {task}", columns, ranked([*all_models, *all_rivals]), note)
 
 
 def _columns(settings: list[str], unit: str, bits: bool, figures: list[str]) -> list[Column[Standing]]:
@@ -173,7 +174,7 @@ def overview(ready: pd.DataFrame) -> Table:
     """A row a model and a column a task, or turned where that is narrower; no rows for one task alone."""
     tasks = trained_tasks(ready)
     if len(tasks) < 2:
-        return Table("Training", ("model", "backend"), ())
+        return Table(TRAINING, ("model", "backend"), ())
     entries: dict[Key, dict[str, Entry]] = {}
     for task in tasks:
         rows = of_task(ready, task)
@@ -190,11 +191,11 @@ def overview(ready: pd.DataFrame) -> Table:
     if len(tasks) > len(entries):
         turned = [(Entry(task), *(here.get(task, none) for here in entries.values())) for task in tasks]
         header = ("task", *(", ".join(filter(None, key)) for key in entries))
-        return Table("Training", header, tuple(turned), note)
+        return Table(TRAINING, header, tuple(turned), note)
     straight = [
         (*map(Entry, key), *(here.get(task, none) for task in tasks)) for key, here in entries.items()
     ]
-    return Table("Training", ("model", "backend", "setting", *tasks), tuple(straight), note).without_empty()
+    return Table(TRAINING, ("model", "backend", "setting", *tasks), tuple(straight), note).without_empty()
 
 
 def _of_all_tasks(model: Standing, others: list[Standing]) -> Entry:
