@@ -15,6 +15,7 @@ from ._overrides import keys, line
 
 if TYPE_CHECKING:
     from ..runs.schema import Settings
+    from ..store.sweep import Sweep
 
 EXPERIMENTS = "quick|report|shapes|tasks|speed|regress"
 EXAMPLES = """\
@@ -73,12 +74,31 @@ def do(arguments: argparse.Namespace) -> int:
     overrides = [compose.quoted(o) for o in arguments.overrides]
     if arguments.multirun:
         if arguments.plan:
-            return max(plan(settings) for settings in multirun.jobs(overrides))
-        return multirun.multirun(overrides)
+            return max(plan(settings) for settings in multirun.planned(overrides))
+        sweep = multirun.begin(overrides, shlex.join(["cellbench", "run", "-m", *overrides]))
+        return _carried(sweep, sweep.manifest["given"])
     settings = schema.check(compose.compose(overrides))
     if arguments.plan:
         return plan(settings)
     return measure(settings, shlex.join(["cellbench", "run", *overrides]))
+
+
+def _carried(sweep: Sweep, given: list[str]) -> int:
+    """Does the jobs of a sweep that are left, and prints how each stands; returns the exit code."""
+    from ..runs import multirun
+    from ..screen import last, tell
+    from ._sweeps import print_sweep
+
+    tell(
+        f"sweep {sweep.folder.name}: {len(sweep.jobs)} jobs; should it end early, go on with: cellbench run"
+        f" resume={shlex.quote(str(sweep.folder))}"
+    )
+    try:
+        complete = multirun.carry(sweep, given)
+    finally:
+        print_sweep(sweep)
+    last(f"sweep: {sweep.folder}  (page: cellbench report {shlex.quote(str(sweep.folder))})")
+    return multirun.exit_code(sweep) if complete else 130
 
 
 def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, str]:

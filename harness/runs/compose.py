@@ -13,11 +13,11 @@ from typing import Any
 from cellbench.cells import find
 
 from .. import probe as probes
+from ..store.sweep import MOST_JOBS
 from . import values
 from .schema import Settings, check, plain
 from .values import ConfigError
 
-MOST_JOBS = 1000  # runs of a multirun, each planned before the first begins
 PLAIN = r"""[^\[\],'"{}()]*"""  # no bracket, no comma, no quote
 WITH_EQUALS = re.compile(
     rf"""
@@ -121,6 +121,20 @@ def sweep(overrides: list[str]) -> list[list[str]]:
     if jobs > MOST_JOBS:
         raise ConfigError(f"the swept values make {jobs:,} runs or more; at most {MOST_JOBS:,} are planned")
     return [list(job) for job in product(*choices.values())]
+
+
+def swept(overrides: list[str]) -> tuple[list[str], list[str]]:
+    """(the keys that have several values, the overrides of one value). Raises ConfigError."""
+    keys, fixed = [], []
+    for override in _parsed(overrides):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            fixed.append(override.input_line)
+        elif key == "results" or re.split(r"[./]", key)[0] == "hydra":
+            raise ConfigError(f"{key} cannot be swept: it belongs to the whole sweep, so give it one value")
+        else:
+            keys.append(key)
+    return keys, fixed
 
 
 def _parsed(overrides: list[str]) -> list[Any]:

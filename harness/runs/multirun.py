@@ -1,73 +1,135 @@
-"""Hydra's multirun: a run for each combination of swept values, carried by Hydra's launcher."""
+"""Sweeps: a run for each combination of swept values, carried by Hydra's launcher."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .. import store
-from . import compose
+from ..screen import tell
+from ..store import sweep as sweeps
+from ..store.sweep import Sweep
+from . import compose, launch
 from . import measure as measuring
-from .measure import measure
+from .job import job
 from .resume import interrupted
 from .runner import ERRORS
 from .schema import Settings, check
+from .values import ConfigError
+
+LOOK_S = 1.0  # between two looks at how the jobs stand
 
 
-def jobs(overrides: list[str]) -> list[Settings]:
+def planned(overrides: list[str]) -> list[Settings]:
     """The settings of every job. Raises ConfigError, so that a mistake in the last job stops the first."""
     return [check(compose.compose(job)) for job in compose.sweep(overrides)]
 
 
-def multirun(overrides: list[str]) -> int:
-    """Runs every job; returns the exit code: 1 if a case ended in an error or a run is missing, else 0."""
-    planned = jobs(overrides)
-    folders = {settings.results for settings in planned}
-    for folder in folders:
-        store.make(folder)
-    before = _run_folders(folders)
-    if not _launched(job, overrides):
-        return 130
-    made = _run_folders(folders) - before
-    return int(len(made) < len(planned) or _has_errors(made))
+def begin(overrides: list[str], command: str) -> Sweep:
+    """A new sweep on disk, with every job checked, and nothing launched."""
+    launch.available(overrides)
+    swept, fixed = compose.swept(overrides)
+    settings = planned(overrides)
+    jobs = [_job(each, one.config) for each, one in zip(compose.sweep(overrides), settings, strict=True)]
+    ids = [each["id"] for each in jobs]
+    if twice := next((n for n, one in enumerate(ids) if one in ids[:n]), None):
+        raise ConfigError(
+            f"jobs {ids.index(ids[twice])} and {twice} of the sweep are the same; name each value once"
+        )
+    results = settings[0].results
+    store.make(results)
+    described = {
+        "command": command,
+        "launcher": _launcher(fixed),
+        "swept": swept,
+        "given": fixed,
+        "jobs": jobs,
+    }
+    return sweeps.create(results, described)
+
+
+def _job(overrides: list[str], config: dict[str, Any]) -> dict[str, Any]:
+    """A job's entry; its id is a hash of its configuration but for the folder of the results."""
+    asked = json.dumps({k: v for k, v in config.items() if k != "results"}, sort_keys=True)
+    return {
+        "id": hashlib.sha256(asked.encode()).hexdigest()[:12],
+        "overrides": overrides,
+        "config": config,
+    }
+
+
+def _launcher(overrides: list[str]) -> str:
+    names = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == launch.GROUP]
+    return names[-1] if names else "basic"
+
+
+def carry(sweep: Sweep, given: list[str]) -> bool:
+    """Has the launcher do the jobs that are not done; False where it was interrupted.
+
+    `given` are overrides that hold for all jobs, with those of the launcher.
+    """
+    left = [n for n, record in enumerate(sweep.records()) if record.state != "done"]
+    if not left:
+        return True
+    own = [
+        f"hydra.sweep.dir={launch.quoted(sweep.folder / 'hydra')}",
+        f"+sweep={launch.quoted(sweep.folder)}",
+        f"+digest='{sweeps.digest(sweep.folder)}'",
+        f"+job={','.join(map(str, left))}",
+    ]
+    with sweep.launching(), _told(sweep, _launcher(given) != "basic"):
+        return launch.launched(job, [*given, *own])
+
+
+@contextmanager
+def _told(sweep: Sweep, wanted: bool) -> Iterator[None]:
+    """Tells on standard error how the jobs stand, each time that it changes."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        last = ""
+        while not ended.wait(LOOK_S):
+            if (line := state_of(sweep)) != last:
+                tell(f"sweep {sweep.folder.name}: {line}")
+                last = line
+
+    thread = threading.Thread(target=watch, daemon=True)
+    if wanted:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if wanted:
+            thread.join()
+
+
+def state_of(sweep: Sweep) -> str:
+    """How the jobs stand together: '3 queued, 2 running, 7 done'."""
+    counts = Counter(record.state for record in sweep.records())
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def exit_code(sweep: Sweep) -> int:
+    """1 where a job has not measured all of its cases, or a case ended in an error."""
+    records = sweep.records()
+    return int(any(r.state != "done" or set(r.cases) & set(ERRORS) for r in records))
 
 
 def resume(name: str, trust: bool, launcher: str) -> int:
     """Goes on with a run where Hydra's launcher puts it; returns the exit code, 1 if a case has no end."""
+    launch.available([launcher])
     folder, _ = interrupted(name, trust)  # refused here, before a job is sent away
-    given = "'" + str(folder.resolve()).replace("\\", "\\\\").replace("'", "\\'") + "'"
-    if not _launched(resume_job, [launcher, f"+resume={given}", f"+trust={str(trust).lower()}"]):
+    given = [f"+resume={launch.quoted(folder)}", f"+trust={str(trust).lower()}"]
+    if not launch.launched(resume_job, [launcher, *given]):
         return 130
-    return int(_has_errors({folder}))
-
-
-def _launched(function: Callable[[Any], None], overrides: list[str]) -> bool:
-    """Has Hydra's launcher run the function for each combination; False where it was interrupted."""
-    import hydra
-
-    compose.register()
-    arguments, sys.argv = sys.argv, ["cellbench", "--multirun", *overrides]  # Hydra reads them there alone
-    try:
-        hydra.main(version_base="1.3", config_path=str(compose.folder()), config_name="config")(function)()
-    except KeyboardInterrupt:
-        return False
-    finally:
-        sys.argv = arguments
-    return True
-
-
-def _has_errors(folders: set[Path]) -> bool:
-    statuses = {block["status"] for folder in folders for block in store.read_blocks(folder) if block["done"]}
-    return bool(statuses & set(ERRORS))
-
-
-def _run_folders(parents: set[Path]) -> set[Path]:
-    return {
-        folder for parent in parents for folder in store.visible(parent) if (folder / store.MANIFEST).exists()
-    }
+    return int(_has_errors(folder))
 
 
 def resume_job(composed: Any) -> None:
@@ -76,13 +138,6 @@ def resume_job(composed: Any) -> None:
         raise KeyboardInterrupt
 
 
-def job(composed: Any) -> None:
-    """One job of a multirun, where its launcher put it."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    config = OmegaConf.to_container(composed, resolve=True)
-    assert isinstance(config, dict)
-    settings = check({str(k): v for k, v in config.items()})
-    if measure(settings, shlex.join(["cellbench", "run", *HydraConfig.get().overrides.task])) == 130:
-        raise KeyboardInterrupt
+def _has_errors(folder: Path) -> bool:
+    statuses = {block["status"] for block in store.read_blocks(folder) if block["done"]}
+    return bool(statuses & set(ERRORS))
