@@ -10,7 +10,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from ._arguments import epilog, word
+from ._arguments import RUNS, epilog, word
 from ._overrides import keys, line
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ EXAMPLES = """\
   cellbench run 'cells=[lstm,gru]' 'backends=[numba,native]' 'probes=[throughput]' 'workload.steps=[64,256]'
   cellbench run 'cells=[my.py:MyCell,gru]' match=parameters --plan
   cellbench run -m workload.hidden_size=64,128
-  cellbench run resume=results/runs/RUN"""
+  cellbench run resume=results/runs/RUN
+  cellbench run resume=SWEEP hydra/launcher=joblib"""
 LAUNCHER = "hydra/launcher"
 CODES = {
     0: "every case was measured, or could not be for a stated reason (unsupported, unavailable, ...)",
@@ -53,6 +54,7 @@ def add(parser: argparse.ArgumentParser) -> None:
             keys(),
             line("experiment=NAME", f"{EXPERIMENTS}: named sets of keys, in conf/experiment"),
             line("resume=RUN", "the folder of an interrupted run, to go on where it stopped"),
+            line("resume=SWEEP", "a sweep's name or folder: only what is missing runs, in its own runs"),
             line("trust=true", "beside resume=RUN: a run made elsewhere may import the files that it names"),
             "",
             epilog(EXAMPLES, CODES),
@@ -65,9 +67,13 @@ def do(arguments: argparse.Namespace) -> int:
     from ..runs import compose, multirun, schema
     from ..runs.measure import measure, resume
     from ..runs.values import ConfigError
+    from ..store.sweep import is_sweep, named
 
     if any(o.startswith("resume=") for o in arguments.overrides):
         name, trust, launcher = _of_resume(arguments)
+        if (folder := named(name, RUNS)) and is_sweep(folder):
+            sweep, given = multirun.again(folder, trust, launcher)
+            return _carried(sweep, given)
         return multirun.resume(name, trust, launcher) if launcher else resume(name, trust)
     if any(o.startswith("trust=") for o in arguments.overrides):
         raise ConfigError("trust is for resume=RUN, a run that was made elsewhere; leave it out")

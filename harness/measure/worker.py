@@ -258,9 +258,13 @@ def limited(threads: int) -> Iterator[None]:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Blocks Ctrl-C for the children started meanwhile, from their first instruction: it is the parent's."""
+    """Blocks Ctrl-C for the children started meanwhile, from their first instruction: it is the parent's.
+
+    So is SIGUSR1, by which schedulers tell every process of a job that it will be ended.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     resource_tracker.ensure_running()  # started by the first child instead, it would let Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:

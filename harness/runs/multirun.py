@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -12,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import store
-from ..screen import tell
+from ..screen import one_line, tell
+from ..store import code, provenance
+from ..store import manifest as manifests
 from ..store import sweep as sweeps
 from ..store.sweep import Sweep
-from . import compose, launch
+from . import compose, launch, values
 from . import measure as measuring
 from .job import job
-from .resume import interrupted
+from .resume import interrupted, same_code, same_commit
 from .runner import ERRORS
 from .schema import Settings, check
 from .values import ConfigError
@@ -44,14 +47,54 @@ def begin(overrides: list[str], command: str) -> Sweep:
         )
     results = settings[0].results
     store.make(results)
-    described = {
+    asked = {
         "command": command,
         "launcher": _launcher(fixed),
         "swept": swept,
         "given": fixed,
         "jobs": jobs,
     }
-    return sweeps.create(results, described)
+    made = provenance.origin() | {"code": code.digests([one.config for one in settings])}
+    return sweeps.create(results, made | asked)
+
+
+def again(folder: Path, trust: bool, launcher: str) -> tuple[Sweep, list[str]]:
+    """A sweep that is gone on with, and the overrides that hold for all jobs, with another launcher if given.
+
+    Raises ConfigError for a sweep that this user did not make, unless it is trusted, and where code, versions
+    or commit are others than those of its runs.
+    """
+    sweep = sweeps.read(folder)
+    launch.available([launcher])
+    same_commit(str(folder), sweep.manifest)
+    for one in sweep.jobs:
+        values.shaped(one.config, compose.defaults())
+    if not manifests.is_ours(sweep.manifest, sweeps.PURPOSE):
+        asked(sweep, trust)
+    same_code(str(folder), sweep.manifest, [job.config for job in sweep.jobs])
+    given = sweep.manifest["given"]
+    if launcher:
+        given = [o for o in given if not o.lstrip("+").startswith((launch.GROUP, "hydra.launcher"))]
+        given = [*given, launcher]
+    return sweep, given
+
+
+def asked(sweep: Sweep, trust: bool) -> None:
+    """Says what a sweep from elsewhere would import. Raises ConfigError unless it is trusted."""
+    files = {
+        str(path): code.digest(path) for job in sweep.jobs for path in code.files_named(job.config).values()
+    }
+    imports = ", ".join(f"{path} (sha256 {digest})" for path, digest in files.items()) or "no file"
+    words = one_line(
+        f"sweep {sweep.folder} was not made by you on this machine; it would import {imports}, and launch"
+        f" with {' '.join(sweep.manifest['given']) or 'nothing else'}"
+    )
+    if not trust:
+        raise ConfigError(
+            f"{words}; look at it first, then go on with: cellbench run"
+            f" resume={shlex.quote(str(sweep.folder))} trust=true"
+        )
+    tell(f"trusted: {words}")
 
 
 def _job(overrides: list[str], config: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,11 @@ def check(manifest: dict[str, Any]) -> None:
             raise ValueError(f"its {name} is {manifest[name]!r:.60}, and no table")
         if (count := _count(manifest.get(name))) > MOST_VALUES:
             raise ValueError(f"its {name} has {count:,} values; at most {MOST_VALUES:,} are read")
+    check_origin(manifest)
+
+
+def check_origin(manifest: dict[str, Any]) -> None:
+    """Raises ValueError for a table that says with what something was made, and is of another kind."""
     for name, kinds in TABLES.items():
         _table(name, manifest.get(name), kinds)
     for name in COMMITS:

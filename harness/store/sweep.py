@@ -21,7 +21,7 @@ from typing import Any
 
 from . import atomic, files, lock
 from .files import ResultsError
-from .manifest import MOST, RUN_NAME, sealed
+from .manifest import MOST, RUN_NAME, check_origin, sealed
 
 FOLDER, MANIFEST, RECORDS, LAUNCH = ".sweeps", "sweep.json", "jobs", "launch.lock"
 SCHEMA = 1
@@ -178,11 +178,7 @@ def create(results: Path, described: dict[str, Any]) -> Sweep:
     """A new sweep below the folder of its runs. Raises ResultsError where it cannot be written."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     folder = results / FOLDER / name
-    content = {
-        "schema": SCHEMA,
-        "sweep": name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    } | described
+    content = {"schema": SCHEMA, "sweep": name, **described}
     try:
         files.check_bounds(content)
         _check(content)
@@ -242,6 +238,7 @@ def _check(manifest: Any) -> None:
         _text(manifest, name)
     for name in ("swept", "given"):
         _texts(manifest, name)
+    check_origin(manifest)
     jobs = manifest.get("jobs")
     if not isinstance(jobs, list) or not 0 < len(jobs) <= MOST_JOBS:
         raise ValueError(f"its jobs are {jobs!r:.60}; from 1 to {MOST_JOBS:,} are read")

@@ -21,7 +21,13 @@ SWEPT = "workload.hidden_size=4,5"
 def begun(folder):
     """A sweep of two jobs on disk that was never launched."""
     jobs = [{"id": f"{n}" * 12, "overrides": [f"seeds={n}"], "config": {}} for n in range(2)]
-    described = {"command": "cellbench run -m", "launcher": "basic", "swept": ["seeds"], "given": []}
+    described = {
+        "created": "",
+        "command": "cellbench run -m",
+        "launcher": "basic",
+        "swept": ["seeds"],
+        "given": [],
+    }
     return sweeps.create(folder, described | {"jobs": jobs})
 
 
