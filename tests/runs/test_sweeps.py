@@ -14,7 +14,7 @@ from cellbench.harness.runs.allocation import memory_bytes, scheduler
 from cellbench.harness.store import sweep as sweeps
 from cellbench.harness.store.sweep import Record
 
-SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]"]
+SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 SWEPT = "workload.hidden_size=4,5"
 
 

@@ -17,7 +17,7 @@ from cellbench.harness.runs.progress import Progress
 from cellbench.harness.store import sweep as sweeps
 from cellbench.harness.store.sweep import Record
 
-SMALL = ["cells=[elman,gru,lstm]", "probes=[parameters]"]
+SMALL = ["cells=[elman,gru,lstm]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 SWEPT = "workload.hidden_size=4,5"
 LONG = [
     "cells=[elman]",
