@@ -10,6 +10,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
+from . import _hydra
 from ._arguments import RUNS, epilog, word
 from ._overrides import keys, line
 
@@ -48,11 +49,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="Hydra's multirun: KEY=A,B makes a run of each value"
     )
+    _hydra.add(parser)
     parser.epilog = "\n".join(
         [
             "keys:",
             keys(),
-            line("experiment=NAME", f"{EXPERIMENTS}: named sets of keys, in conf/experiment"),
+            line("experiment=NAME", f"{EXPERIMENTS}: named sets of keys, or one of ./conf/experiment"),
             line("resume=RUN", "the folder of an interrupted run, to go on where it stopped"),
             line("resume=SWEEP", "a sweep's name or folder: only what is missing runs, in its own runs"),
             line("trust=true", "beside resume=RUN: a run made elsewhere may import the files that it names"),
@@ -64,11 +66,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench run`; returns the exit code."""
-    from ..runs import compose, multirun, schema
+    from ..runs import compose, hydra_keys, multirun, schema
     from ..runs.measure import measure, resume
     from ..runs.values import ConfigError
     from ..store.sweep import is_sweep, named
 
+    shown = _hydra.asked(arguments)
     if any(o.startswith("resume=") for o in arguments.overrides):
         name, trust, launcher = _of_resume(arguments)
         if (folder := named(name, RUNS)) and is_sweep(folder):
@@ -77,15 +80,20 @@ def do(arguments: argparse.Namespace) -> int:
         return multirun.resume(name, trust, launcher) if launcher else resume(name, trust)
     if any(o.startswith("trust=") for o in arguments.overrides):
         raise ConfigError("trust is for resume=RUN, a run that was made elsewhere; leave it out")
-    overrides = [compose.quoted(o) for o in arguments.overrides]
+    overrides, primary = [compose.quoted(o) for o in arguments.overrides], arguments.config_name
+    if shown:
+        return _hydra.show(shown, overrides, primary)
     if arguments.multirun:
         if arguments.plan:
-            return max(plan(settings) for settings in multirun.planned(overrides))
-        sweep = multirun.begin(overrides, shlex.join(["cellbench", "run", "-m", *overrides]))
+            jobs = multirun.planned(multirun.with_files(overrides, primary), primary)
+            return max(plan(settings) for settings in jobs)
+        sweep = multirun.begin(overrides, shlex.join(["cellbench", "run", "-m", *overrides]), primary)
         return _carried(sweep, sweep.manifest["given"])
-    settings = schema.check(compose.compose(overrides))
+    composed = compose.composed(overrides, primary, sweeps=False)
+    settings = schema.check(compose.plain_config(composed))
     if arguments.plan:
         return plan(settings)
+    hydra_keys.apply(composed, settings.results)
     return measure(settings, shlex.join(["cellbench", "run", *overrides]))
 
 

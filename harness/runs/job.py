@@ -21,6 +21,7 @@ from .. import store
 from ..measure import worker
 from ..store import sweep as sweeps
 from ..store.sweep import Record, Sweep
+from . import hydra_keys
 from . import measure as measuring
 from .allocation import allocation
 from .schema import check
@@ -34,6 +35,10 @@ in_launcher = False  # set in the process that launches, where jobs may run too
 
 def job(composed: Any) -> None:
     """What Hydra's launcher calls: `composed` names the sweep, the digest of its manifest, and the job."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if HydraConfig.initialized():
+        hydra_keys.show(HydraConfig.get().verbose)
     folder, number = Path(composed["sweep"]), int(composed["job"])
     if sweeps.digest(folder) != composed["digest"]:
         raise ConfigError(f"{folder} has another manifest than the sweep that was launched; launch it again")

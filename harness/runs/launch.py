@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import extras
-from . import compose
+from . import compose, places
 from . import job as jobs
 from .values import ConfigError
 
@@ -31,7 +31,7 @@ def available(overrides: list[str]) -> None:
             extras.requires(PACKAGES[name], f"{override} needs")
 
 
-def launched(function: Callable[[Any], object], overrides: list[str]) -> bool:
+def launched(function: Callable[[Any], object], overrides: list[str], primary: str = "config") -> bool:
     """Has Hydra's launcher call the function for each combination; False where it was interrupted.
 
     Raises ConfigError where the launcher fails.
@@ -44,7 +44,7 @@ def launched(function: Callable[[Any], object], overrides: list[str]) -> bool:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print
     jobs.in_launcher = True
     try:
-        hydra.main(version_base="1.3", config_path=str(compose.folder()), config_name="config")(function)()
+        hydra.main(version_base="1.3", config_path=str(places.own()), config_name=primary)(function)()
     except KeyboardInterrupt:
         return False
     except Exception as error:
@@ -56,6 +56,25 @@ def launched(function: Callable[[Any], object], overrides: list[str]) -> bool:
         _restore("HYDRA_FULL_ERROR", told)
         _end_pool()
     return True
+
+
+def shown(arguments: list[str], primary: str) -> int:
+    """Has Hydra print what its flags ask for; returns the exit code."""
+    import hydra
+
+    compose.register()
+    before, sys.argv = sys.argv, ["cellbench", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(places.own()), config_name=primary)(_nothing)()
+    except SystemExit as ended:
+        return int(bool(ended.code))
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _nothing(composed: Any) -> None:
+    """Stands for a job where nothing is run."""
 
 
 def _restore(name: str, value: str | None) -> None:

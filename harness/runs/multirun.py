@@ -29,16 +29,24 @@ from .values import ConfigError
 LOOK_S = 1.0  # between two looks at how the jobs stand
 
 
-def planned(overrides: list[str]) -> list[Settings]:
+def planned(overrides: list[str], primary: str = "config") -> list[Settings]:
     """The settings of every job. Raises ConfigError, so that a mistake in the last job stops the first."""
-    return [check(compose.compose(job)) for job in compose.sweep(overrides)]
+    return [check(compose.compose(job, primary)) for job in compose.sweep(overrides)]
 
 
-def begin(overrides: list[str], command: str) -> Sweep:
+def with_files(overrides: list[str], primary: str) -> list[str]:
+    """The overrides with those that a file gives as `hydra.sweeper.params`, which a person's own follow."""
+    _, fixed = compose.swept(overrides)
+    params = compose.composed(fixed, primary).hydra.sweeper.get("params") or {}
+    return [*(f"{key}={value}" for key, value in params.items()), *overrides]
+
+
+def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
     """A new sweep on disk, with every job checked, and nothing launched."""
     launch.available(overrides)
+    overrides = with_files(overrides, primary)
     swept, fixed = compose.swept(overrides)
-    settings = planned(overrides)
+    settings = planned(overrides, primary)
     jobs = [_job(each, one.config) for each, one in zip(compose.sweep(overrides), settings, strict=True)]
     ids = [each["id"] for each in jobs]
     if twice := next((n for n, one in enumerate(ids) if one in ids[:n]), None):
@@ -52,6 +60,7 @@ def begin(overrides: list[str], command: str) -> Sweep:
         "launcher": _launcher(fixed),
         "swept": swept,
         "given": fixed,
+        "primary": primary,
         "jobs": jobs,
     }
     made = provenance.origin() | {"code": code.digests([one.config for one in settings])}
@@ -121,13 +130,14 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
     if not left:
         return True
     own = [
+        "hydra.sweeper.params=null",  # they are among the jobs
         f"hydra.sweep.dir={launch.quoted(sweep.folder / 'hydra')}",
         f"+sweep={launch.quoted(sweep.folder)}",
         f"+digest='{sweeps.digest(sweep.folder)}'",
         f"+job={','.join(map(str, left))}",
     ]
     with sweep.launching(), _told(sweep, _launcher(given) != "basic"):
-        return launch.launched(job, [*given, *own])
+        return launch.launched(job, [*given, *own], sweep.manifest["primary"])
 
 
 @contextmanager
@@ -170,6 +180,7 @@ def resume(name: str, trust: bool, launcher: str) -> int:
     launch.available([launcher])
     folder, _ = interrupted(name, trust)  # refused here, before a job is sent away
     given = [f"+resume={launch.quoted(folder)}", f"+trust={str(trust).lower()}"]
+    given.append(f"hydra.sweep.dir={launch.quoted(folder.parent / sweeps.FOLDER / 'hydra')}")
     if not launch.launched(resume_job, [launcher, *given]):
         return 130
     return int(_has_errors(folder))

@@ -234,7 +234,7 @@ def _check(manifest: Any) -> None:
         raise ValueError(f"it is of schema {schema!r:.60}, and this version reads schema {SCHEMA}")
     if not NAME.fullmatch(_text(manifest, "sweep")):
         raise ValueError(f"its sweep is called {manifest['sweep']!r:.60}")
-    for name in ("created", "command", "launcher"):
+    for name in ("created", "command", "launcher", "primary"):
         _text(manifest, name)
     for name in ("swept", "given"):
         _texts(manifest, name)

@@ -21,13 +21,8 @@ SWEPT = "workload.hidden_size=4,5"
 def begun(folder):
     """A sweep of two jobs on disk that was never launched."""
     jobs = [{"id": f"{n}" * 12, "overrides": [f"seeds={n}"], "config": {}} for n in range(2)]
-    described = {
-        "created": "",
-        "command": "cellbench run -m",
-        "launcher": "basic",
-        "swept": ["seeds"],
-        "given": [],
-    }
+    described = dict.fromkeys(("created", "command"), "") | {"launcher": "basic", "primary": "config"}
+    described |= {"swept": ["seeds"], "given": []}
     return sweeps.create(folder, described | {"jobs": jobs})
 
 
@@ -60,7 +55,7 @@ def test_a_sweep_is_told_listed_shown_and_loaded_as_one_and_leaves_no_stray_fold
 def test_the_manifest_is_whole_before_the_launch(tmp_path, monkeypatch, capsys):
     seen = []
 
-    def look(function, overrides):
+    def look(function, overrides, primary):
         (folder,) = sweeps.sweeps(tmp_path)
         sweep = sweeps.read(folder)
         jobs = zip(sweep.jobs, sweep.records(), strict=True)
