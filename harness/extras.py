@@ -8,6 +8,7 @@ from importlib import import_module
 # plain cellbench; scikit-learn is one, since every training has rivals that it fits.
 PACKAGES = {
     "hydra_plugins.hydra_joblib_launcher": ("hydra-joblib-launcher", "'cellbench[joblib]'"),
+    "hydra_plugins.hydra_optuna_sweeper": ("hydra-optuna-sweeper", "'cellbench[optuna]'"),
     "hydra_plugins.hydra_submitit_launcher": ("hydra-submitit-launcher", "'cellbench[submitit]'"),
     "sacrebleu": ("sacrebleu", "'cellbench[tasks]'"),
     "safetensors": ("safetensors", "'cellbench[checkpoints]'"),

@@ -25,7 +25,7 @@ def print_sweep(sweep: Sweep) -> None:
     print_table(header, ([row[n] for n in shown] for row in rows), numbers=("job", "cores", "memory"))
     for line in notes(sweep, records):
         print(line)
-    print(f"{state_of(sweep)}; {commands(sweep, records)}")
+    print(f"{state_of(sweep) or 'no job has begun'}; {commands(sweep, records)}")
 
 
 def _row(sweep: Sweep, number: int, record: Record) -> Sequence[str]:
@@ -62,6 +62,6 @@ def commands(sweep: Sweep, records: Sequence[Record]) -> str:
     states = Counter(record.state for record in records)
     if states.keys() & {"queued", "running"}:
         return f"cellbench sweeps {sweep.folder.name} looks again"
-    if states.keys() - {"done"}:
+    if states.keys() - {"done"} and not sweep.searched:
         return f"go on with: cellbench run resume={folder}"
     return f"page: cellbench report {folder}"

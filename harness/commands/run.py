@@ -103,14 +103,17 @@ def _carried(sweep: Sweep, given: list[str]) -> int:
     from ..screen import last, tell
     from ._sweeps import print_sweep
 
-    tell(
-        f"sweep {sweep.folder.name}: {len(sweep.jobs)} jobs; should it end early, go on with: cellbench run"
-        f" resume={shlex.quote(str(sweep.folder))}"
-    )
+    if sweep.searched:
+        tell(f"sweep {sweep.folder.name}: {sweep.manifest['sweeper']} chooses its jobs")
+    else:
+        again = f"cellbench run resume={shlex.quote(str(sweep.folder))}"
+        tell(f"sweep {sweep.folder.name}: {len(sweep.jobs)} jobs; should it end early, go on with: {again}")
     try:
         complete = multirun.carry(sweep, given)
     finally:
         print_sweep(sweep)
+    if best := multirun.best(sweep):
+        print(best)
     last(f"sweep: {sweep.folder}  (page: cellbench report {shlex.quote(str(sweep.folder))})")
     return multirun.exit_code(sweep) if complete else 130
 

@@ -67,15 +67,14 @@ def composed(overrides: list[str], name: str = "config", sweeps: bool = True) ->
         raise ConfigError(" ".join(str(error).split())) from None
 
 
-def plain_config(composed: Any) -> dict[str, Any]:
-    """The keys of cellbench as plain values. Raises ConfigError for one that has lost or got a key."""
+def plain_config(composed: Any, apart: tuple[str, ...] = ("hydra",)) -> dict[str, Any]:
+    """The keys of cellbench, without those apart, as plain values. Raises ConfigError for an unknown one."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        # with Hydra's own part in place, which a value may refer to
-        ours = {str(k): composed[k] for k in composed if k != "hydra"}
-        config = OmegaConf.to_container(OmegaConf.masked_copy(composed, list(ours)), resolve=True)
+        ours = OmegaConf.masked_copy(composed, [str(k) for k in composed if k not in apart])
+        config = OmegaConf.to_container(ours, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).split())) from None
     assert isinstance(config, dict)
@@ -140,6 +139,20 @@ def sweep(overrides: list[str]) -> list[list[str]]:
     if jobs > MOST_JOBS:
         raise ConfigError(f"the swept values make {jobs:,} runs or more; at most {MOST_JOBS:,} are planned")
     return [list(job) for job in product(*choices.values())]
+
+
+def first(overrides: list[str]) -> list[str]:
+    """The overrides with one value, the first, for each key of several; for a check before a search."""
+    chosen = []
+    for override in _parsed(overrides):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            chosen.append(override.input_line)
+        elif override.is_discrete_sweep():
+            chosen.append(f"{key}={next(iter(override.sweep_string_iterator()))}")
+        else:
+            chosen.append(f"{key}={override.value().start}")
+    return chosen
 
 
 def swept(overrides: list[str]) -> tuple[list[str], list[str]]:

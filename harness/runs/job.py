@@ -6,6 +6,8 @@ in the job's record.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import sys
@@ -20,14 +22,15 @@ from typing import Any
 from .. import store
 from ..measure import worker
 from ..store import sweep as sweeps
-from ..store.sweep import Record, Sweep
-from . import hydra_keys
+from ..store.sweep import Job, Record, Sweep
+from . import compose, hydra_keys, objective
 from . import measure as measuring
 from .allocation import allocation
 from .schema import check
 from .values import ConfigError
 
 INTERRUPTED = 130
+OWN = ("sweep", "digest", "job")  # keys by which a launcher's job finds what it is to do
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # by which schedulers take a job's machine away
 HEAD = 1000  # characters of a reason
 in_launcher = False  # set in the process that launches, where jobs may run too
@@ -39,10 +42,42 @@ def job(composed: Any) -> None:
 
     if HydraConfig.initialized():
         hydra_keys.show(HydraConfig.get().verbose)
-    folder, number = Path(composed["sweep"]), int(composed["job"])
+    _do(_sweep(composed), int(composed["job"]))
+
+
+def trial(composed: Any) -> float:
+    """A job of a search, in which `composed` is the job's configuration; returns its objective.
+
+    Raises ConfigError where it has none.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    sweep, number = _sweep(composed), int(HydraConfig.get().job.num)
+    config = compose.plain_config(composed, OWN)
+    overrides = [o for o in HydraConfig.get().overrides.task if o.partition("=")[0].lstrip("+") not in OWN]
+    sweep.ask(number, Job(job_id(config), overrides, config))
+    _do(sweep, number)
+    record = sweep.record(number)
+    if record.state != "done" or record.run is None:
+        raise ConfigError(f"job {number} is {record.state}: {record.reason or 'it has no run'}")
+    return objective.value(sweep.results / record.run, config["objective"])
+
+
+def job_id(config: dict[str, Any]) -> str:
+    """A hash of a job's configuration but for the folder of the results."""
+    asked = json.dumps({k: v for k, v in config.items() if k != "results"}, sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:12]
+
+
+def _sweep(composed: Any) -> Sweep:
+    folder = Path(composed["sweep"])
     if sweeps.digest(folder) != composed["digest"]:
         raise ConfigError(f"{folder} has another manifest than the sweep that was launched; launch it again")
-    sweep = sweeps.read(folder)
+    return sweeps.read(folder)
+
+
+def _do(sweep: Sweep, number: int) -> None:
+    """Does a job that nobody else works on, and that is not done."""
     with sweep.working(number) as free:
         if free and sweep.record(number).state != "done":
             with _printed(sweep.log_of(number)) as log:

@@ -14,9 +14,10 @@ from . import compose, places
 from . import job as jobs
 from .values import ConfigError
 
-GROUP = "hydra/launcher"
-# by what a launcher is called, the package that brings it
+GROUP, SWEEPER = "hydra/launcher", "hydra/sweeper"
+# by what a launcher or a sweeper is called, the package that brings it
 PACKAGES = {
+    "optuna": "hydra_plugins.hydra_optuna_sweeper",
     "joblib": "hydra_plugins.hydra_joblib_launcher",
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",
     "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
@@ -24,10 +25,10 @@ PACKAGES = {
 
 
 def available(overrides: list[str]) -> None:
-    """Raises PackageMissing where a launcher's package is not installed."""
+    """Raises PackageMissing where the package of a launcher or a sweeper is not installed."""
     for override in overrides:
         key, _, name = override.partition("=")
-        if key == GROUP and name in PACKAGES:
+        if key in (GROUP, SWEEPER) and name in PACKAGES:
             extras.requires(PACKAGES[name], f"{override} needs")
 
 
@@ -47,6 +48,8 @@ def launched(function: Callable[[Any], object], overrides: list[str], primary: s
         hydra.main(version_base="1.3", config_path=str(places.own()), config_name=primary)(function)()
     except KeyboardInterrupt:
         return False
+    except ConfigError:
+        raise
     except Exception as error:
         text = re.sub(r"\s+", " ", str(error))
         raise ConfigError(f"the launcher has failed: {type(error).__name__}: {text}") from error

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shlex
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from ..store import sweep as sweeps
 from ..store.sweep import Sweep
 from . import compose, launch, values
 from . import measure as measuring
-from .job import job
+from .job import job, job_id, trial
 from .resume import interrupted, same_code, same_commit
 from .runner import ERRORS
 from .schema import Settings, check
@@ -44,20 +42,21 @@ def with_files(overrides: list[str], primary: str) -> list[str]:
 def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
     """A new sweep on disk, with every job checked, and nothing launched."""
     launch.available(overrides)
-    overrides = with_files(overrides, primary)
+    sweeper = _choice(launch.SWEEPER, overrides)
     swept, fixed = compose.swept(overrides)
-    settings = planned(overrides, primary)
-    jobs = [_job(each, one.config) for each, one in zip(compose.sweep(overrides), settings, strict=True)]
-    ids = [each["id"] for each in jobs]
-    if twice := next((n for n, one in enumerate(ids) if one in ids[:n]), None):
-        raise ConfigError(
-            f"jobs {ids.index(ids[twice])} and {twice} of the sweep are the same; name each value once"
-        )
+    if sweeper == sweeps.BASIC:
+        overrides = with_files(overrides, primary)
+        swept, fixed = compose.swept(overrides)
+        settings = planned(overrides, primary)
+        jobs = _jobs(compose.sweep(overrides), settings)
+    else:
+        settings, jobs, fixed = [_searched(overrides, primary)], [], overrides
     results = settings[0].results
     store.make(results)
     asked = {
         "command": command,
-        "launcher": _launcher(fixed),
+        "launcher": _choice(launch.GROUP, fixed),
+        "sweeper": sweeper,
         "swept": swept,
         "given": fixed,
         "primary": primary,
@@ -74,6 +73,11 @@ def again(folder: Path, trust: bool, launcher: str) -> tuple[Sweep, list[str]]:
     or commit are others than those of its runs.
     """
     sweep = sweeps.read(folder)
+    if sweep.searched:
+        raise ConfigError(
+            f"sweep {folder} is a search of {sweep.manifest['sweeper']}, which chooses its jobs as it goes;"
+            " go on with one of its runs, resume=RUN, or search anew; hydra.sweeper.storage keeps a study"
+        )
     launch.available([launcher])
     same_commit(str(folder), sweep.manifest)
     for one in sweep.jobs:
@@ -106,18 +110,31 @@ def asked(sweep: Sweep, trust: bool) -> None:
     tell(f"trusted: {words}")
 
 
-def _job(overrides: list[str], config: dict[str, Any]) -> dict[str, Any]:
-    """A job's entry; its id is a hash of its configuration but for the folder of the results."""
-    asked = json.dumps({k: v for k, v in config.items() if k != "results"}, sort_keys=True)
-    return {
-        "id": hashlib.sha256(asked.encode()).hexdigest()[:12],
-        "overrides": overrides,
-        "config": config,
-    }
+def _jobs(overrides: list[list[str]], settings: list[Settings]) -> list[dict[str, Any]]:
+    """The jobs' entries. Raises ConfigError for two that are the same."""
+    ids = [job_id(one.config) for one in settings]
+    if twice := next((n for n, one in enumerate(ids) if one in ids[:n]), None):
+        raise ConfigError(
+            f"jobs {ids.index(ids[twice])} and {twice} of the sweep are the same; name each value once"
+        )
+    each = zip(ids, overrides, settings, strict=True)
+    return [{"id": one, "overrides": given, "config": asked.config} for one, given, asked in each]
 
 
-def _launcher(overrides: list[str]) -> str:
-    names = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == launch.GROUP]
+def _searched(overrides: list[str], primary: str) -> Settings:
+    """The settings of a search's first values, checked. Raises ConfigError."""
+    settings = check(compose.compose(compose.first(overrides), primary))
+    if settings.config["objective"] is None:
+        raise ConfigError(
+            f"{launch.SWEEPER}={_choice(launch.SWEEPER, overrides)} needs the number to search by; give"
+            " objective=PROBE.METRIC, such as objective=throughput.seconds"
+        )
+    return settings
+
+
+def _choice(group: str, overrides: list[str]) -> str:
+    """What a group of Hydra's is set to."""
+    names = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]
     return names[-1] if names else "basic"
 
 
@@ -126,18 +143,21 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
 
     `given` are overrides that hold for all jobs, with those of the launcher.
     """
-    left = [n for n, record in enumerate(sweep.records()) if record.state != "done"]
-    if not left:
-        return True
     own = [
-        "hydra.sweeper.params=null",  # they are among the jobs
         f"hydra.sweep.dir={launch.quoted(sweep.folder / 'hydra')}",
         f"+sweep={launch.quoted(sweep.folder)}",
         f"+digest='{sweeps.digest(sweep.folder)}'",
-        f"+job={','.join(map(str, left))}",
     ]
-    with sweep.launching(), _told(sweep, _launcher(given) != "basic"):
-        return launch.launched(job, [*given, *own], sweep.manifest["primary"])
+    function: Callable[[Any], object] = trial
+    if not sweep.searched:
+        left = [n for n, record in enumerate(sweep.records()) if record.state != "done"]
+        if not left:
+            return True
+        function = job
+        # those of the sweeper's parameters are among the jobs
+        own += ["hydra.sweeper.params=null", f"+job={','.join(map(str, left))}"]
+    with sweep.launching(), _told(sweep, _choice(launch.GROUP, given) != "basic"):
+        return launch.launched(function, [*given, *own], sweep.manifest["primary"])
 
 
 @contextmanager
@@ -167,6 +187,19 @@ def state_of(sweep: Sweep) -> str:
     """How the jobs stand together: '3 queued, 2 running, 7 done'."""
     counts = Counter(record.state for record in sweep.records())
     return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def best(sweep: Sweep) -> str:
+    """What a search that came to its end found best, in a line; nothing for another sweep."""
+    path = sweep.folder / "hydra" / "optimization_results.yaml"
+    if not sweep.searched or not path.is_file():
+        return ""
+    from omegaconf import OmegaConf
+
+    found = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(found, dict)
+    keys = " ".join(f"{key}={value}" for key, value in found.get("best_params", {}).items())
+    return f"best: {keys}, with {found.get('best_value')}" if keys else ""
 
 
 def exit_code(sweep: Sweep) -> int:

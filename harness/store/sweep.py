@@ -32,6 +32,7 @@ NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 JOB_ID = re.compile(r"[0-9a-f]{12}")
 LOG = re.compile(r"(?!(.*/)?\.\.?(/|$))[\w.+-]+(/[\w.+-]+){0,5}", re.ASCII)  # inside of the sweep's folder
 LINE = 300  # characters of a log's line
+BASIC = "basic"  # the sweeper whose jobs are known before the launch
 LOCAL = ("basic", "joblib", "submitit_local")  # launchers whose jobs end with them
 WRITTEN = ("running", "done", "failed", "stopped")
 TEXTS = ("began", "ended", "host", "scheduler", "run", "log", "reason")
@@ -83,7 +84,25 @@ class Sweep:
 
     @property
     def jobs(self) -> list[Job]:
-        return [Job(**job) for job in self.manifest["jobs"]]
+        """What is asked of each; of a search, of those that have begun. Raises ResultsError for damage."""
+        if not self.searched:
+            return [Job(**job) for job in self.manifest["jobs"]]
+        jobs: list[Job] = []
+        while (path := self._asked(len(jobs))).exists() and len(jobs) < MOST_JOBS:
+            try:
+                job = files.parse(files.read(path))
+                _check_job(job)
+            except OSError as error:
+                raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
+            except ValueError as error:
+                raise ResultsError(f"{path} is damaged: {error}; remove the sweep") from None
+            jobs.append(Job(**job))
+        return jobs
+
+    @property
+    def searched(self) -> bool:
+        """Whether a sweeper chooses the jobs as it goes."""
+        return self.manifest["sweeper"] != BASIC
 
     @property
     def launcher(self) -> str:
@@ -107,12 +126,16 @@ class Sweep:
 
     def records(self) -> list[Record]:
         """How each job stands."""
-        return [self.record(number) for number in range(len(self.manifest["jobs"]))]
+        return [self.record(number) for number in range(len(self.jobs))]
 
     def runs(self) -> list[Path]:
         """The folders of the runs that there are."""
         named = {record.run: None for record in self.records() if record.run}
         return [path for run in named if (path := self.results / run).is_dir() and not path.is_symlink()]
+
+    def ask(self, number: int, job: Job) -> None:
+        """Writes what a search asks of one more job."""
+        atomic.write_json(self._asked(number), asdict(job), exact=True)
 
     def write(self, number: int, record: Record) -> None:
         """Writes the record of a job; for who holds its lock."""
@@ -166,6 +189,9 @@ class Sweep:
     def log_of(self, number: int) -> Path:
         """Where a job writes what it would print, where its launcher keeps nothing."""
         return self.folder / RECORDS / f"{number}.log"
+
+    def _asked(self, number: int) -> Path:
+        return self.folder / RECORDS / f"{number}.asked.json"
 
     def _record(self, number: int) -> Path:
         return self.folder / RECORDS / f"{number}.json"
@@ -234,20 +260,25 @@ def _check(manifest: Any) -> None:
         raise ValueError(f"it is of schema {schema!r:.60}, and this version reads schema {SCHEMA}")
     if not NAME.fullmatch(_text(manifest, "sweep")):
         raise ValueError(f"its sweep is called {manifest['sweep']!r:.60}")
-    for name in ("created", "command", "launcher", "primary"):
+    for name in ("created", "command", "launcher", "sweeper", "primary"):
         _text(manifest, name)
     for name in ("swept", "given"):
         _texts(manifest, name)
     check_origin(manifest)
     jobs = manifest.get("jobs")
-    if not isinstance(jobs, list) or not 0 < len(jobs) <= MOST_JOBS:
-        raise ValueError(f"its jobs are {jobs!r:.60}; from 1 to {MOST_JOBS:,} are read")
+    fewest = int(manifest["sweeper"] == BASIC)
+    if not isinstance(jobs, list) or not fewest <= len(jobs) <= MOST_JOBS:
+        raise ValueError(f"its jobs are {jobs!r:.60}; from {fewest} to {MOST_JOBS:,} are read")
     for job in jobs:
-        if not isinstance(job, dict) or job.keys() != {f.name for f in fields(Job)}:
-            raise ValueError(f"a job of it is {job!r:.60}")
-        if not JOB_ID.fullmatch(_text(job, "id")) or not isinstance(job["config"], dict):
-            raise ValueError(f"job {job['id']!r:.60} is damaged")
-        _texts(job, "overrides")
+        _check_job(job)
+
+
+def _check_job(job: Any) -> None:
+    if not isinstance(job, dict) or job.keys() != {f.name for f in fields(Job)}:
+        raise ValueError(f"a job of it is {job!r:.60}")
+    if not JOB_ID.fullmatch(_text(job, "id")) or not isinstance(job["config"], dict):
+        raise ValueError(f"job {job['id']!r:.60} is damaged")
+    _texts(job, "overrides")
 
 
 def _text(table: dict[str, Any], name: str) -> str:

@@ -21,7 +21,11 @@ SWEPT = "workload.hidden_size=4,5"
 def begun(folder):
     """A sweep of two jobs on disk that was never launched."""
     jobs = [{"id": f"{n}" * 12, "overrides": [f"seeds={n}"], "config": {}} for n in range(2)]
-    described = dict.fromkeys(("created", "command"), "") | {"launcher": "basic", "primary": "config"}
+    described = dict.fromkeys(("created", "command"), "") | {
+        "launcher": "basic",
+        "primary": "config",
+        "sweeper": "basic",
+    }
     described |= {"swept": ["seeds"], "given": []}
     return sweeps.create(folder, described | {"jobs": jobs})
 
