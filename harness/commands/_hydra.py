@@ -42,8 +42,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f'eval "$(cellbench run -sc {INSTALL})" for bash',
     )
-    for flag in REFUSED:
-        parser.add_argument(flag, help=argparse.SUPPRESS, nargs="?", const="")
+    for flag, instead in REFUSED.items():
+        parser.add_argument(flag, help=f"not taken: {instead}", nargs="?", const="")
 
 
 def asked(arguments: argparse.Namespace) -> list[str]:

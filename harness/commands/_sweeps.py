@@ -61,7 +61,8 @@ def commands(sweep: Sweep, records: Sequence[Record]) -> str:
     folder = shlex.quote(str(sweep.folder))
     states = Counter(record.state for record in records)
     if states.keys() & {"queued", "running"}:
-        return f"cellbench sweeps {sweep.folder.name} looks again"
+        again = f"cellbench sweeps {folder} looks again"
+        return again if sweep.searched else f"{again}, cellbench run resume={folder} does what is left"
     if states.keys() - {"done"} and not sweep.searched:
         return f"go on with: cellbench run resume={folder}"
     return f"page: cellbench report {folder}"

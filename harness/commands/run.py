@@ -24,8 +24,7 @@ EXAMPLES = """\
   cellbench run 'cells=[lstm,gru]' 'backends=[numba,native]' 'probes=[throughput]' 'workload.steps=[64,256]'
   cellbench run 'cells=[my.py:MyCell,gru]' match=parameters --plan
   cellbench run -m workload.hidden_size=64,128
-  cellbench run resume=results/runs/RUN
-  cellbench run resume=SWEEP hydra/launcher=joblib"""
+  cellbench run resume=results/runs/RUN"""
 LAUNCHER = "hydra/launcher"
 CODES = {
     0: "every case was measured, or could not be for a stated reason (unsupported, unavailable, ...)",
