@@ -124,13 +124,15 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _signals(of_process: bool) -> Iterator[list[int]]:
-    """Has SIGTERM and SIGHUP end a command as Ctrl-C does, once, so that what it holds is given back.
+    """Has these signals end a command as Ctrl-C does, once, so that what it holds is given back.
+
+    SIGUSR1 is among them, which schedulers send before they take a machine away.
 
     Yields the signals that came. One that is ignored, as by nohup, stays so.
     """
     received: list[int] = []
     last_s = -math.inf
-    before = {n: signal.getsignal(n) for n in FORWARDED} if of_process else {}
+    before = {n: signal.getsignal(n) for n in (*FORWARDED, signal.SIGUSR1)} if of_process else {}
 
     def end(number: int, frame: Any) -> None:
         nonlocal last_s

@@ -7,6 +7,9 @@ from importlib import import_module
 # By the name it is imported by: its own name, and what pip installs. One with an extra is no dependency of
 # plain cellbench; scikit-learn is one, since every training has rivals that it fits.
 PACKAGES = {
+    "hydra_plugins.hydra_joblib_launcher": ("hydra-joblib-launcher", "'cellbench[joblib]'"),
+    "hydra_plugins.hydra_optuna_sweeper": ("hydra-optuna-sweeper", "'cellbench[optuna]'"),
+    "hydra_plugins.hydra_submitit_launcher": ("hydra-submitit-launcher", "'cellbench[submitit]'"),
     "sacrebleu": ("sacrebleu", "'cellbench[tasks]'"),
     "safetensors": ("safetensors", "'cellbench[checkpoints]'"),
     "sklearn": ("scikit-learn", "scikit-learn"),
@@ -25,7 +28,7 @@ def requires(package: str, use: str) -> None:
     try:
         import_module(package)
     except ModuleNotFoundError as error:
-        if error.name != package:
+        if error.name not in (package, package.partition(".")[0]):
             raise
         name, install = PACKAGES[package]
         raise PackageMissing(f"{use} {name}, which is not installed; pip install {install}") from None

@@ -30,6 +30,7 @@ KEYS = (
     ("seeds", "2", "a number of seeds, from 0 on, or a list of them"),
     ("results", "results/runs", "the folder that the run's own folder is made in"),
     ("budget_s", "null", "seconds for the whole run; the cases after that are skipped"),
+    ("objective", "null", "PROBE.METRIC, such as throughput.seconds: what hydra/sweeper=optuna searches by"),
     ("case_timeout_s", "300", "seconds without a sign of life after which a case is ended"),
 )
 # the keys that regress and compare read: they time what the probe throughput times, on one thread

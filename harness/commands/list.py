@@ -1,4 +1,4 @@
-"""Lists the cells, backends, probes and tasks that there are.
+"""Lists the cells, backends, probes, tasks and experiments that there are.
 
 Without a kind it prints their names. With one it prints a table, which is made from classes and docstrings.
 """
@@ -12,13 +12,15 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from textwrap import shorten
 
 from cellbench import cells
 
 from .. import probe, task
-from ._arguments import epilog, one_of
+from ..runs import places
+from ._arguments import epilog, one_of, path
 from ._table import print_table
 
 NAMES: dict[str, Callable[[], list[str]]] = {
@@ -26,6 +28,7 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "backends": cells.backend_names,
     "probes": probe.names,
     "tasks": task.names,
+    "experiments": places.all_experiments,
 }
 GET: dict[str, Callable[[str], object]] = {"backends": cells.backend, "probes": probe.get, "tasks": task.get}
 PACKAGES = {"backends": "cellbench.cells.backends", "probes": probe.PACKAGE, "tasks": task.PACKAGE}
@@ -39,15 +42,19 @@ EXAMPLES = """\
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.usage = "cellbench list [KIND]"
+    parser.usage = "cellbench list [KIND] [--config-dir DIR]"
     parser.add_argument(
         "kind", nargs="?", type=one_of(list(NAMES)), metavar="KIND", help=f"one of {', '.join(NAMES)}"
+    )
+    parser.add_argument(
+        "--config-dir", type=path, metavar="DIR", help="a folder of YAML files, as of `cellbench run`"
     )
     parser.epilog = epilog(EXAMPLES)
 
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench list`; returns the exit code."""
+    places.give(arguments.config_dir)
     if arguments.kind:
         print_members(arguments.kind)
     else:
@@ -65,8 +72,23 @@ def print_members(kind: str) -> None:
     if kind == "cells":
         print_table(CELL_COLUMNS, map(cell_row, NAMES[kind]()), numbers=["parameters"])
         print("parameters at I {}, H {}; `cellbench show CELL` prints the rest".format(*SIZES))
+    elif kind == "experiments":
+        print_table(("name", "what"), experiment_rows())
     else:
         print_table(("name", "what"), member_rows(kind))
+
+
+def experiment_rows() -> Iterator[Sequence[str]]:
+    """The rows of experiments: what the comments at the top of a file say, and where a user's own lies."""
+    for name, file in places.experiment_files().items():
+        lines = [line.removeprefix("#").strip() for line in comments(file)]
+        what = first_line(" ".join(line for line in lines if not line.startswith("@package")))
+        yield name, what if file.is_relative_to(places.own()) else f"{what} ({file})".strip()
+
+
+def comments(file: Path) -> Iterator[str]:
+    """The lines of comments that a YAML file begins with."""
+    return takewhile(lambda line: line.startswith("#"), file.read_text(errors="replace").splitlines())
 
 
 def cell_row(name: str) -> Sequence[str]:

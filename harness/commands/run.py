@@ -10,11 +10,13 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from ._arguments import epilog, word
+from . import _hydra
+from ._arguments import RUNS, epilog, word
 from ._overrides import keys, line
 
 if TYPE_CHECKING:
     from ..runs.schema import Settings
+    from ..store.sweep import Sweep
 
 EXPERIMENTS = "quick|report|shapes|tasks|speed|regress"
 EXAMPLES = """\
@@ -46,12 +48,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="Hydra's multirun: KEY=A,B makes a run of each value"
     )
+    _hydra.add(parser)
     parser.epilog = "\n".join(
         [
             "keys:",
             keys(),
-            line("experiment=NAME", f"{EXPERIMENTS}: named sets of keys, in conf/experiment"),
+            line("experiment=NAME", f"{EXPERIMENTS}: named sets of keys, or one of ./conf/experiment"),
             line("resume=RUN", "the folder of an interrupted run, to go on where it stopped"),
+            line("resume=SWEEP", "a sweep's name or folder: only what is missing runs, in its own runs"),
             line("trust=true", "beside resume=RUN: a run made elsewhere may import the files that it names"),
             "",
             epilog(EXAMPLES, CODES),
@@ -61,24 +65,56 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench run`; returns the exit code."""
-    from ..runs import compose, multirun, schema
+    from ..runs import compose, hydra_keys, multirun, schema
     from ..runs.measure import measure, resume
     from ..runs.values import ConfigError
+    from ..store.sweep import is_sweep, named
 
+    shown = _hydra.asked(arguments)
     if any(o.startswith("resume=") for o in arguments.overrides):
         name, trust, launcher = _of_resume(arguments)
+        if (folder := named(name, RUNS)) and is_sweep(folder):
+            sweep, given = multirun.again(folder, trust, launcher)
+            return _carried(sweep, given)
         return multirun.resume(name, trust, launcher) if launcher else resume(name, trust)
     if any(o.startswith("trust=") for o in arguments.overrides):
         raise ConfigError("trust is for resume=RUN, a run that was made elsewhere; leave it out")
-    overrides = [compose.quoted(o) for o in arguments.overrides]
+    overrides, primary = [compose.quoted(o) for o in arguments.overrides], arguments.config_name
+    if shown:
+        return _hydra.show(shown, overrides, primary)
     if arguments.multirun:
         if arguments.plan:
-            return max(plan(settings) for settings in multirun.jobs(overrides))
-        return multirun.multirun(overrides)
-    settings = schema.check(compose.compose(overrides))
+            jobs = multirun.planned(multirun.with_files(overrides, primary), primary)
+            return max(plan(settings) for settings in jobs)
+        sweep = multirun.begin(overrides, shlex.join(["cellbench", "run", "-m", *overrides]), primary)
+        return _carried(sweep, sweep.manifest["given"])
+    composed = compose.composed(overrides, primary, sweeps=False)
+    settings = schema.check(compose.plain_config(composed))
     if arguments.plan:
         return plan(settings)
+    hydra_keys.apply(composed, settings.results)
     return measure(settings, shlex.join(["cellbench", "run", *overrides]))
+
+
+def _carried(sweep: Sweep, given: list[str]) -> int:
+    """Does the jobs of a sweep that are left, and prints how each stands; returns the exit code."""
+    from ..runs import multirun
+    from ..screen import last, tell
+    from ._sweeps import print_sweep
+
+    if sweep.searched:
+        tell(f"sweep {sweep.folder.name}: {sweep.manifest['sweeper']} chooses its jobs")
+    else:
+        again = f"cellbench run resume={shlex.quote(str(sweep.folder))}"
+        tell(f"sweep {sweep.folder.name}: {len(sweep.jobs)} jobs; should it end early, go on with: {again}")
+    try:
+        complete = multirun.carry(sweep, given)
+    finally:
+        print_sweep(sweep)
+    if best := multirun.best(sweep):
+        print(best)
+    last(f"sweep: {sweep.folder}  (page: cellbench report {shlex.quote(str(sweep.folder))})")
+    return multirun.exit_code(sweep) if complete else 130
 
 
 def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, str]:

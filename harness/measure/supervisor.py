@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import keeper
 
@@ -127,7 +127,7 @@ def _supervise(child: int, shared: Shared, tell: Tell) -> NoReturn:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             break
-        if came is not None and came.si_signo in FORWARDED:
+        if came is not None and (came.si_signo in FORWARDED or _is_foreign(came, shared.process)):
             early.append(came.si_signo)
         if shared.process:
             while early:
@@ -140,6 +140,11 @@ def _supervise(child: int, shared: Shared, tell: Tell) -> NoReturn:
     keeper.end_all()
     code = _exit_code(status, shared, tell)
     os._exit(code & 0xFF)
+
+
+def _is_foreign(came: Any, work: int) -> bool:
+    """Whether SIGUSR1 is a scheduler's: the work sends it too, as its last word."""
+    return came.si_signo == signal.SIGUSR1 and came.si_pid != work
 
 
 def _pass_on(process: int, number: int) -> None:

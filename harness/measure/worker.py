@@ -86,7 +86,8 @@ def _call(
         work = (sending, forking, limit, function, args)
         process = context.Process(target=_enter, args=work, daemon=True)
         try:
-            process.start()
+            with _start_method():
+                process.start()
         except (OSError, EOFError) as error:
             if not imported:
                 raise
@@ -104,6 +105,23 @@ def _call(
         _end(process)
         reader.join(END_S)
         receiving.close()
+
+
+@contextmanager
+def _start_method() -> Iterator[None]:
+    """Has the default start method be one of Python's: a child reads its name, and knows no other.
+
+    A process that a library started, such as joblib's, may have one of that library's own.
+    """
+    before = multiprocessing.get_start_method(allow_none=True)
+    if before is None or before in multiprocessing.get_all_start_methods():
+        yield
+        return
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 @dataclass(frozen=True)
@@ -240,9 +258,13 @@ def limited(threads: int) -> Iterator[None]:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Blocks Ctrl-C for the children started meanwhile, from their first instruction: it is the parent's."""
+    """Blocks Ctrl-C for the children started meanwhile, from their first instruction: it is the parent's.
+
+    So is SIGUSR1, by which schedulers tell every process of a job that it will be ended.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     resource_tracker.ensure_running()  # started by the first child instead, it would let Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..screen import one_line
 from ..store import pages
-from . import trainings
+from . import swept, trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
 from .findings import NOTE, Finding, findings, named
@@ -122,6 +122,7 @@ def sections(
             yield Section("Summary", tables=(summary,))
         overview = trainings.overview(ready)
         yield Section(overview.heading, tables=(overview,) if overview.rows else ())
+        yield swept.section(ready, manifests)
     yield from of_page(ready, probes)
     for table in (refused(ready), environment(manifests), configuration(manifests)):
         yield Section(table.heading, tables=(table,))

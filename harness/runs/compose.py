@@ -7,17 +7,17 @@ import re
 from dataclasses import asdict
 from functools import cache
 from itertools import islice, product
-from pathlib import Path
 from typing import Any
 
 from cellbench.cells import find
 
 from .. import probe as probes
-from . import values
+from ..store.sweep import MOST_JOBS
+from . import hydra_keys, places, values
+from .places import own, users
 from .schema import Settings, check, plain
 from .values import ConfigError
 
-MOST_JOBS = 1000  # runs of a multirun, each planned before the first begins
 PLAIN = r"""[^\[\],'"{}()]*"""  # no bracket, no comma, no quote
 WITH_EQUALS = re.compile(
     rf"""
@@ -34,43 +34,60 @@ def settings(overrides: list[str]) -> Settings:
     return check(compose([quoted(o) for o in overrides]))
 
 
-def folder() -> Path:
-    """The folder of YAML files."""
-    from cellbench import conf
-
-    return Path(conf.__path__[0])
-
-
 def experiments() -> list[str]:
-    """The named sets of overrides, experiment=NAME."""
-    return [path.stem for path in sorted((folder() / "experiment").glob("*.yaml"))]
+    """The named sets of overrides, experiment=NAME, the user's after cellbench's own."""
+    return places.all_experiments()
 
 
-def compose(overrides: list[str]) -> dict[str, Any]:
+def compose(overrides: list[str], name: str = "config") -> dict[str, Any]:
     """The configuration as plain values. Raises ConfigError for a key that does not exist, with + too."""
+    return plain_config(composed(overrides, name))
+
+
+def composed(overrides: list[str], name: str = "config", sweeps: bool = True) -> Any:
+    """The configuration with Hydra's own part, of the primary file `name`. Raises ConfigError.
+
+    `sweeps`: keys that have an effect on sweeps alone may stand in it.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     register()
     try:
-        with initialize_config_dir(str(folder()), version_base="1.3"):
-            for override in _parsed(overrides):
+        with initialize_config_dir(str(own()), version_base="1.3"):
+            parsed = _parsed(overrides)
+            for override in parsed:
                 _check_key(override, _defaults(tuple(probes.names())))
-            config = OmegaConf.to_container(hydra_compose("config", overrides), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+            hydra_keys.check(parsed, sweeps)
+            return hydra_compose(name, overrides, return_hydra_config=True)
+    # the last two: OmegaConf's own faults, such as of hydra.sweeper.params={}
+    except (HydraException, OmegaConfBaseException, AttributeError, TypeError) as error:
+        raise ConfigError(" ".join(str(error).split())) from None
+
+
+def plain_config(composed: Any, apart: tuple[str, ...] = ("hydra",)) -> dict[str, Any]:
+    """The keys of cellbench, without those apart, as plain values. Raises ConfigError for an unknown one."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        ours = OmegaConf.masked_copy(composed, [str(k) for k in composed if k not in apart])
+        config = OmegaConf.to_container(ours, resolve=True)
+    except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).split())) from None
     assert isinstance(config, dict)
-    return {str(k): v for k, v in config.items()}
+    keys: dict[str, Any] = {str(k): v for k, v in config.items()}
+    values.shaped(keys, defaults())
+    return keys
 
 
 def defaults() -> dict[Any, Any]:
     """The configuration without overrides, read without Hydra, which may be under way."""
     from omegaconf import OmegaConf
 
-    keys = OmegaConf.to_container(OmegaConf.load(folder() / "config.yaml"))
+    keys = OmegaConf.to_container(OmegaConf.load(own() / "config.yaml"))
     assert isinstance(keys, dict)
     return {k: v for k, v in keys.items() if k not in ("defaults", "hydra")} | {"probe": _probe_options()}
 
@@ -91,6 +108,7 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
 
     ConfigStore.instance().store("defaults", _probe_options(), group="probe")
+    places.register()
 
 
 def _probe_options() -> dict[str, Any]:
@@ -123,6 +141,34 @@ def sweep(overrides: list[str]) -> list[list[str]]:
     return [list(job) for job in product(*choices.values())]
 
 
+def first(overrides: list[str]) -> list[str]:
+    """The overrides with one value, the first, for each key of several; for a check before a search."""
+    chosen = []
+    for override in _parsed(overrides):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            chosen.append(override.input_line)
+        elif override.is_discrete_sweep():
+            chosen.append(f"{key}={next(iter(override.sweep_string_iterator()))}")
+        else:
+            chosen.append(f"{key}={override.value().start}")
+    return chosen
+
+
+def swept(overrides: list[str]) -> tuple[list[str], list[str]]:
+    """(the keys that have several values, the overrides of one value). Raises ConfigError."""
+    keys, fixed = [], []
+    for override in _parsed(overrides):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            fixed.append(override.input_line)
+        elif key == "results" or re.split(r"[./]", key)[0] == "hydra":
+            raise ConfigError(f"{key} cannot be swept: it belongs to the whole sweep, so give it one value")
+        else:
+            keys.append(key)
+    return keys, fixed
+
+
 def _parsed(overrides: list[str]) -> list[Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -141,6 +187,17 @@ def _parsed(overrides: list[str]) -> list[Any]:
     return parsed
 
 
+def _check_experiment(name: Any) -> None:
+    """Raises ConfigError for one that there is not, and for a name of the user's that would go unread."""
+    values.known("experiment", name, experiments())
+    ours = places.experiments(own())
+    for folder in users():
+        if name in ours and name in places.experiments(folder):
+            raise ConfigError(
+                f"experiment {name!r} is cellbench's own, and a file in {folder / 'experiment'}; rename it"
+            )
+
+
 def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
     """Raises ConfigError for a key that is none, and for one that a value cannot be set to."""
     key = override.key_or_group
@@ -149,7 +206,9 @@ def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
     if override.is_delete():
         raise ConfigError(f"~{key} takes a key away; every key of cellbench is needed, so set it to a value")
     if key == "experiment":
-        values.known("experiment", override.value(), experiments())
+        given = override.value()
+        for name in given if isinstance(given, list) else [given]:
+            _check_experiment(name)
         return
     node: Any = defaults
     for depth, name in enumerate(key.split(".")):

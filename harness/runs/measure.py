@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from cellbench.cells.kernels import modules
@@ -20,10 +20,13 @@ from .schema import Settings, check
 from .values import ConfigError
 
 
-def measure(settings: Settings, command: str) -> int:
-    """Measures all cases in a new run; returns the exit code. `command` is what the manifest says."""
+def measure(settings: Settings, command: str, named: Callable[[str], object] = lambda name: None) -> int:
+    """Measures all cases in a new run; returns the exit code. `command` is what the manifest says.
+
+    `named` is told the run's name before there is the run.
+    """
     manifest = provenance.manifest(command, settings.config, settings.config["threads"])
-    return _work(store.create(settings.results, manifest), settings, set())
+    return _work(store.create(settings.results, manifest, named), settings, set())
 
 
 def resume(name: str, trust: bool = False) -> int:

@@ -1,73 +1,222 @@
-"""Hydra's multirun: a run for each combination of swept values, carried by Hydra's launcher."""
+"""Sweeps: a run for each combination of swept values, carried by Hydra's launcher."""
 
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Callable
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .. import store
-from . import compose
+from ..screen import one_line, tell
+from ..store import code, provenance
+from ..store import manifest as manifests
+from ..store import sweep as sweeps
+from ..store.sweep import Sweep
+from . import compose, launch, values
 from . import measure as measuring
-from .measure import measure
-from .resume import interrupted
+from .job import job, job_id, trial
+from .resume import interrupted, same_code, same_commit
 from .runner import ERRORS
 from .schema import Settings, check
+from .values import ConfigError
+
+LOOK_S = 1.0  # between two looks at how the jobs stand
 
 
-def jobs(overrides: list[str]) -> list[Settings]:
+def planned(overrides: list[str], primary: str = "config") -> list[Settings]:
     """The settings of every job. Raises ConfigError, so that a mistake in the last job stops the first."""
-    return [check(compose.compose(job)) for job in compose.sweep(overrides)]
+    return [check(compose.compose(job, primary)) for job in compose.sweep(overrides)]
 
 
-def multirun(overrides: list[str]) -> int:
-    """Runs every job; returns the exit code: 1 if a case ended in an error or a run is missing, else 0."""
-    planned = jobs(overrides)
-    folders = {settings.results for settings in planned}
-    for folder in folders:
-        store.make(folder)
-    before = _run_folders(folders)
-    if not _launched(job, overrides):
-        return 130
-    made = _run_folders(folders) - before
-    return int(len(made) < len(planned) or _has_errors(made))
+def with_files(overrides: list[str], primary: str) -> list[str]:
+    """The overrides with those that a file gives as `hydra.sweeper.params`, which a person's own follow."""
+    _, fixed = compose.swept(overrides)
+    params = compose.composed(fixed, primary).hydra.sweeper.get("params") or {}
+    return [*(f"{key}={value}" for key, value in params.items()), *overrides]
+
+
+def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
+    """A new sweep on disk, with every job checked, and nothing launched."""
+    launch.available(overrides)
+    sweeper = _choice(launch.SWEEPER, overrides)
+    swept, fixed = compose.swept(overrides)
+    if sweeper == sweeps.BASIC:
+        overrides = with_files(overrides, primary)
+        swept, fixed = compose.swept(overrides)
+        settings = planned(overrides, primary)
+        jobs = _jobs(compose.sweep(overrides), settings)
+    else:
+        settings, jobs, fixed = [_searched(overrides, primary)], [], overrides
+    results = settings[0].results
+    store.make(results)
+    asked = {
+        "command": command,
+        "launcher": _choice(launch.GROUP, fixed),
+        "sweeper": sweeper,
+        "swept": swept,
+        "given": fixed,
+        "primary": primary,
+        "jobs": jobs,
+    }
+    made = provenance.origin() | {"code": code.digests([one.config for one in settings])}
+    return sweeps.create(results, made | asked)
+
+
+def again(folder: Path, trust: bool, launcher: str) -> tuple[Sweep, list[str]]:
+    """A sweep that is gone on with, and the overrides that hold for all jobs, with another launcher if given.
+
+    Raises ConfigError for a sweep that this user did not make, unless it is trusted, and where code, versions
+    or commit are others than those of its runs.
+    """
+    sweep = sweeps.read(folder)
+    if sweep.searched:
+        raise ConfigError(
+            f"sweep {folder} is a search of {sweep.manifest['sweeper']}, which chooses its jobs as it goes;"
+            " go on with one of its runs, resume=RUN, or search anew; hydra.sweeper.storage keeps a study"
+        )
+    launch.available([launcher])
+    same_commit(str(folder), sweep.manifest)
+    for one in sweep.jobs:
+        values.shaped(one.config, compose.defaults())
+    if not manifests.is_ours(sweep.manifest, sweeps.PURPOSE):
+        asked(sweep, trust)
+    same_code(str(folder), sweep.manifest, [job.config for job in sweep.jobs])
+    given = sweep.manifest["given"]
+    if launcher:
+        given = [o for o in given if not o.lstrip("+").startswith((launch.GROUP, "hydra.launcher"))]
+        given = [*given, launcher]
+    return sweep, given
+
+
+def asked(sweep: Sweep, trust: bool) -> None:
+    """Says what a sweep from elsewhere would import. Raises ConfigError unless it is trusted."""
+    files = {
+        str(path): code.digest(path) for job in sweep.jobs for path in code.files_named(job.config).values()
+    }
+    imports = ", ".join(f"{path} (sha256 {digest})" for path, digest in files.items()) or "no file"
+    words = one_line(
+        f"sweep {sweep.folder} was not made by you on this machine; it would import {imports}, and launch"
+        f" with {' '.join(sweep.manifest['given']) or 'nothing else'}"
+    )
+    if not trust:
+        raise ConfigError(
+            f"{words}; look at it first, then go on with: cellbench run"
+            f" resume={shlex.quote(str(sweep.folder))} trust=true"
+        )
+    tell(f"trusted: {words}")
+
+
+def _jobs(overrides: list[list[str]], settings: list[Settings]) -> list[dict[str, Any]]:
+    """The jobs' entries. Raises ConfigError for two that are the same."""
+    ids = [job_id(one.config) for one in settings]
+    if twice := next((n for n, one in enumerate(ids) if one in ids[:n]), None):
+        raise ConfigError(
+            f"jobs {ids.index(ids[twice])} and {twice} of the sweep are the same; name each value once"
+        )
+    each = zip(ids, overrides, settings, strict=True)
+    return [{"id": one, "overrides": given, "config": asked.config} for one, given, asked in each]
+
+
+def _searched(overrides: list[str], primary: str) -> Settings:
+    """The settings of a search's first values, checked. Raises ConfigError."""
+    settings = check(compose.compose(compose.first(overrides), primary))
+    if settings.config["objective"] is None:
+        raise ConfigError(
+            f"{launch.SWEEPER}={_choice(launch.SWEEPER, overrides)} needs the number to search by; give"
+            " objective=PROBE.METRIC, such as objective=throughput.seconds"
+        )
+    return settings
+
+
+def _choice(group: str, overrides: list[str]) -> str:
+    """What a group of Hydra's is set to."""
+    names = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]
+    return names[-1] if names else "basic"
+
+
+def carry(sweep: Sweep, given: list[str]) -> bool:
+    """Has the launcher do the jobs that are not done; False where it was interrupted.
+
+    `given` are overrides that hold for all jobs, with those of the launcher.
+    """
+    own = [
+        f"hydra.sweep.dir={launch.quoted(sweep.folder / 'hydra')}",
+        f"+sweep={launch.quoted(sweep.folder)}",
+        f"+digest='{sweeps.digest(sweep.folder)}'",
+    ]
+    function: Callable[[Any], object] = trial
+    if not sweep.searched:
+        left = [n for n, record in enumerate(sweep.records()) if record.state != "done"]
+        if not left:
+            return True
+        function = job
+        # those of the sweeper's parameters are among the jobs
+        own += ["hydra.sweeper.params=null", f"+job={','.join(map(str, left))}"]
+    with sweep.launching(), _told(sweep, _choice(launch.GROUP, given) != "basic"):
+        return launch.launched(function, [*given, *own], sweep.manifest["primary"])
+
+
+@contextmanager
+def _told(sweep: Sweep, wanted: bool) -> Iterator[None]:
+    """Tells on standard error how the jobs stand, each time that it changes."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        last = ""
+        while not ended.wait(LOOK_S):
+            if (line := state_of(sweep)) != last:
+                tell(f"sweep {sweep.folder.name}: {line}")
+                last = line
+
+    thread = threading.Thread(target=watch, daemon=True)
+    if wanted:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if wanted:
+            thread.join()
+
+
+def state_of(sweep: Sweep) -> str:
+    """How the jobs stand together: '3 queued, 2 running, 7 done'."""
+    counts = Counter(record.state for record in sweep.records())
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def best(sweep: Sweep) -> str:
+    """What a search that came to its end found best, in a line; nothing for another sweep."""
+    path = sweep.folder / "hydra" / "optimization_results.yaml"
+    if not sweep.searched or not path.is_file():
+        return ""
+    from omegaconf import OmegaConf
+
+    found = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(found, dict)
+    keys = " ".join(f"{key}={value}" for key, value in found.get("best_params", {}).items())
+    return f"best: {keys}, with {found.get('best_value')}" if keys else ""
+
+
+def exit_code(sweep: Sweep) -> int:
+    """1 where a job has not measured all of its cases, or a case ended in an error."""
+    records = sweep.records()
+    return int(any(r.state != "done" or set(r.cases) & set(ERRORS) for r in records))
 
 
 def resume(name: str, trust: bool, launcher: str) -> int:
     """Goes on with a run where Hydra's launcher puts it; returns the exit code, 1 if a case has no end."""
+    launch.available([launcher])
     folder, _ = interrupted(name, trust)  # refused here, before a job is sent away
-    given = "'" + str(folder.resolve()).replace("\\", "\\\\").replace("'", "\\'") + "'"
-    if not _launched(resume_job, [launcher, f"+resume={given}", f"+trust={str(trust).lower()}"]):
+    given = [f"+resume={launch.quoted(folder)}", f"+trust={str(trust).lower()}"]
+    given.append(f"hydra.sweep.dir={launch.quoted(folder.parent / sweeps.FOLDER / 'hydra')}")
+    if not launch.launched(resume_job, [launcher, *given]):
         return 130
-    return int(_has_errors({folder}))
-
-
-def _launched(function: Callable[[Any], None], overrides: list[str]) -> bool:
-    """Has Hydra's launcher run the function for each combination; False where it was interrupted."""
-    import hydra
-
-    compose.register()
-    arguments, sys.argv = sys.argv, ["cellbench", "--multirun", *overrides]  # Hydra reads them there alone
-    try:
-        hydra.main(version_base="1.3", config_path=str(compose.folder()), config_name="config")(function)()
-    except KeyboardInterrupt:
-        return False
-    finally:
-        sys.argv = arguments
-    return True
-
-
-def _has_errors(folders: set[Path]) -> bool:
-    statuses = {block["status"] for folder in folders for block in store.read_blocks(folder) if block["done"]}
-    return bool(statuses & set(ERRORS))
-
-
-def _run_folders(parents: set[Path]) -> set[Path]:
-    return {
-        folder for parent in parents for folder in store.visible(parent) if (folder / store.MANIFEST).exists()
-    }
+    return int(_has_errors(folder))
 
 
 def resume_job(composed: Any) -> None:
@@ -76,13 +225,6 @@ def resume_job(composed: Any) -> None:
         raise KeyboardInterrupt
 
 
-def job(composed: Any) -> None:
-    """One job of a multirun, where its launcher put it."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    config = OmegaConf.to_container(composed, resolve=True)
-    assert isinstance(config, dict)
-    settings = check({str(k): v for k, v in config.items()})
-    if measure(settings, shlex.join(["cellbench", "run", *HydraConfig.get().overrides.task])) == 130:
-        raise KeyboardInterrupt
+def _has_errors(folder: Path) -> bool:
+    statuses = {block["status"] for block in store.read_blocks(folder) if block["done"]}
+    return bool(statuses & set(ERRORS))

@@ -44,7 +44,7 @@ def found(name: str) -> tuple[Path, dict[str, Any]]:
 
 def same(name: str, manifest: dict[str, Any], config: dict[str, Any]) -> None:
     """Raises ConfigError where code, versions or machine are others than those of the run."""
-    _same_code(name, manifest, config)
+    same_code(name, manifest, config)
     here = provenance.key(config.get("threads") or 1)
     if differs := provenance.differences(manifest.get("machine_key") or here, here):
         raise ConfigError(
@@ -77,8 +77,8 @@ def same_commit(name: str, found: dict[str, Any]) -> None:
         )
 
 
-def _same_code(name: str, found: dict[str, Any], config: dict[str, Any]) -> None:
-    """Raises ConfigError where the code or a version is another than that of the run."""
+def same_code(name: str, found: dict[str, Any], config: Any) -> None:
+    """Raises ConfigError where the code or a version is another than that of the run, or of the sweep."""
     if not found.get("code"):
         raise ConfigError(f"run {name} does not say its code (an older version made it); start a new run")
     if changed := code.changed(found["code"], code.digests(config)):

@@ -18,7 +18,7 @@ from cellbench.cells.programs.program import DEVICES, DIRECTIONS
 from .. import probe as probes
 from .. import task as tasks
 from ..probe import Plan
-from . import values
+from . import objective, values
 from .match import BUDGETS, matched
 from .runner import PlannedProbe
 from .values import ConfigError
@@ -44,6 +44,7 @@ def check(config: dict[str, Any]) -> Settings:
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
     budget = config["budget_s"]
+    objective.split(config["objective"], [one.probe.name for one in planned])
     return Settings(
         probes=planned,
         results=values.writable(config["results"]),

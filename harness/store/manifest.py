@@ -37,6 +37,11 @@ def check(manifest: dict[str, Any]) -> None:
             raise ValueError(f"its {name} is {manifest[name]!r:.60}, and no table")
         if (count := _count(manifest.get(name))) > MOST_VALUES:
             raise ValueError(f"its {name} has {count:,} values; at most {MOST_VALUES:,} are read")
+    check_origin(manifest)
+
+
+def check_origin(manifest: dict[str, Any]) -> None:
+    """Raises ValueError for a table that says with what something was made, and is of another kind."""
     for name, kinds in TABLES.items():
         _table(name, manifest.get(name), kinds)
     for name in COMMITS:
@@ -66,18 +71,18 @@ def _count(value: Any) -> int:
     return 1 + sum(map(_count, inside))
 
 
-def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with the seal of this user, which `is_ours` finds again."""
+def sealed(manifest: dict[str, Any], purpose: str = PURPOSE) -> dict[str, Any]:
+    """The manifest with the seal of this user for a purpose, which `is_ours` finds again."""
     from cellbench.cells import seal  # here: what reads results starts without the cells
 
-    return manifest | {"seal": seal.seal(_sealed_part(manifest), PURPOSE)}
+    return manifest | {"seal": seal.seal(_sealed_part(manifest), purpose)}
 
 
-def is_ours(manifest: dict[str, Any]) -> bool:
-    """Whether this user made the run on this machine: a seal that nobody else can write says so."""
+def is_ours(manifest: dict[str, Any], purpose: str = PURPOSE) -> bool:
+    """Whether this user made it on this machine: a seal that nobody else can write says so."""
     from cellbench.cells import seal
 
-    return seal.is_ours(_sealed_part(manifest), PURPOSE, manifest.get("seal"))
+    return seal.is_ours(_sealed_part(manifest), purpose, manifest.get("seal"))
 
 
 def _sealed_part(manifest: dict[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files, manifest, pages, table, tidy
+from . import files, manifest, pages, sweep, table, tidy
 from .block import BlockError, decode
 from .files import ResultsError
 
@@ -77,14 +77,14 @@ def _bytes(path: Path) -> bytes:
 
 
 def runs(path: Path) -> list[Path]:
-    """The run folders at a path: itself, or those in it, oldest first.
+    """The run folders at a path: itself, those in it, oldest first, or those of a sweep, in its order.
 
     Raises ResultsError where there is none, and where anything else lies among them. Names that begin with a
     dot are passed over.
     """
     if (path / MANIFEST).exists():
         return [path]
-    folders = visible(path)
+    folders = sweep.read(path).runs() if sweep.is_sweep(path) else visible(path)
     for folder in folders:
         if not (folder / MANIFEST).exists():
             raise ResultsError(f"{folder} lies among runs and is none (it has no {MANIFEST}); move it away")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -11,20 +9,18 @@ import secrets
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import atomic, files, manifest, table
+from . import atomic, files, lock, manifest, table
 from .block import encode
 from .files import ResultsError
 from .reader import BLOCKS, MANIFEST, SCHEMA, TABLE, frame_of, read_blocks, read_manifest
 
-# the errors of a file system that has no flock
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 NAMES = 100  # tries to find a name that no other run has
 BEGINNING_S = 60.0  # in which a run that begins has its lock
 # a run's folder before it has begun, or while it is imported
@@ -59,7 +55,7 @@ class RunWriter:
         except OSError as error:
             raise ResultsError(f"{folder / BLOCKS} cannot be written: {error.strerror}") from None
         try:
-            self.locked = _lock(self._file)
+            self.locked = lock.take(self._file)
         except BlockingIOError:
             os.close(self._file)
             raise ResultsError(f"{folder} is being written by another process; wait for it to end") from None
@@ -137,24 +133,16 @@ class RunWriter:
             self.release()
 
 
-def _lock(file: int) -> bool:
-    """False where the file system has no locks. Raises BlockingIOError where another process holds it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        return False
-    return True
-
-
-def create(parent: Path, described: dict[str, Any]) -> RunWriter:
+def create(
+    parent: Path, described: dict[str, Any], named: Callable[[str], object] = lambda name: None
+) -> RunWriter:
     """A new run's folder below the parent, with its manifest. Raises ResultsError where it cannot be written.
 
     It is made under a hidden name and then renamed, so that a kill in between leaves no folder that looks
-    like a run and is none.
+    like a run and is none. `named` is told the run's name before that, so that no run is there unknown.
     """
     writer = _begun(parent, described)
+    named(_shown(writer.folder))
     _show(writer)
     return writer
 

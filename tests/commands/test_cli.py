@@ -27,6 +27,7 @@ COMMANDS = [
     "report",
     "run",
     "show",
+    "sweeps",
 ]
 
 

@@ -102,13 +102,6 @@ def test_cuda_without_a_gpu_is_unavailable_rows_and_exit_code_0(tmp_path):
     assert frame.reason.str.contains("no CUDA device").all()
 
 
-def test_no_stray_folders_are_left(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["run", "-m", "results=r", *SMALL, "cells=elman,gru", "probes=[parameters]"]) == 0
-    assert {p.name for p in tmp_path.iterdir()} == {"r"}
-    assert len(store.runs(tmp_path / "r")) == 2 and set(harness.load(tmp_path / "r").cell) == {"elman", "gru"}
-
-
 def wait_for_blocks(folder, count, process):
     """Until the run in the folder has written so many."""
     while sum(path.read_bytes().count(b"\n") for path in folder.glob("*/cases.jsonl")) < count:

@@ -7,7 +7,7 @@ import yaml
 
 from cellbench import cells
 from cellbench.harness.cli import main
-from cellbench.harness.runs import compose
+from cellbench.harness.runs import compose, places
 from cellbench.harness.runs.compose import quoted, settings, sweep
 from cellbench.harness.runs.schema import ConfigError
 
@@ -163,7 +163,7 @@ def test_a_sweep_without_values_is_refused():
 def test_the_help_of_run_has_every_key_with_its_default_and_every_experiment(capsys):
     assert main(["run", "--help"]) == 0
     text = capsys.readouterr().out
-    config = yaml.safe_load((compose.folder() / "config.yaml").read_text())
+    config = yaml.safe_load((places.own() / "config.yaml").read_text())
     named = {k: v for k, v in config.items() if k not in ("defaults", "hydra", "workload")}
     for key, value in (named | {f"workload.{k}": v for k, v in config["workload"].items()}).items():
         default = "null" if value is None else str(value).replace("'", "").replace(" ", "")

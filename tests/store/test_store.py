@@ -266,7 +266,7 @@ def test_without_locks_a_run_can_be_gone_on_with_and_says_that_a_second_writer_g
     def none(file, how):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(store.writer.fcntl, "flock", none)
+    monkeypatch.setattr(store.lock.fcntl, "flock", none)
     writer = a_run(tmp_path)
     assert not writer.locked
     writer.release()

@@ -1,8 +1,8 @@
 """What a page shows of each probe. `NAME.py` is the section of the probe NAME: its figures and its tables.
 
 A file here has two names. ORDER is its place on the page. `sections(rows, colours)` gives Sections from the
-probe's rows, those without a result too; one without figures and rows is left out. A file with an underscore
-belongs to another one.
+probe's rows, those without a result too; one without figures and rows is left out. A third name, MAIN, may be
+the metric that is drawn over a sweep. A file with an underscore belongs to another one.
 
 A probe from elsewhere may have a method `sections` that does the same (see `harness.probe.Probe`). The page
 asks it only where whoever writes the page hands over the probe: a result names a probe, and never code to
@@ -36,15 +36,32 @@ class Shown(Protocol):
 
 
 @cache
-def built_in() -> dict[str, Sections]:
-    """The sections in this folder by the name of their probe, in their order on the page."""
-    modules: dict[str, Any] = {
+def _modules() -> dict[str, Any]:
+    """The files of this folder by the name of their probe."""
+    return {
         module.name: importlib.import_module(f"{__name__}.{module.name}")
         for module in pkgutil.iter_modules(__path__)
         if not module.name.startswith("_")
     }
+
+
+@cache
+def built_in() -> dict[str, Sections]:
+    """The sections in this folder by the name of their probe, in their order on the page."""
+    modules = _modules()
     ordered = sorted(modules, key=lambda name: modules[name].ORDER)
     return {name: modules[name].sections for name in ordered}
+
+
+def main_metric(probe: str, rows: pd.DataFrame) -> str:
+    """The metric that stands for the probe: MAIN of its file, or the first that has one value at a place.
+
+    The first of all where every one has a value at each lag.
+    """
+    named = getattr(_modules().get(probe), "MAIN", "")
+    measured = unique(rows["metric"])
+    single = unique(rows.loc[rows["lag"].isna(), "metric"])
+    return named if named in measured else (single or measured or [""])[0]
 
 
 def of_page(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> Iterator[Section]:

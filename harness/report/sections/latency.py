@@ -11,6 +11,7 @@ from ..section import Colours, Section
 from ._plain import plain_section
 
 ORDER = 14
+MAIN = "step_median_s"
 
 
 def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:

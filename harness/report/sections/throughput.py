@@ -18,6 +18,7 @@ from ..units import exact
 from ._throughput_figure import HEADING, figures
 
 ORDER = 10
+MAIN = "steps_per_s"
 KEYS = ("label", "backend", *SETTING, "steps", "direction")
 SHORT = 16  # rows of a table that stays unfolded: further figures follow below it
 TITLES = {

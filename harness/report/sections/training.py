@@ -15,6 +15,7 @@ from ._identification import identification
 from ._training_figure import figures
 
 ORDER = 70
+MAIN = "best_test_loss"
 
 
 def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:

@@ -1,0 +1,68 @@
+"""A sweep as a person reads it: a line a job, and what to type for what is missing."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from ..runs.multirun import state_of
+from ..screen import one_line
+from ..store.sweep import Record, Sweep
+from ._table import print_table
+
+COLUMNS = ("job", "state", "cases", "run", "host", "scheduler", "cores", "memory", "what was swept")
+LEFT_OUT = ("scheduler", "memory")  # columns that stand only where a job has something in them
+GIB = 1 << 30
+
+
+def print_sweep(sweep: Sweep) -> None:
+    """The jobs, and a line for each that is neither done nor under way."""
+    records = sweep.records()
+    rows = [_row(sweep, number, record) for number, record in enumerate(records)]
+    shown = [n for n, name in enumerate(COLUMNS) if name not in LEFT_OUT or any(row[n] for row in rows)]
+    header = [COLUMNS[n] for n in shown]
+    print_table(header, ([row[n] for n in shown] for row in rows), numbers=("job", "cores", "memory"))
+    for line in notes(sweep, records):
+        print(line)
+    print(f"{state_of(sweep) or 'no job has begun'}; {commands(sweep, records)}")
+
+
+def _row(sweep: Sweep, number: int, record: Record) -> Sequence[str]:
+    memory = "" if record.memory_bytes is None else f"{record.memory_bytes / GIB:.1f} GiB"
+    cases = ", ".join(f"{count} {status}" for status, count in record.cases.items())
+    entries = (record.run, record.host, record.scheduler, record.cores)
+    where = ["" if entry is None else str(entry) for entry in entries]
+    return (str(number), record.state, cases, *where, memory, " ".join(swept(sweep, number)))
+
+
+def swept(sweep: Sweep, number: int) -> list[str]:
+    """The overrides in which a job differs from the others."""
+    keys = sweep.manifest["swept"]
+    return [o for o in sweep.jobs[number].overrides if o.partition("=")[0] in keys]
+
+
+def notes(sweep: Sweep, records: Sequence[Record]) -> Iterator[str]:
+    """A line for each job that failed, stopped or was lost: why, or its last line, and where its log lies."""
+    for number, record in enumerate(records):
+        if record.state not in ("failed", "stopped", "lost"):
+            continue
+        words = f"job {number} {'was lost' if record.state == 'lost' else record.state}"
+        if record.reason:
+            words += f": {one_line(record.reason)}"
+        log, line = sweep.last_line(record)
+        if log is not None:
+            words += f"; its log {log} ends with: {one_line(line)!r}" if line else f"; its log is {log}"
+        yield words
+
+
+def commands(sweep: Sweep, records: Sequence[Record]) -> str:
+    """What to type: to go on, and for the page."""
+    folder = shlex.quote(str(sweep.folder))
+    states = Counter(record.state for record in records)
+    if states.keys() & {"queued", "running"}:
+        again = f"cellbench sweeps {folder} looks again"
+        return again if sweep.searched else f"{again}, cellbench run resume={folder} does what is left"
+    if states.keys() - {"done"} and not sweep.searched:
+        return f"go on with: cellbench run resume={folder}"
+    return f"page: cellbench report {folder}"

@@ -1,0 +1,48 @@
+"""Lists sweeps, which `run -m` makes, or shows one with a line for each of its jobs.
+
+It reads what the jobs have written, so it may be used beside them, and on any machine that has the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ._arguments import RUNS, epilog, path, word
+from ._table import print_table
+
+EXAMPLES = """\
+  cellbench sweeps
+  cellbench sweeps 20260102-030405-abcd
+  cellbench sweeps --results elsewhere/runs"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench sweeps [ID] [--results DIR]"
+    parser.add_argument("sweep", nargs="?", type=word, metavar="ID", help="a sweep's name, or its folder")
+    parser.add_argument(
+        "--results", type=path, default=RUNS, metavar="DIR", help="the folder of runs (default: %(default)s)"
+    )
+    parser.epilog = epilog(EXAMPLES)
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench sweeps`; returns the exit code."""
+    from ..runs.multirun import state_of
+    from ..store import sweep as sweeps
+    from ._sweeps import print_sweep
+
+    if arguments.sweep is not None:
+        print_sweep(sweeps.read(sweeps.named(arguments.sweep, arguments.results)))
+        return 0
+    folders = sweeps.sweeps(arguments.results)
+    rows = [
+        (sweep.folder.name, str(len(sweep.jobs)), state_of(sweep), sweep.manifest["command"])
+        for sweep in map(sweeps.read, folders)
+    ]
+    if rows:
+        print_table(("sweep", "jobs", "state", "command"), rows, numbers=["jobs"])
+    else:
+        print(f"no sweep in {str(Path(arguments.results))!r}; `cellbench run -m KEY=A,B` makes one")
+    return 0

@@ -1,0 +1,198 @@
+"""What runs differ in becomes the axes of figures of their own, by one rule, and what is missing is named.
+
+The rule: of the keys in which the runs differ, the one of numbers with the most values is the x axis, or one
+of names where there is none of numbers. The colour is the next key that varies, in the order of KEYS, with as
+many values as there are colours. Every combination of the others is a panel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..screen import one_line
+from ..store import provenance
+from .drawing import drawing
+from .drawing.panels import Figure, at, cut, titled
+from .frame import estimates, measured, setting_text, unique, varying
+from .section import Section
+from .sections import main_metric
+from .table import Column, Entry, Table, table_of
+
+HEADING = "Over the sweep"
+NUMBERS = ("steps", "batch", "input_size", "hidden_size", "threads")
+NAMES = ("label", "backend", "direction", "dtype", "device", "machine", "task", "variant", "match")
+KEYS = ("label", "backend", *NUMBERS, *NAMES[2:])
+TITLES = {"label": "cell", "steps": "T", "batch": "B", "input_size": "I", "hidden_size": "H"}
+MOST_MISSING = 200  # rows of a table
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The keys of a figure: its x axis, its colour (or none), and those of its panels."""
+
+    x: str
+    colour: str | None
+    panel: tuple[str, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.x, *([self.colour] if self.colour else []), *self.panel)
+
+
+def axes_of(rows: pd.DataFrame) -> Axes | None:
+    """The axes by the rule; None where the runs differ in no key, or have measured the same case."""
+    different = between_runs(rows)
+    if not different or rows.drop_duplicates(["run", "case"]).duplicated("case").any():
+        return None
+    count = {key: len(unique(rows[key])) for key in KEYS}
+    numbers = [key for key in different if key in NUMBERS]
+    x = max(numbers or different, key=lambda key: count[key])  # of equals the first
+    others = [key for key in varying(rows, KEYS) if key != x and not (key == "match" and x == "hidden_size")]
+    colour = next((key for key in others if count[key] <= len(drawing.COLOURS)), None)
+    return Axes(x, colour, tuple(key for key in others if key != colour))
+
+
+def between_runs(rows: pd.DataFrame) -> list[str]:
+    """The keys of which the runs have different values."""
+    values = {
+        key: rows.groupby("run", sort=False)[key].agg(lambda one: frozenset(unique(one))) for key in KEYS
+    }
+    return [key for key, sets in values.items() if sets.nunique() > 1 and frozenset() not in set(sets)]
+
+
+def with_machines(ready: pd.DataFrame, manifests: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The frame with the column `machine`: times of two machines are never taken together."""
+    names: dict[str, str] = {}
+    for manifest in manifests:
+        machine = manifest.get("machine")
+        cpu = machine.get("cpu") if isinstance(machine, dict) else None
+        key = provenance.key_of({"machine_key": _hardware(manifest.get("machine_key"))}) or ""
+        names[str(manifest.get("run"))] = one_line(f"{cpu or 'a machine'} {key[:4]}").strip()
+    return ready.assign(machine=[names.get(run, "") for run in ready["run"]])
+
+
+def _hardware(key: Any) -> Any:
+    """A machine key without the threads, which are a key of their own."""
+    return {k: v for k, v in key.items() if k != "threads"} if isinstance(key, dict) else key
+
+
+def section(ready: pd.DataFrame, manifests: Sequence[dict[str, Any]]) -> Section:
+    """A figure for each probe whose runs differ in a key, and a table of what is missing in them."""
+    figures, missing = [], []
+    if len(unique(ready["run"])) > 1:
+        ready = with_machines(ready, manifests)
+        for probe, rows in ready.groupby("probe", sort=False):
+            if (axes := axes_of(rows)) is None:
+                continue
+            figure = figure_of(str(probe), rows, axes)
+            figures += [figure] if figure else []
+            missing += [(str(probe), text, reason) for text, reason in gaps(rows, axes)]
+    return Section(HEADING, tuple(figures), (_table(missing),) if missing else ())
+
+
+def figure_of(probe: str, rows: pd.DataFrame, axes: Axes) -> Figure | None:
+    """The probe's main metric over the x axis; None where it has no number."""
+    metric = main_metric(probe, rows)
+    rows = measured(rows)
+    rows = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])]
+    if not len(rows):
+        return None
+    unit = "seed" if len(unique(rows["seed"])) > 1 else "process"
+    points = estimates(rows, axes.keys, unit)
+    panels, rest = cut(_panels(points, axes))
+    differ = ", ".join(TITLES.get(key, key) for key in between_runs(rows))
+    caption = f"{metric} of the probe {probe} over {TITLES.get(axes.x, axes.x)}. The runs differ in {differ}."
+    if np.isfinite(points["low"]).any():
+        caption += f" Bar: range over {'seeds' if unit == 'seed' else 'processes'}."
+    units = unique(rows["unit"])
+    label = f"{metric} ({units[0]})" if units and units[0] not in ("1", metric) else metric
+    return Figure(
+        f"sweep-{probe}", f"{probe} over the sweep", caption + rest, lambda: _draw(panels, axes, label)
+    )
+
+
+def _panels(points: pd.DataFrame, axes: Axes) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
+    if not axes.panel:
+        return [((), points)]
+    return list(points.groupby(list(axes.panel), sort=False))
+
+
+def _draw(panels: list[tuple[tuple[Any, ...], pd.DataFrame]], axes: Axes, label: str) -> Any:
+    """Four panels abreast, on the same axes."""
+    every = pd.concat([rows for _, rows in panels])
+    names = unique(every[axes.colour]) if axes.colour else [""]
+    names = sorted(names) if axes.colour in NUMBERS else names
+    shown = [setting_text({axes.colour: name}, [axes.colour]) if axes.colour else "" for name in names]
+    look = drawing.shades(shown) if axes.colour in NUMBERS else drawing.colours(shown)
+    columns = min(4, len(panels))
+    room = drawing.legend_room(shown, 24) if axes.colour else 0.2
+    figure, grid = drawing.grid(
+        -(-len(panels) // columns), columns, 2.4, room, left=0.95, sharex=True, sharey=True
+    )
+    places = _x_axis(grid[0, 0], every, axes.x)
+    for axis, (values, rows) in zip(grid.flat, panels, strict=False):
+        for name, text in zip(names, shown, strict=True):
+            line = rows[rows[axes.colour] == name] if axes.colour else rows
+            _line(axis, line.assign(place=line[axes.x].map(places)).sort_values("place"), look[text])
+        titled(axis, at(axes.panel, values).removeprefix(" · "))
+    for row in grid:
+        row[0].set_ylabel(label)
+    low, high = every[["median", "low"]].min().min(), every[["median", "high"]].max().max()
+    if low > 0:
+        drawing.log_axis(grid[0, 0].yaxis, low, high)
+    drawing.label_lowest(grid, len(panels), TITLES.get(axes.x, axes.x))
+    if axes.colour:
+        lines = {text: drawing.line(look[text], marker="o") for text in shown}
+        drawing.legend(grid[0][columns - 1], lines, TITLES.get(axes.colour, axes.colour))
+    return figure
+
+
+def _x_axis(first: Any, every: pd.DataFrame, key: str) -> dict[Any, float]:
+    """Sets up the x axis on one panel, which the others share; the place of each value."""
+    from matplotlib.ticker import FixedLocator
+
+    values = unique(every[key])
+    if key not in NUMBERS:
+        first.set_xticks(range(len(values)), [drawing.shortened(str(value), 16) for value in values])
+        first.set_xlim(-0.5, len(values) - 0.5)
+        return {value: float(place) for place, value in enumerate(values)}
+    values = sorted(values)
+    drawing.log_axis(first.xaxis, values[0], values[-1], lambda value: f"{value:.0f}")
+    first.xaxis.set_major_locator(FixedLocator(drawing.spaced(values)))
+    return {value: float(value) for value in values}
+
+
+def _line(axis: Any, points: pd.DataFrame, colour: Any) -> None:
+    axis.plot(points["place"], points["median"], color=colour, marker="o", markersize=4)
+    bars = points[np.isfinite(points["low"])]
+    axis.vlines(bars["place"], bars["low"], bars["high"], color=colour, linewidth=1.2)
+
+
+def gaps(rows: pd.DataFrame, axes: Axes) -> Iterator[tuple[str, str]]:
+    """(a combination of the keys' values without a result, why) of all that the runs' values make."""
+    keys = list(axes.keys)
+    good = set(measured(rows)[keys].itertuples(index=False, name=None))
+    bad = rows[rows["status"] != "ok"].drop_duplicates(keys)
+    reasons = {
+        tuple(row[key] for key in keys): f"{row['status']}: {row['reason']}" for row in bad.to_dict("records")
+    }
+    for values in product(*(unique(rows[key]) for key in keys)):
+        if values not in good:
+            where = dict(zip(keys, values, strict=True))
+            yield setting_text(where, keys), reasons.get(values, "no run has measured it")
+
+
+def _table(missing: list[tuple[str, str, str]]) -> Table:
+    columns: list[Column[tuple[str, str, str]]] = [
+        Column("probe", lambda row: Entry(row[0])),
+        Column("without a result", lambda row: Entry(row[1])),
+        Column("why", lambda row: Entry(row[2])),
+    ]
+    more = f"The first {MOST_MISSING} of {len(missing):,}." if len(missing) > MOST_MISSING else ""
+    return table_of("Missing in the sweep", columns, missing[:MOST_MISSING], more)

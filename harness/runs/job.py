@@ -1,0 +1,196 @@
+"""One job of a sweep, in whatever process its launcher put it: begun, or gone on with where it stopped.
+
+Nothing that a job raises reaches its launcher, which would end the other jobs, or print it whole: it stands
+in the job's record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import store
+from ..measure import worker
+from ..store import sweep as sweeps
+from ..store.sweep import Job, Record, Sweep
+from . import compose, hydra_keys, objective
+from . import measure as measuring
+from .allocation import allocation
+from .schema import check
+from .values import ConfigError
+
+INTERRUPTED = 130
+OWN = ("sweep", "digest", "job")  # keys by which a launcher's job finds what it is to do
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # by which schedulers take a job's machine away
+HEAD = 1000  # characters of a reason
+in_launcher = False  # set in the process that launches, where jobs may run too
+
+
+def job(composed: Any) -> None:
+    """What Hydra's launcher calls: `composed` names the sweep, the digest of its manifest, and the job."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if HydraConfig.initialized():
+        hydra_keys.show(HydraConfig.get().verbose)
+    _do(_sweep(composed), int(composed["job"]))
+
+
+def trial(composed: Any) -> float:
+    """A job of a search, in which `composed` is the job's configuration; returns its objective.
+
+    Raises ConfigError where it has none.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    sweep, number = _sweep(composed), int(HydraConfig.get().job.num)
+    config = compose.plain_config(composed, OWN)
+    overrides = [o for o in HydraConfig.get().overrides.task if o.partition("=")[0].lstrip("+") not in OWN]
+    sweep.ask(number, Job(job_id(config), overrides, config))
+    _do(sweep, number)
+    record = sweep.record(number)
+    if record.state != "done" or record.run is None:
+        raise ConfigError(f"job {number} is {record.state}: {record.reason or 'it has no run'}")
+    return objective.value(sweep.results / record.run, config["objective"])
+
+
+def job_id(config: dict[str, Any]) -> str:
+    """A hash of a job's configuration but for the folder of the results."""
+    asked = json.dumps({k: v for k, v in config.items() if k != "results"}, sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:12]
+
+
+def _sweep(composed: Any) -> Sweep:
+    folder = Path(composed["sweep"])
+    if sweeps.digest(folder) != composed["digest"]:
+        raise ConfigError(f"{folder} has another manifest than the sweep that was launched; launch it again")
+    return sweeps.read(folder)
+
+
+def _do(sweep: Sweep, number: int) -> None:
+    """Does a job that nobody else works on, and that is not done."""
+    with sweep.working(number) as free:
+        if free and sweep.record(number).state != "done":
+            with _printed(sweep.log_of(number)) as log:
+                _work(sweep, number, log)
+
+
+def _work(sweep: Sweep, number: int, log: str | None) -> None:
+    """Measures what is missing of a job, and keeps its record."""
+    before = sweep.record(number)
+    record = Record("running", began=before.began or _now(), run=before.run, log=log, **allocation())
+    sweep.write(number, record)
+
+    def named(run: str) -> None:
+        nonlocal record
+        record = replace(record, run=run)
+        sweep.write(number, record)
+
+    def end(state: str, reason: str | None = None) -> None:
+        cases = _statuses(sweep, record.run)
+        reason = reason and " ".join(reason.split())[:HEAD]
+        sweep.write(number, replace(record, state=state, ended=_now(), reason=reason, cases=cases))
+
+    with _ended_by_signals() as received:
+        try:
+            code = _measure(sweep, number, record.run, named)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except (ValueError, OSError) as error:
+            return end("failed", str(error))
+        except Exception as error:  # a launcher would print it whole, or end the others
+            return end("failed", worker.describe(error))
+        except BaseException:  # a launcher's own handler of a signal leaves in its way
+            end("stopped", "its launcher ended it")
+            raise
+    if code != INTERRUPTED:
+        return end("done")
+    end("stopped", f"ended by {signal.Signals(received[0]).name}" if received else "interrupted")
+    if not received:
+        raise KeyboardInterrupt
+    return None
+
+
+def _measure(sweep: Sweep, number: int, run: str | None, named: Any) -> int:
+    """The exit code of the job's own run."""
+    job = sweep.jobs[number]
+    if run is not None and (sweep.results / run / store.MANIFEST).exists():
+        # its configuration is the sweep's, which is trusted: a node may not have this user's key
+        known = store.read_manifest(sweep.results / run).get("config") == job.config
+        return measuring.resume(str(sweep.results / run), trust=known)
+    settings = replace(check(job.config), results=sweep.results)
+    return measuring.measure(settings, sweep.manifest["command"], named)
+
+
+def _statuses(sweep: Sweep, run: str | None) -> dict[str, int]:
+    """How many cases of a run have ended in which way."""
+    if run is None or not (sweep.results / run / store.MANIFEST).exists():
+        return {}
+    last = {block["case"]: block for block in store.read_blocks(sweep.results / run)}
+    return dict(Counter(block["status"] for block in last.values() if block["done"]))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[list[int]]:
+    """Has a scheduler's signal end the work as Ctrl-C does, once, unless a launcher handles it."""
+    received: list[int] = []
+
+    def end(number: int, frame: Any) -> None:
+        received.append(number)
+        if len(received) == 1:
+            raise KeyboardInterrupt
+
+    ours = [n for n in SIGNALS if signal.getsignal(n) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield received
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _printed(path: Path) -> Iterator[str | None]:
+    """Where a job's lines go, as its record names it: the launcher's file, or this one; None on the terminal.
+
+    Jobs side by side would mix their lines there.
+    """
+    if in_launcher:
+        yield None
+        return
+    if "SUBMITIT_FOLDER" in os.environ:
+        from submitit import JobEnvironment
+
+        log = os.path.relpath(JobEnvironment().paths.stderr, path.parents[1].resolve())
+        yield log if sweeps.LOG.fullmatch(log) else None
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    handle = os.open(path, flags, 0o644)
+    for number in (1, 2):
+        os.dup2(handle, number)
+    os.close(handle)
+    try:
+        yield f"{path.parent.name}/{path.name}"
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, other in zip((1, 2), kept, strict=True):
+            os.dup2(other, number)
+            os.close(other)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

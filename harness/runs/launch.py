@@ -1,0 +1,99 @@
+"""Functions carried by Hydra's launchers, and how that ended in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import extras
+from . import compose, places
+from . import job as jobs
+from .values import ConfigError
+
+GROUP, SWEEPER = "hydra/launcher", "hydra/sweeper"
+# by what a launcher or a sweeper is called, the package that brings it
+PACKAGES = {
+    "optuna": "hydra_plugins.hydra_optuna_sweeper",
+    "joblib": "hydra_plugins.hydra_joblib_launcher",
+    "submitit_local": "hydra_plugins.hydra_submitit_launcher",
+    "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
+}
+
+
+def available(overrides: list[str]) -> None:
+    """Raises PackageMissing where the package of a launcher or a sweeper is not installed."""
+    for override in overrides:
+        key, _, name = override.partition("=")
+        if key in (GROUP, SWEEPER) and name in PACKAGES:
+            extras.requires(PACKAGES[name], f"{override} needs")
+
+
+def launched(function: Callable[[Any], object], overrides: list[str], primary: str = "config") -> bool:
+    """Has Hydra's launcher call the function for each combination; False where it was interrupted.
+
+    Raises ConfigError where the launcher fails.
+    """
+    import hydra
+
+    compose.register()
+    arguments, sys.argv = sys.argv, ["cellbench", "--multirun", *overrides]  # Hydra reads them there alone
+    told = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print
+    jobs.in_launcher = True
+    try:
+        hydra.main(version_base="1.3", config_path=str(places.own()), config_name=primary)(function)()
+    except KeyboardInterrupt:
+        return False
+    except ConfigError:
+        raise
+    except Exception as error:
+        text = re.sub(r"\s+", " ", str(error))
+        raise ConfigError(f"the launcher has failed: {type(error).__name__}: {text}") from error
+    finally:
+        jobs.in_launcher = False
+        sys.argv = arguments
+        _restore("HYDRA_FULL_ERROR", told)
+        _end_pool()
+    return True
+
+
+def shown(arguments: list[str], primary: str) -> int:
+    """Has Hydra print what its flags ask for; returns the exit code."""
+    import hydra
+
+    compose.register()
+    before, sys.argv = sys.argv, ["cellbench", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(places.own()), config_name=primary)(_nothing)()
+    except SystemExit as ended:
+        return int(bool(ended.code))
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _nothing(composed: Any) -> None:
+    """Stands for a job where nothing is run."""
+
+
+def _restore(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _end_pool() -> None:
+    """Ends the processes that joblib keeps for later, and the thread that waits for them."""
+    loky = sys.modules.get("joblib.externals.loky")
+    if loky is not None and "hydra_plugins.hydra_joblib_launcher" in sys.modules:
+        loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def quoted(path: Path) -> str:
+    """A path as a value in Hydra's grammar."""
+    return "'" + str(path.resolve()).replace("\\", "\\\\").replace("'", "\\'") + "'"

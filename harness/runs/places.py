@@ -1,0 +1,69 @@
+"""Folders of YAML files: cellbench's own, `./conf` of the folder that a person is in, and `--config-dir`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .values import ConfigError
+
+USER = Path("conf")
+PROVIDER = "cellbench, folders of the user"
+
+given: list[Path] = []  # the one of --config-dir, for the whole command
+
+
+def own() -> Path:
+    """The folder of cellbench's own files."""
+    from cellbench import conf
+
+    return Path(conf.__path__[0])
+
+
+def give(folder: Path | None) -> None:
+    """Sets the folder of --config-dir for this command. Raises ConfigError where there is none."""
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--config-dir {str(folder)!r} is no folder; give one with YAML files")
+    given[:] = [] if folder is None else [folder]
+
+
+def users() -> list[Path]:
+    """The folders of the user, those that come first winning; without cellbench's own, as in its checkout."""
+    return [f for f in (*given, USER) if f.is_dir() and not f.samefile(own())]
+
+
+def experiments(folder: Path) -> list[str]:
+    """The named sets of overrides of a folder, experiment=NAME."""
+    return [path.stem for path in sorted((folder / "experiment").glob("*.yaml"))]
+
+
+def experiment_files() -> dict[str, Path]:
+    """The file of each experiment by name, cellbench's own first, then the user's."""
+    files: dict[str, Path] = {}
+    for folder in (own(), *users()):
+        for name in experiments(folder):
+            files.setdefault(name, folder / "experiment" / f"{name}.yaml")
+    return files
+
+
+def all_experiments() -> list[str]:
+    """Their names."""
+    return list(experiment_files())
+
+
+def register() -> None:
+    """Has Hydra look into the user's folders after cellbench's own, whatever asks it."""
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class UserFolders(SearchPathPlugin):
+        """Named as the one before, if any, whose place it takes: folders may have changed."""
+
+        def manipulate_search_path(self, search_path: object) -> None:
+            for folder in users():
+                search_path.append(PROVIDER, f"file://{folder.resolve()}")  # type: ignore[attr-defined]
+
+    known = Plugins.instance()
+    if not any(
+        plugin.__qualname__ == UserFolders.__qualname__ for plugin in known.discover(SearchPathPlugin)
+    ):
+        known.register(UserFolders)

@@ -1,0 +1,43 @@
+"""Locks on files: who holds one writes, and one that nobody holds was left by a process that has ended."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+# the errors of a file system that has no flock
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def take(handle: int) -> bool:
+    """False where the file system has no locks. Raises BlockingIOError where another process holds it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+def opened(path: Path) -> int:
+    """A descriptor of a lock's file, which is made where there is none; not through a link."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether a process, on any machine that shares the folder, holds the lock; None where none can."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:  # somebody else's, who alone may open it
+        return None
+    try:
+        return False if take(handle) else None
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)

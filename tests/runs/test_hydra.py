@@ -1,0 +1,183 @@
+"""Hydra as its users know it: flags, keys and files have their effect, or are refused by name."""
+
+import json
+import logging
+import os
+
+import pytest
+
+from cellbench.harness.cli import main
+from cellbench.harness.runs import places
+from cellbench.harness.store import sweep as sweeps
+
+SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
+MINE = """\
+# @package _global_
+# Two cells, counted.
+cells: [elman, gru]
+probes: [parameters]
+backends: [numpy]
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder of a person's with an experiment, and another of YAML files beside it."""
+    for folder, name, text in (
+        ("conf/experiment", "mine", MINE),
+        ("shared/experiment", "theirs", MINE.replace("elman, gru", "lstm")),
+        ("shared", "base", "defaults:\n  - config\n  - _self_\nseeds: 7\n"),
+        ("shared/experiment", "swept", MINE + "hydra:\n  sweeper:\n    params:\n      workload.batch: 2,3\n"),
+    ):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / f"{name}.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    root, handlers, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
+    yield tmp_path
+    places.give(None)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def planned(capsys, *arguments):
+    assert main(["run", "--plan", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_an_experiment_of_ones_own_is_found_in_conf_and_in_config_dir_and_listed(project, capsys):
+    assert "2 cases" in planned(capsys, "experiment=mine")
+    assert "1 cases" in planned(capsys, "experiment=theirs", "--config-dir", "shared")
+    assert "parameters lstm" in planned(capsys, "experiment=[mine,theirs]", "--config-dir=shared")
+    assert main(["run", "--plan", "experiment=theirs"]) == 2  # the folder was given to that command alone
+    assert "unknown experiment 'theirs'" in capsys.readouterr().err
+    assert main(["list", "experiments", "--config-dir", "shared"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.startswith("mine")] == [
+        ["mine", "Two", "cells,", "counted.", "(conf/experiment/mine.yaml)"]
+    ]
+    assert {line.split()[0] for line in lines} >= {"quick", "tasks", "theirs"}
+
+
+def test_the_first_file_of_all_may_be_ones_own(project, capsys):
+    assert main(["run", "--cfg", "job", "--config-dir", "shared", "--config-name", "base"]) == 0
+    assert "seeds: 7" in capsys.readouterr().out
+    assert main(["run", "--plan", "--config-name", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_an_experiment_may_say_what_is_swept(project, capsys):
+    text = planned(capsys, "-m", "experiment=swept", "seeds=1", "--config-dir", "shared")
+    assert text.count("2 cases") == 2
+
+
+def test_a_name_that_would_hide_a_file_of_ones_own_and_a_key_that_there_is_not_are_refused(project, capsys):
+    (project / "conf/experiment/quick.yaml").write_text(MINE)
+    (project / "conf/experiment/typo.yaml").write_text(MINE + "sead: 3\n")
+    assert main(["run", "experiment=quick"]) == 2
+    assert "rename it" in capsys.readouterr().err
+    assert main(["run", "experiment=typo"]) == 2
+    error = capsys.readouterr().err
+    assert "'sead'" in error and error.count("\n") == 1
+
+
+SHOWN = {
+    "--cfg job": "cells:\n- elman",
+    "--cfg hydra": "job:\n    name: cellbench",
+    "--cfg all": "workload:\n  steps:",
+    "--cfg job --package workload": "batch: 16",
+    "--cfg hydra --resolve": "name: cellbench",
+    "--info searchpath": "Config search path",
+    "--info plugins": "BasicLauncher",
+    "--hydra-help": "hydra/launcher: basic",
+    "--shell-completion install=bash": "complete -o nospace",
+}
+
+
+@pytest.mark.parametrize("flags", SHOWN)
+def test_a_flag_of_hydras_shows_what_it_shows_and_runs_nothing(project, capsys, flags):
+    handlers = logging.getLogger().handlers[:]
+    assert main(["run", *flags.split()]) == 0
+    assert SHOWN[flags] in capsys.readouterr().out
+    assert {path.name for path in project.iterdir()} == {"conf", "shared"}
+    assert logging.getLogger().handlers == handlers
+
+
+def test_completion_knows_keys_and_experiments_of_ones_own(project, capsys, monkeypatch):
+    for line, words in (("workload.b", {"workload.batch="}), ("experiment=m", {"experiment=mine"})):
+        monkeypatch.setenv("COMP_LINE", f"cellbench run {line}")
+        assert main(["run", "-sc", "query=bash"]) == 0
+        assert set(capsys.readouterr().out.split()) == words
+
+
+REFUSED = {
+    "hydra.run.dir=x": "hydra.run.dir has no effect here: a run's folder is made in results=DIR",
+    "hydra.sweep.dir=x -m": "a sweep lies below results=DIR",
+    "hydra.job.chdir=true": "paths are those of the folder that you are in",
+    "hydra.mode=MULTIRUN": "a sweep is asked for by -m",
+    "hydra.foo=1": "unknown key 'hydra.foo'",
+    "+hydra.foo=1": "unknown key 'hydra.foo'",
+    "hydra.verbos=true": "did you mean 'verbose'",
+    "hydra.job.nam=x": "did you mean 'name'",
+    "hydra/launcher=basic": "hydra/launcher is for sweeps alone; write -m",
+    "hydra/launcher=basik -m": "Could not find 'hydra/launcher/basik'",
+    "hydra.launcher.n_jobs=2 -m": "unknown key 'hydra.launcher.n_jobs'",
+    "hydra.sweeper.max_batch_siz=2 -m": "did you mean 'max_batch_size'",
+    "--config-path x": "--config-path is not taken",
+    "--experimental-rerun x": "resume=RUN goes on with a run",
+    "--config-dir nowhere": "is no folder",
+    "--resolve": "--resolve stands beside --cfg",
+    "--cfg job -m": "one at a time",
+    "--cfg jobs": "invalid choice",
+    "--cfg job cells=[lstn": "cannot read",
+    "-sc install=fish": "for bash alone",
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSED)
+def test_what_has_no_effect_is_refused_in_one_line(project, capsys, arguments):
+    assert (
+        main(["run", *SMALL, *arguments.split()] if "-sc" not in arguments else ["run", *arguments.split()])
+        == 2
+    )
+    error = capsys.readouterr().err
+    assert REFUSED[arguments] in error and error.count("\n") == 1, error
+
+
+def test_logs_are_printed_or_written_as_hydra_is_told(project, capsys, monkeypatch):
+    def measure(settings, command):
+        logging.getLogger("numba").debug("a word of numba")
+        logging.getLogger("other").warning("a word of others")
+        return 0
+
+    monkeypatch.setattr("cellbench.harness.runs.measure.measure", measure)
+    root = logging.getLogger()
+    for overrides, printed in (
+        ([], ""),
+        (["hydra.verbose=true"], "a word of numba"),
+        (["hydra.verbose=numba"], "DEBUG numba: a word of numba"),
+        (["hydra/job_logging=stdout"], "a word of others"),
+        (["hydra/job_logging=default"], "a word of others"),
+    ):
+        root.handlers[:] = []
+        root.setLevel(logging.WARNING)
+        logging.getLogger("numba").setLevel(logging.NOTSET)
+        assert main(["run", *SMALL, *overrides]) == 0
+        text = "".join(capsys.readouterr())
+        assert printed in text and ("numba" in text) == ("hydra.verbose" in "".join(overrides)), overrides
+    assert "a word of others" in (project / "results/runs/.logs/cellbench.log").read_text()
+    assert {path.name for path in project.iterdir()} == {"conf", "shared", "results"}
+
+
+def test_variables_and_the_sweepers_batches_have_their_effect(project, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setenv("CELLBENCH_TRIED", "2")
+    monkeypatch.setattr(
+        "cellbench.harness.runs.measure.measure", lambda *_: seen.append(os.environ["CELLBENCH_TRIED"]) or 0
+    )
+    assert main(["run", *SMALL, "+hydra.job.env_set.CELLBENCH_TRIED=3"]) == 0 and seen == ["3"]
+    swept = ["workload.batch=1,2", "hydra.sweeper.max_batch_size=1", "hydra/hydra_logging=default"]
+    assert main(["run", "-m", *SMALL, *swept, "+hydra.job.env_set.CELLBENCH_TRIED=4"]) == 0
+    assert seen == ["3", "4", "4"]
+    assert capsys.readouterr().out.count("Launching 1 jobs locally") == 2
+    (folder,) = sweeps.sweeps(project / "results/runs")
+    assert json.loads((folder / sweeps.MANIFEST).read_text())["swept"] == ["workload.batch"]

@@ -1,0 +1,82 @@
+"""Hydra's launchers carry jobs of a sweep, each tried for real where its package is installed."""
+
+import multiprocessing
+import sys
+
+import pytest
+
+from cellbench.harness import store
+from cellbench.harness.cli import main
+from cellbench.harness.measure import worker
+from cellbench.harness.store import sweep as sweeps
+
+SMALL = [
+    "cells=[elman]",
+    "backends=[numpy]",
+    "probes=[parameters]",
+    "threads=2",
+]  # on two threads a process is spawned
+PACKAGES = {"joblib": "hydra_joblib_launcher", "submitit_local": "hydra_submitit_launcher"}
+
+
+@pytest.mark.parametrize(
+    ("launcher", "sizes"),
+    [
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], [4, 5]),
+        (["hydra/launcher=submitit_local"], [4]),
+    ],
+    ids=["joblib", "submitit_local"],
+)
+def test_a_launcher_carries_a_sweep(tmp_path, capsys, launcher, sizes):
+    name = launcher[0].partition("=")[2]
+    pytest.importorskip(f"hydra_plugins.{PACKAGES[name]}")
+    swept = [f"workload.hidden_size={','.join(map(str, sizes))}", f"results={tmp_path}"]
+    assert main(["run", "-m", *SMALL, *swept, *launcher]) == 0
+    (folder,) = sweeps.sweeps(tmp_path)
+    sweep = sweeps.read(folder)
+    assert [(r.state, r.cases) for r in sweep.records()] == [("done", {"ok": 1})] * len(sizes)
+    blocks = [block for run in store.runs(folder) for block in store.read_blocks(run)]
+    assert [block["definition"]["hidden_size"] for block in blocks] == sizes
+    for record in sweep.records():
+        log, _ = sweep.last_line(record)
+        assert "parameters elman: ok" in log.read_text()
+        assert (record.scheduler or "").startswith("local") == (name == "submitit_local")
+    written = capsys.readouterr()
+    assert f"{len(sizes)} done" in written.err and "Traceback" not in written.err + written.out
+
+
+def test_a_launcher_that_is_not_installed_is_one_line_with_what_to_install(monkeypatch, tmp_path, capsys):
+    for launcher, package in PACKAGES.items():
+        monkeypatch.setitem(sys.modules, f"hydra_plugins.{package}", None)
+        swept = ["workload.hidden_size=4,5", f"hydra/launcher={launcher}", f"results={tmp_path}"]
+        assert main(["run", "-m", *SMALL, *swept]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and f"pip install 'cellbench[{launcher.partition('_')[0]}]'" in error
+    assert not (tmp_path / sweeps.FOLDER).exists()
+
+
+def test_a_launcher_that_fails_is_one_line_and_the_sweep_stays(tmp_path, capsys):
+    swept = ["workload.hidden_size=4,5", f"results={tmp_path}", "hydra.launcher._target_=no.such.Launcher"]
+    assert main(["run", "-m", *SMALL, *swept]) == 2
+    written = capsys.readouterr()
+    assert "the launcher has failed" in written.err and "no.such.Launcher" in written.err.splitlines()[-1]
+    assert "Traceback" not in written.err and "2 missing; go on with" in written.out
+
+
+def answer(emit):
+    return 42
+
+
+@pytest.mark.parametrize("imported", [(), ("json",)], ids=["spawned", "forked"])
+def test_a_worker_starts_in_a_process_whose_start_method_is_a_librarys_own(monkeypatch, imported):
+    """As joblib's are, whose method Python's own child processes do not know."""
+    context = multiprocessing.get_context("spawn")
+    own = type("Own", (type(context),), {"_name": "of a library"})()
+    monkeypatch.setitem(multiprocessing.context._concrete_contexts, "of a library", own)
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("of a library", force=True)
+    try:
+        assert worker.call(answer, imported=imported).value == 42
+        assert multiprocessing.get_start_method() == "of a library"
+    finally:
+        multiprocessing.set_start_method(before, force=True)

@@ -1,0 +1,71 @@
+"""A job comes to a number, and a sweeper that searches goes by it."""
+
+import pytest
+
+from cellbench import cells
+from cellbench.harness import store
+from cellbench.harness.cli import main
+from cellbench.harness.runs import compose, objective
+from cellbench.harness.runs.values import ConfigError
+from cellbench.harness.store import sweep as sweeps
+
+SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
+OPTUNA = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
+
+
+def test_optuna_goes_by_the_number_of_each_run(tmp_path, capsys):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    space = [
+        "workload.hidden_size=choice(3,9)",
+        "hydra/sweeper/sampler=grid",
+        "objective=parameters.parameters",
+    ]
+    assert main(["run", "-m", *SMALL, *OPTUNA, *space, f"results={tmp_path}"]) == 0
+    out = capsys.readouterr().out
+    count = cells.get("elman").parameter_count(32, 3)
+    assert f"best: workload.hidden_size=3, with {count:.1f}" in out and "2 done; page:" in out
+    (folder,) = sweeps.sweeps(tmp_path)
+    sweep = sweeps.read(folder)
+    assert sorted(job.config["workload"]["hidden_size"] for job in sweep.jobs) == [3, 9]
+    assert len(store.runs(folder)) == 2 and all(r.state == "done" for r in sweep.records())
+    assert main(["run", f"resume={folder}"]) == 2
+    assert "a search of optuna" in capsys.readouterr().err
+
+
+def test_the_objective_is_the_mean_over_cases_of_each_cases_median(tmp_path):
+    manifest = {"command": "run", "config": {}}
+    writer = store.create(tmp_path, manifest)
+    for case, status, values in (("a", "ok", [1.0, 2.0, 9.0]), ("b", "ok", [4.0]), ("c", "wrong", [100.0])):
+        series = [{"metric": "seconds", "unit": "s", "values": values}]
+        definition = {"probe": "throughput", "cell": case}
+        writer.append(case, definition, status, series=series, reason=None, done=True)
+    writer.close()
+    assert objective.value(writer.folder, "throughput.seconds") == (2.0 + 4.0) / 2
+    with pytest.raises(ConfigError, match="did you mean 'seconds'"):
+        objective.value(writer.folder, "throughput.second")
+    with pytest.raises(ConfigError, match="no case of it is ok"):
+        objective.value(writer.folder, "latency.seconds")
+
+
+REFUSED = {
+    "objective=seconds": "must be PROBE.METRIC",
+    "objective=throughput.seconds": "of probe 'throughput', which is not run",
+    "objective=[a]": "must be PROBE.METRIC",
+    "hydra/sweeper=optuna": "needs the number to search by",
+    "workload.steps=int(interval(a,b))": "cannot read",
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_a_search_without_its_number_is_one_line(tmp_path, capsys, override):
+    if "optuna" in override:
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    assert main(["run", "-m", *SMALL, override, f"results={tmp_path}/r"]) == 2
+    error = capsys.readouterr().err
+    assert REFUSED[override] in error and error.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_search_is_checked_at_its_first_values():
+    asked = ["workload.steps=choice(4,8)", "seeds=range(1,4)", "threads=int(interval(2,9))", "cells=[gru]"]
+    assert compose.first(asked) == ["workload.steps=4", "seeds=1", "threads=2", "cells=[gru]"]

@@ -1,0 +1,145 @@
+"""Sweeps that ended early: only what is missing is measured, each job in its own run, and nothing twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cellbench.harness import store
+from cellbench.harness.cli import main
+from cellbench.harness.runs import job as jobs
+from cellbench.harness.runs import multirun
+from cellbench.harness.runs.progress import Progress
+from cellbench.harness.store import sweep as sweeps
+from cellbench.harness.store.sweep import Record
+
+SMALL = ["cells=[elman,gru,lstm]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
+SWEPT = "workload.hidden_size=4,5"
+LONG = [
+    "cells=[elman]",
+    "backends=[numpy]",
+    "probes=[gradient_decay]",
+    "seeds=400",
+    "workload.steps=2000,2001",
+]
+
+
+def test_a_schedulers_signal_to_the_whole_group_ends_a_sweep_in_one_line_that_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "cellbench.harness.cli", "run", "-m", *LONG, f"results={tmp_path}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **pipes, start_new_session=True)
+    while not any(b'"done": true' in path.read_bytes() for path in tmp_path.glob("*/cases.jsonl")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGUSR1)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGUSR1 and "Traceback" not in error
+    (folder,) = sweeps.sweeps(tmp_path)
+    assert [r.state for r in sweeps.read(folder).records()] == ["stopped", "missing"]
+    assert f"resume={folder}" in out and "crashed" not in (store.runs(tmp_path)[0] / store.BLOCKS).read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGINT], ids=lambda n: n.name)
+def test_a_job_that_was_ended_goes_on_in_its_own_run_with_nothing_measured_twice(
+    begun, monkeypatch, capsys, number
+):
+    """The signal comes after two of three cases of the first job; the others of a carried sweep go on."""
+    asked = {"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder)}
+    finish = Progress.finish
+
+    def finish_and_signal(self, *words):
+        finish(self, *words)
+        cases.append(words)
+        if len(cases) == 2:
+            os.kill(os.getpid(), number)
+
+    cases = []
+    monkeypatch.setattr(Progress, "finish", finish_and_signal)
+    if number == signal.SIGINT:
+        with pytest.raises(KeyboardInterrupt):
+            jobs.job(asked | {"job": 0})
+    else:
+        jobs.job(asked | {"job": 0})
+    monkeypatch.undo()
+    record = begun.record(0)
+    assert record.state == "stopped" and record.cases == {"ok": 2}
+    (run,) = store.runs(begun.results)
+    kept = (run / store.BLOCKS).read_bytes()
+    assert main(["run", f"resume={begun.folder}"]) == 0
+    assert [r.state for r in begun.records()] == ["done", "done"]
+    assert begun.record(0).run == run.name and (run / store.BLOCKS).read_bytes().startswith(kept)
+    assert len(store.runs(begun.results)) == 2 and store.runs(begun.folder) == store.runs(begun.results)
+    ended = [b["case"] for one in store.runs(begun.folder) for b in store.read_blocks(one) if b["done"]]
+    assert len(ended) == len(set(ended)) == 6
+    again = (run / store.BLOCKS).read_bytes()
+    capsys.readouterr()
+    assert main(["run", f"resume={begun.folder.name}"]) == 2  # a name alone is one in the default folder
+    assert main(["run", f"resume={begun.folder}"]) == 0  # nothing is left
+    assert (run / store.BLOCKS).read_bytes() == again and len(store.runs(begun.results)) == 2
+    assert f"page: cellbench report {begun.folder}" in capsys.readouterr().out
+
+
+def test_a_run_that_was_lost_before_its_first_case_is_begun_anew_and_not_twice(begun):
+    """The record names the run before there is the run."""
+    begun.write(0, Record("running", run="20260101-000000-abcd"))
+    assert begun.record(0).state == "lost"
+    jobs.job({"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder), "job": 0})
+    (run,) = store.runs(begun.results)
+    assert begun.record(0).run == run.name and begun.record(0).state == "done"
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A sweep of two jobs that was never launched."""
+    return multirun.begin([*SMALL, SWEPT, f"results={tmp_path}"], "cellbench run -m")
+
+
+def test_a_job_that_is_done_is_not_done_again_by_a_scheduler_that_starts_it_twice(begun):
+    asked = {"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder), "job": 1}
+    jobs.job(asked)
+    record = begun.record(1)
+    assert record.state == "done" and record.log == "jobs/1.log"  # a job that a launcher carried elsewhere
+    jobs.job(asked)
+    assert begun.record(1) == record and len(store.runs(begun.results)) == 1
+    with begun.working(0):
+        jobs.job(asked | {"job": 0})  # another process works on it
+    assert begun.record(0).state == "missing"
+
+
+def test_what_a_job_raises_stands_in_its_record_and_not_on_a_launchers_screen(begun, monkeypatch, capsys):
+    asked = {"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder), "job": 0}
+    for error, words in ((ValueError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")):
+        monkeypatch.setattr(jobs.measuring, "measure", lambda *_, error=error: (_ for _ in ()).throw(error))
+        jobs.job(asked)
+        assert begun.record(0).state == "failed" and begun.record(0).reason.startswith(words)
+    assert multirun.exit_code(begun) == 1
+
+
+def test_a_job_refuses_another_manifest_than_was_launched(begun):
+    with pytest.raises(ValueError, match="another manifest"):
+        jobs.job({"sweep": str(begun.folder), "digest": "0" * 64, "job": 0})
+
+
+def test_a_foreign_sweep_is_gone_on_with_only_where_it_is_trusted(begun, tmp_path, capsys):
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'proof')!r}, 'w')\n")
+    path = begun.folder / sweeps.MANIFEST
+    content = json.loads(path.read_text())
+    content["jobs"][1]["config"]["cells"] = [f"{tmp_path}/evil.py:Evil"]
+    path.write_text(json.dumps(content))
+    assert main(["run", f"resume={begun.folder}"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "evil.py" in error and "trust=true" in error
+    assert not (tmp_path / "proof").exists()
+
+
+def test_changed_code_is_refused(begun, capsys):
+    path = begun.folder / sweeps.MANIFEST
+    content = json.loads(path.read_text())
+    content["code"]["cells"] = "0" * 16
+    path.write_text(json.dumps(store.manifest.sealed(content, "sweep")))
+    assert main(["run", f"resume={begun.folder}"]) == 2
+    assert "other code: the package cells" in capsys.readouterr().err
