@@ -227,6 +227,11 @@ class Program:
         """The state {name: (B, H)} that the next step goes on from."""
         return self._host(self._stream().state)
 
+    def of_one_step(self, **options: Any) -> Program:
+        """A program of the same cell and arrays for the forward of a single step."""
+        sizes = 1, self.batch, self.dtype, self.device, "forward"
+        return type(self)(self.cell, self.params, *sizes, **options)
+
     def _stream(self) -> Stream:
         if self._steps is None:
             self._steps = Stream(self)
