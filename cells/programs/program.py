@@ -166,6 +166,10 @@ class Program:
         """None, or the reason why there is no trajectory."""
         return None
 
+    def mismatch(self) -> str | None:
+        """None, or why what runs is not what was asked for."""
+        return None
+
     def load(self, x: Any, state: Arrays | None = None, d_output: Any = None) -> None:
         """Puts the inputs of run where run reads them. d_output is ones where it is None."""
         self._load_inputs(x, state)

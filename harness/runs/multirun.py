@@ -13,7 +13,6 @@ from . import compose
 from . import measure as measuring
 from .measure import measure
 from .resume import interrupted
-from .runner import ERRORS
 from .schema import Settings, check
 
 
@@ -61,7 +60,7 @@ def _launched(function: Callable[[Any], None], overrides: list[str]) -> bool:
 
 def _has_errors(folders: set[Path]) -> bool:
     statuses = {block["status"] for folder in folders for block in store.read_blocks(folder) if block["done"]}
-    return bool(statuses & set(ERRORS))
+    return bool(statuses & set(store.ERRORS))
 
 
 def _run_folders(parents: set[Path]) -> set[Path]:

@@ -22,6 +22,7 @@ from .reader import (
     runs,
     visible,
 )
+from .status import ERRORS, STATUSES
 from .tidy import COLUMNS, DEFINITION, WHOLE
 from .writer import RunWriter, create, make, reopen, whole
 
@@ -29,8 +30,10 @@ __all__ = [
     "BLOCKS",
     "COLUMNS",
     "DEFINITION",
+    "ERRORS",
     "MANIFEST",
     "SCHEMA",
+    "STATUSES",
     "TABLE",
     "WHOLE",
     "BlockError",

@@ -217,6 +217,7 @@ ENDS = [
     "crashed",
     "timed_out",
     "out_of_memory",
+    "mismatch",
     "skipped",
     "diverged",
     "unsupported",
