@@ -129,6 +129,21 @@ def resources(session: nox.Session) -> None:
     run(session, "python", "-m", "cellbench.harness.studies.resources", *session.posargs, env=ONE_THREAD)
 
 
+@session
+def gpu(session: nox.Session) -> None:
+    """Every case on a CUDA device; the same command goes on where it stopped. nox -s gpu -- --dry walks
+    through all of them on the CPU (under 3 minutes); -- --here takes this Python's packages as they are.
+    """
+    words = [word for word in session.posargs if word != "--here"]
+    study = ("-m", "cellbench.harness.studies.gpu", *words)
+    if len(words) < len(session.posargs):  # no network: torch and Triton are those of the machine
+        variables = ONE_THREAD | {"PYTHONPATH": str(Path("src").absolute())}
+        session.run(sys.executable, *study, env=variables, external=True)
+        return
+    install(session)
+    run(session, "python", *study, env=ONE_THREAD)
+
+
 @session(name="tasks")
 def every_task(session: nox.Session) -> None:
     """What cells learn, on every task (hours). Further overrides after --, or resume=RUN to go on with an

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 STATIC = re.compile(r"\bRNN_persist_(fp|bp)")  # the whole sequence; weights in registers by a fixed plan
@@ -75,8 +76,8 @@ def operations(run: Callable[[], Any]) -> set[str]:
     return called
 
 
-def launches(run: Callable[[], Any]) -> dict[str, int]:
-    """How often each kernel is launched on CUDA in a run."""
+def launches(run: Callable[[], Any], trace: Path | None = None) -> dict[str, int]:
+    """How often each kernel is launched on CUDA in a run; its trace, as Chrome reads it, goes into a file."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
@@ -85,4 +86,6 @@ def launches(run: Callable[[], Any]) -> dict[str, int]:
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         run()
         torch.cuda.synchronize()
+    if trace is not None:
+        profiler.export_chrome_trace(str(trace))
     return {event.key: event.count for event in profiler.key_averages() if event.device_time_total}

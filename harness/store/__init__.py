@@ -22,7 +22,7 @@ from .reader import (
     runs,
     visible,
 )
-from .status import ERRORS, STATUSES
+from .status import ERRORS, FINE, STATUSES
 from .tidy import COLUMNS, DEFINITION, WHOLE
 from .writer import RunWriter, create, make, reopen, whole
 
@@ -31,6 +31,7 @@ __all__ = [
     "COLUMNS",
     "DEFINITION",
     "ERRORS",
+    "FINE",
     "MANIFEST",
     "SCHEMA",
     "STATUSES",
