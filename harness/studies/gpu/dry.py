@@ -50,8 +50,8 @@ def result(case: Case, walked: Callable[[Case], tuple[str, float, float, str]]) 
         implementation, error, allowed, line = walked(case)
     except NotOk as stop:
         return CaseResult(stop.status, stop.reason)
-    except Exception as error:  # what the walk is there to find
-        return CaseResult("failed", " ".join(f"{type(error).__name__}: {error}".split())[:400])
+    except Exception as raised:  # what the walk is there to find
+        return CaseResult("failed", " ".join(f"{type(raised).__name__}: {raised}".split())[:400])
     measured = [series("check_error", "1", error), series("check_tolerance", "1", allowed)]
     return CaseResult("ok", line, f"dry {implementation}", measured)
 
@@ -114,7 +114,7 @@ def compiling() -> list[tuple[Any, str, Any]]:
     from torch._dynamo import utils
 
     def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-        counted = []
+        counted: list[bool] = []
 
         def call(*args: Any) -> Any:
             if not counted:

@@ -65,7 +65,7 @@ class Grid:
 
     def together(self, spec: str, dtype: str, direction: str, batch: int, hidden: int) -> list[Case]:
         """A case of each backend; the step is compiled at the usual sizes alone."""
-        sizes = {"batch": batch, "hidden_size": hidden}
+        sizes: dict[str, Any] = {"batch": batch, "hidden_size": hidden}
         usual = sizes == USUAL or (self.batches, self.sizes) == ((batch,), (hidden,))
         return [
             Case(
