@@ -114,10 +114,13 @@ def parity(session: nox.Session) -> None:
 
 @session
 def kernels(session: nox.Session) -> None:
-    """Printed Triton kernels of every cell in Triton's interpreter against float64 (about 6 minutes)."""
+    """Printed Triton kernels of every cell in Triton's interpreter against float64, and the compiler's code
+    of some on the CPU (about 12 minutes).
+    """
     install(session)
     env = ONE_THREAD | {"CELLBENCH_KERNELS": "all"}
-    run(session, "pytest", "tests/gpu/test_kernels_interpreted.py", *session.posargs, env=env)
+    files = (f"tests/gpu/test_kernels_{name}.py" for name in ("interpreted", "ptx"))
+    run(session, "pytest", *files, *session.posargs, env=env)
 
 
 @session
