@@ -28,7 +28,7 @@ def compiled(text: Text) -> list[list[Run]]:
     barriers = 0
     pieces = []
     for piece in text.pieces:
-        runs = []
+        runs: list[Run] = []
         for one in piece:
             if one.name[0] in ("bar", "barrier"):
                 runs.append(partial(_barrier, barriers))
