@@ -114,10 +114,13 @@ def parity(session: nox.Session) -> None:
 
 @session
 def kernels(session: nox.Session) -> None:
-    """Printed Triton kernels of every cell in Triton's interpreter against float64 (about 6 minutes)."""
+    """Printed Triton kernels of every cell in Triton's interpreter against float64, and the compiler's code
+    of some on the CPU (about 12 minutes).
+    """
     install(session)
     env = ONE_THREAD | {"CELLBENCH_KERNELS": "all"}
-    run(session, "pytest", "tests/gpu/test_kernels_interpreted.py", *session.posargs, env=env)
+    files = (f"tests/gpu/test_kernels_{name}.py" for name in ("interpreted", "ptx"))
+    run(session, "pytest", *files, *session.posargs, env=env)
 
 
 @session
@@ -127,6 +130,21 @@ def resources(session: nox.Session) -> None:
     """
     install(session)
     run(session, "python", "-m", "cellbench.harness.studies.resources", *session.posargs, env=ONE_THREAD)
+
+
+@session
+def gpu(session: nox.Session) -> None:
+    """Every case on a CUDA device; the same command goes on where it stopped. nox -s gpu -- --dry walks
+    through all of them on the CPU (under 3 minutes); -- --here takes this Python's packages as they are.
+    """
+    words = [word for word in session.posargs if word != "--here"]
+    study = ("-m", "cellbench.harness.studies.gpu", *words)
+    if len(words) < len(session.posargs):  # no network: torch and Triton are those of the machine
+        variables = ONE_THREAD | {"PYTHONPATH": str(Path("src").absolute())}
+        session.run(sys.executable, *study, env=variables, external=True)
+        return
+    install(session)
+    run(session, "python", *study, env=ONE_THREAD)
 
 
 @session(name="tasks")

@@ -32,11 +32,11 @@ NO_GROUP = ""  # of which nothing can be installed: the files of the package alo
 
 
 class NotOk(Exception):
-    """A case ends with a status other than ok, and the reason."""
+    """A case ends with a status other than ok, and the reason; `series` are what is known all the same."""
 
-    def __init__(self, status: str, reason: str) -> None:
+    def __init__(self, status: str, reason: str, series: Iterable[Series] = ()) -> None:
         super().__init__(reason)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.series = status, reason, list(series)
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def measure_cases(emit: Emit, spec: str, options: dict[str, Any], cases: list[Ca
                 implementation, measured, *line = probe.measure(case, emit)
             result = CaseResult("ok", line[0] if line else None, implementation, measured)
         except NotOk as stop:
-            result = CaseResult(stop.status, stop.reason)
+            result = CaseResult(stop.status, stop.reason, series=stop.series)
         except ForeignError as error:
             result = CaseResult("failed", str(error))
         except PackageMissing as missing:

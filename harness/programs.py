@@ -5,6 +5,8 @@ Training is checked at its longest T.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from cellbench.cells.programs.program import Forward, Gradients, Program
 from cellbench.cells.programs.tolerance import moved, nudged, plain_by_name, relative_errors, tolerance
 
 from .case import Case
-from .probe import NotOk
+from .probe import NotOk, Series, series
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,14 @@ def inputs(case: Case, seed: int = 0, lengths: np.ndarray | None = None, library
 def prepare(
     case: Case, params: dict[str, np.ndarray], lengths: np.ndarray | None = None, library: Any = cells
 ) -> Program:
-    """The case's program. Raises NotOk with status unavailable or unsupported."""
+    """The case's program. Raises NotOk with status unavailable, unsupported or mismatch."""
     cell, backend = library.get(case.spec), library.backend(case.backend)
     if reason := backend.unavailable(case.device):
         raise NotOk("unavailable", reason)
     if reason := backend.unsupported(cell, case.dtype, case.device, case.direction):
         raise NotOk("unsupported", reason)
     try:
-        return backend.prepare(
+        program = backend.prepare(
             cell,
             params,
             steps=case.steps,
@@ -69,6 +71,31 @@ def prepare(
         )
     except Unsupported as error:
         raise NotOk("unsupported", str(error)) from None
+    if reason := program.mismatch():
+        raise NotOk("mismatch", reason)
+    return program
+
+
+def predicted(case: Case) -> tuple[list[Series], str | None]:
+    """The time of a run on CUDA that the backend predicts, as a series with its line; nothing without one."""
+    if case.device != "cuda":
+        return [], None
+    sizes = {name: getattr(case, name) for name in ("steps", "batch", "input_size", "hidden_size")}
+    of = cells.backend(case.backend).predicted(
+        cells.get(case.spec), **sizes, dtype=case.dtype, direction=case.direction
+    )
+    return ([], None) if of is None else ([series("predicted_s", "s", of.seconds)], of.line)
+
+
+@contextmanager
+def beside_prediction(case: Case) -> Iterator[tuple[list[Series], str | None]]:
+    """What `predicted` says; where the block ends without a result, it stands in that row."""
+    more, line = predicted(case)
+    try:
+        yield more, line
+    except NotOk as stop:
+        reason = "; ".join(filter(None, (stop.reason, line)))
+        raise NotOk(stop.status, reason, [*stop.series, *more]) from None
 
 
 def reference(

@@ -15,6 +15,7 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import Arrays
 from ..programs.program import Program
+from . import _cudnn
 from .torch import TensorProgram, Tensors, TorchBackend
 
 if TYPE_CHECKING:  # as in the backend torch
@@ -145,29 +146,38 @@ class NativeProgram(TensorProgram):
         return None
 
     @cached_property
-    def implementation(self) -> str:  # type: ignore[override]  # found on demand: it takes a forward
-        """The library that a forward of this module really calls.
-
-        It is read off the operations that PyTorch dispatches, for no attribute says which one it will pick.
-        """
+    def called(self) -> set[str]:
+        """Operations of a forward of this module: no attribute says which library PyTorch will pick."""
         import torch
-        from torch.utils._python_dispatch import TorchDispatchMode
-
-        called: set[str] = set()
-
-        class Watch(TorchDispatchMode):
-            def __torch_dispatch__(
-                self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-            ) -> Any:
-                called.add(str(func))
-                return func(*args, **(kwargs or {}))
 
         x = torch.zeros(2, self.batch, self.input_size, device=self.device, dtype=getattr(torch, self.dtype))
         lengths = None if self.lengths is None else self.lengths.clip(max=2)
-        with torch.set_grad_enabled(self.direction == "backward"), Watch():
-            self.module(self.packed(x, lengths))
-        if any("cudnn_rnn" in name for name in called):
-            return f"cuDNN {torch.backends.cudnn.version()}"
-        return f"torch {torch.__version__} " + (
-            "oneDNN" if any("mkldnn_rnn" in name for name in called) else "ATen"
+        with torch.set_grad_enabled(self.direction == "backward"):
+            return _cudnn.operations(lambda: self.module(self.packed(x, lengths)))
+
+    def mismatch(self) -> str | None:
+        if self.device != "cuda" or self.by_cudnn:
+            return None
+        return (
+            f"native on CUDA is cuDNN, and torch.nn leaves it for cell {self.cell.name!r} here; backend torch"
+            " computes it without cuDNN"
         )
+
+    @property
+    def by_cudnn(self) -> bool:
+        return any("cudnn_rnn" in name for name in self.called)
+
+    @cached_property
+    def implementation(self) -> str:  # type: ignore[override]  # found on demand: it takes a forward
+        """The library that a forward of this module really calls; of cuDNN the algorithm of a run."""
+        import torch
+
+        if not self.by_cudnn:
+            mkldnn = any("mkldnn_rnn" in name for name in self.called)
+            return f"torch {torch.__version__} {'oneDNN' if mkldnn else 'ATen'}"
+        sizes = (self.steps, self.batch, self.dtype, self.device, self.direction)
+        other = type(self)(self.cell, self.params, *sizes, lengths=self.lengths)
+        other.load(np.zeros((self.steps, self.batch, self.input_size)))  # what this one computed stays
+        layers = self.cell.layers * self.cell.directions
+        algorithm = _cudnn.algorithm(_cudnn.launches(other.run), self.steps, layers)
+        return f"cuDNN {torch.backends.cudnn.version()}, {algorithm}"

@@ -17,9 +17,11 @@ from ..programs.backend import Backend
 from ..programs.formats import DTYPES
 from ..programs.program import Program
 from ._torch_compile import CompiledProgram, lacking
+from ._torch_graph import GraphProgram
 from ._torch_program import Outputs, TensorProgram, Tensors, TorchProgram
 
 if TYPE_CHECKING:  # without torch there are still the other backends
+    import numpy as np
     from torch import Tensor
 
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:  # without torch there are still the other backends
 class TorchBackend(Backend):
     """PyTorch on the CPU or CUDA.
 
-    mode is sequential, which is eager, compile, which has the step compiled by inductor, or scan for affine
-    recurrences.
+    mode is sequential, which is eager, compile, which has the step compiled by inductor, graph, which replays
+    a CUDA graph of all steps, or scan for affine recurrences.
     """
 
     devices = ("cpu", "cuda")
@@ -37,7 +39,7 @@ class TorchBackend(Backend):
     mode: str = "sequential"
 
     def __post_init__(self) -> None:
-        affine.check_mode(self.mode, ("compile",))
+        affine.check_mode(self.mode, ("compile", "graph"))
 
     def unavailable(self, device: str = "cpu") -> str | None:
         try:
@@ -53,13 +55,29 @@ class TorchBackend(Backend):
         reason = super().unsupported(cell, dtype, device, direction)
         if reason is None and cell.library and self.mode == "compile":
             return f"{cell.name} is a module of its own; torch:mode=compile compiles the step of equations"
+        if reason is None and self.mode == "graph" and device != "cuda":
+            return f"backend {self.name} has no device {device}; it has cuda"
         return reason or (affine.unsupported(cell) if self.mode == "scan" else None)
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
+        if self.mode == "graph":
+            return GraphProgram(cell, *arguments, make=EAGER.program)
         if cell.library:
             return ModuleProgram(cell, *arguments)
         programs = {"scan": ScanProgram, "compile": CompiledProgram}
         return programs.get(self.mode, TorchProgram)(cell, *arguments)
+
+    def composed(self, arguments: tuple[Any, ...], lengths: np.ndarray | None) -> Program:
+        if self.mode != "graph":
+            return super().composed(arguments, lengths)
+
+        def make(*eager: Any) -> Program:
+            return EAGER.composed(eager, lengths)
+
+        return GraphProgram(*arguments, make=make, lengths=lengths)
+
+
+EAGER = TorchBackend()
 
 
 class ModuleProgram(TorchProgram):

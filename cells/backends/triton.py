@@ -15,8 +15,11 @@ from ..kernels.step import step
 from ..kernels.triton import printer
 from ..kernels.triton.form import Form, too_wide
 from ..kernels.triton.forward import biased
+from ..kernels.triton.prediction import predict
+from ..kernels.triton.remembered import remembered
 from ..kernels.triton.resources import TARGETS, choose, missing
 from ..programs.backend import Backend, Unsupported, without_equations
+from ..programs.prediction import Prediction
 from ..programs.program import Program
 from .torch import TensorProgram, Tensors
 
@@ -46,6 +49,12 @@ class TritonBackend(Backend):
         if not cell.library and (reason := printer.without(cell)):
             return reason
         return super().unsupported(cell, dtype, device, direction)
+
+    def predicted(self, cell: GatedCell, **workload: Any) -> Prediction | None:
+        import torch
+
+        here = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        return predict(cell, **workload, device=here)
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
         return TritonProgram(cell, *arguments)
@@ -85,7 +94,7 @@ class TritonProgram(TensorProgram):
         target = "sm_{}{}".format(*torch.cuda.get_device_capability(self.device))
         if target not in TARGETS:
             raise Unsupported(f"backend triton does not know {target}; it knows {', '.join(TARGETS)}")
-        chosen = choose(self.cell, self.units, self.batch, self.dtype, target)
+        chosen = choose(self.cell, self.units, self.batch, self.dtype, target, remembered)
         if chosen.form is None:
             form, reason = next(iter(chosen.refused.items()))
             raise Unsupported(

@@ -13,6 +13,7 @@ from ..contract import Arrays
 from ..find import public_name
 from . import ragged
 from .formats import DTYPES, NUMPY
+from .prediction import Prediction
 from .program import DIRECTIONS, Program
 from .stack import StackProgram
 
@@ -74,6 +75,13 @@ class Backend:
             if value not in allowed:
                 reason = f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
                 return reason + ("; torch and native have it" if value in DTYPES else "")
+        return None
+
+    def predicted(self, cell: GatedCell, **workload: Any) -> Prediction | None:
+        """The time of a run on CUDA before it is measured, or None where the backend has no model of it.
+
+        workload are steps, batch, input_size, hidden_size, dtype and direction.
+        """
         return None
 
     def prepare(

@@ -166,6 +166,10 @@ class Program:
         """None, or the reason why there is no trajectory."""
         return None
 
+    def mismatch(self) -> str | None:
+        """None, or why what runs is not what was asked for."""
+        return None
+
     def load(self, x: Any, state: Arrays | None = None, d_output: Any = None) -> None:
         """Puts the inputs of run where run reads them. d_output is ones where it is None."""
         self._load_inputs(x, state)
@@ -226,6 +230,11 @@ class Program:
     def stream_state(self) -> Arrays:
         """The state {name: (B, H)} that the next step goes on from."""
         return self._host(self._stream().state)
+
+    def of_one_step(self, **options: Any) -> Program:
+        """A program of the same cell and arrays for the forward of a single step."""
+        sizes = 1, self.batch, self.dtype, self.device, "forward"
+        return type(self)(self.cell, self.params, *sizes, **options)
 
     def _stream(self) -> Stream:
         if self._steps is None:

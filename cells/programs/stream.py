@@ -19,8 +19,7 @@ class Stream:
         if reason := unsupported(program):
             raise ValueError(reason)
         self.of, self.params = program, program.params
-        sizes = 1, program.batch, program.dtype, program.device, "forward"
-        self.one = type(program)(program.cell, self.params, *sizes)
+        self.one = program.of_one_step()
         # what needs no check and no copy
         self.plain = ((program.batch, program.input_size), np.dtype(program.dtype))
         self.reset(None)

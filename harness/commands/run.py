@@ -28,7 +28,7 @@ EXAMPLES = """\
 LAUNCHER = "hydra/launcher"
 CODES = {
     0: "every case was measured, or could not be for a stated reason (unsupported, unavailable, ...)",
-    1: "a case was wrong, failed, crashed, timed_out or out_of_memory",
+    1: "a case was wrong, failed, crashed, timed_out, out_of_memory or a mismatch",
 }
 
 

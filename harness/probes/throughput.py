@@ -19,7 +19,7 @@ from ..measure.clocks import Wall, clock_of
 from ..measure.memory import peak_bytes
 from ..measure.timing import Timed, interleave
 from ..probe import Emit, Plan, Probe, Series, cell_of, series
-from ..programs import Inputs, check, inputs, prepare
+from ..programs import Inputs, beside_prediction, check, inputs, prepare
 
 BASE = "native"  # what ratios are taken to
 
@@ -56,7 +56,16 @@ class Throughput(Probe):
         return plan.runs(self.name)
 
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
-        """Prepares and checks; takes the time of the first call, preparing included, and the peak memory."""
+        """Prepares and checks; takes the time of the first call, preparing included, and the peak memory.
+
+        On CUDA what a backend predicts stands beside it, or alone where there is no device.
+        """
+        with beside_prediction(case) as (prediction, line):
+            implementation, measured = self.first(case)
+        return implementation, [*measured, *prediction], line
+
+    def first(self, case: Case) -> tuple[str, list[Series]]:
+        """What really runs, and what is measured once."""
         given = self.inputs(case)
         # imports what the backend needs, which is no part of the first call
         cells.backend(case.backend).unavailable(case.device)

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..store import ERRORS
 from .frame import DIRECTIONS, NAMES, SETTING, unique, varying
 from .table import Entry, Table, known, number
 
-ERRORS = (
-    "wrong",
-    "failed",
-    "crashed",
-    "timed_out",
-    "out_of_memory",
-)  # `cellbench run` exits with 1
 HEADER = ("probe", "cell", "backend", "where", "status", "reason", "cases")
 
 

@@ -20,7 +20,6 @@ from . import compose, launch, values
 from . import measure as measuring
 from .job import job, job_id, trial
 from .resume import interrupted, same_code, same_commit
-from .runner import ERRORS
 from .schema import Settings, check
 from .values import ConfigError
 
@@ -205,7 +204,7 @@ def best(sweep: Sweep) -> str:
 def exit_code(sweep: Sweep) -> int:
     """1 where a job has not measured all of its cases, or a case ended in an error."""
     records = sweep.records()
-    return int(any(r.state != "done" or set(r.cases) & set(ERRORS) for r in records))
+    return int(any(r.state != "done" or set(r.cases) & set(store.ERRORS) for r in records))
 
 
 def resume(name: str, trust: bool, launcher: str) -> int:
@@ -227,4 +226,4 @@ def resume_job(composed: Any) -> None:
 
 def _has_errors(folder: Path) -> bool:
     statuses = {block["status"] for block in store.read_blocks(folder) if block["done"]}
-    return bool(statuses & set(ERRORS))
+    return bool(statuses & set(store.ERRORS))

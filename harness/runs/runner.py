@@ -16,13 +16,12 @@ from ..case import Case
 from ..measure import worker
 from ..probe import CaseResult as Found
 from ..probe import Probe, measure_cases, measure_together
-from ..store import BlockError, RunWriter
+from ..store import ERRORS, BlockError, RunWriter
 from .progress import Progress
 
 Group = list[list[Case]]  # comparisons, each of several cases
 IMPORTED = (f"{__package__}.imports",)
 MOST_TOGETHER = 16  # programs that one process of the second pass holds, one comparison after the other
-ERRORS = ("wrong", "failed", "crashed", "timed_out", "out_of_memory")
 
 
 @dataclass(frozen=True)

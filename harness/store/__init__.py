@@ -22,6 +22,7 @@ from .reader import (
     runs,
     visible,
 )
+from .status import ERRORS, FINE, STATUSES
 from .tidy import COLUMNS, DEFINITION, WHOLE
 from .writer import RunWriter, create, make, reopen, whole
 
@@ -29,8 +30,11 @@ __all__ = [
     "BLOCKS",
     "COLUMNS",
     "DEFINITION",
+    "ERRORS",
+    "FINE",
     "MANIFEST",
     "SCHEMA",
+    "STATUSES",
     "TABLE",
     "WHOLE",
     "BlockError",

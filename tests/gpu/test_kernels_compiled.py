@@ -158,7 +158,7 @@ def test_show_prints_the_resources_of_a_form_and_why_not_another(capsys):
         ("show lstm --resources sm_90", "give --kernel triton too"),
         ("show lstm --kernel triton --resources sm_9", "did you mean 'sm_90'?"),
         ("show lstm --kernel cuda", "values: numba, triton"),
-        ("show mgu --kernel triton", "writes out its step"),
+        ("show mgu --kernel triton", "products or means inside its step"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(words, says, capsys):

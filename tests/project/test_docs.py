@@ -266,6 +266,6 @@ def test_paths_of_the_repository_in_the_text_exist():
             r"`((?:cells|harness|conf|results|tests|examples)/[\w/.-]+)`", pages.text(page)
         ):
             made_by_a_command = path.startswith(
-                ("results/runs", "results/reports", "results/history", "results/regress")
+                ("results/runs", "results/reports", "results/history", "results/regress", "results/gpu")
             )
             assert made_by_a_command or Path(ROOT / path).exists(), (pages.name(page), path)

@@ -210,6 +210,7 @@ ENDS = [
     "crashed",
     "timed_out",
     "out_of_memory",
+    "mismatch",
     "skipped",
     "diverged",
     "unsupported",

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -451,3 +452,10 @@ def test_an_older_table_beside_newer_blocks_is_not_what_is_read(tmp_path):
     writer.release()
     os.utime(folder / BLOCKS, (0, 0))  # what a copy may do to the times of files
     assert set(harness.load(folder).case) == {"case0", "late"}
+
+
+@pytest.mark.quick
+def test_every_status_has_its_line_and_exit_code_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    table = dict(re.findall(r"^\| `(\w+)` \| .* \| ([01]) \|$", text, re.MULTILINE))
+    assert table == {status: str(int(status in store.ERRORS)) for status in store.STATUSES}

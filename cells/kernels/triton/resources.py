@@ -6,7 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from ...cell import GatedCell
 from . import printer
 from .form import Form, candidates
 
+Ask = Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]
 KERNELS = {"forward": {"KEEPING": True}, "backward": {"TRACING": False}}
 # multiprocessors of a usual device, and the shared memory that a program may have there, in bytes
 TARGETS = {
@@ -61,15 +62,17 @@ class Chosen:
     refused: dict[str, str]
 
 
-def choose(cell: GatedCell, hidden: int, batch: int, dtype: str, target: str) -> Chosen:
-    """The first form whose two kernels fit."""
+def choose(
+    cell: GatedCell, hidden: int, batch: int, dtype: str, target: str, ask: Ask | None = None
+) -> Chosen:
+    """The first form whose two kernels fit; `ask` answers in the compiler's place."""
     refused = {}
     for form in candidates(cell, hidden, batch, TARGETS[target][0]):
         weights = form.weight_bytes(cell, hidden, dtype)
         if weights > limit(target):  # said without compiling, which takes the longer the less it fits
             refused[str(form)] = f"for its weights {_too_large(weights, target)}"
             continue
-        kernels = resources(cell, hidden, dtype, form, target)
+        kernels = resources(cell, hidden, dtype, form, target, ask)
         reasons = [f"{name}: {reason}" for name, r in kernels.items() if (reason := r.unfit(target))]
         if not reasons:
             return Chosen(form, kernels, refused)
@@ -97,9 +100,11 @@ def missing() -> str | None:
     return None
 
 
-def resources(cell: GatedCell, hidden: int, dtype: str, form: Form, target: str) -> dict[str, Resources]:
+def resources(
+    cell: GatedCell, hidden: int, dtype: str, form: Form, target: str, ask: Ask | None = None
+) -> dict[str, Resources]:
     """What the kernels of a form take, by name."""
-    answers = answered(jobs(cell, hidden, dtype, form, target))
+    answers = (ask or answered)(jobs(cell, hidden, dtype, form, target))
     return {
         name: Resources(failed=answer["error"]) if "error" in answer else Resources(**answer)
         for name, answer in zip(KERNELS, answers, strict=True)

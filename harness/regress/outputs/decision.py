@@ -6,15 +6,8 @@ from enum import IntEnum
 
 from ...measure.judge import Judgement
 from ...measure.verdict import Verdict
+from ...store import ERRORS
 from ..benchmarks import Comparison
-
-BROKEN = (
-    "wrong",
-    "failed",
-    "crashed",
-    "timed_out",
-    "out_of_memory",
-)  # statuses that are an error in a run too
 
 
 class Code(IntEnum):
@@ -27,7 +20,7 @@ class Code(IntEnum):
 
 def code_of(judgement: Judgement) -> Code:
     """A change counts as a failure only with SLOWER; a benchmark that broke is one whatever its verdict."""
-    if judgement.verdict is Verdict.SLOWER or judgement.status in BROKEN:
+    if judgement.verdict is Verdict.SLOWER or judgement.status in ERRORS:
         return Code.FAILURE
     fine = judgement.verdict in (Verdict.SAME, Verdict.FASTER) and judgement.status == "ok"
     return Code.FINE if fine else Code.CANNOT_TELL
@@ -55,8 +48,8 @@ def headline(comparison: Comparison) -> str:
 
 
 def _counts(comparison: Comparison) -> list[str]:
-    broken = [j for j in comparison.judgements if j.status in BROKEN]
-    judged = [j for j in comparison.judgements if j.status not in BROKEN]
+    broken = [j for j in comparison.judgements if j.status in ERRORS]
+    judged = [j for j in comparison.judgements if j.status not in ERRORS]
     counts = {
         v.value: sum(j.verdict is v for j in judged)
         for v in (Verdict.SLOWER, *(v for v in Verdict if v != "SLOWER"))

@@ -15,6 +15,7 @@ from ..measured import Measured
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import exact
+from ._predicted import predicted
 from ._throughput_figure import HEADING, figures
 
 ORDER = 10
@@ -53,9 +54,12 @@ class Timing:
 
 
 def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
+    on_paper = predicted(rows)
     rows = measured(rows)
     if len(rows):
         yield Section(HEADING, figures(rows, colours.backends), (_table(rows),), unfolded=SHORT)
+    if on_paper:
+        yield Section(on_paper.heading, tables=(on_paper,), unfolded=SHORT)
 
 
 def _table(rows: pd.DataFrame) -> Table:

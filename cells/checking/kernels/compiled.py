@@ -1,0 +1,150 @@
+"""Runs a cell's Triton kernels as the compiler makes them: their PTX, executed on the CPU.
+
+    python -m cellbench.cells.checking.kernels.compiled < jobs
+
+Triton's compiler aborts on some kernels, so this is a process of its own. A job is a line of JSON, and so is
+each answer.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from ...backends.triton import TritonBackend, TritonProgram
+from ...catalogue import backend, get
+from ...cell import GatedCell
+from ...kernels.triton import compiler, printer
+from ...kernels.triton.form import Form
+from ...programs.program import Program
+from ...programs.tolerance import relative_errors
+from .interpreted import full_of_nan
+from .problem import Sizes, computed, drawn
+from .ptx.kernel import Kernel
+
+Barrier = tuple[str, int]  # of a kernel by name, and its number in the text
+
+
+@dataclass(frozen=True)
+class CompiledJob:
+    """A cell at sizes, in a form, for a target such as 90; `dropped` is a barrier that does nothing."""
+
+    spec: str
+    dtype: str
+    sizes: Sizes
+    target: int
+    packed: bool = True
+    block_b: int = 1
+    warps: int = 4
+    seed: int = 0
+    dropped: Barrier | None = None
+
+
+def answers(jobs: Sequence[CompiledJob], command: Sequence[str] = (__name__,)) -> list[dict[str, Any]]:
+    """Of each job {"errors": {array: error}, "passed": barriers}, or {"failed": text}; from one process."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        input="\n".join(json.dumps(asdict(job)) for job in jobs),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    last = (done.stderr.strip().splitlines() or ["and said nothing"])[-1]
+    died = {"failed": f"the compiler's process ended with code {done.returncode}: {last[:200]}"}
+    return found + [died] * (len(jobs) - len(found))
+
+
+class CompiledProgram(TritonProgram):
+    """On the CPU, in a given form; what a kernel does not write is NaN."""
+
+    target: int
+    dropped: Barrier | None
+
+    def setup(self) -> None:
+        super().setup()
+        self.kernels.empty = full_of_nan  # type: ignore[method-assign]
+        self.passed: set[Barrier] = set()
+
+    def choose(self) -> Form:
+        return self.form
+
+    def launch(self, kernel: Any, arrays: Any, steps: int, batch: int, **constants: bool) -> None:
+        name = kernel.__name__
+        fixed = self.form.constants(self.cell, self.units, self.dtype) | constants
+        real = printer.real_of(self.dtype)
+        text = printer.text(self.cell, real, self.form.packed)
+        stem = printer.stem(self.cell, real)
+        made = assembled(stem, text, name, json.dumps(fixed), self.dtype, self.form.warps, self.target)
+        dropped = self.dropped[1] if self.dropped and self.dropped[0] == name else None
+        run = Kernel(*made, dropped)
+        spare = next(iter(arrays.values()))
+        numbers = {"steps": steps, "batch": batch}
+        given = {name: numbers.get(name, arrays.get(name, spare)) for name in kernel.arg_names}
+        run(self.grid, *(value for name, value in given.items() if name not in fixed))
+        self.passed |= {(name, number) for number in run.passed}
+
+
+@lru_cache(maxsize=64)
+def assembled(
+    stem: str, text: str, kernel: str, constants: str, dtype: str, warps: int, target: int
+) -> tuple[str, int]:
+    """The PTX of a kernel, and its bytes of shared memory."""
+    job = {"stem": stem, "text": text, "kernel": kernel, "constants": json.loads(constants)}
+    made = compiler.compiled(job | {"dtype": dtype, "warps": warps, "target": target})
+    return made.asm["ptx"], made.metadata.shared
+
+
+FORM = Form(packed=True, block_b=1, warps=4)
+
+
+@dataclass(frozen=True)
+class Compiled(TritonBackend):
+    """The backend triton's compiled kernels on the CPU, of which a person is not told."""
+
+    form: Form = FORM
+    target: int = 90
+    dropped: Barrier | None = None
+
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    made: ClassVar[list[CompiledProgram]] = []
+
+    def program(self, cell: GatedCell, *arguments: Any) -> Program:
+        program = CompiledProgram(cell, *arguments, form=self.form, target=self.target, dropped=self.dropped)
+        self.made.append(program)
+        return program
+
+
+def answer(job: CompiledJob) -> dict[str, Any]:
+    """The error of each array against the float64 reference, and the barriers that were passed."""
+    problem = drawn(get(job.spec), job.sizes, job.seed)
+    expected = computed(problem, backend("numpy"), "float64")
+    form = Form(job.packed, job.block_b, job.warps)
+    Compiled.made.clear()
+    actual = computed(problem, Compiled(form, job.target, job.dropped), job.dtype)
+    passed = sorted({barrier for program in Compiled.made for barrier in program.passed})
+    return {"errors": relative_errors(actual, expected, job.sizes.steps), "passed": passed}
+
+
+def main() -> None:
+    """Answers the jobs one after the other."""
+    out, sys.stdout = sys.stdout, sys.stderr  # a cell's file may print
+    for line in sys.stdin:
+        given = json.loads(line)
+        dropped = given["dropped"] and tuple(given["dropped"])
+        try:
+            job = CompiledJob(**given | {"sizes": Sizes(**given["sizes"]), "dropped": dropped})
+            told = answer(job)
+        except Exception as error:  # whatever a kernel does is an answer, and the next job is another
+            told = {"failed": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+        print(json.dumps(told), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()

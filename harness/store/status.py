@@ -1,0 +1,8 @@
+"""How a case ends: docs/results.md has a line for each."""
+
+from __future__ import annotations
+
+FINE = ("ok", "unsupported", "unavailable", "skipped", "diverged")
+# `cellbench run` exits with 1
+ERRORS = ("wrong", "failed", "crashed", "timed_out", "out_of_memory", "mismatch")
+STATUSES = (*FINE, *ERRORS)

@@ -1,0 +1,127 @@
+"""Every case walked through on the CPU, so that on the day of a device nothing breaks on a typo.
+
+Programs of torch and native run on the pretended device, kernels of Triton in Triton's interpreter. Each is
+checked against the float64 reference, and nothing is timed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from cellbench import cells
+from cellbench.cells.backends import _cudnn
+
+from ...case import Case
+from ...probe import CaseResult, Emit, NotOk, cell_of, series
+from ...programs import check, inputs, prepare
+
+LINE = "dry: on a pretended device, not timed"
+INTERPRETED = "dry: float32 in Triton's interpreter, not timed"
+KEPT = 2  # sequences that the interpreter computes
+
+
+def walk(emit: Emit, cases: list[Case]) -> None:
+    """Runs in a worker, over cases of torch and native. Emits (case id, CaseResult) of each."""
+    from .pretend import pretend_cuda
+
+    patches = [
+        (_cudnn, "operations", lambda run: {"aten._cudnn_rnn.default"}),
+        (_cudnn, "launches", launches),
+        *compiling(),
+    ]
+    with pretend_cuda(patches) as device:
+        for case in cases:
+            emit((case.id, result(case, lambda case: on_device(case, device))))
+
+
+def interpret(emit: Emit, cases: list[Case]) -> None:
+    """The same of cases of triton, in the interpreter, which must be chosen before Triton is imported."""
+    os.environ["TRITON_INTERPRET"] = "1"
+    for case in cases:
+        emit((case.id, result(case, interpreted)))
+
+
+def result(case: Case, walked: Callable[[Case], tuple[str, float, float, str]]) -> CaseResult:
+    """How a case ended."""
+    try:
+        implementation, error, allowed, line = walked(case)
+    except NotOk as stop:
+        return CaseResult(stop.status, stop.reason)
+    except Exception as raised:  # what the walk is there to find
+        return CaseResult("failed", " ".join(f"{type(raised).__name__}: {raised}".split())[:400])
+    measured = [series("check_error", "1", error), series("check_tolerance", "1", allowed)]
+    return CaseResult("ok", line, f"dry {implementation}", measured)
+
+
+def on_device(case: Case, device: Any) -> tuple[str, float, float, str]:
+    """The program runs twice, as in a measurement; a transfer in a run is an error."""
+    given = inputs(case)
+    program = prepare(case, given.params)
+    program.load(given.x, None, given.d_output)
+    program.run()
+    before = device.transfers
+    program.run()
+    program.sync()
+    if device.transfers != before:
+        raise NotOk("failed", f"{device.transfers - before} transfers between host and device in a run")
+    return program.implementation, *check(program.read(), given, case), LINE
+
+
+def interpreted(case: Case) -> tuple[str, float, float, str]:
+    """The kernels in the first form whose weights fit an H100; the rest, the compiler alone can tell."""
+    from cellbench.cells.checking.kernels.interpreted import Interpreted
+    from cellbench.cells.kernels.triton.form import candidates
+    from cellbench.cells.kernels.triton.resources import TARGETS, limit, missing
+
+    cell = cell_of(case)
+    if reason := missing():
+        raise NotOk("unavailable", reason)
+    if reason := cells.backend(case.backend).unsupported(cell, case.dtype, "cuda", case.direction):
+        raise NotOk("unsupported", reason)
+    units = cell.units(case.hidden_size)
+    forms = candidates(cell, units, case.batch, TARGETS["sm_90"][0])
+    fit = [form for form in forms if form.weight_bytes(cell, units, case.dtype) <= limit("sm_90")]
+    if not fit:
+        raise NotOk("unsupported", f"no weights of {forms[-1]} fit the shared memory of sm_90")
+    # what other sequences do is the same again, and the interpreter takes its time for each
+    here = replace(case, dtype="float32", device="cpu", batch=min(case.batch, KEPT))
+    given = inputs(here)
+    program = Interpreted(fit[0]).prepare(
+        cell,
+        given.params,
+        steps=here.steps,
+        batch=here.batch,
+        dtype=here.dtype,
+        direction=here.direction,
+    )
+    program.load(given.x, None, given.d_output)
+    program.run()
+    return program.implementation, *check(program.read(), given, here), INTERPRETED
+
+
+def launches(run: Callable[[], Any]) -> dict[str, int]:
+    """No kernels: there are none."""
+    run()
+    return {}
+
+
+def compiling() -> list[tuple[Any, str, Any]]:
+    """Patches that leave a step as it is and count it as the one graph that it must be."""
+    import torch
+    from torch._dynamo import utils
+
+    def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        counted: list[bool] = []
+
+        def call(*args: Any) -> Any:
+            if not counted:
+                counted.append(True)
+                utils.counters["stats"]["unique_graphs"] += 1
+            return function(*args)
+
+        return call
+
+    return [(torch, "compile", compiled)]

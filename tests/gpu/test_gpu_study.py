@@ -1,0 +1,230 @@
+"""`nox -s gpu`: a dry walk through every case, what it writes, that it goes on; the timed path pretended."""
+
+import json
+import math
+
+import pytest
+
+from cellbench.cells.backends import _cudnn
+from cellbench.cells.backends._torch_program import TorchProgram
+from cellbench.harness import load, store
+from cellbench.harness.measure.clocks import Wall
+from cellbench.harness.measure.worker import Result
+from cellbench.harness.probe import CaseResult, NotOk, series
+from cellbench.harness.studies.gpu import dry, figure, page, study, timed
+from cellbench.harness.studies.gpu.__main__ import main
+from cellbench.harness.studies.gpu.grid import COMPILED, Grid, comparisons
+from cellbench.harness.studies.gpu.pretend import pretend_cuda
+
+SMALL = Grid(("gru", "mingru"), (2,), (16,), ("float32", "bfloat16"), steps=3, dry=True)
+WORDS = ["--dry", "--cells", "gru", "--batches", "2", "--sizes", "16", "--dtypes", "float32"]
+
+
+def test_a_dry_study_walks_through_every_case_and_goes_on_where_it_stopped(tmp_path, capsys):
+    command = [*WORDS, "--steps", "2", "--output", str(tmp_path)]
+    assert main(command) == 0
+    frame = load(tmp_path / "runs")
+    assert set(frame.status) == {"ok"} and set(frame.variant) == {"dry"}
+    assert set(frame.backend) == set(Grid().backends) and set(frame.metric) == {
+        "check_error",
+        "check_tolerance",
+    }
+    assert frame.implementation.str.startswith("dry ").all() and frame.reason.str.startswith("dry: ").all()
+    text, table = (tmp_path / "gpu.md").read_text(), (tmp_path / "gpu.csv").read_text()
+    assert "**Dry**" in text and "| gru | backward | float32 | 16 | 2 | dry | dry | dry | dry | dry |" in text
+    assert table.count(",dry\n") == 10 and figure.NOTHING in (tmp_path / "gpu.svg").read_text()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "10 cases, 0 of them to do" in capsys.readouterr().err
+
+
+@pytest.fixture
+def inline(monkeypatch, tmp_path):
+    """A study whose workers are functions of a test."""
+
+    def made(answers):
+        def call(function, cases, *more, on_message, **options):
+            return answers(function, cases, on_message)
+
+        monkeypatch.setattr(study.worker, "call", call)
+        writer, ended = study.writer(tmp_path, SMALL, print)
+        return study.Study(SMALL, writer, ended, tmp_path, lambda text: None)
+
+    return made
+
+
+def all_right(function, cases, emit):
+    for case in cases:
+        emit((case.id, CaseResult("ok")))
+    return Result("ok")
+
+
+@pytest.mark.quick
+def test_a_case_that_breaks_its_worker_takes_no_other_along(inline):
+    def answers(function, cases, emit):
+        for case in cases:
+            if case.backend == "native" and case.direction == "forward":
+                return Result("crashed", "signal 11")
+            emit((case.id, CaseResult("ok")))
+        return Result("ok")
+
+    one = inline(answers)
+    statuses = one.run()
+    one.writer.close()
+    natives = len([c for c in SMALL.cases() if c.backend == "native" and c.direction == "forward"])
+    assert statuses.count("crashed") == natives and statuses.count("ok") == len(statuses) - natives
+    assert study.code_of(statuses) == 1 and study.code_of(["ok", "unavailable", "unsupported"]) == 0
+    # the same command takes up what went wrong, and nothing else
+    again = inline(
+        lambda function, cases, emit: [emit((c.id, CaseResult("ok"))) for c in cases] and Result("ok")
+    )
+    assert sum(status not in store.FINE for status in again.ended.values()) == natives
+    assert set(again.run()) == {"ok"}
+
+
+@pytest.mark.quick
+def test_triton_has_a_worker_of_its_own_for_the_interpreter(inline):
+    seen = []
+
+    def answers(function, cases, emit):
+        seen.append((function, {case.backend for case in cases}))
+        return all_right(function, cases, emit)
+
+    inline(answers).run()
+    assert seen == [(dry.walk, {*SMALL.backends} - {"triton"}), (dry.interpret, {"triton"})]
+
+
+def walked(cases, function=dry.walk):
+    ended = {}
+    function(lambda message: ended.update([message]), cases)
+    return [ended[case.id] for case in cases]
+
+
+@pytest.mark.quick
+def test_what_a_device_would_do_is_walked_and_a_transfer_in_a_run_fails(monkeypatch):
+    cases = [case for case in SMALL.cases() if case.backend != "triton"]
+    results = walked(cases)
+    assert {r.status for r in results} == {"ok", "unsupported"}
+    assert {c.backend for c, r in zip(cases, results, strict=True) if r.status != "ok"} == {
+        "native"
+    }  # mingru
+
+    advance = TorchProgram.run_forward
+
+    def reading(self):
+        advance(self)
+        self.output.sum().item()
+
+    monkeypatch.setattr(TorchProgram, "run_forward", reading)
+    (failed,) = walked([cases[0]])
+    assert failed.status == "failed" and "1 transfers between host and device in a run" in failed.reason
+
+
+@pytest.mark.quick
+def test_an_error_of_a_walk_is_a_failed_row_in_one_line():
+    (case, *_) = SMALL.cases()
+
+    def breaks(case):
+        raise AttributeError("'NoneType' object\nhas no attribute 'run'")
+
+    failed = dry.result(case, breaks)
+    assert (failed.status, failed.reason) == (
+        "failed",
+        "AttributeError: 'NoneType' object has no attribute 'run'",
+    )
+
+    def refuses(case):
+        raise NotOk("wrong", "output is off")
+
+    assert dry.result(case, refuses).status == "wrong"
+
+
+@pytest.mark.quick
+def test_what_is_done_on_a_device_is_done_on_the_pretended_one(monkeypatch, tmp_path):
+    def launches(run, trace=None):
+        run()
+        if trace:
+            trace.write_text("{}")
+        return {"void RNN_blockPersist_fp_GRU<float>": 1}
+
+    monkeypatch.setattr(timed, "clock_of", lambda device: Wall())
+    monkeypatch.setattr(timed, "peak_bytes", lambda work, device: bool(work()))
+    monkeypatch.setattr(timed, "SAMPLE_S", 1e-5)
+    patches = [(_cudnn, "operations", lambda run: {"aten._cudnn_rnn"}), (_cudnn, "launches", launches)]
+    grid = Grid(("gru",), (2,), (16,), ("float32",), ("torch", "torch:mode=graph", "native"), steps=3)
+    cases, ended = grid.cases(), {}
+    with pretend_cuda(patches):
+        timed.time(lambda message: ended.update([message]), cases, str(tmp_path))
+    results = [ended[case.id] for case in cases]
+    assert {result.status for result in results} == {"ok"}
+    metrics = {one["metric"] for one in results[0].series}
+    assert {"seconds", "ratio_to_native", "check_error", "peak_bytes"} <= metrics
+    native = next(r for c, r in zip(cases, results, strict=True) if c.backend == "native")
+    assert native.implementation.endswith(", persistent")
+    noted = json.loads((tmp_path / f"{cases[0].id}.json").read_text())
+    assert noted["launches"] == launches(lambda: None) and noted["steps"] == 3
+
+
+def run_of(grid, folder, result):
+    """The frame of a run in which every case ended so."""
+    writer, _ = study.writer(folder, grid, print)
+    for case in grid.cases():
+        ended = result(case)
+        writer.append(
+            case.id,
+            case.definition,
+            ended.status,
+            series=ended.series,
+            reason=ended.reason,
+            implementation=ended.implementation,
+            done=True,
+        )
+    writer.close()
+    return page.prepared(load(writer.folder))
+
+
+@pytest.mark.quick
+def test_the_page_has_times_ratios_to_the_prediction_and_reasons(tmp_path):
+    grid = Grid(("gru",), (2,), (16, 32), ("float32",), ("native", "triton"), steps=100)
+
+    def result(case):
+        if case.hidden_size == 32 and case.backend == "triton":
+            return CaseResult("unsupported", "it does not fit | at all")
+        measured = [series("seconds", "s", [0.001, 0.002, 0.009]), series("predicted_s", "s", 0.001)]
+        return CaseResult("ok", None, "cuDNN 9, persistent", measured)
+
+    frame = run_of(grid, tmp_path, result)
+    text = page.markdown(grid, frame, "a device")
+    assert "| gru | forward | float32 | 16 | 2 | 20.0 | 20.0 | 2.00 | cuDNN 9, persistent |" in text
+    assert "| gru | forward | float32 | 32 | 2 | 20.0 | unsupported | – | cuDNN 9, persistent |" in text
+    assert "| gru | triton | unsupported | 2 | it does not fit / at all |" in text and "**Dry**" not in text
+    assert "gru,forward,float32,16,2,100,native,0.002,0.001" in page.table(frame)
+    assert math.isnan(page.median(frame, "no metric"))
+    drawn = figure.draw(grid, frame)
+    assert "triton, float32 (predicted)" in drawn and figure.NOTHING not in drawn
+
+
+@pytest.mark.quick
+def test_cases_of_a_comparison_differ_in_their_backend_and_the_step_is_compiled_once_a_format():
+    cases = Grid().cases()
+    groups = comparisons(cases)
+    assert sum(map(len, groups)) == len(cases) == len({case.id for case in cases})
+    assert all(len({case.backend for case in group}) == len(group) for group in groups)
+    compiled = [case for case in cases if case.backend == COMPILED]
+    assert {(case.batch, case.hidden_size) for case in compiled} == {(16, 128)}
+    assert {case.variant for case in cases} == {None}
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--cells", "grus"], "did you mean 'gru'"),
+        (["--sizes", "0"], "0 is no size"),
+        (["--dtypes", "float8"], "'float8' is no number format"),
+    ],
+)
+def test_what_there_is_not_is_refused_in_one_line(words, says, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--dry", *words])
+    assert ended.value.code == 2 and says in capsys.readouterr().err

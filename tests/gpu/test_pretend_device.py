@@ -1,0 +1,172 @@
+"""Programs for CUDA on a pretended device: equal to the CPU in every bit, and no transfer inside `run`."""
+
+import pytest
+import torch
+from support.comparison import bitwise, computed, named, problem
+
+from cellbench import cells
+from cellbench.harness.studies.gpu.pretend import pretend_cuda
+from cellbench.harness.studies.gpu.software_graph import SoftwareGraph
+
+GRAPH = "torch:mode=graph"
+HALF = ["lstm:layers=2:bidirectional=True", "gru:readout=2"]
+PROGRAMS = [
+    *((spec, "torch", "torch") for spec in ("gru", "lstm", "slstm", "mgu", *HALF)),
+    *((spec, GRAPH, "torch") for spec in ("gru", "lstm", "slstm", "mgu", "cornn", *HALF)),
+    *((spec, "native", "native") for spec in ("gru", "elman", *HALF)),
+    ("mingru", "torch:mode=scan", "torch:mode=scan"),
+]
+
+
+def prepared(backend, case, device, direction="backward", **more):
+    sizes = {"steps": case.steps, "batch": case.batch} | more
+    return cells.backend(backend).prepare(
+        case.cell, case.params, dtype="float32", device=device, direction=direction, **sizes
+    )
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(("spec", "backend", "on_cpu"), PROGRAMS)
+def test_a_program_on_the_pretended_device_equals_the_cpu_s_and_moves_nothing_in_a_run(spec, backend, on_cpu):
+    case = problem(cells.get(spec), steps=4)
+    expected = computed(prepared(on_cpu, case, "cpu"), case)
+    alone = named(prepared(on_cpu, case, "cpu", "forward").forward(case.x, case.state))
+    with pretend_cuda() as device:
+        program = prepared(backend, case, "cuda")
+        bitwise(computed(program, case), expected)
+        program.load(case.x, case.state, case.d_output)
+        before = device.transfers
+        program.run()
+        program.run()
+        program.sync()
+        assert device.transfers == before > 0
+        bitwise(named(*program.read()), computed_of_run(on_cpu, case))
+        forward = prepared(backend, case, "cuda", "forward")
+        bitwise(named(forward.forward(case.x, case.state)), alone)
+
+
+def computed_of_run(backend, case):
+    program = prepared(backend, case, "cpu")
+    program.load(case.x, case.state, case.d_output)
+    program.run()
+    return named(*program.read())
+
+
+@pytest.mark.parametrize("spec", ["gru", "lstm:layers=2:readout=3"])
+def test_a_replay_reads_what_was_loaded_last_and_new_parameters(spec):
+    case, other = (problem(cells.get(spec), steps=4, seed=seed) for seed in (0, 1))
+    expected = computed(prepared("torch", other, "cpu"), other)
+    with pretend_cuda():
+        program = prepared(GRAPH, case, "cuda")
+        kept = computed(program, case)
+        program.assign(other.params)
+        bitwise(computed(program, other), expected)
+        program.assign(case.params)
+        bitwise(computed(program, case), kept)
+
+
+def test_two_backward_replays_of_one_forward_are_each_right():
+    case = problem(cells.get("gru"), steps=4)
+    on_cpu = prepared("torch", case, "cpu")
+    with pretend_cuda():
+        program = prepared(GRAPH, case, "cuda")
+        expected, out = on_cpu.forward(case.x, case.state), program.forward(case.x, case.state)
+        for d_output in (case.d_output, case.d_output[::-1] * 3):
+            bitwise(
+                named(out, program.backward(d_output, case.d_state)),
+                named(expected, on_cpu.backward(d_output, case.d_state)),
+            )
+
+
+def test_ragged_sequences_and_single_steps_are_replayed_too():
+    case, lengths = problem(cells.get("lstm"), steps=4), [4, 1, 2]
+    expected = computed(prepared("torch", case, "cpu", lengths=lengths), case)
+    alone = prepared("torch", case, "cpu")
+    with pretend_cuda():
+        bitwise(computed(prepared(GRAPH, case, "cuda", lengths=lengths), case), expected)
+        program = prepared(GRAPH, case, "cuda")
+        for x in case.x:
+            assert (program.step(x) == alone.step(x)).all()
+
+
+class Stopping(cells.GatedCell):
+    """Asks for a number in the middle of its step, which no graph can hold."""
+
+    gates = ("h",)
+    states = ("h",)
+
+    def step(self, params, x, state):
+        h = cells.tanh(x @ params["weight_ih"].T + state.h @ params["weight_hh"].T)
+        return h, cells.contract.State(h=h if float(h.sum()) > 0 else -h)
+
+
+def test_a_step_that_the_host_takes_part_in_is_refused_in_one_line():
+    case = problem(Stopping(biases=0), steps=2)
+    with pretend_cuda(), pytest.raises(ValueError, match=r"cannot be captured in a CUDA graph") as refused:
+        prepared(GRAPH, case, "cuda")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.quick
+def test_mode_graph_is_of_cuda_alone():
+    backend = cells.backend(GRAPH)
+    assert backend.unsupported(cells.get("gru"), device="cpu") == (
+        "backend torch:mode=graph has no device cpu; it has cuda"
+    )
+    assert backend.unsupported(cells.get("gru"), device="cuda") is None
+
+
+@pytest.mark.quick
+def test_the_pretended_device_refuses_what_a_device_refuses():
+    with pretend_cuda() as device:
+        there, here = torch.ones(3, device="cuda"), torch.ones(3)
+        assert there.is_cuda and there.device.type == "cuda" and not here.is_cuda
+        with pytest.raises(RuntimeError, match="at least two devices"):
+            there + here
+        with pytest.raises(RuntimeError, match="at least two devices"):
+            torch.nn.functional.linear(there[None], torch.ones(2, 3, device="cuda"), torch.ones(2))
+        with pytest.raises(TypeError, match=r"Use Tensor\.cpu"):
+            there.numpy()
+        assert device.transfers == 0 and (there * 2).is_cuda
+        assert (there + torch.tensor(1.0)).is_cuda  # a number of no axis may be anywhere
+        assert there.sum().item() == 3 and device.transfers == 1
+        assert not there.cpu().is_cuda and device.transfers == 2
+        there[0] = here[0] + 1
+        assert here[0] == 1  # a copy went over, not the memory
+        assert here.to("cuda").is_cuda and not here.is_cuda
+
+
+@pytest.mark.quick
+def test_memory_that_is_free_again_is_not_taken_for_the_device_s():
+    with pretend_cuda():
+        for _ in range(200):
+            assert torch.ones(5, device="cuda").is_cuda
+            assert not torch.ones(5).is_cuda
+
+
+@pytest.mark.quick
+def test_a_software_graph_replays_on_the_same_memory_and_refuses_the_host_s():
+    with pretend_cuda():
+        x, graph = torch.ones(3, device="cuda"), SoftwareGraph()
+        with torch.cuda.graph(graph):
+            y = (x * 2).sum() + x
+        x.copy_(torch.full((3,), 5.0, device="cuda"))
+        assert (y == 8 - 1).all()
+        graph.replay()
+        assert (y == 35).all()
+        with pytest.raises(RuntimeError, match="not permitted"), torch.cuda.graph(SoftwareGraph()):
+            y.copy_(torch.ones(3))
+        with pytest.raises(RuntimeError, match="not permitted"), torch.cuda.graph(SoftwareGraph()):
+            y.sum().item()
+
+
+def test_a_load_that_bound_new_arrays_would_be_seen(monkeypatch):
+    case = problem(cells.get("gru"), steps=3)
+    expected = computed_of_run("torch", case)
+    with pretend_cuda():
+        program = prepared(GRAPH, case, "cuda")
+        monkeypatch.setattr(type(program), "feed", lambda self: None)
+        program.load(case.x, case.state, case.d_output)
+        program.run()
+        with pytest.raises(AssertionError, match="not bitwise equal"):
+            bitwise(named(*program.read()), expected)
