@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from .foreign import ForeignError, guarded
+from .foreign import ForeignError, guarded, message_of
 
 LONGEST = 120  # characters of a path in an error
 NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # of what can be no file, whatever is made of it
@@ -211,7 +211,7 @@ def _not_imported(file: str, error: Exception) -> str:
             f"{file} imports {name!r}, which is installed as cellbench.{name}; "
             f"write `from cellbench.{name} import ...` or `from cellbench import {name}`"
         )
-    return f"{file} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{file} cannot be imported: {type(error).__name__}: {' '.join(message_of(error).split())}"
 
 
 def given_path(text: str) -> Path:

@@ -86,8 +86,16 @@ def ending(error: BaseException) -> str:
     elif isinstance(error, SystemExit):
         said = f"ends the interpreter: sys.exit({'' if error.code is None else error.code})"
     else:
-        said = f"raises {type(error).__name__}: {error}"
+        said = f"raises {type(error).__name__}: {message_of(error)}"
     return " ".join(f"{said[:400]}{place(error)}".split())
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an exception; of one that cannot say it, that."""
+    try:
+        return str(error)
+    except Exception as other:
+        return f"(its text cannot be told: {type(other).__name__})"
 
 
 def place(error: BaseException) -> str:

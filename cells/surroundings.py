@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from . import settings
+
 CLOCKS = tuple(
     name + unit
     for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time")
@@ -57,7 +59,7 @@ class Surroundings:
         self.handlers = {number: signal.getsignal(number) for number in SIGNALS}
         self.warned = list(warnings.filters)
         self.hooks, self.path = (sys.argv, sys.excepthook), list(sys.path)
-        self.arithmetic = _arithmetic()
+        self.settings = settings.values()
 
     def restore(self) -> list[str]:
         """Puts it back; says what was not as before, but for what does no harm once it is put back."""
@@ -79,7 +81,7 @@ class Surroundings:
             signal.setitimer(signal.ITIMER_REAL, 0)
         # others than "error" are those of libraries that were imported meanwhile
         warnings.filters[:] = [f for f in warnings.filters if f[0] != "error" or f in self.warned]  # type: ignore[index]
-        _arithmetic(self.arithmetic)
+        settings.put_back(self.settings)
         return changes
 
     def _folder(self) -> Iterator[str]:
@@ -145,14 +147,6 @@ def _is_fixed(value: Any) -> bool:
 def _is_a_persons(value: Any) -> bool:
     code = getattr(value, "__code__", None)
     return code is not None and is_own(code.co_filename)
-
-
-def _arithmetic(state: dict[str, Any] | None = None) -> dict[str, Any]:
-    """How NumPy answers an overflow and its like; sets it where it is given."""
-    numpy = sys.modules.get("numpy")
-    if numpy is None or not hasattr(numpy, "seterr"):
-        return {}
-    return numpy.seterr(**state) if state else numpy.geterr()
 
 
 def _folder() -> str | None:

@@ -88,11 +88,11 @@ def _outcome(arguments: list[str], shared: Shared | None) -> tuple[int, str]:
     except MemoryError as error:
         code, text = 2, f"there is not enough memory: {error}; choose smaller sizes"
     except Exception as error:
-        from cellbench.cells.foreign import is_own, place
+        from cellbench.cells import foreign
 
-        if not any(is_own(frame.filename) for frame in traceback.extract_tb(error.__traceback__)):
+        if not any(foreign.is_own(frame.filename) for frame in traceback.extract_tb(error.__traceback__)):
             raise  # a fault of cellbench's own is told whole
-        code, text = 1, f"{type(error).__name__}: {error}{place(error)}"
+        code, text = 1, f"{type(error).__name__}: {foreign.message_of(error)}{foreign.place(error)}"
     except BaseException as error:  # a person's code ended the interpreter
         from cellbench.cells.foreign import ending
 

@@ -33,7 +33,13 @@ def told_of(given: Any, what: str) -> Iterator[None]:
 
 
 def checked_size(path: Path) -> None:
-    """Raises ValueError for a file that holds more bytes, unpacked, than memory has: it is read whole."""
+    """Raises ValueError for a file that is empty, or holds more bytes, unpacked, than memory has.
+
+    It is read whole. Of a file of the kernel's, such as /proc/kmsg, which may keep a reader waiting for ever,
+    the size is 0.
+    """
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty; give a file with weights")
     if (size := _bytes(path)) > (most := _memory()):
         raise ValueError(f"{path} holds {size} bytes, and this machine has {most} bytes of memory")
 
@@ -55,4 +61,5 @@ def one_line(error: BaseException) -> str:
     """What an error says, in one line no longer than a person reads. A KeyError says a name alone."""
     text = " ".join(str(error).split())
     text = f"{type(error).__name__} {text}" if isinstance(error, LookupError) else text
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text[:400] or type(error).__name__

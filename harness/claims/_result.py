@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cellbench.cells.foreign import message_of
+
 from ..claim import HOLDS, Claim, Numbers
 from ..report.drawing.panels import Figure, finish
 from ..report.table import Entry, Table
@@ -63,7 +65,7 @@ def failed(one: Claim, spec: str, numbers: Numbers, seconds: float, error: Excep
 
 def reason(error: Exception) -> str:
     """On one line, with the exception's type."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(message_of(error).split())}"
 
 
 def _words(one: Claim, spec: str) -> tuple[str, str, int, str, str, str]:

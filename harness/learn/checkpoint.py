@@ -134,7 +134,7 @@ def _usable(path: Path) -> Iterator[None]:
     """Turns what a damaged file raises into an error that names it."""
     from safetensors import SafetensorError
 
-    if not path.is_file():  # a pipe would hang
+    if not (path.is_file() and path.stat().st_size):  # a pipe would hang, and so may a file of the kernel's
         raise CheckpointError(f"checkpoint {path} is no file; remove it to begin again")
     try:
         yield

@@ -24,6 +24,8 @@ from typing import Any
 
 import psutil
 
+from cellbench.cells.foreign import message_of
+
 from . import forked, keeper
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -302,10 +304,9 @@ def _enter(
 
 def kind(error: BaseException) -> str:
     """The status of a case that ended in an exception."""
+    message = message_of(error)
     memory = (
-        isinstance(error, MemoryError)
-        or "out of memory" in str(error)
-        or "can't allocate memory" in str(error)
+        isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message
     )
     return "out_of_memory" if memory else "failed"
 
@@ -317,5 +318,5 @@ def describe(error: BaseException) -> str:
         first = first.__cause__
     frames = traceback.extract_tb(first.__traceback__)
     place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""  # noqa: PTH119
-    text = " ".join(str(error).split())
+    text = " ".join(message_of(error).split())
     return f"{type(error).__name__}: {text[:400]}{place}"

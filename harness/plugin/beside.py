@@ -24,6 +24,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from cellbench.cells.foreign import message_of
+
 from ..probe import NotOk
 from .base import Base, refuse_mixture
 from .functions import Function
@@ -48,7 +50,7 @@ class BaseFunction:
         try:
             module = import_beside(self.function, self.base)
         except Exception as error:  # whatever the module raises
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            text = " ".join(f"{type(error).__name__}: {message_of(error)}".split())[:300]
             raise NotOk("no baseline", f"{where} cannot be imported: {text}") from None
         if Path(module.__file__ or "").resolve() != file.resolve():
             raise NotOk("no baseline", f"{where} is hidden by {module.__file__}")

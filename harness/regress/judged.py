@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +15,14 @@ import numpy as np
 
 from .. import store
 from ..case import Case
-from ..measure.judge import Judge, Judgement
+from ..measure.judge import Call, Judge, Judgement
 from ..measure.pair import Pair, Timing, Trouble
+from ..measure.worker import Result, call
 from ..probe import series
 from ..runs.schema import ConfigError, Settings
 from ..screen import annotate, last, tell
 from ..store import code, provenance
+from ..store.code import Watch
 from . import outputs, resumed
 from .benchmarks import THROUGHPUT, Comparison
 from .resumed import Asked
@@ -58,12 +60,29 @@ def judged(
             np.random.default_rng(asked.seed),
             timeout_s=settings.case_timeout_s,
             keep=run.timing,
+            call=of_one_code(settings),
             say=tell,
             known={name: known.get(run.case(name).id, {}) for name in cases},
         )
         judgements = tuple(judge.judge(pairs)) if pairs else ()
         run.judgements(judgements)
     return published(replace(comparison, judgements=judgements), writer.folder, output)
+
+
+def of_one_code(settings: Settings) -> Call:
+    """What runs a function in a process. A timing that comes after the code was edited is a failure."""
+    changed = Watch(settings.config).changed
+
+    def checked(*args: Any, on_message: Callable[[Any], object], **options: Any) -> Result:
+        def message(content: tuple[str, Timing | Trouble] | None) -> None:
+            if content is not None and (names := changed()):
+                reason = f"{', '.join(names)} changed after the comparison began; compare anew"
+                content = content[0], Trouble("failed", reason)
+            on_message(content)
+
+        return call(*args, on_message=message, **options)
+
+    return checked
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from cellbench.cells.kernels import modules
 from .. import store
 from ..screen import last
 from ..store import provenance
+from ..store.code import Watch
 from .progress import Progress
 from .resume import interrupted
 from .runner import Runner, estimate_s
@@ -65,7 +66,8 @@ def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) ->
     if reason := modules.unwritable():
         print(f"warning: {reason}: each process compiles its kernels again", file=sys.stderr)
     progress = Progress(estimate_s(remaining))
-    runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done)
+    changed = Watch(settings.config).changed
+    runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done, changed)
     try:
         # all cases, also those that are done: a ratio needs its partner in the same process
         code = runner.run(settings.probes)

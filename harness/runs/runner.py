@@ -40,7 +40,7 @@ class Runner:
 
     `done` are cases of an earlier attempt that are finished and ok. They are not measured again. Since a
     ratio is taken inside a process, they are timed beside a partner that is measured; their own results are
-    then dropped.
+    then dropped. `changed` names the code that is no longer what the run began with: workers import it anew.
     """
 
     writer: RunWriter
@@ -48,6 +48,7 @@ class Runner:
     case_timeout_s: float
     budget_s: float | None = None
     done: Collection[str] = ()
+    changed: Callable[[], Collection[str]] = tuple
     statuses: dict[str, str] = field(default_factory=dict)
     implementations: dict[str, str | None] = field(default_factory=dict)
 
@@ -78,18 +79,17 @@ class Runner:
         """Measures cases in a worker of their own; after one that breaks it, the rest get a new one."""
         while cases:
             self.progress.start(str(cases[0]), planned.probe.estimate_s(cases[0]))
-            if self.spent():
-                skipped = Found("skipped", f"budget_s={self.budget_s:g} was used up")
-                self.end(planned, cases.pop(0), skipped, cases)
+            if stop := self.edited() or self.spent():
+                self.end(planned, cases.pop(0), stop, cases)
                 continue
 
             def keep(message: tuple[str, Found | float | list[dict[str, Any]]]) -> None:
                 content = message[1]
                 if isinstance(content, Found):
-                    self.end(planned, cases.pop(0), content, cases)
+                    self.end(planned, cases.pop(0), self.edited() or content, cases)
                 elif isinstance(content, float):
                     self.progress.advance(content)
-                else:
+                elif not self.edited():
                     self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
 
             together = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
@@ -97,7 +97,8 @@ class Runner:
                 cases[0], keep, measure_cases, planned.spec, planned.options, together, imported=IMPORTED
             )
             if outcome.status != "ok" and cases:
-                self.end(planned, cases.pop(0), Found(outcome.status, outcome.reason), cases)
+                ended = self.edited() or Found(outcome.status, outcome.reason)
+                self.end(planned, cases.pop(0), ended, cases)
 
     def end(self, planned: PlannedProbe, case: Case, result: Found, remaining: list[Case]) -> None:
         """Writes how a case ended; where the probe has a second pass, an ok case is not done yet."""
@@ -149,15 +150,15 @@ class Runner:
 
         After a failure each comparison that is not measured yet runs alone.
         """
-        if self.spent():
-            return self.give_up(
-                group, Found("skipped", f"budget_s={self.budget_s:g} was used up in the second pass")
-            )
+        if stop := self.edited() or self.spent():
+            return self.give_up(group, stop)
         measured: set[str] = set()
         keep = self.keeper(group, measured)
         outcome = self.call(
             group[0][0], keep, measure_together, planned.spec, planned.options, group, process
         )
+        if edited := self.edited():
+            return self.give_up(group, edited)
         if outcome.status == "ok":
             return group
         if len(flat(group)) == 1:
@@ -184,7 +185,9 @@ class Runner:
         def keep(message: tuple[str, list[dict[str, Any]]]) -> None:
             if not message[1]:
                 return  # a sign of life
-            case = by_id[message[0]]
+            case = by_id.get(message[0])
+            if case is None or self.edited():  # another file may make another case of it
+                return
             if case.id not in self.done:
                 self.writer.append(
                     case.id,
@@ -220,9 +223,18 @@ class Runner:
             done=done,
         )
 
-    def spent(self) -> bool:
-        """Whether the run's time is used up."""
-        return self.budget_s is not None and time.monotonic() - self.start > self.budget_s
+    def spent(self) -> Found | None:
+        """How a case ends where the run's time is used up."""
+        if self.budget_s is None or time.monotonic() - self.start <= self.budget_s:
+            return None
+        return Found("skipped", f"budget_s={self.budget_s:g} was used up")
+
+    def edited(self) -> Found | None:
+        """How a case ends where its code is not what the run began with."""
+        if not (names := self.changed()):
+            return None
+        how = "put it back and go on with the run, or start a new one"
+        return Found("failed", f"{', '.join(names)} changed after the run began; {how}")
 
 
 def alike(cases: list[Case]) -> list[list[Case]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from importlib.machinery import all_suffixes
 from pathlib import Path
@@ -18,9 +18,12 @@ ROOMS = ("cells", "harness", "conf")
 READ = (".py", ".yaml", ".json")  # what a measurement depends on, and not what a page looks like
 
 
-def digests(config: Any = None) -> dict[str, str]:
-    """A digest for each room of the package, and for each file that a configuration names by path."""
-    return {room: _of_room(room) for room in ROOMS} | {
+def digests(config: Any = None, of_room: Callable[[str], str] | None = None) -> dict[str, str]:
+    """A digest for each room of the package, and for each file that a configuration names by path.
+
+    `of_room` is what reads a room; by default each is read once in a process.
+    """
+    return {room: (of_room or _of_room)(room) for room in ROOMS} | {
         name: digest(path) for name, path in files_named(config).items()
     }
 
@@ -45,6 +48,35 @@ def files_named(config: Any) -> dict[str, Path]:
             folder = Path(name).parent
             named |= {str(folder / one.relative_to(path.parent)): one for one in imported(path)}
     return named
+
+
+class Watch:
+    """Whether the code of a configuration is still that of the beginning: a file may be edited meanwhile."""
+
+    def __init__(self, config: Any) -> None:
+        self.config, self.then = config, digests(config)
+        self.paths = [
+            *files_named(config).values(),
+            *(path for room in ROOMS for path in _files(PACKAGE / room)),
+        ]
+        self.states = [*map(_state, self.paths)]
+
+    def changed(self) -> list[str]:
+        """The names of what has another content now; nothing is read before something moved."""
+        if (states := [*map(_state, self.paths)]) == self.states:
+            return []
+        if not (found := changed(self.then, digests(self.config, _of_room.__wrapped__))):
+            self.states = states  # written again as it was
+        return found
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What another content changes, told without reading it."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ()
+    return about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_ino
 
 
 def source(spec: str | None) -> str | None:
@@ -114,9 +146,13 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
+def _files(room: Path) -> list[Path]:
+    return sorted(path for path in room.rglob("*") if path.suffix in READ)
+
+
 @lru_cache
 def _of_room(room: str, package: Path = PACKAGE) -> str:
-    files = sorted(path for path in (package / room).rglob("*") if path.suffix in READ)
+    files = _files(package / room)
     named = (path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() for path in files)
     return _of(b"\0".join(hashlib.sha256(one).digest() for one in named))
 

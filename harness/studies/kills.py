@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -83,6 +83,7 @@ class Study:
     parent: Path
     variables: dict[str, str]
     longest_s: dict[str, float]
+    usual: dict[str, set[str]] = field(default_factory=dict)  # temporary files that nobody's kill left
 
     def place(self, name: str) -> Path:
         """A new folder with the files of a round."""
@@ -127,7 +128,7 @@ def one_round(study: Study, target: Target, number: int, kills: int, rng: np.ran
     with contextlib.suppress(subprocess.TimeoutExpired):
         found.code = last.wait(LONGEST_S)
     outliving(last, [])
-    judge(found, target, place, states)
+    judge(found, target, place, states, study.usual[target.name])
     return found
 
 
@@ -184,8 +185,13 @@ def _is_there(process: psutil.Process) -> bool:
     return False
 
 
-def judge(found: Round, target: Target, place: Path, states: Iterable[State]) -> None:
-    """Holds the end against what was finished at each kill, and looks for what was left."""
+def judge(
+    found: Round, target: Target, place: Path, states: Iterable[State], usual: Collection[str] = ()
+) -> None:
+    """Holds the end against what was finished at each kill, and looks for what was left.
+
+    `usual` are temporary files that the command leaves where nobody kills it: caches of libraries.
+    """
     end = target.finished(place)
     for state in states:
         found.lost += sum(name not in end for name in state)
@@ -194,9 +200,10 @@ def judge(found: Round, target: Target, place: Path, states: Iterable[State]) ->
         found.whole = found.code in target.codes and target.whole(place)
     except (OSError, ValueError, KeyError) as error:
         found.said = f"{type(error).__name__}: {error}; "
-    found.files = len(temporaries(place))
+    files = temporaries(place, usual)
+    found.files = len(files)
     if not found.holds:
-        found.said += " ".join([last_lines(place), *(str(path) for path in temporaries(place))])
+        found.said += " ".join([last_lines(place), *map(str, files)])
         found.said = found.said.replace(str(place), ".")  # what is committed names no place on a machine
     else:
         shutil.rmtree(place, ignore_errors=True)
@@ -207,10 +214,10 @@ def last_lines(place: Path) -> str:
     return (place / "said").read_text(errors="replace")[-300:]
 
 
-def temporaries(place: Path) -> list[Path]:
+def temporaries(place: Path, usual: Collection[str] = ()) -> list[Path]:
     """Files and folders that should have gone with the process that made them, or at the next start."""
     own = [path for path in place.rglob("*") if LEFT.fullmatch(path.name) or HIDDEN.fullmatch(path.name)]
-    return [*own, *(path for path in (place / "tmp").iterdir() if path not in own)]
+    return [*own, *(p for p in (place / "tmp").iterdir() if p not in own and p.name not in usual)]
 
 
 def prepared(parent: Path, targets: Sequence[Target], lanes: int) -> tuple[Study, list[Target]]:
@@ -228,6 +235,7 @@ def prepared(parent: Path, targets: Sequence[Target], lanes: int) -> tuple[Study
         process.kill()
         outliving(process, [])
         study.longest_s[target.name] = time.monotonic() - start
+        study.usual[target.name] = {path.name for path in (place / "tmp").iterdir()}
         well = code in target.codes and target.whole(place)
         if not well:
             print(f"left out: {target.name}: {last_lines(place)}", file=sys.stderr, flush=True)

@@ -1,5 +1,7 @@
 """A command ends with code 0 by its own last line alone, whatever the file of a person's does."""
 
+import gc
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from cellbench import cells
 from cellbench.cells.programs import tolerance
 from cellbench.harness.cli import main
 
@@ -115,6 +119,48 @@ def test_a_change_that_harms_nobody_once_it_is_put_back_is_no_error(here, capfd)
     assert main(["show", "mine.py:A"]) == 0 and "equations" in capfd.readouterr().out
     assert set(path) <= set(sys.path) and np.geterr() == arithmetic
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+def umask():
+    mask = os.umask(0o22)
+    os.umask(mask)
+    return mask
+
+
+SETTINGS = {
+    "how deep calls go": ("import sys\nsys.setrecursionlimit(400)", sys.getrecursionlimit),
+    "rights of files": ("import os\nos.umask(0o777)", umask),
+    "the collector": ("import gc\ngc.disable()", gc.isenabled),
+    "threads": (f"import torch\ntorch.set_num_threads({1 + torch.get_num_threads()})", torch.get_num_threads),
+    "anomalies": ("import torch\ntorch.autograd.set_detect_anomaly(True)", torch.is_anomaly_enabled),
+}
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_a_setting_of_the_process_that_a_file_changes_is_put_back(here, what):
+    text, value = SETTINGS[what]
+    (here / "mine.py").write_text(text + OWN)
+    before = value()
+    cells.get("mine.py:A")
+    assert value() == before
+
+
+def test_threads_are_those_asked_for_where_a_file_sets_others_and_imports_torch_first(here):
+    (here / "mine.py").write_text("import torch\ntorch.set_num_threads(3)" + OWN)
+    script = (
+        "from cellbench import cells\ncells.get('mine.py:A')\nimport torch\nprint(torch.get_num_threads())"
+    )
+    variables = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=variables, check=True)
+    assert done.stdout == b"1\n"
+
+
+def test_an_exception_that_cannot_say_its_text_is_one_line(here, capfd):
+    (here / "mine.py").write_text(
+        "class Own(Exception):\n    def __str__(self):\n        return None\nraise Own\n"
+    )
+    assert main(["show", "mine.py:A"]) == 2
+    assert "mine.py cannot be imported: Own: (its text cannot be told: TypeError)" in said(capfd)
 
 
 BEYOND = {

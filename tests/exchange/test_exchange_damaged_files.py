@@ -9,7 +9,7 @@ from support import damaged
 from test_exchange_stored_files import DATA, PACKAGES, READERS
 
 from cellbench import cells
-from cellbench.cells.exchange import files
+from cellbench.cells.exchange import files, trees
 
 SEEDS = {".onnx": 100, ".keras": 60, ".h5": 40}
 LONGEST = 600  # characters of a line
@@ -48,6 +48,20 @@ def test_a_damaged_file_is_read_or_refused_in_one_line_that_names_it(name, tmp_p
             wrong.append(f"seed {seed}: {type(error).__name__}: {error}")
     assert not wrong
     assert refused > 5
+
+
+@pytest.mark.skipif(not Path("/proc/kmsg").is_file(), reason="there is no such file of the kernel's here")
+@pytest.mark.parametrize("suffix", ["onnx", "npz", "pt", "safetensors", "msgpack"])
+def test_a_link_to_a_file_that_keeps_its_reader_waiting_is_refused(suffix, tmp_path):
+    file = tmp_path / f"waits.{suffix}"
+    file.symlink_to("/proc/kmsg")
+    reader = cells.from_onnx if suffix == "onnx" else trees.loaded
+    with pytest.raises(ValueError, match=rf"waits\.{suffix} is empty"):
+        reader(file)
+
+
+def test_what_another_library_says_of_a_file_has_nothing_that_a_terminal_obeys():
+    assert files.one_line(ValueError("in \x1b[2J\n at \u202e")) == r"in \x1b[2J at \u202e"
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "npz", "pt", "safetensors"])

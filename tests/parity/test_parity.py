@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.configurations import drawn, fitted
 
+from cellbench.cells.programs import tolerance
 from cellbench.harness import programs
 from cellbench.harness.probe import NotOk
 
@@ -59,6 +60,18 @@ def test_long_sums_and_saturated_units_are_not_wrong(which, backend):
         pytest.skip(f"{backend} cannot run {which}")
     result, given = result_of(case)
     programs.check(result, given, case)
+
+
+def test_a_sum_that_is_added_term_by_term_is_within_what_is_allowed_beyond_blas():
+    # seed 770021 of `nox -s parity`: Numba adds 4,097 terms one by one
+    rng, off = np.random.default_rng(0), {"term by term": [], "BLAS": []}
+    for _ in range(200):
+        weights, x = rng.standard_normal((2, 4097)).astype("float32")
+        exact = weights.astype(float) @ x.astype(float)
+        off["term by term"].append(np.cumsum(weights * x, dtype="float32")[-1] - exact)
+        off["BLAS"].append(weights @ x - exact)
+    by_term, by_blas = (np.sqrt(np.mean(np.square(errors))) for errors in off.values())
+    assert 1 < by_term / by_blas < tolerance.TERM_BY_TERM
 
 
 @pytest.mark.parametrize("which", ["elman", "lstm", "gru"])

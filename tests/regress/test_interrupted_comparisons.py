@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from support.processes import Processes
 from cellbench import harness
 from cellbench.harness import store
 from cellbench.harness.cli import main
-from cellbench.harness.measure.judge import Judge
 from cellbench.harness.regress import judged, resumed
 from cellbench.harness.regress.apart.abba import Apart, Revision
 
@@ -48,7 +46,7 @@ def compare(monkeypatch, tmp_path):
     def run(*arguments, stop=10**9):
         processes = Until(Plan())
         processes.stop = stop
-        monkeypatch.setattr(judged, "Judge", partial(Judge, call=processes))
+        monkeypatch.setattr(judged, "call", processes)
         return main(["compare", *arguments]), processes.groups
 
     monkeypatch.chdir(tmp_path)

@@ -1,7 +1,6 @@
 """Ways in which a gate could pass without a comparison: red, bad input or untold, never 0."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from support.stored_runs import KEY, a_run, broken, native, program
 
 from cellbench.harness import store
 from cellbench.harness.cli import main
-from cellbench.harness.measure.judge import Judge
 from cellbench.harness.measure.pair import Trouble
 from cellbench.harness.regress import judged, outputs, regress, revision
 from cellbench.harness.regress.baselines import __main__ as gate
@@ -44,7 +42,7 @@ def judging(monkeypatch, tmp_path):
 
     def judge(*steps, cores=(), overrides=()):
         processes = Processes(Any(*steps), cores=dict(cores))
-        monkeypatch.setattr(judged, "Judge", partial(Judge, call=processes))
+        monkeypatch.setattr(judged, "call", processes)
         return main(["compare", "numba:torch", *SMALL, *overrides, f"results={tmp_path / 'runs'}"])
 
     return judge
@@ -111,10 +109,32 @@ def test_a_comparison_that_is_none_is_bad_input(arguments, tmp_path, capsys):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+class Editing(Processes):
+    """Somebody edits the file of a side while the second process times it."""
+
+    mine: Path
+
+    def __call__(self, *args, **options):
+        if len(self.groups) == 1:
+            self.mine.write_text(self.mine.read_text() + "# edited")
+        return super().__call__(*args, **options)
+
+
+def test_a_file_that_is_edited_while_it_is_compared_is_never_green(monkeypatch, tmp_path):
+    processes = Editing(Any(0.0))
+    processes.mine = tmp_path / "mine.py"
+    processes.mine.write_text("from cellbench.cells.zoo.gru import GRU\nclass Mine(GRU):\n    pass\n")
+    monkeypatch.setattr(judged, "call", processes)
+    arguments = [*(s for s in SMALL if "cells" not in s), "backends=[numpy]", f"results={tmp_path / 'runs'}"]
+    assert main(["compare", f"{processes.mine}:Mine:gru", *arguments]) == 1
+    page = next((tmp_path / "runs").rglob("regress.md")).read_text()
+    assert "mine.py changed after the comparison began" in page
+
+
 def test_a_cell_that_only_the_base_has_is_red(monkeypatch, tmp_path, judging):
     if revision.git(Path(regress.__file__).parent, "rev-parse", "HEAD") is None:
         pytest.skip("this is no git checkout, so there is no revision to compare with")
-    monkeypatch.setattr(judged, "Judge", partial(Judge, call=Processes(Any(0.0))))
+    monkeypatch.setattr(judged, "call", Processes(Any(0.0)))
     monkeypatch.setattr(regress, "_gone", lambda root: ["renamed"])
     monkeypatch.setattr(regress, "different_dependencies", lambda a, b: None)
     arguments = [*SMALL, "backends=[numpy]", f"results={tmp_path}", "--output", str(tmp_path / "out")]

@@ -9,9 +9,12 @@ import sys
 import time
 from types import SimpleNamespace
 
+import pytest
+
 from cellbench import harness
 from cellbench.harness import case, store
 from cellbench.harness.cli import main
+from cellbench.harness.store import code
 from cellbench.harness.studies import kill_targets, kills
 
 PROBE = """
@@ -312,6 +315,72 @@ def test_a_run_whose_cells_file_has_changed_is_not_gone_on_with(tmp_path, capsys
     find_again()
     assert main(["run", f"resume={store.runs(tmp_path / 'runs')[0]}"]) == 2
     assert "file changed" in capsys.readouterr().err
+
+
+EDITING = """
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from cellbench.harness.case import Case
+from cellbench.harness.probe import Probe, series
+
+MINE = Path({mine!r})
+
+
+@dataclass(frozen=True)
+class Editing(Probe):
+    '''Does a case see the file that the run began with?'''
+
+    repeats: ClassVar[int] = 2
+
+    def cases(self, spaces):
+        return [Case("Editing", f"{{MINE}}:Mine", variant=str(n)) for n in range(2)]
+
+    def measure(self, case, emit):
+        return "x", [series("one", "1", 1.0)]
+
+    def comparisons(self, cases):
+        return [cases]
+
+    def compare(self, cases, process, emit):
+        for case in cases:
+            if process == {at}:
+                MINE.write_text(MINE.read_text() + "# edited")
+            emit((case.id, [series("two", "1", 2.0, process=process)]))
+"""
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_cells_file_that_is_edited_while_the_run_goes_on_fails_what_comes_after(tmp_path, at, capsys):
+    mine, probe = tmp_path / "mine.py", tmp_path / "editing.py"
+    mine.write_text(CELL.replace("if worker:", "if False:"))
+    probe.write_text(EDITING.format(mine=str(mine), at=at))
+    runs = tmp_path / "runs"
+    assert main(["run", f"cells=[{mine}:Mine]", f"probes=[{probe}:Editing]", f"results={runs}"]) == 1
+    frame = store.load(runs)
+    assert (
+        set(frame.status) == {"failed"}
+        and frame.reason.str.contains("mine.py changed after the run began").all()
+    )
+    assert set(frame[frame.metric == "two"].process.dropna()) == set(range(at))
+    find_again()
+    assert main(["run", f"resume={store.runs(runs)[0]}"]) == 2  # it is still another file
+    capsys.readouterr()
+
+
+def test_a_file_that_is_written_again_as_it_was_is_no_other(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("x = 1")
+    watch = code.Watch([f"{mine}:Mine"])
+    assert watch.changed() == []
+    mine.write_text("x = 1")
+    assert watch.changed() == []
+    mine.write_text("x = 2")
+    assert watch.changed() == [str(mine)]
+    mine.unlink()
+    assert watch.changed() == [str(mine)]
+    mine.write_text("x = 1")
+    assert watch.changed() == []
 
 
 def find_again():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support import stored_runs
 
 from cellbench.harness import report, store
 from cellbench.harness.cli import main
@@ -117,6 +118,19 @@ def test_nothing_is_written_through_a_link(thesis, tmp_path):
     with pytest.raises(store.ResultsError, match="is a link"):
         pages.replace(page, "report", {"index.html": "ours"})
     assert untouched(thesis)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_history_that_is_a_link_is_not_written_to(tmp_path, there, capsys):
+    run = stored_runs.a_run(tmp_path / "runs", stored_runs.program(), stored_runs.native())
+    history, target = tmp_path / "history.jsonl", tmp_path / "elsewhere"
+    history.symlink_to(target)
+    if there:
+        target.write_text("")
+    command = ["history", str(run), "--file", str(history), "--output", str(tmp_path / "p")]
+    assert main(command) == 2
+    assert "it is a link" in capsys.readouterr().err
+    assert target.exists() == there and (not there or target.read_text() == "")
 
 
 @pytest.mark.parametrize("name", [store.BLOCKS, store.MANIFEST, store.TABLE])

@@ -19,6 +19,7 @@ from .points import Point
 SCHEMA = 1
 MOST = 1 << 30  # bytes of a history
 FILE = Path("results/history/history.jsonl")
+FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
 KEYS = {"schema", *(f.name for f in fields(Point))}
 
 
@@ -74,19 +75,19 @@ def _point(path: Path, number: int, line: bytes) -> Point:
 def append(path: Path, points: Sequence[Point]) -> int:
     """Adds the points that are not there yet (by run and benchmark); returns how many were new.
 
+    Nothing is written through a link: it may have come with a folder from elsewhere, and lead anywhere.
     A torn last line is cut off first, with a warning; a file that is damaged otherwise is left as it is
     (ResultsError).
     """
     make(path.parent)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o644)
+        descriptor = os.open(path, FLAGS, 0o644)
         if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, f"it is {files.kind(mode)}, and no file")
     except OSError as error:
-        raise ResultsError(
-            f"history {str(path)!r} cannot be written: {error.strerror}; --file says where"
-        ) from None
+        reason = "it is a link" if path.is_symlink() else error.strerror
+        raise ResultsError(f"history {str(path)!r} cannot be written: {reason}; --file says where") from None
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
         fcntl.flock(
             file, fcntl.LOCK_EX

@@ -134,7 +134,6 @@ class OwnBlocks(Results):
 
 class Claims(Results):
     name, file = "claims", "claims/claims.json"
-    refused = ("claims --resume --output claims",)  # no claim is left
     commands = ("report a --output new --claims claims", "claims --resume --output claims")
 
 

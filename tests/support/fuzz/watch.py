@@ -50,6 +50,8 @@ class Watch:
                 self.events.append(f"ran {name}")
         elif event == "open" and isinstance(arguments[0], (str, bytes)) and (arguments[2] or 0) & WRITES:
             self._outside("opened to write", arguments[0])
+        elif event in ("os.remove", "os.rmdir"):  # of a link itself, and not of what it leads to
+            self._outside(event, arguments[0], follow=False)
         elif event.startswith("os.") and event[3:] in CHANGES:
             self._outside(event, arguments[0])
             if event in ("os.rename", "os.link"):
@@ -62,10 +64,11 @@ class Watch:
     def _known(self, arguments):
         return bool(arguments) and Path(os.fsdecode(arguments[0])).name in self.starts
 
-    def _outside(self, what, path):
+    def _outside(self, what, path, follow=True):
         if not isinstance(path, (str, bytes, os.PathLike)):
             return
-        place = os.path.realpath(os.fsdecode(path))
+        path = Path(os.fsdecode(path))
+        place = os.path.realpath(path) if follow else f"{os.path.realpath(path.parent)}/{path.name}"
         inside = any(place == f or place.startswith(f + os.sep) for f in (*self.allowed, *self.also))
         if not inside and place != os.devnull:
             self.events.append(f"{what} {place}")
