@@ -74,19 +74,20 @@ class OnnxruntimeProgram(Program):
         self.last = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
     def assign(self, params: Arrays) -> None:
+        self.params = {name: self.place(value) for name, value in params.items()}
         # weights are constants of the model, which the session lays out for its kernels once
         runtime, before, threads = package("onnxruntime"), _tasks(), _threads()
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4  # what goes wrong is raised
         session = runtime.InferenceSession(
-            self.model.written({name: self.place(value) for name, value in params.items()}),
+            self.model.written(self.params),
             options,
             providers=["CPUExecutionProvider"],
         )
         counted = "not counted" if before is None else str((_tasks() or 0) - before + 1)
         self.implementation = f"onnxruntime {runtime.__version__} {self.model.form.kind}, threads: {counted}"
-        self.binding, self.bound = session.io_binding(), None
+        self.binding, self.bound, self.held = session.io_binding(), None, None
         self.infer = session.run_with_iobinding
 
     def bind(self) -> None:
@@ -103,6 +104,17 @@ class OnnxruntimeProgram(Program):
         ):
             for name, _, shape in described:
                 bind(name, "cpu", 0, np.float32, shape, at[name])
+
+    def step_from(self, x: np.ndarray, state: Arrays) -> None:
+        """By arrays that stay bound, into which the step's are copied: binding anew takes longer than that."""
+        if self.held is None:
+            self.held = self._x, self._state = np.array(x), {name: np.array(s) for name, s in state.items()}
+            self.bind()
+        self._x, self._state = self.held
+        self._x[...] = x
+        for name, array in self._state.items():
+            array[...] = state[name]
+        self.advance()
 
     def run_forward(self) -> None:
         if self.bound is not self._x:
