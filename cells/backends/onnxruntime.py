@@ -106,7 +106,7 @@ class OnnxruntimeProgram(Program):
                 bind(name, "cpu", 0, np.float32, shape, at[name])
 
     def step_from(self, x: np.ndarray, state: Arrays) -> None:
-        """By arrays that stay bound, into which the step's are copied: binding anew takes longer than that."""
+        """By arrays that stay bound, into which the step is copied: binding anew takes longer than that."""
         if self.held is None:
             self.held = self._x, self._state = np.array(x), {name: np.array(s) for name, s in state.items()}
             self.bind()

@@ -15,6 +15,7 @@ from ..measured import Measured
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import exact
+from ._speed_map import speed_map
 from ._throughput_figure import HEADING, figures
 
 ORDER = 10
@@ -54,7 +55,8 @@ class Timing:
 def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
     rows = measured(rows)
     if len(rows):
-        yield Section(HEADING, figures(rows, colours.backends), (_table(rows),), unfolded=SHORT)
+        drawn = (*figures(rows, colours.backends), *speed_map(rows))
+        yield Section(HEADING, drawn, (_table(rows),), unfolded=SHORT)
 
 
 def _table(rows: pd.DataFrame) -> Table:
