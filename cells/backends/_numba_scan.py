@@ -86,7 +86,7 @@ class ScanProgram(Program):
         shape = len(self.cell.gates), self.units
         self.bias = np.zeros(shape, self.dtype) if bias is None else bias.reshape(shape)  # the kernels add it
 
-    def segments(self) -> list[slice]:
+    def segments(self) -> tuple[slice, ...]:
         """Slices of the steps, each as long as the buffer of gate values."""
         return segments(self.steps, self.segment)
 

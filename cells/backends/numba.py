@@ -157,13 +157,14 @@ class NumbaProgram(SegmentedProgram):
         )
 
     def push_segment(self, segment: slice) -> None:
-        x, wx = self._x[segment], self.wx[: segment.stop - segment.start]
+        x, arguments = self._x[segment], self.arguments[segment.start]
         if self.products.projects:
-            self.products.project(x, wx, self.bias_row if self.in_place else None, segment.start)
-        calls = (
-            partial(self.kernel, *share, self.ahead, x, *self.arguments[segment.start])
-            for share in self.shares
-        )
+            wx, bias = self.wx[: segment.stop - segment.start], self.bias_row if self.in_place else None
+            self.products.project(x, wx, bias, segment.start)
+        if self.threads == 1:
+            self.kernel(0, self.batch, self.ahead, x, *arguments)
+            return
+        calls = (partial(self.kernel, *share, self.ahead, x, *arguments) for share in self.shares)
         together(calls, self.threads)
 
     def sums(self) -> list[np.ndarray]:
