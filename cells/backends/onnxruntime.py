@@ -65,6 +65,7 @@ class OnnxruntimeProgram(Program):
     """A session whose inputs and outputs are bound to NumPy arrays; it computes stacks and lengths itself."""
 
     lengths: np.ndarray | None = None
+    held: tuple[np.ndarray, Arrays] | None = None  # x and the states of steps one by one
 
     def setup(self) -> None:
         cell = self.cell
@@ -87,7 +88,7 @@ class OnnxruntimeProgram(Program):
         )
         counted = "not counted" if before is None else str((_tasks() or 0) - before + 1)
         self.implementation = f"onnxruntime {runtime.__version__} {self.model.form.kind}, threads: {counted}"
-        self.binding, self.bound, self.held = session.io_binding(), None, None
+        self.binding, self.bound = session.io_binding(), None
         self.infer = session.run_with_iobinding
 
     def bind(self) -> None:
@@ -108,8 +109,7 @@ class OnnxruntimeProgram(Program):
     def step_from(self, x: np.ndarray, state: Arrays) -> None:
         """By arrays that stay bound, into which the step is copied: binding anew takes longer than that."""
         if self.held is None:
-            self.held = self._x, self._state = np.array(x), {name: np.array(s) for name, s in state.items()}
-            self.bind()
+            self.held = np.array(x), {name: np.array(s) for name, s in state.items()}
         self._x, self._state = self.held
         self._x[...] = x
         for name, array in self._state.items():

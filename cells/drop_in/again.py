@@ -26,9 +26,8 @@ class Again:
         self.shape, self.dtype, self.batched = x.shape, x.dtype, x.dim() == 3
         self.batch_first = batch_first and self.batched
         self.names = program.cell.states
-        self.own_shapes = program.cell.state_shapes(program.batch, program.hidden_size)
-        given = [shape if self.batched else shape[1:] for shape in self.own_shapes.values()]
-        self.state_shapes = [(1, *shape) for shape in given]
+        shapes = program.cell.state_shapes(program.batch, program.hidden_size).items()
+        self.state_shapes = [(n, (1, *(shape if self.batched else shape[1:]))) for n, shape in shapes]
         self.zeros = program.placed_state(None)
         self.output: Any = None
         self.last: Any = None
@@ -51,20 +50,24 @@ class Again:
                 array = array.swapaxes(0, 1)
             elif not self.batched:
                 array = array[:, None]
-            slot.program.step_from(np.ascontiguousarray(array), state)
+            if not array.flags.c_contiguous:
+                array = np.ascontiguousarray(array)
+            slot.program.step_from(array, state)
             return self._results()
 
     def _state(self, hx: Any) -> dict[str, np.ndarray] | None:
         given = (hx,) if len(self.names) == 1 else hx
         if type(given) not in (tuple, list) or len(given) != len(self.names):
             return None
-        for tensor, shape in zip(given, self.state_shapes, strict=True):
-            if type(tensor) is not Tensor or tensor.shape != shape or tensor.dtype is not self.dtype:
+        state, dtype = {}, self.dtype
+        for tensor, (name, shape) in zip(given, self.state_shapes, strict=True):
+            if type(tensor) is not Tensor or tensor.shape != shape or tensor.dtype is not dtype:
                 return None
             if not tensor.is_cpu:
                 return None
-        own = zip(given, self.own_shapes.items(), strict=True)
-        return {name: tensor.detach().numpy().reshape(shape) for tensor, (name, shape) in own}
+            # its first axis, of the one layer, is nothing to a program that copies it into rows of its own
+            state[name] = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+        return state
 
     def _results(self) -> tuple[Tensor, Any]:
         """Copies of the program's arrays, as the module returns them."""
