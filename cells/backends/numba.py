@@ -18,7 +18,7 @@ from ..cell import GatedCell
 from ..contract import Arrays
 from ..derived import affine
 from ..kernels import fused, panels
-from ..kernels.chunks import together
+from ..kernels.chunks import most_threads, together
 from ..kernels.segments import steps_ahead, steps_of
 from ..kernels.step import step
 from ..kernels.trajectory import Trajectory
@@ -75,7 +75,7 @@ class NumbaProgram(SegmentedProgram):
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
         self.gates = len(cell.gates)
         work = steps * batch * self.gates * units * (self.input_size + units)
-        self.threads = max(1, min(numba.get_num_threads(), batch, work // OF_A_THREAD))
+        self.threads = max(1, min(most_threads(), batch, work // OF_A_THREAD))
         edges = [batch * k // self.threads for k in range(self.threads + 1)]
         self.shares = list(pairwise(edges))
         self.implementation = f"numba {numba.__version__}" + f", {self.threads} threads" * (self.threads > 1)
