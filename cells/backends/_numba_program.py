@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,9 @@ class SegmentedProgram(Program):
         # an output is read at every step; two rows do for a state that is neither that nor fed back
         needed = {s for s in cell.states if keeping or s in output_states}
         self.states = [self.trajectory(s in needed or s in cell.fed_back) for s in cell.states]
+        self.named = tuple(zip(cell.states, self.states, strict=True))
+        self.in_turn = tuple(trajectory for trajectory in self.states if trajectory.in_turn)
+        self.last = {name: trajectory.last for name, trajectory in self.named}
 
     def empty(self, *shape: int) -> np.ndarray:
         return np.empty(shape, self.dtype)
@@ -59,24 +63,25 @@ class SegmentedProgram(Program):
     def trajectory(self, every_step: bool) -> Trajectory:
         return Trajectory(every_step, self.steps, self.batch, self.units, self.dtype)
 
-    def segments(self) -> list[slice]:
+    def segments(self) -> tuple[slice, ...]:
         """Slices of the steps, each as long as the buffers of gate values."""
         return segments(self.steps, self.segment)
 
     def run_forward(self) -> None:
-        for trajectory, name in zip(self.states, self.cell.states, strict=True):
-            trajectory.begin(self._state[name])
+        # what a call could make anew is made once: a short one takes little longer than making it
+        for name, trajectory in self.named:
+            trajectory.rows[0] = self._state[name]
         for segment in self.segments():
             self.push_segment(segment)
-            for trajectory in self.states:
+            for trajectory in self.in_turn:
                 trajectory.carry_on(segment.stop - segment.start)
-        self.last = {s: t.last for s, t in zip(self.cell.states, self.states, strict=True)}
-        self.output = self.products.emit(self._x, self.outputs())
+        self.output = self.products.emit(self._x, self.outputs)
 
-    def outputs(self) -> list[np.ndarray]:
+    @cached_property
+    def outputs(self) -> tuple[np.ndarray, ...]:
         """The equations' outputs (T, B, units): states after every step, or arrays of their own."""
         apart, at = iter(self.apart), self.cell.states.index
-        return [self.states[at(s)].rows[1:] if s else next(apart) for s in self.output_states]
+        return tuple(self.states[at(s)].rows[1:] if s else next(apart) for s in self.output_states)
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:
         cell = self.cell

@@ -10,7 +10,7 @@ import numpy as np
 from ..contract import Arrays
 from ..derived import affine
 from ..kernels import fused, scan
-from ..kernels.chunks import chunks, together
+from ..kernels.chunks import chunks, most_threads, together
 from ..kernels.segments import segments, steps_of
 from ..kernels.step import step
 from ..programs.products import Products
@@ -35,7 +35,7 @@ class ScanProgram(Program):
         import numba
 
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
-        self.threads = numba.get_num_threads()
+        self.threads = most_threads()
         self.workers = max(2, self.threads)
         self.keeping = self.direction == "backward"
         self.source = step(cell)
@@ -86,7 +86,7 @@ class ScanProgram(Program):
         shape = len(self.cell.gates), self.units
         self.bias = np.zeros(shape, self.dtype) if bias is None else bias.reshape(shape)  # the kernels add it
 
-    def segments(self) -> list[slice]:
+    def segments(self) -> tuple[slice, ...]:
         """Slices of the steps, each as long as the buffer of gate values."""
         return segments(self.steps, self.segment)
 

@@ -6,6 +6,7 @@ That is oneDNN or ATen on the CPU, and cuDNN on CUDA.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -129,21 +130,26 @@ class NativeProgram(TensorProgram):
 
     def step_from(self, x: Tensor, state: Arrays) -> None:
         """By what torch.nn's cells call, for one layer: faster than a sequence of one."""
-        import torch
-
-        kind, options = self.cell.torch_module() or ("", {})
-        if self.cell.stacked or self.cell.readout or options.get("proj_size"):
+        if self.one_step is None:
             return super().step_from(x, state)
-        name = f"rnn_{options['nonlinearity']}" if "nonlinearity" in options else kind.lower()
-        step = getattr(torch, f"{name}_cell")
-        weights = list(self.module.parameters())
-        with torch.no_grad():
-            values = tuple(state.values())
-            new = step(x[0], values if len(values) > 1 else values[0], *weights)
+        values = tuple(state.values())
+        new = self.one_step(x[0], values if len(values) > 1 else values[0])
         new = new if isinstance(new, tuple) else (new,)
         self.last = dict(zip(self.cell.states, new, strict=True))
         self.output = new[0][None]
         return None
+
+    @cached_property
+    def one_step(self) -> Callable[..., Any] | None:
+        """The step x (B, I), states (B, H) -> new states; None where torch.nn has no cell for it."""
+        import torch
+
+        kind, options = self.cell.torch_module() or ("", {})
+        if self.cell.stacked or self.cell.readout or options.get("proj_size"):
+            return None
+        name = f"rnn_{options['nonlinearity']}" if "nonlinearity" in options else kind.lower()
+        step, weights = getattr(torch, f"{name}_cell"), list(self.module.parameters())
+        return torch.no_grad()(lambda x, states: step(x, states, *weights))
 
     @cached_property
     def called(self) -> set[str]:

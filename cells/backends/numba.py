@@ -18,7 +18,7 @@ from ..cell import GatedCell
 from ..contract import Arrays
 from ..derived import affine
 from ..kernels import fused, panels
-from ..kernels.chunks import together
+from ..kernels.chunks import most_threads, together
 from ..kernels.segments import steps_ahead, steps_of
 from ..kernels.step import step
 from ..kernels.trajectory import Trajectory
@@ -75,7 +75,7 @@ class NumbaProgram(SegmentedProgram):
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
         self.gates = len(cell.gates)
         work = steps * batch * self.gates * units * (self.input_size + units)
-        self.threads = max(1, min(numba.get_num_threads(), batch, work // OF_A_THREAD))
+        self.threads = max(1, min(most_threads(), batch, work // OF_A_THREAD))
         edges = [batch * k // self.threads for k in range(self.threads + 1)]
         self.shares = list(pairwise(edges))
         self.implementation = f"numba {numba.__version__}" + f", {self.threads} threads" * (self.threads > 1)
@@ -157,13 +157,14 @@ class NumbaProgram(SegmentedProgram):
         )
 
     def push_segment(self, segment: slice) -> None:
-        x, wx = self._x[segment], self.wx[: segment.stop - segment.start]
+        x, arguments = self._x[segment], self.arguments[segment.start]
         if self.products.projects:
-            self.products.project(x, wx, self.bias_row if self.in_place else None, segment.start)
-        calls = (
-            partial(self.kernel, *share, self.ahead, x, *self.arguments[segment.start])
-            for share in self.shares
-        )
+            wx, bias = self.wx[: segment.stop - segment.start], self.bias_row if self.in_place else None
+            self.products.project(x, wx, bias, segment.start)
+        if self.threads == 1:
+            self.kernel(0, self.batch, self.ahead, x, *arguments)
+            return
+        calls = (partial(self.kernel, *share, self.ahead, x, *arguments) for share in self.shares)
         together(calls, self.threads)
 
     def sums(self) -> list[np.ndarray]:

@@ -65,6 +65,7 @@ class OnnxruntimeProgram(Program):
     """A session whose inputs and outputs are bound to NumPy arrays; it computes stacks and lengths itself."""
 
     lengths: np.ndarray | None = None
+    held: tuple[np.ndarray, Arrays] | None = None  # x and the states of steps one by one
 
     def setup(self) -> None:
         cell = self.cell
@@ -74,13 +75,14 @@ class OnnxruntimeProgram(Program):
         self.last = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
     def assign(self, params: Arrays) -> None:
+        self.params = {name: self.place(value) for name, value in params.items()}
         # weights are constants of the model, which the session lays out for its kernels once
         runtime, before, threads = package("onnxruntime"), _tasks(), _threads()
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4  # what goes wrong is raised
         session = runtime.InferenceSession(
-            self.model.written({name: self.place(value) for name, value in params.items()}),
+            self.model.written(self.params),
             options,
             providers=["CPUExecutionProvider"],
         )
@@ -103,6 +105,16 @@ class OnnxruntimeProgram(Program):
         ):
             for name, _, shape in described:
                 bind(name, "cpu", 0, np.float32, shape, at[name])
+
+    def step_from(self, x: np.ndarray, state: Arrays) -> None:
+        """By arrays that stay bound, into which the step is copied: binding anew takes longer than that."""
+        if self.held is None:
+            self.held = np.array(x), {name: np.array(s) for name, s in state.items()}
+        self._x, self._state = self.held
+        self._x[...] = x
+        for name, array in self._state.items():
+            array[...] = state[name]
+        self.advance()
 
     def run_forward(self) -> None:
         if self.bound is not self._x:

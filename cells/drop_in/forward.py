@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -13,7 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from .. import catalogue
 from ..cell import GatedCell
 from ..programs.weights import elsewhere
-from .layers import Ends, Layers, States, graph_of
+from . import again
+from .layers import Ends, Layers, States
 
 KINDS = {"GRU": "gru", "LSTM": "lstm", "RNN_TANH": "elman", "RNN_RELU": "elman:activation=relu"}
 _computed: dict[Any, Any] = {}  # the classes made so far
@@ -37,15 +39,20 @@ class Computed:
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Output and last states. Raises ValueError, one line, for what torch.nn would not take either."""
-        layers = self.__dict__.get("_layers") or self._opened()
-        held = self.__dict__["_parameters"]
+        own = self.__dict__
+        layers = own.get("_layers") or self._opened()
+        held, alone = own["_parameters"], layers.alone
+        if alone is not None and not torch.is_grad_enabled():
+            known = alone.again
+            if known is not None and (results := known(held, input, hx)):
+                return results
         try:
-            weights = [[held[name] for name in names] for names in layers.names]
+            weights = [get(held) for get in layers.getters]
         except KeyError:  # a weight that is computed, such as a parametrized one, is an attribute
             weights = [[getattr(self, name) for name in names] for names in layers.names]
         if isinstance(input, PackedSequence):
             return self._packed(layers, input, hx, weights)
-        x, batch_first = self._checked(input, weights[0][0]), self.__dict__["batch_first"]
+        x, batch_first = self._checked(input, weights[0][0]), own["batch_first"]
         batched = x.dim() == 3
         if not batched:
             x = x.unsqueeze(1)
@@ -53,12 +60,14 @@ class Computed:
             x = x.transpose(0, 1)
         states = None if hx is None else self._states(layers, hx, x, batched)
         output, last = self._run(layers, x, states, weights, None)
+        if alone is not None and not torch.is_grad_enabled():
+            again.keep(alone, layers.getters[0], input, x, batch_first)
         if not batched:
             return output.squeeze(1), self._returned(tuple(state.squeeze(1) for state in last))
         return output.transpose(0, 1) if batch_first else output, self._returned(last)
 
     def _packed(
-        self, layers: Layers, given: PackedSequence, hx: Any, weights: list[list[Tensor]]
+        self, layers: Layers, given: PackedSequence, hx: Any, weights: Sequence[Sequence[Tensor]]
     ) -> tuple[PackedSequence, Any]:
         """The sequences are computed padded, in the order in which they are packed: by their length."""
         self._checked(given.data, weights[0][0], 2)
@@ -77,8 +86,6 @@ class Computed:
 
     def _run(self, layers: Layers, x: Tensor, states: Any, weights: Any, ends: Any) -> tuple[Tensor, States]:
         module: Any = self
-        if ends is None and layers.alone is not None and not graph_of(x, states or (), weights[0]):
-            return layers.shortly(x, states, weights[0])
         dropout = module.dropout if module.training else 0.0
         return layers.run(x, states, weights, ends, dropout)
 

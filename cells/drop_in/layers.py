@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +31,10 @@ class Layers:
         if reason := unsupported(single, backend):
             raise ValueError(reason)
         self.names = [suffixed(single, part, hidden_size) for part in self.parts]
+        self.getters = [getter(names) for names in self.names]
         self.pools = self._pools(single, 0)
+        # the programs of a single layer in one direction
+        self.alone = self.pools[0] if len(self.pools) == 1 else None
         self.ragged: list[Pool] = []
 
     def _pools(self, single: GatedCell, columns: int) -> list[Pool]:
@@ -47,17 +52,6 @@ class Layers:
         if not self.ragged:
             self.ragged = self._pools(ragged.stopping(layers.single(self.cell)), 1)
         return self.ragged
-
-    @property
-    def alone(self) -> Pool | None:
-        """The programs of a single layer in one direction, or None where there are more."""
-        return self.pools[0] if len(self.pools) == 1 else None
-
-    def shortly(self, x: Tensor, states: States | None, weights: Sequence[Tensor]) -> tuple[Tensor, States]:
-        """The same as `run` of a single layer without a graph, with few calls of torch: each costs a step."""
-        own = () if states is None else tuple(state[0].contiguous() for state in states)
-        output, *last = self.pools[0].forward(x if x.is_contiguous() else x.contiguous(), own, weights, (1,))
-        return output, tuple(last)
 
     def run(
         self,
@@ -116,6 +110,11 @@ def one(pool: Pool, x: Tensor, states: States, weights: Sequence[Tensor]) -> Seq
 def graph_of(x: Tensor, states: States, weights: Sequence[Tensor]) -> bool:
     """Whether a call is to have a gradient."""
     return torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
+
+
+def getter(names: list[str]) -> Callable[[Any], Sequence[Tensor]]:
+    """What takes the arrays of these names out of a dict, in one call."""
+    return itemgetter(*names) if len(names) > 1 else lambda held: [held[name] for name in names]
 
 
 def suffixed(single: GatedCell, part: layers.Layer, hidden_size: int) -> list[str]:

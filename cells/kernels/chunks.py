@@ -19,6 +19,18 @@ def chunks(steps: int, workers: int, share: float) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
+def most_threads() -> int:
+    """The threads that Numba may use, as NUMBA_NUM_THREADS or numba.set_num_threads says.
+
+    Numba's own getter starts its threads where none have been: of OpenMP, which takes back a number that
+    torch.set_num_threads had set.
+    """
+    import numba
+    from numba.np.ufunc import parallel
+
+    return numba.get_num_threads() if parallel._is_initialized else numba.config.NUMBA_NUM_THREADS
+
+
 def together(tasks: Iterable[Callable[[], None]], threads: int) -> None:
     """Runs the tasks side by side, the first on the caller's thread; in turn where there is one thread."""
     tasks = list(tasks)

@@ -29,6 +29,7 @@ def second_cache() -> int:
         return 1 << 19
 
 
-def segments(steps: int, length: int) -> list[slice]:
+@lru_cache
+def segments(steps: int, length: int) -> tuple[slice, ...]:
     """Slices of the steps, each of this length but for the last."""
-    return [slice(t, min(t + length, steps)) for t in range(0, steps, length)]
+    return tuple(slice(t, min(t + length, steps)) for t in range(0, steps, length))

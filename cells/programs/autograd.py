@@ -125,10 +125,9 @@ class _Once(torch.autograd.Function):
         return super().apply(*(g.requires_grad_() for g in gradients))
 
 
-def copied(array: Any, axes: tuple[int, ...] = ()) -> Tensor:
-    """A tensor of its own from a backend's array, with some axes of length 1 before its own."""
+def copied(array: Any) -> Tensor:
+    """A tensor of its own from a backend's array."""
     if isinstance(array, np.ndarray):
-        own = np.array(array)
-        return torch.from_numpy(own.reshape(axes + own.shape) if axes else own)
-    own = array.detach().clone()
-    return own.reshape(axes + own.shape) if axes else own
+        return torch.from_numpy(array.copy())
+    own: Tensor = array.detach().clone()
+    return own

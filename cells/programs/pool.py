@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from ..cell import GatedCell
-from .autograd import by_name, copied, pulled
+from .autograd import copied, pulled
 from .program import Program
 from .weights import DTYPES, Copies, Weights
 
@@ -25,7 +25,7 @@ MOST_KEPT = 8  # programs of one shape
 MOST_BYTES = 256 * 2**20  # of the buffers of a layer's programs, unless those of one shape alone are more
 LONG = 16  # rows from which on comparing all weights takes a small part of a call
 
-Shape = tuple[int, int, Any, str]  # steps, batch, dtype, direction
+Shape = tuple[Any, Any, str]  # of x, its dtype, direction
 
 
 class Maker(Protocol):
@@ -40,6 +40,7 @@ class Slot:
     def __init__(self, program: Program, copies: Copies) -> None:
         self.program, self.copies = program, copies
         self.lock = Lock()
+        self.thorough = program.steps * program.batch >= LONG
         self.bytes = held_bytes(program)
         self.call: weakref.ref[Call] | None = None
 
@@ -47,17 +48,23 @@ class Slot:
     def kept(self) -> bool:
         return self.call is not None and self.call() is not None
 
-    def forward(
-        self, copies: Copies, x: Tensor, states: Sequence[Tensor], axes: tuple[int, ...] = ()
-    ) -> list[Tensor]:
-        """Output and last states; `axes` of length 1 come first in the states."""
-        program, names = self.program, self.program.cell.states
+    def has(self, weights: Sequence[Tensor]) -> bool:
+        """Whether the program has taken these weights, as they are now; see `Weights`."""
+        copies = self.copies
+        try:
+            return copies.alike(weights) and not (self.thorough and not copies.same())
+        except RuntimeError:  # a tensor without a version
+            return False
+
+    def forward(self, copies: Copies, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
+        """Output and last states."""
+        program = self.program
         if self.copies is not copies:
             program.assign(copies.arrays)
             self.copies = copies
-        program.start_on(x.detach() if x.requires_grad else x, by_name(names, states))
+        program.start_on(x.detach() if x.requires_grad else x, states and [s.detach() for s in states])
         last = program.last
-        return [copied(program.output), *(copied(last[name], axes) for name in names)]
+        return [copied(program.output), *(copied(last[name]) for name in program.cell.states)]
 
 
 class Call:
@@ -74,27 +81,22 @@ class Pool:
         self.backend, self.cell = backend, cell
         self.weights = Weights(cell, input_size, hidden_size)
         self.slots: OrderedDict[Shape, list[Slot]] = OrderedDict()
+        self.again: Any = None  # what the caller keeps for the next call, gone where another shape is used
         self.lock = Lock()
 
-    def forward(
-        self,
-        x: Tensor,
-        states: Sequence[Tensor],
-        params: Sequence[Tensor],
-        axes: tuple[int, ...] = (),
-    ) -> list[Tensor]:
-        """Output and last states, with nothing kept for a backward; `axes` come first in the states."""
-        copies = self.weights.current(params, x.shape[0] * x.shape[1] >= LONG)
-        slot = self._slot((x.shape[0], x.shape[1], x.dtype, "forward"), copies)
+    def forward(self, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
+        """Output and last states, with nothing kept for a backward."""
+        slot = self._slot((x.shape, x.dtype, "forward"), params)
+        copies = self.weights.current(params, slot.thorough)
         with slot.lock:
-            return slot.forward(copies, x, states, axes)
+            return slot.forward(copies, x, states)
 
     def begin(
         self, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor]
     ) -> tuple[Call, list[Tensor]]:
         """The same with a program that is kept; see `autograd.Runs`."""
-        copies = self.weights.current(params, x.shape[0] * x.shape[1] >= LONG)
-        call = self._call((x.shape[0], x.shape[1], x.dtype, "backward"), copies)
+        call = self._call((x.shape, x.dtype, "backward"), params)
+        copies = self.weights.current(params, call.slot.thorough)
         with call.slot.lock:
             tensors = call.slot.forward(copies, x, states)
             call.count = call.slot.program.count
@@ -116,7 +118,7 @@ class Pool:
                 slot.call = None
         return gradients
 
-    def _call(self, shape: Shape, copies: Copies) -> Call:
+    def _call(self, shape: Shape, params: Sequence[Tensor]) -> Call:
         """A call with a program of this shape that nobody else needs, or the one that was kept longest."""
         with self.lock:
             slots = self.slots.get(shape, [])
@@ -124,21 +126,25 @@ class Pool:
             if slot is None and len(slots) == MOST_KEPT:
                 slot = slots.pop(0)
                 slots.append(slot)
-            call = Call(slot or self._made(shape, copies))
+            call = Call(slot or self._made(shape, params))
             call.slot.call = weakref.ref(call)
-            self.slots.move_to_end(shape)
+            self._used(shape)
             return call
 
-    def _slot(self, shape: Shape, copies: Copies) -> Slot:
+    def _slot(self, shape: Shape, params: Sequence[Tensor]) -> Slot:
         """A program of this shape of which nothing is kept."""
         with self.lock:
-            if shape not in self.slots:
-                return self._made(shape, copies)
-            self.slots.move_to_end(shape)
-            return self.slots[shape][0]
+            slot = self.slots[shape][0] if shape in self.slots else self._made(shape, params)
+            self._used(shape)
+            return slot
 
-    def _made(self, shape: Shape, copies: Copies) -> Slot:
-        steps, batch, dtype, direction = shape
+    def _used(self, shape: Shape) -> None:
+        self.slots.move_to_end(shape)
+        self.again = None
+
+    def _made(self, shape: Shape, params: Sequence[Tensor]) -> Slot:
+        (steps, batch, _), dtype, direction = shape
+        copies = self.weights.current(params, False)
         program = self.backend.prepare(
             self.cell, copies.arrays, steps=steps, batch=batch, dtype=DTYPES[dtype], direction=direction
         )

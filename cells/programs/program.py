@@ -16,7 +16,9 @@ NumPy has not, float32 arrays that hold its numbers exactly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -185,18 +187,19 @@ class Program:
         self._load_inputs(x, state)
         self.advance()
 
-    def start_on(self, x: Any, state: Arrays | None = None) -> None:
+    def start_on(self, x: Any, states: Sequence[Any] = ()) -> None:
         """The same of torch tensors of the program's shapes, dtype and layout, without checks.
 
-        They must not change before the backward.
+        The states are in the cell's order, zeros where there are none. x and they have no graph, and must
+        not change before the backward.
         """
         if not self.on_views:
-            return self.start(x, state)
+            return self.start(x, dict(zip(self.cell.states, states, strict=True)) if states else None)
         self._x = x.numpy()
-        if state is not None:
-            self._state = {name: value.numpy() for name, value in state.items()}
+        if states:
+            self._state = {n: s.numpy() for n, s in zip(self.cell.states, states, strict=True)}
         else:
-            self._zeros = self._state = getattr(self, "_zeros", None) or self._states("state", None)
+            self._state = self._zeros
         return self.advance()
 
     def pull_back_from(self, d_output: Any, d_state: Arrays) -> Gradients:
@@ -273,6 +276,10 @@ class Program:
         return self._read_forward(), self._read_gradients() if self.direction == "backward" else None
 
     # for this class alone
+
+    @cached_property
+    def _zeros(self) -> Arrays:
+        return self._states("state", None)
 
     def _load_inputs(self, x: Any, state: Arrays | None) -> None:
         self.ran = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -27,11 +27,11 @@ class Copies:
     stamps: list[tuple[int, int]] | None
     views: list[np.ndarray]  # of the tensors' memory, which they keep from being used anew
 
-    marks: list[tuple[int, int, np.ndarray, float, float]] = field(init=False)
+    marks: list[tuple[int, int, Callable[[int], float], float, float]] = field(init=False)
 
     def __post_init__(self) -> None:
         stamps = self.stamps or [(-1, -1)] * len(self.views)  # an address that nothing has
-        ends = [(view, view.item(0), view.item(-1)) for view in self.views]
+        ends = [(view.item, view.item(0), view.item(-1)) for view in self.views]
         object.__setattr__(self, "marks", [(*s, *e) for s, e in zip(stamps, ends, strict=True)])
 
     def alike(self, tensors: Sequence[Tensor]) -> bool:
@@ -39,10 +39,10 @@ class Copies:
 
         One loop without calls of this file, for it is a good part of a short call.
         """
-        for tensor, (address, version, view, first, last) in zip(tensors, self.marks, strict=True):
+        for tensor, (address, version, item, first, last) in zip(tensors, self.marks, strict=True):
             if tensor._version != version or tensor.data_ptr() != address:
                 return False
-            if view.item(0) != first or view.item(-1) != last:
+            if item(0) != first or item(-1) != last:
                 return False
         return True
 

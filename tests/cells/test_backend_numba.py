@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 from support.comparison import (
@@ -160,7 +159,7 @@ def test_several_threads_equal_one(spec, batch, monkeypatch):
     case = problem(cells.get(spec), batch=batch)
     want = computed(prepare("numba", case), case, trace=True)
     monkeypatch.setattr(numba_backend, "OF_A_THREAD", 1)
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(numba_backend, "most_threads", lambda: 3)
     program = prepare("numba", case)
     assert program.shares == {2: [(0, 1), (1, 2)], 5: [(0, 1), (1, 3), (3, 5)]}[batch]
     assert program.implementation.endswith(f"{min(3, batch)} threads")
@@ -170,7 +169,7 @@ def test_several_threads_equal_one(spec, batch, monkeypatch):
 
 
 def test_a_small_case_has_one_thread(monkeypatch):
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(numba_backend, "most_threads", lambda: 3)
     assert prepare("numba", problem(cells.get(PLAIN))).shares == [(0, 3)]
 
 

@@ -101,3 +101,14 @@ def test_parameters_that_no_onnx_file_holds_are_said_in_one_line(monkeypatch):
     monkeypatch.setattr(sys.modules["cellbench.cells.backends._onnx_model"], "LARGEST", 100)
     with pytest.raises(ValueError, match="an ONNX model holds at most 100: take a smaller hidden_size"):
         forward(problem(cells.get("gru")))
+
+
+@pytest.mark.parametrize("spec", ["lstm", "gru:readout=2", "lstm:layers=3", "peephole_lstm"])
+def test_steps_one_by_one_match_the_float64_reference(spec):
+    case = problem(cells.get(spec), steps=5)
+    program = forward(case)
+    for state in (case.state, None):
+        program.reset(state)
+        have = {"output": np.stack([program.step(x) for x in case.x])}
+        have |= {f"state.{name}": value for name, value in program.stream_state().items()}
+        compare(have, expected(case, state), tolerance("float32", 5))

@@ -165,3 +165,61 @@ def test_weights_that_left_the_cpu_are_refused_in_one_line():
     with pytest.raises(ValueError, match="on meta; this module computes on the CPU") as caught:
         module(torch.zeros(5, 2, 3))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["plain", "batch_first", "unbatched"])
+@pytest.mark.parametrize(("kind", "spec"), [("GRU", "gru"), ("LSTM", "lstm")])
+def test_calls_one_after_the_other_without_a_graph_are_torch_nn_s(kind, spec, form):
+    """A call as the one before takes its checks and its program from there; what changed since is seen."""
+    theirs = getattr(nn, kind)(3, 4, batch_first=form == "batch_first")
+    ours = cells.torch_module(spec, 3, 4, batch_first=form == "batch_first")
+    ours.load_state_dict(theirs.state_dict())
+    shape = {"plain": (5, 2, 3), "batch_first": (2, 5, 3), "unbatched": (5, 3)}[form]
+    optimizers = [torch.optim.SGD(m.parameters(), 0.1) for m in (theirs, ours)]
+
+    def written(tensors):
+        with torch.no_grad():
+            for tensor in tensors:
+                tensor.mul_(1.5)
+
+    changes = [
+        lambda: None,
+        lambda: written([theirs.weight_hh_l0, ours.weight_hh_l0]),
+        lambda: ours.load_state_dict(theirs.state_dict()),
+        lambda: [setattr(m.bias_hh_l0, "data", torch.ones_like(m.bias_hh_l0)) for m in (theirs, ours)],
+        lambda: [m.weight_ih_l0.data.zero_() for m in (theirs, ours)],
+        lambda: [o.step() for o in optimizers],
+    ]
+    hx = None
+    for change in [*changes, *changes]:
+        x = torch.randn(shape)
+        for module, optimizer in zip((theirs, ours), optimizers, strict=True):
+            optimizer.zero_grad()
+            module(x)[0].sum().backward()
+        change()
+        with torch.no_grad():
+            for _ in range(3):
+                (y, hx), (own, own_hx) = theirs(x, hx), ours(x, hx)
+                last, own_last = (s if isinstance(s, tuple) else (s,) for s in (hx, own_hx))
+                assert furthest([own, *own_last], [y, *last]) < 1e-5
+                assert own.stride() == y.stride()
+                kept, _ = own.clone(), ours(2 * x)
+                assert torch.equal(own, kept)
+
+
+def test_a_bad_call_after_a_good_one_is_refused_too():
+    module = cells.torch_module("lstm", 3, 4)
+    x, zeros = torch.zeros(1, 1, 3), torch.zeros(1, 1, 4)
+    wrong = [
+        (x.double(), None, "input is torch.float64"),
+        (x, (zeros, zeros.double()), "state c of hx is torch.float64"),
+        (x, (zeros, torch.zeros(1, 1, 5)), "state c of hx is (1, 1, 5)"),
+        (x, zeros, "given as a tuple of 2 tensors"),
+        (x.to("meta"), None, "input is on meta"),
+    ]
+    with torch.no_grad():
+        for bad, hx, message in wrong:
+            for _ in range(2):
+                module(x, [zeros, zeros])
+            with pytest.raises(ValueError, match=re.escape(message)):
+                module(bad, hx)

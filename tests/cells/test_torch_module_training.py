@@ -3,7 +3,10 @@
 import copy
 import gc
 import io
+import os
 import pickle
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -353,3 +356,18 @@ def test_a_module_that_is_gone_leaves_no_programs():
     del module, output
     gc.collect()
     assert [ref() for ref in kept] == [None]
+
+
+def test_torch_keeps_the_number_of_threads_that_it_was_given():
+    """In a process of its own: Numba's threads are started once, and other tests may have done that."""
+    code = """
+import torch
+from cellbench import cells
+torch.set_num_threads(1)
+assert torch.get_num_threads() == 1  # torch takes the number up when it first needs it
+model = cells.torch_module.replace(torch.nn.GRU(3, 4))
+model(torch.zeros(20, 16, 3))[0].sum().backward()
+assert torch.get_num_threads() == 1, torch.get_num_threads()
+"""
+    variables = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=variables | {"NUMBA_NUM_THREADS": "2"})

@@ -6,12 +6,14 @@ import re
 
 import numpy as np
 import pandas as pd
+import pytest
 from support.report_rows import (
     MANY,
     PROBES,
     TIMES,
     clipping,
     gradient_decay,
+    row,
     texts,
     throughput,
     training,
@@ -159,3 +161,45 @@ def test_a_figure_has_a_bounded_number_of_panels_and_says_what_it_leaves_out():
     panels, rest = cut(list(range(MOST_PANELS + 6)))
     assert panels == list(range(MOST_PANELS)) and "The first 64 of 70 panels" in rest
     assert cut([1, 2]) == ([1, 2], "")
+
+
+def speeds(rates, cell="gru", **columns):
+    """Rows of throughput from {(backend, B, H): steps a second}; three processes around that."""
+    return [
+        row(
+            "throughput",
+            "steps_per_s",
+            rate * (1 + 0.1 * p),
+            "1/s",
+            process=p,
+            cell=cell,
+            backend=backend,
+            steps=64,
+            direction="forward",
+            **{"batch": batch, "hidden_size": hidden, "input_size": hidden, "implementation": "", **columns},
+        )
+        for (backend, batch, hidden), rate in rates.items()
+        for p in (-1, 0, 1)
+    ]
+
+
+def test_the_speed_map_holds_the_fastest_backend_against_the_best_other_at_each_point(tmp_path):
+    grid = {("numba", b, h): 600.0 for b in (1, 8) for h in (32, 64)}
+    grid |= {
+        ("native", b, h): rate for b, h, rate in ((1, 32, 100), (1, 64, 200), (8, 32, 300), (8, 64, 800))
+    }
+    grid |= {("torch", 1, 32): 150.0, ("torch", 1, 64): 10.0}
+    page, _ = written(speeds(grid), tmp_path)
+    drawn = texts(tmp_path / "speed_map.svg")
+    assert [t for t in drawn if re.fullmatch(r"\d\.\d\d+", t)] == ["4.00", "3.00", "2.00", "0.750"]
+    assert {"gru, forward", "hidden size H", "batch B", "1", "8", "32", "64"} <= set(drawn)
+    assert "Steps per second of numba" in page and "at T = 64" in page
+
+
+@pytest.mark.parametrize("missing", ["backend", "batch", "hidden size"])
+def test_there_is_no_speed_map_without_two_backends_batches_and_hidden_sizes(tmp_path, missing):
+    grid = {(b, n, h): 5.0 for b in ("numba", "native") for n in (1, 8) for h in (32, 64)}
+    axis = ["backend", "batch", "hidden size"].index(missing)
+    first = next(iter(grid))[axis]
+    written(speeds({k: v for k, v in grid.items() if k[axis] == first}), tmp_path)
+    assert not (tmp_path / "speed_map.svg").exists() and (tmp_path / "throughput.svg").exists()

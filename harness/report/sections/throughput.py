@@ -16,6 +16,7 @@ from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import exact
 from ._predicted import predicted
+from ._speed_map import speed_map
 from ._throughput_figure import HEADING, figures
 
 ORDER = 10
@@ -57,7 +58,8 @@ def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
     on_paper = predicted(rows)
     rows = measured(rows)
     if len(rows):
-        yield Section(HEADING, figures(rows, colours.backends), (_table(rows),), unfolded=SHORT)
+        drawn = (*figures(rows, colours.backends), *speed_map(rows))
+        yield Section(HEADING, drawn, (_table(rows),), unfolded=SHORT)
     if on_paper:
         yield Section(on_paper.heading, tables=(on_paper,), unfolded=SHORT)
 
