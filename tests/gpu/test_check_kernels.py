@@ -30,7 +30,8 @@ def test_numba_s_kernels_are_right_in_both_formats_over_all_steps_and_one(capsys
 def test_triton_s_kernels_of_a_cell_in_a_file_are_right(capsys):
     assert main(["check", f"{OWN}:Places", "--kernel", "triton", *SMALL]) == 0
     out = capsys.readouterr().out
-    assert out.count("right, largest error") == 4 and "float32, T=1 B=2 I=7 H=5, a product a gate" in out
+    assert out.count("right, largest error") == 6 and "float32, T=1 B=2 I=7 H=5, a product a gate" in out
+    assert all(f"T=2 B=2 I=7 H=5, a product a gate, compiled for sm_{n}: right" in out for n in (80, 90))
 
 
 @pytest.mark.quick
@@ -76,7 +77,7 @@ def test_sizes_are_the_smallest_odd_ones_that_the_cell_can_have():
     [
         ("check gru", "--against CELL, for an implementation of yours, or --kernel KIND"),
         ("check gru --against gru --kernel numba", "--against CELL, for an implementation of yours, or"),
-        ("check mgu --kernel numba", "writes out its step, so it has no kernel"),
+        ("check mlstm --kernel numba", "writes out its step, so it has no kernel"),
         ("check gru:layers=2 --kernel numba", "is a stack; check a single layer"),
         ("check gru --kernel cuda", "values: numba, triton"),
         ("check gru --kernel numba --dtype float32", "--dtype is of --against"),

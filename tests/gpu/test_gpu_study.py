@@ -20,7 +20,16 @@ SMALL = Grid(("gru", "mingru"), (2,), (16,), ("float32", "bfloat16"), steps=3, d
 WORDS = ["--dry", "--cells", "gru", "--batches", "2", "--sizes", "16", "--dtypes", "float32"]
 
 
-def test_a_dry_study_walks_through_every_case_and_goes_on_where_it_stopped(tmp_path, capsys):
+def test_a_dry_study_walks_through_every_case_and_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
+    in_a_process = study.worker.call
+
+    def call(function, cases, *more, on_message, **options):
+        """Only the interpreter needs a process of its own."""
+        if function is dry.interpret:
+            return in_a_process(function, cases, *more, on_message=on_message, **options)
+        return Result("ok", value=function(on_message, cases, *more))
+
+    monkeypatch.setattr(study.worker, "call", call)
     command = [*WORDS, "--steps", "2", "--output", str(tmp_path)]
     assert main(command) == 0
     frame = load(tmp_path / "runs")
@@ -102,7 +111,7 @@ def walked(cases, function=dry.walk):
 
 @pytest.mark.quick
 def test_what_a_device_would_do_is_walked_and_a_transfer_in_a_run_fails(monkeypatch):
-    cases = [case for case in SMALL.cases() if case.backend != "triton"]
+    cases = [case for case in SMALL.cases() if case.backend != "triton" and case.dtype == "float32"]
     results = walked(cases)
     assert {r.status for r in results} == {"ok", "unsupported"}
     assert {c.backend for c, r in zip(cases, results, strict=True) if r.status != "ok"} == {

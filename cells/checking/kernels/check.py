@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ...catalogue import backend, get
 from ...cell import GatedCell
 from ...kernels.triton import printer
+from ...kernels.triton.form import candidates
 from ...kernels.triton.products import can_pack
 from ...kernels.triton.resources import missing
 from ...programs.tolerance import relative_errors, tolerance
+from . import compiled
 from .interpreted import Job, answers
 from .problem import Sizes, computed, drawn
 
 KINDS = ("numba", "triton")
 DTYPES = ("float64", "float32")
 STEPS, INPUTS, UNITS = 17, 7, 33  # odd, so that what a kernel pads shows
+COMPILED_STEPS, TARGETS = 3, (80, 90)
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,9 @@ def check_kernel(
 ) -> KernelResult:
     """Runs the kernels in both formats over all steps and over one, and compares every array by name.
 
-    Triton's run in its interpreter, packed and plain, with every access to memory watched. Raises ValueError
-    for a cell without kernels, sizes that it cannot have, and where Triton is not installed.
+    Triton's run in its interpreter, packed and plain, with every access to memory watched. What its compiler
+    makes of them in float32 runs too, over a few steps. Raises ValueError for a cell without kernels, sizes
+    that it cannot have, and where Triton is not installed.
     """
     cell = get(spec)
     if reason := unprintable(cell, kind):
@@ -119,17 +124,37 @@ def numba_ways(spec: str, cell: GatedCell, sizes: tuple[Sizes, ...], seed: int) 
 
 
 def triton_ways(spec: str, cell: GatedCell, sizes: tuple[Sizes, ...], seed: int) -> list[Way]:
-    """Triton's kernels, in its interpreter."""
+    """Triton's kernels in its interpreter, and as its compiler makes them for two targets."""
     forms = (True, False) if can_pack(cell) else (False,)
     jobs = [
         Job(spec, dtype, each, packed, seed=seed) for each in sizes for packed in forms for dtype in DTYPES
     ]
-    return [
-        Way(
-            f"{job.dtype}, {job.sizes}, {'one product' if job.packed else 'a product a gate'}",
-            tolerance(job.dtype, job.sizes.steps),
-            answer.get("errors", {}),
-            answer.get("failed"),
-        )
+    interpreted = [
+        _way(f"{job.dtype}, {job.sizes}, {_products(job.packed)}", job, answer)
         for job, answer in zip(jobs, answers(jobs), strict=True)
     ]
+    return interpreted + compiled_ways(spec, cell, sizes[0], seed)
+
+
+def compiled_ways(spec: str, cell: GatedCell, sizes: Sizes, seed: int) -> list[Way]:
+    """The compiler's PTX, executed on the CPU; each step takes a while."""
+    short = replace(sizes, steps=min(sizes.steps, COMPILED_STEPS))
+    units = cell.units(short.hidden_size)
+    form = candidates(cell, units, short.batch, short.batch * cell.heads)[0]
+    jobs = [
+        compiled.CompiledJob(spec, "float32", short, target, form.packed, form.block_b, form.warps, seed)
+        for target in TARGETS
+    ]
+    return [
+        _way(f"float32, {short}, {_products(form.packed)}, compiled for sm_{job.target}", job, answer)
+        for job, answer in zip(jobs, compiled.answers(jobs), strict=True)
+    ]
+
+
+def _way(name: str, job: Job | compiled.CompiledJob, answer: dict[str, Any]) -> Way:
+    allowed = tolerance(job.dtype, job.sizes.steps)
+    return Way(name, allowed, answer.get("errors", {}), answer.get("failed"))
+
+
+def _products(packed: bool) -> str:
+    return "one product" if packed else "a product a gate"
