@@ -28,7 +28,7 @@ def most_threads() -> int:
     import numba
     from numba.np.ufunc import parallel
 
-    return numba.get_num_threads() if parallel._is_initialized else numba.config.NUMBA_NUM_THREADS
+    return int(numba.get_num_threads() if parallel._is_initialized else numba.config.NUMBA_NUM_THREADS)
 
 
 def together(tasks: Iterable[Callable[[], None]], threads: int) -> None:
