@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..cell import GatedCell
-from ..contract import Array, Arrays, State, split
+from ..contract import Array, Arrays, State
+from ..derived.inner import bias_of
 from ..vocabulary.graph import Node
+from ..vocabulary.jaxed import functions
 from ..vocabulary.matrices import blocks
 
 Results = tuple[Array, Arrays]  # the output (T, B, O), and the last states by name
-
-
-def functions() -> dict[str, Callable[..., Any]]:
-    """What a node of the graph is on jax arrays, with the derivatives that the vocabulary states."""
-    import jax
-    import jax.numpy as jnp
-
-    return {
-        "+": lambda a, b: a + b,
-        "-": lambda a, b: a - b,
-        "*": lambda a, b: a * b,
-        "/": lambda a, b: a / b,
-        "neg": lambda a: -a,
-        "exp": jnp.exp,
-        "log": jnp.log,
-        "sqrt": jnp.sqrt,
-        "sin": jnp.sin,
-        "cos": jnp.cos,
-        "sigmoid": jax.nn.sigmoid,
-        "tanh": jnp.tanh,
-        "softplus": jax.nn.softplus,
-        "logsigmoid": jax.nn.log_sigmoid,
-        "relu": jax.nn.relu,
-        "absolute": jnp.abs,
-        "maximum": jnp.maximum,
-        "minimum": jnp.minimum,
-        "positive": lambda a: (a > 0).astype(a.dtype),
-        "select": lambda c, a, b: jnp.where(c > 0, a, b),
-    }
 
 
 def run(cell: GatedCell, params: Arrays, x: Array, state: Arrays) -> Results:
@@ -51,10 +24,16 @@ def run(cell: GatedCell, params: Arrays, x: Array, state: Arrays) -> Results:
     used = cell.effective(params)
     wx = {f"wx_{gate}": rows for gate, rows in vars(cell.project(used, x)).items()}
     unit = {f"unit_{name}": used[name] for name in cell.vectors}
+    unit |= {f"unit_{bias_of(g)}": cell.recurrent_rows(used, "bias_hh", (g,)) for g in cell.inner_gates}
+    matrices = {f"wh_{g}": cell.recurrent_rows(used, "weight_hh", (g,)) for g in cell.inner_gates}
+    multiplied = {name: partial(times, weight, cell.heads) for name, weight in matrices.items()}
+    multiplied |= {name: partial(times, used[name], 1) for name in cell.matrices}
 
     def step(before: Arrays, rows: Arrays) -> tuple[Arrays, tuple[Array, ...]]:
         given = rows | unit | {f"prev_{name}": value for name, value in before.items()}
-        given |= {f"wh_{gate}": value for gate, value in vars(recur(cell, used, before)).items()}
+        if cell.fed_gates:
+            fed = cell.products_of_state(used, State(**before))
+            given |= {f"wh_{gate}": value for gate, value in vars(fed).items()}
         values: dict[Node, Any] = {
             node: given[name] for name, node in derivation.inputs.items() if name in given
         }
@@ -63,7 +42,8 @@ def run(cell: GatedCell, params: Arrays, x: Array, state: Arrays) -> Results:
             return node.value if node.op == "constant" else values[node]
 
         for node in derivation.forward:
-            values[node] = known[node.op](*map(value, node.args))
+            function = multiplied[str(node.value)] if node.op == "product" else known[node.op]
+            values[node] = function(*map(value, node.args))
         shape = next(iter(before.values()))
         new = {
             name: jnp.broadcast_to(value(node), shape.shape).astype(shape.dtype)
@@ -78,12 +58,9 @@ def run(cell: GatedCell, params: Arrays, x: Array, state: Arrays) -> Results:
     return output, last
 
 
-def recur(cell: GatedCell, params: Arrays, before: Arrays) -> State:
-    """As the cell's own, which joins NumPy's arrays and torch's alone."""
+def times(weight: Array, heads: int, value: Array) -> Array:
+    """The product of one matrix with a value of the step, which may be the same in all units."""
     import jax.numpy as jnp
 
-    if not cell.recurrent:
-        return State()
-    joint = jnp.concatenate([before[name] for name in cell.fed_back], -1)
-    gates = len(cell.recurrent)
-    return split(cell.recurrent, blocks(joint, params["weight_hh"], params.get("bias_hh"), cell.heads, gates))
+    width = weight.shape[-1] * heads
+    return blocks(jnp.broadcast_to(value, (*jnp.shape(value)[:-1], width)), weight, None, heads, 1)

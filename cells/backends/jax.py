@@ -47,8 +47,6 @@ class JaxBackend(Backend):
     ) -> str | None:
         if reason := without_equations(cell, "backend jax computes recorded equations"):
             return reason
-        if not (cell.library or cell.pointwise):
-            return f"cell {cell.name!r} has products or means inside its step; numba and torch have it"
         reason = super().unsupported(cell, dtype, device, direction)
         return reason or (None if cell.library else untraced(cell))
 

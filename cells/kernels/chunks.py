@@ -28,7 +28,9 @@ def most_threads() -> int:
     import numba
     from numba.np.ufunc import parallel
 
-    return numba.get_num_threads() if parallel._is_initialized else numba.config.NUMBA_NUM_THREADS
+    if parallel._is_initialized:
+        return numba.get_num_threads()
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # set when numba is imported
 
 
 def together(tasks: Iterable[Callable[[], None]], threads: int) -> None:

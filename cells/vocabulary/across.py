@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .graph import Node, Tape, apply, ordered
+from .jaxed import of_jax
 from .matrices import blocks, constant
 from .primitives import Rule, pullbacks
 from .tape import Value
@@ -27,7 +28,7 @@ def mean(value: Any) -> Any:
         return apply("mean", value)
     if not getattr(value, "shape", ()):
         return value
-    if isinstance(value, (np.ndarray, Value)):
+    if isinstance(value, (np.ndarray, Value)) or of_jax(value):
         return value.sum(-1, keepdims=True) / value.shape[-1]
     return value.mean(-1, keepdim=True)  # a tensor's, whose sum could leave a short format's range
 

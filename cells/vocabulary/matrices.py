@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .jaxed import of_jax
 from .tape import Value, array_of
 
 
@@ -19,6 +20,7 @@ def constant(array: Any, like: Any) -> Any:
     torch = _torch(like)
     if torch is not None:
         return torch.as_tensor(array, dtype=like.dtype, device=like.device)
+    # NumPy's own is a constant to JAX too
     return np.asarray(array, like.dtype)
 
 
@@ -27,6 +29,8 @@ def concatenate(arrays: Sequence[Any], axis: int = -1) -> Any:
     torch = _torch(*arrays)
     if torch is not None:
         return torch.cat(list(arrays), axis)
+    if of_jax(*arrays):
+        return sys.modules["jax"].numpy.concatenate(list(arrays), axis)
     joined = np.concatenate([array_of(a) for a in arrays], axis)
     if not any(isinstance(a, Value) for a in arrays):
         return joined

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .graph import Node, apply
+from .jaxed import functions, of_jax
 
 Rule = Callable[..., Node]
 
@@ -46,7 +47,7 @@ class Primitive:
         torch = sys.modules.get("torch")
         if torch is not None and any(isinstance(v, torch.Tensor) for v in values):
             return self.torch(torch, *values)
-        return self.numpy(*values)
+        return (functions()[self.name] if of_jax(*values) else self.numpy)(*values)
 
 
 VOCABULARY: dict[str, Primitive] = {}
