@@ -163,7 +163,7 @@ def tile(made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel:
 
     def with_terms(pointers, k, sums):
         # the fewer are held and the others come one by one, or LLVM runs out of registers
-        new = {}
+        new: dict[tuple[int, int], Any] = {}
         if rows < vectors:
             held = [value(pointers, k, row) for row in range(rows)]
             for v in range(vectors):
