@@ -83,7 +83,7 @@ class NumbaProgram(SegmentedProgram):
         self.one_product = fused.all_summed(cell, self.source)
         self.in_place = fused.in_place(cell, self.source)
         row = batch * self.gates * units * np.dtype(self.dtype).itemsize
-        self.segment, self.ahead = steps_of(row, steps), steps_ahead(row, steps)
+        self.segment, self.ahead = steps_of(row, steps), steps_ahead(row, steps, batch)
         self.hold_states(self.source.output_states, keeping=self.direction == "backward")
         self.module = fused.module(cell, self.dtype)
         recurrent = len(cell.recurrent)

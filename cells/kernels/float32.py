@@ -45,7 +45,8 @@ def number_of(bits):
 
 @njit(**OPTIONS)
 def expm1_near_0(r):
-    return ((((E6 * r + E5) * r + E4) * r + E3) * r + E2) * r * r + r
+    square = r * r  # a tree: what a step waits for is the longest chain
+    return (((E6 * r + E5) * square + (E4 * r + E3)) * r + E2) * square + r
 
 
 @njit(**OPTIONS)

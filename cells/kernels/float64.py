@@ -51,8 +51,9 @@ def number_of(bits):
 
 @njit(**OPTIONS)
 def expm1_near_0(r):
-    p = ((((E11 * r + E10) * r + E9) * r + E8) * r + E7) * r + E6
-    return ((((p * r + E5) * r + E4) * r + E3) * r + E2) * r * r + r
+    square = r * r  # a tree: what a step waits for is the longest chain
+    p = ((E11 * r + E10) * square + (E9 * r + E8)) * (square * square)
+    return ((p + ((E7 * r + E6) * square + (E5 * r + E4))) * square + (E3 * r + E2)) * square + r
 
 
 @njit(**OPTIONS)

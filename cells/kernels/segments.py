@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 SEGMENT_BYTES = 4 << 20  # of one buffer of gate values, which the gradients of the weights read at the end
+ROWS_AHEAD = 256  # of inputs that are multiplied with weights from a cache that cores share
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # of a core's own, where Linux runs
 
 
@@ -14,9 +15,12 @@ def steps_of(row: int, steps: int, buffers: int = 1) -> int:
     return max(1, min(steps, buffers * SEGMENT_BYTES // row))
 
 
-def steps_ahead(row: int, steps: int) -> int:
-    """Steps whose gate values, of so many bytes each, fill half of a core's second cache."""
-    return max(1, min(steps, second_cache() // 2 // row))
+def steps_ahead(row: int, steps: int, batch: int) -> int:
+    """Steps whose inputs' products are made at a time; `row` are the bytes of one step's.
+
+    They fill half of a core's second cache; or more, where so few rows would not pay for reading the weights.
+    """
+    return max(1, min(steps, max(second_cache() // 2 // row, ROWS_AHEAD // batch)))
 
 
 @lru_cache

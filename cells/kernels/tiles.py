@@ -19,7 +19,9 @@ from llvmlite import binding, ir
 from numba.core import cgutils
 
 ROWS = 6  # of the largest tile
-UNDER_WAY = 8  # sums, so that none waits for the one before: two a cycle, and each takes four
+UNDER_WAY = 8  # sums, so that none waits for its last term: two a cycle, and each takes four
+TERMS = 4  # of a sum, from one look at the counter to the next
+AHEAD = 512  # numbers from a weight to the one that is prefetched: across the page, where processors stop
 INDEX = ir.IntType(64)
 VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]  # which printed kernels name
 _engines: dict[str, Any] = {}  # by dtype; they own the compiled code
@@ -73,122 +75,157 @@ def signature(number: ir.Type) -> ir.FunctionType:
 
 def module(number: ir.Type, lanes: int, panel: int) -> ir.Module:
     """LLVM's module of `product`, for registers of so many lanes."""
-    made, most = ir.Module("product"), panel // lanes
-    strips = [strip(made, ir.VectorType(number, lanes), v, panel) for v in range(1, most + 1)]
+    made, vector = ir.Module("product"), ir.VectorType(number, lanes)
+    one_strip = strip(made, vector, panel)
     function = ir.Function(made, signature(number), "product")
     builder = ir.IRBuilder(function.append_basic_block())
     a, a_row, panels, start, start_row, out, out_row, rows, inner, outputs = function.args
-    count = builder.sdiv(builder.add(outputs, at(panel - 1)), at(panel))
-    with cgutils.for_range(builder, count, intp=INDEX) as each:
-        column = builder.mul(each.index, at(panel))
-        left = smaller(builder, builder.sub(outputs, column), at(panel))
-        vectors = builder.sdiv(builder.add(left, at(lanes - 1)), at(lanes))
+    count = builder.sdiv(builder.add(rows, at(ROWS - 1)), at(ROWS))
+    width = at(panel)
+    for height in range(1, ROWS):  # rows of a single tile; of several, none is low
+        wide = at(across(height, vector, panel) * lanes)
+        width = builder.select(builder.icmp_signed("==", rows, at(height)), wide, width)
+    strips = builder.sdiv(builder.sub(builder.add(outputs, width), at(1)), width)
+    with cgutils.for_range(builder, strips, intp=INDEX) as each:
+        column = builder.mul(each.index, width)
         given = [a, a_row, builder.gep(panels, [builder.mul(column, inner)])]
         given += [builder.gep(start, [column]), start_row, builder.gep(out, [column]), out_row]
-        chosen(builder, vectors, strips, [*given, rows, inner, left])
+        left = builder.sub(outputs, column)
+        smaller = builder.select(builder.icmp_signed("<", left, width), left, width)
+        builder.call(one_strip, [*given, rows, inner, smaller, count])
     builder.ret_void()
     return made
 
 
-def strip(made: ir.Module, vector: ir.VectorType, vectors: int, panel: int) -> ir.Function:
-    """The function that makes all rows of the first vectors of a panel; outputs beyond `width` stay."""
-    number, pointer = vector.element, vector.element.as_pointer()
-    tiles = [tile(made, vector, rows, vectors, panel) for rows in range(1, ROWS + 1)]
-    kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, INDEX, INDEX, INDEX, INDEX]
-    function = private(made, kinds, f"strip_{vectors}")
+def across(rows: int, vector: ir.VectorType, panel: int) -> int:
+    """Vectors of a tile: whole panels, as many as registers hold, so that no sum waits for its last term."""
+    most = panel // vector.count
+    return most * max(1, min(-(-UNDER_WAY // (rows * most)), ROWS // rows))
+
+
+def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
+    """The function that makes all rows of `width` outputs in `count` tiles, which share out the rows."""
+    number, lanes, pointer = vector.element, vector.count, vector.element.as_pointer()
+    widest = {rows: across(rows, vector, panel) for rows in range(1, ROWS + 1)}
+    tiles = {
+        (rows, vectors): tile(made, vector, rows, vectors, panel)
+        for rows in widest
+        for vectors in range(1, widest[rows] + 1)
+    }
+    kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, INDEX, INDEX, INDEX, INDEX, INDEX]
+    function = private(made, kinds, "strip")
     builder = ir.IRBuilder(function.append_basic_block())
-    a, a_row, weights, start, start_row, out, out_row, rows, inner, width = function.args
-    spare = builder.bitcast(builder.alloca(ir.ArrayType(number, ROWS * panel)), pointer)
-    ragged = builder.icmp_signed("<", width, at(vectors * vector.count))
-    count = builder.sdiv(builder.add(rows, at(ROWS - 1)), at(ROWS))
-    with cgutils.for_range(builder, count, intp=INDEX) as each:  # rows are shared out evenly over tiles
+    a, a_row, weights, start, start_row, out, out_row, rows, inner, width, count = function.args
+    most = max(rows * vectors for rows, vectors in tiles)
+    spare = builder.bitcast(builder.alloca(ir.ArrayType(number, most * lanes)), pointer)
+    vectors = builder.sdiv(builder.add(width, at(lanes - 1)), at(lanes))
+    whole = builder.mul(vectors, at(lanes))
+    ragged = builder.icmp_signed("<", width, whole)  # outputs beyond width stay
+    with cgutils.for_range(builder, count, intp=INDEX) as each:
         row = builder.sdiv(builder.mul(each.index, rows), count)
         some = builder.sub(builder.sdiv(builder.mul(builder.add(each.index, at(1)), rows), count), row)
         begin = builder.gep(start, [builder.mul(row, start_row)])
         end = builder.gep(out, [builder.mul(row, out_row)])
         with builder.if_then(ragged):
-            copied(builder, begin, start_row, spare, at(panel), some, width)
+            copied(builder, begin, start_row, spare, whole, some, width)
         given = [builder.gep(a, [builder.mul(row, a_row)]), a_row, weights]
-        for whole, distance in ((begin, start_row), (end, out_row)):
-            given += [builder.select(ragged, spare, whole), builder.select(ragged, at(panel), distance)]
-        chosen(builder, some, tiles, [*given, inner])
+        for place, distance in ((begin, start_row), (end, out_row)):
+            given += [builder.select(ragged, spare, place), builder.select(ragged, whole, distance)]
+        chosen(builder, (some, vectors), tiles, [*given, inner])
         with builder.if_then(ragged):
-            copied(builder, spare, at(panel), end, out_row, some, width)
+            copied(builder, spare, whole, end, out_row, some, width)
     builder.ret_void()
     return function
 
 
 def tile(made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel: int) -> ir.Function:
-    """The function that makes so many rows of a panel's first vectors.
-
-    Few rows sum in several parts, which are added at the end, so that enough additions are under way.
-    """
-    pointer, count = vector.element.as_pointer(), rows * vectors
-    parts = -(-UNDER_WAY // count)
+    """The function that makes so many rows of the first vectors of one panel or more."""
+    pointer, lanes = vector.element.as_pointer(), vector.count
     kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, INDEX, INDEX]
     function = private(made, kinds, f"tile_{rows}_{vectors}")
     builder = ir.IRBuilder(function.append_basic_block())
     a, a_row, weights, start, start_row, out, out_row, inner = function.args
-    once = f"llvm.fma.v{vector.count}{vector.element.intrinsic_name}"  # rounded once
-    fma = cgutils.get_or_insert_function(made, ir.FunctionType(vector, [vector] * 3), once)
-    places = [(row, v * vector.count) for row in range(rows) for v in range(vectors)]
+    # an address holds a register's distance up to twice, so that one pointer does for three rows
+    triples = [builder.gep(a, [builder.mul(a_row, at(row))]) for row in range(0, rows, 3)]
+    apart = builder.mul(inner, at(panel))
+    panels = [builder.gep(weights, [builder.mul(apart, at(p))]) for p in range(-(-vectors * lanes // panel))]
 
-    def with_terms(k, sums):
-        line = builder.gep(weights, [builder.mul(k, at(panel))])
-        weight = [loaded(builder, builder.gep(line, [at(v * vector.count)]), vector) for v in range(vectors)]
-        values = [
-            builder.load(builder.gep(a, [builder.add(builder.mul(a_row, at(r)), k)])) for r in range(rows)
-        ]
-        spread = [splat(builder, value, vector) for value in values]
-        return [
-            builder.call(fma, [spread[place // vectors], weight[place % vectors], total])
-            for place, total in enumerate(sums)
-        ]
+    def value(pointers, k, row):
+        of_row = builder.gep(pointers[row // 3], [builder.mul(a_row, at(row % 3))])
+        return splat(builder, builder.load(builder.gep(of_row, [at(k)])), vector)
 
-    def each_part(k, sums):
-        shares = [sums[part * count : (part + 1) * count] for part in range(parts)]
-        return [s for part in range(parts) for s in with_terms(builder.add(k, at(part)), shares[part])]
+    def weight(pointers, k, v):
+        which, offset = divmod(v * lanes, panel)
+        line = builder.gep(pointers[len(triples) + which], [at(k * panel)])
+        if len(panels) == 1 and not offset:  # of several, the processor has enough under way
+            prefetched(builder, builder.gep(line, [at(AHEAD)]))
+        return loaded(builder, builder.gep(line, [at(offset)]), vector)
 
-    begin = [loaded(builder, place_of(builder, start, start_row, *place), vector) for place in places]
-    zeros = [ir.Constant(vector, [0.0] * vector.count)] * (count * (parts - 1))
-    sums, k = summed(builder, [*begin, *zeros], at(0), inner, parts, each_part)
-    total = sums[:count]
-    for part in range(1, parts):
-        share = sums[part * count : (part + 1) * count]
-        total = [builder.fadd(s, t) for s, t in zip(total, share, strict=True)]
-    total = summed(builder, total, k, inner, 1, with_terms)[0] if parts > 1 else total  # what is left of K
-    for place, value in zip(places, total, strict=True):
+    def with_terms(pointers, k, sums):
+        # the fewer are held and the others come one by one, or LLVM runs out of registers
+        new: dict[tuple[int, int], Any] = {}
+        if rows < vectors:
+            held = [value(pointers, k, row) for row in range(rows)]
+            for v in range(vectors):
+                one = weight(pointers, k, v)
+                new |= {
+                    (row, v): fused(builder, held[row], one, sums[row * vectors + v]) for row in range(rows)
+                }
+        else:
+            held = [weight(pointers, k, v) for v in range(vectors)]
+            for row in range(rows):
+                one = value(pointers, k, row)
+                new |= {
+                    (row, v): fused(builder, one, held[v], sums[row * vectors + v]) for v in range(vectors)
+                }
+        return [new[row, v] for row in range(rows) for v in range(vectors)]
+
+    places = [(row, v * lanes) for row in range(rows) for v in range(vectors)]
+    sums = [loaded(builder, place_of(builder, start, start_row, *place), vector) for place in places]
+    pointers, strides = [*triples, *panels], [1] * len(triples) + [panel] * len(panels)
+    turns = (TERMS, 1) if vectors == across(rows, vector, panel) else (1,)  # what is narrow is rare
+    for terms in turns:
+        pointers, sums, inner = summed(builder, pointers, strides, sums, inner, terms, with_terms)
+    for place, value in zip(places, sums, strict=True):
         stored(builder, value, place_of(builder, out, out_row, *place))
     builder.ret_void()
     return function
 
 
-def summed(builder, sums, start, stop, stride, body):
-    """The sums after body(k, sums) for every whole stride from start to stop, and the first k left."""
-    before = builder.block
+def summed(builder, pointers, strides, sums, left, terms, body):
+    """Moved pointers, sums and what is left after body(pointers, k, sums) for k below `terms`, in turns.
+
+    A turn takes so many terms; the last is the one after which too few are left.
+    """
+    before, first = builder.block, [left, *pointers, *sums]
     head, inside, after = (builder.append_basic_block(name) for name in ("head", "inside", "after"))
     builder.branch(head)
     builder.position_at_end(head)
-    k, carried = builder.phi(INDEX), [builder.phi(value.type) for value in sums]
-    ahead = builder.add(k, at(stride))
-    builder.cbranch(builder.icmp_signed("<=", ahead, stop), inside, after)
+    phis = [builder.phi(value.type) for value in first]
+    rest, here, carried = phis[0], phis[1 : len(pointers) + 1], phis[len(pointers) + 1 :]
+    builder.cbranch(builder.icmp_signed(">=", rest, at(terms)), inside, after)
     builder.position_at_end(inside)
-    new = body(k, carried)
+    new = carried
+    for k in range(terms):
+        new = body(here, k, new)
+    moved = [builder.gep(p, [at(stride * terms)]) for p, stride in zip(here, strides, strict=True)]
+    then = [builder.sub(rest, at(terms)), *moved, *new]
     builder.branch(head)
-    for phi, first, next_one in zip([k, *carried], [start, *sums], [ahead, *new], strict=True):
-        phi.add_incoming(first, before)
-        phi.add_incoming(next_one, inside)
+    for phi, *sources in zip(phis, first, then, strict=True):
+        for value, block in zip(sources, (before, inside), strict=True):
+            phi.add_incoming(value, block)
     builder.position_at_end(after)
-    return carried, k
+    return here, carried, rest
 
 
-def chosen(builder, number, functions, arguments):
-    """Calls the function that belongs to the number, counted from 1."""
+def chosen(builder, numbers, functions, arguments):
+    """Calls the function of these two numbers, the second of which is below 16."""
     after = builder.append_basic_block("chosen")
-    switch = builder.switch(number, after)
-    for k, function in enumerate(functions, 1):
+    first, second = numbers
+    switch = builder.switch(builder.add(builder.mul(first, at(16)), second), after)
+    for (a, b), function in functions.items():
         case = builder.append_basic_block("case")
-        switch.add_case(at(k), case)
+        switch.add_case(at(16 * a + b), case)
         builder.position_at_end(case)
         builder.call(function, arguments)
         builder.branch(after)
@@ -216,8 +253,19 @@ def at(number):
     return ir.Constant(INDEX, number) if isinstance(number, int) else number
 
 
-def smaller(builder, a, b):
-    return builder.select(builder.icmp_signed("<", a, b), a, b)
+def fused(builder, a, b, c):
+    """a b + c of vectors, rounded once."""
+    name = f"llvm.fma.v{a.type.count}{a.type.element.intrinsic_name}"
+    kind = ir.FunctionType(a.type, [a.type] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b, c])
+
+
+def prefetched(builder, pointer):
+    """Tells the processor that the line at this pointer will be read."""
+    byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    builder.call(function, [builder.bitcast(pointer, byte), whole(0), whole(3), whole(1)])  # read, keep, data
 
 
 def place_of(builder, array, distance, row, column):
