@@ -243,11 +243,15 @@ def bench(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """5,000 mutated files of 15 kinds, 1,000 command lines, 300 environments (about 15 minutes).
     nox -s fuzz -- --seed 1; one that was not taken well is kept in .nox/fuzz, and named with its replay.
+    nox -s fuzz -- --guided 300 has atheris look for new branches of the readers, for 300 seconds.
     """
     install(session)
-    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[fuzz]")
+    guided = any(a.startswith("--guided") for a in session.posargs)
+    extra = ".[fuzz,guided]" if guided else ".[fuzz]"
+    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", extra)
     variables = ONE_THREAD | {"PYTHONPATH": "tests", "CELLBENCH_FUZZ": "2000"}
-    run(session, "pytest", "tests/fuzz/test_readers.py", env=variables)
+    if not guided:
+        run(session, "pytest", "tests/fuzz/test_readers.py", env=variables)
     run(session, "python", "-m", "support.fuzz", *session.posargs, env=variables)
 
 

@@ -6,11 +6,14 @@ A file may set them for itself. What is measured after it would be measured with
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+THREADS = re.compile(r"[1-9][0-9]{0,3}")  # as many as some machine has
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def _umask(module: Any) -> int:
 
 def _threads() -> int | None:
     text = os.environ.get("OMP_NUM_THREADS", "")
-    return int(text) if text.isdecimal() and int(text) else None
+    return int(text) if THREADS.fullmatch(text) else None
 
 
 # torch's own dtype, device and gradients are not here: no backend goes by them, and the file's functions may

@@ -42,7 +42,7 @@ def plain(errors: Sequence[float], size: float, largest: float, dtype: str) -> f
     moved by half an eps: they know the lengths of all sums, and units that saturate, whose derivative is what
     rounding leaves of 1 - h^2. Six times the largest is allowed: NumPy's BLAS adds a long sum in about 32
     parts, and whoever adds it term by term is sqrt(32) times as far off. Where rounding leaves nothing of the
-    array, an eps of the largest entry of all is allowed: one program rounds a derivative to 0, another does not.
+    array, an eps of the largest of all is allowed: one program rounds a derivative to 0, another does not.
     """
     worst = max(errors)
     return max(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cellbench import cells
+from cellbench.cells import find
 from cellbench.cells.foreign import ForeignError
 
 from ..case import Case
@@ -41,14 +43,17 @@ def compare(selector: str, overrides: list[str], output: Path | None, begun: Ask
         overrides = [*overrides, "backends=[numba]"]
     settings = compose.settings(["experiment=regress", *overrides, f"{key}=[{a},{b}]"])
     pairs, by_name, notes = paired(throughput(settings), key, a, b)
+    called_a, called_b = called(a, b)
     outcome = Comparison(
-        title=f"{b} against {a}",
-        a=a,
-        b=b,
+        title=f"{called_b} against {called_a}",
+        a=called_a,
+        b=called_b,
         judgements=(),
         notes=tuple(notes),
         study=reliability(),
-        commands={n: f"cellbench compare {selector} {_rest(case, key)}" for n, case in by_name.items()},
+        commands={
+            n: f"cellbench compare {shlex.quote(selector)} {_rest(case, key)}" for n, case in by_name.items()
+        },
     )
     return judged(outcome, pairs, by_name, settings, output, asked)
 
@@ -73,6 +78,12 @@ def split(text: str) -> tuple[str, str, str]:
     return readings[0]
 
 
+def called(a: str, b: str) -> tuple[str, str]:
+    """The sides as they stand in tables: a cell by path has its short name, unless both have the same."""
+    short = find.short_name(a), find.short_name(b)
+    return (a, b) if short[0] == short[1] else short
+
+
 def _is(get: Callable[[str], object], spec: str) -> bool:
     try:
         get(spec)
@@ -93,7 +104,7 @@ def paired(cases: Sequence[Case], key: str, a: str, b: str) -> tuple[list[Pair],
     for case in (c for c in cases if a == (c.backend if key == "backends" else c.spec)):
         sides = Side(case), Side(of(case, b))
         rest = columns_of(case) | {"backend" if key == "backends" else "cell": None}
-        name = f"{a}:{b} {name_of(rest)}"
+        name = f"{':'.join(called(a, b))} {name_of(rest)}"
         if reason := cannot_run(sides[0]) or cannot_run(sides[1]):
             notes.append(f"{name}: not timed, {reason}")
         else:

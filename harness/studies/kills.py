@@ -20,16 +20,15 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 
-from ..store import atomic
 from ..store.scratch import NEW, PREFIX
 from ..store.writer import HIDDEN
+from .kill_records import Kill, Round, known, summary, write
 from .kill_targets import TARGETS, State, Target, prepare
 
 FOLDER = Path("results/reference/faults")
@@ -39,38 +38,6 @@ GONE_S = 10.0  # in which all processes of a killed command must be gone
 LONGEST_S = 300.0  # of a command that goes on after a kill, or is begun again
 CHAIN = 16  # kills of one command, one after the other
 LEFT = re.compile(rf"\..*\.tmp|{re.escape(NEW)}.*|{PREFIX}\d+-.*|pymp-.*")
-
-
-@dataclass(frozen=True)
-class Kill:
-    """One kill: when, of what, by which signal; and what was there."""
-
-    command: str
-    round: int
-    after_s: float
-    victim: str
-    signal: str
-    finished: int
-    survivors: int  # processes that were still there GONE_S after the command's end
-
-
-@dataclass
-class Round:
-    """One command killed several times, then brought to its end."""
-
-    command: str
-    kills: list[Kill] = field(default_factory=list)
-    lost: int = 0  # finished before a kill, and not there at the end
-    twice: int = 0  # finished before a kill, and measured again
-    whole: bool = False
-    files: int = 0  # temporary files at the end
-    code: int | None = None  # of the last process
-    said: str = ""  # its last lines, where it did not end well
-
-    @property
-    def holds(self) -> bool:
-        survivors = sum(kill.survivors for kill in self.kills)
-        return self.whole and not (self.lost or self.twice or self.files or survivors)
 
 
 Keep = Callable[[Sequence[Round]], object]
@@ -83,6 +50,7 @@ class Study:
     parent: Path
     variables: dict[str, str]
     longest_s: dict[str, float]
+    seed: int
     usual: dict[str, set[str]] = field(default_factory=dict)  # temporary files that nobody's kill left
 
     def place(self, name: str) -> Path:
@@ -108,7 +76,8 @@ class Study:
 
 def one_round(study: Study, target: Target, number: int, kills: int, rng: np.random.Generator) -> Round:
     """A command killed so many times, fewer where it ends before; then run to its end, and checked."""
-    place, found = study.place(f"{target.name} {number}"), Round(target.name)
+    place = study.place(f"{target.name} {number}")
+    found = Round(target.name, seed=study.seed)
     states: list[State] = []
     words = target.begin(place)
     for _ in range(kills):
@@ -220,12 +189,12 @@ def temporaries(place: Path, usual: Collection[str] = ()) -> list[Path]:
     return [*own, *(p for p in (place / "tmp").iterdir() if p not in own and p.name not in usual)]
 
 
-def prepared(parent: Path, targets: Sequence[Target], lanes: int) -> tuple[Study, list[Target]]:
+def prepared(parent: Path, targets: Sequence[Target], lanes: int, seed: int) -> tuple[Study, list[Target]]:
     """The study, and the targets that end well here where nobody kills them: data need a network."""
     (parent / "given").mkdir()
     prepare(parent / "given")
     variables = {name: value for name, value in os.environ.items() if name != "CELLBENCH_DATA"}
-    study = Study(parent, variables, {})
+    study = Study(parent, variables, {}, seed)
 
     def ends_well(target: Target) -> bool:
         place, start = study.place(f"whole {target.name}"), time.monotonic()
@@ -253,7 +222,7 @@ def kill_all(
 
     The rounds so far are handed to keep after each.
     """
-    study, able = prepared(parent, targets, lanes)
+    study, able = prepared(parent, targets, lanes, seed)
     total, rounds, lock = sum(target.share for target in able), list[Round](), threading.Lock()
 
     def some(target: Target, wanted: int, number: int) -> None:
@@ -279,51 +248,6 @@ def kill_all(
     return rounds
 
 
-def summary(rounds: Sequence[Round]) -> list[dict[str, Any]]:
-    """A row a command, and one of all."""
-    names = list(dict.fromkeys(one.command for one in rounds))
-    groups = [(name, [one for one in rounds if one.command == name]) for name in names]
-    return [_row(name, some) for name, some in [*groups, ("all", list(rounds))]]
-
-
-def _row(name: str, some: Sequence[Round]) -> dict[str, Any]:
-    kills = [kill for one in some for kill in one.kills]
-    return {
-        "command": name,
-        "kills": len(kills),
-        "brought to an end": len(some),
-        "finished at a kill": sum(kill.finished for kill in kills),
-        "lost": sum(one.lost for one in some),
-        "measured twice": sum(one.twice for one in some),
-        "not whole": sum(not one.whole for one in some),
-        "processes left": sum(kill.survivors for kill in kills),
-        "files left": sum(one.files for one in some),
-    }
-
-
-def write(folder: Path, rounds: Sequence[Round], seed: int) -> None:
-    """kills.json (every kill) and kills.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = summary(rounds)
-    content = {"seed": seed, "summary": rows, "rounds": [asdict(one) for one in rounds]}
-    atomic.write_json(folder / "kills.json", content)
-    header = list(rows[0])
-    grid = [header, ["---", *["---:"] * (len(header) - 1)], *([str(v) for v in row.values()] for row in rows)]
-    text = [
-        "# Commands killed at random instants",
-        "",
-        "SIGKILL, SIGTERM, SIGHUP or SIGINT went to the command's first process, its keeper, the process that"
-        " works, a worker, or all of them.",
-        "A command was killed up to 4 times, and then gone on with (`resume`) or run again to its end.",
-        "",
-        *("| " + " | ".join(row) + " |" for row in grid),
-        "",
-        f"Made by `nox -s kills`, seed {seed}.",
-        "",
-    ]
-    atomic.write_text(folder / "kills.md", "\n".join(text))
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 where anything was lost, doubled, missing or left over."""
     parser = argparse.ArgumentParser(
@@ -342,8 +266,9 @@ def main(arguments: list[str] | None = None) -> int:
     targets = [target for target in TARGETS if not given.only or target.name in given.only]
     with tempfile.TemporaryDirectory(prefix="kills-of-cellbench-") as parent:
         place = Path(parent).resolve()
+        before = known(given.results)
         rounds = kill_all(
-            given.kills, place, given.lanes, targets, seed, lambda some: write(given.results, some, seed)
+            given.kills, place, given.lanes, targets, seed, lambda some: write(given.results, some, before)
         )
     for row in summary(rounds):
         print("  ".join(f"{name} {value}" for name, value in row.items()))

@@ -129,6 +129,7 @@ def test_a_file_that_is_edited_while_it_is_compared_is_never_green(monkeypatch, 
     assert main(["compare", f"{processes.mine}:Mine:gru", *arguments]) == 1
     page = next((tmp_path / "runs").rglob("regress.md")).read_text()
     assert "mine.py changed after the comparison began" in page
+    assert "| Mine:gru numpy" in page and f"cellbench compare {processes.mine}:Mine:gru" in page
 
 
 def test_a_cell_that_only_the_base_has_is_red(monkeypatch, tmp_path, judging):

@@ -275,6 +275,16 @@ def test_what_the_study_of_kills_writes_down_names_no_place_on_a_machine(tmp_pat
     assert "run: ./runs/1" in found.said and str(tmp_path) not in found.said
 
 
+def test_commands_that_are_not_killed_again_keep_what_was_written_of_them(tmp_path):
+    first = [kills.Round("run", seed=1, whole=True), kills.Round("check", seed=1, whole=True)]
+    kills.write(tmp_path, first)
+    kills.write(tmp_path, [kills.Round("check", seed=2, said="it `hung`")], kills.known(tmp_path))
+    text = (tmp_path / "kills.md").read_text()
+    assert [(one.command, one.seed) for one in kills.known(tmp_path)] == [("run", 1), ("check", 2)]
+    assert "seed 1: run.\n" in text and "seed 2: check.\n" in text and "`check`: `it hung`" in text
+    assert "Not killed: claims," in text
+
+
 def test_a_case_that_did_not_end_ok_is_measured_again_and_said_so_beside_its_partner(tmp_path, capsys):
     assert main(["run", f"results={tmp_path}", *TICKS]) == 0
     folder = store.runs(tmp_path)[0]

@@ -81,13 +81,16 @@ def append(path: Path, points: Sequence[Point]) -> int:
     """
     make(path.parent)
     try:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "it is a link")
         descriptor = os.open(path, FLAGS, 0o644)
         if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, f"it is {files.kind(mode)}, and no file")
     except OSError as error:
-        reason = "it is a link" if path.is_symlink() else error.strerror
-        raise ResultsError(f"history {str(path)!r} cannot be written: {reason}; --file says where") from None
+        raise ResultsError(
+            f"history {str(path)!r} cannot be written: {error.strerror}; --file says where"
+        ) from None
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
         fcntl.flock(
             file, fcntl.LOCK_EX

@@ -1,6 +1,7 @@
 """The session: every kind in processes of its own, so that the rest goes on where one dies."""
 
 import argparse
+import importlib.util
 import os
 import random
 import shutil
@@ -43,11 +44,16 @@ def main(arguments=None) -> int:
     parser.add_argument("--kind", help="of this kind alone")
     parser.add_argument("--keep", type=Path, default=KEEP, help="folder for inputs that were not taken well")
     parser.add_argument("--replay", metavar="KIND:SEED:N", help="one input again, as it was kept")
+    parser.add_argument(
+        "--guided", type=int, metavar="SECONDS", help="readers of JSON alone, towards new branches (atheris)"
+    )
     parser.add_argument("--part", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.part:
         kind, seed, first, count = given.part
         return part(kind, int(seed), range(int(first), int(first) + int(count)), given.keep.absolute())
+    if given.guided:
+        return guided(given.guided, given.seed, given.keep.absolute())
     if given.replay:
         kind, seed, n = given.replay.split(":")
         return part(kind, int(seed), range(int(n), int(n) + 1), given.keep.absolute())
@@ -63,6 +69,16 @@ def main(arguments=None) -> int:
     print(f"seed {given.seed}: {sum(counts.values())} inputs in {time.monotonic() - start:.0f} s ({tried})")
     print(f"{total} not taken well")
     return int(bool(total))
+
+
+def guided(seconds, seed, keep) -> int:
+    """Fuzzes readers towards new branches. atheris ends its process, so that its folder is removed here."""
+    if importlib.util.find_spec("atheris") is None:
+        print("--guided needs atheris, which has packages for Linux: pip install atheris", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="cellbench-guided-") as corpus:
+        words = map(str, (seconds, seed + 1, keep, corpus))  # 0 would draw a seed
+        return int(bool(subprocess.run([sys.executable, "-m", "support.fuzz.guided", *words]).returncode))
 
 
 def in_processes(kind, count, given) -> int:

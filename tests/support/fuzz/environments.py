@@ -1,10 +1,13 @@
 """Environments: variables, streams, limits and working directories, each command in a process of its own."""
 
+import compileall
 import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+from cellbench.harness.store import code
 
 from .kind import Kind
 from .results import Results
@@ -127,7 +130,13 @@ class Environments(Kind):
 
     name = "environment"
     file, measured = "", True
-    build = Results.build
+
+    def build(self):
+        Results.build(self)
+        for (
+            room
+        ) in code.ROOMS:  # Python would do so itself in a new checkout, and that is no file of a command's
+            compileall.compile_dir(code.PACKAGE / room, quiet=2)
 
     def first(self):
         return []
