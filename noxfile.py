@@ -162,6 +162,16 @@ def every_task(session: nox.Session) -> None:
 
 
 @session
+def cluster(session: nox.Session) -> None:
+    """The launchers tried, and a sweep on a real Slurm of one node, with a job killed and one requeued (under
+    10 minutes). As root; -- --install installs Debian's Slurm, and without it the session says that it skips.
+    """
+    install(session)
+    run(session, "pytest", "tests/runs/test_launchers.py", env=ONE_THREAD | {"CELLBENCH_CLUSTER": "1"})
+    run(session, "python", "-m", "cellbench.harness.studies.cluster", *session.posargs, env=ONE_THREAD)
+
+
+@session
 def regress(session: nox.Session) -> None:
     """The working tree against a revision, in the same processes: nox -s regress -- base=REV [KEY=VALUE]."""
     install(session)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from . import compose, places
 from . import job as jobs
 from .values import ConfigError
 
+LINE = 300  # characters of what a launcher says
 GROUP, SWEEPER = "hydra/launcher", "hydra/sweeper"
 # by what a launcher or a sweeper is called, the package that brings it
 PACKAGES = {
@@ -51,7 +51,8 @@ def launched(function: Callable[[Any], object], overrides: list[str], primary: s
     except ConfigError:
         raise
     except Exception as error:
-        text = re.sub(r"\s+", " ", str(error))
+        # what follows the first line may be all that a job has printed
+        text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:LINE]
         raise ConfigError(f"the launcher has failed: {type(error).__name__}: {text}") from error
     finally:
         jobs.in_launcher = False

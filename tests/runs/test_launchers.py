@@ -1,6 +1,7 @@
 """Hydra's launchers carry jobs of a sweep, each tried for real where its package is installed."""
 
 import multiprocessing
+import os
 import sys
 
 import pytest
@@ -19,6 +20,7 @@ SMALL = [
 PACKAGES = {"joblib": "hydra_joblib_launcher", "submitit_local": "hydra_submitit_launcher"}
 
 
+@pytest.mark.skipif("CELLBENCH_CLUSTER" not in os.environ, reason="ten processes; nox -s cluster runs it")
 @pytest.mark.parametrize(
     ("launcher", "sizes"),
     [
