@@ -133,10 +133,9 @@ class Environments(Kind):
 
     def build(self):
         Results.build(self)
-        for (
-            room
-        ) in code.ROOMS:  # Python would do so itself in a new checkout, and that is no file of a command's
-            compileall.compile_dir(code.PACKAGE / room, quiet=2)
+        # Python would do so itself in a new checkout, and that is no file of a command's
+        for room in code.ROOMS:
+            compileall.compile_dir(code.PACKAGE / room, quiet=2, optimize=[0, 1, 2])
 
     def first(self):
         return []
