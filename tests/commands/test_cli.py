@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cellbench.harness import cli, commands
+from cellbench.harness import cli, commands, store
 from cellbench.harness.cli import main
 from cellbench.harness.commands import list as listing
 
@@ -159,6 +159,17 @@ def test_help_is_answered_wherever_it_stands(capsys, arguments):
 
 def test_the_version_is_printed(capsys):
     assert re.fullmatch(r"cellbench \S+\n", helped(capsys, "--version"))
+
+
+def test_python_m_cellbench_is_the_command(tmp_path):
+    """Its workers import the same file, and are no commands."""
+    words = ["run", "cells=[elman]", "backends=[numpy]", "probes=[parameters]", "results=runs"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cellbench", *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = store.runs(tmp_path / "runs")
+    assert [block["status"] for block in store.read_blocks(run)] == ["ok"]
 
 
 LIGHT = [["--help"], ["--version"], ["run", "--help"], ["list"], *(["list", kind] for kind in listing.NAMES)]
