@@ -1,11 +1,11 @@
-"""Benchmarks and diagnostics for recurrent cells; `harness.load(path)` reads results.
+"""Benchmarks and diagnostics for recurrent cells: `harness.run(...)` measures, `harness.load(path)` reads.
 
-The command `cellbench` measures, see `cellbench --help`.
+The command `cellbench` does the same on a command line, see `cellbench --help`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     import pandas
 
-__all__ = ["load"]
+    from .runs.in_python import Run
+
+__all__ = ["load", "run"]
 
 
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
@@ -21,3 +23,10 @@ def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
     from .store import load
 
     return load(path)
+
+
+def run(**settings: Any) -> Run:
+    """Measures, and returns the run; see `harness.runs.in_python.run`."""
+    from .runs.in_python import run
+
+    return run(**settings)

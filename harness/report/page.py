@@ -106,6 +106,11 @@ def figures(content: Iterable[Section]) -> dict[str, str]:
     return {f"{figure.name}.svg": figure.svg for figure in _figures(content)}
 
 
+def drawn(frame: pd.DataFrame) -> dict[str, Figure]:
+    """The figures of a page by name; frame is tidy, as `harness.load` returns it."""
+    return {figure.name: figure for figure in _figures(of_page(prepare(frame)))}
+
+
 def _figures(content: Iterable[Section]) -> Iterator[Figure]:
     for section in content:
         yield from section.figures

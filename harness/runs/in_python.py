@@ -1,0 +1,141 @@
+"""`cellbench run` as a function, for notebooks and scripts; what it returns shows itself."""
+
+from __future__ import annotations
+
+import html
+import multiprocessing
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from .. import store
+from . import compose, schema
+from .own_class import spec_of
+from .values import ConfigError
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+HEIGHT = 720  # pixels of a page inside a notebook
+GUARD = 'harness.run is called by a file that it imports; put the call below: if __name__ == "__main__":'
+_under_way: list[str] = []
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has measured, read from its folder when it is asked for.
+
+    `ok` is whether every case was measured, or could not be for a stated reason.
+    """
+
+    folder: Path
+    ok: bool
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One observation a row, as `harness.load` gives it."""
+        return self._frame.copy()
+
+    def summary(self) -> pandas.DataFrame:
+        """A row for each cell and backend, in SI units; see `harness.report.summary.summary`."""
+        from ..report.summary import summary
+
+        return summary(self._frame)
+
+    def plot(self, name: str = "") -> Figure:
+        """A figure of the page as matplotlib's, the first one where no name is given.
+
+        Raises ConfigError, with the names that there are, for another one.
+        """
+        from ..report.drawing import drawing
+        from ..report.page import drawn
+
+        figures = drawn(self._frame)
+        if not figures:
+            raise ConfigError(f"run {self.folder.name} has no figure; its probes have tables alone")
+        if name and name not in figures:
+            raise ConfigError(f"there is no figure {name!r}; figures: {', '.join(figures)}")
+        chosen = figures[name] if name else next(iter(figures.values()))
+        with drawing.style(chosen.name):
+            return chosen.draw()
+
+    def page(self, folder: str | Path) -> Path:
+        """Writes the page of `cellbench report` into a folder; returns the path of its index.html."""
+        from .. import report
+        from ..measure.verdict import reliability
+
+        return report.write(self._frame, [store.read_manifest(self.folder)], Path(folder), reliability())
+
+    @cached_property
+    def _frame(self) -> pandas.DataFrame:
+        return store.load([self.folder])
+
+    def _repr_html_(self) -> str:
+        with TemporaryDirectory() as folder:
+            text = self.page(folder).read_text(encoding="utf-8")
+        title = html.escape(f"run {self.folder.name}")
+        style = f"width:100%;height:{HEIGHT}px;border:0"
+        return f'<iframe title="{title}" style="{style}" srcdoc="{html.escape(text)}"></iframe>'
+
+
+def run(**settings: Any) -> Run:
+    """Measures as the command `cellbench run` does, and keeps the run in the folder `results`.
+
+        harness.run(cells=[MyCell, "gru"], probes=["throughput"], workload={"steps": [64, 256]})
+
+    The keys are those of the command; a mapping stands for the keys below one. A class stands for a cell, and
+    may come from a file or a notebook. Each case runs in a process of its own, which imports that file.
+
+    Raises ConfigError, a ValueError, for a key or a value that there is not, and for a class without source;
+    KeyboardInterrupt where it was interrupted: what was measured is kept, and a line says how to go on.
+    """
+    from .measure import measure
+
+    if _under_way or multiprocessing.parent_process() is not None:
+        raise RuntimeError(GUARD)
+    _under_way.append("run")
+    try:
+        results = Path(settings.get("results", compose.defaults()["results"]))
+        overrides = list(_overrides(settings, results))
+        checked = schema.check(compose.compose(overrides))
+        names: list[str] = []
+        code = measure(checked, shlex.join(["cellbench", "run", *overrides]), names.append)
+    finally:
+        _under_way.clear()
+    if code == 130:
+        raise KeyboardInterrupt
+    return Run(checked.results / names[-1], code == 0)
+
+
+def _overrides(settings: Mapping[str, Any], results: Path, above: str = "") -> Iterator[str]:
+    """The settings as a person types them on a command line."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _overrides(value, results, f"{above}{key}.")
+        else:
+            yield f"{above}{key}={_written(value, results)}"
+
+
+def _written(value: Any, results: Path) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(_written(one, results) for one in value)}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, type):
+        value = spec_of(value, results)
+    if not isinstance(value, str | Path):
+        raise ConfigError(f"{value!r} is no setting; give a text, a number, a class, or a list of them")
+    text = str(value)
+    if text.isidentifier() and text.lower() not in ("null", "true", "false", "nan", "inf"):
+        return text
+    for quote in ('"', "'"):
+        if quote not in text and not text.endswith("\\"):
+            return f"{quote}{text}{quote}"
+    raise ConfigError(f"{text!r} has both kinds of quotes, which no key takes")

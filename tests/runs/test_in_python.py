@@ -1,0 +1,164 @@
+"""`harness.run`: the command as a function, with classes from files and notebooks."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+from support import odd_cells
+from support.report_rows import gradient_decay
+
+from cellbench import harness
+from cellbench.cells.zoo.gru import GRU
+from cellbench.harness.runs.in_python import Run
+from cellbench.harness.runs.own_class import spec_of
+from cellbench.harness.runs.values import ConfigError
+
+CHEAP = {"probes": ["parameters"], "backends": ["numpy"]}
+NOTEBOOK = '''
+from cellbench import cells
+
+print("this cell of the notebook says more than a worker may")
+raised = 1 / 1
+
+def half(a):
+    return a * 0.5
+
+class Leak(cells.GatedCell):
+    """A leaky unit."""
+
+    gates = ("a",)
+    states = ("h",)
+
+    def equations(self, wx, wh, prev):
+        return cells.State(h=cells.tanh(half(wx.a + wh.a)))
+'''
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return harness.run(
+        cells=[GRU, odd_cells.Pair, "elman:activation=relu"], results=tmp_path_factory.mktemp("r"), **CHEAP
+    )
+
+
+def defined(text, name, file="/tmp/ipykernel_1/1.py"):
+    """A class as a notebook defines it: the text is known to linecache alone."""
+    linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+    space = {"__name__": "__main__"}
+    exec(compile(text, file, "exec"), space)
+    return space[name]
+
+
+def test_classes_and_names_are_measured_side_by_side(found):
+    assert found.ok
+    assert list(found.summary()["cell"]) == ["gru", "Pair", "elman:activation=relu"]
+    assert set(found.to_frame()["status"]) == {"ok"}
+
+
+def test_the_run_is_one_of_the_command(found):
+    frame = harness.load(found.folder)
+    assert len(frame) == len(found.to_frame()) and set(frame["probe"]) == {"parameters"}
+
+
+def test_a_run_shows_itself_in_a_notebook_and_is_short_in_a_terminal(found):
+    shown = found._repr_html_()
+    assert shown.startswith("<iframe") and "Parameters and operations" in shown
+    assert "<script" not in shown  # it stands escaped in an attribute
+    assert re.fullmatch(r"Run\(folder=.*, ok=True\)", repr(found))
+
+
+def test_a_figure_is_matplotlibs(tmp_path):
+    one = Run(tmp_path, ok=True)
+    one.__dict__["_frame"] = pandas.DataFrame(gradient_decay())  # as read from a folder
+    assert one.plot().axes[0].get_ylabel() == "gradient norm"
+    assert one.plot("gradient_decay").axes
+    with pytest.raises(ConfigError, match=r"no figure 'nope'; figures: gradient_decay"):
+        one.plot("nope")
+
+
+def test_a_run_without_a_figure_says_so(found):
+    with pytest.raises(ConfigError, match="has no figure"):
+        found.plot()
+
+
+def test_a_notebooks_class_is_measured_by_what_its_cell_imports_and_defines(tmp_path, capfd):
+    cls = defined(NOTEBOOK, "Leak")
+    capfd.readouterr()
+    one = harness.run(cells=[cls], results=tmp_path, **CHEAP)
+    assert one.ok and list(one.summary()["cell"]) == ["Leak"]
+    assert "says more" not in capfd.readouterr().out
+    assert "half" in next((tmp_path / ".own").glob("Leak_*.py")).read_text()
+
+
+def test_the_class_of_a_file_is_named_by_its_file():
+    assert spec_of(odd_cells.Pair, Path("r")) == f"{Path(odd_cells.__file__).resolve()}:Pair"
+    assert spec_of(GRU, Path("r")) == "gru"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("%time 1\n" + NOTEBOOK, "no plain Python"),
+        (None, "has no source that can be read"),
+    ],
+)
+def test_a_class_that_no_process_can_import_is_refused_in_one_line(text, says, tmp_path):
+    cls = defined(NOTEBOOK, "Leak", "/tmp/ipykernel_1/2.py")
+    if text is None:
+        del linecache.cache["/tmp/ipykernel_1/2.py"]
+    else:
+        linecache.cache["/tmp/ipykernel_1/2.py"] = (1, None, text.splitlines(True), "")
+    with pytest.raises(ConfigError, match=says):
+        spec_of(cls, tmp_path)
+
+
+def test_a_class_inside_a_function_is_refused(tmp_path):
+    class Inside(GRU):
+        pass
+
+    with pytest.raises(ConfigError, match="stands inside another thing"):
+        spec_of(Inside, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"cells": ["gruu"]}, "did you mean 'gru'"),
+        ({"cels": ["gru"]}, "cels"),
+        ({"workload": {"stepps": 3}}, "stepps"),
+        ({"workload": {"steps": 0}}, "steps"),
+        ({"cells": [object()]}, "is no setting"),
+        ({"cells": ["a'b\"c"]}, "both kinds of quotes"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_nothing_is_written(settings, says, tmp_path):
+    with pytest.raises(ValueError, match=says) as raised:
+        harness.run(results=tmp_path / "r", **settings)
+    assert "\n" not in str(raised.value) and not (tmp_path / "r").exists()
+
+
+def test_a_file_that_measures_itself_is_told_where_the_call_belongs(tmp_path):
+    text = NOTEBOOK + "\nfrom cellbench import harness\nharness.run(cells=[Leak], probes=['parameters'])\n"
+    (tmp_path / "mine.py").write_text(text)
+    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and '__name__ == "__main__"' in done.stderr.splitlines()[-1]
+
+
+def test_a_script_with_a_guard_measures_its_own_class(tmp_path):
+    text = NOTEBOOK + (
+        "\nif __name__ == '__main__':\n    from cellbench import harness\n"
+        "    print(harness.run(cells=[Leak], probes=['parameters'], backends=['numpy'], results='r').ok)\n"
+    )
+    (tmp_path / "mine.py").write_text(text)
+    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "True", done.stderr
+
+
+def test_the_public_name_is_a_run(found):
+    assert isinstance(found, Run)
