@@ -13,7 +13,7 @@ from typing import Any
 STATIC = re.compile(r"\bRNN_persist_(fp|bp)")  # the whole sequence; weights in registers by a fixed plan
 PERSISTENT = re.compile(r"\bRNN_blockPersist_(fp|bp)_\w+")  # the whole sequence, for a small hidden size
 # one a step, beside a product a step
-STANDARD = re.compile(r"\b(elemWiseRNNcell|(LSTM|GRU|RNN|GENERIC)_elementWise_(fp|bp)\d*)\b")
+STANDARD = re.compile(r"\b(elemWiseRNNcell|[A-Z]+_elementWise_(fp|bp)\d*)\b")
 PRODUCT = re.compile(r"(gemm|gemv|nvjet|cutlass|splitK|xmma)", re.IGNORECASE)
 # what stands beside: biases, weights laid out anew, copies, sums
 AROUND = re.compile(
