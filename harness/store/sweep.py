@@ -239,8 +239,11 @@ def digest(folder: Path) -> str:
 
 
 def is_sweep(folder: Path) -> bool:
-    """Whether a folder has a sweep's manifest."""
-    return (folder / MANIFEST).is_file()
+    """Whether a folder has a sweep's manifest; a path that can be none has not."""
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def named(text: str, results: Path) -> Path:
