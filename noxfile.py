@@ -113,6 +113,13 @@ def parity(session: nox.Session) -> None:
 
 
 @session
+def laws(session: nox.Session) -> None:
+    """The tests of cells with every cell in both formats, and more ports and mutants (about 15 minutes)."""
+    install(session)
+    run(session, "pytest", "-n", "2", "tests/cells", *session.posargs, env={"CELLBENCH_LAWS": "all"})
+
+
+@session
 def kernels(session: nox.Session) -> None:
     """Printed Triton kernels of every cell in Triton's interpreter against float64, and the compiler's code
     of some on the CPU (about 12 minutes).

@@ -78,7 +78,9 @@ def prepare(
         )
     except Unsupported as error:
         raise NotOk("unsupported", str(error)) from None
-    if reason := program.mismatch():
+    # a revision from before there was this word may have made the program
+    mismatch = getattr(program, "mismatch", None)
+    if mismatch and (reason := mismatch()):
         raise NotOk("mismatch", reason)
     return program
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from support import user_ports as ports
+from support.comparison import WHOLE
 from support.mutants import Sequence, differs, mutant
 from support.zoo_ports import FromEquations
 
@@ -13,7 +14,10 @@ QUICK = [
     seed
     for seed in range(61)
     if mutant(seed)[0] not in ("peephole_lstm", "layernorm_lstm", "lstm", "mlstm", "lem", "s5")
-][:40]
+][: 40 if WHOLE else 16]
+STYLES = ["sequence", "step", "gate by gate"]
+# each cell in one style, and in all of them in the session
+PORTS = [(n, s) for k, n in enumerate(cells.names()) for s in (STYLES if WHOLE else [STYLES[k % 3]])]
 
 
 @pytest.mark.parametrize("seed", QUICK)
@@ -31,8 +35,7 @@ def test_the_oracle_knows_a_port_without_mistakes():
     assert not differs(right, right, cells.get(name))
 
 
-@pytest.mark.parametrize("style", ["sequence", "step", "gate by gate"])
-@pytest.mark.parametrize("name", cells.names())
+@pytest.mark.parametrize(("name", "style"), PORTS)
 def test_a_right_port_of_every_cell_is_never_called_wrong(name, style):
     base = Sequence if style == "sequence" else FromEquations
 

@@ -169,7 +169,7 @@ def gru(order, r_form, z_form, candidate):
     return port
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name, build", [("lstm", lstm), ("gru", gru)])
 def test_four_differences_at_once_are_all_named(name, build, seed):
     rng = random.Random(seed)

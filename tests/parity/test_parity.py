@@ -1,7 +1,7 @@
 """Every cell on every backend, at random sizes and options, is held against float64 and is not wrong.
 
-CELLBENCH_PARITY is the number of configurations (40; `nox -s parity` runs 500), CELLBENCH_SEED where they
-begin. Fused kernels compile for seconds each, so that few of the 40 are Numba's.
+CELLBENCH_PARITY is the number of configurations (24; `nox -s parity` runs 500), CELLBENCH_SEED where they
+begin. Fused kernels compile for seconds each, so that few of them are Numba's.
 """
 
 import os
@@ -14,7 +14,7 @@ from cellbench.cells.programs import tolerance
 from cellbench.harness import programs
 from cellbench.harness.probe import NotOk
 
-COUNT = int(os.environ.get("CELLBENCH_PARITY", 40))
+COUNT = int(os.environ.get("CELLBENCH_PARITY", 24))
 SEED = int(os.environ.get("CELLBENCH_SEED", 0))
 LARGEST = 4e8  # numbers of weights, states and steps together that a test of an ordinary run computes with
 
@@ -29,7 +29,7 @@ def result_of(case):
 
 
 def configurations():
-    seeds, few = iter(range(SEED, SEED + 50 * COUNT)), COUNT <= 40
+    seeds, few = iter(range(SEED, SEED + 50 * COUNT)), COUNT <= 24
     fused = 0
     cases = []
     while len(cases) < COUNT:
