@@ -114,9 +114,9 @@ def parity(session: nox.Session) -> None:
 
 @session
 def laws(session: nox.Session) -> None:
-    """The tests of cells with every cell in both formats, and more ports and mutants (about 15 minutes)."""
+    """The tests with every cell in both formats, and all ports, mutants, claims and networks (30 minutes)."""
     install(session)
-    run(session, "pytest", "-n", "2", "tests/cells", *session.posargs, env={"CELLBENCH_LAWS": "all"})
+    run(session, "pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env={"CELLBENCH_LAWS": "all"})
 
 
 @session

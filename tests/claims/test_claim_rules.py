@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from support.comparison import WHOLE
 
 from cellbench.harness import claim
 from cellbench.harness.claim import HOLDS, NOT_HERE, WITH_CONDITION, Claim, Ruling
@@ -203,7 +204,8 @@ def test_a_level_contest_is_no_dependence_on_the_task():
     assert claim.get("lstm_or_gru").judge(pairs(None, None)).verdict == NOT_HERE
 
 
-@pytest.mark.parametrize("name", TINY)
+# the others are measured by `nox -s laws`, and whole by `nox -s claims`
+@pytest.mark.parametrize("name", TINY if WHOLE else [*TINY][::3])
 def test_a_claim_is_measured_at_a_tiny_size_and_its_numbers_suffice_for_all_else(name):
     one, ticks = tiny(name), []
     numbers = json.loads(json.dumps(one.measure(ticks.append)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support import verdict_suite
+from support.comparison import WHOLE
 from torch.nn.functional import cross_entropy
 
 from cellbench.harness.gradients import Band, Evidence, Thresholds, diagnose, verdict
@@ -265,7 +266,7 @@ QUICK = [
 ]
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", QUICK if WHOLE else QUICK[::2])
 def test_networks_of_known_condition_get_their_verdict(name):
     (case,) = [c for c in verdict_suite.cases() if c.name == name]
     result = verdict_suite.run(case, batches_count=6)

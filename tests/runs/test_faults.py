@@ -255,12 +255,12 @@ def test_a_users_cell_or_backend_that_crashes_takes_no_other_along(tmp_path):
 
 
 def test_kills_at_random_instants_lose_nothing_and_leave_nothing(tmp_path, capsys):
-    targets = ["--only", "run", "claims", "import"]
-    assert kills.main(["--kills", "6", "--seed", "3", "--results", str(tmp_path), *targets]) == 0, (
+    targets = ["--only", "run", "import"]
+    assert kills.main(["--kills", "3", "--seed", "3", "--results", str(tmp_path), *targets]) == 0, (
         capsys.readouterr()
     )
     found = json.loads((tmp_path / "kills.json").read_text())["summary"]
-    assert [row["command"] for row in found[:-1]] and found[-1]["kills"] >= 5
+    assert [row["command"] for row in found[:-1]] and found[-1]["kills"] >= 2
 
 
 TICKS = ["cells=[gru]", f"probes=[{kill_targets.PROBE}:Ticks]", "seeds=2"]
