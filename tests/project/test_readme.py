@@ -45,6 +45,12 @@ def test_the_line_of_numba_lies_on_top_in_the_run_that_the_figure_is_of():
     rate = rate.groupby(["cell", "steps", "direction", "backend"]).value.median().unstack()
     assert set(rate.columns) == {"native", "numba", "numpy", "torch"} and len(rate) == 12
     assert (rate.idxmax(axis=1) == "numba").all()
+    lead = frame[
+        (frame.probe == "throughput") & (frame.metric == "ratio_to_native") & (frame.backend == "numba")
+    ]
+    lead = lead.groupby(["cell", "steps", "direction"]).value.median()
+    assert lead.groupby("cell").min().idxmin() == "lstm"  # the closest
+    assert f"{lead['lstm'].min():.1f} to {lead['lstm'].max():.1f} times as fast as `native`" in TEXT
 
 
 def test_the_check_answers_what_readme_shows(capsys, monkeypatch):
