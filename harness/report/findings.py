@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, s
 from .section import anchor_of
 from .sections import gradient_decay, throughput
 from .standings import Standing, models, of_task, ranked, trained_tasks
-from .summary import Row, rows_of
+from .summary import Row
 from .trainings import TRAINING
 from .units import digits, interval, quantity
 
@@ -33,12 +33,12 @@ class Finding:
     anchor: str
 
 
-def findings(frame: pd.DataFrame, ready: pd.DataFrame) -> list[Finding]:
+def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
     """The sentences about speed, gradients and trainings, as far as there are results of them.
 
-    frame is tidy, as `harness.load` returns it; ready is the same after `prepare`.
+    rows are those of the summary; ready is the tidy frame after `prepare`.
     """
-    return [*_speed(ready), *_reach(frame), *_learned(ready)]
+    return [*_speed(ready), *_reach(rows), *_learned(ready)]
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,10 @@ def _winners(contests: Sequence[_Contest], direction: str) -> str:
     return f"{direction}, {len(contests)} comparisons of backends: {', '.join(clauses)}."
 
 
-def _reach(frame: pd.DataFrame) -> Iterator[Finding]:
+def _reach(rows: Iterable[Row]) -> Iterator[Finding]:
     """Which cells' gradients vanish, explode or stay, each named once."""
     words: dict[str, dict[str, Row]] = {}
-    for row in rows_of(frame):
+    for row in rows:
         if row.gradient:
             words.setdefault(row.gradient, {}).setdefault(row.cell, row)
     for word, cells in words.items():

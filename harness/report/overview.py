@@ -21,7 +21,11 @@ Value = Callable[[Row], Measured]
 
 def summary_table(frame: pd.DataFrame) -> Table:
     """The summary in human units; a case that is not ok shows its status word in place of a number."""
-    rows = rows_of(frame)
+    return table_of_rows(rows_of(frame))
+
+
+def table_of_rows(rows: list[Row]) -> Table:
+    """The same of the summary's rows, for whoever has them."""
     if not rows:
         return Table("Summary", ("cell", "backend"), ())
     varied = varying(pd.DataFrame([row.setting for row in rows]))

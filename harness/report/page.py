@@ -18,10 +18,11 @@ from .drawing.panels import Figure
 from .environment import command, configuration, environment
 from .findings import NOTE, Finding, findings, named
 from .frame import prepare, unique
-from .overview import summary_table
+from .overview import table_of_rows
 from .refused import refused
 from .section import Section
 from .sections import Shown, of_page
+from .summary import Row, rows_of_ready
 from .table import escaped, markdown
 
 HERE = Path(__file__).parent
@@ -49,8 +50,9 @@ def write(
     pages.check(folder, (MARKDOWN, PAGE))
     ready = prepare(frame)
     head = heading(ready, manifests)
-    found = findings(frame, ready) if len(ready) else []
-    content = [s for s in sections(frame, ready, manifests, probes) if not s.empty]
+    rows = rows_of_ready(ready) if len(ready) else []
+    found = findings(rows, ready) if len(ready) else []
+    content = [s for s in sections(rows, ready, manifests, probes) if not s.empty]
     content += last
     texts = {MARKDOWN: as_markdown(*head, content, foot, found), PAGE: as_html(*head, content, foot, found)}
     pages.replace(folder, "report", figures(content) | texts)
@@ -118,11 +120,11 @@ def _figures(content: Iterable[Section]) -> Iterator[Figure]:
 
 
 def sections(
-    frame: pd.DataFrame, ready: pd.DataFrame, manifests: list[dict[str, Any]], probes: Iterable[Shown] = ()
+    rows: list[Row], ready: pd.DataFrame, manifests: list[dict[str, Any]], probes: Iterable[Shown] = ()
 ) -> Iterator[Section]:
     """Everything on the page in its order; what has no data is left out."""
     if len(ready):
-        summary = summary_table(frame)
+        summary = table_of_rows(rows)
         if len(summary.header) > 2:  # of trainings or a probe from elsewhere alone it has nothing but names
             yield Section("Summary", tables=(summary,))
         overview = trainings.overview(ready)

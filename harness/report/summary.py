@@ -75,7 +75,11 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
     """The same as rows; those of one cell follow each other."""
-    frame = prepare(frame)
+    return rows_of_ready(prepare(frame))
+
+
+def rows_of_ready(frame: pd.DataFrame) -> list[Row]:
+    """The rows of a frame that is prepared."""
     cases = _cases(frame)
     varied = varying(pd.DataFrame(cases, columns=list(SETTING)))
     if any(case["match"] for case in cases):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from .. import store
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 720  # pixels of a page inside a notebook
 GUARD = 'harness.run is called by a file that it imports; put the call below: if __name__ == "__main__":'
-_under_way: list[str] = []
+_under_way = Lock()  # held while a call is at work
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,8 @@ def run(**settings: Any) -> Run:
     """
     from .measure import measure
 
-    if _under_way or multiprocessing.parent_process() is not None:
+    if multiprocessing.parent_process() is not None or not _under_way.acquire(blocking=False):
         raise RuntimeError(GUARD)
-    _under_way.append("run")
     try:
         results = Path(settings.get("results", compose.defaults()["results"]))
         overrides = list(_overrides(settings, results))
@@ -105,7 +105,7 @@ def run(**settings: Any) -> Run:
         names: list[str] = []
         code = measure(checked, shlex.join(["cellbench", "run", *overrides]), names.append)
     finally:
-        _under_way.clear()
+        _under_way.release()
     if code == 130:
         raise KeyboardInterrupt
     return Run(checked.results / names[-1], code == 0)

@@ -8,12 +8,13 @@ from support.report_rows import MANY, gradient_decay, row, throughput, training,
 
 from cellbench.harness.report.findings import findings
 from cellbench.harness.report.frame import prepare
+from cellbench.harness.report.summary import rows_of
 from cellbench.harness.report.units import order, quantity
 
 
 def said(rows):
     frame = pd.DataFrame(rows)
-    return [finding.text for finding in findings(frame, prepare(frame))]
+    return [finding.text for finding in findings(rows_of(frame), prepare(frame))]
 
 
 def timed(backend, seconds, cell="gru"):
@@ -88,7 +89,7 @@ def test_every_sentence_leads_to_a_section_of_the_page(tmp_path):
     rows = throughput() + gradient_decay() + training()
     page, text = written(rows, tmp_path)
     frame = pd.DataFrame(rows)
-    found = findings(frame, prepare(frame))
+    found = findings(rows_of(frame), prepare(frame))
     assert len(found) > 4
     assert all(f'<section id="{one.anchor}">' in page for one in found)
     assert all(f"(#{one.anchor})" in text for one in found)
