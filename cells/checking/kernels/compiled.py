@@ -9,11 +9,8 @@ each answer.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -24,6 +21,7 @@ from ...kernels.triton import compiler, printer
 from ...kernels.triton.form import Form
 from ...programs.program import Program
 from ...programs.tolerance import relative_errors
+from . import jobs
 from .interpreted import full_of_nan
 from .problem import Sizes, computed, drawn
 from .ptx.kernel import Kernel
@@ -46,19 +44,9 @@ class CompiledJob:
     dropped: Barrier | None = None
 
 
-def answers(jobs: Sequence[CompiledJob], command: Sequence[str] = (__name__,)) -> list[dict[str, Any]]:
+def answers(asked: Sequence[CompiledJob]) -> list[dict[str, Any]]:
     """Of each job {"errors": {array: error}, "passed": barriers}, or {"failed": text}; from one process."""
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        input="\n".join(json.dumps(asdict(job)) for job in jobs),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    last = (done.stderr.strip().splitlines() or ["and said nothing"])[-1]
-    died = {"failed": f"the compiler's process ended with code {done.returncode}: {last[:200]}"}
-    return found + [died] * (len(jobs) - len(found))
+    return jobs.answers(asked, (__name__,), "the compiler's process")
 
 
 class CompiledProgram(TritonProgram):
@@ -121,8 +109,10 @@ class Compiled(TritonBackend):
         return program
 
 
-def answer(job: CompiledJob) -> dict[str, Any]:
+def answer(given: dict[str, Any]) -> dict[str, Any]:
     """The error of each array against the float64 reference, and the barriers that were passed."""
+    dropped = given["dropped"] and tuple(given["dropped"])
+    job = CompiledJob(**given | {"sizes": Sizes(**given["sizes"]), "dropped": dropped})
     problem = drawn(get(job.spec), job.sizes, job.seed)
     expected = computed(problem, backend("numpy"), "float64")
     form = Form(job.packed, job.block_b, job.warps)
@@ -132,19 +122,5 @@ def answer(job: CompiledJob) -> dict[str, Any]:
     return {"errors": relative_errors(actual, expected, job.sizes.steps), "passed": passed}
 
 
-def main() -> None:
-    """Answers the jobs one after the other."""
-    out, sys.stdout = sys.stdout, sys.stderr  # a cell's file may print
-    for line in sys.stdin:
-        given = json.loads(line)
-        dropped = given["dropped"] and tuple(given["dropped"])
-        try:
-            job = CompiledJob(**given | {"sizes": Sizes(**given["sizes"]), "dropped": dropped})
-            told = answer(job)
-        except Exception as error:  # whatever a kernel does is an answer, and the next job is another
-            told = {"failed": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
-        print(json.dumps(told), file=out, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    jobs.serve(answer)

@@ -8,14 +8,10 @@ and so is each answer.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...backends.triton import TritonBackend, TritonProgram
@@ -24,6 +20,7 @@ from ...cell import GatedCell
 from ...kernels.triton.form import Form
 from ...programs.program import Program
 from ...programs.tolerance import relative_errors
+from . import jobs
 from .memory import Memory, watched
 from .problem import Sizes, computed, drawn
 
@@ -41,21 +38,10 @@ class Job:
     lengths: tuple[int, ...] | None = None
 
 
-def answers(jobs: Sequence[Job], command: Sequence[str] = (__name__,)) -> list[dict[str, Any]]:
+def answers(asked: Sequence[Job], command: Sequence[str] = (__name__,)) -> list[dict[str, Any]]:
     """Of each job {"errors": {array: error}}, or {"failed": text}, from one process with the interpreter."""
     chosen = {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        input="\n".join(json.dumps(asdict(job)) for job in jobs),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | chosen,
-    )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    last = (done.stderr.strip().splitlines() or ["and said nothing"])[-1]
-    died = {"failed": f"the interpreter's process ended with code {done.returncode}: {last[:200]}"}
-    return found + [died] * (len(jobs) - len(found))
+    return jobs.answers(asked, command, "the interpreter's process", os.environ | chosen)
 
 
 class InterpretedProgram(TritonProgram):
@@ -103,19 +89,15 @@ def errors(job: Job) -> dict[str, float]:
     return relative_errors(computed(problem, Interpreted(form), job.dtype), expected, job.sizes.steps)
 
 
+def answer(given: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a job as it was sent."""
+    return {"errors": errors(Job(**given | {"sizes": Sizes(**given["sizes"])}))}
+
+
 def main() -> None:
     """Answers the jobs one after the other."""
     warnings.simplefilter("ignore", RuntimeWarning)  # of exp, which is infinite where sigmoid is 0
-    out, sys.stdout = sys.stdout, sys.stderr  # a cell's file may print
-    for line in sys.stdin:
-        given = json.loads(line)
-        try:
-            job = Job(**given | {"sizes": Sizes(**given["sizes"])})
-            answer: dict[str, Any] = {"errors": errors(job)}
-        except Exception as error:  # whatever a kernel raises is an answer, and the next job is another
-            cause = error.__cause__ or error  # the interpreter wraps what its lines raise
-            answer = {"failed": f"{type(cause).__name__}: {cause}", "trace": traceback.format_exc()}
-        print(json.dumps(answer), file=out, flush=True)
+    jobs.serve(answer, wrapped=True)  # the interpreter wraps what its lines raise
 
 
 if __name__ == "__main__":
