@@ -85,6 +85,15 @@ def prepare(
     return program
 
 
+def checked(case: Case, given: Inputs) -> Program:
+    """The case's program, loaded and held against the float64 reference. Raises NotOk."""
+    program = prepare(case, given.params)
+    program.load(given.x, None, given.d_output)
+    program.run()
+    check(program.read(), given, case)
+    return program
+
+
 def predicted(case: Case) -> tuple[list[Series], str | None]:
     """The time of a run on CUDA that the backend predicts, as a series with its line; nothing without one."""
     if case.device != "cuda":

@@ -19,7 +19,7 @@ from cellbench.cells.programs.program import Program
 from ..case import Case
 from ..gradients import total_norm
 from ..probe import NotOk
-from ..programs import check, inputs, prepare
+from ..programs import checked, inputs, prepare
 from ..task import MANY_TO_ONE, TO_SEQUENCE, Data, Sequences
 from .arrays import Arrays
 
@@ -167,12 +167,7 @@ def check_format(case: Case) -> None:
 
 @lru_cache  # once a process: seeds and variants of a case are computed by the same program
 def _checked(case: Case) -> str:
-    given = inputs(case)
-    program = prepare(case, given.params)
-    program.load(given.x, None, given.d_output)
-    program.run()
-    check(program.read(), given, case)
-    return program.implementation
+    return checked(case, inputs(case)).implementation
 
 
 def batches(

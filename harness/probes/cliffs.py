@@ -17,7 +17,7 @@ from ..measure.cliffs import jumps
 from ..measure.clocks import Wall, clock_of
 from ..measure.timing import Timed, interleave
 from ..probe import Emit, NotOk, Plan, Probe, cell_of, series
-from ..programs import check, inputs, prepare
+from ..programs import checked, inputs
 
 AXES = {"hidden_size": "hidden_sizes", "batch": "batches", "layers": "layers", "dtype": "dtypes"}
 NARROW_FIRST = tuple(reversed(DTYPES))  # positions of formats on their axis
@@ -85,7 +85,7 @@ class Cliffs(Probe):
         for k, point in enumerate(self.points(case.variant)):
             here = moved(case, point)
             try:
-                ready[k] = here, checked(here)
+                ready[k] = here, program_of(here)
             except NotOk as stop:
                 where = f"{case.variant}={point}"
                 if stop.status not in REFUSED:
@@ -138,16 +138,11 @@ def moved(case: Case, point: Any) -> Case:
     return replace(case, spec=":".join([*words, *([f"layers={point}"] if point > 1 else [])]))
 
 
-def checked(case: Case) -> Program:
-    """The loaded program of a point, held against the float64 reference."""
+def program_of(case: Case) -> Program:
+    """The checked program of a point."""
     if reason := cell_of(case).unfit(case.input_size, case.hidden_size):
         raise NotOk("unsupported", reason)
-    given = inputs(case)
-    program = prepare(case, given.params)
-    program.load(given.x, None, given.d_output)
-    program.run()
-    check(program.read(), given, case)
-    return program
+    return checked(case, inputs(case))
 
 
 def flop(case: Case) -> float:

@@ -16,7 +16,7 @@ from ..measure.clocks import clock_of
 from ..measure.roofline import Bound, bound, fit
 from ..measure.timing import Timed, interleave
 from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
-from ..programs import Inputs, check, inputs, prepare
+from ..programs import Inputs, checked, inputs, prepare
 
 SIZES = {"float32": 4, "float64": 8}  # bytes of the numbers whose ceilings are measured
 RECURRENT = "weight_hh"
@@ -44,10 +44,7 @@ class Roofline(Probe):
         if reason := unsupported(case):
             raise NotOk("unsupported", reason)
         given = inputs(case)
-        program = prepare(case, given.params)
-        program.load(given.x, None, given.d_output)
-        program.run()
-        check(program.read(), given, case)
+        program = checked(case, given)
         machine = ceilings.machine()
         seconds = self.seconds(case, given, lambda: emit((case.id, [])))
         least, reason = least_time(case, machine)

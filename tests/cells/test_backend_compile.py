@@ -4,22 +4,12 @@ import sys
 
 import pytest
 from support.comparison import compare, computed, prepare, problem, tolerance
+from support.stopping_cell import Stopping
 
 from cellbench import cells
 
 COMPILED = "torch:mode=compile"
 BACKEND = cells.backend(COMPILED)
-
-
-class Stopping(cells.GatedCell):
-    """Asks for a number in the middle of its step, which no graph can hold."""
-
-    gates = ("h",)
-    states = ("h",)
-
-    def step(self, params, x, state):
-        h = cells.tanh(x @ params["weight_ih"].T + state.h @ params["weight_hh"].T)
-        return h, cells.contract.State(h=h if float(h.sum()) > 0 else -h)
 
 
 def test_a_compiled_step_is_one_graph_and_matches_the_float64_reference():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from support.comparison import bitwise, computed, named, problem
+from support.stopping_cell import Stopping
 
 from cellbench import cells
 from cellbench.harness.studies.gpu.pretend import pretend_cuda
@@ -87,17 +88,6 @@ def test_ragged_sequences_and_single_steps_are_replayed_too():
         program = prepared(GRAPH, case, "cuda")
         for x in case.x:
             assert (program.step(x) == alone.step(x)).all()
-
-
-class Stopping(cells.GatedCell):
-    """Asks for a number in the middle of its step, which no graph can hold."""
-
-    gates = ("h",)
-    states = ("h",)
-
-    def step(self, params, x, state):
-        h = cells.tanh(x @ params["weight_ih"].T + state.h @ params["weight_hh"].T)
-        return h, cells.contract.State(h=h if float(h.sum()) > 0 else -h)
 
 
 def test_a_step_that_the_host_takes_part_in_is_refused_in_one_line():

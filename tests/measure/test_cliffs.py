@@ -76,7 +76,7 @@ def test_points_that_cannot_run_are_named_and_a_wrong_one_ends_the_case(monkeypa
     def wrong(case):
         raise NotOk("wrong", "output is off")
 
-    monkeypatch.setattr(cliffs, "checked", wrong)
+    monkeypatch.setattr(cliffs, "program_of", wrong)
     with pytest.raises(NotOk, match="at hidden_size=4: output is off") as wrong_point:
         cliffs.Cliffs(**SMALL).measure(CASE, lambda message: None)
     assert wrong_point.value.status == "wrong"
