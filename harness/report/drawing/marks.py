@@ -28,7 +28,7 @@ def mark(figure: Any) -> dict[str, dict[str, str]]:
         if axes.get_legend()
     }
     everywhere = {look: name for entries in legends.values() for look, name in entries.items()}
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for number, axes in enumerate(figure.axes, 1):
         for artist, attributes in _marked(axes, legends.get(axes, everywhere)):
             identity = f"axes_{number}" if artist is axes else f"mark_{len(found)}"
