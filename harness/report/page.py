@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .summary import Row, rows_of_ready
 from .table import escaped, markdown
 
 HERE = Path(__file__).parent
+SCRIPTS = ("page.js", "figure.js")
 MARKDOWN, PAGE = "report.md", "index.html"
 MOST_NAMED, MOST_RUNS = 4, 6
 
@@ -146,12 +148,17 @@ def as_html(
 
     jinja = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     jinja.trim_blocks = jinja.lstrip_blocks = True
-    own = {name: Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", "page.js")}
+    own = {name: Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", *SCRIPTS)}
     template = jinja.get_template("template.html")
     text = {"title": title, "lines": lines, "found": found, "note": NOTE, "sections": content, "foot": foot}
-    # a browser runs this script alone, whatever stands in the results
-    digest = f"sha256-{b64encode(sha256(own['page.js'].encode()).digest()).decode()}"
-    return template.render(text, style=own["style.css"], script=own["page.js"], digest=digest, svg=Markup)
+    text["contents"] = [(asked, list(some)) for asked, some in groupby(content, lambda one: one.question)]
+    # a browser runs these scripts alone, whatever stands in the results
+    scripts = {f"sha256-{_digest(own[name])}": own[name] for name in SCRIPTS}
+    return template.render(text, style=own["style.css"], scripts=scripts, svg=Markup)
+
+
+def _digest(script: str) -> str:
+    return b64encode(sha256(script.encode()).digest()).decode()
 
 
 def as_markdown(

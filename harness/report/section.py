@@ -21,7 +21,7 @@ def anchor_of(heading: str) -> str:
 class Section:
     """A heading, and under it lines, facts (a word and a text), figures, tables, lines to copy, parts.
 
-    Tables of more than `unfolded` rows are folded away on the page.
+    Tables of more than `unfolded` rows are folded away on the page. The contents list it under `question`.
     """
 
     heading: str
@@ -32,6 +32,7 @@ class Section:
     facts: tuple[tuple[str, str], ...] = ()
     parts: tuple[Section, ...] = ()
     unfolded: int = 60
+    question: str = ""
 
     @property
     def anchor(self) -> str:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
-from support.report_rows import MANIFEST, refused, throughput, written
+from support.report_rows import MANIFEST, TIMES, refused, throughput, written
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, see nox -s browser")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -140,3 +141,57 @@ def test_without_a_script_the_page_says_the_same(browser, everything):
     page.goto((everything / "index.html").as_uri())
     assert page.locator("#summary tbody tr").count() and not page.locator(".filter").is_visible()
     page.close()
+
+
+def point(figure, series, which=0):
+    """The middle of a mark of a figure's line, in the window."""
+    box = figure.locator(f"[data-series='{series}']:not([data-band]) use").nth(which).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_the_pointer_tells_the_value_of_the_nearest_point(opened, tmp_path):
+    written(throughput(cells=("gru",), backends=("native", "numba")), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    figure = page.locator("figure svg").first
+    figure.scroll_into_view_if_needed()
+    x, y = point(figure, "numba")
+    page.mouse.move(x + 2, y - 1)
+    told = page.locator(".tip").inner_text()
+    name, value, at = re.fullmatch(r"(\w+): ([\d,]+) at ([\d,]+)", told).groups()
+    rate = 256 / (1.1 * TIMES["numba"])  # steps a second, of the middle process
+    assert (name, at) == ("numba", "64") and float(value.replace(",", "")) == pytest.approx(rate, rel=1e-3)
+    page.mouse.move(x, y + 400)
+    assert not page.locator(".tip").is_visible()
+
+
+@pytest.mark.parametrize("key", ["", "Enter", " "])
+def test_an_entry_of_a_legend_hides_its_lines_and_shows_them_again(opened, tmp_path, key):
+    written(throughput(cells=("gru", "lstm"), backends=("native", "numba")), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    figure = page.locator("figure svg").first
+    entry = figure.get_by_role("button", name="numba")
+    lines = figure.locator("[data-series=numba]")
+    assert lines.count() == 8 and lines.first.is_visible()  # a line and its band, in each of four panels
+    flip = (lambda: entry.press(key)) if key else entry.click
+    flip()
+    assert not any(one.is_visible() for one in lines.all())
+    assert entry.get_attribute("aria-pressed") == "false"
+    assert figure.locator("[data-series=native]").first.is_visible()
+    flip()
+    assert all(one.is_visible() for one in lines.all())
+
+
+def test_a_curve_of_decades_tells_the_value_and_not_its_logarithm(opened):
+    page = opened()
+    figure = page.locator("#gradient-norm-against-lag figure svg").first
+    figure.scroll_into_view_if_needed()
+    told, line = "", figure.locator("[data-series]:not([data-band]) path").first
+    where = line.evaluate(
+        """path => {
+          const at = path.getPointAtLength(path.getTotalLength() / 2).matrixTransform(path.getScreenCTM());
+          return [at.x, at.y];
+        }"""
+    )
+    page.mouse.move(*where)
+    told = page.locator(".tip").inner_text()
+    assert re.fullmatch(r"\w+: (\d\.?\d*e-\d+|0\.\d+) at [\d.]+", told), told

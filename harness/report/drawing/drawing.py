@@ -203,11 +203,14 @@ def _powers(figure: Any) -> Iterator[Any]:
 
 def svg(figure: Any, name: str, title: str) -> str:
     """The figure as SVG to put into a page: no metadata, every id and reference prefixed with name."""
+    from .marks import mark
+
     buffer = io.StringIO()
     if layout := figure.get_layout_engine():  # where things stand is known after it
         layout.execute(figure)
     for label in _powers(figure):
         label.set_parse_math(True)
+    marked = mark(figure)
     edges, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     inside = edges.x0 >= 0 and edges.y0 >= 0 and edges.x1 <= width and edges.y1 <= height
     # the figure of a probe from elsewhere may be laid out by nobody: then the page grows around it
@@ -222,6 +225,8 @@ def svg(figure: Any, name: str, title: str) -> str:
         "style", "stroke-linejoin: round; stroke-linecap: butt"
     )  # was a style sheet, which would reach into the page
     for element in root.iter():
+        for key, value in marked.get(element.get("id", ""), {}).items():
+            element.set(key, value)
         for key, value in element.attrib.items():
             element.set(key, _rounded(value) if key == "d" else _prefixed(key, value, name))
     root.set("role", "img")

@@ -1,8 +1,9 @@
 """What a page shows of each probe. `NAME.py` is the section of the probe NAME: its figures and its tables.
 
 A file here has two names. ORDER is its place on the page. `sections(rows, colours)` gives Sections from the
-probe's rows, those without a result too; one without figures and rows is left out. A third name, MAIN, may be
-the metric that is drawn over a sweep. A file with an underscore belongs to another one.
+probe's rows, those without a result too; one without figures and rows is left out. Two more
+names may be there: QUESTION, under which the page's contents list it, and MAIN, the metric that is drawn over
+a sweep. A file with an underscore belongs to another one.
 
 A probe from elsewhere may have a method `sections` that does the same (see `harness.probe.Probe`). The page
 asks it only where whoever writes the page hands over the probe: a result names a probe, and never code to
@@ -14,6 +15,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol
 
@@ -81,7 +83,8 @@ def _of(ready: pd.DataFrame, probes: Iterable[Shown], names: Iterable[str]) -> I
     given, colours = {probe.name: probe.sections for probe in probes}, colours_of(ready)
     for name in names:
         made = _made(name, of_probe(ready, name, None), colours, given)
-        yield from (section for section in made if not section.empty)
+        asked = getattr(_modules().get(name), "QUESTION", "")
+        yield from (replace(section, question=asked) for section in made if not section.empty)
 
 
 def _made(

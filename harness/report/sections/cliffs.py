@@ -18,6 +18,7 @@ from ..table import Column, Entry, Table, known, number, table_of
 from ..units import digits, quantity
 
 ORDER = 13
+QUESTION = "Fast?"
 HEADING = "Cliffs"
 AXES = {"hidden_size": "H", "batch": "B", "layers": "layers", "dtype": "format"}
 Row = dict[str, Any]

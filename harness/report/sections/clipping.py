@@ -18,6 +18,7 @@ from ..table import Column, Entry, Table, known, number, table_of
 from ..units import interval, quantity
 
 ORDER = 80
+QUESTION = "Learns?"
 HEADING = "Gradient clipping"
 KEYS = ("label", "backend")
 Case = tuple[tuple[Any, ...], pd.DataFrame]  # the values of the keys, and the rows

@@ -21,6 +21,7 @@ from ._gradient_map import HEADING as MAP
 from ._gradient_map import gradient_map
 
 ORDER = 20
+QUESTION = "Remembers?"
 MAIN = "rate"
 NAME, HEADING = "gradient_decay", "Gradient norm against lag"
 ABREAST = 5  # small panels

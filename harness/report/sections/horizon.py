@@ -16,6 +16,7 @@ from ..table import Table
 from ._numbers import digits_of, numbers, whole
 
 ORDER = 60
+QUESTION = "Remembers?"
 MAIN = "error_rate"
 HEADING = "Recall horizon"
 

@@ -16,6 +16,7 @@ from ._lines import mean_over, with_lines
 from ._numbers import digits_of, numbers, whole
 
 ORDER = 40
+QUESTION = "Remembers?"
 MAIN = "k95"
 HEADING = "Lag share of the parameter gradient"
 

@@ -11,6 +11,7 @@ from ..section import Colours, Section
 from ._plain import plain_section
 
 ORDER = 14
+QUESTION = "Fast?"
 MAIN = "step_median_s"
 
 

@@ -15,6 +15,7 @@ from ..table import Column, Entry, Table, known, number, table_of
 from ..units import exact, quantity
 
 ORDER = 100
+QUESTION = "Costs?"
 MAIN = "parameters"
 HEADING = "Parameters and operations"
 ARRAY = "parameters."  # before an array's name in its metric

@@ -18,6 +18,7 @@ from ._decades import OVERFLOW, UNDERFLOW, decades
 from ._numbers import digits_of, numbers, whole
 
 ORDER = 50
+QUESTION = "Remembers?"
 HEADING = "Gradient norm in each number format"
 LAGS = {
     "first_subnormal": "first subnormal",

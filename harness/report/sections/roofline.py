@@ -16,6 +16,7 @@ from ..table import Column, Entry, Table, known, number, table_of
 from ..units import quantity
 
 ORDER = 12
+QUESTION = "Fast?"
 MAIN = "share"
 HEADING = "Roofline"
 KEYS = ("label", "backend", *SETTING, "steps", "direction")

@@ -17,6 +17,7 @@ from ._lines import mean_over, with_lines
 from ._numbers import digits_of, numbers, whole
 
 ORDER = 30
+QUESTION = "Remembers?"
 HEADING = "Lyapunov spectrum"
 
 

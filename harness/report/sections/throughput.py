@@ -20,6 +20,7 @@ from ._speed_map import speed_map
 from ._throughput_figure import HEADING, figures
 
 ORDER = 10
+QUESTION = "Fast?"
 MAIN = "steps_per_s"
 KEYS = ("label", "backend", *SETTING, "steps", "direction")
 SHORT = 16  # rows of a table that stays unfolded: further figures follow below it

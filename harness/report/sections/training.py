@@ -15,6 +15,7 @@ from ._identification import identification
 from ._training_figure import figures
 
 ORDER = 70
+QUESTION = "Learns?"
 MAIN = "best_test_loss"
 
 

@@ -19,6 +19,7 @@ LABEL = "label."
 
 
 ORDER = 90
+QUESTION = "Learns?"
 HEADING = "Verdicts"
 
 
