@@ -87,9 +87,8 @@ def module(number: ir.Type, lanes: int, panel: int) -> ir.Module:
         wide = at(across(height, vector, panel) * lanes)
         width = builder.select(builder.icmp_signed("==", rows, at(height)), wide, width)
     strips = builder.sdiv(builder.sub(builder.add(outputs, width), at(1)), width)
-    many = builder.and_(
-        builder.icmp_signed(">", builder.mul(inner, outputs), at(FAR)), builder.icmp_signed(">", count, at(1))
-    )
+    far = builder.icmp_signed(">", builder.mul(inner, outputs), at(FAR))
+    many = builder.and_(far, builder.icmp_signed(">", rows, at(ROWS)))
     with cgutils.for_range(builder, strips, intp=INDEX) as each:
         column = builder.mul(each.index, width)
         given = [a, a_row, builder.gep(panels, [builder.mul(column, inner)])]
@@ -115,21 +114,23 @@ def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
     number, lanes, pointer = vector.element, vector.count, vector.element.as_pointer()
     widest = {rows: across(rows, vector, panel) for rows in range(1, ROWS + 1)}
     tiles = {
-        (rows, vectors): tile(made, vector, rows, vectors, panel)
+        (rows, vectors, shared): tile(made, vector, rows, vectors, panel, shared)
         for rows in widest
         for vectors in range(1, widest[rows] + 1)
+        # of several tiles, none has fewer rows
+        for shared in ([False, True] if rows >= ROWS // 2 and vectors == panel // lanes else [False])
     }
     kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, *[INDEX] * 5, ir.IntType(1)]
     function = private(made, kinds, "strip")
     builder = ir.IRBuilder(function.append_basic_block())
     a, a_row, weights, start, start_row, out, out_row, rows, inner, width, count, many = function.args
-    most = max(rows * vectors for rows, vectors in tiles)
+    most = max(rows * vectors for rows, vectors, _ in tiles)
     spare = builder.bitcast(builder.alloca(ir.ArrayType(number, most * lanes)), pointer)
     vectors = builder.sdiv(builder.add(width, at(lanes - 1)), at(lanes))
     whole = builder.mul(vectors, at(lanes))
     ragged = builder.icmp_signed("<", width, whole)  # outputs beyond width stay
-    size, part = builder.mul(inner, at(panel)), builder.sdiv(builder.add(count, at(panel - 1)), count)
-    step = builder.select(many, part, at(panel))
+    size, step = builder.mul(inner, at(panel)), builder.sdiv(builder.add(count, at(panel - 1)), count)
+    shared = builder.and_(many, builder.icmp_signed("==", vectors, at(panel // lanes)))
     with cgutils.for_range(builder, count, intp=INDEX) as each:
         row = builder.sdiv(builder.mul(each.index, rows), count)
         some = builder.sub(builder.sdiv(builder.mul(builder.add(each.index, at(1)), rows), count), row)
@@ -141,22 +142,25 @@ def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
         for place, distance in ((begin, start_row), (end, out_row)):
             given += [builder.select(ragged, spare, place), builder.select(ragged, whole, distance)]
         share = builder.add(size, builder.sdiv(builder.mul(each.index, size), count))
-        soon = builder.gep(weights, [builder.select(many, share, at(AHEAD))])
-        chosen(builder, (some, vectors), tiles, [*given, inner, soon, step])
+        numbers = (some, vectors, builder.zext(shared, INDEX))
+        chosen(builder, numbers, tiles, [*given, inner, builder.gep(weights, [share]), step])
         with builder.if_then(ragged):
             copied(builder, spare, whole, end, out_row, some, width)
     builder.ret_void()
     return function
 
 
-def tile(made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel: int) -> ir.Function:
+def tile(
+    made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel: int, shared: bool
+) -> ir.Function:
     """The function that makes so many rows of the first vectors of one panel or more.
 
-    With each term it has a line fetched: that at `soon`, and then always the one `step` numbers on.
+    Of one panel it has a line fetched with each term: of this panel, or `shared` with other tiles that at
+    `soon`, and then always the one `step` numbers on.
     """
     pointer, lanes = vector.element.as_pointer(), vector.count
     kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, INDEX, INDEX, pointer, INDEX]
-    function = private(made, kinds, f"tile_{rows}_{vectors}")
+    function = private(made, kinds, f"tile_{rows}_{vectors}{'_shared' * shared}")
     builder = ir.IRBuilder(function.append_basic_block())
     a, a_row, weights, start, start_row, out, out_row, inner, soon, step = function.args
     # an address holds a register's distance up to twice, so that one pointer does for three rows
@@ -176,8 +180,10 @@ def tile(made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel:
         return loaded(builder, builder.gep(line, [at(offset)]), vector)
 
     def with_terms(pointers, k, sums):
-        if len(panels) == 1:  # of several, the processor has enough under way
+        if shared:
             prefetched(builder, builder.gep(pointers[-1], [builder.mul(step, at(k))]))
+        elif len(panels) == 1:  # of several, the processor has enough under way
+            prefetched(builder, builder.gep(pointers[len(triples)], [at(k * panel + AHEAD)]))
         new, first = dict(enumerate(sums)), k % parts * len(places)
 
         def add(row, v, one, other):
@@ -202,7 +208,7 @@ def tile(made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel:
     pointers = [*triples, *panels, soon]
     strides = [*[at(1)] * len(triples), *[at(panel)] * len(panels), step]
     sums = [loaded(builder, place_of(builder, start, start_row, row, v * lanes), vector) for row, v in places]
-    if parts > 1 or vectors == across(rows, vector, panel):
+    if parts > 1 or shared or vectors == across(rows, vector, panel):
         sums += [ir.Constant(vector, None)] * len(places) * (parts - 1)
         pointers, sums, inner = summed(builder, pointers, strides, sums, inner, TERMS, with_terms)
     while len(sums) > len(places):
@@ -248,13 +254,14 @@ def summed(builder, pointers, strides, sums, left, terms, body):
 
 
 def chosen(builder, numbers, functions, arguments):
-    """Calls the function of these two numbers, the second of which is below 16."""
-    after = builder.append_basic_block("chosen")
-    first, second = numbers
-    switch = builder.switch(builder.add(builder.mul(first, at(16)), second), after)
-    for (a, b), function in functions.items():
+    """Calls the function of these numbers, each of which is below 16."""
+    after, key = builder.append_basic_block("chosen"), at(0)
+    for number in numbers:
+        key = builder.add(builder.mul(key, at(16)), number)
+    switch = builder.switch(key, after)
+    for (rows, vectors, shared), function in functions.items():
         case = builder.append_basic_block("case")
-        switch.add_case(at(16 * a + b), case)
+        switch.add_case(at((rows * 16 + vectors) * 16 + shared), case)
         builder.position_at_end(case)
         builder.call(function, arguments)
         builder.branch(after)
