@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from ..cell import GatedCell
+from ..derived.derive import derive, kept, vector_jacobian
+from .loops import loops
 from .modules import load
 from .printing import plain_number
 from .step import Step, step
@@ -28,7 +30,7 @@ def module(cell: GatedCell, dtype: str) -> ModuleType:
 
 def text(cell: GatedCell, dtype: str) -> str:
     """The printed module."""
-    source = step(cell, lambda value: f"real({plain_number(value)})")
+    source = step(cell, _number)
     title = f'"""Kernels of {cell.name!r} in {dtype}, printed from its equations."""'
     forwards = [_forward(cell, source, keeping) for keeping in (False, True)]
     return "\n\n\n".join([vocabulary(dtype, title, "product"), *forwards, _backward(cell, source)]) + "\n"
@@ -89,13 +91,21 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     arrays += [*(f"{s}_at" for s in states), *(f"all_output_{k}" for k in apart), "all_kept"]
     arrays += [f"unit_{v}_at" for v in cell.vectors]
     clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
-    read = [f"wx_{g} = all_wx[at, b, {k}, j]" for k, g in enumerate(cell.gates)]
-    read += [f"wh_{g} = {'NOUGHT' if added else f'step_wh[b, {k}, j]'}" for k, g in enumerate(cell.recurrent)]
-    read += [f"prev_{s} = {s}_at[now_{s}, b, j]" for s in states]
-    read += [f"unit_{v} = unit_{v}_at[j]" for v in cell.vectors]
-    write = [f"{s}_at[then_{s}, b, j] = {source.new_states[s]}" for s in states]
-    write += [f"all_output_{k}[t, b, j] = {source.outputs[k]}" for k in apart]
-    write += [f"all_kept[t, {k}, b, j] = {v}" for k, v in enumerate(source.keeps)] if keeping else []
+    places = {f"wx_{g}": f"all_wx[at, b, {k}, j]" for k, g in enumerate(cell.gates)}
+    places |= {f"wh_{g}": "NOUGHT" if added else f"step_wh[b, {k}, j]" for k, g in enumerate(cell.recurrent)}
+    places |= {f"prev_{s}": f"{s}_at[now_{s}, b, j]" for s in states}
+    places |= {f"new_{s}": f"{s}_at[then_{s}, b, j]" for s in states}
+    places |= {f"unit_{v}": f"unit_{v}_at[j]" for v in cell.vectors}
+    d = derive(cell)
+    keeps = kept(d, vector_jacobian(d)) if keeping else []
+    written = [(places[f"new_{s}"], node) for s, node in d.states.items()]
+    written += [(f"all_output_{k}[t, b, j]", d.outputs[k]) for k in apart]
+    written += [(f"all_kept[t, {k}, b, j]", node) for k, node in enumerate(keeps)]
+    units = []
+    for loop in loops(cell, _number):
+        read = [f"{name} = {places[name]}" for name in loop.reads]
+        write = [f"{place} = {loop.variable[node]}" for place, node in written if node in loop.variable]
+        units += ["for j in range(hidden):", *("    " + line for line in [*read, *loop.lines, *write])]
     return f'''
 @njit(nogil=True, **OPTIONS)
 def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
@@ -105,6 +115,7 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
     where weight_ih is empty.
     """
     steps, (rows, batch, gates, hidden) = len(all_x), all_wx.shape
+{indented(_flat(cell, added), 1)}
     for t in range(steps):
         at = t % rows
         if t % ahead == 0 and len(weight_ih):
@@ -116,9 +127,21 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
 {indented(clock, 2)}
 {indented(_products(cell, added), 2)}
         for b in range(first, last):
-            for j in range(hidden):
-{indented([*read, *source.forward, *write], 4)}
+{indented(units, 3)}
 '''.strip()
+
+
+def _number(value: float) -> str:
+    return f"real({plain_number(value)})"
+
+
+def _flat(cell: GatedCell, added: bool) -> list[str]:
+    """Lines that lay a step's gates in a row for `_products`: a reshape takes as long as a small step."""
+    if not cell.recurrent or cell.heads > 1:
+        return []
+    if added:
+        return ["flat = all_wx.reshape(rows, batch, gates * hidden)"]
+    return ["flat, bias_row = step_wh.reshape(batch, -1)[first:last], bias_hh.reshape(1, -1)"]
 
 
 def _products(cell: GatedCell, added: bool) -> list[str]:
@@ -128,15 +151,15 @@ def _products(cell: GatedCell, added: bool) -> list[str]:
     """
     if not cell.recurrent:
         return []
-    to, start = ("all_wx[at]", "all_wx[at][first:last]") if added else ("step_wh", "bias_hh")
     if cell.heads == 1:
-        rows = f"{to}.reshape(batch, -1)[first:last]"
-        starts = [rows if added else "bias_hh.reshape(1, -1)", *[rows] * (len(cell.fed_back) - 1)]
+        rows = "flat[at][first:last]" if added else "flat"
+        starts = [rows if added else "bias_row", *[rows] * (len(cell.fed_back) - 1)]
         return [
             f"add_product({s}_at[now_{s}][first:last], weight[{k}], {of}, {rows})"
             for k, (s, of) in enumerate(zip(cell.fed_back, starts, strict=True))
         ]
     (state,) = cell.fed_back
+    to, start = ("all_wx[at]", "all_wx[at][first:last]") if added else ("step_wh", "bias_hh")
     return [
         f"width = hidden // (len(weight) // {len(cell.recurrent)})",
         "for k in range(len(weight)):",
@@ -173,6 +196,7 @@ def _backward(cell: GatedCell, source: Step) -> str:
             for k, g in enumerate(cell.recurrent)
         ]
     write += [f"d_{s}_at[now, b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in states]
+    flat = [f"flat = {d_wh}.reshape(steps, batch, -1)"] if cell.recurrent and cell.heads == 1 else []
     write += [f"d_unit_{v}_at[j] += {source.cotangents.get('unit_' + v, 'ZERO')}" for v in cell.vectors]
     return f'''
 @njit(nogil=True, **OPTIONS)
@@ -182,6 +206,7 @@ def backward({", ".join(arrays)}):
     all_d_x (T, B, I) is made of `ahead` steps at a time, unless weight_ih is empty.
     """
     steps, batch, gates, hidden = all_d_wx.shape
+{indented(flat, 1)}
     for t in range(steps - 1, -1, -1):
         now, then = t % len(d_{states[0]}_at), (t + 1) % len(d_{states[0]}_at)
         for b in range(first, last):
@@ -207,7 +232,7 @@ def _pulled_products(cell: GatedCell, d_wh: str) -> list[str]:
             for k, s in enumerate(cell.fed_back)
             for line in (
                 f"d_before = d_{s}_at[now][first:last]",
-                f"add_product({d_wh}[t].reshape(batch, -1)[first:last], weight[{k}], d_before, d_before)",
+                f"add_product(flat[t][first:last], weight[{k}], d_before, d_before)",
             )
         ]
     (state,) = cell.fed_back

@@ -94,6 +94,8 @@ RESERVED = {
     "d_x_rows",
     "d_before",
     "of_head",
+    "flat",
+    "bias_row",
     "weight_ih",
     "ir",
     "types",

@@ -21,7 +21,8 @@ from numba.core import cgutils
 ROWS = 6  # of the largest tile
 UNDER_WAY = 8  # sums, so that none waits for its last term: two a cycle, and each takes four
 TERMS = 4  # of a sum, from one look at the counter to the next
-AHEAD = 512  # numbers from a weight to the one that is prefetched: across the page, where processors stop
+AHEAD = 512  # numbers from a weight to the one that is fetched: across the page, where processors stop
+FAR = 1 << 19  # weights, from which on they come from memory, or from a cache that cores share
 INDEX = ir.IntType(64)
 VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]  # which printed kernels name
 _engines: dict[str, Any] = {}  # by dtype; they own the compiled code
@@ -86,13 +87,15 @@ def module(number: ir.Type, lanes: int, panel: int) -> ir.Module:
         wide = at(across(height, vector, panel) * lanes)
         width = builder.select(builder.icmp_signed("==", rows, at(height)), wide, width)
     strips = builder.sdiv(builder.sub(builder.add(outputs, width), at(1)), width)
+    far = builder.icmp_signed(">", builder.mul(inner, outputs), at(FAR))
+    many = builder.and_(far, builder.icmp_signed(">", rows, at(ROWS)))
     with cgutils.for_range(builder, strips, intp=INDEX) as each:
         column = builder.mul(each.index, width)
         given = [a, a_row, builder.gep(panels, [builder.mul(column, inner)])]
         given += [builder.gep(start, [column]), start_row, builder.gep(out, [column]), out_row]
         left = builder.sub(outputs, column)
         smaller = builder.select(builder.icmp_signed("<", left, width), left, width)
-        builder.call(one_strip, [*given, rows, inner, smaller, count])
+        builder.call(one_strip, [*given, rows, inner, smaller, count, many])
     builder.ret_void()
     return made
 
@@ -104,23 +107,30 @@ def across(rows: int, vector: ir.VectorType, panel: int) -> int:
 
 
 def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
-    """The function that makes all rows of `width` outputs in `count` tiles, which share out the rows."""
+    """The function that makes all rows of `width` outputs in `count` tiles, which share out the rows.
+
+    Of many weights each tile also has its share of the next panel fetched, so that the traffic is even.
+    """
     number, lanes, pointer = vector.element, vector.count, vector.element.as_pointer()
     widest = {rows: across(rows, vector, panel) for rows in range(1, ROWS + 1)}
     tiles = {
-        (rows, vectors): tile(made, vector, rows, vectors, panel)
+        (rows, vectors, shared): tile(made, vector, rows, vectors, panel, shared)
         for rows in widest
         for vectors in range(1, widest[rows] + 1)
+        # of several tiles, none has fewer rows
+        for shared in ([False, True] if rows >= ROWS // 2 and vectors == panel // lanes else [False])
     }
-    kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, INDEX, INDEX, INDEX, INDEX, INDEX]
+    kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, *[INDEX] * 5, ir.IntType(1)]
     function = private(made, kinds, "strip")
     builder = ir.IRBuilder(function.append_basic_block())
-    a, a_row, weights, start, start_row, out, out_row, rows, inner, width, count = function.args
-    most = max(rows * vectors for rows, vectors in tiles)
+    a, a_row, weights, start, start_row, out, out_row, rows, inner, width, count, many = function.args
+    most = max(rows * vectors for rows, vectors, _ in tiles)
     spare = builder.bitcast(builder.alloca(ir.ArrayType(number, most * lanes)), pointer)
     vectors = builder.sdiv(builder.add(width, at(lanes - 1)), at(lanes))
     whole = builder.mul(vectors, at(lanes))
     ragged = builder.icmp_signed("<", width, whole)  # outputs beyond width stay
+    size, step = builder.mul(inner, at(panel)), builder.sdiv(builder.add(count, at(panel - 1)), count)
+    shared = builder.and_(many, builder.icmp_signed("==", vectors, at(panel // lanes)))
     with cgutils.for_range(builder, count, intp=INDEX) as each:
         row = builder.sdiv(builder.mul(each.index, rows), count)
         some = builder.sub(builder.sdiv(builder.mul(builder.add(each.index, at(1)), rows), count), row)
@@ -131,24 +141,34 @@ def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
         given = [builder.gep(a, [builder.mul(row, a_row)]), a_row, weights]
         for place, distance in ((begin, start_row), (end, out_row)):
             given += [builder.select(ragged, spare, place), builder.select(ragged, whole, distance)]
-        chosen(builder, (some, vectors), tiles, [*given, inner])
+        share = builder.add(size, builder.sdiv(builder.mul(each.index, size), count))
+        numbers = (some, vectors, builder.zext(shared, INDEX))
+        chosen(builder, numbers, tiles, [*given, inner, builder.gep(weights, [share]), step])
         with builder.if_then(ragged):
             copied(builder, spare, whole, end, out_row, some, width)
     builder.ret_void()
     return function
 
 
-def tile(made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel: int) -> ir.Function:
-    """The function that makes so many rows of the first vectors of one panel or more."""
+def tile(
+    made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel: int, shared: bool
+) -> ir.Function:
+    """The function that makes so many rows of the first vectors of one panel or more.
+
+    Of one panel it has a line fetched with each term: of this panel, or `shared` with other tiles that at
+    `soon`, and then always the one `step` numbers on.
+    """
     pointer, lanes = vector.element.as_pointer(), vector.count
-    kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, INDEX, INDEX]
-    function = private(made, kinds, f"tile_{rows}_{vectors}")
+    kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, INDEX, INDEX, pointer, INDEX]
+    function = private(made, kinds, f"tile_{rows}_{vectors}{'_shared' * shared}")
     builder = ir.IRBuilder(function.append_basic_block())
-    a, a_row, weights, start, start_row, out, out_row, inner = function.args
+    a, a_row, weights, start, start_row, out, out_row, inner, soon, step = function.args
     # an address holds a register's distance up to twice, so that one pointer does for three rows
     triples = [builder.gep(a, [builder.mul(a_row, at(row))]) for row in range(0, rows, 3)]
     apart = builder.mul(inner, at(panel))
     panels = [builder.gep(weights, [builder.mul(apart, at(p))]) for p in range(-(-vectors * lanes // panel))]
+    places = [(row, v) for row in range(rows) for v in range(vectors)]
+    parts = parts_of(len(places)) if rows < 3 else 1  # of more rows, what is narrow is rare
 
     def value(pointers, k, row):
         of_row = builder.gep(pointers[row // 3], [builder.mul(a_row, at(row % 3))])
@@ -157,39 +177,53 @@ def tile(made: ir.Module, vector: ir.VectorType, rows: int, vectors: int, panel:
     def weight(pointers, k, v):
         which, offset = divmod(v * lanes, panel)
         line = builder.gep(pointers[len(triples) + which], [at(k * panel)])
-        if len(panels) == 1 and not offset:  # of several, the processor has enough under way
-            prefetched(builder, builder.gep(line, [at(AHEAD)]))
         return loaded(builder, builder.gep(line, [at(offset)]), vector)
 
     def with_terms(pointers, k, sums):
+        if shared:
+            prefetched(builder, builder.gep(pointers[-1], [builder.mul(step, at(k))]))
+        elif len(panels) == 1:  # of several, the processor has enough under way
+            prefetched(builder, builder.gep(pointers[len(triples)], [at(k * panel + AHEAD)]))
+        new, first = dict(enumerate(sums)), k % parts * len(places)
+
+        def add(row, v, one, other):
+            at_sum = first + row * vectors + v
+            new[at_sum] = fused(builder, one, other, new[at_sum])
+
         # the fewer are held and the others come one by one, or LLVM runs out of registers
-        new: dict[tuple[int, int], Any] = {}
         if rows < vectors:
             held = [value(pointers, k, row) for row in range(rows)]
             for v in range(vectors):
                 one = weight(pointers, k, v)
-                new |= {
-                    (row, v): fused(builder, held[row], one, sums[row * vectors + v]) for row in range(rows)
-                }
+                for row in range(rows):
+                    add(row, v, held[row], one)
         else:
             held = [weight(pointers, k, v) for v in range(vectors)]
             for row in range(rows):
                 one = value(pointers, k, row)
-                new |= {
-                    (row, v): fused(builder, one, held[v], sums[row * vectors + v]) for v in range(vectors)
-                }
-        return [new[row, v] for row in range(rows) for v in range(vectors)]
+                for v in range(vectors):
+                    add(row, v, one, held[v])
+        return list(new.values())
 
-    places = [(row, v * lanes) for row in range(rows) for v in range(vectors)]
-    sums = [loaded(builder, place_of(builder, start, start_row, *place), vector) for place in places]
-    pointers, strides = [*triples, *panels], [1] * len(triples) + [panel] * len(panels)
-    turns = (TERMS, 1) if vectors == across(rows, vector, panel) else (1,)  # what is narrow is rare
-    for terms in turns:
-        pointers, sums, inner = summed(builder, pointers, strides, sums, inner, terms, with_terms)
-    for place, value in zip(places, sums, strict=True):
-        stored(builder, value, place_of(builder, out, out_row, *place))
+    pointers = [*triples, *panels, soon]
+    strides = [*[at(1)] * len(triples), *[at(panel)] * len(panels), step]
+    sums = [loaded(builder, place_of(builder, start, start_row, row, v * lanes), vector) for row, v in places]
+    if parts > 1 or shared or vectors == across(rows, vector, panel):
+        sums += [ir.Constant(vector, None)] * len(places) * (parts - 1)
+        pointers, sums, inner = summed(builder, pointers, strides, sums, inner, TERMS, with_terms)
+    while len(sums) > len(places):
+        half = len(sums) // 2
+        sums = [builder.fadd(*pair) for pair in zip(sums[:half], sums[half:], strict=True)]
+    _, sums, _ = summed(builder, pointers, strides, sums, inner, 1, with_terms)
+    for (row, v), value in zip(places, sums, strict=True):
+        stored(builder, value, place_of(builder, out, out_row, row, v * lanes))
     builder.ret_void()
     return function
+
+
+def parts_of(sums: int) -> int:
+    """The parts in which so few sums are made, so that enough are under way: 1, 2 or TERMS."""
+    return 1 if sums >= UNDER_WAY else 2 if sums >= UNDER_WAY // 2 else TERMS
 
 
 def summed(builder, pointers, strides, sums, left, terms, body):
@@ -208,7 +242,8 @@ def summed(builder, pointers, strides, sums, left, terms, body):
     new = carried
     for k in range(terms):
         new = body(here, k, new)
-    moved = [builder.gep(p, [at(stride * terms)]) for p, stride in zip(here, strides, strict=True)]
+    steps = [builder.mul(stride, at(terms)) for stride in strides]
+    moved = [builder.gep(p, [step]) for p, step in zip(here, steps, strict=True)]
     then = [builder.sub(rest, at(terms)), *moved, *new]
     builder.branch(head)
     for phi, *sources in zip(phis, first, then, strict=True):
@@ -219,13 +254,14 @@ def summed(builder, pointers, strides, sums, left, terms, body):
 
 
 def chosen(builder, numbers, functions, arguments):
-    """Calls the function of these two numbers, the second of which is below 16."""
-    after = builder.append_basic_block("chosen")
-    first, second = numbers
-    switch = builder.switch(builder.add(builder.mul(first, at(16)), second), after)
-    for (a, b), function in functions.items():
+    """Calls the function of these numbers, each of which is below 16."""
+    after, key = builder.append_basic_block("chosen"), at(0)
+    for number in numbers:
+        key = builder.add(builder.mul(key, at(16)), number)
+    switch = builder.switch(key, after)
+    for (rows, vectors, shared), function in functions.items():
         case = builder.append_basic_block("case")
-        switch.add_case(at(16 * a + b), case)
+        switch.add_case(at((rows * 16 + vectors) * 16 + shared), case)
         builder.position_at_end(case)
         builder.call(function, arguments)
         builder.branch(after)

@@ -46,6 +46,14 @@ def test_every_number_of_rows_and_every_rest_is_numpy_s_product(batch, inner):
             assert abs(multiplied(a, weight, first) - want).max() < 1e-6 * max(3, inner)
 
 
+@pytest.mark.parametrize("batch", [1, 6, 7, 8, 9, 13])
+def test_weights_that_no_cache_of_one_s_own_holds_are_multiplied_alike(batch):
+    a, weight, start = drawn(batch, 1000, 3 + tiles.FAR // 1000)
+    assert weight.size > tiles.FAR
+    want = a.astype(float) @ weight.T.astype(float) + start
+    assert abs(multiplied(a, weight, start) - want).max() < 1e-3
+
+
 def test_rows_may_lie_apart_and_the_start_may_be_the_output():
     a, weight, start = drawn(7, 9, 5)
     wide = np.full((7, 12), np.nan, np.float32)

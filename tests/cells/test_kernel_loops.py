@@ -1,0 +1,38 @@
+"""A forward's second loop over the units computes what waits for a function of a new state."""
+
+import pytest
+
+from cellbench import cells
+from cellbench.cells import GatedCell, State, sigmoid, tanh
+from cellbench.cells.kernels.loops import loops
+
+
+class Shares(GatedCell):
+    """Its gate g is in both states, so that a second loop would compute it again."""
+
+    gates = ("f", "g")
+    states = ("h", "c")
+
+    def equations(self, wx, wh, prev):
+        g = sigmoid(wx.g + wh.g)
+        c = sigmoid(wx.f + wh.f) * prev.c + g
+        return State(h=g * tanh(c), c=c)
+
+
+@pytest.mark.parametrize("name", ["lstm", "cifg", "peephole_lstm"])
+def test_what_waits_for_tanh_of_the_new_state_has_a_loop_of_its_own(name):
+    first, second = loops(cells.get(name), str)
+    assert "new_c" in second.reads and not {"prev_c", "wx_f"} & {*second.reads}
+    assert "wx_o" not in first.reads
+
+
+@pytest.mark.parametrize("cell", [cells.get("sru"), cells.get("slstm"), cells.get("gru"), Shares()], ids=str)
+def test_what_waits_for_a_sum_or_shares_a_value_stays_in_one_loop(cell):
+    assert len(loops(cell, str)) == 1
+
+
+@pytest.mark.parametrize("name", ["lstm", "sru"])
+def test_all_that_is_kept_and_returned_is_left_by_one_loop(name):
+    d = cells.get(name).derivation()
+    left = [node for loop in loops(cells.get(name), str) for node in loop.variable]
+    assert {*d.results} <= {*left} and len(left) == len({*left})
