@@ -5,12 +5,14 @@ Every message of a worker is written to the run at once.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
-from cellbench.cells.find import short_name
+from cellbench.cells.find import path_of, short_name
 
 from ..case import Case
 from ..measure import worker
@@ -21,7 +23,8 @@ from .progress import Progress
 
 Group = list[list[Case]]  # comparisons, each of several cases
 IMPORTED = (f"{__package__}.imports",)
-MOST_TOGETHER = 16  # programs that one process of the second pass holds, one comparison after the other
+MOST_TOGETHER = 64  # programs that one process of the second pass times, one comparison after the other
+FEW_TOGETHER = 16  # the same where there is a budget, which is looked at before every process
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Runner:
                 good = [c for c in planned.cases if c.id in self.done or self.statuses[c.id] == "ok"]
                 comparisons = planned.probe.comparisons(good)
                 unfinished = [c for c in comparisons if any(case.id not in self.done for case in c)]
-                for group in bounded(unfinished, MOST_TOGETHER):
+                for group in bounded(unfinished, FEW_TOGETHER if self.budget_s else MOST_TOGETHER):
                     self.second_pass(planned, group)
         return int(any(status in ERRORS for status in self.statuses.values()))
 
@@ -137,9 +140,12 @@ class Runner:
         """Measures comparisons together, in as many processes as the probe wants; this ends their cases."""
         for process in range(planned.probe.repeats):
             if group:
-                label = f"{planned.probe.name} {short_name(group[0][0].spec)}, {len(group)} comparisons"
+                names = ", ".join(dict.fromkeys(short_name(c.spec) for c in flat(group)))
+                label = f"{planned.probe.name} {names}, {len(group)} comparisons"
                 label += f", process {process + 1} of {planned.probe.repeats}"
                 self.progress.start(label, sum(planned.probe.estimate_repeat_s(c) for c in flat(group)))
+                # what was timed before leaves its mark on memory: that is to differ between processes
+                random.Random(process).shuffle(group)
                 group = self.repeat(planned, group, process)
                 self.progress.finish("ok" if group else "failed", None)
         for case in flat(group):
@@ -148,7 +154,7 @@ class Runner:
     def repeat(self, planned: PlannedProbe, group: Group, process: int, again: bool = False) -> Group:
         """One process of the second pass; returns the comparisons that are good.
 
-        After a failure each comparison that is not measured yet runs alone.
+        After a failure the comparison in hand runs alone, and those after it go on together.
         """
         if stop := self.edited() or self.spent():
             return self.give_up(group, stop)
@@ -170,13 +176,11 @@ class Runner:
             # alone, each case shows whether it was the one; those that were not go on together
             good = [c for c in group[0] if c.id in measured or self.repeat(planned, [[c]], process)]
             return [good] if good else []
-        complete = [comparison for comparison in group if all(case.id in measured for case in comparison)]
-        return complete + [
-            good
-            for comparison in group
-            if comparison not in complete
-            for good in self.repeat(planned, [comparison], process)
-        ]
+        complete = list(takewhile(lambda comparison: all(c.id in measured for c in comparison), group))
+        n = len(complete)
+        for rest in filter(None, (group[n : n + 1], group[n + 1 :])):
+            complete += self.repeat(planned, rest, process)
+        return complete
 
     def keeper(self, group: Group, measured: set[str]) -> Callable[[tuple[str, list[dict[str, Any]]]], None]:
         """Writes the series that a worker emits for a group, and adds the ids of its cases to `measured`."""
@@ -246,11 +250,15 @@ def alike(cases: list[Case]) -> list[list[Case]]:
 
 
 def bounded(comparisons: Group, most: int) -> list[Group]:
-    """Comparisons of one cell in a row, in groups of at most `most` cases (or one comparison)."""
+    """Comparisons in a row, in groups of at most `most` cases (or one comparison).
+
+    A person's own file is not run beside other cells.
+    """
     groups: list[Group] = []
     for comparison in comparisons:
         last = groups[-1] if groups else None
-        if last and last[0][0].spec == comparison[0].spec and len(flat(last)) + len(comparison) <= most:
+        alike = last and path_of(last[0][0].spec) == path_of(comparison[0].spec)
+        if last and alike and len(flat(last)) + len(comparison) <= most:
             last.append(comparison)
         else:
             groups.append([comparison])
