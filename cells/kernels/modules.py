@@ -34,7 +34,7 @@ def load(stem: str, text: str) -> ModuleType:
         return sys.modules[name]
     path = folder() / f"{name}.py"
     try:
-        keep(path, text)
+        keep(path, text.encode())
     except OSError as error:
         _warn(str(folder()), error.strerror or str(error))
         return _module(name, f"<{name}, in memory>", text)
@@ -54,9 +54,8 @@ def unwritable() -> str | None:
     return None
 
 
-def keep(path: Path, text: str) -> None:
-    """Sees to it that the file holds this text. Raises OSError where it cannot be written."""
-    content = text.encode()
+def keep(path: Path, content: bytes) -> None:
+    """Sees to it that the file holds this content. Raises OSError where it cannot be written."""
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def remembered(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for file, answer in zip(files, answers, strict=True):
         if "error" not in answer:
             with suppress(OSError):  # where nothing can be kept, it is asked again
-                keep(file, json.dumps(answer))
+                keep(file, json.dumps(answer).encode())
     return answers
 
 
