@@ -6,7 +6,6 @@ measure run in a worker process and may raise NotOk.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -107,6 +106,7 @@ class Probe:
     """
 
     repeats: ClassVar[int] = 0  # processes of the second pass; 0: there is none
+    timed: ClassVar[bool] = True  # False where the first pass measures no time, and several may run at once
 
     @property
     def name(self) -> str:
@@ -230,10 +230,6 @@ def measure_together(
 ) -> None:
     """Runs in the worker: the second pass of several comparisons, one after the other."""
     probe = get(spec, options)
-    for backend, device in {(c.backend, c.device) for comparison in group for c in comparison if c.backend}:
-        cells.backend(backend).unavailable(device)  # imports what it needs
-    gc.collect()
-    gc.freeze()  # the collector goes over all else before each timing, and over this no more
     for comparison in group:
         probe.compare(comparison, process, emit)
 

@@ -41,7 +41,7 @@ def name(dtype: str) -> str:
 
 @lru_cache
 def ready(dtype: str) -> str:
-    """The same, and the product is there from now on: compiled for this processor, now or by a process before."""
+    """The same, and the product is there from now on: this processor's code, compiled by some process."""
     form = import_module(f".{dtype}", __package__)
     cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
     machine = binding.Target.from_default_triple().create_target_machine(

@@ -15,15 +15,20 @@ from typing import Any
 from cellbench.cells.find import path_of, short_name
 
 from ..case import Case
-from ..measure import worker
+from ..measure.ahead import Ahead
+from ..measure.conditions import cores
+from ..measure.side_by_side import Attempt, Work, side_by_side
+from ..measure.started import Result
 from ..probe import CaseResult as Found
-from ..probe import Probe, measure_cases, measure_together
+from ..probe import Probe, measure_cases
 from ..store import ERRORS, BlockError, RunWriter
+from . import warm
 from .progress import Progress
 
 Group = list[list[Case]]  # comparisons, each of several cases
 IMPORTED = (f"{__package__}.imports",)
 MOST_TOGETHER = 64  # programs that one process of the second pass times, one comparison after the other
+MOST_PROCESSES = 8  # of a first pass at a time: each may take a gigabyte
 FEW_TOGETHER = 16  # the same where there is a budget, which is looked at before every process
 
 
@@ -62,8 +67,9 @@ class Runner:
             left = [c for c in planned.cases if c.id not in self.done]
             for case in left if planned.probe.repeats else []:
                 self.taken_over(case)
-            for cases in alike([c for c in left if c.id not in self.statuses]):
-                self.first_pass(planned, cases)
+            groups = alike([c for c in left if c.id not in self.statuses])
+            works = (self.first_pass(planned, cases) for cases in groups)
+            side_by_side(works, self.at_a_time(planned, groups), self.case_timeout_s)
             if planned.probe.repeats:
                 good = [c for c in planned.cases if c.id in self.done or self.statuses[c.id] == "ok"]
                 comparisons = planned.probe.comparisons(good)
@@ -78,7 +84,17 @@ class Runner:
             self.implementations[case.id] = begun.implementation
             self.write(case, Found("ok", begun.reason, begun.implementation, begun.series), done=False)
 
-    def first_pass(self, planned: PlannedProbe, cases: list[Case]) -> None:
+    def at_a_time(self, planned: PlannedProbe, groups: list[list[Case]]) -> int:
+        """How many processes of the first pass run side by side: one where something is timed.
+
+        Else as many as there are cores. A budget is looked at before every case, and a GPU is one.
+        """
+        cases = flat(groups)
+        if planned.probe.timed or self.budget_s or any(case.device != "cpu" for case in cases):
+            return 1
+        return max(1, min(MOST_PROCESSES, cores() // max((case.threads for case in cases), default=1)))
+
+    def first_pass(self, planned: PlannedProbe, cases: list[Case]) -> Work:
         """Measures cases in a worker of their own; after one that breaks it, the rest get a new one."""
         while cases:
             self.progress.start(str(cases[0]), planned.probe.estimate_s(cases[0]))
@@ -96,9 +112,8 @@ class Runner:
                     self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
 
             together = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
-            outcome = self.call(
-                cases[0], keep, measure_cases, planned.spec, planned.options, together, imported=IMPORTED
-            )
+            args = (planned.spec, planned.options, together)
+            outcome = yield self.attempt(cases[0], keep, measure_cases, *args, imported=IMPORTED)
             if outcome.status != "ok" and cases:
                 ended = self.edited() or Found(outcome.status, outcome.reason)
                 self.end(planned, cases.pop(0), ended, cases)
@@ -107,52 +122,75 @@ class Runner:
         """Writes how a case ended; where the probe has a second pass, an ok case is not done yet."""
         self.implementations[case.id] = result.implementation
         self.write(case, result, done=result.status != "ok" or not planned.probe.repeats)
-        self.progress.finish(result.status, result.reason)
+        self.progress.finish(result.status, result.reason, str(case))
         if remaining:
             self.progress.start(str(remaining[0]), planned.probe.estimate_s(remaining[0]))
 
-    def call(
+    def attempt(
         self,
         case: Case,
         keep: Callable[[Any], None],
         function: Callable[..., Any],
         *args: Any,
         imported: tuple[str, ...] = (),
-    ) -> worker.Result:
-        """Runs the function in a worker with the threads of the case.
+    ) -> Attempt:
+        """The function in a worker with the threads of the case.
 
         CUDA cannot be used in a process that was forked from another, so that no such case is.
         """
-        try:
-            return worker.call(
-                function,
-                *args,
-                on_message=keep,
-                threads=case.threads,
-                timeout_s=self.case_timeout_s,
-                limit_memory=case.device != "cuda",  # CUDA maps far more address space than it uses
-                imported=imported if case.device == "cpu" else (),
-            )
-        except BlockError as error:  # a message of the probe that cannot be kept
-            return worker.Result("failed", str(error))
+
+        def kept(message: Any) -> Result | None:
+            try:
+                keep(message)
+            except BlockError as error:  # a message of the probe that cannot be kept
+                return Result("failed", str(error))
+            return None
+
+        on_cpu = case.device == "cpu"
+        # CUDA maps far more address space than it uses
+        limit = case.device != "cuda"
+        return Attempt(function, args, kept, case.threads, limit, imported if on_cpu else ())
+
+    def call(self, attempt: Attempt) -> Result:
+        """How a single attempt ended."""
+        results: list[Result] = []
+
+        def work() -> Work:
+            results.append((yield attempt))
+
+        side_by_side([work()], 1, self.case_timeout_s)
+        return results[0]
 
     def second_pass(self, planned: PlannedProbe, group: Group) -> None:
-        """Measures comparisons together, in as many processes as the probe wants; this ends their cases."""
-        for process in range(planned.probe.repeats):
-            if group:
-                names = ", ".join(dict.fromkeys(short_name(c.spec) for c in flat(group)))
-                label = f"{planned.probe.name} {names}, {len(group)} comparisons"
-                label += f", process {process + 1} of {planned.probe.repeats}"
-                self.progress.start(label, sum(planned.probe.estimate_repeat_s(c) for c in flat(group)))
-                # what was timed before leaves its mark on memory: that is to differ between processes
-                random.Random(process).shuffle(group)
-                group = self.repeat(planned, group, process)
-                self.progress.finish("ok" if group else "failed", None)
+        """Measures comparisons together, in as many processes as the probe wants; this ends their cases.
+
+        All processes import at the same time, and each then waits until it is alone.
+        """
+        case, backends = group[0][0], sorted({(c.backend, c.device) for c in flat(group) if c.backend})
+        count = min(planned.probe.repeats, MOST_PROCESSES)
+        with Ahead(count, warm.ready, (backends,), case.threads, case.device != "cuda") as ahead:
+            for process in range(planned.probe.repeats):
+                if group:
+                    names = ", ".join(dict.fromkeys(short_name(c.spec) for c in flat(group)))
+                    label = f"{planned.probe.name} {names}, {len(group)} comparisons"
+                    label += f", process {process + 1} of {planned.probe.repeats}"
+                    self.progress.start(label, sum(planned.probe.estimate_repeat_s(c) for c in flat(group)))
+                    # what was timed before leaves its mark on memory: that is to differ between processes
+                    random.Random(process).shuffle(group)
+                    group = self.repeat(planned, group, process, ahead)
+                    self.progress.finish("ok" if group else "failed", None)
         for case in flat(group):
             self.write(case, Found("ok"), done=True)
 
-    def repeat(self, planned: PlannedProbe, group: Group, process: int, again: bool = False) -> Group:
-        """One process of the second pass; returns the comparisons that are good.
+    def repeat(
+        self,
+        planned: PlannedProbe,
+        group: Group,
+        process: int,
+        ahead: Ahead | None = None,
+        again: bool = False,
+    ) -> Group:
+        """One process of the second pass, which waits already or is new; returns the good comparisons.
 
         After a failure the comparison in hand runs alone, and those after it go on together.
         """
@@ -160,9 +198,9 @@ class Runner:
             return self.give_up(group, stop)
         measured: set[str] = set()
         keep = self.keeper(group, measured)
-        outcome = self.call(
-            group[0][0], keep, measure_together, planned.spec, planned.options, group, process
-        )
+        args = (planned.spec, planned.options, group, process)
+        attempt = self.attempt(group[0][0], keep, warm.measure_together, *args)
+        outcome = self.call(replace(attempt, ahead=ahead))
         if edited := self.edited():
             return self.give_up(group, edited)
         if outcome.status == "ok":
