@@ -14,7 +14,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
 from .. import seal
-from . import modules
+from .sealed import opened
 
 
 def keep(module: ModuleType) -> None:
@@ -65,19 +65,3 @@ class SealedFiles(IndexDataCacheFile):
     def _write(self, path: Path, content: bytes) -> None:
         with self._open_for_write(str(path)) as file:
             file.write(seal.seal(content, path.name).encode() + content)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Writes a file whole, with its seal before the content. Raises OSError."""
-    modules.keep(path, seal.seal(content, path.name).encode() + content)
-
-
-def opened(path: Path) -> bytes:
-    """A file's content without its seal. Raises OSError where that is not this user's."""
-    if not path.is_file():
-        raise OSError(f"{path} is no file")
-    content = path.read_bytes()
-    given, rest = content[: seal.DIGITS], content[seal.DIGITS :]
-    if not seal.is_ours(rest, path.name, given.decode("ascii", "replace")):
-        raise OSError(f"{path} is damaged")
-    return rest

@@ -11,7 +11,6 @@ import ast
 import hashlib
 import linecache
 import multiprocessing
-import os
 import sys
 import tempfile
 import warnings
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .. import seal
+from .sealed import keep
 
 
 def folder() -> Path:
@@ -52,21 +52,6 @@ def unwritable() -> str | None:
     except OSError as error:
         return f"{folder()} cannot be written ({error.strerror})"
     return None
-
-
-def keep(path: Path, content: bytes) -> None:
-    """Sees to it that the file holds this content. Raises OSError where it cannot be written."""
-    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _module(name: str, file: str, text: str) -> ModuleType:

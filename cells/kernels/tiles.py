@@ -20,7 +20,7 @@ import llvmlite
 from llvmlite import binding, ir
 from numba.core import cgutils
 
-from . import compiled, modules
+from . import modules, sealed
 
 ROWS = 6  # of the largest tile
 UNDER_WAY = 8  # sums, so that none waits for its last term: two a cycle, and each takes four
@@ -50,11 +50,11 @@ def ready(dtype: str) -> str:
     made_by = "\0".join([VERSION, llvmlite.__version__, machine.triple, cpu, features])
     path = modules.folder() / f"product_{dtype}_{hashlib.sha256(made_by.encode()).hexdigest()[:12]}.o"
     try:
-        _engines[dtype] = engine(compiled.opened(path), machine)
+        _engines[dtype] = engine(sealed.opened(path), machine)
     except OSError:  # not there, or not this user's
         code = machine_code(form.FLOAT, form.LANES, form.PANEL, machine)
         with suppress(OSError):  # each process then compiles it again
-            compiled.write(path, code)
+            sealed.write(path, code)
         _engines[dtype] = engine(code, machine)
     binding.add_symbol(name(dtype), _engines[dtype].get_function_address("product"))
     return name(dtype)

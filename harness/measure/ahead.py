@@ -14,18 +14,24 @@ from typing import Any
 
 from .started import Message, Started
 
-PATIENCE_S = 60.0  # in which a process has made itself ready, or another is spawned in its place
-
 
 class Ahead:
     """So many processes, each of which calls prepare(*args) and then waits.
 
-    Those that are ready wait idle, so that nothing disturbs what one of them times.
+    Those that are ready wait idle, so that nothing disturbs what one of them times. One that is not ready in
+    timeout_s is ended, and a new one spawned when its turn comes.
     """
 
     def __init__(
-        self, count: int, prepare: Callable[..., None], args: tuple, threads: int, limit_memory: bool
+        self,
+        count: int,
+        prepare: Callable[..., None],
+        args: tuple,
+        threads: int = 1,
+        limit_memory: bool = True,
+        timeout_s: float = 300.0,
     ) -> None:
+        self._timeout_s = timeout_s
         self._queue: SimpleQueue[tuple[Started, bytes | None]] = SimpleQueue()
         self._waiting: deque[tuple[Started, Connection]] = deque()
         for _ in range(count):
@@ -36,7 +42,7 @@ class Ahead:
 
     def __enter__(self) -> Ahead:
         """Waits until all are ready; those that are not, and those that broke, are ended."""
-        ready, until = set(), time.monotonic() + PATIENCE_S
+        ready, until = set(), time.monotonic() + self._timeout_s
         waiting = {process for process, _ in self._waiting}
         while waiting:
             try:

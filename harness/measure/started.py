@@ -47,6 +47,12 @@ class Message:
     content: Any
 
 
+def begin_server(imported: Sequence[str]) -> None:
+    """Starts the process that others are forked from, unless it runs; it imports while this one goes on."""
+    with limited(1), _interrupts_held_back(), _start_method():
+        forked.begin(imported)
+
+
 class Started:
     """A process that runs function(emit, *args), and whose messages come into a queue as (this, bytes).
 

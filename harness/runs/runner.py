@@ -134,10 +134,7 @@ class Runner:
         *args: Any,
         imported: tuple[str, ...] = (),
     ) -> Attempt:
-        """The function in a worker with the threads of the case.
-
-        CUDA cannot be used in a process that was forked from another, so that no such case is.
-        """
+        """The function in a worker with the threads of the case."""
 
         def kept(message: Any) -> Result | None:
             try:
@@ -146,10 +143,8 @@ class Runner:
                 return Result("failed", str(error))
             return None
 
-        on_cpu = case.device == "cpu"
-        # CUDA maps far more address space than it uses
-        limit = case.device != "cuda"
-        return Attempt(function, args, kept, case.threads, limit, imported if on_cpu else ())
+        limit = case.device != "cuda"  # CUDA maps far more address space than it uses
+        return Attempt(function, args, kept, case.threads, limit, imported if may_fork(case) else ())
 
     def call(self, attempt: Attempt) -> Result:
         """How a single attempt ended."""
@@ -168,7 +163,8 @@ class Runner:
         """
         case, backends = group[0][0], sorted({(c.backend, c.device) for c in flat(group) if c.backend})
         count = min(planned.probe.repeats, MOST_PROCESSES)
-        with Ahead(count, warm.ready, (backends,), case.threads, case.device != "cuda") as ahead:
+        limit = case.device != "cuda"
+        with Ahead(count, warm.ready, (backends,), case.threads, limit, self.case_timeout_s) as ahead:
             for process in range(planned.probe.repeats):
                 if group:
                     names = ", ".join(dict.fromkeys(short_name(c.spec) for c in flat(group)))
@@ -277,6 +273,14 @@ class Runner:
             return None
         how = "put it back and go on with the run, or start a new one"
         return Found("failed", f"{', '.join(names)} changed after the run began; {how}")
+
+
+def may_fork(case: Case) -> bool:
+    """Whether a case is measured in a forked process: not on CUDA, which cannot be used there.
+
+    One on no device needs no backend, and a spawned process is there before the server has imported them.
+    """
+    return case.device == "cpu" and case.threads == 1
 
 
 def alike(cases: list[Case]) -> list[list[Case]]:

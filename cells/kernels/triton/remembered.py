@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import seal
-from ..modules import keep
+from ..sealed import keep
 from . import compiler, resources
 
 
