@@ -15,9 +15,10 @@ from ..measure.started import begin_server
 from ..screen import last
 from ..store import provenance
 from ..store.code import Watch
+from .groups import estimate_s, may_fork
 from .progress import Progress
 from .resume import interrupted
-from .runner import IMPORTED, Runner, estimate_s, may_fork
+from .runner import IMPORTED, Runner
 from .schema import Settings, check
 from .values import ConfigError
 

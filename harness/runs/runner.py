@@ -12,34 +12,22 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
-from cellbench.cells.find import path_of, short_name
-
 from ..case import Case
 from ..measure.ahead import Ahead
 from ..measure.conditions import cores
 from ..measure.side_by_side import Attempt, Work, side_by_side
 from ..measure.started import Result
 from ..probe import CaseResult as Found
-from ..probe import Probe, measure_cases
+from ..probe import measure_cases
 from ..store import ERRORS, BlockError, RunWriter
 from . import warm
+from .groups import Group, PlannedProbe, about, alike, bounded, flat, may_fork
 from .progress import Progress
 
-Group = list[list[Case]]  # comparisons, each of several cases
 IMPORTED = (f"{__package__}.imports",)
 MOST_TOGETHER = 64  # programs that one process of the second pass times, one comparison after the other
 MOST_PROCESSES = 8  # of a first pass at a time: each may take a gigabyte
 FEW_TOGETHER = 16  # the same where there is a budget, which is looked at before every process
-
-
-@dataclass(frozen=True)
-class PlannedProbe:
-    """A probe with its options and cases; spec and options find it again in a worker."""
-
-    spec: str
-    options: dict[str, Any]
-    probe: Probe
-    cases: list[Case]
 
 
 @dataclass
@@ -162,21 +150,37 @@ class Runner:
         All processes import at the same time, and each then waits until it is alone.
         """
         case, backends = group[0][0], sorted({(c.backend, c.device) for c in flat(group) if c.backend})
-        count = min(planned.probe.repeats, MOST_PROCESSES)
         limit = case.device != "cuda"
+        left = {process: self.not_known(group, process) for process in range(planned.probe.repeats)}
+        count = min(sum(map(bool, left.values())), MOST_PROCESSES)
         with Ahead(count, warm.ready, (backends,), case.threads, limit, self.case_timeout_s) as ahead:
-            for process in range(planned.probe.repeats):
-                if group:
-                    names = ", ".join(dict.fromkeys(short_name(c.spec) for c in flat(group)))
-                    label = f"{planned.probe.name} {names}, {len(group)} comparisons"
-                    label += f", process {process + 1} of {planned.probe.repeats}"
-                    self.progress.start(label, sum(planned.probe.estimate_repeat_s(c) for c in flat(group)))
+            for process, wanted in left.items():
+                ids = {case.id for case in flat(wanted)}
+                if some := [one for one in group if any(case.id in ids for case in one)]:
+                    self.progress.start(*about(planned, some, process))
                     # what was timed before leaves its mark on memory: that is to differ between processes
-                    random.Random(process).shuffle(group)
-                    group = self.repeat(planned, group, process, ahead)
-                    self.progress.finish("ok" if group else "failed", None)
+                    random.Random(process).shuffle(some)
+                    good = self.repeat(planned, some, process, ahead)
+                    self.progress.finish("ok" if good else "failed", None)
+                    bad = {case.id for case in flat(some)} - {case.id for case in flat(good)}
+                    remaining = [[case for case in one if case.id not in bad] for one in group]
+                    group = [one for one in remaining if one]
         for case in flat(group):
             self.write(case, Found("ok"), done=True)
+
+    def not_known(self, group: Group, process: int) -> Group:
+        """The comparisons that a process has to measure; what an earlier attempt has of the others is written."""
+
+        def earlier(case: Case) -> list[dict[str, Any]] | None:
+            if case.id in self.done:
+                return []
+            begun = self.writer.begun.get(case.id)
+            return begun.repeated.get(process) if begun else None
+
+        left = [one for one in group if any(earlier(case) is None for case in one)]
+        for case in flat([one for one in group if one not in left]):
+            self.write(case, Found("ok", series=earlier(case) or []), done=False)
+        return left
 
     def repeat(
         self,
@@ -273,49 +277,3 @@ class Runner:
             return None
         how = "put it back and go on with the run, or start a new one"
         return Found("failed", f"{', '.join(names)} changed after the run began; {how}")
-
-
-def may_fork(case: Case) -> bool:
-    """Whether a case is measured in a forked process: not on CUDA, which cannot be used there.
-
-    One on no device needs no backend, and a spawned process is there before the server has imported them.
-    """
-    return case.device == "cpu" and case.threads == 1
-
-
-def alike(cases: list[Case]) -> list[list[Case]]:
-    """Cases that differ in seed and variant only, together, in order of appearance."""
-    groups: dict[Case, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(replace(case, seed=None, variant=None), []).append(case)
-    return list(groups.values())
-
-
-def bounded(comparisons: Group, most: int) -> list[Group]:
-    """Comparisons in a row, in groups of at most `most` cases (or one comparison).
-
-    A person's own file is not run beside other cells.
-    """
-    groups: list[Group] = []
-    for comparison in comparisons:
-        last = groups[-1] if groups else None
-        alike = last and path_of(last[0][0].spec) == path_of(comparison[0].spec)
-        if last and alike and len(flat(last)) + len(comparison) <= most:
-            last.append(comparison)
-        else:
-            groups.append([comparison])
-    return groups
-
-
-def flat(group: Group) -> list[Case]:
-    """All cases of all comparisons."""
-    return [case for comparison in group for case in comparison]
-
-
-def estimate_s(probes: list[PlannedProbe]) -> float:
-    """About how long it all takes, in seconds on two slow cores."""
-    return sum(
-        planned.probe.estimate_s(case) + planned.probe.repeats * planned.probe.estimate_repeat_s(case)
-        for planned in probes
-        for case in planned.cases
-    )

@@ -13,7 +13,6 @@ from cellbench.harness.measure.ahead import Ahead
 from cellbench.harness.measure.side_by_side import Attempt, side_by_side
 from cellbench.harness.measure.started import Result
 
-
 FORKED = ("json",)  # a spawned process takes half a second
 
 
