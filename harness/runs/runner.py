@@ -169,7 +169,7 @@ class Runner:
             self.write(case, Found("ok"), done=True)
 
     def not_known(self, group: Group, process: int) -> Group:
-        """The comparisons that a process has to measure; what an earlier attempt has of the others is written."""
+        """The comparisons that a process has to measure; what an earlier attempt has of others is written."""
 
         def earlier(case: Case) -> list[dict[str, Any]] | None:
             if case.id in self.done:
