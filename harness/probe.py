@@ -106,6 +106,7 @@ class Probe:
     """
 
     repeats: ClassVar[int] = 0  # processes of the second pass; 0: there is none
+    timed: ClassVar[bool] = True  # False where the first pass measures no time, and several may run at once
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
 from .. import seal
+from .sealed import opened
 
 
 def keep(module: ModuleType) -> None:
@@ -45,7 +46,7 @@ class SealedFiles(IndexDataCacheFile):
 
     def _load_index(self) -> dict[Any, str]:
         try:
-            version, stamp, overloads = pickle.loads(_opened(Path(self._index_path)))
+            version, stamp, overloads = pickle.loads(opened(Path(self._index_path)))
         except OSError:
             return {}
         fresh = version == self._version and stamp == self._source_stamp
@@ -56,7 +57,7 @@ class SealedFiles(IndexDataCacheFile):
         self._write(Path(self._index_path), self._dump(content))
 
     def _load_data(self, name: str) -> Any:
-        return pickle.loads(_opened(Path(self._data_path(name))))
+        return pickle.loads(opened(Path(self._data_path(name))))
 
     def _save_data(self, name: str, data: Any) -> None:
         self._write(Path(self._data_path(name)), self._dump(data))
@@ -64,14 +65,3 @@ class SealedFiles(IndexDataCacheFile):
     def _write(self, path: Path, content: bytes) -> None:
         with self._open_for_write(str(path)) as file:
             file.write(seal.seal(content, path.name).encode() + content)
-
-
-def _opened(path: Path) -> bytes:
-    """A file's content without its seal. Raises OSError where that is not this user's."""
-    if not path.is_file():
-        raise OSError(f"{path} is no file")
-    content = path.read_bytes()
-    given, rest = content[: seal.DIGITS], content[seal.DIGITS :]
-    if not seal.is_ours(rest, path.name, given.decode("ascii", "replace")):
-        raise OSError(f"{path} is damaged")
-    return rest

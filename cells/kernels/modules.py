@@ -11,7 +11,6 @@ import ast
 import hashlib
 import linecache
 import multiprocessing
-import os
 import sys
 import tempfile
 import warnings
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .. import seal
+from .sealed import keep
 
 
 def folder() -> Path:
@@ -34,7 +34,7 @@ def load(stem: str, text: str) -> ModuleType:
         return sys.modules[name]
     path = folder() / f"{name}.py"
     try:
-        keep(path, text)
+        keep(path, text.encode())
     except OSError as error:
         _warn(str(folder()), error.strerror or str(error))
         return _module(name, f"<{name}, in memory>", text)
@@ -52,22 +52,6 @@ def unwritable() -> str | None:
     except OSError as error:
         return f"{folder()} cannot be written ({error.strerror})"
     return None
-
-
-def keep(path: Path, text: str) -> None:
-    """Sees to it that the file holds this text. Raises OSError where it cannot be written."""
-    content = text.encode()
-    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _module(name: str, file: str, text: str) -> ModuleType:

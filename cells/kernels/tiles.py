@@ -3,20 +3,24 @@
 
 A step's product is small, and the weights are the same at every step. BLAS lays them out anew at every call;
 here they lie in panels of so many outputs each, (K, panel). A tile of up to six sequences and one panel stays
-in the processor's registers over all of K. Numba does not emit such a loop. It is compiled once a process and
-dtype, and kernels call it by its name.
+in the processor's registers over all of K. Numba does not emit such a loop. It is compiled once a machine and
+dtype, lies sealed beside the kernels, and kernels call it by its name.
 """
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 from llvmlite import binding, ir
 from numba.core import cgutils
+
+from . import modules, sealed
 
 ROWS = 6  # of the largest tile
 UNDER_WAY = 8  # sums, so that none waits for its last term: two a cycle, and each takes four
@@ -38,22 +42,36 @@ def name(dtype: str) -> str:
 
 @lru_cache
 def ready(dtype: str) -> str:
-    """The same, and the product is there from now on: compiled for this processor, whatever a cache holds."""
+    """The same, and the product is there from now on: this processor's code, compiled by some process."""
     form = import_module(f".{dtype}", __package__)
     cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
     machine = binding.Target.from_default_triple().create_target_machine(
         cpu=cpu, features=features, opt=3, jit=True
     )
-    _engines[dtype] = compiled(form.FLOAT, form.LANES, form.PANEL, machine)
+    made_by = "\0".join([VERSION, llvmlite.__version__, machine.triple, cpu, features])
+    path = modules.folder() / f"product_{dtype}_{hashlib.sha256(made_by.encode()).hexdigest()[:12]}.o"
+    try:
+        _engines[dtype] = engine(sealed.opened(path), machine)
+    except OSError:  # not there, or not this user's
+        code = machine_code(form.FLOAT, form.LANES, form.PANEL, machine)
+        with suppress(OSError):  # each process then compiles it again
+            sealed.write(path, code)
+        _engines[dtype] = engine(code, machine)
     binding.add_symbol(name(dtype), _engines[dtype].get_function_address("product"))
     return name(dtype)
 
 
-def compiled(number: ir.Type, lanes: int, panel: int, machine: binding.TargetMachine) -> Any:
-    """The engine that owns `product` in a machine's code."""
-    engine = binding.create_mcjit_compiler(parsed(str(module(number, lanes, panel)), machine), machine)
-    engine.finalize_object()
-    return engine
+def machine_code(number: ir.Type, lanes: int, panel: int, machine: binding.TargetMachine) -> bytes:
+    """The object file of `product` for a machine."""
+    return machine.emit_object(parsed(str(module(number, lanes, panel)), machine))
+
+
+def engine(code: bytes, machine: binding.TargetMachine) -> Any:
+    """The engine that owns the code of an object file."""
+    made = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+    made.add_object_file(binding.ObjectFileRef.from_data(code))
+    made.finalize_object()
+    return made
 
 
 def parsed(text: str, machine: binding.TargetMachine) -> binding.ModuleRef:

@@ -143,7 +143,7 @@ def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, str]:
 
 def plan(settings: Settings) -> int:
     """Prints the cases and about how long they take."""
-    from ..runs.runner import estimate_s
+    from ..runs.groups import estimate_s
 
     for planned in settings.probes:
         for case in planned.cases:

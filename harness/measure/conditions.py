@@ -41,9 +41,19 @@ class Conditions:
 
 def observe() -> Conditions:
     """The conditions right now."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     mhz = _mhz()
-    return Conditions(cores, os.getloadavg()[0], mhz, mhz, _battery(), _governor(), quota())
+    return Conditions(allowed(), os.getloadavg()[0], mhz, mhz, _battery(), _governor(), quota())
+
+
+def allowed() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cores() -> int:
+    """The same, and no more than its control group may spend; at least one."""
+    limit = quota()
+    return max(1, allowed() if limit is None else min(allowed(), int(limit)))
 
 
 class Warning(Enum):

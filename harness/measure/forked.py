@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
@@ -30,6 +31,13 @@ def context(modules: Sequence[str]) -> ForkServerContext:
     forking = multiprocessing.get_context("forkserver")
     forking.set_forkserver_preload([__name__, *modules])
     return forking
+
+
+def begin(modules: Sequence[str]) -> None:
+    """Starts the server where none runs; no process waits for it."""
+    context(modules)
+    with suppress(OSError):  # the process that needs it says so
+        forkserver.ensure_running()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class Clipping(Probe):
     was made: under Adam it does not follow the gradient's norm.
     """
 
+    timed: ClassVar[bool] = False
     backends: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = (0.0, 1.0, 0.1)
     values: tuple[float, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class GradientDecay(Probe):
     Of several workload.steps the largest is taken; batch does not matter.
     """
 
+    timed: ClassVar[bool] = False
     schemes: tuple[str, ...] = ("torch",)
     backends: tuple[str, ...] = ("numpy",)
     sequences: int = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Horizon(Probe):
                the first parameters: median over sequences
     """
 
+    timed: ClassVar[bool] = False
     backends: tuple[str, ...] = ("numba",)
     lengths: tuple[int, ...] = (20, 30, 40)
     schemes: tuple[str, ...] = ("torch", "orthogonal", "chrono(T)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class LagShare(Probe):
     Of several workload.steps the largest is taken.
     """
 
+    timed: ClassVar[bool] = False
     parameter: str = "first"
     sequences: int = 16
     schemes: tuple[str, ...] = ("torch",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from ..probe import Emit, Plan, Probe, cell_of, series
 @dataclass(frozen=True)
 class Parameters(Probe):
     """Counts for each cell and pair of sizes; they depend on no backend."""
+
+    timed: ClassVar[bool] = False
 
     def cases(self, plan: Plan) -> list[Case]:
         sizes = [(i, h) for i in plan.input_size for h in plan.hidden_size]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from cellbench.cells.programs.formats import FORMATS
 
@@ -27,6 +27,7 @@ class Precision(Probe):
     Of several workload.steps the largest is taken.
     """
 
+    timed: ClassVar[bool] = False
     dtypes: tuple[str, ...] = ("float64", "float32", "bfloat16", "float16")
     scheme: str = "torch"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Spectrum(Probe):
     schemes    initialisations, as cell.init takes them
     """
 
+    timed: ClassVar[bool] = False
     k: int = 128
     steps: int = 500
     transient: int = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Conditions(Probe):
     float64.
     """
 
+    timed: ClassVar[bool] = False
     backends: tuple[str, ...] = ("numba",)
     kinds: tuple[str, ...] = KINDS
     steps: int = 40

@@ -11,12 +11,14 @@ from dataclasses import replace
 from cellbench.cells.kernels import modules
 
 from .. import store
+from ..measure.started import begin_server
 from ..screen import last
 from ..store import provenance
 from ..store.code import Watch
+from .groups import estimate_s, may_fork
 from .progress import Progress
 from .resume import interrupted
-from .runner import Runner, estimate_s
+from .runner import IMPORTED, Runner
 from .schema import Settings, check
 from .values import ConfigError
 
@@ -26,6 +28,7 @@ def measure(settings: Settings, command: str, named: Callable[[str], object] = l
 
     `named` is told the run's name before there is the run.
     """
+    _begin_server(settings)
     manifest = provenance.manifest(command, settings.config, settings.config["threads"])
     return _work(store.create(settings.results, manifest, named), settings, set())
 
@@ -38,6 +41,7 @@ def resume(name: str, trust: bool = False) -> int:
     """
     folder, config = interrupted(name, trust)
     settings = check(config)
+    _begin_server(settings)
     writer, ended = store.reopen(folder)
     planned = {case.id for probe in settings.probes for case in probe.cases}
     if foreign := set(ended) - planned:
@@ -48,6 +52,12 @@ def resume(name: str, trust: bool = False) -> int:
         )
     print(state_of(ended, len(planned)))
     return _work(writer, settings, {case for case, status in ended.items() if status == "ok"})
+
+
+def _begin_server(settings: Settings) -> None:
+    """Has what first passes are forked from import meanwhile."""
+    if any(may_fork(case) for planned in settings.probes for case in planned.cases):
+        begin_server(IMPORTED)
 
 
 def state_of(ended: dict[str, str], planned: int) -> str:

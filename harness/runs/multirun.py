@@ -225,5 +225,5 @@ def resume_job(composed: Any) -> None:
 
 
 def _has_errors(folder: Path) -> bool:
-    statuses = {block["status"] for block in store.read_blocks(folder) if block["done"]}
-    return bool(statuses & set(store.ERRORS))
+    last = {block["case"]: block["status"] for block in store.read_blocks(folder) if block["done"]}
+    return bool(set(last.values()) & set(store.ERRORS))

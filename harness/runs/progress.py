@@ -44,10 +44,12 @@ class Progress:
             words = one_line(f"{self.label}  {self.remaining()}")
             self.bar.update(0, completed=self.done_s, description=words)
 
-    def finish(self, status: str, reason: str | None) -> None:
-        """The case has ended."""
+    def finish(self, status: str, reason: str | None, label: str | None = None) -> None:
+        """The case in hand, or the one that is named, has ended."""
         self.share = 1.0
-        text = (status if ": " in status else f"{self.label}: {status}") + (f" ({reason})" if reason else "")
+        text = (status if ": " in status else f"{label or self.label}: {status}") + (
+            f" ({reason})" if reason else ""
+        )
         if self.bar is None:
             print(f"{text}  [{self.remaining()}]", file=self.stream, flush=True)
         elif status not in QUIET:

@@ -5,33 +5,29 @@ Every message of a worker is written to the run at once.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
-from cellbench.cells.find import short_name
-
 from ..case import Case
-from ..measure import worker
+from ..measure.ahead import Ahead
+from ..measure.conditions import cores
+from ..measure.side_by_side import Attempt, Work, side_by_side
+from ..measure.started import Result
 from ..probe import CaseResult as Found
-from ..probe import Probe, measure_cases, measure_together
+from ..probe import measure_cases
 from ..store import ERRORS, BlockError, RunWriter
+from . import warm
+from .groups import Group, PlannedProbe, about, alike, bounded, flat, may_fork
 from .progress import Progress
 
-Group = list[list[Case]]  # comparisons, each of several cases
 IMPORTED = (f"{__package__}.imports",)
-MOST_TOGETHER = 16  # programs that one process of the second pass holds, one comparison after the other
-
-
-@dataclass(frozen=True)
-class PlannedProbe:
-    """A probe with its options and cases; spec and options find it again in a worker."""
-
-    spec: str
-    options: dict[str, Any]
-    probe: Probe
-    cases: list[Case]
+MOST_TOGETHER = 64  # programs that one process of the second pass times, one comparison after the other
+MOST_PROCESSES = 8  # of a first pass at a time: each may take a gigabyte
+FEW_TOGETHER = 16  # the same where there is a budget, which is looked at before every process
 
 
 @dataclass
@@ -59,13 +55,14 @@ class Runner:
             left = [c for c in planned.cases if c.id not in self.done]
             for case in left if planned.probe.repeats else []:
                 self.taken_over(case)
-            for cases in alike([c for c in left if c.id not in self.statuses]):
-                self.first_pass(planned, cases)
+            groups = alike([c for c in left if c.id not in self.statuses])
+            works = (self.first_pass(planned, cases) for cases in groups)
+            side_by_side(works, self.at_a_time(planned, groups), self.case_timeout_s)
             if planned.probe.repeats:
                 good = [c for c in planned.cases if c.id in self.done or self.statuses[c.id] == "ok"]
                 comparisons = planned.probe.comparisons(good)
                 unfinished = [c for c in comparisons if any(case.id not in self.done for case in c)]
-                for group in bounded(unfinished, MOST_TOGETHER):
+                for group in bounded(unfinished, FEW_TOGETHER if self.budget_s else MOST_TOGETHER):
                     self.second_pass(planned, group)
         return int(any(status in ERRORS for status in self.statuses.values()))
 
@@ -75,7 +72,17 @@ class Runner:
             self.implementations[case.id] = begun.implementation
             self.write(case, Found("ok", begun.reason, begun.implementation, begun.series), done=False)
 
-    def first_pass(self, planned: PlannedProbe, cases: list[Case]) -> None:
+    def at_a_time(self, planned: PlannedProbe, groups: list[list[Case]]) -> int:
+        """How many processes of the first pass run side by side: one where something is timed.
+
+        Else as many as there are cores. A budget is looked at before every case, and a GPU is one.
+        """
+        cases = flat(groups)
+        if planned.probe.timed or self.budget_s or any(case.device != "cpu" for case in cases):
+            return 1
+        return max(1, min(MOST_PROCESSES, cores() // max((case.threads for case in cases), default=1)))
+
+    def first_pass(self, planned: PlannedProbe, cases: list[Case]) -> Work:
         """Measures cases in a worker of their own; after one that breaks it, the rest get a new one."""
         while cases:
             self.progress.start(str(cases[0]), planned.probe.estimate_s(cases[0]))
@@ -93,9 +100,8 @@ class Runner:
                     self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
 
             together = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
-            outcome = self.call(
-                cases[0], keep, measure_cases, planned.spec, planned.options, together, imported=IMPORTED
-            )
+            args = (planned.spec, planned.options, together)
+            outcome = yield self.attempt(cases[0], keep, measure_cases, *args, imported=IMPORTED)
             if outcome.status != "ok" and cases:
                 ended = self.edited() or Found(outcome.status, outcome.reason)
                 self.end(planned, cases.pop(0), ended, cases)
@@ -104,59 +110,97 @@ class Runner:
         """Writes how a case ended; where the probe has a second pass, an ok case is not done yet."""
         self.implementations[case.id] = result.implementation
         self.write(case, result, done=result.status != "ok" or not planned.probe.repeats)
-        self.progress.finish(result.status, result.reason)
+        self.progress.finish(result.status, result.reason, str(case))
         if remaining:
             self.progress.start(str(remaining[0]), planned.probe.estimate_s(remaining[0]))
 
-    def call(
+    def attempt(
         self,
         case: Case,
         keep: Callable[[Any], None],
         function: Callable[..., Any],
         *args: Any,
         imported: tuple[str, ...] = (),
-    ) -> worker.Result:
-        """Runs the function in a worker with the threads of the case.
+    ) -> Attempt:
+        """The function in a worker with the threads of the case."""
 
-        CUDA cannot be used in a process that was forked from another, so that no such case is.
-        """
-        try:
-            return worker.call(
-                function,
-                *args,
-                on_message=keep,
-                threads=case.threads,
-                timeout_s=self.case_timeout_s,
-                limit_memory=case.device != "cuda",  # CUDA maps far more address space than it uses
-                imported=imported if case.device == "cpu" else (),
-            )
-        except BlockError as error:  # a message of the probe that cannot be kept
-            return worker.Result("failed", str(error))
+        def kept(message: Any) -> Result | None:
+            try:
+                keep(message)
+            except BlockError as error:  # a message of the probe that cannot be kept
+                return Result("failed", str(error))
+            return None
+
+        limit = case.device != "cuda"  # CUDA maps far more address space than it uses
+        return Attempt(function, args, kept, case.threads, limit, imported if may_fork(case) else ())
+
+    def call(self, attempt: Attempt) -> Result:
+        """How a single attempt ended."""
+        results: list[Result] = []
+
+        def work() -> Work:
+            results.append((yield attempt))
+
+        side_by_side([work()], 1, self.case_timeout_s)
+        return results[0]
 
     def second_pass(self, planned: PlannedProbe, group: Group) -> None:
-        """Measures comparisons together, in as many processes as the probe wants; this ends their cases."""
-        for process in range(planned.probe.repeats):
-            if group:
-                label = f"{planned.probe.name} {short_name(group[0][0].spec)}, {len(group)} comparisons"
-                label += f", process {process + 1} of {planned.probe.repeats}"
-                self.progress.start(label, sum(planned.probe.estimate_repeat_s(c) for c in flat(group)))
-                group = self.repeat(planned, group, process)
-                self.progress.finish("ok" if group else "failed", None)
+        """Measures comparisons together, in as many processes as the probe wants; this ends their cases.
+
+        All processes import at the same time, and each then waits until it is alone.
+        """
+        case, backends = group[0][0], sorted({(c.backend, c.device) for c in flat(group) if c.backend})
+        limit = case.device != "cuda"
+        left = {process: self.not_known(group, process) for process in range(planned.probe.repeats)}
+        count = min(sum(map(bool, left.values())), MOST_PROCESSES)
+        with Ahead(count, warm.ready, (backends,), case.threads, limit, self.case_timeout_s) as ahead:
+            for process, wanted in left.items():
+                ids = {case.id for case in flat(wanted)}
+                if some := [one for one in group if any(case.id in ids for case in one)]:
+                    self.progress.start(*about(planned, some, process))
+                    # what was timed before leaves its mark on memory: that is to differ between processes
+                    random.Random(process).shuffle(some)
+                    good = self.repeat(planned, some, process, ahead)
+                    self.progress.finish("ok" if good else "failed", None)
+                    bad = {case.id for case in flat(some)} - {case.id for case in flat(good)}
+                    remaining = [[case for case in one if case.id not in bad] for one in group]
+                    group = [one for one in remaining if one]
         for case in flat(group):
             self.write(case, Found("ok"), done=True)
 
-    def repeat(self, planned: PlannedProbe, group: Group, process: int, again: bool = False) -> Group:
-        """One process of the second pass; returns the comparisons that are good.
+    def not_known(self, group: Group, process: int) -> Group:
+        """The comparisons that a process has to measure; what an earlier attempt has of others is written."""
 
-        After a failure each comparison that is not measured yet runs alone.
+        def earlier(case: Case) -> list[dict[str, Any]] | None:
+            if case.id in self.done:
+                return []
+            begun = self.writer.begun.get(case.id)
+            return begun.repeated.get(process) if begun else None
+
+        left = [one for one in group if any(earlier(case) is None for case in one)]
+        for case in flat([one for one in group if one not in left]):
+            self.write(case, Found("ok", series=earlier(case) or []), done=False)
+        return left
+
+    def repeat(
+        self,
+        planned: PlannedProbe,
+        group: Group,
+        process: int,
+        ahead: Ahead | None = None,
+        again: bool = False,
+    ) -> Group:
+        """One process of the second pass, which waits already or is new; returns the good comparisons.
+
+        After a failure the comparison in hand runs alone, and those after it go on together.
         """
         if stop := self.edited() or self.spent():
             return self.give_up(group, stop)
         measured: set[str] = set()
         keep = self.keeper(group, measured)
-        outcome = self.call(
-            group[0][0], keep, measure_together, planned.spec, planned.options, group, process
-        )
+        args = (planned.spec, planned.options, group, process)
+        attempt = self.attempt(group[0][0], keep, warm.measure_together, *args)
+        outcome = self.call(replace(attempt, ahead=ahead))
         if edited := self.edited():
             return self.give_up(group, edited)
         if outcome.status == "ok":
@@ -170,13 +214,11 @@ class Runner:
             # alone, each case shows whether it was the one; those that were not go on together
             good = [c for c in group[0] if c.id in measured or self.repeat(planned, [[c]], process)]
             return [good] if good else []
-        complete = [comparison for comparison in group if all(case.id in measured for case in comparison)]
-        return complete + [
-            good
-            for comparison in group
-            if comparison not in complete
-            for good in self.repeat(planned, [comparison], process)
-        ]
+        complete = list(takewhile(lambda comparison: all(c.id in measured for c in comparison), group))
+        n = len(complete)
+        for rest in filter(None, (group[n : n + 1], group[n + 1 :])):
+            complete += self.repeat(planned, rest, process)
+        return complete
 
     def keeper(self, group: Group, measured: set[str]) -> Callable[[tuple[str, list[dict[str, Any]]]], None]:
         """Writes the series that a worker emits for a group, and adds the ids of its cases to `measured`."""
@@ -235,37 +277,3 @@ class Runner:
             return None
         how = "put it back and go on with the run, or start a new one"
         return Found("failed", f"{', '.join(names)} changed after the run began; {how}")
-
-
-def alike(cases: list[Case]) -> list[list[Case]]:
-    """Cases that differ in seed and variant only, together, in order of appearance."""
-    groups: dict[Case, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(replace(case, seed=None, variant=None), []).append(case)
-    return list(groups.values())
-
-
-def bounded(comparisons: Group, most: int) -> list[Group]:
-    """Comparisons of one cell in a row, in groups of at most `most` cases (or one comparison)."""
-    groups: list[Group] = []
-    for comparison in comparisons:
-        last = groups[-1] if groups else None
-        if last and last[0][0].spec == comparison[0].spec and len(flat(last)) + len(comparison) <= most:
-            last.append(comparison)
-        else:
-            groups.append([comparison])
-    return groups
-
-
-def flat(group: Group) -> list[Case]:
-    """All cases of all comparisons."""
-    return [case for comparison in group for case in comparison]
-
-
-def estimate_s(probes: list[PlannedProbe]) -> float:
-    """About how long it all takes, in seconds on two slow cores."""
-    return sum(
-        planned.probe.estimate_s(case) + planned.probe.repeats * planned.probe.estimate_repeat_s(case)
-        for planned in probes
-        for case in planned.cases
-    )

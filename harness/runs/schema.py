@@ -19,8 +19,8 @@ from .. import probe as probes
 from .. import task as tasks
 from ..probe import Plan
 from . import objective, values
+from .groups import PlannedProbe
 from .match import BUDGETS, matched
-from .runner import PlannedProbe
 from .values import ConfigError
 
 

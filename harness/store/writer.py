@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,15 @@ HIDDEN = re.compile(rf"\.(?P<run>\d{{8}}-\d{{6}}-[0-9a-f]{{4}})(?:\.(?P<owner>{a
 
 @dataclass(frozen=True)
 class FirstPass:
-    """What the first pass of a case measured, and the implementation that it found."""
+    """What the first pass of a case measured, and the implementation that it found.
+
+    `repeated` has what the second pass measured, by process.
+    """
 
     implementation: str
     series: list[dict[str, Any]]
     reason: str | None = None
+    repeated: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 class RunWriter:
@@ -262,7 +266,7 @@ def make(folder: Path) -> None:
 def reopen(folder: Path) -> tuple[RunWriter, dict[str, str]]:
     """A writer that goes on with an interrupted run, and how each finished case ended.
 
-    A torn last line is cut off. The writer's `begun` has the first passes of the others. Raises ResultsError
+    A torn last line is cut off. The writer's `begun` has what was measured of the others. Raises ResultsError
     for a run that cannot be gone on with.
     """
     read_manifest(folder)
@@ -290,7 +294,7 @@ def reopen(folder: Path) -> tuple[RunWriter, dict[str, str]]:
 
 
 def _first_passes(blocks: list[dict[str, Any]], last: dict[str, dict[str, Any]]) -> dict[str, FirstPass]:
-    """Of each case that is not done, what its first pass measured, where that came to its end.
+    """Of each case that is not done, what was measured, where its first pass came to its end.
 
     Its blocks are those up to the one that names the implementation; the second pass follows.
     """
@@ -298,10 +302,18 @@ def _first_passes(blocks: list[dict[str, Any]], last: dict[str, dict[str, Any]])
     series: dict[str, list[dict[str, Any]]] = {}
     for block in blocks:
         case, end = block["case"], last[block["case"]]
-        if end["done"] or block["attempt"] != end["attempt"] or case in found:
+        if end["done"] or block["attempt"] != end["attempt"]:
             continue
-        measured = series.setdefault(case, [])
-        measured += [s | {"values": list(s["values"])} for s in block["series"]]
+        measured = [s | {"values": list(s["values"])} for s in block["series"]]
+        if case in found:
+            repeated = found[case].repeated
+            for one in measured:
+                repeated.setdefault(one.get("process"), []).append(one)
+            if block is blocks[-1]:  # a process may write several of a case: more may have followed
+                for one in measured:
+                    repeated.pop(one.get("process"), None)
+            continue
+        series.setdefault(case, []).extend(measured)
         if block["implementation"] and block["status"] == "ok":
-            found[case] = FirstPass(block["implementation"], measured, block["reason"])
+            found[case] = FirstPass(block["implementation"], series[case], block["reason"])
     return found

@@ -99,7 +99,7 @@ def test_a_processor_without_wide_registers_computes_the_same(number):
     """Code for the oldest of this machine's family, run here: of 16 bytes, and no multiply-add."""
     dtype, lanes = (np.float32, 4) if isinstance(number, ir.FloatType) else (np.float64, 2)
     machine = binding.Target.from_default_triple().create_target_machine(cpu="generic", opt=3, jit=True)
-    engine = tiles.compiled(number, lanes, 4 * lanes, machine)
+    engine = tiles.engine(tiles.machine_code(number, lanes, 4 * lanes, machine), machine)
     index, array = ctypes.c_int64, ctypes.c_void_p
     kinds = [array, index, array, array, index, array, index, index, index, index]
     run = ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address("product"))

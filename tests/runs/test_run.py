@@ -20,8 +20,9 @@ from cellbench.harness.case import Case
 from cellbench.harness.cli import main
 from cellbench.harness.probe import NotOk, Probe, series
 from cellbench.harness.programs import check, inputs, prepare
+from cellbench.harness.runs.groups import PlannedProbe
 from cellbench.harness.runs.progress import Progress
-from cellbench.harness.runs.runner import PlannedProbe, Runner
+from cellbench.harness.runs.runner import Runner
 
 SMALL = [
     "workload.steps=5",

@@ -145,3 +145,16 @@ def test_changed_code_is_refused(begun, capsys):
     path.write_text(json.dumps(store.manifest.sealed(content, "sweep")))
     assert main(["run", f"resume={begun.folder}"]) == 2
     assert "other code: the package cells" in capsys.readouterr().err
+
+
+def test_a_case_that_failed_first_and_was_measured_later_is_no_error_of_a_carried_run(tmp_path):
+    assert main(["run", "cells=[elman]", "probes=[parameters]", f"results={tmp_path}"]) == 0
+    (run,) = store.runs(tmp_path)
+    ok = json.loads((run / store.BLOCKS).read_text())
+    crashed = ok | {"status": "crashed", "reason": "on purpose", "series": []}
+    lines = [json.dumps(block) + "\n" for block in (crashed, ok | {"attempt": 1})]
+    for count in (1, 2):
+        (run / store.BLOCKS).write_text("".join(lines[:count]))
+        assert main(["run", f"resume={run}", "hydra/launcher=basic"]) == 0
+    (run / store.BLOCKS).write_text("".join(reversed(lines)))
+    assert multirun._has_errors(run)  # the last end counts

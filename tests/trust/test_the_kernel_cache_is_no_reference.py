@@ -98,6 +98,15 @@ def test_compiled_code_that_was_changed_is_compiled_again(tmp_path, compiled, ri
     assert not (tmp_path / "proof").exists() and files[0].read_bytes() != changed[damage]
 
 
+def test_a_product_that_was_changed_is_compiled_again(tmp_path, compiled, right):
+    cache = shutil.copytree(compiled, tmp_path / "cache")
+    (file,) = (cache / "kernels").glob("product_float64_*.o")
+    before = file.read_bytes()
+    file.write_bytes(before[:-9] + bytes([before[-9] ^ 1]) + before[-8:])
+    assert sum_of("numba", cache)[0] == pytest.approx(right["numba"], rel=1e-12)
+    assert file.read_bytes() == before
+
+
 def test_a_pyc_beside_a_kernel_is_not_run(tmp_path, compiled, right):
     cache = shutil.copytree(compiled, tmp_path / "cache")
     (file,) = (cache / "kernels").glob("numpy_*.py")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import seal
-from ..modules import keep
+from ..sealed import keep
 from . import compiler, resources
 
 
@@ -25,7 +25,7 @@ def remembered(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for file, answer in zip(files, answers, strict=True):
         if "error" not in answer:
             with suppress(OSError):  # where nothing can be kept, it is asked again
-                keep(file, json.dumps(answer))
+                keep(file, json.dumps(answer).encode())
     return answers
 
 

@@ -1,0 +1,77 @@
+"""Cases that are measured in one process: of the first pass alike ones, of the second whole comparisons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cellbench.cells.find import path_of, short_name
+
+from ..case import Case
+from ..probe import Probe
+
+Group = list[list[Case]]  # comparisons, each of several cases
+
+
+@dataclass(frozen=True)
+class PlannedProbe:
+    """A probe with its options and cases; spec and options find it again in a worker."""
+
+    spec: str
+    options: dict[str, Any]
+    probe: Probe
+    cases: list[Case]
+
+
+def about(planned: PlannedProbe, group: Group, process: int) -> tuple[str, float]:
+    """The label of a process of the second pass, and about how many seconds it takes."""
+    names = ", ".join(dict.fromkeys(short_name(case.spec) for case in flat(group)))
+    label = f"{planned.probe.name} {names}, {len(group)} comparisons"
+    label += f", process {process + 1} of {planned.probe.repeats}"
+    return label, sum(planned.probe.estimate_repeat_s(case) for case in flat(group))
+
+
+def may_fork(case: Case) -> bool:
+    """Whether a case is measured in a forked process: not on CUDA, which cannot be used there.
+
+    One on no device needs no backend, and a spawned process is there before the server has imported them.
+    """
+    return case.device == "cpu" and case.threads == 1
+
+
+def alike(cases: list[Case]) -> list[list[Case]]:
+    """Cases that differ in seed and variant only, together, in order of appearance."""
+    groups: dict[Case, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(replace(case, seed=None, variant=None), []).append(case)
+    return list(groups.values())
+
+
+def bounded(comparisons: Group, most: int) -> list[Group]:
+    """Comparisons in a row, in groups of at most `most` cases (or one comparison).
+
+    A person's own file is not run beside other cells.
+    """
+    groups: list[Group] = []
+    for comparison in comparisons:
+        last = groups[-1] if groups else None
+        alike = last and path_of(last[0][0].spec) == path_of(comparison[0].spec)
+        if last and alike and len(flat(last)) + len(comparison) <= most:
+            last.append(comparison)
+        else:
+            groups.append([comparison])
+    return groups
+
+
+def flat(group: Group) -> list[Case]:
+    """All cases of all comparisons."""
+    return [case for comparison in group for case in comparison]
+
+
+def estimate_s(probes: list[PlannedProbe]) -> float:
+    """About how long it all takes, in seconds on two slow cores."""
+    return sum(
+        planned.probe.estimate_s(case) + planned.probe.repeats * planned.probe.estimate_repeat_s(case)
+        for planned in probes
+        for case in planned.cases
+    )
