@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 PRECISION = {"NVIDIA_TF32_OVERRIDE": "0"}
 ENVIRONMENT = threading.RLock()  # held while the environment is not this process's own
 END_S = keeper.PATIENCE_S + 1  # in which a process that was told to end has ended
+SOON_S = 0.5  # in which a signal that ends all processes of a job has reached this one too
 UNFIT = "unfit"  # of a forked process that is not as a spawned one would be
 Emit = Callable[[Any], None]
 
@@ -191,6 +193,7 @@ def _listen(
             )
         if message is None:
             process.join(END_S)
+            time.sleep(SOON_S)  # one that ends the command is raised here, and no crash of the case
             return _ended(process.exitcode)
         try:
             kind, content = pickle.loads(message)
@@ -262,9 +265,9 @@ def limited(threads: int) -> Iterator[None]:
 def _interrupts_held_back() -> Iterator[None]:
     """Blocks Ctrl-C for the children started meanwhile, from their first instruction: it is the parent's.
 
-    So is SIGUSR1, by which schedulers tell every process of a job that it will be ended.
+    So are SIGUSR1 and SIGUSR2, by which schedulers tell every process of a job that it will be ended.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
     resource_tracker.ensure_running()  # started by the first child instead, it would let Ctrl-C through again
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -9,7 +9,7 @@ from .values import ConfigError
 USER = Path("conf")
 PROVIDER = "cellbench, folders of the user"
 
-given: list[Path] = []  # the one of --config-dir, for the whole command
+given: list[Path] = []  # the one of --config-dir, and those of a sweep that is gone on with, for a command
 
 
 def own() -> Path:
@@ -26,9 +26,15 @@ def give(folder: Path | None) -> None:
     given[:] = [] if folder is None else [folder]
 
 
+def give_also(folders: list[str]) -> None:
+    """Adds those of a sweep that are there: it may be gone on with from another folder, without its flags."""
+    given.extend(path for path in map(Path, folders) if path.is_dir())
+
+
 def users() -> list[Path]:
     """The folders of the user, those that come first winning; without cellbench's own, as in its checkout."""
-    return [f for f in (*given, USER) if f.is_dir() and not f.samefile(own())]
+    there = [f for f in (*given, USER) if f.is_dir() and not f.samefile(own())]
+    return [f for n, f in enumerate(there) if not any(f.samefile(other) for other in there[:n])]
 
 
 def experiments(folder: Path) -> list[str]:

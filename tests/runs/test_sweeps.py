@@ -110,7 +110,15 @@ def test_a_log_is_read_inside_of_the_sweep_alone(tmp_path):
 
 DAMAGE = {
     "jobs": [{"jobs": []}, {"jobs": {}}, {"jobs": [{"id": "../../x", "overrides": [], "config": {}}]}],
-    "texts": [{"launcher": 3}, {"swept": "seeds"}, {"swept": [1]}, {"sweep": "../x"}, {"schema": 2}],
+    "numbers": [{"estimates_s": ["1"]}, {"estimates_s": 1}, {"estimates_s": [-1]}],
+    "texts": [
+        {"folders": "conf"},
+        {"launcher": 3},
+        {"swept": "seeds"},
+        {"swept": [1]},
+        {"sweep": "../x"},
+        {"schema": 2},
+    ],
 }
 
 
