@@ -170,8 +170,8 @@ def every_task(session: nox.Session) -> None:
 
 @session
 def cluster(session: nox.Session) -> None:
-    """The launchers tried, and sweeps on a real Slurm of one node: jobs killed, requeued, over their time (under
-    10 minutes). As root; -- --install installs Debian's Slurm, and without it the session says that it skips.
+    """The launchers tried, and jobs on a real Slurm of one node: killed, requeued, over their time (under 10
+    minutes). As root; -- --install installs Debian's Slurm, and without it the session says that it skips.
     """
     install(session)
     run(session, "pytest", "tests/runs/test_launchers.py", env=ONE_THREAD | {"CELLBENCH_CLUSTER": "1"})

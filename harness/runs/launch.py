@@ -33,10 +33,16 @@ def available(overrides: list[str]) -> None:
             extras.requires(PACKAGES[name], f"{override} needs")
 
 
-def launched(function: Callable[[Any], object], overrides: list[str], primary: str = "config") -> bool:
+def launched(
+    function: Callable[[Any], object],
+    overrides: list[str],
+    primary: str = "config",
+    interrupted: Callable[[], object] = lambda: None,
+) -> bool:
     """Has Hydra's launcher call the function for each combination; False where it was interrupted.
 
-    Raises ConfigError where the launcher fails.
+    `interrupted` is called then, before the launcher's processes are ended. Raises ConfigError where the
+    launcher fails.
     """
     import hydra
 
@@ -48,6 +54,7 @@ def launched(function: Callable[[Any], object], overrides: list[str], primary: s
     try:
         hydra.main(version_base="1.3", config_path=str(places.own()), config_name=primary)(function)()
     except KeyboardInterrupt:
+        interrupted()
         return False
     except ConfigError:
         raise

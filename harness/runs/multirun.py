@@ -13,7 +13,7 @@ from ..store import code, provenance
 from ..store import manifest as manifests
 from ..store import sweep as sweeps
 from ..store.sweep import Sweep
-from . import compose, launch, live, places, values
+from . import cancel, compose, launch, live, places, values
 from . import measure as measuring
 from .job import job, job_id, trial
 from .resume import interrupted, same_code, same_commit
@@ -155,8 +155,10 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         function = job
         # those of the sweeper's parameters are among the jobs
         own += ["hydra.sweeper.params=null", f"+job={','.join(map(str, left))}"]
-    with sweep.launching(), live.told(sweep, _choice(launch.GROUP, given) != "basic"):
-        return launch.launched(function, [*given, *own], sweep.manifest["primary"])
+    launcher, primary = _choice(launch.GROUP, given), sweep.manifest["primary"]
+    told, shielded = live.told(sweep, launcher != "basic"), cancel.shielded(launcher == "submitit_local")
+    with sweep.launching(), told, shielded:
+        return launch.launched(function, [*given, *own], primary, lambda: cancel.end_below(sweep))
 
 
 def best(sweep: Sweep) -> str:

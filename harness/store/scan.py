@@ -7,13 +7,14 @@ read from their blocks.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import extras
 from .files import ResultsError
 from .reader import BLOCKS, TABLE, check_footer, frame_of, runs
-from .table import types
+from .table import as_arrow, types
 
 if TYPE_CHECKING:
     import polars
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 def scan(path: str | Path | Iterable[str | Path]) -> polars.LazyFrame:
     """The rows of `load`, with the same columns, as a lazy frame over a run, a folder of runs, or several.
 
-    Text is String, whole numbers are Int64, values Float64. Raises PackageMissing without Polars, and
-    ResultsError as `load` does; a table that is damaged inside raises Polars' own error when it is collected.
+    Text is String, whole numbers are Int64, values Float64; a value that is NaN is null.
+    Raises PackageMissing without Polars, and ResultsError as `load` does; a table that is damaged inside
+    raises Polars' own error when it is collected.
     """
     extras.requires("polars", "harness.scan needs")
     import polars
@@ -32,22 +34,27 @@ def scan(path: str | Path | Iterable[str | Path]) -> polars.LazyFrame:
     if not paths:
         raise ResultsError("there is no run to scan; give a run's folder, or a folder of runs")
     folders = _each_once([run for p in paths for run in runs(Path(p))])
-    packed = [folder / TABLE for folder in folders if _is_current(folder)]
-    others = [folder for folder in folders if folder / TABLE not in {*packed}]
-    frames = []
-    if packed:
-        columns: Any = {"missing_columns": "insert", "extra_columns": "ignore"}  # of another version's tables
-        frames.append(polars.scan_parquet(packed, schema=_schema(), glob=False, **columns))
-    if others:
-        import pyarrow
+    parts = [
+        _tables(list(group)) if current else _blocks(list(group))
+        for current, group in groupby(folders, _is_current)
+    ]
+    return polars.concat(parts) if len(parts) > 1 else parts[0]
 
-        table = pyarrow.Table.from_pandas(
-            frame_of(others), pyarrow.schema(types().items()), preserve_index=False
-        )
-        frame = polars.from_arrow(table, schema_overrides=_schema())
-        assert isinstance(frame, polars.DataFrame)
-        frames.append(frame.lazy())
-    return polars.concat(frames) if len(frames) > 1 else frames[0]
+
+def _tables(folders: list[Path]) -> polars.LazyFrame:
+    import polars
+
+    columns: Any = {"missing_columns": "insert", "extra_columns": "ignore"}  # of another version's tables
+    files = [folder / TABLE for folder in folders]
+    return polars.scan_parquet(files, schema=_schema(), glob=False, **columns)
+
+
+def _blocks(folders: list[Path]) -> polars.LazyFrame:
+    import polars
+
+    frame = polars.from_arrow(as_arrow(frame_of(folders)), schema_overrides=_schema())
+    assert isinstance(frame, polars.DataFrame)
+    return frame.lazy()
 
 
 def _schema() -> Any:

@@ -59,7 +59,7 @@ def test_a_sweep_is_told_listed_shown_and_loaded_as_one_and_leaves_no_stray_fold
 def test_the_manifest_is_whole_before_the_launch(tmp_path, monkeypatch, capsys):
     seen = []
 
-    def look(function, overrides, primary):
+    def look(function, overrides, primary, interrupted):
         (folder,) = sweeps.sweeps(tmp_path)
         sweep = sweeps.read(folder)
         jobs = zip(sweep.jobs, sweep.records(), strict=True)

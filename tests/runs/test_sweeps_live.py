@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -9,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cellbench.harness.cli import main
-from cellbench.harness.runs import cancel, live, multirun
+from cellbench.harness.runs import cancel, live
+from cellbench.harness.store import sweep as sweeps
 from cellbench.harness.store.sweep import Record
 
-SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -24,8 +26,14 @@ def record(state, began_s=None, ended_s=None):
 
 @pytest.fixture
 def begun(tmp_path):
-    """A sweep of two jobs that was never launched."""
-    return multirun.begin([*SMALL, "workload.hidden_size=4,5", f"results={tmp_path}"], "cellbench run -m")
+    """A sweep of two jobs on disk, carried by Slurm."""
+    jobs = [{"id": f"{n}" * 12, "overrides": [f"seeds={n}"], "config": {}} for n in range(2)]
+    described = dict.fromkeys(("created", "command"), "") | {
+        "launcher": "submitit_slurm",
+        "primary": "config",
+    }
+    described |= {"sweeper": "basic", "swept": ["seeds"], "given": [], "jobs": jobs}
+    return sweeps.create(tmp_path, described)
 
 
 LEFT = {
@@ -132,5 +140,44 @@ def test_nothing_is_cancelled_of_a_sweep_that_has_ended_or_that_an_earlier_comma
 ):
     with submitted.launching():
         cancel.offer(submitted, time.time() + 60)
-    cancel.offer(submitted, 0)  # no job waits, since nothing will start one
+    for number in range(2):
+        submitted.write(number, Record("done"))
+    cancel.offer(submitted, 0)
     assert capsys.readouterr().err == ""
+
+
+WORK = """
+import signal, sys, time
+from pathlib import Path
+from cellbench.harness.store import sweep as sweeps
+from cellbench.harness.store.sweep import Record
+import os
+sweep = sweeps.read(Path(sys.argv[1]))
+with sweep.working(0):
+    sweep.write(0, Record("running", process=os.getpid()))
+    print(flush=True)
+    signal.sigwait({signal.SIGTERM})
+    sweep.write(0, Record("stopped", process=os.getpid()))
+"""
+
+
+def test_jobs_in_processes_of_ones_own_end_with_their_record_and_others_are_left_alone(begun, monkeypatch):
+    monkeypatch.setattr(cancel, "GRACE_S", 0.05)
+    monkeypatch.setattr(cancel, "END_S", 30.0)
+    block = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})"
+    command = [sys.executable, "-c", f"{block}\n{WORK}", str(begun.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child, begun.working(1):
+        child.stdout.readline()
+        begun.write(1, Record("running", process=os.getppid()))  # a record may name any process
+        monkeypatch.setattr(cancel.time, "sleep", lambda _: None)
+        cancel.end_below(begun)
+        assert child.wait(20) == 0
+    assert [r.state for r in begun.records()] == ["stopped", "lost"]
+
+
+def test_a_process_that_is_started_meanwhile_does_not_see_ctrl_c():
+    asked = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    command = [sys.executable, "-c", asked]
+    for wanted in (True, False):
+        with cancel.shielded(wanted):
+            assert subprocess.check_output(command, text=True) == f"{wanted}\n"
