@@ -243,8 +243,11 @@ def kills(session: nox.Session) -> None:
 
 @session
 def loading(session: nox.Session) -> None:
-    """How long 100 000 and 1 000 000 rows take to load and to summarise."""
+    """How long 100 000 and 1 000 000 rows take to load and to summarise; 10 million rows of 5,000 runs, with
+    the memory that their summary takes (about 5 minutes).
+    """
     install(session)
+    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[scale]")
     run(session, "python", "-m", "cellbench.harness.studies.loading", *session.posargs, env=ONE_THREAD)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ._arguments import RUNS, epilog, path, word
 
 PAGES = Path("results/reports")
+MOST_ROWS = 1000  # of a summary that is printed alone: rich takes 2 ms for each
 NAME_LENGTH = 120  # characters of a folder's name that several runs share, below what file systems allow
 EXAMPLES = """\
   cellbench report
@@ -82,7 +83,9 @@ def _print_summary(arguments: argparse.Namespace) -> int:
 
     if arguments.output or arguments.claims or arguments.probe:
         raise ValueError("--summary writes no page; leave out --output, --claims and --probe")
-    print(terminal.summary_text(brief(arguments.runs or [arguments.results], summary.METRICS)))
+    print(
+        terminal.summary_text(brief(arguments.runs or [arguments.results], summary.METRICS), most=MOST_ROWS)
+    )
     return 0
 
 

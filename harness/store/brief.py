@@ -5,11 +5,11 @@ A summary takes medians over processes of the median in each, so that it is the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .reader import runs
+from .reader import BLOCKS, TABLE, runs
 from .scan import scan
 from .table import frames, types
 from .tidy import HEAD
@@ -17,7 +17,7 @@ from .tidy import HEAD
 if TYPE_CHECKING:
     import pandas
 
-AT_ONCE = 100  # runs that are read together: more take more memory, fewer more time
+AT_ONCE, MOST = 1 << 25, 200  # bytes of tables, and runs
 SERIES = ("run", "case", "metric", "unit", "process")  # a case is of one seed
 
 
@@ -28,7 +28,7 @@ def brief(path: str | Path | Iterable[str | Path], metrics: Sequence[str]) -> pa
     """
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     folders = [run for p in paths for run in runs(Path(p))]
-    parts = [_part(scan(folders[n : n + AT_ONCE]), metrics) for n in range(0, len(folders), AT_ONCE)]
+    parts = [_part(scan(some), metrics) for some in _together(folders)]
     import polars
 
     medians, cases = (polars.concat(part) for part in zip(*parts, strict=True))
@@ -39,14 +39,29 @@ def brief(path: str | Path | Iterable[str | Path], metrics: Sequence[str]) -> pa
     return frames([_as_dictionaries(table)])[0]
 
 
+def _together(folders: list[Path]) -> Iterator[list[Path]]:
+    """Runs that are read at once: one by one takes more time, all at once more memory."""
+    some: list[Path] = []
+    size = 0
+    for folder in folders:
+        some.append(folder)
+        size += sum((folder / name).stat().st_size for name in (TABLE, BLOCKS) if (folder / name).exists())
+        if size > AT_ONCE or len(some) >= MOST:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
 def _part(rows: Any, metrics: Sequence[str]) -> tuple[Any, Any]:
     """(the medians of series, the cases with their definitions) of some runs."""
     import polars
 
     wanted = rows.filter(polars.col("metric").is_in(list(metrics)))
     medians = wanted.group_by(SERIES, maintain_order=True).agg(polars.col("value").median())
-    cases = rows.select(HEAD).unique(["run", "case"], maintain_order=True)
-    return tuple(polars.collect_all([medians, cases]))  # type: ignore[return-value]
+    cases = rows.select(HEAD).unique(["run", "case"], keep="first", maintain_order=True)
+    collected = polars.collect_all([medians, cases])
+    return collected[0], collected[1]
 
 
 def _as_dictionaries(table: Any) -> Any:
