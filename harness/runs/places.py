@@ -39,21 +39,30 @@ def users() -> list[Path]:
 
 def experiments(folder: Path) -> list[str]:
     """The named sets of overrides of a folder, experiment=NAME."""
-    return [path.stem for path in sorted((folder / "experiment").glob("*.yaml"))]
+    return _names(folder, "experiment")
 
 
-def experiment_files() -> dict[str, Path]:
-    """The file of each experiment by name, cellbench's own first, then the user's."""
-    files: dict[str, Path] = {}
+def _names(folder: Path, group: str) -> list[str]:
+    return [path.stem for path in sorted((folder / group).glob("*.yaml"))]
+
+
+def files(group: str) -> dict[str, Path]:
+    """The file of each experiment or workload by name, cellbench's own first, then the user's."""
+    found: dict[str, Path] = {}
     for folder in (own(), *users()):
-        for name in experiments(folder):
-            files.setdefault(name, folder / "experiment" / f"{name}.yaml")
-    return files
+        for name in _names(folder, group):
+            found.setdefault(name, folder / group / f"{name}.yaml")
+    return found
 
 
 def all_experiments() -> list[str]:
-    """Their names."""
-    return list(experiment_files())
+    """The names of experiments."""
+    return list(files("experiment"))
+
+
+def all_workloads() -> list[str]:
+    """The names of workloads, workload=NAME, which are the user's alone."""
+    return list(files("workload"))
 
 
 def register() -> None:

@@ -59,6 +59,19 @@ def test_an_experiment_of_ones_own_is_found_in_conf_and_in_config_dir_and_listed
     assert {line.split()[0] for line in lines} >= {"quick", "tasks", "theirs"}
 
 
+def test_a_workload_of_ones_own_and_a_search_path_are_found_and_listed(project, capsys):
+    (project / "conf/workload").mkdir()
+    (project / "conf/workload/tiny.yaml").write_text("# Of a test.\nsteps: [12, 3]\nbatch: 2\n")
+    asked = ["experiment=mine", "probes=[throughput]", "cells=[elman]", "direction=forward"]
+    assert " T=12 B=2 I=32" in planned(capsys, *asked, "workload=tiny")
+    assert " T=3 B=7 I=32" in planned(capsys, *asked, "workload=tiny", "workload.batch=7")
+    assert main(["run", *asked, "workload=tine"]) == 2
+    assert "did you mean 'tiny'" in capsys.readouterr().err
+    assert main(["list", "workloads"]) == 0
+    assert "Of a test. (conf/workload/tiny.yaml)" in capsys.readouterr().out
+    assert "parameters lstm" in planned(capsys, "experiment=theirs", "hydra.searchpath=[file://shared]")
+
+
 LAUNCHER = "defaults:\n  - basic\n"
 
 
