@@ -80,7 +80,7 @@ def print_members(kind: str) -> None:
 
 
 def file_rows(group: str) -> Iterator[Sequence[str]]:
-    """The rows of experiments or workloads: the comments at the top of a file, and where a user's own lies."""
+    """The rows of experiments or workloads: the comments at their top, and where a user's own lies."""
     for name, file in places.files(group).items():
         lines = [line.removeprefix("#").strip() for line in comments(file)]
         what = first_line(" ".join(line for line in lines if not line.startswith("@package")))

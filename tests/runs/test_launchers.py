@@ -29,7 +29,7 @@ PACKAGES = {
     ("launcher", "sizes"),
     [
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], [4, 5]),
-        (["hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=1"], [4, 5]),
+        (["hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=1"], [4, 5]),
         (["hydra/launcher=submitit_local"], [4]),
     ],
     ids=["joblib", "ray", "submitit_local"],
