@@ -170,12 +170,31 @@ def every_task(session: nox.Session) -> None:
 
 @session
 def cluster(session: nox.Session) -> None:
-    """The launchers tried, and a sweep on a real Slurm of one node, with a job killed and one requeued (under
-    10 minutes). As root; -- --install installs Debian's Slurm, and without it the session says that it skips.
+    """The launchers tried, and jobs on a real Slurm of one node: killed, requeued, over their time (under 10
+    minutes). As root; -- --install installs Debian's Slurm, and without it the session says that it skips.
     """
     install(session)
     run(session, "pytest", "tests/runs/test_launchers.py", env=ONE_THREAD | {"CELLBENCH_CLUSTER": "1"})
     run(session, "python", "-m", "cellbench.harness.studies.cluster", *session.posargs, env=ONE_THREAD)
+
+
+@session
+def ray(session: nox.Session) -> None:
+    """A sweep that Ray carries (about 3 minutes).
+
+    An environment of its own: hydra-ray-launcher's packages want an older python-dateutil than the tested.
+    """
+    environment = Path(".nox/ray").absolute()
+    session.run(sys.executable, "-m", "venv", str(environment), external=True)
+    program = str(environment / "bin" / "python")
+    pins = Path("constraints.txt").read_text().splitlines()
+    others = environment / "constraints.txt"
+    others.write_text("\n".join(pin for pin in pins if not pin.startswith("python-dateutil")))
+    packages = ("-c", str(others), "-e", ".[test,ray]")
+    session.run(program, "-m", "pip", "install", "-q", *packages, external=True)
+    tests = ("tests/runs/test_launchers.py", "-k", "ray", "-rs")
+    env = ONE_THREAD | {"CELLBENCH_CLUSTER": "1"}
+    session.run(program, "-m", "pytest", *tests, *session.posargs, env=env, external=True)
 
 
 @session
@@ -224,8 +243,11 @@ def kills(session: nox.Session) -> None:
 
 @session
 def loading(session: nox.Session) -> None:
-    """How long 100 000 and 1 000 000 rows take to load and to summarise."""
+    """How long 100 000 and 1 000 000 rows take to load and to summarise; 10 million rows of 5,000 runs, with
+    the memory that their summary takes (about 5 minutes).
+    """
     install(session)
+    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[scale]")
     run(session, "python", "-m", "cellbench.harness.studies.loading", *session.posargs, env=ONE_THREAD)
 
 

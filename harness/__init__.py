@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas
+    import polars
 
     from .runs.in_python import Run
 
-__all__ = ["load", "run"]
+__all__ = ["load", "run", "scan"]
 
 
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
@@ -23,6 +24,13 @@ def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
     from .store import load
 
     return load(path)
+
+
+def scan(path: str | Path | Iterable[str | Path]) -> polars.LazyFrame:
+    """The same rows as a lazy frame of Polars, for more than fit the memory; see `harness.store.scan`."""
+    from .store.scan import scan
+
+    return scan(path)
 
 
 def run(**settings: Any) -> Run:

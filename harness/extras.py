@@ -9,7 +9,9 @@ from importlib import import_module
 PACKAGES = {
     "hydra_plugins.hydra_joblib_launcher": ("hydra-joblib-launcher", "'cellbench[joblib]'"),
     "hydra_plugins.hydra_optuna_sweeper": ("hydra-optuna-sweeper", "'cellbench[optuna]'"),
+    "hydra_plugins.hydra_ray_launcher": ("hydra-ray-launcher", "'cellbench[ray]'"),
     "hydra_plugins.hydra_submitit_launcher": ("hydra-submitit-launcher", "'cellbench[submitit]'"),
+    "polars": ("polars", "'cellbench[scale]'"),
     "sacrebleu": ("sacrebleu", "'cellbench[tasks]'"),
     "safetensors": ("safetensors", "'cellbench[checkpoints]'"),
     "sklearn": ("scikit-learn", "scikit-learn"),

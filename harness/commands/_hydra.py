@@ -69,6 +69,12 @@ def asked(arguments: argparse.Namespace) -> list[str]:
     return flags + ([f"--package={arguments.package}"] if arguments.package else [])
 
 
+def typed(arguments: argparse.Namespace) -> list[str]:
+    """The flags that say where the configuration comes from, for the command that a manifest keeps."""
+    flags = [] if arguments.config_dir is None else ["--config-dir", arguments.config_dir]
+    return [*flags, *([] if arguments.config_name == "config" else ["--config-name", arguments.config_name])]
+
+
 def show(flags: list[str], overrides: list[str], primary: str) -> int:
     """Has Hydra print what was asked for; returns the exit code."""
     from ..runs import compose, launch

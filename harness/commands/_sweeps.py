@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ..runs.multirun import state_of
+from ..runs.live import state_of
 from ..screen import one_line
 from ..store.sweep import Record, Sweep
 from ._table import print_table
@@ -33,13 +33,7 @@ def _row(sweep: Sweep, number: int, record: Record) -> Sequence[str]:
     cases = ", ".join(f"{count} {status}" for status, count in record.cases.items())
     entries = (record.run, record.host, record.scheduler, record.cores)
     where = ["" if entry is None else str(entry) for entry in entries]
-    return (str(number), record.state, cases, *where, memory, " ".join(swept(sweep, number)))
-
-
-def swept(sweep: Sweep, number: int) -> list[str]:
-    """The overrides in which a job differs from the others."""
-    keys = sweep.manifest["swept"]
-    return [o for o in sweep.jobs[number].overrides if o.partition("=")[0] in keys]
+    return (str(number), record.state, cases, *where, memory, " ".join(sweep.swept(number)))
 
 
 def notes(sweep: Sweep, records: Sequence[Record]) -> Iterator[str]:

@@ -29,6 +29,7 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "probes": probe.names,
     "tasks": task.names,
     "experiments": places.all_experiments,
+    "workloads": places.all_workloads,
 }
 GET: dict[str, Callable[[str], object]] = {"backends": cells.backend, "probes": probe.get, "tasks": task.get}
 PACKAGES = {"backends": "cellbench.cells.backends", "probes": probe.PACKAGE, "tasks": task.PACKAGE}
@@ -64,7 +65,7 @@ def do(arguments: argparse.Namespace) -> int:
 
 def names() -> str:
     """A line for each kind."""
-    return "\n".join(f"{kind}: {', '.join(known())}" for kind, known in NAMES.items())
+    return "\n".join(f"{kind}: {', '.join(known())}" for kind, known in NAMES.items() if known())
 
 
 def print_members(kind: str) -> None:
@@ -72,15 +73,15 @@ def print_members(kind: str) -> None:
     if kind == "cells":
         print_table(CELL_COLUMNS, map(cell_row, NAMES[kind]()), numbers=["parameters"])
         print("parameters at I {}, H {}; `cellbench show CELL` prints the rest".format(*SIZES))
-    elif kind == "experiments":
-        print_table(("name", "what"), experiment_rows())
+    elif kind in ("experiments", "workloads"):
+        print_table(("name", "what"), file_rows(kind.removesuffix("s")))
     else:
         print_table(("name", "what"), member_rows(kind))
 
 
-def experiment_rows() -> Iterator[Sequence[str]]:
-    """The rows of experiments: what the comments at the top of a file say, and where a user's own lies."""
-    for name, file in places.experiment_files().items():
+def file_rows(group: str) -> Iterator[Sequence[str]]:
+    """The rows of experiments or workloads: the comments at their top, and where a user's own lies."""
+    for name, file in places.files(group).items():
         lines = [line.removeprefix("#").strip() for line in comments(file)]
         what = first_line(" ".join(line for line in lines if not line.startswith("@package")))
         yield name, what if file.is_relative_to(places.own()) else f"{what} ({file})".strip()

@@ -14,6 +14,7 @@ from typing import Any
 from ._arguments import RUNS, epilog, path, word
 
 PAGES = Path("results/reports")
+MOST_ROWS = 1000  # of a summary that is printed alone: rich takes 2 ms for each
 NAME_LENGTH = 120  # characters of a folder's name that several runs share, below what file systems allow
 EXAMPLES = """\
   cellbench report
@@ -24,7 +25,10 @@ EXAMPLES = """\
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.usage = "cellbench report [RUN ...] [--results DIR] [--output DIR] [--claims DIR] [--probe PROBE]"
+    parser.usage = (
+        "cellbench report [RUN ...] [--results DIR] [--output DIR] [--claims DIR] [--probe PROBE]\n"
+        "       cellbench report [RUN ...] --summary"
+    )
     parser.add_argument(
         "runs", nargs="*", type=path, metavar="RUN", help="a run's folder, or a folder of runs"
     )
@@ -43,6 +47,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=path,
         metavar="DIR",
         help="folder of `cellbench claims`, for the last section (default: claims beside the runs' folder)",
+    )
+    parser.add_argument(
+        "--summary",
+        action="store_true",
+        help="print the summary alone, of any number of rows; needs cellbench[scale]",
     )
     parser.add_argument(
         "--probe",
@@ -68,6 +77,18 @@ def page_of(manifests: Sequence[dict[str, Any]]) -> Path:
     return folder
 
 
+def _print_summary(arguments: argparse.Namespace) -> int:
+    from ..report import summary, terminal
+    from ..store.brief import brief
+
+    if arguments.output or arguments.claims or arguments.probe:
+        raise ValueError("--summary writes no page; leave out --output, --claims and --probe")
+    print(
+        terminal.summary_text(brief(arguments.runs or [arguments.results], summary.METRICS), most=MOST_ROWS)
+    )
+    return 0
+
+
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench report`; returns the exit code."""
     from .. import probe as probing
@@ -76,6 +97,8 @@ def do(arguments: argparse.Namespace) -> int:
     from ..measure.verdict import reliability
     from ..screen import last
 
+    if arguments.summary:
+        return _print_summary(arguments)
     runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or page_of(manifests)

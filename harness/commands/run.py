@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import time
 from typing import TYPE_CHECKING
 
 from . import _hydra
@@ -80,25 +81,26 @@ def do(arguments: argparse.Namespace) -> int:
     if any(o.startswith("trust=") for o in arguments.overrides):
         raise ConfigError("trust is for resume=RUN, a run that was made elsewhere; leave it out")
     overrides, primary = [compose.quoted(o) for o in arguments.overrides], arguments.config_name
+    command = ["cellbench", "run", *(["-m"] if arguments.multirun else []), *_hydra.typed(arguments)]
     if shown:
         return _hydra.show(shown, overrides, primary)
     if arguments.multirun:
         if arguments.plan:
             jobs = multirun.planned(multirun.with_files(overrides, primary), primary)
             return max(plan(settings) for settings in jobs)
-        sweep = multirun.begin(overrides, shlex.join(["cellbench", "run", "-m", *overrides]), primary)
+        sweep = multirun.begin(overrides, shlex.join([*command, *overrides]), primary)
         return _carried(sweep, sweep.manifest["given"])
     composed = compose.composed(overrides, primary, sweeps=False)
     settings = schema.check(compose.plain_config(composed))
     if arguments.plan:
         return plan(settings)
     hydra_keys.apply(composed, settings.results)
-    return measure(settings, shlex.join(["cellbench", "run", *overrides]))
+    return measure(settings, shlex.join([*command, *overrides]))
 
 
 def _carried(sweep: Sweep, given: list[str]) -> int:
     """Does the jobs of a sweep that are left, and prints how each stands; returns the exit code."""
-    from ..runs import multirun
+    from ..runs import cancel, multirun
     from ..screen import last, tell
     from ._sweeps import print_sweep
 
@@ -107,10 +109,13 @@ def _carried(sweep: Sweep, given: list[str]) -> int:
     else:
         again = f"cellbench run resume={shlex.quote(str(sweep.folder))}"
         tell(f"sweep {sweep.folder.name}: {len(sweep.jobs)} jobs; should it end early, go on with: {again}")
+    began = time.time()
     try:
         complete = multirun.carry(sweep, given)
     finally:
         print_sweep(sweep)
+    if not complete:
+        cancel.offer(sweep, began)
     if best := multirun.best(sweep):
         print(best)
     last(f"sweep: {sweep.folder}  (page: cellbench report {shlex.quote(str(sweep.folder))})")
@@ -129,7 +134,9 @@ def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, str]:
         first.setdefault(override.partition("=")[0], override)
     kept = {key: first[key] for key in ("resume", "trust", LAUNCHER) if key in first}
     others = [o for o in arguments.overrides if all(o is not one for one in kept.values())]
-    flags = ["--plan"] if arguments.plan else []
+    flags = [*_hydra.asked(arguments), *(["--plan"] if arguments.plan else [])]
+    if arguments.config_name != "config":
+        flags.append("--config-name")
     if arguments.multirun and LAUNCHER not in kept:
         flags.append("--multirun")
     if others or flags:

@@ -14,31 +14,40 @@ from ._table import print_table
 EXAMPLES = """\
   cellbench sweeps
   cellbench sweeps 20260102-030405-abcd
+  cellbench sweeps 20260102-030405-abcd --watch
   cellbench sweeps --results elsewhere/runs"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.usage = "cellbench sweeps [ID] [--results DIR]"
+    parser.usage = "cellbench sweeps [ID] [--watch] [--results DIR]"
     parser.add_argument("sweep", nargs="?", type=word, metavar="ID", help="a sweep's name, or its folder")
     parser.add_argument(
         "--results", type=path, default=RUNS, metavar="DIR", help="the folder of runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="keep a line up to date while jobs of ID are queued or running"
     )
     parser.epilog = epilog(EXAMPLES)
 
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench sweeps`; returns the exit code."""
-    from ..runs.multirun import state_of
+    from ..runs import live
     from ..store import sweep as sweeps
     from ._sweeps import print_sweep
 
     if arguments.sweep is not None:
-        print_sweep(sweeps.read(sweeps.named(arguments.sweep, arguments.results)))
+        sweep = sweeps.read(sweeps.named(arguments.sweep, arguments.results))
+        if arguments.watch:
+            live.follow(sweep)
+        print_sweep(sweep)
         return 0
+    if arguments.watch:
+        raise ValueError("--watch needs the sweep to watch; write cellbench sweeps ID --watch")
     folders = sweeps.sweeps(arguments.results)
     rows = [
-        (sweep.folder.name, str(len(sweep.jobs)), state_of(sweep), sweep.manifest["command"])
+        (sweep.folder.name, str(len(sweep.jobs)), live.state_of(sweep), sweep.manifest["command"])
         for sweep in map(sweeps.read, folders)
     ]
     if rows:

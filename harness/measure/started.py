@@ -8,6 +8,7 @@ import pickle
 import resource
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from . import forked, keeper
 from .limits import limited
 
 END_S = keeper.PATIENCE_S + 1  # in which a process that was told to end has ended
+SOON_S = 0.5  # in which a signal that ends all processes of a job has reached this one too
 UNFIT = "unfit"  # of a forked process that is not as a spawned one would be
 
 
@@ -106,6 +108,7 @@ class Started:
             return self.unfit
         if message is None:
             self._process.join(END_S)
+            time.sleep(SOON_S)  # one that ends the command is raised here, and no crash of the case
             return _ended(self._process.exitcode)
         try:
             kind, content = pickle.loads(message)
@@ -173,9 +176,9 @@ def _ended(code: int | None) -> Result:
 def _interrupts_held_back() -> Iterator[None]:
     """Blocks Ctrl-C for the children started meanwhile, from their first instruction: it is the parent's.
 
-    So is SIGUSR1, by which schedulers tell every process of a job that it will be ended.
+    So are SIGUSR1 and SIGUSR2, by which schedulers tell every process of a job that it will be ended.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
     resource_tracker.ensure_running()  # started by the first child instead, it would let Ctrl-C through again
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

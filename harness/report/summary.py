@@ -23,6 +23,15 @@ from .frame import (
 from .measured import Measured
 
 CASE = ("label", "backend", *SETTING)  # a row of the summary is about one of these
+METRICS = (
+    "seconds",
+    "ratio_to_native",
+    "parameters",
+    "epoch_s",
+    "rate",
+    "rate_low",
+    "rate_high",
+)  # all it reads
 TEXTS = ("run", "device", "dtype", "match")  # settings whose null is "" and not -1
 
 

@@ -50,15 +50,18 @@ def text(frame: pd.DataFrame, width: int = 120, probes: Iterable[Shown] = ()) ->
     return "\n\n".join(blocks).replace("\u00a0", " ")
 
 
-def summary_text(frame: pd.DataFrame, width: int = 120) -> str:
-    """The summary for a terminal, with short names of its columns."""
+def summary_text(frame: pd.DataFrame, width: int = 120, most: int | None = None) -> str:
+    """The summary for a terminal, with short names of its columns; of `most` rows, where it has more."""
     summary = summary_table(frame)
     if not summary.rows:
         return "no results"
     header = [SHORT.get(name, name) for name in summary.header]
     for long, brief in BRIEF:
         header = [name.replace(long, brief) for name in header]
-    return plain(Table(summary.heading, tuple(header), summary.rows), width)
+    shown = plain(Table(summary.heading, tuple(header), summary.rows[:most]), width)
+    if not (left := len(summary.rows[len(summary.rows[:most]) :])):
+        return shown
+    return f"{shown}\n{left:,} rows more; harness.report.summary.summary(frame) returns all of them"
 
 
 def plain(table: Table, width: int = 120) -> str:

@@ -27,6 +27,8 @@ def scheduler(variables: Any) -> str | None:
     """The scheduler's name and number of this job, such as `slurm 17_3`."""
     if variables.get("SUBMITIT_EXECUTOR") == "local":  # perhaps inside of somebody's allocation
         return f"local {variables.get('SUBMITIT_LOCAL_JOB_ID', '')}".strip()
+    if ray := variables.get("RAY_JOB_ID"):
+        return f"ray {ray}"
     if array := variables.get("SLURM_ARRAY_JOB_ID"):
         return f"slurm {array}_{variables.get('SLURM_ARRAY_TASK_ID', '')}"
     if job := variables.get("SLURM_JOB_ID"):

@@ -54,10 +54,11 @@ def composed(overrides: list[str], name: str = "config", sweeps: bool = True) ->
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    parsed = _parsed(overrides)
+    places.give_also([path for override in parsed for path in _searched(override)])
     register()
     try:
         with initialize_config_dir(str(own()), version_base="1.3"):
-            parsed = _parsed(overrides)
             for override in parsed:
                 _check_key(override, _defaults(tuple(probes.names())))
             hydra_keys.check(parsed, sweeps)
@@ -198,6 +199,13 @@ def _check_experiment(name: Any) -> None:
             )
 
 
+def _searched(override: Any) -> list[str]:
+    """The folders that hydra.searchpath names."""
+    if override.key_or_group != "hydra.searchpath" or not isinstance(found := override.value(), list):
+        return []
+    return [str(entry).removeprefix("file://") for entry in found if str(entry).startswith("file://")]
+
+
 def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
     """Raises ConfigError for a key that is none, and for one that a value cannot be set to."""
     key = override.key_or_group
@@ -209,6 +217,9 @@ def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
         given = override.value()
         for name in given if isinstance(given, list) else [given]:
             _check_experiment(name)
+        return
+    if key == "workload" and (known := places.all_workloads()):
+        values.known("workload", override.value(), known)
         return
     node: Any = defaults
     for depth, name in enumerate(key.split(".")):

@@ -28,6 +28,7 @@ REFUSED = {
     **dict.fromkeys([f"hydra.job.{key}" for key in ("num", "id", "config_name", "override_dirname")], SETS),
     **dict.fromkeys(("hydra.help", "hydra.hydra_help"), "`cellbench run --help` is the help"),
 }
+FREE = ("hydra.launcher.ray.init.",)  # arguments of ray.init, of which Hydra's file names one
 OF_SWEEPS = ("hydra.launcher", "hydra.sweeper", "hydra.hydra_logging", "hydra.callbacks")
 
 
@@ -43,7 +44,7 @@ def check(overrides: list[Any], sweeps: bool) -> None:
                 raise ConfigError(f"{override.key_or_group} has no effect here: {reason}; leave it out")
         if not sweeps and key.startswith(OF_SWEEPS):
             raise ConfigError(f"{override.key_or_group} is for sweeps alone; write -m, or leave it out")
-        if "/" not in override.key_or_group:
+        if "/" not in override.key_or_group and not (override.is_add() and key.startswith(FREE)):
             _known(key, known)
 
 

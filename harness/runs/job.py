@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,12 @@ from typing import Any
 
 from .. import store
 from ..measure import worker
+from ..screen import tell
 from ..store import sweep as sweeps
 from ..store.sweep import Job, Record, Sweep
-from . import compose, hydra_keys, objective
+from . import compose, hydra_keys, live, objective
 from . import measure as measuring
-from .allocation import allocation
+from .allocation import allocation, scheduler
 from .schema import check
 from .values import ConfigError
 
@@ -33,6 +35,7 @@ INTERRUPTED = 130
 OWN = ("sweep", "digest", "job")  # keys by which a launcher's job finds what it is to do
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # by which schedulers take a job's machine away
 HEAD = 1000  # characters of a reason
+LONGEST_S = 120.0  # in which Slurm kills what it has sent SIGTERM: its KillWait, 30 s where nobody sets it
 in_launcher = False  # set in the process that launches, where jobs may run too
 
 
@@ -78,16 +81,23 @@ def _sweep(composed: Any) -> Sweep:
 
 def _do(sweep: Sweep, number: int) -> None:
     """Does a job that nobody else works on, and that is not done."""
+    ended = None
     with sweep.working(number) as free:
         if free and sweep.record(number).state != "done":
+            if in_launcher:  # on the terminal, between the lines of the jobs
+                asked = " ".join(sweep.swept(number))
+                tell(f"sweep {sweep.folder.name}: job {number}, {asked}; {live.line(sweep)}")
             with _printed(sweep.log_of(number)) as log:
-                _work(sweep, number, log)
+                ended = _work(sweep, number, log)
+    if ended == signal.SIGTERM and (scheduler(os.environ) or "").startswith("slurm"):
+        # Slurm is about to kill this process; one that ends by itself is not begun again, requeued or not
+        time.sleep(LONGEST_S)
 
 
-def _work(sweep: Sweep, number: int, log: str | None) -> None:
-    """Measures what is missing of a job, and keeps its record."""
+def _work(sweep: Sweep, number: int, log: str | None) -> int | None:
+    """Measures what is missing of a job, and keeps its record; returns the signal that ended it."""
     before = sweep.record(number)
-    record = Record("running", began=before.began or _now(), run=before.run, log=log, **allocation())
+    record = Record("running", began=_now(), run=before.run, log=log, **allocation())
     sweep.write(number, record)
 
     def named(run: str) -> None:
@@ -106,18 +116,21 @@ def _work(sweep: Sweep, number: int, log: str | None) -> None:
         except KeyboardInterrupt:
             code = INTERRUPTED
         except (ValueError, OSError) as error:
-            return end("failed", str(error))
+            end("failed", str(error))
+            return None
         except Exception as error:  # a launcher would print it whole, or end the others
-            return end("failed", worker.describe(error))
+            end("failed", worker.describe(error))
+            return None
         except BaseException:  # a launcher's own handler of a signal leaves in its way
             end("stopped", "its launcher ended it")
             raise
     if code != INTERRUPTED:
-        return end("done")
+        end("done")
+        return None
     end("stopped", f"ended by {signal.Signals(received[0]).name}" if received else "interrupted")
     if not received:
         raise KeyboardInterrupt
-    return None
+    return received[0]
 
 
 def _measure(sweep: Sweep, number: int, run: str | None, named: Any) -> int:
@@ -141,7 +154,10 @@ def _statuses(sweep: Sweep, run: str | None) -> dict[str, int]:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[list[int]]:
-    """Has a scheduler's signal end the work as Ctrl-C does, once, unless a launcher handles it."""
+    """Has a scheduler's signal end the work as Ctrl-C does, once, unless a launcher handles it.
+
+    submitit passes over SIGTERM, which ends the workers all the same: their cases would count as crashed.
+    """
     received: list[int] = []
 
     def end(number: int, frame: Any) -> None:
@@ -149,14 +165,22 @@ def _ended_by_signals() -> Iterator[list[int]]:
         if len(received) == 1:
             raise KeyboardInterrupt
 
-    ours = [n for n in SIGNALS if signal.getsignal(n) is signal.SIG_DFL]
-    for number in ours:
+    before = {n: handler for n in SIGNALS if _leaves(n, handler := signal.getsignal(n))}
+    for number in before:
         signal.signal(number, end)
     try:
         yield received
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leaves(number: int, handler: Any) -> bool:
+    """Whether a signal would end the work without a word, or pass it over."""
+    if handler is signal.SIG_DFL:
+        return True
+    owner = type(getattr(handler, "__self__", None))
+    return number == signal.SIGTERM and owner.__module__.partition(".")[0] == "submitit"
 
 
 @contextmanager

@@ -19,6 +19,7 @@ GROUP, SWEEPER = "hydra/launcher", "hydra/sweeper"
 PACKAGES = {
     "optuna": "hydra_plugins.hydra_optuna_sweeper",
     "joblib": "hydra_plugins.hydra_joblib_launcher",
+    "ray": "hydra_plugins.hydra_ray_launcher",
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",
     "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
 }
@@ -32,10 +33,16 @@ def available(overrides: list[str]) -> None:
             extras.requires(PACKAGES[name], f"{override} needs")
 
 
-def launched(function: Callable[[Any], object], overrides: list[str], primary: str = "config") -> bool:
+def launched(
+    function: Callable[[Any], object],
+    overrides: list[str],
+    primary: str = "config",
+    interrupted: Callable[[], object] = lambda: None,
+) -> bool:
     """Has Hydra's launcher call the function for each combination; False where it was interrupted.
 
-    Raises ConfigError where the launcher fails.
+    `interrupted` is called then, before the launcher's processes are ended. Raises ConfigError where the
+    launcher fails.
     """
     import hydra
 
@@ -47,6 +54,7 @@ def launched(function: Callable[[Any], object], overrides: list[str], primary: s
     try:
         hydra.main(version_base="1.3", config_path=str(places.own()), config_name=primary)(function)()
     except KeyboardInterrupt:
+        interrupted()
         return False
     except ConfigError:
         raise

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +13,13 @@ from ..store import code, provenance
 from ..store import manifest as manifests
 from ..store import sweep as sweeps
 from ..store.sweep import Sweep
-from . import compose, launch, values
+from . import cancel, compose, launch, live, places, values
 from . import measure as measuring
 from .job import job, job_id, trial
 from .resume import interrupted, same_code, same_commit
+from .runner import estimate_s
 from .schema import Settings, check
 from .values import ConfigError
-
-LOOK_S = 1.0  # between two looks at how the jobs stand
 
 
 def planned(overrides: list[str], primary: str = "config") -> list[Settings]:
@@ -59,7 +55,9 @@ def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
         "swept": swept,
         "given": fixed,
         "primary": primary,
+        "folders": [str(folder.resolve()) for folder in places.users()],
         "jobs": jobs,
+        "estimates_s": [estimate_s(one.probes) for one in settings] if jobs else [],
     }
     made = provenance.origin() | {"code": code.digests([one.config for one in settings])}
     return sweeps.create(results, made | asked)
@@ -84,6 +82,7 @@ def again(folder: Path, trust: bool, launcher: str) -> tuple[Sweep, list[str]]:
     if not manifests.is_ours(sweep.manifest, sweeps.PURPOSE):
         asked(sweep, trust)
     same_code(str(folder), sweep.manifest, [job.config for job in sweep.jobs])
+    places.give_also(sweep.manifest.get("folders", []))
     given = sweep.manifest["given"]
     if launcher:
         given = [o for o in given if not o.lstrip("+").startswith((launch.GROUP, "hydra.launcher"))]
@@ -100,6 +99,7 @@ def asked(sweep: Sweep, trust: bool) -> None:
     words = one_line(
         f"sweep {sweep.folder} was not made by you on this machine; it would import {imports}, and launch"
         f" with {' '.join(sweep.manifest['given']) or 'nothing else'}"
+        f", and read the YAML files of {', '.join(sweep.manifest.get('folders', [])) or 'no folder'}"
     )
     if not trust:
         raise ConfigError(
@@ -155,37 +155,10 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         function = job
         # those of the sweeper's parameters are among the jobs
         own += ["hydra.sweeper.params=null", f"+job={','.join(map(str, left))}"]
-    with sweep.launching(), _told(sweep, _choice(launch.GROUP, given) != "basic"):
-        return launch.launched(function, [*given, *own], sweep.manifest["primary"])
-
-
-@contextmanager
-def _told(sweep: Sweep, wanted: bool) -> Iterator[None]:
-    """Tells on standard error how the jobs stand, each time that it changes."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        last = ""
-        while not ended.wait(LOOK_S):
-            if (line := state_of(sweep)) != last:
-                tell(f"sweep {sweep.folder.name}: {line}")
-                last = line
-
-    thread = threading.Thread(target=watch, daemon=True)
-    if wanted:
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        if wanted:
-            thread.join()
-
-
-def state_of(sweep: Sweep) -> str:
-    """How the jobs stand together: '3 queued, 2 running, 7 done'."""
-    counts = Counter(record.state for record in sweep.records())
-    return ", ".join(f"{count} {state}" for state, count in counts.items())
+    launcher, primary = _choice(launch.GROUP, given), sweep.manifest["primary"]
+    told, shielded = live.told(sweep, launcher != "basic"), cancel.shielded(launcher == "submitit_local")
+    with sweep.launching(), told, shielded:
+        return launch.launched(function, [*given, *own], primary, lambda: cancel.end_below(sweep))
 
 
 def best(sweep: Sweep) -> str:

@@ -9,7 +9,7 @@ from .values import ConfigError
 USER = Path("conf")
 PROVIDER = "cellbench, folders of the user"
 
-given: list[Path] = []  # the one of --config-dir, for the whole command
+given: list[Path] = []  # the one of --config-dir, and those of a sweep that is gone on with, for a command
 
 
 def own() -> Path:
@@ -26,28 +26,43 @@ def give(folder: Path | None) -> None:
     given[:] = [] if folder is None else [folder]
 
 
+def give_also(folders: list[str]) -> None:
+    """Adds those of a sweep that are there: it may be gone on with from another folder, without its flags."""
+    given.extend(path for path in map(Path, folders) if path.is_dir())
+
+
 def users() -> list[Path]:
     """The folders of the user, those that come first winning; without cellbench's own, as in its checkout."""
-    return [f for f in (*given, USER) if f.is_dir() and not f.samefile(own())]
+    there = [f for f in (*given, USER) if f.is_dir() and not f.samefile(own())]
+    return [f for n, f in enumerate(there) if not any(f.samefile(other) for other in there[:n])]
 
 
 def experiments(folder: Path) -> list[str]:
     """The named sets of overrides of a folder, experiment=NAME."""
-    return [path.stem for path in sorted((folder / "experiment").glob("*.yaml"))]
+    return _names(folder, "experiment")
 
 
-def experiment_files() -> dict[str, Path]:
-    """The file of each experiment by name, cellbench's own first, then the user's."""
-    files: dict[str, Path] = {}
+def _names(folder: Path, group: str) -> list[str]:
+    return [path.stem for path in sorted((folder / group).glob("*.yaml"))]
+
+
+def files(group: str) -> dict[str, Path]:
+    """The file of each experiment or workload by name, cellbench's own first, then the user's."""
+    found: dict[str, Path] = {}
     for folder in (own(), *users()):
-        for name in experiments(folder):
-            files.setdefault(name, folder / "experiment" / f"{name}.yaml")
-    return files
+        for name in _names(folder, group):
+            found.setdefault(name, folder / group / f"{name}.yaml")
+    return found
 
 
 def all_experiments() -> list[str]:
-    """Their names."""
-    return list(experiment_files())
+    """The names of experiments."""
+    return list(files("experiment"))
+
+
+def all_workloads() -> list[str]:
+    """The names of workloads, workload=NAME, which are the user's alone."""
+    return list(files("workload"))
 
 
 def register() -> None:

@@ -64,13 +64,17 @@ class Progress:
         """About how long it still takes."""
         spent = self.clock() - self.began
         pace = spent / self.done_s if self.done_s > 5 else 1.0  # a few cases of a second tell no pace
-        seconds = max(0.0, self.total_s - self.done_s) * pace
-        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+        return left(max(0.0, self.total_s - self.done_s) * pace)
 
     def close(self) -> None:
         """Takes the bar off the terminal."""
         if self.bar:
             self.bar.stop()
+
+
+def left(seconds: float) -> str:
+    """So many seconds as a person reads them."""
+    return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
 
 
 def _bar(total_s: float, stream: Screen) -> Any:

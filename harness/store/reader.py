@@ -159,13 +159,14 @@ def _has_blocks(folder: Path) -> bool:
     """
     blocks, packed = (folder / BLOCKS).exists(), folder / TABLE
     if packed.exists():  # looked at beside blocks too, so that damage is named before the blocks are removed
-        _check_footer(packed)
+        check_footer(packed)
     elif not blocks:
         raise ResultsError(f"{folder} holds no results: it has neither {BLOCKS} nor {TABLE}; remove the run")
     return blocks
 
 
-def _check_footer(path: Path) -> None:
+def check_footer(path: Path) -> None:
+    """Raises ResultsError for what is no table of results, as far as its footer tells."""
     try:
         footer = table.footer(path)
     except OSError as error:

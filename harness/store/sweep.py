@@ -8,6 +8,7 @@ record of a job is written whole by that job alone, which holds a lock while it 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import secrets
@@ -33,7 +34,7 @@ JOB_ID = re.compile(r"[0-9a-f]{12}")
 LOG = re.compile(r"(?!(.*/)?\.\.?(/|$))[\w.+-]+(/[\w.+-]+){0,5}", re.ASCII)  # inside of the sweep's folder
 LINE = 300  # characters of a log's line
 BASIC = "basic"  # the sweeper whose jobs are known before the launch
-LOCAL = ("basic", "joblib", "submitit_local")  # launchers whose jobs end with them
+LOCAL = ("basic", "joblib", "ray", "submitit_local")  # launchers whose jobs end with them
 WRITTEN = ("running", "done", "failed", "stopped")
 TEXTS = ("began", "ended", "host", "scheduler", "run", "log", "reason")
 NUMBERS = ("process", "cores", "memory_bytes")
@@ -50,10 +51,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Record:
-    """How a job stands. `log` is a path inside of the sweep's folder; None is what is not known yet.
+    """How a job stands. None is what is not known yet.
 
-    `state` is queued, running, done, failed (it has not measured), stopped (by a signal), lost (its process
-    has ended without a word) or missing (nothing will start it).
+    `began` is when it was begun last, `log` a path inside of the sweep's folder. `state` is queued, running,
+    done, failed (it has not measured), stopped (by a signal), lost (its process has ended without a word) or
+    missing (nothing will start it).
     """
 
     state: str
@@ -173,6 +175,10 @@ class Sweep:
         finally:
             os.close(handle)
 
+    def swept(self, number: int) -> list[str]:
+        """The overrides in which a job differs from the others."""
+        return [o for o in self.jobs[number].overrides if o.partition("=")[0] in self.manifest["swept"]]
+
     def last_line(self, record: Record) -> tuple[Path | None, str]:
         """(the log of a job, its last line that is not empty); (None, "") where there is none."""
         if record.log is None:
@@ -265,9 +271,11 @@ def _check(manifest: Any) -> None:
         raise ValueError(f"its sweep is called {manifest['sweep']!r:.60}")
     for name in ("created", "command", "launcher", "sweeper", "primary"):
         _text(manifest, name)
-    for name in ("swept", "given"):
+    for name in ("swept", "given", *(["folders"] if "folders" in manifest else [])):
         _texts(manifest, name)
     check_origin(manifest)
+    if not _are_numbers(manifest.get("estimates_s", [])):
+        raise ValueError(f"its estimates_s is {manifest['estimates_s']!r:.60}, and no list of seconds")
     jobs = manifest.get("jobs")
     fewest = int(manifest["sweeper"] == BASIC)
     if not isinstance(jobs, list) or not fewest <= len(jobs) <= MOST_JOBS:
@@ -295,6 +303,12 @@ def _texts(table: dict[str, Any], name: str) -> None:
     values = table.get(name)
     if not isinstance(values, list) or len(values) > MOST or not all(isinstance(v, str) for v in values):
         raise ValueError(f"its {name} is {values!r:.60}, and no list of texts")
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v < math.inf for v in values
+    )
 
 
 def _record_of(found: Any) -> Record:

@@ -40,20 +40,28 @@ def footer(path: Path) -> bytes:
 
 def pack(rows: pandas.DataFrame, path: Path) -> None:
     """Writes the frame as Parquet, its pages with checksums."""
-    import pyarrow
     import pyarrow.parquet
 
-    types = (
-        {name: pyarrow.string() for name in COLUMNS}
-        | dict.fromkeys(WHOLE, pyarrow.int64())
-        | {"value": pyarrow.float64()}
-    )
-    schema = pyarrow.schema(types.items())
+    pyarrow.parquet.write_table(as_arrow(rows), path, write_page_checksum=True)
+
+
+def as_arrow(rows: pandas.DataFrame) -> Any:
+    """The frame as a table of Arrow."""
+    import pyarrow
+
+    schema = pyarrow.schema(types().items())
     try:
-        table = pyarrow.Table.from_pandas(rows, schema, preserve_index=False)
+        return pyarrow.Table.from_pandas(rows, schema, preserve_index=False)
     except UnicodeEncodeError:  # a name or a reason with undecodable bytes: half a surrogate pair
-        table = pyarrow.Table.from_pandas(rows.map(_encodable), schema, preserve_index=False)
-    pyarrow.parquet.write_table(table, path, write_page_checksum=True)
+        return pyarrow.Table.from_pandas(rows.map(_encodable), schema, preserve_index=False)
+
+
+def types() -> dict[str, Any]:
+    """Arrow's type of each column."""
+    import pyarrow
+
+    text = {name: pyarrow.string() for name in COLUMNS}
+    return text | dict.fromkeys(WHOLE, pyarrow.int64()) | {"value": pyarrow.float64()}
 
 
 def _encodable(value: Any) -> Any:

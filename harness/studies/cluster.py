@@ -1,4 +1,4 @@
-"""A real Slurm of one node, and a sweep on it: one job killed, one requeued, resumed, reported.
+"""A real Slurm of one node, and sweeps on it: jobs killed, requeued, over their time, resumed, reported.
 
 Slurm comes from Debian's packages. Its daemons run with files of their own in a scratch folder, so that a
 Slurm of the machine is not touched. A node without a database has no accounting, which submitit asks for: a
@@ -28,8 +28,23 @@ from ..store.sweep import Sweep
 PACKAGES = ("slurm-wlm", "munge")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 JOBS, SEEDS = 12, 20
-ABREAST = 4  # jobs, also where there are fewer cores: nothing here is timed
+ABREAST = 5  # jobs, also where there are fewer cores: nothing here is timed
 LONGEST_S = 480.0
+REQUEUE_S = 20  # for which Slurm lets a requeued job wait
+LONG_CASES = 28  # of more than a second each, whatever the machine
+SLOW = """\
+import time
+
+from cellbench.cells.zoo.elman import Elman
+
+
+class Slow(Elman):
+    \"\"\"Elman, with a wait in each step.\"\"\"
+
+    def equations(self, wx, wh, prev):
+        time.sleep(0.05)
+        return super().equations(wx, wh, prev)
+"""
 CONFIGURATION = """\
 ClusterName=cellbench
 SlurmctldHost={host}
@@ -37,7 +52,7 @@ SlurmUser=root
 SlurmctldPort=17827
 SlurmdPort=17828
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire={requeue_s}
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -85,8 +100,8 @@ def _slurm(folder: Path) -> Iterator[dict[str, str]]:
     folder.chmod(0o755)
     for name in ("state", "spool", "bin"):
         (folder / name).mkdir()
-    text = CONFIGURATION.format(host=socket.gethostname(), folder=folder, cores=ABREAST)
-    (folder / "slurm.conf").write_text(text)
+    names = {"host": socket.gethostname(), "folder": folder, "cores": ABREAST, "requeue_s": REQUEUE_S}
+    (folder / "slurm.conf").write_text(CONFIGURATION.format(**names))
     (folder / "bin" / "sacct").write_text(SACCT)
     (folder / "bin" / "sacct").chmod(0o755)
     key = folder / "munge.key"
@@ -133,24 +148,40 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "cellbench.harness.cli", "run", *arguments]
 
 
-def _swept(results: Path, jobs: int, partition: str = "batch") -> list[str]:
+def _swept(results: Path, jobs: int, *others: str, partition: str = "batch") -> list[str]:
     launcher = ["hydra/launcher=submitit_slurm", f"hydra.launcher.partition={partition}"]
-    launcher += ["hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=10"]
+    launcher += ["hydra.launcher.cpus_per_task=1"]
     measured = ["cells=[elman]", "backends=[numpy]", "probes=[gradient_decay]", f"seeds={SEEDS}"]
     sizes = ",".join(map(str, range(4, 4 + jobs)))
-    return _command("-m", *measured, *launcher, f"workload.hidden_size={sizes}", f"results={results}")
+    swept = f"workload.hidden_size={sizes}"
+    return _command(
+        "-m", *measured, *launcher, "hydra.launcher.timeout_min=10", *others, swept, f"results={results}"
+    )
+
+
+def _over_its_time(folder: Path) -> list[str]:
+    """A sweep of one job that takes longer than its limit of a minute."""
+    (folder / "slow.py").write_text(SLOW)
+    limits = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10"]
+    slow = [f"cells=[{folder / 'slow.py'}:Slow]", f"seeds={LONG_CASES}", "workload.steps=20"]
+    return _swept(folder / "over", 1, *limits, "hydra.launcher.max_num_timeout=20", *slow)
 
 
 def _try(folder: Path, environment: dict[str, str]) -> None:
     """The sweep, and what must hold of it. Raises AssertionError, or RuntimeError where it takes too long."""
     began, results = time.monotonic(), folder / "runs"
     wrong = subprocess.run(
-        _swept(folder / "wrong", 1, "bach"), env=environment, capture_output=True, text=True, check=False
+        _swept(folder / "wrong", 1, partition="bach"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     last = wrong.stderr.strip().splitlines()[-1]
     assert wrong.returncode == 2 and "Traceback" not in wrong.stderr and "bach" in wrong.stderr, wrong.stderr
     print(f"a misspelt partition: {last}", flush=True)
 
+    over = subprocess.Popen(_over_its_time(folder), env=environment)
     launching = subprocess.Popen(_swept(results, JOBS), env=environment)
     try:
         _until(lambda: sweeps.sweeps(results), "the sweep is on disk")
@@ -165,13 +196,26 @@ def _try(folder: Path, environment: dict[str, str]) -> None:
     for run, before in kept.items():
         whole = before[: before.rfind(b"\n") + 1]
         assert (run / store.BLOCKS).read_bytes().startswith(whole), f"{run} was begun again"
-    # a case in hand while Slurm ends its job may stand as crashed, and is then measured again
-    blocks = [b for run in sweep.runs() for b in store.read_blocks(run) if b["done"] and b["status"] == "ok"]
-    ended = [block["case"] for block in blocks]
-    assert len(ended) == len(set(ended)) == JOBS * SEEDS, f"{len(ended)} cases, {len(set(ended))} different"
+    _each_once(sweep, JOBS * SEEDS)
     page = [sys.executable, "-m", "cellbench.harness.cli", "report", str(sweep.folder)]
     subprocess.run([*page, f"--output={folder / 'page'}"], check=True, stdout=subprocess.DEVNULL)
-    print(f"{JOBS} jobs, {len(ended)} cases, each ended once; {time.monotonic() - began:.0f} s")
+    assert over.wait(LONGEST_S) == 0, "the job over its time has not come to its end"
+    long = sweeps.read(sweeps.sweeps(folder / "over")[0])
+    times = 1 + max(block["attempt"] for block in _each_once(long, LONG_CASES))
+    assert times > 1, "the job over its time was not requeued"
+    print(f"a job over its time was begun {times} times, in one run")
+    print(f"{JOBS} jobs, {JOBS * SEEDS} cases, each ended once; {time.monotonic() - began:.0f} s")
+
+
+def _each_once(sweep: Sweep, cases: int) -> list[dict[str, Any]]:
+    """The last blocks of all cases, none of which ended twice, in whatever way."""
+    ends = [block for run in sweep.runs() for block in store.read_blocks(run) if block["done"]]
+    different = len({block["case"] for block in ends})
+    assert len(ends) == different == cases, (
+        f"{len(ends)} ends of {different} cases, of {cases} that were asked for"
+    )
+    assert {block["status"] for block in ends} == {"ok"}
+    return ends
 
 
 def _disturb(sweep: Sweep, launching: subprocess.Popen, environment: dict[str, str]) -> None:

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
+from cellbench.harness import store
 from cellbench.harness.cli import main
-from cellbench.harness.runs import places
+from cellbench.harness.runs import launch, places
 from cellbench.harness.store import sweep as sweeps
 
 SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
@@ -56,6 +57,60 @@ def test_an_experiment_of_ones_own_is_found_in_conf_and_in_config_dir_and_listed
         ["mine", "Two", "cells,", "counted.", "(conf/experiment/mine.yaml)"]
     ]
     assert {line.split()[0] for line in lines} >= {"quick", "tasks", "theirs"}
+
+
+def test_a_workload_of_ones_own_and_a_search_path_are_found_and_listed(project, capsys):
+    (project / "conf/workload").mkdir()
+    (project / "conf/workload/tiny.yaml").write_text("# Of a test.\nsteps: [12, 3]\nbatch: 2\n")
+    asked = ["experiment=mine", "probes=[throughput]", "cells=[elman]", "direction=forward"]
+    assert " T=12 B=2 I=32" in planned(capsys, *asked, "workload=tiny")
+    assert " T=3 B=7 I=32" in planned(capsys, *asked, "workload=tiny", "workload.batch=7")
+    assert main(["run", *asked, "workload=tine"]) == 2
+    assert "did you mean 'tiny'" in capsys.readouterr().err
+    assert main(["list", "workloads"]) == 0
+    assert "Of a test. (conf/workload/tiny.yaml)" in capsys.readouterr().out
+    assert "parameters lstm" in planned(capsys, "experiment=theirs", "hydra.searchpath=[file://shared]")
+
+
+LAUNCHER = "defaults:\n  - basic\n"
+
+
+def test_a_sweep_keeps_its_folders_of_yaml_files_and_goes_on_from_anywhere(project, capsys, monkeypatch):
+    """The experiment and the launcher are in --config-dir; `resume` is typed elsewhere, without the flag."""
+    (project / "shared/hydra/launcher").mkdir(parents=True)
+    (project / "shared/hydra/launcher/theirs.yaml").write_text(LAUNCHER)
+    monkeypatch.setattr(launch, "launched", lambda *_: False)
+    asked = [
+        "experiment=[mine,theirs]",
+        "hydra/launcher=theirs",
+        "workload.batch=2,3",
+        "threads=2",
+        "results=r",
+    ]
+    assert main(["run", "-m", *asked, "--config-dir", "shared"]) == 130
+    monkeypatch.undo()
+    (folder,) = sweeps.sweeps(project / "r")
+    command = json.loads((folder / sweeps.MANIFEST).read_text())["command"]
+    assert "--config-dir shared" in command and "experiment=[mine,theirs]" in command
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    places.give(None)
+    capsys.readouterr()
+    assert main(["run", f"resume={folder}"]) == 0, capsys.readouterr().err
+    assert [r.state for r in sweeps.read(folder).records()] == ["done", "done"]
+
+
+def test_a_run_keeps_the_flags_that_its_command_had(project):
+    assert main(["run", "--config-dir", "shared", "--config-name", "base", *SMALL, "seeds=1"]) == 0
+    (run,) = store.runs(project / "results/runs")
+    assert "run --config-dir shared --config-name base" in store.read_manifest(run)["command"]
+    assert main(["run", f"resume={run}"]) == 0
+
+
+@pytest.mark.parametrize("flag", ["--cfg job", "--info", "--config-name base", "--plan"])
+def test_resume_takes_no_flag_that_would_do_nothing(project, capsys, flag):
+    assert main(["run", "resume=results/runs/RUN", *flag.split()]) == 2
+    assert f"leave out {flag.split()[0]}" in capsys.readouterr().err
 
 
 def test_the_first_file_of_all_may_be_ones_own(project, capsys):

@@ -17,17 +17,22 @@ SMALL = [
     "probes=[parameters]",
     "threads=2",
 ]  # on two threads a process is spawned
-PACKAGES = {"joblib": "hydra_joblib_launcher", "submitit_local": "hydra_submitit_launcher"}
+PACKAGES = {
+    "joblib": "hydra_joblib_launcher",
+    "ray": "hydra_ray_launcher",
+    "submitit_local": "hydra_submitit_launcher",
+}
 
 
-@pytest.mark.skipif("CELLBENCH_CLUSTER" not in os.environ, reason="ten processes; nox -s cluster runs it")
+@pytest.mark.skipif("CELLBENCH_CLUSTER" not in os.environ, reason="ten processes; nox -s cluster, ray")
 @pytest.mark.parametrize(
     ("launcher", "sizes"),
     [
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], [4, 5]),
+        (["hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=1"], [4, 5]),
         (["hydra/launcher=submitit_local"], [4]),
     ],
-    ids=["joblib", "submitit_local"],
+    ids=["joblib", "ray", "submitit_local"],
 )
 def test_a_launcher_carries_a_sweep(tmp_path, capsys, launcher, sizes):
     name = launcher[0].partition("=")[2]
@@ -42,7 +47,8 @@ def test_a_launcher_carries_a_sweep(tmp_path, capsys, launcher, sizes):
     for record in sweep.records():
         log, _ = sweep.last_line(record)
         assert "parameters elman: ok" in log.read_text()
-        assert (record.scheduler or "").startswith("local") == (name == "submitit_local")
+        named = {"submitit_local": "local", "ray": "ray"}.get(name, "None")
+        assert str(record.scheduler).split()[0] == named
     written = capsys.readouterr()
     assert f"{len(sizes)} done" in written.err and "Traceback" not in written.err + written.out
 

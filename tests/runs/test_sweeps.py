@@ -59,7 +59,7 @@ def test_a_sweep_is_told_listed_shown_and_loaded_as_one_and_leaves_no_stray_fold
 def test_the_manifest_is_whole_before_the_launch(tmp_path, monkeypatch, capsys):
     seen = []
 
-    def look(function, overrides, primary):
+    def look(function, overrides, primary, interrupted):
         (folder,) = sweeps.sweeps(tmp_path)
         sweep = sweeps.read(folder)
         jobs = zip(sweep.jobs, sweep.records(), strict=True)
@@ -110,7 +110,15 @@ def test_a_log_is_read_inside_of_the_sweep_alone(tmp_path):
 
 DAMAGE = {
     "jobs": [{"jobs": []}, {"jobs": {}}, {"jobs": [{"id": "../../x", "overrides": [], "config": {}}]}],
-    "texts": [{"launcher": 3}, {"swept": "seeds"}, {"swept": [1]}, {"sweep": "../x"}, {"schema": 2}],
+    "numbers": [{"estimates_s": ["1"]}, {"estimates_s": 1}, {"estimates_s": [-1]}],
+    "texts": [
+        {"folders": "conf"},
+        {"launcher": 3},
+        {"swept": "seeds"},
+        {"swept": [1]},
+        {"sweep": "../x"},
+        {"schema": 2},
+    ],
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from cellbench.harness import store
 from cellbench.harness.cli import main
+from cellbench.harness.measure import started, worker
 from cellbench.harness.runs import job as jobs
 from cellbench.harness.runs import multirun
 from cellbench.harness.runs.progress import Progress
@@ -158,3 +159,55 @@ def test_a_case_that_failed_first_and_was_measured_later_is_no_error_of_a_carrie
         assert main(["run", f"resume={run}", "hydra/launcher=basic"]) == 0
     (run / store.BLOCKS).write_text("".join(reversed(lines)))
     assert multirun._has_errors(run)  # the last end counts
+
+
+class Passing:
+    """As submitit's handler of signals is, which passes SIGTERM over."""
+
+    def bypass(self, number, frame):
+        pass
+
+
+Passing.__module__ = "submitit.core.job_environment"
+
+
+def test_a_job_of_submitit_in_slurm_ends_at_sigterm_and_waits_for_slurm_to_begin_it_again(begun, monkeypatch):
+    finish, waited, handler = Progress.finish, [], Passing().bypass
+    monkeypatch.setattr(
+        Progress, "finish", lambda self, *words: finish(self, *words) or os.kill(os.getpid(), signal.SIGTERM)
+    )
+    monkeypatch.setattr(jobs.time, "sleep", waited.append)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        jobs.job({"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder), "job": 0})
+        assert signal.getsignal(signal.SIGTERM) == handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    record = begun.record(0)
+    assert (record.state, record.reason, record.cases) == ("stopped", "ended by SIGTERM", {"ok": 1})
+    assert waited[-1:] == [jobs.LONGEST_S]
+
+
+def ended_from_outside(emit):
+    emit("now")
+    os.kill(os.getppid(), signal.SIGTERM)  # its keeper, which ends it as a scheduler's signal to all does
+    time.sleep(60)
+
+
+def test_a_worker_that_a_signal_to_all_ends_before_its_command_is_no_crash():
+    """Slurm sends SIGTERM to every process of a job, in no order: the case in hand is not crashed by it."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            worker.call(
+                ended_from_outside,
+                on_message=lambda _: signal.setitimer(signal.ITIMER_REAL, started.SOON_S / 2),
+            )
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

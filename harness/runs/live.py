@@ -1,0 +1,123 @@
+"""How a sweep stands, in one line that is kept up to date: its jobs by state, and about how long it takes.
+
+All of it is read from the sweep's folder, so that any terminal on any node may look.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TextIO
+
+from ..screen import Screen, one_line, screen, tell
+from ..store.sweep import Record, Sweep
+from .progress import left
+
+LOOK_S = 1.0  # between two looks at how the jobs stand
+ORDER = ("queued", "running", "done", "stopped", "failed", "missing", "lost")
+UNDER_WAY = {"queued", "running"}
+
+
+def state_of(sweep: Sweep) -> str:
+    """How the jobs stand together: '3 queued, 2 running, 7 done'."""
+    return _states(sweep.records())
+
+
+def line(sweep: Sweep, now: datetime | None = None) -> str:
+    """The same with the time that is left, where one can be told: '...; about 4 min left'."""
+    records = sweep.records()
+    seconds = remaining_s(records, sweep.manifest.get("estimates_s"), now or datetime.now(UTC))
+    return _states(records) + ("" if seconds is None else f"; {left(seconds)}")
+
+
+def _states(records: Sequence[Record]) -> str:
+    counts = Counter(record.state for record in records)
+    return ", ".join(f"{counts[state]} {state}" for state in ORDER if state in counts)
+
+
+def remaining_s(
+    records: Sequence[Record], estimates_s: Sequence[float] | None, now: datetime
+) -> float | None:
+    """Seconds until no job is queued or running; None where none is, or where nothing tells them.
+
+    Estimates of jobs are scaled by how long those took that are done. As many jobs run at a time as do now.
+    """
+    going = [n for n, record in enumerate(records) if record.state in UNDER_WAY]
+    if not going or not estimates_s or len(estimates_s) != len(records):
+        return None
+    took = [
+        _seconds(r.began, datetime.fromisoformat(r.ended)) / estimate
+        for r, estimate in zip(records, estimates_s, strict=True)
+        if r.state == "done" and r.ended and estimate > 0
+    ]
+    pace = statistics.median(took) if took else 1.0
+    left_s = [max(0.0, estimates_s[n] * pace - _seconds(records[n].began, now)) for n in going]
+    abreast = sum(records[n].state == "running" for n in going) or 1
+    return max(sum(left_s) / abreast, max(left_s)) or None  # later than estimated: nobody knows
+
+
+def _seconds(began: str | None, now: datetime) -> float:
+    """From then to now; 0 of a job that has not begun, and of a time that cannot be read."""
+    try:
+        return 0.0 if began is None else max(0.0, (now - datetime.fromisoformat(began)).total_seconds())
+    except (ValueError, TypeError):  # TypeError: without a zone
+        return 0.0
+
+
+@contextmanager
+def told(sweep: Sweep, wanted: bool) -> Iterator[None]:
+    """Keeps the line on standard error meanwhile."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_watch, args=(sweep, ended), daemon=True)
+    if wanted:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if wanted:
+            thread.join()
+
+
+def follow(sweep: Sweep) -> None:
+    """Keeps the line on standard error until no job is queued or running."""
+    _watch(sweep, threading.Event(), last=True)
+
+
+def _watch(sweep: Sweep, ended: threading.Event, last: bool = False) -> None:
+    shown = _Line(sys.stderr)
+    try:
+        while not ended.wait(LOOK_S):
+            records = sweep.records()
+            shown.show(f"sweep {sweep.folder.name}: {line(sweep)}", _states(records))
+            if last and not UNDER_WAY & {record.state for record in records}:
+                return
+    finally:
+        shown.close()
+
+
+class _Line:
+    """A line that takes the place of the one before it on a terminal; elsewhere one for each change."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.screen: Screen = screen(stream)
+        self.before, self.open = "", False
+
+    def show(self, text: str, state: str) -> None:
+        if self.screen.isatty():
+            self.screen.styled.write(f"\r\x1b[2K{one_line(text)}")
+            self.screen.flush()
+            self.open = True
+        elif state != self.before:
+            tell(text)
+        self.before = state
+
+    def close(self) -> None:
+        if self.open:
+            self.screen.styled.write("\r\x1b[2K")
+            self.screen.flush()

@@ -1,0 +1,75 @@
+"""What a summary needs of any number of runs, for more rows than fit the memory: medians, and each case once.
+
+A summary takes medians over processes of the median in each, so that it is the same of these rows as of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .reader import BLOCKS, TABLE, runs
+from .scan import scan
+from .table import frames, types
+from .tidy import HEAD
+
+if TYPE_CHECKING:
+    import pandas
+
+AT_ONCE, MOST = 1 << 25, 200  # bytes of tables, and runs
+SERIES = ("run", "case", "metric", "unit", "process")  # a case is of one seed
+
+
+def brief(path: str | Path | Iterable[str | Path], metrics: Sequence[str]) -> pandas.DataFrame:
+    """A frame as `load` returns it, with a row for each series of these metrics: the median of its values.
+
+    A case that has none of them has one row without a metric. Needs Polars; raises as `scan` does.
+    """
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    folders = [run for p in paths for run in runs(Path(p))]
+    parts = [_part(scan(some), metrics) for some in _together(folders)]
+    import polars
+
+    medians, cases = (polars.concat(part) for part in zip(*parts, strict=True))
+    rows = cases.join(medians, on=["run", "case"], how="left", maintain_order="left")
+    texts = [name for name, kind in types().items() if str(kind) == "string"]
+    absent = [polars.lit(None, polars.Int64).alias(name) for name in ("lag", "sample")]
+    table = rows.with_columns(absent).with_columns(polars.col(texts).cast(polars.Categorical)).to_arrow()
+    return frames([_as_dictionaries(table)])[0]
+
+
+def _together(folders: list[Path]) -> Iterator[list[Path]]:
+    """Runs that are read at once: one by one takes more time, all at once more memory."""
+    some: list[Path] = []
+    size = 0
+    for folder in folders:
+        some.append(folder)
+        size += sum((folder / name).stat().st_size for name in (TABLE, BLOCKS) if (folder / name).exists())
+        if size > AT_ONCE or len(some) >= MOST:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _part(rows: Any, metrics: Sequence[str]) -> tuple[Any, Any]:
+    """(the medians of series, the cases with their definitions) of some runs."""
+    import polars
+
+    wanted = rows.filter(polars.col("metric").is_in(list(metrics)))
+    medians = wanted.group_by(SERIES, maintain_order=True).agg(polars.col("value").median())
+    cases = rows.select(HEAD).unique(["run", "case"], keep="first", maintain_order=True)
+    collected = polars.collect_all([medians, cases])
+    return collected[0], collected[1]
+
+
+def _as_dictionaries(table: Any) -> Any:
+    """Arrow's table with plain text as the values of its dictionaries."""
+    import pyarrow
+
+    kind = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    for number, field in enumerate(table.schema):
+        if pyarrow.types.is_dictionary(field.type):
+            table = table.set_column(number, field.name, table.column(number).cast(kind))
+    return table

@@ -1,0 +1,85 @@
+"""Runs as a lazy frame of Polars: what is asked of it is read from the tables, and nothing else.
+
+The table of a run is taken where it is as new as the run's blocks; other runs, such as one under way, are
+read from their blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import extras
+from .files import ResultsError
+from .reader import BLOCKS, TABLE, check_footer, frame_of, runs
+from .table import as_arrow, types
+
+if TYPE_CHECKING:
+    import polars
+
+
+def scan(path: str | Path | Iterable[str | Path]) -> polars.LazyFrame:
+    """The rows of `load`, with the same columns, as a lazy frame over a run, a folder of runs, or several.
+
+    Text is String, whole numbers are Int64, values Float64; a value that is NaN is null.
+    Raises PackageMissing without Polars, and ResultsError as `load` does; a table that is damaged inside
+    raises Polars' own error when it is collected.
+    """
+    extras.requires("polars", "harness.scan needs")
+    import polars
+
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    if not paths:
+        raise ResultsError("there is no run to scan; give a run's folder, or a folder of runs")
+    folders = _each_once([run for p in paths for run in runs(Path(p))])
+    parts = [
+        _tables(list(group)) if current else _blocks(list(group))
+        for current, group in groupby(folders, _is_current)
+    ]
+    return polars.concat(parts) if len(parts) > 1 else parts[0]
+
+
+def _tables(folders: list[Path]) -> polars.LazyFrame:
+    import polars
+
+    columns: Any = {"missing_columns": "insert", "extra_columns": "ignore"}  # of another version's tables
+    files = [folder / TABLE for folder in folders]
+    return polars.scan_parquet(files, schema=_schema(), glob=False, **columns)
+
+
+def _blocks(folders: list[Path]) -> polars.LazyFrame:
+    import polars
+
+    frame = polars.from_arrow(as_arrow(frame_of(folders)), schema_overrides=_schema())
+    assert isinstance(frame, polars.DataFrame)
+    return frame.lazy()
+
+
+def _schema() -> Any:
+    import polars
+
+    kinds = {"string": polars.String, "int64": polars.Int64, "double": polars.Float64}
+    return {name: kinds[str(kind)] for name, kind in types().items()}
+
+
+def _is_current(folder: Path) -> bool:
+    """Whether a run's table holds all that its blocks do. Raises ResultsError for one that is damaged."""
+    table, blocks = folder / TABLE, folder / BLOCKS
+    if not table.exists():
+        return False
+    check_footer(table)
+    # the table is written after the last block; a run that was gone on with has newer blocks
+    return not blocks.exists() or table.stat().st_mtime_ns >= blocks.stat().st_mtime_ns
+
+
+def _each_once(folders: list[Path]) -> list[Path]:
+    by_name: dict[str, Path] = {}
+    for folder in folders:
+        if by_name.setdefault(folder.name, folder) is not folder:
+            raise ResultsError(
+                f"{by_name[folder.name]} and {folder} are the same run; every value would count twice, so"
+                " leave one out"
+            )
+    return list(by_name.values())
