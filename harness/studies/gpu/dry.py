@@ -82,7 +82,7 @@ def interpreted(case: Case) -> tuple[str, float, float, str]:
     if reason := cells.backend(case.backend).unsupported(cell, case.dtype, "cuda", case.direction):
         raise NotOk("unsupported", reason)
     units = cell.units(case.hidden_size)
-    forms = candidates(cell, units, case.batch, TARGETS["sm_90"][0])
+    forms = candidates(cell, units, case.batch, TARGETS["sm_90"][0], case.dtype)
     fit = [form for form in forms if form.weight_bytes(cell, units, case.dtype) <= limit("sm_90")]
     if not fit:
         raise NotOk("unsupported", f"no weights of {forms[-1]} fit the shared memory of sm_90")
