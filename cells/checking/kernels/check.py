@@ -130,7 +130,7 @@ def triton_ways(spec: str, cell: GatedCell, sizes: tuple[Sizes, ...], seed: int)
         Job(spec, dtype, each, form, seed=seed)
         for each in sizes
         for form in interpreted_forms(cell, units)
-        for dtype in DTYPES
+        for dtype in (DTYPES[:1] if form.spread else DTYPES)  # of other lines, not of other arithmetic
     ]
     interpreted = [
         _way(f"{job.dtype}, {job.sizes}, {short_name(job.form)}", job, answer)
@@ -144,11 +144,11 @@ def compiled_ways(spec: str, cell: GatedCell, sizes: Sizes, seed: int) -> list[W
     short = replace(sizes, steps=min(sizes.steps, COMPILED_STEPS))
     units = cell.units(short.hidden_size)
     resident, *_ = every = candidates(cell, units, short.batch, short.batch * cell.heads, "float32")
-    forms = [resident, *(next(f for f in every if f.kind == kind) for kind in (GRID, STEPWISE))]
+    spread = [next(f for f in every if f.kind == kind) for kind in (GRID, STEPWISE)]
     jobs = [
         compiled.CompiledJob(spec, "float32", short, target, form, seed)
-        for form in forms
-        for target in TARGETS
+        for form, targets in ((resident, TARGETS), *((form, TARGETS[-1:]) for form in spread))
+        for target in targets
     ]
     return [
         _way(f"float32, {short}, {short_name(job.form)}, compiled for sm_{job.target}", job, answer)
