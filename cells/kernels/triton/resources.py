@@ -86,7 +86,7 @@ def choose(
     spilling: Chosen | None = None
     for form in candidates(cell, hidden, batch, TARGETS[target][0], dtype):
         # what is said without compiling, which takes the longer the less it fits
-        if reason := _too_large_for(form, cell, hidden, batch, dtype, target):
+        if reason := ruled_out(form, cell, hidden, batch, dtype, target):
             refused[str(form)] = reason
             continue
         kernels = resources(cell, hidden, dtype, form, target, ask)
@@ -99,9 +99,7 @@ def choose(
     return spilling or Chosen(None, {}, refused)
 
 
-def _too_large_for(
-    form: Form, cell: GatedCell, hidden: int, batch: int, dtype: str, target: str
-) -> str | None:
+def ruled_out(form: Form, cell: GatedCell, hidden: int, batch: int, dtype: str, target: str) -> str | None:
     """None, or why the form cannot be, whatever the compiler makes of it."""
     weights = form.weight_bytes(cell, hidden, dtype)
     if weights > limit(target):
