@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..cell import GatedCell
 from ..kernels.step import step
 from ..kernels.triton import printer
-from ..kernels.triton.form import Form, too_wide
+from ..kernels.triton.form import STEPWISE, Form
 from ..kernels.triton.forward import biased
 from ..kernels.triton.prediction import predict
 from ..kernels.triton.remembered import remembered
@@ -25,6 +25,8 @@ from .torch import TensorProgram, Tensors
 
 if TYPE_CHECKING:  # as in the backend torch
     from torch import Tensor
+
+    from ..kernels.triton.recurrence import Recurrence
 
 
 @dataclass(frozen=True)
@@ -64,28 +66,28 @@ class TritonProgram(TensorProgram):
     """All steps in one kernel, forward and backward each."""
 
     form: Form
+    kernels: Recurrence
 
     def setup(self) -> None:
         import triton
 
         from ..kernels.triton.recurrence import Recurrence
+        from ..kernels.triton.spread_recurrence import SpreadRecurrence
 
-        if reason := too_wide(self.cell, self.units, self.batch):
-            raise Unsupported(reason)
         self.form = self.choose()
         self.implementation = f"triton {triton.__version__} {self.form}"
-        self.kernels = Recurrence(
-            self.cell,
-            step(self.cell),
-            printer.module(self.cell, printer.real_of(self.dtype), self.form.packed),
-            self.launch,
-            blocks=self.grid[0],
-            keeping=self.direction == "backward",
-        )
+        layout = self.form.layout(self.cell, self.units)
+        module = printer.module(self.cell, printer.real_of(self.dtype), layout)
+        arguments = (self.cell, step(self.cell), module, self.launch, self.grid[0])
+        keeping, stepwise = self.direction == "backward", self.form.kind == STEPWISE
+        if self.form.spread:
+            self.kernels = SpreadRecurrence(*arguments, keeping, stepwise=stepwise)
+        else:
+            self.kernels = Recurrence(*arguments, keeping)
 
     @cached_property
-    def grid(self) -> tuple[int, int]:
-        return self.form.grid(self.cell, self.batch)
+    def grid(self) -> tuple[int, int, int]:
+        return self.form.grid(self.cell, self.units, self.batch)
 
     def choose(self) -> Form:
         """The first form that fits the device. Raises Unsupported where none does."""
@@ -103,12 +105,16 @@ class TritonProgram(TensorProgram):
             )
         return chosen.form
 
-    def launch(self, kernel: Any, arrays: Tensors, steps: int, batch: int, **constants: bool) -> None:
+    def launch(self, kernel: Any, arrays: Tensors, numbers: dict[str, int], **constants: bool) -> None:
         """Starts a kernel with those of the arrays that it takes; what it does not use is any array."""
         spare = next(iter(arrays.values()))
         given = {name: arrays.get(name, spare) for name in kernel.arg_names if name not in self.constants}
-        given |= {"steps": steps, "batch": batch} | constants
-        kernel[self.grid](**given, **self.constants, num_warps=self.form.warps)
+        options = {"num_warps": self.form.warps}
+        if self.form.spread:  # no tile is read ahead into more shared memory
+            options["num_stages"] = 1
+        if "arrived" in given:  # programs that wait for each other: the driver starts all of them, or none
+            options["launch_cooperative_grid"] = True
+        kernel[self.grid](**given | numbers | constants, **self.constants, **options)
 
     @cached_property
     def constants(self) -> dict[str, Any]:

@@ -30,8 +30,11 @@ def test_numba_s_kernels_are_right_in_both_formats_over_all_steps_and_one(capsys
 def test_triton_s_kernels_of_a_cell_in_a_file_are_right(capsys):
     assert main(["check", f"{OWN}:Places", "--kernel", "triton", *SMALL]) == 0
     out = capsys.readouterr().out
-    assert out.count("right, largest error") == 6 and "float32, T=1 B=2 I=7 H=5, a product a gate" in out
+    assert out.count("right, largest error") == 12 and "float32, T=1 B=2 I=7 H=5, a product a gate" in out
     assert all(f"T=2 B=2 I=7 H=5, a product a gate, compiled for sm_{n}: right" in out for n in (80, 90))
+    for form in ("grid", "a launch a step"):
+        assert f"float64, T=2 B=2 I=7 H=5, {form}: right" in out
+        assert f"float32, T=2 B=2 I=7 H=5, {form}, compiled for sm_90: right" in out
 
 
 @pytest.mark.quick

@@ -8,6 +8,7 @@ import pytest
 from cellbench.cells.backends import _cudnn
 from cellbench.cells.backends._torch_program import TorchProgram
 from cellbench.harness import load, store
+from cellbench.harness.measure.board import Reading
 from cellbench.harness.measure.clocks import Wall
 from cellbench.harness.measure.worker import Result
 from cellbench.harness.probe import CaseResult, NotOk, series
@@ -172,6 +173,46 @@ def test_what_is_done_on_a_device_is_done_on_the_pretended_one(monkeypatch, tmp_
     assert native.implementation.endswith(", persistent")
     noted = json.loads((tmp_path / f"{cases[0].id}.json").read_text())
     assert noted["launches"] == launches(lambda: None) and noted["steps"] == 3
+
+
+@pytest.mark.quick
+def test_what_a_throttled_device_took_is_skipped_and_measured_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(timed, "clock_of", lambda device: Wall())
+    monkeypatch.setattr(timed, "peak_bytes", lambda work, device: bool(work()))
+    monkeypatch.setattr(timed, "SAMPLE_S", 1e-5)
+    board = FakeBoard([])
+    monkeypatch.setattr(timed, "board", lambda: (board, None))
+    grid = Grid(("gru",), (2,), (16,), ("float32",), ("torch",), steps=3)
+    folder = tmp_path / "results"
+    with pretend_cuda([(_cudnn, "launches", lambda run, trace=None: {})]):
+        statuses = []
+        for clocks in ([1980, 1410, 1980, 1980], [1980, 1980]):
+            board.clocks = clocks
+            run, ended = study.writer(folder, grid, print)
+            walk = study.Study(grid, run, ended, folder)
+
+            def through(cases, function, *more, walk=walk):
+                named = {case.id: case for case in cases}
+                made = []
+                function(lambda m: made.append(m) if m[1] != [] else None, cases, *more)
+                for name, result in made:
+                    walk.end(named[name], result)
+
+            walk.through = through
+            statuses.append(walk.run())
+            assert not board.clocks
+            run.close()
+    assert statuses == [["skipped", "ok"], ["ok", "ok"]]
+
+
+class FakeBoard:
+    """Of which each reading has the next clock, in MHz."""
+
+    def __init__(self, clocks, joules=()):
+        self.clocks, self.joules = clocks, list(joules)
+
+    def read(self):
+        return Reading(self.clocks.pop(0) * 1e6, (), self.joules.pop(0) if self.joules else None)
 
 
 def run_of(grid, folder, result):

@@ -8,7 +8,7 @@ import pytest
 
 from cellbench import cells
 from cellbench.cells.kernels.triton import compiler, resources
-from cellbench.cells.kernels.triton.form import Form, too_wide
+from cellbench.cells.kernels.triton.form import GRID, STEPWISE, Form
 from cellbench.cells.programs.backend import Backend, Unsupported
 from cellbench.harness import programs
 from cellbench.harness.case import Case
@@ -34,9 +34,6 @@ def test_what_is_recorded_are_cells_that_have_kernels():
 @pytest.mark.parametrize("label", ROWS)
 def test_no_recorded_kernel_spills_or_has_many_barriers(label):
     row = ROWS[label]
-    if row["form"] is None:
-        assert row["refused"]
-        return
     assert not row["forward"]["spilled_bytes"] and not row["backward"]["spilled_bytes"]
     assert row["backward"]["barriers"] <= 12
     if "one product" in row["form"]:
@@ -61,17 +58,52 @@ def test_a_barrier_more_than_recorded_is_a_difference():
 
 
 def test_what_does_not_fit_is_refused_without_compiling():
-    chosen = resources.choose(cells.get("lstm"), 1024, 16, "bfloat16", "sm_90")
-    assert chosen.form is None and len(chosen.refused) == 2
-    assert all(
-        "8,388,608 bytes of shared memory, and sm_90 has 231,424" in r for r in chosen.refused.values()
-    )
+    asked = []
+
+    def ask(jobs):
+        asked.extend(jobs)
+        return [{"registers": 64} for _ in jobs]
+
+    chosen = resources.choose(cells.get("lstm"), 1024, 16, "bfloat16", "sm_90", ask)
+    assert chosen.form.kind == GRID and chosen.form.block_h == 16 and len(asked) == 2
+    packed, plain, of_32 = chosen.refused.values()
+    assert packed == plain and "8,388,608 bytes of shared memory, and sm_90 has 231,424" in packed
+    assert "262,144 bytes" in of_32
+    assert str(chosen).startswith("grid, 16 sequences and 16 units") and "not resident" in str(chosen)
+
+
+def test_forms_are_tried_in_their_order_and_a_launch_a_step_is_taken_though_it_spills():
+    def chosen(taken, batch=16, hidden=64, dtype="bfloat16"):
+        def ask(jobs):
+            launched = "arrived" not in jobs[0]["text"] and "carried" in jobs[0]["text"]
+            kind = STEPWISE if launched else GRID if "BLOCK_K" in jobs[0]["constants"] else "resident"
+            return [taken[kind]] * len(jobs)
+
+        return resources.choose(cells.get("lstm"), hidden, batch, dtype, "sm_90", ask)
+
+    fits, spills, dies = {"registers": 1}, {"spilled_bytes": 8}, {"error": "died"}
+    every = {"resident": fits, GRID: fits, STEPWISE: fits}
+    assert chosen(every).form.kind == "resident"
+    assert chosen(every | {"resident": spills}).form.kind == GRID
+    # more programs than multiprocessors cannot wait for each other
+    crowded = chosen(every | {"resident": spills}, batch=16 * 133)
+    assert crowded.form.kind == STEPWISE
+    assert "266 programs wait for each other, and 132 multiprocessors" in str(crowded)
+    last = chosen(every | {"resident": spills, GRID: spills, STEPWISE: spills})
+    assert last.form.kind == STEPWISE and last.kernels["forward"].spilled_bytes == 8
+    assert chosen(dict.fromkeys(every, dies)).form is None
+    assert "in 8 pieces, and more than 4" in str(chosen(every, hidden=512, dtype="float32"))
+    wide = chosen(every, batch=2**31 // 256)
+    assert wide.form.kind == STEPWISE and "2,147,483,648 gate values" in str(wide)
 
 
 @pytest.mark.quick
 def test_a_step_that_32_bits_do_not_address_is_refused():
-    assert too_wide(cells.get("lstm"), 64, 2**31 // 256 - 1) is None
-    assert "2,147,483,648 gate values" in too_wide(cells.get("lstm"), 64, 2**31 // 256)
+    lstm, resident = cells.get("lstm"), Form(True, 16, 8)
+    assert resident.too_wide(lstm, 64, 2**31 // 256 - 1) is None
+    assert "2,147,483,648 gate values" in resident.too_wide(lstm, 64, 2**31 // 256)
+    assert "2,147,580,964 recurrent weights" in Form(False, 16, 4, GRID, 8, 64).too_wide(lstm, 23171, 1)
+    assert Form(False, 16, 4, STEPWISE, 8, 64).too_wide(lstm, 64, 2**31 // 256) is None
 
 
 def test_the_weights_are_a_lower_bound_of_the_shared_memory():

@@ -15,9 +15,11 @@ import pytest
 from support.comparison import CELLS, fitting
 
 from cellbench import cells
-from cellbench.cells.checking.kernels.interpreted import Job, answers
+from cellbench.cells.checking.kernels.check import short_name
+from cellbench.cells.checking.kernels.interpreted import FORM, Job, answers
 from cellbench.cells.checking.kernels.memory import Fault, Memory
 from cellbench.cells.checking.kernels.problem import Sizes
+from cellbench.cells.kernels.triton.form import GRID, STEPWISE, Form
 from cellbench.cells.kernels.triton.resources import missing
 from cellbench.cells.programs.tolerance import tolerance
 
@@ -28,62 +30,76 @@ OWN = Path(__file__).parents[1] / "support" / "kernel_cells.py"
 ODD = OWN.with_name("odd_cells.py")
 LONG, ONE_STEP, LONE = Sizes(17, 5, 7, 33), Sizes(1, 5, 7, 33), Sizes(2, 1, 3, 16)
 TWO_STEPS = replace(LONG, steps=2)
+EIGHT, LONE_FORM = replace(FORM, block_b=8), replace(FORM, block_b=1)
+APART, EIGHT_APART = replace(FORM, packed=False), replace(EIGHT, packed=False)
+# programs of 16 units, of which the second one has a single one
+SPREAD, HALF_FULL = Form(False, 4, 4, STEPWISE, 16, 16), Sizes(2, 3, 2, 17)
+GRID_FORM = replace(SPREAD, kind=GRID)
 HANDFUL = [
-    Job("elman", "float64", LONG, block_b=8),
+    Job("elman", "float64", LONG, EIGHT),
     Job("gru", "float64", TWO_STEPS),  # in two programs, where the others have one
-    Job("lstm", "float32", LONE, block_b=1),
-    Job("slstm:heads=3", "float64", ONE_STEP, packed=False, block_b=8),
-    Job("cornn", "float32", TWO_STEPS, block_b=8),
-    Job("fastgrnn", "float64", ONE_STEP, block_b=8),
-    Job(f"{ODD}:Heads", "float32", Sizes(1, 5, 7, 34), block_b=8),
-    Job(f"{ODD}:Apart", "float64", ONE_STEP, block_b=8),
-    Job(f"{OWN}:Divides", "float64", TWO_STEPS, block_b=8),
-    Job(f"{OWN}:Names", "float64", LONE, block_b=1),
-    Job(f"{OWN}:Places", "float64", TWO_STEPS, block_b=8),
+    Job("lstm", "float32", LONE, LONE_FORM),
+    Job("slstm:heads=3", "float64", ONE_STEP, EIGHT_APART),
+    Job("cornn", "float32", TWO_STEPS, EIGHT),
+    Job("fastgrnn", "float64", ONE_STEP, EIGHT),
+    Job(f"{ODD}:Heads", "float32", Sizes(1, 5, 7, 34), EIGHT),
+    Job(f"{ODD}:Apart", "float64", ONE_STEP, EIGHT),
+    Job(f"{OWN}:Divides", "float64", TWO_STEPS, EIGHT),
+    Job(f"{OWN}:Names", "float64", LONE, LONE_FORM),
+    Job(f"{OWN}:Places", "float64", TWO_STEPS, EIGHT),
     Job("elman:layers=2", "float64", Sizes(2, 3, 4, 5)),
     Job("gru", "float64", Sizes(2, 3, 5, 7), lengths=(1, 2, 1)),
+    Job("peephole_lstm", "float64", HALF_FULL, SPREAD),
+    Job("gru", "float64", HALF_FULL, GRID_FORM),
+    Job("indrnn", "float64", HALF_FULL, GRID_FORM),
 ]
 EVERY = [
-    Job(spec, dtype, Sizes(steps, 5, *fitting(cells.get(spec), 7, 33)), packed)
+    Job(spec, dtype, Sizes(steps, 5, *fitting(cells.get(spec), 7, 33)), form)
     for spec in [*CELLS, *(f"{OWN}:{name}" for name in ("Divides", "Names", "Places"))]
     if not cells.get(spec).written_out
-    for dtype, steps, packed in (("float64", 17, True), ("float32", 17, True), ("float64", 1, False))
+    for dtype, steps, form in (
+        ("float64", 17, FORM),
+        ("float32", 17, FORM),
+        ("float64", 1, APART),
+        ("float64", 3, SPREAD),
+        ("float32", 3, GRID_FORM),
+    )
 ]
 JOBS = EVERY if os.environ.get("CELLBENCH_KERNELS") == "all" else HANDFUL
 # what a printer might get wrong, by what must be told of it: an error of an array, or a fault of memory
 FAULTS = {
     "an unmasked state that is fed back": (
-        Job(f"{OWN}:Divides", "float64", TWO_STEPS, block_b=8),
+        Job(f"{OWN}:Divides", "float64", TWO_STEPS, EIGHT),
         ("prev_h = tl.where(ok, h, 0.0)", "prev_h = h"),
         "output",
     ),
     "an unmasked cotangent": (
-        Job(f"{OWN}:Divides", "float64", TWO_STEPS, block_b=8),
+        Job(f"{OWN}:Divides", "float64", TWO_STEPS, EIGHT),
         ("tl.where(ok, v", "tl.where(ok | True, v"),
         "d_weight_hh",
     ),
     "a sign": (
-        Job("elman", "float64", TWO_STEPS, block_b=8),
+        Job("elman", "float64", TWO_STEPS, EIGHT),
         ("d_prev_h += pulled", "d_prev_h -= pulled"),
         "d_x",
     ),
     "a row that is stored again": (
-        Job("elman", "float64", TWO_STEPS, block_b=8),
+        Job("elman", "float64", TWO_STEPS, EIGHT),
         ("all_h += one", "all_h += 0"),
         "which it, without a barrier between, stored",
     ),
     "a state that is read back": (
-        Job("elman", "float64", TWO_STEPS, block_b=8),
+        Job("elman", "float64", TWO_STEPS, EIGHT),
         ("prev_h = tl.where(ok, h, 0.0)", "prev_h = tl.load(all_h + at, mask=ok, other=0.0)"),
         "of all_h, which it, without a barrier between, stored",
     ),
     "a mask that is one too wide": (
-        Job("elman", "float64", TWO_STEPS, block_b=8),
+        Job("elman", "float64", TWO_STEPS, EIGHT),
         ("(u < WIDTH)\n    at", "(u < WIDTH + 1)\n    at"),
         "loads element 165 of first_h, which has 165",
     ),
     "a batch that is not masked": (
-        Job("elman", "float64", TWO_STEPS, block_b=8),
+        Job("elman", "float64", TWO_STEPS, EIGHT),
         ("ok = (b < batch) &", "ok = (b < batch + 8) &"),
         "loads element 263 of first_h, which has 165",
     ),
@@ -92,6 +108,48 @@ FAULTS = {
         ("b = tl.program_id(0) * BLOCK_B", "b = tl.program_id(0) * (BLOCK_B // 2)"),
         "which another program stored",
     ),
+    "a launch that reads what it carried on": (
+        Job("elman", "float64", HALF_FULL, SPREAD),
+        ("carried_h + (1 - begin % 2)", "carried_h + begin % 2"),
+        "of carried_h, which it, without a barrier between, loaded",
+    ),
+    "a tile that is left out": (
+        Job("elman", "float64", HALF_FULL, SPREAD),
+        ("range(0, WIDTH, BLOCK_K)", "range(0, WIDTH - 1, BLOCK_K)"),
+        "output",
+    ),
+    "products of no step": (
+        Job("elman", "float64", HALF_FULL, SPREAD),
+        ("tl.where(begin + i > 0, batch, 0)", "batch"),
+        "loads what is before or beyond every array",
+    ),
+    **{
+        name: (Job("elman", "float64", HALF_FULL, GRID_FORM), text, told)
+        for name, (text, told) in {
+            "an arrival before what it tells is stored": (
+                ("tl.debug_barrier()\n        tl.atomic_add", "tl.atomic_add"),
+                "no barrier orders the two",
+            ),
+            "a wait without a barrier after it": (
+                ("                pass\n            tl.debug_barrier()", "                pass"),
+                "no barrier orders the two",
+            ),
+            "an arrival that releases nothing": (
+                ('1, sem="release"', '1, sem="relaxed"'),
+                "no barrier orders the two",
+            ),
+            "a wait that acquires nothing": (
+                ('0, sem="acquire"', '0, sem="relaxed"'),
+                "no barrier orders the two",
+            ),
+            "a wait for one program too few": (("< programs", "< programs - 1"), "no barrier orders the two"),
+            "a wait for one program too many": (("< programs", "< programs + 1"), "deadlock"),
+            "a state of the step before": (
+                ("tl.load(all_h + b", "tl.load(all_h + one + b"),
+                "and no barrier orders the two",
+            ),
+        }.items()
+    },
 }
 
 
@@ -107,7 +165,7 @@ def results():
 
 
 def label(job):
-    form = f"{'packed' if job.packed else 'plain'}-{job.block_b}"
+    form = f"{short_name(job.form).replace(' ', '-')}-{job.form.block_b}"
     form += "-ragged" if job.lengths else ""
     return f"{Path(job.spec).name}-{job.dtype}-{str(job.sizes).replace(' ', '-')}-{form}"
 
@@ -145,7 +203,7 @@ EVERYWHERE = np.ones(8, bool)
 def test_what_a_barrier_orders_is_no_race_within_a_program_and_one_between_programs():
     memory, at = a_memory("h")
     memory.store(0, at["h"], EVERYWHERE)
-    memory.barrier()
+    memory.barrier(0)
     memory.load(0, at["h"], EVERYWHERE)
     memory.load(0, at["h"], EVERYWHERE)
     with pytest.raises(Fault, match="program 1 loads element 0 of h, which another program stored"):

@@ -7,7 +7,7 @@ import pytest
 from support.comparison import CELLS
 
 from cellbench import cells
-from cellbench.cells.kernels.triton.printer import text, without
+from cellbench.cells.kernels.triton.printer import Layout, text, without
 from cellbench.cells.kernels.triton.source import functions
 from cellbench.cells.vocabulary.primitives import VOCABULARY
 
@@ -24,10 +24,18 @@ def kernels(spec, **options):
     return found, top | set(found)
 
 
-@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+LAYOUTS = {
+    "packed": Layout(),
+    "plain": Layout(packed=False),
+    "tiled": Layout(spread=True),
+    "held": Layout(spread=True, pieces=2),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("spec", PRINTABLE)
-def test_no_name_in_a_kernel_is_undefined_and_no_array_unused(spec, packed):
-    found, top = kernels(spec, packed=packed)
+def test_no_name_in_a_kernel_is_undefined_and_no_array_unused(spec, layout):
+    found, top = kernels(spec, layout=LAYOUTS[layout])
     for name in ("forward", "backward"):
         nodes = list(ast.walk(found[name]))
         given = {a.arg for a in found[name].args.args}
@@ -35,7 +43,8 @@ def test_no_name_in_a_kernel_is_undefined_and_no_array_unused(spec, packed):
         read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
         assert not read - given - stored - top - set(dir(builtins))
         # a pointer that steps on is stored and not always read
-        assert not {a for a in given - read if not a.startswith("all_")} - {"PRECISION", "DOT"}
+        optional = {"PRECISION", "DOT", "BLOCK_K", "ENDING", "KEEPING", "total"}  # of some cells
+        assert not {a for a in given - read if not a.startswith("all_")} - optional
 
 
 @pytest.mark.parametrize("spec", PRINTABLE)
@@ -56,10 +65,18 @@ def test_a_text_that_was_printed_before_is_printed_again():
 
 def test_gates_are_packed_only_where_there_are_several():
     def products(spec, packed):
-        found, _ = kernels(spec, packed=packed)
+        found, _ = kernels(spec, layout=Layout(packed))
         return ast.unparse(found["forward"]).count("tl.dot(")
 
     assert [products("lstm", packed) for packed in (True, False)] == [1, 4]
     assert [products("elman", packed) for packed in (True, False)] == [1, 1]
     assert [products("cornn", packed) for packed in (True, False)] == [2, 2]
     assert products("indrnn", True) == 0
+
+
+@pytest.mark.parametrize("kernel", ["forward", "backward"])
+def test_places_of_a_launch_a_step_have_64_bits(kernel):
+    found, _ = kernels("lstm", layout=LAYOUTS["tiled"])
+    lines = ast.unparse(found[kernel]).splitlines()
+    of = {name: [line for line in lines if line.strip().startswith(f"{name} = ")] for name in "buk"}
+    assert all(found and all("tl.int64" in line for line in found) for found in of.values())

@@ -4,6 +4,7 @@ A barrier that is taken out must be told as a race. A handful of cells here; `no
 """
 
 import os
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 import torch
 
 from cellbench import cells
-from cellbench.cells.checking.kernels.compiled import CompiledJob, answers
+from cellbench.cells.checking.kernels.check import short_name
+from cellbench.cells.checking.kernels.compiled import FORM, CompiledJob, answers
 from cellbench.cells.checking.kernels.problem import Sizes
 from cellbench.cells.checking.kernels.ptx import bits
 from cellbench.cells.checking.kernels.ptx.block import Block
 from cellbench.cells.checking.kernels.ptx.kernel import Kernel
-from cellbench.cells.checking.kernels.ptx.memory import Fault, Memory
+from cellbench.cells.checking.kernels.ptx.memory import Fault
+from cellbench.cells.checking.kernels.ptx.order import Global, Touched
+from cellbench.cells.kernels.triton.form import GRID, STEPWISE, Form
 from cellbench.cells.kernels.triton.resources import missing
 
 compiles = pytest.mark.skipif(
@@ -26,15 +30,27 @@ SMALL, ODD = Sizes(2, 2, 3, 16), Sizes(5, 3, 7, 33)
 # of the largest error of any array, at these sizes; float32 is three products of tf32
 ALLOWED = {"float32": 2e-6, "bfloat16": 3e-2, "float16": 4e-3}
 ONE = CompiledJob("gru", "float32", SMALL, 90)
-HANDFUL = [ONE]
+SPREAD = Form(False, 16, 1, STEPWISE, 8, 16)
+GRID_FORM = replace(SPREAD, kind=GRID)
+IN_A_GRID = CompiledJob("elman", "bfloat16", SMALL, 90, GRID_FORM)
+HANDFUL = [ONE, IN_A_GRID, CompiledJob("elman", "float32", SMALL, 80, SPREAD)]
 DROPPED = [("forward", 0), ("backward", 0)]
+ARRIVALS = [("forward", 2), ("backward", 3)]  # of one warp, which needs no other barrier
 EVERY = [
-    CompiledJob(spec, dtype, ODD, target, packed)
+    CompiledJob(spec, dtype, ODD, target, form)
     for spec in ("lstm", "gru", "elman", "slstm:heads=3", "peephole_lstm", "cornn", "mingru", "fastgrnn")
     for dtype in ALLOWED
     for target in (80, 90)
-    for packed in ((True, False) if spec in ("lstm", "gru") else (True,))
-] + [CompiledJob("gru", "bfloat16", ODD, target, block_b=16) for target in (80, 90)]
+    for form in ((FORM, replace(FORM, packed=False)) if spec in ("lstm", "gru") else (FORM,))
+]
+EVERY += [CompiledJob("gru", "bfloat16", ODD, target, replace(FORM, block_b=16)) for target in (80, 90)]
+EVERY += [
+    CompiledJob(spec, dtype, replace(ODD, steps=3), target, form)
+    for spec in ("lstm", "gru", "slstm:heads=3", "peephole_lstm", "cornn", "mingru")
+    for dtype in ("float32", "bfloat16")
+    for target in (80, 90)
+    for form in (GRID_FORM, SPREAD)
+]
 ALL = os.environ.get("CELLBENCH_KERNELS") == "all"
 JOBS = EVERY if ALL else HANDFUL
 
@@ -47,11 +63,12 @@ def without(job, barrier):
 def results():
     """Answers by job; of one process."""
     jobs = [*JOBS, *(without(ONE, barrier) for barrier in DROPPED)]
+    jobs += [without(IN_A_GRID, barrier) for barrier in ARRIVALS]
     return dict(zip(jobs, answers(jobs), strict=True))
 
 
 def label(job):
-    form = f"{'packed' if job.packed else 'plain'}-{job.block_b}"
+    form = f"{short_name(job.form).replace(' ', '-')}-{job.form.block_b}"
     return f"{job.spec}-{job.dtype}-sm_{job.target}-{form}"
 
 
@@ -70,6 +87,14 @@ def test_a_barrier_that_is_taken_out_is_told_as_a_race(barrier):
     answer = results()[without(ONE, barrier)]
     assert answer["failed"].startswith("Fault: shared memory: warp ")
     assert "since the last barrier" in answer["failed"] and ".py:" in answer["failed"]
+
+
+@compiles
+@pytest.mark.parametrize("barrier", ARRIVALS)
+def test_an_arrival_without_a_barrier_before_it_is_told_as_a_race_of_blocks(barrier):
+    failed = results()[without(IN_A_GRID, barrier)]["failed"]
+    assert failed.startswith("Fault: global memory: block 1 loads byte ")
+    assert "which another block touched, and no barrier orders the two" in failed and ".py:" in failed
 
 
 @compiles
@@ -201,7 +226,7 @@ def test_numbers_are_rounded_as_torch_rounds_them():
 
 
 def a_block(threads=32):
-    empty = Memory("global memory", np.zeros(0, np.uint8), np.zeros(0, bool))
+    empty = Global(np.zeros(0, np.uint8), np.zeros(0, bool), 0, Touched(1, 0))
     return Block(threads, (0, 0, 0), (1, 1, 1), 2048, empty, {}, None)
 
 

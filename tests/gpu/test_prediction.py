@@ -7,7 +7,7 @@ import pytest
 
 from cellbench import cells, harness
 from cellbench.cells.kernels.triton import prediction, remembered, resources
-from cellbench.cells.kernels.triton.form import Form
+from cellbench.cells.kernels.triton.form import GRID, RESIDENT, STEPWISE, Form
 from cellbench.cells.kernels.triton.prediction import DEVICES, predict, products_s, step_time
 from cellbench.cells.kernels.triton.resources import Chosen, Resources
 from cellbench.cells.programs.prediction import Prediction
@@ -43,6 +43,18 @@ def test_a_step_is_counted_as_by_hand():
 
 
 @pytest.mark.quick
+def test_a_grid_waits_once_a_step_and_a_launch_a_step_is_launched_so_often(monkeypatch):
+    cell, seconds = cells.get("gru"), {}
+    for kind in (RESIDENT, GRID, STEPWISE):
+        spread = {"block_h": 32, "block_k": 64} if kind != RESIDENT else {}
+        chosen = Chosen(Form(False, 16, 4, kind, **spread), {"forward": TAKEN, "backward": TAKEN}, {})
+        monkeypatch.setattr(prediction, "choose", lambda *_, chosen=chosen: chosen)
+        monkeypatch.setattr(prediction, "missing", lambda: None)
+        seconds[kind] = predict(cell, **WORK | HALF).seconds
+    assert seconds[GRID] > 100 * 1.6e-6 and seconds[STEPWISE] > 100 * 2e-6 > seconds[RESIDENT]
+
+
+@pytest.mark.quick
 def test_time_grows_with_steps_and_waves_and_not_with_idle_processors(compiled):
     cell = cells.get("gru")
 
@@ -72,7 +84,8 @@ def test_the_device_is_named_and_one_without_constants_has_no_number(compiled):
     cell = cells.get("gru")
     here = predict(cell, **WORK, **HALF, device="NVIDIA H200")
     assert here.seconds < predict(cell, **WORK, **HALF).seconds
-    assert here.line == "predicted_s is of an H200, bound by chain"
+    assert here.line.startswith("predicted_s is of an H200, bound by chain; form: resident, 1 sequences")
+    assert "forward 98 registers, 0 bytes spilled, 49,152 shared, 4 barriers a step" in here.line
     assert "of an H100, as no device is here" in predict(cell, **WORK, **HALF).line
     other = predict(cell, **WORK, **HALF, device="NVIDIA L4")
     assert math.isnan(other.seconds)
@@ -82,8 +95,10 @@ def test_the_device_is_named_and_one_without_constants_has_no_number(compiled):
 @pytest.mark.quick
 def test_without_a_kernel_or_triton_or_a_form_it_is_null_with_the_reason(monkeypatch):
     assert "products or means inside its step" in predict(cells.get("mgu"), **WORK, **HALF).line
-    wide = predict(cells.get("lstm"), **WORK | HALF | {"hidden_size": 1024})
-    assert math.isnan(wide.seconds) and "no kernel fits sm_90: resident" in wide.line
+    none = Chosen(None, {}, {str(FORM): "forward: the compiler died"})
+    monkeypatch.setattr(prediction, "choose", lambda *_: none)
+    wide = predict(cells.get("lstm"), **WORK | HALF)
+    assert math.isnan(wide.seconds) and "no kernel fits sm_90: no form; not resident" in wide.line
     monkeypatch.setattr(prediction, "missing", lambda: "triton is not installed; pip install it")
     assert predict(cells.get("lstm"), **WORK, **HALF).line == (
         "predicted_s is null: triton is not installed; pip install it"
@@ -113,12 +128,12 @@ def test_answers_of_the_compiler_are_kept_and_damaged_ones_asked_again(monkeypat
     assert len(asked) == 8
 
 
-def test_every_triton_row_has_a_prediction_without_a_device_too():
+def test_every_triton_row_has_a_prediction_without_a_device_too(compiled):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    sizes = WORK | {"hidden_size": 1024}
+    sizes = WORK
     of_graph, of_triton = (
         Case("throughput", "gru", backend, "cuda", "float32", **sizes, direction="forward")
         for backend in ("torch:mode=graph", "triton")
@@ -128,9 +143,10 @@ def test_every_triton_row_has_a_prediction_without_a_device_too():
     graph, triton = ended[of_graph.id], ended[of_triton.id]
     assert graph.status == triton.status == "unavailable" and graph.series == []
     (predicted,) = triton.series
-    assert predicted["metric"] == "predicted_s" and math.isnan(predicted["values"][0])
+    assert predicted["metric"] == "predicted_s" and predicted["values"][0] > 0
     assert triton.reason.startswith(graph.reason)
-    assert "predicted_s is null: no kernel fits sm_90" in triton.reason
+    assert "predicted_s is of an H100, as no device is here, bound by" in triton.reason
+    assert "form: resident" in triton.reason and "registers" in triton.reason
 
 
 @pytest.mark.quick

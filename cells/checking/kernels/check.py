@@ -10,7 +10,7 @@ import numpy as np
 from ...catalogue import backend, get
 from ...cell import GatedCell
 from ...kernels.triton import printer
-from ...kernels.triton.form import candidates
+from ...kernels.triton.form import GRID, STEPWISE, Form, candidates, spread_forms
 from ...kernels.triton.products import can_pack
 from ...kernels.triton.resources import missing
 from ...programs.tolerance import relative_errors, tolerance
@@ -125,12 +125,15 @@ def numba_ways(spec: str, cell: GatedCell, sizes: tuple[Sizes, ...], seed: int) 
 
 def triton_ways(spec: str, cell: GatedCell, sizes: tuple[Sizes, ...], seed: int) -> list[Way]:
     """Triton's kernels in its interpreter, and as its compiler makes them for two targets."""
-    forms = (True, False) if can_pack(cell) else (False,)
+    units = cell.units(sizes[0].hidden_size)
     jobs = [
-        Job(spec, dtype, each, packed, seed=seed) for each in sizes for packed in forms for dtype in DTYPES
+        Job(spec, dtype, each, form, seed=seed)
+        for each in sizes
+        for form in interpreted_forms(cell, units)
+        for dtype in (DTYPES[:1] if form.spread else DTYPES)  # of other lines, not of other arithmetic
     ]
     interpreted = [
-        _way(f"{job.dtype}, {job.sizes}, {_products(job.packed)}", job, answer)
+        _way(f"{job.dtype}, {job.sizes}, {short_name(job.form)}", job, answer)
         for job, answer in zip(jobs, answers(jobs), strict=True)
     ]
     return interpreted + compiled_ways(spec, cell, sizes[0], seed)
@@ -140,14 +143,27 @@ def compiled_ways(spec: str, cell: GatedCell, sizes: Sizes, seed: int) -> list[W
     """The compiler's PTX, executed on the CPU; each step takes a while."""
     short = replace(sizes, steps=min(sizes.steps, COMPILED_STEPS))
     units = cell.units(short.hidden_size)
-    form = candidates(cell, units, short.batch, short.batch * cell.heads)[0]
+    resident, *_ = every = candidates(cell, units, short.batch, short.batch * cell.heads, "float32")
+    spread = [next(f for f in every if f.kind == kind) for kind in (GRID, STEPWISE)]
     jobs = [
-        compiled.CompiledJob(spec, "float32", short, target, form.packed, form.block_b, form.warps, seed)
-        for target in TARGETS
+        compiled.CompiledJob(spec, "float32", short, target, form, seed)
+        for form, targets in ((resident, TARGETS), *((form, TARGETS[-1:]) for form in spread))
+        for target in targets
     ]
     return [
-        _way(f"float32, {short}, {_products(form.packed)}, compiled for sm_{job.target}", job, answer)
+        _way(f"float32, {short}, {short_name(job.form)}, compiled for sm_{job.target}", job, answer)
         for job, answer in zip(jobs, compiled.answers(jobs), strict=True)
+    ]
+
+
+def interpreted_forms(cell: GatedCell, units: int) -> list[Form]:
+    """One of each text: products together and apart, a grid of programs, a launch a step."""
+    resident = [Job.form] if can_pack(cell) else []
+    resident.append(replace(Job.form, packed=False))
+    spread = spread_forms(cell, units, "float64")
+    return resident + [
+        replace(next(f for f in spread if f.kind == kind), block_b=Job.form.block_b)
+        for kind in (GRID, STEPWISE)
     ]
 
 
@@ -156,5 +172,6 @@ def _way(name: str, job: Job | compiled.CompiledJob, answer: dict[str, Any]) -> 
     return Way(name, allowed, answer.get("errors", {}), answer.get("failed"))
 
 
-def _products(packed: bool) -> str:
-    return "one product" if packed else "a product a gate"
+def short_name(form: Form) -> str:
+    """What the kernels of a form differ in."""
+    return form.kind if form.spread else "one product" if form.packed else "a product a gate"

@@ -28,6 +28,8 @@ from .ptx.kernel import Kernel
 
 Barrier = tuple[str, int]  # of a kernel by name, and its number in the text
 
+FORM = Form(packed=True, block_b=1, warps=4)
+
 
 @dataclass(frozen=True)
 class CompiledJob:
@@ -37,9 +39,7 @@ class CompiledJob:
     dtype: str
     sizes: Sizes
     target: int
-    packed: bool = True
-    block_b: int = 1
-    warps: int = 4
+    form: Form = FORM
     seed: int = 0
     dropped: Barrier | None = None
 
@@ -63,17 +63,18 @@ class CompiledProgram(TritonProgram):
     def choose(self) -> Form:
         return self.form
 
-    def launch(self, kernel: Any, arrays: Any, steps: int, batch: int, **constants: bool) -> None:
-        name = kernel.__name__
-        fixed = self.form.constants(self.cell, self.units, self.dtype) | constants
+    def launch(self, kernel: Any, arrays: Any, numbers: dict[str, int], **constants: bool) -> None:
+        name, form = kernel.__name__, self.form
+        fixed = form.constants(self.cell, self.units, self.dtype) | constants
         real = printer.real_of(self.dtype)
-        text = printer.text(self.cell, real, self.form.packed)
-        stem = printer.stem(self.cell, real)
-        made = assembled(stem, text, name, json.dumps(fixed), self.dtype, self.form.warps, self.target)
+        text, stem = (
+            printer.text(self.cell, real, form.layout(self.cell, self.units)),
+            printer.stem(self.cell, real),
+        )
+        made = assembled(stem, text, name, json.dumps(fixed), self.dtype, form.warps, self.target)
         dropped = self.dropped[1] if self.dropped and self.dropped[0] == name else None
         run = Kernel(*made, dropped)
         spare = next(iter(arrays.values()))
-        numbers = {"steps": steps, "batch": batch}
         given = {name: numbers.get(name, arrays.get(name, spare)) for name in kernel.arg_names}
         run(self.grid, *(value for name, value in given.items() if name not in fixed))
         self.passed |= {(name, number) for number in run.passed}
@@ -87,9 +88,6 @@ def assembled(
     job = {"stem": stem, "text": text, "kernel": kernel, "constants": json.loads(constants)}
     made = compiler.compiled(job | {"dtype": dtype, "warps": warps, "target": target})
     return made.asm["ptx"], made.metadata.shared
-
-
-FORM = Form(packed=True, block_b=1, warps=4)
 
 
 @dataclass(frozen=True)
@@ -112,12 +110,12 @@ class Compiled(TritonBackend):
 def answer(given: dict[str, Any]) -> dict[str, Any]:
     """The error of each array against the float64 reference, and the barriers that were passed."""
     dropped = given["dropped"] and tuple(given["dropped"])
-    job = CompiledJob(**given | {"sizes": Sizes(**given["sizes"]), "dropped": dropped})
+    parts = {"sizes": Sizes(**given["sizes"]), "form": Form(**given["form"]), "dropped": dropped}
+    job = CompiledJob(**given | parts)
     problem = drawn(get(job.spec), job.sizes, job.seed)
     expected = computed(problem, backend("numpy"), "float64")
-    form = Form(job.packed, job.block_b, job.warps)
     Compiled.made.clear()
-    actual = computed(problem, Compiled(form, job.target, job.dropped), job.dtype)
+    actual = computed(problem, Compiled(job.form, job.target, job.dropped), job.dtype)
     passed = sorted({barrier for program in Compiled.made for barrier in program.passed})
     return {"errors": relative_errors(actual, expected, job.sizes.steps), "passed": passed}
 

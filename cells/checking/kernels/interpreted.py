@@ -8,6 +8,7 @@ and so is each answer.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ from ...programs.tolerance import relative_errors
 from . import jobs
 from .memory import Memory, watched
 from .problem import Sizes, computed, drawn
+from .together import Ordered, together
+
+FORM = Form(packed=True, block_b=4, warps=4)
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,7 @@ class Job:
     spec: str
     dtype: str
     sizes: Sizes
-    packed: bool = True
-    block_b: int = 4
+    form: Form = FORM
     seed: int = 0
     lengths: tuple[int, ...] | None = None
 
@@ -54,18 +57,19 @@ class InterpretedProgram(TritonProgram):
     def choose(self) -> Form:
         return self.form
 
-    def launch(self, kernel: Any, arrays: Any, steps: int, batch: int, **constants: bool) -> None:
+    def launch(self, kernel: Any, arrays: Any, numbers: dict[str, int], **constants: bool) -> None:
         given = {name: array for name, array in arrays.items() if name in kernel.arg_names}
-        with watched(Memory(given)):
-            super().launch(kernel, arrays, steps, batch, **constants)
+        if "arrived" not in given:  # the programs have nothing to wait for
+            with watched(Memory(given)):
+                return super().launch(kernel, arrays, numbers, **constants)
+        memory = Ordered(given, math.prod(self.grid))
+        with watched(memory), together(memory):
+            return super().launch(kernel, arrays, numbers, **constants)
 
 
 def full_of_nan(like: Any, *shape: int, dtype: Any = None) -> Any:
     """What a kernel writes to."""
     return like.new_full(shape, float("nan"), dtype=dtype)
-
-
-FORM = Form(packed=True, block_b=4, warps=4)
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,13 @@ def errors(job: Job) -> dict[str, float]:
     """By name the error of each array against the float64 reference."""
     problem = drawn(get(job.spec), job.sizes, job.seed, job.lengths)
     expected = computed(problem, backend("numpy"), "float64")
-    form = Form(job.packed, job.block_b, warps=4)
-    return relative_errors(computed(problem, Interpreted(form), job.dtype), expected, job.sizes.steps)
+    return relative_errors(computed(problem, Interpreted(job.form), job.dtype), expected, job.sizes.steps)
 
 
 def answer(given: dict[str, Any]) -> dict[str, Any]:
     """The answer to a job as it was sent."""
-    return {"errors": errors(Job(**given | {"sizes": Sizes(**given["sizes"])}))}
+    parts = {"sizes": Sizes(**given["sizes"]), "form": Form(**given["form"])}
+    return {"errors": errors(Job(**given | parts))}
 
 
 def main() -> None:

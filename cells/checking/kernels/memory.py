@@ -63,8 +63,15 @@ class Memory:
                 self.ordered("stores", array, at, program, before)
             array.stored[0][at], array.stored[1][at] = program, self.barriers
 
-    def barrier(self) -> None:
+    def barrier(self, program: int) -> None:
+        """All that the program's threads did before is done."""
         self.barriers += 1
+
+    def atomic(self, program: int, pointer: int, order: str, changes: bool) -> None:
+        """A counter that all programs may touch; it orders nothing where they run one after the other."""
+
+    def turn(self) -> None:
+        """Called before every access."""
 
     def elements(
         self, what: str, pointers: np.ndarray, mask: np.ndarray
@@ -105,23 +112,36 @@ def watched(memory: Memory) -> Iterator[None]:
     from triton.runtime import interpreter
 
     builder: Any = interpreter.interpreter_builder
-    load, store = builder.create_masked_load, builder.create_masked_store
+    load, store, rmw = builder.create_masked_load, builder.create_masked_store, builder.create_atomic_rmw
 
     def program() -> int:
         (x, y, z), (_, columns, layers) = builder.grid_idx, builder.grid_dim
         return (x * columns + y) * layers + z
 
     def watched_load(pointers: Any, mask: Any, *rest: Any) -> Any:
+        memory.turn()
         memory.load(program(), pointers.data, mask.data)
         return load(pointers, mask, *rest)
 
     def watched_store(pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        memory.turn()
         memory.store(program(), pointers.data, mask.data)
         return store(pointers, value, mask, *rest)
 
-    builder.create_masked_load, builder.create_masked_store = watched_load, watched_store
-    builder.create_barrier = memory.barrier
+    def watched_atomic(kind: Any, pointer: Any, value: Any, mask: Any, order: Any, scope: Any) -> Any:
+        memory.turn()
+        memory.atomic(program(), int(pointer.data.item()), order.name.lower(), bool(value.data.any()))
+        return rmw(kind, pointer, value, mask, order, scope)
+
+    watch = {
+        "create_masked_load": watched_load,
+        "create_masked_store": watched_store,
+        "create_atomic_rmw": watched_atomic,
+        "create_barrier": lambda: memory.barrier(program()),
+    }
+    vars(builder).update(watch)
     try:
         yield
     finally:
-        del builder.create_masked_load, builder.create_masked_store, builder.create_barrier
+        for name in watch:
+            delattr(builder, name)

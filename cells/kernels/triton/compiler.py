@@ -19,8 +19,11 @@ from typing import Any
 
 from ... import seal
 from ..modules import load
+from .spread import NUMBERS
 
 TYPES = {"float32": "*fp32", "float64": "*fp64", "bfloat16": "*bf16", "float16": "*fp16"}
+INTEGERS = {**dict.fromkeys(NUMBERS, "i32"), "arrived": "*i32"}
+WIDE = ("d_unit_", "carried_")  # sums over steps, and what goes from one launch to the next
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]+\*/\s+(?P<text>[^;]+);")
 LABEL = re.compile(r"^(?P<name>\.L\w+):")
 BRANCH = re.compile(r"\bBRA\b.*`\((?P<name>\.L\w+)\)")
@@ -29,7 +32,7 @@ BRANCH = re.compile(r"\bBRA\b.*`\((?P<name>\.L\w+)\)")
 def compiled(job: dict[str, Any]) -> Any:
     """What Triton makes of a kernel: `stem`, `text` of the module, `kernel`, `constants`, `dtype`, `warps`.
 
-    `target` is a compute capability such as 90. d_unit_V_at are float32 where the other arrays are narrower.
+    `target` is a compute capability such as 90. Arrays of WIDE are float32 where the others are narrower.
     """
     import triton
     import triton.language as tl
@@ -43,9 +46,9 @@ def compiled(job: dict[str, Any]) -> Any:
     def kind(name: str) -> str:
         if name in constants:
             return "constexpr"
-        if name in ("steps", "batch"):
-            return "i32"
-        return TYPES[wide if name.startswith("d_unit_") else job["dtype"]]
+        if name in INTEGERS:
+            return INTEGERS[name]
+        return TYPES[wide if name.startswith(WIDE) else job["dtype"]]
 
     signature = {name: kind(name) for name in function.arg_names}
     aligned = [k for k, name in enumerate(function.arg_names) if signature[name].startswith("*")]
@@ -56,6 +59,8 @@ def compiled(job: dict[str, Any]) -> Any:
         attrs={(k,): [["tt.divisibility", 16]] for k in aligned},
     )
     options = {"num_warps": job["warps"], "num_ctas": 1, "enable_fp_fusion": True}
+    if "BLOCK_K" in constants:  # as the backend launches a spread form
+        options |= {"num_stages": 1, "launch_cooperative_grid": "arrived" in signature}
     return triton.compile(source, target=GPUTarget("cuda", job["target"], 32), options=options)
 
 

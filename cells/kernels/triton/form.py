@@ -2,50 +2,108 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from ...cell import GatedCell
+from .printer import Layout
 from .products import can_pack, slots
 
 LEAST_BLOCK = 16  # units that a product takes at once, of formats of 16 bits
+ROWS = 16  # sequences that a product takes at once
+SPREAD_UNITS = (32, 16, 8)  # of a program, in the order in which they are tried
+EXACT_UNITS = (8,)  # where weights are held as two numbers each; those of more spill
+PIECE = {"float32": 64, "float64": 64}  # units multiplied at once by weights that are held, else 256
+MOST_PIECES = 4
+TILE = {"float32": 32, "float64": 32}  # by weights that are read for it, else 64
+RESIDENT, GRID, STEPWISE = "resident", "grid", "a launch a step"
 
 
 @dataclass(frozen=True)
 class Form:
-    """The resident form: a program has `block_b` sequences of a head, and all weights of that.
+    """A program has `block_b` sequences of a head.
 
     packed   whether the recurrent products are one
     warps    of 32 threads, that a program has
+    kind     RESIDENT: all units of the head, and all its weights; GRID: `block_h` units and their weights,
+             with a barrier of all programs a step; STEPWISE: `block_h` units, and every step is a launch
+    block_k  units that a product takes at once; 0 in a resident program, whose products take all
     """
 
     packed: bool
     block_b: int
     warps: int
+    kind: str = RESIDENT
+    block_h: int = 0
+    block_k: int = 0
 
     def __str__(self) -> str:
         product = "one product" if self.packed else "a product a gate"
-        return f"resident, {self.block_b} sequences a program, {product}, {self.warps} warps"
+        units = f" and {self.block_h} units" if self.spread else ""
+        return f"{self.kind}, {self.block_b} sequences{units} a program, {product}, {self.warps} warps"
+
+    @property
+    def spread(self) -> bool:
+        """Whether the units of a head are those of several programs."""
+        return self.kind != RESIDENT
+
+    def layout(self, cell: GatedCell, hidden: int) -> Layout:
+        """Of the printed text."""
+        if not self.spread:
+            return Layout(self.packed)
+        pieces = block_of(cell, hidden) // self.block_k if self.kind == GRID else 0
+        return Layout(packed=False, spread=True, pieces=pieces)
 
     def constants(self, cell: GatedCell, hidden: int, dtype: str) -> dict[str, Any]:
         """The kernels' constants, DOT by name. A float32 product is as exact as float32: three of tf32."""
-        return {
+        common = {
             "HIDDEN": hidden,
             "BLOCK_B": self.block_b,
-            "BLOCK_H": block_of(cell, hidden),
+            "BLOCK_H": self.block_h or block_of(cell, hidden),
             "PRECISION": "tf32x3" if dtype == "float32" else "ieee",
             "DOT": dtype,
         }
+        return common | ({"BLOCK_K": self.block_k} if self.spread else {})
 
-    def grid(self, cell: GatedCell, batch: int) -> tuple[int, int]:
-        """Programs: blocks of sequences, and heads."""
-        return -(-batch // self.block_b), cell.heads
+    def grid(self, cell: GatedCell, hidden: int, batch: int) -> tuple[int, int, int]:
+        """Programs: blocks of sequences, heads, and blocks of units."""
+        tiles = -(-(hidden // cell.heads) // self.block_h) if self.spread else 1
+        return -(-batch // self.block_b), cell.heads, tiles
 
     def weight_bytes(self, cell: GatedCell, hidden: int, dtype: str) -> int:
         """Shared memory that the weights alone take; in float32 each is two numbers of tf32."""
-        gates = slots(cell) if self.packed else len(cell.recurrent)
-        count = gates * block_of(cell, hidden) ** 2 * (len(cell.fed_back) if cell.recurrent else 0)
+        if not cell.recurrent:
+            return 0
+        gates, block = slots(cell) if self.packed else len(cell.recurrent), block_of(cell, hidden)
+        tall = self.block_k if self.kind == STEPWISE else block
+        count = gates * tall * (self.block_h or block) * len(cell.fed_back)
         return count * {"float32": 8, "float64": 8}.get(dtype, 2)
+
+    def crowded(self, cell: GatedCell, hidden: int, batch: int, processors: int) -> str | None:
+        """None, or why programs that wait for each other are not on the device at the same time."""
+        count = math.prod(self.grid(cell, hidden, batch))
+        if self.kind != GRID or not cell.recurrent or count <= processors:
+            return None
+        return f"{count:,} programs wait for each other, and {processors} multiprocessors are there"
+
+    def too_long(self, cell: GatedCell, hidden: int) -> str | None:
+        """None, or why the text of a step is longer than its compiler takes in a minute."""
+        pieces = self.layout(cell, hidden).pieces
+        if not cell.recurrent or pieces <= MOST_PIECES:
+            return None
+        return f"its products would be in {pieces} pieces, and more than {MOST_PIECES} are too long a text"
+
+    def too_wide(self, cell: GatedCell, hidden: int, batch: int) -> str | None:
+        """None, or why places within a step, where they are 32-bit numbers, do not reach all of it."""
+        if self.kind == STEPWISE:
+            return None
+        values = batch * len(cell.gates) * hidden
+        weights = len(cell.recurrent) * hidden * (hidden // cell.heads) * len(cell.fed_back)
+        if max(values, weights) < 2**31:
+            return None
+        has = f"a step has {values:,} gate values, and the cell {weights:,} recurrent weights"
+        return f"{has}; its kernels address {2**31 - 1:,}"
 
 
 def block_of(cell: GatedCell, hidden: int) -> int:
@@ -53,20 +111,25 @@ def block_of(cell: GatedCell, hidden: int) -> int:
     return max(LEAST_BLOCK, 1 << (hidden // cell.heads - 1).bit_length())
 
 
-def too_wide(cell: GatedCell, hidden: int, batch: int) -> str | None:
-    """None, or why places within a step, which are 32-bit numbers, do not reach all of it."""
-    entries = batch * len(cell.gates) * hidden
-    if entries < 2**31:
-        return None
-    return f"a step of {batch:,} sequences has {entries:,} gate values; a kernel addresses {2**31 - 1:,}"
-
-
-def candidates(cell: GatedCell, hidden: int, batch: int, processors: int) -> list[Form]:
+def candidates(cell: GatedCell, hidden: int, batch: int, processors: int, dtype: str) -> list[Form]:
     """Forms in the order in which they are tried, for a device of so many multiprocessors.
 
-    One sequence a program as long as each has a multiprocessor of its own; else 16, which is what a product
-    takes at once. One product first: it needs fewer barriers, and more shared memory where it is padded.
+    Resident, one sequence a program as long as each has a multiprocessor of its own; else 16, which is what a
+    product takes at once. One product first: it needs fewer barriers, and more shared memory where it is
+    padded. Then a grid of programs, the fewest first, and a launch a step.
     """
-    block_b = 1 if batch * cell.heads <= processors else 16
+    block_b = 1 if batch * cell.heads <= processors else ROWS
     warps = 4 if hidden // cell.heads <= 32 else 8
-    return [Form(packed, block_b, warps) for packed in ([True, False] if can_pack(cell) else [False])]
+    resident = [Form(packed, block_b, warps) for packed in ([True, False] if can_pack(cell) else [False])]
+    return [*resident, *spread_forms(cell, hidden, dtype)]
+
+
+def spread_forms(cell: GatedCell, hidden: int, dtype: str) -> list[Form]:
+    """Forms of several programs a head; without recurrent products none of them waits for another."""
+    whole = block_of(cell, hidden)
+    exact = dtype in PIECE and bool(cell.recurrent)
+    piece, tile = min(PIECE.get(dtype, 256), whole), min(TILE.get(dtype, 64), whole)
+    grids = [
+        Form(False, ROWS, 4, GRID, n, piece) for n in (EXACT_UNITS if exact else SPREAD_UNITS) if n <= whole
+    ]
+    return grids + [Form(False, ROWS, 4, STEPWISE, n, tile) for n in SPREAD_UNITS if n <= whole]

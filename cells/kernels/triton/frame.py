@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
+NUMBERS = ("steps", "batch")
 CONSTANTS = ("HIDDEN", "BLOCK_B", "BLOCK_H", "PRECISION", "DOT")
 PLACES = [
     "WIDTH: tl.constexpr = HIDDEN // HEADS",
@@ -17,15 +19,22 @@ PLACES = [
 ]
 
 
-def function(name: str, arrays: list[str], constants: list[str], says: str, body: str) -> str:
+def function(
+    name: str,
+    arrays: Sequence[str],
+    constants: Sequence[str],
+    says: str,
+    body: str,
+    numbers: Sequence[str] = NUMBERS,
+) -> str:
     """A kernel of the arrays, in a grid of (blocks of sequences, heads)."""
-    names = [*arrays, "steps", "batch", *(f"{c}:_tl.constexpr" for c in (*CONSTANTS, *constants))]
+    names = [*arrays, *numbers, *(f"{c}:_tl.constexpr" for c in (*CONSTANTS, *constants))]
     signature = textwrap.fill(", ".join(names) + ",", 100, initial_indent="    ", subsequent_indent="    ")
     signature = signature.replace(":_", ": ")  # which kept them together
     first, *rest = says.splitlines()
     docstring = "\n".join([f'    """{first}', "", *(f"    {line}" for line in rest), '    """'])
-    decorator = '@triton.jit(do_not_specialize=["steps", "batch"])'
-    return f"{decorator}\ndef {name}(\n{signature}\n):\n{docstring}\n{body}"
+    plain = ", ".join(f'"{number}"' for number in numbers)
+    return f"@triton.jit(do_not_specialize=[{plain}])\ndef {name}(\n{signature}\n):\n{docstring}\n{body}"
 
 
 def load(name: str, place: str, mask: str = "ok") -> str:

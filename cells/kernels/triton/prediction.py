@@ -14,7 +14,7 @@ from ...programs.formats import FORMATS
 from ...programs.prediction import Prediction
 from ..step import Step, step
 from . import printer
-from .form import Form, block_of
+from .form import GRID, RESIDENT, STEPWISE, Form, block_of
 from .products import slots
 from .remembered import remembered
 from .resources import Chosen, Resources, choose, missing
@@ -47,6 +47,7 @@ SHARED, L2 = 128, 64  # bytes a cycle and multiprocessor
 # cycles: of a barrier, a read of shared memory, a dependent mma, the pointwise part's chain; estimates
 BARRIER, READ, MMA, POINTWISE = 35, 30, 18, 150
 LAUNCH_S = 2e-6  # an estimate
+BETWEEN_S = {RESIDENT: 0.0, GRID: 1.6e-6, STEPWISE: LAUNCH_S}  # from a step to the next; an estimate
 LAUNCHES = {"forward": 3, "backward": 9}  # of a layer's run, with the products outside
 
 
@@ -91,8 +92,7 @@ def predict(
     units = single.units(hidden_size)
     chosen = choose(single, units, batch, dtype, on.target, remembered)
     if chosen.form is None:
-        form, reason = next(iter(chosen.refused.items()))
-        return Prediction(math.nan, f"no kernel fits {on.target}: {form}: {reason}")
+        return Prediction(math.nan, f"no kernel fits {on.target}: {chosen}")
     whole = [kernel_s(on, single, units, batch, dtype, chosen, way) for way in ways(direction)]
     seconds = 0.0
     for layer in layers.of(cell, input_size, hidden_size):
@@ -100,7 +100,7 @@ def predict(
         seconds += products_s(on, single, steps * batch, layer.input_size, units, dtype, direction)
     _, bound = max(whole)
     assumed = ", as no device is here" if device is None else ""
-    return Prediction(seconds, f"of an {name}{assumed}, bound by {bound}")
+    return Prediction(seconds, f"of an {name}{assumed}, bound by {bound}; form: {chosen}")
 
 
 def ways(direction: str) -> tuple[str, ...]:
@@ -113,28 +113,36 @@ def kernel_s(
 ) -> tuple[float, str]:
     """Seconds of a step of a kernel, all programs, and its bound. Programs beyond the processors wait."""
     assert chosen.form is not None
-    blocks, heads = chosen.form.grid(cell, batch)
+    programs = math.prod(chosen.form.grid(cell, units, batch))
     time = step_time(on, cell, units, dtype, chosen.form, chosen.kernels[way], way)
-    return time.cycles / on.hertz * math.ceil(blocks * heads / on.processors), time.bound
+    seconds = time.cycles / on.hertz * math.ceil(programs / on.processors)
+    if not cell.recurrent:
+        return seconds, time.bound
+    between = BETWEEN_S[chosen.form.kind]
+    return seconds + between, chosen.form.kind if between > seconds else time.bound
 
 
 def step_time(
     on: Device, cell: GatedCell, units: int, dtype: str, form: Form, taken: Resources, way: str
 ) -> StepTime:
     """Of one program."""
-    block, narrow = block_of(cell, units), FORMATS[dtype].narrow
+    whole, narrow, size = block_of(cell, units), FORMATS[dtype].narrow, FORMATS[dtype].size
+    block = form.block_h or whole
     gates = (slots(cell) if form.packed else len(cell.recurrent)) if cell.recurrent else 0
-    entries = gates * block**2 * len(cell.fed_back)
-    depth = block if way == "forward" else block * gates
+    entries = gates * whole * block * len(cell.fed_back)
+    depth = whole if way == "forward" else whole * gates
     thrice = 1 if narrow else 3  # a float32 product is three of tf32, each of half the rate
+    tiles = -(-whole // form.block_k) if form.kind == STEPWISE else 1  # whose text is counted once
+    exchanged = depth * form.block_b * size if form.spread else 0  # what other programs left
+    streamed = entries * size if form.kind == STEPWISE else 0
     busy = {
-        "issue": taken.instructions * form.warps / ISSUED,
-        "weights": form.weight_bytes(cell, units, dtype) / SHARED,
+        "issue": taken.instructions * tiles * form.warps / ISSUED,
+        "weights": streamed / L2 if streamed else form.weight_bytes(cell, units, dtype) / SHARED,
         "mma": entries * max(16, form.block_b) / on.mma * (1 if narrow else 6),
-        "global": moved(cell, step(cell), way) * block * form.block_b * FORMATS[dtype].size / L2,
+        "global": (moved(cell, step(cell), way) * block * form.block_b * size + exchanged) / L2,
     }
     products = depth / (16 if narrow else 8) * MMA * thrice if gates else 0.0
-    return StepTime(busy, taken.barriers * BARRIER + 2 * READ + products + POINTWISE)
+    return StepTime(busy, taken.barriers * tiles * BARRIER + 2 * READ + products + POINTWISE)
 
 
 def moved(cell: GatedCell, source: Step, way: str) -> int:

@@ -1,12 +1,13 @@
-"""A cell's fused Triton kernels, printed: a program walks one block of sequences through all steps.
+"""A cell's fused Triton kernels, printed: a program has some sequences, and all or some units of a head.
 
-This is the resident form: all of a head's weights stay with the program, and states never leave it. The text
-holds the vocabulary that it calls, so that it stands alone, and equal text is equal code.
+Packed and plain are the resident form: all of a head's weights stay with the program, and states never leave
+it. Spread is `spread`. The text holds the vocabulary that it calls, so that it stands alone, and equal
+text is equal code.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import numpy as np
@@ -14,15 +15,28 @@ import numpy as np
 from ...cell import GatedCell
 from ..modules import load
 from ..step import Step, step
+from . import spread_backward, spread_forward
 from .backward import backward
 from .forward import forward
 from .products import can_pack
 from .source import called, constants, functions, identifiers
 
 
-def module(cell: GatedCell, dtype: str = "float32", packed: bool = True) -> ModuleType:
+@dataclass(frozen=True)
+class Layout:
+    """A text of a resident program, its products `packed` or plain; or, spread, with `pieces` of weights."""
+
+    packed: bool = True
+    spread: bool = False
+    pieces: int = 0
+
+
+PACKED = Layout()
+
+
+def module(cell: GatedCell, dtype: str = "float32", layout: Layout = PACKED) -> ModuleType:
     """The cell's kernels, which compute in this dtype: forward and backward."""
-    return load(stem(cell, dtype), text(cell, dtype, packed))
+    return load(stem(cell, dtype), text(cell, dtype, layout))
 
 
 def stem(cell: GatedCell, dtype: str) -> str:
@@ -45,19 +59,26 @@ def without(cell: GatedCell) -> str | None:
     )
 
 
-def text(cell: GatedCell, dtype: str = "float32", packed: bool = True) -> str:
-    """The printed module. `packed` puts the recurrent products together where there are several.
+def text(cell: GatedCell, dtype: str = "float32", layout: Layout = PACKED) -> str:
+    """The printed module; packed is plain where there is a single product.
 
     Raises ValueError for a cell that has no such kernels.
     """
     if reason := without(cell):
         raise ValueError(reason)
-    packed = packed and can_pack(cell)
-    return _text(cell, dtype, packed, _source(cell, dtype, packed))
+    return _text(cell, dtype, layout, _source(cell, dtype, layout))
 
 
-def _text(cell: GatedCell, dtype: str, packed: bool, source: Step) -> str:
-    kernels = [forward(cell, source, packed), backward(cell, source, packed)]
+def _kernels(cell: GatedCell, source: Step, layout: Layout) -> list[str]:
+    if layout.spread:
+        parts = (spread_forward.forward, spread_backward.backward)
+        return [part(cell, source, layout.pieces) for part in parts]
+    packed = layout.packed and can_pack(cell)
+    return [forward(cell, source, packed), backward(cell, source, packed)]
+
+
+def _text(cell: GatedCell, dtype: str, layout: Layout, source: Step) -> str:
+    kernels = _kernels(cell, source, layout)
     known = functions(dtype, "pointwise")
     head = [
         f'"""Triton kernels of {cell.name!r} in {dtype}, printed from its equations."""\n',
@@ -71,7 +92,7 @@ def _text(cell: GatedCell, dtype: str, packed: bool, source: Step) -> str:
     )
 
 
-def _source(cell: GatedCell, dtype: str, packed: bool) -> Step:
+def _source(cell: GatedCell, dtype: str, layout: Layout) -> Step:
     """The cell's step in this dtype, in which no variable has a name of the kernels around it."""
 
     def number(value: float) -> str:
@@ -91,5 +112,5 @@ def _source(cell: GatedCell, dtype: str, packed: bool) -> Step:
     kinds = {"new": cell.states, "prev": cell.states, "keep": source.keeps, "next_keep": source.keeps}
     kinds |= {"next_prev": cell.states, "next_new": cell.states}
     names = {f"{kind}_{name}" for kind, each in kinds.items() for name in each}
-    names |= {*functions(dtype, "pointwise"), *identifiers([_text(cell, dtype, packed, around)])}
+    names |= {*functions(dtype, "pointwise"), *identifiers([_text(cell, dtype, layout, around)])}
     return step(cell, number, reserved=names)

@@ -20,8 +20,8 @@ Arrays = dict[str, Tensor]
 class Recurrence:
     """A cell's kernels, started with the arrays that they ask for by name.
 
-    `launch(kernel, arrays, **constants)` starts one. With `tracing` a backward leaves the cotangents of all
-    states {name: (T + 1, B, units)} in `trajectory`.
+    `launch(kernel, arrays, numbers, **constants)` starts one. With `tracing` a backward leaves the cotangents
+    of all states {name: (T + 1, B, units)} in `trajectory`.
     """
 
     def __init__(
@@ -61,14 +61,18 @@ class Recurrence:
         kept = kept_states(self.cell, source)
         written = {f"all_{s}": self.empty(wx, steps + 1, *row) for s in kept if self.needed(s)}
         written |= {f"all_output_{k}": self.empty(wx, steps, *row) for k in outputs_apart(source)}
-        written |= {f"last_{s}": self.empty(wx, *row) for s in self.cell.states}
         if self.keeping:
             written["all_kept"] = self.empty(wx, steps, max(len(source.keeps), 1), *row)
-        read = {"all_wx": wx, "weight_at": weight, "bias_hh_at": bias}
+        read = given({"all_wx": wx, "weight_at": weight, "bias_hh_at": bias})
         read |= {f"unit_{v}_at": unit for v, unit in units.items()}
-        read |= {f"first_{s}": state for s, state in first.items()}
-        self.launch(self.module.forward, read | written, steps, batch, KEEPING=self.keeping)
+        self.start_forward(read, written, first, steps, batch)
         return written
+
+    def start_forward(self, read: Arrays, written: Arrays, first: Arrays, steps: int, batch: int) -> None:
+        """Starts the forward kernel, which writes last_S too."""
+        written |= {f"last_{s}": self.empty(state, *state.shape) for s, state in first.items()}
+        arrays = read | written | {f"first_{s}": state for s, state in first.items()}
+        self.launch(self.module.forward, arrays, {"steps": steps, "batch": batch}, KEEPING=self.keeping)
 
     def needed(self, state: str) -> bool:
         """Whether a state is asked for at every step."""
@@ -87,21 +91,39 @@ class Recurrence:
         steps, batch, width = d_outputs[0].shape
         like, row = d_outputs[0], (batch, width)
         written = {f"all_d_{s}": self.empty(like, steps + 1, *row) for s in states if self.tracing}
-        written |= {
-            f"d_first_{s}": written[f"all_d_{s}"][0] if self.tracing else self.empty(like, *row)
-            for s in states
-        }
         written["all_d_wx"] = self.empty(like, steps, batch, len(cell.gates), width)
         if recurrent and not all_summed(cell, self.source):
             written["all_d_wh"] = self.empty(like, steps, batch, recurrent, width)
         wide = torch.promote_types(like.dtype, torch.float32)  # of sums over all steps
-        written |= {f"d_unit_{v}_at": self.empty(like, self.blocks, width, dtype=wide) for v in cell.vectors}
-        read = kept | {"weight_at": weight} | {f"unit_{v}_at": unit for v, unit in units.items()}
+        sums = self.sums(steps)
+        written |= {f"d_unit_{v}_at": self.empty(like, sums, width, dtype=wide) for v in cell.vectors}
+        read = kept | given({"weight_at": weight}) | {f"unit_{v}_at": unit for v, unit in units.items()}
         read |= {f"all_d_output_{k}": d.contiguous() for k, d in enumerate(d_outputs)}
-        read |= {f"d_last_{s}": d.contiguous() for s, d in zip(states, d_last, strict=True)}
-        self.launch(self.module.backward, read | written, steps, batch, TRACING=self.tracing)
+        self.start_backward(read, written, d_last, steps, batch)
         self.trajectory = {s: written[f"all_d_{s}"] for s in states if self.tracing}
         return written
+
+    def start_backward(
+        self, read: Arrays, written: Arrays, d_last: Sequence[Tensor], steps: int, batch: int
+    ) -> None:
+        """Starts the backward kernel, which writes d_first_S too."""
+        states, like = self.cell.states, d_last[0]
+        written |= {
+            f"d_first_{s}": written[f"all_d_{s}"][0] if self.tracing else self.empty(like, *like.shape)
+            for s in states
+        }
+        arrays = read | written
+        arrays |= {f"d_last_{s}": d.contiguous() for s, d in zip(states, d_last, strict=True)}
+        self.launch(self.module.backward, arrays, {"steps": steps, "batch": batch}, TRACING=self.tracing)
+
+    def sums(self, steps: int) -> int:
+        """Rows that a kernel writes of a per-unit vector's gradient."""
+        return self.blocks
+
+
+def given(arrays: dict[str, Tensor | None]) -> Arrays:
+    """Those that there are."""
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 class _Steps(torch.autograd.Function):

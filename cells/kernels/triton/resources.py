@@ -12,7 +12,7 @@ from typing import Any
 
 from ...cell import GatedCell
 from . import printer
-from .form import Form, candidates
+from .form import GRID, STEPWISE, Form, candidates
 
 Ask = Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]
 KERNELS = {"forward": {"KEEPING": True}, "backward": {"TRACING": False}}
@@ -42,12 +42,20 @@ class Resources:
     instructions: int = 0
     failed: str | None = None
 
+    def __str__(self) -> str:
+        return (
+            f"{self.registers} registers, {self.spilled_bytes:,} bytes spilled, {self.shared_bytes:,} shared,"
+            f" {self.barriers} barriers a step"
+        )
+
+    def starts(self, target: str) -> bool:
+        """Whether the target runs it, slowly perhaps."""
+        return not self.failed and self.shared_bytes <= limit(target)
+
     def unfit(self, target: str) -> str | None:
         """None, or the reason why the kernel does not fit the target."""
-        if self.failed:
-            return self.failed
-        if self.shared_bytes > limit(target):
-            return _too_large(self.shared_bytes, target)
+        if not self.starts(target):
+            return self.failed or _too_large(self.shared_bytes, target)
         if self.spilled_bytes:
             return f"{self.spilled_bytes:,} bytes do not fit into registers"
         return None
@@ -61,23 +69,43 @@ class Chosen:
     kernels: dict[str, Resources]
     refused: dict[str, str]
 
+    def __str__(self) -> str:
+        kernels = [f"{name} {taken}" for name, taken in self.kernels.items()]
+        refused = [f"not {form}: {reason}" for form, reason in self.refused.items() if form != str(self.form)]
+        return "; ".join([str(self.form or "no form"), *kernels, *refused])
+
 
 def choose(
     cell: GatedCell, hidden: int, batch: int, dtype: str, target: str, ask: Ask | None = None
 ) -> Chosen:
-    """The first form whose two kernels fit; `ask` answers in the compiler's place."""
-    refused = {}
-    for form in candidates(cell, hidden, batch, TARGETS[target][0]):
-        weights = form.weight_bytes(cell, hidden, dtype)
-        if weights > limit(target):  # said without compiling, which takes the longer the less it fits
-            refused[str(form)] = f"for its weights {_too_large(weights, target)}"
+    """The first form whose two kernels fit, and else a launch a step although it spills.
+
+    `ask` answers in the compiler's place.
+    """
+    refused: dict[str, str] = {}
+    spilling: Chosen | None = None
+    for form in candidates(cell, hidden, batch, TARGETS[target][0], dtype):
+        # what is said without compiling, which takes the longer the less it fits
+        if reason := ruled_out(form, cell, hidden, batch, dtype, target):
+            refused[str(form)] = reason
             continue
         kernels = resources(cell, hidden, dtype, form, target, ask)
         reasons = [f"{name}: {reason}" for name, r in kernels.items() if (reason := r.unfit(target))]
         if not reasons:
             return Chosen(form, kernels, refused)
         refused[str(form)] = "; ".join(reasons)
-    return Chosen(None, {}, refused)
+        if form.kind == STEPWISE and all(r.starts(target) for r in kernels.values()):
+            spilling = spilling or Chosen(form, kernels, refused)
+    return spilling or Chosen(None, {}, refused)
+
+
+def ruled_out(form: Form, cell: GatedCell, hidden: int, batch: int, dtype: str, target: str) -> str | None:
+    """None, or why the form cannot be, whatever the compiler makes of it."""
+    weights = form.weight_bytes(cell, hidden, dtype)
+    if weights > limit(target):
+        return f"for its weights {_too_large(weights, target)}"
+    crowded = form.crowded(cell, hidden, batch, TARGETS[target][0])
+    return crowded or form.too_long(cell, hidden) or form.too_wide(cell, hidden, batch)
 
 
 def limit(target: str) -> int:
@@ -117,15 +145,20 @@ def jobs(cell: GatedCell, hidden: int, dtype: str, form: Form, target: str) -> l
     return [
         {
             "stem": printer.stem(cell, real),
-            "text": printer.text(cell, real, form.packed),
+            "text": printer.text(cell, real, form.layout(cell, hidden)),
             "kernel": name,
-            "constants": form.constants(cell, hidden, dtype) | more,
+            "constants": form.constants(cell, hidden, dtype) | more | _ending(name, form),
             "dtype": dtype,
             "warps": form.warps,
             "target": _capability(target),
         }
         for name, more in KERNELS.items()
     ]
+
+
+def _ending(kernel: str, form: Form) -> dict[str, bool]:
+    """Of a spread form's backward: the launches of a step, which most of them are."""
+    return {"ENDING": form.kind == GRID} if form.spread and kernel == "backward" else {}
 
 
 def answered(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -71,10 +71,10 @@ def on_device(case: Case, device: Any) -> tuple[str, float, float, str]:
 
 
 def interpreted(case: Case) -> tuple[str, float, float, str]:
-    """The kernels in the first form whose weights fit an H100; the rest, the compiler alone can tell."""
+    """The kernels in the first form that an H100 allows; the rest, the compiler alone can tell."""
     from cellbench.cells.checking.kernels.interpreted import Interpreted
     from cellbench.cells.kernels.triton.form import candidates
-    from cellbench.cells.kernels.triton.resources import TARGETS, limit, missing
+    from cellbench.cells.kernels.triton.resources import TARGETS, missing, ruled_out
 
     cell = cell_of(case)
     if reason := missing():
@@ -82,14 +82,13 @@ def interpreted(case: Case) -> tuple[str, float, float, str]:
     if reason := cells.backend(case.backend).unsupported(cell, case.dtype, "cuda", case.direction):
         raise NotOk("unsupported", reason)
     units = cell.units(case.hidden_size)
-    forms = candidates(cell, units, case.batch, TARGETS["sm_90"][0])
-    fit = [form for form in forms if form.weight_bytes(cell, units, case.dtype) <= limit("sm_90")]
-    if not fit:
-        raise NotOk("unsupported", f"no weights of {forms[-1]} fit the shared memory of sm_90")
+    forms = candidates(cell, units, case.batch, TARGETS["sm_90"][0], case.dtype)
+    sizes = (units, case.batch, case.dtype, "sm_90")
+    form = next(form for form in forms if ruled_out(form, cell, *sizes) is None)
     # what other sequences do is the same again, and the interpreter takes its time for each
     here = replace(case, dtype="float32", device="cpu", batch=min(case.batch, KEPT))
     given = inputs(here)
-    program = Interpreted(fit[0]).prepare(
+    program = Interpreted(form).prepare(
         cell,
         given.params,
         steps=here.steps,

@@ -61,7 +61,9 @@ class Study:
     def run(self) -> list[str]:
         """Works off what is not done; returns the statuses of all cases."""
         cases = self.grid.cases()
-        left = [case for case in cases if self.ended.get(case.id) not in store.FINE]
+        # what is skipped was throttled
+        done = {*store.FINE} - {"skipped"}
+        left = [case for case in cases if self.ended.get(case.id) not in done]
         self.say(f"{len(cases)} cases, {len(left)} of them to do")
         for _, some in groupby(left, key=self.apart):
             self.work(list(some))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from cellbench.cells.backends import _cudnn
 
 from ...case import Case
+from ...measure.board import board, energy_of, throttled
 from ...measure.clocks import clock_of
 from ...measure.memory import peak_bytes
 from ...measure.timing import Timed, interleave
@@ -22,6 +24,7 @@ from ...store import atomic
 from .grid import CHECKED, USUAL, comparisons
 
 SAMPLES, SAMPLE_S = 10, 0.005
+NO_COUNTER = "the board counts no energy"
 PROBE = Throughput()
 
 
@@ -61,18 +64,35 @@ def compare(emit: Emit, ready: dict[str, tuple[Case, str | None, list[Series]]],
     timed = {name: Timed(program.run, program.sync) for name, program in programs.items()}
     alive = partial(emit, (any_case.id, []))
     clock = clock_of(any_case.device)
+    on, untold = board()
+    before = on.read() if on else None
     seconds = interleave(timed, SAMPLES, np.random.default_rng(0), clock, SAMPLE_S, alive)
+    if on and before and (reason := throttled(before, on.read())):
+        for case, _, first in ready.values():
+            emit((case.id, CaseResult("skipped", reason, series=first)))
+        return
     median = {name: float(np.median(values)) for name, values in seconds.items()}
     for name, (case, line, first) in ready.items():
         rates = PROBE.rates(case, seconds[name], median, 0)
         measured = [*first, series("peak_bytes", "B", peaks[name]), *rates]
+        said = line
+        if usual(case):
+            joules = energy_of(programs[name].run, programs[name].sync, on)
+            measured.append(series("energy_j", "J", joules))
+            if math.isnan(joules):
+                said = "; ".join(filter(None, (line, f"energy_j is null: {untold or NO_COUNTER}")))
         note(case, programs[name], folder)
-        emit((case.id, CaseResult("ok", line, programs[name].implementation, measured)))
+        emit((case.id, CaseResult("ok", said, programs[name].implementation, measured)))
+
+
+def usual(case: Case) -> bool:
+    """Whether a case is of the usual sizes, of which more is kept."""
+    return all(getattr(case, name) == value for name, value in USUAL.items())
 
 
 def note(case: Case, program: Any, folder: Path) -> None:
     """Writes the names of the kernels of a run with their launches; at the usual sizes a trace too."""
-    trace = folder / f"{case.id}.trace.json" if all(getattr(case, k) == v for k, v in USUAL.items()) else None
+    trace = folder / f"{case.id}.trace.json" if usual(case) else None
     found = _cudnn.launches(program.run, trace)
     about = {"case": str(case), "dtype": case.dtype, "steps": case.steps, "launches": found}
     atomic.write_json(folder / f"{case.id}.json", about, indent=1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from .bits import TF32, UNSIGNED, halves, read, write
-from .memory import Memory
+from .memory import Fault, Memory
+from .order import Global
 
 WARP = 32
 BASE = 1 << 40  # the address of the first byte of global memory
@@ -33,7 +34,7 @@ class Block:
         at: Sequence[int],
         grid: Sequence[int],
         shared_bytes: int,
-        global_memory: Memory,
+        global_memory: Global,
         parameters: dict[str, Any],
         dropped: int | None,
     ) -> None:
@@ -41,7 +42,9 @@ class Block:
         self.warp = np.arange(threads) // WARP
         size = (shared_bytes + 31) // 16 * 16
         shared = Memory("shared memory", np.zeros(size, np.uint8), np.ones(size, bool))
-        self.memory = {"shared": (shared, 0), "global": (global_memory, BASE)}
+        self.everywhere = global_memory
+        self.memory: dict[str, tuple[Memory, int]] = {"shared": (shared, 0), "global": (global_memory, BASE)}
+        self.looked = False  # at a counter, which other blocks move on
         self.registers = Registers()
         thread = np.arange(threads, dtype=np.uint32)
         self.special: dict[str, Any] = {"%tid.x": thread, "%laneid": thread % WARP, "global_smem": 0}
@@ -58,6 +61,7 @@ class Block:
         self.passed.add(number)
         if number != self.dropped:
             self.epoch += 1
+            self.everywhere.touched.clocks.barrier(self.everywhere.block)
 
     def load(self, space: str, address: Any, where: Any, size: int, count: int, line: str) -> list[Bits]:
         """Registers from `count` places in a row, of the threads that `where` says."""
@@ -77,6 +81,25 @@ class Block:
         for k, value in enumerate(values):
             bits = self.full(value)[on].astype(UNSIGNED.get(size, np.uint8))
             memory.store(at + k * size, bits, self.warp[on], self.epoch, line)
+
+    def count(self, address: Any, where: Any, more: Any, orders: Collection[str]) -> Bits:
+        """A counter of 32 bits before `more` is added, of the threads that `where` says."""
+        memory, clocks = self.everywhere, self.everywhere.touched.clocks
+        _, at, on = self._places("global", address, where)
+        result = np.zeros(self.threads, np.uint32)
+        for thread, place in zip(np.flatnonzero(on), at, strict=True):
+            inside = 0 <= place <= len(memory.bytes) - 4 and memory.allowed[place : place + 4].all()
+            if not inside or place % 4:
+                raise Fault("global memory: a counter out of bounds")
+            if "acquire" in orders:
+                clocks.acquire(memory.block, place)
+            if "release" in orders:
+                clocks.release(memory.block, place)
+            cell = memory.bytes[place : place + 4].view(np.uint32)
+            result[thread] = cell[0]
+            cell[0] += np.uint32(self.full(more)[thread])
+        self.looked = self.looked or "acquire" in orders
+        return result
 
     def _places(self, space: str, address: Any, where: Any) -> tuple[Memory, np.ndarray, np.ndarray]:
         memory, base = self.memory[space]

@@ -120,8 +120,22 @@ def parameter(one: Instruction) -> Run:
     return put(one, one.operands[0], lambda block: block.parameters[name])
 
 
+def count(one: Instruction) -> Run:
+    """atom.add, and a load that acquires: what programs wait for each other with."""
+    adds = one.name[0] == "atom"
+    if adds and one.name[-2:] != ("add", "u32"):
+        raise Fault(f"{one} is not known")
+    at, where = address(one.operands[1]), condition(one)
+    more = value(one.operands[2], "b32") if adds else lambda block: np.uint32(0)
+    return put(
+        one, one.operands[0], lambda block: block.count(at(block), where(block), more(block), one.name)
+    )
+
+
 def access(one: Instruction) -> Run:
     """Loads and stores, of several registers in a row too."""
+    if "acquire" in one.name:
+        return count(one)
     space = "shared" if any(word.startswith("shared") for word in one.name) else "global"
     kind, line, where = one.name[-1], str(one), condition(one)
     size = int(re.sub(r"\D", "", kind)) // 8
@@ -282,6 +296,7 @@ def pointwise(one: Instruction) -> Run:
 
 SPECIAL: dict[str, Callable[[Instruction], Run]] = {
     "ld": access,
+    "atom": count,
     "st": access,
     "ldmatrix": load_matrices,
     "stmatrix": store_matrices,
