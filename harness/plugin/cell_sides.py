@@ -15,12 +15,12 @@ from cellbench.cells import find
 from cellbench.cells.programs.formats import DTYPES
 
 from ..case import Case
+from ..functions.function import GateError
 from ..measure.pair import Pair
 from ..measure.timing import Timed
 from ..probe import NotOk
 from ..regress import two_sides
 from .base import Base, refuse_mixture
-from .functions import GateError
 
 SIZES = {"steps": 100, "batch": 8, "input_size": 32, "hidden_size": 64}
 CHOICES = {"backend": "numba", "direction": "forward", "dtype": "float32", "device": "cpu"}

@@ -13,6 +13,9 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from cellbench.cells import GatedCell
+from cellbench.cells.display import Displayed
+
 from .. import store
 from . import compose, schema
 from .own_class import spec_of
@@ -20,6 +23,7 @@ from .values import ConfigError
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 HEIGHT = 720  # pixels of a page inside a notebook
@@ -28,7 +32,7 @@ _under_way = Lock()  # held while a call is at work
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Displayed):
     """What a run has measured, read from its folder when it is asked for.
 
     `ok` is whether every case was measured, or could not be for a stated reason.
@@ -47,7 +51,7 @@ class Run:
 
         return summary(self._frame)
 
-    def plot(self, name: str = "") -> Figure:
+    def figure(self, name: str = "") -> Figure:
         """A figure of the page as matplotlib's, the first one where no name is given.
 
         Raises ConfigError, with the names that there are, for another one.
@@ -63,6 +67,26 @@ class Run:
         chosen = figures[name] if name else next(iter(figures.values()))
         with drawing.style(chosen.name):
             return chosen.draw()
+
+    def plot(self, ax: Axes | None = None, name: str = "") -> Axes:
+        """Draws a figure of the page, as an image, into ax (a new figure's where it is None); returns it.
+
+        `figure` gives the figure itself. Raises ConfigError as it does.
+        """
+        import numpy as np
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure = self.figure(name)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        if ax is None:
+            from matplotlib import pyplot
+
+            size = tuple(figure.get_size_inches())
+            ax = pyplot.figure(figsize=size, dpi=figure.dpi).add_axes((0, 0, 1, 1))
+        ax.imshow(np.asarray(canvas.buffer_rgba()))
+        ax.set_axis_off()
+        return ax
 
     def page(self, folder: str | Path) -> Path:
         """Writes the page of `cellbench report` into a folder; returns the path of its index.html."""
@@ -128,7 +152,7 @@ def _written(value: Any, results: Path) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, type):
+    if isinstance(value, type | GatedCell):
         value = spec_of(value, results)
     if not isinstance(value, str | Path):
         raise ConfigError(f"{value!r} is no setting; give a text, a number, a class, or a list of them")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cellbench.cells.display import Displayed
+
 from .reach import Reach, idle
 
 NAMES = 6  # parameters that a line of the summary names
@@ -46,13 +48,18 @@ class Row:
     note: str = ""
 
 
-@dataclass
-class Gradients:
+@dataclass(repr=False)
+class Gradients(Displayed):
     """Rows in order, and their sums.
 
     A row is one call of an optimiser's step, or a clipping or a scaler's step that no step followed.
     `parameters` says of each parameter, by name, what reached it.
     """
+
+    axes = {"step": ("norm", "kept_norm")}
+    records = "rows"
+    derived = ("fraction_clipped", "lost_impulse")
+    drawn = ("norm", "kept_norm")
 
     rows: list[Row] = field(default_factory=list)
     parameters: dict[str, Reach] = field(default_factory=dict)
