@@ -28,7 +28,7 @@ from cellbench.cells.foreign import message_of
 
 from ..functions.function import Function
 from ..probe import NotOk
-from .base import Base, refuse_mixture
+from ..regress.base import Base, refuse_mixture
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ..measure.verdict import CHANGED, Verdict
 from .session import FIXTURE
 
 if TYPE_CHECKING:
-    from .base import Base
+    from ..regress.base import Base
     from .session import Session
 
 # pytest shows the line of the test, not ours
