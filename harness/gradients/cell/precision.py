@@ -49,6 +49,7 @@ class Precision(Displayed):
 
     @property
     def lag(self) -> np.ndarray:
+        """1 to T."""
         return np.arange(1, len(self.log_norm) + 1)
 
 
