@@ -17,6 +17,7 @@ from cellbench.cells import GatedCell
 from cellbench.cells.display import Displayed
 
 from .. import store
+from ..gradients.training.board import summary_writer
 from . import compose, schema
 from .own_class import spec_of
 from .values import ConfigError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+TAG = "cell", "options", "backend", "task", "direction", "variant"
+SIZES = "steps", "batch", "hidden_size", "seed"
 HEIGHT = 720  # pixels of a page inside a notebook
 GUARD = 'harness.run is called by a file that it imports; put the call below: if __name__ == "__main__":'
 _under_way = Lock()  # held while a call is at work
@@ -94,6 +97,25 @@ class Run(Displayed):
         from ..measure.verdict import reliability
 
         return report.write(self._frame, [store.read_manifest(self.folder)], Path(folder), reliability())
+
+    def to_tensorboard(self, writer: Any) -> None:
+        """Every number of the run as a scalar, to a SummaryWriter or to a new one in the folder of that name.
+
+        Courses, such as losses, are by their step; of repeated measurements it is the median. Raises
+        ValueError where a folder is given and torch.utils.tensorboard cannot be imported.
+        """
+        if isinstance(writer, str | Path):
+            with summary_writer(writer, "take the rows with to_frame()") as opened:
+                return self.to_tensorboard(opened)
+        rows = self._frame[self._frame["value"].notna()].assign(lag=lambda rows: rows["lag"].fillna(0))
+        for keys, course in rows.groupby(["case", "metric"], sort=False):
+            first = course.iloc[0].astype(object).where(course.iloc[0].notna(), None)
+            named = [first[k] for k in TAG if isinstance(first[k], str) and first[k]]
+            sizes = [f"{k}={int(first[k])}" for k in SIZES if first[k] is not None and first[k] >= 0]
+            tag = "/".join([str(keys[1]), *named, " ".join(sizes)])
+            for step, value in course.groupby("lag")["value"].median().items():
+                writer.add_scalar(f"{first['probe']}/{tag}", float(value), int(step))
+        return None
 
     @cached_property
     def _frame(self) -> pandas.DataFrame:

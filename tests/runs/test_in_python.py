@@ -87,6 +87,30 @@ def test_a_figure_is_matplotlibs(tmp_path):
         one.figure("nope")
 
 
+class Writer:
+    """Keeps what a SummaryWriter would write."""
+
+    def __init__(self):
+        self.scalars = []
+
+    def add_scalar(self, tag, value, step):
+        self.scalars.append((tag, value, step))
+
+
+def test_a_run_goes_to_tensorboard_each_course_by_its_step(found, tmp_path):
+    of_case = {"case": "c", "probe": "training", "cell": "gru", "backend": "numba", "task": "adding"}
+    of_case |= {"options": None, "direction": None, "variant": None, "steps": 8, "batch": 2, "hidden_size": 3}
+    of_case |= {"seed": 1, "status": "ok"}
+    loss = [{"metric": "loss", "lag": step, "value": 1 / (1 + step)} for step in (0, 1, 1, 2)]
+    one = Run(tmp_path, ok=True)
+    one.__dict__["_frame"] = pandas.DataFrame([of_case | row for row in loss])
+    one.to_tensorboard(writer := Writer())
+    tag = "training/loss/gru/numba/adding/steps=8 batch=2 hidden_size=3 seed=1"
+    assert writer.scalars == [(tag, 1.0, 0), (tag, 0.5, 1), (tag, 1 / 3, 2)]
+    found.to_tensorboard(writer := Writer())
+    assert any(tag.startswith("parameters/parameters/gru") for tag, _, _ in writer.scalars)
+
+
 def test_a_run_without_a_figure_says_so(found):
     with pytest.raises(ConfigError, match="has no figure"):
         found.plot()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cellbench.cells.display import Displayed
 
+from .board import summary_writer
 from .reach import Reach, idle
 
 NAMES = 6  # parameters that a line of the summary names
@@ -103,7 +102,7 @@ class Gradients(Displayed):
         Raises ValueError where a folder is given and torch.utils.tensorboard cannot be imported.
         """
         if isinstance(writer, (str, Path)):
-            with _summary_writer(writer) as opened:
+            with summary_writer(writer, "take the rows with to_dicts()") as opened:
                 return self.to_tensorboard(opened, prefix)
         for r in self.rows:
             numbers = {
@@ -159,18 +158,3 @@ class Gradients(Displayed):
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
     return ", ".join(names[:NAMES]) + more
-
-
-@contextmanager
-def _summary_writer(folder: str | Path) -> Iterator[Any]:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ValueError(
-            "there is no tensorboard here; `pip install tensorboard`, or take the rows with to_dicts()"
-        ) from None
-    writer = SummaryWriter(str(folder))
-    try:
-        yield writer
-    finally:
-        writer.close()
