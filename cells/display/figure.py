@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LOW, HIGH = 0.25, 0.75  # quartiles over samples, of the band
 MOST_NAMES = 12  # entries of a legend
+FEW = 16  # points of a line that are marked
+WIDE = 100  # a ratio of values from which on an axis of names is logarithmic
 
 
 def new_axes() -> Axes:
@@ -50,7 +52,14 @@ def _lines(frame: pandas.DataFrame, axis: str, columns: list[str], ax: Axes) -> 
             label = " ".join(word for word in (str(name), column if len(columns) > 1 else "") if word)
             _line(rows, axis, column, label, ax)
     ax.set_xlabel(_words(axis))
-    ax.set_ylabel(", ".join(map(_words, columns)))
+    if len(columns) == 1:  # of several the legend says which is which
+        ax.set_ylabel(_words(columns[0]))
+    if isinstance(frame[axis].iloc[0], str):
+        ax.tick_params("x", rotation=90)
+    values = frame[columns].to_numpy(float)
+    positive = values[np.isfinite(values) & (values > 0)]
+    if isinstance(frame[axis].iloc[0], str) and positive.size and positive.max() > WIDE * positive.min():
+        ax.set_yscale("log")
     handles, labels = ax.get_legend_handles_labels()
     if any(labels):
         ax.legend(handles[:MOST_NAMES], labels[:MOST_NAMES], frameon=False)
@@ -60,24 +69,28 @@ def _line(rows: pandas.DataFrame, axis: str, column: str, label: str, ax: Axes) 
     values = rows[column].astype(float).replace([np.inf, -np.inf], np.nan)  # ends the line there
     over = values.groupby(rows[axis], sort=False)
     middle = over.median()
-    places = [str(p) if isinstance(p, str) else p for p in middle.index]
-    few = "o" if len(middle) < 2 or isinstance(places[0], str) else ""
-    (line,) = ax.plot(places, middle.to_numpy(), marker=few, label=label or None)
+    places = list(middle.index)
+    named = isinstance(places[0], str)
+    marker, style = "o" if named or len(middle) < FEW else "", "" if named else "-"
+    (line,) = ax.plot(places, middle.to_numpy(), label=label or None, marker=marker, linestyle=style)
     if over.size().max() > 1:
         band = over.quantile(LOW).to_numpy(), over.quantile(HIGH).to_numpy()
         ax.fill_between(places, *band, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
 def _bars(frame: pandas.DataFrame, columns: list[str], ax: Axes) -> None:
-    """Bars of single numbers: a group for each name, one bar for each column."""
-    names = list(frame["name"]) if "name" in frame else [""]
+    """A bar for each number of one result; of several a group for each name."""
+    numbers = frame[columns].astype(float).replace([np.inf, -np.inf], np.nan)
+    if "name" not in frame:
+        ax.barh(list(map(_words, columns)), numbers.iloc[0])
+        ax.invert_yaxis()  # the first lies on top
+        return
     height = 0.8 / len(columns)
     for k, column in enumerate(columns):
-        at = np.arange(len(names)) + (k - (len(columns) - 1) / 2) * height
-        values = frame[column].astype(float).replace([np.inf, -np.inf], np.nan)
-        ax.barh(at, values, height=0.9 * height, label=_words(column))
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()  # the first lies on top
+        at = np.arange(len(frame)) + (k - (len(columns) - 1) / 2) * height
+        ax.barh(at, numbers[column], height=0.9 * height, label=_words(column))
+    ax.set_yticks(range(len(frame)), list(frame["name"]))
+    ax.invert_yaxis()
     ax.legend(frameon=False)
 
 
