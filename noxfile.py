@@ -259,7 +259,7 @@ def lint(session: nox.Session) -> None:
     run(session, "ruff", "format", "--check", ".")
     run(session, "mypy")
     run(session, "lint-imports")
-    run(session, "zizmor", "--offline", "--strict-collection", "--no-progress", ".github")
+    run(session, "zizmor", "--offline", "--strict-collection", "--no-progress", ".github", "action.yml")
 
 
 @session

@@ -72,14 +72,20 @@ def member(
     """
     name, texts = _split(spec)
     cls = _from_path(name, base, package, adapted) if path_of(name) else _by_name(name, base, package, group)
+    return of_class(cls, name, dict(text.partition("=")[::2] for text in texts), options)
+
+
+def of_class(
+    cls: type[T], name: str, texts: Mapping[str, str] | None = None, options: Mapping[str, Any] | None = None
+) -> T:
+    """A member of this class, with options as texts and as values. Raises ValueError for an unknown one."""
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
-    given = dict(text.partition("=")[::2] for text in texts)
-    for key in (*given, *(options or {})):
+    for key in (*(texts or {}), *(options or {})):
         if key not in known:
             raise ValueError(
                 f"{name!r} has no option {key!r}{nearest(key, known)} options: {', '.join(known) or 'none'}"
             )
-    values = {k: convert(v, known[k].default, f"option {k} of {name!r}") for k, v in given.items()}
+    values = {k: convert(v, known[k].default, f"option {k} of {name!r}") for k, v in (texts or {}).items()}
     return cls(**values | dict(options or {}))
 
 

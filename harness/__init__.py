@@ -1,6 +1,7 @@
 """Benchmarks and diagnostics for recurrent cells: `harness.run(...)` measures, `harness.load(path)` reads.
 
-The command `cellbench` does the same on a command line, see `cellbench --help`.
+`harness.compare(f, g)` and `harness.time(f)` are for functions of your own. The command `cellbench` does the
+same on a command line, see `cellbench --help`.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import pandas
     import polars
 
+    from .functions.compare import FunctionComparison
+    from .functions.time import FunctionTime
     from .runs.in_python import Run
 
-__all__ = ["load", "run", "scan"]
+__all__ = ["compare", "load", "run", "scan", "time"]
 
 
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
@@ -38,3 +41,23 @@ def run(**settings: Any) -> Run:
     from .runs.in_python import run
 
     return run(**settings)
+
+
+def compare(f: Callable[..., Any] | str, g: Callable[..., Any] | str, **call: Any) -> FunctionComparison:
+    """How much slower or faster function g is than f; see `harness.functions.compare.compare`.
+
+    call: args, kwargs, setup, equal, seed.
+    """
+    from .functions.compare import compare
+
+    return compare(f, g, **call)
+
+
+def time(f: Callable[..., Any] | str, **call: Any) -> FunctionTime:
+    """How long one call of a function takes; see `harness.functions.time.time`.
+
+    call: args, kwargs, setup, processes.
+    """
+    from .functions.time import time
+
+    return time(f, **call)

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ..display import Displayed
 from ..exchange.layouts import KERAS, ONNX
 from ..programs.tolerance import relative_error
 from .assign import EXCHANGED
@@ -51,13 +52,17 @@ class First:
         return f"{at}, off by {self.error:.2g} of the largest entry, {self.tolerance:.2g} allowed{gate}"
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Displayed):
     """A check's result.
 
     diagnosis: one sentence, what differs and what makes it right. notes: what was understood, and what was
     not compared.
     """
+
+    axes = {"name": ("error", "tolerance")}
+    records = "rows"
+    drawn = ("error", "tolerance")
 
     thing: str
     cell: str

@@ -1,7 +1,7 @@
 """Compares two stored runs, or two backends or cells that it measures now.
 
 RUN RUN: two folders that `cellbench run` wrote, the older first. Their times are compared through the backend
-that both timed in the same processes. Of two imported runs of one machine the times are shown side by side.
+that both timed in the same processes. Of imported runs, two or more, the times are shown side by side.
 
 A:B: two backends, or two cells, timed in the same processes. It says of every benchmark how much faster or
 slower B is, and whether that is sure.
@@ -15,6 +15,7 @@ from cellbench.cells import find
 
 from ._arguments import CODES, RUNS, epilog, path, word
 from ._overrides import RESUME, TIMED, keys, line, refuse_unread, resumed_run
+from ._table import print_table
 
 DEFAULTS = {
     "cells": "[elman,lstm,gru], where A:B are backends",
@@ -30,7 +31,7 @@ EXAMPLES = """\
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = (
-        "cellbench compare RUN RUN [--results DIR] [--json FILE]\n"
+        "cellbench compare RUN RUN [RUN ...] [--results DIR] [--json FILE]\n"
         "       cellbench compare A:B [KEY=VALUE ...] [--output DIR]\n"
         "       cellbench compare resume=RUN [--output DIR]"
     )
@@ -68,8 +69,12 @@ def do(arguments: argparse.Namespace) -> int:
         return _now(arguments)
     if arguments.output is not None:
         raise ValueError("--output is for A:B, which is measured now; two runs take --json FILE")
-    from ..regress.stored import compare
+    from ..regress.stored import compare, side_by_side
 
+    if len(arguments.sides) > 2 and arguments.json is None:
+        header, rows = side_by_side(arguments.sides, arguments.results or RUNS)
+        print_table(header, rows, header[1:])
+        return 0
     if len(arguments.sides) != 2:
         given = " ".join(arguments.sides) or "nothing"
         raise ValueError(f"compare takes two runs, or one A:B of two backends or cells; it got {given}")

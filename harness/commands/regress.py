@@ -1,8 +1,11 @@
 """Measures the working tree against a revision: what became slower, and is it sure.
 
-The revision is taken out of git, and both packages are timed in the same processes. A change counts where it
+The revision is taken out of git, and both sides are timed in the same processes. A change counts where it
 stands again in new processes. Benchmarks are small by default, so that every pull request can afford them.
-Cells and backends whose file changed since are added.
+
+In a repository of yours name its cells, 'cells=[path/to/file.py:Name]': the base is a revision of that
+repository, or a wheel of it, and a cell that computes another thing is a failure. In the clone of cellbench
+its own cells are compared; those whose file changed since are added, and backends too.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ CODES_OF_COMPARISON = {
 EXAMPLES = """\
   cellbench regress base=main
   cellbench regress base=HEAD~3 'cells=[lstm]' 'backends=[numba,torch]' workload.hidden_size=128
-  cellbench regress base=v1.0 --output results/regress"""
+  cellbench regress base=v1.0 --output results/regress
+  cellbench regress base=main 'cells=[src/mycell.py:MyCell]'
+  cellbench regress base=dist/mine-1.0-py3-none-any.whl 'cells=[src/mycell.py:MyCell]'"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=word,
         metavar="KEY=VALUE",
-        help="base=REV, a branch, tag or commit of git, and other keys; they stand below",
+        help="base=REV, a branch, tag or commit of git, or a wheel; and other keys, which stand below",
     )
     parser.add_argument(
         "--output",
@@ -55,7 +60,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench regress`; returns the exit code."""
     from ..regress import outputs
-    from ..regress.regress import again, regress
+    from ..regress.repository import again, regress
     from ..runs.values import ConfigError
 
     if any(o.startswith("resume=") for o in arguments.overrides):

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellbench.cells.display import Displayed
+
 DEGREES = range(1, 9)  # of a polynomial: one less than the size of a Jordan block
 FEW = 8  # increments, in fewer of which no form can be told
 EXPLAINED = 0.98  # share of the squares of increments that a curve must take away to count as the form
 MARGIN = 0.01  # nats a step within which a gradient counts as stable
 
 
-@dataclass(frozen=True)
-class Rate:
+@dataclass(frozen=True, repr=False)
+class Rate(Displayed):
     """Growth of the log norm with a 95 % interval, in nats a step (negative: decay).
 
     By `model` it is

@@ -26,9 +26,9 @@ from typing import Any
 
 from cellbench.cells.foreign import message_of
 
+from ..functions.function import Function
 from ..probe import NotOk
-from .base import Base, refuse_mixture
-from .functions import Function
+from ..regress.base import Base, refuse_mixture
 
 
 @dataclass(frozen=True)

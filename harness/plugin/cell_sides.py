@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from operator import methodcaller
 from pathlib import Path
@@ -15,12 +13,11 @@ from cellbench.cells import find
 from cellbench.cells.programs.formats import DTYPES
 
 from ..case import Case
+from ..functions.function import GateError
 from ..measure.pair import Pair
-from ..measure.timing import Timed
-from ..probe import NotOk
 from ..regress import two_sides
-from .base import Base, refuse_mixture
-from .functions import GateError
+from ..regress.base import Base
+from ..regress.beside import make
 
 SIZES = {"steps": 100, "batch": 8, "input_size": 32, "hidden_size": 64}
 CHOICES = {"backend": "numba", "direction": "forward", "dtype": "float32", "device": "cpu"}
@@ -83,15 +80,3 @@ def pair(spec: str, case: dict[str, Any], base: Base) -> Pair:
         make,
         (before, now, base),
     )
-
-
-def make(a: two_sides.Side, b: two_sides.Side, base: Base) -> tuple[Callable[[], Timed], Callable[[], Timed]]:
-    """Runs in the worker. Raises NotOk, also where the revision has no such cell."""
-    loaded = set(sys.modules)
-    try:
-        old = two_sides.build(a)
-    except ValueError as error:
-        raise NotOk("no baseline", f"at {base.name}: {' '.join(str(error).split())[:300]}") from None
-    # cellbench itself may load more of its own meanwhile: the cell's side of it is there under another name
-    refuse_mixture(loaded, base, f"the cell at {base.name}", known=("cellbench",))
-    return old, two_sides.build(b)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from ..functions.function import Function, GateError, make, reference, work
 from ..measure.judge import ALPHA, Judge, Judgement
 from ..measure.pair import Pair
 from ..measure.verdict import CHANGED, Verdict
-from .functions import Function, GateError, make, reference, work
 from .session import FIXTURE
 
 if TYPE_CHECKING:
-    from .base import Base
+    from ..regress.base import Base
     from .session import Session
 
 # pytest shows the line of the test, not ours

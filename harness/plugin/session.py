@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .base import Base
+    from ..regress.base import Base
 
 FIXTURE = "cellbench"
 SCHEMA = 1
@@ -44,9 +44,9 @@ class Session:
         """The revision's files, taken out once; None without --cellbench-compare."""
         if self.commit is None or self.revision is None:
             return None
+        from ..regress.base import Base
         from ..regress.revision import take_out
         from ..store.scratch import scratch
-        from .base import Base
 
         if self._folder is None:
             self._folder = self._stack.enter_context(scratch()).resolve()

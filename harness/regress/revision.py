@@ -23,7 +23,8 @@ def top() -> Path:
     folder = Path(cells.__file__).resolve().parent.parent
     if git(folder, "ls-files", "--error-unmatch", "cells/__init__.py") is None:
         raise RevisionError(
-            "regress compares two revisions of a git checkout of cellbench, and this package lies in none"
+            "cellbench's own revisions are compared in a git checkout of it, and this package lies in none;"
+            " of your repository name the cells: 'cells=[path/to/file.py:Name]'"
         )
     return folder
 

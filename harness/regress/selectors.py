@@ -20,7 +20,7 @@ from ..runs.schema import ConfigError
 from . import resumed
 from .benchmarks import Comparison, columns_of, name_of
 from .judged import judged, throughput
-from .regress import cannot_run, options
+from .of_cellbench import cannot_run, options
 from .resumed import Asked
 from .two_sides import Side, make
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,17 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
     if os.environ.get("GITHUB_ACTIONS") == "true":
         annotate(outputs.annotations(outcome))
     return outputs.exit_code(outcome)
+
+
+def side_by_side(names: Sequence[str], results: Path) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) of several imported runs. Raises ResultsError where one was measured by cellbench."""
+    runs = [read(find(name, results)) for name in names]
+    if own := [run for run in runs if not is_imported(run.manifest)]:
+        raise store.ResultsError(
+            f"run {own[0]} was measured by cellbench; compare judges two of its runs, and shows any number"
+            " of imported ones: `cellbench report` has several runs side by side"
+        )
+    return imported.side_by_side(runs)
 
 
 def one_kind(a: StoredRun, b: StoredRun) -> None:

@@ -61,6 +61,13 @@ def write(
     return folder / PAGE
 
 
+def content(frame: pd.DataFrame, manifests: list[dict[str, Any]]) -> list[Section]:
+    """The sections of a page of these results."""
+    ready = prepare(frame)
+    rows = rows_of_ready(ready) if len(ready) else []
+    return [s for s in sections(rows, ready, manifests, ()) if not s.empty]
+
+
 def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, list[str]]:
     """The title, and a few lines about what was run and what of it has no result."""
     runs = unique(

@@ -13,22 +13,29 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from cellbench.cells import GatedCell
+from cellbench.cells.display import Displayed
+
 from .. import store
+from ..gradients.training.board import summary_writer
 from . import compose, schema
 from .own_class import spec_of
 from .values import ConfigError
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+TAG = "cell", "options", "backend", "task", "direction", "variant"
+SIZES = "steps", "batch", "hidden_size", "seed"
 HEIGHT = 720  # pixels of a page inside a notebook
 GUARD = 'harness.run is called by a file that it imports; put the call below: if __name__ == "__main__":'
 _under_way = Lock()  # held while a call is at work
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Displayed):
     """What a run has measured, read from its folder when it is asked for.
 
     `ok` is whether every case was measured, or could not be for a stated reason.
@@ -47,7 +54,7 @@ class Run:
 
         return summary(self._frame)
 
-    def plot(self, name: str = "") -> Figure:
+    def figure(self, name: str = "") -> Figure:
         """A figure of the page as matplotlib's, the first one where no name is given.
 
         Raises ConfigError, with the names that there are, for another one.
@@ -64,12 +71,51 @@ class Run:
         with drawing.style(chosen.name):
             return chosen.draw()
 
+    def plot(self, ax: Axes | None = None, name: str = "") -> Axes:
+        """Draws a figure of the page, as an image, into ax (a new figure's where it is None); returns it.
+
+        `figure` gives the figure itself. Raises ConfigError as it does.
+        """
+        import numpy as np
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure = self.figure(name)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        if ax is None:
+            from matplotlib import pyplot
+
+            size = tuple(figure.get_size_inches())
+            ax = pyplot.figure(figsize=size, dpi=figure.dpi).add_axes((0, 0, 1, 1))
+        ax.imshow(np.asarray(canvas.buffer_rgba()))
+        ax.set_axis_off()
+        return ax
+
     def page(self, folder: str | Path) -> Path:
         """Writes the page of `cellbench report` into a folder; returns the path of its index.html."""
         from .. import report
         from ..measure.verdict import reliability
 
         return report.write(self._frame, [store.read_manifest(self.folder)], Path(folder), reliability())
+
+    def to_tensorboard(self, writer: Any) -> None:
+        """Every number of the run as a scalar, to a SummaryWriter or to a new one in the folder of that name.
+
+        Courses, such as losses, are by their step; of repeated measurements it is the median. Raises
+        ValueError where a folder is given and torch.utils.tensorboard cannot be imported.
+        """
+        if isinstance(writer, str | Path):
+            with summary_writer(writer, "take the rows with to_frame()") as opened:
+                return self.to_tensorboard(opened)
+        rows = self._frame[self._frame["value"].notna()].assign(lag=lambda rows: rows["lag"].fillna(0))
+        for keys, course in rows.groupby(["case", "metric"], sort=False):
+            first = course.iloc[0].astype(object).where(course.iloc[0].notna(), None)
+            named = [first[k] for k in TAG if isinstance(first[k], str) and first[k]]
+            sizes = [f"{k}={int(first[k])}" for k in SIZES if first[k] is not None and first[k] >= 0]
+            tag = "/".join([str(keys[1]), *named, " ".join(sizes)])
+            for step, value in course.groupby("lag")["value"].median().items():
+                writer.add_scalar(f"{first['probe']}/{tag}", float(value), int(step))
+        return None
 
     @cached_property
     def _frame(self) -> pandas.DataFrame:
@@ -128,7 +174,7 @@ def _written(value: Any, results: Path) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, type):
+    if isinstance(value, type | GatedCell):
         value = spec_of(value, results)
     if not isinstance(value, str | Path):
         raise ConfigError(f"{value!r} is no setting; give a text, a number, a class, or a list of them")

@@ -1,45 +1,75 @@
-"""The spec `file.py:Name` of a class in hand, so that a fresh process can import it."""
+"""The spec `file.py:Name` of a class or a function in hand, so that a fresh process can import it."""
 
 from __future__ import annotations
 
-import ast
+import builtins
 import inspect
 import linecache
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+from cellbench.cells import GatedCell
 from cellbench.cells.catalogue import ZOO
 
 from ..store.atomic import write_text
+from .notebook import source
 from .values import ConfigError
 
 FOLDER = ".own"  # below the results: what was defined in a notebook
-KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)  # of the notebook's cell that defines it
 
 
-def spec_of(cls: type, results: Path) -> str:
-    """The zoo's name of a class, or its file and name. A notebook's class gets a file below the results.
+def spec_of(cell: type | GatedCell, results: Path) -> str:
+    """The spec of a class, or of a cell with its options: the zoo's name, or its file and name.
 
-    Raises ConfigError for a class that no other process could import.
+    What a notebook defines gets a file below the results. Raises ConfigError for what no other process could
+    import.
     """
+    cls = cell if isinstance(cell, type) else type(cell)
     package, _, name = cls.__module__.rpartition(".")
-    if package == ZOO:
-        return name
-    if "<locals>" in cls.__qualname__ or "." in cls.__qualname__:
+    named = name if package == ZOO else "{}:{}".format(*place(cls, results / FOLDER))
+    return ":".join([named, *(() if isinstance(cell, type) else _options(cell))])
+
+
+def _options(cell: GatedCell) -> Iterator[str]:
+    """What a cell has otherwise than its class says, as options of a spec."""
+    for one in fields(cell):
+        value = getattr(cell, one.name)
+        if not one.init or value == one.default:
+            continue
+        if not isinstance(value, bool | int | float | str) or ":" in str(value):
+            raise ConfigError(
+                f"option {one.name} of cell {cell.name} is {value!r}, which no spec holds; give a text or a"
+                " number"
+            )
+        yield f"{one.name}={value}"
+
+
+def place(thing: type | Callable[..., Any], folder: Path) -> tuple[Path, str]:
+    """(file, name) by which another process imports a class or a function.
+
+    What a notebook defines is kept in a file of the folder. Raises ConfigError where there is no source.
+    """
+    kind = "class" if isinstance(thing, type) else "function"
+    name = thing.__qualname__
+    if not name.isidentifier():
         raise ConfigError(
-            f"class {cls.__qualname__} stands inside another thing, where no process can import it;"
-            " define it at the top of a file or of a notebook's cell"
+            f"{kind} {name} stands inside another thing, where no process can import it; define it at the top"
+            " of a file or of a notebook's cell"
         )
-    file = _file(cls)
+    file = _file(thing) if isinstance(thing, type) else inspect.unwrap(thing).__code__.co_filename
     if file and Path(file).is_file():
-        return f"{Path(file).resolve()}:{cls.__name__}"
+        return Path(file).resolve(), name
     if not file or not (lines := linecache.getlines(file)):
         raise ConfigError(
-            f"class {cls.__name__} has no source that can be read; put it in a file, and give the class or"
+            f"{kind} {name} has no source that can be read; put it in a file, and give the {kind} or"
             " path/to/file.py:Name"
         )
-    return f"{_saved(cls, ''.join(lines), results).resolve()}:{cls.__name__}"
+    space = vars(sys.modules.get(thing.__module__, builtins))
+    return _saved(name, kind, "".join(lines), folder, space).resolve(), name
 
 
 def _file(cls: type) -> str | None:
@@ -51,25 +81,17 @@ def _file(cls: type) -> str | None:
     return next((name for name in own if f"class {cls.__name__}" in "".join(linecache.getlines(name))), None)
 
 
-def _saved(cls: type, text: str, results: Path) -> Path:
-    """The file of a class from a notebook: the imports, functions and classes of the cell that defines it."""
+def _saved(name: str, kind: str, text: str, folder: Path, space: Mapping[str, Any]) -> Path:
+    """The file of what a notebook defines: the cell's imports, functions and classes, and what they use."""
     try:
-        body = ast.parse(text).body
+        kept = source(text, space)
     except SyntaxError:
         raise ConfigError(
-            f"the notebook's cell of class {cls.__name__} is no plain Python (a % or ! command?); define the"
-            " class and what it imports in a cell of its own"
+            f"the notebook's cell of {kind} {name} is no plain Python (a % or ! command?); define the"
+            f" {kind} and what it imports in a cell of its own"
         ) from None
-    lines = text.splitlines()
-    kept = "\n\n".join(_of(node, lines) for node in body if isinstance(node, KEPT)) + "\n"
     digest = sha256(kept.encode()).hexdigest()[:12]
-    path = results / FOLDER / f"{cls.__name__}_{digest}.py"
+    path = folder / f"{name}_{digest}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, kept)
     return path
-
-
-def _of(node: ast.stmt, lines: list[str]) -> str:
-    """The lines of a statement, its decorators included."""
-    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-    return "\n".join(lines[first - 1 : node.end_lineno])

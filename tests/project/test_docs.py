@@ -24,7 +24,13 @@ SMALL = ["workload.steps=4", "workload.batch=2", "workload.hidden_size=3", "dire
 PYTHON = [block for page in PAGES for block in pages.blocks(page, "python")]
 COMMANDS = [(page, command) for page in PAGES for command in pages.commands(page)]
 CELLBENCH = {" ".join(c): c for _, c in COMMANDS if c[0] == "cellbench"}  # each once
-LONG = {"claims": [], "import": [], "data fetch": ["fetch"]}  # only their arguments are read
+LONG = {
+    "claims": [],
+    "import": [],
+    "init": [],
+    "export": ["--as", "csv"],
+    "data fetch": ["fetch"],
+}  # only their arguments are read
 
 
 def titled(block):

@@ -1,13 +1,17 @@
 """Every file of examples/ does what its first lines say."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from support.judges import functions_here
+from support.notebooks import executed
 from support.pages import ROOT
+from support.public_results import returning
 
 from cellbench import cells, harness
 from cellbench.harness.cli import main
@@ -51,7 +55,8 @@ def test_every_example_says_what_it_shows_and_how_to_run_it(file, monkeypatch, c
 
 def test_every_example_is_on_the_page_of_examples():
     page = (ROOT / "docs" / "examples.md").read_text()
-    assert {file.name for file in FILES} == set(re.findall(r"^\| \[(\w+\.py)\]", page, re.M))
+    shown = {file.name for file in (*FILES, *FOLDER.glob("*.ipynb"))}
+    assert shown == set(re.findall(r"^\| \[(\w+\.\w+)\]", page, re.M))
 
 
 def test_the_port_deviates_by_its_exchanged_gate_and_the_mended_one_is_right():
@@ -130,3 +135,15 @@ def test_the_swapped_model_learns_what_torch_s_learns():
     assert abs(losses[0] - losses[1]) < 1e-5 and 0 < losses[0] < 1
     plain, swapped = (build() for build in example.sides(5))
     assert abs(plain.run() - swapped.run()) < 1e-5
+
+
+@pytest.mark.parametrize("notebook", sorted(FOLDER.glob("*.ipynb")), ids=lambda file: file.stem)
+def test_a_notebook_shows_every_kind_of_result(notebook, tmp_path, monkeypatch):
+    functions_here(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    values = [value for value in executed(notebook, monkeypatch) if hasattr(value, "_repr_html_")]
+    pages = {type(value).__name__: value._repr_html_() for value in values}
+    assert all("<img" in page or "<iframe" in page for name, page in pages.items() if name != "DataFrame")
+    returned = {classes[-1].__name__ for _, _, classes in returning()}
+    assert returned <= set(pages)
+    assert not any(cell.get("outputs") for cell in json.loads(notebook.read_text())["cells"])

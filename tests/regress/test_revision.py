@@ -13,7 +13,8 @@ import pytest
 
 from cellbench import cells
 from cellbench.harness.case import Case
-from cellbench.harness.regress import regress, revision
+from cellbench.harness.regress import of_cellbench as regress
+from cellbench.harness.regress import revision
 from cellbench.harness.regress.revision import RevisionError
 from cellbench.harness.regress.two_sides import Side, build
 

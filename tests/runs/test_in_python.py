@@ -6,14 +6,17 @@ import linecache
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pandas
 import pytest
+from matplotlib.figure import Figure
 from support import odd_cells
 from support.report_rows import gradient_decay
 
-from cellbench import harness
+from cellbench import cells, harness
 from cellbench.cells.zoo.gru import GRU
 from cellbench.harness.runs.in_python import Run
 from cellbench.harness.runs.own_class import spec_of
@@ -76,10 +79,36 @@ def test_a_run_shows_itself_in_a_notebook_and_is_short_in_a_terminal(found):
 def test_a_figure_is_matplotlibs(tmp_path):
     one = Run(tmp_path, ok=True)
     one.__dict__["_frame"] = pandas.DataFrame(gradient_decay())  # as read from a folder
-    assert one.plot().axes[0].get_ylabel() == "gradient norm"
-    assert one.plot("gradient_decay").axes
+    assert one.figure().axes[0].get_ylabel() == "gradient norm"
+    axes = Figure().subplots()
+    assert one.plot(axes, "gradient_decay") is axes and axes.images
+    assert one.plot().images
     with pytest.raises(ConfigError, match=r"no figure 'nope'; figures: gradient_decay"):
-        one.plot("nope")
+        one.figure("nope")
+
+
+class Writer:
+    """Keeps what a SummaryWriter would write."""
+
+    def __init__(self):
+        self.scalars = []
+
+    def add_scalar(self, tag, value, step):
+        self.scalars.append((tag, value, step))
+
+
+def test_a_run_goes_to_tensorboard_each_course_by_its_step(found, tmp_path):
+    of_case = {"case": "c", "probe": "training", "cell": "gru", "backend": "numba", "task": "adding"}
+    of_case |= {"options": None, "direction": None, "variant": None, "steps": 8, "batch": 2, "hidden_size": 3}
+    of_case |= {"seed": 1, "status": "ok"}
+    loss = [{"metric": "loss", "lag": step, "value": 1 / (1 + step)} for step in (0, 1, 1, 2)]
+    one = Run(tmp_path, ok=True)
+    one.__dict__["_frame"] = pandas.DataFrame([of_case | row for row in loss])
+    one.to_tensorboard(writer := Writer())
+    tag = "training/loss/gru/numba/adding/steps=8 batch=2 hidden_size=3 seed=1"
+    assert writer.scalars == [(tag, 1.0, 0), (tag, 0.5, 1), (tag, 1 / 3, 2)]
+    found.to_tensorboard(writer := Writer())
+    assert any(tag.startswith("parameters/parameters/gru") for tag, _, _ in writer.scalars)
 
 
 def test_a_run_without_a_figure_says_so(found):
@@ -94,6 +123,26 @@ def test_a_notebooks_class_is_measured_by_what_its_cell_imports_and_defines(tmp_
     assert one.ok and list(one.summary()["cell"]) == ["Leak"]
     assert "says more" not in capfd.readouterr().out
     assert "half" in next((tmp_path / ".own").glob("Leak_*.py")).read_text()
+
+
+def test_a_notebooks_class_uses_what_other_cells_import_and_define(tmp_path, monkeypatch):
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    cell_of = NOTEBOOK.partition("class Leak")
+    first = cell_of[0] + "import numpy as np\nSHARE = 0.25\n"
+    second = "".join(cell_of[1:]).replace("half(wx", "SHARE * np.float64(1) * half(wx")
+    for number, text in enumerate((first, second)):
+        file = f"/tmp/ipykernel_1/other_{number}.py"
+        linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+        exec(compile(text, file, "exec"), vars(main))
+    file, _, name = spec_of(main.Leak, tmp_path).rpartition(":")
+    monkeypatch.undo()
+    sizes = {"x": np.ones((3, 1, 2))}
+    got, want = (
+        cells.backend("numpy").prepare(c, c.init(2, 4), steps=3, batch=1, dtype="float64").forward(**sizes)
+        for c in (cells.get(f"{file}:{name}"), cells.get(main.Leak))
+    )
+    assert np.array_equal(got.output, want.output)
 
 
 def test_the_class_of_a_file_is_named_by_its_file():
@@ -116,6 +165,11 @@ def test_a_class_that_no_process_can_import_is_refused_in_one_line(text, says, t
         linecache.cache["/tmp/ipykernel_1/2.py"] = (1, None, text.splitlines(True), "")
     with pytest.raises(ConfigError, match=says):
         spec_of(cls, tmp_path)
+
+
+def test_a_cell_in_hand_is_measured_with_its_options():
+    assert spec_of(GRU(biases=1), Path("r")) == "gru:biases=1"
+    assert spec_of(GRU(), Path("r")) == "gru"
 
 
 def test_a_class_inside_a_function_is_refused(tmp_path):

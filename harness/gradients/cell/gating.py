@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cellbench.cells import GatedCell, State, mean
+from cellbench.cells.display import ByName, Displayed
 from cellbench.cells.programs.inner import Inner
 from cellbench.cells.vocabulary.graph import Node, ordered
 from cellbench.cells.vocabulary.primitives import VOCABULARY, logsigmoid, sech2, sigmoid
@@ -41,8 +42,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Gates:
+@dataclass(frozen=True, repr=False)
+class Gates(Displayed):
     """What the gate that keeps the state lets through; its value is f, logs are natural.
 
     convention     which gate keeps, in words
@@ -53,6 +54,8 @@ class Gates:
     arithmetic     (T + 1,): the same as a mean: a few slow units make the two differ by orders of magnitude
     no_gradient    {dtype: fraction of the gate's values whose derivative is exactly 0 there}
     """
+
+    axes = {"lag": ("geometric", "arithmetic"), "unit": ("log_keep", "timescale")}
 
     convention: str
     log_keep: np.ndarray
@@ -116,14 +119,16 @@ def _gate(cell: GatedCell) -> Node:
     return candidates[0]
 
 
-@dataclass(frozen=True)
-class Saturation:
+@dataclass(frozen=True, repr=False)
+class Saturation(Displayed):
     """How saturated one squashing function is, in fractions of all units, steps and samples.
 
     low, high     derivative below 1e-3 on the left and on the right
     exact_zero    {dtype: derivative exactly 0 there, as value forms compute it (1 - y^2, y (1 - y))}
     dead          units that are saturated, or off, at every step of every sample
     """
+
+    drawn = ("low", "high", "exact_zero")
 
     function: str
     low: float
@@ -133,9 +138,7 @@ class Saturation:
 
 
 @on_arrays
-def saturation(
-    cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None
-) -> dict[str, Saturation]:
+def saturation(cell: GatedCell, params: Arrays, x: Any, *, state: Arrays | None = None) -> ByName[Saturation]:
     """How much of each tanh, sigmoid and relu is flat along x (T, B, I), by the name of its value.
 
     Names end in the layer's suffix where the cell is a stack: f_l0, f_l1_reverse.
@@ -149,11 +152,11 @@ def saturation(
     names = derivation.names | {node: name for name, node in derivation.states.items()}
     labels = [names.get(n, f"{n.op} {k}") for k, n in enumerate(nodes)]
     of_layers = values_by_layer(cell, params, x, [n.args[0] for n in nodes], state)
-    return {
-        label + suffix: _flatness(n.op, values[n.args[0]])
+    return ByName(
+        (label + suffix, _flatness(n.op, values[n.args[0]]))
         for suffix, values in of_layers.items()
         for label, n in zip(labels, nodes, strict=True)
-    }
+    )
 
 
 def _flatness(op: str, a: np.ndarray) -> Saturation:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cellbench.cells import GatedCell
 from cellbench.cells.contract import whole
+from cellbench.cells.display import Displayed
 
 from .given import of_joint_state
 from .linear import Elementwise, Jacobians, dense
@@ -26,8 +27,8 @@ BATCHES = 20  # of steps, for standard errors
 ROWS = 8_000  # of growth that are kept for them; beyond, means of neighbours are
 
 
-@dataclass(frozen=True)
-class Spectrum:
+@dataclass(frozen=True, repr=False)
+class Spectrum(Displayed):
     """Exponents in nats a step, largest first; -inf where a direction dies (det J = 0).
 
     standard_error   of each, by the means of 20 batches of steps
@@ -37,6 +38,9 @@ class Spectrum:
                      computed, or det J is 0
     steps            that the averages are taken over, after the transient
     """
+
+    axes = {"exponent": ("exponents", "standard_error")}
+    drawn = ("exponents",)
 
     exponents: np.ndarray
     standard_error: np.ndarray

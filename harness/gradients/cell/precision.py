@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cellbench.cells import GatedCell
+from cellbench.cells.display import ByName, Displayed
 from cellbench.cells.programs.formats import FORMATS, Format
 
 from ..rate import fit
@@ -22,8 +23,8 @@ OFF = 0.1  # relative error from which a norm counts as wrong
 STILL = 3  # steps without a change after which a value counts as stuck
 
 
-@dataclass(frozen=True)
-class Precision:
+@dataclass(frozen=True, repr=False)
+class Precision(Displayed):
     """Lags at which one sample's plain adjoint in one format fails; None where it does not within T.
 
     first_subnormal  the largest entry is below the format's smallest normal number
@@ -36,6 +37,8 @@ class Precision:
     log_norm         (T,): natural log of the norm at lags 1 to T, as the format has it
     """
 
+    axes = {"lag": ("log_norm",)}
+
     first_subnormal: int | None
     first_zero: int | None
     stuck: int | None
@@ -43,6 +46,11 @@ class Precision:
     overflow: int | None
     stored_rate: float
     log_norm: np.ndarray
+
+    @property
+    def lag(self) -> np.ndarray:
+        """1 to T."""
+        return np.arange(1, len(self.log_norm) + 1)
 
 
 @of_joint_state
@@ -55,7 +63,7 @@ def precision(
     d_output: Any = None,
     dtypes: Iterable[str] = ("float64", "float32", "bfloat16", "float16"),
     flush_subnormals: bool = False,
-) -> dict[str, Precision]:
+) -> ByName[Precision]:
     """dL/d(state) by lag as each format computes it; L = sum(d_output * last output), x (T, 1, I).
 
     The step's Jacobian is stored in the format, its product with the gradient is summed in float32 (float64
@@ -75,7 +83,8 @@ def precision(
     first = back.first()[0].astype(np.float64)
     matrices = linearise(cell, params, np.asarray(x), back.path).matrices_of(slice(None))[:-1, 0]
     reference = _logs(matrices, first)
-    return {name: _follow(matrices, first, reference, FORMATS[name], flush_subnormals) for name in names}
+    followed = {name: _follow(matrices, first, reference, FORMATS[name], flush_subnormals) for name in names}
+    return ByName(followed)
 
 
 def _logs(matrices: np.ndarray, first: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cellbench.cells import GatedCell
 from cellbench.cells.contract import whole
+from cellbench.cells.display import Displayed
 
 from .given import of_joint_state
 from .linear import Jacobians
@@ -25,8 +26,8 @@ WIDTH = 4  # vectors in its block
 BLOCK = 32  # steps whose Jacobians are kept at once where the product is formed
 
 
-@dataclass(frozen=True)
-class Products:
+@dataclass(frozen=True, repr=False)
+class Products(Displayed):
     """Norms of M_k by lag and sample, all (lags, B); logs are natural.
 
     stable_rank       squared ratio of Frobenius and spectral norm: how many directions of error survive
@@ -34,6 +35,9 @@ class Products:
     spectral_error    relative: the last change of the iteration, which approaches from below
     frobenius_error   relative: one standard error
     """
+
+    axes = {"lag": ("log_spectral", "log_frobenius", "stable_rank", "spectral_error", "frobenius_error")}
+    drawn = ("log_spectral", "log_frobenius")
 
     lag: np.ndarray
     log_spectral: np.ndarray

@@ -13,6 +13,7 @@ import numpy as np
 from cellbench import cells
 from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import NumpyBackend, Reference
+from cellbench.cells.display import Displayed
 from cellbench.cells.programs.joint import JointCell
 
 from ..rate import Rate, fit
@@ -28,8 +29,8 @@ STEPWISE = ("numpy", "torch")  # backends that can take a step of all layers of 
 TAPED = 256  # steps of a written step that are kept at once
 
 
-@dataclass(frozen=True)
-class LagProfile:
+@dataclass(frozen=True, repr=False)
+class LagProfile(Displayed):
     """The gradient of L = sum(d_output * last output) by lag, from 0 (the last state) to T (the first).
 
     log_norm            (T + 1, B): natural log of |dL/d(joint state)|
@@ -40,6 +41,9 @@ class LagProfile:
     half_life           steps in which the norm halves; None where there is no single rate, or no decay
     first_zero          lag from which on all gradients are exactly 0 by structure; None where there is none
     """
+
+    axes = {"lag": ("log_norm", "log_norm_by_state")}
+    derived = ("rate", "half_life", "first_zero")
 
     lag: np.ndarray
     log_norm: np.ndarray

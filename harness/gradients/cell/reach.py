@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cellbench.cells import GatedCell
+from cellbench.cells.display import Displayed
 
 from .back import backward
 from .by_layer import backwards
@@ -17,9 +18,11 @@ from .path import finite, norms
 Arrays = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class InputReach:
+@dataclass(frozen=True, repr=False)
+class InputReach(Displayed):
     """log_norm (T, B): natural log of |dL/dx_{T-k}| by lag k = 0 (the last input) to T - 1."""
+
+    axes = {"lag": ("log_norm",)}
 
     lag: np.ndarray
     log_norm: np.ndarray

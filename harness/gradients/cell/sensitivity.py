@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cellbench.cells import GatedCell
+from cellbench.cells.display import Displayed
 
 from .given import on_arrays
 from .path import check
@@ -22,13 +23,15 @@ from .share import lag_share, one_sample
 Arrays = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Sensitivity:
+@dataclass(frozen=True, repr=False)
+class Sensitivity(Displayed):
     """Natural logs of the sensitivity by horizon T', which is the first T' steps of x alone.
 
     log_parameter   root mean square over samples of |dL/d parameter|, L = sum(d_output * output at T')
     log_transport   mean over samples of ln |dL/ds_0| / |dL/ds_T'|
     """
+
+    axes = {"horizon": ("log_parameter", "log_transport")}
 
     parameter: str
     horizon: np.ndarray

@@ -10,6 +10,7 @@ import numpy as np
 
 from cellbench.cells import GatedCell
 from cellbench.cells.backends.numpy import Reference
+from cellbench.cells.display import Displayed
 from cellbench.cells.programs.joint import unsupported
 from cellbench.cells.programs.products import blocks_gradient
 
@@ -21,8 +22,8 @@ from .path import norms
 Arrays = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class LagShare:
+@dataclass(frozen=True, repr=False)
+class LagShare(Displayed):
     """Shares of one array's gradient for a loss at the last step, by lag 0 (that step) to T - 1.
 
     signed        <G_k, G> / |G|^2, which sums to 1; NaN where the gradient is 0
@@ -33,6 +34,9 @@ class LagShare:
     gradient      G itself, of the array as the step uses it (inf or 0 where float64 cannot hold it)
     log_norm      natural log of |G|, whatever its size
     """
+
+    axes = {"lag": ("signed", "unsigned", "cancellation")}
+    drawn = ("signed", "unsigned")
 
     parameter: str
     lag: np.ndarray

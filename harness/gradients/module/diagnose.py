@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from cellbench.cells.display import Displayed
+
 from .by_part import PartLags
 from .evidence import Band, Evidence
 from .verdict import Thresholds, Verdict, verdict
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Displayed):
     """Arrays are by lag 0..T-1: lag k is the state after, and the input of, the step k before the loss.
 
     Losses are per sample.
@@ -39,6 +41,9 @@ class Diagnosis:
     stationary            above 0 the mean gradient is within its noise
     parts                 the gradient by lag of each recurrent part and direction, where there are several
     """
+
+    axes = {"lag": ("log_norm", "log_reach", "swap", "recoverable", "z")}
+    drawn = ("log_norm", "log_reach")
 
     lag: np.ndarray
     log_norm: np.ndarray

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cellbench.cells.display import Displayed
+
 from .evidence import Band, Evidence, Lag, best, gains, known
 from .phrases import carried, lags, position, power, share, swaps
 
@@ -51,8 +53,8 @@ class Thresholds:
     power: float = 0.5
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Displayed):
     """One label, and one line of the numbers that decided.
 
     label       EXPLODED, LOSS NOT FINITE, LOSS MIXES SAMPLES, CONVERGED, VANISHED, DEAD STATE, DEAD READ-OUT,

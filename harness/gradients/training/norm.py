@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from cellbench.cells.display import Displayed
+
 Gradients = Mapping[str, Any] | Iterable[Any]
 
 
-@dataclass(frozen=True)
-class Clipped:
+@dataclass(frozen=True, repr=False)
+class Clipped(Displayed):
     """The result of one clipping.
 
     arrays      in the form they came in, clipped; left as they were where any entry is not finite
@@ -22,6 +24,8 @@ class Clipped:
     nonfinite   {name or place: count} of the arrays with entries that are not finite
     torch       a note on torch.nn.utils where its result would have differed, else None
     """
+
+    drawn = ("norm", "fraction", "cosine")
 
     arrays: Any
     norm: float

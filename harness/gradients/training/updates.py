@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cellbench.cells.display import Displayed
+
+from .board import summary_writer
 from .reach import Reach, idle
 
 NAMES = 6  # parameters that a line of the summary names
@@ -46,13 +47,18 @@ class Row:
     note: str = ""
 
 
-@dataclass
-class Gradients:
+@dataclass(repr=False)
+class Gradients(Displayed):
     """Rows in order, and their sums.
 
     A row is one call of an optimiser's step, or a clipping or a scaler's step that no step followed.
     `parameters` says of each parameter, by name, what reached it.
     """
+
+    axes = {"step": ("norm", "kept_norm")}
+    records = "rows"
+    derived = ("fraction_clipped", "lost_impulse")
+    drawn = ("norm", "kept_norm")
 
     rows: list[Row] = field(default_factory=list)
     parameters: dict[str, Reach] = field(default_factory=dict)
@@ -96,7 +102,7 @@ class Gradients:
         Raises ValueError where a folder is given and torch.utils.tensorboard cannot be imported.
         """
         if isinstance(writer, (str, Path)):
-            with _summary_writer(writer) as opened:
+            with summary_writer(writer, "take the rows with to_dicts()") as opened:
                 return self.to_tensorboard(opened, prefix)
         for r in self.rows:
             numbers = {
@@ -152,18 +158,3 @@ class Gradients:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
     return ", ".join(names[:NAMES]) + more
-
-
-@contextmanager
-def _summary_writer(folder: str | Path) -> Iterator[Any]:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ValueError(
-            "there is no tensorboard here; `pip install tensorboard`, or take the rows with to_dicts()"
-        ) from None
-    writer = SummaryWriter(str(folder))
-    try:
-        yield writer
-    finally:
-        writer.close()

@@ -74,7 +74,8 @@ def points_of(run: Path) -> tuple[list[Point], list[str]]:
     """A run's points, and the benchmarks it timed without a partner. Raises ResultsError for no run."""
     manifest, frame = store.read_manifest(run), store.load(run)
     if is_imported(manifest):
-        return [_imported(manifest, rows) for _, rows in frame.groupby("case", sort=False)], []
+        timed = frame[frame["status"] == "ok"]
+        return [_imported(manifest, rows) for _, rows in timed.groupby("case", sort=False)], []
     timed = frame[(frame["probe"] == PROBE) & (frame["status"] == "ok") & (frame["backend"] != PARTNER)]
     points, alone = [], []
     for _, rows in timed.groupby("case", sort=False):

@@ -70,9 +70,18 @@ class Work:
         return partial(function, *args, **kwargs) if args or kwargs else function
 
 
-def reference(function: Any) -> Function:
-    """How a worker finds a callable, or "module:function". Raises GateError where it could not."""
+def reference(function: Any, folder: Path | None = None) -> Function:
+    """How a worker finds a callable, or "module:function". Raises GateError where it could not.
+
+    What a notebook defines is kept in a file of the folder, where one is given.
+    """
     module, name = _address(function)
+    if folder and module == "__main__" and not hasattr(sys.modules[module], "__file__"):
+        from ..runs.own_class import place  # it loads cells, which a plugin and a worker do not need
+
+        _refuse_what_does_no_work(function, f"{module}:{name}")
+        kept, name = place(function, folder)
+        return Function(kept.stem, name, str(kept))
     try:
         there = importlib.import_module(module)
         target = operator.attrgetter(name)(there)
@@ -110,7 +119,11 @@ def _refuse_what_does_no_work(target: Any, name: str) -> None:
 
 
 def work(
-    args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, setup: Any = None, equal: Any = None
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    setup: Any = None,
+    equal: Any = None,
+    folder: Path | None = None,
 ) -> Work:
     """Raises GateError for arguments that cannot be pickled, or are given twice."""
     if setup is not None and (args or kwargs):
@@ -123,7 +136,7 @@ def work(
         raise GateError(
             f"args cannot be pickled ({error}); make them in a module-level function, setup=FUNCTION"
         ) from None
-    return Work(arguments, *(None if f is None else reference(f) for f in (setup, equal)))
+    return Work(arguments, *(None if f is None else reference(f, folder) for f in (setup, equal)))
 
 
 def make(a: Side, b: Side, work: Work) -> tuple[Callable[[], Timed], Callable[[], Timed]]:
@@ -136,10 +149,11 @@ def make(a: Side, b: Side, work: Work) -> tuple[Callable[[], Timed], Callable[[]
     results = work.bound(function_a)(), work.bound(function_b)()
     if work.equal is not None:
         _hold_against(results, work.equal.load())
-    return partial(_timed, function_a, work), partial(_timed, function_b, work)
+    return partial(timed, function_a, work), partial(timed, function_b, work)
 
 
-def _timed(function: Callable[..., Any], work: Work) -> Timed:
+def timed(function: Callable[..., Any], work: Work) -> Timed:
+    """A function with arguments of its own, ready to be timed."""
     return Timed(work.bound(function), _sync())
 
 

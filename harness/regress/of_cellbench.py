@@ -1,4 +1,4 @@
-"""`cellbench regress base=REV`: every benchmark of a revision against the working tree's.
+"""`cellbench regress base=REV` in cellbench's own clone: each benchmark of a revision and the working tree.
 
 Both run in the same processes, unless their dependencies differ.
 """
@@ -20,7 +20,7 @@ from ..measure.verdict import reliability
 from ..runs import compose
 from ..runs.schema import Settings
 from ..store.scratch import scratch
-from . import resumed, revision
+from . import revision
 from .apart.environments import different_dependencies
 from .apart.suite import apart
 from .benchmarks import Comparison, Fact, columns_of, name_of
@@ -37,12 +37,6 @@ class Suite:
     cases: dict[str, Case] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-def again(name: str, output: Path | None) -> int:
-    """Goes on with the run in a folder that `regress` made; returns the exit code."""
-    asked = resumed.asked(name, "regress")
-    return regress(asked.given, list(asked.overrides), output, asked)
 
 
 def regress(base: str, overrides: list[str], output: Path | None, begun: Asked | None = None) -> int:

@@ -1,0 +1,62 @@
+"""Writes the tables of a run's page as CSV, JSON, LaTeX or Markdown, a file each.
+
+Numbers in CSV and JSON are in SI units. LaTeX and Markdown have the texts of the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from ._arguments import RUNS, epilog, one_of, path
+
+FORMS = ("csv", "json", "md", "tex")
+EXAMPLES = """\
+  cellbench export --as csv
+  cellbench export results/runs/RUN --as tex --output tables"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Names the arguments."""
+    parser.usage = "cellbench export [RUN ...] --as csv|json|md|tex [--results DIR] [--output DIR]"
+    parser.add_argument(
+        "runs", nargs="*", type=path, metavar="RUN", help="a run's folder, or a folder of runs"
+    )
+    parser.add_argument(
+        "--as", dest="form", required=True, type=one_of(FORMS), metavar="FORM", help=", ".join(FORMS)
+    )
+    parser.add_argument(
+        "--results",
+        type=path,
+        default=RUNS,
+        metavar="DIR",
+        help="where the newest run is looked for (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", type=path, metavar="DIR", help="folder of the files (default: that of the page)"
+    )
+    parser.epilog = epilog(EXAMPLES)
+
+
+def do(arguments: argparse.Namespace) -> int:
+    """Runs `cellbench export`; returns the exit code."""
+    from .. import store
+    from ..report.exports import FORMS as MAKE
+    from ..report.exports import named
+    from ..report.page import content
+    from ..screen import last
+    from .report import page_of
+
+    runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
+    frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
+    folder = arguments.output or page_of(manifests)
+    tables = dict(named(content(frame, manifests)))
+    if not tables:
+        raise store.ResultsError(f"{', '.join(map(str, runs))} has no table: nothing was measured")
+    make = MAKE[arguments.form]
+    store.pages.replace(
+        folder, arguments.form, {f"{name}.{arguments.form}": make(table) for name, table in tables.items()}
+    )
+    for name, table in tables.items():
+        print(f"{name}.{arguments.form}: {len(table.rows)} rows")
+    last(f"tables: {folder}")
+    return 0

@@ -1,0 +1,78 @@
+"""Results of other tools, one file a format, found by its name: read as data, checked, and never run.
+
+A format is a file with `is_one(content)` and `brought(content, file)`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+from .. import store
+from ..store import files
+from ._brought import Brought
+
+MOST = 1 << 28  # bytes of a file
+PICKLES = (b"\x80", b"PK\x03\x04")  # of pickle, and of torch.save
+GZIP = b"\x1f\x8b"
+PICKLED = (
+    "a pickle, as torch.utils.benchmark's are, and reading one can run code; write its times as JSON:"
+    ' {"results": [{"command": NAME, "times": [SECONDS, ...]}]}'
+)
+
+
+class OtherJson(store.ResultsError):
+    """A file of JSON that is of no format."""
+
+
+def names() -> list[str]:
+    """The formats, as their tools are called."""
+    files = (m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return sorted(name.replace("_", "-") for name in files)
+
+
+def read(file: Path) -> Brought:
+    """What a file brings in. Raises ResultsError, one line, for one that is of no format, or damaged."""
+    known = f"results of {', '.join(names())}"
+    try:
+        text = files.read(file, MOST)
+        if text.startswith(PICKLES):
+            raise store.ResultsError(f"{file} is {PICKLED}")
+        content = files.parse(_unpacked(text) if text.startswith(GZIP) else text)
+    except OSError as error:
+        raise store.ResultsError(f"{file} cannot be read: {error.strerror}") from None
+    except store.ResultsError:
+        raise
+    except (ValueError, zlib.error) as error:
+        raise store.ResultsError(f"{file} is not JSON, as {known} are: {error!s:.100}") from None
+    for name in names():
+        format_ = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+        if isinstance(content, dict) and format_.is_one(content):
+            return _brought(format_, name, content, file)
+    raise OtherJson(f"{file} is JSON, but none of {known}")
+
+
+def _brought(format_: Any, name: str, content: dict[str, Any], file: Path) -> Brought:
+    try:
+        result: Brought = format_.brought(content, file)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise store.ResultsError(f"{file} is damaged: it is not what {name} writes") from None
+    if not result.benchmarks:
+        raise store.ResultsError(f"{file} holds no benchmark that was timed; nothing was imported")
+    if twice := result.twice():
+        raise store.ResultsError(
+            f"{file} has {twice!r} more than once, so that one would be taken for the other"
+        )
+    return result
+
+
+def _unpacked(text: bytes) -> bytes:
+    """The text of a gzip file. Raises ValueError for one that is longer than any file may be."""
+    unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    whole = unpacking.decompress(text, MOST)
+    if unpacking.unconsumed_tail:
+        raise ValueError(f"it unpacks to more than {MOST >> 20} MB")
+    return whole

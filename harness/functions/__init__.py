@@ -1,0 +1,1 @@
+"""Functions of a person's: timed, and compared, in fresh processes."""
