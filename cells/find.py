@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from .foreign import ForeignError, guarded, message_of
+from .foreign import IMPORTS, TAKEN, ForeignError, guarded, message_of, patiently
 
 LONGEST = 120  # characters of a path in an error
 NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # of what can be no file, whatever is made of it
@@ -114,7 +114,8 @@ def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
     kind = group.partition(".")[2].rstrip("s")
     if name in _files(package):
         qualified = f"{package}.{name}"
-        module = _once(qualified, qualified, lambda: importlib.import_module(qualified))
+        with patiently(qualified):  # it and what it imports is installed
+            module = _once(qualified, qualified, lambda: importlib.import_module(qualified))
         return _only_class(module, base, name)
     for entry in _entry_points(group):
         if entry.name == name:
@@ -184,6 +185,8 @@ def module_of(file: Path, name: str) -> ModuleType:
     )
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is no Python file")
+    TAKEN.add(os.path.realpath(file.parent) + os.sep)
+    TAKEN.add(os.path.abspath(file.parent) + os.sep)  # noqa: PTH100  as its code has it
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -197,10 +200,13 @@ def module_of(file: Path, name: str) -> ModuleType:
 def importing(file: str) -> Iterator[None]:
     """Makes a ValueError of one line, which names the file, of whatever goes wrong while it is imported."""
     with guarded(file):
+        IMPORTS.append(file)
         try:
             yield
         except Exception as error:
             raise ForeignError(_not_imported(file, error)) from error
+        finally:
+            IMPORTS.pop()
 
 
 def _not_imported(file: str, error: Exception) -> str:
