@@ -67,7 +67,7 @@ class Shared:
         if name and not patient and not self.starts:
             self.starts.append(True)
             self._beat(1, 0)
-            watchdog.start(self.beat)
+            watchdog.start(self.beat, _leave.__code__.co_filename)
             self.call()
 
     def beat(self, seconds: int, text: str) -> None:

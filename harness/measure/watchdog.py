@@ -41,29 +41,36 @@ def patience_s() -> float:
     return seconds
 
 
-def start(beat: Beat) -> None:
-    """Begins to look; beat gets for how many seconds the same code has run, and which."""
-    threading.Thread(target=_watch, args=(beat, threading.main_thread().ident), daemon=True).start()
+def start(beat: Beat, supervisor: str) -> None:
+    """Begins to look; beat gets for how many seconds the same code has run, and which.
+
+    supervisor is the file whose function runs the command.
+    """
+    arguments = (beat, threading.main_thread().ident, supervisor)
+    threading.Thread(target=_watch, args=arguments, daemon=True).start()
 
 
-def _watch(beat: Beat, first: int | None) -> None:
+def _watch(beat: Beat, first: int | None, supervisor: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the first thread's
     before: Any = None
     seconds = 0
     while True:
         _sleep(TICK_S)
-        now, text = _running(sys._current_frames().get(first or 0))
+        now, text = _running(sys._current_frames().get(first or 0), supervisor)
         seconds = seconds + 1 if now is not None and now is before else 0
         before = now  # kept, so that no other call gets its place in memory
         beat(seconds, text)
 
 
-def _running(frame: FrameType | None) -> tuple[Any, str]:
-    """The import or the call of a person's function that the thread is in, and its place; None in none."""
+def _running(frame: FrameType | None, supervisor: str) -> tuple[Any, str]:
+    """The import or the call of a person's function that the thread is in, and its place; None in none.
+
+    What called the supervisor, a file, is looked at no more: a person may have a program that calls `main`.
+    """
     from cellbench.cells import foreign  # here: most commands run nobody's code, and are to start at once
 
     outermost = innermost = None
-    while frame is not None and frame.f_code.co_name != "supervised":
+    while frame is not None and frame.f_code.co_filename != supervisor:
         if _is_a_persons(frame.f_code.co_filename, len(foreign.TAKEN)):
             outermost, innermost = frame, innermost or frame
         frame = frame.f_back

@@ -19,7 +19,10 @@ class A(GatedCell):
     def equations(self, wx, wh, prev):
         while True: time.sleep(0.1)
 """
-STEP = "def A(x, h, weight_ih, weight_hh, bias_ih, bias_hh):\n    __import__('time').sleep(1e6)\n"
+STEP = (
+    "def A(x, h, weight_ih, weight_hh, bias_ih, bias_hh): supervised()\n"
+    "def supervised(): __import__('time').sleep(1e6)\n"
+)
 DEAF = "import time\nwhile True:\n    try:\n        time.sleep(1)\n    except BaseException:\n        pass\n"
 STOPPED = "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\n"
 SHOW, CHECK = ["show", "FILE:A"], ["check", "FILE:A", "--against", "elman"]
