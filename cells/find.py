@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from .foreign import IMPORTS, TAKEN, ForeignError, guarded, message_of, patiently
 
 LONGEST = 120  # characters of a path in an error
+MOST = 1 << 26  # bytes of a file of code
 NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # of what can be no file, whatever is made of it
 T = TypeVar("T")
 Adapted = Callable[[type], Any]
@@ -166,9 +167,15 @@ def _once(name: str, file: str, load: Callable[[], ModuleType]) -> ModuleType:
 
 def _text(file: Path) -> bytes:
     try:
+        _check_size(file)
         return file.read_bytes()
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _check_size(file: Path) -> None:
+    if (size := file.stat().st_size) > MOST:
+        raise ValueError(f"{file} has {size} bytes, which no file of code has; at most {MOST} are read")
 
 
 def module_of(file: Path, name: str) -> ModuleType:
@@ -180,6 +187,7 @@ def module_of(file: Path, name: str) -> ModuleType:
     """
     if name in sys.modules:
         return sys.modules[name]
+    _check_size(file)
     spec = importlib.util.spec_from_file_location(
         name, file, submodule_search_locations=[str(file.parent)] if file.stem == "__init__" else None
     )
