@@ -21,9 +21,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from .foreign import ForeignError, guarded, message_of
+from .foreign import IMPORTS, TAKEN, ForeignError, guarded, message_of, patiently
 
 LONGEST = 120  # characters of a path in an error
+MOST = 1 << 26  # bytes of a file of code
 NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # of what can be no file, whatever is made of it
 T = TypeVar("T")
 Adapted = Callable[[type], Any]
@@ -120,7 +121,8 @@ def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
     kind = group.partition(".")[2].rstrip("s")
     if name in _files(package):
         qualified = f"{package}.{name}"
-        module = _once(qualified, qualified, lambda: importlib.import_module(qualified))
+        with patiently(qualified):  # it and what it imports is installed
+            module = _once(qualified, qualified, lambda: importlib.import_module(qualified))
         return _only_class(module, base, name)
     for entry in _entry_points(group):
         if entry.name == name:
@@ -171,9 +173,15 @@ def _once(name: str, file: str, load: Callable[[], ModuleType]) -> ModuleType:
 
 def _text(file: Path) -> bytes:
     try:
+        _check_size(file)
         return file.read_bytes()
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _check_size(file: Path) -> None:
+    if (size := file.stat().st_size) > MOST:
+        raise ValueError(f"{file} has {size} bytes, which no file of code has; at most {MOST} are read")
 
 
 def module_of(file: Path, name: str) -> ModuleType:
@@ -185,11 +193,14 @@ def module_of(file: Path, name: str) -> ModuleType:
     """
     if name in sys.modules:
         return sys.modules[name]
+    _check_size(file)
     spec = importlib.util.spec_from_file_location(
         name, file, submodule_search_locations=[str(file.parent)] if file.stem == "__init__" else None
     )
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is no Python file")
+    TAKEN.add(os.path.realpath(file.parent) + os.sep)
+    TAKEN.add(os.path.abspath(file.parent) + os.sep)  # noqa: PTH100  as its code has it
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -203,10 +214,13 @@ def module_of(file: Path, name: str) -> ModuleType:
 def importing(file: str) -> Iterator[None]:
     """Makes a ValueError of one line, which names the file, of whatever goes wrong while it is imported."""
     with guarded(file):
+        IMPORTS.append(file)
         try:
             yield
         except Exception as error:
             raise ForeignError(_not_imported(file, error)) from error
+        finally:
+            IMPORTS.pop()
 
 
 def _not_imported(file: str, error: Exception) -> str:

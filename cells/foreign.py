@@ -16,11 +16,17 @@ from typing import NoReturn
 from .surroundings import Surroundings, is_own
 
 IN_HAND: list[str] = []  # the code of a person's that runs, the innermost last
+IMPORTS: list[str] = []  # those files among it that are being imported
+TAKEN: set[str] = set()  # folders of the files that were imported by their paths, each with its separator
+PATIENT: list[str] = []  # code that may take as long as it likes
 _leave = os._exit
 
 
-def in_hand(name: str) -> None:
-    """Told the name of the code of a person's that runs now, "" where none does; a command sets its own."""
+def in_hand(name: str, patient: bool) -> None:
+    """Told the name of the code of a person's that runs now, "" where none does; a command sets its own.
+
+    `patient`: it may take as long as it likes.
+    """
 
 
 class EndedProcess(SystemExit):
@@ -41,7 +47,7 @@ def guarded(what: str) -> Iterator[None]:
     """
     before = Surroundings()
     IN_HAND.append(what)
-    in_hand(what)
+    _tell()
     try:
         yield
     except (Exception, KeyboardInterrupt):
@@ -54,9 +60,25 @@ def guarded(what: str) -> Iterator[None]:
         if os.getpid() != before.process:
             _leave(0)  # a copy of this process, forked in there: one goes on, which is the first
         IN_HAND.pop()
-        in_hand(IN_HAND[-1] if IN_HAND else "")
+        _tell()
     if changes := before.restore():
         raise ForeignError(f"{what} {' and '.join(changes)}; take that out, for all of this process has it")
+
+
+@contextmanager
+def patiently(what: str) -> Iterator[None]:
+    """Code runs that may take long: it measures, or is installed."""
+    PATIENT.append(what)
+    _tell()
+    try:
+        yield
+    finally:
+        PATIENT.pop()
+        _tell()
+
+
+def _tell() -> None:
+    in_hand(IN_HAND[-1] if IN_HAND else "", bool(PATIENT))
 
 
 @contextmanager

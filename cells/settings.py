@@ -63,6 +63,14 @@ SETTINGS = {
         lambda m: m.getrecursionlimit(),
         lambda m, v: m.setrecursionlimit(max(v, m.getrecursionlimit())),  # more is what a deep graph needs
     ),
+    "how long a thread goes on": Setting(
+        "sys", lambda m: m.getswitchinterval(), lambda m, v: m.setswitchinterval(v)
+    ),
+    "held back signals": Setting(
+        "signal",
+        lambda m: m.pthread_sigmask(m.SIG_BLOCK, ()),
+        lambda m, v: m.pthread_sigmask(m.SIG_SETMASK, v),
+    ),
     "the collector": Setting("gc", lambda m: m.isenabled(), lambda m, v: m.enable() if v else m.disable()),
     "rights of new files": Setting("os", _umask, lambda m, v: m.umask(v)),
     "arithmetic": Setting("numpy", lambda m: m.geterr(), lambda m, v: m.seterr(**v)),

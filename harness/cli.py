@@ -60,7 +60,9 @@ def _command(arguments: list[str], shared: Shared | None = None) -> int:
         code, line = _outcome(arguments, shared)
         if code == INTERRUPTED:
             line = "interrupted"
-            if shared is not None and not received:
+            if shared is not None and shared.overdue:
+                code, line = 1, ""  # the supervisor has said why
+            elif shared is not None and not received:
                 code, line = (
                     1,
                     f"{' '.join(arguments[:1])} is not done: code that it ran raised KeyboardInterrupt",
@@ -170,12 +172,16 @@ def _run(arguments: list[str], shared: Shared | None) -> int:
     if name not in known:
         raise ValueError(_unknown("command", name, known, "cellbench"))
     parsed = command_parser(name).read(arguments[1:])
-    from cellbench.cells import foreign, seal
+    from cellbench.cells import background, foreign, seal
+
+    from .measure import watchdog
 
     for variable in seal.VARIABLES:
         seal.folder_of(variable)
+    watchdog.patience_s()
     if shared is not None:
         foreign.in_hand = shared.hand
+        background.tell_what_it_raises(_tell)
     with foreign.staying():
         return _module(name).do(parsed)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from cellbench.cells.foreign import guarded
+from cellbench.cells.foreign import guarded, patiently
 
 from .. import claim
 from ..claim import Claim, Numbers
@@ -153,7 +153,7 @@ def measured(one: Claim, spec: str, progress: Progress) -> ClaimResult:
     start = perf_counter()
     numbers: Numbers = {}
     try:
-        with guarded(spec):
+        with guarded(spec), patiently(spec):
             values = one.measure(
                 lambda label: progress.start(f"{one.name}: {label}", one.seconds / one.parts)
             )

@@ -38,10 +38,15 @@ def stay_behind(parent: int | None, *held: int, patient: bool = False) -> None:
         for descriptor in held:
             os.close(descriptor)
         _keep(work, parent, patient)
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != keeper:  # it ended before it was asked for
-        os.kill(os.getpid(), signal.SIGKILL)
+    end_with(keeper)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with(parent: int) -> None:
+    """Has this process killed when its parent ends."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before it was asked for
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def adopt() -> None:

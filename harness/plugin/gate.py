@@ -14,6 +14,7 @@ from ..functions.function import Function, GateError, make, reference, work
 from ..measure.judge import ALPHA, Judge, Judgement
 from ..measure.pair import Pair
 from ..measure.verdict import CHANGED, Verdict
+from ..store.code import Watch
 from .session import FIXTURE
 
 if TYPE_CHECKING:
@@ -48,15 +49,15 @@ class Gate:
 
     def not_slower(self, new: Any, *, than: Any, **call: Any) -> Judgement:
         """SAME or FASTER; call: args, kwargs, setup, equal."""
-        return self.decide(_functions(new, than, call), "not slower")
+        return self.decide(*_functions(new, than, call, "not slower"))
 
     def faster(self, new: Any, *, than: Any, **call: Any) -> Judgement:
         """FASTER."""
-        return self.decide(_functions(new, than, call), "faster")
+        return self.decide(*_functions(new, than, call, "faster"))
 
     def same(self, a: Any, b: Any, **call: Any) -> Judgement:
         """SAME."""
-        return self.decide(_functions(b, a, call), "the same")
+        return self.decide(*_functions(b, a, call, "the same"))
 
     def not_slower_than_base(self, function: Any, **call: Any) -> Judgement:
         """SAME or FASTER than the function is at --cellbench-compare.
@@ -71,7 +72,7 @@ class Gate:
         if base is None:
             given.bound(now.load())()
             self.skip()
-        return self.decide(_at_base(now, given, base), "not slower", against_base=True)
+        return self.decide(_at_base(now, given, base), "not slower", _files(now), against_base=True)
 
     def cell_not_slower_than_base(self, cell: Any, **case: Any) -> Judgement:
         """The same of a cell: "path/to/file.py:Name", or its class.
@@ -87,15 +88,16 @@ class Gate:
         if base is None:
             cell_sides.run_once(spec, sized)
             self.skip()
-        return self.decide(cell_sides.pair(spec, sized, base), "not slower", against_base=True)
+        return self.decide(cell_sides.pair(spec, sized, base), "not slower", [spec], against_base=True)
 
     def skip(self) -> NoReturn:
         """Skips the test, which ran once and was not measured."""
         pytest.skip("ran once, not measured: --cellbench-compare=REV measures against a revision")
 
-    def decide(self, pair: Pair, wanted: str, against_base: bool = False) -> Judgement:
+    def decide(self, pair: Pair, wanted: str, files: list[str], against_base: bool = False) -> Judgement:
         """Judges a pair, records it, and passes, fails or does what --cellbench-unsure says."""
-        judgement = among(self.judge.judge([pair])[0], self.session.tests)
+        changed = Watch(files).changed
+        judgement = of_one_code(among(self.judge.judge([pair])[0], self.session.tests), changed())
         outcome = outcome_of(judgement, wanted)
         self.test.user_properties.append(
             (FIXTURE, recorded(judgement, self.test.nodeid, wanted, outcome, against_base))
@@ -157,9 +159,22 @@ def recorded(
     }
 
 
-def _functions(new: Any, old: Any, call: dict[str, Any]) -> Pair:
+def of_one_code(judgement: Judgement, changed: list[str]) -> Judgement:
+    """A failure where files, which are named, were edited while it was measured."""
+    if not changed:
+        return judgement
+    reason = f"{', '.join(changed)} changed while it was measured; measure anew"
+    return replace(judgement, verdict=Verdict.INVALID, reason=reason, status="failed")
+
+
+def _functions(new: Any, old: Any, call: dict[str, Any], wanted: str) -> tuple[Pair, str, list[str]]:
     a, b = reference(old), reference(new)
-    return Pair(f"{b} against {a}", make, (a, b, work(**call)))
+    return Pair(f"{b} against {a}", make, (a, b, work(**call))), wanted, _files(a, b)
+
+
+def _files(*functions: Function) -> list[str]:
+    """The files of functions; a compiled module's is none that is edited."""
+    return [one.file for one in functions if one.file and one.file.endswith(".py")]
 
 
 def _at_base(now: Function, given: Any, base: Base) -> Pair:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from . import ending
 from .session import FIXTURE, Session
 
 if TYPE_CHECKING:
@@ -58,6 +62,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="timed work of one comparison; a verdict of UNSURE doubles its processes within this budget"
         " (default: %(default)s)",
     )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
+    """From here on somebody's code runs."""
+    stack = ExitStack()
+    stack.enter_context(ending.staying())
+    stack.enter_context(ending.begun(early_config))
+    early_config.add_cleanup(stack.close)
+    try:
+        return (yield)
+    except (SystemExit, ending.EndedProcess) as error:
+        raise ending.left(error) from None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """A session that gates, or writes what was judged, ends green by its own last line alone."""
+    option = config.option
+    gates = option.cellbench_compare or option.cellbench_json
+    apart = getattr(option, "dist", "no") != "no"  # tests run in processes of pytest-xdist, which tells
+    if not gates or apart or option.collectonly or not ending.is_outermost(config):
+        return (yield)
+    end = ending.guarded(lambda line: os.write(2, f"{line}\n".encode()))  # nothing is captured here
+    code = yield
+    end(int(code or 0))
+    return code
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -81,7 +81,7 @@ def _state(path: Path) -> tuple[int, ...]:
 
 def source(spec: str | None) -> str | None:
     """A digest of the file that a spec names, with what it imports beside it; None for a member by name."""
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files_named(spec).values()]
+    digests = [hashlib.sha256(files.read(path)).hexdigest() for path in files_named(spec).values()]
     return "".join(digests) or None
 
 

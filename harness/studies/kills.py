@@ -272,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     for row in summary(rounds):
         print("  ".join(f"{name} {value}" for name, value in row.items()))
-    return int(not all(one.holds for one in rounds))
+    return int(not (rounds and all(one.holds for one in rounds)))  # nothing killed is nothing shown
 
 
 if __name__ == "__main__":

@@ -130,6 +130,11 @@ def umask():
 SETTINGS = {
     "how deep calls go": ("import sys\nsys.setrecursionlimit(400)", sys.getrecursionlimit),
     "rights of files": ("import os\nos.umask(0o777)", umask),
+    "how long a thread goes on": ("import sys\nsys.setswitchinterval(9.0)", sys.getswitchinterval),
+    "held back signals": (
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])",
+        lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+    ),
     "the collector": ("import gc\ngc.disable()", gc.isenabled),
     "threads": (f"import torch\ntorch.set_num_threads({1 + torch.get_num_threads()})", torch.get_num_threads),
     "anomalies": ("import torch\ntorch.autograd.set_detect_anomaly(True)", torch.is_anomaly_enabled),

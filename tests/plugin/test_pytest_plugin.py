@@ -381,6 +381,84 @@ def test_a_change_must_stand_among_all_tests_that_gate():
     assert among(change, 13).verdict is Verdict.UNSURE and "13 tests" in among(change, 13).reason
 
 
+ENDS = """
+    import os, sys
+
+    def test_left():
+        os._exit(0)
+
+    def test_replaced():
+        os.execlp("true", "true")
+
+    def test_exited():
+        sys.exit(0)
+
+    def test_raised():
+        raise BaseException
+
+    def test_child():
+        if os.fork() == 0:  # which may end as it likes
+            os._exit(0)
+        assert os.wait()[1] == 0
+"""
+# these are told where a gate or its file is asked for: then a parent process has the last word
+BEYOND = {
+    "exit of C": (
+        "import ctypes\n    ctypes.CDLL(None).exit(0)",
+        "*ended with exit code 0 before its last line*",
+    ),
+    "at the exit": ("import atexit, os\n    atexit.register(os._exit, 0)\n    assert False", "*"),
+}
+
+
+def test_what_ends_the_interpreter_in_a_test_fails_that_test_alone(pytester):
+    pytester.makepyfile(test_ends=ENDS, test_import="import os\nos._exit(0)")
+    done = pytester.runpytest_subprocess("--continue-on-collection-errors")
+    done.assert_outcomes(failed=4, passed=1, errors=1)
+    assert done.ret == 1
+    done.stdout.fnmatch_lines_random(
+        [
+            "*EndedProcess: os._exit(0) would have ended pytest*",
+            "*EndedProcess: os.execv*('/*true') would have put another program in pytest's place*",
+        ]
+    )
+
+
+@pytest.mark.parametrize("way", BEYOND)
+def test_a_session_of_gates_is_green_by_its_own_last_line_alone(pytester, way):
+    text, line = BEYOND[way]
+    pytester.makepyfile(f"def test_one():\n    {text}")
+    done = pytester.runpytest_subprocess("--cellbench-json=judged.json")
+    assert done.ret == 1
+    done.stderr.fnmatch_lines([line])
+
+
+def test_a_conftest_that_ends_the_interpreter_is_a_usage_error(pytester):
+    pytester.makeconftest("import sys\nsys.exit(0)")
+    done = pytester.runpytest_subprocess()
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["ERROR: a conftest.py ends the interpreter: sys.exit(0) (conftest.py:2)"])
+
+
+def test_a_file_that_is_edited_while_its_gate_measures_is_never_green(suite):
+    pytester = suite(
+        """
+        import pathlib
+        from kern import work
+
+        def edits():
+            pathlib.Path(work.__file__).write_text(pathlib.Path(work.__file__).read_text() + "\\n")
+            return (5,)
+
+        def test_sum(cellbench):
+            cellbench.same(work.summed, work.summed, setup=edits)
+    """
+    )
+    found = judged(pytester, code=1)[1]
+    assert found["test_sum"]["status"] == "failed"
+    assert "work.py changed while it was measured; measure anew" in found["test_sum"]["reason"]
+
+
 @pytest.mark.quick
 def test_pytest_loads_the_plugin_and_nothing_heavy_with_it(pytester):
     pytester.makepyfile(

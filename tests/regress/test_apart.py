@@ -279,6 +279,17 @@ def test_a_benchmark_that_ends_its_process_takes_no_other_along():
     assert sum("bad" in names for side, names in found.ran if side == "b") == 1
 
 
+def test_what_is_timed_after_the_code_was_edited_is_a_failure(monkeypatch):
+    line = json.dumps({"name": "one", "status": "ok"})
+    monkeypatch.setattr(Apart, "run", lambda *_: ([line], "", ""))
+    edited = []
+    how = Apart(np.random.default_rng(0), changed=lambda: edited)
+    assert how.process({"one": CASE}, Revision(ROOT, HERE)) == [json.loads(line)]
+    edited.append("mine.py")
+    (found,) = how.process({"one": CASE}, Revision(ROOT, HERE))
+    assert found["status"] == "failed" and "mine.py changed after the comparison began" in found["reason"]
+
+
 def absent(*sides):
     return lambda side, name, n: (
         {"status": "absent", "reason": "unknown cell"} if side in sides else took(1.0, n)

@@ -1,6 +1,7 @@
 """Files that others made are read within bounds: numbers, depth, size, kind, and control characters."""
 
 import copy
+import fcntl
 import json
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import pytest
 from support.comparison import WHOLE
 
 from cellbench import harness
+from cellbench.cells import find
 from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.commands import import_
@@ -273,3 +275,30 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
     with pytest.raises(OSError, match="at most"):
         files.read(path)
     assert history_file.MOST > files.SMALL
+
+
+def test_a_history_that_is_too_large_is_not_read_before_it_is_added_to(tmp_path):
+    path = tmp_path / "history.jsonl"
+    with path.open("wb") as file:
+        file.truncate(history_file.MOST + 1)
+    with pytest.raises(store.ResultsError, match="at most"):
+        history_file.append(path, [])
+
+
+def test_a_history_that_another_process_holds_is_no_hang(tmp_path, monkeypatch):
+    monkeypatch.setattr(history_file, "PATIENCE_S", 0.0)
+    path = tmp_path / "history.jsonl"
+    with path.open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(store.ResultsError, match="is held by another process"):
+            history_file.append(path, [])
+    assert history_file.append(path, []) == 0  # it was let go
+
+
+@pytest.mark.parametrize("command", [["show", "odd.py:A"], ["check", "odd.py:A", "--against", "gru"]])
+def test_a_file_of_code_that_is_too_large_is_not_read(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    with Path("odd.py").open("wb") as file:
+        file.truncate(find.MOST + 1)
+    assert main(command) == 2
+    assert "which no file of code has" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ class Apart:
     """Runs the processes of both sides and judges them.
 
     Each line of each process is handed to keep(name, stage, side, process, line) at once. `known` has the
-    lines that an interrupted judge had, by benchmark and by stage, side and process.
+    lines that an interrupted judge had, by benchmark and by stage, side and process. changed() names the code
+    that is no longer what the comparison began with: what a process timed that has ended after it is a
+    failure.
     """
 
     rng: np.random.Generator
@@ -51,6 +53,7 @@ class Apart:
     keep: Keep = lambda name, stage, side, process, line: None
     say: Callable[[str], None] = lambda text: None
     known: Mapping[str, Mapping[tuple[str, str, int], Measured]] = field(default_factory=dict)
+    changed: Callable[[], Collection[str]] = tuple
     conditions: list[Conditions] = field(default_factory=list)  # before each process
 
     def judge(self, cases: dict[str, Case], root_a: Path, root_b: Path) -> Judged:
@@ -117,6 +120,9 @@ class Apart:
         }
         texts, status, reason = self.run(job, revision.environment, self.timeout_s * len(cases))
         lines = [json.loads(text) for text in texts]
+        if names := self.changed():
+            reason = f"{', '.join(names)} changed after the comparison began; compare anew"
+            lines = [{"name": line["name"], "status": "failed", "reason": reason} for line in lines]
         done = {line["name"] for line in lines}
         missing = [name for name in cases if name not in done]
         if not missing:

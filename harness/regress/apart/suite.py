@@ -11,6 +11,7 @@ import numpy as np
 from ...case import Case
 from ...runs.schema import Settings
 from ...screen import tell
+from ...store.code import Watch
 from ..benchmarks import Comparison, columns_of, name_of
 from ..judged import RunWriter, published, throughput, writing
 from ..resumed import Asked, lines
@@ -41,7 +42,8 @@ def apart(
     with writing(settings, comparison, asked) as writer:
         run = ApartWriter(writer, cases, (comparison.a, comparison.b))
         known = {name: before.get(run.case(name).id, {}) for name in cases}
-        judgements, missing, notes = replace(how, keep=run.process, known=known).judge(cases, root, top)
+        watched = replace(how, keep=run.process, known=known, changed=Watch(settings.config).changed)
+        judgements, missing, notes = watched.judge(cases, root, top)
         run.judgements(judgements)
     comparison = replace(
         comparison,

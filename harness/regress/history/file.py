@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import stat
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -18,6 +19,7 @@ from .points import Point
 
 SCHEMA = 1
 MOST = 1 << 30  # bytes of a history
+PATIENCE_S = 30.0  # in which another writer must be done
 FILE = Path("results/history/history.jsonl")
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
 KEYS = {"schema", *(f.name for f in fields(Point))}
@@ -84,24 +86,41 @@ def append(path: Path, points: Sequence[Point]) -> int:
         if path.is_symlink():
             raise OSError(errno.ELOOP, "it is a link")
         descriptor = os.open(path, FLAGS, 0o644)
-        if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MOST:
             os.close(descriptor)
-            raise OSError(errno.EINVAL, f"it is {files.kind(mode)}, and no file")
+            what = f"of {about.st_size} bytes, and at most {MOST} are read"
+            no_file = f"it is {files.kind(about.st_mode)}, and no file"
+            raise OSError(errno.EINVAL, f"it is {what}" if stat.S_ISREG(about.st_mode) else no_file)
     except OSError as error:
         raise ResultsError(
             f"history {str(path)!r} cannot be written: {error.strerror}; --file says where"
         ) from None
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
-        fcntl.flock(
-            file, fcntl.LOCK_EX
-        )  # waits: what another writer adds must be seen, or a run could be there twice
-        content = file.read()
+        _wait_for(file, path)
+        content = file.read(MOST) or b""
         known = {(p.run, p.benchmark) for p in _points(path, content)}
         file.truncate(content.rfind(b"\n") + 1)
         new = list({(p.run, p.benchmark): p for p in points if (p.run, p.benchmark) not in known}.values())
         for point in new:
             _write(file, path, (json.dumps({"schema": SCHEMA, **asdict(point)}) + "\n").encode())
     return len(new)
+
+
+def _wait_for(file: RawIOBase, path: Path) -> None:
+    """Takes the lock: what another writer adds must be seen, or a run could be there twice."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise ResultsError(
+                    f"history {str(path)!r} is held by another process for more than {PATIENCE_S:g} s;"
+                    " end that one, or give another --file"
+                ) from None
+        time.sleep(0.05)
 
 
 def _write(file: RawIOBase, path: Path, line: bytes) -> None:

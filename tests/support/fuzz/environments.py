@@ -61,6 +61,7 @@ VARIABLES = {
     "GITHUB_ACTIONS": ["true", "false"],
     "GITHUB_STEP_SUMMARY": NOWHERE,
     "CELLBENCH_NOPE": ["1"],
+    "CELLBENCH_PATIENCE_S": ["", "0", "-5", "nan", "1e999", "9" * 30, "30"],
     "USER": ["", "nobody"],
     "SOURCE_DATE_EPOCH": ["0", "abc"],
 }
