@@ -36,6 +36,8 @@ def do(arguments: argparse.Namespace) -> int:
     if arguments.sweep is not None:
         print_sweep(sweeps.read(sweeps.named(arguments.sweep, arguments.results)))
         return 0
+    if arguments.results != RUNS and not arguments.results.is_dir():
+        raise ValueError(f"--results: {str(arguments.results)!r} is no folder; give the folder of runs")
     folders = sweeps.sweeps(arguments.results)
     rows = [
         (sweep.folder.name, str(len(sweep.jobs)), state_of(sweep), sweep.manifest["command"])
