@@ -45,6 +45,8 @@ def do(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.watch:
         raise ValueError("--watch needs the sweep to watch; write cellbench sweeps ID --watch")
+    if arguments.results != RUNS and not arguments.results.is_dir():
+        raise ValueError(f"--results: {str(arguments.results)!r} is no folder; give the folder of runs")
     folders = sweeps.sweeps(arguments.results)
     rows = [
         (sweep.folder.name, str(len(sweep.jobs)), live.state_of(sweep), sweep.manifest["command"])

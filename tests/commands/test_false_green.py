@@ -276,6 +276,14 @@ def test_an_empty_variable_is_bad_input(here, capfd, command):
     said(capfd)
 
 
+def test_a_folder_of_sweeps_that_is_none_is_no_empty_answer(here, capfd):
+    (here / "file").write_text("")
+    for name in ("file", "misspelt"):
+        assert main(["sweeps", "--results", name]) == 2
+        assert f"{name!r} is no folder" in said(capfd)
+    assert main(["sweeps"]) == 0  # nothing was measured yet
+
+
 @pytest.mark.parametrize("variable", ["CELLBENCH_CACHE", "CELLBENCH_DATA"])
 def test_an_empty_variable_of_the_environment_is_bad_input(here, capfd, monkeypatch, variable):
     monkeypatch.setenv(variable, " ")
