@@ -17,7 +17,7 @@ import numpy as np
 from .clocks import Clocks
 from .memory import NOBODY, Array, Fault, Memory
 
-MOST_POLLS = 5_000  # accesses in a row that write nothing, after which nothing more will happen
+MOST_POLLS = 200  # looks at counters in a row, a program, after which nothing more will happen
 
 
 class Ordered(Memory):
@@ -76,7 +76,7 @@ class Ordered(Memory):
         if order in ("release", "acquire_release"):
             self.clocks.release(program, pointer)
         self.polls = 0 if changes else self.polls + 1
-        if self.polls > MOST_POLLS:
+        if self.polls > MOST_POLLS * len(self.clocks.known):
             raise Fault(f"deadlock: program {program} waits, and no program does anything else")
 
 
