@@ -193,7 +193,7 @@ def ray(session: nox.Session) -> None:
     packages = ("-c", str(others), "-e", ".[test,ray]")
     session.run(program, "-m", "pip", "install", "-q", *packages, external=True)
     tests = ("tests/runs/test_launchers.py", "-k", "ray", "-rs")
-    env = ONE_THREAD | {"CELLBENCH_CLUSTER": "1"}
+    env = ONE_THREAD | {"CELLBENCH_CLUSTER": "1", "RAY_raylet_start_wait_time_s": "300"}
     session.run(program, "-m", "pytest", *tests, *session.posargs, env=env, external=True)
 
 

@@ -92,7 +92,9 @@ def follow(sweep: Sweep) -> None:
 def _watch(sweep: Sweep, ended: threading.Event, last: bool = False) -> None:
     shown = _Line(sys.stderr)
     try:
-        while not ended.wait(LOOK_S):
+        over = False
+        while not over:
+            over = ended.wait(LOOK_S)  # and one more look, at how it has ended
             records = sweep.records()
             shown.show(f"sweep {sweep.folder.name}: {line(sweep)}", _states(records))
             if last and not UNDER_WAY & {record.state for record in records}:
