@@ -12,9 +12,9 @@ import numpy as np
 
 from cellbench.cells.display import Displayed
 
-from ..measure import worker
 from ..measure.bootstrap import interval
 from ..measure.timing import interleave
+from ..measure.worker import call
 from .function import Function, GateError, Work, reference, timed, work
 from .guard import refuse_inside
 
@@ -60,9 +60,7 @@ def time(
     with TemporaryDirectory() as place:
         function, given = reference(f, Path(place)), work(args, kwargs, setup, folder=Path(place))
         for seed in range(processes):
-            ended = worker.call(
-                time_function, function, given, seed, on_message=columns.append, timeout_s=TIMEOUT_S
-            )
+            ended = call(time_function, function, given, seed, on_message=columns.append, timeout_s=TIMEOUT_S)
             if ended.status != "ok":
                 raise GateError(f"{function.name} cannot be timed: {ended.reason}")
     seconds = np.array(columns).T

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from ..measure.judge import Judgement
 from ..measure.verdict import Verdict
-from ..report.units import quantity
 from ..store import provenance
 from ..store.imported import PROBE, SECONDS, SILENT, is_imported
 from .benchmarks import Comparison
@@ -59,6 +58,8 @@ def compared(a: StoredRun, b: StoredRun) -> Comparison:
 
 def side_by_side(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[str]]]:
     """(header, rows) of any number of imported runs: the time of each, and its ratio to the first run's."""
+    from ..report.units import quantity  # pandas comes with it, which judging two runs does not need
+
     times = [{name: _time(case) for name, case in run.of(PROBE).items()} for run in runs]
     header = ["benchmark", *(word for run in runs for word in (str(run), "ratio"))][: 2 * len(runs) + 1]
     header.pop(2)  # the first run has no ratio

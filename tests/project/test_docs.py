@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import pages
+from support.judges import functions_here
 from support.pages import DOCS, PAGES, README, ROOT
 
 from cellbench import harness
@@ -76,6 +77,7 @@ class Calls:
 def test_every_block_of_python_runs_as_written(block, place, monkeypatch, capsys):
     for library in re.findall(r"^(?:import|from) (keras|flax|equinox)\b", block.code, re.M):
         pytest.importorskip(library, reason=f"{library} is not installed; nox -s exchange runs this block")
+    functions_here(monkeypatch)
     project = types.ModuleType("my_project")
     project.function = project.new = project.old = abs
     monkeypatch.setitem(sys.modules, "my_project", project)
