@@ -15,9 +15,9 @@ from ..store import sweep as sweeps
 from ..store.sweep import Sweep
 from . import cancel, compose, launch, live, places, values
 from . import measure as measuring
+from .groups import estimate_s
 from .job import job, job_id, trial
 from .resume import interrupted, same_code, same_commit
-from .runner import estimate_s
 from .schema import Settings, check
 from .values import ConfigError
 
