@@ -6,17 +6,14 @@ import base64
 import io
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from . import Displayed
+from typing import Any
 
 ROWS = 8  # of the frame that are shown
 SIZE = 6.4, 3.6  # inches of the figure
 
 
-def html(result: Displayed, facts: Mapping[str, Any]) -> str:
-    """The class, what it says of itself, its single values, its figure, its first rows."""
+def html(result: Any, facts: Mapping[str, Any]) -> str:
+    """Of a Displayed: the class, what it says of itself, its single values, its figure, its first rows."""
     kind = type(result)
     own = escape(str(result)) if kind.__str__ is not object.__str__ else ""
     rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(_shown(v))}</td></tr>" for k, v in facts.items())
@@ -32,7 +29,7 @@ def html(result: Displayed, facts: Mapping[str, Any]) -> str:
     return f"<div>{''.join(parts)}</div>"
 
 
-def _image(result: Displayed) -> str:
+def _image(result: Any) -> str:
     """The figure as an image, so that it shares no name with another figure of the notebook."""
     from matplotlib.figure import Figure
 

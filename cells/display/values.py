@@ -11,14 +11,13 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas
 
-    from . import Displayed
 
 LONGEST = 200  # characters of a result in a line
 TEXT = 60  # of a text in it
 Value = bool | int | float | str | None
 
 
-def table(result: Displayed) -> pandas.DataFrame:
+def table(result: Any) -> pandas.DataFrame:
     """The frame of a result: of its records, of its axes, or of its single values."""
     import pandas
 
@@ -32,7 +31,7 @@ def table(result: Displayed) -> pandas.DataFrame:
     return pandas.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
 
-def facts(result: Displayed) -> dict[str, Value]:
+def facts(result: Any) -> dict[str, Value]:
     """The single values of a result by name; a mapping of numbers has one for each of its keys."""
     along = {name for names in result.axes.values() for name in names} | {*result.axes, result.records}
     names = [f.name for f in _fields(result) if f.name not in along] + list(result.derived)
@@ -55,7 +54,7 @@ def short(result: Any) -> str:
     return f"{type(result).__name__}({inside})"
 
 
-def _columns(result: Displayed, axis: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _columns(result: Any, axis: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The columns along one axis, its own first; where there are samples, a row for each of them."""
     arrays: dict[str, np.ndarray] = {}
     for name in names:

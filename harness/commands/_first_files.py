@@ -37,7 +37,7 @@ SESSION = """\
 @nox.session
 def cellbench(session: nox.Session) -> None:
     \"\"\"Compares the cells with a revision: nox -s cellbench [-- base=main KEY=VALUE ...].\"\"\"
-    session.install("cellbench"{own})
+    session.install("git+https://github.com/cellbench/cellbench"{own})
     words = session.posargs or ["base=main"]
     session.run("cellbench", "regress", "cells=[{cells}]", *words)
 """

@@ -206,7 +206,7 @@ class Clipping(Probe):
 
     def estimate_s(self, case: Case) -> float:
         each = 0.02 if case.variant.startswith("max_state") else 0.004
-        return 1.5 + (self.updates + self.minibatches) * each
+        return 0.5 + (self.updates + self.minibatches) * each
 
 
 def mean(values: Sequence[float]) -> float:

@@ -144,7 +144,7 @@ class Throughput(Probe):
         ]
 
     def estimate_s(self, case: Case) -> float:
-        return {"numpy": 0.7, "numba": 2.5, "numba:mode=scan": 2.5}.get(case.backend, 3.5)
+        return {"numpy": 0.3, "numba": 1.5, "numba:mode=scan": 1.5}.get(case.backend, 1.0)
 
     def estimate_repeat_s(self, case: Case) -> float:
         slow = {"numba": 5e-6, "numba:mode=scan": 5e-6, "torch:mode=scan": 5e-6, "native": 1e-4}.get(

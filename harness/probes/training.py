@@ -269,7 +269,7 @@ class Training(Probe):
 
     def estimate_s(self, case: Case) -> float:
         epochs = self.epochs + (len(self.learning_rate) if len(self.learning_rate) > 1 else 0)
-        return 4.0 + 8.0 * self.verdict + epochs * (1.5 if case.backend == "native" else 1.0)
+        return 2.0 + 4.0 * self.verdict + epochs * (1.5 if case.backend == "native" else 1.0)
 
 
 def looks_ahead(cell: cells.GatedCell, data: Data) -> str | None:
