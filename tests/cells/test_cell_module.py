@@ -102,6 +102,8 @@ class LastOnly(nn.Module):
         return self.rnn(x)[0][-1]
 '''
 
+QUICK = ["probe.throughput.processes=1", "probe.throughput.sample_s=0.01"]
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
@@ -227,9 +229,8 @@ def test_a_run_has_a_row_for_a_module_and_one_that_is_wrong_beside_it(file, tmp_
         f"workload.{k}={v}" for k, v in {"steps": 5, "batch": 2, "input_size": 3, "hidden_size": 4}.items()
     ]
     modules = f"cells=[{file}:MyGRU,{file}:NoState,{file}:Narrow]"
-    options = ["probes=[parameters,throughput,gradient_decay]", "backends=[torch]", "seeds=1"]
-    quick = ["probe.throughput.processes=1", "probe.throughput.sample_s=0.01", "direction=forward"]
-    assert main(["run", modules, *options, *quick, *sizes, f"results={tmp_path}"]) == 1
+    options = ["probes=[throughput,gradient_decay]", "backends=[torch]", "seeds=1", "direction=forward"]
+    assert main(["run", modules, *options, *QUICK, *sizes, f"results={tmp_path}"]) == 1
     frame = harness.load(tmp_path)
     status = {(r.cell, r.probe): r.status for r in frame.itertuples()}
     assert status["MyGRU", "throughput"] == status["NoState", "throughput"] == "ok"
@@ -299,7 +300,7 @@ def test_a_run_in_bfloat16_has_rows_that_say_so(file, tmp_path):
     sizes = ["workload.steps=9", "workload.batch=2", "workload.input_size=3", "workload.hidden_size=4"]
     asked = [f"cells=[gru,{file}:MyGRU]", "backends=[numpy,torch,native]", "direction=backward", "seeds=1"]
     probes = "probes=[parameters,throughput,gradient_decay]"
-    assert main(["run", *sizes, *asked, probes, "dtype=bfloat16", f"results={tmp_path}"]) == 0
+    assert main(["run", *sizes, *asked, *QUICK, probes, "dtype=bfloat16", f"results={tmp_path}"]) == 0
     frame = harness.load(tmp_path)
     measured = frame[frame["probe"] == "throughput"]
     assert set(measured["dtype"]) == {"bfloat16"}

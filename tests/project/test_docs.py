@@ -20,6 +20,7 @@ from cellbench.harness import task
 from cellbench.harness.cli import main
 from cellbench.harness.measure.verdict import reliability
 from cellbench.harness.plugin.gate import Gate
+from cellbench.harness.runs import in_python
 
 SMALL = ["workload.steps=4", "workload.batch=2", "workload.hidden_size=3", "direction=forward"]
 PYTHON = [block for page in PAGES for block in pages.blocks(page, "python")]
@@ -37,6 +38,9 @@ LONG = {
 def titled(block):
     number = [b for b in PYTHON if b.page == block.page].index(block)
     return f"{pages.name(block.page)}-{number}"
+
+
+QUICK = {"throughput": {"processes": 1, "sample_s": 0.01}}
 
 
 @pytest.fixture
@@ -78,6 +82,8 @@ def test_every_block_of_python_runs_as_written(block, place, monkeypatch, capsys
     for library in re.findall(r"^(?:import|from) (keras|flax|equinox)\b", block.code, re.M):
         pytest.importorskip(library, reason=f"{library} is not installed; nox -s exchange runs this block")
     functions_here(monkeypatch)
+    run, few = in_python.run, {"backends": ["numba"], "direction": "forward", "probe": QUICK}
+    monkeypatch.setattr(in_python, "run", lambda **settings: run(**settings, **few))
     project = types.ModuleType("my_project")
     project.function = project.new = project.old = abs
     monkeypatch.setitem(sys.modules, "my_project", project)

