@@ -11,7 +11,7 @@ from support.stored_runs import KEY, a_run, broken, native, program
 from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.measure.pair import Trouble
-from cellbench.harness.regress import judged, outputs, regress, revision
+from cellbench.harness.regress import judged, of_cellbench, outputs, revision
 from cellbench.harness.regress.baselines import __main__ as gate
 from cellbench.harness.regress.benchmarks import Comparison
 
@@ -133,11 +133,11 @@ def test_a_file_that_is_edited_while_it_is_compared_is_never_green(monkeypatch, 
 
 
 def test_a_cell_that_only_the_base_has_is_red(monkeypatch, tmp_path, judging):
-    if revision.git(Path(regress.__file__).parent, "rev-parse", "HEAD") is None:
+    if revision.git(Path(of_cellbench.__file__).parent, "rev-parse", "HEAD") is None:
         pytest.skip("this is no git checkout, so there is no revision to compare with")
     monkeypatch.setattr(judged, "call", Processes(Any(0.0)))
-    monkeypatch.setattr(regress, "_gone", lambda root: ["renamed"])
-    monkeypatch.setattr(regress, "different_dependencies", lambda a, b: None)
+    monkeypatch.setattr(of_cellbench, "_gone", lambda root: ["renamed"])
+    monkeypatch.setattr(of_cellbench, "different_dependencies", lambda a, b: None)
     arguments = [*SMALL, "backends=[numpy]", f"results={tmp_path}", "--output", str(tmp_path / "out")]
     assert main(["regress", "base=HEAD", *arguments]) == 1
     assert "renamed" in (tmp_path / "out" / "regress.md").read_text()
