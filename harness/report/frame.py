@@ -63,7 +63,7 @@ def label(cell: str, options: str = "") -> str:
 def prepare(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy with every column of the schema, nulls as "" or -1, and the columns `label` and `size`.
 
-    A status that is null is 'ok'. `label` is the cell with its options.
+    A status that is null is 'ok'. `label` is the cell with its options. Rows are ordered by probe and cell.
     `size` is the hidden size, or null where it was chosen to match a budget.
     """
     count = len(frame)
@@ -78,7 +78,19 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
     columns["label"] = _labels(columns["cell"], columns["options"])
     ready = pd.DataFrame(columns, copy=False)  # a copy would lay columns of a million rows side by side
     ready["status"] = ready["status"].replace("", "ok")
-    return ready
+    return _in_order(ready)
+
+
+def _in_order(ready: pd.DataFrame) -> pd.DataFrame:
+    """The probes, and the cells of each, in the order in which they first appear.
+
+    Cases that are measured side by side, and those of a second pass, are stored as they end.
+    """
+    labels, names = pd.factorize(ready["label"])
+    place = pd.factorize(ready["probe"])[0] * max(len(names), 1) + labels
+    if (np.diff(place) >= 0).all():
+        return ready
+    return ready.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)
 
 
 def _text(column: pd.Series) -> pd.Series:
