@@ -10,7 +10,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from .foreign import ending, message_of, place, staying
@@ -24,33 +23,21 @@ def tell_what_it_raises(tell: Tell) -> None:
 
     What this project's own code or a library raises there is printed as ever.
     """
-    _threads(tell)
-    _finalizers(tell)
+    threading.excepthook = _told(threading.excepthook, "a thread", tell)
+    sys.unraisablehook = _told(sys.unraisablehook, "an object that is let go", tell)
     _exit_handlers(tell)
 
 
-def _threads(tell: Tell) -> None:
-    before = threading.excepthook
+def _told(before: Callable[[Any], object], who: str, tell: Tell) -> Callable[[Any], None]:
+    """A hook of Python's that tells of a person's code, and leaves all else to the one before."""
 
     def hook(given: Any) -> None:
         if given.exc_value is None or not _is_a_persons(given.exc_value):
             before(given)
             return
-        tell(f"a thread {_raised(given.exc_value)}")
+        tell(f"{who} {_raised(given.exc_value)}")
 
-    threading.excepthook = hook
-
-
-def _finalizers(tell: Tell) -> None:
-    before = sys.unraisablehook
-
-    def hook(given: Any) -> None:
-        if given.exc_value is None or not _is_a_persons(given.exc_value):
-            before(given)
-            return
-        tell(f"an object that is let go {_raised(given.exc_value)}")
-
-    sys.unraisablehook = hook
+    return hook
 
 
 def _exit_handlers(tell: Tell) -> None:
@@ -87,7 +74,5 @@ def _is_a_persons(error: BaseException) -> bool:
 def _raised(error: BaseException) -> str:
     if not isinstance(error, Exception):
         return ending(error)
-    text = ""
-    with suppress(Exception):
-        text = " ".join(message_of(error).split())[:400]
+    text = " ".join(message_of(error).split())[:400]
     return f"raises {type(error).__name__}: {text}{place(error)}"

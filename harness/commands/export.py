@@ -44,9 +44,9 @@ def do(arguments: argparse.Namespace) -> int:
     from ..report.exports import named
     from ..report.page import content
     from ..screen import last
-    from .report import page_of
+    from .report import chosen, page_of
 
-    runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
+    runs = chosen(arguments)
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or page_of(manifests)
     tables = dict(named(content(frame, manifests)))

@@ -77,6 +77,13 @@ def page_of(manifests: Sequence[dict[str, Any]]) -> Path:
     return folder
 
 
+def chosen(arguments: argparse.Namespace) -> list[Path]:
+    """The folders of the runs that are named, else of the newest one."""
+    from .. import store
+
+    return [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
+
+
 def _print_summary(arguments: argparse.Namespace) -> int:
     from ..report import summary, terminal
     from ..store.brief import brief
@@ -99,7 +106,7 @@ def do(arguments: argparse.Namespace) -> int:
 
     if arguments.summary:
         return _print_summary(arguments)
-    runs = [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
+    runs = chosen(arguments)
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or page_of(manifests)
     store.pages.check(folder, ())  # before the work of drawing

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import store
 from ..screen import one_line
+from . import pyperf
 from ._brought import Benchmark, Brought, name_of, seconds
 
 DIGITS = 15  # of a whole number: no size, seed or number of threads has more
@@ -18,9 +19,7 @@ KEY = ("node", "machine", "system", "python_version")
 
 def is_one(content: dict[str, Any]) -> bool:
     """Whether this is its JSON."""
-    listed = content.get("benchmarks")
-    of_pyperf = isinstance(listed, list) and any(isinstance(one, dict) and "runs" in one for one in listed)
-    return "benchmarks" in content and not of_pyperf
+    return "benchmarks" in content and not pyperf.is_one(content)
 
 
 def brought(content: dict[str, Any], file: Path) -> Brought:

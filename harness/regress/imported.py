@@ -61,8 +61,7 @@ def side_by_side(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[str]]]
     from ..report.units import quantity  # pandas comes with it, which judging two runs does not need
 
     times = [{name: _time(case) for name, case in run.of(PROBE).items()} for run in runs]
-    header = ["benchmark", *(word for run in runs for word in (str(run), "ratio"))][: 2 * len(runs) + 1]
-    header.pop(2)  # the first run has no ratio
+    header = ["benchmark", str(runs[0]), *(word for run in runs[1:] for word in (str(run), "ratio"))]
     rows = []
     for name in dict.fromkeys(name for one in times for name in one):
         first, row = times[0].get(name), [name]

@@ -115,12 +115,12 @@ def _files(overrides: list[str]) -> list[Path]:
 
 def _repository(files: list[Path], base: str) -> Path:
     """The repository that all files lie in; of a wheel, the folder of the first. Raises RevisionError."""
+    if base.endswith(wheel.SUFFIX):
+        return files[0]
     tops = {}
     for file in files:
         found = revision.git(file.parent, "rev-parse", "--show-toplevel") if file.parent.is_dir() else None
         tops[file] = Path(found.decode().removesuffix("\n")).resolve() if found else None
-    if base.endswith(wheel.SUFFIX):
-        return files[0]
     if None in tops.values():
         file = next(file for file, top in tops.items() if top is None)
         raise revision.RevisionError(
@@ -188,9 +188,9 @@ def differences(case: Case, before: Case) -> Iterator[Fact]:
     if now != old:
         yield Fact(f"{what} arrays", _shapes(old), _shapes(now))
         return
-    given = programs.inputs(before)
-    if programs.inputs(case).d_output.shape != given.d_output.shape:
-        yield Fact(f"{what} output", str(given.d_output.shape), str(programs.inputs(case).d_output.shape))
+    given, shape = programs.inputs(before), programs.inputs(case).d_output.shape
+    if shape != given.d_output.shape:
+        yield Fact(f"{what} output", str(given.d_output.shape), str(shape))
         return
     want, have = (programs.reference(given, one) for one in (before, case))
     if set(want) != set(have):

@@ -58,8 +58,9 @@ def summary_text(frame: pd.DataFrame, width: int = 120, most: int | None = None)
     header = [SHORT.get(name, name) for name in summary.header]
     for long, brief in BRIEF:
         header = [name.replace(long, brief) for name in header]
-    shown = plain(Table(summary.heading, tuple(header), summary.rows[:most]), width)
-    if not (left := len(summary.rows[len(summary.rows[:most]) :])):
+    rows = summary.rows[:most]
+    shown = plain(Table(summary.heading, tuple(header), rows), width)
+    if not (left := len(summary.rows) - len(rows)):
         return shown
     return f"{shown}\n{left:,} rows more; harness.report.summary.summary(frame) returns all of them"
 

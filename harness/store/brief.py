@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .reader import BLOCKS, TABLE, runs
+from .reader import BLOCKS, TABLE, run_folders
 from .scan import scan
 from .table import frames, types
 from .tidy import HEAD
@@ -26,9 +26,7 @@ def brief(path: str | Path | Iterable[str | Path], metrics: Sequence[str]) -> pa
 
     A case that has none of them has one row without a metric. Needs Polars; raises as `scan` does.
     """
-    paths = [path] if isinstance(path, (str, Path)) else list(path)
-    folders = [run for p in paths for run in runs(Path(p))]
-    parts = [_part(scan(some), metrics) for some in _together(folders)]
+    parts = [_part(scan(some), metrics) for some in _together(run_folders(path, "summarise"))]
     import polars
 
     medians, cases = (polars.concat(part) for part in zip(*parts, strict=True))

@@ -112,10 +112,15 @@ def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
     with; one that is not ok has a row without a metric, and keeps what was measured before its end. `lag` is
     the position on any per-step axis (lag, optimiser step, epoch); a column that does not apply is null.
     """
+    return frame_of(run_folders(path, "load"))
+
+
+def run_folders(path: str | Path | Iterable[str | Path], to: str) -> list[Path]:
+    """The run folders at a path, or at several, to do a thing. Raises ResultsError, as `runs` does."""
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     if not paths:
-        raise ResultsError("there is no run to load; give a run's folder, or a folder of runs")
-    return frame_of([run for p in paths for run in runs(Path(p))])
+        raise ResultsError(f"there is no run to {to}; give a run's folder, or a folder of runs")
+    return [run for p in paths for run in runs(Path(p))]
 
 
 def frame_of(folders: list[Path]) -> pandas.DataFrame:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import extras
 from .files import ResultsError
-from .reader import BLOCKS, TABLE, check_footer, frame_of, runs
+from .reader import BLOCKS, TABLE, check_footer, frame_of, run_folders
 from .table import as_arrow, types
 
 if TYPE_CHECKING:
@@ -30,13 +30,9 @@ def scan(path: str | Path | Iterable[str | Path]) -> polars.LazyFrame:
     extras.requires("polars", "harness.scan needs")
     import polars
 
-    paths = [path] if isinstance(path, (str, Path)) else list(path)
-    if not paths:
-        raise ResultsError("there is no run to scan; give a run's folder, or a folder of runs")
-    folders = _each_once([run for p in paths for run in runs(Path(p))])
     parts = [
         _tables(list(group)) if current else _blocks(list(group))
-        for current, group in groupby(folders, _is_current)
+        for current, group in groupby(_each_once(run_folders(path, "scan")), _is_current)
     ]
     return polars.concat(parts) if len(parts) > 1 else parts[0]
 

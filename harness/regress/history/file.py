@@ -87,11 +87,13 @@ def append(path: Path, points: Sequence[Point]) -> int:
             raise OSError(errno.ELOOP, "it is a link")
         descriptor = os.open(path, FLAGS, 0o644)
         about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > MOST:
+        is_file = stat.S_ISREG(about.st_mode)
+        if not is_file or about.st_size > MOST:
             os.close(descriptor)
-            what = f"of {about.st_size} bytes, and at most {MOST} are read"
-            no_file = f"it is {files.kind(about.st_mode)}, and no file"
-            raise OSError(errno.EINVAL, f"it is {what}" if stat.S_ISREG(about.st_mode) else no_file)
+            large = f"it is of {about.st_size} bytes, and at most {MOST} are read"
+            raise OSError(
+                errno.EINVAL, large if is_file else f"it is {files.kind(about.st_mode)}, and no file"
+            )
     except OSError as error:
         raise ResultsError(
             f"history {str(path)!r} cannot be written: {error.strerror}; --file says where"
