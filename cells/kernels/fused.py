@@ -1,19 +1,17 @@
 """A cell's fused Numba kernels, printed: a loop over the steps of a segment around the cell's own lines.
 
-The printed module holds its vocabulary as well, so that it stands alone and equal text is equal code.
+The printed module names the text that it imports from, so that equal text is equal code.
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
 from types import ModuleType
 
 from ..cell import GatedCell
 from ..derived.derive import derive, kept, vector_jacobian
+from . import shared
 from .loops import loops
 from .modules import load
 from .printing import plain_number
@@ -22,56 +20,16 @@ from .step import Step, step
 
 def module(cell: GatedCell, dtype: str) -> ModuleType:
     """The cell's kernels in this dtype: forward, forward_keeping, backward."""
-    from . import tiles  # which imports Numba
-
-    tiles.ready(dtype)  # before compiled code is read that asks for it
+    shared.module(dtype)  # whose functions these import
     return load(f"numba_{cell.name}_{dtype}", text(cell, dtype))
 
 
 def text(cell: GatedCell, dtype: str) -> str:
     """The printed module."""
     source = step(cell, _number)
-    title = f'"""Kernels of {cell.name!r} in {dtype}, printed from its equations."""'
+    title = f"Kernels of {cell.name!r} in {dtype}, printed from its equations."
     forwards = [_forward(cell, source, keeping) for keeping in (False, True)]
-    return "\n\n\n".join([vocabulary(dtype, title, "product"), *forwards, _backward(cell, source)]) + "\n"
-
-
-@lru_cache  # a program of another shape asks for it again
-def vocabulary(dtype: str, title: str, *more: str) -> str:
-    """Source of the vocabulary in this dtype: its constants, then the functions that all dtypes share.
-
-    `more` names further files of this folder that are written like pointwise.py.
-    """
-    from . import tiles
-
-    constants, *functions = (_source(name) for name in (dtype, "pointwise", *more))
-    docstring, *_ = ast.parse(constants).body
-    imports = ["import math", *(line for text in functions[1:] for line in _imports(text))]
-    head = _from_line(constants, (docstring.end_lineno or 0) + 1)
-    if "product" in more:
-        head += f'\nPRODUCT = "{tiles.name(dtype)}"  # tiles.py {tiles.VERSION}'
-    return "\n\n\n".join([f"{title}\n\n" + "\n".join(imports) + f"\n{head}", *map(_functions, functions)])
-
-
-def _source(name: str) -> str:
-    return (Path(__file__).parent / f"{name}.py").read_text(encoding="utf8")
-
-
-def _imports(source: str) -> list[str]:
-    """The imports of a file, but for those of this folder."""
-    nodes = ast.parse(source).body
-    return [ast.unparse(node) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
-
-
-def _functions(source: str) -> str:
-    """The file from its first function on."""
-    first = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
-    return _from_line(source, min([first.lineno, *(node.lineno for node in first.decorator_list)]))
-
-
-def _from_line(source: str, line: int) -> str:
-    """The source from this line on, counted from 1."""
-    return "\n".join(source.splitlines()[line - 1 :]).strip()
+    return shared.kernel(dtype, title, [*forwards, _backward(cell, source)])
 
 
 def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
@@ -119,11 +77,7 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
     for t in range(steps):
         at = t % rows
         if t % ahead == 0 and len(weight_ih):
-            x_rows, wx_rows = all_x.reshape(steps * batch, -1), all_wx.reshape(rows * batch, -1)
-            count, many = together(min(ahead, steps - t), first, last, batch)
-            for k in range(count):
-                here, there = (t + k) * batch + first, (at + k) * batch + first
-                add_product(x_rows[here : here + many], weight_ih, bias, wx_rows[there : there + many])
+            multiply_inputs(all_x, t, min(ahead, steps - t), first, last, weight_ih, bias, all_wx, at)
 {indented(clock, 2)}
 {indented(_products(cell, added), 2)}
         for b in range(first, last):
@@ -151,12 +105,16 @@ def _products(cell: GatedCell, added: bool) -> list[str]:
     """
     if not cell.recurrent:
         return []
-    if cell.heads == 1:
-        rows = "flat[at][first:last]" if added else "flat"
-        starts = [rows if added else "bias_row", *[rows] * (len(cell.fed_back) - 1)]
+    if cell.heads == 1 and added:
         return [
-            f"add_product({s}_at[now_{s}][first:last], weight[{k}], {of}, {rows})"
-            for k, (s, of) in enumerate(zip(cell.fed_back, starts, strict=True))
+            f"add_product_of({s}_at, now_{s}, weight[{k}], flat, at, first, last)"
+            for k, s in enumerate(cell.fed_back)
+        ]
+    if cell.heads == 1:
+        starts = ["bias_row", *["flat"] * (len(cell.fed_back) - 1)]
+        return [
+            f"add_product({s}_at[now_{s}][first:last], weight[{k}], {start}, flat)"
+            for k, (s, start) in enumerate(zip(cell.fed_back, starts, strict=True))
         ]
     (state,) = cell.fed_back
     to, start = ("all_wx[at]", "all_wx[at][first:last]") if added else ("step_wh", "bias_hh")
@@ -214,11 +172,7 @@ def backward({", ".join(arrays)}):
 {indented([*read, *source.backward, *write], 4)}
 {indented(_pulled_products(cell, d_wh), 2)}
         if t % ahead == 0 and len(weight_ih):
-            d_rows, d_x_rows = all_d_wx.reshape(steps * batch, -1), all_d_x.reshape(steps * batch, -1)
-            count, many = together(min(ahead, steps - t), first, last, batch)
-            for k in range(count):
-                here = (t + k) * batch + first
-                product(d_rows[here : here + many], weight_ih, d_x_rows[here : here + many])
+            multiply_cotangents(all_d_wx, t, min(ahead, steps - t), first, last, weight_ih, all_d_x)
 '''.strip()
 
 
@@ -228,12 +182,8 @@ def _pulled_products(cell: GatedCell, d_wh: str) -> list[str]:
         return []
     if cell.heads == 1:
         return [
-            line
+            f"add_product_of(flat, t, weight[{k}], d_{s}_at, now, first, last)"
             for k, s in enumerate(cell.fed_back)
-            for line in (
-                f"d_before = d_{s}_at[now][first:last]",
-                f"add_product(flat[t][first:last], weight[{k}], d_before, d_before)",
-            )
         ]
     (state,) = cell.fed_back
     return [

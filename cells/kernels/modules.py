@@ -27,18 +27,23 @@ def folder() -> Path:
     return seal.cache_folder() / "kernels"
 
 
+def name(stem: str, text: str) -> str:
+    """The name of the module with this text."""
+    return f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
 def load(stem: str, text: str) -> ModuleType:
     """The module with this text, imported; written first if no process has done so yet."""
-    name = f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    path = folder() / f"{name}.py"
+    called = name(stem, text)
+    if called in sys.modules:
+        return sys.modules[called]
+    path = folder() / f"{called}.py"
     try:
         keep(path, text.encode())
     except OSError as error:
         _warn(str(folder()), error.strerror or str(error))
-        return _module(name, f"<{name}, in memory>", text)
-    module = _module(name, str(path), text)
+        return _module(called, f"<{called}, in memory>", text)
+    module = _module(called, str(path), text)
     if any(hasattr(value, "enable_caching") for value in vars(module).values()):  # Numba's functions
         _share(module)
     return module

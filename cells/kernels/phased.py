@@ -15,7 +15,7 @@ from ..derived.derive import derive, kept, vector_jacobian
 from ..derived.inner import inner_biases, inner_names
 from ..vocabulary.across import joins
 from ..vocabulary.graph import Node
-from . import fused
+from . import fused, shared
 from .modules import load
 from .phases import Phase, Plan, Reads, Text
 from .printing import plain_number
@@ -44,19 +44,16 @@ COUNTED = ("product", "mean", "held", "stored", "kept_mean")
 
 def module(cell: GatedCell, dtype: str) -> ModuleType:
     """The cell's kernels in this dtype: forward, forward_keeping, backward."""
-    from . import tiles  # which imports Numba
-
-    tiles.ready(dtype)  # before compiled code is read that asks for it
+    shared.module(dtype)  # whose functions these import
     return load(f"numba_{cell.name}_{dtype}", text(cell, dtype))
 
 
 def text(cell: GatedCell, dtype: str) -> str:
     """The printed module."""
     kernels = Kernels(cell)
-    title = f'"""Kernels of {cell.name!r} in {dtype}, printed from its equations."""'
-    vocabulary = fused.vocabulary(dtype, title, "product", "averages")
+    title = f"Kernels of {cell.name!r} in {dtype}, printed from its equations."
     forwards = [kernels.forward(keeping) for keeping in (False, True)]
-    return "\n\n\n".join([vocabulary, *forwards, kernels.backward()]) + "\n"
+    return shared.kernel(dtype, title, [*forwards, kernels.backward()])
 
 
 class Kernels:
@@ -227,7 +224,10 @@ def _products(arrays: list[str], panels: str, out: str, gates: int, heads: int) 
     """
     if heads == 1:
         first, *more = [f"product({array}, {panels}[{k}], " for k, array in enumerate(arrays)]
-        return [f"{first}{out})", *(line for text in more for line in (text + "rows)", f"{out} += rows"))]
+        return [
+            f"{first}{out})",
+            *(line for text in more for line in (text + "rows)", f"increase({out}, rows)")),
+        ]
     (array,) = arrays
     return [
         "width = part.shape[1]",
@@ -252,7 +252,7 @@ def _pulled(cell: GatedCell) -> list[str]:
         return [
             line
             for k, s in enumerate(cell.fed_back)
-            for line in (f"product({rows}, weight[{k}], d_part)", f"d_{s}_at[now] += d_part[:, :hidden]")
+            for line in (f"product({rows}, weight[{k}], d_part)", f"increase(d_{s}_at[now], d_part)")
         ]
     (state,) = cell.fed_back
     return [
@@ -260,7 +260,7 @@ def _pulled(cell: GatedCell) -> list[str]:
         "for p in range(len(weight)):",
         "    d_rows.reshape(batch, -1, width)[:] = all_d_wh[t][:, :, p * width : (p + 1) * width]",
         "    product(d_rows, weight[p], d_part)",
-        f"    d_{state}_at[now][:, p * width : (p + 1) * width] += d_part[:, :width]",
+        f"    increase(d_{state}_at[now][:, p * width : (p + 1) * width], d_part)",
     ]
 
 

@@ -56,11 +56,53 @@ def add_product(a, panels, start, out):
 def product(a, panels, out):
     """Writes a (B, K) times panels (P, K, PANEL) to out: to its first P * PANEL columns where it has more."""
     within = out[:, : len(panels) * PANEL]
-    within[:] = ZERO
+    for b in range(len(within)):
+        for n in range(within.shape[1]):
+            within[b, n] = ZERO
     call_product(a, panels, within, within)
+
+
+@njit(**OPTIONS)
+def increase(into, part):
+    """Adds the first N columns of part (B, N or more) to into (B, N)."""
+    for b in range(len(into)):
+        for n in range(into.shape[1]):
+            into[b, n] += part[b, n]
 
 
 @njit(**OPTIONS)
 def together(steps, first, last, batch):
     """(products, rows of each) for sequences first to last of some steps: one where all rows lie together."""
     return (1, steps * batch) if last - first == batch else (steps, last - first)
+
+
+@njit(**OPTIONS)
+def multiply_inputs(all_x, t, count, first, last, weight_ih, bias, all_wx, at):
+    """Writes the products of `count` steps from t on, of sequences first to last, to all_wx (T, B, G, units).
+
+    They stand there from row `at` on.
+    """
+    steps, batch, rows = len(all_x), all_wx.shape[1], len(all_wx)
+    x_rows, wx_rows = all_x.reshape(steps * batch, -1), all_wx.reshape(rows * batch, -1)
+    products, many = together(count, first, last, batch)
+    for k in range(products):
+        here, there = (t + k) * batch + first, (at + k) * batch + first
+        add_product(x_rows[here : here + many], weight_ih, bias, wx_rows[there : there + many])
+
+
+@njit(**OPTIONS)
+def multiply_cotangents(all_d_wx, t, count, first, last, weight_ih, all_d_x):
+    """Writes the inputs' cotangents of `count` steps from t on, of sequences first to last, to all_d_x."""
+    steps, batch = all_d_wx.shape[:2]
+    d_rows, d_x_rows = all_d_wx.reshape(steps * batch, -1), all_d_x.reshape(steps * batch, -1)
+    products, many = together(count, first, last, batch)
+    for k in range(products):
+        here = (t + k) * batch + first
+        product(d_rows[here : here + many], weight_ih, d_x_rows[here : here + many])
+
+
+@njit(**OPTIONS)
+def add_product_of(state_at, now, panels, all_rows, at, first, last):
+    """Adds the product of row `now` of a state to row `at` of all_rows (R, B, N), sequences first to last."""
+    rows = all_rows[at][first:last]
+    add_product(state_at[now][first:last], panels, rows, rows)

@@ -13,7 +13,8 @@ from ..cell import GatedCell
 from ..derived import affine
 from ..derived.derive import Derivation, derive, kept, vector_jacobian
 from ..vocabulary.graph import Node
-from .fused import indented, outputs_apart, vocabulary
+from . import shared
+from .fused import indented, outputs_apart
 from .modules import load
 from .printing import assignments, plain_number
 from .step import RESERVED, Step, step
@@ -21,18 +22,16 @@ from .step import RESERVED, Step, step
 
 def module(cell: GatedCell, dtype: str) -> ModuleType:
     """The cell's kernels in this dtype: ends, forward, forward_keeping, d_ends, backward."""
+    shared.module(dtype)  # whose functions these import
     return load(f"numba_scan_{cell.name}_{dtype}", text(cell, dtype))
 
 
 def text(cell: GatedCell, dtype: str) -> str:
     """The printed module."""
     source = step(cell, _number)
-    parts = [
-        vocabulary(dtype, f'"""Scan kernels of {cell.name!r} in {dtype}, printed from its equations."""'),
-        _ends(cell),
-    ]
-    parts += [_forward(cell, source, keeping) for keeping in (False, True)]
-    return "\n\n\n".join([*parts, _d_ends(cell), _backward(cell, source)]) + "\n"
+    title = f"Scan kernels of {cell.name!r} in {dtype}, printed from its equations."
+    forwards = [_forward(cell, source, keeping) for keeping in (False, True)]
+    return shared.kernel(dtype, title, [_ends(cell), *forwards, _d_ends(cell), _backward(cell, source)])
 
 
 def stored(cell: GatedCell, keeping: bool) -> list[str]:

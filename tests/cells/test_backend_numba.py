@@ -84,6 +84,14 @@ def test_options_that_leave_the_step_as_it_is_share_its_kernels(option):
     assert fused.text(cells.get(f"{PLAIN}:{option}"), "float64") == fused.text(cells.get(PLAIN), "float64")
 
 
+def test_kernels_of_several_cells_share_the_compiled_vocabulary():
+    from cellbench.cells.kernels import printed
+
+    names = ("gru", "lstm", "layernorm_lstm")  # of one phase, and of several
+    modules = [printed.module(cells.get(name), "float64") for name in names]
+    assert len({id(module.sigmoid) for module in modules}) == 1
+
+
 SECOND = """
 import json, sys, numpy as np
 from cellbench import cells

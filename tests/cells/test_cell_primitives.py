@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellbench.cells.kernels import fused, modules
+from cellbench.cells.kernels import shared
 from cellbench.cells.vocabulary import primitives
 from cellbench.cells.vocabulary.graph import Tape
 
@@ -51,7 +51,7 @@ def kernels():
 
     def kernel(name, dtype):
         if (name, dtype) not in made:
-            function = getattr(modules.load(f"vocabulary_{dtype}", fused.vocabulary(dtype, "")), name)
+            function = getattr(shared.module(dtype), name)
             body = (lambda a: function(a)) if arguments(name) == 1 else (lambda a, b: function(a, b))
             kind = getattr(numba, dtype)
             made[name, dtype] = numba.vectorize([kind(*[kind] * arguments(name))], nopython=True)(body)

@@ -84,7 +84,7 @@ def test_a_panel_is_whole_vectors_that_registers_hold():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_printed_kernel_has_the_product_and_no_library_s(dtype):
     text = fused.text(cells.get("lstm"), dtype)
-    assert "add_product(h_at[now_h][first:last], weight[0], " in text and "np.dot" not in text
+    assert "add_product_of(h_at, now_h, weight[0], " in text and "np.dot" not in text
 
 
 def test_weights_that_do_not_fit_are_one_line():
