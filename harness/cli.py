@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from . import commands as package
 from .measure.supervisor import FORWARDED, Shared, supervised
-from .screen import shown
+from .screen import shortened, shown
 
 DESCRIPTION = "Benchmarks and diagnostics for recurrent cells."
 EXIT_CODES = """\
@@ -33,7 +33,6 @@ HELP = ("-h", "--help")
 INTERRUPTED = 130
 LONGEST = 120  # characters of a file's name in an error
 TWICE_S = 0.5  # in which a second signal is the first one once more
-HEAD, TAIL = 700, 300  # characters of an error's line that are told: what was wrong, and the next step
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,14 +98,7 @@ def _outcome(arguments: list[str], shared: Shared | None) -> tuple[int, str]:
         from cellbench.cells.foreign import ending
 
         code, text = 1, f"{' '.join(arguments[:1])} is not done: code that it ran {ending(error)}"
-    return code, _line(text)
-
-
-def _line(text: str) -> str:
-    line = " ".join(text.split())
-    if len(line) <= HEAD + TAIL:
-        return line
-    return f"{line[:HEAD]} ... {line[-TAIL:]}"  # a value in it came from a file
+    return code, shortened(text)
 
 
 def _of_system(error: OSError) -> str:

@@ -23,6 +23,7 @@ UNSAFE = re.compile(
 )
 AT_START = re.compile(r"(?m)^([ \t]*)(?=::)")  # of a line: a command of GitHub
 ANYWHERE = re.compile(r"#(?=#\w*\[)")  # a command of GitHub's older form, of Azure, of TeamCity
+HEAD, TAIL = 700, 300  # characters of an error's line that are told: what was wrong, and the next step
 GONE = (errno.EPIPE, errno.EBADF)  # no reader, or a stream that was closed: somebody's wish, no fault
 
 
@@ -34,6 +35,12 @@ def clean(text: str) -> str:
 def one_line(text: object) -> str:
     """The same on one line: for a name in a table, a figure or a sentence; it may come from anybody."""
     return clean(str(text)).replace("\n", " ").replace("\t", " ")
+
+
+def shortened(text: object) -> str:
+    """The same without its middle where it is too long for the line of an error: some value is a file's."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= HEAD + TAIL else f"{line[:HEAD]} ... {line[-TAIL:]}"
 
 
 def no_commands(text: str, fresh: bool = True) -> str:

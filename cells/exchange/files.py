@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .optional import NotInstalled
+
+FOREIGN = (UnicodeError, json.JSONDecodeError)  # which are made of more than a text
 
 
 @contextmanager
@@ -23,9 +26,11 @@ def told_of(given: Any, what: str) -> Iterator[None]:
     except NotInstalled:
         raise
     except ValueError as error:
-        if not isinstance(given, str | Path) or Path(given).name in str(error):
+        named = isinstance(given, str | Path) and Path(given).name in str(error)
+        if not isinstance(given, str | Path) or (named and str(error).isprintable()):
             raise
-        raise type(error)(f"{given}: {one_line(error)}") from None
+        kind = ValueError if isinstance(error, FOREIGN) else type(error)
+        raise kind(one_line(error) if named else f"{given}: {one_line(error)}") from None
     except Exception as error:  # a damaged file can have anything in the place of anything
         if not isinstance(given, str | Path):
             raise

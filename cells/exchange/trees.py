@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import real_floating
-from .files import checked_size
+from .files import checked_size, one_line
 from .layouts import Arrays, float64
 from .optional import NotInstalled, package
 
@@ -60,8 +60,7 @@ def loaded(path: Path) -> Any:
         reason = error
     except Exception as error:  # each reader has errors of its own, none of which says which file
         reason = ValueError(f"{type(error).__name__}: {error}")
-    text = " ".join(str(reason).split())[:160]
-    raise ValueError(f"{path} is no {path.suffix} file of arrays: {text}")
+    raise ValueError(f"{path} is no {path.suffix} file of arrays: {one_line(reason)[:160]}")
 
 
 def _npz(path: Path) -> Any:

@@ -16,6 +16,7 @@ import torch
 from cellbench.cells.find import given_path
 
 from ..extras import requires
+from ..screen import one_line, shortened
 from ..store import atomic, files, provenance
 from .training import Course, Epoch, Learner
 
@@ -126,7 +127,7 @@ def _course(stored: Any) -> Course:
 def _numbers(values: Iterable[Any]) -> list[float]:
     if not all(type(value) in (int, float) for value in values):
         raise ValueError("its course has an entry that is no number")
-    return list(values)
+    return [float(value) for value in values]
 
 
 @contextmanager
@@ -147,7 +148,7 @@ def _usable(path: Path) -> Iterator[None]:
         RuntimeError,
         ArithmeticError,
     ) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = shortened(one_line(error))[:200]
         raise CheckpointError(
             f"checkpoint {path} cannot be used: {reason}; remove it to begin again"
         ) from None

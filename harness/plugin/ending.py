@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from . import trap
+
 HEAD = struct.Struct("=?i")  # whether pytest came to its end, its exit code
 EXECUTE = ("execv", "execve")  # by which the others of os are made
 FORWARDED = (signal.SIGTERM, signal.SIGHUP)
@@ -90,18 +92,21 @@ def begun(config: pytest.Config) -> Iterator[None]:
     if SESSIONS:
         yield
         return
+    alone, disarm = is_program(), trap.armed()
     SESSIONS.append(config)
     try:
         yield
     finally:
         SESSIONS.clear()
+        if not alone:  # what called pytest may end as it likes; else the trap stays until Python's end
+            disarm()
 
 
-def is_outermost(config: pytest.Config) -> bool:
-    """Whether this process is pytest's program, and the session its own."""
+def is_program() -> bool:
+    """Whether this process is pytest's program, and runs no session yet."""
     program = Path(sys.argv[0])
     is_pytest = program.name in PROGRAMS or program.parts[-2:] == ("pytest", "__main__.py")
-    return is_pytest and SESSIONS[:1] == [config]
+    return is_pytest and not SESSIONS
 
 
 def left(error: SystemExit | EndedProcess) -> pytest.UsageError:
@@ -115,10 +120,11 @@ def left(error: SystemExit | EndedProcess) -> pytest.UsageError:
 def guarded(tell: Callable[[str], object]) -> Callable[[int], None]:
     """Goes on in a child process; this one waits for it, and ends by the code that the child says at its end.
 
-    Returns what says it. So `exit` of the C library is no success: the child had not said a code. Where
-    there are other threads nothing is forked.
+    Returns what says it. So `_exit` of the C library is no success: the child had not said a code. Where
+    there are other threads nothing is forked, and a line says so.
     """
     if threading.active_count() > 1:
+        tell("cellbench: a plugin has begun a thread, so code that ends pytest by _exit of C stays unseen")
         return lambda code: None
     memory, parent = mmap.mmap(-1, HEAD.size), os.getpid()
     child = os.fork()

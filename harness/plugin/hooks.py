@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .gate import Gate
 
 SESSION = pytest.StashKey[Session]()
+END = pytest.StashKey[Callable[[int], None]]()  # what says the exit code to the parent process
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,9 +67,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
-    """From here on somebody's code runs."""
+    """From here on somebody's code runs.
+
+    A session that gates, or writes what was judged, ends green by its own last line alone.
+    """
     stack = ExitStack()
     stack.enter_context(ending.staying())
+    option = early_config.known_args_namespace
+    gates = option.cellbench_compare or option.cellbench_json
+    if gates and not option.collectonly and ending.is_program():  # nothing is captured yet
+        early_config.stash[END] = ending.guarded(lambda line: os.write(2, f"{line}\n".encode()))
     stack.enter_context(ending.begun(early_config))
     early_config.add_cleanup(stack.close)
     try:
@@ -79,15 +87,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
-    """A session that gates, or writes what was judged, ends green by its own last line alone."""
-    option = config.option
-    gates = option.cellbench_compare or option.cellbench_json
-    apart = getattr(option, "dist", "no") != "no"  # tests run in processes of pytest-xdist, which tells
-    if not gates or apart or option.collectonly or not ending.is_outermost(config):
-        return (yield)
-    end = ending.guarded(lambda line: os.write(2, f"{line}\n".encode()))  # nothing is captured here
     code = yield
-    end(int(code or 0))
+    if END in config.stash:
+        config.stash[END](int(code or 0))
     return code
 
 

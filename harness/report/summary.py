@@ -120,6 +120,7 @@ def rows_of_ready(frame: pd.DataFrame) -> list[Row]:
 def _cases(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """CASE and steps by column: first each that was timed, then those that only other probes know."""
     timed = of_probe(frame, "throughput", None)
+    timed = timed[timed["label"] != ""]  # a file from elsewhere may have times of no cell
     steps = timed.groupby("run")["steps"].max()
     cases = timed[list(CASE)].drop_duplicates().itertuples(index=False, name=None)
     rows = [dict(zip(CASE, values, strict=True)) for values in cases]

@@ -61,6 +61,7 @@ def composed(overrides: list[str], name: str = "config", sweeps: bool = True) ->
         with initialize_config_dir(str(own()), version_base="1.3"):
             for override in parsed:
                 _check_key(override, _defaults(tuple(probes.names())))
+                _check_given(override)
             hydra_keys.check(parsed, sweeps)
             return hydra_compose(name, overrides, return_hydra_config=True)
     # the last two: OmegaConf's own faults, such as of hydra.sweeper.params={}
@@ -186,6 +187,13 @@ def _parsed(overrides: list[str]) -> list[Any]:
                 f"cannot read {text!r}: {first}; write KEY=VALUE, a list as 'KEY=[a,b]' in quotes"
             ) from None
     return parsed
+
+
+def _check_given(override: Any) -> None:
+    """Raises ConfigError for an option without a value; the other keys say themselves what they need."""
+    key = override.key_or_group
+    if not override.is_delete() and override.value() == "" and re.match(r"(probe|hydra)[./]", key):
+        raise ConfigError(f"{key} is empty (an empty variable?); give it a value, or leave it out")
 
 
 def _check_experiment(name: Any) -> None:

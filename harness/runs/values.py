@@ -51,6 +51,10 @@ def option(key: str, value: Any, probe: Probe, name: str) -> Any:
         return _backends(key, value)
     if isinstance(default, tuple):
         return tuple(value) if isinstance(value, list) else (value,)
+    if isinstance(default, str) and (value is None or value == [] or (default and not str(value).strip())):
+        raise ConfigError(f"{key} is empty; give it a value, or leave it out")
+    if isinstance(default, str) and isinstance(value, (list, dict)):
+        raise ConfigError(f"{key} is {value!r:.60}; it takes one value")
     if isinstance(default, (bool, str)):
         return find.convert(str(value), default, key)
     if isinstance(default, int):

@@ -81,6 +81,7 @@ def unpack(path: Path) -> Any:
     except KeyError:  # of an older table, which has fewer columns
         names = pyarrow.parquet.read_schema(path).names
         table = _read(path, [name for name in texts if name in names])
+    table.validate(full=True)  # Arrow follows an index of a dictionary wherever it leads
     if missing := [name for name in OLDEST if name not in table.column_names]:
         raise ValueError(f"it has no column {missing[0]!r}")
     return table

@@ -258,6 +258,8 @@ EMPTY = [
     ["regress", ""],
     *(["run", "--plan", f"{key}="] for key in ("match", "direction", "dtype", "device", "budget_s", "trust")),
     *(["run", "--plan", f"{key}="] for key in ("experiment", "workload.steps", "hydra/launcher", "threads")),
+    ["run", "--plan", "probe.training.checkpoints="],
+    ["run", "--plan", "probes=[lag_share]", "probe.lag_share.parameter=[]"],
     ["run", "--plan", "cells=elman:"],
     ["run", "--plan", "cells=[elman,'']"],
     ["run", "-m", "workload.hidden_size="],

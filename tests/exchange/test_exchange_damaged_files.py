@@ -1,5 +1,6 @@
 """Files damaged at random: they are read, or refused in one line that names them; nothing else comes out."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,15 @@ def test_a_link_to_a_file_that_keeps_its_reader_waiting_is_refused(suffix, tmp_p
 
 def test_what_another_library_says_of_a_file_has_nothing_that_a_terminal_obeys():
     assert files.one_line(ValueError("in \x1b[2J\n at \u202e")) == r"in \x1b[2J at \u202e"
+
+
+def test_a_name_inside_of_a_file_has_nothing_that_a_terminal_obeys_either(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        for name in ("a/data.pkl", "\x1b[2J.npy"):
+            archive.writestr(name, b"")
+    with pytest.raises(ValueError, match=r"a\.pt is no \.pt file of arrays: ") as told:
+        cells.from_torch(tmp_path / "a.pt")
+    assert str(told.value).isprintable()
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "npz", "pt", "safetensors"])

@@ -255,6 +255,11 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(tmp_path):
     other.learn(lambda learner: checkpoint.save(file, learner))
     with pytest.raises(checkpoint.CheckpointError, match="cannot be used"):
         checkpoint.resume(file, one)
+    head = b'{"a": {"dtype": "\\u001b[2J", "shape": [1], "data_offsets": [0, 1]}}'
+    file.write_bytes(len(head).to_bytes(8, "little") + head + b"0")
+    with pytest.raises(checkpoint.CheckpointError, match="cannot be used") as told:
+        checkpoint.resume(file, one)
+    assert str(told.value).isprintable()
 
 
 @pytest.mark.quick

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 
 import pytest
 import scipy.special  # noqa: F401  here, since pytester forgets what its runs import, and NumPy loads only once
@@ -401,12 +402,10 @@ ENDS = """
             os._exit(0)
         assert os.wait()[1] == 0
 """
+EXIT_OF_C = "import ctypes\n    ctypes.CDLL(None).exit(0)"
 # these are told where a gate or its file is asked for: then a parent process has the last word
 BEYOND = {
-    "exit of C": (
-        "import ctypes\n    ctypes.CDLL(None).exit(0)",
-        "*ended with exit code 0 before its last line*",
-    ),
+    "_exit of C": (EXIT_OF_C.replace("exit", "_exit"), "*ended with exit code 0 before its last line*"),
     "at the exit": ("import atexit, os\n    atexit.register(os._exit, 0)\n    assert False", "*"),
 }
 
@@ -428,9 +427,36 @@ def test_what_ends_the_interpreter_in_a_test_fails_that_test_alone(pytester):
 def test_a_session_of_gates_is_green_by_its_own_last_line_alone(pytester, way):
     text, line = BEYOND[way]
     pytester.makepyfile(f"def test_one():\n    {text}")
+    pytester.makeconftest(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+    )
     done = pytester.runpytest_subprocess("--cellbench-json=judged.json")
     assert done.ret == 1
     done.stderr.fnmatch_lines([line])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals of real time are Linux's")
+@pytest.mark.parametrize(
+    "where, options", [("a test", ()), ("a conftest", ("--cellbench-json=judged.json",))]
+)
+def test_exit_of_the_c_library_is_never_green_and_is_told_with_its_place(pytester, where, options):
+    if where == "a conftest":
+        pytester.makeconftest(f"def end():\n    {EXIT_OF_C}\n\nend()")
+    else:
+        pytester.makepyfile(f"def test_one():\n    {EXIT_OF_C}")
+    done = pytester.runpytest_subprocess(*options)
+    assert done.ret not in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
+    done.stderr.fnmatch_lines(["cellbench: a test called exit of the C library*", "*line 3 in *"])
+
+
+def test_a_process_that_pytest_forked_may_end_as_the_c_library_does(pytester):
+    pytester.makepyfile(
+        "import ctypes, os\n\ndef test_child():\n    if os.fork() == 0:\n        ctypes.CDLL(None).exit(0)\n"
+        "    assert os.wait()[1] == 0\n"
+    )
+    done = pytester.runpytest_subprocess()
+    assert done.ret == 0
+    assert "exit of the C library" not in done.stderr.str()
 
 
 def test_a_conftest_that_ends_the_interpreter_is_a_usage_error(pytester):

@@ -70,6 +70,12 @@ def test_summary_of_two_runs_keeps_them_apart():
     assert rows["second", "numpy"] == pytest.approx(2 * rows["first", "numpy"])
 
 
+def test_times_of_no_cell_have_no_row():
+    frame = pd.DataFrame(throughput(["gru"], ["native"]))
+    nobody = frame.assign(cell=None)
+    assert list(report.summary.summary(pd.concat([frame, nobody]))["cell"]) == ["gru"]
+
+
 def test_a_label_is_the_cell_and_its_options():
     assert label("elman", "activation=relu:biases=1") == "elman:activation=relu:biases=1"
     assert prepare(

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import pyarrow
 import pytest
 from support.comparison import WHOLE
 
@@ -20,7 +21,7 @@ from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.commands import import_
 from cellbench.harness.regress.history import file as history_file
-from cellbench.harness.store import atomic, files
+from cellbench.harness.store import atomic, files, table
 
 BENCHMARK = {
     "fullname": "test_a.py::test_a",
@@ -233,6 +234,23 @@ def test_a_table_with_a_changed_byte_is_noticed_whatever_pyarrow_checks(tmp_path
         (run / store.TABLE).write_bytes(bytes(changed_table))
         with pytest.raises(store.ResultsError):
             harness.load(run)
+
+
+def test_a_table_whose_text_points_past_its_dictionary_is_damaged(tmp_path, monkeypatch):
+    run = import_.import_benchmarks(written(tmp_path), tmp_path / "runs")
+    (run / store.BLOCKS).unlink()
+    read = table._read
+
+    def damaged(path, texts):
+        whole = read(path, texts)
+        number = whole.column_names.index("metric")
+        index = pyarrow.array([7] * len(whole), pyarrow.int32())
+        text = pyarrow.DictionaryArray.from_arrays(index, pyarrow.array(["seconds"]), safe=False)
+        return whole.set_column(number, "metric", text)
+
+    monkeypatch.setattr(table, "_read", damaged)
+    with pytest.raises(store.ResultsError, match=r"cases.parquet is damaged: .*Dictionary indices"):
+        harness.load(run)
 
 
 def test_a_pipe_that_nobody_reads_is_no_place_to_write_to(tmp_path):

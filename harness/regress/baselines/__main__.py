@@ -16,7 +16,7 @@ from typing import Any
 from cellbench.cells.find import nearest
 
 from ...measure.worker import limits
-from ...screen import shown
+from ...screen import shortened, shown
 from .differences import Compared, Difference, compare, renewed, table
 from .files import FOLDER, Baseline, BaselineError, read, remove, versions, write
 from .gather import ZooFacts, gather, zoo
@@ -45,7 +45,7 @@ def _outcome(argv: Sequence[str] | None, facts: ZooFacts | None) -> int:
         chosen_facts = gather(names) if facts is None else {name: facts[name] for name in names}
         return (check if arguments.check else renew)(baselines, chosen_facts, arguments.folder)
     except BaselineError as error:
-        print(f"baselines: {error}", file=sys.stderr)
+        print(f"baselines: {shortened(error)}", file=sys.stderr)
         return 2
 
 
