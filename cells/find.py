@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -47,11 +48,30 @@ def names(package: str, group: str) -> list[str]:
 
 
 def _files(package: str) -> list[str]:
-    folders = importlib.import_module(package).__path__
-    return sorted(m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_"))
+    return _listed(_dated(importlib.import_module(package).__path__))
 
 
 def _entry_points(group: str) -> Iterable[Any]:
+    return _installed(group, _dated(sys.path))
+
+
+Dated = tuple[tuple[str, int], ...]
+
+
+def _dated(folders: Iterable[str]) -> Dated:
+    """Folders, each with the time of its last change: what was found in them holds until then."""
+    paths = (Path(folder).absolute() for folder in folders)
+    return tuple((str(path), path.stat().st_mtime_ns if path.exists() else 0) for path in paths)
+
+
+@lru_cache
+def _listed(folders: Dated) -> list[str]:
+    paths = [path for path, _ in folders]
+    return sorted(m.name for m in pkgutil.iter_modules(paths) if not m.name.startswith("_"))
+
+
+@lru_cache
+def _installed(group: str, _: Dated) -> Iterable[Any]:
     from importlib.metadata import entry_points  # takes as long to import as all else here
 
     return entry_points(group=group)

@@ -12,23 +12,23 @@ FOUR = "gru:layers=2:bidirectional=true"
 
 
 @pytest.mark.parametrize(
-    "module, against",
+    "make, against",  # torch.compile imports for seconds, which every collection would pay
     [
-        (nn.GRU(5, 7, num_layers=2, bidirectional=True), FOUR),
-        (torch.compile(nn.GRU(5, 7, num_layers=2, bidirectional=True)), FOUR),
-        (torch.jit.script(nn.GRU(5, 7, num_layers=2, bidirectional=True)), FOUR),
-        (nn.GRU, FOUR),
-        (nn.LSTM(3, 4, num_layers=3, batch_first=True, dropout=0.2), "lstm:layers=3"),
+        (lambda: nn.GRU(5, 7, num_layers=2, bidirectional=True), FOUR),
+        (lambda: torch.compile(nn.GRU(5, 7, num_layers=2, bidirectional=True)), FOUR),
+        (lambda: torch.jit.script(nn.GRU(5, 7, num_layers=2, bidirectional=True)), FOUR),
+        (lambda: nn.GRU, FOUR),
+        (lambda: nn.LSTM(3, 4, num_layers=3, batch_first=True, dropout=0.2), "lstm:layers=3"),
         (
-            nn.RNN(3, 4, bidirectional=True, bias=False, nonlinearity="relu"),
+            lambda: nn.RNN(3, 4, bidirectional=True, bias=False, nonlinearity="relu"),
             "elman:bidirectional=true:activation=relu",
         ),
-        (ports.Both, "gru:bidirectional=true"),
-        (ports.Three, "lstm:layers=3"),
+        (lambda: ports.Both, "gru:bidirectional=true"),
+        (lambda: ports.Three, "lstm:layers=3"),
     ],
 )
-def test_a_right_stack_is_right(module, against):
-    result = cells.check(module, against=against, steps=11)
+def test_a_right_stack_is_right(make, against):
+    result = cells.check(make(), against=against, steps=11)
     assert result.ok, str(result)
     assert {"output", "d_x"} <= {row.name for row in result.rows}
 

@@ -117,18 +117,19 @@ def compiled(module):
 
 
 @pytest.mark.parametrize(
-    "module, against",
+    "make, against",  # torch.compile imports for seconds, which every collection would pay
     [
-        (torch.compile(nn.Sequential(nn.LSTM(5, 7))), "lstm"),
-        (compiled(nn.LSTM(5, 7)), "lstm"),
-        (torch.compile(nn.LSTMCell(5, 7)), "lstm"),
-        (nn.LSTM(5, 7).to(torch.bfloat16), "lstm"),
-        (nn.GRU(5, 7).half(), "gru"),
-        (torch.jit.script(nn.LSTM(5, 7)), "lstm"),
-        (torch.jit.trace(nn.GRU(5, 7), torch.randn(6, 3, 5)), "gru"),
+        (lambda: torch.compile(nn.Sequential(nn.LSTM(5, 7))), "lstm"),
+        (lambda: compiled(nn.LSTM(5, 7)), "lstm"),
+        (lambda: torch.compile(nn.LSTMCell(5, 7)), "lstm"),
+        (lambda: nn.LSTM(5, 7).to(torch.bfloat16), "lstm"),
+        (lambda: nn.GRU(5, 7).half(), "gru"),
+        (lambda: torch.jit.script(nn.LSTM(5, 7)), "lstm"),
+        (lambda: torch.jit.trace(nn.GRU(5, 7), torch.randn(6, 3, 5)), "gru"),
     ],
 )
-def test_c4_ordinary_modules_are_right(module, against):
+def test_c4_ordinary_modules_are_right(make, against):
+    module = make()
     assert cells.check(module, against=against).ok
     with torch.no_grad():
         assert cells.check(module, against=against, steps=3).ok
