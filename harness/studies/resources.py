@@ -22,7 +22,10 @@ from ..store import atomic
 FOLDER = Path("results/kernels")
 BATCH = 16
 TARGETS = ("sm_80", "sm_90", "sm_100")
-SIZES = {"float32": 64, "bfloat16": 128}  # hidden_size by format
+Sizes = tuple[tuple[str, int], ...]  # formats, with a hidden_size each
+SIZES: Sizes = (("float32", 64), ("bfloat16", 128))
+LARGE: Sizes = (("bfloat16", 256),)  # a grid of programs, of the cells that cuDNN has
+IN_A_GRID = ("gru", "lstm")
 Table = dict[str, Any]
 
 
@@ -31,11 +34,16 @@ def printable() -> list[str]:
     return [name for name in cells.names() if not cells.get(name).written_out]
 
 
-def table(name: str, sizes: dict[str, int] = SIZES, targets: tuple[str, ...] = TARGETS) -> Table:
+def sizes_of(name: str) -> Sizes:
+    """The sizes that are recorded of a cell."""
+    return SIZES + (LARGE if name in IN_A_GRID else ())
+
+
+def table(name: str, sizes: Sizes, targets: tuple[str, ...] = TARGETS) -> Table:
     """By format, size and target the form that was chosen with what its kernels take, or why none was."""
     cell = cells.get(name)
     rows: Table = {}
-    for dtype, hidden in sizes.items():
+    for dtype, hidden in sizes:
         for target in targets:
             chosen = choose(cell, cell.units(hidden), BATCH, dtype, target)
             taken = {kernel: asdict(r) for kernel, r in chosen.kernels.items()}
@@ -53,7 +61,7 @@ def recorded(name: str) -> Table:
 
 def record(name: str) -> None:
     """Writes the cell's file."""
-    content = {"triton": importlib.metadata.version("triton"), "rows": table(name)}
+    content = {"triton": importlib.metadata.version("triton"), "rows": table(name, sizes_of(name))}
     FOLDER.mkdir(parents=True, exist_ok=True)
     atomic.write_json(FOLDER / f"{name}.json", content, indent=1)
 
@@ -81,7 +89,7 @@ def main(words: list[str] | None = None) -> int:
     for name in given.cells or printable():
         print(name, file=sys.stderr, flush=True)
         if given.check:
-            wrong += differences(name, table(name), recorded(name))
+            wrong += differences(name, table(name, sizes_of(name)), recorded(name))
         else:
             record(name)
     print("\n".join(wrong), end="\n" if wrong else "")

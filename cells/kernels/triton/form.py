@@ -24,7 +24,7 @@ RESIDENT, GRID, STEPWISE = "resident", "grid", "a launch a step"
 class Form:
     """A program has `block_b` sequences of a head.
 
-    packed   whether the recurrent products are one
+    packed   whether the recurrent products are one, as they are in any program of some units
     warps    of 32 threads, that a program has
     kind     RESIDENT: all units of the head, and all its weights; GRID: `block_h` units and their weights,
              with a barrier of all programs a step; STEPWISE: `block_h` units, and every step is a launch
@@ -39,7 +39,7 @@ class Form:
     block_k: int = 0
 
     def __str__(self) -> str:
-        product = "one product" if self.packed else "a product a gate"
+        product = "one product" if self.together else "a product a gate"
         units = f" and {self.block_h} units" if self.spread else ""
         return f"{self.kind}, {self.block_b} sequences{units} a program, {product}, {self.warps} warps"
 
@@ -48,12 +48,19 @@ class Form:
         """Whether the units of a head are those of several programs."""
         return self.kind != RESIDENT
 
+    @property
+    def together(self) -> bool:
+        """Whether the recurrent products are one."""
+        return self.packed or self.spread
+
     def layout(self, cell: GatedCell, hidden: int) -> Layout:
         """Of the printed text."""
         if not self.spread:
             return Layout(self.packed)
-        pieces = block_of(cell, hidden) // self.block_k if self.kind == GRID else 0
-        return Layout(packed=False, spread=True, pieces=pieces)
+        if self.kind == STEPWISE:
+            return Layout(spread=True)
+        width, gates = hidden // cell.heads, len(cell.recurrent) or 1
+        return Layout(spread=True, pieces=_up(width, self.block_k), pulled=_up(gates * width, self.block_k))
 
     def constants(self, cell: GatedCell, hidden: int, dtype: str) -> dict[str, Any]:
         """The kernels' constants, DOT by name. A float32 product is as exact as float32: three of tf32."""
@@ -68,14 +75,14 @@ class Form:
 
     def grid(self, cell: GatedCell, hidden: int, batch: int) -> tuple[int, int, int]:
         """Programs: blocks of sequences, heads, and blocks of units."""
-        tiles = -(-(hidden // cell.heads) // self.block_h) if self.spread else 1
-        return -(-batch // self.block_b), cell.heads, tiles
+        tiles = _up(hidden // cell.heads, self.block_h) if self.spread else 1
+        return _up(batch, self.block_b), cell.heads, tiles
 
     def weight_bytes(self, cell: GatedCell, hidden: int, dtype: str) -> int:
         """Shared memory that the weights alone take; in float32 each is two numbers of tf32."""
         if not cell.recurrent:
             return 0
-        gates, block = slots(cell) if self.packed else len(cell.recurrent), block_of(cell, hidden)
+        gates, block = slots(cell) if self.together else len(cell.recurrent), block_of(cell, hidden)
         tall = self.block_k if self.kind == STEPWISE else block
         count = gates * tall * (self.block_h or block) * len(cell.fed_back)
         return count * {"float32": 8, "float64": 8}.get(dtype, 2)
@@ -104,6 +111,11 @@ class Form:
             return None
         has = f"a step has {values:,} gate values, and the cell {weights:,} recurrent weights"
         return f"{has}; its kernels address {2**31 - 1:,}"
+
+
+def _up(count: int, size: int) -> int:
+    """How often the size is needed for so many."""
+    return -(-count // size)
 
 
 def block_of(cell: GatedCell, hidden: int) -> int:

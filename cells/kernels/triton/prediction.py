@@ -128,7 +128,7 @@ def step_time(
     """Of one program."""
     whole, narrow, size = block_of(cell, units), FORMATS[dtype].narrow, FORMATS[dtype].size
     block = form.block_h or whole
-    gates = (slots(cell) if form.packed else len(cell.recurrent)) if cell.recurrent else 0
+    gates = (slots(cell) if form.together else len(cell.recurrent)) if cell.recurrent else 0
     entries = gates * whole * block * len(cell.fed_back)
     depth = whole if way == "forward" else whole * gates
     thrice = 1 if narrow else 3  # a float32 product is three of tf32, each of half the rate

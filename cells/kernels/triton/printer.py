@@ -24,11 +24,16 @@ from .source import called, constants, functions, identifiers
 
 @dataclass(frozen=True)
 class Layout:
-    """A text of a resident program, its products `packed` or plain; or, spread, with `pieces` of weights."""
+    """A text of a resident program, its products `packed` or plain; or a spread one.
+
+    pieces   of weights that a spread program holds for the forward's products, `pulled` for the backward's;
+             0 where it reads them at each step
+    """
 
     packed: bool = True
     spread: bool = False
     pieces: int = 0
+    pulled: int = 0
 
 
 PACKED = Layout()
@@ -71,8 +76,10 @@ def text(cell: GatedCell, dtype: str = "float32", layout: Layout = PACKED) -> st
 
 def _kernels(cell: GatedCell, source: Step, layout: Layout) -> list[str]:
     if layout.spread:
-        parts = (spread_forward.forward, spread_backward.backward)
-        return [part(cell, source, layout.pieces) for part in parts]
+        return [
+            spread_forward.forward(cell, source, layout.pieces),
+            spread_backward.backward(cell, source, layout.pulled),
+        ]
     packed = layout.packed and can_pack(cell)
     return [forward(cell, source, packed), backward(cell, source, packed)]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ...cell import GatedCell
 from .frame import PLACES, block, times
-from .products import DOT, ZEROS, fed_names
+from .products import DOT, ZEROS, can_pack, fed_names, slots, split
 
 NUMBERS = ("steps", "batch", "begin", "total")  # begin: steps that were done before this launch, of all
 
@@ -53,8 +53,26 @@ def wait(step: str) -> list[str]:
 
 
 def load_weights(cell: GatedCell, pieces: int, transposed: bool) -> list[str]:
-    """Lines that load the weights of this program's units once, in pieces of BLOCK_K of all K."""
-    return [line for p in range(pieces) for line in (_units(p), *_weights(cell, transposed, _end(p)))]
+    """Lines that load the weights of this program's units once, in pieces of BLOCK_K of all that K counts.
+
+    Forward K counts a head's units, and the columns of all gates stand side by side. In the backward K counts
+    the units of all gates in turn.
+    """
+    columns = [] if transposed else _columns(cell, pieces)
+    units = [_units(p) for p in range(pieces)]
+    return columns + [line for p, k in enumerate(units) for line in (k, *_weights(cell, transposed, _end(p)))]
+
+
+def _columns(cell: GatedCell, pieces: int) -> list[str]:
+    """Lines that say of which gate and unit the forward's columns are."""
+    if not can_pack(cell):
+        return ["column = u"]
+    places, program = slots(cell), "tl.program_id(2)" if pieces else "tl.cast(tl.program_id(2), tl.int64)"
+    return [
+        "# blocks of 8 units, in each the gates in turn",
+        f"q = tl.arange(0, {places} * BLOCK_H)[None, :]",
+        f"slot, column = q // 8 % {places}, {program} * BLOCK_H + q // {8 * places} * 8 + q % 8",
+    ]
 
 
 def _units(piece: int) -> str:
@@ -66,37 +84,49 @@ def _end(piece: int) -> str:
     return f"_{piece}" if piece else ""
 
 
+def _of_head(cell: GatedCell, k: str) -> str:
+    """The place, among the units of all gates of all heads, of those that k counts in one head."""
+    if cell.heads == 1:
+        return k
+    if len(cell.recurrent) == 1:
+        return f"head * WIDTH + {k}"
+    return f"{k} // WIDTH * HIDDEN + head * WIDTH + {k} % WIDTH"
+
+
 def _weights(cell: GatedCell, transposed: bool, end: str = "") -> list[str]:
-    """Lines that load weight_hh (G * units, K) for the units k: states by gates, or transposed."""
-    columns = "WIDTH" if len(cell.fed_back) == 1 else f"({len(cell.fed_back)} * WIDTH)"
-    head = " + head * WIDTH" if cell.heads > 1 else ""
-    k = f"k{end}[:, None]"
-    gate, state = (k, "u") if transposed else ("u", k)
-    lines = [f"inside{end} = ({k} < WIDTH) & (u < WIDTH)"]
-    for r, g in enumerate(cell.recurrent):
-        row = block(gate, r, "HIDDEN") + head
-        row = f"({row})" if " " in row else row
-        for f, (_, of_state) in enumerate(fed_names(cell)):
-            place = f"weight_at + {row} * {columns} + {block(state, f, 'WIDTH')}"
-            name = f"weight_{g}{of_state}{end}"
-            lines.append(f"{name} = tl.load({place}, mask=inside{end}, other=0.0).to(DOT)")
+    """Lines that load weight_hh (G * units, states * K): K by columns, or transposed K by own units."""
+    fed, gates, k = fed_names(cell), len(cell.recurrent), f"k{end}[:, None]"
+    if transposed:
+        inside = f"({k} < {times(gates, 'WIDTH')}) & (u < WIDTH)"
+        row, state = _of_head(cell, k), "u"
+    else:
+        inside = f"({k} < WIDTH) & (column < WIDTH)"
+        inside += f" & (slot < {gates})" if slots(cell) > gates else ""
+        row, state = ("slot * HIDDEN + column" if gates > 1 else "column"), k
+        row += " + head * WIDTH" if cell.heads > 1 else ""
+    row = f"({row})" if " " in row else row
+    size = "WIDTH" if len(fed) == 1 else f"({len(fed)} * WIDTH)"
+    lines = [f"inside{end} = {inside}"]
+    for f, (_, of_state) in enumerate(fed):
+        place = f"weight_at + {row} * {size} + {block(state, f, 'WIDTH')}"
+        lines.append(f"weight{of_state}{end} = tl.load({place}, mask=inside{end}, other=0.0).to(DOT)")
     return lines
 
 
 def multiply(cell: GatedCell, pieces: int) -> list[str]:
     """Lines that make wh_G of the states before, which all_S point to; without biases."""
+    fed, gates = fed_names(cell), cell.recurrent
+
+    def loads(end: str) -> list[str]:
+        place = f"b * HIDDEN + head * WIDTH + k{end}[None, :]"
+        return [f"fed{of}{end} = {_row(f'all_{s} + {place}', 'batch', 'WIDTH', end)}" for s, of in fed]
 
     def products(end: str) -> list[str]:
-        fed = fed_names(cell)
-        place = f"b * HIDDEN + head * WIDTH + k{end}[None, :]"
-        lines = [f"fed{of}{end} = {_row(f'all_{s} + {place}', 'batch', end)}" for s, of in fed]
-        return lines + [
-            f"wh_{g} = tl.dot(fed{of}{end}, weight_{g}{of}{end}, acc=wh_{g}, {DOT})"
-            for g in cell.recurrent
-            for _, of in fed
-        ]
+        return [f"wh = tl.dot(fed{of}{end}, weight{of}{end}, acc=wh, {DOT})" for _, of in fed]
 
-    return [f"wh_{g} = {ZEROS}" for g in cell.recurrent] + _over_k(cell, products, pieces, transposed=False)
+    zeros = f"wh = tl.zeros((BLOCK_B, {times(slots(cell), 'BLOCK_H')}), REAL)"
+    apart = split("wh", [f"wh_{g}" for g in gates]) if can_pack(cell) else laid_out(f"wh_{gates[0]}", "wh")
+    return [zeros, *_over_k(cell, loads, products, pieces, transposed=False), *apart]
 
 
 def pull_back(cell: GatedCell, pieces: int, array: str) -> list[str]:
@@ -105,40 +135,60 @@ def pull_back(cell: GatedCell, pieces: int, array: str) -> list[str]:
     Of no step, which `rows` = 0 says, comes nothing.
     """
     fed, gates = fed_names(cell), len(cell.recurrent)
+    width, after = times(gates, "WIDTH"), times(gates, "one")
+
+    def loads(end: str) -> list[str]:
+        place = f"b * ({times(gates, 'HIDDEN')}) + {_of_head(cell, f'k{end}[None, :]')}"
+        return [f"d_wh{end} = {_row(f'{array} + {after} + {place}', 'rows', width, end)}"]
 
     def products(end: str) -> list[str]:
-        after = f"{array} + {times(gates, 'one')} + b * ({times(gates, 'HIDDEN')})"
-        row = f"{after} + head * WIDTH + k{end}[None, :]"
-        lines = []
-        for r, g in enumerate(cell.recurrent):
-            lines.append(f"d_wh_{g}{end} = {_row(block(row, r, 'HIDDEN'), 'rows', end)}")
-            lines += [
-                f"pulled{of} = tl.dot(d_wh_{g}{end}, weight_{g}{of}{end}, acc=pulled{of}, {DOT})"
-                for _, of in fed
-            ]
-        return lines
+        return [f"pulled{of} = tl.dot(d_wh{end}, weight{of}{end}, acc=pulled{of}, {DOT})" for _, of in fed]
 
     zeros = [f"pulled{of} = {ZEROS}" for _, of in fed]
+    placed = [line for _, of in fed for line in laid_out(f"pulled{of}", f"pulled{of}")]
     # weights may be NaN, of which nothing may come where there is no step
     added = [f"d_{s} += tl.where(b < rows, pulled{of}, 0.0)" for s, of in fed]
-    return zeros + _over_k(cell, products, pieces, transposed=True) + added
+    return [*zeros, *_over_k(cell, loads, products, pieces, transposed=True), *placed, *added]
+
+
+def laid_out(name: str, product: str) -> list[str]:
+    """Lines that bring a product into the layout of what memory holds, in one exchange between threads.
+
+    Else the compiler brings each of the other operands into the product's layout, and each result back.
+    """
+    return [
+        f"{product} = tl.permute(tl.reshape({product}, (BLOCK_B, 2, BLOCK_H // 2)), (0, 2, 1))",
+        f"first_half, second_half = tl.split({product})",
+        f"{product} = tl.permute(tl.join(first_half, second_half), (0, 2, 1))",
+        f"{name} = tl.reshape({product}, (BLOCK_B, BLOCK_H))",
+    ]
 
 
 def _over_k(
-    cell: GatedCell, products: Callable[[str], list[str]], pieces: int, transposed: bool
+    cell: GatedCell,
+    loads: Callable[[str], list[str]],
+    products: Callable[[str], list[str]],
+    pieces: int,
+    transposed: bool,
 ) -> list[str]:
-    """The products over all units of the head: pieces that are held, or tiles that are read here."""
+    """The products over all of K: pieces that are held, or tiles that are read here.
+
+    What pieces are multiplied with is all loaded first, so that threads exchange it between two barriers.
+    """
     if pieces:
-        return [line for p in range(pieces) for line in products(_end(p))]
+        ends = [_end(p) for p in range(pieces)]
+        return [line for lines in (loads, products) for end in ends for line in lines(end)]
     lines = [
         "k = tl.cast(first_k, tl.int64) + tl.arange(0, BLOCK_K)",
         *_weights(cell, transposed),
+        *loads(""),
         *products(""),
     ]
-    return ["for first_k in range(0, WIDTH, BLOCK_K):", *(f"    {line}" for line in lines)]
+    count = times(len(cell.recurrent), "WIDTH") if transposed else "WIDTH"
+    return [f"for first_k in range(0, {count}, BLOCK_K):", *(f"    {line}" for line in lines)]
 
 
-def _row(place: str, rows: str, end: str) -> str:
+def _row(place: str, rows: str, count: str, end: str) -> str:
     """What other programs stored, of the units k; past the cache that does not see what they store."""
-    mask = f"(b < {rows}) & (k{end}[None, :] < WIDTH)"
+    mask = f"(b < {rows}) & (k{end}[None, :] < {count})"
     return f'tl.load({place}, mask={mask}, other=0.0, cache_modifier=".cg").to(DOT)'
