@@ -32,12 +32,21 @@ def scan(path: str | Path | Iterable[str | Path]) -> polars.LazyFrame:
     import polars
 
     parts = [
-        _of(where, list(group)) for where, group in groupby(_each_once(run_folders(path, "scan")), _where)
+        of(where, [folder for folder, _ in group])
+        for where, group in groupby(located(run_folders(path, "scan")), lambda one: one[1])
     ]
     return polars.concat(parts) if len(parts) > 1 else parts[0]
 
 
-def _of(where: Path | bool, folders: list[Path]) -> polars.LazyFrame:
+def located(folders: list[Path]) -> list[tuple[Path, Path | bool]]:
+    """Each run's folder, and where its rows are: a pack, its table (True), or its blocks (False).
+
+    Raises ResultsError for a run that is there twice, and for a damaged table.
+    """
+    return [(folder, _where(folder)) for folder in _each_once(folders)]
+
+
+def of(where: Path | bool, folders: list[Path]) -> polars.LazyFrame:
     """The rows of runs that lie in one pack, in tables of their own (True), or in blocks (False)."""
     import polars
 
