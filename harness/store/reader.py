@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files, manifest, packed, pages, sweep, table, tidy
+from . import files, manifest, packed, pages, remote, sweep, table, tidy
 from .block import BlockError, decode
 from .files import ResultsError
 
@@ -81,8 +81,11 @@ def runs(path: Path) -> list[Path]:
     """The run folders at a path: itself, those in it, oldest first, or those of a sweep, in its order.
 
     Raises ResultsError where there is none, and where anything else lies among them. Names that begin with a
-    dot are passed over. A packed run has the path that it had.
+    dot are passed over. A packed run has the path that it had. What is at an address, such as
+    s3://bucket/runs, is brought here first.
     """
+    if remote.is_remote(path):
+        return runs(remote.brought(path))
     if is_run(path):
         return [path]
     if packed.is_pack(path):
