@@ -11,6 +11,7 @@ PACKAGES = {
     "hydra_plugins.hydra_optuna_sweeper": ("hydra-optuna-sweeper", "'cellbench[optuna]'"),
     "hydra_plugins.hydra_ray_launcher": ("hydra-ray-launcher", "'cellbench[ray]'"),
     "hydra_plugins.hydra_submitit_launcher": ("hydra-submitit-launcher", "'cellbench[submitit]'"),
+    "fsspec": ("fsspec", "fsspec"),
     "polars": ("polars", "'cellbench[scale]'"),
     "sacrebleu": ("sacrebleu", "'cellbench[tasks]'"),
     "safetensors": ("safetensors", "'cellbench[checkpoints]'"),

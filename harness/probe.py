@@ -19,11 +19,14 @@ from .case import Case
 from .extras import PackageMissing
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     import pandas as pd
 
     from .report import Colours, Section
 
 Series = dict[str, Any]
+WAITS = "waits"
 Emit = Callable[[Any], None]  # of (case id, series), (case id, share done) or (case id, CaseResult)
 
 PACKAGE = f"{__package__}.probes"
@@ -119,6 +122,9 @@ class Probe:
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         """First pass: (implementation, series), or with a third, a line that is kept as the rows' reason.
 
+        In place of the series, a function without arguments may stand, which returns them, or (series, line):
+        what is left to do that measures no time, and runs beside others where that serves.
+
         emit((case.id, series)) hands over some before the end, emit((case.id, 0.4)) says that 0.4 of the case
         is done: a silence longer than case_timeout_s is taken for a hang.
 
@@ -194,10 +200,13 @@ class CaseResult:
     series: list[Series] = field(default_factory=list)
 
 
-def measure_cases(emit: Emit, spec: str, options: dict[str, Any], cases: list[Case]) -> None:
+def measure_cases(
+    emit: Emit, spec: str, options: dict[str, Any], cases: list[Case], go: Connection | None = None
+) -> None:
     """Runs in the worker: the first pass of some cases, one after the other.
 
-    Emits (case id, CaseResult) at the end of each.
+    Emits (case id, CaseResult) at the end of each. With `go`, it emits (case id, WAITS) before what measures
+    no time, and waits for a byte.
     """
     probe = get(spec, options)
     for case in cases:
@@ -206,6 +215,11 @@ def measure_cases(emit: Emit, spec: str, options: dict[str, Any], cases: list[Ca
                 raise NotOk("unsupported", reason)
             with guarded(str(case)):
                 implementation, measured, *line = probe.measure(case, emit)
+                if callable(measured):
+                    if go is not None:
+                        emit((case.id, WAITS))
+                        go.recv_bytes()
+                    measured, *line = measured()
             result = CaseResult("ok", line[0] if line else None, implementation, measured)
         except NotOk as stop:
             result = CaseResult(stop.status, stop.reason, series=stop.series)

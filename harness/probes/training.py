@@ -126,12 +126,15 @@ class Training(Probe):
             raise NotOk("diverged", str(error)) from None
         finally:
             emit((case.id, self.curves(data, learner.course)))
-        ends, *line = self.reached(case, data, learner)
-        if resumed:
-            line = [
-                "; ".join([*line, f"{resumed} of {len(learner.course.epochs)} epochs are a checkpoint's"])
-            ]
-        return implementation, ends, *line
+
+        def ended() -> tuple[Any, ...]:
+            ends, *line = self.reached(case, data, learner)
+            if resumed:
+                epochs = len(learner.course.epochs)
+                line = ["; ".join([*line, f"{resumed} of {epochs} epochs are a checkpoint's"])]
+            return ends, *line
+
+        return implementation, *((ended,) if self.verdict else ended())
 
     def ready(self, case: Case, data: Data) -> tuple[Make, str]:
         """(a function that makes a fresh model, the implementation that runs). Raises NotOk."""

@@ -70,10 +70,10 @@ class StoredRun:
 def find(name: str, results: Path) -> Path:
     """The folder of a run, a path or a name below results. Raises ResultsError with the nearest name."""
     for folder in (given_path(name), results / name):
-        if (folder / store.MANIFEST).exists():
+        if store.is_run(folder):
             return folder
     here = given_path(name)
-    if here.is_dir() and any(here.glob(f"*/{store.MANIFEST}")):
+    if here.is_dir() and _names(here):
         raise store.ResultsError(f"{name!r} is a folder of runs; give one of them: {_some(here)}")
     import difflib
 
@@ -93,9 +93,9 @@ def read(folder: Path) -> StoredRun:
             f"run {folder} was imported or made otherwise ({made}); compare takes what `cellbench run` made,"
             " or `cellbench import`"
         )
-    if not (folder / store.TABLE).exists():
+    if not store.exists(folder / store.TABLE):
         raise _unfinished(folder)
-    if not (folder / store.BLOCKS).exists():
+    if not store.exists(folder / store.BLOCKS):
         raise store.ResultsError(f"{folder} has no {store.BLOCKS}, which compare reads; measure it again")
     blocks = list(store.read_blocks(folder))
     last = {block["case"]: block for block in blocks}
@@ -130,7 +130,7 @@ def _unfinished(folder: Path) -> store.ResultsError:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(path.parent.name for path in folder.glob(f"*/{store.MANIFEST}"))
+    return [path.name for path in store.visible(folder) if store.is_run(path)]
 
 
 def _some(folder: Path) -> str:

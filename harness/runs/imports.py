@@ -2,4 +2,6 @@
 
 from . import warm
 
-warm.ready((name, "cpu") for name in ("numpy", "numba", "torch", "native"))
+OF_OPTIMISERS = "torch._dynamo"  # two seconds, which a process that times programs does without
+
+warm.ready(((name, "cpu") for name in ("numpy", "numba", "torch", "native")), (OF_OPTIMISERS,))

@@ -136,7 +136,7 @@ def _work(sweep: Sweep, number: int, log: str | None) -> int | None:
 def _measure(sweep: Sweep, number: int, run: str | None, named: Any) -> int:
     """The exit code of the job's own run."""
     job = sweep.jobs[number]
-    if run is not None and (sweep.results / run / store.MANIFEST).exists():
+    if run is not None and store.is_run(sweep.results / run):
         # its configuration is the sweep's, which is trusted: a node may not have this user's key
         known = store.read_manifest(sweep.results / run).get("config") == job.config
         return measuring.resume(str(sweep.results / run), trust=known)
@@ -146,7 +146,7 @@ def _measure(sweep: Sweep, number: int, run: str | None, named: Any) -> int:
 
 def _statuses(sweep: Sweep, run: str | None) -> dict[str, int]:
     """How many cases of a run have ended in which way."""
-    if run is None or not (sweep.results / run / store.MANIFEST).exists():
+    if run is None or not store.is_run(sweep.results / run):
         return {}
     last = {block["case"]: block for block in store.read_blocks(sweep.results / run)}
     return dict(Counter(block["status"] for block in last.values() if block["done"]))

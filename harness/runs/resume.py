@@ -10,7 +10,7 @@ from cellbench.cells.find import given_path
 
 from .. import store
 from ..screen import one_line
-from ..store import code, manifest, provenance
+from ..store import code, manifest, packed, provenance
 from . import values
 from .compose import defaults
 from .values import ConfigError
@@ -37,8 +37,11 @@ def interrupted(name: str, trust: bool) -> tuple[Path, dict[str, Any]]:
 
 
 def found(name: str) -> tuple[Path, dict[str, Any]]:
-    """The folder of a run and its manifest."""
+    """The folder of a run and its manifest. Raises ConfigError for a packed one."""
     folder = given_path(name)
+    if pack := packed.of_run(folder):
+        undo = f"cellbench pack --undo {shlex.quote(str(pack.folder))}"
+        raise ConfigError(f"run {name} is packed, and a pack stays as it is; make it a folder again: {undo}")
     return folder, store.read_manifest(folder)
 
 

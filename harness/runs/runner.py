@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
 from ..case import Case
 from ..measure.ahead import Ahead
 from ..measure.conditions import cores
-from ..measure.side_by_side import Attempt, Work, side_by_side
+from ..measure.side_by_side import RESTS, Attempt, SideBySide, Work, side_by_side
 from ..measure.started import Result
+from ..probe import WAITS, measure_cases
 from ..probe import CaseResult as Found
-from ..probe import measure_cases
 from ..store import ERRORS, BlockError, RunWriter
 from . import warm
 from .groups import Group, PlannedProbe, about, alike, bounded, flat, may_fork
@@ -51,20 +54,31 @@ class Runner:
     def run(self, probes: list[PlannedProbe]) -> int:
         """Exit code: 1 if a case ended in an error, else 0."""
         self.start = time.monotonic()
-        for planned in probes:
-            left = [c for c in planned.cases if c.id not in self.done]
-            for case in left if planned.probe.repeats else []:
-                self.taken_over(case)
-            groups = alike([c for c in left if c.id not in self.statuses])
-            works = (self.first_pass(planned, cases) for cases in groups)
-            side_by_side(works, self.at_a_time(planned, groups), self.case_timeout_s)
-            if planned.probe.repeats:
-                good = [c for c in planned.cases if c.id in self.done or self.statuses[c.id] == "ok"]
-                comparisons = planned.probe.comparisons(good)
-                unfinished = [c for c in comparisons if any(case.id not in self.done for case in c)]
-                for group in bounded(unfinished, FEW_TOGETHER if self.budget_s else MOST_TOGETHER):
-                    self.second_pass(planned, group)
+        last: list[tuple[PlannedProbe, list[Case]]] = []  # groups that wait until nothing is timed any more
+        with SideBySide(self.case_timeout_s) as processes:
+            for number, planned in enumerate(probes):
+                left = [c for c in planned.cases if c.id not in self.done]
+                for case in left if planned.probe.repeats else []:
+                    self.taken_over(case)
+                groups = alike([c for c in left if c.id not in self.statuses])
+                if any(p.probe.timed for p in probes[:number]) and self.at_any_time(planned, groups):
+                    last += [(planned, cases) for cases in groups]
+                    continue
+                works = (self.first_pass(planned, cases) for cases in groups)
+                processes.do(works, self.at_a_time(planned, groups))
+                if planned.probe.repeats:
+                    self.second_passes(planned)
+            works = (self.first_pass(planned, cases) for planned, cases in last)
+            processes.finish(works, self.abreast(flat([p.cases for p in probes])))
         return int(any(status in ERRORS for status in self.statuses.values()))
+
+    def second_passes(self, planned: PlannedProbe) -> None:
+        """Measures what is not done yet of the probe's comparisons."""
+        good = [c for c in planned.cases if c.id in self.done or self.statuses[c.id] == "ok"]
+        comparisons = planned.probe.comparisons(good)
+        unfinished = [c for c in comparisons if any(case.id not in self.done for case in c)]
+        for group in bounded(unfinished, FEW_TOGETHER if self.budget_s else MOST_TOGETHER):
+            self.second_pass(planned, group)
 
     def taken_over(self, case: Case) -> None:
         """Writes what an earlier attempt measured in the first pass of a case, where that came to its end."""
@@ -80,6 +94,14 @@ class Runner:
         cases = flat(groups)
         if planned.probe.timed or self.budget_s or any(case.device != "cpu" for case in cases):
             return 1
+        return self.abreast(cases)
+
+    def at_any_time(self, planned: PlannedProbe, groups: list[list[Case]]) -> bool:
+        """Whether the cases of a probe may wait for the end, when nothing is timed and all cores are free."""
+        return not planned.probe.repeats and self.at_a_time(planned, groups) > 1
+
+    def abreast(self, cases: list[Case]) -> int:
+        """How many processes of these cases have cores of their own."""
         return max(1, min(MOST_PROCESSES, cores() // max((case.threads for case in cases), default=1)))
 
     def first_pass(self, planned: PlannedProbe, cases: list[Case]) -> Work:
@@ -90,21 +112,41 @@ class Runner:
                 self.end(planned, cases.pop(0), stop, cases)
                 continue
 
-            def keep(message: tuple[str, Found | float | list[dict[str, Any]]]) -> None:
+            def keep(message: tuple[str, Found | float | str | list[dict[str, Any]]]) -> Result | None:
                 content = message[1]
+                if content == WAITS:
+                    return Result(RESTS)
                 if isinstance(content, Found):
                     self.end(planned, cases.pop(0), self.edited() or content, cases)
                 elif isinstance(content, float):
                     self.progress.advance(content)
-                elif not self.edited():
+                elif isinstance(content, list) and not self.edited():
                     self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
+                return None
 
             together = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
             args = (planned.spec, planned.options, together)
-            outcome = yield self.attempt(cases[0], keep, measure_cases, *args, imported=IMPORTED)
+            with self.resting(planned, together) as (go, told):
+                attempt = self.attempt(cases[0], keep, measure_cases, *args, told, imported=IMPORTED)
+                outcome = yield replace(attempt, go=go)
             if outcome.status != "ok" and cases:
                 ended = self.edited() or Found(outcome.status, outcome.reason)
                 self.end(planned, cases.pop(0), ended, cases)
+
+    @contextmanager
+    def resting(
+        self, planned: PlannedProbe, cases: list[Case]
+    ) -> Iterator[tuple[Connection | None, Connection | None]]:
+        """The ends of a pipe by which a process is told to go on with what of its case measures no time.
+
+        None where it does so at once: another case follows in it, a budget is looked at, or nothing is timed.
+        """
+        if not planned.probe.timed or len(cases) > 1 or self.budget_s or cases[0].device != "cpu":
+            yield None, None
+            return
+        receiving, sending = Pipe(duplex=False)
+        with receiving, sending:
+            yield sending, receiving
 
     def end(self, planned: PlannedProbe, case: Case, result: Found, remaining: list[Case]) -> None:
         """Writes how a case ended; where the probe has a second pass, an ok case is not done yet."""
@@ -117,7 +159,7 @@ class Runner:
     def attempt(
         self,
         case: Case,
-        keep: Callable[[Any], None],
+        keep: Callable[[Any], Result | None],
         function: Callable[..., Any],
         *args: Any,
         imported: tuple[str, ...] = (),
@@ -126,10 +168,9 @@ class Runner:
 
         def kept(message: Any) -> Result | None:
             try:
-                keep(message)
+                return keep(message)
             except BlockError as error:  # a message of the probe that cannot be kept
                 return Result("failed", str(error))
-            return None
 
         limit = case.device != "cuda"  # CUDA maps far more address space than it uses
         return Attempt(function, args, kept, case.threads, limit, imported if may_fork(case) else ())

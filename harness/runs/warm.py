@@ -18,7 +18,7 @@ from .. import probe
 from ..case import Case
 from ..probe import Emit
 
-TORCH = ("torch.fx.experimental.symbolic_shapes", "torch._dynamo")  # gradients, dispatched operations
+TORCH = ("torch.fx.experimental.symbolic_shapes",)  # gradients
 # what is imported at first use: up to two seconds of a process
 AT_FIRST_USE = {
     "numba": ("numba.core.registry", "scipy.linalg"),  # products
@@ -27,20 +27,25 @@ AT_FIRST_USE = {
 }
 
 
-def ready(backends: Iterable[tuple[str, str]]) -> None:
-    """Imports what these backends need on these devices, (backend, device)."""
+def ready(backends: Iterable[tuple[str, str]], others: Iterable[str] = ()) -> None:
+    """Imports what these backends need on these devices, (backend, device), and other modules."""
     for backend, device in backends:
         cells.backend(backend).unavailable(device)
-        for name in AT_FIRST_USE.get(backend.partition(":")[0], ()):
-            with suppress(ImportError):  # not installed, or another version without it: it is imported later
-                import_module(name)
+        _import(AT_FIRST_USE.get(backend.partition(":")[0], ()))
         if backend.startswith("numba"):
             with suppress(ImportError):  # Numba's compiler imports its parts too
                 from numba.core.registry import cpu_target
 
                 cpu_target.target_context.refresh()
+    _import(others)
     gc.collect()
     gc.freeze()
+
+
+def _import(names: Iterable[str]) -> None:
+    for name in names:
+        with suppress(ImportError):  # not installed, or another version without it: it is imported later
+            import_module(name)
 
 
 def measure_together(

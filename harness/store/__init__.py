@@ -11,11 +11,13 @@ from __future__ import annotations
 from . import pages
 from .block import BlockError
 from .files import ResultsError
+from .packed import exists
 from .reader import (
     BLOCKS,
     MANIFEST,
     SCHEMA,
     TABLE,
+    is_run,
     load,
     read_blocks,
     read_manifest,
@@ -41,6 +43,8 @@ __all__ = [
     "ResultsError",
     "RunWriter",
     "create",
+    "exists",
+    "is_run",
     "load",
     "make",
     "pages",

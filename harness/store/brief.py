@@ -6,11 +6,13 @@ A summary takes medians over processes of the median in each, so that it is the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import extras
 from .reader import BLOCKS, TABLE, run_folders
-from .scan import scan
+from .scan import located, of
 from .table import frames, types
 from .tidy import HEAD
 
@@ -26,8 +28,16 @@ def brief(path: str | Path | Iterable[str | Path], metrics: Sequence[str]) -> pa
 
     A case that has none of them has one row without a metric. Needs Polars; raises as `scan` does.
     """
-    parts = [_part(scan(some), metrics) for some in _together(run_folders(path, "summarise"))]
+    extras.requires("polars", "a summary of runs needs")
     import polars
+
+    # of all runs at once, so that one that is there twice is told
+    there = located(run_folders(path, "summarise"))
+    parts = [
+        _part(of(where, some), metrics)
+        for where, group in groupby(there, lambda one: one[1])
+        for some in _together([folder for folder, _ in group])
+    ]
 
     medians, cases = (polars.concat(part) for part in zip(*parts, strict=True))
     rows = cases.join(medians, on=["run", "case"], how="left", maintain_order="left")

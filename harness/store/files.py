@@ -38,16 +38,17 @@ def read(path: Path, most: int = SMALL) -> bytes:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, f"it is {kind(about.st_mode)}, and no file", str(path))
-        if about.st_size > most:
-            raise OSError(
-                errno.EFBIG, f"it has {about.st_size} bytes, and at most {most} are read", str(path)
-            )
-        if about.st_size > SMALL and (there := _available()) < COPIES * about.st_size:
-            raise OSError(
-                errno.ENOMEM, f"it has {about.st_size} bytes, and {there} bytes of memory are left", str(path)
-            )
+        check_size(about.st_size, most, path)
         # not `most`, for as much memory would be taken at once
         return file.read(min(about.st_size + PIECE, most)) or b""
+
+
+def check_size(size: int, most: int, path: Path) -> None:
+    """Raises OSError for more bytes than are read of such a file, or than the memory holds."""
+    if size > most:
+        raise OSError(errno.EFBIG, f"it has {size} bytes, and at most {most} are read", str(path))
+    if size > SMALL and (there := _available()) < COPIES * size:
+        raise OSError(errno.ENOMEM, f"it has {size} bytes, and {there} bytes of memory are left", str(path))
 
 
 def _available() -> float:

@@ -7,10 +7,11 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files, manifest, pages, sweep, table, tidy
+from . import files, manifest, packed, pages, remote, sweep, table, tidy
 from .block import BlockError, decode
 from .files import ResultsError
 
@@ -25,7 +26,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """A run's manifest. Raises ResultsError for a folder that is no run, or one of another schema."""
     path = folder / MANIFEST
     try:
-        content = files.read(path)
+        content = packed.content(path)
     except (FileNotFoundError, NotADirectoryError):
         raise ResultsError(f"{folder} is no run: it has no {MANIFEST}") from None
     except OSError as error:
@@ -55,7 +56,7 @@ def read_blocks(folder: Path) -> Iterator[dict[str, Any]]:
     raises ResultsError.
     """
     path = folder / BLOCKS
-    if not path.exists():
+    if not packed.exists(path):
         return
     lines = _bytes(path).split(b"\n")
     if lines.pop():
@@ -71,7 +72,7 @@ def read_blocks(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return files.read(path, files.LARGE)
+        return packed.content(path, files.LARGE)
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -80,29 +81,41 @@ def runs(path: Path) -> list[Path]:
     """The run folders at a path: itself, those in it, oldest first, or those of a sweep, in its order.
 
     Raises ResultsError where there is none, and where anything else lies among them. Names that begin with a
-    dot are passed over.
+    dot are passed over. A packed run has the path that it had. What is at an address, such as
+    s3://bucket/runs, is brought here first.
     """
-    if (path / MANIFEST).exists():
+    if remote.is_remote(path):
+        return runs(remote.brought(path))
+    if is_run(path):
         return [path]
+    if packed.is_pack(path):
+        return [path.parent / name for name in packed.read(path).runs]
     folders = sweep.read(path).runs() if sweep.is_sweep(path) else visible(path)
     for folder in folders:
-        if not (folder / MANIFEST).exists():
+        if not is_run(folder):
             raise ResultsError(f"{folder} lies among runs and is none (it has no {MANIFEST}); move it away")
     if not folders:
         raise ResultsError(f"no run in {str(path)!r}; `cellbench run` makes one, results=DIR says where")
     return folders
 
 
+def is_run(folder: Path) -> bool:
+    """Whether there is a run in a folder, or was, and a pack holds it now."""
+    return packed.exists(folder / MANIFEST)
+
+
 def visible(parent: Path) -> list[Path]:
     """The entries of a folder of runs by name, so oldest first; a hidden one is a run that has not begun.
 
-    A page may stand among runs, and is none.
+    A page may stand among runs, and is none. A pack gives the runs that it holds.
     """
     if not parent.is_dir():
         return []
-    entries = (path for path in parent.iterdir() if not path.name.startswith("."))
+    entries = [path for path in parent.iterdir() if not path.name.startswith(".")]
     # a comparison's page lies in its run's own folder
-    return sorted(p for p in entries if (p / MANIFEST).exists() or not (p / pages.MARKER).exists())
+    there = {p for p in entries if (p / MANIFEST).exists() or not (p / pages.MARKER).exists()}
+    packs = {p for p in there if packed.is_pack(p)}
+    return sorted(there - packs | (set(packed.beside(parent).values()) if packs else set()))
 
 
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
@@ -140,7 +153,8 @@ def frame_of(folders: list[Path]) -> pandas.DataFrame:
     written = {name: folder for name, folder in by_name.items() if _has_blocks(folder)}
     with _collecting_nothing():
         rows = tidy.frame((name, read_blocks(folder)) for name, folder in written.items())
-    tables = [_table(name, folder, hashes[name]) for name, folder in by_name.items() if name not in written]
+    others = {name: folder for name, folder in by_name.items() if name not in written}
+    tables = [_table_of(runs, hashes) for runs in _by_pack(others)]
     frames = [f for f in (*table.frames(tables), rows) if len(f)]
     return pandas.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or [rows])[0]
 
@@ -157,17 +171,43 @@ def _collecting_nothing() -> Iterator[None]:
             gc.enable()
 
 
+def _by_pack(folders: dict[str, Path]) -> Iterator[list[tuple[str, Path, packed.Pack | None]]]:
+    """Runs in a row that lie in one pack, together; any other alone."""
+    of = [(name, folder, packed.of_run(folder)) for name, folder in folders.items()]
+    for pack, group in groupby(of, key=lambda one: one[2] and one[2].folder):
+        together = list(group)
+        yield from [together] if pack else ([one] for one in together)
+
+
+def _table_of(runs: list[tuple[str, Path, packed.Pack | None]], hashes: dict[str, str | None]) -> Any:
+    """Arrow's table of one run, or of several of a pack."""
+    name, folder, pack = runs[0]
+    return pack.table(name for name, *_ in runs) if pack else _table(name, folder, hashes[name])
+
+
 def _has_blocks(folder: Path) -> bool:
-    """Whether the run is read from its blocks.
+    """Whether the run is read from its blocks; one of a pack is where its table is not exact.
 
     Raises ResultsError for a table that is damaged or foreign, and for a run that has neither.
     """
-    blocks, packed = (folder / BLOCKS).exists(), folder / TABLE
-    if packed.exists():  # looked at beside blocks too, so that damage is named before the blocks are removed
-        check_footer(packed)
+    if pack := packed.of_run(folder):
+        return not pack.runs[folder.name].exact
+    blocks, table_ = (folder / BLOCKS).exists(), folder / TABLE
+    if table_.exists():  # looked at beside blocks too, so that damage is named before the blocks are removed
+        check_footer(table_)
     elif not blocks:
         raise ResultsError(f"{folder} holds no results: it has neither {BLOCKS} nor {TABLE}; remove the run")
     return blocks
+
+
+def is_current(folder: Path) -> bool:
+    """Whether a run's table holds all that its blocks do. Raises ResultsError for one that is damaged."""
+    table, blocks = folder / TABLE, folder / BLOCKS
+    if not table.exists():
+        return False
+    check_footer(table)
+    # the table is written after the last block; a run that was gone on with has newer blocks
+    return not blocks.exists() or table.stat().st_mtime_ns >= blocks.stat().st_mtime_ns
 
 
 def check_footer(path: Path) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import extras
+from . import packed
 from .files import ResultsError
-from .reader import BLOCKS, TABLE, check_footer, frame_of, run_folders
+from .reader import TABLE, check_footer, frame_of, is_current, run_folders
 from .table import as_arrow, types
 
 if TYPE_CHECKING:
@@ -31,17 +32,38 @@ def scan(path: str | Path | Iterable[str | Path]) -> polars.LazyFrame:
     import polars
 
     parts = [
-        _tables(list(group)) if current else _blocks(list(group))
-        for current, group in groupby(_each_once(run_folders(path, "scan")), _is_current)
+        of(where, [folder for folder, _ in group])
+        for where, group in groupby(located(run_folders(path, "scan")), lambda one: one[1])
     ]
     return polars.concat(parts) if len(parts) > 1 else parts[0]
 
 
-def _tables(folders: list[Path]) -> polars.LazyFrame:
+def located(folders: list[Path]) -> list[tuple[Path, Path | bool]]:
+    """Each run's folder, and where its rows are: a pack, its table (True), or its blocks (False).
+
+    Raises ResultsError for a run that is there twice, and for a damaged table.
+    """
+    return [(folder, _where(folder)) for folder in _each_once(folders)]
+
+
+def of(where: Path | bool, folders: list[Path]) -> polars.LazyFrame:
+    """The rows of runs that lie in one pack, in tables of their own (True), or in blocks (False)."""
+    import polars
+
+    if where is True:
+        return _tables([folder / TABLE for folder in folders])
+    if where is False:
+        return _blocks(folders)
+    rows, names = _tables([where / packed.TABLE]), [folder.name for folder in folders]
+    if len(names) == len(packed.read(where).runs):
+        return rows
+    return rows.filter(polars.col("run").is_in(names))
+
+
+def _tables(files: list[Path]) -> polars.LazyFrame:
     import polars
 
     columns: Any = {"missing_columns": "insert", "extra_columns": "ignore"}  # of another version's tables
-    files = [folder / TABLE for folder in folders]
     return polars.scan_parquet(files, schema=_schema(), glob=False, **columns)
 
 
@@ -60,14 +82,15 @@ def _schema() -> Any:
     return {name: kinds[str(kind)] for name, kind in types().items()}
 
 
-def _is_current(folder: Path) -> bool:
-    """Whether a run's table holds all that its blocks do. Raises ResultsError for one that is damaged."""
-    table, blocks = folder / TABLE, folder / BLOCKS
-    if not table.exists():
-        return False
-    check_footer(table)
-    # the table is written after the last block; a run that was gone on with has newer blocks
-    return not blocks.exists() or table.stat().st_mtime_ns >= blocks.stat().st_mtime_ns
+def _where(folder: Path) -> Path | bool:
+    """The pack of a run; else whether its table holds all that its blocks do.
+
+    Raises ResultsError for a table that is damaged.
+    """
+    if pack := packed.of_run(folder):
+        check_footer(pack.folder / packed.TABLE)
+        return pack.folder
+    return is_current(folder)
 
 
 def _each_once(folders: list[Path]) -> list[Path]:

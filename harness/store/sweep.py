@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import atomic, files, lock
+from . import atomic, files, lock, packed
 from .files import ResultsError
 from .manifest import MOST, RUN_NAME, check_origin, sealed
 
@@ -133,7 +133,8 @@ class Sweep:
     def runs(self) -> list[Path]:
         """The folders of the runs that there are."""
         named = {record.run: None for record in self.records() if record.run}
-        return [path for run in named if (path := self.results / run).is_dir() and not path.is_symlink()]
+        folders = [self.results / run for run in named]
+        return [f for f in folders if packed.of_run(f) or (f.is_dir() and not f.is_symlink())]
 
     def ask(self, number: int, job: Job) -> None:
         """Writes what a search asks of one more job."""

@@ -45,6 +45,13 @@ def pack(rows: pandas.DataFrame, path: Path) -> None:
     pyarrow.parquet.write_table(as_arrow(rows), path, write_page_checksum=True)
 
 
+def schema() -> Any:
+    """Arrow's, of the tidy frame."""
+    import pyarrow
+
+    return pyarrow.schema(types().items())
+
+
 def as_arrow(rows: pandas.DataFrame) -> Any:
     """The frame as a table of Arrow."""
     import pyarrow
@@ -64,12 +71,22 @@ def types() -> dict[str, Any]:
     return text | dict.fromkeys(WHOLE, pyarrow.int64()) | {"value": pyarrow.float64()}
 
 
+def is_unicode(rows: pandas.DataFrame) -> bool:
+    """Whether all text of the frame is, as Arrow wants it: a name of undecodable bytes is not."""
+    texts = {text for name in COLUMNS if name not in (*WHOLE, "value") for text in rows[name].unique()}
+    try:
+        "".join(filter(None, texts)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _encodable(value: Any) -> Any:
     return value.encode("utf8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
-def unpack(path: Path) -> Any:
-    """The Arrow table of a file, its text as dictionaries.
+def unpack(path: Path, first: int = 0, count: int | None = None) -> Any:
+    """The Arrow table of a file, its text as dictionaries: all rows, or so many from the first wanted on.
 
     Raises ValueError or OSError for a file that is damaged or foreign.
     """
@@ -77,23 +94,41 @@ def unpack(path: Path) -> Any:
 
     texts = [name for name in COLUMNS if name not in (*WHOLE, "value")]
     try:
-        table = _read(path, texts)
+        table = _read(path, texts, first, count)
     except KeyError:  # of an older table, which has fewer columns
         names = pyarrow.parquet.read_schema(path).names
-        table = _read(path, [name for name in texts if name in names])
+        table = _read(path, [name for name in texts if name in names], first, count)
     table.validate(full=True)  # Arrow follows an index of a dictionary wherever it leads
     if missing := [name for name in OLDEST if name not in table.column_names]:
         raise ValueError(f"it has no column {missing[0]!r}")
     return table
 
 
-def _read(path: Path, texts: list[str]) -> Any:
+def _read(path: Path, texts: list[str], first: int, count: int | None) -> Any:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
         if file.metadata.num_rows > MOST_ROWS:  # which a few bytes can claim, and make of a repeated value
             raise ValueError(f"it has {file.metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read")
-        return file.read(use_threads=False)
+        if count is None:
+            return file.read(use_threads=False)
+        groups, begin = _groups(file, first, count)
+        rows = file.read_row_groups(groups, use_threads=False).slice(first - begin, count)
+        if rows.num_rows != count:
+            raise ValueError(f"it has no rows {first:,} to {first + count:,}")
+        return rows
+
+
+def _groups(file: Any, first: int, count: int) -> tuple[list[int], int]:
+    """(the row groups that hold these rows, the first row of them)."""
+    groups, begin, at = [], 0, 0
+    for number in range(file.metadata.num_row_groups):
+        size = file.metadata.row_group(number).num_rows
+        if at < first + count and at + size > first:
+            begin = begin if groups else at
+            groups.append(number)
+        at += size
+    return groups, begin
 
 
 def frames(tables: Iterable[Any]) -> list[pandas.DataFrame]:

@@ -1,6 +1,7 @@
 """Runs as a lazy frame, and the summary of more rows than fit the memory: the same as of the whole frame."""
 
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -96,3 +97,13 @@ def test_what_cannot_be_scanned_is_one_line(folder, tmp_path, monkeypatch, capsy
     assert "cellbench[scale]" in capsys.readouterr().err
     assert main(["report", str(folder), "--summary", "--output", "x"]) == 2
     assert "writes no page" in capsys.readouterr().err
+
+
+def test_a_run_that_is_there_twice_is_told_however_far_apart(folder, monkeypatch):
+    run = store.runs(folder)[0]
+    other = folder.parent / "elsewhere" / run.name
+    shutil.copytree(run, other)
+    monkeypatch.setattr(brief, "MOST", 1)  # so that each run is read alone
+    for read in (harness.load, harness.scan, lambda runs: brief.brief(runs, summary.METRICS)):
+        with pytest.raises(store.ResultsError, match="are the same run"):
+            read([folder, other])

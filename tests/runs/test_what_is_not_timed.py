@@ -1,0 +1,111 @@
+"""What measures no time waits until nothing is timed any more, and then runs side by side."""
+
+import io
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from cellbench import harness
+from cellbench.harness import store
+from cellbench.harness.case import Case
+from cellbench.harness.probe import Probe, series
+from cellbench.harness.runs import runner
+from cellbench.harness.runs.groups import PlannedProbe
+from cellbench.harness.runs.progress import Progress
+from cellbench.harness.runs.runner import Runner
+
+
+def wrote(folder, kind, case):
+    """Keeps the core for a moment, and writes when."""
+    began = time.monotonic()
+    time.sleep(0.1)
+    with (Path(folder) / "spans").open("a") as file:
+        file.write(json.dumps([kind, case.seed, began, time.monotonic()]) + "\n")
+
+
+@dataclass(frozen=True)
+class PartlyTimed(Probe):
+    """The first half of a case is timed; the seed says how the second half ends."""
+
+    folder: str = ""
+
+    def measure(self, case, emit):
+        wrote(self.folder, "timed", case)
+        emit((case.id, [series("seconds", "s", 1.0)]))
+
+        def rest():
+            wrote(self.folder, "rest", case)
+            if case.seed == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return [series("verdict", "1", 2.0)], f"line {case.seed}"
+
+        return "me", rest
+
+
+@dataclass(frozen=True)
+class Untimed(Probe):
+    """Nothing is timed."""
+
+    timed: ClassVar[bool] = False
+    folder: str = ""
+
+    def measure(self, case, emit):
+        wrote(self.folder, "untimed", case)
+        return "me", [series("value", "1", 3.0)]
+
+
+def asked(kind, folder, seeds):
+    options = {"folder": str(folder)}
+    # of other steps each, so that each has a process of its own
+    cases = [Case(kind.__name__, "gru", "numpy", "cpu", "float32", 1, steps=9 + k, seed=k) for k in seeds]
+    return PlannedProbe(f"{__file__}:{kind.__name__}", options, kind(**options), cases)
+
+
+def ran(folder, probes, **more):
+    """The spans [kind, seed, began, ended] of a run, and its rows."""
+    writer = store.create(folder / "runs", {})
+    Runner(writer, Progress(1.0, stream=io.StringIO()), case_timeout_s=30, **more).run(probes)
+    writer.close()
+    spans = [json.loads(line) for line in (folder / "spans").read_text().splitlines()]
+    return spans, harness.load(folder / "runs")
+
+
+@pytest.mark.quick
+def test_nothing_runs_beside_what_is_timed_and_the_rest_runs_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "cores", lambda: 2)
+    monkeypatch.setattr(runner, "IMPORTED", ("json",))  # a server that is there at once
+    probes = [
+        asked(Untimed, tmp_path, [6]),
+        asked(PartlyTimed, tmp_path, range(3)),
+        asked(Untimed, tmp_path, [7, 8]),
+    ]
+    spans, rows = ran(tmp_path, probes)
+    timed = [span for span in spans if span[0] == "timed"]
+    others = [span for span in spans if span[0] != "timed"]
+    assert [span[1] for span in timed] == [0, 1, 2] and len(others) == 6
+    for one in timed:
+        assert all(other[3] < one[2] or other[2] > one[3] for other in spans if other is not one)
+    late = [span for span in others if span[2] > timed[-1][3]]
+    expected = [("rest", 0), ("rest", 1), ("rest", 2), ("untimed", 7), ("untimed", 8)]
+    assert sorted((kind, seed) for kind, seed, *_ in late) == expected
+    assert any(one is not two and one[2] < two[3] and two[2] < one[3] for one in late for two in late)
+    # a crash in what is not timed costs its own case alone, and keeps what was timed
+    ends = rows.groupby("seed")["status"].agg(set)
+    assert ends[1] == {"crashed"} and all(ends[seed] == {"ok"} for seed in (0, 2, 7, 8))
+    assert (rows["metric"] == "seconds").sum() == 3 and (rows["metric"] == "verdict").sum() == 2
+    assert set(rows[(rows["metric"] == "verdict")]["reason"]) == {"line 0", "line 2"}
+
+
+def test_with_a_budget_each_case_is_done_before_the_next_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "cores", lambda: 2)
+    monkeypatch.setattr(runner, "IMPORTED", ("json",))
+    spans, _ = ran(tmp_path, [asked(PartlyTimed, tmp_path, range(3))], budget_s=60.0)
+    assert [(kind, seed) for kind, seed, *_ in spans] == [
+        (kind, k) for k in range(3) for kind in ("timed", "rest")
+    ]
