@@ -18,6 +18,14 @@ def anchor_of(heading: str) -> str:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A sentence on what was found, and the section that shows what it rests on."""
+
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading, and under it lines, facts (a word and a text), figures, tables, lines to copy, parts.
 

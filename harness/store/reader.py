@@ -87,7 +87,9 @@ def runs(path: Path) -> list[Path]:
     folders = sweep.read(path).runs() if sweep.is_sweep(path) else visible(path)
     for folder in folders:
         if not (folder / MANIFEST).exists():
-            raise ResultsError(f"{folder} lies among runs and is none (it has no {MANIFEST}); move it away")
+            inside = folder.is_dir() and any((one / MANIFEST).exists() for one in folder.iterdir())
+            instead = f"its folders are runs: give {folder}" if inside else "move it away"
+            raise ResultsError(f"{folder} lies among runs and is none (it has no {MANIFEST}); {instead}")
     if not folders:
         raise ResultsError(f"no run in {str(path)!r}; `cellbench run` makes one, results=DIR says where")
     return folders
@@ -96,11 +98,12 @@ def runs(path: Path) -> list[Path]:
 def visible(parent: Path) -> list[Path]:
     """The entries of a folder of runs by name, so oldest first; a hidden one is a run that has not begun.
 
-    A page may stand among runs, and is none.
+    A page may stand among runs, in a folder of its own or beside them, and is none.
     """
     if not parent.is_dir():
         return []
-    entries = (path for path in parent.iterdir() if not path.name.startswith("."))
+    page = pages.written(parent)
+    entries = (path for path in parent.iterdir() if not path.name.startswith(".") and path.name not in page)
     # a comparison's page lies in its run's own folder
     return sorted(p for p in entries if (p / MANIFEST).exists() or not (p / pages.MARKER).exists())
 
