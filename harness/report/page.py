@@ -149,9 +149,17 @@ def sections(
 
 
 def as_html(
-    title: str, lines: list[str], content: list[Section], foot: str = "", found: Sequence[Finding] = ()
+    title: str,
+    lines: list[str],
+    content: list[Section],
+    foot: str = "",
+    found: Sequence[Finding] = (),
+    site: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """One self-contained page. All text is escaped; the SVG of our own figures alone is not."""
+    """One self-contained page. All text is escaped; the SVG of our own figures alone is not.
+
+    site: the texts and addresses of the pages beside it, which stand first.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -160,6 +168,7 @@ def as_html(
     own = {name: Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", *SCRIPTS)}
     template = jinja.get_template("template.html")
     text = {"title": title, "lines": lines, "found": found, "note": NOTE, "sections": content, "foot": foot}
+    text["site"] = site
     text["contents"] = [(asked, _links(some)) for asked, some in groupby(content, lambda one: one.question)]
     # a browser runs these scripts alone, whatever stands in the results
     scripts = {f"sha256-{_digest(own[name])}": own[name] for name in SCRIPTS}

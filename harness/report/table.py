@@ -16,8 +16,8 @@ T = TypeVar("T")
 class Entry:
     """One field of a table: its text, and an interval or a remark that stands below it.
 
-    kind is 'text', 'number' (to the right) or 'status' (of a case without a result). link: the anchor that
-    the text leads to on the page.
+    kind is 'text', 'number' (to the right) or 'status' (of a case without a result). link: where the
+    text leads to, such as '#training-adding'.
     """
 
     text: str

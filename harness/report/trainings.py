@@ -207,7 +207,7 @@ def overview(ready: pd.DataFrame) -> Table:
     if len(tasks) > len(entries):
         turned = [
             (
-                Entry(task, link=anchor_of(f"{TRAINING}: {task}")),
+                Entry(task, link=f"#{anchor_of(f'{TRAINING}: {task}')}"),
                 best[task],
                 *(here.get(task, none) for here in entries.values()),
             )
