@@ -218,9 +218,9 @@ class _Step:
         """Whole numbers take an entry of their axis, slices a part of it."""
         key, given = value.how[1], value.args[0].shape
         key = key if isinstance(key, tuple) else (key,)
-        if Ellipsis in key:
-            at, missing = key.index(Ellipsis), len(given) - len(key) + 1
-            key = (*key[:at], *[slice(None)] * missing, *key[at + 1 :])
+        if rest := [at for at, one in enumerate(key) if one is Ellipsis]:
+            missing = len(given) - len(key) + 1
+            key = (*key[: rest[0]], *[slice(None)] * missing, *key[rest[0] + 1 :])
         out = inputs[0]
         for axis in reversed(range(len(key))):
             if isinstance(one := key[axis], slice):
