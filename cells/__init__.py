@@ -26,6 +26,7 @@ from .exchange import (
     to_flax,
     to_keras,
     to_onnx,
+    to_onnx_scan,
     to_tensorflow,
     to_torch,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "to_flax",
     "to_keras",
     "to_onnx",
+    "to_onnx_scan",
     "to_tensorflow",
     "to_torch",
     "torch_module",

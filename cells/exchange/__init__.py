@@ -7,6 +7,7 @@ from .equinox import from_equinox, to_equinox
 from .flax import from_flax, to_flax
 from .keras import from_keras, to_keras
 from .onnx_read import from_onnx
+from .onnx_scan import to_onnx_scan
 from .onnx_start import Start
 from .onnx_write import to_onnx
 from .tensorflow import from_tensorflow, to_tensorflow
@@ -24,6 +25,7 @@ __all__ = [
     "to_flax",
     "to_keras",
     "to_onnx",
+    "to_onnx_scan",
     "to_tensorflow",
     "to_torch",
 ]

@@ -40,7 +40,7 @@ def concatenate(arrays: Sequence[Any], axis: int = -1) -> Any:
         keys = ((..., slice(a, b), *[slice(None)] * (-1 - axis)) for a, b in pairwise(edges))
         return tuple(g[key] for key in keys)
 
-    return Value(joined, "view", tuple(arrays), pull)
+    return Value(joined, "view", tuple(arrays), pull, ("concatenate", axis))
 
 
 def linear(rows: Any, weight: Any, bias: Any = None) -> Any:

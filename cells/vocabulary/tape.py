@@ -21,16 +21,23 @@ _order = count()  # values are pulled in the reverse of the order in which they 
 class Value:
     """An array that remembers how it was made.
 
-    pull(g, y, *args) gives a cotangent for each argument from that of the value y.
+    pull(g, y, *args) gives a cotangent for each argument from that of the value y. `how` has what an op does
+    beyond its name: of a view the method with its arguments, of a sum its axis and whether that is kept.
     """
 
-    __slots__ = ("args", "array", "index", "op", "pull")
+    __slots__ = ("args", "array", "how", "index", "op", "pull")
     __array_ufunc__ = None  # NumPy arrays on the left leave the operator to this class
 
     def __init__(
-        self, array: Any, op: str = "leaf", args: tuple[Any, ...] = (), pull: Callable | None = None
+        self,
+        array: Any,
+        op: str = "leaf",
+        args: tuple[Any, ...] = (),
+        pull: Callable | None = None,
+        how: tuple[Any, ...] = (),
     ) -> None:
         self.array, self.op, self.args, self.pull, self.index = array, op, args, pull, next(_order)
+        self.how = how
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,15 +87,17 @@ class Value:
         return _product(other, self)
 
     def __getitem__(self, key: Any) -> Value:
-        return Value(self.array[key], "view", (self,), lambda g, y, a: (_placed(g, key, a.shape),))
+        return Value(
+            self.array[key], "view", (self,), lambda g, y, a: (_placed(g, key, a.shape),), ("index", key)
+        )
 
     def reshape(self, *shape: int) -> Value:
-        return Value(self.array.reshape(*shape), "view", (self,), lambda g, y, a: (g.reshape(*a.shape),))
+        array = self.array.reshape(*shape)
+        return Value(array, "view", (self,), lambda g, y, a: (g.reshape(*a.shape),), ("reshape",))
 
     def swapaxes(self, first: int, second: int) -> Value:
-        return Value(
-            self.array.swapaxes(first, second), "view", (self,), lambda g, y, a: (g.swapaxes(first, second),)
-        )
+        array, how = self.array.swapaxes(first, second), ("swapaxes", first, second)
+        return Value(array, "view", (self,), lambda g, y, a: (g.swapaxes(first, second),), how)
 
     @property
     def mT(self) -> Value:
@@ -99,7 +108,7 @@ class Value:
             wide = g if keepdims else g.reshape(*np.expand_dims(array_of(y), axis).shape)
             return (_spread(wide, a.shape),)
 
-        return Value(self.array.sum(axis, keepdims=keepdims), "sum", (self,), pull)
+        return Value(self.array.sum(axis, keepdims=keepdims), "sum", (self,), pull, (axis, keepdims))
 
 
 def _plus(a: Any, b: Any) -> Any:

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, unique, varying
-from .section import anchor_of
+from .leading import fastest, reach, smallest
+from .section import Finding, anchor_of
 from .sections import gradient_decay, throughput
-from .standings import Standing, models, of_task, ranked, trained_tasks
+from .standings import Standing, lower_than_next, models, next_one, of_task, trained_tasks, with_loss
 from .summary import Row
 from .trainings import TRAINING
 from .units import digits, interval, quantity
@@ -22,23 +23,26 @@ MOST_NAMED = 6  # cells in a sentence
 MOST_TASKS = 6  # with a sentence each
 
 
-NOTE = "Brackets hold the lowest and highest of the processes. A sentence leads to what it rests on."
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A sentence, and the section that shows what it rests on."""
-
-    text: str
-    anchor: str
+NOTE = (
+    "Brackets hold the lowest and highest of the processes. native is PyTorch's own layer, such as"
+    " torch.nn.GRU. A sentence leads to what it rests on."
+)
 
 
 def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
-    """The sentences about speed, gradients and trainings, as far as there are results of them.
+    """The sentences about speed, gradients, trainings and sizes, as far as there are results of them.
 
     rows are those of the summary; ready is the tidy frame after `prepare`.
     """
-    return [*_speed(ready), *_reach(rows), *_learned(ready)]
+    rows = list(rows)
+    return [
+        *fastest(ready),
+        *_speed(ready),
+        *_reach(rows),
+        *reach(rows),
+        *_learned(ready),
+        *smallest(ready),
+    ]
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def named(names: list[str], most: int, what: str = "") -> str:
 
 def _learned(ready: pd.DataFrame) -> Iterator[Finding]:
     """The model with the lowest test loss of each task; of many tasks it is counted who has it how often."""
-    ranks = {task: _ranks(of_task(ready, task)) for task in trained_tasks(ready)}
+    ranks = {task: with_loss(models(of_task(ready, task))) for task in trained_tasks(ready)}
     ranks = {task: order for task, order in ranks.items() if len(order) > 1}
     if len(ranks) > MOST_TASKS:
         yield Finding(_most(list(ranks.values())), anchor_of(TRAINING))
@@ -150,26 +154,9 @@ def _learned(ready: pd.DataFrame) -> Iterator[Finding]:
         yield Finding(_best(task, order), anchor_of(f"{TRAINING}: {task}"))
 
 
-def _ranks(rows: pd.DataFrame) -> list[Standing]:
-    """The models that have a loss, the lowest first."""
-    return [model for model in ranked(models(rows)) if len(model.values("best_test_loss"))]
-
-
-def _next(order: Sequence[Standing]) -> Standing:
-    """The best model of another name than the first: one cell on two backends is no contest."""
-    return next((model for model in order[1:] if model.name != order[0].name), order[1])
-
-
-def _lower(order: Sequence[Standing]) -> tuple[int, int]:
-    """(seeds in which the first is below the next, seeds that both have)."""
-    mine, other = (model.values("best_test_loss") for model in (order[0], _next(order)))
-    seeds = mine.index.intersection(other.index)
-    return int((mine[seeds] < other[seeds]).sum()), len(seeds)
-
-
 def _best(task: str, order: Sequence[Standing]) -> str:
     several = len(unique(model.backend for model in order)) > 1
-    best, next_, (lower, seeds) = order[0], _next(order), _lower(order)
+    best, next_, (lower, seeds) = order[0], next_one(order), lower_than_next(order)
     text = (
         f"{task}: {_model(best, several)} has the lowest test loss, {digits(best.loss)};"
         f" {_model(next_, several)} has {digits(next_.loss)}"
@@ -184,7 +171,7 @@ def _most(tasks: Sequence[Sequence[Standing]]) -> str:
     """'Lowest test loss of 23 tasks: gru in 12 (9 of them sure), lstm in 7 (2 of them sure). Sure: ...'"""
     first, sure = Counter(order[0].name for order in tasks), Counter[str]()
     for order in tasks:
-        lower, seeds = _lower(order)
+        lower, seeds = lower_than_next(order)
         sure[order[0].name] += seeds > 1 and lower == seeds
     clauses = [f"{name} in {count} ({sure[name]} of them sure)" for name, count in first.most_common()]
     return f"Lowest test loss of {len(tasks)} tasks: {', '.join(clauses)}. Sure: lower in every seed."

@@ -1,5 +1,24 @@
 "use strict";
 // Tables sort, filter and can be saved. Without this script the page shows the same.
+const Page = {
+  button(text, act, title = "") {
+    const made = document.createElement("button");
+    made.type = "button";
+    if (title) made.title = title;
+    made.append(...text);
+    made.addEventListener("click", act);
+    return made;
+  },
+  save(name, rows) {
+    const quoted = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    const text = rows.map((row) => row.map(quoted).join(",") + "\n");
+    const link = document.createElement("a"), address = URL.createObjectURL(new Blob(text, { type: "text/csv" }));
+    link.setAttribute("href", address);
+    link.download = `${name}.csv`;
+    link.click();
+    URL.revokeObjectURL(address);
+  },
+};
 {
   const tables = [...document.querySelectorAll("main table")];
 
@@ -22,35 +41,18 @@
     table.tBodies[0].append(...rows);
   };
 
-  const quoted = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  const line = (row) => [...row.cells].map((cell) => {
+  const texts = (row) => [...row.cells].map((cell) => {
     const detail = cell.querySelector("small")?.textContent ?? "";
     const text = cell.textContent.slice(0, cell.textContent.length - detail.length);
-    return quoted((detail ? `${text} (${detail})` : text).trim());
-  }).join(",");
-  const save = (table) => {
-    const rows = [...table.rows].filter((row) => !row.hidden).map(line);
-    const link = document.createElement("a");
-    const address = URL.createObjectURL(new Blob([rows.join("\n") + "\n"], { type: "text/csv" }));
-    link.setAttribute("href", address);
-    link.download = `${table.dataset.name}.csv`;
-    link.click();
-    URL.revokeObjectURL(address);
-  };
-
-  const button = (text, act) => {
-    const made = document.createElement("button");
-    made.type = "button";
-    made.append(...text);
-    made.addEventListener("click", act);
-    return made;
-  };
+    return (detail ? `${text} (${detail})` : text).trim();
+  });
+  const save = (table) => Page.save(table.dataset.name, [...table.rows].filter((row) => !row.hidden).map(texts));
   for (const table of tables) {
     [...table.tHead.rows[0].cells].forEach((head, column) =>
-      head.append(button([...head.childNodes], () => sort(table, column, head))));
+      head.append(Page.button([...head.childNodes], () => sort(table, column, head))));
     const bar = document.createElement("p");
     bar.className = "save";
-    bar.append(button(["Save as CSV"], () => save(table)));
+    bar.append(Page.button(["Save as CSV"], () => save(table)));
     table.parentElement.after(bar);
   }
 

@@ -17,17 +17,17 @@ from ..store import pages
 from . import swept, trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
-from .findings import NOTE, Finding, findings, named
+from .findings import NOTE, findings, named
 from .frame import prepare, unique
 from .overview import table_of_rows
 from .refused import refused
-from .section import Section
+from .section import Finding, Section
 from .sections import Shown, of_page
 from .summary import Row, rows_of_ready
 from .table import escaped, markdown
 
 HERE = Path(__file__).parent
-SCRIPTS = ("page.js", "figure.js")
+SCRIPTS = ("page.js", "panels.js", "figure.js", "zoom.js")
 MARKDOWN, PAGE = "report.md", "index.html"
 MOST_NAMED, MOST_RUNS = 4, 6
 
@@ -140,16 +140,26 @@ def sections(
         yield Section(overview.heading, tables=(overview,) if overview.rows else ())
         yield swept.section(ready, manifests)
     yield from of_page(ready, probes)
-    for table in (refused(ready), environment(manifests), configuration(manifests)):
-        yield Section(table.heading, tables=(table,))
+    without = refused(ready)
+    yield Section(without.heading, tables=(without,))
+    for table in (environment(manifests), configuration(manifests)):
+        yield Section(table.heading, tables=(table,), unfolded=0)
     commands = dict.fromkeys(line for manifest in manifests for line in command(manifest))
     yield Section("How to reproduce", commands=tuple(commands))
 
 
 def as_html(
-    title: str, lines: list[str], content: list[Section], foot: str = "", found: Sequence[Finding] = ()
+    title: str,
+    lines: list[str],
+    content: list[Section],
+    foot: str = "",
+    found: Sequence[Finding] = (),
+    site: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """One self-contained page. All text is escaped; the SVG of our own figures alone is not."""
+    """One self-contained page. All text is escaped; the SVG of our own figures alone is not.
+
+    site: the texts and addresses of the pages beside it, which stand first.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -158,10 +168,26 @@ def as_html(
     own = {name: Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", *SCRIPTS)}
     template = jinja.get_template("template.html")
     text = {"title": title, "lines": lines, "found": found, "note": NOTE, "sections": content, "foot": foot}
-    text["contents"] = [(asked, list(some)) for asked, some in groupby(content, lambda one: one.question)]
+    text["site"] = site
+    text["contents"] = [(asked, _links(some)) for asked, some in groupby(content, lambda one: one.question)]
     # a browser runs these scripts alone, whatever stands in the results
     scripts = {f"sha256-{_digest(own[name])}": own[name] for name in SCRIPTS}
     return template.render(text, style=own["style.css"], scripts=scripts, svg=Markup)
+
+
+def _links(some: Iterable[Section]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Sections of one question as (what their headings begin with, their (text, anchor)).
+
+    'Training: adding' and 'Training: copy' share their first word; a heading alone has none.
+    """
+    shared: list[tuple[str, list[tuple[str, str]]]] = []
+    for first, here in groupby(some, lambda one: one.heading.partition(": ")[0]):
+        sections = list(here)
+        many = len(sections) > 1
+        texts = [one.heading.removeprefix(f"{first}: ") if many else one.heading for one in sections]
+        links = list(zip(texts, (one.anchor for one in sections), strict=True))
+        shared.append((f"{first}:" if many else "", links))
+    return shared
 
 
 def _digest(script: str) -> str:

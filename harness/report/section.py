@@ -18,6 +18,15 @@ def anchor_of(heading: str) -> str:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A sentence on what was found, and the section that shows what it rests on, on this page or another."""
+
+    text: str
+    anchor: str
+    page: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading, and under it lines, facts (a word and a text), figures, tables, lines to copy, parts.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -131,6 +132,23 @@ def ranked(standings: list[Standing]) -> list[Standing]:
         standings,
         key=lambda s: (bool(np.isnan(s.loss)), s.loss if np.isfinite(s.loss) else np.inf, s.kind != RIVAL),
     )
+
+
+def with_loss(all_models: list[Standing]) -> list[Standing]:
+    """The models that have a loss, the lowest first."""
+    return [model for model in ranked(all_models) if len(model.values("best_test_loss"))]
+
+
+def next_one(order: Sequence[Standing]) -> Standing:
+    """The best model of another name than the first: one cell on two backends is no contest."""
+    return next((model for model in order[1:] if model.name != order[0].name), order[1])
+
+
+def lower_than_next(order: Sequence[Standing]) -> tuple[int, int]:
+    """(seeds in which the first is below the next one, seeds that both have)."""
+    mine, other = (model.values("best_test_loss") for model in (order[0], next_one(order)))
+    seeds = mine.index.intersection(other.index)
+    return int((mine[seeds] < other[seeds]).sum()), len(seeds)
 
 
 def wins(model: Standing, rival: Standing) -> tuple[int, int]:

@@ -16,12 +16,14 @@ T = TypeVar("T")
 class Entry:
     """One field of a table: its text, and an interval or a remark that stands below it.
 
-    kind is 'text', 'number' (to the right) or 'status' (of a case without a result).
+    kind is 'text', 'number' (to the right) or 'status' (of a case without a result). link: where the
+    text leads to, such as '#training-adding'.
     """
 
     text: str
     detail: str = ""
     kind: str = "text"
+    link: str = ""
 
     @property
     def order(self) -> float | None:

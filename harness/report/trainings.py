@@ -14,7 +14,20 @@ import pandas as pd
 from . import seeds
 from .frame import NAMES
 from .rivalry import levels, notes, unbeaten
-from .standings import RIVAL, Standing, models, of_task, ranked, rivals, told_apart, trained_tasks, wins
+from .section import anchor_of
+from .standings import (
+    RIVAL,
+    Standing,
+    lower_than_next,
+    models,
+    of_task,
+    ranked,
+    rivals,
+    told_apart,
+    trained_tasks,
+    wins,
+    with_loss,
+)
 from .table import Column, Entry, Table, known, number, table_of
 from .units import digits, exact
 
@@ -176,26 +189,47 @@ def overview(ready: pd.DataFrame) -> Table:
     if len(tasks) < 2:
         return Table(TRAINING, ("model", "backend"), ())
     entries: dict[Key, dict[str, Entry]] = {}
+    best: dict[str, Entry] = {}
     for task in tasks:
         rows = of_task(ready, task)
-        others = rivals(rows)
-        for model in models(rows):
+        others, all_models = rivals(rows), models(rows)
+        best[task] = _best(all_models)
+        for model in all_models:
             key = (model.name, model.backend, ", ".join(f"{v}" for v in model.setting if v not in ("", -1)))
             entries.setdefault(key, {})[task] = _of_all_tasks(model, others)
     none = number("–")
     note = (
         "Accuracy on the test part, or the test loss where there are no classes; median over seeds. Below it:"
         " how many of the task's rivals (models without a recurrence, and the constant answer) it beats. To"
-        " beat is to have the lower test loss in every seed."
+        " beat is to have the lower test loss in every seed. Lowest test loss: the model, and the seeds in"
+        " which it is below the next one; all of several seeds is called sure."
     )
     if len(tasks) > len(entries):
-        turned = [(Entry(task), *(here.get(task, none) for here in entries.values())) for task in tasks]
-        header = ("task", *(", ".join(filter(None, key)) for key in entries))
+        turned = [
+            (
+                Entry(task, link=f"#{anchor_of(f'{TRAINING}: {task}')}"),
+                best[task],
+                *(here.get(task, none) for here in entries.values()),
+            )
+            for task in tasks
+        ]
+        header = ("task", "lowest test loss", *(", ".join(filter(None, key)) for key in entries))
         return Table(TRAINING, header, tuple(turned), note)
     straight = [
         (*map(Entry, key), *(here.get(task, none) for task in tasks)) for key, here in entries.items()
     ]
     return Table(TRAINING, ("model", "backend", "setting", *tasks), tuple(straight), note).without_empty()
+
+
+def _best(all_models: list[Standing]) -> Entry:
+    """The model with the lowest test loss; below it in how many seeds it is lower than the next one's."""
+    order = with_loss(all_models)
+    if len(order) < 2:
+        return Entry(order[0].name if order else "–")
+    lower, seeds = lower_than_next(order)
+    if seeds < 2:
+        return Entry(order[0].name, "one seed")
+    return Entry(order[0].name, f"{'sure, ' if lower == seeds else ''}{lower} of {seeds} seeds")
 
 
 def _of_all_tasks(model: Standing, others: list[Standing]) -> Entry:

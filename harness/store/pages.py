@@ -62,6 +62,15 @@ def replace(folder: Path, kind: str, content: Mapping[str, str]) -> None:
         raise _unwritable(folder, error) from None
 
 
+def written(folder: Path) -> set[str]:
+    """The names of all files that were written here."""
+    return (
+        set()
+        if (folder / MARKER).is_symlink()
+        else {name for page in _read(folder).values() for name in page}
+    )
+
+
 def _unwritable(folder: Path, error: OSError) -> ResultsError:
     return ResultsError(f"output {str(folder)!r} cannot be written: {error.strerror}; give another folder")
 

@@ -93,7 +93,9 @@ def runs(path: Path) -> list[Path]:
     folders = sweep.read(path).runs() if sweep.is_sweep(path) else visible(path)
     for folder in folders:
         if not is_run(folder):
-            raise ResultsError(f"{folder} lies among runs and is none (it has no {MANIFEST}); move it away")
+            inside = folder.is_dir() and any((one / MANIFEST).exists() for one in folder.iterdir())
+            instead = f"its folders are runs: give {folder}" if inside else "move it away"
+            raise ResultsError(f"{folder} lies among runs and is none (it has no {MANIFEST}); {instead}")
     if not folders:
         raise ResultsError(f"no run in {str(path)!r}; `cellbench run` makes one, results=DIR says where")
     return folders
@@ -107,11 +109,13 @@ def is_run(folder: Path) -> bool:
 def visible(parent: Path) -> list[Path]:
     """The entries of a folder of runs by name, so oldest first; a hidden one is a run that has not begun.
 
-    A page may stand among runs, and is none. A pack gives the runs that it holds.
+    A page may stand among runs, in a folder of its own or beside them, and is none. A pack gives the runs
+    that it holds.
     """
     if not parent.is_dir():
         return []
-    entries = [path for path in parent.iterdir() if not path.name.startswith(".")]
+    page = pages.written(parent)
+    entries = [path for path in parent.iterdir() if not path.name.startswith(".") and path.name not in page]
     # a comparison's page lies in its run's own folder
     there = {p for p in entries if (p / MANIFEST).exists() or not (p / pages.MARKER).exists()}
     packs = {p for p in there if packed.is_pack(p)}

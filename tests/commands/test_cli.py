@@ -25,6 +25,7 @@ COMMANDS = [
     "import",
     "init",
     "list",
+    "publish",
     "regress",
     "report",
     "run",

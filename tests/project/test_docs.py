@@ -30,6 +30,7 @@ LONG = {
     "claims": [],
     "import": [],
     "init": [],
+    "publish": ["site"],
     "export": ["--as", "csv"],
     "data fetch": ["fetch"],
 }  # only their arguments are read

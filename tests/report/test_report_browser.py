@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 
@@ -195,3 +196,80 @@ def test_a_curve_of_decades_tells_the_value_and_not_its_logarithm(opened):
     page.mouse.move(*where)
     told = page.locator(".tip").inner_text()
     assert re.fullmatch(r"\w+: (\d\.?\d*e-\d+|0\.\d+) at [\d.]+", told), told
+
+
+def speed_figure(opened, tmp_path, cells=("gru",)):
+    written(throughput(cells=cells, backends=("native", "numba")), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    figure = page.locator("figure").first
+    figure.scroll_into_view_if_needed()
+    return page, figure
+
+
+def hovered(page, figure, series, which=0):
+    x, y = point(figure, series, which)
+    page.mouse.move(x + 1, y)
+    return page.locator(".tip").inner_text()
+
+
+def ticks(figure, side):
+    """The texts that stand at an axis now."""
+    shown = figure.locator(f"[data-x] g:has(> [id*='{side}tick_']) text").all()
+    return [one.text_content() for one in shown if one.is_visible()]
+
+
+def test_a_box_zooms_into_a_panel_and_a_double_click_shows_all_of_it_again(opened, tmp_path):
+    page, figure = speed_figure(opened, tmp_path)
+    before, told, numbers = point(figure, "numba"), hovered(page, figure, "numba"), ticks(figure, "y")
+    page.mouse.move(before[0] - 3, before[1] - 15)
+    page.mouse.down()
+    page.mouse.move(before[0] + 60, before[1] + 25)
+    page.mouse.up()
+    assert point(figure, "numba") != before and ticks(figure, "y") != numbers
+    assert hovered(page, figure, "numba") == told
+    page.mouse.dblclick(before[0] + 100, before[1] + 5)
+    assert point(figure, "numba") == pytest.approx(before, abs=0.01) and ticks(figure, "y") == numbers
+
+
+def test_the_keys_of_a_figure_zoom_and_reset_it(opened, tmp_path):
+    _, figure = speed_figure(opened, tmp_path)
+    drawing, before = figure.locator("svg"), point(figure, "numba")
+    drawing.press("+")
+    zoomed = point(figure, "numba")
+    drawing.press("ArrowRight")
+    assert before != zoomed != point(figure, "numba")
+    drawing.press("0")
+    assert point(figure, "numba") == pytest.approx(before, abs=0.01)
+
+
+def test_a_figure_is_switched_between_log_and_linear(opened, tmp_path):
+    page, figure = speed_figure(opened, tmp_path)
+    told = hovered(page, figure, "native")
+    figure.get_by_role("button", name="Linear / log y").click()
+    low, high = (point(figure, name)[1] for name in ("native", "numba"))
+    box = figure.locator("[data-x] path").first.bounding_box()
+    rate = {name: box["y"] + box["height"] - place for name, place in (("native", low), ("numba", high))}
+    # from 0 on: numba takes half of native's time, so it stands twice as high
+    assert rate["numba"] / rate["native"] == pytest.approx(TIMES["native"] / TIMES["numba"], rel=0.01)
+    assert hovered(page, figure, "native") == told
+    figure.get_by_role("button", name="Linear / log y").click()
+    assert point(figure, "native")[1] != pytest.approx(low, abs=1)
+
+
+def test_the_data_behind_a_figure_are_saved_as_they_were_measured(opened, tmp_path):
+    page, figure = speed_figure(opened, tmp_path)
+    with page.expect_download() as saved:
+        figure.get_by_role("button", name="Save as CSV").click()
+    assert saved.value.suggested_filename == "throughput.csv"
+    rows = list(csv.DictReader(saved.value.path().read_text(encoding="utf-8").splitlines()))
+    (value,) = [r["y"] for r in rows if (r["line"], r["x"]) == ("numba", "256") and "back" not in r["y axis"]]
+    assert float(value) == pytest.approx(256 / (1.1 * TIMES["numba"]), rel=1e-4)
+    assert rows[0]["x axis"] == "T (steps)" or rows[-1]["x axis"] == "T (steps)"
+
+
+def test_a_link_leads_to_each_figure_and_every_id_is_there_once(opened, everything):
+    page = opened()
+    for link in page.locator("figcaption .here").all():
+        assert page.evaluate("id => !!document.getElementById(id)", link.get_attribute("href")[1:])
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
+    assert len(ids) == len(set(ids))

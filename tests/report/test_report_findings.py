@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.report_rows import MANY, gradient_decay, row, throughput, training, written
@@ -58,10 +59,36 @@ def test_one_backend_alone_has_no_rank():
 def test_of_many_cells_it_is_counted_which_backend_is_the_fastest():
     rows = throughput(cells=MANY, backends=("numba", "native"), steps=(64,))
     rows += timed("numba", [1e-3, 1e-3, 3e-3], "odd") + timed("native", [2e-3, 2e-3, 2e-3], "odd")
-    assert said(rows) == [
+    assert said(rows)[2:] == [
         "forward, 31 comparisons of backends: numba is the fastest in 30, 1 is not told apart.",
         "forward+backward, 30 comparisons of backends: numba is the fastest in 30.",
     ]
+
+
+def test_the_cell_that_takes_the_least_time_on_any_backend_is_the_fastest():
+    rows = timed("numba", [1e-3, 1.2e-3, 1.1e-3]) + timed("native", [5e-3] * 3)
+    rows += timed("numba", [9e-3] * 3, "lstm") + timed("native", [2e-3, 3e-3, 4e-3], "lstm")
+    first = said(rows)[0]
+    assert first == (
+        "Fastest of 2 cells, forward (T 64, B 8, I 16, H 32): gru on numba, 1.10 ms (1.00 … 1.20);"
+        " next is lstm on native, 3.00 ms (2.00 … 4.00)."
+    )
+    close = timed("numba", [1e-3, 3e-3, 2e-3]) + timed("numba", [2e-3, 3e-3, 4e-3], "lstm")
+    assert said(close)[0].endswith("Their ranges overlap, so this is not sure.")
+
+
+def test_the_gradient_that_falls_least_reaches_farthest():
+    rows = gradient_decay(cells=("gru",), last=-16.0) + gradient_decay(cells=("lstm",), last=-32.0)
+    (text,) = [one for one in said(rows) if "farthest" in one]
+    tenth = np.log(10) / (16 / 64)  # steps, by the slope of a line
+    assert f"in gru: a tenth of it is left after {tenth:.2f} steps, in lstm after {tenth / 2:.2f}." in text
+    assert not any("farthest" in one for one in said(rows + gradient_decay(cells=("lru",), last=0.0)))
+
+
+def test_the_cells_with_the_fewest_and_the_most_parameters_are_named():
+    counts = [row("parameters", "parameters", n, "count", cell=c) for c, n in (("gru", 3e3), ("lstm", 4e3))]
+    assert said(counts) == ["Fewest parameters (I 16, H 32): gru, 3,000; most: lstm, 4,000 (1.33×)."]
+    assert said([one | {"match": "parameters=3000"} for one in counts]) == []
 
 
 def test_gradients_are_named_by_what_they_do():

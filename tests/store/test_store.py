@@ -132,6 +132,18 @@ def test_a_damaged_line_is_refused_by_file_and_number(tmp_path, damage):
         harness.load(folder)
 
 
+def test_a_page_among_runs_is_passed_over_and_what_else_is_there_is_refused(tmp_path):
+    a_run(tmp_path / "runs").close()
+    store.pages.replace(tmp_path / "runs", "report", {"index.html": "<p>"})
+    assert len(harness.load(tmp_path / "runs")) == 6
+    a_run(tmp_path / "above" / "inside").close()
+    with pytest.raises(store.ResultsError, match="its folders are runs: give"):
+        harness.load(tmp_path / "above")
+    (tmp_path / "runs" / "notes.txt").write_text("mine")
+    with pytest.raises(store.ResultsError, match=r"notes\.txt lies among runs"):
+        harness.load(tmp_path / "runs")
+
+
 def test_what_is_no_run_is_refused_by_name(tmp_path):
     with pytest.raises(store.ResultsError, match="no run in"):
         harness.load(tmp_path)

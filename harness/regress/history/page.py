@@ -32,6 +32,20 @@ def write(trends: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> P
     Raises ResultsError where it cannot, and for a folder that holds somebody's own files of these names.
     """
     pages.check(folder, (MARKDOWN, PAGE))
+    figures, lines, content = _contents(trends, lines)
+    title = "cellbench: history"
+    both = {MARKDOWN: as_markdown(title, lines, content), PAGE: as_html(title, lines, content)}
+    pages.replace(folder, "history", {f"{one.name}.svg": one.svg for one in figures} | both)
+    return folder / PAGE
+
+
+def html(trends: Sequence[Trend], site: Sequence[tuple[str, str]]) -> str:
+    """The same page alone, as one of a site."""
+    _, lines, content = _contents(trends, [])
+    return as_html("Trends", lines, content, site=site)
+
+
+def _contents(trends: Sequence[Trend], lines: Sequence[str]) -> tuple[list[Figure], list[str], list[Section]]:
     benchmarks = [list(group) for _, group in groupby(trends, key=lambda t: t.benchmark)]
     # those that changed first, where not all are drawn; each in its place
     drawn = sorted(benchmarks, key=lambda group: not any(t.changes for t in group))[:MOST_FIGURES]
@@ -43,10 +57,7 @@ def write(trends: Sequence[Trend], folder: Path, lines: Sequence[str] = ()) -> P
         Section(summary.heading, tables=(summary,)),
         *(Section(one.heading, figures=(one,)) for one in figures),
     ]
-    title = "cellbench: history"
-    texts = {MARKDOWN: as_markdown(title, list(lines), content), PAGE: as_html(title, list(lines), content)}
-    pages.replace(folder, "history", {f"{one.name}.svg": one.svg for one in figures} | texts)
-    return folder / PAGE
+    return figures, list(lines), content
 
 
 def figure(trends: Sequence[Trend]) -> Figure:

@@ -1,0 +1,123 @@
+"""Which cell leads, first on the page: the fastest, the one whose gradient reaches farthest, the smallest."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .frame import DIRECTIONS, PANEL, estimates, measured, of_metric, of_probe, setting_text, unique, varying
+from .section import Finding, anchor_of
+from .sections import gradient_decay, parameters, throughput
+from .summary import Row
+from .units import digits, exact, interval, quantity
+
+MOST_SETTINGS = 2  # with a sentence each; of more it is counted which cell is the fastest
+SHOWN = ("steps", "batch", "input_size", "size")  # of a setting, whether they vary or not
+
+
+@dataclass(frozen=True)
+class _Lead:
+    """The fastest program of one setting, and the fastest of another cell."""
+
+    setting: str
+    cells: int
+    first: pd.Series
+    second: pd.Series
+
+    @property
+    def sure(self) -> bool:
+        """Whether the slowest process of the first is faster than the fastest of the second."""
+        return bool(self.first["high"] < self.second["low"])  # NaN, of too few processes, is no proof
+
+
+def fastest(ready: pd.DataFrame) -> Iterator[Finding]:
+    """For each direction the cell that takes the least time, on whichever backend."""
+    rows = of_metric(measured(of_probe(ready, "throughput", None)), "seconds")
+    rows = rows[rows["steps"] == rows.groupby("run")["steps"].transform("max")]
+    for direction, name in DIRECTIONS.items():
+        leads = list(_leads(rows[rows["direction"] == direction]))
+        if 0 < len(leads) <= MOST_SETTINGS:
+            texts = [_fastest(lead, name) for lead in leads]
+        else:
+            texts = [_counted(leads, name)] if leads else []
+        yield from (Finding(text, anchor_of(throughput.HEADING)) for text in texts)
+
+
+def _leads(rows: pd.DataFrame) -> Iterator[_Lead]:
+    """One for each setting in which several cells were timed."""
+    told = [key for key in (*PANEL, "steps") if key in SHOWN or key in varying(rows, PANEL)]
+    for _, here in rows.groupby([*PANEL, "steps"], sort=False):
+        order = estimates(here, ("label", "backend"), "process").sort_values("median", kind="stable")
+        best = order.drop_duplicates("label")
+        if len(best) > 1:
+            setting = setting_text(here.iloc[0], sorted(told, key=_place))
+            yield _Lead(setting, len(best), best.iloc[0], best.iloc[1])
+
+
+def _place(key: str) -> int:
+    return SHOWN.index(key) if key in SHOWN else len(SHOWN)
+
+
+def _fastest(lead: _Lead, direction: str) -> str:
+    first, second = (_program(one) for one in (lead.first, lead.second))
+    text = f"Fastest of {lead.cells} cells, {direction} ({lead.setting}): {first}; next is {second}."
+    if np.isfinite(lead.first["high"]) and not lead.sure:
+        return f"{text} Their ranges overlap, so this is not sure."
+    return text
+
+
+def _program(one: pd.Series) -> str:
+    between = interval(one["low"], one["high"], "s", one["median"])
+    time = quantity(one["median"], "s") + (f" ({between})" if between else "")
+    return f"{one['label']} on {one['backend']}, {time}"
+
+
+def _counted(leads: list[_Lead], direction: str) -> str:
+    names = Counter(lead.first["label"] for lead in leads).most_common()
+    often = ", ".join(f"{name} in {count}" for name, count in names)
+    return f"Fastest cell in {len(leads)} settings, {direction}: {often}."
+
+
+def reach(rows: Iterable[Row]) -> Iterator[Finding]:
+    """The cell whose gradient falls least with each step back, where that of every cell vanishes."""
+    cells: dict[str, Row] = {}
+    for row in rows:
+        if row.gradient:
+            cells.setdefault(row.cell, row)
+    order = sorted(cells.values(), key=lambda row: -row.rate.value)
+    if len(order) < 2 or any(row.gradient != "vanishes" for row in order):
+        return
+    first, second = order[:2]
+    sure = "" if first.rate.low > second.rate.high else "; their intervals overlap, so this is not sure"
+    yield Finding(
+        f"The gradient reaches farthest back in {first.cell}: a tenth of it is left after"
+        f" {_tenth(first)} steps, in {second.cell} after {_tenth(second)}{sure}.",
+        anchor_of(gradient_decay.HEADING),
+    )
+
+
+def _tenth(row: Row) -> str:
+    return digits(math.log(10) / -row.rate.value)
+
+
+def smallest(ready: pd.DataFrame) -> Iterator[Finding]:
+    """The cells with the fewest and the most parameters, at one size that they share."""
+    rows = of_metric(measured(of_probe(ready, "parameters", None)), "parameters")
+    rows = rows[rows["match"] == ""]  # cells that were matched differ by choice
+    sizes = rows[["input_size", "hidden_size"]].drop_duplicates()
+    count = rows.groupby("label", sort=False)["value"].median().sort_values(kind="stable")
+    if len(sizes) != 1 or len(unique(count)) < 2:
+        return
+    least = [name for name, value in count.items() if value == count.iloc[0]]
+    alike = f" ({len(least)} cells have so few)" if len(least) > 1 else ""
+    at = setting_text(sizes.iloc[0], list(sizes))
+    yield Finding(
+        f"Fewest parameters ({at}): {least[0]}, {exact(count.iloc[0])}{alike}; most: {count.index[-1]},"
+        f" {exact(count.iloc[-1])} ({quantity(count.iloc[-1] / count.iloc[0], 'x')}).",
+        anchor_of(parameters.HEADING),
+    )
