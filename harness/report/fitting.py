@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from .frame import unique
+from .frame import mappings, unique
 
 Records = dict[tuple[str, str], list[dict[str, Any]]]  # rows of the frame by label and run
 
@@ -16,7 +16,7 @@ def records(rows: pd.DataFrame) -> Records:
     # one pass over mappings: a selection of frames for each of hundreds of rows would take seconds
     found: Records = {}
     columns = ["label", "run", "input_size", "hidden_size", "steps", "metric", "value", "status"]
-    for record in rows[columns].to_dict("records"):
+    for record in mappings(rows[columns]):
         for run in dict.fromkeys((record["run"], "")):
             found.setdefault((record["label"], run), []).append(record)
     return found

@@ -14,6 +14,7 @@ from .frame import (
     DIRECTIONS,
     SETTING,
     estimates,
+    mappings,
     of_metric,
     of_probe,
     prepare,
@@ -167,7 +168,7 @@ def _throughput(frame: pd.DataFrame) -> dict[tuple[Any, ...], list[dict[str, Any
     timed = estimates(of_metric(rows[ok], "seconds", "ratio_to_native"), keys, "process")
     refused = rows.loc[~ok, keys].drop_duplicates().assign(metric="")
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for record in [*timed.to_dict("records"), *refused.to_dict("records")]:
+    for record in [*mappings(timed), *mappings(refused)]:
         found.setdefault(tuple(record[key] for key in CASE), []).append(record)
     return found
 

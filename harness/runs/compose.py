@@ -55,7 +55,9 @@ def composed(overrides: list[str], name: str = "config", sweeps: bool = True) ->
     from omegaconf.errors import OmegaConfBaseException
 
     parsed = _parsed(overrides)
-    places.give_also([path for override in parsed for path in _searched(override)])
+    searched = [path for override in parsed for path in _searched(override)]
+    hydra_keys.check_searched(searched)
+    places.give_also([path.removeprefix("file://") for path in searched if not path.startswith("pkg://")])
     register()
     try:
         with initialize_config_dir(str(own()), version_base="1.3"):
@@ -63,6 +65,7 @@ def composed(overrides: list[str], name: str = "config", sweeps: bool = True) ->
                 _check_key(override, _defaults(tuple(probes.names())))
                 _check_given(override)
             hydra_keys.check(parsed, sweeps)
+            hydra_keys.check_primary(name)
             return hydra_compose(name, overrides, return_hydra_config=True)
     # the last two: OmegaConf's own faults, such as of hydra.sweeper.params={}
     except (HydraException, OmegaConfBaseException, AttributeError, TypeError) as error:
@@ -208,10 +211,10 @@ def _check_experiment(name: Any) -> None:
 
 
 def _searched(override: Any) -> list[str]:
-    """The folders that hydra.searchpath names."""
+    """The places that hydra.searchpath names."""
     if override.key_or_group != "hydra.searchpath" or not isinstance(found := override.value(), list):
         return []
-    return [str(entry).removeprefix("file://") for entry in found if str(entry).startswith("file://")]
+    return [str(entry) for entry in found]
 
 
 def _check_key(override: Any, defaults: dict[Any, Any]) -> None:

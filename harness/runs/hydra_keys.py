@@ -35,6 +35,9 @@ OF_SWEEPS = ("hydra.launcher", "hydra.sweeper", "hydra.hydra_logging", "hydra.ca
 def check(overrides: list[Any], sweeps: bool) -> None:
     """Raises ConfigError for the first key of Hydra that has no effect; `overrides` are parsed ones."""
     ours = [o for o in overrides if re.split(r"[./]", o.key_or_group)[0] == "hydra"]
+    for override in ours:
+        if "/" in override.key_or_group:
+            _check_choice(override.key_or_group, override.value())
     groups = [o.input_line for o in ours if "/" in o.key_or_group]
     known = _composed(groups) if ours else {}
     for override in ours:
@@ -46,6 +49,61 @@ def check(overrides: list[Any], sweeps: bool) -> None:
             raise ConfigError(f"{override.key_or_group} is for sweeps alone; write -m, or leave it out")
         if "/" not in override.key_or_group and not (override.is_add() and key.startswith(FREE)):
             _known(key, known)
+
+
+def _check_choice(group: str, chosen: Any) -> None:
+    """Raises ConfigError for a group that Hydra has not, and for a file that is not in one."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    loader = GlobalHydra.instance().config_loader()
+    above, _, name = group.rpartition("/")
+    groups = loader.list_groups(above)
+    if name not in groups:
+        raise ConfigError(
+            f"unknown key {group!r}{find.nearest(name, groups)} {above}/ has: {', '.join(groups)}"
+        )
+    options = loader.get_group_options(group)
+    for one in chosen if isinstance(chosen, list) else [chosen]:
+        if "/" not in str(one) and str(one) not in options:
+            raise ConfigError(
+                f"unknown {group} {str(one)!r}{find.nearest(str(one), options)} there are:"
+                f" {', '.join(options)}; a file of yours is conf/{group}/NAME.yaml"
+            )
+
+
+def check_primary(name: str) -> None:
+    """Raises ConfigError for a first file that is not there."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    loader = GlobalHydra.instance().config_loader()
+    files = [file for file in loader.get_group_options("") if not file.startswith("_")]
+    if name.removesuffix(".yaml") not in files:
+        raise ConfigError(
+            f"--config-name {name!r}: there is no {name.removesuffix('.yaml')}.yaml in ./conf or --config-dir"
+            f"{find.nearest(name, files)} there are: {', '.join(files)}; experiment=NAME takes a file of"
+            " conf/experiment"
+        )
+
+
+def check_searched(paths: list[str]) -> None:
+    """Raises ConfigError for a place of hydra.searchpath that is not there, which Hydra passes over."""
+    for path in paths:
+        scheme, colon, place = path.partition("://")
+        if not colon:
+            scheme, place = "file", path
+        if scheme == "file" and not Path(place).is_dir():
+            raise ConfigError(f"hydra.searchpath: {path!r} is no folder; give one with YAML files")
+        if scheme == "pkg" and not _is_package(place):
+            raise ConfigError(f"hydra.searchpath: {path!r} is no installed package; give PACKAGE.FOLDER")
+
+
+def _is_package(name: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(name.replace("/", ".")) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _composed(groups: list[str]) -> Any:

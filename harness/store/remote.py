@@ -75,7 +75,7 @@ def _wanted(system: Any, root: str) -> dict[str, int]:
         for name, about in there.items()
         if about.get("type") == "file"
     }
-    wanted = {}
+    wanted: dict[str, int] = {}
     for inside in sizes:
         folder, name = posixpath.split(inside)
         if any(part.startswith(".") for part in folder.split("/") if part):

@@ -121,7 +121,8 @@ def _read(path: Path, texts: list[str], first: int, count: int | None) -> Any:
 
 def _groups(file: Any, first: int, count: int) -> tuple[list[int], int]:
     """(the row groups that hold these rows, the first row of them)."""
-    groups, begin, at = [], 0, 0
+    groups: list[int] = []
+    begin = at = 0
     for number in range(file.metadata.num_row_groups):
         size = file.metadata.row_group(number).num_rows
         if at < first + count and at + size > first:

@@ -181,30 +181,37 @@ def _try(folder: Path, environment: dict[str, str]) -> None:
     assert wrong.returncode == 2 and "Traceback" not in wrong.stderr and "bach" in wrong.stderr, wrong.stderr
     print(f"a misspelt partition: {last}", flush=True)
 
-    over = subprocess.Popen(_over_its_time(folder), env=environment)
-    launching = subprocess.Popen(_swept(results, JOBS), env=environment)
+    with _started(_over_its_time(folder), environment) as over:
+        with _started(_swept(results, JOBS), environment) as launching:
+            _until(lambda: sweeps.sweeps(results), "the sweep is on disk")
+            sweep = sweeps.read(sweeps.sweeps(results)[0])
+            _disturb(sweep, launching, environment)
+        kept = {run: (run / store.BLOCKS).read_bytes() for run in sweep.runs()}
+        done = subprocess.run(_command(f"resume={sweep.folder}"), env=environment, check=False)
+        assert done.returncode == 0 and {r.state for r in sweep.records()} == {"done"}
+        for run, before in kept.items():
+            whole = before[: before.rfind(b"\n") + 1]
+            assert (run / store.BLOCKS).read_bytes().startswith(whole), f"{run} was begun again"
+        _each_once(sweep, JOBS * SEEDS)
+        page = [sys.executable, "-m", "cellbench.harness.cli", "report", str(sweep.folder)]
+        subprocess.run([*page, f"--output={folder / 'page'}"], check=True, stdout=subprocess.DEVNULL)
+        assert over.wait(LONGEST_S) == 0, "the job over its time has not come to its end"
+        long = sweeps.read(sweeps.sweeps(folder / "over")[0])
+        times = 1 + max(block["attempt"] for block in _each_once(long, LONG_CASES))
+        assert times > 1, "the job over its time was not requeued"
+        print(f"a job over its time was begun {times} times, in one run")
+        print(f"{JOBS} jobs, {JOBS * SEEDS} cases, each ended once; {time.monotonic() - began:.0f} s")
+
+
+@contextmanager
+def _started(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen]:
+    """A command that is ended with the block, however that ends."""
+    process = subprocess.Popen(command, env=environment)
     try:
-        _until(lambda: sweeps.sweeps(results), "the sweep is on disk")
-        sweep = sweeps.read(sweeps.sweeps(results)[0])
-        _disturb(sweep, launching, environment)
+        yield process
     finally:
-        launching.terminate()
-        launching.wait()
-    kept = {run: (run / store.BLOCKS).read_bytes() for run in sweep.runs()}
-    done = subprocess.run(_command(f"resume={sweep.folder}"), env=environment, check=False)
-    assert done.returncode == 0 and {r.state for r in sweep.records()} == {"done"}
-    for run, before in kept.items():
-        whole = before[: before.rfind(b"\n") + 1]
-        assert (run / store.BLOCKS).read_bytes().startswith(whole), f"{run} was begun again"
-    _each_once(sweep, JOBS * SEEDS)
-    page = [sys.executable, "-m", "cellbench.harness.cli", "report", str(sweep.folder)]
-    subprocess.run([*page, f"--output={folder / 'page'}"], check=True, stdout=subprocess.DEVNULL)
-    assert over.wait(LONGEST_S) == 0, "the job over its time has not come to its end"
-    long = sweeps.read(sweeps.sweeps(folder / "over")[0])
-    times = 1 + max(block["attempt"] for block in _each_once(long, LONG_CASES))
-    assert times > 1, "the job over its time was not requeued"
-    print(f"a job over its time was begun {times} times, in one run")
-    print(f"{JOBS} jobs, {JOBS * SEEDS} cases, each ended once; {time.monotonic() - began:.0f} s")
+        process.terminate()
+        process.wait()
 
 
 def _each_once(sweep: Sweep, cases: int) -> list[dict[str, Any]]:

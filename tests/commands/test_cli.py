@@ -25,6 +25,7 @@ COMMANDS = [
     "import",
     "init",
     "list",
+    "pack",
     "publish",
     "regress",
     "report",

@@ -174,7 +174,7 @@ REFUSED = {
     "hydra.verbos=true": "did you mean 'verbose'",
     "hydra.job.nam=x": "did you mean 'name'",
     "hydra/launcher=basic": "hydra/launcher is for sweeps alone; write -m",
-    "hydra/launcher=basik -m": "Could not find 'hydra/launcher/basik'",
+    "hydra/launcher=basik -m": "did you mean 'basic'?",
     "hydra.launcher.n_jobs=2 -m": "unknown key 'hydra.launcher.n_jobs'",
     "hydra.sweeper.max_batch_siz=2 -m": "did you mean 'max_batch_size'",
     "--config-path x": "--config-path is not taken",
@@ -236,3 +236,19 @@ def test_variables_and_the_sweepers_batches_have_their_effect(project, monkeypat
     assert capsys.readouterr().out.count("Launching 1 jobs locally") == 2
     (folder,) = sweeps.sweeps(project / "results/runs")
     assert json.loads((folder / sweeps.MANIFEST).read_text())["swept"] == ["workload.batch"]
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (["hydra/job_logging=foo"], "unknown hydra/job_logging 'foo'; there are: default, disabled"),
+        (["hydra/job_loging=none"], "unknown key 'hydra/job_loging'; did you mean 'job_logging'?"),
+        (["hydra.searchpath=[file://nowhere]"], "hydra.searchpath: 'file://nowhere' is no folder"),
+        (["hydra.searchpath=[pkg://no.such]"], "hydra.searchpath: 'pkg://no.such' is no installed package"),
+        (["--config-name", "conifg"], "there is no conifg.yaml in ./conf or --config-dir; did you mean"),
+    ],
+)
+def test_what_hydra_would_not_find_or_pass_over_is_one_line(given, line, capsys):
+    assert main(["run", "--plan", *given]) == 2
+    said = capsys.readouterr().err
+    assert line in said and len(said.splitlines()) == 1
