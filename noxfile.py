@@ -337,6 +337,14 @@ def browser(session: nox.Session) -> None:
 
 
 @session
+def trackers(session: nox.Session) -> None:
+    """Numbers go to MLflow and Weights & Biases, offline (about a minute)."""
+    install(session)
+    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "mlflow-skinny", "wandb")
+    run(session, "pytest", "tests/gradients/test_trackers.py", "-rs", *session.posargs)
+
+
+@session
 def wheel(session: nox.Session) -> None:
     """Builds dist/, and runs the quick comparison with the wheel in an empty environment."""
     install(session)

@@ -18,6 +18,7 @@ from cellbench.cells.display import Displayed
 
 from .. import store
 from ..gradients.training.board import summary_writer
+from ..gradients.training.trackers import mlflow_writer, wandb_writer
 from . import compose, schema
 from .own_class import spec_of
 from .values import ConfigError
@@ -116,6 +117,19 @@ class Run(Displayed):
             for step, value in course.groupby("lag")["value"].median().items():
                 writer.add_scalar(f"{first['probe']}/{tag}", float(value), int(step))
         return None
+
+    def to_mlflow(self, run_id: str | None = None) -> None:
+        """The same as metrics of a run of MLflow: the one of that id, else the active one.
+
+        Raises ValueError without the package, or without such a run.
+        """
+        with mlflow_writer(run_id, "take the rows with to_frame()") as writer:
+            self.to_tensorboard(writer)
+
+    def to_wandb(self, run: Any) -> None:
+        """The same as metrics of a run of W&B, which is what wandb.init() returns; else ValueError."""
+        with wandb_writer(run) as writer:
+            self.to_tensorboard(writer)
 
     @cached_property
     def _frame(self) -> pandas.DataFrame:

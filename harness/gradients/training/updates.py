@@ -12,6 +12,7 @@ from cellbench.cells.display import Displayed
 
 from .board import summary_writer
 from .reach import Reach, idle
+from .trackers import mlflow_writer, wandb_writer
 
 NAMES = 6  # parameters that a line of the summary names
 
@@ -114,6 +115,19 @@ class Gradients(Displayed):
             for name, value in {**numbers, "non_finite": float(sum(r.non_finite.values()))}.items():
                 writer.add_scalar(f"{prefix}/{name}", value, r.step)
         return None
+
+    def to_mlflow(self, run_id: str | None = None, prefix: str = "gradient") -> None:
+        """The same as metrics of a run of MLflow: the one of that id, else the active one.
+
+        Raises ValueError without the package, or without such a run.
+        """
+        with mlflow_writer(run_id, "take the rows with to_dicts()") as writer:
+            self.to_tensorboard(writer, prefix)
+
+    def to_wandb(self, run: Any, prefix: str = "gradient") -> None:
+        """The same as metrics of a run of W&B, which is what wandb.init() returns; else ValueError."""
+        with wandb_writer(run) as writer:
+            self.to_tensorboard(writer, prefix)
 
     def __str__(self) -> str:
         return "\n".join([self._norms(), *self._differences(), *self._idle()])
