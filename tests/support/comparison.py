@@ -64,9 +64,9 @@ def supports(backend, spec, dtype="float64", device="cpu"):
 @cache
 def in_format(spec, dtype):
     """Whether the ordinary tests take a cell in a format."""
-    name = str(spec).partition(":")[0]
-    few = {*cells.names()[::3], *(n for n in cells.names() if cells.get(n).torch_module())}
-    return WHOLE or dtype != "float32" or name in few or name not in cells.names()
+    name = spec if spec in CELLS else str(spec).partition(":")[0]
+    few = {*CELLS[::3], *(n for n in cells.names() if cells.get(n).torch_module())}
+    return WHOLE or dtype != "float32" or name in few or name not in CELLS
 
 
 def combined(specs, dtypes=None, backends=BACKENDS, device="cpu"):
