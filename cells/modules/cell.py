@@ -133,6 +133,7 @@ class ModuleCell(GatedCell):
         return ""
 
 
+@lru_cache  # one class for one module: what is remembered of a cell is found again when it is asked for anew
 def cell_of(cls: type) -> type[GatedCell] | None:
     """The cell of a torch module's class, or None for any other class.
 

@@ -33,7 +33,9 @@ def commit(folder, tag):
 def gated(folder, *options, **environment):
     """What `python -m pytest` says of the suite in a folder, and its judgements by test."""
     environment = os.environ | environment
-    command = [sys.executable, "-m", "pytest", "--cellbench-json=out.json", *options]
+    # Hydra's plugin, which each run would import for a second, is not asked for
+    plain = "-p", "no:hydra_pytest", "--cellbench-json=out.json"
+    command = [sys.executable, "-m", "pytest", *plain, *options]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert (folder / "out.json").is_file(), done.stdout + done.stderr
     judgements = json.loads((folder / "out.json").read_text())["judgements"]

@@ -81,6 +81,12 @@ SAID = """
 """
 
 
+@pytest.fixture(autouse=True)
+def without_hydra_s_plugin(pytester, monkeypatch):
+    """Each run of pytest would import it for a second; nothing here asks for it."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hydra_pytest")
+
+
 @pytest.fixture
 def suite(pytester):
     """A repository with NEW in its working tree; suite(test functions, conftest) writes its tests."""
