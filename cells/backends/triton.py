@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..cell import GatedCell
 from ..kernels.step import step
 from ..kernels.triton import printer
-from ..kernels.triton.form import STEPWISE, Form
+from ..kernels.triton.form import SCAN, STEPWISE, Form
 from ..kernels.triton.forward import biased
 from ..kernels.triton.prediction import predict
 from ..kernels.triton.remembered import remembered
@@ -72,7 +72,7 @@ class TritonProgram(TensorProgram):
         import triton
 
         from ..kernels.triton.recurrence import Recurrence
-        from ..kernels.triton.spread_recurrence import SpreadRecurrence
+        from ..kernels.triton.spread_recurrence import ScannedRecurrence, SpreadRecurrence
 
         self.form = self.choose()
         self.implementation = f"triton {triton.__version__} {self.form}"
@@ -80,7 +80,9 @@ class TritonProgram(TensorProgram):
         module = printer.module(self.cell, printer.real_of(self.dtype), layout)
         arguments = (self.cell, step(self.cell), module, self.launch, self.grid[0])
         keeping, stepwise = self.direction == "backward", self.form.kind == STEPWISE
-        if self.form.spread:
+        if self.form.kind == SCAN:
+            self.kernels = ScannedRecurrence(*arguments, keeping, stepwise=False)
+        elif self.form.spread:
             self.kernels = SpreadRecurrence(*arguments, keeping, stepwise=stepwise)
         else:
             self.kernels = Recurrence(*arguments, keeping)

@@ -19,7 +19,7 @@ from cellbench.cells.checking.kernels.check import short_name
 from cellbench.cells.checking.kernels.interpreted import FORM, Job, answers
 from cellbench.cells.checking.kernels.memory import Fault, Memory
 from cellbench.cells.checking.kernels.problem import Sizes
-from cellbench.cells.kernels.triton.form import GRID, STEPWISE, Form
+from cellbench.cells.kernels.triton.form import GRID, SCAN, STEPWISE, Form, scans
 from cellbench.cells.kernels.triton.resources import missing
 from cellbench.cells.programs.tolerance import tolerance
 
@@ -35,6 +35,8 @@ APART, EIGHT_APART = replace(FORM, packed=False), replace(EIGHT, packed=False)
 # programs of 16 units, of which the second one has a single one
 SPREAD, HALF_FULL = Form(False, 4, 4, STEPWISE, 16, 16), Sizes(2, 3, 2, 17)
 GRID_FORM = replace(SPREAD, kind=GRID)
+# four steps at once, so that seven are two tiles, of which the second is not full
+SCAN_FORM, SEVEN = Form(False, 1, 4, SCAN, 16, 4), Sizes(7, 2, 2, 17)
 HANDFUL = [
     Job("elman", "float64", LONG, EIGHT),
     Job("gru", "float64", TWO_STEPS),  # in two programs, where the others have one
@@ -52,10 +54,12 @@ HANDFUL = [
     Job("peephole_lstm", "float64", HALF_FULL, SPREAD),
     Job("gru", "float64", HALF_FULL, GRID_FORM),
     Job("indrnn", "float64", HALF_FULL, GRID_FORM),
+    Job("mingru", "float64", SEVEN, SCAN_FORM),
+    Job(f"{OWN}:Carries", "float64", replace(SEVEN, hidden_size=3), SCAN_FORM),
 ]
 EVERY = [
     Job(spec, dtype, Sizes(steps, 5, *fitting(cells.get(spec), 7, 33)), form)
-    for spec in [*CELLS, *(f"{OWN}:{name}" for name in ("Divides", "Names", "Places"))]
+    for spec in [*CELLS, *(f"{OWN}:{name}" for name in ("Divides", "Names", "Places", "Carries"))]
     if not cells.get(spec).written_out
     for dtype, steps, form in (
         ("float64", 17, FORM),
@@ -63,11 +67,35 @@ EVERY = [
         ("float64", 1, APART),
         ("float64", 3, SPREAD),
         ("float32", 3, GRID_FORM),
+        *(("float64", 11, SCAN_FORM) for _ in scans(cells.get(spec))),
     )
 ]
 JOBS = EVERY if os.environ.get("CELLBENCH_KERNELS") == "all" else HANDFUL
 # what a printer might get wrong, by what must be told of it: an error of an array, or a fault of memory
 FAULTS = {
+    "a scan that puts the later steps first": (
+        Job("mingru", "float64", SEVEN, SCAN_FORM),
+        (
+            "return j0_0 * j0_0_before, j0_0 * c0_before + c0",
+            "return j0_0 * j0_0_before, j0_0_before * c0 + c0_before",
+        ),
+        "output",
+    ),
+    "a scan that forgets what the tile before left": (
+        Job("mingru", "float64", SEVEN, SCAN_FORM),
+        ("first + row == last", "first + row == last - 1"),
+        "output",
+    ),
+    "a scan that reads the step itself": (
+        Job("mingru", "float64", SEVEN, SCAN_FORM),
+        ("(t - 1) * 2 * one", "t * 2 * one"),
+        "output",
+    ),
+    "a scan that stores beyond the last step": (
+        Job("mingru", "float64", SEVEN, SCAN_FORM),
+        ("here = ok & (first + row < steps)", "here = ok & (first + row < steps + 1)"),
+        "loads",
+    ),
     "an unmasked state that is fed back": (
         Job(f"{OWN}:Divides", "float64", TWO_STEPS, EIGHT),
         ("prev_h = tl.where(ok, h, 0.0)", "prev_h = h"),

@@ -7,6 +7,7 @@ import pytest
 from support.comparison import CELLS
 
 from cellbench import cells
+from cellbench.cells.kernels.triton.form import scans
 from cellbench.cells.kernels.triton.printer import Layout, text, without
 from cellbench.cells.kernels.triton.source import functions
 from cellbench.cells.vocabulary.primitives import VOCABULARY
@@ -28,12 +29,15 @@ LAYOUTS = {
     "packed": Layout(),
     "plain": Layout(packed=False),
     "tiled": Layout(spread=True),
-    "held": Layout(spread=True, pieces=2),
+    "held": Layout(spread=True, pieces=2, pulled=3),
+    "scanned": Layout(scanned=True),
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("spec", PRINTABLE)
+@pytest.mark.parametrize(
+    ("spec", "layout"),
+    [(c, name) for c in PRINTABLE for name in LAYOUTS if name != "scanned" or scans(cells.get(c))],
+)
 def test_no_name_in_a_kernel_is_undefined_and_no_array_unused(spec, layout):
     found, top = kernels(spec, layout=LAYOUTS[layout])
     for name in ("forward", "backward"):

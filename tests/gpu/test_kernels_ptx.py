@@ -20,7 +20,7 @@ from cellbench.cells.checking.kernels.ptx.block import Block
 from cellbench.cells.checking.kernels.ptx.kernel import Kernel
 from cellbench.cells.checking.kernels.ptx.memory import Fault
 from cellbench.cells.checking.kernels.ptx.order import Global, Touched
-from cellbench.cells.kernels.triton.form import GRID, STEPWISE, Form
+from cellbench.cells.kernels.triton.form import GRID, SCAN, STEPWISE, Form
 from cellbench.cells.kernels.triton.resources import missing
 
 compiles = pytest.mark.skipif(
@@ -33,7 +33,8 @@ ONE = CompiledJob("gru", "float32", SMALL, 90)
 SPREAD = Form(False, 16, 1, STEPWISE, 8, 16)
 GRID_FORM = replace(SPREAD, kind=GRID)
 IN_A_GRID = CompiledJob("elman", "bfloat16", SMALL, 90, GRID_FORM)
-HANDFUL = [ONE, IN_A_GRID, CompiledJob("elman", "float32", SMALL, 80, SPREAD)]
+SCANNED = CompiledJob("mingru", "float32", Sizes(5, 1, 2, 16), 80, Form(False, 1, 2, SCAN, 16, 4))
+HANDFUL = [ONE, IN_A_GRID, SCANNED, CompiledJob("elman", "float32", SMALL, 80, SPREAD)]
 DROPPED = [("forward", 0), ("backward", 0)]
 ARRIVALS = [("forward", 3), ("backward", 4)]  # of one warp, which needs no other barrier
 EVERY = [
@@ -50,6 +51,12 @@ EVERY += [
     for dtype in ("float32", "bfloat16")
     for target in (80, 90)
     for form in (GRID_FORM, SPREAD)
+]
+EVERY += [
+    CompiledJob(spec, dtype, Sizes(35, 2, 33, 33), target, Form(False, 1, 4, SCAN, 32, 32))
+    for spec in ("mingru", "lru", "rglru", "s5")
+    for dtype in ("float32", "bfloat16")
+    for target in (80, 90)
 ]
 ALL = os.environ.get("CELLBENCH_KERNELS") == "all"
 JOBS = EVERY if ALL else HANDFUL

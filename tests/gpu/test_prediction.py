@@ -7,7 +7,7 @@ import pytest
 
 from cellbench import cells, harness
 from cellbench.cells.kernels.triton import prediction, remembered, resources
-from cellbench.cells.kernels.triton.form import GRID, RESIDENT, STEPWISE, Form
+from cellbench.cells.kernels.triton.form import GRID, RESIDENT, SCAN, STEPWISE, Form, candidates
 from cellbench.cells.kernels.triton.prediction import DEVICES, predict, products_s, step_time
 from cellbench.cells.kernels.triton.resources import Chosen, Resources
 from cellbench.cells.programs.prediction import Prediction
@@ -52,6 +52,25 @@ def test_a_grid_waits_once_a_step_and_a_launch_a_step_is_launched_so_often(monke
         monkeypatch.setattr(prediction, "missing", lambda: None)
         seconds[kind] = predict(cell, **WORK | HALF).seconds
     assert seconds[GRID] > 100 * 1.6e-6 and seconds[STEPWISE] > 100 * 2e-6 > seconds[RESIDENT]
+
+
+@pytest.mark.quick
+def test_what_a_scan_s_loop_takes_is_of_all_steps_that_it_takes_at_once():
+    cell = cells.get("mingru")
+    scan = next(form for form in candidates(cell, 64, 1, 132, "bfloat16") if form.kind == SCAN)
+    time = step_time(H100, cell, 64, "bfloat16", scan, TAKEN, "forward")
+    assert scan.block_k == 32 and time.busy["issue"] == 280 * 4 / 4 / 32
+    assert time.chain == (4 * 35 + 2 * 30 + 150) / 32
+    assert step_time(H100, cell, 64, "bfloat16", scan, TAKEN, "backward").chain == 4 * 35 + 2 * 30 + 150
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("spec", "scanned"), [("mingru", True), ("s5", True), ("sru", False), ("gru", False)]
+)
+def test_only_what_is_affine_in_its_old_states_is_scanned_and_that_first(spec, scanned):
+    forms = candidates(cells.get(spec), 64, 16, 132, "float32")
+    assert [form.kind == SCAN for form in forms] == [scanned] + [False] * (len(forms) - 1)
 
 
 @pytest.mark.quick

@@ -41,3 +41,18 @@ class Places(GatedCell):
     def equations(self, wx, wh, prev):
         h = tanh(wx.a + wh.a + prev.k * 0.3)
         return prev.m * h + prev.k, State(h=h, k=prev.h, m=wx.a)
+
+
+class Carries(GatedCell):
+    """Affine in two states, of which one takes the old value of the other; an output that is neither."""
+
+    gates = ("a", "b")
+    states = ("h", "k")
+    recurrent_gates = ()
+    vectors = ("v",)
+
+    def equations(self, wx, wh, prev, unit):
+        z = sigmoid(wx.a)
+        h = z * prev.h + (1 - z) * wx.b
+        k = unit.v * prev.k + prev.h / 2 + tanh(wx.a)
+        return h * k, State(h=h, k=k)

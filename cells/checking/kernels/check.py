@@ -10,7 +10,7 @@ import numpy as np
 from ...catalogue import backend, get
 from ...cell import GatedCell
 from ...kernels.triton import printer
-from ...kernels.triton.form import GRID, STEPWISE, Form, candidates, spread_forms
+from ...kernels.triton.form import GRID, RESIDENT, STEPWISE, Form, candidates, scans, spread_forms
 from ...kernels.triton.products import can_pack
 from ...kernels.triton.resources import missing
 from ...programs.tolerance import relative_errors, tolerance
@@ -143,8 +143,9 @@ def compiled_ways(spec: str, cell: GatedCell, sizes: Sizes, seed: int) -> list[W
     """The compiler's PTX, executed on the CPU; each step takes a while."""
     short = replace(sizes, steps=min(sizes.steps, COMPILED_STEPS))
     units = cell.units(short.hidden_size)
-    resident, *_ = every = candidates(cell, units, short.batch, short.batch * cell.heads, "float32")
-    spread = [next(f for f in every if f.kind == kind) for kind in (GRID, STEPWISE)]
+    every = candidates(cell, units, short.batch, short.batch * cell.heads, "float32")
+    resident, *spread = (next(f for f in every if f.kind == kind) for kind in (RESIDENT, GRID, STEPWISE))
+    spread += scans(cell)
     jobs = [
         compiled.CompiledJob(spec, "float32", short, target, form, seed)
         for form, targets in ((resident, TARGETS), *((form, TARGETS[-1:]) for form in spread))
@@ -157,14 +158,16 @@ def compiled_ways(spec: str, cell: GatedCell, sizes: Sizes, seed: int) -> list[W
 
 
 def interpreted_forms(cell: GatedCell, units: int) -> list[Form]:
-    """One of each text: products together and apart, a grid of programs, a launch a step."""
+    """One of each text: products together and apart, a grid of programs, a launch a step, a scan."""
     resident = [Job.form] if can_pack(cell) else []
     resident.append(replace(Job.form, packed=False))
     spread = spread_forms(cell, units, "float64")
-    return resident + [
+    resident += [
         replace(next(f for f in spread if f.kind == kind), block_b=Job.form.block_b)
         for kind in (GRID, STEPWISE)
     ]
+    # tiles that are small, so that a few steps are several of them
+    return resident + [replace(form, block_h=16, block_k=4) for form in scans(cell)]
 
 
 def _way(name: str, job: Job | compiled.CompiledJob, answer: dict[str, Any]) -> Way:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...cell import GatedCell
 from ..fused import all_summed, indented
 from ..step import Step
@@ -14,12 +16,12 @@ The steps, last first. all_S is (T + 1, B, units), all_kept (T, K, B, units), al
 d_unit_V_at is (blocks of sequences, units). With TRACING all_d_S (T + 1, B, units) gets every cotangent."""
 
 
-def backward(cell: GatedCell, source: Step, packed: bool) -> str:
-    """The printed kernel."""
+def backward(cell: GatedCell, source: Step, packed: bool, places: Sequence[str] = PLACES) -> str:
+    """The printed kernel. With other places a program has some units of a cell without recurrent products."""
     states, read = cell.states, reads(cell, source)
     by_row = rows(cell, source)
     begin = [
-        *PLACES,
+        *places,
         *load_weights(cell, packed, transposed=True),
         *(load(f"unit_{v}", f"unit_{v}_at + j", "u < WIDTH") for v in cell.vectors),
         *(f"d_sum_{v} = {ZEROS}" for v in cell.vectors),
@@ -59,7 +61,8 @@ def backward(cell: GatedCell, source: Step, packed: bool) -> str:
         total = f"tl.sum(tl.where(ok, d_sum_{v}, 0.0), 0)[None, :]"
         end.append(store(f"d_unit_{v}_at + tl.program_id(0) * HIDDEN + j", total, "u < WIDTH"))
     lines = [*begin, "for i in range(steps):", *(f"    {line}" for line in step), *end]
-    return function("backward", arrays(cell, source), ["TRACING"], SAYS, indented(lines, 1))
+    constants = ["TRACING"] if places is PLACES else ["BLOCK_K", "TRACING"]
+    return function("backward", arrays(cell, source), constants, SAYS, indented(lines, 1))
 
 
 def arrays(cell: GatedCell, source: Step) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...cell import GatedCell
+from ...derived import affine
 from .printer import Layout
 from .products import can_pack, slots
 
@@ -17,7 +18,8 @@ EXACT_UNITS = (8,)  # where weights are held as two numbers each; those of more 
 PIECE = {"float32": 64, "float64": 64}  # units multiplied at once by weights that are held, else 256
 MOST_PIECES = 4
 TILE = {"float32": 32, "float64": 32}  # by weights that are read for it, else 64
-RESIDENT, GRID, STEPWISE = "resident", "grid", "a launch a step"
+RESIDENT, GRID, STEPWISE, SCAN = "resident", "grid", "a launch a step", "scan"
+SCANNED_STEPS, SCANNED_UNITS = 32, 32  # of a program, at once
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Form:
     packed   whether the recurrent products are one, as they are in any program of some units
     warps    of 32 threads, that a program has
     kind     RESIDENT: all units of the head, and all its weights; GRID: `block_h` units and their weights,
-             with a barrier of all programs a step; STEPWISE: `block_h` units, and every step is a launch
+             with a barrier of all programs a step; STEPWISE: `block_h` units, and every step is a launch;
+             SCAN: `block_h` units of an affine cell, whose forward takes `block_k` steps at once
     block_k  units that a product takes at once; 0 in a resident program, whose products take all
     """
 
@@ -39,6 +42,9 @@ class Form:
     block_k: int = 0
 
     def __str__(self) -> str:
+        if self.kind == SCAN:
+            units = f"{self.block_h} units of a sequence a program"
+            return f"{self.kind}, {units}, {self.block_k} steps at once, {self.warps} warps"
         product = "one product" if self.together else "a product a gate"
         units = f" and {self.block_h} units" if self.spread else ""
         return f"{self.kind}, {self.block_b} sequences{units} a program, {product}, {self.warps} warps"
@@ -59,6 +65,8 @@ class Form:
             return Layout(self.packed)
         if self.kind == STEPWISE:
             return Layout(spread=True)
+        if self.kind == SCAN:
+            return Layout(scanned=True)
         width, gates = hidden // cell.heads, len(cell.recurrent) or 1
         return Layout(spread=True, pieces=_up(width, self.block_k), pulled=_up(gates * width, self.block_k))
 
@@ -126,14 +134,22 @@ def block_of(cell: GatedCell, hidden: int) -> int:
 def candidates(cell: GatedCell, hidden: int, batch: int, processors: int, dtype: str) -> list[Form]:
     """Forms in the order in which they are tried, for a device of so many multiprocessors.
 
-    Resident, one sequence a program as long as each has a multiprocessor of its own; else 16, which is what a
-    product takes at once. One product first: it needs fewer barriers, and more shared memory where it is
-    padded. Then a grid of programs, the fewest first, and a launch a step.
+    An affine cell without recurrent products is scanned. Else resident, one sequence a program as long as
+    each has a multiprocessor of its own; else 16, which is what a product takes at once. One product first:
+    it needs fewer barriers, and more shared memory where it is padded. Then a grid of programs, the fewest
+    first, and a launch a step.
     """
     block_b = 1 if batch * cell.heads <= processors else ROWS
     warps = 4 if hidden // cell.heads <= 32 else 8
     resident = [Form(packed, block_b, warps) for packed in ([True, False] if can_pack(cell) else [False])]
-    return [*resident, *spread_forms(cell, hidden, dtype)]
+    return [*scans(cell), *resident, *spread_forms(cell, hidden, dtype)]
+
+
+def scans(cell: GatedCell) -> list[Form]:
+    """The form of several steps at once, of a cell that has it."""
+    if affine.unsupported(cell) is not None:
+        return []
+    return [Form(False, 1, 4, SCAN, SCANNED_UNITS, SCANNED_STEPS)]
 
 
 def spread_forms(cell: GatedCell, hidden: int, dtype: str) -> list[Form]:

@@ -14,7 +14,7 @@ from ...programs.formats import FORMATS
 from ...programs.prediction import Prediction
 from ..step import Step, step
 from . import printer
-from .form import GRID, RESIDENT, STEPWISE, Form, block_of
+from .form import GRID, RESIDENT, SCAN, STEPWISE, Form, block_of
 from .products import slots
 from .remembered import remembered
 from .resources import Chosen, Resources, choose, missing
@@ -47,7 +47,12 @@ SHARED, L2 = 128, 64  # bytes a cycle and multiprocessor
 # cycles: of a barrier, a read of shared memory, a dependent mma, the pointwise part's chain; estimates
 BARRIER, READ, MMA, POINTWISE = 35, 30, 18, 150
 LAUNCH_S = 2e-6  # an estimate
-BETWEEN_S = {RESIDENT: 0.0, GRID: 1.6e-6, STEPWISE: LAUNCH_S}  # from a step to the next; an estimate
+BETWEEN_S = {
+    RESIDENT: 0.0,
+    SCAN: 0.0,
+    GRID: 1.6e-6,
+    STEPWISE: LAUNCH_S,
+}  # from a step to the next; an estimate
 LAUNCHES = {"forward": 3, "backward": 9}  # of a layer's run, with the products outside
 
 
@@ -125,7 +130,7 @@ def kernel_s(
 def step_time(
     on: Device, cell: GatedCell, units: int, dtype: str, form: Form, taken: Resources, way: str
 ) -> StepTime:
-    """Of one program."""
+    """Of one program. A scan's loop goes through several steps at once, and reads their inputs twice."""
     whole, narrow, size = block_of(cell, units), FORMATS[dtype].narrow, FORMATS[dtype].size
     block = form.block_h or whole
     gates = (slots(cell) if form.together else len(cell.recurrent)) if cell.recurrent else 0
@@ -134,15 +139,18 @@ def step_time(
     thrice = 1 if narrow else 3  # a float32 product is three of tf32, each of half the rate
     tiles = -(-whole // form.block_k) if form.kind == STEPWISE else 1  # whose text is counted once
     exchanged = depth * form.block_b * size if form.spread else 0  # what other programs left
+    at_once = form.block_k if form.kind == SCAN and way == "forward" else 1
+    numbers = moved(cell, step(cell), way) + (len(cell.gates) if at_once > 1 else 0)
     streamed = entries * size if form.kind == STEPWISE else 0
     busy = {
-        "issue": taken.instructions * tiles * form.warps / ISSUED,
+        "issue": taken.instructions * tiles * form.warps / ISSUED / at_once,
         "weights": streamed / L2 if streamed else form.weight_bytes(cell, units, dtype) / SHARED,
         "mma": entries * max(16, form.block_b) / on.mma * (1 if narrow else 6),
-        "global": (moved(cell, step(cell), way) * block * form.block_b * size + exchanged) / L2,
+        "global": (numbers * block * form.block_b * size + exchanged) / L2,
     }
     products = depth / (16 if narrow else 8) * MMA * thrice if gates else 0.0
-    return StepTime(busy, taken.barriers * tiles * BARRIER + 2 * READ + products + POINTWISE)
+    chain = taken.barriers * tiles * BARRIER + 2 * READ + products + POINTWISE
+    return StepTime(busy, chain / at_once)
 
 
 def moved(cell: GatedCell, source: Step, way: str) -> int:

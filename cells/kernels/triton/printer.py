@@ -7,6 +7,7 @@ text is equal code.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -15,7 +16,7 @@ import numpy as np
 from ...cell import GatedCell
 from ..modules import load
 from ..step import Step, step
-from . import spread_backward, spread_forward
+from . import scanned_forward, spread, spread_backward, spread_forward
 from .backward import backward
 from .forward import forward
 from .products import can_pack
@@ -28,12 +29,14 @@ class Layout:
 
     pieces   of weights that a spread program holds for the forward's products, `pulled` for the backward's;
              0 where it reads them at each step
+    scanned  whether its forward takes several steps at once; its backward is that of a resident program
     """
 
     packed: bool = True
     spread: bool = False
     pieces: int = 0
     pulled: int = 0
+    scanned: bool = False
 
 
 PACKED = Layout()
@@ -74,7 +77,13 @@ def text(cell: GatedCell, dtype: str = "float32", layout: Layout = PACKED) -> st
     return _text(cell, dtype, layout, _source(cell, dtype, layout))
 
 
-def _kernels(cell: GatedCell, source: Step, layout: Layout) -> list[str]:
+def _kernels(cell: GatedCell, source: Step, dtype: str, layout: Layout) -> list[str]:
+    if layout.scanned:
+        own_units = spread.places(cell, pieces=1)
+        return [
+            scanned_forward.forward(cell, source, _number(dtype)),
+            backward(cell, source, packed=False, places=own_units),
+        ]
     if layout.spread:
         return [
             spread_forward.forward(cell, source, layout.pieces),
@@ -85,7 +94,7 @@ def _kernels(cell: GatedCell, source: Step, layout: Layout) -> list[str]:
 
 
 def _text(cell: GatedCell, dtype: str, layout: Layout, source: Step) -> str:
-    kernels = _kernels(cell, source, layout)
+    kernels = _kernels(cell, source, dtype, layout)
     known = functions(dtype, "pointwise")
     head = [
         f'"""Triton kernels of {cell.name!r} in {dtype}, printed from its equations."""\n',
@@ -99,13 +108,19 @@ def _text(cell: GatedCell, dtype: str, layout: Layout, source: Step) -> str:
     )
 
 
-def _source(cell: GatedCell, dtype: str, layout: Layout) -> Step:
-    """The cell's step in this dtype, in which no variable has a name of the kernels around it."""
+def _number(dtype: str) -> Callable[[float], str]:
+    """How a constant is printed."""
 
     def number(value: float) -> str:
         # a bare number that float32 cannot hold would be rounded to it on its way through a function
         return repr(value) if dtype == "float32" or float(np.float32(value)) == value else f"real({value!r})"
 
+    return number
+
+
+def _source(cell: GatedCell, dtype: str, layout: Layout) -> Step:
+    """The cell's step in this dtype, in which no variable has a name of the kernels around it."""
+    number = _number(dtype)
     source = step(cell, number)
     around = replace(
         source,

@@ -158,7 +158,7 @@ def jobs(cell: GatedCell, hidden: int, dtype: str, form: Form, target: str) -> l
 
 def _ending(kernel: str, form: Form) -> dict[str, bool]:
     """Of a spread form's backward: the launches of a step, which most of them are."""
-    return {"ENDING": form.kind == GRID} if form.spread and kernel == "backward" else {}
+    return {"ENDING": form.kind == GRID} if form.kind in (GRID, STEPWISE) and kernel == "backward" else {}
 
 
 def answered(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

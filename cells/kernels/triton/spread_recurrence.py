@@ -78,3 +78,10 @@ class SpreadRecurrence(Recurrence):
             found[s] = self.empty(state, 2, *state.shape, dtype=wide)
             found[s][0].copy_(state)
         return found
+
+
+class ScannedRecurrence(SpreadRecurrence):
+    """A forward of several steps at once, and a backward that goes through them as a resident one does."""
+
+    start_backward = Recurrence.start_backward
+    sums = Recurrence.sums

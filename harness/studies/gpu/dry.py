@@ -21,6 +21,7 @@ from ...programs import check, inputs, prepare
 LINE = "dry: on a pretended device, not timed"
 INTERPRETED = "dry: float32 in Triton's interpreter, not timed"
 KEPT = 2  # sequences that the interpreter computes
+SCANNED = 4  # steps that it takes at once
 
 
 def walk(emit: Emit, cases: list[Case]) -> None:
@@ -73,7 +74,7 @@ def on_device(case: Case, device: Any) -> tuple[str, float, float, str]:
 def interpreted(case: Case) -> tuple[str, float, float, str]:
     """The kernels in the first form that an H100 allows; the rest, the compiler alone can tell."""
     from cellbench.cells.checking.kernels.interpreted import Interpreted
-    from cellbench.cells.kernels.triton.form import candidates
+    from cellbench.cells.kernels.triton.form import SCAN, candidates
     from cellbench.cells.kernels.triton.resources import TARGETS, missing, ruled_out
 
     cell = cell_of(case)
@@ -85,6 +86,8 @@ def interpreted(case: Case) -> tuple[str, float, float, str]:
     forms = candidates(cell, units, case.batch, TARGETS["sm_90"][0], case.dtype)
     sizes = (units, case.batch, case.dtype, "sm_90")
     form = next(form for form in forms if ruled_out(form, cell, *sizes) is None)
+    if form.kind == SCAN:  # which the interpreter does element by element
+        form = replace(form, block_k=SCANNED)
     # what other sequences do is the same again, and the interpreter takes its time for each
     here = replace(case, dtype="float32", device="cpu", batch=min(case.batch, KEPT))
     given = inputs(here)
