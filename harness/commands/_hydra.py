@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ._arguments import word
+
 SHOWN = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 REFUSED = {
@@ -29,12 +31,16 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the flags."""
     parser.add_argument("--cfg", "-c", choices=SHOWN, help="print the configuration; run nothing")
     parser.add_argument("--resolve", action="store_true", help="beside --cfg: with references replaced")
-    parser.add_argument("--package", "-p", metavar="KEY", help="beside --cfg: the part below a key")
+    parser.add_argument(
+        "--package", "-p", type=word, metavar="KEY", help="beside --cfg: the part below a key"
+    )
     parser.add_argument("--info", "-i", nargs="?", const="all", choices=INFO, help="print what Hydra knows")
     parser.add_argument("--hydra-help", action="store_true", help="print Hydra's own help")
-    parser.add_argument("--config-dir", "-cd", metavar="DIR", help="a folder of YAML files, beside ./conf")
     parser.add_argument(
-        "--config-name", "-cn", metavar="NAME", default="config", help="the first file of all"
+        "--config-dir", "-cd", type=word, metavar="DIR", help="a folder of YAML files, beside ./conf"
+    )
+    parser.add_argument(
+        "--config-name", "-cn", type=word, metavar="NAME", default="config", help="the first file of all"
     )
     parser.add_argument(
         "--shell-completion",

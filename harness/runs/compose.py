@@ -226,7 +226,7 @@ def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
         raise ConfigError(f"~{key} takes a key away; every key of cellbench is needed, so set it to a value")
     if key == "experiment":
         given = override.value()
-        for name in given if isinstance(given, list) else [given]:
+        for name in given if isinstance(given, list) and given else [given]:
             _check_experiment(name)
         return
     if key == "workload" and (known := places.all_workloads()):

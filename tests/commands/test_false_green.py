@@ -258,6 +258,8 @@ EMPTY = [
     ["regress", ""],
     *(["run", "--plan", f"{key}="] for key in ("match", "direction", "dtype", "device", "budget_s", "trust")),
     *(["run", "--plan", f"{key}="] for key in ("experiment", "workload.steps", "hydra/launcher", "threads")),
+    ["run", "--plan", "experiment=[]"],
+    *(["run", "--plan", f"{flag}="] for flag in ("--config-dir", "-cd", "--config-name", "--package")),
     ["run", "--plan", "probe.training.checkpoints="],
     ["run", "--plan", "probes=[lag_share]", "probe.lag_share.parameter=[]"],
     ["run", "--plan", "cells=elman:"],

@@ -89,6 +89,8 @@ OF_RUN = (
     "compare b a --json c.json",
     "history a --file new.jsonl --output new",
     "history a --file history.jsonl --output new",
+    "export a --as csv --output new",
+    "export a b --as tex --output new",
 )
 
 
