@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from ..vocabulary.primitives import changed
 from .formats import FORMATS
 
 TERM_BY_TERM = 6  # times the error of sums in 32 parts
@@ -74,19 +76,22 @@ def moved_errors(
     """Errors by name of what `compute` makes of inputs that were moved.
 
     All entries of the parameters and of x, in `dtype`, have moved by half an eps, up or down at random.
+    So has each value of a function, for another library's sigmoid is rounded otherwise: where a unit
+    saturates, the derivative f (1 - f) is made of the last bits of f.
     """
     rng = np.random.default_rng(0)
 
     def off(array: np.ndarray) -> np.ndarray:
         return nudged(array, eps, rng, dtype)
 
-    return [
-        relative_errors(compute({k: off(v) for k, v in params.items()}, off(x)), expected, steps)
-        for _ in range(times)
-    ]
+    with changed(lambda value: nudged(value, eps, rng, np.asarray(value).dtype)):
+        return [
+            relative_errors(compute({k: off(v) for k, v in params.items()}, off(x)), expected, steps)
+            for _ in range(times)
+        ]
 
 
-def nudged(array: np.ndarray, eps: float, rng: np.random.Generator, dtype: str) -> np.ndarray:
+def nudged(array: np.ndarray, eps: float, rng: np.random.Generator, dtype: Any) -> np.ndarray:
     """The array in a dtype, all entries moved by half an eps, up or down at random."""
     moved = np.asarray(array, np.float64) * (1 + eps / 2 * rng.choice([-1.0, 1.0], array.shape))
     return moved.astype(dtype)

@@ -9,7 +9,9 @@ maximum or minimum splits the gradient in halves.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +49,23 @@ class Primitive:
         torch = sys.modules.get("torch")
         if torch is not None and any(isinstance(v, torch.Tensor) for v in values):
             return self.torch(torch, *values)
-        return (functions()[self.name] if of_jax(*values) else self.numpy)(*values)
+        if of_jax(*values):
+            return functions()[self.name](*values)
+        value = self.numpy(*values)
+        return value if (change := _change.get()) is None else change(value)
+
+
+_change: ContextVar[Callable[[Any], Any] | None] = ContextVar("change", default=None)
+
+
+@contextmanager
+def changed(change: Callable[[Any], Any]) -> Iterator[None]:
+    """Within, each value of a function on NumPy arrays is changed so: to see what its rounding does."""
+    token = _change.set(change)
+    try:
+        yield
+    finally:
+        _change.reset(token)
 
 
 VOCABULARY: dict[str, Primitive] = {}

@@ -48,6 +48,15 @@ def test_a_random_configuration_is_not_wrong(case):
     programs.check(result, given, case)
 
 
+@pytest.mark.parametrize("seed", [163097, 163157])
+def test_a_gate_that_saturates_may_round_as_another_library_s_does(seed):
+    # of `nox -s parity`: f (1 - f), where f is the last number before 1, is as far off as f's last bit
+    case = drawn(np.random.default_rng(seed))
+    assert case.backend == "numba" and case.dtype == "float64"
+    result, given = result_of(case)
+    programs.check(result, given, case)
+
+
 WIDE = {"steps": 5, "batch": 3, "input_size": 4097, "hidden_size": 1}
 
 
