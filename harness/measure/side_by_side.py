@@ -15,7 +15,7 @@ from .ahead import Ahead
 from .started import UNFIT, Result, Started
 
 RESTS = "rests"  # of a process that waits until it is told to go on
-MOST_RESTING = 8  # each holds its memory
+MOST_RESTING = 3  # each holds its memory, and what it trained, which a kill would lose
 
 
 @dataclass(frozen=True)

@@ -241,8 +241,8 @@ def test_a_table_whose_text_points_past_its_dictionary_is_damaged(tmp_path, monk
     (run / store.BLOCKS).unlink()
     read = table._read
 
-    def damaged(path, texts):
-        whole = read(path, texts)
+    def damaged(*arguments):
+        whole = read(*arguments)
         number = whole.column_names.index("metric")
         index = pyarrow.array([7] * len(whole), pyarrow.int32())
         text = pyarrow.DictionaryArray.from_arrays(index, pyarrow.array(["seconds"]), safe=False)
