@@ -24,6 +24,7 @@ from cellbench.cells.programs.tolerance import (
     relative_errors,
     tolerance,
 )
+from cellbench.cells.vocabulary.primitives import changed
 
 from .case import Case
 from .probe import NotOk, Series, series
@@ -194,7 +195,7 @@ def errors_when_moved(
         return reference(replace(given, params=params, x=x), case, library, dtype)
 
     eps = FORMATS[case.dtype].eps
-    how = {"steps": case.steps, "eps": eps, "dtype": dtype, "times": times}
+    how = {"steps": case.steps, "eps": eps, "dtype": dtype, "times": times, "changed": changed}
     return moved_errors(compute, given.params, given.x, expected, **how)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from ..vocabulary.primitives import changed
 from .formats import FORMATS
 
 TERM_BY_TERM = 6  # times the error of sums in 32 parts
@@ -72,12 +72,13 @@ def moved_errors(
     eps: float,
     dtype: str,
     times: int,
+    changed: Callable[[Callable[[Any], Any]], AbstractContextManager[Any]] = nullcontext,
 ) -> list[dict[str, float]]:
     """Errors by name of what `compute` makes of inputs that were moved.
 
     All entries of the parameters and of x, in `dtype`, have moved by half an eps, up or down at random.
-    So has each value of a function, for another library's sigmoid is rounded otherwise: where a unit
-    saturates, the derivative f (1 - f) is made of the last bits of f.
+    So has each value of a function, within `changed` of the vocabulary, for another library's sigmoid is
+    rounded otherwise: where a unit saturates, the derivative f (1 - f) is made of the last bits of f.
     """
     rng = np.random.default_rng(0)
 

@@ -217,9 +217,9 @@ def test_peak_memory_counts_what_the_work_holds_at_once():
 
 def test_peak_memory_counts_what_is_freed_before_the_end():
     def work():
-        np.ones(30 << 20, np.uint8).sum()
+        np.ones(40 << 20, np.uint8).sum()  # beyond 32 MiB, glibc always takes new pages
 
-    assert peak_bytes(work) >= 0.99 * (30 << 20)
+    assert peak_bytes(work) >= 0.99 * (40 << 20)
 
 
 def double(emit, value):
