@@ -29,7 +29,7 @@ def text(cell: GatedCell, dtype: str) -> str:
     source = step(cell, _number)
     title = f"Kernels of {cell.name!r} in {dtype}, printed from its equations."
     forwards = [_forward(cell, source, keeping) for keeping in (False, True)]
-    return shared.kernel(dtype, title, [*forwards, _backward(cell, source)])
+    return shared.kernel(dtype, title, *forwards, _backward(cell, source))
 
 
 def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:

@@ -53,7 +53,7 @@ def text(cell: GatedCell, dtype: str) -> str:
     kernels = Kernels(cell)
     title = f"Kernels of {cell.name!r} in {dtype}, printed from its equations."
     forwards = [kernels.forward(keeping) for keeping in (False, True)]
-    return shared.kernel(dtype, title, [*forwards, kernels.backward()])
+    return shared.kernel(dtype, title, *forwards, kernels.backward())
 
 
 class Kernels:

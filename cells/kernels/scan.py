@@ -31,7 +31,7 @@ def text(cell: GatedCell, dtype: str) -> str:
     source = step(cell, _number)
     title = f"Scan kernels of {cell.name!r} in {dtype}, printed from its equations."
     forwards = [_forward(cell, source, keeping) for keeping in (False, True)]
-    return shared.kernel(dtype, title, [_ends(cell), *forwards, _d_ends(cell), _backward(cell, source)])
+    return shared.kernel(dtype, title, _ends(cell), *forwards, _d_ends(cell), _backward(cell, source))
 
 
 def stored(cell: GatedCell, keeping: bool) -> list[str]:

@@ -37,7 +37,8 @@ def text(dtype: str) -> str:
     return "\n\n\n".join(["\n".join(head), *map(_functions, functions)]) + "\n"
 
 
-def kernel(dtype: str, title: str, functions: list[str]) -> str:
+@lru_cache  # a program of another shape asks for it again
+def kernel(dtype: str, title: str, *functions: str) -> str:
     """A printed kernel module: a title, an import of what the functions use, the functions."""
     uses = {node.id for node in ast.walk(ast.parse("\n".join(functions))) if isinstance(node, ast.Name)}
     names = ",\n    ".join(sorted(uses & _defined(dtype) | {"PANEL"}))  # for who packs the weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ class Run:
     manifest: dict[str, Any]
     rows: pd.DataFrame
 
+    @cached_property
+    def ready(self) -> pd.DataFrame:
+        """The rows as a report prepares them."""
+        return frame.prepare(self.rows)
+
+    @cached_property
+    def found(self) -> list[Finding]:
+        """What the run found, in sentences."""
+        return findings.findings(summary.rows_of_ready(self.ready), self.ready) if len(self.ready) else []
+
     @property
     def name(self) -> str:
         return str(self.manifest["run"])
@@ -53,7 +64,7 @@ def files(folders: Sequence[Path], trends: Sequence[Trend]) -> dict[str, str]:
         key=lambda one: (str(one.get("created")), one["run"]),
     )
     newest = [Run(one, store.load(one["folder"])) for one in reversed(manifests[-MOST_RUNS:])]
-    cells = _site_cell.pages([(run.manifest, run.rows) for run in newest])
+    cells = _site_cell.pages([(run.manifest, run.rows, run.ready) for run in newest])
     site: Links = (("Overview", FRONT), *([("Trends", TRENDS)] if trends else []))
     pages = {run.file: _report(run, site) for run in newest}
     pages |= {one.file: _site_cell.html(one, site) for one in cells}
@@ -64,13 +75,8 @@ def files(folders: Sequence[Path], trends: Sequence[Trend]) -> dict[str, str]:
 
 
 def _report(run: Run, site: Links) -> str:
-    head = heading(frame.prepare(run.rows), [run.manifest])
-    return as_html(*head, content(run.rows, [run.manifest]), reliability(), _found(run), site)
-
-
-def _found(run: Run) -> list[Finding]:
-    ready = frame.prepare(run.rows)
-    return findings.findings(summary.rows_of_ready(ready), ready) if len(ready) else []
+    head = heading(run.ready, [run.manifest])
+    return as_html(*head, content(run.rows, [run.manifest]), reliability(), run.found, site)
 
 
 def _front(
@@ -81,7 +87,7 @@ def _front(
     site: Links,
 ) -> str:
     """What the newest run found, then where everything lies."""
-    found = [replace(one, page=newest[0].file) for one in _found(newest[0])]
+    found = [replace(one, page=newest[0].file) for one in newest[0].found]
     tables = [_reports(newest), _cells(cells), *([_changes(trends)] if trends else []), _machines(manifests)]
     sections = [Section(one.heading, tables=(one,)) for one in tables if one.rows]
     lines = [f"The newest run is {newest[0].name}, of {newest[0].created}; it found:"] if found else []
@@ -92,16 +98,15 @@ def _reports(newest: Sequence[Run]) -> Table:
     rows = []
     for run in newest:
         git = run.manifest.get("git")
-        ready = frame.prepare(run.rows)
         rows.append(
             (
                 Entry(run.name, link=run.file),
                 Entry(run.created),
                 Entry(_machine(run.manifest)[1]),
                 Entry(one_line(git.get("commit") or "–")[:12] if isinstance(git, dict) else "–"),
-                Entry(findings.named(frame.unique(ready["label"]), 6, "cells")),
-                Entry(findings.named(frame.unique(ready["backend"]), 6, "backends")),
-                Entry(findings.named(frame.unique(ready["probe"]), 8, "probes")),
+                Entry(findings.named(frame.unique(run.ready["label"]), 6, "cells")),
+                Entry(findings.named(frame.unique(run.ready["backend"]), 6, "backends")),
+                Entry(findings.named(frame.unique(run.ready["probe"]), 8, "probes")),
             )
         )
     header = ("run", "made", "machine", "commit", "cells", "backends", "probes")

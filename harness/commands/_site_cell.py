@@ -16,7 +16,7 @@ import pandas as pd
 from cellbench import cells
 from cellbench.cells import GatedCell
 
-from ..report.frame import prepare, unique
+from ..report.frame import unique
 from ..report.page import as_html, content
 from ..report.section import Section
 from ..report.table import Entry, Table
@@ -45,9 +45,8 @@ class Page:
         return f"cell-{plain}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}.html"
 
 
-def pages(newest: Sequence[tuple[dict[str, Any], pd.DataFrame]]) -> list[Page]:
-    """A page for each cell of the runs (manifest and tidy rows, the newest first), by name."""
-    ready = [(manifest, rows, prepare(rows)) for manifest, rows in newest]
+def pages(ready: Sequence[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]) -> list[Page]:
+    """A page for each cell of the runs (manifest, tidy and prepared rows, the newest first), by name."""
     names = unique(name for _, _, one in ready for name in unique(one["label"]))
     return [_page(name, ready) for name in sorted(names)]
 

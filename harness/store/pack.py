@@ -118,12 +118,7 @@ def _stays(folder: Path) -> str | None:
 def _hashes(folder: Path) -> dict[str, str]:
     """The hash of each file of a run, by its path inside."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _hash(path) for path in paths}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {path.relative_to(folder).as_posix(): packed.hash_of(path) for path in paths}
 
 
 def _write(parent: Path, candidates: list[_Candidate]) -> Path:
@@ -138,7 +133,7 @@ def _write(parent: Path, candidates: list[_Candidate]) -> Path:
             index = {
                 "schema": packed.SCHEMA,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "table": _hash(hidden / packed.TABLE),
+                "table": packed.hash_of(hidden / packed.TABLE),
                 "runs": {one.folder.name: one.entry() for one in candidates},
             }
             atomic.write_json(hidden / INDEX, index)
@@ -234,10 +229,10 @@ def _remove(folder: Path, hashes: dict[str, str]) -> None:
 
 def _remove_twice(parent: Path, folders: list[Path]) -> None:
     """Removes runs that a pack holds already: whoever packed them was killed."""
-    for path in {pack.folder: pack for pack in _packs(parent)}.values():
+    for pack in _packs(parent):
         for folder in folders:
-            if folder.name in path.runs and folder.exists():
-                _remove(folder, path.runs[folder.name].files)
+            if folder.name in pack.runs and folder.exists():
+                _remove(folder, pack.runs[folder.name].files)
 
 
 def _packs(parent: Path) -> list[Pack]:

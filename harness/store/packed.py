@@ -21,9 +21,9 @@ from typing import Any
 
 from . import files, table
 from .files import ResultsError
-from .manifest import RUN_NAME
+from .manifest import RUN_NAME, TABLE
 
-INDEX, ARCHIVE, TABLE = "pack.json", "runs.zip", "cases.parquet"
+INDEX, ARCHIVE = "pack.json", "runs.zip"
 SCHEMA = 1
 MOST_RUNS = 1_000_000
 KEYS = {"rows", "exact", "files"}  # of a run in the index
@@ -94,8 +94,7 @@ class Pack:
         """Of the file, as it is."""
         path = self.folder / TABLE
         try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return hash_of(path)
         except OSError as error:
             raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -103,6 +102,12 @@ class Pack:
         """The error for a file of the pack."""
         line = (str(reason).splitlines() or [""])[0]
         return ResultsError(f"{self.folder / name} is damaged: {line:.100}; get the pack again")
+
+
+def hash_of(path: Path) -> str:
+    """The hash of a file, as an index has it. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _spans(runs: Iterable[PackedRun]) -> Iterator[tuple[int, int]]:

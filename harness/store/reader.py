@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from . import files, manifest, packed, pages, remote, sweep, table, tidy
 from .block import BlockError, decode
 from .files import ResultsError
+from .manifest import BLOCKS, MANIFEST, TABLE
 
 if TYPE_CHECKING:
     import pandas
 
 SCHEMA = 1
-MANIFEST, BLOCKS, TABLE = "manifest.json", "cases.jsonl", "cases.parquet"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from typing import Any
 from .. import extras
 from . import files, packed
 from .files import ResultsError
+from .manifest import BLOCKS, MANIFEST, TABLE
 from .scratch import scratch
 
 URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/{1,2}(?P<path>.*)")  # a Path has one slash of two
-MANIFEST, BLOCKS, TABLE = "manifest.json", "cases.jsonl", "cases.parquet"
 MOST_FILES = 1_000_000
 _kept = ExitStack()  # the folders go when this process ends: a lazy frame reads them until then
 
