@@ -163,6 +163,49 @@ def test_a_loss_without_a_second_derivative_is_diagnosed_and_that_is_said():
     assert "no second derivative" in str(found)
 
 
+def forecasts(batches=3):
+    """The answer is the first of ten inputs."""
+    xs = [torch.randn(32, 10, 3) for _ in range(batches)]
+    return [(x, x[:, 0, :1]) for x in xs]
+
+
+@pytest.mark.parametrize(
+    "root, its_square",
+    [
+        (lambda o, y: mse_loss(o, y).sqrt(), mse_loss),
+        (lambda o, y: (mse_loss(o, y) + 1e-6).sqrt(), lambda o, y: mse_loss(o, y) + 1e-6),
+        (lambda o, y: (o - y).norm(), lambda o, y: (o - y).square().sum()),
+    ],
+    ids=["rmse", "rmse with an epsilon", "norm"],
+)
+def test_a_root_of_a_mean_is_judged_as_its_square(root, its_square):
+    model, batches = LastStep(1), forecasts()
+    found = diagnose(model, root, batches, floor=1e-3, trivial=1.0)
+    squared = diagnose(model, its_square, batches, floor=1e-6, trivial=1.0)
+    assert "its square is judged" in str(found) and "its square" not in str(squared)
+    assert found.verdict.label == squared.verdict.label and found.floor == squared.floor
+    assert np.allclose(found.z, squared.z, rtol=1e-9) and np.isclose(found.loss, squared.loss, rtol=1e-9)
+    assert np.allclose(found.log_norm, squared.log_norm, atol=1e-9)
+
+
+def test_the_root_of_each_single_sequence_is_a_loss_of_its_own():
+    model = EveryStep(1)
+    batches = [(x, x[:, :1, :1].expand(-1, 10, -1)) for x in (torch.randn(1, 10, 3) for _ in range(32))]
+    found = diagnose(model, lambda o, y: mse_loss(o, y).sqrt(), batches)
+    with torch.no_grad():
+        expected = np.mean([float(mse_loss(model(x), y).sqrt()) for x, y in batches])
+    assert np.isclose(found.loss, expected, rtol=1e-6) and "its square" not in str(found)
+
+
+@pytest.mark.parametrize("power", [0.25, 3.0, None], ids=["fourth root", "cube", "logarithm"])
+def test_another_function_of_a_mean_is_refused_with_what_it_weighs(power):
+    def loss(o, y):
+        return mse_loss(o, y).log() if power is None else mse_loss(o, y) ** power
+
+    with pytest.raises(ValueError, match=r"two halves of a batch weigh .* a root of one"):
+        diagnose(LastStep(1), loss, forecasts())
+
+
 def test_single_sequences_are_diagnosed_as_the_batch_that_they_make():
     model, x = LastStep(), torch.randn(96, 12, 3)
     y = (x[:, 2, 0] > 0).long()

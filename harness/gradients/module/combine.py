@@ -23,7 +23,7 @@ LAGS = 256  # single lags that are scored, evenly spread where there are more
 
 @dataclass(frozen=True)
 class Examination:
-    """Arrays by lag (lags, R); the rest as in Evidence."""
+    """Arrays by lag (lags, R); root: whether losses are squares of the caller's; the rest as in Evidence."""
 
     log_norm: np.ndarray
     log_reach: np.ndarray
@@ -31,9 +31,12 @@ class Examination:
     samples: int
     numbers: dict[str, Any]
     parts: tuple[PartLags, ...] = ()
+    root: bool = False
 
     def evidence(self, floor: float | None, samples_seen: float | None) -> Evidence:
-        """The same as a verdict takes it."""
+        """The same as a verdict takes it; floor: of the loss as the caller wrote it."""
+        if self.root and floor is not None:
+            floor = floor**2
         return Evidence(floor=floor, samples_seen=samples_seen, **self.numbers)
 
     @classmethod

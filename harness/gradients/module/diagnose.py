@@ -97,7 +97,7 @@ def diagnose(
     model         a module whose forward maps (x_t, state) to (output, state), called once a step; or
                   torch.nn.RNN, GRU, LSTM; or any module that holds one of these, or a cell of torch that it
                   calls once a step
-    loss          loss(output, target), a mean (or a sum) over the samples
+    loss          loss(output, target), a mean or a sum over the samples, or a root of one, which is squared
     batches       read until `samples` sequences are there; several are better than one, and they may differ
                   in length
     batch_axis    of x: 0 or 1; as the recurrent module has it unless given, 1 for a module called
@@ -136,7 +136,7 @@ def diagnose(
         stationary=evidence.stationary,
         loss=evidence.loss,
         trivial_loss=evidence.trivial,
-        floor=floor,
+        floor=evidence.floor,
         samples=examination.samples,
         evidence=evidence,
         verdict=verdict(evidence, thresholds),

@@ -34,6 +34,7 @@ HIDDEN = (
     " those at the model's input, gradient_norm and saturation are not measured; put the step into a module"
 )
 AFTER = "inputs after the step of an answer, which the backward direction reads, are not scored"
+ROOT = "the loss is a root of a mean, so its square is judged, and its losses are squares"
 CHUNKS = 16  # parts of the samples from which the gradient's noise is estimated
 
 
@@ -157,6 +158,7 @@ def _examined(
     whole = joined(replay, judged, pairs)
     if judged.output.count(first.output) == 1:
         judged = _of_singles(replay, judged, whole)
+    notes = [*notes, *([ROOT] if judged.root else [])]
     observer = _observer(replay, whole.parts, options)
     observations: list[Observation] = []
     for number, part in enumerate(whole.parts):
@@ -169,7 +171,9 @@ def _examined(
         observations.append(observer.observe(of_part, recording, x, target))
         if observations[-1].broken:
             return Examination.without(broken="the gradient of the state")
-    return combine(observations, observer.noise, options.trivial, options.seed, notes)
+    trivial = options.trivial if options.trivial is None or not judged.root else options.trivial**2
+    found = combine(observations, observer.noise, trivial, options.seed, notes)
+    return replace(found, root=judged.root)
 
 
 def _unseen(recording: Recording, loss: BatchLoss) -> list[str]:
@@ -231,7 +235,10 @@ def _of_singles(replay: Replay, loss: BatchLoss, whole: Joined) -> BatchLoss:
             if not sizes:
                 raise
             return replace(loss, single=True)
-        return replace(loss, mean=found.mean, single=found.mean and not found.even)
+        if found.root and sizes:  # each has a root of its own
+            return replace(loss, single=True)
+        single = found.mean and not found.even
+        return replace(loss, loss=found.loss, root=found.root, mean=found.mean, single=single)
     return replace(loss, single=True)
 
 

@@ -37,6 +37,7 @@ class BatchLoss:
     mean       whether it is a mean over samples, else a sum
     even       whether each sample of a batch has the same weight in it
     divisible  whether it can be had of some samples alone
+    root       whether `loss` is the square of what the caller wrote, which is a root of a mean
     single     whether each sample has the loss of a batch of one, as it has in training
     parts      sizes of the batches that stand in one here; each has a loss of its own
     starts     by sample, the first position of batches that were padded in front to be joined; times: of the
@@ -49,6 +50,7 @@ class BatchLoss:
     mean: bool = True
     even: bool = True
     divisible: bool = True
+    root: bool = False
     single: bool = False
     parts: tuple[int, ...] = ()
     starts: tuple[int, ...] = ()

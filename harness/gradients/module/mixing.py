@@ -32,19 +32,21 @@ class Half:
 
     factor   by which its gradient alone is multiplied in the whole batch; None where it has no gradient
     error    what is left of the whole's gradient then, as a share of it
-    loss     of the half alone
+    loss     of the half alone; whole: of the batch
     """
 
     share: float
     factor: float | None
     error: float
     loss: float
+    whole: float
 
 
 def reduction(loss: BatchLoss, output: Tensor, target: Any) -> BatchLoss:
     """The loss with what a test of one batch shows: `mean`, `even` and `divisible`.
 
-    Raises SamplesMixed, and ValueError for a loss that is neither a mean nor a sum.
+    A root of a mean or of a sum, such as the RMSE, is squared: the gradients of both are parallel.
+    Raises SamplesMixed, and ValueError for a loss that is none of these.
     """
     count = loss.output.count(output)
     if count < 2:
@@ -57,16 +59,29 @@ def reduction(loss: BatchLoss, output: Tensor, target: Any) -> BatchLoss:
     off = OFF.get(output.dtype, OFF_NARROW)
     if any(h.error > off for pair in halves for h in pair):
         raise SamplesMixed(_how(loss, output, target, max(h.error for pair in halves for h in pair)))
-    whole = loss.average(output, target)
-    kinds = {kind for pair in halves if (kind := _kind(pair, whole, off)) is not None}
+    kinds = {kind for pair in halves if (kind := _kind(pair, off)) is not None}
     if not kinds:  # no half has a loss of its own, or all are 0: a mean is the usual thing
         return loss
     if len(kinds) > 1 or kinds == {"neither"}:
+        if not loss.root and all(min(h.loss, h.whole) >= 0 for pair in halves for h in pair):
+            return _of_root(loss, output, target, _neither(halves[0]))
         raise ValueError(_neither(halves[0]))
     if kinds == {"sum"}:
         return replace(loss, mean=False)
     even = all(h.factor is None or abs(h.factor - h.share) < off for pair in halves for h in pair)
     return replace(loss, even=even)
+
+
+def _of_root(loss: BatchLoss, output: Tensor, target: Any, otherwise: str) -> BatchLoss:
+    """The loss's square, where that is a mean or a sum; else ValueError with these words."""
+
+    def squared(*arguments: Any) -> Tensor:
+        return loss.loss(*arguments).square()
+
+    try:
+        return reduction(replace(loss, loss=squared, root=True), output, target)
+    except (SamplesMixed, ValueError):
+        raise ValueError(otherwise) from None
 
 
 def _halves(loss: BatchLoss, output: Tensor, target: Any) -> list[tuple[Half, Half]] | None:
@@ -82,7 +97,7 @@ def _halves(loss: BatchLoss, output: Tensor, target: Any) -> list[tuple[Half, Ha
         if whole is None:
             continue
         try:
-            pair = [_half(loss, answers, target, part, whole[0]) for part in parts]
+            pair = [_half(loss, answers, target, part, *whole) for part in parts]
         except REFUSALS:
             return None
         if pair[0] is not None and pair[1] is not None:
@@ -90,14 +105,16 @@ def _halves(loss: BatchLoss, output: Tensor, target: Any) -> list[tuple[Half, Ha
     return pairs
 
 
-def _half(loss: BatchLoss, output: Tensor, target: Any, part: Tensor, whole: Tensor) -> Half | None:
+def _half(
+    loss: BatchLoss, output: Tensor, target: Any, part: Tensor, whole: Tensor, loss_of_whole: float
+) -> Half | None:
     """None where its loss, or its gradient, is not finite: a half of which every target is ignored."""
     own = _gradient(loss.part(part), *loss.chosen(output, target, part))
     if own is None:
         return None
     gradient, value = own
     factor, error = _fit(whole[part.to(whole.device)], gradient)
-    return Half(len(part) / len(whole), factor, error, value)
+    return Half(len(part) / len(whole), factor, error, value, loss_of_whole)
 
 
 def _gradient(loss: BatchLoss, output: Tensor, target: Any) -> tuple[Tensor, float] | None:
@@ -122,9 +139,9 @@ def _fit(whole: Tensor, alone: Tensor) -> tuple[float | None, float]:
     return factor, float((whole - factor * alone).norm()) / size
 
 
-def _kind(pair: tuple[Half, Half], whole: float, off: float) -> str | None:
+def _kind(pair: tuple[Half, Half], off: float) -> str | None:
     """mean, sum or neither, by the factors of two halves; None where they do not tell."""
-    a, b = pair[0].factor, pair[1].factor
+    a, b, whole = pair[0].factor, pair[1].factor, pair[0].whole
     if a is None or b is None:
         known = b if a is None else a
         if known is None or pair[0].loss == pair[1].loss:
@@ -134,15 +151,17 @@ def _kind(pair: tuple[Half, Half], whole: float, off: float) -> str | None:
         return "sum" if abs(pair[0].loss + pair[1].loss - whole) <= off * abs(whole) else "mean"
     if abs(a - 1) < off and abs(b - 1) < off:
         return "sum"
-    return "mean" if abs(a + b - 1) < off else "neither"
+    weighed = a * pair[0].loss + b * pair[1].loss  # a logarithm of a mean has the factors of a mean alone
+    size = max(abs(whole), abs(pair[0].loss), abs(pair[1].loss))
+    return "mean" if abs(a + b - 1) < off and abs(weighed - whole) <= off * size else "neither"
 
 
 def _neither(pair: tuple[Half, Half]) -> str:
     a, b = (0.0 if h.factor is None else h.factor for h in pair)
     return (
         f"two halves of a batch weigh {a:.4g} and {b:.4g} in its loss; it must be a mean or a sum over the"
-        " samples (weights that add up to 1, or 1 each), so give the loss without a root or a factor of the"
-        " batch's size around its mean"
+        " samples (weights that add up to 1, or 1 each), or a root of one, so give the loss without a"
+        " logarithm or a factor of the batch's size around its mean"
     )
 
 
