@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from dataclasses import fields
@@ -19,6 +18,7 @@ MOST_CASES = 100_000  # of a run: each is planned, listed and written
 MOST_THREADS = 4096
 LARGEST = 2**62  # bytes that an array may have and still be addressed
 MOST_OF_OPTION = 10**9  # a whole number of a probe's option: libraries of C take no more than twice that
+LARGEST_OF_OPTION = 1e30  # any other number of it: float32 ends at 3e38, and NumPy and torch refuse beyond
 
 
 class ConfigError(ValueError):
@@ -62,7 +62,7 @@ def option(key: str, value: Any, probe: Probe, name: str) -> Any:
         return find.convert(str(value), default, key)
     if isinstance(default, int):
         return _few(key, size(key, value))
-    return seconds(key, value) if name.endswith("_s") else positive(key, value)
+    return seconds(key, value) if name.endswith("_s") else positive(key, value, LARGEST_OF_OPTION)
 
 
 def _elements(key: str, values: tuple[Any, ...], annotated: str) -> tuple[Any, ...]:
@@ -76,8 +76,11 @@ def _elements(key: str, values: tuple[Any, ...], annotated: str) -> tuple[Any, .
             raise ConfigError(f"{key} has {value!r:.60}; it must be {what}, or a list of such")
         if whole:
             _few(key, int(value))
-        elif not abs(value) < math.inf or abs(value) > sys.float_info.max:  # the first refuses NaN too
-            raise ConfigError(f"{key} has {value!r:.60}; it must be a finite number, or a list of such")
+        elif not abs(value) <= LARGEST_OF_OPTION:  # which refuses NaN too
+            raise ConfigError(
+                f"{key} has {value!r:.60}; it must be a finite number of at most {LARGEST_OF_OPTION:g}, or a"
+                " list of such"
+            )
     return values
 
 
@@ -149,11 +152,11 @@ def sizes(key: str, value: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
-def positive(key: str, value: Any) -> float:
+def positive(key: str, value: Any, most: float = sys.float_info.max) -> float:
     """A finite number above 0."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 < value <= sys.float_info.max:  # which refuses NaN too
-        raise ConfigError(f"{key} is {value!r:.60}; it must be a finite number above 0")
+    if not number or not 0 < value <= most:  # which refuses NaN too
+        raise ConfigError(f"{key} is {value!r:.60}; it must be a number above 0 and at most {most:g}")
     return float(value)
 
 

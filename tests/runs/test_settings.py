@@ -103,7 +103,7 @@ def is_refused(capsys, override, *arguments):
     assert error.startswith("cellbench: ")
 
 
-NUMBERS = ["true", "abc", "null", "nan", "inf", "'1'", "[[1]]", "{a:1}", "9" * 400]
+NUMBERS = ["true", "abc", "null", "nan", "inf", "'1'", "[[1]]", "{a:1}", "1.0e+300", "9" * 400]
 
 
 @pytest.mark.quick
