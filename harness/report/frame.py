@@ -74,7 +74,7 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
         columns[name] = _whole(frame[name]) if name in frame else np.full(count, -1)
     for name in ("value", "lag"):
         columns[name] = _number(frame[name]) if name in frame else np.full(count, np.nan)
-    columns["value"], beyond = within(columns["value"])
+    columns["value"], beyond = within(columns["value"], columns["unit"])
     for name in BY_PATH:
         columns[name] = _shortened(columns[name])
     columns["size"] = np.where(columns["match"] == "", columns["hidden_size"], -1)
@@ -87,12 +87,14 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
     return ready
 
 
-def within(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def within(values: np.ndarray, units: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """The values, NaN for those that are infinite or beyond LARGEST, and which those are.
 
-    What is as near to 0 is 0, so that dividing by it is seen to be senseless.
+    A log is infinite where what it is of is 0, and stays. What is as near to 0 as LARGEST is far is 0.
     """
-    beyond = np.abs(values) > LARGEST
+    codes, names = pd.factorize(units)
+    of_logs = np.array([str(name).startswith("nats") for name in names], bool)[codes]
+    beyond = (np.abs(values) > LARGEST) & ~(of_logs & np.isinf(values))
     kept = np.where(beyond, np.nan, values)
     return np.where(np.abs(kept) < 1 / LARGEST, 0.0, kept), beyond
 
