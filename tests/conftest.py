@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -15,3 +17,9 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     if getattr(config, "kernels", None):
         config.kernels.cleanup()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def base_of_temporary_folders(tmp_path_factory):
+    """pytest makes its own on first use: where a test has other temporary files, it would go with those."""
+    return tmp_path_factory.getbasetemp()

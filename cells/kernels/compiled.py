@@ -6,10 +6,13 @@ Numba's own cache unpickles whatever lies in its folder, and trusts it.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
@@ -29,6 +32,21 @@ def keep(module: ModuleType) -> None:
                 cached._cache = SealedCache(function.py_func)
             except RuntimeError as error:  # what Numba raises for a folder that cannot be written
                 raise OSError(str(error)) from None
+
+
+def shared(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Numba's `njit` of a function in a file of ours, which shares its compiled code where it can.
+
+    An installed package may be read-only, and a home too: then each process compiles it in memory.
+    """
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        made = njit(**options)(function)
+        with suppress(RuntimeError):  # what Numba raises where there is no folder that can be written
+            made._cache = SealedCache(function)
+        return made
+
+    return compiled
 
 
 class SealedCache(FunctionCache):
@@ -63,5 +81,5 @@ class SealedFiles(IndexDataCacheFile):
         self._write(Path(self._data_path(name)), self._dump(data))
 
     def _write(self, path: Path, content: bytes) -> None:
-        with self._open_for_write(str(path)) as file:
+        with suppress(OSError), self._open_for_write(str(path)) as file:  # a full disk: it is compiled again
             file.write(seal.seal(content, path.name).encode() + content)

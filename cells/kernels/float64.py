@@ -11,7 +11,7 @@ from numba import float64 as real
 from numba import int64 as whole
 from numba import njit
 
-OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}, "cache": True}
+OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}}
 FEATURES = get_host_cpu_features()  # of vectors: 64, 32 or 16 bytes, and 32 or 16 of them
 FLOAT, LANES = ir.DoubleType(), (64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx2") else 16) // 8
 PANEL = LANES * (2 if LANES == 32 // 8 else 4)  # six rows of a panel are the sums that registers hold

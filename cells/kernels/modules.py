@@ -1,13 +1,12 @@
 """Printed modules on disk: readable, importable by their own name, keyed by content, written atomically.
 
 The folder is CELLBENCH_CACHE, else the user's cache folder. Equal text is one file, so that compiled code is
-shared between processes (Numba's cache lies beside the module). What runs is the text that was printed: a
-file that is cut or was changed is written again. Where nothing can be written, kernels live in memory.
+shared between processes (`compiled` keeps Numba's beside the module). What runs is the text that was printed:
+a file that is cut or was changed is written again. Where nothing can be written, kernels live in memory.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import linecache
 import multiprocessing
@@ -67,25 +66,11 @@ def _module(name: str, file: str, text: str) -> ModuleType:
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     sys.modules[name] = module  # before it runs: Numba looks a function's module up there
     try:
-        exec(compile(_without_cache(text), file, "exec"), module.__dict__)
+        exec(compile(text, file, "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
         raise
     return module
-
-
-def _without_cache(text: str) -> ast.Module:
-    """The text's tree without Numba's own cache, which `compiled` stands in for."""
-    tree = ast.parse(text)
-    for node in tree.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict):
-            node.value.values = [
-                ast.copy_location(ast.Constant(False), value)
-                if isinstance(key, ast.Constant) and key.value == "cache"
-                else value
-                for key, value in zip(node.value.keys, node.value.values, strict=True)
-            ]
-    return tree
 
 
 def _share(module: ModuleType) -> None:

@@ -49,8 +49,8 @@ def do(arguments: argparse.Namespace) -> int:
 def history(runs: Sequence[Path], path: Path, output: Path) -> int:
     """Adds the points of the runs, prints and draws the trends; returns 0. Raises ResultsError."""
     # all runs are read before anything is written, so that a damaged one leaves the history as it was
-    store.pages.check(output, (page.MARKDOWN, page.PAGE))
     taken = [points_of(run) for parent in runs for run in store.runs(parent)]
+    store.pages.check(output, (page.MARKDOWN, page.PAGE))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if runs:

@@ -46,9 +46,9 @@ def do(arguments: argparse.Namespace) -> int:
     from ..screen import last
     from . import _site
 
-    store.pages.check(arguments.folder, ())  # before minutes of drawing
     folders = [run for path in arguments.runs or [arguments.results] for run in store.runs(path)]
     history = arguments.file or HISTORY
+    store.pages.check(arguments.folder, ())  # before minutes of drawing
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         lines = trends(file.read(history)) if arguments.file or history.exists() else []

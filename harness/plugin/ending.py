@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from . import trap
+from . import c_library, trap
 
 HEAD = struct.Struct("=?i")  # whether pytest came to its end, its exit code
 EXECUTE = ("execv", "execve")  # by which the others of os are made
@@ -42,7 +42,7 @@ class EndedProcess(BaseException):
 def staying() -> Iterator[None]:
     """In this process os._exit(0) and os.exec raise EndedProcess; a child that was forked has them as ever.
 
-    Another exit code than 0 ends pytest, which is red.
+    So do those of the C library, as ctypes finds them. Another exit code than 0 ends pytest, which is red.
     """
     PROCESS[:] = [os.getpid()]
     kept = {name: getattr(os, name) for name in ("_exit", *EXECUTE)}
@@ -60,6 +60,10 @@ def staying() -> Iterator[None]:
             return kept[name](path, *arguments)
 
         return execute
+
+    def refuse(what: str) -> None:
+        if os.getpid() in PROCESS:
+            raise EndedProcess(f"{what} would have ended pytest")
 
     register, unregister = atexit.register, atexit.unregister
     handlers: dict[Any, Callable[[], Any]] = {}
@@ -79,7 +83,8 @@ def staying() -> Iterator[None]:
     atexit.register = register_staying
     atexit.unregister = lambda function: unregister(handlers.pop(function, function))
     try:
-        yield
+        with c_library.refusing(refuse):
+            yield
     finally:
         for name, function in kept.items():
             setattr(os, name, function)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cellbench import cells
+from cellbench.cells.contract import MOST_LAYERS
 from cellbench.cells.programs.formats import DTYPES, FORMATS
 from cellbench.cells.programs.program import Program
 
@@ -56,6 +57,8 @@ class Cliffs(Probe):
                 raise ValueError(
                     f"cliffs has {name}={points}; they must be whole numbers that rise, from 1 on"
                 )
+        if any(count > MOST_LAYERS for count in self.layers):
+            raise ValueError(f"cliffs has layers={list(self.layers)}; they must be at most {MOST_LAYERS:,}")
         formats = list(self.dtypes)
         if formats != [name for name in NARROW_FIRST if name in formats]:
             raise ValueError(

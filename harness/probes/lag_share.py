@@ -7,10 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cellbench import cells
+from cellbench.cells import find
+
 from ..case import Case
 from ..gradients import lag_share
 from ..probe import Emit, NotOk, Plan, Probe, series
-from ._random_cell import cases, check_schemes, driven
+from ._random_cell import cases as cases_of
+from ._random_cell import check_schemes, driven
+
+RECURRENT = "weight_hh"
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,27 @@ class LagShare(Probe):
         check_schemes(self.name, self.schemes)
 
     def cases(self, plan: Plan) -> list[Case]:
-        return cases(
+        self._check_parameter(plan)
+        return cases_of(
             self.name,
             plan,
             [f"scheme={s}" for s in self.schemes],
             steps=max(plan.steps),
             batch=self.sequences,
         )
+
+    def _check_parameter(self, plan: Plan) -> None:
+        """Raises ValueError for an array that no cell of the plan has."""
+        known = ["first", RECURRENT]  # which a cell may derive from stored ones
+        for cell in map(cells.get, plan.cells):
+            if cell.unfit(plan.input_size[0], plan.hidden_size[0]):
+                return  # its arrays cannot be told
+            known += [*cell.parameter_shapes(plan.input_size[0], plan.hidden_size[0]), *cell.vectors]
+        if self.parameter not in known:
+            raise ValueError(
+                f"lag_share has parameter={self.parameter!r}{find.nearest(self.parameter, known)}"
+                f" arrays: {', '.join(dict.fromkeys(known))}"
+            )
 
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         cell, params, x = driven(case, case.variant.removeprefix("scheme="))

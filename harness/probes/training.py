@@ -15,6 +15,7 @@ from .. import task as tasks
 from ..case import CONVOLUTION, Case
 from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
 from ..rivals import rivals
+from ..runs.values import writable
 from ..task import MANY_TO_ONE, TO_SEQUENCE, Data
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Training(Probe):
             )
 
     def cases(self, plan: Plan) -> list[Case]:
+        if self.checkpoints:
+            writable(self.checkpoints, "probe.training.checkpoints")
         backends = self.backends or plan.backends
         models = [(c, b) for c in plan.cells for b in backends] + [(CONVOLUTION, "torch")] * self.convolution
         return [

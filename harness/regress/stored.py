@@ -21,7 +21,7 @@ from ..store.imported import is_imported
 from . import imported, outputs
 from .benchmarks import SIZES, Comparison, name_of
 from .exact import facts, other_work
-from .stored_run import PARTNER, StoredCase, StoredRun, find, read
+from .stored_run import PARTNER, StoredCase, StoredRun, find, read, usable
 
 NOT_REPEATED = (
     f"nothing was repeated, so a change needs {100 * FLOOR:g} %, processes that do not overlap, and Welch's p"
@@ -119,10 +119,9 @@ def judge(name: str, a: StoredRun, b: StoredRun, rng: np.random.Generator) -> Ju
     """One benchmark of both runs."""
     sides = a.cases[name], b.cases[name]
     logs = [
-        [-float(np.log(ratio)) for ratio in case.by_process("ratio_to_native").values() if 0 < ratio < np.inf]
-        for case in sides
+        [-float(np.log(ratio)) for ratio in case.by_process("ratio_to_native").values()] for case in sides
     ]
-    timed_s = sum(sum(s["values"]) for case in sides for s in case.series if s["metric"] == "seconds")
+    timed_s = sum(sum(usable(s["values"])) for case in sides for s in case.series if s["metric"] == "seconds")
     if reason := other_work(name, a, b):
         return Judgement(name, Verdict.INVALID, reason, timed_s=timed_s)
     if reason := no_partner(sides, a, b, logs):

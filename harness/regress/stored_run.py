@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,18 @@ class StoredCase:
         return self.status == "ok"
 
     def by_process(self, metric: str) -> dict[int, float]:
-        """The median of a metric in each process that has it."""
-        return {
-            s["process"]: statistics.median(s["values"])
+        """The median of a metric in each process that has it: of seconds, or of a ratio of them."""
+        found = {
+            s["process"]: usable(s["values"])
             for s in self.series
-            if s["metric"] == metric and s["values"] and s.get("process") is not None
+            if s["metric"] == metric and s.get("process") is not None
         }
+        return {process: statistics.median(values) for process, values in found.items() if values}
+
+
+def usable(values: Iterable[float]) -> list[float]:
+    """Those that a time, or a ratio of times, can be: above 0, and finite."""
+    return [v for v in values if 1 / store.LARGEST <= v <= store.LARGEST]
 
 
 @dataclass(frozen=True)

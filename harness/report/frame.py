@@ -15,6 +15,7 @@ import pandas as pd
 from cellbench.cells import find
 
 from ..screen import one_line
+from ..store.tidy import LARGEST
 
 TEXT = (
     "run",
@@ -64,7 +65,8 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy with every column of the schema, nulls as "" or -1, and the columns `label` and `size`.
 
     A status that is null is 'ok'. `label` is the cell with its options. Rows are ordered by probe and cell.
-    `size` is the hidden size, or null where it was chosen to match a budget.
+    `size` is the hidden size, or null where it was chosen to match a budget. A value that is infinite, or
+    beyond LARGEST, is null: `left_out` names them.
     """
     count = len(frame)
     columns = {name: _text(frame[name]) if name in frame else _same("", count) for name in TEXT}
@@ -72,13 +74,42 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
         columns[name] = _whole(frame[name]) if name in frame else np.full(count, -1)
     for name in ("value", "lag"):
         columns[name] = _number(frame[name]) if name in frame else np.full(count, np.nan)
+    columns["value"], beyond = within(columns["value"], columns["unit"])
     for name in BY_PATH:
         columns[name] = _shortened(columns[name])
     columns["size"] = np.where(columns["match"] == "", columns["hidden_size"], -1)
     columns["label"] = _labels(columns["cell"], columns["options"])
     ready = pd.DataFrame(columns, copy=False)  # a copy would lay columns of a million rows side by side
     ready["status"] = ready["status"].replace("", "ok")
-    return _in_order(ready)
+    metrics = [*dict.fromkeys(ready["metric"][beyond])]
+    ready = _in_order(ready)
+    ready.attrs["left_out"] = _left_out(int(beyond.sum()), metrics)
+    return ready
+
+
+def within(values: np.ndarray, units: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The values, NaN for those that are infinite or beyond LARGEST, and which those are.
+
+    A log is infinite where what it is of is 0, and stays. What is as near to 0 as LARGEST is far is 0.
+    """
+    codes, names = pd.factorize(units)
+    of_logs = np.array([str(name).startswith("nats") for name in names], bool)[codes]
+    beyond = (np.abs(values) > LARGEST) & ~(of_logs & np.isinf(values))
+    kept = np.where(beyond, np.nan, values)
+    return np.where(np.abs(kept) < 1 / LARGEST, 0.0, kept), beyond
+
+
+def left_out(ready: pd.DataFrame) -> list[str]:
+    """The line about values that a prepared frame leaves out, if there are any."""
+    return [line for line in (ready.attrs.get("left_out", ""),) if line]
+
+
+def _left_out(count: int, metrics: list[str]) -> str:
+    if not count:
+        return ""
+    more = f" and {len(metrics) - 3} metrics more" if len(metrics) > 3 else ""
+    values = "1 value is" if count == 1 else f"{count:,} values are"
+    return f"{values} infinite or beyond {LARGEST:g}, and left out: {', '.join(metrics[:3])}{more}."
 
 
 def _in_order(ready: pd.DataFrame) -> pd.DataFrame:

@@ -18,11 +18,12 @@ from . import swept, trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
 from .findings import NOTE, findings, named
-from .frame import prepare, unique
+from .frame import left_out, prepare, unique
 from .overview import table_of_rows
 from .refused import refused
 from .section import Finding, Section
 from .sections import Shown, of_page
+from .strange import shown
 from .summary import Row, rows_of_ready
 from .table import escaped, markdown
 
@@ -50,11 +51,12 @@ def write(
     """
     folder = Path(folder)
     pages.check(folder, (MARKDOWN, PAGE))
-    ready = prepare(frame)
-    head = heading(ready, manifests)
-    rows = rows_of_ready(ready) if len(ready) else []
-    found = findings(rows, ready) if len(ready) else []
-    content = [s for s in sections(rows, ready, manifests, probes) if not s.empty]
+    with shown("a run"):
+        ready = prepare(frame)
+        head = heading(ready, manifests)
+        rows = rows_of_ready(ready) if len(ready) else []
+        found = findings(rows, ready) if len(ready) else []
+        content = [s for s in sections(rows, ready, manifests, probes) if not s.empty]
     content += last
     texts = {MARKDOWN: as_markdown(*head, content, foot, found), PAGE: as_html(*head, content, foot, found)}
     pages.replace(folder, "report", figures(content) | texts)
@@ -63,9 +65,10 @@ def write(
 
 def content(frame: pd.DataFrame, manifests: list[dict[str, Any]]) -> list[Section]:
     """The sections of a page of these results."""
-    ready = prepare(frame)
-    rows = rows_of_ready(ready) if len(ready) else []
-    return [s for s in sections(rows, ready, manifests, ()) if not s.empty]
+    with shown("a run"):
+        ready = prepare(frame)
+        rows = rows_of_ready(ready) if len(ready) else []
+        return [s for s in sections(rows, ready, manifests, ()) if not s.empty]
 
 
 def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, list[str]]:
@@ -83,6 +86,7 @@ def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, 
         lines.append(
             f"Each cell has the hidden size that comes closest to the budget of the first one: {equal}."
         )
+    lines += left_out(ready)
     refused = ready[ready["status"] != "ok"]
     counts = Counter(refused.loc[(refused["case"] == "") | ~refused.duplicated(["run", "case"]), "status"])
     if counts:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..screen import one_line
-from .frame import prepare
+from .frame import left_out, prepare
 from .overview import summary_table
 from .sections import Shown, foreign
 from .standings import trained_tasks
+from .strange import shown
 from .table import Entry, Table, flat
 from .trainings import table
 
@@ -38,6 +39,11 @@ def text(frame: pd.DataFrame, width: int = 120, probes: Iterable[Shown] = ()) ->
 
     A summary that would name cells and backends only is left out where there are trainings or other tables.
     """
+    with shown("a run"):
+        return "\n\n".join(_blocks(frame, width, probes)).replace("\u00a0", " ")
+
+
+def _blocks(frame: pd.DataFrame, width: int, probes: Iterable[Shown]) -> list[str]:
     ready = prepare(frame)
     tasks = trained_tasks(ready)
     blocks = [_titled(_brief(table(ready, task)), width) for task in tasks]
@@ -47,7 +53,7 @@ def text(frame: pd.DataFrame, width: int = 120, probes: Iterable[Shown] = ()) ->
         ]
     if not blocks or len(summary_table(frame).header) > 2:
         blocks.insert(0, summary_text(frame, width))
-    return "\n\n".join(blocks).replace("\u00a0", " ")
+    return [*blocks, *left_out(ready)]
 
 
 def summary_text(frame: pd.DataFrame, width: int = 120, most: int | None = None) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ LONGEST_S = 1e6  # that a process may be waited for: the system's own call takes
 MOST_CASES = 100_000  # of a run: each is planned, listed and written
 MOST_THREADS = 4096
 LARGEST = 2**62  # bytes that an array may have and still be addressed
+MOST_OF_OPTION = 10**9  # a whole number of a probe's option: libraries of C take no more than twice that
+LARGEST_OF_OPTION = 1e30  # any other number of it: float32 ends at 3e38, and NumPy and torch refuse beyond
 
 
 class ConfigError(ValueError):
@@ -46,11 +48,12 @@ def option(key: str, value: Any, probe: Probe, name: str) -> Any:
 
     Numbers must be finite and not negative, those of a size positive.
     """
-    default = next(f.default for f in fields(probe) if f.name == name)
+    field = next(f for f in fields(probe) if f.name == name)
+    default = field.default
     if name == "backends":
         return _backends(key, value)
     if isinstance(default, tuple):
-        return tuple(value) if isinstance(value, list) else (value,)
+        return _elements(key, tuple(value) if isinstance(value, list) else (value,), str(field.type))
     if isinstance(default, str) and (value is None or value == [] or (default and not str(value).strip())):
         raise ConfigError(f"{key} is empty; give it a value, or leave it out")
     if isinstance(default, str) and isinstance(value, (list, dict)):
@@ -58,8 +61,38 @@ def option(key: str, value: Any, probe: Probe, name: str) -> Any:
     if isinstance(default, (bool, str)):
         return find.convert(str(value), default, key)
     if isinstance(default, int):
-        return size(key, value)
-    return positive(key, value)
+        return _few(key, size(key, value))
+    return seconds(key, value) if name.endswith("_s") else positive(key, value, LARGEST_OF_OPTION)
+
+
+def _elements(key: str, values: tuple[Any, ...], annotated: str) -> tuple[Any, ...]:
+    """The values of an option that takes several; numbers must be what their annotation says."""
+    whole = annotated == "tuple[int, ...]"
+    if not whole and annotated != "tuple[float, ...]":
+        return values
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            what = "a whole number" if whole else "a number"
+            raise ConfigError(f"{key} has {value!r:.60}; it must be {what}, or a list of such")
+        if whole:
+            _few(key, int(value))
+        elif not abs(value) <= LARGEST_OF_OPTION:  # which refuses NaN too
+            raise ConfigError(
+                f"{key} has {value!r:.60}; it must be a finite number of at most {LARGEST_OF_OPTION:g}, or a"
+                " list of such"
+            )
+    return values
+
+
+def _few(key: str, value: int) -> int:
+    if value > MOST_OF_OPTION:
+        raise ConfigError(f"{key} is {_short(value)}; it must be at most {MOST_OF_OPTION:,}")
+    return value
+
+
+def _short(number: int) -> str:
+    """A whole number as a person reads it, also where no float is so large."""
+    return f"{number:,}" if number < 10**15 else f"{number:.3g}" if number < 10**300 else "above 1e300"
 
 
 def _backends(key: str, value: Any) -> tuple[str, ...]:
@@ -119,18 +152,18 @@ def sizes(key: str, value: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
-def positive(key: str, value: Any) -> float:
+def positive(key: str, value: Any, most: float = sys.float_info.max) -> float:
     """A finite number above 0."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not value > 0 or math.isinf(value):  # `not value > 0` refuses NaN too
-        raise ConfigError(f"{key} is {value!r}; it must be a number above 0")
+    if not number or not 0 < value <= most:  # which refuses NaN too
+        raise ConfigError(f"{key} is {value!r:.60}; it must be a number above 0 and at most {most:g}")
     return float(value)
 
 
 def seconds(key: str, value: Any) -> float:
     """A time in seconds that the system can wait for."""
     if positive(key, value) > LONGEST_S:
-        raise ConfigError(f"{key} is {value!r}; it must be at most {LONGEST_S:g}")
+        raise ConfigError(f"{key} is {value!r:.60}; it must be at most {LONGEST_S:g}")
     return float(value)
 
 
@@ -169,14 +202,14 @@ def addressable(steps: int, batch: int, input_size: int, hidden_size: int) -> No
     for array, count in entries.items():
         if count * 8 > LARGEST:
             raise ConfigError(
-                f"{array} take {count * 8:.3g} bytes, which no machine can address; choose smaller sizes"
+                f"{array} take {_short(count * 8)} bytes, which no machine can address; choose smaller sizes"
             )
 
 
-def writable(results: Any) -> Path:
+def writable(results: Any, key: str = "results") -> Path:
     """A folder that is there, or can be made."""
     if not isinstance(results, str) or not results.strip():
-        raise ConfigError(f"results is {results!r}; it must be a folder, results=DIR")
+        raise ConfigError(f"{key} is {results!r}; it must be a folder, {key}=DIR")
     try:
         path = find.given_path(results)
         nearest = path
@@ -185,5 +218,5 @@ def writable(results: Any) -> Path:
         if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
             return path
     except (OSError, ValueError) as error:  # a name that is too long, or a home that nobody has
-        raise ConfigError(f"results: {error}; give another folder, results=DIR") from None
-    raise ConfigError(f"results {results!r} cannot be written; give another folder, results=DIR")
+        raise ConfigError(f"{key}: {error}; give another folder, {key}=DIR") from None
+    raise ConfigError(f"{key} {results!r} cannot be written; give another folder, {key}=DIR")

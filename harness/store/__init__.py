@@ -25,7 +25,7 @@ from .reader import (
     visible,
 )
 from .status import ERRORS, FINE, STATUSES
-from .tidy import COLUMNS, DEFINITION, WHOLE
+from .tidy import COLUMNS, DEFINITION, LARGEST, WHOLE
 from .writer import RunWriter, create, make, reopen, whole
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "DEFINITION",
     "ERRORS",
     "FINE",
+    "LARGEST",
     "MANIFEST",
     "SCHEMA",
     "STATUSES",

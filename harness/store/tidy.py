@@ -40,6 +40,9 @@ COLUMNS = (
 )
 WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "lag", "process", "sample")
 HEAD = tuple(c for c in COLUMNS if c not in ("metric", "unit", "value", "lag", "process", "sample"))
+LARGEST = (
+    1e100  # of a value that a reader takes: squares and ratios of larger ones leave the range of float64
+)
 NONE = -(2**62)  # stands for null in a column of whole numbers
 
 

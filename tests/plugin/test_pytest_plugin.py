@@ -409,11 +409,27 @@ ENDS = """
         assert os.wait()[1] == 0
 """
 EXIT_OF_C = "import ctypes\n    ctypes.CDLL(None).exit(0)"
+LEAVE_BY_C = (  # which ctypes does not look up by its name
+    "import ctypes\n    ctypes.CFUNCTYPE(None, ctypes.c_int)(('_exit', ctypes.CDLL(None)))(0)"
+)
 # these are told where a gate or its file is asked for: then a parent process has the last word
 BEYOND = {
-    "_exit of C": (EXIT_OF_C.replace("exit", "_exit"), "*ended with exit code 0 before its last line*"),
+    "_exit of C": (LEAVE_BY_C, "*ended with exit code 0 before its last line*"),
     "at the exit": ("import atexit, os\n    atexit.register(os._exit, 0)\n    assert False", "*"),
 }
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the names are those of Linux")
+def test_what_ends_a_process_at_once_of_the_c_library_fails_the_test_that_calls_it(pytester):
+    calls = ["_exit(0)", "quick_exit(0)", "_Exit(ctypes.c_int(256))", "execl(b'/bin/true', b'true', None)"]
+    tests = [f"def test_{n}():\n    ctypes.CDLL(None).{call}\n" for n, call in enumerate(calls)]
+    child = "def test_child():\n    if os.fork() == 0:\n        ctypes.CDLL(None).quick_exit(0)\n"
+    pytester.makepyfile(
+        "import ctypes, os\n\n" + "\n".join([*tests, child, "    assert os.wait()[1] == 0\n"])
+    )
+    done = pytester.runpytest_subprocess()
+    done.assert_outcomes(failed=len(calls), passed=1)
+    done.stdout.fnmatch_lines(["*EndedProcess: quick_exit of the C library would have ended pytest*"])
 
 
 def test_what_ends_the_interpreter_in_a_test_fails_that_test_alone(pytester):

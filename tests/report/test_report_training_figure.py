@@ -30,7 +30,7 @@ def test_profiles_of_networks_are_drawn_beside_the_systems_own(tmp_path):
                 case | {"metric": metric, "unit": "nats", "lag": k, "value": level - k} for k in range(5)
             ]
     every += [
-        cases[0] | {"metric": "own_profile", "lag": 5, "value": -np.inf}
+        cases[0] | {"metric": "own_profile", "unit": "nats", "lag": 5, "value": -np.inf}
     ]  # an input that does nothing is a gap
     page, text = written(every, tmp_path)
     drawn = texts(tmp_path / "identification.svg")

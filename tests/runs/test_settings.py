@@ -1,15 +1,19 @@
 """The configuration: what is wrong in it is one line and exit code 2, before anything runs."""
 
+import math
 import re
+from dataclasses import fields
 
 import pytest
 import yaml
 
 from cellbench import cells
+from cellbench.harness import probe as probes
 from cellbench.harness.cli import main
 from cellbench.harness.runs import compose, places
 from cellbench.harness.runs.compose import quoted, settings, sweep
 from cellbench.harness.runs.schema import ConfigError
+from cellbench.harness.runs.values import option
 
 BAD = {
     "cells=[lstn]": "did you mean 'lstm'",
@@ -50,7 +54,8 @@ BAD = {
     "experiment=quik": "did you mean 'quick'",
     "probe.throughput.proceses=2": "did you mean 'processes'",
     "probe.throughput.processes=-2": "at least 1",
-    "probe.training.learning_rate=big": "above 0",
+    "probe.training.learning_rate=big": "must be a number",
+    "probe.training.learning_rate=-1": "above 0",
     "probe.training.backends=[nunba]": "did you mean 'numba'",
     "results=/proc/nowhere": "results=DIR",
     "cells=[a": "cannot read",
@@ -64,7 +69,13 @@ BAD = {
     "probe.clipping.steps=5": "steps >= 10",
     "probe.clipping.updates=10": "at least 50",
     "probe.training.backends=[numba,numba]": "twice",
-    "probe.training.hidden_size=1000000000000": "no machine can address",
+    "probe.training.hidden_size=1000000000": "no machine can address",
+    "probe.training.hidden_size=1000000000000": "at most 1,000,000,000",
+    f"workload.steps={'9' * 400}": "no machine can address",
+    f"budget_s={'9' * 400}": "above 0",
+    "probe.lag_share.parameter=wieght_hh probes=lag_share": "did you mean 'weight_hh'",
+    "probe.training.checkpoints=/dev/null/x probes=training": "cannot be written",
+    "probe.cliffs.layers=[1,2000] probes=cliffs": "at most 1,000",
     "probes=[throughput:samples=5]": "probe.throughput.OPTION",
     "case_timeout_s=1e9": "at most",
     "results=null": "results=DIR",
@@ -76,12 +87,12 @@ OPEN = "cells=[a"  # a sweep reads an open bracket in its own way
 
 @pytest.mark.parametrize("override", BAD)
 def test_bad_input_is_one_line_and_exit_code_2(capsys, override):
-    is_refused(capsys, override, "run", override)
+    is_refused(capsys, override, "run", *override.split())
 
 
 @pytest.mark.parametrize("override", [override for override in BAD if override != OPEN][::4])
 def test_bad_input_of_a_multirun_is_one_line_and_exit_code_2(capsys, override):
-    is_refused(capsys, override, "run", "-m", override)
+    is_refused(capsys, override, "run", "-m", *override.split())
 
 
 def is_refused(capsys, override, *arguments):
@@ -90,6 +101,28 @@ def is_refused(capsys, override, *arguments):
     assert code == 2, error
     assert BAD[override] in error and "\n" not in error, error
     assert error.startswith("cellbench: ")
+
+
+NUMBERS = ["true", "abc", "null", "nan", "inf", "'1'", "[[1]]", "{a:1}", "1.0e+300", "9" * 400]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("name", probes.names())
+def test_a_number_of_a_probe_is_a_finite_one_and_each_of_several_is(name):
+    """Others would be raw errors of NumPy or torch in a worker, or a traceback."""
+    probe = probes.get(name)
+    numbers = [f for f in fields(probe) if f.type in ("int", "float", "tuple[int, ...]", "tuple[float, ...]")]
+    assert numbers or name in ("parameters", "precision")
+    for field in numbers:
+        odd = [
+            *map(yaml.safe_load, NUMBERS),
+            math.nan,
+            math.inf,
+            *([1.5, 10**10] if "int" in field.type else []),
+        ]
+        for value in [*odd, *([[1, value] for value in odd if "tuple" in field.type])]:
+            with pytest.raises(ConfigError, match=field.name):
+                option(f"probe.{name}.{field.name}", value, probe, field.name)
 
 
 def test_plan_prints_cases_and_time_and_runs_nothing(capsys, tmp_path):

@@ -187,3 +187,10 @@ def test_a_full_disk_while_a_page_is_written_leaves_each_file_whole(tmp_path, mo
     assert {(tmp_path / name).read_text() for name in ("index.html", "report.md")} <= {"one", "two"}
     pages.replace(tmp_path, "report", {"index.html": "three", "report.md": "three"})
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("command", [["publish"], ["history", "nosuch", "--output"]])
+def test_a_line_that_names_no_run_makes_no_folder(tmp_path, monkeypatch, command, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "new"]) == 2
+    assert not list(tmp_path.iterdir())

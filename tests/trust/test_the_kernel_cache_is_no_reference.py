@@ -1,5 +1,6 @@
 """What lies in the cache of kernels is held against what was printed, and made again where it differs."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core import caching
 
 from cellbench import cells
 from cellbench.cells import seal
+from cellbench.cells.kernels import compiled as kernels
 from cellbench.cells.kernels import modules
 from cellbench.harness.cli import main
 
@@ -130,6 +133,27 @@ def test_where_nothing_can_be_written_kernels_are_compiled_in_memory_with_one_wa
         value, said = sum_of(backend, "/proc/x", **NOWHERE)
         assert value == pytest.approx(right[backend], rel=1e-12)
         assert said.count("compiled in memory") == 1 and "/proc/x/kernels" in said
+
+
+def twice(x):
+    return 2 * x
+
+
+def test_compiled_loops_of_a_package_that_is_read_only_live_in_memory(monkeypatch):
+    """Numba finds no folder where the package, and the home, cannot be written."""
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    assert kernels.shared()(twice)(21) == 42
+
+
+def test_a_disk_that_fills_up_while_a_kernel_is_kept_leaves_it_in_memory(tmp_path, monkeypatch):
+    def full(self, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kernels.SealedFiles, "_open_for_write", full)
+    monkeypatch.setenv("CELLBENCH_CACHE", str(tmp_path))
+    text = "from numba import njit\n\n\n@njit\ndef thrice(x):\n    return 3 * x\n"
+    assert modules.load("full", text).thrice(14) == 42
+    assert not list(tmp_path.rglob("*.nb?"))
 
 
 def test_where_nothing_can_be_written_show_and_doctor_say_so(monkeypatch, capsys):

@@ -6,14 +6,15 @@ They take coefficients of Jacobians and give log norms, or tangents.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cellbench.cells.kernels.compiled import shared
 
 # of an entry beside the joint norm: a smaller one becomes 0 instead of sticking at a subnormal, which would
 # slow every later step down
 TINY = 1e-300
 
 
-@njit(cache=True, error_model="numpy")
+@shared(error_model="numpy")
 def pull_through(
     direct: np.ndarray,
     through: np.ndarray,
@@ -69,7 +70,7 @@ def pull_through(
             log_scale[b] += np.log(unit)
 
 
-@njit(cache=True, error_model="numpy")
+@shared(error_model="numpy")
 def _scale(rows: np.ndarray) -> float:
     """The largest size of an entry, by which squares stay in range; 1 where that is 0 or not finite."""
     largest = 0.0
@@ -79,7 +80,7 @@ def _scale(rows: np.ndarray) -> float:
     return largest if largest > 0.0 and np.isfinite(largest) else 1.0
 
 
-@njit(cache=True, error_model="numpy")
+@shared(error_model="numpy")
 def push_through(
     direct: np.ndarray, through: np.ndarray, transposed: np.ndarray, fed: np.ndarray, tangents: np.ndarray
 ) -> np.ndarray:
@@ -111,7 +112,7 @@ def push_through(
     return tangents
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+@shared(error_model="numpy", fastmath={"reassoc"})
 def log_norms(path: np.ndarray, logs: np.ndarray) -> None:
     """Writes the log of the norm of each row of path (T, B, units), float32 or float64, into logs (T, B)."""
     steps, batch, units = path.shape

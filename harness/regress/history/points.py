@@ -75,6 +75,7 @@ def points_of(run: Path) -> tuple[list[Point], list[str]]:
     manifest, frame = store.read_manifest(run), store.load(run)
     if is_imported(manifest):
         timed = frame[frame["status"] == "ok"]
+        timed = timed[timed["value"].between(1 / store.LARGEST, store.LARGEST)]
         return [_imported(manifest, rows) for _, rows in timed.groupby("case", sort=False)], []
     timed = frame[(frame["probe"] == PROBE) & (frame["status"] == "ok") & (frame["backend"] != PARTNER)]
     points, alone = [], []
@@ -116,7 +117,7 @@ def _point(manifest: dict[str, Any], name: str, ratios: Sequence[float]) -> Poin
 
 def _ratios(rows: Any) -> list[float]:
     """The program's time over the partner's, one for each process."""
-    one = rows[(rows["metric"] == METRIC) & np.isfinite(rows["value"]) & (rows["value"] > 0)]
+    one = rows[(rows["metric"] == METRIC) & rows["value"].between(1 / store.LARGEST, store.LARGEST)]
     return [float(1 / values.median()) for _, values in one.groupby("process")["value"]]
 
 

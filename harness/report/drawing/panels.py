@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..frame import setting_text
+from ..strange import shown
 from . import drawing
 
 MOST_PANELS = 64
@@ -38,7 +39,7 @@ class Figure:
 
     @cached_property
     def svg(self) -> str:
-        with drawing.style(self.name):
+        with shown(f"figure {self.name!r}"), drawing.style(self.name):
             return drawing.svg(self.draw(), self.name, self.heading)
 
 

@@ -25,6 +25,7 @@ from ...store.imported import PROBE
 from ..drawing import drawing
 from ..frame import of_probe, unique
 from ..section import Colours, Section, Sections
+from ..strange import shown
 from ._plain import plain_section
 
 
@@ -91,8 +92,11 @@ def _made(
     name: str, rows: pd.DataFrame, colours: Colours, given: Mapping[str, Sections]
 ) -> Iterable[Section]:
     for known in (given, built_in()):
-        if name in known and (made := known[name](rows, colours)) is not None:
-            return made
+        if name not in known:
+            continue
+        with shown(f"probe {name!r}"):
+            if (made := known[name](rows, colours)) is not None:
+                return list(made)
     return [plain_section(name, rows)]
 
 

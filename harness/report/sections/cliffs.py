@@ -46,11 +46,13 @@ def _draw(rows: pd.DataFrame, colours: dict[str, Any]) -> Any:
     for axis, ((label, direction, variant), here) in zip(axes.flat, panels, strict=False):
         for backend, of in here.groupby("backend", sort=False):
             curve = of_metric(of, "seconds_per_flop").groupby("lag")["value"].median() * 1e12
+            curve = curve[curve > 0]  # the axis is of logs
             (lines[backend],) = axis.plot(curve.index, curve, ".-", color=colours.get(backend))
             at = [lag for lag in of_metric(of, "jump")["lag"] if lag in curve.index]
             axis.plot(at, curve[at], "o", markersize=9, fillstyle="none", color=colours.get(backend))
         axis.set(title=f"{label}, {DIRECTIONS.get(direction, direction)}", xlabel=AXES.get(variant, variant))
-        axis.set_yscale("log")
+        if any(len(line.get_ydata()) for line in axis.lines):
+            axis.set_yscale("log")
         if variant == "dtype":
             axis.set_xticks(range(len(DTYPES)), reversed(DTYPES), fontsize="small")
     for axis in axes.flat[len(panels) :]:
@@ -91,6 +93,7 @@ def _jumps(rows: pd.DataFrame, keys: tuple[str, ...]) -> Iterator[Row]:
         seconds = of_metric(here, "seconds").groupby("lag")["value"].median()
         points = list(seconds.index)
         found = of_metric(here, "jump").drop_duplicates("lag")
+        found = found[found["lag"].isin(points)]
         for jump in found.to_dict("records"):
             before = points[points.index(jump["lag"]) - 1]
             yield jump | {

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cellbench
 from cellbench.harness.store import code
 
 from .kind import Kind
@@ -137,6 +138,7 @@ class Environments(Kind):
         # Python would do so itself in a new checkout, and that is no file of a command's
         for room in code.ROOMS:
             compileall.compile_dir(code.PACKAGE / room, quiet=2, optimize=[0, 1, 2])
+        compileall.compile_dir(Path(cellbench.__file__).parent, maxlevels=0, quiet=2, optimize=[0, 1, 2])
 
     def first(self):
         return []
