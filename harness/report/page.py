@@ -178,11 +178,18 @@ def as_html(
 def _links(some: Iterable[Section]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Sections of one question as (what their headings begin with, their (text, anchor)).
 
-    'Training: adding' and 'Training: copy' share their first word; a heading alone has none.
+    'Training: adding' and 'Training: copy' share their first word; a heading alone has none. A group, a
+    section of parts alone, is listed with them.
     """
     shared: list[tuple[str, list[tuple[str, str]]]] = []
     for first, here in groupby(some, lambda one: one.heading.partition(": ")[0]):
         sections = list(here)
+        if all(one.parts and not one.tables for one in sections):
+            for one in sections:
+                texts = [part.heading.partition(": ")[2] or part.heading for part in one.parts]
+                anchors = [part.anchor for part in one.parts]
+                shared.append((f"{one.heading}:", list(zip(texts, anchors, strict=True))))
+            continue
         many = len(sections) > 1
         texts = [one.heading.removeprefix(f"{first}: ") if many else one.heading for one in sections]
         links = list(zip(texts, (one.anchor for one in sections), strict=True))

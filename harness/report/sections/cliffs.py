@@ -52,7 +52,7 @@ def _draw(rows: pd.DataFrame, colours: dict[str, Any]) -> Any:
         axis.set(title=f"{label}, {DIRECTIONS.get(direction, direction)}", xlabel=AXES.get(variant, variant))
         axis.set_yscale("log")
         if variant == "dtype":
-            axis.set_xticks(range(len(DTYPES)), reversed(DTYPES), fontsize="small")
+            axis.set_xticks(range(len(DTYPES)), reversed(DTYPES), fontsize=8.5)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for row in axes:
