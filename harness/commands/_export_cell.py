@@ -72,11 +72,9 @@ def _arrays(cell: GatedCell, arguments: argparse.Namespace) -> dict[str, Any]:
 
     if arguments.weights is None:
         return cell.init(*fitting(cell, arguments.input_size, arguments.hidden_size or 64), seed=0)
-    for name in ("input_size", "hidden_size"):
-        if getattr(arguments, name) is not None:
-            raise ValueError(
-                f"--{name.replace('_', '-')} is of drawn arrays, and --weights have sizes of their own; leave out --{name.replace('_', '-')}"
-            )
+    for flag, given in (("input", arguments.input_size), ("hidden", arguments.hidden_size)):
+        if given is not None:
+            raise ValueError(f"--weights have sizes of their own; leave out --{flag}-size")
     arrays = weights(arguments.weights)
     cell.sizes(arrays)
     return arrays
