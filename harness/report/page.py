@@ -21,6 +21,7 @@ from .findings import NOTE, findings, named
 from .frame import prepare, unique
 from .overview import table_of_rows
 from .refused import refused
+from .rows import behind
 from .section import Finding, Section
 from .sections import Shown, of_page
 from .summary import Row, rows_of_ready
@@ -39,6 +40,7 @@ def write(
     foot: str = "",
     last: Sequence[Section] = (),
     probes: Iterable[Shown] = (),
+    tables: Iterable[Path] = (),
 ) -> Path:
     """Writes index.html, report.md and the figures as .svg into folder; returns the path of index.html.
 
@@ -47,6 +49,7 @@ def write(
     frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of
     manifest.json, one a run. foot stands under both; last: sections that come after those of the runs.
     probes: those from outside this package whose own sections are to be shown; others get a plain table.
+    tables: the runs' Parquet files, which the page links to where they lie near.
     """
     folder = Path(folder)
     pages.check(folder, (MARKDOWN, PAGE))
@@ -55,6 +58,7 @@ def write(
     rows = rows_of_ready(ready) if len(ready) else []
     found = findings(rows, ready) if len(ready) else []
     content = [s for s in sections(rows, ready, manifests, probes) if not s.empty]
+    content += [s for s in [behind(tables, folder)] if not s.empty]
     content += last
     texts = {MARKDOWN: as_markdown(*head, content, foot, found), PAGE: as_html(*head, content, foot, found)}
     pages.replace(folder, "report", figures(content) | texts)
