@@ -28,7 +28,7 @@ class Progress:
         self.past_s, self.current_s, self.share, self.label = 0.0, 0.0, 0.0, ""
         display = notebook_display() if stream is None else None
         self.notebook = NotebookBar(display, total_s) if display else None
-        self.bar = self.notebook or (_bar(total_s, self.stream) if self.stream.isatty() else None)
+        self.bar: Any = self.notebook or (_bar(total_s, self.stream) if self.stream.isatty() else None)
 
     def start(self, label: str, estimate_s: float) -> None:
         """The next case is in hand."""
