@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tomllib
 from datetime import datetime
 from pathlib import Path
 
@@ -342,6 +343,32 @@ def trackers(session: nox.Session) -> None:
     install(session)
     run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "mlflow-skinny", "wandb")
     run(session, "pytest", "tests/gradients/test_trackers.py", "-rs", *session.posargs)
+
+
+@session
+def lowest(session: nox.Session) -> None:
+    """The quick tests with the oldest Python and packages that pyproject.toml allows (about 10 minutes).
+
+    nox -s lowest -- torch takes torch from constraints.txt, where no index has its floor.
+    """
+    pins = Path("constraints.txt").read_text().splitlines()
+    tested = {pin.partition("==")[0]: pin for pin in pins if "==" in pin}
+    if unknown := [name for name in session.posargs if name not in tested]:
+        session.error(f"constraints.txt has no {unknown[0]}; name packages that stand there")
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    environment = Path(".nox/lowest").absolute()
+    oldest = f"python{project['requires-python'].removeprefix('>=')}"
+    session.run(oldest, "-m", "venv", "--clear", str(environment), external=True)
+    program = str(environment / "bin" / "python")
+    session.run(program, "-m", "pip", "install", "-q", "-c", "constraints.txt", "uv", external=True)
+    taken, versions = environment / "tested.txt", environment / "lowest.txt"
+    taken.write_text("".join(f"{tested[name]}\n" for name in session.posargs))
+    floors = ("--extra", "test", "--resolution", "lowest-direct", "--override", str(taken))
+    resolved = ("pip", "compile", "-q", "pyproject.toml", *floors, "-o", str(versions))
+    session.run(program, "-m", "uv", *resolved, external=True)
+    # pip installs, as in every session: it looks where PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS say
+    session.run(program, "-m", "pip", "install", "-q", "-c", str(versions), "-e", ".[test]", external=True)
+    session.run(program, "-m", "pytest", "-m", "quick", env=ONE_THREAD, external=True)
 
 
 @session

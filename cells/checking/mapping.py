@@ -140,6 +140,10 @@ def _with_biases(cell_arrays: CellArrays, biases: int) -> CellArrays:
     return CellArrays(replace(cell_arrays.cell, biases=biases), cell_arrays.sizes)
 
 
+def _reshaped(form: tuple[int, ...], array: np.ndarray) -> np.ndarray:
+    return np.reshape(array, form)  # by place: NumPy 2.0 has no keyword `shape`
+
+
 def _exact(cell_arrays: CellArrays, pairs: dict[str, str], shapes: Shapes) -> Layout:
     """The layout of arrays that are the cell's, as row blocks where they are such."""
     pieces = []
@@ -147,7 +151,7 @@ def _exact(cell_arrays: CellArrays, pairs: dict[str, str], shapes: Shapes) -> La
         if cell_arrays.blocked and target in TARGETS.values():
             gates = cell_arrays.gates[target]
             form = (len(gates), cell_arrays.sizes[1], *shapes[array][1:])
-            pieces.append(Piece(array, target, gates, partial(np.reshape, shape=form), True))
+            pieces.append(Piece(array, target, gates, partial(_reshaped, form), True))
         else:
             pieces.append(Piece(array, target, (), lambda a: a))
     ignored = tuple(name for name in shapes if name not in pairs.values())

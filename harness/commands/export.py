@@ -1,23 +1,30 @@
-"""Writes the tables of a run's page as CSV, JSON, LaTeX or Markdown, a file each.
+"""Writes the tables of a run's page as CSV, JSON, LaTeX or Markdown; or a cell as an ONNX model.
 
-Numbers in CSV and JSON are in SI units. LaTeX and Markdown have the texts of the page.
+Each table is a file. Numbers in CSV and JSON are in SI units. LaTeX and Markdown have the texts of the page.
+The model's step is the body of a Scan, for any number of steps and sequences.
 """
 
 from __future__ import annotations
 
 import argparse
 
+from . import _export_cell
 from ._arguments import RUNS, epilog, one_of, path
 
-FORMS = ("csv", "json", "md", "tex")
+FORMS = ("csv", "json", "md", "tex", "onnx")
 EXAMPLES = """\
   cellbench export --as csv
-  cellbench export results/runs/RUN --as tex --output tables"""
+  cellbench export results/runs/RUN --as tex --output tables
+  cellbench export --as onnx --cell slstm --output slstm.onnx
+  cellbench export --as onnx --cell my.py:MyCell --weights my.npz --output my.onnx"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.usage = "cellbench export [RUN ...] --as csv|json|md|tex [--results DIR] [--output DIR]"
+    parser.usage = (
+        "cellbench export [RUN ...] --as csv|json|md|tex [--results DIR] [--output DIR]\n"
+        "       cellbench export --as onnx --cell CELL --output FILE [--weights FILE.npz] [sizes]"
+    )
     parser.add_argument(
         "runs", nargs="*", type=path, metavar="RUN", help="a run's folder, or a folder of runs"
     )
@@ -32,13 +39,20 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="where the newest run is looked for (default: %(default)s)",
     )
     parser.add_argument(
-        "--output", type=path, metavar="DIR", help="folder of the files (default: that of the page)"
+        "--output",
+        type=path,
+        metavar="DIR",
+        help="folder of the files (default: that of the page); of --as onnx the file",
     )
+    _export_cell.add(parser)
     parser.epilog = epilog(EXAMPLES)
 
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench export`; returns the exit code."""
+    if arguments.form == "onnx":
+        return _export_cell.do(arguments)
+    _export_cell.refuse(arguments)
     from .. import store
     from ..report.exports import FORMS as MAKE
     from ..report.exports import named

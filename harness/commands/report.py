@@ -112,7 +112,8 @@ def do(arguments: argparse.Namespace) -> int:
     store.pages.check(folder, ())  # before the work of drawing
     sections, warnings = last_section(runs[0], manifests, arguments.claims)
     probes = probing.from_elsewhere(arguments.probe, frame["probe"].dropna().unique())
-    page = report.write(frame, manifests, folder, reliability(), sections, probes)
+    tables = [run / store.TABLE for run in runs]
+    page = report.write(frame, manifests, folder, reliability(), sections, probes, tables)
     print(report.terminal.text(frame, probes=probes))
     for line in warnings:
         print(f"claims: {line}")

@@ -205,6 +205,7 @@ class Training(Probe):
         aims = [
             series("trivial_loss", unit, data.trivial_loss),
             series("target_loss", unit, data.target_loss),
+            series(f"shape.{data.shape}", "1", 1),
         ]
         if data.chance_accuracy is not None:
             aims.append(series("chance_accuracy", "1", data.chance_accuracy))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from .clipped import clipped
 from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, unique, varying
 from .leading import fastest, reach, smallest
 from .section import Finding, anchor_of
@@ -41,6 +42,7 @@ def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
         *_reach(rows),
         *reach(rows),
         *_learned(ready),
+        *clipped(ready),
         *smallest(ready),
     ]
 

@@ -121,7 +121,10 @@ def _note(rows: list[Row], varied: list[str], tasks: int, at: str = "") -> str:
     single = {key: values[0] for key, values in shared.items() if len(values) == 1}
     places = ", ".join(filter(None, (at, setting_text(single, list(single)))))
     notes = [f"Times at {places}."] if single else []
-    notes += _on_times(rows)
+    times = _on_times(rows)
+    if times and "batch" in single:  # a page cannot tell what was not timed
+        notes.append("For others: cellbench run 'probes=[throughput]' 'workload.batch=[1,32]'.")
+    notes += times
     if tasks > MOST_TASKS:
         notes.append(f"The trainings on {tasks} tasks have a section each.")
     elif tasks:

@@ -21,6 +21,7 @@ from .findings import NOTE, findings, named
 from .frame import left_out, prepare, unique
 from .overview import table_of_rows
 from .refused import refused
+from .rows import behind
 from .section import Finding, Section
 from .sections import Shown, of_page
 from .strange import shown
@@ -40,6 +41,7 @@ def write(
     foot: str = "",
     last: Sequence[Section] = (),
     probes: Iterable[Shown] = (),
+    tables: Iterable[Path] = (),
 ) -> Path:
     """Writes index.html, report.md and the figures as .svg into folder; returns the path of index.html.
 
@@ -48,6 +50,7 @@ def write(
     frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of
     manifest.json, one a run. foot stands under both; last: sections that come after those of the runs.
     probes: those from outside this package whose own sections are to be shown; others get a plain table.
+    tables: the runs' Parquet files, which the page links to where they lie near.
     """
     folder = Path(folder)
     pages.check(folder, (MARKDOWN, PAGE))
@@ -57,6 +60,7 @@ def write(
         rows = rows_of_ready(ready) if len(ready) else []
         found = findings(rows, ready) if len(ready) else []
         content = [s for s in sections(rows, ready, manifests, probes) if not s.empty]
+    content += [s for s in [behind(tables, folder)] if not s.empty]
     content += last
     texts = {MARKDOWN: as_markdown(*head, content, foot, found), PAGE: as_html(*head, content, foot, found)}
     pages.replace(folder, "report", figures(content) | texts)
@@ -182,11 +186,18 @@ def as_html(
 def _links(some: Iterable[Section]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Sections of one question as (what their headings begin with, their (text, anchor)).
 
-    'Training: adding' and 'Training: copy' share their first word; a heading alone has none.
+    'Training: adding' and 'Training: copy' share their first word; a heading alone has none. A group, a
+    section of parts alone, is listed with them.
     """
     shared: list[tuple[str, list[tuple[str, str]]]] = []
     for first, here in groupby(some, lambda one: one.heading.partition(": ")[0]):
         sections = list(here)
+        if all(one.parts and not one.tables for one in sections):
+            for one in sections:
+                texts = [part.heading.partition(": ")[2] or part.heading for part in one.parts]
+                anchors = [part.anchor for part in one.parts]
+                shared.append((f"{one.heading}:", list(zip(texts, anchors, strict=True))))
+            continue
         many = len(sections) > 1
         texts = [one.heading.removeprefix(f"{first}: ") if many else one.heading for one in sections]
         links = list(zip(texts, (one.anchor for one in sections), strict=True))

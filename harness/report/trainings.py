@@ -15,6 +15,7 @@ from . import seeds
 from .frame import NAMES
 from .rivalry import levels, notes, unbeaten
 from .section import anchor_of
+from .shapes import grouped
 from .standings import (
     RIVAL,
     Standing,
@@ -205,15 +206,19 @@ def overview(ready: pd.DataFrame) -> Table:
         " which it is below the next one; all of several seeds is called sure."
     )
     if len(tasks) > len(entries):
+        shapes = grouped(ready, tasks)
         turned = [
             (
                 Entry(task, link=f"#{anchor_of(f'{TRAINING}: {task}')}"),
+                *((Entry(shape),) if len(shapes) > 1 else ()),
                 best[task],
                 *(here.get(task, none) for here in entries.values()),
             )
-            for task in tasks
+            for shape, some in shapes.items()
+            for task in some
         ]
-        header = ("task", "lowest test loss", *(", ".join(filter(None, key)) for key in entries))
+        told = ("task", *(("shape",) if len(shapes) > 1 else ()), "lowest test loss")
+        header = (*told, *(", ".join(filter(None, key)) for key in entries))
         return Table(TRAINING, header, tuple(turned), note)
     straight = [
         (*map(Entry, key), *(here.get(task, none) for task in tasks)) for key, here in entries.items()

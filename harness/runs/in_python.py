@@ -97,7 +97,8 @@ class Run(Displayed):
         from .. import report
         from ..measure.verdict import reliability
 
-        return report.write(self._frame, [store.read_manifest(self.folder)], Path(folder), reliability())
+        manifests, tables = [store.read_manifest(self.folder)], [self.folder / store.TABLE]
+        return report.write(self._frame, manifests, Path(folder), reliability(), tables=tables)
 
     def to_tensorboard(self, writer: Any) -> None:
         """Every number of the run as a scalar, to a SummaryWriter or to a new one in the folder of that name.

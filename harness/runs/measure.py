@@ -12,7 +12,6 @@ from cellbench.cells.kernels import modules
 
 from .. import store
 from ..measure.started import begin_server
-from ..screen import last
 from ..store import provenance
 from ..store.code import Watch
 from .groups import estimate_s, may_fork
@@ -92,6 +91,8 @@ def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) ->
             file=sys.stderr,
         )
     counts = Counter(runner.statuses.values())
-    print(", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing left to measure")
-    last(f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})")
+    progress.end(
+        ", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing left to measure",
+        f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})",
+    )
     return code

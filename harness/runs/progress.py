@@ -1,4 +1,4 @@
-"""Shows the case in hand and the time left: a bar on a terminal, plain lines elsewhere.
+"""Shows the case in hand and the time left: a bar on a terminal or in a notebook, plain lines elsewhere.
 
 A line that cannot be written is left out: it must end no run.
 """
@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO, cast
 
-from ..screen import Screen, one_line, screen
+from ..screen import Screen, last, one_line, screen
+from .notebook_bar import NotebookBar, notebook_display
 
 QUIET = ("ok", "unsupported")  # statuses that leave no line on a terminal
 
@@ -25,7 +26,9 @@ class Progress:
         self.stream = screen(stream or sys.stderr)
         self.began = clock()
         self.past_s, self.current_s, self.share, self.label = 0.0, 0.0, 0.0, ""
-        self.bar = _bar(total_s, self.stream) if self.stream.isatty() else None
+        display = notebook_display() if stream is None else None
+        self.notebook = NotebookBar(display, total_s) if display else None
+        self.bar: Any = self.notebook or (_bar(total_s, self.stream) if self.stream.isatty() else None)
 
     def start(self, label: str, estimate_s: float) -> None:
         """The next case is in hand."""
@@ -52,7 +55,11 @@ class Progress:
         )
         if self.bar is None:
             print(f"{text}  [{self.remaining()}]", file=self.stream, flush=True)
-        elif status not in QUIET:
+        elif status in QUIET:
+            return
+        elif self.notebook:
+            print(one_line(text), file=self.stream, flush=True)
+        else:
             self.bar.console.print(one_line(text), markup=False, highlight=False)
 
     @property
@@ -67,9 +74,17 @@ class Progress:
         return left(max(0.0, self.total_s - self.done_s) * pace)
 
     def close(self) -> None:
-        """Takes the bar off the terminal."""
+        """Takes the bar away."""
         if self.bar:
             self.bar.stop()
+
+    def end(self, counts: str, made: str) -> None:
+        """Says how the cases ended and what was made; in a notebook in one line, in the place of the bar."""
+        if self.notebook:
+            self.notebook.end(one_line(f"{counts}; {made}"))
+        else:
+            print(counts)
+            last(made)
 
 
 def left(seconds: float) -> str:

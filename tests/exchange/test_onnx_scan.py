@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cellbench import cells
+from cellbench.harness.cli import main
 
 ort = pytest.importorskip("onnxruntime")
 WITH_OPTIONS = ["gru:biases=0:readout=3", "lstm:proj_size=4", "elman:activation=relu", "minlstm:readout=2"]
@@ -120,3 +121,68 @@ def test_what_cannot_be_written_is_refused_by_name(tmp_path, options, more, name
     arguments = {"path": tmp_path / "m.onnx", "dtype": "float32"} | more
     with pytest.raises(ValueError, match=named):
         cells.to_onnx_scan(cell, cell.init(2, 2), **arguments)
+
+
+def exported(*arguments):
+    return main(["export", "--as", "onnx", *map(str, arguments)])
+
+
+def test_the_command_line_writes_the_weights_of_a_file(tmp_path):
+    cell, file = cells.get("slstm"), tmp_path / "slstm.onnx"
+    params, x = cell.init(3, 5, seed=2), np.random.default_rng(0).standard_normal((4, 2, 3))
+    np.savez(tmp_path / "slstm.npz", **params)
+    file.write_text("an older one")
+    weights = ("--weights", tmp_path / "slstm.npz", "--dtype", "float64")
+    assert exported("--cell", "slstm", "--output", file, *weights) == 0
+    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    zero = {n: np.zeros(s) for n, s in cell.state_shapes(2, 5).items()}
+    program = cells.backend("numpy").prepare(
+        cell, params, steps=4, batch=2, dtype="float64", direction="forward"
+    )
+    got = computed(session, x, zero, "float64")
+    np.testing.assert_allclose(got["y"], program.forward(x, zero).output, rtol=1e-11, atol=1e-13)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["slstm.npz", "slstm.onnx"]
+
+
+def test_the_command_line_draws_weights_of_the_sizes_that_are_named(tmp_path, capsys):
+    sizes = ("--input-size", 3, "--hidden-size", 7)
+    assert exported("--cell", "minlstm", "--output", tmp_path / "m.onnx", *sizes) == 0
+    session = ort.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    got = computed(session, np.ones((2, 4, 3)), {"h": np.zeros((4, 7))}, "float32")
+    assert got["y"].shape == (2, 4, 7) and "drawn weights" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--cell gru", "--output FILE.onnx"),
+        ("--output m.onnx", "--cell CELL"),
+        ("--cell lstn --output m.onnx", "did you mean 'lstm'"),
+        ("--cell gru:layers=2 --output m.onnx", "a stack of layers"),
+        ("--cell gru --output none/m.onnx", "no folder 'none'"),
+        ("--cell gru --output .", "is a folder"),
+        ("--cell gru --output m.onnx RUN", "leave out 'RUN'"),
+        ("--cell gru --output m.onnx --weights lost.npz", "no file 'lost.npz'"),
+        ("--cell gru --output m.onnx --weights words.npz", "weight_ih"),
+        ("--cell lstm --output m.onnx --weights w.npz", "weight_ih"),
+        ("--cell gru --output m.onnx --weights w.npz --hidden-size 5", "leave out --hidden-size"),
+        ("--cell gru --output m.onnx --dtype float16", "float64"),
+    ],
+)
+def test_what_the_command_line_cannot_write_is_one_line_and_leaves_the_file_as_it_was(
+    arguments, said, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    params = cells.get("gru").init(3, 5)
+    np.savez("w.npz", **params)
+    np.savez("words.npz", **{name: np.full(array.shape, "a") for name, array in params.items()})
+    (tmp_path / "m.onnx").write_text("an older one")
+    assert exported(*arguments.split()) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error and "\n" not in error
+    assert (tmp_path / "m.onnx").read_text() == "an older one"
+
+
+def test_a_form_of_tables_takes_no_cell(capsys):
+    assert main(["export", "--as", "csv", "--cell", "gru"]) == 2
+    assert "give --as onnx too" in capsys.readouterr().err

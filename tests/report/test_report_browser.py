@@ -9,8 +9,12 @@ import csv
 import re
 import shutil
 
+import pandas as pd
 import pytest
 from support.report_rows import MANIFEST, TIMES, refused, throughput, written
+from support.training_rows import rows as training_rows
+
+from cellbench.harness import report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, see nox -s browser")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -273,3 +277,46 @@ def test_a_link_leads_to_each_figure_and_every_id_is_there_once(opened, everythi
         assert page.evaluate("id => !!document.getElementById(id)", link.get_attribute("href")[1:])
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("width", [360, 1280, 2560])
+def test_every_text_of_a_figure_is_legible_and_lies_on_no_other(opened, width):
+    page = opened(width=width)
+    small, over = page.evaluate(
+        """() => {
+          const small = [], over = [];
+          for (const figure of document.querySelectorAll("figure")) {
+            const texts = [...figure.querySelectorAll("svg text")].filter((one) => one.textContent.trim());
+            for (const text of texts) {
+              const { a, b } = text.getScreenCTM();
+              const size = parseFloat(getComputedStyle(text).fontSize) * Math.hypot(a, b);
+              if (size < 11) small.push(`${text.textContent}: ${size}`);
+            }
+            const boxes = texts.map((text) => [text.textContent, text.getBoundingClientRect()]);
+            boxes.forEach(([one, p], i) => boxes.slice(i + 1).forEach(([other, q]) => {
+              const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+              const down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+              // lines of a legend stand close: their boxes have room above and below the letters
+              if (across > 1 && down > 4) over.push(`${figure.dataset.name}: ${one} | ${other}`);
+            }));
+          }
+          return [small, over];
+        }"""
+    )
+    assert (small, over) == ([], [])
+
+
+def test_a_task_is_found_under_its_shape_and_its_rows_are_a_download(opened, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    pd.DataFrame({"value": [0.25, 0.5]}).to_parquet(run / "cases.parquet")
+    every = training_rows("gru", [0.3], "splice") + training_rows("gru", [0.3], "translation")
+    report.write(pd.DataFrame(every), [MANIFEST], tmp_path / "page", tables=[run / "cases.parquet"])
+    page = opened(tmp_path / "page")
+    group = page.locator("nav .group", has_text="sequence to sequence")
+    group.get_by_role("link", name="translation").click()
+    assert 0 <= page.locator("#training-translation").bounding_box()["y"] < 200
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="cases.parquet").click()
+    assert pd.read_parquet(saved.value.path()).value.tolist() == [0.25, 0.5]

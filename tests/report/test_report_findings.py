@@ -141,3 +141,40 @@ def test_of_many_tasks_it_is_counted_who_has_the_lowest_loss_how_often():
     assert said(rows) == [
         "Lowest test loss of 8 tasks: gru in 8 (6 of them sure). Sure: lower in every seed."
     ]
+
+
+def errors(variant, values, cell="elman"):
+    case = {"cell": cell, "backend": "numba", "variant": variant, "task": "temporal_order"}
+    return [row("clipping", "error_rate", v, "1", seed=s, **case) for s, v in enumerate(values)]
+
+
+def test_clipping_helps_where_every_seed_has_the_lower_error_rate():
+    rows = errors("max_norm=none", [0.7, 0.8]) + errors("max_norm=1.0", [0.1, 0.0])
+    assert said(rows + errors("max_norm=0.1", [0.5, 0.5])) == [
+        "Clipping helps in elman: error rate 5.00 % with max_norm=1.0, 75.0 % without it"
+        " (lower in 2 of 2 seeds)."
+    ]
+    assert said(errors("max_norm=none", [0.1, 0.2]) + errors("max_norm=1.0", [0.3, 0.3]))[0].startswith(
+        "Clipping hurts in elman"
+    )
+
+
+@pytest.mark.parametrize("clipped", [[0.1, 0.9], [0.7, 0.8], [0.1, 0.8]])
+def test_clipping_makes_no_sure_difference_where_seeds_disagree(clipped):
+    (text,) = said(errors("max_norm=none", [0.7, 0.8]) + errors("max_norm=1.0", clipped))
+    assert text.startswith("Clipping makes no sure difference in elman: ")
+
+
+def test_one_seed_of_clipping_is_never_sure_and_a_way_alone_says_nothing():
+    (text,) = said(errors("max_norm=none", [0.7]) + errors("max_norm=1.0", [0.0]))
+    assert "no sure difference" in text and text.endswith("(lower in 1 of 1 seed).")
+    assert said(errors("max_norm=1.0", [0.0, 0.0])) == said(errors("max_norm=none", [0.7, 0.7])) == []
+
+
+def test_of_many_cells_it_is_counted_what_clipping_does():
+    rows = [r for c in "abcde" for r in errors("max_norm=none", [0.7, 0.8], c)]
+    rows += [r for c in "abcd" for r in errors("max_norm=1.0", [0.1, 0.1], c)]
+    rows += errors("max_norm=1.0", [0.7, 0.8], "e")
+    assert said(rows) == [
+        "Clipping, 5 trainings by cell and backend: helps in 4, makes no sure difference in 1."
+    ]

@@ -9,6 +9,7 @@ from support.real_data import drawn, loaded
 
 from cellbench.harness import task
 from cellbench.harness.data.archives import members
+from cellbench.harness.report import shapes
 from cellbench.harness.tasks import mnist1d, pen_digits, sentiment, splice
 
 
@@ -34,6 +35,7 @@ SIZES = {
 @pytest.mark.parametrize("spec", SIZES)
 def test_a_task_has_its_counts_and_is_the_same_for_the_same_seed(spec):
     data, again = loaded(spec, 3), drawn(spec, 3)
+    assert data.shape == shapes.of_name(spec)
     width = data.train.x.shape[2] if data.vocabulary is None else data.vocabulary
     found = (len(data.train), len(data.test), data.train.x.shape[1], width)
     assert all(want in (None, have) for want, have in zip(SIZES[spec], found, strict=True)), found

@@ -16,6 +16,7 @@ from cellbench.harness.learn.answers import figures
 from cellbench.harness.learn.model import Model
 from cellbench.harness.learn.system import dynamics, stepper
 from cellbench.harness.learn.verdict import compared_with_system
+from cellbench.harness.report import shapes
 from cellbench.harness.rivals import rivals
 from cellbench.harness.task import MANY_TO_MANY, Data, Sequences
 
@@ -70,7 +71,9 @@ def test_answering_one_to_adding_costs_a_sixth():
 
 @pytest.mark.parametrize("spec", ["adding", "recall", "temporal_order", "copy", "parity"])
 def test_a_synthetic_task_can_be_answered_without_error(spec):
-    assert drawn(spec).floor == 0 < drawn(spec).target_loss < drawn(spec).trivial_loss
+    data = drawn(spec)
+    assert data.floor == 0 < data.target_loss < data.trivial_loss
+    assert data.shape == shapes.of_name(spec)
 
 
 @pytest.mark.parametrize(

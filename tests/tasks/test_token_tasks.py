@@ -14,6 +14,7 @@ from cellbench.harness.data import abc, archives, scores
 from cellbench.harness.data.archives import arrays
 from cellbench.harness.data.split import foretelling, grouped, padded, rows, to_sequences
 from cellbench.harness.data.text import distance, until
+from cellbench.harness.report import shapes
 from cellbench.harness.rivals import by_shape
 from cellbench.harness.task import MANY_TO_MANY, ONE_TO_MANY, TO_SEQUENCE, DataAbsent
 from cellbench.harness.tasks import abc_tunes, chorales, grapheme_to_phoneme, next_character, translation
@@ -249,6 +250,7 @@ def test_absent_data_says_how_to_get_it(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_has_the_same_data_for_the_same_seed_and_other_data_for_another(name):
     data, again, other = loaded(name), task.get(name).data(np.random.default_rng(0)), loaded(name, 1)
+    assert data.shape == shapes.of_name(name)
     for part, same in ((data.train, again.train), (data.test, again.test)):
         assert (
             np.array_equal(part.x, same.x)

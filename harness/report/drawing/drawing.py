@@ -19,6 +19,7 @@ COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#c
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WIDTH = 11.0  # inches
+LEGIBLE = 0.975  # of its size, to which a page may shrink a figure: 8.5 points are 11 pixels then
 # up to so many decades on a log axis: ticks at these multiples of a power of ten
 SUBS = ((0.8, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)), (1.3, (1.0, 2.0, 5.0)), (2.2, (1.0, 3.0)), (np.inf, (1.0,)))
 SVG = "http://www.w3.org/2000/svg"
@@ -221,9 +222,9 @@ def svg(figure: Any, name: str, title: str) -> str:
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style")]:
             parent.remove(child)
-    root.set(
-        "style", "stroke-linejoin: round; stroke-linecap: butt"
-    )  # was a style sheet, which would reach into the page
+    # was a style sheet, which would reach into the page; where it is too wide a figure scrolls
+    least = LEGIBLE * float(root.get("width", "0pt").removesuffix("pt")) * 96 / 72
+    root.set("style", f"stroke-linejoin: round; stroke-linecap: butt; min-width: {least:.0f}px")
     for element in root.iter():
         for key, value in marked.get(element.get("id", ""), {}).items():
             element.set(key, value)

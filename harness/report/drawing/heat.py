@@ -121,7 +121,7 @@ def _field(axis: Any, panel: Field, scale: Scale) -> Any:
                 panel.texts[i][k],
                 ha="center",
                 va="center",
-                fontsize=8,
+                fontsize=8.5,
                 color=_ink(value, scale, colours),
             )
     return image

@@ -10,6 +10,8 @@ import pandas as pd
 from . import drawing
 from .panels import POINTS
 
+LEAST = 0.1  # of its highest loss, that an axis spans at least
+
 
 def with_a_finite_loss(loss: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """The rows of those groups in which any loss can be drawn."""
@@ -35,6 +37,8 @@ def smoothed(curve: pd.DataFrame, beyond: int = 200, share: int = 50, points: in
 
 def loss_scale(axis: Any) -> None:
     """A log scale if lines are positive and span more than a factor of 30; no spike sets the limit."""
+    from matplotlib.ticker import MaxNLocator
+
     drawn = np.concatenate(
         [np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()] or [np.ones(1)]
     )
@@ -46,8 +50,10 @@ def loss_scale(axis: Any) -> None:
     # the last line drawn is the trivial loss, where known
     spike_free = max(np.quantile(drawn, 0.98) * 2, drawn[-1])
     top = min(high, spike_free) if high > 0 else high
-    margin = 0.05 * (top - low) or 0.5
+    # the noise of a loss that stays where it is shall not fill the panel
+    margin = max(0.05 * (top - low), (LEAST * abs(top) - (top - low)) / 2) or 0.5
     axis.set_ylim(low - margin, top + margin)
+    axis.yaxis.set_major_locator(MaxNLocator(5))
 
 
 def axis_of(curves: np.ndarray, across: np.ndarray) -> tuple[float, float, bool]:

@@ -12,7 +12,7 @@ from . import drawing
 
 MOST = 9  # that a panel holds
 LONGEST = 30  # characters of a name
-SIZE = 8  # points
+SIZE = 8.5  # points
 INK = "#6b7177"
 LOOKS = {
     "constant": (0, (5, 3)),
@@ -43,7 +43,7 @@ def chosen(references: Sequence[Reference], lowest: bool) -> tuple[list[Referenc
 def room(references: Sequence[Reference]) -> float:
     """Inches that the names need at the right of the last panel."""
     return (
-        0.35 + 0.056 * max((min(len(r.name), LONGEST) for r in references), default=0) if references else 0.0
+        0.35 + 0.06 * max((min(len(r.name), LONGEST) for r in references), default=0) if references else 0.0
     )
 
 

@@ -54,7 +54,7 @@ def _draw(rows: pd.DataFrame, colours: dict[str, Any]) -> Any:
         if any(len(line.get_ydata()) for line in axis.lines):
             axis.set_yscale("log")
         if variant == "dtype":
-            axis.set_xticks(range(len(DTYPES)), reversed(DTYPES), fontsize="small")
+            axis.set_xticks(range(len(DTYPES)), reversed(DTYPES), fontsize=8.5)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for row in axes:

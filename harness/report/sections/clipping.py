@@ -50,7 +50,7 @@ def _panels(panels: list, extra: list[str]) -> Any:
     many = len(panels) > 2 * MANY
     columns = min(4 if many else 3, len(panels))
     room = drawing.legend_room(["largest norm", *names.values()])
-    figure, axes = drawing.grid(-(-len(panels) // columns), columns, 1.2 if many else 1.9, room, gap=0.6)
+    figure, axes = drawing.grid(-(-len(panels) // columns), columns, 1.2 if many else 1.9, room, gap=0.75)
     for axis, (values, rows) in zip(axes.flat, panels, strict=False):
         for variant, one in rows.groupby("variant", sort=False):
             _line(axis, one, colours[variant])

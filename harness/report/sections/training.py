@@ -9,6 +9,7 @@ import pandas as pd
 
 from .. import trainings
 from ..section import Colours, Section
+from ..shapes import TARGETS, grouped
 from ..standings import trained_tasks
 from ._identification import HEADING as IDENTIFIED
 from ._identification import identification
@@ -20,12 +21,22 @@ MAIN = "best_test_loss"
 
 
 def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
-    for task, name in _files(trained_tasks(rows)).items():
-        table = trainings.table(rows, task)
-        yield Section(table.heading, figures(rows, task, name, colours), (table,))
+    tasks = trained_tasks(rows)
+    files, shapes = _files(tasks), grouped(rows, tasks)
+    for shape, some in shapes.items():
+        ones = [_of_task(rows, task, files[task], colours) for task in some]
+        if len(shapes) > 1:  # a heading each, so that one of many tasks is found
+            yield Section(f"Tasks, {shape}", lines=(TARGETS[shape],), parts=tuple(ones))
+        else:
+            yield from ones
     yield Section(IDENTIFIED, identification(rows, colours.cells))
     verdicts = trainings.evidence(rows)
     yield Section(verdicts.heading, tables=(verdicts,))
+
+
+def _of_task(rows: pd.DataFrame, task: str, name: str, colours: Colours) -> Section:
+    table = trainings.table(rows, task)
+    return Section(table.heading, figures(rows, task, name, colours), (table,))
 
 
 def _files(tasks: list[str]) -> dict[str, str]:
