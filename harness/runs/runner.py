@@ -24,7 +24,7 @@ from ..probe import WAITS, measure_cases
 from ..probe import CaseResult as Found
 from ..store import ERRORS, BlockError, RunWriter
 from . import warm
-from .groups import Group, PlannedProbe, about, alike, bounded, flat, may_fork
+from .groups import Group, PlannedProbe, about, bounded, first_passes, flat, may_fork
 from .progress import Progress
 
 IMPORTED = (f"{__package__}.imports",)
@@ -60,7 +60,7 @@ class Runner:
                 left = [c for c in planned.cases if c.id not in self.done]
                 for case in left if planned.probe.repeats else []:
                     self.taken_over(case)
-                groups = alike([c for c in left if c.id not in self.statuses])
+                groups = first_passes(planned.probe, [c for c in left if c.id not in self.statuses])
                 if any(p.probe.timed for p in probes[:number]) and self.at_any_time(planned, groups):
                     last += [(planned, cases) for cases in groups]
                     continue

@@ -2,10 +2,12 @@
 
 import io
 import json
+import multiprocessing
 import os
 import signal
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +16,7 @@ import pytest
 from cellbench import harness
 from cellbench.harness import store
 from cellbench.harness.case import Case
+from cellbench.harness.measure import forked
 from cellbench.harness.probe import Probe, series
 from cellbench.harness.runs import runner
 from cellbench.harness.runs.groups import PlannedProbe
@@ -58,6 +61,30 @@ class Untimed(Probe):
     def measure(self, case, emit):
         wrote(self.folder, "untimed", case)
         return "me", [series("value", "1", 3.0)]
+
+
+@dataclass(frozen=True)
+class Short(Probe):
+    """Takes no time and no backend; the case of seed 2 ends its process."""
+
+    timed: ClassVar[bool] = False
+    folder: str = ""
+
+    def measure(self, case, emit):
+        with (Path(self.folder) / "spans").open("a") as file:
+            own = multiprocessing.current_process()
+            file.write(json.dumps([case.hidden_size, os.getpid(), own.name.partition("-")[0]]) + "\n")
+        if case.seed == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "me", [series("value", "1", 3.0)]
+
+    def estimate_s(self, case):
+        return 0.01
+
+
+def short(folder, cases):
+    options = {"folder": str(folder)}
+    return PlannedProbe(f"{__file__}:Short", options, Short(**options), cases)
 
 
 def asked(kind, folder, seeds):
@@ -109,3 +136,26 @@ def test_with_a_budget_each_case_is_done_before_the_next_begins(tmp_path, monkey
     assert [(kind, seed) for kind, seed, *_ in spans] == [
         (kind, k) for k in range(3) for kind in ("timed", "rest")
     ]
+
+
+def test_short_cases_of_all_sizes_share_a_process_and_a_crash_costs_its_own_alone(tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text("from cellbench.cells.zoo.gru import GRU\n\n\nclass Mine(GRU):\n    pass\n")
+    cells = ["gru", "elman", "gru", "lstm", "gru", f"{own}:Mine"]
+    cases = [Case("Short", cell, hidden_size=4 + k, seed=k) for k, cell in enumerate(cells)]
+    seen, rows = ran(tmp_path, [short(tmp_path, cases)])
+    processes = {size: process for size, process, _ in seen}
+    assert len(seen) == len(cases) and processes[4] == processes[5] == processes[6]
+    assert processes[7] == processes[8] != processes[6] and processes[9] not in (processes[6], processes[7])
+    ends = rows.set_index("hidden_size")["status"]
+    assert ends[6] == "crashed" and all(ends[size] == "ok" for size in (4, 5, 7, 8, 9))
+
+
+def test_what_needs_no_backend_is_forked_once_a_server_has_answered(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "IMPORTED", ("json",))
+    cases = [Case("Short", "gru", hidden_size=4, seed=k) for k in range(2)]
+    monkeypatch.setattr(forked, "_ANSWERED", threading.Event())
+    spawned, _ = ran(tmp_path, [short(tmp_path, cases[:1])])
+    assert [name for *_, name in spawned] == ["SpawnProcess"]
+    seen, _ = ran(tmp_path, [short(tmp_path, [replace(cases[0], device="cpu")]), short(tmp_path, cases[1:])])
+    assert [name for *_, name in seen[1:]] == ["ForkServerProcess"] * 2
