@@ -125,7 +125,8 @@ class Runner:
                 return None
 
             together = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
-            args = (planned.spec, planned.options, together)
+            options = planned.options | planned.probe.kept_in(str(self.writer.kept))
+            args = (planned.spec, options, together)
             with self.resting(planned, together) as (go, told):
                 attempt = self.attempt(cases[0], keep, measure_cases, *args, told, imported=IMPORTED)
                 outcome = yield replace(attempt, go=go)

@@ -14,6 +14,7 @@ from typing import ClassVar
 import pytest
 
 from cellbench import harness
+from cellbench.harness import probe as probes
 from cellbench.harness import store
 from cellbench.harness.case import Case
 from cellbench.harness.measure import forked
@@ -37,9 +38,17 @@ class PartlyTimed(Probe):
     """The first half of a case is timed; the seed says how the second half ends."""
 
     folder: str = ""
+    kept: str = ""
+
+    def kept_in(self, folder):
+        return {"kept": folder}
 
     def measure(self, case, emit):
-        wrote(self.folder, "timed", case)
+        kept = Path(self.kept) / f"{case.seed}"
+        if not kept.exists():
+            wrote(self.folder, "timed", case)
+            kept.parent.mkdir(exist_ok=True)
+            kept.touch()
         emit((case.id, [series("seconds", "s", 1.0)]))
 
         def rest():
@@ -159,3 +168,39 @@ def test_what_needs_no_backend_is_forked_once_a_server_has_answered(tmp_path, mo
     assert [name for *_, name in spawned] == ["SpawnProcess"]
     seen, _ = ran(tmp_path, [short(tmp_path, [replace(cases[0], device="cpu")]), short(tmp_path, cases[1:])])
     assert [name for *_, name in seen[1:]] == ["ForkServerProcess"] * 2
+
+
+class Interrupted(Progress):
+    """Ends the run when its second case begins, while the first waits with its verdict."""
+
+    def start(self, what, about_s):
+        if "seed 2" in what:
+            raise KeyboardInterrupt
+        super().start(what, about_s)
+
+
+def test_what_was_timed_is_kept_where_a_run_ends_before_its_verdict(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "IMPORTED", ("json",))
+    planned = asked(PartlyTimed, tmp_path, [0, 2])
+    writer = store.create(tmp_path / "runs", {})
+    with pytest.raises(KeyboardInterrupt):
+        Runner(writer, Interrupted(1.0, stream=io.StringIO()), case_timeout_s=30).run([planned])
+    writer.release()
+    assert [path.name for path in writer.kept.iterdir()] == ["0"]
+
+    writer, ended = store.reopen(writer.folder)
+    assert (
+        not ended
+        and Runner(writer, Progress(1.0, stream=io.StringIO()), case_timeout_s=30).run([planned]) == 0
+    )
+    writer.close()
+    spans = [json.loads(line)[:2] for line in (tmp_path / "spans").read_text().splitlines()]
+    assert sorted(spans) == [["rest", 0], ["rest", 2], ["timed", 0], ["timed", 2]]
+    rows = harness.load(tmp_path / "runs")
+    assert (rows["metric"] == "seconds").sum() == (rows["metric"] == "verdict").sum() == 2
+
+
+def test_a_training_keeps_its_checkpoints_in_its_run_unless_it_is_told_where():
+    pytest.importorskip("safetensors")
+    assert probes.get("training").kept_in("run/kept") == {"checkpoints": "run/kept"}
+    assert probes.get("training", {"checkpoints": "mine"}).kept_in("run/kept") == {}
