@@ -132,6 +132,12 @@ class Probe:
         """
         raise NotImplementedError
 
+    def kept_in(self, folder: str) -> dict[str, Any]:
+        """Options by which a case that was interrupted goes on from what it left in this folder; none where
+        each begins anew. A folder of the run's own is given, which is removed once all cases have ended.
+        """
+        return {}
+
     def comparisons(self, cases: list[Case]) -> list[list[Case]]:
         """The ok cases in groups that are measured together in the second pass."""
         return []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import stat
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import psutil
 
 # variables that pytest sets anew for each test, and those that readline sets behind Python's back
 PASSED_OVER = ("PYTEST_", "COLUMNS", "LINES")
+_ANSWERED = threading.Event()
 
 
 class Unfit(Exception):
@@ -38,6 +40,16 @@ def begin(modules: Sequence[str]) -> None:
     context(modules)
     with suppress(OSError):  # the process that needs it says so
         forkserver.ensure_running()
+
+
+def answered() -> None:
+    """Says that a forked process did its work, so that the server has imported all that it imports."""
+    _ANSWERED.set()
+
+
+def has_answered() -> bool:
+    """Whether a process is forked at once, and waits for no import."""
+    return _ANSWERED.is_set()
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class Started:
         self._receiving, sending = context.Pipe(duplex=False)
         limit = _memory() if limit_memory else None
         self.unfit: Result | None = None
+        self._forked = bool(imported)
         with limited(threads), _interrupts_held_back():
             forking = forked.Surroundings.here() if imported else None
             work = (sending, forking, limit, function, args)
@@ -114,6 +115,8 @@ class Started:
             kind, content = pickle.loads(message)
         except (Exception, SystemExit) as error:  # whatever a user's own objects raise when they are read
             return Result("failed", f"what the process sent cannot be read: {describe(error)}")
+        if self._forked and kind != UNFIT:
+            forked.answered()
         if kind == "message":
             return Message(content)
         return Result("ok", value=content) if kind == "value" else Result(kind, content)

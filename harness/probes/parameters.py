@@ -45,4 +45,4 @@ class Parameters(Probe):
         ]
 
     def estimate_s(self, case: Case) -> float:
-        return 0.7
+        return 0.2

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,8 @@ class Training(Probe):
                     looked at. There is none for a convolution, nor for a cell that cannot be called step by
                     step; the line says why
     checkpoints     folder for a safetensors file a case, from which an interrupted training goes on, and
-                    says so; none where empty. Another version of the code begins again, in a file of its own
+                    says so; where empty, one of the run's own until that has ended, if there is safetensors.
+                    Another version of the code begins again, in a file of its own
     Loss and elapsed time are recorded at every step. The time is that of training alone, without the tests
     after each epoch; on one thread it leaves out the time in which other work had the core. A tenth of the
     training part is held out for the choice of the rate and of the epoch.
@@ -138,6 +140,9 @@ class Training(Probe):
             return ends, *line
 
         return implementation, *((ended,) if self.verdict else ended())
+
+    def kept_in(self, folder: str) -> dict[str, Any]:
+        return {} if self.checkpoints or find_spec("safetensors") is None else {"checkpoints": folder}
 
     def ready(self, case: Case, data: Data) -> tuple[Make, str]:
         """(a function that makes a fresh model, the implementation that runs). Raises NotOk."""

@@ -1,4 +1,4 @@
-"""Cases that are measured in one process: of the first pass alike ones, of the second whole comparisons."""
+"""Cases that share a process: in the first pass alike or short ones, in the second whole comparisons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Any
 from cellbench.cells.find import path_of, short_name
 
 from ..case import Case
+from ..measure import forked
 from ..probe import Probe
+
+SHORT_S = 1.0  # a case that takes less is mostly the start of its process
+SHARED_S = 10.0  # about which cases that share a process take, so that there is work for every core
 
 Group = list[list[Case]]  # comparisons, each of several cases
 
@@ -34,17 +38,32 @@ def about(planned: PlannedProbe, group: Group, process: int) -> tuple[str, float
 def may_fork(case: Case) -> bool:
     """Whether a case is measured in a forked process: not on CUDA, which cannot be used there.
 
-    One on no device needs no backend, and a spawned process is there before the server has imported them.
+    One on no device needs no backend: a spawned process is there before the server has imported them, and a
+    forked one sooner once it has.
     """
-    return case.device == "cpu" and case.threads == 1
+    return case.threads == 1 and (case.device == "cpu" or (case.device is None and forked.has_answered()))
 
 
-def alike(cases: list[Case]) -> list[list[Case]]:
-    """Cases that differ in seed and variant only, together, in order of appearance."""
-    groups: dict[Case, list[Case]] = {}
+def first_passes(probe: Probe, cases: list[Case]) -> list[list[Case]]:
+    """The cases of each process of the first pass, in order of appearance.
+
+    They differ in seed and variant only. What is short, measures no time and needs no backend shares one with
+    other cells and sizes, but a person's own file is not run beside other cells.
+    """
+    groups: list[list[Case]] = []
+    begun: dict[Any, tuple[list[Case], float]] = {}  # of the last process of a kind, its cases and seconds
     for case in cases:
-        groups.setdefault(replace(case, seed=None, variant=None), []).append(case)
-    return list(groups.values())
+        seconds = probe.estimate_s(case)
+        short = case.device is None and not probe.timed and seconds < SHORT_S
+        kind = path_of(case.spec) if short else replace(case, seed=None, variant=None)
+        group, before_s = begun.get(kind, ([], 0.0))
+        if short and before_s + seconds > SHARED_S:
+            group, before_s = [], 0.0
+        if not group:
+            groups.append(group)
+        group.append(case)
+        begun[kind] = group, before_s + seconds
+    return groups
 
 
 def bounded(comparisons: Group, most: int) -> list[Group]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -80,6 +81,7 @@ def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) ->
     try:
         # all cases, also those that are done: a ratio needs its partner in the same process
         code = runner.run(settings.probes)
+        shutil.rmtree(writer.kept, ignore_errors=True)
     except KeyboardInterrupt:
         code = 130
     finally:

@@ -24,7 +24,7 @@ from ..probe import WAITS, measure_cases
 from ..probe import CaseResult as Found
 from ..store import ERRORS, BlockError, RunWriter
 from . import warm
-from .groups import Group, PlannedProbe, about, alike, bounded, flat, may_fork
+from .groups import Group, PlannedProbe, about, bounded, first_passes, flat, may_fork
 from .progress import Progress
 
 IMPORTED = (f"{__package__}.imports",)
@@ -60,7 +60,7 @@ class Runner:
                 left = [c for c in planned.cases if c.id not in self.done]
                 for case in left if planned.probe.repeats else []:
                     self.taken_over(case)
-                groups = alike([c for c in left if c.id not in self.statuses])
+                groups = first_passes(planned.probe, [c for c in left if c.id not in self.statuses])
                 if any(p.probe.timed for p in probes[:number]) and self.at_any_time(planned, groups):
                     last += [(planned, cases) for cases in groups]
                     continue
@@ -125,7 +125,8 @@ class Runner:
                 return None
 
             together = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
-            args = (planned.spec, planned.options, together)
+            options = planned.options | planned.probe.kept_in(str(self.writer.kept))
+            args = (planned.spec, options, together)
             with self.resting(planned, together) as (go, told):
                 attempt = self.attempt(cases[0], keep, measure_cases, *args, told, imported=IMPORTED)
                 outcome = yield replace(attempt, go=go)

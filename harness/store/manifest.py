@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 MANIFEST, BLOCKS, TABLE = "manifest.json", "cases.jsonl", "cases.parquet"  # of a run's folder
+KEPT = "kept"  # a folder there, of what cases that have not ended go on from
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,119}")
 MOST = 10_000  # characters of a text
 MOST_ENTRIES = 1000  # of a table; each is a row of a page

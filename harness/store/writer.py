@@ -19,6 +19,7 @@ from typing import Any
 from . import atomic, files, lock, manifest, table
 from .block import encode
 from .files import ResultsError
+from .manifest import KEPT
 from .reader import BLOCKS, MANIFEST, SCHEMA, TABLE, frame_of, read_blocks, read_manifest
 
 NAMES = 100  # tries to find a name that no other run has
@@ -50,7 +51,7 @@ class RunWriter:
         self.folder, self.attempt = folder, attempt
         self.failure = ""  # why the last block, or the table, could not be written
         self.begun: dict[str, FirstPass] = {}
-        for name in (MANIFEST, BLOCKS, TABLE):
+        for name in (MANIFEST, BLOCKS, TABLE, KEPT):
             if (folder / name).is_symlink():  # of a run from elsewhere: it may lead anywhere
                 raise ResultsError(f"{folder / name} is a link; nothing is written through it, so copy it")
         try:
@@ -68,6 +69,11 @@ class RunWriter:
     def again(self) -> str:
         """The command that goes on with this run."""
         return (read_manifest(self.folder).get("again") or {}).get("command") or "run"
+
+    @property
+    def kept(self) -> Path:
+        """Folder of what cases that have not ended go on from; it may not be there."""
+        return self.folder / KEPT
 
     def append(
         self,
