@@ -32,7 +32,7 @@ COMPILED_STEPS, TARGETS = 3, (80, 90)
 class Way:
     """One way in which the kernels were run: the errors of all arrays by name, or why there are none.
 
-    `plain` are the errors that are allowed where plain arithmetic of the format gets no better than `allowed`.
+    `plain` are errors that are allowed where plain arithmetic of the format gets no better than `allowed`.
     """
 
     name: str
