@@ -16,7 +16,7 @@ from ...kernels.triton.form import GRID, RESIDENT, STEPWISE, Form, candidates, s
 from ...kernels.triton.products import can_pack
 from ...kernels.triton.resources import missing
 from ...programs.formats import FORMATS
-from ...programs.tolerance import TIMES, moved_errors, plain_by_name, relative_errors, tolerance
+from ...programs.tolerance import TIMES, moved, moved_errors, plain_by_name, relative_errors, tolerance
 from ...vocabulary.primitives import changed
 from . import compiled
 from .interpreted import Job, answers
@@ -193,15 +193,23 @@ def _way(name: str, job: Job | compiled.CompiledJob, answer: dict[str, Any]) -> 
 
 @lru_cache(maxsize=16)
 def plain_errors(spec: str, dtype: str, sizes: Sizes, seed: int) -> dict[str, float]:
-    """By name, the error that is allowed by `programs.tolerance.plain`: a division may be ill-conditioned."""
+    """By name, the error that is allowed by `programs.tolerance.plain`: a division may be ill-conditioned.
+
+    In a narrow format it is that of `moved`: a value may lie near a kink, such as where two values tie.
+    """
     problem = drawn(get(spec), sizes, seed)
     expected = computed(problem, backend("numpy"), "float64")
 
-    def compute(params: Arrays, x: np.ndarray) -> Arrays:
-        return computed(replace(problem, params=params, x=x), backend("numpy"), dtype)
+    narrow = FORMATS[dtype].narrow
+    plainly = "float64" if narrow else dtype
 
-    how = {"steps": sizes.steps, "eps": FORMATS[dtype].eps, "dtype": dtype, "times": TIMES[-1]}
+    def compute(params: Arrays, x: np.ndarray) -> Arrays:
+        return computed(replace(problem, params=params, x=x), backend("numpy"), plainly)
+
+    how = {"steps": sizes.steps, "eps": FORMATS[dtype].eps, "dtype": plainly, "times": TIMES[-1]}
     errors = moved_errors(compute, problem.params, problem.x, expected, **how, changed=changed)
+    if narrow:
+        return {name: moved(max(each[name] for each in errors)) for name in expected}
     return plain_by_name({name: [each[name] for each in errors] for name in expected}, expected, dtype)
 
 
