@@ -58,13 +58,15 @@ class Format:
         )
 
 
+TF32 = "tf32"  # what matrix units make of operands in float32
 FORMATS = {
     "float64": Format(53, (-1022, 1023), np.float64, np.float64, 8),
     "float32": Format(24, (-126, 127), np.float32, np.float32, 4),
+    TF32: Format(11, (-126, 127), np.float32, np.float32, 4),
     "bfloat16": Format(8, (-126, 127), np.float32, np.float32, 2),
     "float16": Format(11, (-14, 15), np.float32, np.float16, 2),
 }
-DTYPES = tuple(FORMATS)
+DTYPES = tuple(name for name in FORMATS if name != TF32)  # that arrays are stored in
 NUMPY = ("float32", "float64")  # in which NumPy and Numba compute
 
 

@@ -34,7 +34,7 @@ EXAMPLES = """\
   cellbench show elman:activation=relu --input-size 3 --hidden-size 5
   cellbench show my.py:MyCell --kernel
   cellbench show lstm --kernel triton
-  cellbench show lstm --kernel triton --resources sm_90"""
+  cellbench show lstm --resources sm_90"""
 RESOURCES = ("registers", "spilled_bytes", "shared_bytes", "barriers", "instructions")
 BATCH = 16  # sequences, of which the form depends
 KERNELS = ("numba", "triton")
@@ -79,7 +79,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--resources",
         type=one_of(tuple(TARGETS)),
         metavar="TARGET",
-        help="with --kernel triton: what its kernels take of such a GPU, as the compiler says; no GPU is"
+        help="print what its kernels of triton take of such a GPU, as the compiler says; no GPU is"
         f" needed ({', '.join(TARGETS)})",
     )
     parser.epilog = epilog(EXAMPLES)
@@ -88,8 +88,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench show`; returns the exit code."""
     if arguments.resources:
-        if arguments.kernel != "triton":
-            raise ValueError("--resources is of a GPU's kernels; give --kernel triton too")
+        if arguments.kernel == "numba":
+            raise ValueError("--resources is of a GPU's kernels; leave out --kernel, or give --kernel triton")
         resources(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.resources)
     elif arguments.kernel:
         print(kernel(arguments.cell, arguments.dtype, arguments.kernel), end="")

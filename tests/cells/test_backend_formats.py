@@ -15,7 +15,7 @@ from cellbench.harness.case import Case
 from cellbench.harness.probe import NotOk
 from cellbench.harness.programs import arrays, check, inputs, prepare, reference
 
-NARROW = [name for name, form in FORMATS.items() if form.narrow]
+NARROW = [name for name in DTYPES if FORMATS[name].narrow]
 ABLE = [b for b in [*BACKENDS, "torch:mode=scan"] if set(NARROW) <= set(cells.backend(b).dtypes)]
 # whose gradients overflow float16, which the check says
 BEYOND_FLOAT16 = ("s5",)

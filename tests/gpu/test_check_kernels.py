@@ -50,6 +50,32 @@ def test_a_kernel_that_is_wrong_is_told_with_the_array(monkeypatch, capsys):
     assert "float64, T=2 B=2 I=7 H=5: wrong, largest error 0.001 of d_x" in capsys.readouterr().out
 
 
+RATIO = """
+from cellbench.cells import GatedCell, State, exp, sigmoid, tanh
+
+class Ratio(GatedCell):
+    gates = ("a", "b", "k")
+    states = ("h", "w")
+
+    def equations(self, wx, wh, prev):
+        w = sigmoid(wx.k + wh.k) * prev.w + exp(tanh(wx.b))  # near 0 for some first states
+        return State(h=tanh(wx.a + wh.a) / (wx.b * wx.b + w), w=w)
+"""
+
+
+@pytest.mark.quick
+def test_a_division_by_almost_nothing_allows_what_plain_arithmetic_makes_of_it_and_no_more(tmp_path):
+    (tmp_path / "ratio.py").write_text(RATIO)
+    spec = f"{tmp_path / 'ratio.py'}:Ratio"
+    result = check.check_kernel(spec, "numba", steps=1)
+    allowing = [way for way in result.ways if way.plain]
+    assert result.ok and "float32" in {way.name.split(",")[0] for way in allowing}
+    for way in allowing:
+        (name, *_) = [name for name, error in way.errors.items() if error > way.allowed]
+        wrong = dataclasses.replace(way, errors=way.errors | {name: 10 * way.limit(name)})
+        assert not wrong.right and wrong.worst == name and way.limit(name) < 1e-2
+
+
 @pytest.mark.quick
 def test_nan_ten_tolerances_and_a_failure_are_wrong():
     right = Way("float64", 1e-14, {"output": 1e-15, "d_x": 0.0})

@@ -7,6 +7,7 @@ import pytest
 
 from cellbench.cells.backends import _cudnn
 from cellbench.cells.backends._torch_program import TorchProgram
+from cellbench.cells.exchange.optional import is_installed
 from cellbench.harness import load, store
 from cellbench.harness.measure.board import Reading
 from cellbench.harness.measure.clocks import Wall
@@ -34,18 +35,21 @@ def test_a_dry_study_walks_through_every_case_and_goes_on_where_it_stopped(monke
     command = [*WORDS, "--steps", "2", "--output", str(tmp_path)]
     assert main(command) == 0
     frame = load(tmp_path / "runs")
+    peer = frame[frame.backend == "flashrnn"]
+    assert set(peer.status) == ({"ok"} if is_installed("flashrnn") else {"unavailable"})
+    frame = frame[frame.backend != "flashrnn"]
     assert set(frame.status) == {"ok"} and set(frame.variant) == {"dry"}
-    assert set(frame.backend) == set(Grid().backends) and set(frame.metric) == {
+    assert set(frame.backend) == {*Grid().backends} - {"flashrnn"} and set(frame.metric) == {
         "check_error",
         "check_tolerance",
     }
     assert frame.implementation.str.startswith("dry ").all() and frame.reason.str.startswith("dry: ").all()
     text, table = (tmp_path / "gpu.md").read_text(), (tmp_path / "gpu.csv").read_text()
     assert "**Dry**" in text and "| gru | backward | float32 | 16 | 2 | dry | dry | dry | dry | dry |" in text
-    assert table.count(",dry\n") == 10 and figure.NOTHING in (tmp_path / "gpu.svg").read_text()
+    assert table.count(",dry\n") == 12 and figure.NOTHING in (tmp_path / "gpu.svg").read_text()
     capsys.readouterr()
     assert main(command) == 0
-    assert "10 cases, 0 of them to do" in capsys.readouterr().err
+    assert "12 cases, 0 of them to do" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -112,7 +116,8 @@ def walked(cases, function=dry.walk):
 
 @pytest.mark.quick
 def test_what_a_device_would_do_is_walked_and_a_transfer_in_a_run_fails(monkeypatch):
-    cases = [case for case in SMALL.cases() if case.backend != "triton" and case.dtype == "float32"]
+    apart = ("triton", "flashrnn")
+    cases = [case for case in SMALL.cases() if case.backend not in apart and case.dtype == "float32"]
     results = walked(cases)
     assert {r.status for r in results} == {"ok", "unsupported"}
     assert {c.backend for c, r in zip(cases, results, strict=True) if r.status != "ok"} == {
@@ -173,6 +178,23 @@ def test_what_is_done_on_a_device_is_done_on_the_pretended_one(monkeypatch, tmp_
     assert native.implementation.endswith(", persistent")
     noted = json.loads((tmp_path / f"{cases[0].id}.json").read_text())
     assert noted["launches"] == launches(lambda: None) and noted["steps"] == 3
+
+
+@pytest.mark.quick
+def test_the_error_is_followed_over_t_at_the_usual_sizes_and_drawn(tmp_path):
+    grid = Grid(("gru",), (16,), (128,), ("float32",), ("torch", COMPILED, "native"), steps=5, dry=True)
+    cases, ended = grid.cases(), {}
+    dry.walk(lambda message: ended.update([message]), cases)
+    grown = [
+        (case.backend, case.direction, one["lag"])
+        for case in cases
+        for one in ended[case.id].series
+        if one["metric"] == "error"
+    ]
+    assert grown == [("torch", "backward", [1, 4, 5]), ("native", "backward", [1, 4, 5])]
+    frame = run_of(grid, tmp_path, lambda case: ended[case.id])
+    assert "forward+backward" in figure.errors(frame)
+    assert figure.errors(frame[frame["metric"] != "error"].assign(metric="seconds")) is None
 
 
 @pytest.mark.quick
@@ -250,6 +272,10 @@ def test_the_page_has_times_ratios_to_the_prediction_and_reasons(tmp_path):
     assert "| gru | triton | unsupported | 2 | it does not fit / at all |" in text and "**Dry**" not in text
     assert "gru,forward,float32,16,2,100,native,0.002,0.001" in page.table(frame)
     assert math.isnan(page.median(frame, "no metric"))
+    # 4.87 ms and 5.19 ms for 1024 steps, as the figure's bars say
+    assert "| FlashRNN, CUDA fused | forward | 3.48 | 2.83 | 3.03 | 3.14 | 3.54 | 4.76 |" in text
+    assert "| torch.nn.LSTM | forward+backward | – | – | – | – | – | 5.07 |" in text
+    assert "**Published**" in text and text.index("## Published") > text.index("## Without a number")
     drawn = figure.draw(grid, frame)
     assert "triton, float32 (predicted)" in drawn and figure.NOTHING not in drawn
 

@@ -8,7 +8,7 @@ from support.comparison import CELLS
 
 from cellbench import cells
 from cellbench.cells.kernels.triton.form import scans
-from cellbench.cells.kernels.triton.printer import Layout, text, without
+from cellbench.cells.kernels.triton.printer import Layout, text, with_ties_once, without
 from cellbench.cells.kernels.triton.source import functions
 from cellbench.cells.vocabulary.primitives import VOCABULARY
 
@@ -65,6 +65,20 @@ def test_the_whole_vocabulary_can_be_printed():
 
 def test_a_text_that_was_printed_before_is_printed_again():
     assert text(cells.get("gru")) == text(cells.get("gru")) != text(cells.get("gru"), "float64")
+
+
+def test_a_tie_the_other_way_round_is_one_minus_the_tie():
+    """The backward of a maximum has both: their values are those of the plain lines, at ties too."""
+    lines = ["x = g * tie(a, b)", "y = g * tie(b, a) + tie(a, b)", "z = tie(b, c) * tie(a, a)"]
+    once = with_ties_once(lines)
+    assert once == ["x = g * tie(a, b)", "y = g * (1.0 - tie(a, b)) + tie(a, b)", "z = tie(b, c) * tie(a, a)"]
+    values = {"tie": VOCABULARY["tie"].numpy, "g": 3.0, "c": 0.5}
+    for a, b in ((1.0, 2.0), (2.0, 1.0), (1.0, 1.0)):
+        plain, short = ({**values, "a": a, "b": b} for _ in range(2))
+        exec("\n".join(lines), plain)
+        exec("\n".join(once), short)
+        assert [plain[name] for name in "xyz"] == [short[name] for name in "xyz"]
+    assert "1.0 - tie(keep_log_f, keep_log_i)" in text(cells.get("slstm"))
 
 
 def test_gates_are_packed_only_where_there_are_several():

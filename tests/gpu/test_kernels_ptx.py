@@ -12,14 +12,16 @@ import pytest
 import torch
 
 from cellbench import cells
-from cellbench.cells.checking.kernels.check import short_name
+from cellbench.cells.checking.kernels.check import plain_errors, short_name
 from cellbench.cells.checking.kernels.compiled import FORM, CompiledJob, answers
 from cellbench.cells.checking.kernels.problem import Sizes
 from cellbench.cells.checking.kernels.ptx import bits
 from cellbench.cells.checking.kernels.ptx.block import Block
+from cellbench.cells.checking.kernels.ptx.execute import function
 from cellbench.cells.checking.kernels.ptx.kernel import Kernel
 from cellbench.cells.checking.kernels.ptx.memory import Fault
 from cellbench.cells.checking.kernels.ptx.order import Global, Touched
+from cellbench.cells.checking.kernels.ptx.text import Instruction
 from cellbench.cells.kernels.triton.form import GRID, SCAN, STEPWISE, Form
 from cellbench.cells.kernels.triton.resources import missing
 
@@ -85,6 +87,9 @@ def test_compiled_ptx_is_the_float64_reference_without_a_race(job):
     answer = results()[job]
     assert "errors" in answer, answer["failed"] + answer.get("trace", "")
     wrong = {name: error for name, error in answer["errors"].items() if not error <= ALLOWED[job.dtype]}
+    if wrong and job.dtype != "float32":  # as rounding moves the float64 reference itself, near a kink
+        limits = plain_errors(job.spec, job.dtype, job.sizes, job.seed)
+        wrong = {name: error for name, error in wrong.items() if not error <= limits[name]}
     assert len(answer["errors"]) > 5 and not wrong
 
 
@@ -283,6 +288,34 @@ def test_a_shuffle_takes_other_threads_registers():
     assert np.array_equal(block.shuffle("idx", lanes, np.uint32(5), 31), np.full(32, 5))
     up = block.shuffle("up", lanes, np.uint32(1), 0)
     assert np.array_equal(up, np.maximum(lanes.astype(int) - 1, 0))
+
+
+def registers_after(name, operands, **registers):
+    """What one instruction leaves in a block's registers."""
+    block = a_block()
+    block.registers.update(registers)
+    function(Instruction(tuple(name.split(".")), operands, None, False, "here"), {})(block)
+    return block.registers
+
+
+@pytest.mark.quick
+def test_bytes_pairs_and_upper_halves_are_those_of_the_ptx_manual():
+    a, b = np.full(32, 0x44332211, np.uint32), np.full(32, 0x88776655, np.uint32)
+    for which, wanted in (("0x7531U", 0x88664422), ("0x3210", 0x44332211), ("0x00F8", 0x1111FF00)):
+        assert (
+            registers_after("prmt.b32", ("%r3", "%r1", "%r2", which), **{"%r1": a, "%r2": b})["%r3"] == wanted
+        ).all()
+    pair = bits.joined(*(bits.write("bf16", np.array([v])) for v in (2.0, -1.0)), 4)
+    zero = np.zeros(1, np.uint32)
+    found = registers_after("setp.gt.bf16x2", ("%p1|%p2", "%r1", "%r2"), **{"%r1": pair, "%r2": zero})
+    assert (found["%p1"].all(), found["%p2"].any()) == (True, False)
+    negated = registers_after("neg.bf16x2", ("%r2", "%r1"), **{"%r1": pair})["%r2"]
+    assert bits.read("bf16", bits.halves(negated)).tolist() == [[-2.0, 1.0]]
+    left, right = 0xFFFFFFFFFFFFFFF5, 0x9E3779B97F4A7C15
+    given = {"%rd1": np.array([left], np.uint64), "%rd2": np.array([right], np.uint64)}
+    for kind, sign in (("u64", 0), ("s64", 2**64)):
+        got = registers_after(f"mul.hi.{kind}", ("%rd3", "%rd1", "%rd2"), **given)["%rd3"]
+        assert int(got[0]) == (((left - sign) * (right - sign)) >> 64) % 2**64
 
 
 @pytest.mark.quick

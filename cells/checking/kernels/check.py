@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ...catalogue import backend, get
 from ...cell import GatedCell
+from ...contract import Arrays
 from ...kernels.triton import printer
 from ...kernels.triton.form import GRID, RESIDENT, STEPWISE, Form, candidates, scans, spread_forms
 from ...kernels.triton.products import can_pack
 from ...kernels.triton.resources import missing
-from ...programs.tolerance import relative_errors, tolerance
+from ...programs.formats import FORMATS
+from ...programs.tolerance import TIMES, moved, moved_errors, plain_by_name, relative_errors, tolerance
+from ...vocabulary.primitives import changed
 from . import compiled
 from .interpreted import Job, answers
 from .problem import Sizes, computed, drawn
@@ -26,27 +30,36 @@ COMPILED_STEPS, TARGETS = 3, (80, 90)
 
 @dataclass(frozen=True)
 class Way:
-    """One way in which the kernels were run: the errors of all arrays by name, or why there are none."""
+    """One way in which the kernels were run: the errors of all arrays by name, or why there are none.
+
+    `plain` are errors that are allowed where plain arithmetic of the format gets no better than `allowed`.
+    """
 
     name: str
     allowed: float
     errors: dict[str, float]
     failed: str | None = None
+    plain: dict[str, float] = field(default_factory=dict)
+
+    def limit(self, name: str) -> float:
+        """The error that is allowed of an array."""
+        return max(self.allowed, self.plain.get(name, 0.0))
 
     @property
     def worst(self) -> str:
-        """The array with the largest error; one that is NaN before all."""
-        return max(self.errors, key=lambda name: (np.isnan(self.errors[name]), self.errors[name]))
+        """The array that comes nearest to its limit, or is farthest beyond; one that is NaN before all."""
+        excess = {name: error / self.limit(name) for name, error in self.errors.items()}
+        return max(excess, key=lambda name: (np.isnan(excess[name]), excess[name]))
 
     @property
     def right(self) -> bool:
-        return not self.failed and self.errors[self.worst] <= self.allowed
+        return not self.failed and self.errors[self.worst] <= self.limit(self.worst)
 
     def __str__(self) -> str:
         if self.failed:
             return f"{self.name}: {self.failed}"
         word = "right" if self.right else "wrong"
-        error = f"{self.errors[self.worst]:.2g} of {self.worst}, {self.allowed:.2g} allowed"
+        error = f"{self.errors[self.worst]:.2g} of {self.worst}, {self.limit(self.worst):.2g} allowed"
         return f"{self.name}: {word}, largest error {error}"
 
 
@@ -119,7 +132,7 @@ def numba_ways(spec: str, cell: GatedCell, sizes: tuple[Sizes, ...], seed: int) 
         expected = computed(problem, backend("numpy"), "float64")
         for dtype in DTYPES:
             errors = relative_errors(computed(problem, backend("numba"), dtype), expected, each.steps)
-            ways.append(Way(f"{dtype}, {each}", tolerance(dtype, each.steps), errors))
+            ways.append(_way(f"{dtype}, {each}", Job(spec, dtype, each, seed=seed), {"errors": errors}))
     return ways
 
 
@@ -172,7 +185,32 @@ def interpreted_forms(cell: GatedCell, units: int) -> list[Form]:
 
 def _way(name: str, job: Job | compiled.CompiledJob, answer: dict[str, Any]) -> Way:
     allowed = tolerance(job.dtype, job.sizes.steps)
-    return Way(name, allowed, answer.get("errors", {}), answer.get("failed"))
+    way = Way(name, allowed, answer.get("errors", {}), answer.get("failed"))
+    if way.failed or way.right:
+        return way
+    return replace(way, plain=plain_errors(job.spec, job.dtype, job.sizes, job.seed))
+
+
+@lru_cache(maxsize=16)
+def plain_errors(spec: str, dtype: str, sizes: Sizes, seed: int) -> dict[str, float]:
+    """By name, the error that is allowed by `programs.tolerance.plain`: a division may be ill-conditioned.
+
+    In a narrow format it is that of `moved`: a value may lie near a kink, such as where two values tie.
+    """
+    problem = drawn(get(spec), sizes, seed)
+    expected = computed(problem, backend("numpy"), "float64")
+
+    narrow = FORMATS[dtype].narrow
+    plainly = "float64" if narrow else dtype
+
+    def compute(params: Arrays, x: np.ndarray) -> Arrays:
+        return computed(replace(problem, params=params, x=x), backend("numpy"), plainly)
+
+    how = {"steps": sizes.steps, "eps": FORMATS[dtype].eps, "dtype": plainly, "times": TIMES[-1]}
+    errors = moved_errors(compute, problem.params, problem.x, expected, **how, changed=changed)
+    if narrow:
+        return {name: moved(max(each[name] for each in errors)) for name in expected}
+    return plain_by_name({name: [each[name] for each in errors] for name in expected}, expected, dtype)
 
 
 def short_name(form: Form) -> str:

@@ -7,7 +7,8 @@ text is equal code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -40,6 +41,7 @@ class Layout:
 
 
 PACKED = Layout()
+TIE = re.compile(r"tie\(([\w.]+), ([\w.]+)\)")
 
 
 def module(cell: GatedCell, dtype: str = "float32", layout: Layout = PACKED) -> ModuleType:
@@ -135,4 +137,22 @@ def _source(cell: GatedCell, dtype: str, layout: Layout) -> Step:
     kinds |= {"next_prev": cell.states, "next_new": cell.states}
     names = {f"{kind}_{name}" for kind, each in kinds.items() for name in each}
     names |= {*functions(dtype, "pointwise"), *identifiers([_text(cell, dtype, layout, around)])}
-    return step(cell, number, reserved=names)
+    source = step(cell, number, reserved=names)
+    return replace(source, backward=with_ties_once(source.backward))
+
+
+def with_ties_once(lines: Iterable[str]) -> list[str]:
+    """The lines with 1 - tie(a, b) for a tie(b, a) that comes after it.
+
+    The compiler then takes one value less from a layout to another, which is two barriers of a step.
+    """
+    before: set[tuple[str, ...]] = set()
+
+    def once(tie: re.Match[str]) -> str:
+        a, b = tie.groups()
+        if (b, a) in before and a != b:
+            return f"(1.0 - tie({b}, {a}))"
+        before.add((a, b))
+        return tie[0]
+
+    return [TIE.sub(once, line) for line in lines]

@@ -66,6 +66,8 @@ def _study(given: argparse.Namespace) -> int:
     atomic.write_text(folder / f"{figure.NAME}.md", text)
     atomic.write_text(folder / f"{figure.NAME}.csv", page.table(frame))
     atomic.write_text(folder / f"{figure.NAME}.svg", figure.draw(grid, frame))
+    if errors := figure.errors(frame):
+        atomic.write_text(folder / f"{figure.ERRORS}.svg", errors)
     print(text)
     print(f"written: {folder}  (page: cellbench report {run.folder})")
     return code_of(statuses)

@@ -12,16 +12,19 @@ from dataclasses import replace
 from typing import Any
 
 from cellbench import cells
-from cellbench.cells.backends import _cudnn
+from cellbench.cells.backends import _cudnn, flashrnn
 
 from ...case import Case
-from ...probe import CaseResult, Emit, NotOk, cell_of, series
+from ...probe import CaseResult, Emit, NotOk, Series, cell_of, series
+from ...probes.error_growth import growth
 from ...programs import check, inputs, prepare
+from .grid import growing
 
 LINE = "dry: on a pretended device, not timed"
 INTERPRETED = "dry: float32 in Triton's interpreter, not timed"
 KEPT = 2  # sequences that the interpreter computes
 SCANNED = 4  # steps that it takes at once
+Walked = tuple[str, str, float, float, list[Series]]  # what ran, its line, error, tolerance, and more
 
 
 def walk(emit: Emit, cases: list[Case]) -> None:
@@ -31,6 +34,8 @@ def walk(emit: Emit, cases: list[Case]) -> None:
     patches = [
         (_cudnn, "operations", lambda run: {"aten._cudnn_rnn.default"}),
         (_cudnn, "launches", launches),
+        (flashrnn, "uncompiled", lambda: None),
+        (flashrnn, "KERNELS", dict.fromkeys(flashrnn.KERNELS, "vanilla")),
         *compiling(),
     ]
     with pretend_cuda(patches) as device:
@@ -45,19 +50,19 @@ def interpret(emit: Emit, cases: list[Case]) -> None:
         emit((case.id, result(case, interpreted)))
 
 
-def result(case: Case, walked: Callable[[Case], tuple[str, float, float, str]]) -> CaseResult:
+def result(case: Case, walked: Callable[[Case], Walked]) -> CaseResult:
     """How a case ended."""
     try:
-        implementation, error, allowed, line = walked(case)
+        implementation, line, error, allowed, more = walked(case)
     except NotOk as stop:
         return CaseResult(stop.status, stop.reason)
     except Exception as raised:  # what the walk is there to find
         return CaseResult("failed", " ".join(f"{type(raised).__name__}: {raised}".split())[:400])
-    measured = [series("check_error", "1", error), series("check_tolerance", "1", allowed)]
+    measured = [series("check_error", "1", error), series("check_tolerance", "1", allowed), *more]
     return CaseResult("ok", line, f"dry {implementation}", measured)
 
 
-def on_device(case: Case, device: Any) -> tuple[str, float, float, str]:
+def on_device(case: Case, device: Any) -> Walked:
     """The program runs twice, as in a measurement; a transfer in a run is an error."""
     given = inputs(case)
     program = prepare(case, given.params)
@@ -68,10 +73,12 @@ def on_device(case: Case, device: Any) -> tuple[str, float, float, str]:
     program.sync()
     if device.transfers != before:
         raise NotOk("failed", f"{device.transfers - before} transfers between host and device in a run")
-    return program.implementation, *check(program.read(), given, case), LINE
+    error, allowed = check(program.read(), given, case)
+    over = growing(case)
+    return program.implementation, LINE, error, allowed, growth(over)[1] if over else []
 
 
-def interpreted(case: Case) -> tuple[str, float, float, str]:
+def interpreted(case: Case) -> Walked:
     """The kernels in the first form that an H100 allows; the rest, the compiler alone can tell."""
     from cellbench.cells.checking.kernels.interpreted import Interpreted
     from cellbench.cells.kernels.triton.form import SCAN, candidates
@@ -101,7 +108,8 @@ def interpreted(case: Case) -> tuple[str, float, float, str]:
     )
     program.load(given.x, None, given.d_output)
     program.run()
-    return program.implementation, *check(program.read(), given, here), INTERPRETED
+    error, allowed = check(program.read(), given, here)
+    return program.implementation, INTERPRETED, error, allowed, []
 
 
 def launches(run: Callable[[], Any]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Microseconds a step against the hidden size, by backend: a panel for each cell and direction."""
+"""Microseconds a step against the hidden size, and errors against T: a panel for each cell."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from ...report import frame as tidy
 from ...report.drawing import drawing
+from ...report.sections import error_growth
 from .grid import DIRECTIONS, Grid
 
 NAME, TITLE = "gpu", "Time of a step on a CUDA device"
 NOTHING = "nothing was timed"
+ERRORS = "gpu-errors"
 
 
 def draw(grid: Grid, frame: pd.DataFrame) -> str:
@@ -32,6 +35,13 @@ def draw(grid: Grid, frame: pd.DataFrame) -> str:
         if lines:
             drawing.legend(axes[0, -1], lines)
         return drawing.svg(figure, NAME, TITLE)
+
+
+def errors(frame: pd.DataFrame) -> str | None:
+    """SVG of the error over T by number format, where it was followed; else None."""
+    ready = tidy.prepare(frame)
+    rows = tidy.of_metric(tidy.measured(ready), "error", "tolerance")
+    return error_growth.figure(rows, ERRORS).svg if len(rows) else None
 
 
 def _panel(axis: Any, rows: pd.DataFrame, grid: Grid, colours: dict[str, str], lines: dict[str, Any]) -> None:

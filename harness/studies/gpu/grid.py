@@ -12,14 +12,15 @@ from cellbench.cells.programs.formats import DTYPES
 from ...case import Case
 
 COMPILED = "torch:mode=compile"
-BACKENDS = ("torch", COMPILED, "torch:mode=graph", "native", "triton")
+BACKENDS = ("torch", COMPILED, "torch:mode=graph", "native", "triton", "flashrnn")
+LONG = (COMPILED, "flashrnn")  # compile for long, and that for every size
 CELLS = ("lstm", "gru", "slstm:heads=4", "mingru")
 BATCHES, SIZES, DTYPE = (1, 16), (64, 128, 256), ("float32", "bfloat16", "float16")
 DIRECTIONS = ("forward", "backward")
 STEPS = 1024
 CHECKED = 64  # steps that are held against the float64 reference
 DRY, DRY_STEPS = "dry", 3
-USUAL = {"batch": 16, "hidden_size": 128}  # where the step is compiled too, and traces are kept
+USUAL = {"batch": 16, "hidden_size": 128}  # where LONG is compiled too, and traces are kept
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Grid:
         ]
 
     def together(self, spec: str, dtype: str, direction: str, batch: int, hidden: int) -> list[Case]:
-        """A case of each backend; the step is compiled at the usual sizes alone."""
+        """A case of each backend; what compiles for long is taken at the usual sizes alone."""
         sizes: dict[str, Any] = {"batch": batch, "hidden_size": hidden}
         usual = sizes == USUAL or (self.batches, self.sizes) == ((batch,), (hidden,))
         return [
@@ -81,8 +82,23 @@ class Grid:
                 variant=DRY if self.dry else None,
             )
             for backend in self.backends
-            if usual or backend != COMPILED
+            if usual or backend not in LONG
         ]
+
+
+def usual(case: Case) -> bool:
+    """Whether a case is of the usual sizes, of which more is kept."""
+    return all(getattr(case, name) == value for name, value in USUAL.items())
+
+
+def growing(case: Case) -> Case | None:
+    """What the case's error is followed over T with: one sequence, at the usual sizes; else None.
+
+    What compiles for long is left out: it would be compiled once more, or for each T.
+    """
+    if not usual(case) or case.direction != "backward" or case.backend in LONG:
+        return None
+    return replace(case, batch=1)
 
 
 def comparisons(cases: Sequence[Case]) -> list[list[Case]]:

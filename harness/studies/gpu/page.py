@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ...report.units import digits
+from . import published
 from .grid import Grid
 
 KEYS = ["label", "direction", "dtype", "hidden_size", "batch"]
@@ -40,7 +41,8 @@ def markdown(grid: Grid, frame: pd.DataFrame, machine: str) -> str:
     lines += [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
     for key, here in frame.groupby(KEYS, sort=False):
         lines.append(_row(key, {str(b): rows for b, rows in here.groupby("backend")}, grid))
-    return "\n".join([*lines, "", *_reasons(cases)]) + "\n"
+    lines += ["", *_reasons(cases), *([""] if (cases["status"] != "ok").any() else []), *published.markdown()]
+    return "\n".join(lines) + "\n"
 
 
 def _row(key: Key, by_backend: dict[str, pd.DataFrame], grid: Grid) -> str:

@@ -18,10 +18,11 @@ from ...measure.clocks import clock_of
 from ...measure.memory import peak_bytes
 from ...measure.timing import Timed, interleave
 from ...probe import CaseResult, Emit, NotOk, Series, series
+from ...probes.error_growth import growth
 from ...probes.throughput import Throughput
 from ...programs import beside_prediction, check, inputs, prepare
 from ...store import atomic
-from .grid import CHECKED, USUAL, comparisons
+from .grid import CHECKED, comparisons, growing, usual
 
 SAMPLES, SAMPLE_S = 10, 0.005
 NO_COUNTER = "the board counts no energy"
@@ -51,7 +52,9 @@ def checked(case: Case) -> list[Series]:
     program.load(given.x, None, given.d_output)
     program.run()
     error, allowed = check(program.read(), given, short)
-    return [series("check_error", "1", error), series("check_tolerance", "1", allowed)]
+    over = growing(case)
+    more = growth(over)[1] if over else []
+    return [series("check_error", "1", error), series("check_tolerance", "1", allowed), *more]
 
 
 def compare(emit: Emit, ready: dict[str, tuple[Case, str | None, list[Series]]], folder: Path) -> None:
@@ -83,11 +86,6 @@ def compare(emit: Emit, ready: dict[str, tuple[Case, str | None, list[Series]]],
                 said = "; ".join(filter(None, (line, f"energy_j is null: {untold or NO_COUNTER}")))
         note(case, programs[name], folder)
         emit((case.id, CaseResult("ok", said, programs[name].implementation, measured)))
-
-
-def usual(case: Case) -> bool:
-    """Whether a case is of the usual sizes, of which more is kept."""
-    return all(getattr(case, name) == value for name, value in USUAL.items())
 
 
 def note(case: Case, program: Any, folder: Path) -> None:

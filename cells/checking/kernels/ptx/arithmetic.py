@@ -72,3 +72,10 @@ def extracted(signed: bool, bits: Any, start: Any, count: Any) -> Any:
     whole = np.int64(1) << count
     field = (bits >> start) & (whole - 1)
     return np.where(signed & (field >= whole // 2), field - whole, field)
+
+
+def upper_half(signed: bool, a: Any, b: Any) -> np.ndarray:
+    """The upper 64 bits of a product of 128, as a signed number that has them."""
+    whole = [np.asarray(v, object) if signed else np.asarray(v, object) % 2**64 for v in (a, b)]
+    upper = (whole[0] * whole[1]) >> 64
+    return np.asarray((upper + 2**63) % 2**64 - 2**63).astype(np.int64)

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from . import arithmetic
-from .bits import UNSIGNED, joined, read, to_bf16, to_tf32, unsigned, write
+from .bits import UNSIGNED, halves, joined, read, to_bf16, to_tf32, unsigned, write
 from .block import Block
 from .memory import Fault
 from .text import Instruction, Text, group
 
 REGISTER = re.compile(r"%(r|rd|rs|p|f|fd)\d+$")
 FLOATING = ("f32", "f16", "bf16")
+PAIRS = {"f16x2": "f16", "bf16x2": "bf16"}  # two numbers of 16 bits in a register
 IGNORED = ("fence", "membar", "griddepcontrol")
 END = -1
 Value = Callable[[Block], Any]
@@ -74,7 +75,7 @@ def value(text: str, kind: str) -> Value:
         bits: Any = UNSIGNED[4 if text[1] == "f" else 8](int(text[2:], 16))
     else:
         size = int(re.sub(r"\D", "", kind) or 32) // 8 if kind not in ("pred",) else 4
-        bits = UNSIGNED.get(size, np.uint32)(int(text, 0) & ((1 << 8 * size) - 1))
+        bits = UNSIGNED.get(size, np.uint32)(int(text.removesuffix("U"), 0) & ((1 << 8 * size) - 1))
     return lambda block: bits
 
 
@@ -241,7 +242,23 @@ def convert(one: Instruction) -> Run:
 def compare(one: Instruction) -> Run:
     kind, how = one.name[-1], arithmetic.COMPARED[one.name[1]]
     a, b = (value(text, kind) for text in one.operands[1:])
+    if kind in PAIRS:
+        of = PAIRS[kind]
+        return compare_pairs(one, lambda block: how(*(read(of, halves(each(block))) for each in (a, b))))
     return put(one, one.operands[0], lambda block: how(read(kind, a(block)), read(kind, b(block))))
+
+
+def compare_pairs(one: Instruction, both: Value) -> Run:
+    """Two numbers of 16 bits in each register: a predicate for the lower ones, and one for the upper ones."""
+    if one.predicate is not None:
+        raise Fault(f"{one} of some threads is not known")
+    targets = one.operands[0].split("|")
+
+    def run(block: Block) -> None:
+        found = both(block)
+        block.registers.update({name: found[..., k] for k, name in enumerate(targets)})
+
+    return run
 
 
 def select(one: Instruction) -> Run:
@@ -256,13 +273,34 @@ def select(one: Instruction) -> Run:
     )
 
 
+def permute(one: Instruction) -> Run:
+    """Four of the eight bytes of two registers; with its bit 8 a selecting number takes a byte's sign."""
+    if one.name != ("prmt", "b32"):
+        raise Fault(f"{one} is not known")
+    a, b, which = (value(text, "b32") for text in one.operands[1:])
+
+    def bits(block: Block) -> np.ndarray:
+        given = joined(unsigned(a(block), 4), unsigned(b(block), 4), 8)
+        chosen, found = unsigned(which(block), 4), np.uint32(0)
+        for k in range(4):
+            number = (chosen >> np.uint32(4 * k)) & np.uint32(15)
+            byte = (given >> (8 * (number & 7)).astype(np.uint64)).astype(np.uint32) & np.uint32(255)
+            byte = np.where(number & 8, (byte >> np.uint32(7)) * np.uint32(255), byte)
+            found = found | (byte << np.uint32(8 * k))
+        return found.astype(np.uint32)
+
+    return put(one, one.operands[0], bits)
+
+
 def pointwise(one: Instruction) -> Run:
     """Arithmetic of each thread by itself."""
     head, kind = one.name[0], one.name[-1]
     table = {"pred": arithmetic.LOGICAL}.get(kind, arithmetic.WHOLE)
-    if kind in (*FLOATING, "f32x2"):
+    if kind in (*FLOATING, *PAIRS, "f32x2"):
         table = arithmetic.FLOATING | (arithmetic.WITH_NAN if "NaN" in one.name else {})
     how = partial(arithmetic.extracted, kind[0] == "s") if head == "bfe" else table.get(head)
+    if one.name == ("mul", "hi", kind) and kind.endswith("64"):
+        how = partial(arithmetic.upper_half, kind[0] == "s")
     if how is None:
         raise Fault(f"{one} is not known")
     values = [value(text, kind) for text in one.operands[1:]]
@@ -281,6 +319,8 @@ def pointwise(one: Instruction) -> Run:
             return [np.asarray(each, bool) for each in bits]
         if kind == "f32x2":
             return [unsigned(block.full(each), 8).view(np.float32).astype(np.float64) for each in bits]
+        if kind in PAIRS:
+            return [read(PAIRS[kind], halves(each)) for each in bits]
         return [read(of, each) for of, each in zip(kinds, bits, strict=True)]
 
     def computed(block: Block) -> Any:
@@ -289,7 +329,10 @@ def pointwise(one: Instruction) -> Run:
             return found
         if kind == "f32x2":
             return np.asarray(found, np.float32).view(np.uint64)
-        return write(result, found >> 32 if "hi" in one.name else found)
+        if kind in PAIRS:
+            both = write(PAIRS[kind], found)
+            return joined(both[..., 0], both[..., 1], 4)
+        return write(result, found >> 32 if "hi" in one.name and not kind.endswith("64") else found)
 
     return put(one, one.operands[0], computed)
 
@@ -306,4 +349,5 @@ SPECIAL: dict[str, Callable[[Instruction], Run]] = {
     "cvt": convert,
     "setp": compare,
     "selp": select,
+    "prmt": permute,
 }

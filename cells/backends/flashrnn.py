@@ -1,0 +1,180 @@
+"""FlashRNN with the same weights (NX-AI, Pöppel et al. 2024, arXiv 2412.07752).
+
+On CUDA its fused kernels compute, which nvcc compiles when a program first runs, and on the CPU its loop of
+PyTorch operations, which it calls vanilla. `implementation` says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from ..cell import GatedCell
+from ..exchange.optional import NotInstalled, package
+from ..programs.backend import Backend
+from ..programs.formats import DTYPES
+from ..programs.program import Program
+from ._torch_program import TensorProgram, Tensors
+
+if TYPE_CHECKING:  # as in the backend torch
+    from torch import Tensor
+
+KERNELS = {"cuda": "cuda_fused", "cpu": "vanilla"}  # FlashRNN's own names
+CAPABLE = (8, 0)  # compute capability from which on its kernels run
+IH, HH, BOTH = ("bias_ih",), ("bias_hh",), ("bias_ih", "bias_hh")
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The order of a function's gates in FlashRNN: of inputs, of recurrent weights, of biases.
+
+    A bias there is a sum of the cell's biases, whose names stand beside its gate.
+    """
+
+    inputs: tuple[str, ...]
+    recurrent: tuple[str, ...]
+    biases: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def summed(*gates: str) -> Gates:
+    """Of a function that adds both products and the biases gate by gate."""
+    return Gates(gates, gates, tuple((gate, BOTH) for gate in gates))
+
+
+FUNCTIONS = {
+    "elman": summed("h"),
+    "lstm": summed("i", "f", "g", "o"),
+    "slstm": summed("i", "f", "z", "o"),
+    "gru": Gates(("r", "z", "n"), ("n", "r", "z"), (("n", HH), ("r", BOTH), ("z", BOTH), ("n", IH))),
+}
+
+
+@dataclass(frozen=True)
+class FlashrnnBackend(Backend):
+    """FlashRNN (extra `flashrnn`)."""
+
+    devices = ("cpu", "cuda")
+    dtypes = DTYPES
+
+    def unavailable(self, device: str = "cpu") -> str | None:
+        if reason := super().unavailable(device):
+            return reason
+        try:
+            package("flashrnn", "flashrnn")
+        except NotInstalled as error:
+            return str(error)
+        except ImportError as error:
+            return f"flashrnn cannot be imported: {error}"
+        return uncompiled() if device == "cuda" else None
+
+    def unsupported(
+        self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
+    ) -> str | None:
+        if cell.library is None and (reason := unknown(cell)):
+            return reason
+        if (dtype, device) == ("float64", "cuda"):
+            return "FlashRNN's kernels have no dtype float64; they have float32, bfloat16 and float16"
+        return super().unsupported(cell, dtype, device, direction)
+
+    def program(self, cell: GatedCell, *arguments: Any) -> Program:
+        return FlashrnnProgram(cell, *arguments)
+
+
+def uncompiled() -> str | None:
+    """Why FlashRNN cannot compile its kernels for the device of this machine, or None."""
+    import torch
+    from torch.utils import cpp_extension
+
+    if cpp_extension.CUDA_HOME is None:
+        return "FlashRNN compiles its kernels with nvcc, which is not found; CUDA_HOME names its folder"
+    if (have := torch.cuda.get_device_capability()) < CAPABLE:
+        return "FlashRNN's kernels need compute capability {}.{}; this device has {}.{}".format(
+            *CAPABLE, *have
+        )
+    return None
+
+
+def unknown(cell: GatedCell) -> str | None:
+    """Why FlashRNN has no function that computes the cell, or None."""
+    there = f"FlashRNN has no function that computes cell {cell.name!r}"
+    if cell.name not in FUNCTIONS:
+        return f"{there}; it has {', '.join(FUNCTIONS)}"
+    if getattr(cell, "activation", "tanh") != "tanh" or getattr(cell, "proj_size", 0):
+        return f"{there} with {cell.options}"
+    return None
+
+
+class FlashrnnProgram(TensorProgram):
+    """A call of FlashRNN's function; the inputs' product is torch's, and autograd goes through both.
+
+    Weights are laid out as FlashRNN has them in every run. sLSTM's normaliser n is at least 1 there, as it is
+    in every state that a run reaches from zeros.
+    """
+
+    def setup(self) -> None:
+        flashrnn = package("flashrnn", "flashrnn")
+        self.function, self.gates = flashrnn.flashrnn, FUNCTIONS[self.cell.name]
+        self.heads = self.cell.heads
+        self.config = flashrnn.FlashRNNConfig(
+            backend=KERNELS[self.device],
+            function=self.cell.name,
+            num_heads=self.heads,
+            hidden_dim=self.hidden_size,
+            batch_size=self.batch,
+            dtype=self.dtype,
+            input_shape="TBGHD",
+            output_shape="STBHD",
+        )
+        # FlashRNN itself takes other kernels than it was asked for where it has none: for gru
+        self.implementation = f"flashrnn {metadata.version('flashrnn')} {self.config.backend}"
+
+    def untraceable(self) -> str | None:
+        return (
+            "backend flashrnn has no trajectory: its kernels are fused over time; numpy, numba and torch have"
+            " one"
+        )
+
+    def compute(
+        self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
+    ) -> tuple[Tensor, Tensors]:
+        import torch
+
+        shape = (self.heads, self.hidden_size // self.heads)
+        weight_ih = self.rows(self.params["weight_ih"], self.gates.inputs)
+        wx = torch.nn.functional.linear(x, torch.cat(weight_ih)).unflatten(-1, (len(weight_ih), *shape))
+        recurrent = torch.stack(self.rows(self.params["weight_hh"], self.gates.recurrent))
+        first = torch.stack([value.unflatten(-1, shape) for value in emptied(state)])[:, None]
+        states, last = self.function(
+            wx, recurrent.unflatten(1, shape), self.biases(x).unflatten(-1, shape), first, config=self.config
+        )
+        return self.read_out(states[0].flatten(-2)), {
+            name: value.flatten(-2) for name, value in zip(self.cell.states, last[:, 0], strict=True)
+        }
+
+    def rows(self, array: Tensor, gates: Iterable[str]) -> list[Tensor]:
+        """An array's blocks of rows, in the order of these gates."""
+        blocks = dict(zip(self.cell.gates, array.chunk(len(self.cell.gates)), strict=True))
+        return [blocks[gate] for gate in gates]
+
+    def biases(self, x: Tensor) -> Tensor:
+        """(gates, H) as FlashRNN adds them; zeros where the cell has none."""
+        import torch
+
+        def of(gate: str, names: tuple[str, ...]) -> Any:
+            given = [self.rows(self.params[name], (gate,))[0] for name in names if name in self.params]
+            return sum(given) if given else x.new_zeros(self.hidden_size)
+
+        return torch.stack([of(gate, names) for gate, names in self.gates.biases])
+
+
+def emptied(state: Tensors) -> list[Tensor]:
+    """The first states; those of sLSTM without c and n where nothing is written yet, as n = 0 says.
+
+    Else FlashRNN's gradient would reach them there, and the cell's does not: its forget gate is 0.
+    """
+    if "n" not in state:
+        return list(state.values())
+    written = state["n"].detach() != 0
+    return [value * written if name in ("c", "n") else value for name, value in state.items()]
