@@ -6,6 +6,7 @@ import numpy as np
 
 from ..contract import Arrays
 from ..kernels import fused, panels, phased
+from ..kernels.chunks import most_threads
 from ..kernels.segments import steps_of
 from ..kernels.trajectory import Trajectory
 from ..programs.inner import Inner
@@ -20,7 +21,8 @@ class PhasedProgram(SegmentedProgram):
     def setup(self) -> None:
         import numba
 
-        self.implementation = f"numba {numba.__version__}"
+        alone = ", 1 thread: a step joins its units" if most_threads() > 1 else ""
+        self.implementation = f"numba {numba.__version__}{alone}"
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
         self.module, self.kernels = phased.module(cell, self.dtype), phased.Kernels(cell)
         kernels, fed, panel = self.kernels, len(cell.fed_gates), self.module.PANEL
