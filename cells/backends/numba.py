@@ -19,6 +19,7 @@ from ..contract import Arrays
 from ..derived import affine
 from ..kernels import fused, panels
 from ..kernels.chunks import most_threads, together
+from ..kernels.compiling import compile_for
 from ..kernels.division import Range, division
 from ..kernels.gang import at_once, new_barrier
 from ..kernels.segments import steps_ahead, steps_of
@@ -94,7 +95,7 @@ class NumbaProgram(SegmentedProgram):
         self.keep = self.empty(steps if self.keeping else 1, len(self.source.keeps), batch, units)
         if self.keeping:
             self.d_wh = self.empty(0 if self.one_product else self.segment, batch, recurrent, units)
-        # of each block: all units have one, which is the whole
+        # of each block of units, of which one is the whole
         self.widths = [high - low for low, high in self.division.blocks]
         self.own_wx = [self.wx]
         if self.division.of_units:
@@ -105,8 +106,6 @@ class NumbaProgram(SegmentedProgram):
 
     def compile(self) -> None:
         """Compiles for the types of the arrays, or reads what an earlier process compiled."""
-        import numba
-
         self.kernel = self.module.forward_keeping if self.keeping else self.module.forward
         row, flat, cube, panels, packed = (self.empty(*[1] * axes) for axes in (1, 2, 3, 3, 4))
         states, units = [cube] * len(self.states), [row] * len(self.cell.vectors)
@@ -114,14 +113,13 @@ class NumbaProgram(SegmentedProgram):
         of_block = [*self.place_of(0), new_barrier()] if self.division.of_units else []
         kinds = [1, 1, 1, cube, panels, flat, self.wx, self.own_wh[0], packed, cube]
         kinds += [*states, *apart, self.keep, *units, *of_block]
-        with fused.many_arrays():
-            self.kernel.compile(tuple(map(numba.typeof, kinds)))
-            if self.keeping:
-                self.backward_kernel = self.module.backward
-                d_outputs, sums = [cube] * len(self.source.outputs), [np.empty(1)] * len(units)
-                kinds = [1, 1, 1, self.keep, *states, *d_outputs, *states, self.wx, self.d_wh]
-                kinds += [packed, panels, cube, *units, *sums, *of_block]
-                self.backward_kernel.compile(tuple(map(numba.typeof, kinds)))
+        compile_for(self.kernel, kinds, self.division.of_units)
+        if self.keeping:
+            self.backward_kernel = self.module.backward
+            d_outputs, sums = [cube] * len(self.source.outputs), [np.empty(1)] * len(units)
+            kinds = [1, 1, 1, self.keep, *states, *d_outputs, *states, self.wx, self.d_wh]
+            kinds += [packed, panels, cube, *units, *sums, *of_block]
+            compile_for(self.backward_kernel, kinds, self.division.of_units)
 
     def place_of(self, thread: int) -> tuple[Any, ...]:
         """What a kernel takes to find a thread's units; unsigned, so that it checks for no negative index."""

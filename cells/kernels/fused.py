@@ -5,8 +5,6 @@ The printed module names the text that it imports from, so that equal text is eq
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 
 from ..cell import GatedCell
@@ -241,22 +239,3 @@ def in_place(cell: GatedCell, source: Step) -> bool:
 def indented(lines: list[str], depth: int) -> str:
     """The lines as one text, `depth` levels in."""
     return "\n".join("    " * depth + line for line in lines)
-
-
-@contextmanager
-def many_arrays() -> Iterator[None]:
-    """Lets LLVM vectorise a loop over more arrays than its default allows, while kernels are compiled.
-
-    A step reads and writes 10 to 30 arrays; the default gives up at 8 pairs that must be checked for overlap,
-    and the LSTM forward then takes 28 ns an element instead of 3.
-    """
-    from llvmlite import binding
-
-    names, defaults = ("runtime-memory-check-threshold", "vectorize-memory-check-threshold"), (8, 128)
-    for name in names:
-        binding.set_option("", f"-{name}=2000")
-    try:
-        yield
-    finally:
-        for name, value in zip(names, defaults, strict=True):
-            binding.set_option("", f"-{name}={value}")
