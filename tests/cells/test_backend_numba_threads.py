@@ -30,8 +30,8 @@ from cellbench.cells.backends import numba as numba_backend
 from cellbench.cells.kernels import division, fused, gang
 from cellbench.cells.kernels.gang import at_once
 
-# kernels compile for seconds; `nox -s laws` takes the three cells in both formats, and more of the others
-SHARED = [*product(["elman", "gru", "lstm"], DTYPES)] if WHOLE else [("elman", "float32"), ("gru", "float64")]
+# kernels compile for seconds; `nox -s laws` takes three cells in both formats, and more of the others
+SHARED = [*product(["elman", *["gru", "lstm"] * WHOLE], DTYPES)]
 FURTHER = [f"{ODD}:Pair", *["minimalrnn", "peephole_lstm", "antisymmetric", "slstm", "fastgrnn"] * WHOLE]
 
 
@@ -111,7 +111,7 @@ def test_ragged_sequences_and_stacks_are_shared_out_by_units_too(options, thread
 
 
 def test_new_parameters_reach_every_block(threads):
-    case, other = (problem(cells.get("gru"), batch=1, hidden=33, seed=seed) for seed in (0, 1))
+    case, other = (problem(cells.get(PLAIN), batch=1, hidden=33, seed=seed) for seed in (0, 1))
     want = computed(prepare("numba", other), other)
     threads(2)
     program = prepare("numba", case)
@@ -148,11 +148,9 @@ def test_blocks_are_all_units_in_order_and_none_is_empty(units, most):
 def test_steps_that_join_their_units_run_on_one_thread_and_say_so(threads):
     threads(3)
     case = problem(cells.get("mgu"), batch=1, hidden=33)
-    assert prepare("numba", case, direction="forward").implementation.endswith(
-        "1 thread: a step joins its units"
-    )
+    assert prepare("numba", case).implementation.endswith("1 thread: a step joins its units")
     heads = problem(cells.get(f"{ODD}:Heads"), batch=1)
-    assert prepare("numba", heads, direction="forward").implementation.endswith(
+    assert prepare("numba", heads).implementation.endswith(
         "1 thread: one sequence, whose units are not shared out"
     )
 
@@ -225,7 +223,7 @@ def test_nobody_waits_for_a_thread_that_cannot_be_started(monkeypatch):
 def test_programs_on_several_threads_of_the_caller_s_do_not_wait_for_ever(threads):
     """Each needs two threads of a pool that has two."""
     threads(3)
-    case = problem(cells.get("gru"), batch=1, hidden=33)
+    case = problem(cells.get(PLAIN), batch=1, hidden=33)
     programs = [prepare("numba", case) for _ in range(4)]
     want, have = computed(programs[0], case), []
 
@@ -246,7 +244,7 @@ def test_programs_on_several_threads_of_the_caller_s_do_not_wait_for_ever(thread
 
 def test_a_forked_child_has_threads_of_its_own(threads):
     threads(2)
-    case = problem(cells.get("gru"), batch=1, hidden=33)
+    case = problem(cells.get(PLAIN), batch=1, hidden=33)
     program = prepare("numba", case)
     want = computed(program, case)
     child = os.fork()
