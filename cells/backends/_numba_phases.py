@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..contract import Arrays
-from ..kernels import fused, panels, phased
+from ..kernels import panels, phased
+from ..kernels.chunks import most_threads
+from ..kernels.compiling import compile_for
 from ..kernels.segments import steps_of
 from ..kernels.trajectory import Trajectory
 from ..programs.inner import Inner
@@ -20,7 +22,8 @@ class PhasedProgram(SegmentedProgram):
     def setup(self) -> None:
         import numba
 
-        self.implementation = f"numba {numba.__version__}"
+        alone = ", 1 thread: a step joins its units" if most_threads() > 1 else ""
+        self.implementation = f"numba {numba.__version__}{alone}"
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
         self.module, self.kernels = phased.module(cell, self.dtype), phased.Kernels(cell)
         kernels, fed, panel = self.kernels, len(cell.fed_gates), self.module.PANEL
@@ -59,30 +62,27 @@ class PhasedProgram(SegmentedProgram):
         ]
 
     def compile(self) -> None:
-        import numba
-
         self.kernel = self.module.forward_keeping if self.keeping else self.module.forward
         flat, cube, packed = (self.empty(*[1] * axes) for axes in (2, 3, 4))
         states, kernels = [cube] * len(self.states), self.kernels
         matrices = [packed] * len(kernels.matrices)
         kinds = [self.wx, self.wh, packed, flat, self.part, self.rows, *states, *[cube] * len(self.apart)]
         kinds += [self.keep, flat, self.operands, *self.buffers, *matrices, self.means]
-        with fused.many_arrays():
-            self.kernel.compile(tuple(map(numba.typeof, kinds)))
-            if self.keeping:
-                self.backward_kernel = self.module.backward
-                kinds = [
-                    self.keep,
-                    *states,
-                    *[cube] * len(kernels.output_states),
-                    *states,
-                    self.wx,
-                    self.d_wh,
-                ]
-                kinds += [packed, self.part, self.rows, self.d_part, self.d_rows, flat]
-                kinds += [np.empty((1, 1)), self.d_operands, *self.d_buffers, *matrices]
-                kinds += [self.means, self.d_products, self.d_means]
-                self.backward_kernel.compile(tuple(map(numba.typeof, kinds)))
+        compile_for(self.kernel, kinds)
+        if self.keeping:
+            self.backward_kernel = self.module.backward
+            kinds = [
+                self.keep,
+                *states,
+                *[cube] * len(kernels.output_states),
+                *states,
+                self.wx,
+                self.d_wh,
+            ]
+            kinds += [packed, self.part, self.rows, self.d_part, self.d_rows, flat]
+            kinds += [np.empty((1, 1)), self.d_operands, *self.d_buffers, *matrices]
+            kinds += [self.means, self.d_products, self.d_means]
+            compile_for(self.backward_kernel, kinds)
 
     def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}

@@ -11,6 +11,7 @@ from ..contract import Arrays
 from ..derived import affine
 from ..kernels import fused, scan
 from ..kernels.chunks import chunks, most_threads, together
+from ..kernels.compiling import many_arrays
 from ..kernels.segments import segments, steps_of
 from ..kernels.step import step
 from ..programs.products import Products
@@ -67,7 +68,7 @@ class ScanProgram(Program):
         jacobians = [flat] * len(self.reach)
         self.ends_kernel = module.ends
         self.kernel = module.forward_keeping if self.keeping else module.forward
-        with fused.many_arrays():
+        with many_arrays():
             known = [steps, *rows, flat, *units]
             self.ends_kernel.compile((*known, *jacobians))
             paths = [cube] * (len(self.states) + len(self.apart))

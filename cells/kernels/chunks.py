@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -40,7 +41,7 @@ def together(tasks: Iterable[Callable[[], None]], threads: int) -> None:
         for task in tasks:
             task()
         return
-    others = [_pool(threads - 1).submit(task) for task in tasks[1:]]
+    others = [pool(threads - 1).submit(task) for task in tasks[1:]]
     for task in tasks[:1]:
         task()
     for other in others:
@@ -48,5 +49,9 @@ def together(tasks: Iterable[Callable[[], None]], threads: int) -> None:
 
 
 @lru_cache
-def _pool(workers: int) -> ThreadPoolExecutor:
+def pool(workers: int) -> ThreadPoolExecutor:
+    """So many threads, which the process keeps."""
     return ThreadPoolExecutor(workers, "cellbench-scan")
+
+
+os.register_at_fork(after_in_child=pool.cache_clear)  # a child has none of its parent's threads

@@ -5,8 +5,6 @@ The printed module names the text that it imports from, so that equal text is eq
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 
 from ..cell import GatedCell
@@ -17,22 +15,29 @@ from .modules import load
 from .printing import plain_number
 from .step import Step, step
 
+BLOCK = ("low", "high", "thread", "threads", "barrier")  # what a kernel of a block of units takes beside all
+OF_A_BLOCK = "\n\n    Of units low to high: all_wx, step_wh, biases and weights are of these units alone."
 
-def module(cell: GatedCell, dtype: str) -> ModuleType:
-    """The cell's kernels in this dtype: forward, forward_keeping, backward."""
+
+def module(cell: GatedCell, dtype: str, blocks: bool = False) -> ModuleType:
+    """The cell's kernels in this dtype: forward, forward_keeping, backward.
+
+    With `blocks` each is for one of several threads, which share out the units.
+    """
     shared.module(dtype)  # whose functions these import
-    return load(f"numba_{cell.name}_{dtype}", text(cell, dtype))
+    return load(f"numba_{cell.name}_{dtype}" + "_blocks" * blocks, text(cell, dtype, blocks))
 
 
-def text(cell: GatedCell, dtype: str) -> str:
+def text(cell: GatedCell, dtype: str, blocks: bool = False) -> str:
     """The printed module."""
     source = step(cell, _number)
     title = f"Kernels of {cell.name!r} in {dtype}, printed from its equations."
-    forwards = [_forward(cell, source, keeping) for keeping in (False, True)]
-    return shared.kernel(dtype, title, *forwards, _backward(cell, source))
+    functions = [_forward(cell, source, keeping, blocks) for keeping in (False, True)]
+    functions.append(_backward(cell, source, blocks))
+    return shared.kernel(dtype, title, *[shared.barrier()] * blocks, *functions)
 
 
-def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
+def _forward(cell: GatedCell, source: Step, keeping: bool, blocks: bool) -> str:
     states, apart, added = cell.states, outputs_apart(source), in_place(cell, source)
     arrays = [
         "first",
@@ -47,10 +52,13 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
         "bias_hh",
     ]
     arrays += [*(f"{s}_at" for s in states), *(f"all_output_{k}" for k in apart), "all_kept"]
-    arrays += [f"unit_{v}_at" for v in cell.vectors]
+    arrays += [*(f"unit_{v}_at" for v in cell.vectors), *BLOCK * blocks]
+    inside = "low, high" if blocks else "hidden"
+    own = "j - low" if blocks else "j"  # of arrays of these units alone
     clock = [f"now_{s}, then_{s} = t % len({s}_at), (t + 1) % len({s}_at)" for s in states]
-    places = {f"wx_{g}": f"all_wx[at, b, {k}, j]" for k, g in enumerate(cell.gates)}
-    places |= {f"wh_{g}": "NOUGHT" if added else f"step_wh[b, {k}, j]" for k, g in enumerate(cell.recurrent)}
+    places = {f"wx_{g}": f"all_wx[at, b, {k}, {own}]" for k, g in enumerate(cell.gates)}
+    products = enumerate(cell.recurrent)
+    places |= {f"wh_{g}": "NOUGHT" if added else f"step_wh[b, {k}, {own}]" for k, g in products}
     places |= {f"prev_{s}": f"{s}_at[now_{s}, b, j]" for s in states}
     places |= {f"new_{s}": f"{s}_at[then_{s}, b, j]" for s in states}
     places |= {f"unit_{v}": f"unit_{v}_at[j]" for v in cell.vectors}
@@ -59,18 +67,20 @@ def _forward(cell: GatedCell, source: Step, keeping: bool) -> str:
     written = [(places[f"new_{s}"], node) for s, node in d.states.items()]
     written += [(f"all_output_{k}[t, b, j]", d.outputs[k]) for k in apart]
     written += [(f"all_kept[t, {k}, b, j]", node) for k, node in enumerate(keeps)]
+    of_a_block = OF_A_BLOCK * blocks
+    wait = ["if t and not meet(barrier, t * threads):", "    return"] * blocks
     units = []
     for loop in loops(cell, _number):
         read = [f"{name} = {places[name]}" for name in loop.reads]
         write = [f"{place} = {loop.variable[node]}" for place, node in written if node in loop.variable]
-        units += ["for j in range(hidden):", *("    " + line for line in [*read, *loop.lines, *write])]
+        units += [f"for j in range({inside}):", *("    " + line for line in [*read, *loop.lines, *write])]
     return f'''
 @njit(nogil=True, **OPTIONS)
 def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
     """The steps of one segment, of sequences first to last. S_at (T + 1, B, units), or two rows used in turn.
 
     all_wx (T or fewer, B, G, units) gets the inputs' products of `ahead` steps at a time, or has them already
-    where weight_ih is empty.
+    where weight_ih is empty.{of_a_block}
     """
     steps, (rows, batch, gates, hidden) = len(all_x), all_wx.shape
 {indented(_flat(cell, added), 1)}
@@ -78,7 +88,7 @@ def {"forward_keeping" if keeping else "forward"}({", ".join(arrays)}):
         at = t % rows
         if t % ahead == 0 and len(weight_ih):
             multiply_inputs(all_x, t, min(ahead, steps - t), first, last, weight_ih, bias, all_wx, at)
-{indented(clock, 2)}
+{indented([*clock, *wait], 2)}
 {indented(_products(cell, added), 2)}
         for b in range(first, last):
 {indented(units, 3)}
@@ -128,13 +138,13 @@ def _products(cell: GatedCell, added: bool) -> list[str]:
     ]
 
 
-def _backward(cell: GatedCell, source: Step) -> str:
+def _backward(cell: GatedCell, source: Step, blocks: bool) -> str:
     states, one = cell.states, all_summed(cell, source)
     d_wh = "all_d_wx" if one else "all_d_wh"
     arrays = ["first", "last", "ahead", "all_kept", *(f"{s}_at" for s in states)]
     arrays += [f"all_d_output_{k}" for k in range(len(source.outputs))]
     arrays += [*(f"d_{s}_at" for s in states), "all_d_wx", "all_d_wh", "weight", "weight_ih", "all_d_x"]
-    arrays += [f"{kind}_{v}_at" for kind in ("unit", "d_unit") for v in cell.vectors]
+    arrays += [*(f"{kind}_{v}_at" for kind in ("unit", "d_unit") for v in cell.vectors), *BLOCK * blocks]
     read = [f"keep_{v} = all_kept[t, {k}, b, j]" for k, v in enumerate(source.keeps)]
     read += [
         line for s in states for line in (f"prev_{s} = {s}_at[t, b, j]", f"new_{s} = {s}_at[t + 1, b, j]")
@@ -156,33 +166,48 @@ def _backward(cell: GatedCell, source: Step) -> str:
     write += [f"d_{s}_at[now, b, j] = {source.cotangents.get('prev_' + s, 'ZERO')}" for s in states]
     flat = [f"flat = {d_wh}.reshape(steps, batch, -1)"] if cell.recurrent and cell.heads == 1 else []
     write += [f"d_unit_{v}_at[j] += {source.cotangents.get('unit_' + v, 'ZERO')}" for v in cell.vectors]
+    of_a_block = "\n\n    Of the units low to high, whose rows of the turned weights `weight` has." * blocks
+    wait = ["if not meet(barrier, (steps - t) * threads):", "    return"] * blocks
     return f'''
 @njit(nogil=True, **OPTIONS)
 def backward({", ".join(arrays)}):
     """The steps of one segment, going back, of some sequences. d_S_at (T + 1, B, units), or two rows in turn.
 
-    all_d_x (T, B, I) is made of `ahead` steps at a time, unless weight_ih is empty.
+    all_d_x (T, B, I) is made of `ahead` steps at a time, unless weight_ih is empty.{of_a_block}
     """
     steps, batch, gates, hidden = all_d_wx.shape
 {indented(flat, 1)}
     for t in range(steps - 1, -1, -1):
         now, then = t % len(d_{states[0]}_at), (t + 1) % len(d_{states[0]}_at)
         for b in range(first, last):
-            for j in range(hidden):
+            for j in range({"low, high" if blocks else "hidden"}):
 {indented([*read, *source.backward, *write], 4)}
-{indented(_pulled_products(cell, d_wh), 2)}
+{indented([*wait, *_pulled_products(cell, d_wh, blocks)], 2)}
         if t % ahead == 0 and len(weight_ih):
-            multiply_cotangents(all_d_wx, t, min(ahead, steps - t), first, last, weight_ih, all_d_x)
+{indented(_pulled_inputs(blocks), 3)}
 '''.strip()
 
 
-def _pulled_products(cell: GatedCell, d_wh: str) -> list[str]:
+def _pulled_inputs(blocks: bool) -> list[str]:
+    """Lines that make the inputs' cotangents of the steps from t on; threads share out these steps."""
+    if not blocks:
+        return ["multiply_cotangents(all_d_wx, t, min(ahead, steps - t), first, last, weight_ih, all_d_x)"]
+    return [
+        "count = min(ahead, steps - t)",
+        "begin, end = t + count * thread // threads, t + count * (thread + 1) // threads",
+        "if begin < end:",
+        "    multiply_cotangents(all_d_wx, begin, end - begin, first, last, weight_ih, all_d_x)",
+    ]
+
+
+def _pulled_products(cell: GatedCell, d_wh: str, blocks: bool) -> list[str]:
     """Lines that add what the states before get through the products; weight is the forward's, turned."""
     if not cell.recurrent:
         return []
     if cell.heads == 1:
+        units = "[:, :, low:high]" * blocks
         return [
-            f"add_product_of(flat, t, weight[{k}], d_{s}_at, now, first, last)"
+            f"add_product_of(flat, t, weight[{k}], d_{s}_at{units}, now, first, last)"
             for k, s in enumerate(cell.fed_back)
         ]
     (state,) = cell.fed_back
@@ -214,22 +239,3 @@ def in_place(cell: GatedCell, source: Step) -> bool:
 def indented(lines: list[str], depth: int) -> str:
     """The lines as one text, `depth` levels in."""
     return "\n".join("    " * depth + line for line in lines)
-
-
-@contextmanager
-def many_arrays() -> Iterator[None]:
-    """Lets LLVM vectorise a loop over more arrays than its default allows, while kernels are compiled.
-
-    A step reads and writes 10 to 30 arrays; the default gives up at 8 pairs that must be checked for overlap,
-    and the LSTM forward then takes 28 ns an element instead of 3.
-    """
-    from llvmlite import binding
-
-    names, defaults = ("runtime-memory-check-threshold", "vectorize-memory-check-threshold"), (8, 128)
-    for name in names:
-        binding.set_option("", f"-{name}=2000")
-    try:
-        yield
-    finally:
-        for name, value in zip(names, defaults, strict=True):
-            binding.set_option("", f"-{name}={value}")

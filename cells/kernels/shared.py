@@ -47,6 +47,13 @@ def kernel(dtype: str, title: str, *functions: str) -> str:
     return "\n\n\n".join([head, *functions]) + "\n"
 
 
+def barrier() -> str:
+    """What kernels of blocks of units have before their own functions."""
+    source = _source("barrier")
+    imports = [n for n in ast.parse(source).body if isinstance(n, (ast.Import, ast.ImportFrom))]
+    return _from_line(source, (imports[-1].end_lineno or 0) + 1)
+
+
 def _stem(dtype: str) -> str:
     return f"shared_{dtype}"
 

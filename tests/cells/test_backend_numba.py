@@ -21,7 +21,6 @@ from support.comparison import (
 )
 
 from cellbench import cells
-from cellbench.cells.backends import numba as numba_backend
 from cellbench.cells.kernels import segments
 
 FUSED = [spec for spec in CELLS if supports("numba", spec)]
@@ -158,27 +157,6 @@ def test_a_module_that_cannot_be_imported_says_so_every_time():
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             load("broken", "1 / 0\n")
-
-
-@pytest.mark.parametrize("spec", ["lstm", "gru", "peephole_lstm", "slstm", "lru"])
-@pytest.mark.parametrize("batch", [2, 5])
-def test_several_threads_equal_one(spec, batch, monkeypatch):
-    """Of vectors of units, heads, a projection of the cell's own; in shares of unequal size."""
-    case = problem(cells.get(spec), batch=batch)
-    want = computed(prepare("numba", case), case, trace=True)
-    monkeypatch.setattr(numba_backend, "OF_A_THREAD", 1)
-    monkeypatch.setattr(numba_backend, "most_threads", lambda: 3)
-    program = prepare("numba", case)
-    assert program.shares == {2: [(0, 1), (1, 2)], 5: [(0, 1), (1, 3), (3, 5)]}[batch]
-    assert program.implementation.endswith(f"{min(3, batch)} threads")
-    program.segment = 4
-    program.assign(case.params)
-    compare(computed(program, case, trace=True), want, tolerance("float64", case.steps))
-
-
-def test_a_small_case_has_one_thread(monkeypatch):
-    monkeypatch.setattr(numba_backend, "most_threads", lambda: 3)
-    assert prepare("numba", problem(cells.get(PLAIN))).shares == [(0, 3)]
 
 
 def test_many_steps_in_float32_stay_within_the_stated_tolerance():

@@ -1,9 +1,12 @@
 """A forward's second loop over the units computes what waits for a function of a new state."""
 
+import numba
+import numpy as np
 import pytest
 
 from cellbench import cells
 from cellbench.cells import GatedCell, State, sigmoid, tanh
+from cellbench.cells.kernels.compiling import compile_for
 from cellbench.cells.kernels.loops import loops
 
 
@@ -36,3 +39,17 @@ def test_all_that_is_kept_and_returned_is_left_by_one_loop(name):
     d = cells.get(name).derivation()
     left = [node for loop in loops(cells.get(name), str) for node in loop.variable]
     assert {*d.results} <= {*left} and len(left) == len({*left})
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_only_arrays_that_no_other_thread_writes_are_compiled_as_apart(shared):
+    """A loop over two arrays has one check for overlap, and none where they are apart."""
+
+    @numba.njit
+    def kernel(a, b):
+        for j in range(len(a)):
+            a[j] += b[j]
+
+    compile_for(kernel, [np.empty(1), np.empty(1)], shared)
+    (code,) = kernel.inspect_llvm().values()
+    assert ("vector.memcheck" in code) == shared and "vector.body" in code
