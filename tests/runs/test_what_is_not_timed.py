@@ -189,10 +189,8 @@ def test_what_was_timed_is_kept_where_a_run_ends_before_its_verdict(tmp_path, mo
     assert [path.name for path in writer.kept.iterdir()] == ["0"]
 
     writer, ended = store.reopen(writer.folder)
-    assert (
-        not ended
-        and Runner(writer, Progress(1.0, stream=io.StringIO()), case_timeout_s=30).run([planned]) == 0
-    )
+    again = Runner(writer, Progress(1.0, stream=io.StringIO()), case_timeout_s=30)
+    assert not ended and again.run([planned]) == 0
     writer.close()
     spans = [json.loads(line)[:2] for line in (tmp_path / "spans").read_text().splitlines()]
     assert sorted(spans) == [["rest", 0], ["rest", 2], ["timed", 0], ["timed", 2]]
