@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from numba import njit
+import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
@@ -41,7 +41,7 @@ def shared(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def compiled(function: Callable[..., Any]) -> Any:
-        made = njit(**options)(function)
+        made = numba.njit(**options)(function)
         with suppress(RuntimeError):  # what Numba raises where there is no folder that can be written
             made._cache = SealedCache(function)
         return made
@@ -55,8 +55,9 @@ class SealedCache(FunctionCache):
     def __init__(self, py_func: Any) -> None:
         super().__init__(py_func)
         stamp, base = self._impl.locator.get_source_stamp(), self._impl.filename_base
-        # a name apart: an older version, as `regress` runs one, reads the plain name without a seal
-        self._cache_file = SealedFiles(self._cache_path, f"{base}.sealed", stamp)
+        # a name apart: an older version, as `regress` runs one, reads the plain name without a seal. Numba's
+        # version is part of it: another Numba's index cannot be read, not even up to its version
+        self._cache_file = SealedFiles(self._cache_path, f"{base}.sealed-{numba.__version__}", stamp)
 
 
 class SealedFiles(IndexDataCacheFile):

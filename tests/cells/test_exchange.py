@@ -351,6 +351,8 @@ def test_onnxruntime_computes_the_cell(named_cell, given, tmp_path):
 def test_the_reference_evaluator_of_onnx_computes_the_cell_in_float64(named_cell, given, tmp_path):
     """It knows neither input_forget, which the model does without, nor RNN's other activations."""
     case = problem(cells.get(named_cell))
+    if "c" in case.cell.states and tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 23):
+        pytest.skip("the evaluator of onnx before 1.23 gives no last cell state of an LSTM")
     cells.to_onnx(case.cell, case.params, tmp_path / "cell.onnx", dtype="float64")
     have = ReferenceEvaluator(str(tmp_path / "cell.onnx")).run(
         ["y", *case.cell.states], fed(case, np.float64, given)

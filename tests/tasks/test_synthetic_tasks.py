@@ -376,6 +376,7 @@ def test_a_task_of_ones_own_runs_is_listed_and_reported(own, capsys):
     assert " MyTask:steps=9 " in (progress := capsys.readouterr().err) and "my_task.py" not in progress
     frame = harness.load("runs")
     assert set(frame.task) == {spec} and set(frame.status) == {"ok"} and (frame.metric == "test_loss").any()
+    assert (frame.metric == "shape.many to one").any()
     assert main(["report", "runs", "--output", "page"]) == 0
     assert "MyTask" in Path("page/index.html").read_text() and "MyTask" in capsys.readouterr().out
 
