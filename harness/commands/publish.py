@@ -48,10 +48,10 @@ def do(arguments: argparse.Namespace) -> int:
 
     folders = [run for path in arguments.runs or [arguments.results] for run in store.runs(path)]
     history = arguments.file or HISTORY
-    store.pages.check(arguments.folder, ())  # before minutes of drawing
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         lines = trends(file.read(history)) if arguments.file or history.exists() else []
+        store.pages.check(arguments.folder, ())  # before minutes of drawing
         files = _site.files(folders, lines)
     for text in dict.fromkeys(str(one.message) for one in caught):
         print(f"warning: {text}")
