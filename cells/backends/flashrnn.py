@@ -61,13 +61,14 @@ class FlashrnnBackend(Backend):
     def unavailable(self, device: str = "cpu") -> str | None:
         if reason := super().unavailable(device):
             return reason
+        compiler = uncompiled() if device == "cuda" else None
         try:
             package("flashrnn", "flashrnn")
         except NotInstalled as error:
             return str(error)
-        except ImportError as error:
-            return f"flashrnn cannot be imported: {error}"
-        return uncompiled() if device == "cuda" else None
+        except (ImportError, OSError) as error:  # beside a device its import looks for nvcc
+            return compiler or f"flashrnn cannot be imported: {' '.join(str(error).split())}"
+        return compiler
 
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"

@@ -165,5 +165,14 @@ def test_without_the_package_a_compiler_or_a_capable_device_it_is_unavailable(mo
     assert "need compute capability 8.0; this device has 7.5" in BACKEND.unavailable("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     assert BACKEND.unavailable("cuda") is None
+
+    def no_compiler(name, extra):
+        raise OSError("CUDA_HOME environment variable is not set.\nPlease set it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "package", no_compiler)
+        assert BACKEND.unavailable() == (
+            "flashrnn cannot be imported: CUDA_HOME environment variable is not set. Please set it"
+        )
     monkeypatch.setitem(sys.modules, "flashrnn", None)
     assert BACKEND.unavailable() == "package flashrnn is not installed; pip install 'cellbench[flashrnn]'"

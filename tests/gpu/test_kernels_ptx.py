@@ -24,6 +24,7 @@ from cellbench.cells.checking.kernels.ptx.order import Global, Touched
 from cellbench.cells.checking.kernels.ptx.text import Instruction
 from cellbench.cells.kernels.triton.form import GRID, SCAN, STEPWISE, Form
 from cellbench.cells.kernels.triton.resources import missing
+from cellbench.cells.programs.tolerance import tolerance
 
 compiles = pytest.mark.skipif(
     missing() is not None, reason="triton is not installed; it is in the extra test, on Linux"
@@ -89,7 +90,8 @@ def test_compiled_ptx_is_the_float64_reference_without_a_race(job):
     wrong = {name: error for name, error in answer["errors"].items() if not error <= ALLOWED[job.dtype]}
     if wrong and job.dtype != "float32":  # as rounding moves the float64 reference itself, near a kink
         limits = plain_errors(job.spec, job.dtype, job.sizes, job.seed)
-        wrong = {name: error for name, error in wrong.items() if not error <= limits[name]}
+        stated = tolerance(job.dtype, job.sizes.steps) if job.sizes.steps > ODD.steps else 0.0
+        wrong = {name: error for name, error in wrong.items() if not error <= max(limits[name], stated)}
     assert len(answer["errors"]) > 5 and not wrong
 
 

@@ -199,15 +199,23 @@ def plain_errors(spec: str, dtype: str, sizes: Sizes, seed: int) -> dict[str, fl
     """
     problem = drawn(get(spec), sizes, seed)
     expected = computed(problem, backend("numpy"), "float64")
-
     narrow = FORMATS[dtype].narrow
     plainly = "float64" if narrow else dtype
 
     def compute(params: Arrays, x: np.ndarray) -> Arrays:
         return computed(replace(problem, params=params, x=x), backend("numpy"), plainly)
 
-    how = {"steps": sizes.steps, "eps": FORMATS[dtype].eps, "dtype": plainly, "times": TIMES[-1]}
-    errors = moved_errors(compute, problem.params, problem.x, expected, **how, changed=changed)
+    errors = moved_errors(
+        compute,
+        problem.params,
+        problem.x,
+        expected,
+        steps=sizes.steps,
+        eps=FORMATS[dtype].eps,
+        dtype=plainly,
+        times=TIMES[-1],
+        changed=changed,
+    )
     if narrow:
         return {name: moved(max(each[name] for each in errors)) for name in expected}
     return plain_by_name({name: [each[name] for each in errors] for name in expected}, expected, dtype)

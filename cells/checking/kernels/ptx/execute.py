@@ -281,13 +281,13 @@ def permute(one: Instruction) -> Run:
 
     def bits(block: Block) -> np.ndarray:
         given = joined(unsigned(a(block), 4), unsigned(b(block), 4), 8)
-        chosen, found = unsigned(which(block), 4), np.uint32(0)
+        chosen, found = unsigned(which(block), 4), np.zeros(1, np.uint32)
         for k in range(4):
             number = (chosen >> np.uint32(4 * k)) & np.uint32(15)
             byte = (given >> (8 * (number & 7)).astype(np.uint64)).astype(np.uint32) & np.uint32(255)
             byte = np.where(number & 8, (byte >> np.uint32(7)) * np.uint32(255), byte)
-            found = found | (byte << np.uint32(8 * k))
-        return found.astype(np.uint32)
+            found = found | (byte << np.uint32(8 * k)).astype(np.uint32)
+        return found
 
     return put(one, one.operands[0], bits)
 
