@@ -165,8 +165,23 @@ def check(
     excess = {name: errors[name] / allowed[name] for name in errors}
     name = max(excess, key=lambda name: np.inf if np.isnan(excess[name]) else excess[name])
     if not errors[name] <= allowed[name]:  # NaN is wrong too
+        if beyond := "" if np.isfinite(actual[name]).all() else _beyond(expected, case.dtype):
+            raise NotOk("unsupported", f"{name} is not finite: {beyond}")
         raise NotOk("wrong", _wrong(name, errors[name], allowed[name], actual[name], case.dtype))
     return errors[name], allowed[name]
+
+
+def _beyond(expected: dict[str, np.ndarray], dtype: str) -> str:
+    """What of the float64 reference the format cannot hold, in words; empty where it holds all."""
+    sizes = {name: float(np.abs(array).max(initial=0)) for name, array in expected.items()}
+    name = max(sizes, key=lambda name: sizes[name])
+    largest = FORMATS[dtype].largest
+    if not largest < sizes[name] < np.inf:
+        return ""
+    return (
+        f"{name} reaches {sizes[name]:.2g} in float64, and the largest number of {dtype} is {largest:.2g};"
+        " take fewer steps, or a dtype of a larger range"
+    )
 
 
 def narrow(
