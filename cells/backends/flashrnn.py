@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ..cell import GatedCell
+from ..exchange.flashrnn_gates import FUNCTIONS
 from ..exchange.optional import NotInstalled, package
 from ..programs.backend import Backend
 from ..programs.formats import DTYPES
@@ -23,32 +24,6 @@ if TYPE_CHECKING:  # as in the backend torch
 
 KERNELS = {"cuda": "cuda_fused", "cpu": "vanilla"}  # FlashRNN's own names
 CAPABLE = (8, 0)  # compute capability from which on its kernels run
-IH, HH, BOTH = ("bias_ih",), ("bias_hh",), ("bias_ih", "bias_hh")
-
-
-@dataclass(frozen=True)
-class Gates:
-    """The order of a function's gates in FlashRNN: of inputs, of recurrent weights, of biases.
-
-    A bias there is a sum of the cell's biases, whose names stand beside its gate.
-    """
-
-    inputs: tuple[str, ...]
-    recurrent: tuple[str, ...]
-    biases: tuple[tuple[str, tuple[str, ...]], ...]
-
-
-def summed(*gates: str) -> Gates:
-    """Of a function that adds both products and the biases gate by gate."""
-    return Gates(gates, gates, tuple((gate, BOTH) for gate in gates))
-
-
-FUNCTIONS = {
-    "elman": summed("h"),
-    "lstm": summed("i", "f", "g", "o"),
-    "slstm": summed("i", "f", "z", "o"),
-    "gru": Gates(("r", "z", "n"), ("n", "r", "z"), (("n", HH), ("r", BOTH), ("z", BOTH), ("n", IH))),
-}
 
 
 @dataclass(frozen=True)

@@ -48,21 +48,24 @@ def first_passes(probe: Probe, cases: list[Case]) -> list[list[Case]]:
     """The cases of each process of the first pass, in order of appearance.
 
     They differ in seed and variant only. What is short, measures no time and needs no backend shares one with
-    other cells and sizes, but a person's own file is not run beside other cells.
+    the other cells and sizes beside it, but a person's own file is not run beside other cells.
     """
     groups: list[list[Case]] = []
-    begun: dict[Any, tuple[list[Case], float]] = {}  # of the last process of a kind, its cases and seconds
+    alike: dict[Case, list[Case]] = {}
+    shared: list[Case] = []  # the last group that short cases share
     for case in cases:
         seconds = probe.estimate_s(case)
-        short = case.device is None and not probe.timed and seconds < SHORT_S
-        kind = path_of(case.spec) if short else replace(case, seed=None, variant=None)
-        group, before_s = begun.get(kind, ([], 0.0))
-        if short and before_s + seconds > SHARED_S:
-            group, before_s = [], 0.0
+        if case.device is None and not probe.timed and seconds < SHORT_S:
+            beside = groups and groups[-1] is shared and path_of(shared[0].spec) == path_of(case.spec)
+            if not beside or sum(map(probe.estimate_s, shared)) + seconds > SHARED_S:
+                shared = []
+                groups.append(shared)
+            shared.append(case)
+            continue
+        group = alike.setdefault(replace(case, seed=None, variant=None), [])
         if not group:
             groups.append(group)
         group.append(case)
-        begun[kind] = group, before_s + seconds
     return groups
 
 

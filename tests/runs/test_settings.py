@@ -112,7 +112,7 @@ def test_a_number_of_a_probe_is_a_finite_one_and_each_of_several_is(name):
     """Others would be raw errors of NumPy or torch in a worker, or a traceback."""
     probe = probes.get(name)
     numbers = [f for f in fields(probe) if f.type in ("int", "float", "tuple[int, ...]", "tuple[float, ...]")]
-    assert numbers or name in ("parameters", "precision")
+    assert numbers or name in ("parameters", "precision", "error_growth")
     for field in numbers:
         odd = [
             *map(yaml.safe_load, NUMBERS),

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import ClassVar
 
@@ -162,6 +163,7 @@ def test_short_cases_of_all_sizes_share_a_process_and_a_crash_costs_its_own_alon
 
 def test_what_needs_no_backend_is_forked_once_a_server_has_answered(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "IMPORTED", ("json",))
+    forkserver._forkserver._stop()  # that of another test has other surroundings, and is not used
     cases = [Case("Short", "gru", hidden_size=4, seed=k) for k in range(2)]
     monkeypatch.setattr(forked, "_ANSWERED", threading.Event())
     spawned, _ = ran(tmp_path, [short(tmp_path, cases[:1])])
