@@ -18,7 +18,7 @@ from ..cell import GatedCell
 from ..contract import Arrays
 from ..derived import affine
 from ..kernels import fused, panels
-from ..kernels.chunks import most_threads, together
+from ..kernels.chunks import has_a_core_each, most_threads, together
 from ..kernels.compiling import compile_for
 from ..kernels.division import Range, division
 from ..kernels.gang import at_once, new_barrier
@@ -76,7 +76,8 @@ class NumbaProgram(SegmentedProgram):
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
         self.gates, recurrent = len(cell.gates), len(cell.recurrent)
         work = steps * batch * self.gates * units * (self.input_size + units)
-        of_step = 0 if cell.heads > 1 else batch * recurrent * units * len(cell.fed_back) * units
+        shared = cell.heads == 1 and has_a_core_each()
+        of_step = batch * recurrent * units * len(cell.fed_back) * units if shared else 0
         self.division = division(most_threads(), batch, units, work, of_step)
         self.threads, self.shares = self.division.threads, self.division.shares
         self.implementation = f"numba {numba.__version__}{self.division}"

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from .float32 import OPTIONS, njit
 
 ARRIVED, STOPPED = 0, 8  # of int64: in lines apart, for the count is written at every step
-TURNS = 1000  # some 20 to 50 microseconds
+TURNS = 50  # a microsecond or two; where nobody else wants the processor, giving it away costs half of one
 
 
 @intrinsic

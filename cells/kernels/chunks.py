@@ -34,6 +34,15 @@ def most_threads() -> int:
     return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # set when numba is imported
 
 
+def has_a_core_each() -> bool:
+    """Whether somebody said how many threads there are, so that each may count on a core of its own.
+
+    Threads that wait for each other at every step lose where two of them share a core, as they may on cores
+    that other work has too.
+    """
+    return "NUMBA_NUM_THREADS" in os.environ
+
+
 def together(tasks: Iterable[Callable[[], None]], threads: int) -> None:
     """Runs the tasks side by side, the first on the caller's thread; in turn where there is one thread."""
     tasks = list(tasks)

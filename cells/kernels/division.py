@@ -11,7 +11,7 @@ from itertools import pairwise
 
 Range = tuple[int, int]  # from the first to before the last
 OF_A_THREAD = 1 << 20  # multiplications: for fewer, handing them over takes longer than doing them
-OF_A_STEP = 1 << 15  # multiplications of a thread between two barriers, some two microseconds
+OF_A_STEP = 1 << 16  # multiplications of a thread between two barriers, some two microseconds
 TOGETHER = 8  # units: a block has whole registers of them, but for the last one
 GAIN = 0.8  # of n threads that wait at every step, taken to be worth this times n
 

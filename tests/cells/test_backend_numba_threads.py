@@ -28,6 +28,7 @@ from cellbench import cells
 from cellbench.cells.backends import _numba_phases
 from cellbench.cells.backends import numba as numba_backend
 from cellbench.cells.kernels import division, fused, gang
+from cellbench.cells.kernels.chunks import has_a_core_each
 from cellbench.cells.kernels.gang import at_once
 
 # kernels compile for seconds; `nox -s laws` takes three cells in both formats, and more of the others
@@ -43,6 +44,7 @@ def threads(monkeypatch):
     def set_to(count, over_units=True):
         monkeypatch.setattr(division, "OF_A_STEP", 1 if over_units else 1 << 60)
         monkeypatch.setattr(division, "GAIN", 100 if over_units else 0)
+        monkeypatch.setattr(numba_backend, "has_a_core_each", lambda: over_units)
         for module in (numba_backend, _numba_phases):
             monkeypatch.setattr(module, "most_threads", lambda: count)
 
@@ -108,6 +110,16 @@ def test_ragged_sequences_and_stacks_are_shared_out_by_units_too(options, thread
     program = prepare("numba", case, lengths=LENGTHS)
     assert all(each.division.of_units for each in program.programs)
     compare(computed(program, case), want, tolerance("float64", 7))
+
+
+def test_units_are_shared_out_only_where_somebody_says_how_many_threads_there_are(threads, monkeypatch):
+    case = problem(cells.get(PLAIN), batch=1, hidden=33)
+    threads(2)
+    monkeypatch.setattr(numba_backend, "has_a_core_each", has_a_core_each)
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    assert prepare("numba", case).threads == 1
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    assert prepare("numba", case).division.of_units
 
 
 def test_new_parameters_reach_every_block(threads):
