@@ -16,14 +16,7 @@ from cellbench import cells
 from cellbench.cells.programs.backend import Unsupported
 from cellbench.cells.programs.formats import FORMATS, rounded
 from cellbench.cells.programs.program import Forward, Gradients, Program
-from cellbench.cells.programs.tolerance import (
-    TIMES,
-    moved,
-    moved_errors,
-    plain_by_name,
-    relative_errors,
-    tolerance,
-)
+from cellbench.cells.programs.tolerance import TIMES, relative_errors, tolerance, when_moved
 from cellbench.cells.vocabulary.primitives import changed
 
 from .case import Case
@@ -90,10 +83,15 @@ def checked(case: Case, given: Inputs) -> Program:
     """The case's program, loaded and held against the float64 reference. Raises NotOk."""
     program = prepare(case, given.params)
     program.load(given.x, None, given.d_output)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by the case's status
+    with unwarned():
         program.run()
         check(program.read(), given, case)
     return program
+
+
+def unwarned() -> np.errstate:
+    """Within, NumPy warns of no overflow: `check` tells by a status what is not finite."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def predicted(case: Case) -> tuple[list[Series], str | None]:
@@ -161,8 +159,7 @@ def check(
     may_allow_more = of_equations or FORMATS[case.dtype].narrow
     for times in TIMES if may_allow_more else ():
         if not all(errors[name] <= allowed[name] for name in errors):
-            own = narrow if FORMATS[case.dtype].narrow else as_plain
-            more = own(expected, given, case, times, library)
+            more = allowed_when_moved(expected, given, case, times, library)
             allowed |= {name: max(allowed[name], value) for name, value in more.items()}
     # max alone would pass over a NaN, which compares as False
     excess = {name: errors[name] / allowed[name] for name in errors}
@@ -187,34 +184,17 @@ def _beyond(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray], dtyp
     )
 
 
-def narrow(
+def allowed_when_moved(
     expected: dict[str, np.ndarray], given: Inputs, case: Case, times: int, library: Any = cells
 ) -> dict[str, float]:
-    """By name, the error that is allowed in a format of few bits: how far rounding moves the reference."""
-    errors = errors_when_moved(expected, given, case, "float64", times // 2, library)
-    return {name: moved(max(each[name] for each in errors)) for name in expected}
+    """By name, the error that is allowed as rounding moves the reference's equations."""
 
-
-def as_plain(
-    expected: dict[str, np.ndarray], given: Inputs, case: Case, times: int, library: Any = cells
-) -> dict[str, float]:
-    """By name, the error that is allowed as plain arithmetic of the dtype makes it."""
-    errors = errors_when_moved(expected, given, case, case.dtype, times, library)
-    of_name = {name: [each[name] for each in errors] for name in expected}
-    return plain_by_name(of_name, expected, case.dtype)
-
-
-def errors_when_moved(
-    expected: dict[str, np.ndarray], given: Inputs, case: Case, dtype: str, times: int, library: Any
-) -> list[dict[str, float]]:
-    """Errors by name of the reference's equations, computed in `dtype`, on inputs that were moved."""
-
-    def compute(params: dict[str, np.ndarray], x: np.ndarray) -> dict[str, np.ndarray]:
+    def compute(params: dict[str, np.ndarray], x: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
         return reference(replace(given, params=params, x=x), case, library, dtype)
 
-    eps = FORMATS[case.dtype].eps
-    how = {"steps": case.steps, "eps": eps, "dtype": dtype, "times": times, "changed": changed}
-    return moved_errors(compute, given.params, given.x, expected, **how)
+    times = times // 2 if FORMATS[case.dtype].narrow else times
+    how = {"steps": case.steps, "dtype": case.dtype, "times": times, "changed": changed}
+    return when_moved(compute, given.params, given.x, expected, **how)
 
 
 def _wrong(name: str, error: float, allowed: float, array: np.ndarray, dtype: str) -> str:

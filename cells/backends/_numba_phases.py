@@ -8,6 +8,7 @@ from ..contract import Arrays
 from ..kernels import panels, phased
 from ..kernels.chunks import most_threads
 from ..kernels.compiling import compile_for
+from ..kernels.division import Division
 from ..kernels.segments import steps_of
 from ..kernels.trajectory import Trajectory
 from ..programs.inner import Inner
@@ -22,9 +23,9 @@ class PhasedProgram(SegmentedProgram):
     def setup(self) -> None:
         import numba
 
-        alone = ", 1 thread: a step joins its units" if most_threads() > 1 else ""
-        self.implementation = f"numba {numba.__version__}{alone}"
         cell, steps, batch, units = self.cell, self.steps, self.batch, self.units
+        alone = "a step joins its units" if most_threads() > 1 else ""
+        self.implementation = f"numba {numba.__version__}{Division([(0, batch)], [(0, units)], alone)}"
         self.module, self.kernels = phased.module(cell, self.dtype), phased.Kernels(cell)
         kernels, fed, panel = self.kernels, len(cell.fed_gates), self.module.PANEL
         self.hold_states(kernels.output_states, keeping=self.direction == "backward")

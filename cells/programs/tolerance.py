@@ -62,6 +62,39 @@ def plain_by_name(
     return {name: plain(errors[name], size, largest, dtype) for name, size in sizes.items()}
 
 
+def when_moved(
+    compute: Callable[[dict[str, np.ndarray], np.ndarray, str], Mapping[str, np.ndarray]],
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    expected: Mapping[str, np.ndarray],
+    *,
+    steps: int,
+    dtype: str,
+    times: int,
+    changed: Callable[[Callable[[Any], Any]], AbstractContextManager[Any]] = nullcontext,
+) -> dict[str, float]:
+    """By name, the error that is allowed where rounding may move a result by more than the tolerance.
+
+    compute(params, x, dtype) runs the equations. In a format of few bits what is allowed is how far rounding
+    moves them in float64 (`moved`), in others what they come to in the format itself (`plain`).
+    """
+    form = FORMATS[dtype]
+    within = "float64" if form.narrow else dtype
+    errors = moved_errors(
+        lambda params, x: compute(params, x, within),
+        *(params, x, expected),
+        steps=steps,
+        eps=form.eps,
+        dtype=within,
+        times=times,
+        changed=changed,
+    )
+    of_name = {name: [one[name] for one in errors] for name in expected}
+    if form.narrow:
+        return {name: moved(max(values)) for name, values in of_name.items()}
+    return plain_by_name(of_name, expected, dtype)
+
+
 def moved_errors(
     compute: Callable[[dict[str, np.ndarray], np.ndarray], Mapping[str, np.ndarray]],
     params: Mapping[str, np.ndarray],

@@ -15,7 +15,7 @@ from ..measure.verdict import reliability
 from ..regress.history import page as history
 from ..regress.history.trend import Trend, table
 from ..report import findings, frame, summary
-from ..report.page import as_html, content, heading
+from ..report.page import as_html, content_of_ready, heading
 from ..report.section import Finding, Section
 from ..report.table import Entry, Table, number
 from ..screen import one_line
@@ -76,7 +76,8 @@ def files(folders: Sequence[Path], trends: Sequence[Trend]) -> dict[str, str]:
 
 def _report(run: Run, site: Links) -> str:
     head = heading(run.ready, [run.manifest])
-    return as_html(*head, content(run.rows, [run.manifest]), reliability(), run.found, site)
+    sections = content_of_ready(run.ready, [run.manifest])
+    return as_html(*head, sections, reliability(), run.found, site)
 
 
 def _front(

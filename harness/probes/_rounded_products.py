@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-DROPPED = 13  # bits of a float32's significand that tf32 has not
+from cellbench.cells.programs.formats import FORMATS, TF32
+
 # where the operands of a product stand among an operation's arguments
 OPERANDS = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot"), (0, 1)),
@@ -25,8 +27,5 @@ class RoundedProducts(TorchDispatchMode):
 
 
 def to_tf32(values: torch.Tensor) -> torch.Tensor:
-    """Finite float32 rounded to the nearest number of tf32, ties to even."""
-    bits = values.contiguous().view(torch.int32)
-    half = (1 << (DROPPED - 1)) - 1 + ((bits >> DROPPED) & 1)
-    rounded = ((bits + half) & -(1 << DROPPED)).view(torch.float32)
-    return torch.where(torch.isfinite(values), rounded, values)
+    """float32 rounded to the nearest number of tf32, ties to even."""
+    return torch.from_numpy(np.asarray(FORMATS[TF32].round(values.detach().numpy()), np.float32))

@@ -12,7 +12,7 @@ from cellbench.cells.programs.tolerance import relative_errors, tolerance
 
 from ..case import Case
 from ..probe import Emit, NotOk, Plan, Probe, Series, series
-from ..programs import arrays, check, inputs, prepare, reference
+from ..programs import arrays, check, inputs, prepare, reference, unwarned
 
 FORMATS = ("float32", TF32, "bfloat16", "float16")
 FACTOR = 4  # from one length to the next
@@ -83,7 +83,7 @@ def largest_error(case: Case) -> tuple[str, float]:
     given = inputs(case)
     expected = reference(given, case)
     program = prepare(stored(case), given.params)
-    with products(case):
+    with unwarned(), products(case):
         program.load(given.x, None, given.d_output)
         program.run()
         program.sync()

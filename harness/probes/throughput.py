@@ -19,7 +19,7 @@ from ..measure.clocks import Wall, clock_of
 from ..measure.memory import peak_bytes
 from ..measure.timing import Timed, interleave
 from ..probe import Emit, Plan, Probe, Series, cell_of, series
-from ..programs import Inputs, beside_prediction, check, inputs, prepare
+from ..programs import Inputs, beside_prediction, check, inputs, prepare, unwarned
 
 BASE = "native"  # what ratios are taken to
 
@@ -71,7 +71,7 @@ class Throughput(Probe):
         cells.backend(case.backend).unavailable(case.device)
         start = perf_counter()
         program = self.loaded(case, given)
-        with np.errstate(over="ignore", invalid="ignore"):  # the check says it in words
+        with unwarned():
             program.run()
             program.sync()
             first_call_s = perf_counter() - start

@@ -70,7 +70,12 @@ def write(
 def content(frame: pd.DataFrame, manifests: list[dict[str, Any]]) -> list[Section]:
     """The sections of a page of these results."""
     with shown("a run"):
-        ready = prepare(frame)
+        return content_of_ready(prepare(frame), manifests)
+
+
+def content_of_ready(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> list[Section]:
+    """The same of a frame that is prepared already."""
+    with shown("a run"):
         rows = rows_of_ready(ready) if len(ready) else []
         return [s for s in sections(rows, ready, manifests, ()) if not s.empty]
 

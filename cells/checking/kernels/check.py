@@ -15,8 +15,7 @@ from ...kernels.triton import printer
 from ...kernels.triton.form import GRID, RESIDENT, STEPWISE, Form, candidates, scans, spread_forms
 from ...kernels.triton.products import can_pack
 from ...kernels.triton.resources import missing
-from ...programs.formats import FORMATS
-from ...programs.tolerance import TIMES, moved, moved_errors, plain_by_name, relative_errors, tolerance
+from ...programs.tolerance import TIMES, relative_errors, tolerance, when_moved
 from ...vocabulary.primitives import changed
 from . import compiled
 from .interpreted import Job, answers
@@ -199,26 +198,12 @@ def plain_errors(spec: str, dtype: str, sizes: Sizes, seed: int) -> dict[str, fl
     """
     problem = drawn(get(spec), sizes, seed)
     expected = computed(problem, backend("numpy"), "float64")
-    narrow = FORMATS[dtype].narrow
-    plainly = "float64" if narrow else dtype
 
-    def compute(params: Arrays, x: np.ndarray) -> Arrays:
-        return computed(replace(problem, params=params, x=x), backend("numpy"), plainly)
+    def compute(params: Arrays, x: np.ndarray, dtype: str) -> Arrays:
+        return computed(replace(problem, params=params, x=x), backend("numpy"), dtype)
 
-    errors = moved_errors(
-        compute,
-        problem.params,
-        problem.x,
-        expected,
-        steps=sizes.steps,
-        eps=FORMATS[dtype].eps,
-        dtype=plainly,
-        times=TIMES[-1],
-        changed=changed,
-    )
-    if narrow:
-        return {name: moved(max(each[name] for each in errors)) for name in expected}
-    return plain_by_name({name: [each[name] for each in errors] for name in expected}, expected, dtype)
+    given = compute, problem.params, problem.x, expected
+    return when_moved(*given, steps=sizes.steps, dtype=dtype, times=TIMES[-1], changed=changed)
 
 
 def short_name(form: Form) -> str:

@@ -188,17 +188,15 @@ def checked(cells: Any, case: Any, params: Any, x: Any, d_output: Any) -> None:
     allowed = dict.fromkeys(errors, model.tolerance(dtype, steps))
     for times in model.TIMES:
         if not all(errors[name] <= allowed[name] for name in errors):
-            moved = model.moved_errors(
-                lambda params, x: computed(cells, case, params, x, d_output, **plainly),
+            more = model.when_moved(
+                lambda params, x, within: computed(cells, case, params, x, d_output, **plainly, dtype=within),
                 *(params, x, want),
                 steps=steps,
-                eps=float(np.finfo(dtype).eps),
                 dtype=dtype,
                 times=times,
                 # of the revision's own vocabulary, which may be older than that
                 changed=getattr(vocabulary, "changed", nullcontext),
             )
-            more = model.plain_by_name({name: [one[name] for one in moved] for name in want}, want, dtype)
             allowed = {name: max(allowed[name], more[name]) for name in want}
     for name, error in errors.items():
         if not error <= (most := allowed[name]):  # NaN is wrong too
