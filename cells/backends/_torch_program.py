@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..contract import Arrays, State, each_output, output_and_state
-from ..programs.formats import rounded
+from ..programs.formats import rounded, stored
 from ..programs.program import Gradients, Program
+from ._torch_products import products
 
 if TYPE_CHECKING:  # without torch there are still the other backends
+    import torch
     from torch import Tensor
 
 Tensors = dict[str, Any]
@@ -21,12 +23,19 @@ Outputs = list[Any]
 class TensorProgram(Program):
     """The programs on tensors; subclasses write `compute`, through which autograd goes back."""
 
+    @property
+    def kind(self) -> torch.dtype:
+        """Of its tensors."""
+        import torch
+
+        return getattr(torch, stored(self.dtype))
+
     def place(self, array: Any) -> Tensor:
         import torch
 
         if not isinstance(array, torch.Tensor):
-            return torch.from_numpy(rounded(array, self.dtype)).to(self.device, getattr(torch, self.dtype))
-        return array.detach().to(self.device, getattr(torch, self.dtype), copy=True).contiguous()
+            return torch.from_numpy(rounded(array, self.dtype)).to(self.device, self.kind)
+        return array.detach().to(self.device, self.kind, copy=True).contiguous()
 
     def placed_step(self, x: Any) -> Any:
         import torch
@@ -53,7 +62,7 @@ class TensorProgram(Program):
         import torch
 
         training = self.direction == "backward"
-        with torch.set_grad_enabled(training):
+        with torch.set_grad_enabled(training), products(self.dtype, self.device):
             self.leaves = [*self.params.values(), self._x, *self._state.values()]
             for leaf in self.leaves:
                 leaf.requires_grad_(training)
@@ -73,15 +82,17 @@ class TensorProgram(Program):
             self.run_forward()
         steps: list[Tensors] = []
         if trace:  # not timed: the forward once more, with every state a tensor of its own
-            self.output, self.last = self.compute(self._x, self._state, steps)
+            with products(self.dtype, self.device):
+                self.output, self.last = self.compute(self._x, self._state, steps)
         inputs = [*self.leaves, *(s for state in steps for s in state.values())]
-        d_inputs = torch.autograd.grad(
-            [self.output, *self.last.values()],
-            inputs,
-            [self._d_output, *(self._d_state[s] for s in self.last)],
-            retain_graph=again,
-            materialize_grads=True,
-        )
+        with products(self.dtype, self.device):
+            d_inputs = torch.autograd.grad(
+                [self.output, *self.last.values()],
+                inputs,
+                [self._d_output, *(self._d_state[s] for s in self.last)],
+                retain_graph=again,
+                materialize_grads=True,
+            )
         self.spent = not again
         count, names = len(self.params), self.cell.states
         params = dict(zip(self.params, d_inputs, strict=False))

@@ -70,7 +70,7 @@ class NativeProgram(TensorProgram):
                 self.hidden_size,
                 bias=self.cell.biases == 2,
                 device=self.device,
-                dtype=getattr(torch, self.dtype),
+                dtype=self.kind,
                 num_layers=self.cell.layers,
                 bidirectional=self.cell.bidirectional,
                 **options,
@@ -84,9 +84,7 @@ class NativeProgram(TensorProgram):
 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"\S+ with projections is not supported with oneDNN")
-            self.module(
-                torch.zeros(1, 1, self.input_size, device=self.device, dtype=getattr(torch, self.dtype))
-            )
+            self.module(torch.zeros(1, 1, self.input_size, device=self.device, dtype=self.kind))
 
     def assign(self, params: Arrays) -> None:
         import torch
@@ -156,7 +154,7 @@ class NativeProgram(TensorProgram):
         """Operations of a forward of this module: no attribute says which library PyTorch will pick."""
         import torch
 
-        x = torch.zeros(2, self.batch, self.input_size, device=self.device, dtype=getattr(torch, self.dtype))
+        x = torch.zeros(2, self.batch, self.input_size, device=self.device, dtype=self.kind)
         lengths = None if self.lengths is None else self.lengths.clip(max=2)
         with torch.set_grad_enabled(self.direction == "backward"):
             return _cudnn.operations(lambda: self.module(self.packed(x, lengths)))

@@ -14,7 +14,7 @@ from ..cell import GatedCell
 from ..contract import State
 from ..derived import affine
 from ..programs.backend import Backend
-from ..programs.formats import DTYPES
+from ..programs.formats import FORMATS
 from ..programs.program import Program
 from ._torch_compile import CompiledProgram, lacking
 from ._torch_graph import GraphProgram
@@ -35,7 +35,7 @@ class TorchBackend(Backend):
 
     devices = ("cpu", "cuda")
     library = "torch"
-    dtypes = DTYPES
+    dtypes = tuple(FORMATS)
     mode: str = "sequential"
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class ModuleProgram(TorchProgram):
             " itself"
         )
         module = self.cell.build(self.input_size, self.hidden_size)
-        self.module = copy.deepcopy(module).to(self.device, getattr(torch, self.dtype))
+        self.module = copy.deepcopy(module).to(self.device, self.kind)
 
     def untraceable(self) -> str | None:
         if not self.cell.states:

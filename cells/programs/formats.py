@@ -70,6 +70,11 @@ DTYPES = tuple(name for name in FORMATS if name != TF32)  # that arrays are stor
 NUMPY = ("float32", "float64")  # in which NumPy and Numba compute
 
 
+def stored(dtype: str) -> str:
+    """The dtype of arrays whose products are computed in this format."""
+    return "float32" if dtype == TF32 else dtype
+
+
 def rounded(array: Any, dtype: str) -> np.ndarray:
     """A copy of a NumPy array or a list, rounded to the format, in the dtype that carries it.
 

@@ -63,6 +63,8 @@ class Convolution(nn.Module):
             self.head = nn.Linear(channels, data.output_size)
         self.shape, self.device, self.receptive_field = data.shape, device, receptive_field(count)
         self.to(device, getattr(torch, dtype))
+        # float32 is float32: cuDNN may round operands to tf32. A worker trains nothing else.
+        torch.backends.cudnn.allow_tf32 = False
 
     def answer(self, batch: Batch) -> torch.Tensor:
         """(B, K), or (T, B, K) with one answer a step."""

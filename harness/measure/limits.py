@@ -1,4 +1,4 @@
-"""Variables by which the libraries of a child process take so many threads, and full precision."""
+"""Variables by which the libraries of a child process take so many threads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-# float32 means float32 on CUDA too, as on the CPU: without this cuDNN may compute in TF32
-PRECISION = {"NVIDIA_TF32_OVERRIDE": "0"}
 ENVIRONMENT = threading.RLock()  # held while the environment is not this process's own
 
 
 def limits(threads: int) -> dict[str, str]:
-    """The variables by which the libraries of a child take so many threads, and full precision."""
-    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | PRECISION
+    """The variables by which the libraries of a child take so many threads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from cellbench import cells
 from cellbench.cells import find
-from cellbench.cells.programs.formats import DTYPES
+from cellbench.cells.programs.formats import FORMATS
 
 from ..case import Case
 from ..functions.function import GateError
@@ -52,7 +52,7 @@ def sizes(given: dict[str, Any]) -> dict[str, Any]:
             raise GateError(f"{name} is {value!r}; it must be a whole number of at least 1")
         allowed = {
             "direction": ("forward", "backward"),
-            "dtype": DTYPES,
+            "dtype": tuple(FORMATS),
             "device": ("cpu", "cuda"),
         }
         if name in allowed and value not in allowed[name]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from cellbench import cells
 from cellbench.cells import find
-from cellbench.cells.programs.formats import DTYPES
+from cellbench.cells.programs.formats import FORMATS
 from cellbench.cells.programs.program import DEVICES, DIRECTIONS
 
 from .. import probe as probes
@@ -60,10 +60,10 @@ def _plan(config: dict[str, Any]) -> Plan:
     if isinstance(config["dtype"], list):
         formats = ",".join(map(str, config["dtype"])) or "float32,bfloat16"
         raise ConfigError(
-            f"dtype is {config['dtype']!r}; a run has one format, one of {', '.join(DTYPES)}. For a run of"
+            f"dtype is {config['dtype']!r}; a run has one format, one of {', '.join(FORMATS)}. For a run of"
             f" each give -m dtype={formats}"
         )
-    values.known("dtype", config["dtype"], list(DTYPES))
+    values.known("dtype", config["dtype"], list(FORMATS))
     values.known("device", config["device"], list(DEVICES))
     directions = values.members("direction", config["direction"], list(DIRECTIONS))
     for name in directions:

@@ -24,17 +24,6 @@ CUDA = [name for name in BACKENDS if "cuda" in cells.backend(name).devices]
 every_cell, LABELS = combined(CELLS, DTYPES, CUDA, "cuda")
 
 
-@pytest.fixture(autouse=True)
-def full_float32(request):
-    """Products in float32 as such, not TF32."""
-    import torch
-
-    kept = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = kept
-
-
 @pytest.mark.parametrize(("spec", "backend", "dtype"), every_cell, ids=LABELS)
 def test_every_gradient_on_cuda_matches_float64_autograd(spec, backend, dtype):
     case = problem(cells.get(spec))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import suppress
 
 import pytest
 
@@ -9,6 +10,7 @@ from cellbench.cells.backends import _cudnn
 from cellbench.cells.backends._torch_program import TorchProgram
 from cellbench.cells.exchange.optional import is_installed
 from cellbench.harness import load, store
+from cellbench.harness.measure import worker
 from cellbench.harness.measure.board import Reading
 from cellbench.harness.measure.clocks import Wall
 from cellbench.harness.measure.worker import Result
@@ -22,16 +24,30 @@ SMALL = Grid(("gru", "mingru"), (2,), (16,), ("float32", "bfloat16"), steps=3, d
 WORDS = ["--dry", "--cells", "gru", "--batches", "2", "--sizes", "16", "--dtypes", "float32"]
 
 
+def in_turn(answers):
+    """Takes works, and has `answers(function, *args, emit)` in each attempt's place."""
+
+    def here(works, most, timeout_s):
+        for work in works:
+            result = None
+            with suppress(StopIteration):
+                while True:
+                    attempt = work.send(result)
+                    result = answers(attempt.function, *attempt.args, emit=attempt.on_message)
+
+    return here
+
+
+def in_this_process(function, *given, emit):
+    """Only the interpreter needs a process of its own."""
+    if function is dry.interpret:
+        return worker.call(function, *given, on_message=emit)
+    function(emit, *given)
+    return Result("ok")
+
+
 def test_a_dry_study_walks_through_every_case_and_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
-    in_a_process = study.worker.call
-
-    def call(function, cases, *more, on_message, **options):
-        """Only the interpreter needs a process of its own."""
-        if function is dry.interpret:
-            return in_a_process(function, cases, *more, on_message=on_message, **options)
-        return Result("ok", value=function(on_message, cases, *more))
-
-    monkeypatch.setattr(study.worker, "call", call)
+    monkeypatch.setattr(study, "side_by_side", in_turn(in_this_process))
     command = [*WORDS, "--steps", "2", "--output", str(tmp_path)]
     assert main(command) == 0
     frame = load(tmp_path / "runs")
@@ -57,17 +73,14 @@ def inline(monkeypatch, tmp_path):
     """A study whose workers are functions of a test."""
 
     def made(answers):
-        def call(function, cases, *more, on_message, **options):
-            return answers(function, cases, on_message)
-
-        monkeypatch.setattr(study.worker, "call", call)
+        monkeypatch.setattr(study, "side_by_side", in_turn(answers))
         writer, ended = study.writer(tmp_path, SMALL, print)
         return study.Study(SMALL, writer, ended, tmp_path, lambda text: None)
 
     return made
 
 
-def all_right(function, cases, emit):
+def all_right(function, cases, *more, emit):
     for case in cases:
         emit((case.id, CaseResult("ok")))
     return Result("ok")
@@ -75,7 +88,7 @@ def all_right(function, cases, emit):
 
 @pytest.mark.quick
 def test_a_case_that_breaks_its_worker_takes_no_other_along(inline):
-    def answers(function, cases, emit):
+    def answers(function, cases, *more, emit):
         for case in cases:
             if case.backend == "native" and case.direction == "forward":
                 return Result("crashed", "signal 11")
@@ -89,9 +102,7 @@ def test_a_case_that_breaks_its_worker_takes_no_other_along(inline):
     assert statuses.count("crashed") == natives and statuses.count("ok") == len(statuses) - natives
     assert study.code_of(statuses) == 1 and study.code_of(["ok", "unavailable", "unsupported"]) == 0
     # the same command takes up what went wrong, and nothing else
-    again = inline(
-        lambda function, cases, emit: [emit((c.id, CaseResult("ok"))) for c in cases] and Result("ok")
-    )
+    again = inline(all_right)
     assert sum(status not in store.FINE for status in again.ended.values()) == natives
     assert set(again.run()) == {"ok"}
 
@@ -100,9 +111,9 @@ def test_a_case_that_breaks_its_worker_takes_no_other_along(inline):
 def test_triton_has_a_worker_of_its_own_for_the_interpreter(inline):
     seen = []
 
-    def answers(function, cases, emit):
+    def answers(function, cases, *more, emit):
         seen.append((function, {case.backend for case in cases}))
-        return all_right(function, cases, emit)
+        return all_right(function, cases, emit=emit)
 
     inline(answers).run()
     assert seen == [(dry.walk, {*SMALL.backends} - {"triton"}), (dry.interpret, {"triton"})]
@@ -154,8 +165,10 @@ def test_an_error_of_a_walk_is_a_failed_row_in_one_line():
     assert dry.result(case, refuses).status == "wrong"
 
 
-@pytest.mark.quick
-def test_what_is_done_on_a_device_is_done_on_the_pretended_one(monkeypatch, tmp_path):
+@pytest.fixture
+def device(monkeypatch):
+    """A pretended device on which cuDNN is one persistent kernel; each run of it is one sample."""
+
     def launches(run, trace=None):
         run()
         if trace:
@@ -163,21 +176,61 @@ def test_what_is_done_on_a_device_is_done_on_the_pretended_one(monkeypatch, tmp_
         return {"void RNN_blockPersist_fp_GRU<float>": 1}
 
     monkeypatch.setattr(timed, "clock_of", lambda device: Wall())
-    monkeypatch.setattr(timed, "peak_bytes", lambda work, device: bool(work()))
+    monkeypatch.setattr(timed, "peak_bytes", lambda work, device: int(work() is None))
     monkeypatch.setattr(timed, "SAMPLE_S", 1e-5)
-    patches = [(_cudnn, "operations", lambda run: {"aten._cudnn_rnn"}), (_cudnn, "launches", launches)]
-    grid = Grid(("gru",), (2,), (16,), ("float32",), ("torch", "torch:mode=graph", "native"), steps=3)
-    cases, ended = grid.cases(), {}
-    with pretend_cuda(patches):
-        timed.time(lambda message: ended.update([message]), cases, str(tmp_path))
-    results = [ended[case.id] for case in cases]
-    assert {result.status for result in results} == {"ok"}
-    metrics = {one["metric"] for one in results[0].series}
-    assert {"seconds", "ratio_to_native", "check_error", "peak_bytes"} <= metrics
-    native = next(r for c, r in zip(cases, results, strict=True) if c.backend == "native")
-    assert native.implementation.endswith(", persistent")
-    noted = json.loads((tmp_path / f"{cases[0].id}.json").read_text())
-    assert noted["launches"] == launches(lambda: None) and noted["steps"] == 3
+    monkeypatch.setattr(study, "side_by_side", in_turn(in_this_process))
+    with pretend_cuda(
+        [(_cudnn, "operations", lambda run: {"aten._cudnn_rnn"}), (_cudnn, "launches", launches)]
+    ):
+        yield launches
+
+
+def studied(grid, folder):
+    """Of a study that goes on in a folder: how its cases ended, and its frame."""
+    run, ended = study.writer(folder, grid, print)
+    statuses = study.Study(grid, run, ended, folder, lambda text: None).run()
+    run.close()
+    return statuses, page.prepared(load(run.folder))
+
+
+@pytest.mark.quick
+def test_what_is_done_on_a_device_is_done_on_the_pretended_one(device, tmp_path):
+    grid = Grid(("gru",), (16,), (128,), ("float32",), ("torch", "torch:mode=graph", "native"), steps=3)
+    statuses, frame = studied(grid, tmp_path)
+    assert statuses == ["ok"] * 6
+    assert {"seconds", "ratio_to_native", "check_error", "peak_bytes", "error"} <= set(frame.metric)
+    assert frame[frame.backend == "native"].implementation.str.endswith(", persistent").all()
+    of_kernels = (p for p in (tmp_path / "profiles").glob("*.json") if ".trace" not in p.name)
+    noted = [json.loads(path.read_text()) for path in of_kernels]
+    assert len(noted) == 6 and all(one["launches"] == device(lambda: None) for one in noted)
+    assert {one["steps"] for one in noted} == {3}
+
+
+@pytest.mark.quick
+def test_a_case_that_is_wrong_is_not_timed(device, monkeypatch, tmp_path):
+    right = TorchProgram.run_forward
+
+    def off(self):
+        right(self)
+        self.output = self.output + 1
+
+    monkeypatch.setattr(TorchProgram, "run_forward", off)
+    grid = Grid(("gru",), (2,), (16,), ("float32",), ("torch", "native"), steps=3)
+    _, frame = studied(grid, tmp_path)
+    ended = frame.drop_duplicates("case").set_index("backend").status
+    assert set(ended["torch"]) == {"wrong"} and set(ended["native"]) == {"ok"}
+    assert not len(frame[(frame.backend == "torch") & (frame.metric == "seconds")])
+
+
+@pytest.mark.quick
+def test_each_worker_gets_some_cases_of_every_backend():
+    cases = Grid().cases()
+    shares = study.shared_out(cases, 5)
+    assert sorted(case.id for share in shares for case in share) == sorted(case.id for case in cases)
+    for backend in Grid().backends:
+        counts = [sum(case.backend == backend for case in share) for share in shares]
+        assert max(counts) - min(counts) <= 1
+    assert study.shared_out(cases[:2], 5) == [[cases[0]], [cases[1]]] and study.workers() >= 1
 
 
 @pytest.mark.quick
@@ -198,33 +251,16 @@ def test_the_error_is_followed_over_t_at_the_usual_sizes_and_drawn(tmp_path):
 
 
 @pytest.mark.quick
-def test_what_a_throttled_device_took_is_skipped_and_measured_again(monkeypatch, tmp_path):
-    monkeypatch.setattr(timed, "clock_of", lambda device: Wall())
-    monkeypatch.setattr(timed, "peak_bytes", lambda work, device: bool(work()))
-    monkeypatch.setattr(timed, "SAMPLE_S", 1e-5)
+def test_what_a_throttled_device_took_is_skipped_and_measured_again(device, monkeypatch, tmp_path):
     board = FakeBoard([])
     monkeypatch.setattr(timed, "board", lambda: (board, None))
     grid = Grid(("gru",), (2,), (16,), ("float32",), ("torch",), steps=3)
-    folder = tmp_path / "results"
-    with pretend_cuda([(_cudnn, "launches", lambda run, trace=None: {})]):
-        statuses = []
-        for clocks in ([1980, 1410, 1980, 1980], [1980, 1980]):
-            board.clocks = clocks
-            run, ended = study.writer(folder, grid, print)
-            walk = study.Study(grid, run, ended, folder)
-
-            def through(cases, function, *more, walk=walk):
-                named = {case.id: case for case in cases}
-                made = []
-                function(lambda m: made.append(m) if m[1] != [] else None, cases, *more)
-                for name, result in made:
-                    walk.end(named[name], result)
-
-            walk.through = through
-            statuses.append(walk.run())
-            assert not board.clocks
-            run.close()
-    assert statuses == [["skipped", "ok"], ["ok", "ok"]]
+    ended = []
+    for clocks in ([1980, 1410, 1980, 1980], [1980, 1980]):
+        board.clocks = clocks
+        ended.append(studied(grid, tmp_path)[0])
+        assert not board.clocks
+    assert ended == [["skipped", "ok"], ["ok", "ok"]]
 
 
 class FakeBoard:

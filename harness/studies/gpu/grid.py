@@ -7,20 +7,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cellbench import cells
-from cellbench.cells.programs.formats import DTYPES
+from cellbench.cells.programs.formats import FORMATS
 
 from ...case import Case
 
 COMPILED = "torch:mode=compile"
-BACKENDS = ("torch", COMPILED, "torch:mode=graph", "native", "triton", "flashrnn")
 LONG = (COMPILED, "flashrnn")  # compile for long, and that for every size
+SLOW = ("torch", *LONG)  # are taken at the usual sizes alone: the eager loop's time is that of its launches
+CAPTURED = "torch:mode=graph"  # a second a case: at the largest batch, and at the usual sizes
+BACKENDS = ("torch", COMPILED, CAPTURED, "native", "triton", "flashrnn")
 CELLS = ("lstm", "gru", "slstm:heads=4", "mingru")
 BATCHES, SIZES, DTYPE = (1, 16), (64, 128, 256), ("float32", "bfloat16", "float16")
 DIRECTIONS = ("forward", "backward")
 STEPS = 1024
 CHECKED = 64  # steps that are held against the float64 reference
 DRY, DRY_STEPS = "dry", 3
-USUAL = {"batch": 16, "hidden_size": 128}  # where LONG is compiled too, and traces are kept
+USUAL = {"batch": 16, "hidden_size": 128}  # where all backends are taken, and traces are kept
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Grid:
             cells.get(spec)
         for backend in self.backends:
             cells.backend(backend)
-        if unknown := set(self.dtypes) - set(DTYPES):
-            raise ValueError(f"{min(unknown)!r} is no number format; formats: {', '.join(DTYPES)}")
+        if unknown := set(self.dtypes) - set(FORMATS):
+            raise ValueError(f"{min(unknown)!r} is no number format; formats: {', '.join(FORMATS)}")
         numbers = [self.steps, *self.batches, *self.sizes]
         if any(number < 1 for number in numbers):
             raise ValueError(f"{min(numbers)} is no size; sizes are whole numbers from 1 on")
@@ -65,9 +67,10 @@ class Grid:
         ]
 
     def together(self, spec: str, dtype: str, direction: str, batch: int, hidden: int) -> list[Case]:
-        """A case of each backend; what compiles for long is taken at the usual sizes alone."""
+        """A case of each backend; what takes long is taken at few sizes."""
         sizes: dict[str, Any] = {"batch": batch, "hidden_size": hidden}
         usual = sizes == USUAL or (self.batches, self.sizes) == ((batch,), (hidden,))
+        few = () if usual else (*SLOW, CAPTURED) if batch < max(self.batches) else SLOW
         return [
             Case(
                 "throughput",
@@ -82,7 +85,7 @@ class Grid:
                 variant=DRY if self.dry else None,
             )
             for backend in self.backends
-            if usual or backend not in LONG
+            if backend not in few
         ]
 
 

@@ -1,16 +1,18 @@
-"""Works the cases off in workers, and keeps every result at once: the same command goes on."""
+"""Works the cases off in workers, and keeps how each ended at once: the same command goes on."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ... import store
 from ...case import Case
-from ...measure import worker
+from ...measure.side_by_side import Attempt, Work, side_by_side
 from ...probe import CaseResult
 from ...runs.resume import same, same_commit
 from ...runs.values import ConfigError
@@ -19,7 +21,8 @@ from . import dry, timed
 from .grid import Grid
 
 COMMAND = "python -m cellbench.harness.studies.gpu"
-TIMEOUT_S = 300.0  # of silence
+TIMEOUT_S = 120.0  # of silence
+WORKER_BYTES = 5 << 30  # of a process with PyTorch, CUDA and a compiler
 Say = Callable[[str], object]
 
 
@@ -65,38 +68,50 @@ class Study:
         done = {*store.FINE} - {"skipped"}
         left = [case for case in cases if self.ended.get(case.id) not in done]
         self.say(f"{len(cases)} cases, {len(left)} of them to do")
-        for _, some in groupby(left, key=self.apart):
-            self.work(list(some))
+        if self.grid.dry:
+            self.walk(left)
+        else:
+            self.measure(left)
         return [self.ended[case.id] for case in cases]
 
-    def apart(self, case: Case) -> Any:
-        """What a worker has alone: the interpreter in a dry run, else a cell in a format."""
-        return self.grid.dry or (case.spec, case.dtype)
-
-    def work(self, cases: list[Case]) -> None:
-        """In workers of their own; after a case that breaks one, the rest get a new one."""
-        if not self.grid.dry:
-            return self.through(cases, timed.time, str(self.profiles()))
+    def walk(self, cases: list[Case]) -> None:
+        """In workers of their own; the interpreter's kernels in another, as it is chosen for good."""
         of_triton = [case for case in cases if case.backend == "triton"]
-        self.through([case for case in cases if case.backend != "triton"], dry.walk)
-        return self.through(of_triton, dry.interpret)
+        others = [case for case in cases if case.backend != "triton"]
+        for some, function in ((others, dry.walk), (of_triton, dry.interpret)):
+            side_by_side([self.work(some, function)], 1, TIMEOUT_S)
 
-    def through(self, cases: list[Case], function: Callable[..., Any], *more: Any) -> None:
+    def measure(self, cases: list[Case]) -> None:
+        """Checks all side by side, which has the kernels compiled; then times those that are right."""
+        ready: dict[str, timed.Ready] = {}
+        shares, folder = shared_out(cases, workers()), str(self.profiles())
+        works = [self.work(share, timed.hold, folder, ready=ready) for share in shares]
+        side_by_side(works, len(works), TIMEOUT_S)
+        right = [case for case in cases if case.id in ready]
+        self.say(f"{len(right)} of {len(cases)} are right and will be timed")
+        side_by_side([self.work(right, timed.time, ready)], 1, TIMEOUT_S)
+
+    def work(
+        self,
+        cases: Sequence[Case],
+        function: Callable[..., Any],
+        *more: Any,
+        ready: dict[str, timed.Ready] | None = None,
+    ) -> Work:
+        """In a worker; after a case that breaks it, the rest get a new one."""
         left = {case.id: case for case in cases}
 
         def keep(message: tuple[str, Any]) -> None:
-            if isinstance(message[1], CaseResult):
-                self.end(left.pop(message[0]), message[1])
+            name, said = message
+            if isinstance(said, CaseResult):
+                self.end(left.pop(name), said)
+            elif ready is not None:
+                del left[name]
+                ready[name] = said
 
         while left:
-            outcome = worker.call(
-                function,
-                list(left.values()),
-                *more,
-                on_message=keep,
-                timeout_s=TIMEOUT_S,
-                limit_memory=self.grid.dry,
-            )
+            given = list(left.values()), *more
+            outcome = yield Attempt(function, given, keep, limit_memory=self.grid.dry)
             if left:
                 first = left.pop(next(iter(left)))
                 broke = outcome.status if outcome.status != "ok" else "failed"
@@ -122,6 +137,18 @@ class Study:
         folder = self.folder / "profiles"
         store.make(folder)
         return folder
+
+
+def workers() -> int:
+    """How many processes have a core and memory of their own, one at least."""
+    cores, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().available
+    return max(1, min(cores, memory // WORKER_BYTES))
+
+
+def shared_out(cases: Sequence[Case], count: int) -> list[list[Case]]:
+    """So many shares, each with as many cases of each backend; those that are empty left out."""
+    by_backend = sorted(cases, key=lambda case: case.backend)
+    return [share for k in range(count) if (share := by_backend[k::count])]
 
 
 def code_of(statuses: Sequence[str]) -> int:

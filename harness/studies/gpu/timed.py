@@ -1,16 +1,17 @@
-"""Comparisons checked and timed on a device: in a worker, one after the other."""
+"""Cases checked on a device, in workers side by side; then their comparisons timed, one after the other."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+import os
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cellbench.cells.backends import _cudnn
+from cellbench.cells.programs.program import Program
 
 from ...case import Case
 from ...measure.board import board, energy_of, throttled
@@ -20,7 +21,7 @@ from ...measure.timing import Timed, interleave
 from ...probe import CaseResult, Emit, NotOk, Series, series
 from ...probes.error_growth import growth
 from ...probes.throughput import Throughput
-from ...programs import beside_prediction, check, inputs, prepare
+from ...programs import Inputs, beside_prediction, check, inputs, prepare
 from ...store import atomic
 from .grid import CHECKED, comparisons, growing, usual
 
@@ -29,22 +30,32 @@ NO_COUNTER = "the board counts no energy"
 PROBE = Throughput()
 
 
-def time(emit: Emit, cases: list[Case], folder: str) -> None:
-    """Runs in a worker. Emits (case id, CaseResult) of each; kernel names and traces go into the folder."""
-    for together in comparisons(cases):
-        ready: dict[str, tuple[Case, str | None, list[Series]]] = {}
-        for case in together:
-            try:
-                with beside_prediction(case) as (prediction, line):
-                    first = checked(case)
-                ready[case.backend] = case, line, [*first, *prediction]
-            except NotOk as stop:
-                emit((case.id, CaseResult(stop.status, stop.reason, series=stop.series)))
-        if ready:
-            compare(emit, ready, Path(folder))
+@dataclass(frozen=True)
+class Ready:
+    """A case that was checked: its line, and what was measured on the way."""
+
+    line: str | None
+    series: list[Series]
 
 
-def checked(case: Case) -> list[Series]:
+def hold(emit: Emit, cases: list[Case], folder: str) -> None:
+    """Runs in a worker: holds each case against the reference. Emits (case id, Ready), or how it ended.
+
+    Compilers keep what they make in their caches, so that whoever times a case finds it there. Names and
+    traces of the kernels that the usual sizes launch go into the folder.
+    """
+    # few and small kernels: threads of inductor's own would be more than there are cores
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    for case in cases:
+        try:
+            with beside_prediction(case) as (prediction, line):
+                first = checked(case, Path(folder))
+            emit((case.id, Ready(line, [*first, *prediction])))
+        except NotOk as stop:
+            emit((case.id, CaseResult(stop.status, stop.reason, series=stop.series)))
+
+
+def checked(case: Case, folder: Path) -> list[Series]:
     """Over the first steps, as a reference of all of them takes minutes."""
     short = replace(case, steps=min(case.steps, CHECKED))
     given = inputs(short)
@@ -52,18 +63,25 @@ def checked(case: Case) -> list[Series]:
     program.load(given.x, None, given.d_output)
     program.run()
     error, allowed = check(program.read(), given, short)
+    if usual(case):
+        note(short, program, folder, case.id)
     over = growing(case)
     more = growth(over)[1] if over else []
     return [series("check_error", "1", error), series("check_tolerance", "1", allowed), *more]
 
 
-def compare(emit: Emit, ready: dict[str, tuple[Case, str | None, list[Series]]], folder: Path) -> None:
-    """Times the programs of a comparison in random order, and notes the kernels of each."""
-    any_case = next(iter(ready.values()))[0]
+def time(emit: Emit, cases: list[Case], ready: dict[str, Ready]) -> None:
+    """Runs in a worker, over cases that were checked. Emits (case id, CaseResult) of each."""
+    for together in comparisons(cases):
+        compare(emit, together, ready)
+
+
+def compare(emit: Emit, cases: list[Case], ready: dict[str, Ready]) -> None:
+    """Times the programs of a comparison in random order."""
+    any_case = cases[0]
     given, programs, peaks = inputs(any_case), {}, {}
-    for name, (case, _, _) in ready.items():
-        peaks[name] = peak_bytes(partial(PROBE.once, case, given), case.device)
-        programs[name] = PROBE.loaded(case, given)
+    for case in cases:
+        programs[case.backend], peaks[case.backend] = loaded(case, given)
     timed = {name: Timed(program.run, program.sync) for name, program in programs.items()}
     alive = partial(emit, (any_case.id, []))
     clock = clock_of(any_case.device)
@@ -71,26 +89,31 @@ def compare(emit: Emit, ready: dict[str, tuple[Case, str | None, list[Series]]],
     before = on.read() if on else None
     seconds = interleave(timed, SAMPLES, np.random.default_rng(0), clock, SAMPLE_S, alive)
     if on and before and (reason := throttled(before, on.read())):
-        for case, _, first in ready.values():
-            emit((case.id, CaseResult("skipped", reason, series=first)))
+        for case in cases:
+            emit((case.id, CaseResult("skipped", reason, series=ready[case.id].series)))
         return
     median = {name: float(np.median(values)) for name, values in seconds.items()}
-    for name, (case, line, first) in ready.items():
+    for case in cases:
+        name, said = case.backend, ready[case.id].line
         rates = PROBE.rates(case, seconds[name], median, 0)
-        measured = [*first, series("peak_bytes", "B", peaks[name]), *rates]
-        said = line
+        measured = [*ready[case.id].series, series("peak_bytes", "B", peaks[name]), *rates]
         if usual(case):
             joules = energy_of(programs[name].run, programs[name].sync, on)
             measured.append(series("energy_j", "J", joules))
             if math.isnan(joules):
-                said = "; ".join(filter(None, (line, f"energy_j is null: {untold or NO_COUNTER}")))
-        note(case, programs[name], folder)
+                said = "; ".join(filter(None, (said, f"energy_j is null: {untold or NO_COUNTER}")))
         emit((case.id, CaseResult("ok", said, programs[name].implementation, measured)))
 
 
-def note(case: Case, program: Any, folder: Path) -> None:
-    """Writes the names of the kernels of a run with their launches; at the usual sizes a trace too."""
-    trace = folder / f"{case.id}.trace.json" if usual(case) else None
-    found = _cudnn.launches(program.run, trace)
+def loaded(case: Case, given: Inputs) -> tuple[Program, int]:
+    """A program that has run once, and the memory that it took at its peak."""
+    made: list[Program] = []
+    peak = peak_bytes(lambda: made.append(PROBE.once(case, given)), case.device)
+    return made[0], peak
+
+
+def note(case: Case, program: Program, folder: Path, name: str) -> None:
+    """Writes the names of the kernels of a run with their launches, and its trace."""
+    found = _cudnn.launches(program.run, folder / f"{name}.trace.json")
     about = {"case": str(case), "dtype": case.dtype, "steps": case.steps, "launches": found}
-    atomic.write_json(folder / f"{case.id}.json", about, indent=1)
+    atomic.write_json(folder / f"{name}.json", about, indent=1)
