@@ -14,7 +14,7 @@ from ..cell import GatedCell
 from ..contract import State
 from ..derived import affine
 from ..programs.backend import Backend
-from ..programs.formats import FORMATS
+from ..programs.formats import FORMATS, TF32
 from ..programs.program import Program
 from ._torch_compile import CompiledProgram, lacking
 from ._torch_graph import GraphProgram
@@ -57,6 +57,8 @@ class TorchBackend(Backend):
             return f"{cell.name} is a module of its own; torch:mode=compile compiles the step of equations"
         if reason is None and self.mode == "graph" and device != "cuda":
             return f"backend {self.name} has no device {device}; it has cuda"
+        if reason is None and (dtype, device) == (TF32, "cpu"):
+            return f"backend {self.name} has no dtype {TF32} on cpu; matrix units of a GPU compute in it"
         return reason or (affine.unsupported(cell) if self.mode == "scan" else None)
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:

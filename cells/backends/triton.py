@@ -19,6 +19,7 @@ from ..kernels.triton.prediction import predict
 from ..kernels.triton.remembered import remembered
 from ..kernels.triton.resources import TARGETS, choose, missing
 from ..programs.backend import Backend, Unsupported, without_equations
+from ..programs.formats import TF32
 from ..programs.prediction import Prediction
 from ..programs.program import Program
 from .torch import TensorProgram, Tensors
@@ -34,7 +35,7 @@ class TritonBackend(Backend):
     """Triton on CUDA."""
 
     devices: ClassVar[tuple[str, ...]] = ("cuda",)
-    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "float16")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "float16", TF32)
 
     def unavailable(self, device: str = "cpu") -> str | None:
         if device != "cuda":
@@ -122,7 +123,8 @@ class TritonProgram(TensorProgram):
     def constants(self) -> dict[str, Any]:
         import triton.language as tl
 
-        return self.form.constants(self.cell, self.units, self.dtype) | {"DOT": getattr(tl, self.dtype)}
+        constants = self.form.constants(self.cell, self.units, self.dtype)
+        return constants | {"DOT": getattr(tl, constants["DOT"])}
 
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None

@@ -12,7 +12,7 @@ from ..cell import GatedCell
 from ..contract import Arrays
 from ..find import public_name
 from . import ragged
-from .formats import DTYPES, NUMPY, TF32
+from .formats import DTYPES, NUMPY
 from .prediction import Prediction
 from .program import DIRECTIONS, Program
 from .stack import StackProgram
@@ -75,8 +75,6 @@ class Backend:
             if value not in allowed:
                 reason = f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
                 return reason + ("; torch and native have it" if value in DTYPES else "")
-        if (dtype, device) == (TF32, "cpu"):
-            return f"backend {self.name} has no dtype {TF32} on cpu; matrix units of a GPU compute in it"
         return None
 
     def predicted(self, cell: GatedCell, **workload: Any) -> Prediction | None:

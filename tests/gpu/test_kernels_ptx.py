@@ -31,13 +31,14 @@ compiles = pytest.mark.skipif(
 )
 SMALL, ODD = Sizes(2, 2, 3, 16), Sizes(5, 3, 7, 33)
 # of the largest error of any array, at these sizes; float32 is three products of tf32
-ALLOWED = {"float32": 2e-6, "bfloat16": 3e-2, "float16": 4e-3}
+ALLOWED = {"float32": 2e-6, "tf32": 4e-3, "bfloat16": 3e-2, "float16": 4e-3}
 ONE = CompiledJob("gru", "float32", SMALL, 90)
 SPREAD = Form(False, 16, 1, STEPWISE, 8, 16)
 GRID_FORM = replace(SPREAD, kind=GRID)
 IN_A_GRID = CompiledJob("elman", "bfloat16", SMALL, 90, GRID_FORM)
+ROUNDED = CompiledJob("lstm", "tf32", SMALL, 90)
 SCANNED = CompiledJob("mingru", "float32", Sizes(5, 1, 2, 16), 80, Form(False, 1, 2, SCAN, 16, 4))
-HANDFUL = [ONE, IN_A_GRID, SCANNED, CompiledJob("elman", "float32", SMALL, 80, SPREAD)]
+HANDFUL = [ONE, ROUNDED, IN_A_GRID, SCANNED, CompiledJob("elman", "float32", SMALL, 80, SPREAD)]
 DROPPED = [("forward", 0), ("backward", 0)]
 ARRIVALS = [("forward", 3), ("backward", 4)]  # of one warp, which needs no other barrier
 EVERY = [

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import seal
+from ...programs.formats import stored
 from ..modules import load
 from .spread import NUMBERS
 
@@ -48,7 +49,7 @@ def compiled(job: dict[str, Any]) -> Any:
             return "constexpr"
         if name in INTEGERS:
             return INTEGERS[name]
-        return TYPES[wide if name.startswith(WIDE) else job["dtype"]]
+        return TYPES[wide if name.startswith(WIDE) else stored(job["dtype"])]
 
     signature = {name: kind(name) for name in function.arg_names}
     aligned = [k for k, name in enumerate(function.arg_names) if signature[name].startswith("*")]

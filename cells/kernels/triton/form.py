@@ -8,6 +8,7 @@ from typing import Any
 
 from ...cell import GatedCell
 from ...derived import affine
+from ...programs.formats import FORMATS, TF32, stored
 from .printer import Layout
 from .products import can_pack, slots
 
@@ -17,6 +18,7 @@ SPREAD_UNITS = (32, 16, 8)  # of a program, in the order in which they are tried
 EXACT_UNITS = (8,)  # where weights are held as two numbers each; those of more spill
 PIECE = {"float32": 64, "float64": 64}  # units multiplied at once by weights that are held, else 256
 MOST_PIECES = 4
+PRECISIONS = {"float32": "tf32x3", TF32: TF32}  # of products in Triton's words
 TILE = {"float32": 32, "float64": 32}  # by weights that are read for it, else 64
 RESIDENT, GRID, STEPWISE, SCAN = "resident", "grid", "a launch a step", "scan"
 SCANNED_STEPS, SCANNED_UNITS = 32, 32  # of a program, at once
@@ -76,8 +78,8 @@ class Form:
             "HIDDEN": hidden,
             "BLOCK_B": self.block_b,
             "BLOCK_H": self.block_h or block_of(cell, hidden),
-            "PRECISION": "tf32x3" if dtype == "float32" else "ieee",
-            "DOT": dtype,
+            "PRECISION": PRECISIONS.get(dtype, "ieee"),
+            "DOT": stored(dtype),
         }
         return common | ({"BLOCK_K": self.block_k} if self.spread else {})
 
@@ -93,7 +95,7 @@ class Form:
         gates, block = slots(cell) if self.together else len(cell.recurrent), block_of(cell, hidden)
         tall = self.block_k if self.kind == STEPWISE else block
         count = gates * tall * (self.block_h or block) * len(cell.fed_back)
-        return count * {"float32": 8, "float64": 8}.get(dtype, 2)
+        return count * (8 if dtype == "float32" else FORMATS[dtype].size)
 
     def crowded(self, cell: GatedCell, hidden: int, batch: int, processors: int) -> str | None:
         """None, or why programs that wait for each other are not on the device at the same time."""

@@ -131,12 +131,12 @@ def step_time(
     on: Device, cell: GatedCell, units: int, dtype: str, form: Form, taken: Resources, way: str
 ) -> StepTime:
     """Of one program. A scan's loop goes through several steps at once, and reads their inputs twice."""
-    whole, narrow, size = block_of(cell, units), FORMATS[dtype].narrow, FORMATS[dtype].size
+    whole, size = block_of(cell, units), FORMATS[dtype].size
     block = form.block_h or whole
     gates = (slots(cell) if form.together else len(cell.recurrent)) if cell.recurrent else 0
     entries = gates * whole * block * len(cell.fed_back)
     depth = whole if way == "forward" else whole * gates
-    thrice = 1 if narrow else 3  # a float32 product is three of tf32, each of half the rate
+    thrice = 3 if dtype == "float32" else 1  # a float32 product is three of tf32
     tiles = -(-whole // form.block_k) if form.kind == STEPWISE else 1  # whose text is counted once
     exchanged = depth * form.block_b * size if form.spread else 0  # what other programs left
     at_once = form.block_k if form.kind == SCAN and way == "forward" else 1
@@ -145,10 +145,10 @@ def step_time(
     busy = {
         "issue": taken.instructions * tiles * form.warps / ISSUED / at_once,
         "weights": streamed / L2 if streamed else form.weight_bytes(cell, units, dtype) / SHARED,
-        "mma": entries * max(16, form.block_b) / on.mma * (1 if narrow else 6),
+        "mma": entries * max(16, form.block_b) / on.mma * size / 2 * thrice,  # tf32 has half the rate
         "global": (numbers * block * form.block_b * size + exchanged) / L2,
     }
-    products = depth / (16 if narrow else 8) * MMA * thrice if gates else 0.0
+    products = depth / (32 / size) * MMA * thrice if gates else 0.0
     chain = taken.barriers * tiles * BARRIER + 2 * READ + products + POINTWISE
     return StepTime(busy, chain / at_once)
 
@@ -171,6 +171,6 @@ def products_s(
     if direction == "backward":
         shapes += [(rows, wide, input_size), (input_size, rows, wide)]
         shapes += [(units, rows, recurrent)] if recurrent else []
-    rate = (on.mma if FORMATS[dtype].narrow else FMA) * on.processors * on.hertz
     size = FORMATS[dtype].size
+    rate = (on.mma * 2 / size if FORMATS[dtype].narrow else FMA) * on.processors * on.hertz
     return sum(max(m * k * n / rate, size * (m * k + k * n + m * n) / on.memory) for m, k, n in shapes)
