@@ -21,7 +21,7 @@ from . import dry, timed
 from .grid import Grid
 
 COMMAND = "python -m cellbench.harness.studies.gpu"
-TIMEOUT_S = 120.0  # of silence
+TIMEOUT_S = 300.0  # of silence
 WORKER_BYTES = 5 << 30  # of a process with PyTorch, CUDA and a compiler
 Say = Callable[[str], object]
 
