@@ -30,6 +30,7 @@ class Layout:
 
     pieces   of weights that a spread program holds for the forward's products, `pulled` for the backward's;
              0 where it reads them at each step
+    part     units of the backward's product that a warp has where warps share them out, else 0
     scanned  whether its forward takes several steps at once; its backward is that of a resident program
     """
 
@@ -37,6 +38,7 @@ class Layout:
     spread: bool = False
     pieces: int = 0
     pulled: int = 0
+    part: int = 0
     scanned: bool = False
 
 
@@ -89,7 +91,7 @@ def _kernels(cell: GatedCell, source: Step, dtype: str, layout: Layout) -> list[
     if layout.spread:
         return [
             spread_forward.forward(cell, source, layout.pieces),
-            spread_backward.backward(cell, source, layout.pulled),
+            spread_backward.backward(cell, source, layout.pulled, layout.part),
         ]
     packed = layout.packed and can_pack(cell)
     return [forward(cell, source, packed), backward(cell, source, packed)]
