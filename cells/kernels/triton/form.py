@@ -16,7 +16,7 @@ LEAST_BLOCK = 16  # units that a product takes at once, of formats of 16 bits
 ROWS = 16  # sequences that a product takes at once
 SPREAD_UNITS = (32, 16, 8)  # of a program, in the order in which they are tried
 EXACT = ("float32", "float64")  # formats in which a program of a grid holds a weight as two numbers
-EXACT_UNITS = (8,)  # of a program there; those of more spill
+PARTED_UNITS = (16, 8)  # of a program whose warps share out units; those of more have a barrier more
 PIECE = 256  # units multiplied at once by weights that are held
 MOST_PIECES = 4
 TILE = {"float32": 32, "float64": 32}  # by weights that are read for it, else 64
@@ -34,7 +34,7 @@ class Form:
              with a barrier of all programs a step; STEPWISE: `block_h` units, and every step is a launch;
              SCAN: `block_h` units of an affine cell, whose forward takes `block_k` steps at once
     block_k  units that a product takes at once; 0 in a resident program, whose products take all
-    parted   whether the warps of a GRID's program share out what the backward's product takes
+    parted   whether the warps of a GRID's program share out the units that its products take
     """
 
     packed: bool
@@ -72,10 +72,10 @@ class Form:
         if self.kind == SCAN:
             return Layout(scanned=True)
         width, gates = hidden // cell.heads, len(cell.recurrent) or 1
-        pieces, taken = _up(width, self.block_k), gates * width
         if self.parted:
-            return Layout(spread=True, pieces=pieces, pulled=1, part=_block(_up(taken, PARTS)))
-        return Layout(spread=True, pieces=pieces, pulled=_up(taken, self.block_k))
+            part, pulled_part = (_block(_up(count, PARTS)) for count in (width, gates * width))
+            return Layout(spread=True, pieces=1, pulled=1, part=part, pulled_part=pulled_part)
+        return Layout(spread=True, pieces=_up(width, self.block_k), pulled=_up(gates * width, self.block_k))
 
     def constants(self, cell: GatedCell, hidden: int, dtype: str) -> dict[str, Any]:
         """The kernels' constants, DOT by name. A float32 product is as exact as float32: three of tf32."""
@@ -167,11 +167,12 @@ def scans(cell: GatedCell) -> list[Form]:
 def spread_forms(cell: GatedCell, hidden: int, dtype: str) -> list[Form]:
     """Forms of several programs a head; without recurrent products none of them waits for another.
 
-    Where a weight is two numbers, 4 warps have no registers for all weights of the backward, and 8 have.
+    Where a weight is two numbers, registers do not hold all weights of the program in every warp. With two
+    states fed back, each would be laid out for memory apart, which takes barriers.
     """
     whole = block_of(cell, hidden)
-    exact = dtype in EXACT and bool(cell.recurrent)
+    parted = bool(cell.recurrent) and (dtype in EXACT or len(cell.fed_back) > 1)
     piece, tile = min(PIECE, whole), min(TILE.get(dtype, 64), whole)
-    units, warps = (EXACT_UNITS, PARTS) if exact else (SPREAD_UNITS, 4)
-    grids = [Form(False, ROWS, warps, GRID, n, piece, exact) for n in units if n <= whole]
+    units, warps = (PARTED_UNITS, PARTS) if parted else (SPREAD_UNITS, 4)
+    grids = [Form(False, ROWS, warps, GRID, n, piece, parted) for n in units if n <= whole]
     return grids + [Form(False, ROWS, 4, STEPWISE, n, tile) for n in SPREAD_UNITS if n <= whole]

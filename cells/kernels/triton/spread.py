@@ -4,8 +4,8 @@ With `pieces`, a program loads its weights once, in so many pieces, and a barrie
 two steps. With none, weights are read at each step in tiles of BLOCK_K units, each step is a launch of its
 own, and places have 64 bits. Cells without recurrent products need no barrier.
 
-With a `part`, a product's warps share out K: each has so many units of it, and with them all columns. A
-matrix instruction has 8 columns at least, so warps that share out a few columns would all hold all weights.
+With a `part`, a product's warps share out K: each has so many units of it, with all columns. A matrix
+instruction has 8 columns at least, so warps that shared out a few columns would all hold all weights.
 """
 
 from __future__ import annotations
@@ -128,21 +128,25 @@ def _weights(cell: GatedCell, transposed: bool, end: str = "", part: int = 0) ->
     return lines
 
 
-def multiply(cell: GatedCell, pieces: int) -> list[str]:
+def multiply(cell: GatedCell, pieces: int, part: int = 0) -> list[str]:
     """Lines that make wh_G of the states before, which all_S point to; without biases."""
     fed, gates = fed_names(cell), cell.recurrent
 
     def loads(end: str) -> list[str]:
-        place = f"b * HIDDEN + head * WIDTH + k{end}[None, :]"
-        read = {of: _row(f"all_{s} + {place}", "batch", "WIDTH", f"k{end}[None, :]") for s, of in fed}
+        k = _of_k(end, part, row=True)
+        place = f"b * HIDDEN + head * WIDTH + {k}"
+        read = {of: _row(f"all_{s} + {place}", "batch", "WIDTH", k) for s, of in fed}
         return [f"fed{of}{end} = {row}" for of, row in read.items()]
 
     def products(end: str) -> list[str]:
         return [f"wh = tl.dot(fed{of}{end}, weight{of}{end}, acc=wh, {DOT})" for _, of in fed]
 
-    zeros = f"wh = tl.zeros((BLOCK_B, {times(slots(cell), 'BLOCK_H')}), REAL)"
-    apart = split("wh", [f"wh_{g}" for g in gates]) if can_pack(cell) else laid_out(f"wh_{gates[0]}", "wh")
-    return [zeros, *_over_k(cell, loads, products, pieces, transposed=False), *apart]
+    columns, packed = times(slots(cell), "BLOCK_H"), can_pack(cell)
+    zeros = f"wh = tl.zeros(({f'{PARTS}, ' if part else ''}BLOCK_B, {columns}), REAL)"
+    whole = "wh" if packed else f"wh_{gates[0]}"
+    placed = summed(whole, "wh", columns) if part else [] if packed else laid_out(whole, "wh")
+    apart = split("wh", [f"wh_{g}" for g in gates]) if packed else []
+    return [zeros, *_over_k(cell, loads, products, pieces, transposed=False), *placed, *apart]
 
 
 def pull_back(cell: GatedCell, pieces: int, array: str, part: int = 0) -> list[str]:
@@ -163,7 +167,7 @@ def pull_back(cell: GatedCell, pieces: int, array: str, part: int = 0) -> list[s
 
     names, nothing = [f"pulled{of}" for _, of in fed], f"tl.zeros(({PARTS}, BLOCK_B, BLOCK_H), REAL)"
     zeros = [f"{name} = {nothing if part else ZEROS}" for name in names]
-    placed = [line for name in names for line in (summed(name) if part else laid_out(name, name))]
+    placed = [line for name in names for line in (summed(name, name) if part else laid_out(name, name))]
     # weights may be NaN, of which nothing may come where there is no step
     added = [f"d_{s} += tl.where(b < rows, pulled{of}, 0.0)" for s, of in fed]
     return [*zeros, *_over_k(cell, loads, products, pieces, transposed=True), *placed, *added]
@@ -182,17 +186,20 @@ def laid_out(name: str, product: str) -> list[str]:
     ]
 
 
-def summed(name: str) -> list[str]:
-    """Lines that sum a product (PARTS, BLOCK_B, BLOCK_H) over its parts, each of which a warp has.
+def summed(name: str, product: str, columns: str = "BLOCK_H") -> list[str]:
+    """Lines that sum a product (PARTS, BLOCK_B, columns) over its parts, of which each warp has one.
 
     A split brings all parts of an element to one thread, in the layout of what memory holds. tl.sum would
     exchange them twice, and then once more for that layout.
     """
     halvings = PARTS.bit_length() - 1
     parts = ", ".join(["2"] * halvings)
-    placed = f"{name} = tl.reshape(tl.permute({name}, (1, 2, 0)), (BLOCK_B, BLOCK_H, {parts}))"
-    halved = [f"first_half, second_half = tl.split({name})", f"{name} = first_half + second_half"]
-    return [placed, *halved * halvings]
+    placed = f"{product} = tl.reshape(tl.permute({product}, (1, 2, 0)), (BLOCK_B, {columns}, {parts}))"
+    lines = [placed]
+    for left in reversed(range(halvings)):
+        lines.append(f"first_half, second_half = tl.split({product})")
+        lines.append(f"{product if left else name} = first_half + second_half")
+    return lines
 
 
 def _over_k(
