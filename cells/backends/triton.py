@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..cell import GatedCell
 from ..kernels.step import step
 from ..kernels.triton import printer
+from ..kernels.triton.again import again
 from ..kernels.triton.form import SCAN, STEPWISE, Form
 from ..kernels.triton.forward import biased
 from ..kernels.triton.prediction import predict
@@ -108,16 +109,34 @@ class TritonProgram(TensorProgram):
             )
         return chosen.form
 
-    def launch(self, kernel: Any, arrays: Tensors, numbers: dict[str, int], **constants: bool) -> None:
-        """Starts a kernel with those of the arrays that it takes; what it does not use is any array."""
-        spare = next(iter(arrays.values()))
-        given = {name: arrays.get(name, spare) for name in kernel.arg_names if name not in self.constants}
+    def launch(
+        self, kernel: Any, arrays: Tensors, first: dict[str, int], *more: dict[str, int], **constants: bool
+    ) -> None:
+        """Starts a kernel with those of the arrays that it takes, and once more for each of more numbers."""
+        compiled = self.launch_one(kernel, arrays, first, **constants)
+        if more and compiled is not None:
+            return again(compiled, self.grid, self.arguments(kernel, arrays, first, constants), more)
+        for numbers in more:  # where nothing is compiled
+            self.launch_one(kernel, arrays, numbers, **constants)
+        return None
+
+    def launch_one(self, kernel: Any, arrays: Tensors, numbers: dict[str, int], **constants: bool) -> Any:
+        """Has Triton start the kernel; what it compiled, or None in its interpreter."""
+        given = self.arguments(kernel, arrays, numbers, constants)
         options = {"num_warps": self.form.warps}
         if self.form.spread:  # no tile is read ahead into more shared memory
             options["num_stages"] = 1
         if "arrived" in given:  # programs that wait for each other: the driver starts all of them, or none
             options["launch_cooperative_grid"] = True
-        kernel[self.grid](**given | numbers | constants, **self.constants, **options)
+        return kernel[self.grid](**given, **options)
+
+    def arguments(
+        self, kernel: Any, arrays: Tensors, numbers: dict[str, int], constants: dict[str, bool]
+    ) -> dict[str, Any]:
+        """The kernel's arguments in its order; an array that it does not use is any of them."""
+        spare = next(iter(arrays.values()))
+        given = arrays | numbers | constants | self.constants
+        return {name: given.get(name, spare) for name in kernel.arg_names}
 
     @cached_property
     def constants(self) -> dict[str, Any]:

@@ -24,7 +24,8 @@ BATCH = 16
 TARGETS = ("sm_80", "sm_90", "sm_100")
 Sizes = tuple[tuple[str, int], ...]  # formats, with a hidden_size each
 SIZES: Sizes = (("float32", 64), ("bfloat16", 128))
-LARGE: Sizes = (("bfloat16", 256),)  # a grid of programs, of the cells that cuDNN has
+# a grid of programs, of the cells that cuDNN has
+LARGE: Sizes = (("bfloat16", 256), ("float32", 128), ("float32", 256))
 IN_A_GRID = ("gru", "lstm")
 Table = dict[str, Any]
 

@@ -95,7 +95,9 @@ def test_forms_are_tried_in_their_order_and_a_launch_a_step_is_taken_though_it_s
     last = chosen(every | {"resident": spills, GRID: spills, STEPWISE: spills})
     assert last.form.kind == STEPWISE and last.kernels["forward"].spilled_bytes == 8
     assert chosen(dict.fromkeys(every, dies)).form is None
-    assert "in 8 pieces, and more than 4" in str(chosen(every, hidden=512, dtype="float32"))
+    assert "in 8 pieces, and more than 4" in Form(False, 16, 4, GRID, 8, 256).too_long(
+        cells.get("lstm"), 2048
+    )
     wide = chosen(every, batch=2**31 // 256)
     assert wide.form.kind == STEPWISE and "2,147,483,648 gate values" in str(wide)
 

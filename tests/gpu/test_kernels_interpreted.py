@@ -36,6 +36,7 @@ APART, EIGHT_APART = replace(FORM, packed=False), replace(EIGHT, packed=False)
 # programs of 16 units, of which the second one has a single one
 SPREAD, HALF_FULL = Form(False, 4, 4, STEPWISE, 16, 16), Sizes(2, 3, 2, 17)
 GRID_FORM = replace(SPREAD, kind=GRID)
+PARTED = replace(GRID_FORM, parted=True)
 # four steps at once, so that seven are two tiles, of which the second is not full
 SCAN_FORM, SEVEN = Form(False, 1, 4, SCAN, 16, 4), Sizes(7, 2, 2, 17)
 HANDFUL = [
@@ -54,6 +55,7 @@ HANDFUL = [
     Job("gru", "float64", Sizes(2, 3, 5, 7), lengths=(1, 2, 1)),
     Job("peephole_lstm", "float64", HALF_FULL, SPREAD),
     Job("gru", "float64", HALF_FULL, GRID_FORM),
+    Job("cornn", "float64", HALF_FULL, PARTED),
     Job("indrnn", "float64", HALF_FULL, GRID_FORM),
     Job("mingru", "float64", SEVEN, SCAN_FORM),
     Job(f"{OWN}:Carries", "float64", replace(SEVEN, hidden_size=3), SCAN_FORM),
@@ -68,12 +70,18 @@ EVERY = [
         ("float64", 1, APART),
         ("float64", 3, SPREAD),
         ("float32", 3, GRID_FORM),
+        *(("float64", 3, PARTED) for _ in cells.get(spec).recurrent[:1]),
         *(("float64", 11, SCAN_FORM) for _ in scans(cells.get(spec))),
     )
 ]
 JOBS = EVERY if os.environ.get("CELLBENCH_KERNELS") == "all" else HANDFUL
 # what a printer might get wrong, by what must be told of it: an error of an array, or a fault of memory
 FAULTS = {
+    "a half of a product's parts that is left out": (
+        Job("elman", "float64", HALF_FULL, PARTED),
+        ("pulled = first_half + second_half", "pulled = first_half"),
+        "d_x",
+    ),
     "a scan that puts the later steps first": (
         Job("mingru", "float64", SEVEN, SCAN_FORM),
         (

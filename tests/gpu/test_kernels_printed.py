@@ -30,6 +30,7 @@ LAYOUTS = {
     "plain": Layout(packed=False),
     "tiled": Layout(spread=True),
     "held": Layout(spread=True, pieces=2, pulled=3),
+    "shared out": Layout(spread=True, pieces=1, pulled=1, part=16, pulled_part=32),
     "scanned": Layout(scanned=True),
 }
 

@@ -35,10 +35,12 @@ ALLOWED = {"float32": 2e-6, "tf32": 4e-3, "bfloat16": 3e-2, "float16": 4e-3}
 ONE = CompiledJob("gru", "float32", SMALL, 90)
 SPREAD = Form(False, 16, 1, STEPWISE, 8, 16)
 GRID_FORM = replace(SPREAD, kind=GRID)
+PARTED = replace(GRID_FORM, warps=8, parted=True)
 IN_A_GRID = CompiledJob("elman", "bfloat16", SMALL, 90, GRID_FORM)
 ROUNDED = CompiledJob("lstm", "tf32", SMALL, 90)
 SCANNED = CompiledJob("mingru", "float32", Sizes(5, 1, 2, 16), 80, Form(False, 1, 2, SCAN, 16, 4))
-HANDFUL = [ONE, ROUNDED, IN_A_GRID, SCANNED, CompiledJob("elman", "float32", SMALL, 80, SPREAD)]
+SHARED_OUT = CompiledJob("elman", "float32", SMALL, 90, replace(PARTED, warps=2))
+HANDFUL = [ONE, ROUNDED, IN_A_GRID, SHARED_OUT, SCANNED, CompiledJob("elman", "float32", SMALL, 80, SPREAD)]
 DROPPED = [("forward", 0), ("backward", 0)]
 ARRIVALS = [("forward", 3), ("backward", 4)]  # of one warp, which needs no other barrier
 EVERY = [
@@ -56,6 +58,12 @@ EVERY += [
     for target in (80, 90)
     for form in (GRID_FORM, SPREAD)
 ]
+EVERY += [
+    CompiledJob(spec, "float32", replace(ODD, steps=3), target, replace(PARTED, block_h=units))
+    for spec in ("lstm", "gru", "slstm:heads=3", "peephole_lstm", "elman", "cornn")
+    for target, units in ((80, 8), (90, 16))
+]
+EVERY += [CompiledJob("cornn", "bfloat16", replace(ODD, steps=3), 90, PARTED)]
 EVERY += [
     CompiledJob(spec, dtype, Sizes(35, 2, 33, 33), target, Form(False, 1, 4, SCAN, 32, 32))
     for spec in ("mingru", "lru", "rglru", "s5")

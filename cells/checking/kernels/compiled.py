@@ -63,7 +63,7 @@ class CompiledProgram(TritonProgram):
     def choose(self) -> Form:
         return self.form
 
-    def launch(self, kernel: Any, arrays: Any, numbers: dict[str, int], **constants: bool) -> None:
+    def launch_one(self, kernel: Any, arrays: Any, numbers: dict[str, int], **constants: bool) -> None:
         name, form = kernel.__name__, self.form
         fixed = form.constants(self.cell, self.units, self.dtype) | constants
         real = printer.real_of(self.dtype)

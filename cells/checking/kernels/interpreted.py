@@ -57,14 +57,14 @@ class InterpretedProgram(TritonProgram):
     def choose(self) -> Form:
         return self.form
 
-    def launch(self, kernel: Any, arrays: Any, numbers: dict[str, int], **constants: bool) -> None:
+    def launch_one(self, kernel: Any, arrays: Any, numbers: dict[str, int], **constants: bool) -> None:
         given = {name: array for name, array in arrays.items() if name in kernel.arg_names}
         if "arrived" not in given:  # the programs have nothing to wait for
             with watched(Memory(given)):
-                return super().launch(kernel, arrays, numbers, **constants)
+                return super().launch_one(kernel, arrays, numbers, **constants)
         memory = Ordered(given, math.prod(self.grid))
         with watched(memory), together(memory):
-            return super().launch(kernel, arrays, numbers, **constants)
+            return super().launch_one(kernel, arrays, numbers, **constants)
 
 
 def full_of_nan(like: Any, *shape: int, dtype: Any = None) -> Any:

@@ -11,12 +11,14 @@ from ...derived import affine
 from ...programs.formats import FORMATS, TF32, stored
 from .printer import Layout
 from .products import can_pack, slots
+from .spread import PARTS
 
 LEAST_BLOCK = 16  # units that a product takes at once, of formats of 16 bits
 ROWS = 16  # sequences that a product takes at once
 SPREAD_UNITS = (32, 16, 8)  # of a program, in the order in which they are tried
-EXACT_UNITS = (8,)  # where weights are held as two numbers each; those of more spill
-PIECE = {"float32": 64, "float64": 64}  # units multiplied at once by weights that are held, else 256
+EXACT = ("float32", "float64")  # formats in which a program of a grid holds a weight as two numbers
+PARTED_UNITS = (16, 8)  # of a program whose warps share out units; those of more have a barrier more
+PIECE = 256  # units multiplied at once by weights that are held
 MOST_PIECES = 4
 PRECISIONS = {"float32": "tf32x3", TF32: TF32}  # of products in Triton's words
 TILE = {"float32": 32, "float64": 32}  # by weights that are read for it, else 64
@@ -34,6 +36,7 @@ class Form:
              with a barrier of all programs a step; STEPWISE: `block_h` units, and every step is a launch;
              SCAN: `block_h` units of an affine cell, whose forward takes `block_k` steps at once
     block_k  units that a product takes at once; 0 in a resident program, whose products take all
+    parted   whether the warps of a GRID's program share out the units that its products take
     """
 
     packed: bool
@@ -42,6 +45,7 @@ class Form:
     kind: str = RESIDENT
     block_h: int = 0
     block_k: int = 0
+    parted: bool = False
 
     def __str__(self) -> str:
         if self.kind == SCAN:
@@ -70,6 +74,9 @@ class Form:
         if self.kind == SCAN:
             return Layout(scanned=True)
         width, gates = hidden // cell.heads, len(cell.recurrent) or 1
+        if self.parted:
+            part, pulled_part = (_block(_up(count, PARTS)) for count in (width, gates * width))
+            return Layout(spread=True, pieces=1, pulled=1, part=part, pulled_part=pulled_part)
         return Layout(spread=True, pieces=_up(width, self.block_k), pulled=_up(gates * width, self.block_k))
 
     def constants(self, cell: GatedCell, hidden: int, dtype: str) -> dict[str, Any]:
@@ -130,7 +137,12 @@ def _up(count: int, size: int) -> int:
 
 def block_of(cell: GatedCell, hidden: int) -> int:
     """The units of a head, up to the next power of two."""
-    return max(LEAST_BLOCK, 1 << (hidden // cell.heads - 1).bit_length())
+    return _block(hidden // cell.heads)
+
+
+def _block(count: int) -> int:
+    """So many, up to the next power of two that a product can take."""
+    return max(LEAST_BLOCK, 1 << (count - 1).bit_length())
 
 
 def candidates(cell: GatedCell, hidden: int, batch: int, processors: int, dtype: str) -> list[Form]:
@@ -155,11 +167,14 @@ def scans(cell: GatedCell) -> list[Form]:
 
 
 def spread_forms(cell: GatedCell, hidden: int, dtype: str) -> list[Form]:
-    """Forms of several programs a head; without recurrent products none of them waits for another."""
+    """Forms of several programs a head; without recurrent products none of them waits for another.
+
+    Where a weight is two numbers, registers do not hold all weights of the program in every warp. With two
+    states fed back, each would be laid out for memory apart, which takes barriers.
+    """
     whole = block_of(cell, hidden)
-    exact = dtype in PIECE and bool(cell.recurrent)
-    piece, tile = min(PIECE.get(dtype, 256), whole), min(TILE.get(dtype, 64), whole)
-    grids = [
-        Form(False, ROWS, 4, GRID, n, piece) for n in (EXACT_UNITS if exact else SPREAD_UNITS) if n <= whole
-    ]
+    parted = bool(cell.recurrent) and (dtype in EXACT or len(cell.fed_back) > 1)
+    piece, tile = min(PIECE, whole), min(TILE.get(dtype, 64), whole)
+    units, warps = (PARTED_UNITS, PARTS) if parted else (SPREAD_UNITS, 4)
+    grids = [Form(False, ROWS, warps, GRID, n, piece, parted) for n in units if n <= whole]
     return grids + [Form(False, ROWS, 4, STEPWISE, n, tile) for n in SPREAD_UNITS if n <= whole]

@@ -18,6 +18,7 @@ from .form import GRID, RESIDENT, SCAN, STEPWISE, Form, block_of
 from .products import slots
 from .remembered import remembered
 from .resources import Chosen, Resources, choose, missing
+from .spread import PARTS
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def step_time(
         "mma": entries * max(16, form.block_b) / on.mma * size / 2 * thrice,  # tf32 has half the rate
         "global": (numbers * block * form.block_b * size + exchanged) / L2,
     }
-    products = depth / (32 / size) * MMA * thrice if gates else 0.0
+    in_turn = depth / (PARTS if form.parted else 1)  # of the products of a warp
+    products = in_turn / (32 / size) * MMA * thrice if gates else 0.0
     chain = taken.barriers * tiles * BARRIER + 2 * READ + products + POINTWISE
     return StepTime(busy, chain / at_once)
 

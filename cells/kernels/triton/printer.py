@@ -30,6 +30,8 @@ class Layout:
 
     pieces   of weights that a spread program holds for the forward's products, `pulled` for the backward's;
              0 where it reads them at each step
+    part     units of the forward's products that a warp has where warps share them out, `pulled_part` of the
+             backward's; else 0
     scanned  whether its forward takes several steps at once; its backward is that of a resident program
     """
 
@@ -37,6 +39,8 @@ class Layout:
     spread: bool = False
     pieces: int = 0
     pulled: int = 0
+    part: int = 0
+    pulled_part: int = 0
     scanned: bool = False
 
 
@@ -88,8 +92,8 @@ def _kernels(cell: GatedCell, source: Step, dtype: str, layout: Layout) -> list[
         ]
     if layout.spread:
         return [
-            spread_forward.forward(cell, source, layout.pieces),
-            spread_backward.backward(cell, source, layout.pulled),
+            spread_forward.forward(cell, source, layout.pieces, layout.part),
+            spread_backward.backward(cell, source, layout.pulled, layout.pulled_part),
         ]
     packed = layout.packed and can_pack(cell)
     return [forward(cell, source, packed), backward(cell, source, packed)]

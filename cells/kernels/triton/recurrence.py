@@ -20,8 +20,8 @@ Arrays = dict[str, Tensor]
 class Recurrence:
     """A cell's kernels, started with the arrays that they ask for by name.
 
-    `launch(kernel, arrays, numbers, **constants)` starts one. With `tracing` a backward leaves the cotangents
-    of all states {name: (T + 1, B, units)} in `trajectory`.
+    `launch(kernel, arrays, *each, **constants)` starts one for each of the numbers. With `tracing` a backward
+    leaves the cotangents of all states {name: (T + 1, B, units)} in `trajectory`.
     """
 
     def __init__(

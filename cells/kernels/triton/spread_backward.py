@@ -22,17 +22,17 @@ one row is read, the other one written. d_unit_V_at is (launches, blocks of sequ
 all_d_S (T + 1, B, units) gets every cotangent but the first. With ENDING the first step's products follow."""
 
 
-def backward(cell: GatedCell, source: Step, pieces: int) -> str:
+def backward(cell: GatedCell, source: Step, pieces: int, part: int = 0) -> str:
     """The printed kernel."""
     states, by_row, recurrent = cell.states, rows(cell, source), bool(cell.recurrent)
     waits = spread.waits(cell, pieces)
     array = "all_d_wx" if all_summed(cell, source) else "all_d_wh"
-    pull = spread.pull_back(cell, pieces, array) if recurrent else []
+    pull = spread.pull_back(cell, pieces, array, part) if recurrent else []
     before = ["rows = tl.where(begin + i > 0, batch, 0)"] if recurrent else []
     before += ["if i > 0:", *(f"    {line}" for line in spread.wait("i - 1"))] if waits else []
     begin = [
         *spread.places(cell, pieces),
-        *(spread.load_weights(cell, pieces, transposed=True) if recurrent else []),
+        *(spread.load_weights(cell, pieces, transposed=True, part=part) if recurrent else []),
         *(load(f"unit_{v}", f"unit_{v}_at + j", "u < WIDTH") for v in cell.vectors),
         *(f"d_sum_{v} = {ZEROS}" for v in cell.vectors),
         *(load(f"d_{s}", f"carried_d_{s} + begin % 2 * one + at") for s in states),

@@ -17,14 +17,14 @@ first row filled; all_kept (T, K, B, units). Of carried_S (2, B, units) one row 
 Without KEEPING only what is an output or is multiplied is written."""
 
 
-def forward(cell: GatedCell, source: Step, pieces: int) -> str:
+def forward(cell: GatedCell, source: Step, pieces: int, part: int = 0) -> str:
     """The printed kernel."""
     gates, apart = len(cell.gates), outputs_apart(source)
     always = written(cell, source, keeping=False)
     kept = [s for s in kept_states(cell, source) if s not in always]
     begin = [
         *spread.places(cell, pieces),
-        *(spread.load_weights(cell, pieces, transposed=False) if cell.recurrent else []),
+        *(spread.load_weights(cell, pieces, transposed=False, part=part) if cell.recurrent else []),
         *(
             load(f"bias_{g}", block("bias_hh_at + j", r, "HIDDEN"), "u < WIDTH")
             for r, g in biased(cell, source)
@@ -48,7 +48,7 @@ def forward(cell: GatedCell, source: Step, pieces: int) -> str:
             if spread.waits(cell, pieces)
             else []
         ),
-        *(spread.multiply(cell, pieces) if cell.recurrent else []),
+        *(spread.multiply(cell, pieces, part) if cell.recurrent else []),
         *(f"wh_{g} += bias_{g}" for _, g in biased(cell, source)),
         *source.forward,
         *(line for s in always for line in (f"all_{s} += one", _store_state(source, s))),

@@ -62,9 +62,9 @@ class SpreadRecurrence(Recurrence):
             like = next(iter(arrays.values()))
             counters = self.blocks * self.cell.heads * steps
             arrays = arrays | {"arrived": torch.zeros(counters, dtype=torch.int32, device=like.device)}
-        for begin in range(0, steps, at_once):
-            numbers = {"steps": at_once, "batch": batch, "begin": begin, "total": steps}
-            self.launch(kernel, arrays, numbers, **constants)
+        numbers = {"steps": at_once, "batch": batch, "total": steps}
+        each = [numbers | {"begin": begin} for begin in range(0, steps, at_once)]
+        self.launch(kernel, arrays, *each, **constants)
         return steps // at_once
 
     def sums(self, steps: int) -> int:
