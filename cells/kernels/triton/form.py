@@ -16,7 +16,7 @@ from .spread import PARTS
 LEAST_BLOCK = 16  # units that a product takes at once, of formats of 16 bits
 ROWS = 16  # sequences that a product takes at once
 SPREAD_UNITS = (32, 16, 8)  # of a program, in the order in which they are tried
-EXACT = ("float32", "float64")  # formats in which a program of a grid holds a weight as two numbers
+FEW_BYTES = 2  # of a weight; wider ones are too many for the registers of 4 warps
 PARTED_UNITS = (16, 8)  # of a program whose warps share out units; those of more have a barrier more
 PIECE = 256  # units multiplied at once by weights that are held
 MOST_PIECES = 4
@@ -169,11 +169,11 @@ def scans(cell: GatedCell) -> list[Form]:
 def spread_forms(cell: GatedCell, hidden: int, dtype: str) -> list[Form]:
     """Forms of several programs a head; without recurrent products none of them waits for another.
 
-    Where a weight is two numbers, registers do not hold all weights of the program in every warp. With two
-    states fed back, each would be laid out for memory apart, which takes barriers.
+    Where a weight is of 4 bytes, or two numbers of them, registers do not hold all weights of the program in
+    every warp. With two states fed back, each would be laid out for memory apart, which takes barriers.
     """
     whole = block_of(cell, hidden)
-    parted = bool(cell.recurrent) and (dtype in EXACT or len(cell.fed_back) > 1)
+    parted = bool(cell.recurrent) and (FORMATS[dtype].size > FEW_BYTES or len(cell.fed_back) > 1)
     piece, tile = min(PIECE, whole), min(TILE.get(dtype, 64), whole)
     units, warps = (PARTED_UNITS, PARTS) if parted else (SPREAD_UNITS, 4)
     grids = [Form(False, ROWS, warps, GRID, n, piece, parted) for n in units if n <= whole]
