@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..screen import one_line
+from ..screen import counted, one_line
 from ..store import pages
 from . import swept, trainings
 from .drawing.panels import Figure
@@ -235,7 +235,7 @@ def _blocks(section: Section, level: str) -> Iterator[str]:
         yield from (f"![{escaped(figure.heading)}]({figure.name}.svg)", escaped(figure.caption))
     for table in section.tables:
         folded = len(table.rows) > section.unfolded
-        yield f"<details><summary>{len(table.rows)} rows</summary>" if folded else ""
+        yield (f"<details><summary>{counted(len(table.rows), 'row')}</summary>" if folded else "")
         yield from (markdown(table), escaped(table.note), "</details>" if folded else "")
     yield from map(_fenced, section.commands)
     for one in section.parts:
