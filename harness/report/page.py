@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import groupby
@@ -18,7 +17,7 @@ from . import swept, trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
 from .findings import NOTE, findings, named
-from .frame import left_out, prepare, unique
+from .frame import left_out, prepare, unique, without_result
 from .overview import table_of_rows
 from .refused import refused
 from .rows import behind
@@ -96,14 +95,8 @@ def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, 
             f"Each cell has the hidden size that comes closest to the budget of the first one: {equal}."
         )
     lines += left_out(ready)
-    refused = ready[ready["status"] != "ok"]
-    counts = Counter(refused.loc[(refused["case"] == "") | ~refused.duplicated(["run", "case"]), "status"])
-    if counts:
-        what = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        total = sum(counts.values())
-        lines.append(
-            f"{total} case{'s have' if total > 1 else ' has'} no result: {what}; the reasons are below."
-        )
+    if without := without_result(ready):
+        lines.append(f"{without}; the reasons are below.")
     return title, lines
 
 

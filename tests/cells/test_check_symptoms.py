@@ -279,3 +279,17 @@ def test_sums_of_thousands_of_terms_and_one_unit_are_no_deviation_and_a_scaled_o
 
     assert cells.check(getattr(torch.nn, kind)(4097, 1), cell, **given).ok
     assert not cells.check(Off(4097, 1), cell, **given).ok
+
+
+class Rectified(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.ih, self.hh = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x, h):
+        return torch.relu(self.ih(x) + self.hh(h))
+
+
+def test_an_activation_of_a_state_is_named_by_the_state_and_not_by_a_line_of_code():
+    said = str(cells.check(Rectified, against="elman", steps=5)).splitlines()[0]
+    assert "relu where the new h has tanh" in said and "`" not in said
