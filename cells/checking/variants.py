@@ -228,7 +228,7 @@ def _sites(cell: GatedCell) -> list[tuple[str, str]]:
 
 
 def _subject(function: str, line: str) -> str:
-    """What a line computes with the function: `z` of z = sigmoid(...), `tanh(c)`'s c, a state, else the line."""
+    """What a line computes with the function: z of z = sigmoid(...), tanh(c)'s c, a state, else the line."""
     assigned = re.match(rf"(\w+) = {function}\(.*\)$", line)
     if assigned:
         return assigned[1]
