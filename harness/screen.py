@@ -43,6 +43,11 @@ def shortened(text: object) -> str:
     return line if len(line) <= HEAD + TAIL else f"{line[:HEAD]} ... {line[-TAIL:]}"
 
 
+def counted(count: int, noun: str) -> str:
+    """'1 run', '2 runs', '1,000 runs'."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def no_commands(text: str, fresh: bool = True) -> str:
     """Text in which no line is a command to a CI system; `fresh`: it begins a line."""
     text = ANYWHERE.sub(r"#\\", text)

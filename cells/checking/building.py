@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from itertools import product
-from typing import Any
+from dataclasses import is_dataclass
+from itertools import islice, product
+from typing import Any, get_type_hints
 
 from ..cell import GatedCell
 from .words import size_role
 
 MOST = 64  # constructions that are tried
+MOST_CONFIGS = 8  # of them by one dataclass of settings
 LAYERS = re.compile(r"(n|num)?_?(rnn_?)?layers?|depth|n_?stack")
 DIRECTIONS = re.compile(r"(is_?)?bi(directional|_?rnn|_?lstm)?")
 Attempt = tuple[tuple[Any, ...], dict[str, Any]]
@@ -35,7 +37,7 @@ def attempts(cls: type, cell: GatedCell, sizes: tuple[int, int]) -> Iterator[Att
     """(positional, keywords) of constructors to try, likeliest first."""
     arguments = parameters(cls)
     wanted, any_number = needed(arguments), any(a.kind == a.VAR_POSITIONAL for a in arguments)
-    stack = _stack(arguments, cell)
+    stack, configs = _stack(arguments, cell), _configs(cls, cell, sizes)
     if any_number and not wanted:
         yield sizes, stack
     whole = [a for a in arguments if a.default is not a.empty and _is_size(a)]
@@ -45,7 +47,7 @@ def attempts(cls: type, cell: GatedCell, sizes: tuple[int, int]) -> Iterator[Att
     tried: list[Attempt] = []
     for optional in options:
         given = [*wanted, *optional]
-        choices = product(*(list(enumerate(_values(a, cell, sizes))) for a in given))
+        choices = product(*(list(enumerate(configs.get(a.name) or _values(a, cell, sizes))) for a in given))
         # the likeliest value of each first, then what differs in few
         ordered = sorted(choices, key=lambda choice: sum(k for k, _ in choice))
         for choice in ordered[: MOST // len(options)]:
@@ -55,6 +57,27 @@ def attempts(cls: type, cell: GatedCell, sizes: tuple[int, int]) -> Iterator[Att
             if attempt not in tried:  # [] and `free` may give the same
                 tried.append(attempt)
                 yield attempt
+
+
+def _configs(cls: type, cell: GatedCell, sizes: tuple[int, int]) -> dict[str, list[Any]]:
+    """Values of the arguments that are a dataclass of settings, filled as a constructor's arguments are."""
+    try:
+        kinds = get_type_hints(cls.__init__)  # type: ignore[misc]
+    except Exception:  # somebody's annotation, which need not name anything
+        return {}
+    found: dict[str, list[Any]] = {}
+    for name, kind in kinds.items():
+        if isinstance(kind, type) and is_dataclass(kind) and kind is not cls:
+            found[name] = list(_filled(kind, cell, sizes))
+    return found
+
+
+def _filled(kind: type, cell: GatedCell, sizes: tuple[int, int]) -> Iterator[Any]:
+    for positional, keywords in islice(attempts(kind, cell, sizes), MOST_CONFIGS):
+        try:
+            yield kind(*positional, **keywords)
+        except Exception:  # its own checks refuse these
+            continue
 
 
 def _stack(arguments: list[inspect.Parameter], cell: GatedCell) -> dict[str, Any]:

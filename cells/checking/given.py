@@ -147,7 +147,8 @@ def _of_class(
     if made:
         return made[0]
     raise ValueError(
-        f"cannot build {label}: {problem}; give an object instead, or a constructor (input_size, hidden_size)"
+        f"cannot build {label}: {problem}; give an object instead, as a line of your file makes it (`model ="
+        f" {cls.__name__}(...)`, then FILE:model), or a constructor (input_size, hidden_size)"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -318,10 +319,16 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
 
 
 def _unread(implementation: Implementation, cell_arrays: CellArrays, names: list[str]) -> str:
+    if not names:
+        return (
+            f"{implementation.label} has no arguments or attributes that are arrays of cell"
+            f" {cell_arrays.cell.name!r} ({described(cell_arrays.shapes)}); name them so, as arguments or as"
+            " keys that it takes from a dict"
+        )
     return (
-        f"{implementation.label} takes {', '.join(names) or 'no arrays'}, which are not read as the arrays of"
+        f"{implementation.label} takes {', '.join(names)}, which are not read as the arrays of"
         f" cell {cell_arrays.cell.name!r} ({described(cell_arrays.shapes)})"
-        f"{nearest(names[0] if names else '', cell_arrays.shapes)}"
+        f"{nearest(names[0], cell_arrays.shapes)}"
         f" name them so, or W_GATE, U_GATE, b_GATE for its gates {', '.join(cell_arrays.cell.gates)}"
     )
 
@@ -340,6 +347,11 @@ def _uncalled(implementation: Implementation, problems: list[str], cell: GatedCe
     else:
         several = (f"{call}: {error[:240]}" for error, call in list(apart.items())[:3])
         first = f"tried {'; '.join(several)}"
+    if re.search(r"'indices'.*scalar types|Embedding|one_hot", first):
+        return (
+            f"{implementation.label} takes whole numbers, as a model of words does; check takes its recurrent"
+            " part, which reads vectors: give FILE:NAME of that class"
+        )
     if implementation.traced:
         first += ". A traced module may fix steps and batch: give those of its trace (steps=, batch=)"
     return (

@@ -228,12 +228,15 @@ def _sites(cell: GatedCell) -> list[tuple[str, str]]:
 
 
 def _subject(function: str, line: str) -> str:
-    """What a line computes with the function: `z` of z = sigmoid(...), `tanh(c)`'s c, else the line."""
+    """What a line computes with the function: z of z = sigmoid(...), tanh(c)'s c, a state, else the line."""
     assigned = re.match(rf"(\w+) = {function}\(.*\)$", line)
     if assigned:
         return assigned[1]
     inside = re.search(rf"\b{function}\(([\w. ]+)\)", line)
-    return inside[1] if inside else f"`{line}`"
+    if inside:
+        return inside[1]
+    state = re.match(r"return State\((\w+)=[^=]*$", line)  # of a single state, which the line makes
+    return f"the new {state[1]}" if state else f"`{line}`"
 
 
 def functions(cell: GatedCell) -> list[str]:

@@ -76,6 +76,12 @@ class Derivation:
         return all(degree(node) <= 1 for node in self.states.values())
 
 
+def _as_tuple(names: object) -> str:
+    """The names as a tuple is written, where they are words; else an example."""
+    words = [names] if isinstance(names, str) else names if isinstance(names, list) else []
+    return repr(tuple(words) if are_names(tuple(words)) and words else ("h",))
+
+
 @lru_cache(maxsize=256)
 def derive(cell: Equations) -> Derivation:
     """Records the cell's equations.
@@ -85,7 +91,8 @@ def derive(cell: Equations) -> Derivation:
     for what in ("gates", "states"):
         names = getattr(cell, what, ())
         if not are_names(names):
-            fail(cell.equations, f"{what} is {names!r}; it must be a tuple of names such as ('h',)")
+            example = _as_tuple(names)
+            fail(cell.equations, f"{what} is {names!r}; it must be a tuple of names such as {example}")
     tape = Tape()
 
     def inputs_of(kind: str, names: tuple[str, ...]) -> State:

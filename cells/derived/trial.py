@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -37,11 +38,26 @@ def called(cell: Equations, method: Callable, arguments: list[Any]) -> tuple[Any
         line = next((f.lineno for f in frames if f.filename == code.co_filename), 0)
         vectors = f", vectors ({', '.join(cell.vectors)})" if cell.vectors else ""
         raise EquationError(
-            f"{code.co_filename}:{line}: {error}. Equations may use + - * / **, numbers, gates"
+            f"{code.co_filename}:{line}: {_problem(error)}. Equations may use + - * / **, numbers, gates"
             f" ({', '.join(cell.gates)}), states ({', '.join(cell.states)}){vectors}{_products(cell)} and"
             f" {', '.join(FUNCTIONS)}, mean"
         ) from error
     return result, variables
+
+
+def _problem(error: Exception) -> str:
+    """What went wrong, in words of a cell's author: other libraries call a value of the equations a Node."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, TypeError) or not re.search(r"\bNode\b", text):
+        return text
+    if sign := re.match(r"(?:unsupported|bad) operand type.* for (?:unary )?([^:]+):", text):
+        return f"the operator {sign[1]} does not apply to a value of the equations"
+    if re.search(r"iterable|len\(\)|unpack", text):
+        return "a value of the equations has no units to go through"
+    return (
+        "a function of another library, such as NumPy, torch or math, was given a value of the equations;"
+        " import it from cellbench.cells"
+    )
 
 
 def _products(cell: Equations) -> str:

@@ -57,7 +57,7 @@ def do(arguments: argparse.Namespace) -> int:
     from ..report.exports import FORMS as MAKE
     from ..report.exports import named
     from ..report.page import content
-    from ..screen import last
+    from ..screen import counted, last
     from .report import chosen, page_of
 
     runs = chosen(arguments)
@@ -71,6 +71,6 @@ def do(arguments: argparse.Namespace) -> int:
         folder, arguments.form, {f"{name}.{arguments.form}": make(table) for name, table in tables.items()}
     )
     for name, table in tables.items():
-        print(f"{name}.{arguments.form}: {len(table.rows)} rows")
+        print(f"{name}.{arguments.form}: {counted(len(table.rows), 'row')}")
     last(f"tables: {folder}")
     return 0

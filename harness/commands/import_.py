@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .. import formats, store
 from ..formats._brought import Brought
-from ..screen import last
+from ..screen import counted, last
 from ._arguments import RUNS, epilog, path
 
 MOST_FILES = 10_000
@@ -55,7 +55,7 @@ def do(arguments: argparse.Namespace) -> int:
         _left_out(file, brought)
         print(f"{file}: {_written(brought, file, arguments.results)}")
     machines = {json.dumps(brought.key, sort_keys=True) for _, brought in found}
-    last(f"runs: {len(found)}, of {len(machines)} machine{'s' * (len(machines) > 1)}, in {arguments.results}")
+    last(f"runs: {len(found)}, of {counted(len(machines), 'machine')}, in {arguments.results}")
     return 0
 
 

@@ -61,10 +61,34 @@ def given(cell: str, root: Path) -> str:
     path, name = find.path_of(cell), cell.rpartition(":")[2]
     if path is None or not path.is_file() or not path.is_relative_to(root):
         raise ValueError(f"{cell!r} is no cell of a file in {root}; give path/to/file.py:Name")
+    if (names := _named(path)) is not None and name not in names:
+        raise ValueError(
+            f"{path.relative_to(root).as_posix()} has no {name!r}{find.nearest(name, names)} it has:"
+            f" {', '.join(names) or 'no class'}"
+        )
     spec = f"{path.relative_to(root).as_posix()}:{name}"
     if not PLAIN.fullmatch(spec):
         raise ValueError(f"{spec!r} has other signs than letters, digits, _ . / and -; rename the file")
     return spec
+
+
+def _named(file: Path) -> list[str] | None:
+    """What stands under a name at the top of a file; None where reading alone does not tell."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file} cannot be read as Python: {error}") from None
+    names = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names += [alias.asname or alias.name for alias in node.names]
+        elif not isinstance(node, ast.Expr):  # such as an `if` or a `try`, which may make a class
+            return None
+    return None if "*" in names else names
 
 
 def found(root: Path) -> Iterator[str]:

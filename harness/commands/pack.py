@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench pack`; returns the exit code."""
-    from ..screen import last
+    from ..screen import counted, last
 
     if arguments.undo is not None:
         return _undo(arguments.undo, arguments.runs)
@@ -45,7 +45,7 @@ def do(arguments: argparse.Namespace) -> int:
     if outcome.folder is None:
         last("nothing to pack")
         return 0
-    last(f"pack: {outcome.folder}, of {len(outcome.names)} runs")
+    last(f"pack: {outcome.folder}, of {counted(len(outcome.names), 'run')}")
     return 0
 
 

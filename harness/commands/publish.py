@@ -43,7 +43,7 @@ def do(arguments: argparse.Namespace) -> int:
     from .. import store
     from ..regress.history import file
     from ..regress.history.trend import trends
-    from ..screen import last
+    from ..screen import counted, last
     from . import _site
 
     folders = [run for path in arguments.runs or [arguments.results] for run in store.runs(path)]
@@ -56,6 +56,7 @@ def do(arguments: argparse.Namespace) -> int:
     for text in dict.fromkeys(str(one.message) for one in caught):
         print(f"warning: {text}")
     store.pages.replace(arguments.folder, "site", files)
-    print(f"{len(files)} pages of {len(folders)} runs and {len(lines)} trends")
+    of = f"{counted(len(folders), 'run')} and {counted(len(lines), 'trend')}"
+    print(f"{counted(len(files), 'page')} of {of}")
     last(f"site: {arguments.folder / 'index.html'}")
     return 0

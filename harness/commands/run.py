@@ -101,14 +101,17 @@ def do(arguments: argparse.Namespace) -> int:
 def _carried(sweep: Sweep, given: list[str]) -> int:
     """Does the jobs of a sweep that are left, and prints how each stands; returns the exit code."""
     from ..runs import cancel, multirun
-    from ..screen import last, tell
+    from ..screen import counted, last, tell
     from ._sweeps import print_sweep
 
     if sweep.searched:
         tell(f"sweep {sweep.folder.name}: {sweep.manifest['sweeper']} chooses its jobs")
     else:
         again = f"cellbench run resume={shlex.quote(str(sweep.folder))}"
-        tell(f"sweep {sweep.folder.name}: {len(sweep.jobs)} jobs; should it end early, go on with: {again}")
+        tell(
+            f"sweep {sweep.folder.name}: {counted(len(sweep.jobs), 'job')};"
+            f" should it end early, go on with: {again}"
+        )
     began = time.time()
     try:
         complete = multirun.carry(sweep, given)
@@ -151,12 +154,13 @@ def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, str]:
 def plan(settings: Settings) -> int:
     """Prints the cases and about how long they take."""
     from ..runs.groups import estimate_s
+    from ..screen import counted
 
     for planned in settings.probes:
         for case in planned.cases:
             print(f"{case.id}  {case}")
-    print(
-        f"{sum(len(planned.cases) for planned in settings.probes)} cases, about"
-        f" {estimate_s(settings.probes) / 60:.1f} min on two slow cores"
-    )
+    count = sum(len(planned.cases) for planned in settings.probes)
+    seconds = estimate_s(settings.probes)
+    duration = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{max(seconds, 1):.0f} s"
+    print(f"{counted(count, 'case')}, about {duration} on two slow cores")
     return 0

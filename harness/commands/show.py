@@ -231,7 +231,8 @@ def printable(spec: str) -> GatedCell:
     """The cell. Raises ValueError where it has no kernel."""
     cell = cells.get(spec)
     if cell.written_out:
-        raise ValueError(f"cell {cell.name!r} writes out its step, so it has no kernel; leave out --kernel")
+        why = "is a torch module, without equations" if cell.library else "writes out its step"
+        raise ValueError(f"cell {cell.name!r} {why}, so it has no kernel; leave out --kernel and --resources")
     return cell
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..screen import counted
 from . import worker
 from .bootstrap import Interval
 from .conditions import Warned, warnings_of
@@ -148,7 +149,7 @@ class Judge:
             ]
             if not wanted:
                 return
-            self.say(f"{STAGES[stage]}, process {process + 1} of {most}: {len(wanted)} benchmarks")
+            self.say(f"{STAGES[stage]}, process {process + 1} of {most}: {counted(len(wanted), 'benchmark')}")
             for group in grouped(wanted):
                 self.one_process(group, stage)
 

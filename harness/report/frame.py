@@ -6,6 +6,7 @@ key.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -110,6 +111,15 @@ def _left_out(count: int, metrics: list[str]) -> str:
     more = f" and {len(metrics) - 3} metrics more" if len(metrics) > 3 else ""
     values = "1 value is" if count == 1 else f"{count:,} values are"
     return f"{values} infinite or beyond {LARGEST:g}, and left out: {', '.join(metrics[:3])}{more}."
+
+
+def without_result(ready: pd.DataFrame) -> str:
+    """'7 cases have no result: 6 unsupported, 1 wrong' of a prepared frame; '' where each has one."""
+    refused = ready[ready["status"] != "ok"]
+    counts = Counter(refused.loc[(refused["case"] == "") | ~refused.duplicated(["run", "case"]), "status"])
+    what = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    total = sum(counts.values())
+    return f"{total} case{'s have' if total > 1 else ' has'} no result: {what}" if total else ""
 
 
 def _in_order(ready: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import groupby
@@ -12,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from ..screen import one_line
+from ..screen import counted, one_line
 from ..store import pages
 from . import swept, trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
 from .findings import NOTE, findings, named
-from .frame import left_out, prepare, unique
+from .frame import left_out, prepare, unique, without_result
 from .overview import table_of_rows
 from .refused import refused
 from .rows import behind
@@ -96,14 +95,8 @@ def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, 
             f"Each cell has the hidden size that comes closest to the budget of the first one: {equal}."
         )
     lines += left_out(ready)
-    refused = ready[ready["status"] != "ok"]
-    counts = Counter(refused.loc[(refused["case"] == "") | ~refused.duplicated(["run", "case"]), "status"])
-    if counts:
-        what = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        total = sum(counts.values())
-        lines.append(
-            f"{total} case{'s have' if total > 1 else ' has'} no result: {what}; the reasons are below."
-        )
+    if without := without_result(ready):
+        lines.append(f"{without}; the reasons are below.")
     return title, lines
 
 
@@ -235,7 +228,7 @@ def _blocks(section: Section, level: str) -> Iterator[str]:
         yield from (f"![{escaped(figure.heading)}]({figure.name}.svg)", escaped(figure.caption))
     for table in section.tables:
         folded = len(table.rows) > section.unfolded
-        yield f"<details><summary>{len(table.rows)} rows</summary>" if folded else ""
+        yield (f"<details><summary>{counted(len(table.rows), 'row')}</summary>" if folded else "")
         yield from (markdown(table), escaped(table.note), "</details>" if folded else "")
     yield from map(_fenced, section.commands)
     for one in section.parts:

@@ -133,7 +133,8 @@ def _cases(frame: pd.DataFrame) -> list[dict[str, Any]]:
         if pair not in seen:
             rows.append(_row_without_times(others, *pair))
     cells = {row["label"] for row in rows}
-    rows += [_row_without_times(frame, name, "") for name in unique(frame["label"]) if name not in cells]
+    rest = frame[~frame["label"].isin(list(cells))]
+    rows += [row for name in unique(rest["label"]) for row in _rows_of_sizes(rest[rest["label"] == name])]
     order = {name: i for i, name in enumerate(unique(frame["label"]))}
     return sorted(rows, key=lambda row: order[row["label"]])
 
@@ -146,6 +147,20 @@ def _first_way(decay: pd.DataFrame) -> pd.DataFrame:
         if len(measured):
             decay = decay[decay[key] == measured.iloc[0]]
     return decay
+
+
+def _rows_of_sizes(mine: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a cell that no backend has run: one for each of its settings, as a sweep has them."""
+    name = mine["label"].iloc[0]
+    for probe in ("parameters", "gradient_decay"):
+        settings = mine.loc[mine["probe"] == probe, list(SETTING)].drop_duplicates()
+        if len(settings) > 1:
+            values = settings.itertuples(index=False, name=None)
+            return [
+                {"label": name, "backend": "", **dict(zip(SETTING, one, strict=True)), "steps": -1}
+                for one in values
+            ]
+    return [_row_without_times(mine, name, "")]
 
 
 def _row_without_times(frame: pd.DataFrame, name: str, backend: str) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..screen import one_line
-from .frame import left_out, prepare
+from ..screen import one_line, shortened
+from .frame import left_out, prepare, unique, without_result
 from .overview import summary_table
 from .sections import Shown, foreign
 from .standings import trained_tasks
@@ -53,7 +53,14 @@ def _blocks(frame: pd.DataFrame, width: int, probes: Iterable[Shown]) -> list[st
         ]
     if not blocks or len(summary_table(frame).header) > 2:
         blocks.insert(0, summary_text(frame, width))
-    return [*blocks, *left_out(ready)]
+    return [*blocks, *left_out(ready), *_why_not(ready)]
+
+
+def _why_not(ready: pd.DataFrame) -> Iterator[str]:
+    """The line on cases without a result, with the reason where all of them have the same."""
+    if without := without_result(ready):
+        reasons = unique(ready.loc[ready["status"] != "ok", "reason"])
+        yield f"{without}; {shortened(one_line(reasons[0])) if len(reasons) == 1 else 'the page says why'}"
 
 
 def summary_text(frame: pd.DataFrame, width: int = 120, most: int | None = None) -> str:

@@ -23,6 +23,7 @@ SCALES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "%": ((0, 0.01, " %"),),
 }
 FACTORS = {name: one for scales in SCALES.values() for _, one, name in scales if name} | {"": 1.0}
+WIDE = 1000  # times its lower end, from which on an interval is no longer read in one unit
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -56,9 +57,14 @@ def quantity(value: float, kind: str, like: float | None = None, name: bool = Tr
 
 
 def interval(low: float, high: float, kind: str, like: float) -> str:
-    """'11.8 … 12.4' in the unit of `like`, without its name; '' if there is no interval."""
+    """'11.8 … 12.4' in the unit of `like`, without its name; '' if there is no interval.
+
+    A wide one, as of a round that something else held up, has the units of its ends: '3.64 µs … 40.1 ms'.
+    """
     if math.isnan(low) or math.isnan(high):
         return ""
+    if min(low, like) > 0 and max(low, like, high) >= WIDE * min(low, like, high):
+        return f"{quantity(low, kind)} … {quantity(high, kind)}"
     return f"{quantity(low, kind, like, name=False)} … {quantity(high, kind, like, name=False)}"
 
 

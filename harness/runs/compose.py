@@ -53,6 +53,7 @@ def composed(overrides: list[str], name: str = "config", sweeps: bool = True) ->
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     parsed = _parsed(overrides)
     searched = [path for override in parsed for path in _searched(override)]
@@ -67,6 +68,8 @@ def composed(overrides: list[str], name: str = "config", sweeps: bool = True) ->
             hydra_keys.check(parsed, sweeps)
             hydra_keys.check_primary(name)
             return hydra_compose(name, overrides, return_hydra_config=True)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(places.unread(error)) from None
     # the last two: OmegaConf's own faults, such as of hydra.sweeper.params={}
     except (HydraException, OmegaConfBaseException, AttributeError, TypeError) as error:
         raise ConfigError(" ".join(str(error).split())) from None
@@ -208,6 +211,8 @@ def _check_experiment(name: Any) -> None:
             raise ConfigError(
                 f"experiment {name!r} is cellbench's own, and a file in {folder / 'experiment'}; rename it"
             )
+    if name not in ours and (reason := places.without_package(places.files("experiment")[name])):
+        raise ConfigError(reason)
 
 
 def _searched(override: Any) -> list[str]:

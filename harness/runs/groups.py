@@ -10,6 +10,7 @@ from cellbench.cells.find import path_of, short_name
 from ..case import Case
 from ..measure import forked
 from ..probe import Probe
+from ..screen import counted
 
 SHORT_S = 1.0  # a case that takes less is mostly the start of its process
 SHARED_S = 10.0  # about which cases that share a process take, so that there is work for every core
@@ -30,7 +31,7 @@ class PlannedProbe:
 def about(planned: PlannedProbe, group: Group, process: int) -> tuple[str, float]:
     """The label of a process of the second pass, and about how many seconds it takes."""
     names = ", ".join(dict.fromkeys(short_name(case.spec) for case in flat(group)))
-    label = f"{planned.probe.name} {names}, {len(group)} comparisons"
+    label = f"{planned.probe.name} {names}, {counted(len(group), 'comparison')}"
     label += f", process {process + 1} of {planned.probe.repeats}"
     return label, sum(planned.probe.estimate_repeat_s(case) for case in flat(group))
 

@@ -33,6 +33,13 @@ def available(overrides: list[str]) -> None:
             extras.requires(PACKAGES[name], f"{override} needs")
 
 
+def quieten_optuna() -> None:
+    """Keeps Optuna's coloured log of trials off the terminal: a line of ours stands for each job."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
 def launched(
     function: Callable[[Any], object],
     overrides: list[str],

@@ -157,6 +157,8 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         own += ["hydra.sweeper.params=null", f"+job={','.join(map(str, left))}"]
     launcher, primary = _choice(launch.GROUP, given), sweep.manifest["primary"]
     told, shielded = live.told(sweep, launcher != "basic"), cancel.shielded(launcher == "submitit_local")
+    if _choice(launch.SWEEPER, given) == "optuna":
+        launch.quieten_optuna()
     with sweep.launching(), told, shielded:
         return launch.launched(function, [*given, *own], primary, lambda: cancel.end_below(sweep))
 
@@ -171,7 +173,15 @@ def best(sweep: Sweep) -> str:
     found = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(found, dict)
     keys = " ".join(f"{key}={value}" for key, value in found.get("best_params", {}).items())
-    return f"best: {keys}, with {found.get('best_value')}" if keys else ""
+    value = found.get("best_value")
+    shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"best: {keys}, with {_objective(sweep)}{shown}" if keys else ""
+
+
+def _objective(sweep: Sweep) -> str:
+    """What the search searched by, as 'throughput.seconds = '."""
+    jobs = sweep.jobs
+    return f"{jobs[0].config['objective']} = " if jobs else ""
 
 
 def exit_code(sweep: Sweep) -> int:

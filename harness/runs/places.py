@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from .values import ConfigError
@@ -53,6 +54,24 @@ def files(group: str) -> dict[str, Path]:
         for name in _names(folder, group):
             found.setdefault(name, folder / group / f"{name}.yaml")
     return found
+
+
+def unread(error: Exception) -> str:
+    """One line on a YAML file that cannot be read: the file, the place in it, and what is wrong there."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+    where = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}" if mark else "a file of ./conf"
+    return f"{where}: this is no YAML: {' '.join(problem.split())}; write a line KEY: VALUE for each key"
+
+
+def without_package(file: Path) -> str:
+    """A line on an experiment whose keys Hydra would put below `experiment`; '' where the file says where."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return f"{file} cannot be read: {getattr(error, 'strerror', None) or error}"
+    if re.search(r"^#\s*@package\b", text, re.MULTILINE):
+        return ""
+    return f"{file} does not say where its keys belong; write `# @package _global_` as its first line"
 
 
 def all_experiments() -> list[str]:

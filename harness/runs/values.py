@@ -114,7 +114,11 @@ def shaped(config: dict[str, Any], like: dict[Any, Any], above: str = "") -> Non
         if key not in like:
             if above == "probe.":
                 continue
-            raise ConfigError(f"unknown key {above + str(key)!r:.80} in the run's configuration")
+            raise ConfigError(
+                f"unknown key {above + str(key)!r:.80} in the run's configuration"
+                f"{find.nearest(str(key), list(like))} {above.rstrip('.') + ' has' if above else 'keys'}:"
+                f" {', '.join(map(str, like))}"
+            )
         if isinstance(like[key], dict):
             if not isinstance(value, dict):
                 raise ConfigError(f"{above}{key} is {value!r:.60} in the run's configuration, and no table")

@@ -1,9 +1,11 @@
 """The recorded graph of equations, its printed form, its degree, and errors that point at the line."""
 
 import inspect
+import math
 
 import numpy as np
 import pytest
+import torch
 
 from cellbench import cells
 from cellbench.cells import GatedCell, State, maximum, sigmoid, tanh
@@ -65,6 +67,37 @@ def test_an_error_names_file_line_and_vocabulary(equations):
     message = str(caught.value)
     assert f"{__file__}:{line}: " in message
     assert all(word in message for word in [*FUNCTIONS, "+ - * /", "gates (a, b)", "states (h)"])
+
+
+FOREIGN = {
+    "NumPy": (lambda value: np.exp(value), "another library, such as NumPy, torch or math"),
+    "torch": (lambda value: torch.tanh(value), "another library, such as NumPy, torch or math"),
+    "torch's functional": (lambda value: torch.nn.functional.relu(value), "import it from cellbench.cells"),
+    "math": (lambda value: math.exp(value), "another library, such as NumPy, torch or math"),
+    "an operator": (lambda value: value % 2, "the operator % does not apply to a value of the equations"),
+    "a sum of units": (lambda value: sum(value), "has no units to"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_other_libraries_say_of_a_value_is_said_in_the_authors_words(name):
+    function, words = FOREIGN[name]
+
+    def equations(self, wx, wh, prev):
+        return State(h=function(wx.a + wh.b))
+
+    with pytest.raises(EquationError) as caught:
+        cell_of(equations).derivation()
+    assert words in str(caught.value) and "Node" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gates", [["a", "b"], "a"])
+def test_names_that_are_no_tuple_are_shown_as_one(gates):
+    cell = cell_of(bare_value)
+    type(cell).gates = gates
+    with pytest.raises(EquationError) as caught:
+        cell.derivation()
+    assert str(caught.value).endswith(f"must be a tuple of names such as {tuple(gates)!r}")
 
 
 def never_produced(self, wx, wh, prev):

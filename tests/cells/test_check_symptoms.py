@@ -1,5 +1,7 @@
 """What people brought to `check` (reports C1 to C7), each kind with other inputs, and the right answer."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
@@ -163,7 +165,24 @@ class Raising(Apart):
         raise KeyError("my own error")
 
 
+class Words(nn.Module):
+    """A model of words around its cell."""
+
+    def __init__(self, vocab_size=20, hidden_size=7):
+        super().__init__()
+        self.embed, self.cell = nn.Embedding(vocab_size, 5), nn.GRUCell(5, hidden_size)
+
+    def forward(self, tokens, h=None):
+        return self.cell(self.embed(tokens), h)
+
+
+def no_arrays(x, h):
+    return h
+
+
 REFUSED = [
+    (Words, "gru", "Words takes whole numbers, as a model of words does; check takes its recurrent part"),
+    (no_arrays, "gru", "has no arguments or attributes that are arrays of cell 'gru'"),
     (nn.LSTM(5, 7, proj_size=3), "lstm", "has proj_size 3, and cell 'lstm' has no projection"),
     (nn.LSTM(5, 7, num_layers=2), "lstm", "check it --against lstm:layers=2"),
     (nn.GRU(5, 7, bidirectional=True), "gru", "check it --against gru:bidirectional=true"),
@@ -205,6 +224,32 @@ def test_c5_what_an_argument_of_a_constructor_means_is_tried(names, hidden_first
     assert cells.check(scope["Port"], against="lstm", steps=3).ok
 
 
+@dataclass
+class Settings:
+    n_embd: int
+    hidden_size: int = 12
+    dropout: float = 0.1
+
+    def __post_init__(self):
+        if self.hidden_size < 2:
+            raise ValueError("too small")
+
+
+class Configured(nn.Module):
+    """Built from a dataclass, as the models of many repositories are."""
+
+    def __init__(self, config: "Settings", *, bias: bool = True):
+        super().__init__()
+        self.cell = nn.GRUCell(config.n_embd, config.hidden_size, bias=bias)
+
+    def forward(self, x, h):
+        return self.cell(x, h)
+
+
+def test_a_class_that_takes_a_dataclass_of_settings_is_built_with_it():
+    assert cells.check(Configured, against="gru", steps=3, input_size=4, hidden_size=9).ok
+
+
 class Scan(nn.Module):
     """A minGRU by cumulative sums and products."""
 
@@ -234,3 +279,17 @@ def test_sums_of_thousands_of_terms_and_one_unit_are_no_deviation_and_a_scaled_o
 
     assert cells.check(getattr(torch.nn, kind)(4097, 1), cell, **given).ok
     assert not cells.check(Off(4097, 1), cell, **given).ok
+
+
+class Rectified(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.ih, self.hh = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x, h):
+        return torch.relu(self.ih(x) + self.hh(h))
+
+
+def test_an_activation_of_a_state_is_named_by_the_state_and_not_by_a_line_of_code():
+    said = str(cells.check(Rectified, against="elman", steps=5)).splitlines()[0]
+    assert "relu where the new h has tanh" in said and "`" not in said

@@ -225,6 +225,30 @@ def test_a_dict_a_pair_of_dict_and_target_and_a_tuple_are_one_batch():
         assert np.array_equal(first.log_norm, other.log_norm) and first.loss == other.loss
 
 
+class Collated(Tokens):
+    """Takes a batch as it is collated, under any name."""
+
+    def forward(self, sample):
+        return super().forward(sample["input_ids"])
+
+
+def test_a_forward_that_takes_the_dict_itself_gets_it():
+    g = torch.Generator().manual_seed(0)
+    ids, y = torch.randint(11, (16, 6), generator=g), torch.randint(3, (16,), generator=g)
+    model = Collated()
+    got = diagnose(model, cross_entropy, [({"input_ids": ids, "id": ids[:, 0]}, y)])
+    plain = Tokens()
+    plain.load_state_dict(model.state_dict())
+    assert np.array_equal(got.log_norm, diagnose(plain, cross_entropy, [(ids, y)]).log_norm)
+
+
+@pytest.mark.parametrize(("loss", "what"), [(None, "loss is None"), ("mse", "loss is a str")])
+def test_a_loss_that_is_no_function_is_said(loss, what):
+    x, y = data()
+    with pytest.raises(ValueError, match=f"{what}; give a function of \\(output, target\\)"):
+        diagnose(Plain(), loss, [(x, y)])
+
+
 def test_a_compiled_model_is_diagnosed_as_the_plain_one():
     (x, y), model = data(), Plain()
     compiled = diagnose(torch.compile(model), mse_loss, [(x, y)])

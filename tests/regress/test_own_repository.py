@@ -147,6 +147,21 @@ def test_a_cell_that_the_base_has_not_is_no_baseline(repository, capsys):
     assert "new, no baseline" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("src/mycell.py:MyCel", "src/mycell.py has no 'MyCel'; did you mean 'MyCell'?"),
+        ("src/empty.py:MyCell", "src/empty.py has no 'MyCell'; it has: no class"),
+        ("src/broken.py:MyCell", "cannot be read as Python"),
+    ],
+)
+def test_init_refuses_a_cell_that_is_not_in_its_file_and_writes_nothing(repository, spec, says, capsys):
+    (repository / "src" / "empty.py").write_text("")
+    (repository / "src" / "broken.py").write_text("class MyCell(\n")
+    assert main(["init", spec]) == 2
+    assert says in capsys.readouterr().err and not (repository / "noxfile.py").exists()
+
+
 def test_init_writes_three_files_once_and_keeps_what_is_there(repository, capsys):
     (repository / "noxfile.py").write_text("mine = 1\n")
     assert main(["init"]) == 0

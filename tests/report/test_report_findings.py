@@ -112,6 +112,17 @@ def test_a_lower_loss_is_sure_where_every_seed_has_it():
     assert "not sure: lower in 1 of 2" in said(losses("gru", [0.1, 0.2]) + losses("lstm", [0.3, 0.19]))[0]
 
 
+def test_a_rival_with_a_lower_loss_than_every_cell_is_named():
+    rival = [
+        row("training", "rival_loss.bag", 0.05, "nats", seed=0, cell="gru", backend="numba", task="adding")
+    ]
+    rows = losses("gru", [0.1]) + losses("lstm", [0.3])
+    (text,) = said(rows + rival)
+    assert text.endswith("One seed says so. bag, without a recurrent cell, has a lower one, 0.050.")
+    rival[0]["value"] = 0.2
+    assert said(rows + rival) == said(rows)
+
+
 def test_every_sentence_leads_to_a_section_of_the_page(tmp_path):
     rows = throughput() + gradient_decay() + training()
     page, text = written(rows, tmp_path)

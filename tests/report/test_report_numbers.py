@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cellbench.harness.report import seeds
-from cellbench.harness.report.units import quantity
+from cellbench.harness.report.units import interval, quantity
 
 pytestmark = pytest.mark.quick
 
@@ -51,3 +51,8 @@ def test_the_interval_holds_the_median_of_all_seeds_as_often_as_is_said():
 
 def test_a_value_that_is_not_finite_does_not_vanish_from_the_median():
     assert seeds.over_seeds(pd.Series([0.1, np.inf, 0.2])).text == "not finite in 1 of 3"
+
+
+def test_an_interval_has_the_unit_of_its_value_and_of_its_ends_where_they_lie_far_apart():
+    assert interval(11.8e-3, 12.4e-3, "s", 12e-3) == "11.8 … 12.4"
+    assert interval(3.64e-6, 40.105e-3, "s", 6.89e-6) == "3.64 µs … 40.1 ms"

@@ -144,3 +144,15 @@ def test_the_summary_has_the_epochs_of_the_seeds_that_ran_though_others_did_not(
     }
     row = report.summary.summary(pd.DataFrame([*trained("gru", [0.3]), skipped])).iloc[0]
     assert row["epoch_s:splice"] == pytest.approx(2.0) and row["epoch_s:splice_status"] == ""
+
+
+def test_cells_that_were_only_counted_have_a_row_for_each_size_that_was_swept():
+    rows = [{**one, "hidden_size": size} for size in (8, 16) for one in parameters(cells=("gru",))]
+    for one in rows:
+        one["value"] = one["value"] * one["hidden_size"]
+    found = report.summary.summary(pd.DataFrame(rows))
+    assert (
+        found["hidden_size"].tolist() == [8, 16]
+        and found["parameters"].tolist()[1] == found["parameters"][0] * 2
+    )
+    assert "hidden_size" in report.terminal.summary_text(pd.DataFrame(rows))

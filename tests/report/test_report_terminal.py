@@ -90,3 +90,10 @@ def test_a_table_that_cannot_fit_is_wider_and_keeps_every_number():
     text = report.terminal.plain(wide, width=40)
     assert all(f"{i:.6f}" in text and f"a column {i}" in text for i in range(20))
     assert len(text.splitlines()) == 3
+
+
+def test_a_terminal_says_which_cases_have_no_result_and_why_where_the_reason_is_one():
+    none = refused("throughput", "unavailable", "no CUDA device", cell="gru", backend="triton", case="c")
+    text = report.terminal.text(pd.DataFrame([*throughput(), none]))
+    assert "1 case has no result: 1 unavailable; no CUDA device" in text
+    assert "no result" not in report.terminal.text(pd.DataFrame(throughput()))

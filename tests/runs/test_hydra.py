@@ -47,7 +47,7 @@ def planned(capsys, *arguments):
 
 def test_an_experiment_of_ones_own_is_found_in_conf_and_in_config_dir_and_listed(project, capsys):
     assert "2 cases" in planned(capsys, "experiment=mine")
-    assert "1 cases" in planned(capsys, "experiment=theirs", "--config-dir", "shared")
+    assert "1 case," in planned(capsys, "experiment=theirs", "--config-dir", "shared")
     assert "parameters lstm" in planned(capsys, "experiment=[mine,theirs]", "--config-dir=shared")
     assert main(["run", "--plan", "experiment=theirs"]) == 2  # the folder was given to that command alone
     assert "unknown experiment 'theirs'" in capsys.readouterr().err
@@ -57,6 +57,31 @@ def test_an_experiment_of_ones_own_is_found_in_conf_and_in_config_dir_and_listed
         ["mine", "Two", "cells,", "counted.", "(conf/experiment/mine.yaml)"]
     ]
     assert {line.split()[0] for line in lines} >= {"quick", "tasks", "theirs"}
+
+
+UNREAD = {
+    "a key without its place": (
+        "cells: [gru]\n",
+        "mine.yaml does not say where its keys belong; write `# @package",
+    ),
+    "an empty file": ("", "mine.yaml does not say where its keys belong"),
+    "no YAML": ("# @package _global_\n: : [\n", "mine.yaml, line 2, column 1: this is no YAML"),
+    "a tab": ("# @package _global_\ncells:\n\t- gru\n", "mine.yaml, line 3, column 1: this is no YAML"),
+    "a misspelt key": (MINE + "workload:\n  hiden_size: 4\n", "did you mean 'hidden_size'?"),
+    "a misspelt key at the top": (
+        MINE + "seds: 4\n",
+        "unknown key 'seds' in the run's configuration; did you",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", UNREAD)
+def test_an_experiment_that_cannot_be_read_is_one_line_with_its_file_or_key(fault, project, capsys):
+    text, words = UNREAD[fault]
+    (project / "conf/experiment/mine.yaml").write_text(text)
+    assert main(["run", "--plan", "experiment=mine"]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
 
 
 def test_a_workload_of_ones_own_and_a_search_path_are_found_and_listed(project, capsys):

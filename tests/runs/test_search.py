@@ -23,7 +23,8 @@ def test_optuna_goes_by_the_number_of_each_run(tmp_path, capsys):
     assert main(["run", "-m", *SMALL, *OPTUNA, *space, f"results={tmp_path}"]) == 0
     out = capsys.readouterr().out
     count = cells.get("elman").parameter_count(32, 3)
-    assert f"best: workload.hidden_size=3, with {count:.1f}" in out and "2 done; page:" in out
+    assert f"best: workload.hidden_size=3, with parameters.parameters = {count:.3g}\n" in out
+    assert "2 done; page:" in out
     (folder,) = sweeps.sweeps(tmp_path)
     sweep = sweeps.read(folder)
     assert sorted(job.config["workload"]["hidden_size"] for job in sweep.jobs) == [3, 9]

@@ -135,7 +135,7 @@ def test_plan_prints_cases_and_time_and_runs_nothing(capsys, tmp_path):
 
 def test_flags_stand_anywhere_among_the_overrides(capsys):
     assert main(["run", "probes=[parameters]", "--plan", "cells=[gru]"]) == 0
-    assert "1 cases, about" in capsys.readouterr().out
+    assert "1 case, about" in capsys.readouterr().out
 
 
 def test_all_stands_for_every_member():

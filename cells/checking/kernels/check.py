@@ -119,6 +119,11 @@ def unprintable(cell: GatedCell, kind: str) -> str | None:
     """None, or why the cell has no kernels of this kind."""
     if not cell.written_out and not cell.stacked:
         return printer.without(cell) if kind == "triton" else None
+    if cell.library:
+        return (
+            f"cell {cell.name!r} is a torch module, and kernels are printed from equations; hold the module"
+            " against a cell with --against CELL"
+        )
     why = "is a stack; check a single layer" if cell.stacked else "writes out its step"
     return f"cell {cell.name!r} {why}, so it has no kernel of its own"
 

@@ -82,7 +82,7 @@ def split_batch(k: int, batch: Any, model: nn.Module) -> tuple[Inputs, Any]:
         )
     if len(batch) == 2:
         x, target = batch
-        inputs = Inputs((), dict(x)) if isinstance(x, Mapping) else Inputs(_nested(x, model))
+        inputs = _of_dict(dict(x), model) if isinstance(x, Mapping) else Inputs(_nested(x, model))
     else:
         count = _taken(model, len(batch) - 1)
         inputs, rest = Inputs(tuple(batch[:count])), tuple(batch[count:])
@@ -107,6 +107,13 @@ def _nested(x: Any, model: nn.Module) -> tuple[Any, ...]:
     if isinstance(x, (tuple, list)) and not isinstance(x, PackedSequence):
         return tuple(x) if _most(model) >= len(x) else (x,)
     return (x,)
+
+
+def _of_dict(x: dict[str, Any], model: nn.Module) -> Inputs:
+    """(dict, target): arguments by name, or the dict itself where forward has no argument of these names."""
+    takes = _all_parameters(model)
+    any_name = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes)
+    return Inputs((), x) if any_name or {p.name for p in takes} & set(x) else Inputs((x,))
 
 
 def parameters(model: nn.Module) -> list[inspect.Parameter]:
