@@ -112,7 +112,11 @@ def _like(arrays: Gradients, named: dict[str, Any]) -> Any:
 
 def _float64(array: Any) -> np.ndarray:
     if hasattr(array, "detach"):
-        array = array.detach().double().cpu().numpy()
+        tensor = array.detach().cpu()
+        try:
+            array = tensor.numpy()
+        except (TypeError, RuntimeError):  # a format that NumPy has not, as bfloat16, or a view
+            array = tensor.double().numpy()
     return np.asarray(array, np.float64)
 
 
