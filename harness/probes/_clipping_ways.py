@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..gradients import clip_by_norm, clip_by_value, total_norm
+from ..gradients import clip_by_value, total_norm
 from ..gradients.cell.linear import joint
 from ..gradients.cell.path import norms
-from ..gradients.training.norm import cosine
+from ..gradients.training.norm import cosine, scaled
 
 if TYPE_CHECKING:
     from ..learn.model import Batch, Model
@@ -66,8 +66,8 @@ class Puller:
         norm = total_norm(raw)
         if not math.isfinite(norm):
             return Pulled(loss, raw, raw, norm, norm, math.nan, False)
-        kept = self._kept(data, batch, raw)
-        kept_norm = total_norm(kept)
+        kept = self._kept(data, batch, raw, norm)
+        kept_norm = norm if kept is raw else total_norm(kept)
         turned = self.way.kind != "max_norm" and kept_norm != norm
         angle = (
             math.acos(min(max(cosine(flat(raw), flat(kept)), -1.0), 1.0))
@@ -76,14 +76,16 @@ class Puller:
         )
         return Pulled(loss, raw, kept, norm, kept_norm, angle, kept_norm != norm)
 
-    def _kept(self, data: Any, batch: Batch, raw: dict[str, Any]) -> dict[str, Any]:
+    def _kept(self, data: Any, batch: Batch, raw: dict[str, Any], norm: float) -> dict[str, Any]:
         if math.isinf(self.way.limit):
             return raw
         if self.way.kind == "max_state":
             program = self.model.program(batch.x.shape[0], batch.x.shape[1])  # the one of this batch
             with _limited(program, self.way.limit):
                 return self._backward(data, batch)[1]
-        return (clip_by_norm if self.way.kind == "max_norm" else clip_by_value)(raw, self.way.limit).arrays
+        if self.way.kind == "max_norm":
+            return scaled(raw, norm, self.way.limit)
+        return clip_by_value(raw, self.way.limit).arrays
 
     def _backward(self, data: Any, batch: Batch) -> tuple[float, dict[str, Any]]:
         from ..learn.model import loss_of

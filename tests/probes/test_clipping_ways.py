@@ -6,6 +6,7 @@ import pytest
 from cellbench import cells
 from cellbench.harness import task
 from cellbench.harness.case import Case
+from cellbench.harness.gradients import clip_by_norm, total_norm
 from cellbench.harness.learn import model as learning
 from cellbench.harness.probes._clipping_ways import Puller, Way, flat
 
@@ -40,6 +41,15 @@ def test_the_norm_is_scaled_to_its_limit_and_the_direction_kept(pull):
     pulled, _ = pull("max_norm=0.001")
     assert pulled.kept_norm == pytest.approx(0.001) and pulled.angle == 0
     assert np.allclose(flat(pulled.kept) * pulled.norm, flat(pulled.raw) * 0.001)
+
+
+@pytest.mark.parametrize("limit", [0.001, 1e9])
+def test_a_clipped_step_takes_exactly_what_clip_by_norm_returns(pull, limit):
+    pulled, _ = pull(f"max_norm={limit}")
+    by_hand = clip_by_norm(pulled.raw, limit)
+    assert (pulled.norm, pulled.clipped) == (by_hand.norm, bool(by_hand.fraction))
+    assert np.array_equal(flat(pulled.kept), flat(by_hand.arrays))
+    assert pulled.kept_norm == total_norm(by_hand.arrays)
 
 
 def test_each_entry_is_cut_at_its_limit(pull):

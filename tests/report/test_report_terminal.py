@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+
 import pandas as pd
 import pytest
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
 from support.report_rows import gradient_decay, parameters, refused, throughput
 from support.training_rows import convolution, rows
 
 from cellbench.harness import report
 from cellbench.harness.report.frame import prepare
 from cellbench.harness.report.table import Entry, Table, number
+from cellbench.harness.screen import one_line
 
 pytestmark = pytest.mark.quick
 
@@ -97,3 +104,31 @@ def test_a_terminal_says_which_cases_have_no_result_and_why_where_the_reason_is_
     text = report.terminal.text(pd.DataFrame([*throughput(), none]))
     assert "1 case has no result: 1 unavailable; no CUDA device" in text
     assert "no result" not in report.terminal.text(pd.DataFrame(throughput()))
+
+
+def test_a_table_that_needs_no_folding_is_laid_out_as_rich_would():
+    entries = tuple(
+        (Entry(name), number(f"{value:.3g}"), Entry(note))
+        for name, value, note in (
+            ("gru", 1.5, ""),
+            ("ünïcode 世界", -3e-7, "e\u0301 accent"),  # two columns a character, and none
+            ("[bold]lstm[/]", 12345, "a\ttab and\na line"),
+            ("", 0, "  spaces  "),
+        )
+    )
+    shown = Table("", ("name", "value", "a note of some length"), entries)
+    assert report.terminal.plain(shown, width=90) == by_rich(shown, width=90)
+    empty = Table("", ("name", "value"), ())
+    assert report.terminal.plain(empty) == by_rich(empty, width=120)
+
+
+def by_rich(table: Table, width: int) -> str:
+    """The same table by rich, without a line around it."""
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    for name, right in zip(table.header, table.numeric(), strict=True):
+        grid.add_column(Text(name), justify="right" if right else "left", no_wrap=True)
+    for row in table.rows:
+        grid.add_row(*(Text(one_line(entry.text)) for entry in row))
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(grid)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())

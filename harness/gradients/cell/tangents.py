@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg.lapack import dgeqrf, dorgqr
 
 from cellbench.cells import GatedCell
 
@@ -102,6 +101,8 @@ def _lapack(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Without the copies of np.linalg.qr, in half its time at n = 64.
     """
+    from scipy.linalg.lapack import dgeqrf, dorgqr  # takes 0.25 s, and every command that runs comes by here
+
     factors, tau, _, _ = dgeqrf(matrix, overwrite_a=1)
     diagonal = np.diag(factors).copy()
     return dorgqr(factors, tau, overwrite_a=1)[0], diagonal

@@ -42,14 +42,11 @@ def total_norm(arrays: Gradients) -> float:
     clip_grad_norm_ sums squares in the arrays' own dtype, so that float32 entries of 1e20 give inf and those
     of 1e-25 give 0.
     """
-    flat = [_float64(a).ravel() for a in _named(arrays).values()]
-    flat = [a for a in flat if a.size]
-    largest = max((float(np.max(np.abs(a))) for a in flat), default=0.0)
-    if any(np.isnan(a).any() for a in flat):
-        return float("nan")
-    if largest == 0 or np.isinf(largest):
+    sizes = [np.abs(_float64(a)).ravel() for a in _named(arrays).values()]
+    largest = float(np.max([np.max(a) for a in sizes if a.size], initial=0.0))  # NaN where any entry is
+    if largest == 0 or not np.isfinite(largest):
         return largest
-    return largest * float(np.sqrt(sum(np.sum(np.square(a / largest)) for a in flat)))
+    return largest * float(np.sqrt(sum(np.sum(np.square(a / largest)) for a in sizes if a.size)))
 
 
 def clip_by_norm(arrays: Gradients, max_norm: float) -> Clipped:
@@ -60,16 +57,19 @@ def clip_by_norm(arrays: Gradients, max_norm: float) -> Clipped:
     _positive("max_norm", max_norm)
     named, norm = _named(arrays), total_norm(arrays)
     bad = _nonfinite(named)
-    clipped = not bad and norm > max_norm
-    after = {k: _scaled(a, max_norm, norm) if clipped else a for k, a in named.items()}
     return Clipped(
-        _like(arrays, after),
+        _like(arrays, named if bad else scaled(named, norm, max_norm)),
         norm,
-        float(clipped),
+        float(not bad and norm > max_norm),
         float("nan") if bad else 1.0,
         bad,
         _torch_norm(named, norm, max_norm),
     )
+
+
+def scaled(arrays: dict[str, Any], norm: float, max_norm: float) -> dict[str, Any]:
+    """Finite arrays of this total norm, scaled by max_norm / norm where it is above max_norm."""
+    return {k: _scaled(a, max_norm, norm) for k, a in arrays.items()} if norm > max_norm else arrays
 
 
 def clip_by_value(arrays: Gradients, limit: float) -> Clipped:
@@ -112,7 +112,11 @@ def _like(arrays: Gradients, named: dict[str, Any]) -> Any:
 
 def _float64(array: Any) -> np.ndarray:
     if hasattr(array, "detach"):
-        array = array.detach().double().cpu().numpy()
+        tensor = array.detach().cpu()
+        try:
+            array = tensor.numpy()
+        except (TypeError, RuntimeError):  # a format that NumPy has not, as bfloat16, or a view
+            array = tensor.double().numpy()
     return np.asarray(array, np.float64)
 
 
