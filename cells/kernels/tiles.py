@@ -328,7 +328,9 @@ def prefetched(builder, pointer, write=False):
     byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    builder.call(function, [builder.bitcast(pointer, byte), whole(int(write)), whole(3), whole(1)])  # keep, data
+    builder.call(
+        function, [builder.bitcast(pointer, byte), whole(int(write)), whole(3), whole(1)]
+    )  # keep, data
 
 
 def place_of(builder, array, distance, row, column):
