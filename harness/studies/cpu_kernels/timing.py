@@ -150,7 +150,7 @@ def time_builds(
 
 
 def allowed(least: Bound, ceiling: list[list[float]] | None) -> Any:
-    """The least seconds of each round, by the ceiling's seconds in it; those of all where it was not timed."""
+    """The least seconds of each round, by the ceiling's seconds in it; all alike where it was not timed."""
     if ceiling is None:
         return least.seconds
     _, flop = ceilings.arithmetic(DTYPE)
