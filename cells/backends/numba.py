@@ -30,6 +30,7 @@ from ..programs.products import Products, blocks_gradient, column_sums
 from ..programs.program import Program
 from ._numba_phases import PhasedProgram
 from ._numba_program import SegmentedProgram
+from ._numba_projected import ProjectedProgram
 from ._numba_scan import ScanProgram
 from ._numba_weights import packed_weights
 
@@ -53,7 +54,9 @@ class NumbaBackend(Backend):
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
-        if reason := without_equations(cell, "a fused kernel is printed from equations"):
+        if cell.widened() is None and (
+            reason := without_equations(cell, "a fused kernel is printed from equations")
+        ):
             return reason
         if self.mode == "scan" and (reason := affine.unsupported(cell)):
             return reason
@@ -62,6 +65,8 @@ class NumbaBackend(Backend):
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
         if self.mode == "scan":
             return ScanProgram(cell, *arguments)
+        if cell.widened():
+            return ProjectedProgram(cell, *arguments)
         return (NumbaProgram if cell.pointwise else PhasedProgram)(cell, *arguments)
 
 

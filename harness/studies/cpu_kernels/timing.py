@@ -141,8 +141,8 @@ def time_builds(
     ceiling = samples.pop(CEILING, None)
     timing.seconds = {name: float(np.median(np.concatenate(rows))) for name, rows in samples.items()}
     if least is not None:
-        own = np.concatenate(samples[OWN])
-        timing.share, timing.bound_by = float(np.median(allowed(least, ceiling) / own)), least.by
+        shares = allowed(least, ceiling) / np.concatenate(samples[OWN])
+        timing.share, timing.bound_by = float(np.median(shares)), least.by
     for peer in samples:
         if peer != OWN and OWN in samples:
             pairs = zip(samples[peer], samples[OWN], strict=True)
