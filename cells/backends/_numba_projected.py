@@ -18,7 +18,7 @@ from ._numba_phases import PhasedProgram
 class ProjectedProgram(Program):
     """The program of the widened cell, whose results are cut to this cell's shapes."""
 
-    inner: PhasedProgram | None = None  # until there are parameters
+    program: PhasedProgram | None = None  # of the widened cell, once there are parameters
 
     def setup(self) -> None:
         wide = self.cell.widened()
@@ -29,13 +29,13 @@ class ProjectedProgram(Program):
         self.params = {k: self.place(v) for k, v in params.items()}
         self.shapes = {k: v.shape for k, v in self.params.items()}
         padded = self.padded(self.params, self.wide.parameter_shapes(self.input_size, self.hidden_size))
-        if self.inner is not None:
-            return self.inner.assign(padded)
+        if self.program is not None:
+            return self.program.assign(padded)
         self.narrow = {k: s[-1] for k, s in self.cell.state_shapes(1, self.hidden_size).items()}
         (fed,) = self.cell.fed_back
         sizes = (self.steps, self.batch, self.dtype, self.device, self.direction)
-        self.inner = PhasedProgram(self.wide, padded, *sizes, width=self.narrow[fed])
-        self.implementation = self.inner.implementation
+        self.program = PhasedProgram(self.wide, padded, *sizes, width=self.narrow[fed])
+        self.implementation = self.program.implementation
         return None
 
     def padded(self, arrays: Arrays, shapes: dict[str, tuple[int, ...]]) -> Arrays:
@@ -51,20 +51,20 @@ class ProjectedProgram(Program):
         return {name: array[..., : self.narrow[name]] for name, array in arrays.items()}
 
     def run_forward(self) -> None:
-        inner = self.inner
-        assert inner is not None
-        inner._x, inner._state = self._x, self.states(self._state)
-        inner.run_forward()
-        self.output, self.last = inner.output[..., : self.output_size], self.cut(inner.last)
+        program = self.program
+        assert program is not None
+        program._x, program._state = self._x, self.states(self._state)
+        program.run_forward()
+        self.output, self.last = program.output[..., : self.output_size], self.cut(program.last)
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:
-        inner = self.inner
-        assert inner is not None
-        inner.states_only = self.states_only
-        inner._d_output = padded(self._d_output, inner.output.shape)
-        inner._d_state = self.states(self._d_state)
-        inner.run_backward(trace, again)
-        wide = inner.gradients
+        program = self.program
+        assert program is not None
+        program.states_only = self.states_only
+        program._d_output = padded(self._d_output, program.output.shape)
+        program._d_state = self.states(self._d_state)
+        program.run_backward(trace, again)
+        wide = program.gradients
         params = {k: wide.params[k][tuple(map(slice, shape))] for k, shape in self.shapes.items()}
         self.gradients = Gradients(
             params, wide.x, self.cut(wide.state), wide.trajectory and self.cut(wide.trajectory)

@@ -18,7 +18,8 @@ WRITTEN = ("step", "writes", "recorded", "shapes", "state_shapes", "emitted", "u
 
 def widened(cell: Equations) -> Any:
     """The cell with its `projections` as products of the step, with square matrices of the same names."""
-    kind = _kind(type(cell), tuple(cell.projections.items()), cell.name)
+    of: Any = type(cell)  # which mypy takes for nothing that can be hashed
+    kind = _kind(of, tuple(cell.projections.items()), cell.name)
     return kind(**{field.name: getattr(cell, field.name) for field in fields(cell)})
 
 
