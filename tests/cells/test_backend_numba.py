@@ -46,6 +46,18 @@ def test_several_segments_equal_one(spec, segment, trace):
     compare(computed(program, case, trace=trace), want, tolerance("float64", case.steps))
 
 
+@pytest.mark.parametrize("width", [1, 16, 20, 32])
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-12)])
+def test_a_projection_of_any_width_matches_the_float64_reference(width, dtype, tolerance):
+    """Narrower than a panel, as wide, and wider; two batches in turn, for what is padded must stay zero."""
+    cell = cells.get("lstm", proj_size=width)
+    case = problem(cell, 6, 3, 5, 33)
+    want = computed(prepare("numpy", case), case, trace=True)
+    program = prepare("numba", case, dtype)
+    for _ in range(2):
+        compare(computed(program, case, trace=True), want, tolerance)
+
+
 @every_fused
 def test_segments_follow_from_the_size_of_the_buffers(spec, monkeypatch):
     case = problem(cells.get(spec))
