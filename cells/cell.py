@@ -74,6 +74,11 @@ class GatedCell(Equations):
         one = tuple(self.projections) == self.fed_back and len(self.fed_back) == 1 == self.heads
         return widened.widened(self) if one and not (self.matrices or self.inner_gates) else None
 
+    @property
+    def printable(self) -> bool:
+        """Whether the CPU's kernels can be printed: the equations, or the widened cell's, say it all."""
+        return not self.written_out or self.widened() is not None
+
     def affine(self) -> bool:
         """Whether the new state is affine in the old one; found from the graph.
 

@@ -54,9 +54,8 @@ class NumbaBackend(Backend):
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
-        if cell.widened() is None and (
-            reason := without_equations(cell, "a fused kernel is printed from equations")
-        ):
+        needed = "a fused kernel is printed from equations"
+        if not cell.printable and (reason := without_equations(cell, needed)):
             return reason
         if self.mode == "scan" and (reason := affine.unsupported(cell)):
             return reason
