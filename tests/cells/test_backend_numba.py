@@ -58,6 +58,13 @@ def test_a_projection_of_any_width_matches_the_float64_reference(width, dtype, t
         compare(computed(program, case, trace=True), want, tolerance)
 
 
+def test_a_projection_wider_than_the_sizes_at_which_steps_are_tried_is_a_cell_too():
+    cell = cells.get("lstm:proj_size=100")
+    assert cell.parameter_shapes(3, 128)["weight_hr"] == (100, 128)
+    with pytest.raises(ValueError, match="proj_size 100, which must be less than hidden_size 100"):
+        cell.init(3, 100)
+
+
 @every_fused
 def test_segments_follow_from_the_size_of_the_buffers(spec, monkeypatch):
     case = problem(cells.get(spec))
