@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .contract import Arrays, Equations, Shapes, check_sizes, real_floating
-from .derived import counts, latex, layers
+from .derived import counts, latex, layers, widened
 from .derived.counts import Operations
 from .derived.derive import Derivation, derive
 from .derived.trial import try_step
@@ -50,12 +50,13 @@ class GatedCell(Equations):
     def verify(self) -> None:
         """Raises EquationError, with file and line, unless the equations can be recorded.
 
-        A step that is written out must run instead.
+        A step that is written out must run instead, unless equations and projections say the same.
         """
-        if self.written_out:
+        recorded = self.widened() if self.written_out else self
+        if recorded is None:
             try_step(layers.single(self))
         else:
-            derive(self)
+            derive(recorded)
 
     @property
     def pointwise(self) -> bool:
@@ -64,6 +65,19 @@ class GatedCell(Equations):
         Not so where a step multiplies or averages values of its own, or is written out.
         """
         return not self.written_out and not self.derivation().joined
+
+    def widened(self) -> GatedCell | None:
+        """The same with all states as wide as the units, and no step that is written out.
+
+        None unless the one state that is fed back has a projection, and the step no other product of its own.
+        """
+        one = tuple(self.projections) == self.fed_back and len(self.fed_back) == 1 == self.heads
+        return widened.widened(self) if one and not (self.matrices or self.inner_gates) else None
+
+    @property
+    def printable(self) -> bool:
+        """Whether the CPU's kernels can be printed: the equations, or the widened cell's, say it all."""
+        return not self.written_out or self.widened() is not None
 
     def affine(self) -> bool:
         """Whether the new state is affine in the old one; found from the graph.

@@ -170,6 +170,14 @@ class Equations:
         """Width of the cell's output, before a read-out."""
         return self.units(hidden_size)
 
+    @property
+    def projections(self) -> dict[str, str]:
+        """{state: matrix} where a step is that of the equations, and then multiplies these new states.
+
+        The matrix is (width, units), and the state as narrow as that. Kernels can be printed for such a step.
+        """
+        return {}
+
     def unfit(self, input_size: int, hidden_size: int) -> str | None:
         """None, or the reason why the cell cannot have these sizes."""
         if self.units(hidden_size) % self.heads:

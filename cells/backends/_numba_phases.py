@@ -18,7 +18,13 @@ from ._numba_program import SegmentedProgram
 
 
 class PhasedProgram(SegmentedProgram):
-    """The steps one after the other, each phase by phase."""
+    """The steps one after the other, each phase by phase.
+
+    `width` is that of the states which are fed back, and of the products with the cell's matrices, where
+    these are padded with zeros; None where they are as wide as the units.
+    """
+
+    width: int | None = None
 
     def setup(self) -> None:
         import numba
@@ -45,7 +51,8 @@ class PhasedProgram(SegmentedProgram):
         self.buffers = self.scratch(kernels.plans[self.keeping])
         if self.keeping:
             self.d_wh = self.empty(self.segment, batch, fed, units)
-            self.d_part, self.d_rows = self.empty(batch, len(self.rows[0])), self.empty(batch, fed * width)
+            self.d_part = np.zeros((batch, len(self.rows[0])), self.dtype)
+            self.d_rows = self.empty(batch, fed * width)
             self.d_products = self.empty(self.segment, len(kernels.d.products), batch, units)
             plan = kernels.back
             self.d_operands = self.empty(1, len(plan.products), batch, units)
@@ -57,7 +64,7 @@ class PhasedProgram(SegmentedProgram):
         """Of one step: results of products, values held for later phases, rows to be averaged."""
         wide = panels.whole(self.units, self.module.PANEL)
         return [
-            self.empty(len(plan.products), self.batch, wide),
+            np.zeros((len(plan.products), self.batch, wide), self.dtype),  # a narrow product leaves the rest
             self.empty(len(plan.held), self.batch, self.units),
             self.empty(len(plan.means), self.units),
         ]
@@ -101,9 +108,10 @@ class PhasedProgram(SegmentedProgram):
                 if cell.heads > 1
                 else np.stack(np.split(rows, len(cell.fed_back), axis=1))
             )
+            weight = weight[..., : self.width]
             transposed = weight.swapaxes(1, 2)
         self.weight, self.transposed = panels.packed(weight, panel), panels.packed(transposed, panel)
-        of_heads = [by_head(m, self.inner.heads[n], 1) for n, m in self.inner.matrices.items()]
+        of_heads = [by_head(m[: self.width], self.inner.heads[n], 1) for n, m in self.inner.matrices.items()]
         self.matrices = [panels.packed(m, panel) for m in of_heads]
         self.matrices_transposed = [panels.packed(m.swapaxes(1, 2), panel) for m in of_heads]
         recurrent = (len(cell.recurrent), self.units)
@@ -184,10 +192,16 @@ class PhasedProgram(SegmentedProgram):
         if not (cell.recurrent or self.kernels.matrices):
             return
         rows = count * self.batch
-        fed = [states[cell.states.index(name)][:-1].reshape(rows, -1) for name in cell.fed_back]
+        fed = [
+            states[cell.states.index(name)][:-1].reshape(rows, -1)[:, : self.width] for name in cell.fed_back
+        ]
         operands = self.operands[segment]
         shares = [
-            (node.value, self.d_products[:count, k].reshape(rows, -1), operands[:, k].reshape(rows, -1))
+            (
+                node.value,
+                self.d_products[:count, k].reshape(rows, -1)[:, : self.width],
+                operands[:, k].reshape(rows, -1),
+            )
             for k, node in enumerate(self.kernels.d.products)
         ]
         joint, d_wh = np.concatenate(fed, 1), self.d_wh[:count].reshape(rows, -1)

@@ -30,6 +30,7 @@ from ..programs.products import Products, blocks_gradient, column_sums
 from ..programs.program import Program
 from ._numba_phases import PhasedProgram
 from ._numba_program import SegmentedProgram
+from ._numba_projected import ProjectedProgram
 from ._numba_scan import ScanProgram
 from ._numba_weights import packed_weights
 
@@ -53,7 +54,8 @@ class NumbaBackend(Backend):
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
     ) -> str | None:
-        if reason := without_equations(cell, "a fused kernel is printed from equations"):
+        needed = "a fused kernel is printed from equations"
+        if not cell.printable and (reason := without_equations(cell, needed)):
             return reason
         if self.mode == "scan" and (reason := affine.unsupported(cell)):
             return reason
@@ -62,6 +64,8 @@ class NumbaBackend(Backend):
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
         if self.mode == "scan":
             return ScanProgram(cell, *arguments)
+        if cell.widened():
+            return ProjectedProgram(cell, *arguments)
         return (NumbaProgram if cell.pointwise else PhasedProgram)(cell, *arguments)
 
 
@@ -84,8 +88,9 @@ class NumbaProgram(SegmentedProgram):
         self.source = step(cell)
         self.one_product = fused.all_summed(cell, self.source)
         self.in_place = fused.in_place(cell, self.source)
-        row = batch * self.gates * units * np.dtype(self.dtype).itemsize
-        self.segment, self.ahead = steps_of(row, steps), steps_ahead(row, steps, batch)
+        size = np.dtype(self.dtype).itemsize
+        row, read = batch * self.gates * units * size, batch * self.input_size * size
+        self.segment, self.ahead = steps_of(row, steps), steps_ahead(row + read, steps, batch)
         self.hold_states(self.source.output_states, keeping=self.direction == "backward")
         self.module = fused.module(cell, self.dtype, self.division.of_units)
         # the backward writes d_wx there; a projection of the cell's own comes as a whole

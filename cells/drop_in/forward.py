@@ -34,8 +34,7 @@ class Computed:
 
     def cell(self) -> GatedCell:
         """The cell of the module, its layers and directions included."""
-        module: Any = self
-        return stacked(KINDS[module.mode], 2 if module.bias else 0, module.num_layers, module.bidirectional)
+        return computes(self)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Output and last states. Raises ValueError, one line, for what torch.nn would not take either."""
@@ -164,6 +163,13 @@ def placed(what: str, tensor: Tensor, like: Tensor) -> Tensor:
     raise ValueError(
         f"{what} is {tensor.dtype}, and the module's weights are {like.dtype}; convert one of them with .to"
     )
+
+
+def computes(module: Any) -> GatedCell:
+    """The cell that a torch.nn module computes, its layers and directions included."""
+    projected = f":proj_size={module.proj_size}" if module.proj_size else ""
+    spec = KINDS[module.mode] + projected
+    return stacked(spec, 2 if module.bias else 0, module.num_layers, module.bidirectional)
 
 
 @lru_cache

@@ -13,7 +13,7 @@ from torch import nn
 
 from .. import catalogue
 from ..derived import layers
-from .forward import KINDS, Computed, computed, stacked
+from .forward import Computed, computed, computes
 from .layers import unsupported
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -75,12 +75,9 @@ def unswappable(module: Any, backend: str) -> str | None:
         return f"{cls.__name__} has a forward of its own"
     if hasattr(module, "parametrizations"):
         return "it is parametrized; replace it first, and parametrize it then"
-    if module.proj_size:
-        return f"it has proj_size={module.proj_size}, which the kernels do not compute"
     for name, tensor in module.named_parameters():
         if tensor.device.type != "cpu":
             return f"{name} is on {tensor.device}, and the kernels compute on the CPU"
         if str(tensor.dtype) not in ("torch.float32", "torch.float64"):
             return f"{name} is {tensor.dtype}, and the kernels compute float32 and float64"
-    cell = stacked(KINDS[module.mode], 2 if module.bias else 0, module.num_layers, module.bidirectional)
-    return unsupported(layers.single(cell), backend)
+    return unsupported(layers.single(computes(module)), backend)

@@ -17,8 +17,9 @@ FLOAT, LANES = ir.FloatType(), (64 if FEATURES.get("avx512f") else 32 if FEATURE
 PANEL = LANES * (2 if LANES == 32 // 4 else 4)  # six rows of a panel are the sums that registers hold
 LOG2_E = np.float32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding it leaves the nearest whole number in the low bits
-MANTISSA, BIAS, ROOT_HALF = whole(23), whole(0x3F800000), whole(0x3F3504F3)  # the bits of 1 and of sqrt(1/2)
+# adding it leaves the nearest whole number in the low bits, plus what a number's exponent is stored with
+ROUND = np.float32(1.5 * 2.0**23 + 127)
+MANTISSA, ROOT_HALF = whole(23), whole(0x3F3504F3)  # the bits of sqrt(1/2)
 TINY, GROWN, GROWTH = np.float32(2.0**-126), np.float32(2.0**24), np.float32(24)
 LN2 = np.float32(0.6931471805599453)
 # Chebyshev, relative errors below a quarter unit of rounding: expm1(r) = r + r^2 (E2 + E3 r + ...) where
@@ -30,7 +31,7 @@ A4, A5 = np.float32(0.1085328790044019), np.float32(0.1161216461201167)
 NOUGHT = np.float32(-0.0)  # adding it changes nothing, so that LLVM leaves it out
 INFINITY, NAN = np.float32(np.inf), np.float32(np.nan)
 ZERO, HALF, ONE, TWO, FOUR = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2), np.float32(4)
-EXP_BOUND, SIGMOID_BOUND, TANH_BOUND = real(174), real(87), real(40)  # beyond them the values are constant
+EXP_BOUND, BOUND = real(174), real(87)  # beyond them the values are constant
 
 
 @njit(**OPTIONS)

@@ -17,9 +17,9 @@ FLOAT, LANES = ir.DoubleType(), (64 if FEATURES.get("avx512f") else 32 if FEATUR
 PANEL = LANES * (2 if LANES == 32 // 8 else 4)  # six rows of a panel are the sums that registers hold
 LOG2_E = np.float64(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float64(6.93145751953125e-1), np.float64(1.42860682030941723212e-6)
-ROUND = np.float64(2.0**52 * 1.5)  # adding it leaves the nearest whole number in the low bits
-MANTISSA, BIAS = whole(52), whole(0x3FF0000000000000)
-ROOT_HALF = whole(0x3FE6A09E667F3BCD)  # the bits of sqrt(1/2), as BIAS are those of 1
+# adding it leaves the nearest whole number in the low bits, plus what a number's exponent is stored with
+ROUND = np.float64(1.5 * 2.0**52 + 1023)
+MANTISSA, ROOT_HALF = whole(52), whole(0x3FE6A09E667F3BCD)  # the bits of sqrt(1/2)
 TINY, GROWN, GROWTH = np.float64(2.0**-1022), np.float64(2.0**53), np.float64(53)
 LN2 = np.float64(0.6931471805599453)
 # Chebyshev, relative errors below a quarter unit of rounding: expm1(r) = r + r^2 (E2 + E3 r + ...) where
@@ -36,7 +36,7 @@ A10 = np.float64(0.08082022805976617)
 NOUGHT = np.float64(-0.0)  # adding it changes nothing, so that LLVM leaves it out
 INFINITY, NAN = np.float64(np.inf), np.float64(np.nan)
 ZERO, HALF, ONE, TWO, FOUR = np.float64(0), np.float64(0.5), np.float64(1), np.float64(2), np.float64(4)
-EXP_BOUND, SIGMOID_BOUND, TANH_BOUND = real(1416), real(708), real(80)  # beyond them the values are constant
+EXP_BOUND, BOUND = real(1416), real(708)  # beyond them the values are constant
 
 
 @njit(**OPTIONS)

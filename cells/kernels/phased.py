@@ -220,10 +220,13 @@ def backward({", ".join(arrays)}):
 def _products(arrays: list[str], panels: str, out: str, gates: int, heads: int) -> list[str]:
     """Lines that write the products of arrays (B, K) to out (B, gates * units, and more up to whole panels).
 
-    panels is (heads * arrays, P, K / heads, PANEL); of several arrays the products are added up.
+    panels is (heads * arrays, P, K / heads, PANEL); of several arrays the products are added up. What an
+    array has beyond K is padding.
     """
     if heads == 1:
-        first, *more = [f"product({array}, {panels}[{k}], " for k, array in enumerate(arrays)]
+        first, *more = [
+            f"product({array}[:, : {panels}.shape[2]], {panels}[{k}], " for k, array in enumerate(arrays)
+        ]
         return [
             f"{first}{out})",
             *(line for text in more for line in (text + "rows)", f"increase({out}, rows)")),

@@ -11,7 +11,7 @@ itself, in float32.
 import math
 
 from .float32 import (
-    BIAS,
+    BOUND,
     EXP_BOUND,
     FOUR,
     GROWN,
@@ -28,8 +28,6 @@ from .float32 import (
     OPTIONS,
     ROOT_HALF,
     ROUND,
-    SIGMOID_BOUND,
-    TANH_BOUND,
     TINY,
     TWO,
     ZERO,
@@ -51,13 +49,13 @@ def clamped(x, bound):
 
 @njit(**OPTIONS)
 def power_of_2(shifted):
-    """2^n, of n ROUND-ed into the low bits."""
-    return number_of((bits_of(shifted) << MANTISSA) + BIAS)
+    """2^n, of n ROUND-ed into the low bits, which hold it as an exponent."""
+    return number_of(bits_of(shifted) << MANTISSA)
 
 
 @njit(**OPTIONS)
 def reduced(x):
-    """(2^n, expm1(r)) for x = n ln 2 + r, |x| <= SIGMOID_BOUND."""
+    """(2^n, expm1(r)) for x = n ln 2 + r, |x| <= BOUND."""
     shifted = x * LOG2_E + ROUND
     n = shifted - ROUND
     return power_of_2(shifted), expm1_near_0((x - n * LN2_HIGH) - n * LN2_LOW)
@@ -73,14 +71,18 @@ def exp(x):
 
 @njit(**OPTIONS)
 def sigmoid(x):
-    power, rest = reduced(clamped(x, SIGMOID_BOUND))
+    x = clamped(x, BOUND)
+    shifted = x * LOG2_E + ROUND
+    # one product: its rounding counts where n is large, and there the value is near 0 or 1
+    rest = expm1_near_0(x - (shifted - ROUND) * LN2)
+    power = power_of_2(shifted)
     e = power * rest + power
-    return e / (ONE + e)
+    return e / (e + ONE)
 
 
 @njit(**OPTIONS)
 def tanh(x):
-    twice = clamped(x + x, TANH_BOUND)
+    twice = clamped(x + x, BOUND)
     shifted = twice * LOG2_E + ROUND
     # one product: where n is large, so that its rounding counts, tanh is flat
     rest = expm1_near_0(twice - (shifted - ROUND) * LN2)

@@ -16,7 +16,7 @@ def steps_of(row: int, steps: int, buffers: int = 1) -> int:
 
 
 def steps_ahead(row: int, steps: int, batch: int) -> int:
-    """Steps whose inputs' products are made at a time; `row` are the bytes of one step's.
+    """Steps whose inputs' products are made at a time; `row` are the bytes of one step's, and of its inputs.
 
     They fill half of a core's second cache; or more, where so few rows would not pay for reading the weights.
     """

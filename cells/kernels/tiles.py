@@ -127,7 +127,9 @@ def across(rows: int, vector: ir.VectorType, panel: int) -> int:
 def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
     """The function that makes all rows of `width` outputs in `count` tiles, which share out the rows.
 
-    Of many weights each tile also has its share of the next panel fetched, so that the traffic is even.
+    Of many weights each tile also has its share of the next panel fetched, so that the traffic is even. Each
+    has the lines fetched that the next one starts from, or writes: they come from a cache far away, for all
+    weights have been read since.
     """
     number, lanes, pointer = vector.element, vector.count, vector.element.as_pointer()
     widest = {rows: across(rows, vector, panel) for rows in range(1, ROWS + 1)}
@@ -160,6 +162,13 @@ def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
         for place, distance in ((begin, start_row), (end, out_row)):
             given += [builder.select(ragged, spare, place), builder.select(ragged, whole, distance)]
         share = builder.add(size, builder.sdiv(builder.mul(each.index, size), count))
+        following = builder.select(
+            builder.icmp_signed("<", builder.add(each.index, at(1)), count),
+            builder.gep(end, [builder.mul(some, out_row)]),
+            builder.gep(out, [width]),
+        )
+        for ahead in range(ROWS):
+            prefetched(builder, builder.gep(following, [builder.mul(out_row, at(ahead))]), write=True)
         numbers = (some, vectors, builder.zext(shared, INDEX))
         chosen(builder, numbers, tiles, [*given, inner, builder.gep(weights, [share]), step])
         with builder.if_then(ragged):
@@ -314,12 +323,14 @@ def fused(builder, a, b, c):
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b, c])
 
 
-def prefetched(builder, pointer):
-    """Tells the processor that the line at this pointer will be read."""
+def prefetched(builder, pointer, write=False):
+    """Tells the processor that the line at this pointer will be read, or read and written."""
     byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    builder.call(function, [builder.bitcast(pointer, byte), whole(0), whole(3), whole(1)])  # read, keep, data
+    builder.call(
+        function, [builder.bitcast(pointer, byte), whole(int(write)), whole(3), whole(1)]
+    )  # keep, data
 
 
 def place_of(builder, array, distance, row, column):

@@ -103,6 +103,10 @@ class StoppingCell(GatedCell):
     def unfit(self, input_size: int, hidden_size: int) -> str | None:
         return self.cell.unfit(input_size - 1, hidden_size)
 
+    def widened(self) -> GatedCell | None:
+        wide = self.cell.widened()
+        return stopping(wide) if wide else None
+
     def sizes(self, params: Arrays) -> tuple[int, int]:
         input_size, hidden_size = self.cell.sizes(params)
         return input_size + 1, hidden_size

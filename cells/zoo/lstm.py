@@ -50,6 +50,10 @@ class LSTM(GatedCell):
         # with a projection too the gates are those of the equations, but for a subclass with another step
         return super().recorded or type(self).step is LSTM.step
 
+    @property
+    def projections(self) -> dict[str, str]:
+        return {"h": "weight_hr"} if self.proj_size and type(self).step is LSTM.step else {}
+
     def step(self, params: Arrays, x: Array, state: State) -> tuple[Array, State]:
         if not self.proj_size:
             return super().step(params, x, state)

@@ -118,7 +118,7 @@ def _own(cell: GatedCell) -> Iterator[Section]:
 
 
 def _kernel(cell: GatedCell) -> Iterator[Section]:
-    if not cell.written_out:
+    if cell.printable:
         from cellbench.cells.kernels import printed
 
         line = "The fused kernel of the backend numba, as it is printed from the equations."

@@ -209,7 +209,7 @@ def runs(name: str, cell: GatedCell, dtype: str) -> str:
 
 def kernel_path(cell: GatedCell, dtype: str) -> str:
     """The file of the cell's fused Numba kernel, which is written if it is not there."""
-    if cell.written_out:
+    if not cell.printable:
         return f"none: {'it has no equations' if cell.library else 'the step is written out'}"
     from cellbench.cells.kernels import printed  # which imports Numba
 
@@ -224,13 +224,13 @@ def kernel(spec: str, dtype: str, kind: str) -> str:
     from cellbench.cells.kernels import printed
     from cellbench.cells.kernels.triton import printer
 
-    return (printer if kind == "triton" else printed).text(printable(spec), dtype)
+    return (printer if kind == "triton" else printed).text(printable(spec, kind), dtype)
 
 
-def printable(spec: str) -> GatedCell:
-    """The cell. Raises ValueError where it has no kernel."""
+def printable(spec: str, kind: str) -> GatedCell:
+    """The cell. Raises ValueError where it has no kernel of this kind."""
     cell = cells.get(spec)
-    if cell.written_out:
+    if cell.written_out and not (kind == "numba" and cell.printable):
         why = "is a torch module, without equations" if cell.library else "writes out its step"
         raise ValueError(f"cell {cell.name!r} {why}, so it has no kernel; leave out --kernel and --resources")
     return cell
@@ -241,7 +241,7 @@ def resources(spec: str, input_size: int | None, hidden_size: int, target: str) 
 
     Raises ValueError for a cell that has none, and where Triton is not installed.
     """
-    cell = printable(spec)
+    cell = printable(spec, "triton")
     if reason := missing():
         raise ValueError(reason)
     _, hidden = fitting(cell, input_size, hidden_size)

@@ -26,10 +26,15 @@ FLOP = 2  # of a multiply-add
 
 def flop_per_s(dtype: str, clock: Clock | None = None) -> float:
     """FLOP/s of independent multiply-adds in float32 or float64, from the fastest of some runs."""
+    run, flop = arithmetic(dtype)
+    return flop / fastest(run, clock or clock_of("cpu"))
+
+
+def arithmetic(dtype: str) -> tuple[Callable[[], object], float]:
+    """Independent multiply-adds as something to be timed, and how many FLOP it has."""
     add, _, lanes = kernels(dtype)
     count = 2_000
-    seconds = fastest(lambda: add(count, 0.5), clock or clock_of("cpu"))
-    return FLOP * REGISTERS * lanes * count / seconds
+    return lambda: add(count, 0.5), float(FLOP * REGISTERS * lanes * count)
 
 
 def bytes_per_s(level: Level, clock: Clock | None = None) -> float:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FEWEST = 3  # lengths of a fit
+ARITHMETIC = "arithmetic"  # what sets a bound, where no level does
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def bound(
     weight_bytes   of the recurrent weights, which a step reads `reads` times
     bytes_per_s    by level: (bytes that fit, bytes a second), the smallest level first; may be empty
     """
-    arithmetic = Bound(flop / flop_per_s, "arithmetic")
+    arithmetic = Bound(flop / flop_per_s, ARITHMETIC)
     for name, (fits, rate) in bytes_per_s.items():
         if weight_bytes <= fits:
             reading = Bound(steps * reads * weight_bytes / rate, name)

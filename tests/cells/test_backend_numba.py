@@ -27,18 +27,42 @@ FUSED = [spec for spec in CELLS if supports("numba", spec)]
 every_fused = pytest.mark.parametrize("spec", FUSED, ids=label)
 
 
+def segmented(program):
+    """The program that has segments: of a cell with projections, the widened cell's."""
+    return getattr(program, "program", program)
+
+
 @every_fused
 @pytest.mark.parametrize("trace", [False, True])
 @pytest.mark.parametrize("segment", [1, 4, 5, 16])
 def test_several_segments_equal_one(spec, segment, trace):
     case = problem(cells.get(spec))
     program = prepare("numba", case)
-    assert len(program.segments()) == 1
+    assert len(segmented(program).segments()) == 1
     want = computed(program, case, trace=trace)
-    program.segment = segment
+    segmented(program).segment = segment
     program.assign(case.params)
-    assert len(program.segments()) == -(-17 // segment)
+    assert len(segmented(program).segments()) == -(-17 // segment)
     compare(computed(program, case, trace=trace), want, tolerance("float64", case.steps))
+
+
+@pytest.mark.parametrize("width", [1, 16, 20, 32])
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-12)])
+def test_a_projection_of_any_width_matches_the_float64_reference(width, dtype, tolerance):
+    """Narrower than a panel, as wide, and wider; two batches in turn, for what is padded must stay zero."""
+    cell = cells.get("lstm", proj_size=width)
+    case = problem(cell, 6, 3, 5, 33)
+    want = computed(prepare("numpy", case), case, trace=True)
+    program = prepare("numba", case, dtype)
+    for _ in range(2):
+        compare(computed(program, case, trace=True), want, tolerance)
+
+
+def test_a_projection_wider_than_the_sizes_at_which_steps_are_tried_is_a_cell_too():
+    cell = cells.get("lstm:proj_size=100")
+    assert cell.parameter_shapes(3, 128)["weight_hr"] == (100, 128)
+    with pytest.raises(ValueError, match="proj_size 100, which must be less than hidden_size 100"):
+        cell.init(3, 100)
 
 
 @every_fused
@@ -48,7 +72,7 @@ def test_segments_follow_from_the_size_of_the_buffers(spec, monkeypatch):
     want = computed(program, case)
     monkeypatch.setattr(segments, "SEGMENT_BYTES", 3 * 8 * 3 * program.units * len(case.cell.gates))
     program = prepare("numba", case)
-    assert program.wx.shape[0] == program.segment == 3
+    assert segmented(program).wx.shape[0] == segmented(program).segment == 3
     compare(computed(program, case), want, tolerance("float64", case.steps))
     forward = prepare("numba", case, direction="forward").forward(case.x, case.state)
     compare({"output": forward.output}, {"output": want["output"]}, tolerance("float64", case.steps))

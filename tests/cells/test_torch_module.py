@@ -11,7 +11,8 @@ from torch import nn
 from cellbench import cells
 from cellbench.cells.derived.layers import unfit
 
-WITH_KERNEL = [n for n in cells.names() if cells.backend("numba").unsupported(cells.get(n)) is None]
+ALL = [*cells.names(), "lstm:proj_size=2"]
+WITH_KERNEL = [n for n in ALL if cells.backend("numba").unsupported(cells.get(n)) is None]
 
 
 def loaded(layout, backend="numba"):
@@ -127,7 +128,7 @@ def test_a_single_layer_s_arrays_end_in_l0_too():
         (("gru", 3, 4), {"backend": "numbo"}, "did you mean 'numba'"),
         (("gru:layers=2", 3, 4), {}, "num_layers="),
         (("gru:readout=2", 3, 4), {}, "torch.nn.Linear"),
-        (("lstm:proj_size=2", 3, 4), {}, "proj_size"),
+        (("lstm:proj_size=4", 3, 4), {}, "proj_size 4, which must be less than hidden_size 4"),
         (("gru", 3, 4), {"nonlinearity": "relu"}, "has no option 'nonlinearity'"),
     ],
 )

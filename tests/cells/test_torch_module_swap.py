@@ -120,10 +120,28 @@ def test_subclasses_are_swapped_unless_they_compute_something_of_their_own():
     assert type(model["drawn"]) is Drawn
 
 
+def test_a_projection_is_swapped_too_and_packed_sequences_with_it():
+    """Held against torch.nn.LSTM with proj_size, in float64."""
+    torch.manual_seed(0)
+    theirs = nn.LSTM(5, 33, num_layers=2, bidirectional=True, proj_size=20, dtype=torch.float64)
+    ours = swap.replace(copy.deepcopy(theirs))
+    x = torch.randn(7, 3, 5, dtype=torch.float64)
+    packed = nn.utils.rnn.pack_padded_sequence(x, [7, 4, 1])
+    for given in (x, packed):
+        results = []
+        for module in (theirs, ours):
+            module.zero_grad()
+            output, (h, c) = module(given)
+            values = output.data if given is packed else output
+            (values.sin().sum() + h.cos().sum() + c.sum()).backward()
+            results.append([values, h, c, *(p.grad.clone() for p in module.parameters())])
+        assert isinstance(ours, cells.drop_in.forward.Computed)
+        assert furthest(*results) < 1e-11
+
+
 @pytest.mark.parametrize(
     ("module", "reason"),
     [
-        (nn.LSTM(3, 4, proj_size=2), "proj_size=2"),
         (nn.GRU(3, 4, device="meta"), "weight_ih_l0 is on meta"),
         (nn.GRU(3, 4).half(), "weight_ih_l0 is torch.float16"),
         (nn.GRUCell(3, 4), "GRUCell is a step"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cellbench.harness.measure.clocks import Fake, Wall
+from cellbench.harness.measure.roofline import ARITHMETIC, Bound
 from cellbench.harness.measure.timing import Timed
 from cellbench.harness.measure.worker import Result
 from cellbench.harness.studies.cpu_kernels import figure, page
@@ -68,6 +69,22 @@ def test_a_ratio_is_the_peers_time_over_that_of_the_kernels():
     time_builds(builds, result, np.random.default_rng(0), clock)
     assert result.seconds == pytest.approx({OWN: 0.002, "native": 0.003})
     assert result.logs == {"native": pytest.approx([np.log(1.5)] * 3)}
+
+
+def test_a_core_that_is_slower_for_all_leaves_the_share_as_it_is(monkeypatch):
+    machine = {"flop_per_s": {"float32": 1e9}, "bytes_per_s": {}}
+    monkeypatch.setattr("cellbench.harness.measure.ceilings.machine", lambda: machine)
+    least = Bound(0.001, ARITHMETIC)  # on the core as it was alone
+    for slower in (1.0, 3.0):
+        clock, result = Fake(), Timing()
+        work = (clock.run_of(0.002 * slower), 2e6)  # 2e6 FLOP at 1e9 a second
+        monkeypatch.setattr("cellbench.harness.measure.ceilings.arithmetic", lambda dtype, work=work: work)
+        builds = {OWN: lambda clock=clock, s=slower: Timed(clock.run_of(0.004 * s), lambda: None)}
+        time_builds(builds, result, np.random.default_rng(0), clock, least)
+        assert result.share == pytest.approx(0.25) and result.bound_by == "arithmetic"
+        assert result.seconds.keys() == {OWN} and not result.logs
+    time_builds(builds, result, np.random.default_rng(0), clock, Bound(0.001, "L2"))
+    assert result.share == pytest.approx(0.001 / 0.012)  # reading is measured apart
 
 
 def test_a_point_is_held_against_its_fastest_peer():

@@ -117,8 +117,10 @@ def fitting(cell: GatedCell, input_size: int | None, hidden_size: int | None) ->
 
 def unprintable(cell: GatedCell, kind: str) -> str | None:
     """None, or why the cell has no kernels of this kind."""
+    if kind == "numba" and cell.printable and not cell.stacked:
+        return None
     if not cell.written_out and not cell.stacked:
-        return printer.without(cell) if kind == "triton" else None
+        return printer.without(cell)
     if cell.library:
         return (
             f"cell {cell.name!r} is a torch module, and kernels are printed from equations; hold the module"

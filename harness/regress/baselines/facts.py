@@ -96,7 +96,7 @@ def rate(cell: GatedCell) -> Facts:
 
 def kernel(cell: GatedCell, dtype: str) -> str:
     """Twelve digits of the printed kernel's hash."""
-    return "none" if cell.written_out else hashlib.sha256(printed.text(cell, dtype).encode()).hexdigest()[:12]
+    return hashlib.sha256(printed.text(cell, dtype).encode()).hexdigest()[:12] if cell.printable else "none"
 
 
 def at_size(spec: str, backend: str) -> Case:

@@ -39,6 +39,7 @@ def markdown(grid: Grid, judged: Sequence[Judged]) -> str:
         f"A ratio is a peer's time over that of `{OWN}`.",
         f"Both are timed in random order, in {' to '.join(map(str, processes))} processes.",
         "Above 1 the kernels are faster. The last figure of a field is their share of the roofline.",
+        "What arithmetic allows is timed in the same rounds, for a core's speed changes with its neighbours.",
         "The interval is a bootstrap over processes and the builds in them.",
         f"The load was {min(loads):.1f} to {max(loads):.1f}. `nox -s cpu-kernels` measures it again.",
         "",

@@ -17,6 +17,7 @@ from ...measure import ceilings
 from ...measure.clocks import Clock, clock_of, waiting
 from ...measure.conditions import observe
 from ...measure.pair import Build, built, trouble_of
+from ...measure.roofline import ARITHMETIC, Bound
 from ...measure.timing import Timed, collector_off, loops_for, rounds, warm_up
 from ...probes.roofline import least_time
 from ...regress.two_sides import loaded, timed
@@ -24,6 +25,8 @@ from .points import OWN, Point
 
 BUILDS, BUILD_S, SAMPLE_S = 3, 0.06, 0.001  # of an arm: builds, and about the seconds timed in each
 ROUNDS = (3, 25)  # fewest and most of a build
+CEILING = "ceiling"  # an arm beside the backends: multiply-adds that wait for nothing
+DTYPE = "float32"  # of all points
 
 
 @dataclass
@@ -34,7 +37,8 @@ class Timing:
     logs      log of a peer's time over the kernels', a value for each build, by peer
     errors    relative to the float64 reference, by backend, where this process checked
     waited    share of the time for which other work had the core; null where the system does not tell
-    share     of the least time that the shape allows in the kernels' time (see measure/roofline.py)
+    share     of the least time that the shape allows in the kernels' time (see measure/roofline.py). What
+              arithmetic allows is measured in the same rounds: the core's speed changes with its neighbours.
     others    share of this process's processor time that threads but the timing one used
     """
 
@@ -79,11 +83,8 @@ def time_point(
             trouble = trouble_of(error)
             timing.troubles[backend] = f"{trouble.status}: {trouble.reason}"
     if builds:
-        time_builds(builds, timing, rng, clock)
-    if OWN in timing.seconds:
-        least, _ = least_time(point.case(OWN), ceilings.machine())
-        if least is not None:
-            timing.share, timing.bound_by = least.seconds / timing.seconds[OWN], least.by
+        least, _ = least_time(point.case(OWN), ceilings.machine()) if OWN in builds else (None, "")
+        time_builds(builds, timing, rng, clock, least)
     seen = before.until(observe())
     timing.load, timing.cores = seen.load, seen.cores
     return timing
@@ -107,8 +108,17 @@ def ready(
     return lambda: timed(load())
 
 
-def time_builds(builds: dict[str, Build], timing: Timing, rng: np.random.Generator, clock: Clock) -> None:
-    """Fills in what is timed."""
+def time_builds(
+    builds: dict[str, Build],
+    timing: Timing,
+    rng: np.random.Generator,
+    clock: Clock,
+    least: Bound | None = None,
+) -> None:
+    """Fills in what is timed, and the share of the least time, where that is known."""
+    if least is not None and least.by == ARITHMETIC:  # reads would empty the caches of the other arms
+        run, _ = ceilings.arithmetic(DTYPE)
+        builds = builds | {CEILING: lambda: Timed(run, lambda: None)}
     waited = waiting()
     start, used, own = perf_counter(), process_time(), thread_time()
     lost = waited() if waited else 0.0
@@ -128,11 +138,23 @@ def time_builds(builds: dict[str, Build], timing: Timing, rng: np.random.Generat
     used, own = process_time() - used, thread_time() - own
     timing.others = max(0.0, 1 - own / used) if used > 0 else 0.0
     timing.waited = (waited() - lost) / (perf_counter() - start) if waited else None
+    ceiling = samples.pop(CEILING, None)
     timing.seconds = {name: float(np.median(np.concatenate(rows))) for name, rows in samples.items()}
+    if least is not None:
+        shares = allowed(least, ceiling) / np.concatenate(samples[OWN])
+        timing.share, timing.bound_by = float(np.median(shares)), least.by
     for peer in samples:
         if peer != OWN and OWN in samples:
             pairs = zip(samples[peer], samples[OWN], strict=True)
             timing.logs[peer] = [float(np.median(np.log(b) - np.log(a))) for b, a in pairs]
+
+
+def allowed(least: Bound, ceiling: list[list[float]] | None) -> Any:
+    """The least seconds of each round, by the ceiling's seconds in it; all alike where it was not timed."""
+    if ceiling is None:
+        return least.seconds
+    _, flop = ceilings.arithmetic(DTYPE)
+    return least.seconds * np.concatenate(ceiling) * ceilings.machine()["flop_per_s"][DTYPE] / flop
 
 
 def fastest(arm: Timed, clock: Clock) -> float:
