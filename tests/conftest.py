@@ -1,11 +1,14 @@
 """Kernels are compiled once a session, in pytest's cache folder (a temporary one where pytest keeps none)."""
 
+import gc
 import os
 import tempfile
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# at 700, a quarter of collecting 13,600 tests, and a tenth of compiling kernels, goes to the collector
+gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_configure(config):
