@@ -129,7 +129,8 @@ def test_a_launch_with_the_numbers_of_the_first_step_is_seen(queued, monkeypatch
         return launch(program, kernel, arrays, first, *(replaced(m, first) for m in more), **constants)
 
     monkeypatch.setattr(TritonProgram, "launch", wrong)
-    assert max(errors(queued).values()) > 0.1
+    # what was not written may be anything, such as NaN
+    assert any(not error < 0.1 for error in errors(queued).values())
     assert queued.launched[0] == ["forward"] * 4
 
 
