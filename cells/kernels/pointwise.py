@@ -71,13 +71,9 @@ def exp(x):
 
 @njit(**OPTIONS)
 def sigmoid(x):
-    x = clamped(x, BOUND)
-    shifted = x * LOG2_E + ROUND
-    # one product: its rounding counts where n is large, and there the value is near 0 or 1
-    rest = expm1_near_0(x - (shifted - ROUND) * LN2)
-    power = power_of_2(shifted)
+    power, rest = reduced(clamped(x, BOUND))
     e = power * rest + power
-    return e / (e + ONE)
+    return e / (ONE + e)
 
 
 @njit(**OPTIONS)

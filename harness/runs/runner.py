@@ -8,14 +8,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
-
-from cellbench.cells.find import path_of
 
 from ..case import Case
 from ..measure.ahead import Ahead
@@ -32,7 +30,6 @@ from .progress import Progress
 IMPORTED = (f"{__package__}.imports",)
 MOST_TOGETHER = 64  # programs that one process of the second pass times, one comparison after the other
 MOST_PROCESSES = 8  # of a first pass at a time: each may take a gigabyte
-FEW_CASES = 4  # which may all turn out to have nothing to time
 FEW_TOGETHER = 16  # the same where there is a budget, which is looked at before every process
 
 
@@ -68,39 +65,20 @@ class Runner:
                     last += [(planned, cases) for cases in groups]
                     continue
                 works = (self.first_pass(planned, cases) for cases in groups)
-                with self.ready_before(planned) as ahead:
-                    processes.do(works, self.at_a_time(planned, groups))
-                    if planned.probe.repeats:
-                        self.second_passes(planned, ahead)
+                processes.do(works, self.at_a_time(planned, groups))
+                if planned.probe.repeats:
+                    self.second_passes(planned)
             works = (self.first_pass(planned, cases) for planned, cases in last)
             processes.finish(works, self.abreast(flat([p.cases for p in probes])))
         return int(any(status in ERRORS for status in self.statuses.values()))
 
-    def ready_before(self, planned: PlannedProbe) -> AbstractContextManager[Ahead | None]:
-        """Processes of the second pass that import before the first, beside the server that it forks from.
-
-        Both cores have work then. None where few cases might all fail, and where the run may end before.
-        """
-        cases, resumed = planned.cases, self.done or self.writer.begun
-        plain = all(case.device == "cpu" and not path_of(str(case.backend)) for case in cases)
-        if not planned.probe.repeats or len(cases) <= FEW_CASES or not plain or resumed or self.budget_s:
-            return nullcontext()
-        return self.ahead(cases, planned.probe.repeats)
-
-    def ahead(self, cases: list[Case], count: int) -> Ahead:
-        """So many processes that import what the backends of the cases need, and then wait."""
-        backends = sorted({(c.backend, c.device) for c in cases if c.backend})
-        count, limit = min(count, MOST_PROCESSES), cases[0].device != "cuda"
-        return Ahead(count, warm.ready, (backends,), cases[0].threads, limit, self.case_timeout_s)
-
-    def second_passes(self, planned: PlannedProbe, ahead: Ahead | None = None) -> None:
-        """Measures what is not done yet of the probe's comparisons; the first ones in processes that wait."""
+    def second_passes(self, planned: PlannedProbe) -> None:
+        """Measures what is not done yet of the probe's comparisons."""
         good = [c for c in planned.cases if c.id in self.done or self.statuses[c.id] == "ok"]
         comparisons = planned.probe.comparisons(good)
         unfinished = [c for c in comparisons if any(case.id not in self.done for case in c)]
         for group in bounded(unfinished, FEW_TOGETHER if self.budget_s else MOST_TOGETHER):
-            self.second_pass(planned, group, ahead)
-            ahead = None
+            self.second_pass(planned, group)
 
     def taken_over(self, case: Case) -> None:
         """Writes what an earlier attempt measured in the first pass of a case, where that came to its end."""
@@ -208,14 +186,16 @@ class Runner:
         side_by_side([work()], 1, self.case_timeout_s)
         return results[0]
 
-    def second_pass(self, planned: PlannedProbe, group: Group, waiting: Ahead | None = None) -> None:
+    def second_pass(self, planned: PlannedProbe, group: Group) -> None:
         """Measures comparisons together, in as many processes as the probe wants; this ends their cases.
 
-        All processes import at the same time, or have done so, and each then waits until it is alone.
+        All processes import at the same time, and each then waits until it is alone.
         """
+        case, backends = group[0][0], sorted({(c.backend, c.device) for c in flat(group) if c.backend})
+        limit = case.device != "cuda"
         left = {process: self.not_known(group, process) for process in range(planned.probe.repeats)}
-        wanted_processes = sum(map(bool, left.values()))
-        with nullcontext(waiting) if waiting else self.ahead(flat(group), wanted_processes) as ahead:
+        count = min(sum(map(bool, left.values())), MOST_PROCESSES)
+        with Ahead(count, warm.ready, (backends,), case.threads, limit, self.case_timeout_s) as ahead:
             for process, wanted in left.items():
                 ids = {case.id for case in flat(wanted)}
                 if some := [one for one in group if any(case.id in ids for case in one)]:

@@ -195,7 +195,7 @@ def test_a_backend_without_the_format_says_which_have_it(backend, dtype):
 
 def test_a_format_that_nobody_has_names_no_backend():
     assert cells.backend("torch").unsupported(cells.get("gru"), "float8") == (
-        f"backend torch has no dtype float8; it has {', '.join(DTYPES)}"
+        f"backend torch has no dtype float8; it has {', '.join(FORMATS)}"
     )
 
 

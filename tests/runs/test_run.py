@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from cellbench import harness
@@ -287,42 +286,6 @@ def test_a_comparison_whose_process_was_killed_is_measured_together_again(tmp_pa
     together = frame[frame.metric == "together"]
     assert sorted(zip(together.seed, together.process, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert set(together.value) == {2.0}
-
-
-@dataclass(frozen=True)
-class Starts(Probe):
-    """When the first pass of a case runs, and when each process of the second was started."""
-
-    @property
-    def repeats(self):
-        return 2
-
-    def comparisons(self, cases):
-        return [cases]
-
-    def measure(self, case, emit):
-        return "me", [series("at_s", "s", time.time())]
-
-    def compare(self, cases, process, emit):
-        for case in cases:
-            began = psutil.Process().create_time()
-            emit((case.id, [series("began_s", "s", began, process=process)]))
-
-
-@pytest.mark.parametrize("budget_s", [None, 1000.0])
-def test_processes_that_compare_many_cases_import_before_the_first_pass_unless_the_run_may_end(
-    tmp_path, budget_s
-):
-    cases = [Case("Starts", "gru", "numpy", "cpu", "float32", threads=2, seed=k) for k in range(5)]
-    writer = store.create(tmp_path, {})
-    runner = Runner(writer, Progress(1.0, stream=io.StringIO()), 60, budget_s)
-    assert runner.run([PlannedProbe(f"{__file__}:Starts", {}, Starts(), cases[: 2 if budget_s else 5])]) == 0
-    writer.close()
-    frame = harness.load(tmp_path)
-    began, at = (frame[frame.metric == name] for name in ("began_s", "at_s"))
-    assert set(began.process) == {0, 1} and (began.groupby("process").value.nunique() == 1).all()
-    assert began.groupby("process").value.first().nunique() == 2  # a fresh process each
-    assert (began.value.max() < at.value.min()) == (budget_s is None)
 
 
 def test_what_is_left_when_the_budget_is_used_up_is_skipped(tmp_path):
