@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import psutil
 
 from ... import store
 from ...case import Case
+from ...measure.conditions import cores
 from ...measure.side_by_side import Attempt, Work, side_by_side
 from ...probe import CaseResult
 from ...runs.resume import same, same_commit
@@ -141,8 +141,7 @@ class Study:
 
 def workers() -> int:
     """How many processes have a core and memory of their own, one at least."""
-    cores, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().available
-    return max(1, min(cores, memory // WORKER_BYTES))
+    return max(1, min(cores(), psutil.virtual_memory().available // WORKER_BYTES))
 
 
 def shared_out(cases: Sequence[Case], count: int) -> list[list[Case]]:

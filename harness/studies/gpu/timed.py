@@ -21,7 +21,7 @@ from ...measure.timing import Timed, interleave
 from ...probe import CaseResult, Emit, NotOk, Series, series
 from ...probes.error_growth import growth
 from ...probes.throughput import Throughput
-from ...programs import Inputs, beside_prediction, check, inputs, prepare
+from ...programs import Inputs, beside_prediction, check, inputs
 from ...store import atomic
 from .grid import CHECKED, comparisons, growing, usual
 
@@ -59,9 +59,7 @@ def checked(case: Case, folder: Path) -> list[Series]:
     """Over the first steps, as a reference of all of them takes minutes."""
     short = replace(case, steps=min(case.steps, CHECKED))
     given = inputs(short)
-    program = prepare(short, given.params)
-    program.load(given.x, None, given.d_output)
-    program.run()
+    program = PROBE.once(short, given)
     error, allowed = check(program.read(), given, short)
     if usual(case):
         note(short, program, folder, case.id)
