@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels import lines
 from ..kernels.segments import segments
 from ..kernels.trajectory import Trajectory
 from ..programs.products import Products
@@ -58,7 +59,7 @@ class SegmentedProgram(Program):
         self.last = {name: trajectory.last for name, trajectory in self.named}
 
     def empty(self, *shape: int) -> np.ndarray:
-        return np.empty(shape, self.dtype)
+        return lines.empty(shape, self.dtype)
 
     def trajectory(self, every_step: bool) -> Trajectory:
         return Trajectory(every_step, self.steps, self.batch, self.units, self.dtype)

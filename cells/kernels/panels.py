@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import lines
+
 
 def whole(outputs: int, panel: int) -> int:
     """The outputs of the panels, of `panel` outputs each, that so many fit in."""
@@ -17,7 +19,7 @@ def packed(weights: np.ndarray, panel: int) -> np.ndarray:
     """
     count, outputs, inner = weights.shape
     try:
-        panels = np.zeros((count, whole(outputs, panel) // panel, inner, panel), weights.dtype)
+        panels = lines.zeros((count, whole(outputs, panel) // panel, inner, panel), weights.dtype)
     except MemoryError:
         size = count * whole(outputs, panel) * inner * weights.itemsize / 2**30
         raise ValueError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import lines
+
 
 class Trajectory:
     """A state (or its cotangent) by step: rows (T + 1, B, units), or two rows used in turn.
@@ -14,7 +16,7 @@ class Trajectory:
     """
 
     def __init__(self, every_step: bool, steps: int, batch: int, units: int, dtype: str) -> None:
-        self.rows = np.empty((steps + 1 if every_step else 2, batch, units), dtype)
+        self.rows = lines.empty((steps + 1 if every_step else 2, batch, units), dtype)
         self.in_turn = len(self.rows) < steps + 1  # of one step, two rows are all there are
 
     def of(self, segment: slice) -> np.ndarray:

@@ -3,10 +3,12 @@
 import numba
 import numpy as np
 import pytest
+from llvmlite.binding import get_host_cpu_name
 
 from cellbench import cells
 from cellbench.cells import GatedCell, State, sigmoid, tanh
 from cellbench.cells.kernels.compiling import compile_for
+from cellbench.cells.kernels.float32 import LANES
 from cellbench.cells.kernels.loops import loops
 
 
@@ -53,3 +55,17 @@ def test_only_arrays_that_no_other_thread_writes_are_compiled_as_apart(shared):
     compile_for(kernel, [np.empty(1), np.empty(1)], shared)
     (code,) = kernel.inspect_llvm().values()
     assert ("vector.memcheck" in code) == shared and "vector.body" in code
+
+
+def test_loops_take_the_whole_registers_of_a_processor_and_other_functions_are_compiled_as_ever():
+    def add(a, b):
+        for j in range(len(a)):
+            a[j] += b[j]
+
+    ours, others = numba.njit(add), numba.njit(add)
+    compile_for(ours, [np.empty(1, np.float32)] * 2)
+    others.compile((numba.float32[::1],) * 2)
+    own, other = (str(one.inspect_llvm()) for one in (ours, others))
+    assert f"<{LANES} x float>" in own
+    if LANES == 16 and get_host_cpu_name() == "icelake-server":
+        assert "<16 x float>" not in other

@@ -7,7 +7,7 @@ import pytest
 from llvmlite import binding, ir
 
 from cellbench import cells
-from cellbench.cells.kernels import fused, tiles
+from cellbench.cells.kernels import fused, lines, tiles
 from cellbench.cells.kernels.float32 import LANES, PANEL
 from cellbench.cells.kernels.panels import packed
 from cellbench.cells.kernels.product import add_product, product
@@ -126,3 +126,23 @@ def of_another_family():
     binding.initialize_all_asmprinters()
     target = binding.Target.from_triple("aarch64-unknown-linux-gnu")
     return target.create_target_machine(cpu="neoverse-n1", opt=3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1,), (7, 5), (3, 129, 257)])
+def test_arrays_of_kernels_begin_with_a_line_of_the_caches(shape, dtype):
+    for made in (lines.empty(shape, dtype), lines.zeros(shape, dtype)):
+        assert made.ctypes.data % 64 == 0 and made.flags.c_contiguous
+        assert made.shape == shape and made.dtype == dtype
+    assert not lines.zeros(shape, dtype).any()
+
+
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+def test_what_a_kernel_multiplies_and_writes_at_every_step_begins_with_a_line(name):
+    cell = cells.get(name)
+    program = cells.backend("numba").prepare(
+        cell, cell.init(16, 16), steps=3, batch=2, dtype="float32", device="cpu", direction="backward"
+    )
+    weights = program.weights[0]
+    arrays = [weights.inputs, weights.recurrent, weights.transposed, program.turned, program.wx, program.keep]
+    assert {a.ctypes.data % 64 for a in (*arrays, *(t.rows for t in program.states))} == {0}
