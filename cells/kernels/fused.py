@@ -123,7 +123,7 @@ def _products(cell: GatedCell, added: bool) -> list[str]:
     if cell.heads == 1:
         starts = ["bias_row", *["flat"] * (len(cell.fed_back) - 1)]
         return [
-            f"add_product({s}_at[now_{s}][first:last], weight[{k}], {start}, flat)"
+            f"add_product({s}_at[now_{s}][first:last], weight[{k}], {start}, flat, now_{s})"
             for k, (s, start) in enumerate(zip(cell.fed_back, starts, strict=True))
         ]
     (state,) = cell.fed_back
@@ -134,7 +134,7 @@ def _products(cell: GatedCell, added: bool) -> list[str]:
         f"    head, g = divmod(k, {len(cell.recurrent)})",
         "    here = slice(head * width, (head + 1) * width)",
         f"    of_head = {state}_at[now_{state}][first:last, here]",
-        f"    add_product(of_head, weight[k], {start}[:, g, here], {to}[first:last, g, here])",
+        f"    add_product(of_head, weight[k], {start}[:, g, here], {to}[first:last, g, here], now_{state})",
     ]
 
 
@@ -217,7 +217,7 @@ def _pulled_products(cell: GatedCell, d_wh: str, blocks: bool) -> list[str]:
         f"    head, g = divmod(k, {len(cell.recurrent)})",
         "    here = slice(head * width, (head + 1) * width)",
         f"    d_before = d_{state}_at[now][first:last, here]",
-        f"    add_product({d_wh}[t][first:last, g, here], weight[k], d_before, d_before)",
+        f"    add_product({d_wh}[t][first:last, g, here], weight[k], d_before, d_before, t)",
     ]
 
 

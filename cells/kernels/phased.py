@@ -228,15 +228,15 @@ def _products(arrays: list[str], panels: str, out: str, gates: int, heads: int) 
             f"product({array}[:, : {panels}.shape[2]], {panels}[{k}], " for k, array in enumerate(arrays)
         ]
         return [
-            f"{first}{out})",
-            *(line for text in more for line in (text + "rows)", f"increase({out}, rows)")),
+            f"{first}{out}, t)",
+            *(line for text in more for line in (text + "rows, t)", f"increase({out}, rows)")),
         ]
     (array,) = arrays
     return [
         "width = part.shape[1]",
         f"for p in range(len({panels})):",
         f"    part[:] = {array}[:, p * width : (p + 1) * width]",
-        f"    product(part, {panels}[p], rows)",
+        f"    product(part, {panels}[p], rows, t)",
         f"    for g in range({gates}):",
         "        at = g * hidden + p * width",
         f"        {out}[:, at : at + width] = rows[:, g * width : (g + 1) * width]",
@@ -255,14 +255,14 @@ def _pulled(cell: GatedCell) -> list[str]:
         return [
             line
             for k, s in enumerate(cell.fed_back)
-            for line in (f"product({rows}, weight[{k}], d_part)", f"increase(d_{s}_at[now], d_part)")
+            for line in (f"product({rows}, weight[{k}], d_part, t)", f"increase(d_{s}_at[now], d_part)")
         ]
     (state,) = cell.fed_back
     return [
         "width = part.shape[1]",
         "for p in range(len(weight)):",
         "    d_rows.reshape(batch, -1, width)[:] = all_d_wh[t][:, :, p * width : (p + 1) * width]",
-        "    product(d_rows, weight[p], d_part)",
+        "    product(d_rows, weight[p], d_part, t)",
         f"    increase(d_{state}_at[now][:, p * width : (p + 1) * width], d_part)",
     ]
 

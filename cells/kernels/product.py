@@ -18,7 +18,7 @@ PRODUCT = ready("float32")
 
 
 @intrinsic
-def call_product(typing, a, panels, start, out):
+def call_product(typing, a, panels, start, out, turn):
     """Calls the product, which LLVM finds by its name; rows of the arrays may lie apart."""
 
     def code(context, builder, signature, arguments):
@@ -36,30 +36,34 @@ def call_product(typing, a, panels, start, out):
         )
         distance = builder.select(one, context.get_constant(types.intp, 0), row(first))
         pointer, index = FLOAT.as_pointer(), ir.IntType(64)
-        kinds = [pointer, index, pointer, pointer, index, pointer, index, index, index, index]
+        kinds = [pointer, index, pointer, pointer, index, pointer, *[index] * 5]
         kind = ir.FunctionType(ir.VoidType(), kinds)
+        number = context.cast(builder, arguments[4], signature.args[4], types.intp)
         given = [left.data, row(left), weights.data, first.data, distance, written.data, row(written)]
         function = cgutils.get_or_insert_function(builder.module, kind, PRODUCT)
-        builder.call(function, [*given, rows, inner, outputs])
+        builder.call(function, [*given, rows, inner, outputs, number])
         return context.get_dummy_value()
 
-    return types.void(a, panels, start, out), code
+    return types.void(a, panels, start, out, turn), code
 
 
 @njit(**OPTIONS)
-def add_product(a, panels, start, out):
-    """Writes start (B, N), or (1, N) for all rows, plus a (B, K) times panels (P, K, PANEL) to out (B, N)."""
-    call_product(a, panels, start, out)
+def add_product(a, panels, start, out, turn):
+    """Writes start (B, N), or (1, N) for all rows, plus a (B, K) times panels (P, K, PANEL) to out (B, N).
+
+    In odd turns the last panel comes first, so that those that were read last are still in a cache.
+    """
+    call_product(a, panels, start, out, turn)
 
 
 @njit(**OPTIONS)
-def product(a, panels, out):
+def product(a, panels, out, turn):
     """Writes a (B, K) times panels (P, K, PANEL) to out: to its first P * PANEL columns where it has more."""
     within = out[:, : len(panels) * PANEL]
     for b in range(len(within)):
         for n in range(within.shape[1]):
             within[b, n] = ZERO
-    call_product(a, panels, within, within)
+    call_product(a, panels, within, within, turn)
 
 
 @njit(**OPTIONS)
@@ -87,7 +91,7 @@ def multiply_inputs(all_x, t, count, first, last, weight_ih, bias, all_wx, at):
     products, many = together(count, first, last, batch)
     for k in range(products):
         here, there = (t + k) * batch + first, (at + k) * batch + first
-        add_product(x_rows[here : here + many], weight_ih, bias, wx_rows[there : there + many])
+        add_product(x_rows[here : here + many], weight_ih, bias, wx_rows[there : there + many], k)
 
 
 @njit(**OPTIONS)
@@ -98,11 +102,11 @@ def multiply_cotangents(all_d_wx, t, count, first, last, weight_ih, all_d_x):
     products, many = together(count, first, last, batch)
     for k in range(products):
         here = (t + k) * batch + first
-        product(d_rows[here : here + many], weight_ih, d_x_rows[here : here + many])
+        product(d_rows[here : here + many], weight_ih, d_x_rows[here : here + many], k)
 
 
 @njit(**OPTIONS)
 def add_product_of(state_at, now, panels, all_rows, at, first, last):
     """Adds the product of row `now` of a state to row `at` of all_rows (R, B, N), sequences first to last."""
     rows = all_rows[at][first:last]
-    add_product(state_at[now][first:last], panels, rows, rows)
+    add_product(state_at[now][first:last], panels, rows, rows, now)

@@ -24,6 +24,7 @@ from . import modules, sealed
 
 ROWS = 6  # of the largest tile
 UNDER_WAY = 8  # sums, so that none waits for its last term: two a cycle, and each takes four
+WIDE = 64  # bytes of a register; there are 32 such, and one or two rows take twice as many sums
 TERMS = 4  # of a sum, from one look at the counter to the next
 AHEAD = 512  # numbers from a weight to the one that is fetched: across the page, where processors stop
 FAR = 1 << 19  # weights, from which on they come from memory, or from a cache that cores share
@@ -82,14 +83,13 @@ def parsed(text: str, machine: binding.TargetMachine) -> binding.ModuleRef:
 
 
 def signature(number: ir.Type) -> ir.FunctionType:
-    """product(a, a_row, panels, start, start_row, out, out_row, rows, inner, outputs).
+    """product(a, a_row, panels, start, start_row, out, out_row, rows, inner, outputs, turn).
 
     Each _row is the distance of an array's rows, and 0 of one row that counts for all; start may be out.
+    In odd turns the panels come from the last to the first.
     """
     array = number.as_pointer()
-    return ir.FunctionType(
-        ir.VoidType(), [array, INDEX, array, array, INDEX, array, INDEX, INDEX, INDEX, INDEX]
-    )
+    return ir.FunctionType(ir.VoidType(), [array, INDEX, array, array, INDEX, array, *[INDEX] * 5])
 
 
 def module(number: ir.Type, lanes: int, panel: int) -> ir.Module:
@@ -98,7 +98,7 @@ def module(number: ir.Type, lanes: int, panel: int) -> ir.Module:
     one_strip = strip(made, vector, panel)
     function = ir.Function(made, signature(number), "product")
     builder = ir.IRBuilder(function.append_basic_block())
-    a, a_row, panels, start, start_row, out, out_row, rows, inner, outputs = function.args
+    a, a_row, panels, start, start_row, out, out_row, rows, inner, outputs, turn = function.args
     count = builder.sdiv(builder.add(rows, at(ROWS - 1)), at(ROWS))
     width = at(panel)
     for height in range(1, ROWS):  # rows of a single tile; of several, none is low
@@ -107,13 +107,17 @@ def module(number: ir.Type, lanes: int, panel: int) -> ir.Module:
     strips = builder.sdiv(builder.sub(builder.add(outputs, width), at(1)), width)
     far = builder.icmp_signed(">", builder.mul(inner, outputs), at(FAR))
     many = builder.and_(far, builder.icmp_signed(">", rows, at(ROWS)))
+    back = builder.trunc(turn, ir.IntType(1))
+    last, size = builder.sub(strips, at(1)), builder.mul(width, inner)
+    onward = builder.select(back, builder.sub(at(0), size), size)  # from a strip's weights to the next one's
     with cgutils.for_range(builder, strips, intp=INDEX) as each:
-        column = builder.mul(each.index, width)
+        which = builder.select(back, builder.sub(last, each.index), each.index)
+        column = builder.mul(which, width)
         given = [a, a_row, builder.gep(panels, [builder.mul(column, inner)])]
         given += [builder.gep(start, [column]), start_row, builder.gep(out, [column]), out_row]
         left = builder.sub(outputs, column)
         smaller = builder.select(builder.icmp_signed("<", left, width), left, width)
-        builder.call(one_strip, [*given, rows, inner, smaller, count, many])
+        builder.call(one_strip, [*given, rows, inner, smaller, count, many, onward])
     builder.ret_void()
     return made
 
@@ -121,15 +125,16 @@ def module(number: ir.Type, lanes: int, panel: int) -> ir.Module:
 def across(rows: int, vector: ir.VectorType, panel: int) -> int:
     """Vectors of a tile: whole panels, as many as registers hold, so that no sum waits for its last term."""
     most = panel // vector.count
-    return most * max(1, min(-(-UNDER_WAY // (rows * most)), ROWS // rows))
+    wanted = 2 * UNDER_WAY if rows < 3 and vector.count * bytes_of(vector.element) == WIDE else UNDER_WAY
+    return most * max(1, min(-(-wanted // (rows * most)), ROWS // rows))
 
 
 def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
     """The function that makes all rows of `width` outputs in `count` tiles, which share out the rows.
 
-    Of many weights each tile also has its share of the next panel fetched, so that the traffic is even. Each
-    has the lines fetched that the next one starts from, or writes: they come from a cache far away, for all
-    weights have been read since.
+    `onward` is the distance to the next strip's weights. Where they are many, each tile has its share of them
+    fetched, so that the traffic is even. Each also has the lines fetched that the next one starts from, or
+    writes: they come from a cache far away, for all weights have been read since.
     """
     number, lanes, pointer = vector.element, vector.count, vector.element.as_pointer()
     widest = {rows: across(rows, vector, panel) for rows in range(1, ROWS + 1)}
@@ -140,10 +145,10 @@ def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
         # of several tiles, none has fewer rows
         for shared in ([False, True] if rows >= ROWS // 2 and vectors == panel // lanes else [False])
     }
-    kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, *[INDEX] * 5, ir.IntType(1)]
+    kinds = [pointer, INDEX, pointer, pointer, INDEX, pointer, *[INDEX] * 5, ir.IntType(1), INDEX]
     function = private(made, kinds, "strip")
     builder = ir.IRBuilder(function.append_basic_block())
-    a, a_row, weights, start, start_row, out, out_row, rows, inner, width, count, many = function.args
+    a, a_row, weights, start, start_row, out, out_row, rows, inner, width, count, many, onward = function.args
     most = max(rows * vectors for rows, vectors, _ in tiles)
     spare = builder.bitcast(builder.alloca(ir.ArrayType(number, most * lanes)), pointer)
     vectors = builder.sdiv(builder.add(width, at(lanes - 1)), at(lanes))
@@ -161,7 +166,7 @@ def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
         given = [builder.gep(a, [builder.mul(row, a_row)]), a_row, weights]
         for place, distance in ((begin, start_row), (end, out_row)):
             given += [builder.select(ragged, spare, place), builder.select(ragged, whole, distance)]
-        share = builder.add(size, builder.sdiv(builder.mul(each.index, size), count))
+        share = builder.add(onward, builder.sdiv(builder.mul(each.index, size), count))
         following = builder.select(
             builder.icmp_signed("<", builder.add(each.index, at(1)), count),
             builder.gep(end, [builder.mul(some, out_row)]),
@@ -338,6 +343,11 @@ def place_of(builder, array, distance, row, column):
     return builder.gep(array, [builder.add(builder.mul(distance, at(row)), at(column))])
 
 
+def bytes_of(number):
+    """Bytes of a float or a double."""
+    return 4 if isinstance(number, ir.FloatType) else 8
+
+
 def splat(builder, value, vector):
     """A vector with the value in every lane."""
     nothing, index = ir.Constant(vector, ir.Undefined), ir.IntType(32)
@@ -350,11 +360,11 @@ def splat(builder, value, vector):
 def loaded(builder, pointer, vector):
     """The vector at a pointer to numbers, which begins where its array does."""
     value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    value.align = 4 if isinstance(vector.element, ir.FloatType) else 8
+    value.align = bytes_of(vector.element)
     return value
 
 
 def stored(builder, value, pointer):
     """Writes a vector to a pointer to numbers."""
     made = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
-    made.align = 4 if isinstance(value.type.element, ir.FloatType) else 8
+    made.align = bytes_of(value.type.element)

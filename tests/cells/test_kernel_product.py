@@ -15,16 +15,16 @@ from cellbench.cells.kernels.product import add_product, product
 BEYOND = 7.0  # what lies around the output, which stays
 
 
-def multiplied(a, weight, start):
+def multiplied(a, weight, start, turn=0):
     """The product inside a larger array, whose other numbers must stay as they are."""
     (panels,) = packed(weight[None], PANEL)
     rows, outputs = len(a), len(weight)
     around = np.full((rows + 1, outputs + 3), BEYOND, a.dtype)
     out = around[:rows, :outputs]
     if start is None:
-        product(a, panels, out)
+        product(a, panels, out, turn)
     else:
-        add_product(a, panels, start, out)
+        add_product(a, panels, start, out, turn)
     assert (around[rows] == BEYOND).all() and (around[:, outputs:] == BEYOND).all()
     return out
 
@@ -41,9 +41,9 @@ def test_every_number_of_rows_and_every_rest_is_numpy_s_product(batch, inner):
     for outputs in (1, LANES - 1, LANES, LANES + 1, PANEL - 1, PANEL, 3 * PANEL + 1):
         a, weight, start = drawn(batch, inner, outputs)
         exact = a.astype(float) @ weight.T.astype(float)
-        for first in (None, start, start[:1]):
+        for turn, first in enumerate((None, start, start[:1], None, start)):
             want = exact if first is None else exact + first
-            assert abs(multiplied(a, weight, first) - want).max() < 1e-6 * max(3, inner)
+            assert abs(multiplied(a, weight, first, turn) - want).max() < 1e-6 * max(3, inner)
 
 
 @pytest.mark.parametrize("batch", [1, 6, 7, 8, 9, 13])
@@ -51,7 +51,8 @@ def test_weights_that_no_cache_of_one_s_own_holds_are_multiplied_alike(batch):
     a, weight, start = drawn(batch, 1000, 3 + tiles.FAR // 1000)
     assert weight.size > tiles.FAR
     want = a.astype(float) @ weight.T.astype(float) + start
-    assert abs(multiplied(a, weight, start) - want).max() < 1e-3
+    there, back = (multiplied(a, weight, start, turn) for turn in (2, 3))
+    assert abs(there - want).max() < 1e-3 and (back == there).all()
 
 
 def test_rows_may_lie_apart_and_the_start_may_be_the_output():
@@ -60,7 +61,7 @@ def test_rows_may_lie_apart_and_the_start_may_be_the_output():
     wide[:, 2:11] = a
     want = multiplied(a, weight, start)
     (panels,) = packed(weight[None], PANEL)
-    add_product(wide[:, 2:11], panels, start, start)
+    add_product(wide[:, 2:11], panels, start, start, 0)
     assert (start == want).all()
 
 
@@ -101,13 +102,13 @@ def test_a_processor_without_wide_registers_computes_the_same(number):
     machine = binding.Target.from_default_triple().create_target_machine(cpu="generic", opt=3, jit=True)
     engine = tiles.engine(tiles.machine_code(number, lanes, 4 * lanes, machine), machine)
     index, array = ctypes.c_int64, ctypes.c_void_p
-    kinds = [array, index, array, array, index, array, index, index, index, index]
+    kinds = [array, index, array, array, index, array, *[index] * 5]
     run = ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address("product"))
     for batch, inner, outputs in ((1, 7, 3), (5, 33, 4 * lanes), (13, 8, 9 * lanes + 1)):
         a, weight, start = (array.astype(dtype) for array in drawn(batch, inner, outputs))
         (panels,), out = packed(weight[None], 4 * lanes), np.empty_like(start)
         at = [each.ctypes.data for each in (a, panels, start, out)]
-        run(at[0], inner, at[1], at[2], outputs, at[3], outputs, batch, inner, outputs)
+        run(at[0], inner, at[1], at[2], outputs, at[3], outputs, batch, inner, outputs, 0)
         assert abs(out - start - a.astype(float) @ weight.T.astype(float)).max() < 1e-6 * inner
 
 
