@@ -63,6 +63,11 @@ class Ahead:
         while self._waiting:
             _end(*self._waiting.popleft())
 
+    @property
+    def waits(self) -> bool:
+        """Whether a process is left."""
+        return bool(self._waiting)
+
     def given(
         self,
         function: Callable[..., Any],

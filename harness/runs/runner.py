@@ -65,20 +65,35 @@ class Runner:
                     last += [(planned, cases) for cases in groups]
                     continue
                 works = (self.first_pass(planned, cases) for cases in groups)
-                processes.do(works, self.at_a_time(planned, groups))
-                if planned.probe.repeats:
-                    self.second_passes(planned)
+                # the processes of the second pass import while the server does that the first are forked from
+                with self.ahead(planned, [c for c in left if c.device == "cpu"]) as early:
+                    processes.do(works, self.at_a_time(planned, groups))
+                    self.second_passes(planned, early)
             works = (self.first_pass(planned, cases) for planned, cases in last)
             processes.finish(works, self.abreast(flat([p.cases for p in probes])))
         return int(any(status in ERRORS for status in self.statuses.values()))
 
-    def second_passes(self, planned: PlannedProbe) -> None:
-        """Measures what is not done yet of the probe's comparisons."""
+    def ahead(self, planned: PlannedProbe, cases: list[Case]) -> Ahead:
+        """The processes that the second pass of these cases takes at once: each waits until it is alone."""
+        count = min(planned.probe.repeats, MOST_PROCESSES) if cases else 0
+        backends = sorted({(c.backend, c.device) for c in cases if c.backend})
+        limit = all(c.device != "cuda" for c in cases)
+        threads = max((c.threads for c in cases), default=1)
+        return Ahead(count, warm.ready, (backends,), threads, limit, self.case_timeout_s)
+
+    def second_passes(self, planned: PlannedProbe, early: Ahead) -> None:
+        """Measures what is not done yet of the probe's comparisons, the first ones where `early` waits."""
+        if not planned.probe.repeats:
+            return
         good = [c for c in planned.cases if c.id in self.done or self.statuses[c.id] == "ok"]
         comparisons = planned.probe.comparisons(good)
         unfinished = [c for c in comparisons if any(case.id not in self.done for case in c)]
-        for group in bounded(unfinished, FEW_TOGETHER if self.budget_s else MOST_TOGETHER):
-            self.second_pass(planned, group)
+        groups = bounded(unfinished, FEW_TOGETHER if self.budget_s else MOST_TOGETHER)
+        if groups and early.waits:
+            self.second_pass(planned, groups.pop(0), early)
+        for group in groups:
+            with self.ahead(planned, flat(group)) as ahead:
+                self.second_pass(planned, group, ahead)
 
     def taken_over(self, case: Case) -> None:
         """Writes what an earlier attempt measured in the first pass of a case, where that came to its end."""
@@ -186,27 +201,20 @@ class Runner:
         side_by_side([work()], 1, self.case_timeout_s)
         return results[0]
 
-    def second_pass(self, planned: PlannedProbe, group: Group) -> None:
-        """Measures comparisons together, in as many processes as the probe wants; this ends their cases.
-
-        All processes import at the same time, and each then waits until it is alone.
-        """
-        case, backends = group[0][0], sorted({(c.backend, c.device) for c in flat(group) if c.backend})
-        limit = case.device != "cuda"
+    def second_pass(self, planned: PlannedProbe, group: Group, ahead: Ahead) -> None:
+        """Measures comparisons together, in as many processes as the probe wants; this ends their cases."""
         left = {process: self.not_known(group, process) for process in range(planned.probe.repeats)}
-        count = min(sum(map(bool, left.values())), MOST_PROCESSES)
-        with Ahead(count, warm.ready, (backends,), case.threads, limit, self.case_timeout_s) as ahead:
-            for process, wanted in left.items():
-                ids = {case.id for case in flat(wanted)}
-                if some := [one for one in group if any(case.id in ids for case in one)]:
-                    self.progress.start(*about(planned, some, process))
-                    # what was timed before leaves its mark on memory: that is to differ between processes
-                    random.Random(process).shuffle(some)
-                    good = self.repeat(planned, some, process, ahead)
-                    self.progress.finish("ok" if good else "failed", None)
-                    bad = {case.id for case in flat(some)} - {case.id for case in flat(good)}
-                    remaining = [[case for case in one if case.id not in bad] for one in group]
-                    group = [one for one in remaining if one]
+        for process, wanted in left.items():
+            ids = {case.id for case in flat(wanted)}
+            if some := [one for one in group if any(case.id in ids for case in one)]:
+                self.progress.start(*about(planned, some, process))
+                # what was timed before leaves its mark on memory: that is to differ between processes
+                random.Random(process).shuffle(some)
+                good = self.repeat(planned, some, process, ahead)
+                self.progress.finish("ok" if good else "failed", None)
+                bad = {case.id for case in flat(some)} - {case.id for case in flat(good)}
+                remaining = [[case for case in one if case.id not in bad] for one in group]
+                group = [one for one in remaining if one]
         for case in flat(group):
             self.write(case, Found("ok"), done=True)
 

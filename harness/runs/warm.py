@@ -6,7 +6,6 @@ is set aside from the garbage collector, which else goes over all of it in each 
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
@@ -16,6 +15,7 @@ from cellbench import cells
 
 from .. import probe
 from ..case import Case
+from ..measure.timing import set_aside
 from ..probe import Emit
 
 TORCH = ("torch.fx.experimental.symbolic_shapes",)  # gradients
@@ -38,8 +38,7 @@ def ready(backends: Iterable[tuple[str, str]], others: Iterable[str] = ()) -> No
 
                 cpu_target.target_context.refresh()
     _import(others)
-    gc.collect()
-    gc.freeze()
+    set_aside()
 
 
 def _import(names: Iterable[str]) -> None:
