@@ -112,8 +112,10 @@ def test_a_folder_brings_many_machines_in_and_a_damaged_file_stops_it_whole(tmp_
         content["params"]["machine"] = name
         (tmp_path / "in" / name / "result.json").write_text(json.dumps(content))
     shutil.copy(DATA / "asv" / "benchmarks.json", tmp_path / "in")
+    (tmp_path / "in" / "none.json").write_text('{"results": []}')
     assert main(["import", str(tmp_path / "in"), "--results", str(tmp_path / "runs")]) == 0
-    assert "runs: 2, of 2 machines" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "runs: 2, of 2 machines" in said and "none.json is of hyperfine, and holds no benchmark" in said
     runs = sorted(map(str, (tmp_path / "runs").iterdir()))
     assert main(["compare", *runs]) == 3 and "machine: " in capsys.readouterr().out
     (tmp_path / "in" / "bad.json").write_text('{"results": [{"command": 3}]}')
@@ -130,8 +132,19 @@ class Runs:
 
 WRONG = {
     "a pickle": (pickle.dumps(Runs()), "is a pickle, as torch.utils.benchmark's are"),
-    "no JSON": (b"{", "is not JSON, as results of asv, hyperfine, pyperf, pytest-benchmark are"),
-    "other JSON": (b'{"a": 1}', "is JSON, but none of results of asv"),
+    "nothing": (b"", "is empty; import takes results of asv"),
+    "blanks": (b" \n", "is empty; import takes results of asv"),
+    "nothing packed": (gzip.compress(b""), "is empty; import takes results of asv"),
+    "no JSON": (
+        b"{",
+        "is not JSON, as results of asv, hyperfine, pyperf, pytest-benchmark are: line 1, column 2 cannot be"
+        " read; `cellbench import --help` names",
+    ),
+    "no text": (b"\xff\xfe\xff", "it is no text; `cellbench import --help` names"),
+    "other JSON": (
+        b'{"a": 1}',
+        "is JSON, but none of results of asv, hyperfine, pyperf, pytest-benchmark; `",
+    ),
     "a list": (b"[1]", "is JSON, but none of"),
     "a time below 0": (b'{"results": [{"command": "a", "times": [-1]}]}', "is damaged"),
     "a time of text": (b'{"results": [{"command": "a", "times": ["1"]}]}', "is damaged"),
@@ -142,7 +155,13 @@ WRONG = {
     ),
     "nothing timed": (
         b'{"benchmarks": [{"runs": [], "metadata": {"name": "a"}}], "version": "1.0"}',
-        "no benchmark",
+        "is of pyperf, and holds no benchmark that was timed; nothing was imported: let pyperf time one",
+    ),
+    "nothing of hyperfine": (b'{"results": []}', "is of hyperfine, and holds no benchmark"),
+    "nothing of pytest": (b'{"benchmarks": [], "machine_info": {}}', "is of pytest-benchmark, and holds no"),
+    "nothing of asv": (
+        b'{"version": 2, "result_columns": [], "results": {}, "commit_hash": "a"}',
+        "is of asv, and holds no benchmark",
     ),
     "another version": (
         b'{"version": 1, "result_columns": [], "results": {}, "commit_hash": "a"}',
@@ -160,6 +179,7 @@ WRONG = {
         "is damaged",
     ),
     "a bomb": (gzip.compress(b"0" * 1000)[:-9], "wrong.json is"),
+    "half of a gzip file": (gzip.compress(b"0")[:10] + b"1" * 9, "its compression is damaged"),
 }
 
 
