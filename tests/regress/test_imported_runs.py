@@ -99,6 +99,23 @@ def test_the_report_has_a_table_and_a_figure_by_group(tmp_path, capsys, rounds):
     assert "test_b" in said and "no results" not in said
 
 
+def test_a_page_of_imported_runs_alone_says_what_they_are_of(tmp_path):
+    def title(*runs):
+        assert main(["report", *map(str, runs), "--output", str(tmp_path / "page")]) == 0
+        head = (tmp_path / "page" / "report.md").read_text().splitlines()[0].removeprefix("# ")
+        assert f"<title>{head}</title>" in (tmp_path / "page" / "index.html").read_text()
+        return head
+
+    named = {"commit_info": {"id": "ab" * 20, "project": "mine"}}
+    one, two = brought_in(tmp_path, more=named), brought_in(tmp_path, node="n2", more=named)
+    assert title(one) == "Benchmarks of mine by pytest-benchmark on n1"
+    file = tmp_path / "hyperfine.json"
+    file.write_text('{"results": [{"command": "sleep 1", "times": [1.0, 1.1]}]}')
+    other = import_benchmarks(file, tmp_path / "runs")
+    assert title(other) == "Benchmarks by hyperfine"
+    assert title(one, two, other) == "Benchmarks of mine by pytest-benchmark and hyperfine on n1 and n2"
+
+
 def test_history_has_a_point_in_seconds_for_each_and_looks_for_no_change(tmp_path, capsys):
     runs = [brought_in(tmp_path, scale) for scale in (1.0, 2.0)]
     points = points_of(runs[0]).points
