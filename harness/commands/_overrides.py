@@ -19,7 +19,7 @@ KEYS = (
         "what the probe training learns; options as adding:steps=200",
     ),
     ("workload.steps", "[64,256]", "T, time steps of a sequence"),
-    ("workload.batch", "16", "B, sequences at once"),
+    ("workload.batch", "16", "B, sequences at once; probes of gradients and of learning have their own"),
     ("workload.input_size", "32", "I, numbers in at each step"),
     ("workload.hidden_size", "64", "H, units of the state"),
     ("match", "null", "parameters, operations or state: hidden sizes with the first cell's budget"),

@@ -72,8 +72,9 @@ def do(arguments: argparse.Namespace) -> int:
     from ..regress.stored import compare, side_by_side
 
     if len(arguments.sides) > 2 and arguments.json is None:
-        header, rows = side_by_side(arguments.sides, arguments.results or RUNS)
+        header, rows, notes = side_by_side(arguments.sides, arguments.results or RUNS)
         print_table(header, rows, header[1:])
+        print("", *notes, sep="\n")
         return 0
     if len(arguments.sides) != 2:
         given = " ".join(arguments.sides) or "nothing"

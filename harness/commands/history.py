@@ -15,6 +15,7 @@ from .. import store
 from ..regress.history import file, page
 from ..regress.history.points import points_of
 from ..regress.history.trend import table, trends
+from ..regress.usable import left_out
 from ..report.terminal import plain
 from ..screen import last
 from ._arguments import epilog, path
@@ -54,13 +55,15 @@ def history(runs: Sequence[Path], path: Path, output: Path) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if runs:
-            points = [point for added, _ in taken for point in added]
+            points = [point for one in taken for point in one.points]
             new = file.append(path, points)
             print(f"{path}: {new} new points, {len(points) - new} were there already")
         all_trends = trends(file.read(path))
-    for one in dict.fromkeys(str(w.message) for w in caught):
-        print(f"warning: {one}")
-    for name in dict.fromkeys(name for _, alone in taken for name in alone):
+    for message in dict.fromkeys(str(w.message) for w in caught):
+        print(f"warning: {message}")
+    for line in left_out([value for one in taken for value in one.strange]):
+        print(line)
+    for name in dict.fromkeys(name for one in taken for name in one.alone):
         print(f"no anchor: {name}; add native to backends, so that it is timed in the same processes")
     if not all_trends:
         raise store.ResultsError(

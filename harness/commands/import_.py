@@ -65,7 +65,10 @@ def import_benchmarks(file: Path, results: Path) -> Path:
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[Path, Brought]]:
-    """The results below a folder; other JSON is passed over, such as asv's list of its benchmarks."""
+    """The results below a folder.
+
+    Other JSON is passed over, such as asv's list of its benchmarks; a file without benchmarks is named.
+    """
     files = sorted(f for ending in ("*.json", "*.json.gz") for f in folder.rglob(ending) if f.is_file())
     if len(files) > MOST_FILES:
         raise store.ResultsError(f"{folder} has {len(files):,} files; at most {MOST_FILES:,} are read")
@@ -74,6 +77,8 @@ def _of_folder(folder: Path) -> Iterator[tuple[Path, Brought]]:
             yield file, formats.read(file)
         except formats.OtherJson:
             continue
+        except formats.NothingTimed as error:
+            print(f"left out: {error}")
 
 
 def _left_out(file: Path, brought: Brought) -> None:

@@ -20,6 +20,7 @@ from cellbench.cells.derived.layers import unfit
 from cellbench.cells.kernels import modules
 from cellbench.cells.kernels.triton.resources import KERNELS as TRITON_KERNELS
 from cellbench.cells.kernels.triton.resources import TARGETS, choose, missing
+from cellbench.cells.kernels.unprintable import KINDS, unprintable
 from cellbench.cells.vocabulary.across import joins
 
 from ._arguments import CELL_HELP, epilog, one_of, size, word
@@ -37,14 +38,13 @@ EXAMPLES = """\
   cellbench show lstm --resources sm_90"""
 RESOURCES = ("registers", "spilled_bytes", "shared_bytes", "barriers", "instructions")
 BATCH = 16  # sequences, of which the form depends
-KERNELS = ("numba", "triton")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = (
         "cellbench show CELL [--input-size I] [--hidden-size H] [--dtype DTYPE]"
-        " [--kernel [KIND]] [--resources TARGET]"
+        " [--kernel [KIND] | --resources TARGET]"
     )
     parser.add_argument("cell", type=word, metavar="CELL", help=CELL_HELP)
     parser.add_argument(
@@ -71,7 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--kernel",
         nargs="?",
         const="numba",
-        type=one_of(KERNELS),
+        type=one_of(KINDS),
         metavar="KIND",
         help="print the text of its fused kernel, numba or triton (default: numba), nothing else",
     )
@@ -79,8 +79,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--resources",
         type=one_of(tuple(TARGETS)),
         metavar="TARGET",
-        help="print what its kernels of triton take of such a GPU, as the compiler says; no GPU is"
-        f" needed ({', '.join(TARGETS)})",
+        help="print what its kernels of triton take of such a GPU, as the compiler says, nothing else; no"
+        f" GPU is needed ({', '.join(TARGETS)})",
     )
     parser.epilog = epilog(EXAMPLES)
 
@@ -88,8 +88,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench show`; returns the exit code."""
     if arguments.resources:
-        if arguments.kernel == "numba":
-            raise ValueError("--resources is of a GPU's kernels; leave out --kernel, or give --kernel triton")
+        if arguments.kernel:
+            raise ValueError(
+                "--kernel prints the text of kernels, --resources what those of triton take: give one of them"
+            )
         resources(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.resources)
     elif arguments.kernel:
         print(kernel(arguments.cell, arguments.dtype, arguments.kernel), end="")
@@ -209,8 +211,8 @@ def runs(name: str, cell: GatedCell, dtype: str) -> str:
 
 def kernel_path(cell: GatedCell, dtype: str) -> str:
     """The file of the cell's fused Numba kernel, which is written if it is not there."""
-    if not cell.printable:
-        return f"none: {'it has no equations' if cell.library else 'the step is written out'}"
+    if reason := unprintable(cell, "numba"):
+        return f"none: {reason}"
     from cellbench.cells.kernels import printed  # which imports Numba
 
     with warnings.catch_warnings():
@@ -230,9 +232,8 @@ def kernel(spec: str, dtype: str, kind: str) -> str:
 def printable(spec: str, kind: str) -> GatedCell:
     """The cell. Raises ValueError where it has no kernel of this kind."""
     cell = cells.get(spec)
-    if cell.written_out and not (kind == "numba" and cell.printable):
-        why = "is a torch module, without equations" if cell.library else "writes out its step"
-        raise ValueError(f"cell {cell.name!r} {why}, so it has no kernel; leave out --kernel and --resources")
+    if reason := unprintable(cell, kind):
+        raise ValueError(f"{reason}; leave out --kernel and --resources")
     return cell
 
 

@@ -6,6 +6,7 @@ A format is a file with `is_one(content)` and `brought(content, file)`.
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import zlib
 from pathlib import Path
@@ -24,8 +25,15 @@ PICKLED = (
 )
 
 
+NEXT = "`cellbench import --help` names the commands that write them"
+
+
 class OtherJson(store.ResultsError):
     """A file of JSON that is of no format."""
+
+
+class NothingTimed(store.ResultsError):
+    """A file of a format, without any benchmark."""
 
 
 def names() -> list[str]:
@@ -41,18 +49,30 @@ def read(file: Path) -> Brought:
         text = files.read(file, MOST)
         if text.startswith(PICKLES):
             raise store.ResultsError(f"{file} is {PICKLED}")
-        content = files.parse(_unpacked(text) if text.startswith(GZIP) else text)
+        text = _unpacked(text) if text.startswith(GZIP) else text
+        if not text.strip():
+            raise store.ResultsError(f"{file} is empty; import takes {known}; {NEXT}")
+        content = files.parse(text)
     except OSError as error:
         raise store.ResultsError(f"{file} cannot be read: {error.strerror}") from None
     except store.ResultsError:
         raise
     except (ValueError, zlib.error) as error:
-        raise store.ResultsError(f"{file} is not JSON, as {known} are: {error!s:.100}") from None
+        raise store.ResultsError(f"{file} is not JSON, as {known} are: {_fault(error)}; {NEXT}") from None
     for name in names():
         format_ = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
         if isinstance(content, dict) and format_.is_one(content):
             return _brought(format_, name, content, file)
-    raise OtherJson(f"{file} is JSON, but none of {known}")
+    raise OtherJson(f"{file} is JSON, but none of {known}; {NEXT}")
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a text that is no JSON; the reader's own words name no next step."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno} cannot be read"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text"
+    return "its compression is damaged" if isinstance(error, zlib.error) else str(error)
 
 
 def _brought(format_: Any, name: str, content: dict[str, Any], file: Path) -> Brought:
@@ -61,7 +81,10 @@ def _brought(format_: Any, name: str, content: dict[str, Any], file: Path) -> Br
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise store.ResultsError(f"{file} is damaged: it is not what {name} writes") from None
     if not result.benchmarks:
-        raise store.ResultsError(f"{file} holds no benchmark that was timed; nothing was imported")
+        raise NothingTimed(
+            f"{file} is of {name}, and holds no benchmark that was timed; nothing was imported: let {name}"
+            " time one, and import what it writes then"
+        )
     if twice := result.twice():
         raise store.ResultsError(
             f"{file} has {twice!r} more than once, so that one would be taken for the other"

@@ -11,7 +11,9 @@ from ._brought import Benchmark, Brought, name_of, seconds
 def is_one(content: dict[str, Any]) -> bool:
     """Whether this is its JSON."""
     listed = content.get("results")
-    return isinstance(listed, list) and any(isinstance(one, dict) and "command" in one for one in listed)
+    if not isinstance(listed, list):
+        return False
+    return not listed or any(isinstance(one, dict) and "command" in one for one in listed)
 
 
 def brought(content: dict[str, Any], file: Path) -> Brought:

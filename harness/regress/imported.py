@@ -1,13 +1,14 @@
 """`cellbench compare RUN RUN` of two imported runs: their times side by side, group by group.
 
-They have nothing that both runs timed inside the same processes. Such times drift by a third between
-processes that run the same program, so that no verdict is given.
+Both runs were timed at other moments, in other processes. Such times drift by a third between processes that
+run the same program, so that no verdict is given.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ..measure.judge import Judgement
 from ..measure.verdict import Verdict
@@ -15,12 +16,13 @@ from ..store import provenance
 from ..store.imported import PROBE, SECONDS, SILENT, is_imported
 from .benchmarks import Comparison
 from .stored_run import StoredCase, StoredRun
+from .usable import left_out, usable
 
-DRIFT = (
-    "imported times share no process and no partner: they may differ by a third with nothing changed, so that"
-    " a difference is shown and not judged; `cellbench regress` and the pytest fixture judge"
+NOT_JUDGED = (
+    "No difference is judged: the runs were timed one after the other, and such times can differ by a third"
+    " though no code changed. The pytest fixture `cellbench` times two versions side by side, and judges."
 )
-UNKNOWN = "files of {} name no machine: nothing says that both runs are of one"
+UNKNOWN = "Files of {} do not name their machine: compare only runs of the same one."
 
 
 def imported_sides(a: StoredRun, b: StoredRun) -> int:
@@ -41,31 +43,36 @@ def compared(a: StoredRun, b: StoredRun) -> Comparison:
         why = f"no baseline: another machine, {'; '.join(differs)}"
         return Comparison("imported runs", *sides, (), notes=(why,))
     old, new = a.of(PROBE), b.of(PROBE)
+    both = [name for name in old if name in new and times(old[name]) and times(new[name])]
     return Comparison(
         "imported runs",
         *sides,
-        tuple(
-            judge(name, old[name], new[name]) for name in old if name in new and _both(old[name], new[name])
-        ),
+        tuple(judge(name, old[name], new[name]) for name in both),
         missing=tuple(f"{name}: in A, not in B" for name in old if name not in new),
         notes=(
             *(f"{name}: new in B, not judged" for name in new if name not in old),
             *([UNKNOWN.format(SILENT)] if silent_tool else []),
-            DRIFT,
+            *notes((a, b)),
         ),
     )
+
+
+def table(a: StoredRun, b: StoredRun) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) of two imported runs, as the text of their comparison shows them."""
+    header, rows = side_by_side((a, b))
+    return [header[0], "A", "B", header[-1]], rows
 
 
 def side_by_side(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[str]]]:
     """(header, rows) of any number of imported runs: the time of each, and its ratio to the first run's."""
     from ..report.units import quantity  # pandas comes with it, which judging two runs does not need
 
-    times = [{name: _time(case) for name, case in run.of(PROBE).items()} for run in runs]
+    medians = [{name: median(case) for name, case in run.of(PROBE).items()} for run in runs]
     header = ["benchmark", str(runs[0]), *(word for run in runs[1:] for word in (str(run), "ratio"))]
     rows = []
-    for name in dict.fromkeys(name for one in times for name in one):
-        first, row = times[0].get(name), [name]
-        for number, one in enumerate(times):
+    for name in dict.fromkeys(name for one in medians for name in one):
+        first, row = medians[0].get(name), [name]
+        for number, one in enumerate(medians):
             value = one.get(name)
             row.append("-" if value is None else quantity(value, "s"))
             if number:
@@ -74,19 +81,24 @@ def side_by_side(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[str]]]
     return header, rows
 
 
-def _both(a: StoredCase, b: StoredCase) -> bool:
-    return _time(a) is not None and _time(b) is not None
-
-
-def _time(case: StoredCase) -> float | None:
-    """The median over rounds; None of a benchmark that has none."""
-    return seconds(case) if any(s["metric"] in SECONDS for s in case.series) else None
+def notes(runs: Sequence[StoredRun]) -> list[str]:
+    """The lines below the times of imported runs."""
+    strange = [
+        (one["metric"], run.manifest["run"])
+        for run in runs
+        for case in run.of(PROBE).values()
+        for one in _series(case)
+        for _ in range(len(one["values"]) - len(_possible(one["values"])))
+    ]
+    return [*left_out(strange), NOT_JUDGED]
 
 
 def judge(name: str, old: StoredCase, new: StoredCase) -> Judgement:
-    """The two medians and their ratio, as one that cannot tell."""
-    a, b = seconds(old), seconds(new)
-    timed_s = sum(sum(s["values"]) for case in (old, new) for s in case.series if s["metric"] == "seconds")
+    """The two medians and their ratio, as one that cannot tell; both have a time."""
+    a, b = statistics.median(times(old)), statistics.median(times(new))
+    timed_s = sum(
+        sum(_possible(s["values"])) for case in (old, new) for s in case.series if s["metric"] == "seconds"
+    )
     if not (a > 0 and b > 0):
         return Judgement(name, Verdict.INVALID, "a time was measured that is 0", timed_s=timed_s)
     change = f"{a:.4g} s, then {b:.4g} s: {100 * (b / a - 1):+.1f} %, not judged"
@@ -94,6 +106,20 @@ def judge(name: str, old: StoredCase, new: StoredCase) -> Judgement:
     return Judgement(name, Verdict.UNSURE, change, processes=processes, timed_s=timed_s)
 
 
-def seconds(case: StoredCase) -> float:
-    """The median over rounds."""
-    return statistics.median(v for s in case.series if s["metric"] in SECONDS for v in s["values"])
+def median(case: StoredCase) -> float | None:
+    """The median over rounds; None of a benchmark that has none."""
+    return statistics.median(times(case)) if times(case) else None
+
+
+def times(case: StoredCase) -> list[float]:
+    """The seconds of each round, or the median alone where the file has no rounds."""
+    return [v for one in _series(case) for v in _possible(one["values"])]
+
+
+def _series(case: StoredCase) -> list[dict[str, Any]]:
+    return [one for one in case.series if one["metric"] in SECONDS]
+
+
+def _possible(values: Iterable[float]) -> list[float]:
+    """Those that a clock can say: a short time may be 0."""
+    return [v for v in values if v == 0 or usable([v])]

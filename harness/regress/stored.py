@@ -21,8 +21,10 @@ from ..store.imported import is_imported
 from . import imported, outputs
 from .benchmarks import SIZES, Comparison, name_of
 from .exact import facts, other_work
-from .stored_run import PARTNER, StoredCase, StoredRun, find, read, usable
+from .stored_run import PARTNER, StoredCase, StoredRun, find, read
+from .usable import left_out, usable
 
+READ = ("seconds", "ratio_to_native")
 NOT_REPEATED = (
     f"nothing was repeated, so a change needs {100 * FLOOR:g} %, processes that do not overlap, and Welch's p"
     " over the suite; to see smaller changes, measure both runs with probe.throughput.processes=5 or more,"
@@ -41,9 +43,13 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
         raise store.ResultsError(
             f"{a!r} and {b!r} are the same run, {now.manifest['run']}; compare needs two"
         )
-    judge_all = imported.compared if imported.imported_sides(before, now) else compared
-    outcome = judge_all(before, now)
-    print(outputs.text(outcome), flush=True)
+    if imported.imported_sides(before, now):
+        outcome = imported.compared(before, now)
+        text = outputs.text(outcome, table=imported.table(before, now))
+    else:
+        outcome = compared(before, now)
+        text = outputs.text(outcome)
+    print(text, flush=True)
     if json:
         _write(json, outputs.record(outcome))
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -51,15 +57,18 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
     return outputs.exit_code(outcome)
 
 
-def side_by_side(names: Sequence[str], results: Path) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of several imported runs. Raises ResultsError where one was measured by cellbench."""
+def side_by_side(names: Sequence[str], results: Path) -> tuple[list[str], list[list[str]], list[str]]:
+    """(header, rows, notes) of several imported runs.
+
+    Raises ResultsError where one was measured by cellbench.
+    """
     runs = [read(find(name, results)) for name in names]
     if own := [run for run in runs if not is_imported(run.manifest)]:
         raise store.ResultsError(
             f"run {own[0]} was measured by cellbench; compare judges two of its runs, and shows any number"
             " of imported ones: `cellbench report` has several runs side by side"
         )
-    return imported.side_by_side(runs)
+    return *imported.side_by_side(runs), imported.notes(runs)
 
 
 def one_kind(a: StoredRun, b: StoredRun) -> None:
@@ -97,7 +106,7 @@ def compared(a: StoredRun, b: StoredRun) -> Comparison:
         tuple(judgements),
         commands=commands([j.name for j in judgements], a),
         missing=tuple(missing(a, b)),
-        notes=(*notes(a, b, partners), NOT_REPEATED),
+        notes=(*notes(a, b, partners), *left_out(strange(a, b)), NOT_REPEATED),
         facts=facts(a, b),
     )
 
@@ -213,6 +222,18 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
         lines.append(f"other code: {', '.join(changed)} changed between the two")
     versions = provenance.differences(*(run.manifest.get("versions") or {} for run in (a, b)))
     return [*lines, *(f"another version of {line}" for line in versions)]
+
+
+def strange(*runs: StoredRun) -> list[tuple[str, str]]:
+    """The values of throughput that are read and that no time can be: (metric, run) of each."""
+    return [
+        (one["metric"], run.manifest["run"])
+        for run in runs
+        for case in run.of("throughput").values()
+        for one in case.series
+        if case.ok and one["metric"] in READ
+        for _ in range(len(one["values"]) - len(usable(one["values"])))
+    ]
 
 
 def commands(names: Iterable[str], a: StoredRun) -> dict[str, str]:

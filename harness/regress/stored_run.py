@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from cellbench.cells.find import given_path
 from .. import store
 from ..store.imported import is_imported
 from .benchmarks import name_of
+from .usable import usable
 
 PARTNER = "native"  # not our code: what every process of a throughput run times beside the rest
 
@@ -46,11 +46,6 @@ class StoredCase:
             if s["metric"] == metric and s.get("process") is not None
         }
         return {process: statistics.median(values) for process, values in found.items() if values}
-
-
-def usable(values: Iterable[float]) -> list[float]:
-    """Those that a time, or a ratio of times, can be: above 0, and finite."""
-    return [v for v in values if 1 / store.LARGEST <= v <= store.LARGEST]
 
 
 @dataclass(frozen=True)

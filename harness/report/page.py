@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..screen import counted, one_line
 from ..store import pages
-from . import swept, trainings
+from . import swept, titles, trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
 from .findings import NOTE, findings, named
@@ -30,7 +30,7 @@ from .table import escaped, markdown
 HERE = Path(__file__).parent
 SCRIPTS = ("page.js", "panels.js", "figure.js", "zoom.js")
 MARKDOWN, PAGE = "report.md", "index.html"
-MOST_NAMED, MOST_RUNS = 4, 6
+MOST_RUNS = 6
 
 
 def write(
@@ -84,7 +84,7 @@ def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, 
     runs = unique(
         [*ready["run"], *[one_line(manifest["run"]) for manifest in manifests if manifest.get("run")]]
     )
-    title = titled(unique(ready["label"]), unique(ready["backend"]))
+    title = titles.title(unique(ready["label"]), unique(ready["backend"]), manifests)
     lines = [f"Run {named(runs, MOST_RUNS)}."] if runs else []
     lines += [line for line in dict.fromkeys(map(about, manifests)) if line][:6]
     if not len(ready):
@@ -98,12 +98,6 @@ def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, 
     if without := without_result(ready):
         lines.append(f"{without}; the reasons are below.")
     return title, lines
-
-
-def titled(cells: list[str], backends: list[str]) -> str:
-    """'gru and lstm on numba and native'; the number of those that are many."""
-    words = [named(cells, MOST_NAMED, "cells"), named(backends, MOST_NAMED, "backends")]
-    return " on ".join(filter(None, words)) or "cellbench"
 
 
 def about(manifest: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from .places import own, users
 from .schema import Settings, check, plain
 from .values import ConfigError
 
+GROUPS = ("experiment", "workload")  # whose value is a file's name
 PLAIN = r"""[^\[\],'"{}()]*"""  # no bracket, no comma, no quote
 WITH_EQUALS = re.compile(
     rf"""
@@ -62,8 +63,10 @@ def composed(overrides: list[str], name: str = "config", sweeps: bool = True) ->
     register()
     try:
         with initialize_config_dir(str(own()), version_base="1.3"):
+            known = _defaults(tuple(probes.names()))
             for override in parsed:
-                _check_key(override, _defaults(tuple(probes.names())))
+                _check_single(override, known)
+                _check_key(override, known)
                 _check_given(override)
             hydra_keys.check(parsed, sweeps)
             hydra_keys.check_primary(name)
@@ -189,10 +192,27 @@ def _parsed(overrides: list[str]) -> list[Any]:
             first = " ".join(str(error).splitlines()[0].split())
             if "Exception: " in first:  # of Hydra's grammar, whose name says nothing to a person
                 first = "a character of it needs quotes, KEY='\"VALUE\"'"
+            elif " input " in first:  # the same of ANTLR: no viable alternative, mismatched, extraneous
+                first = "a bracket, a comma or a value is missing, or one too many"
             raise ConfigError(
                 f"cannot read {text!r}: {first}; write KEY=VALUE, a list as 'KEY=[a,b]' in quotes"
             ) from None
     return parsed
+
+
+def _check_single(override: Any, defaults: dict[Any, Any]) -> None:
+    """Raises ConfigError for the several values of a sweep, which Hydra tells apart from a list of values."""
+    if not override.is_sweep_override():
+        return
+    key, value = override.key_or_group, override.input_line.partition("=")[2].replace('"', "").strip()
+    chosen = key in GROUPS or re.split(r"[./]", key)[0] == "hydra"
+    node = None if chosen else _node(key, defaults)
+    listed = isinstance(node, list) or key == "seeds" or key.startswith("workload.")
+    one_run = f"'{key}=[{value}]' for one run of all, or " if listed and override.is_choice_sweep() else ""
+    several = "several values" if one_run else "several values, and a run takes one"
+    raise ConfigError(
+        f"{key}={value} has {several}; give {one_run}`cellbench run -m` for a sweep, a run of each"
+    )
 
 
 def _check_given(override: Any) -> None:
@@ -237,6 +257,17 @@ def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
     if key == "workload" and (known := places.all_workloads()):
         values.known("workload", override.value(), known)
         return
+    node = _node(key, defaults)
+    if override.is_add():
+        raise ConfigError(f"+{key} adds a key that exists; write {key}=VALUE")
+    if isinstance(node, dict):
+        raise ConfigError(
+            f"{key} is a group of keys, not a value; set one of {', '.join(f'{key}.{k}' for k in node)}"
+        )
+
+
+def _node(key: str, defaults: dict[Any, Any]) -> Any:
+    """The default of a key. Raises ConfigError for a key that is none."""
     node: Any = defaults
     for depth, name in enumerate(key.split(".")):
         if not isinstance(node, dict) or name not in node:
@@ -247,9 +278,4 @@ def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
                 f" {', '.join(names) or 'no keys below it'}"
             )
         node = node[name]
-    if override.is_add():
-        raise ConfigError(f"+{key} adds a key that exists; write {key}=VALUE")
-    if isinstance(node, dict):
-        raise ConfigError(
-            f"{key} is a group of keys, not a value; set one of {', '.join(f'{key}.{k}' for k in node)}"
-        )
+    return node

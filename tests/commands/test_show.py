@@ -7,6 +7,7 @@ import pytest
 
 from cellbench import cells
 from cellbench.cells.kernels import fused
+from cellbench.cells.kernels.unprintable import unprintable
 from cellbench.harness.cli import main
 from cellbench.harness.commands import list as listing
 from cellbench.harness.commands.show import fitting
@@ -51,7 +52,8 @@ def test_show_takes_options_sizes_and_paths(capsys):
 def test_show_says_why_a_backend_cannot_run_a_cell_and_that_there_is_no_kernel(capsys):
     text = printed(capsys, "show", f"{ODD}:Written")
     assert "numba: unsupported, cell 'Written' writes out its step" in text
-    assert "none: the step is written out" in text and "runs it" in text
+    assert "none: cell 'Written' writes out its step, so it has no kernel of numba" in text
+    assert "runs it" in text
 
 
 def test_the_kernel_that_show_names_is_the_one_that_runs(capsys):
@@ -62,6 +64,17 @@ def test_the_kernel_that_show_names_is_the_one_that_runs(capsys):
     compile(kernel, str(path), "exec")
 
 
+MODULE = """
+import torch
+
+class MyGRU(torch.nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.rnn = torch.nn.GRU(input_size, hidden_size)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+"""
 WRONG = {
     "show lstn": "did you mean 'lstm'",
     "show": "CELL",
@@ -69,8 +82,26 @@ WRONG = {
     "show lstm --dtype float23": "float64",
     f"show {ODD}:Heads --hidden-size 5": "2 heads",
     f"show {ODD}:Written --kernel": "leave out --kernel",
+    "show gru --kernel --resources sm_90": "give one of them",
+    "show gru --kernel triton --resources sm_90": "give one of them",
     "show lstm:gates=3": "no option 'gates'",
 }
+
+
+@pytest.mark.parametrize("kind", ["numba", "triton"])
+@pytest.mark.parametrize("cell", ["mlstm", "mgu", "mine.py:MyGRU", "lstm:proj_size=3"])
+def test_show_and_check_say_in_the_same_words_why_a_cell_has_no_kernel(
+    cell, kind, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MODULE)
+    why = unprintable(cells.get(cell), kind)
+    if why is None:
+        assert kind == "numba" and cell in ("mgu", "lstm:proj_size=3")
+        return
+    for command in ("show", "check"):
+        assert main([command, cell, "--kernel", kind]) == 2
+        assert capsys.readouterr().err.startswith(f"cellbench: {why}")
 
 
 @pytest.mark.parametrize("arguments", WRONG)

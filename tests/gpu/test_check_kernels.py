@@ -107,7 +107,7 @@ def test_sizes_are_the_smallest_odd_ones_that_the_cell_can_have():
         ("check gru", "--against CELL, for an implementation of yours, or --kernel KIND"),
         ("check gru --against gru --kernel numba", "--against CELL, for an implementation of yours, or"),
         ("check mlstm --kernel numba", "writes out its step, so it has no kernel"),
-        ("check gru:layers=2 --kernel numba", "is a stack; check a single layer"),
+        ("check gru:layers=2 --kernel numba", "is a stack, whose layers have kernels; check a single layer"),
         ("check gru --kernel cuda", "values: numba, triton"),
         ("check gru --kernel numba --dtype float32", "--dtype is of --against"),
         ("check slstm:heads=2 --kernel numba --hidden-size 5", "2 heads"),

@@ -417,7 +417,7 @@ def test_a_step_that_returns_the_wrong_thing_is_named():
         def forward(self, x, state):
             return x
 
-    with pytest.raises(ValueError, match=r"Wrong returned Tensor.*\(output, state\)"):
+    with pytest.raises(ValueError, match=r"Wrong returned a tensor of shape .*\(output, state\)"):
         diagnose(Wrong(), cross_entropy, recall(4))
 
 

@@ -20,7 +20,7 @@ def test_a_case_and_its_run_have_one_name_and_history_adds_dtype_and_device(tmp_
     folder = a_run(tmp_path, program())
     assert name_of(columns_of(CASE)) == name_of(CASE.definition) == NAME
     assert list(read(folder).cases) == [NAME]
-    assert [point.benchmark for point in points_of(folder)[0]] == [f"{NAME} float32 cpu"]
+    assert [point.benchmark for point in points_of(folder).points] == [f"{NAME} float32 cpu"]
     assert store.load(folder).case.nunique() == 1
 
 

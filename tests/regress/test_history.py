@@ -172,20 +172,21 @@ def a_run(folder, *, native=True, dirty=False, ratios=(4.0, 5.0, 4.5), key=None)
 
 
 def test_a_point_is_the_median_over_processes_of_own_time_over_natives(tmp_path):
-    (point,), alone = points.points_of(a_run(tmp_path))
+    taken = points.points_of(a_run(tmp_path))
+    (point,) = taken.points
     assert point.ratios == pytest.approx((1 / 4, 1 / 5, 1 / 4.5)) and point.ratio == pytest.approx(1 / 4.5)
-    assert point.low == pytest.approx(1 / 5) and point.high == pytest.approx(1 / 4) and alone == []
+    assert point.low == pytest.approx(1 / 5) and point.high == pytest.approx(1 / 4) and taken.alone == []
     assert point.benchmark == "gru numba T=64 B=16 I=32 H=64 forward float32" and point.commit == "c" * 40
 
 
 def test_a_benchmark_without_a_partner_is_named_and_no_point(tmp_path):
-    found, alone = points.points_of(a_run(tmp_path, native=False))
-    assert found == [] and alone == ["gru numba T=64 B=16 I=32 H=64 forward float32"]
+    taken = points.points_of(a_run(tmp_path, native=False))
+    assert taken.points == [] and taken.alone == ["gru numba T=64 B=16 I=32 H=64 forward float32"]
 
 
 def test_the_machine_key_is_the_runs_own_or_made_and_marked(tmp_path):
-    (own,), _ = points.points_of(a_run(tmp_path, key={"cpu": "x", "threads": 1}))
-    (made,), _ = points.points_of(a_run(tmp_path))
+    (own,) = points.points_of(a_run(tmp_path, key={"cpu": "x", "threads": 1})).points
+    (made,) = points.points_of(a_run(tmp_path)).points
     assert (
         made.machine.startswith("~")
         and not own.machine.startswith("~")

@@ -64,7 +64,7 @@ def test_asv_has_a_benchmark_for_each_combination_and_a_reason_for_what_failed(t
         assert of(ok, f"bench.TimeSum.time_sum({name})") == [values]
     failed = frame[frame["status"] == "failed"]
     assert list(failed["variant"]) == ["bench.time_broken"] and "it failed" in failed["reason"].iloc[0]
-    assert points_of(next(tmp_path.iterdir()))[0][0].commit.startswith("707b2536")
+    assert points_of(next(tmp_path.iterdir())).points[0].commit.startswith("707b2536")
 
 
 def test_asv_without_samples_has_its_medians(tmp_path):
@@ -85,10 +85,12 @@ def test_every_format_is_shown_by_report_compare_and_history(tmp_path, capsys):
     assert main(["history", *runs, "--file", str(tmp_path / "h"), "--output", str(tmp_path / "p")]) == 0
     capsys.readouterr()
     assert main(["compare", *runs[:2]]) == 3
-    assert "+0.0 %, not judged" in (said := capsys.readouterr().out) and "name no machine" in said
+    said = capsys.readouterr().out
+    assert "No difference is judged" in said and "do not name their machine" in said
     assert main(["compare", *runs]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [row[-1] for row in rows] == ["ratio", "1", "1"]
+    table, _, notes = capsys.readouterr().out.partition("\n\n")
+    assert [line.split()[-1] for line in table.splitlines()] == ["ratio", "1", "1"]
+    assert "No difference is judged" in notes
 
 
 def test_ratios_of_many_runs_are_to_the_first(tmp_path, capsys):
@@ -110,8 +112,10 @@ def test_a_folder_brings_many_machines_in_and_a_damaged_file_stops_it_whole(tmp_
         content["params"]["machine"] = name
         (tmp_path / "in" / name / "result.json").write_text(json.dumps(content))
     shutil.copy(DATA / "asv" / "benchmarks.json", tmp_path / "in")
+    (tmp_path / "in" / "none.json").write_text('{"results": []}')
     assert main(["import", str(tmp_path / "in"), "--results", str(tmp_path / "runs")]) == 0
-    assert "runs: 2, of 2 machines" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "runs: 2, of 2 machines" in said and "none.json is of hyperfine, and holds no benchmark" in said
     runs = sorted(map(str, (tmp_path / "runs").iterdir()))
     assert main(["compare", *runs]) == 3 and "machine: " in capsys.readouterr().out
     (tmp_path / "in" / "bad.json").write_text('{"results": [{"command": 3}]}')
@@ -128,8 +132,19 @@ class Runs:
 
 WRONG = {
     "a pickle": (pickle.dumps(Runs()), "is a pickle, as torch.utils.benchmark's are"),
-    "no JSON": (b"{", "is not JSON, as results of asv, hyperfine, pyperf, pytest-benchmark are"),
-    "other JSON": (b'{"a": 1}', "is JSON, but none of results of asv"),
+    "nothing": (b"", "is empty; import takes results of asv"),
+    "blanks": (b" \n", "is empty; import takes results of asv"),
+    "nothing packed": (gzip.compress(b""), "is empty; import takes results of asv"),
+    "no JSON": (
+        b"{",
+        "is not JSON, as results of asv, hyperfine, pyperf, pytest-benchmark are: line 1, column 2 cannot be"
+        " read; `cellbench import --help` names",
+    ),
+    "no text": (b"\xff\xfe\xff", "it is no text; `cellbench import --help` names"),
+    "other JSON": (
+        b'{"a": 1}',
+        "is JSON, but none of results of asv, hyperfine, pyperf, pytest-benchmark; `",
+    ),
     "a list": (b"[1]", "is JSON, but none of"),
     "a time below 0": (b'{"results": [{"command": "a", "times": [-1]}]}', "is damaged"),
     "a time of text": (b'{"results": [{"command": "a", "times": ["1"]}]}', "is damaged"),
@@ -140,7 +155,13 @@ WRONG = {
     ),
     "nothing timed": (
         b'{"benchmarks": [{"runs": [], "metadata": {"name": "a"}}], "version": "1.0"}',
-        "no benchmark",
+        "is of pyperf, and holds no benchmark that was timed; nothing was imported: let pyperf time one",
+    ),
+    "nothing of hyperfine": (b'{"results": []}', "is of hyperfine, and holds no benchmark"),
+    "nothing of pytest": (b'{"benchmarks": [], "machine_info": {}}', "is of pytest-benchmark, and holds no"),
+    "nothing of asv": (
+        b'{"version": 2, "result_columns": [], "results": {}, "commit_hash": "a"}',
+        "is of asv, and holds no benchmark",
     ),
     "another version": (
         b'{"version": 1, "result_columns": [], "results": {}, "commit_hash": "a"}',
@@ -158,6 +179,7 @@ WRONG = {
         "is damaged",
     ),
     "a bomb": (gzip.compress(b"0" * 1000)[:-9], "wrong.json is"),
+    "half of a gzip file": (gzip.compress(b"0")[:10] + b"1" * 9, "its compression is damaged"),
 }
 
 

@@ -1,6 +1,8 @@
 """Runs of `cellbench import`: report, compare and history take them, groups and machines apart."""
 
 import json
+import math
+import re
 
 import pytest
 
@@ -37,9 +39,32 @@ def test_compare_shows_both_times_of_each_group_and_gives_no_verdict(tmp_path, c
     a, b = brought_in(tmp_path), brought_in(tmp_path, 2.0, names=(*NAMES[:2], ("test_d", "small")))
     assert main(["compare", str(a), str(b)]) == 1  # one is missing
     said = capsys.readouterr().out
-    assert "benchmark small tests/t.py::test_a" in said and "benchmark large tests/t.py::test_b" in said
-    assert "0.0011 s, then 0.0022 s: +100.0 %" in said and "2 UNSURE" in said
+    rows = dict(re.findall(r"benchmark (.*?) {2,}(.*)", said))
+    assert rows["small tests/t.py::test_a"].split() == ["1.10", "ms", "2.20", "ms", "2"]
+    assert rows["large tests/t.py::test_b"].split() == ["1.10", "ms", "2.20", "ms", "2"]
+    assert rows["small tests/t.py::test_d"].split() == ["-", "2.20", "ms", "-"]
+    assert "A is " in said and "No difference is judged" in said and "2 UNSURE" in said
     assert "test_c: in A, not in B" in said and "test_d: new in B" in said
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0, 1e308])
+def test_times_that_no_clock_can_say_are_left_out_of_compare_and_history_and_said(tmp_path, capsys, odd):
+    whole = brought_in(tmp_path)
+    manifest = store.read_manifest(whole)
+    del manifest["run"]  # the new one has a name of its own
+    with store.whole(tmp_path / "odd", manifest) as writer:
+        for number, block in enumerate(store.read_blocks(whole)):
+            (one,) = block["series"]
+            series = [one | {"values": [*one["values"], *([odd, odd] if number == 0 else [])]}]
+            writer.append(block["case"], block["definition"], "ok", series=series, done=True)
+    which = "2 values are NaN, infinite, 0, negative or beyond 1e+100, and left out"
+    line = f"{which}: seconds of run {writer.folder.name}."
+    main(["compare", str(whole), str(writer.folder)])
+    said = capsys.readouterr().out
+    assert line in " ".join(said.split()) and said.count(" ms  1.10 ms") == 3
+    main(["history", str(writer.folder), "--file", str(tmp_path / "h"), "--output", str(tmp_path / "page")])
+    said = capsys.readouterr().out
+    assert line in said and "3 new points" in said
 
 
 def test_a_benchmark_that_changed_its_group_is_not_taken_for_the_same(tmp_path, capsys):
@@ -74,10 +99,27 @@ def test_the_report_has_a_table_and_a_figure_by_group(tmp_path, capsys, rounds):
     assert "test_b" in said and "no results" not in said
 
 
+def test_a_page_of_imported_runs_alone_says_what_they_are_of(tmp_path):
+    def title(*runs):
+        assert main(["report", *map(str, runs), "--output", str(tmp_path / "page")]) == 0
+        head = (tmp_path / "page" / "report.md").read_text().splitlines()[0].removeprefix("# ")
+        assert f"<title>{head}</title>" in (tmp_path / "page" / "index.html").read_text()
+        return head
+
+    named = {"commit_info": {"id": "ab" * 20, "project": "mine"}}
+    one, two = brought_in(tmp_path, more=named), brought_in(tmp_path, node="n2", more=named)
+    assert title(one) == "Benchmarks of mine by pytest-benchmark on n1"
+    file = tmp_path / "hyperfine.json"
+    file.write_text('{"results": [{"command": "sleep 1", "times": [1.0, 1.1]}]}')
+    other = import_benchmarks(file, tmp_path / "runs")
+    assert title(other) == "Benchmarks by hyperfine"
+    assert title(one, two, other) == "Benchmarks of mine by pytest-benchmark and hyperfine on n1 and n2"
+
+
 def test_history_has_a_point_in_seconds_for_each_and_looks_for_no_change(tmp_path, capsys):
     runs = [brought_in(tmp_path, scale) for scale in (1.0, 2.0)]
-    points, alone = points_of(runs[0])
-    assert [p.ratio for p in points] == pytest.approx([1.1e-3] * 3) and not alone
+    points = points_of(runs[0]).points
+    assert [p.ratio for p in points] == pytest.approx([1.1e-3] * 3) and not points_of(runs[0]).alone
     assert all(p.is_time and not p.of_a_commit and p.commit == "ab" * 20 for p in points)
     assert (points[0].low, points[0].high) == pytest.approx((1e-3, 1.2e-3))
     file = ["--file", str(tmp_path / "history.jsonl"), "--output", str(tmp_path / "page")]

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import pytest
 import yaml
+from support.pages import ROOT
 
 from cellbench import cells
 from cellbench.harness import probe as probes
@@ -58,7 +59,8 @@ BAD = {
     "probe.training.learning_rate=-1": "above 0",
     "probe.training.backends=[nunba]": "did you mean 'numba'",
     "results=/proc/nowhere": "results=DIR",
-    "cells=[a": "cannot read",
+    "cells=[a": "a bracket, a comma or a value is missing",
+    "cells=gru,": "a bracket, a comma or a value is missing",
     "match=sate": "did you mean 'state'",
     "match=[state]": "parameters, operations, state",
     "cells=[elman,elman:activation=tanh]": "would both be called",
@@ -203,3 +205,44 @@ def test_the_help_of_run_has_every_key_with_its_default_and_every_experiment(cap
         assert re.search(rf"^  {re.escape(f'{key}={default}')}(\s|$)", text, re.M), key
     for name in compose.experiments():
         assert re.search(rf"experiment=NAME\s+\S*\b{name}\b", text)
+
+
+SEVERAL = {
+    "cells=gru,lstm": "give 'cells=[gru,lstm]' for one run of all, or `cellbench run -m` for a sweep",
+    "cells=lstm:layers=2,gru": "give 'cells=[lstm:layers=2,gru]' for one run of all, or `cellbench run -m`",
+    "workload.hidden_size=32,64": "give 'workload.hidden_size=[32,64]' for one run of all, or `cellbench run",
+    "seeds=0,1": "give 'seeds=[0,1]' for one run of all, or `cellbench run -m`",
+    "threads=1,2": "has several values, and a run takes one; give `cellbench run -m`",
+    "experiment=quick,report": "has several values, and a run takes one; give `cellbench run -m`",
+    "workload.steps=range(1,4)": "has several values, and a run takes one; give `cellbench run -m`",
+    "cell=gru,lstm": "unknown key 'cell'; did you mean 'cells'?",
+}
+
+
+@pytest.mark.parametrize("override", SEVERAL)
+def test_several_values_without_brackets_are_one_line_that_names_a_list_and_a_sweep(override, capsys):
+    assert main(["run", override]) == 2
+    said = capsys.readouterr().err
+    assert SEVERAL[override] in said and said.count("\n") == 1 and "Ambiguous" not in said
+
+
+SIZES = {
+    "T": ("workload.steps", 40, 48),
+    "B": ("workload.batch", 6, 10),
+    "I": ("workload.input_size", 32, 48),
+    "H": ("workload.hidden_size", 32, 48),
+}
+
+
+@pytest.mark.parametrize("name", probes.names())
+def test_the_page_says_of_every_probe_which_sizes_it_reads(name):
+    def cases(changed=None):
+        sizes = [
+            f"{key}={other if letter == changed else one}" for letter, (key, one, other) in SIZES.items()
+        ]
+        asked = [f"probes=[{name}]", "cells=[gru]", "tasks=[adding]", "backends=[numba,native]", "seeds=1"]
+        return settings([*asked, *sizes]).probes[0].cases
+
+    read = ", ".join(letter for letter in SIZES if cases(letter) != cases()) or "none"
+    (row,) = (line for line in (ROOT / "docs/running.md").read_text().split("\n") if f"| `{name}` |" in line)
+    assert row.endswith(f"| {read} |")

@@ -11,17 +11,16 @@ import numpy as np
 from ...catalogue import backend, get
 from ...cell import GatedCell
 from ...contract import Arrays
-from ...kernels.triton import printer
 from ...kernels.triton.form import GRID, RESIDENT, STEPWISE, Form, candidates, scans, spread_forms
 from ...kernels.triton.products import can_pack
 from ...kernels.triton.resources import missing
+from ...kernels.unprintable import unprintable
 from ...programs.tolerance import TIMES, relative_errors, tolerance, when_moved
 from ...vocabulary.primitives import changed
 from . import compiled
 from .interpreted import Job, answers
 from .problem import Sizes, computed, drawn
 
-KINDS = ("numba", "triton")
 DTYPES = ("float64", "float32")
 STEPS, INPUTS, UNITS = 17, 7, 33  # odd, so that what a kernel pads shows
 COMPILED_STEPS, TARGETS = 3, (80, 90)
@@ -94,8 +93,11 @@ def check_kernel(
     that it cannot have, and where Triton is not installed.
     """
     cell = get(spec)
+    if cell.stacked:
+        raise ValueError(f"cell {cell.name!r} is a stack, whose layers have kernels; check a single layer")
     if reason := unprintable(cell, kind):
-        raise ValueError(reason)
+        instead = "; hold the module against a cell with --against CELL" if cell.library else ""
+        raise ValueError(f"{reason}{instead}")
     sizes = Sizes(steps or STEPS, batch, *fitting(cell, input_size, hidden_size))
     if kind == "triton" and (reason := missing()):
         raise ValueError(reason)
@@ -113,21 +115,6 @@ def fitting(cell: GatedCell, input_size: int | None, hidden_size: int | None) ->
     if fit is None:
         raise ValueError(cell.unfit(*near[0]))
     return fit
-
-
-def unprintable(cell: GatedCell, kind: str) -> str | None:
-    """None, or why the cell has no kernels of this kind."""
-    if kind == "numba" and cell.printable and not cell.stacked:
-        return None
-    if not cell.written_out and not cell.stacked:
-        return printer.without(cell)
-    if cell.library:
-        return (
-            f"cell {cell.name!r} is a torch module, and kernels are printed from equations; hold the module"
-            " against a cell with --against CELL"
-        )
-    why = "is a stack; check a single layer" if cell.stacked else "writes out its step"
-    return f"cell {cell.name!r} {why}, so it has no kernel of its own"
 
 
 def numba_ways(spec: str, cell: GatedCell, sizes: tuple[Sizes, ...], seed: int) -> list[Way]:

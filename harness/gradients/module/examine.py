@@ -30,8 +30,9 @@ from .replay import Replay, double
 from .signs import SignOfLife
 
 HIDDEN = (
-    "no step's state is to be seen (it is in a loop of tensors or in a scripted module): norms by lag are"
-    " those at the model's input, gradient_norm and saturation are not measured; put the step into a module"
+    "no step's state is to be seen (there is none, or it is in a loop of tensors or in a scripted module):"
+    " norms by lag are those at the model's input, gradient_norm and saturation are not measured; put the"
+    " step into a module"
 )
 AFTER = "inputs after the step of an answer, which the backward direction reads, are not scored"
 ROOT = "the loss is a root of a mean, so its square is judged, and its losses are squares"

@@ -149,21 +149,32 @@ class StepRecorder:
         return []
 
 
-def output_and_state(module: nn.Module, result: Any) -> tuple[Any, Any]:
-    """What a step returned; a cell of torch returns its state alone, whose first tensor is its output."""
-    if isinstance(module, nn.RNNCellBase):
+def output_and_state(module: nn.Module, result: Any, is_state: bool = False) -> tuple[Any, Any]:
+    """What a step returned; is_state: a state alone, whose first tensor is its output, as torch's cells do.
+
+    Raises ValueError for what is no (output, state).
+    """
+    if is_state or isinstance(module, nn.RNNCellBase):
         return first_of(result), result
     if not isinstance(result, tuple) or len(result) != 2:
-        what = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
-        raise ValueError(
-            f"{type(module).__name__} returned {what}; a recurrent module must return (output, state)"
-        )
+        raise ValueError(_no_step(module, _named(result)))
     if not any(t.is_floating_point() for t in leaves(result[1])):
-        raise ValueError(
-            f"{type(module).__name__} returned no state of floating-point numbers; it must return"
-            " (output, state)"
-        )
+        raise ValueError(_no_step(module, "no state of floating-point numbers"))
     return result
+
+
+def _no_step(module: nn.Module, returned: str) -> str:
+    return (
+        f"{type(module).__name__} returned {returned} when it was called with (x_t, state); a module that is"
+        " called once a step must return (output, state), or its new state alone; return one of them, or"
+        " give a model that takes the whole sequence"
+    )
+
+
+def _named(result: Any) -> str:
+    if isinstance(result, Tensor):
+        return f"a tensor of shape {tuple(result.shape)}"
+    return f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
 
 
 def first_of(state: Any) -> Any:

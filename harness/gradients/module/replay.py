@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from inspect import Parameter
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .masking import in_place_of_forward, masks
 from .parts import TORCHS, find_parts, recorders
 from .recorders import output_and_state
 from .recording import RecordedStep, Recording
-from .states import REFUSALS, find_maker, for_batch, leaves, mapped
+from .states import REFUSALS, find_maker, for_batch, is_state, leaves, mapped
 from .surface import Surface, find_surface
 from .swapped import SwappedForward
 
@@ -71,7 +72,7 @@ class Replay:
         self.maker: Callable[[int], Any] | None = None
         self.parts: dict[str, nn.Module] | None = None
         self.surface: Surface | None = None
-        self.stepwise = False
+        self.stepwise = self.returns_state = False
         self.ends: np.ndarray | None = None  # (B,), where sequences end at different steps
 
     @property
@@ -224,19 +225,38 @@ class Replay:
         return bool(self.parts)
 
     def _is_step(self, inputs: Inputs) -> bool:
-        """Whether the model maps (x_t, state) to (output, state); raises what the sequence met if not."""
+        """Whether the model maps (x_t, state) to (output, state), or to its state alone.
+
+        Raises what the sequence met if not.
+        """
         if len(parameters(self.model)) >= 2 and len(inputs.args) < 2 and inputs.first.ndim >= 2:
             try:
                 with torch.no_grad():
                     x = self._time_first(inputs)
-                    self.model(x[0], self._first_state(x))
-                self.parts, self.stepwise = {"": self.model}, True
-                return True
+                    result = self.model(x[0], self._first_state(x))
             except REFUSALS as error:
                 self.refused = self.refused or ValueError(refusal(self.model, inputs, error))
+            else:
+                return self._steps(x, result)
         if self.refused is not None:
             raise self.refused
         return False
+
+    def _steps(self, x: Tensor, result: Any) -> bool:
+        """Whether what one step returned makes it one.
+
+        Raises why not, but for one tensor of a model that needs no state: it may take whole sequences.
+        """
+        self.returns_state = is_state(self.model, x, result)
+        try:
+            output_and_state(self.model, result, self.returns_state)
+        except ValueError:
+            optional = parameters(self.model)[1].default is not Parameter.empty
+            if self.refused is None and isinstance(result, Tensor) and optional:
+                return False
+            raise
+        self.parts, self.stepwise = {"": self.model}, True
+        return True
 
     def _examine(self, inputs: Inputs) -> None:
         """Chooses the examined part from a first recording, and sees that its input is shown."""
@@ -287,7 +307,7 @@ class Replay:
         state, after = known.states[first], Trail(known.states[:first], known.outputs[:first])
         for x_t in x[first:]:
             after.states.append(state)
-            output, state = output_and_state(self.model, self.model(x_t, state))
+            output, state = output_and_state(self.model, self.model(x_t, state), self.returns_state)
             after.outputs.append(output)
         return after
 

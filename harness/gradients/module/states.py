@@ -95,6 +95,22 @@ def find_maker(model: nn.Module, forward: Callable, x: Tensor) -> Callable[[int]
     )
 
 
+def is_state(model: nn.Module, x: Tensor, result: Any) -> bool:
+    """Whether the one tensor that a step on x[0] returned is its state.
+
+    It is where the next step takes it, returns another such, and makes something else of another one. torch's
+    own layers have no state: what they take second is a mask.
+    """
+    if not isinstance(result, Tensor) or type(model).__module__.startswith("torch.nn"):
+        return False
+    try:
+        with torch.no_grad():
+            after, other = model(x[-1], result), model(x[-1], result + 1)
+    except REFUSALS:
+        return False
+    return after.shape == result.shape and not torch.equal(after, other)
+
+
 def _makers(model: nn.Module, x: Tensor) -> dict[str, Callable[[int], Any]]:
     """By name, in the order in which they are tried."""
 

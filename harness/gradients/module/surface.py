@@ -104,9 +104,13 @@ def find_surface(
     batch = _batch_axis(inputs, drive) if batch_axis is None else batch_axis
     surface = Surface(model, 1 - batch, batch)
     if not sure and not _deepens(inputs, drive, surface):
+        with torch.no_grad():
+            shapes = f"{tuple(x.shape)} to {tuple(drive(inputs).shape)}"
         raise ValueError(
-            f"{type(model).__name__} holds no recurrent module of torch, calls no module of its own once a"
-            " step, and does not loop over x; name a module that is called once a step with recurrent="
+            f"{type(model).__name__} takes x of shape {shapes} without a recurrence: it holds no recurrent"
+            " module of torch, calls no module of its own once a step, and does not loop over x; give a"
+            " model with torch.nn.RNN, GRU, LSTM, one of their cells, or a module that maps (x_t, state) to"
+            " (output, state), or name that part with recurrent="
         )
     return surface
 

@@ -70,13 +70,28 @@ class Point:
         return self.benchmark.endswith(ALONE)
 
 
-def points_of(run: Path) -> tuple[list[Point], list[str]]:
-    """A run's points, and the benchmarks it timed without a partner. Raises ResultsError for no run."""
+@dataclass(frozen=True)
+class Taken:
+    """What history takes of a run: its points.
+
+    alone: the benchmarks that it timed without a partner. strange: (metric, run) of each value that was
+    left out, since no time can be so.
+    """
+
+    points: list[Point]
+    alone: list[str]
+    strange: list[tuple[str, str]]
+
+
+def points_of(run: Path) -> Taken:
+    """A run's points, and what of it has none. Raises ResultsError for no run."""
     manifest, frame = store.read_manifest(run), store.load(run)
     if is_imported(manifest):
-        timed = frame[frame["status"] == "ok"]
-        timed = timed[timed["value"].between(1 / store.LARGEST, store.LARGEST)]
-        return [_imported(manifest, rows) for _, rows in timed.groupby("case", sort=False)], []
+        times = frame[(frame["status"] == "ok") & frame["metric"].str.startswith("seconds", na=False)]
+        kept = times[_usable(times)]
+        timed = kept[kept["case"].isin(kept.loc[kept["metric"].isin(SECONDS), "case"])]
+        cases = timed.groupby("case", sort=False)
+        return Taken([_imported(manifest, rows) for _, rows in cases], [], _strange(manifest, times))
     timed = frame[(frame["probe"] == PROBE) & (frame["status"] == "ok") & (frame["backend"] != PARTNER)]
     points, alone = [], []
     for _, rows in timed.groupby("case", sort=False):
@@ -85,17 +100,25 @@ def points_of(run: Path) -> tuple[list[Point], list[str]]:
             points.append(_point(manifest, name, ratios))
         else:
             alone.append(name)
-    return points, alone
+    return Taken(points, alone, _strange(manifest, timed[timed["metric"] == METRIC]))
+
+
+def _usable(rows: Any) -> Any:
+    return rows["value"].between(1 / store.LARGEST, store.LARGEST)
+
+
+def _strange(manifest: dict[str, Any], rows: Any) -> list[tuple[str, str]]:
+    return [(metric, manifest["run"]) for metric in rows.loc[~_usable(rows), "metric"]]
 
 
 def _imported(manifest: dict[str, Any], rows: Any) -> Point:
     """The seconds of an imported benchmark, which has no partner: median and range over rounds."""
-    first, times = rows.iloc[0], rows[rows["metric"].str.startswith("seconds")]
+    first = rows.iloc[0]
     group = first["task"] if isinstance(first["task"], str) and first["task"] else None
-    middle = float(times.loc[times["metric"].isin(SECONDS), "value"].median())
+    middle = float(rows.loc[rows["metric"].isin(SECONDS), "value"].median())
     name = name_of({"probe": BENCHMARK, "task": group, "variant": first["variant"]})
     point = _point(manifest, f"{name} {ALONE}", [middle])
-    return replace(point, low=float(times["value"].min()), high=float(times["value"].max()))
+    return replace(point, low=float(rows["value"].min()), high=float(rows["value"].max()))
 
 
 def _point(manifest: dict[str, Any], name: str, ratios: Sequence[float]) -> Point:
@@ -117,7 +140,7 @@ def _point(manifest: dict[str, Any], name: str, ratios: Sequence[float]) -> Poin
 
 def _ratios(rows: Any) -> list[float]:
     """The program's time over the partner's, one for each process."""
-    one = rows[(rows["metric"] == METRIC) & rows["value"].between(1 / store.LARGEST, store.LARGEST)]
+    one = rows[(rows["metric"] == METRIC) & _usable(rows)]
     return [float(1 / values.median()) for _, values in one.groupby("process")["value"]]
 
 

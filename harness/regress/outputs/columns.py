@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from ...measure.judge import Judgement
@@ -15,15 +15,24 @@ from .grid import grid
 from .words import HEADER, RIGHT, cells_of, warnings_of
 
 MOST_FACTS = 20
+NUMBERS = (1, 2, 3)  # columns of a table of times: A, B, ratio
 WIDTH, LONGEST_NAME = 120, 66  # the other columns take no more than 52
 
 
-def text(comparison: Comparison, width: int = WIDTH) -> str:
-    """All of a comparison, the headline last; no line is wider than `width` but for one word."""
+def text(
+    comparison: Comparison,
+    width: int = WIDTH,
+    table: tuple[Sequence[str], Sequence[Sequence[str]]] | None = None,
+) -> str:
+    """All of a comparison, the headline last; no line is wider than `width` but for one word and a table.
+
+    table: (header, rows) of times, shown in place of the judgements where nothing can be judged.
+    """
     lines = _wrapped(comparison.title, width, "")
     if comparison.judgements:
-        lines += _wrapped(f"A is {comparison.a}, B is {comparison.b}; + is more time in B", width, "")
-        lines += ["", *_table(comparison, width)]
+        says = "the ratio is B's time over A's" if table else "+ is more time in B"
+        lines += _wrapped(f"A is {comparison.a}, B is {comparison.b}; {says}", width, "")
+        lines += ["", *(grid(*table, NUMBERS) if table else _table(comparison, width))]
     for heading, entries in (
         ("missing", comparison.missing),
         ("exactly different", _facts(comparison)),

@@ -40,7 +40,7 @@ def begin(corpus):
     run = stored_runs.a_run(corpus / "runs", stored_runs.program(), stored_runs.native())
     lines = [(run / "manifest.json").read_bytes(), *(run / "cases.jsonl").read_bytes().splitlines()]
     history_lines = corpus / "history.jsonl"
-    history.append(history_lines, points.points_of(run)[0])
+    history.append(history_lines, points.points_of(run).points)
     lines += history_lines.read_bytes().splitlines()
     (corpus / "seeds").mkdir()
     for n, line in enumerate(lines):
