@@ -103,7 +103,7 @@ def test_the_device_is_named_and_one_without_constants_has_no_number(compiled):
     cell = cells.get("gru")
     here = predict(cell, **WORK, **HALF, device="NVIDIA H200")
     assert here.seconds < predict(cell, **WORK, **HALF).seconds
-    assert here.line.startswith("predicted_s is of an H200, bound by chain; form: resident, 1 sequences")
+    assert here.line.startswith("predicted_s is of an H200, bound by chain; form: resident, 1 sequence")
     assert "forward 98 registers, 0 bytes spilled, 49,152 shared, 4 barriers a step" in here.line
     assert "of an H100, as no device is here" in predict(cell, **WORK, **HALF).line
     other = predict(cell, **WORK, **HALF, device="NVIDIA L4")

@@ -52,8 +52,9 @@ class Form:
             units = f"{self.block_h} units of a sequence a program"
             return f"{self.kind}, {units}, {self.block_k} steps at once, {self.warps} warps"
         product = "one product" if self.together else "a product a gate"
+        several = "sequence" if self.block_b == 1 else "sequences"
         units = f" and {self.block_h} units" if self.spread else ""
-        return f"{self.kind}, {self.block_b} sequences{units} a program, {product}, {self.warps} warps"
+        return f"{self.kind}, {self.block_b} {several}{units} a program, {product}, {self.warps} warps"
 
     @property
     def spread(self) -> bool:
