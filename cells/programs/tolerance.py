@@ -10,7 +10,7 @@ import numpy as np
 
 from .formats import FORMATS
 
-TERM_BY_TERM = 6  # times the error of sums in 32 parts
+TERM_BY_TERM = 8  # times the error of sums in 64 parts
 SMALLEST = 1e-30  # that an error is relative to
 LOST = 0.1  # error of plain arithmetic from which on it says nothing of an array
 # inputs are moved so often; more where an error is not allowed yet: the largest of few may be small by chance
@@ -42,9 +42,10 @@ def plain(errors: Sequence[float], size: float, largest: float, dtype: str) -> f
 
     `errors` are those of the equations as they are written, run on NumPy in the dtype on inputs that were
     moved by half an eps: they know the lengths of all sums, and units that saturate, whose derivative is what
-    rounding leaves of 1 - h^2. Six times the largest is allowed: NumPy's BLAS adds a long sum in about 32
-    parts, and whoever adds it term by term is sqrt(32) times as far off. Where rounding leaves nothing of the
-    array, an eps of the largest of all is allowed: one program rounds a derivative to 0, another does not.
+    rounding leaves of 1 - h^2. Eight times the largest is allowed: NumPy's BLAS adds a long sum in 32 parts,
+    or in 64 with AVX-512, and whoever adds it term by term is sqrt(64) times as far off. Where rounding leaves
+    nothing of the array, an eps of the largest of all is allowed: one program rounds a derivative to 0,
+    another does not.
     """
     worst = max(errors)
     return max(

@@ -44,7 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = (
         "cellbench show CELL [--input-size I] [--hidden-size H] [--dtype DTYPE]"
-        " [--kernel [KIND] | --resources TARGET]"
+        " [--kernel [KIND]] [--resources TARGET]"
     )
     parser.add_argument("cell", type=word, metavar="CELL", help=CELL_HELP)
     parser.add_argument(
@@ -79,8 +79,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--resources",
         type=one_of(tuple(TARGETS)),
         metavar="TARGET",
-        help="print what its kernels of triton take of such a GPU, as the compiler says, nothing else; no"
-        f" GPU is needed ({', '.join(TARGETS)})",
+        help="print what its kernels of triton take of such a GPU, as the compiler says, and not their"
+        f" text; no GPU is needed ({', '.join(TARGETS)})",
     )
     parser.epilog = epilog(EXAMPLES)
 
@@ -88,10 +88,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench show`; returns the exit code."""
     if arguments.resources:
-        if arguments.kernel:
-            raise ValueError(
-                "--kernel prints the text of kernels, --resources what those of triton take: give one of them"
-            )
+        if arguments.kernel == "numba":
+            raise ValueError("--resources is of a GPU's kernels; leave out --kernel, or give --kernel triton")
         resources(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.resources)
     elif arguments.kernel:
         print(kernel(arguments.cell, arguments.dtype, arguments.kernel), end="")

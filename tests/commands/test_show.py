@@ -82,8 +82,7 @@ WRONG = {
     "show lstm --dtype float23": "float64",
     f"show {ODD}:Heads --hidden-size 5": "2 heads",
     f"show {ODD}:Written --kernel": "leave out --kernel",
-    "show gru --kernel --resources sm_90": "give one of them",
-    "show gru --kernel triton --resources sm_90": "give one of them",
+    "show gru --kernel --resources sm_90": "leave out --kernel, or give --kernel triton",
     "show lstm:gates=3": "no option 'gates'",
 }
 

@@ -194,7 +194,7 @@ def test_show_prints_the_resources_of_a_form_and_why_not_another(capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("show lstm --kernel numba --resources sm_90", "give one of them"),
+        ("show lstm --kernel numba --resources sm_90", "leave out --kernel, or give --kernel triton"),
         ("show lstm --kernel triton --resources sm_9", "did you mean 'sm_90'?"),
         ("show lstm --kernel cuda", "values: numba, triton"),
         ("show mgu --kernel triton", "products or means inside its step"),
