@@ -43,9 +43,9 @@ def plain(errors: Sequence[float], size: float, largest: float, dtype: str) -> f
     `errors` are those of the equations as they are written, run on NumPy in the dtype on inputs that were
     moved by half an eps: they know the lengths of all sums, and units that saturate, whose derivative is what
     rounding leaves of 1 - h^2. Eight times the largest is allowed: NumPy's BLAS adds a long sum in 32 parts,
-    or in 64 with AVX-512, and whoever adds it term by term is sqrt(64) times as far off. Where rounding leaves
-    nothing of the array, an eps of the largest of all is allowed: one program rounds a derivative to 0,
-    another does not.
+    or in 64 with AVX-512, and whoever adds it term by term is sqrt(64) times as far off. Where rounding
+    leaves nothing of the array, an eps of the largest of all is allowed: one program rounds a derivative to
+    0, another does not.
     """
     worst = max(errors)
     return max(
