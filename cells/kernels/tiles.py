@@ -22,7 +22,8 @@ from numba.core import cgutils
 
 from . import modules, sealed
 
-ROWS = 6  # of the largest tile
+ROWS = 6  # of the largest tile of a panel
+TALL = 8  # of one of half a panel, for FAR weights and WIDE registers: each weight is then read once
 UNDER_WAY = 8  # sums, so that none waits for its last term: two a cycle, and each takes four
 WIDE = 64  # bytes of a register; there are 32 such, and one or two rows take twice as many sums
 TERMS = 4  # of a sum, from one look at the counter to the next
@@ -100,20 +101,22 @@ def module(number: ir.Type, lanes: int, panel: int) -> ir.Module:
     builder = ir.IRBuilder(function.append_basic_block())
     a, a_row, panels, start, start_row, out, out_row, rows, inner, outputs, turn = function.args
     count = builder.sdiv(builder.add(rows, at(ROWS - 1)), at(ROWS))
-    width = at(panel)
-    for height in range(1, ROWS):  # rows of a single tile; of several, none is low
-        wide = at(across(height, vector, panel) * lanes)
-        width = builder.select(builder.icmp_signed("==", rows, at(height)), wide, width)
+    width, far = at(panel), builder.icmp_signed(">", builder.mul(inner, outputs), at(FAR))
+    for height in heights(vector):  # rows of a single tile; of several, none is low
+        wide, here = at(across(height, vector, panel) * lanes), builder.icmp_signed("==", rows, at(height))
+        here = builder.and_(here, far) if height > ROWS else here
+        width, count = builder.select(here, wide, width), builder.select(here, at(1), count)
     strips = builder.sdiv(builder.sub(builder.add(outputs, width), at(1)), width)
-    far = builder.icmp_signed(">", builder.mul(inner, outputs), at(FAR))
-    many = builder.and_(far, builder.icmp_signed(">", rows, at(ROWS)))
+    many = builder.and_(far, builder.icmp_signed(">", count, at(1)))
     back = builder.trunc(turn, ir.IntType(1))
     last, size = builder.sub(strips, at(1)), builder.mul(width, inner)
     onward = builder.select(back, builder.sub(at(0), size), size)  # from a strip's weights to the next one's
     with cgutils.for_range(builder, strips, intp=INDEX) as each:
         which = builder.select(back, builder.sub(last, each.index), each.index)
         column = builder.mul(which, width)
-        given = [a, a_row, builder.gep(panels, [builder.mul(column, inner)])]
+        within = builder.srem(column, at(panel))
+        begin = builder.add(builder.mul(builder.sub(column, within), inner), within)
+        given = [a, a_row, builder.gep(panels, [begin])]
         given += [builder.gep(start, [column]), start_row, builder.gep(out, [column]), out_row]
         left = builder.sub(outputs, column)
         smaller = builder.select(builder.icmp_signed("<", left, width), left, width)
@@ -122,10 +125,25 @@ def module(number: ir.Type, lanes: int, panel: int) -> ir.Module:
     return made
 
 
+def heights(vector: ir.VectorType) -> range:
+    """The rows that a single tile may have."""
+    return range(1, (TALL if is_wide(vector) else ROWS) + 1)
+
+
+def is_wide(vector: ir.VectorType) -> bool:
+    """Whether it is a register of those of which there are 32."""
+    return vector.count * bytes_of(vector.element) == WIDE
+
+
 def across(rows: int, vector: ir.VectorType, panel: int) -> int:
-    """Vectors of a tile: whole panels, as many as registers hold, so that no sum waits for its last term."""
+    """Vectors of a tile: whole panels, as many as registers hold, so that no sum waits for its last term.
+
+    Of more rows than ROWS it is half a panel.
+    """
     most = panel // vector.count
-    wanted = 2 * UNDER_WAY if rows < 3 and vector.count * bytes_of(vector.element) == WIDE else UNDER_WAY
+    if rows > ROWS:
+        return most // 2
+    wanted = 2 * UNDER_WAY if rows < 3 and is_wide(vector) else UNDER_WAY
     return most * max(1, min(-(-wanted // (rows * most)), ROWS // rows))
 
 
@@ -137,7 +155,7 @@ def strip(made: ir.Module, vector: ir.VectorType, panel: int) -> ir.Function:
     writes: they come from a cache far away, for all weights have been read since.
     """
     number, lanes, pointer = vector.element, vector.count, vector.element.as_pointer()
-    widest = {rows: across(rows, vector, panel) for rows in range(1, ROWS + 1)}
+    widest = {rows: across(rows, vector, panel) for rows in heights(vector)}
     tiles = {
         (rows, vectors, shared): tile(made, vector, rows, vectors, panel, shared)
         for rows in widest
@@ -215,7 +233,9 @@ def tile(
         if shared:
             prefetched(builder, builder.gep(pointers[-1], [builder.mul(step, at(k))]))
         elif len(panels) == 1:  # of several, the processor has enough under way
-            prefetched(builder, builder.gep(pointers[len(triples)], [at(k * panel + AHEAD)]))
+            for line in range(vectors if rows > ROWS else 1):
+                ahead = at(k * panel + AHEAD + line * lanes)
+                prefetched(builder, builder.gep(pointers[len(triples)], [ahead]))
         new, first = dict(enumerate(sums)), k % parts * len(places)
 
         def add(row, v, one, other):
