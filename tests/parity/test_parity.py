@@ -12,6 +12,7 @@ from support.configurations import drawn, fitted
 
 from cellbench.cells.programs import tolerance
 from cellbench.harness import programs
+from cellbench.harness.case import Case
 from cellbench.harness.probe import NotOk
 
 COUNT = int(os.environ.get("CELLBENCH_PARITY", 24))
@@ -119,6 +120,22 @@ def test_a_sum_that_is_added_term_by_term_is_within_what_is_allowed_beyond_blas(
         off["BLAS"].append(weights @ x - exact)
     by_term, by_blas = (np.sqrt(np.mean(np.square(errors))) for errors in off.values())
     assert 1 < by_term / by_blas < tolerance.TERM_BY_TERM
+
+
+@pytest.mark.parametrize(("eps_from_the_kink", "may_go_over"), [(2, True), (1000, False)])
+def test_a_unit_may_go_over_a_kink_that_is_as_near_as_adding_term_by_term_is_off(
+    eps_from_the_kink, may_go_over
+):
+    sizes = {"steps": 1, "batch": 1, "input_size": 2, "hidden_size": 1}
+    case = Case(
+        "", "elman:activation=relu:biases=0", "numpy", "cpu", "float32", **sizes, direction="backward"
+    )
+    near = 1 - eps_from_the_kink * np.finfo(np.float32).eps
+    one, weights = np.ones((1, 1, 1), np.float32), np.array([[1, -near]], np.float32)
+    given = programs.Inputs({"weight_ih": weights, "weight_hh": one[0]}, np.repeat(one, 2, 2), one)
+    how = programs.reference(given, case), given, case
+    few, many = (programs.allowed_when_moved(*how, times)["d_weight_ih"] for times in tolerance.TIMES)
+    assert few < tolerance.MOST and (many == tolerance.MOST) == may_go_over
 
 
 @pytest.mark.parametrize("which", ["elman", "lstm", "gru"])
