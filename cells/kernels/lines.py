@@ -16,10 +16,3 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     room = np.empty(math.prod(shape) + BYTES // kind.itemsize, kind)
     begin = -room.ctypes.data % BYTES // kind.itemsize
     return room[begin : begin + math.prod(shape)].reshape(shape)
-
-
-def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """The same, of zeros."""
-    made = empty(shape, dtype)
-    made[...] = 0
-    return made

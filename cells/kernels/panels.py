@@ -19,7 +19,7 @@ def packed(weights: np.ndarray, panel: int) -> np.ndarray:
     """
     count, outputs, inner = weights.shape
     try:
-        panels = lines.zeros((count, whole(outputs, panel) // panel, inner, panel), weights.dtype)
+        panels = lines.empty((count, whole(outputs, panel) // panel, inner, panel), weights.dtype)
     except MemoryError:
         size = count * whole(outputs, panel) * inner * weights.itemsize / 2**30
         raise ValueError(
@@ -29,4 +29,5 @@ def packed(weights: np.ndarray, panel: int) -> np.ndarray:
     for p in range(panels.shape[1]):
         some = weights[:, p * panel : (p + 1) * panel]
         panels[:, p, :, : some.shape[1]] = some.swapaxes(1, 2)
+        panels[:, p, :, some.shape[1] :] = 0
     return panels

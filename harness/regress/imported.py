@@ -16,7 +16,7 @@ from ..store import provenance
 from ..store.imported import PROBE, SECONDS, SILENT, is_imported
 from .benchmarks import Comparison
 from .stored_run import StoredCase, StoredRun
-from .usable import left_out, usable
+from .usable import left_out, strange, usable
 
 NOT_JUDGED = (
     "No difference is judged: the runs were timed one after the other, and such times can differ by a third"
@@ -83,14 +83,13 @@ def side_by_side(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[str]]]
 
 def notes(runs: Sequence[StoredRun]) -> list[str]:
     """The lines below the times of imported runs."""
-    strange = [
-        (one["metric"], run.manifest["run"])
+    odd = [
+        value
         for run in runs
         for case in run.of(PROBE).values()
-        for one in _series(case)
-        for _ in range(len(one["values"]) - len(_possible(one["values"])))
+        for value in strange(_series(case), run.manifest["run"], _possible)
     ]
-    return [*left_out(strange), NOT_JUDGED]
+    return [*left_out(odd), NOT_JUDGED]
 
 
 def judge(name: str, old: StoredCase, new: StoredCase) -> Judgement:

@@ -22,7 +22,7 @@ from . import imported, outputs
 from .benchmarks import SIZES, Comparison, name_of
 from .exact import facts, other_work
 from .stored_run import PARTNER, StoredCase, StoredRun, find, read
-from .usable import left_out, usable
+from .usable import left_out, strange, usable
 
 READ = ("seconds", "ratio_to_native")
 NOT_REPEATED = (
@@ -98,6 +98,7 @@ def compared(a: StoredRun, b: StoredRun) -> Comparison:
     names = [n for n, case in a.of("throughput").items() if case.ok and n in b.cases and b.cases[n].ok]
     partners = {n for n in names if any(partner_of(a.cases[other]) == n for other in names if other != n)}
     rng = np.random.default_rng(0)  # the same two runs are told the same
+    odd = [value for run in (a, b) for value in strange(read_of(run), run.manifest["run"])]
     judgements = corrected([judge(name, a, b, rng) for name in names if name not in partners])
     return Comparison(
         "stored runs",
@@ -106,7 +107,7 @@ def compared(a: StoredRun, b: StoredRun) -> Comparison:
         tuple(judgements),
         commands=commands([j.name for j in judgements], a),
         missing=tuple(missing(a, b)),
-        notes=(*notes(a, b, partners), *left_out(strange(a, b)), NOT_REPEATED),
+        notes=(*notes(a, b, partners), *left_out(odd), NOT_REPEATED),
         facts=facts(a, b),
     )
 
@@ -224,16 +225,10 @@ def notes(a: StoredRun, b: StoredRun, partners: set[str]) -> list[str]:
     return [*lines, *(f"another version of {line}" for line in versions)]
 
 
-def strange(*runs: StoredRun) -> list[tuple[str, str]]:
-    """The values of throughput that are read and that no time can be: (metric, run) of each."""
-    return [
-        (one["metric"], run.manifest["run"])
-        for run in runs
-        for case in run.of("throughput").values()
-        for one in case.series
-        if case.ok and one["metric"] in READ
-        for _ in range(len(one["values"]) - len(usable(one["values"])))
-    ]
+def read_of(run: StoredRun) -> list[dict[str, Any]]:
+    """The series of throughput that are read."""
+    cases = [case for case in run.of("throughput").values() if case.ok]
+    return [one for case in cases for one in case.series if one["metric"] in READ]
 
 
 def commands(names: Iterable[str], a: StoredRun) -> dict[str, str]:

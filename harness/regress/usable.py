@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from .. import store
 from ..screen import counted, one_line
@@ -11,6 +12,15 @@ from ..screen import counted, one_line
 def usable(values: Iterable[float]) -> list[float]:
     """Those above 0 and finite."""
     return [v for v in values if 1 / store.LARGEST <= v <= store.LARGEST]
+
+
+def strange(
+    series: Iterable[dict[str, Any]], run: str, kept: Callable[[Iterable[float]], list[float]] = usable
+) -> list[tuple[str, str]]:
+    """(metric, run) of each value of a run's series that is not kept."""
+    return [
+        (one["metric"], run) for one in series for _ in range(len(one["values"]) - len(kept(one["values"])))
+    ]
 
 
 def left_out(strange: Sequence[tuple[str, str]]) -> list[str]:

@@ -11,11 +11,8 @@ from .findings import named
 from .frame import unique
 
 MOST_NAMED = 4
-MACHINES = (
-    "node",
-    "hostname",
-    "machine",
-)  # a machine's name in the keys of the tools, the most telling first
+# a machine's name in the keys of the tools, the most telling first
+MACHINES = ("node", "hostname", "machine")
 
 
 def title(cells: list[str], backends: list[str], manifests: list[dict[str, Any]]) -> str:
