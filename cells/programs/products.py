@@ -117,12 +117,11 @@ class Products:
         return [self.cell.emit(params, x, outputs if self.cell.derivation().several else outputs[0])]
 
     def _recorded(self, key: Any, x: np.ndarray, function: Any, *arrays: np.ndarray) -> list[Any]:
-        """The results of a function of the used arrays, x and more; recorded where there will be a pull."""
-        if not self.keeping:
-            return function(self.used, x, *arrays)
+        """The results of a function of the used arrays, x and more; kept where there will be a pull."""
         params, leaves = {k: Value(v) for k, v in self.used.items()}, [Value(a) for a in (x, *arrays)]
         results = function(params, *leaves)
-        self.tapes[key] = params, leaves, results
+        if self.keeping:
+            self.tapes[key] = params, leaves, results
         return results
 
     def _pull(self, key: Any, cotangents: list[np.ndarray]) -> list[np.ndarray]:

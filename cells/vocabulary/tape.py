@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .primitives import pullbacks
+from .short_axes import summed, times, times_summed
 
 _order = count()  # values are pulled in the reverse of the order in which they were made
 
@@ -60,10 +61,10 @@ class Value:
         return pointwise("-", _minus, other, self)
 
     def __mul__(self, other: Any) -> Value:
-        return pointwise("*", _times, self, other)
+        return _multiplied(self, other)
 
     def __rmul__(self, other: Any) -> Value:
-        return pointwise("*", _times, other, self)
+        return _multiplied(other, self)
 
     def __truediv__(self, other: Any) -> Value:
         return pointwise("/", _over, self, other)
@@ -108,7 +109,7 @@ class Value:
             wide = g if keepdims else g.reshape(*np.expand_dims(array_of(y), axis).shape)
             return (_spread(wide, a.shape),)
 
-        return Value(self.array.sum(axis, keepdims=keepdims), "sum", (self,), pull, (axis, keepdims))
+        return Value(summed(self.array, axis, keepdims), "sum", (self,), pull, (axis, keepdims))
 
 
 def _plus(a: Any, b: Any) -> Any:
@@ -117,10 +118,6 @@ def _plus(a: Any, b: Any) -> Any:
 
 def _minus(a: Any, b: Any) -> Any:
     return a - b
-
-
-def _times(a: Any, b: Any) -> Any:
-    return a * b
 
 
 def _over(a: Any, b: Any) -> Any:
@@ -139,6 +136,13 @@ def array_of(value: Any) -> Any:
 def pointwise(op: str, function: Callable, *args: Any) -> Value:
     """An operator or a function of the vocabulary on Values, numbers and arrays, with broadcasting."""
     return Value(function(*map(array_of, args)), op, args)
+
+
+def _multiplied(a: Any, b: Any) -> Value:
+    def pull(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, ...]:
+        return times_summed(g, b, np.shape(a)), times_summed(g, a, np.shape(b))
+
+    return Value(times(array_of(a), array_of(b)), "*", (a, b), pull)
 
 
 def _product(a: Any, b: Any) -> Value:
@@ -205,7 +209,8 @@ def _to_shape(g: Any, shape: tuple[int, ...]) -> Any:
         return g
     extra = len(g.shape) - len(shape)
     axes = tuple(k for k, n in enumerate(g.shape) if k < extra or (shape[k - extra] == 1 and n != 1))
-    return (g.sum(axes) if axes else g).reshape(*shape)
+    total = g if not axes else g.sum(axes) if isinstance(g, Value) else summed(g, axes)
+    return total.reshape(*shape)
 
 
 def recorded(roots: Iterable[Value]) -> list[Value]:
