@@ -58,9 +58,16 @@ def owner() -> str:
 
 
 def has_ended(owner: str) -> bool:
-    """Whether the process was one of this machine and is there no more."""
+    """Whether the process was one of this machine and runs no more."""
     host, _, number = owner.partition("-")
-    return host == _host() and not psutil.pid_exists(int(number))
+    if host != _host():
+        return False
+    try:  # the number of a killed process stays until its parent has asked, in some containers for ever
+        return psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
 
 
 @lru_cache

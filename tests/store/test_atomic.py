@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +73,17 @@ def test_json_is_strict_and_floats_are_exact(tmp_path):
     assert json.loads(atomic.as_json([np.inf, 0.1], exact=True)) == [np.inf, 0.1]
     with pytest.raises(TypeError):
         atomic.as_json({"a": object()})
+
+
+def test_what_a_killed_process_left_goes_though_nobody_has_asked_how_it_ended(tmp_path):
+    path = tmp_path / "a.txt"
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    left = tmp_path / f".a.txt.{atomic.owner().partition('-')[0]}-{process.pid}-0123abcd.tmp"
+    left.write_text("torn")
+    atomic.write_text(path, "while it runs")
+    assert left.exists()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and still in the list of processes
+    atomic.write_text(path, "afterwards")
+    assert not left.exists()
+    process.communicate()
