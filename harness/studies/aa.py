@@ -27,6 +27,7 @@ from ..measure.pair import Pair
 from ..measure.verdict import FLOOR, RELIABILITY, Verdict
 from ..regress.two_sides import Side, make
 from ..store import atomic, provenance
+from .made import made
 from .wilson import wilson
 
 STEPS = 100
@@ -177,6 +178,8 @@ def markdown(result: dict[str, Any]) -> str:
             *rows,
             "",
             notes,
+            "",
+            made("nox -s aa-study"),
             "",
         ]
     )

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..store import atomic
 from .history_figure import draw
+from .made import made
 from .peers import DETECTORS
 from .wilson import wilson
 
@@ -208,7 +209,7 @@ def markdown(rates: list[Rate], elapsed_s: float) -> str:
         "\n\n".join(
             [
                 "# Detectors of change points on made series",
-                f"Made by `nox -s history-study` in {elapsed_s / 60:.1f} minutes. {TERMS}",
+                f"{made('nox -s history-study')} It took {elapsed_s / 60:.1f} minutes. {TERMS}",
                 f"## Unchanged series of {POINTS} points",
                 alarm_table(rates),
                 (

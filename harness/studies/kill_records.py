@@ -9,6 +9,7 @@ from typing import Any
 
 from ..store import atomic, files
 from .kill_targets import TARGETS
+from .made import made
 
 
 @dataclass(frozen=True)
@@ -114,5 +115,5 @@ def _origin(rounds: Sequence[Round]) -> list[str]:
         if one.command not in (names := seeds.setdefault(one.seed, [])):
             names.append(one.command)
     missing = [target.name for target in TARGETS if all(one.command != target.name for one in rounds)]
-    lines = [f"Made by `nox -s kills`, seed {seed}: {', '.join(names)}." for seed, names in seeds.items()]
-    return [*lines, *([f"Not killed: {', '.join(missing)}."] if missing else [])]
+    lines = [f"Seed {seed}: {', '.join(names)}." for seed, names in seeds.items()]
+    return [made("nox -s kills"), *lines, *([f"Not killed: {', '.join(missing)}."] if missing else [])]

@@ -25,6 +25,7 @@ import numpy as np
 
 from .. import store
 from ..store import atomic
+from .made import made
 
 FOLDER = Path("results/reference/faults")
 ALLOWED_S = {100_000: 1.0, 1_000_000: 5.0}
@@ -233,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(many.line)
     given.results.mkdir(parents=True, exist_ok=True)
     content = {
-        "load_1min": round(os.getloadavg()[0], 2),
+        "made": made("nox -s loading"),
         "measured": [
             asdict(loaded) | {"allowed_cpu_s": ALLOWED_S[loaded.rows], "holds": loaded.holds}
             for loaded in results

@@ -30,6 +30,7 @@ from ..measure.worker import limited
 from ..report.drawing import drawing
 from ..report.units import quantity
 from ..store import atomic, provenance
+from .made import made
 
 FOLDER = Path("results/reference/gradients")
 CELLS = ("elman", "lstm")
@@ -139,9 +140,10 @@ def markdown(costs: list[Cost]) -> str:
             f" {max(c.load for c in costs):.1f}. Time is that of the processor, which others may have used at"
             " the same time. It is to be at most that of 1.5 plain forward and backward and one forward of"
             " the numpy program (at a million steps, ten times those of 100 000), and peak memory at most 1"
-            " GB (0 B: no more than the short run before had used). Made by `python -m"
-            " cellbench.harness.studies.long_sequences`."
+            " GB (0 B: no more than the short run before had used)."
         ),
+        "",
+        made("nox -s long-sequences"),
         "",
         "![time and memory](long_sequences.svg)",
         "",

@@ -30,6 +30,7 @@ from torch.nn.functional import mse_loss
 
 from cellbench.harness.data import archives
 from cellbench.harness.gradients import Diagnosis, diagnose
+from cellbench.harness.studies.made import made
 from support.verdict_networks import (
     BATCH,
     FUSED,
@@ -384,6 +385,7 @@ def write(results: list[Result], folder: Path) -> None:
     parts = [
         "# Verdicts on networks whose condition is known",
         "\n\n".join(str(__doc__).split("\n\n")[2:]).strip(),
+        made("nox -s verdicts"),
     ]
     for title, chosen in _halves(results):
         right = sum(o.right for o in chosen)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ...measure.worker import limited
 from ...store import atomic
+from ..made import made
 from . import initial_decay, learned, maps, random_network
 from .anchor import Anchor, Group, timed
 from .figure import draw
@@ -105,7 +106,7 @@ def markdown(sections: dict[str, list[Anchor]], elapsed_s: float) -> str:
         "",
         "![measured against published](anchors.svg)",
         "",
-        "Made by `nox -s anchors`.",
+        made("nox -s anchors"),
     ]
     for name, rows in sections.items():
         lines += [

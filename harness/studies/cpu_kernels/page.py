@@ -9,6 +9,7 @@ from typing import Any
 
 from ...report.units import quantity
 from ...store import provenance
+from ..made import made
 from .figure import NAME
 from .judged import Judged, geometric_mean
 from .points import OWN, Grid, Point
@@ -37,11 +38,12 @@ def markdown(grid: Grid, judged: Sequence[Judged]) -> str:
         f"T = {grid.steps}, I = H, float32, one thread of {facts.get('cpu', 'this machine')}.",
         f"Peers are, {peers}.",
         f"A ratio is a peer's time over that of `{OWN}`.",
-        f"Both are timed in random order, in {' to '.join(map(str, processes))} processes.",
+        f"Both are timed in random order, in {_number(processes)}.",
         "Above 1 the kernels are faster. The last figure of a field is their share of the roofline.",
         "What arithmetic allows is timed in the same rounds, for a core's speed changes with its neighbours.",
         "The interval is a bootstrap over processes and the builds in them.",
-        f"The load was {min(loads):.1f} to {max(loads):.1f}. `nox -s cpu-kernels` measures it again.",
+        f"The load was {min(loads):.1f} to {max(loads):.1f}.",
+        made(f"nox -s cpu-kernels{' -- --all' if grid.peers else ''}"),
         "",
         f"![{NAME}]({NAME}.svg)",
         "",
@@ -56,6 +58,11 @@ def markdown(grid: Grid, judged: Sequence[Judged]) -> str:
     lines += _listed("Disturbed to the end", [e for e in judged if e.disturbed], _disturbed)
     lines += _listed("Not timed", [e for e in judged if e.troubles], _troubles)
     return "\n".join(lines) + "\n"
+
+
+def _number(processes: Sequence[int]) -> str:
+    """'3 processes', or '3 to 6 processes' where some points took more."""
+    return f"{' to '.join(map(str, processes))} process{'' if processes == [1] else 'es'}"
 
 
 def _summary(grid: Grid, judged: Sequence[Judged]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ...report.units import digits
+from ..made import made
 from . import published
 from .grid import Grid
 
@@ -34,6 +35,7 @@ def markdown(grid: Grid, frame: pd.DataFrame, machine: str) -> str:
     titles = [*TITLES.values(), *grid.backends, "triton / predicted", "native ran"]
     lines = ["# Cells on a CUDA device", "", *([IS_DRY, ""] if grid.dry else [])]
     lines += [f"T = {grid.steps}, I = H, on {machine}. Cases: {counts}."]
+    lines += [made(f"nox -s gpu{' -- --dry' if grid.dry else ''}")]
     lines += [
         "Microseconds a step, the median of one process's samples; a word where there is none.",
         "",
