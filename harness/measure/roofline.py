@@ -4,11 +4,14 @@ A step multiplies a state with the recurrent weights, and no step can begin befo
 a run of T steps takes at least the larger of
 
     all its FLOP over the core's FLOP/s, and
-    T times the bytes of the recurrent weights over the bandwidth of the level in which they fit.
+    T times the seconds in which the recurrent weights are read: of each level as much as it holds, the
+    smallest first.
 
-The second bounds small batches: each step reads the weights anew. A backward reads them once more. What else
-a run reads and writes is left out, and so is the time of exp and its relatives beyond one FLOP: the bound is
-a lower one, and a share of 1 cannot be reached. (Williams, Waterman and Patterson 2009.)
+The second bounds small batches: each step reads the weights anew. A backward reads them once more. Weights
+that a level holds in part are read from it in part, where a step begins with what the last one ended with.
+What else a run reads and writes is left out, and so is the time of exp and its relatives beyond one FLOP: the
+bound is a lower one. Its rates are measured, each over the whole of its level: a share can lie above 1 by
+their noise, or where a part of a level is faster than the whole. (Williams, Waterman and Patterson 2009.)
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ ARITHMETIC = "arithmetic"  # what sets a bound, where no level does
 
 @dataclass(frozen=True)
 class Bound:
-    """The least seconds, and what sets them: arithmetic, or the level of the weights."""
+    """The least seconds, and what sets them: arithmetic, or the last level that the weights reach."""
 
     seconds: float
     by: str
@@ -44,9 +47,12 @@ def bound(
     bytes_per_s    by level: (bytes that fit, bytes a second), the smallest level first; may be empty
     """
     arithmetic = Bound(flop / flop_per_s, ARITHMETIC)
+    held = once_s = 0.0
     for name, (fits, rate) in bytes_per_s.items():
+        once_s += max(0.0, min(weight_bytes, fits) - held) / rate
+        held = max(held, min(weight_bytes, fits))
         if weight_bytes <= fits:
-            reading = Bound(steps * reads * weight_bytes / rate, name)
+            reading = Bound(steps * reads * once_s, name)
             return max(arithmetic, reading, key=lambda each: each.seconds)
     return arithmetic
 

@@ -62,13 +62,13 @@ def test_the_data_caches_are_those_that_linux_names(tmp_path):
     [
         (500.0, 0, 1, 5.0, "arithmetic"),
         (500.0, 1000, 1, 100.0, "L1"),
-        (500.0, 1001, 1, 1001.0, "L2"),
-        (500.0, 1001, 2, 2002.0, "L2"),
+        (500.0, 1001, 1, 101.0, "L2"),  # 1000 bytes of L1, and one of L2
+        (500.0, 1001, 2, 202.0, "L2"),
         (1e6, 1001, 1, 1e4, "arithmetic"),
-        (500.0, 20_000, 1, 200_000.0, MEMORY),
+        (500.0, 20_000, 1, 109_100.0, MEMORY),
     ],
 )
-def test_the_bound_is_the_larger_of_arithmetic_and_reading_the_weights(flop, weights, reads, seconds, by):
+def test_the_bound_is_the_larger_of_arithmetic_and_reading_each_level_for_what_it_holds(flop, weights, reads, seconds, by):
     found = bound(flop, 10, weights, 100.0, LEVELS, reads)
     assert (found.seconds, found.by) == (pytest.approx(seconds), by)
 
