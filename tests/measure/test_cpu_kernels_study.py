@@ -177,6 +177,8 @@ def test_page_table_and_figure_have_every_point(tmp_path):
     text = page.markdown(SMALL, seen)
     assert "| gru | forward | 1 of 2 | 0.50 | 1.00 | 1 and 1.3: missed | – | 40% |" in text
     assert "- gru forward B=2 H=32: 0.50, 4.00 s against 2.00 s of onnxruntime; 10% of what L2 allows" in text
+    below = text.partition("## Below their share of the roofline")[2].split("\n\n")[1]
+    assert "- gru forward B=1 H=32: 40% of what L2 allows" in below and "B=2" not in below
     rows = list(csv.DictReader(io.StringIO(page.table(seen))))
     assert len(rows) == 3 * len(seen)
     assert {row["ratio"] for row in rows if row["backend"] == OWN} == {""}

@@ -19,10 +19,10 @@ COLUMNS = [
     *("ratio", "ratio_low", "ratio_high", "share", "bound_by", "error", "implementation", "status"),
     *("processes", "load", "disturbed"),
 ]
-# the points whose least share of the roofline has a goal: 75 % and 60 %
-ROOFLINE: dict[str, Callable[[Point], bool]] = {
-    "least share, B ≥ 8 and H ≥ 128": lambda point: point.batch >= 8 and point.hidden >= 128,
-    "least share, B = 1": lambda point: point.batch == 1,
+# the points whose share of the roofline has a goal
+ROOFLINE: dict[str, tuple[Callable[[Point], bool], float]] = {
+    "least share, B ≥ 8 and H ≥ 128": (lambda point: point.batch >= 8 and point.hidden >= 128, 0.75),
+    "least share, B = 1": (lambda point: point.batch == 1, 0.6),
 }
 WAYS = {"forward": "forward", "backward": "forward and backward"}
 
@@ -55,6 +55,7 @@ def markdown(grid: Grid, judged: Sequence[Judged]) -> str:
             lines += ["", f"## {cell}, {words}", "", *_grid(grid, some)]
     slower = [each for each in judged if each.ratio and each.ratio.value < 1]
     lines += _listed("Slower than the best peer", slower, _short)
+    lines += _listed("Below their share of the roofline", [e for e in judged if _is_below(e)], _below)
     lines += _listed("Disturbed to the end", [e for e in judged if e.disturbed], _disturbed)
     lines += _listed("Not timed", [e for e in judged if e.troubles], _troubles)
     return "\n".join(lines) + "\n"
@@ -67,7 +68,8 @@ def _number(processes: Sequence[int]) -> str:
 
 def _summary(grid: Grid, judged: Sequence[Judged]) -> list[str]:
     """A line a cell and direction: points at 1 or more, the least ratio, the geometric mean, the goals."""
-    titles = ("cell", "direction", "points at 1.0 or more", "least", "geometric mean", "goal", *ROOFLINE)
+    shares = [f"{name}, goal {goal:.0%}" for name, (_, goal) in ROOFLINE.items()]
+    titles = ("cell", "direction", "points at 1.0 or more", "least", "geometric mean", "goal", *shares)
     lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
     for cell in grid.cells:
         for way, words in WAYS.items():
@@ -91,7 +93,7 @@ def _summary(grid: Grid, judged: Sequence[Judged]) -> list[str]:
 def _least_shares(here: Sequence[Judged]) -> list[str]:
     """The least share of the roofline among the points that each of ROOFLINE names."""
     texts = []
-    for holds in ROOFLINE.values():
+    for holds, _ in ROOFLINE.values():
         shares = [e.share for e in here if e.share is not None and holds(e.point)]
         texts.append(f"{min(shares):.0%}" if shares else "–")
     return texts
@@ -126,6 +128,15 @@ def _short(judged: Judged) -> str:
         f" {quantity(judged.seconds[best], 's')} of {best}"
         + ("" if judged.share is None else f"; {judged.share:.0%} of what {judged.bound_by} allows")
     )
+
+
+def _is_below(judged: Judged) -> bool:
+    goals = [goal for holds, goal in ROOFLINE.values() if holds(judged.point)]
+    return judged.share is not None and any(judged.share < goal for goal in goals)
+
+
+def _below(judged: Judged) -> str:
+    return f"{judged.share:.0%} of what {judged.bound_by} allows"
 
 
 def _disturbed(judged: Judged) -> str:
