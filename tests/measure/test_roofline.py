@@ -68,7 +68,7 @@ def test_the_data_caches_are_those_that_linux_names(tmp_path):
         (500.0, 20_000, 1, 109_100.0, MEMORY),
     ],
 )
-def test_the_bound_is_the_larger_of_arithmetic_and_reading_each_level_for_what_it_holds(
+def test_the_bound_is_the_larger_of_arithmetic_and_reading_the_weights_level_by_level(
     flop, weights, reads, seconds, by
 ):
     found = bound(flop, 10, weights, 100.0, LEVELS, reads)
