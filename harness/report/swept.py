@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..screen import one_line
 from ..store import provenance
 from .drawing import drawing
 from .drawing.panels import Figure, at, cut, titled
@@ -68,18 +67,8 @@ def between_runs(rows: pd.DataFrame) -> list[str]:
 
 def with_machines(ready: pd.DataFrame, manifests: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """The frame with the column `machine`: times of two machines are never taken together."""
-    names: dict[str, str] = {}
-    for manifest in manifests:
-        machine = manifest.get("machine")
-        cpu = machine.get("cpu") if isinstance(machine, dict) else None
-        key = provenance.key_of({"machine_key": _hardware(manifest.get("machine_key"))}) or ""
-        names[str(manifest.get("run"))] = one_line(f"{cpu or 'a machine'} {key[:4]}").strip()
+    names = {str(manifest.get("run")): provenance.machine_name(manifest) for manifest in manifests}
     return ready.assign(machine=[names.get(run, "") for run in ready["run"]])
-
-
-def _hardware(key: Any) -> Any:
-    """A machine key without the threads, which are a key of their own."""
-    return {k: v for k, v in key.items() if k != "threads"} if isinstance(key, dict) else key
 
 
 def section(ready: pd.DataFrame, manifests: Sequence[dict[str, Any]]) -> Section:

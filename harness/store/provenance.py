@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from ..screen import one_line
 from . import code
 
 PACKAGES = ("cellbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "hydra-core")
@@ -159,6 +160,18 @@ def git() -> dict[str, Any]:
         return {}  # an installed package, inside somebody's repository perhaps
     changed = _run("git", "-C", str(folder), "status", "--porcelain", "--", "cells", "harness", "conf")
     return {"commit": _run("git", "-C", str(folder), "rev-parse", "HEAD"), "dirty": bool(changed)}
+
+
+def machine_name(manifest: dict[str, Any]) -> str:
+    """The processor of a run, and letters of its machine's key: two machines may have one processor.
+
+    The key is without the threads, which a row has beside it.
+    """
+    machine, key = manifest.get("machine"), manifest.get("machine_key")
+    cpu = machine.get("cpu") if isinstance(machine, dict) else None
+    hardware = {k: v for k, v in key.items() if k != "threads"} if isinstance(key, dict) else key
+    letters = key_of({"machine_key": hardware}) or ""
+    return one_line(f"{cpu or 'a machine'} {letters[:4]}").strip()
 
 
 def _as_text(value: Any) -> str:

@@ -15,11 +15,13 @@ from . import files, manifest, packed, pages, remote, sweep, table, tidy
 from .block import BlockError, decode
 from .files import ResultsError
 from .manifest import BLOCKS, MANIFEST, TABLE
+from .provenance import machine_name
 
 if TYPE_CHECKING:
     import pandas
 
 SCHEMA = 1
+MACHINE = "machine"  # the column that is not stored with the rows, but once in a run's manifest
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -125,11 +127,21 @@ def visible(parent: Path) -> list[Path]:
 def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
     """One tidy frame over any number of runs: a run's folder, a folder of runs, or several of them.
 
-    One observation a row, with the columns of COLUMNS. Every row of a case has the status that the case ended
-    with; one that is not ok has a row without a metric, and keeps what was measured before its end. `lag` is
-    the position on any per-step axis (lag, optimiser step, epoch); a column that does not apply is null.
+    One observation a row, with the columns of COLUMNS, and MACHINE, the one that the run was made on. Every
+    row of a case has the status that the case ended with; one that is not ok has a row without a metric, and
+    keeps what was measured before its end. `lag` is the position on any per-step axis (lag, optimiser step,
+    epoch); a column that does not apply is null.
     """
-    return frame_of(run_folders(path, "load"))
+    folders = run_folders(path, "load")
+    manifests = [read_manifest(folder) for folder in folders]
+    frame = frame_of(folders, manifests)
+    frame[MACHINE] = frame["run"].map(machines(manifests)).astype(object)
+    return frame
+
+
+def machines(manifests: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """The name of the machine of each run."""
+    return {found["run"]: machine_name(found) for found in manifests}
 
 
 def run_folders(path: str | Path | Iterable[str | Path], to: str) -> list[Path]:
@@ -140,14 +152,13 @@ def run_folders(path: str | Path | Iterable[str | Path], to: str) -> list[Path]:
     return [run for p in paths for run in runs(Path(p))]
 
 
-def frame_of(folders: list[Path]) -> pandas.DataFrame:
+def frame_of(folders: list[Path], manifests: list[dict[str, Any]] | None = None) -> pandas.DataFrame:
     """The frame of run folders: from their blocks, and where a run has none from its table."""
     import pandas
 
     by_name: dict[str, Path] = {}
     hashes: dict[str, str | None] = {}
-    for folder in folders:
-        found = read_manifest(folder)
+    for folder, found in zip(folders, manifests or map(read_manifest, folders), strict=True):
         hashes[found["run"]] = found.get("table")
         other = by_name.setdefault(found["run"], folder)
         if other is not folder:

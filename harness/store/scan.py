@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import extras
 from . import packed
 from .files import ResultsError
-from .reader import TABLE, check_footer, frame_of, is_current, run_folders
+from .reader import MACHINE, TABLE, check_footer, frame_of, is_current, machines, read_manifest, run_folders
 from .table import as_arrow, types
 
 if TYPE_CHECKING:
@@ -31,11 +31,15 @@ def scan(path: str | Path | Iterable[str | Path]) -> polars.LazyFrame:
     extras.requires("polars", "harness.scan needs")
     import polars
 
+    folders = run_folders(path, "scan")
     parts = [
         of(where, [folder for folder, _ in group])
-        for where, group in groupby(located(run_folders(path, "scan")), lambda one: one[1])
+        for where, group in groupby(located(folders), lambda one: one[1])
     ]
-    return polars.concat(parts) if len(parts) > 1 else parts[0]
+    rows = polars.concat(parts) if len(parts) > 1 else parts[0]
+    names = machines(map(read_manifest, folders))
+    machine = polars.col("run").replace_strict(list(names), list(names.values()), return_dtype=polars.String)
+    return rows.with_columns(machine.alias(MACHINE))
 
 
 def located(folders: list[Path]) -> list[tuple[Path, Path | bool]]:

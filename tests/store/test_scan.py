@@ -12,6 +12,7 @@ from cellbench.harness import extras, report, store
 from cellbench.harness.cli import main
 from cellbench.harness.report import summary
 from cellbench.harness.store import brief
+from cellbench.harness.store.reader import MACHINE
 
 polars = pytest.importorskip("polars", reason="cellbench[scale] is not installed")
 DEFINITION = {"probe": "throughput", "cell": "gru", "threads": 1, "batch": 2, "direction": "forward"}
@@ -53,11 +54,28 @@ def rows(frame):
 
 def test_the_lazy_frame_has_the_rows_and_columns_that_load_returns(folder):
     lazy = harness.scan(folder)
-    assert isinstance(lazy, polars.LazyFrame) and lazy.collect_schema().names() == list(store.COLUMNS)
+    assert isinstance(lazy, polars.LazyFrame) and lazy.collect_schema().names() == [*store.COLUMNS, MACHINE]
     whole = harness.load(folder)
     assert len(whole) == 3 * (3 * 3 * 3 * 5 + 2 + 1) + 1
     assert sorted(map(repr, lazy.collect().rows())) == rows(whole)
     assert "count" in set(lazy.collect()["case"])  # written after the table, which is older than the blocks
+
+
+def test_rows_of_two_machines_are_told_apart_though_their_processors_have_one_name(tmp_path):
+    keys = [
+        {"cpu": "X", "cores": 2, "threads": 1},
+        {"cpu": "X", "cores": 2, "threads": 2},
+        {"cpu": "X", "cores": 4},
+    ]
+    for key in keys:
+        writer = store.create(tmp_path, {"command": "run", "machine": {"cpu": "X"}, "machine_key": key})
+        writer.append(
+            "a", DEFINITION, "ok", series=[{"metric": "seconds", "unit": "s", "values": [1.0]}], done=True
+        )
+        writer.close()
+    names = harness.load(tmp_path).set_index("run")[MACHINE].tolist()
+    assert sorted(map(names.count, names)) == [1, 2, 2] and all(name.startswith("X ") for name in names)
+    assert harness.scan(tmp_path).collect()[MACHINE].to_list() == names
 
 
 def test_a_table_of_an_older_version_has_null_in_the_columns_that_came_later(folder):
@@ -66,7 +84,7 @@ def test_a_table_of_an_older_version_has_null_in_the_columns_that_came_later(fol
     table = run / store.TABLE
     pd.read_parquet(table).drop(columns=["match", "reason"]).assign(more=1).to_parquet(table, index=False)
     frame = harness.scan(folder).filter(polars.col("run") == run.name).collect()
-    assert frame.columns == list(store.COLUMNS) and frame["match"].null_count() == len(frame) > 0
+    assert frame.columns == [*store.COLUMNS, MACHINE] and frame["match"].null_count() == len(frame) > 0
 
 
 def test_the_summary_of_medians_is_that_of_all_rows(folder, capsys):

@@ -20,6 +20,7 @@ import pytest
 from cellbench import harness
 from cellbench.harness import store
 from cellbench.harness.commands.import_ import import_benchmarks
+from cellbench.harness.store.reader import MACHINE
 
 pytestmark = pytest.mark.quick
 
@@ -53,7 +54,7 @@ def test_every_value_is_a_row_with_all_columns(tmp_path):
     )
     writer.close()
     frame = harness.load(tmp_path)
-    assert list(frame.columns) == list(store.COLUMNS) and len(frame) == 2 + 1 + 3
+    assert list(frame.columns) == [*store.COLUMNS, MACHINE] and len(frame) == 2 + 1 + 3
     assert frame[frame.case == "case0"]["sample"].tolist() == [0, 1]
     assert frame[frame.case == "curve"].lag.tolist() == [0, 4, 9]
     assert np.isposinf(frame[frame.case == "curve"].value.iloc[1])
@@ -88,7 +89,7 @@ def test_a_run_that_holds_its_table_alone_is_read_whatever_columns_came_later(tm
         .equals(whole.astype(str).drop(columns="match"))
     )
     assert (
-        list(harness.load(writer.folder).columns) == list(store.COLUMNS)
+        list(harness.load(writer.folder).columns) == [*store.COLUMNS, MACHINE]
         and harness.load(writer.folder).match.isna().all()
     )
 
