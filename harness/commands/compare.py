@@ -10,12 +10,16 @@ slower B is, and whether that is sure.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from cellbench.cells import find
 
 from ._arguments import CODES, RUNS, epilog, path, word
 from ._overrides import RESUME, TIMED, keys, line, refuse_unread, resumed_run
 from ._table import print_table
+
+if TYPE_CHECKING:
+    from ..regress.imported_times import Times
 
 DEFAULTS = {
     "cells": "[elman,lstm,gru], where A:B are backends",
@@ -72,15 +76,22 @@ def do(arguments: argparse.Namespace) -> int:
     from ..regress.stored import compare, side_by_side
 
     if len(arguments.sides) > 2 and arguments.json is None:
-        header, rows, notes = side_by_side(arguments.sides, arguments.results or RUNS)
-        print_table(header, rows, header[1:])
-        print("", *notes, sep="\n")
-        return 0
+        return _show(side_by_side(arguments.sides, arguments.results or RUNS))
     if len(arguments.sides) != 2:
         given = " ".join(arguments.sides) or "nothing"
         raise ValueError(f"compare takes two runs, or one A:B of two backends or cells; it got {given}")
     a, b = arguments.sides
     return compare(a, b, arguments.results or RUNS, arguments.json)
+
+
+def _show(times: Times) -> int:
+    """Prints the times of several imported runs; 3 where the machines differ, as of two."""
+    from ..regress.imported_times import table
+
+    header, rows = table(times)
+    print_table(header, rows, header[1:])
+    print("", *times.notes, sep="\n")
+    return 3 if any(times.alone) else 0
 
 
 def _now(arguments: argparse.Namespace) -> int:
