@@ -169,10 +169,15 @@ WRONG = {
         b'{"version": 2, "result_columns": [], "results": {}, "commit_hash": "a"}',
         "is of asv, and holds no benchmark",
     ),
-    "another version": (
-        b'{"version": 1, "result_columns": [], "results": {}, "commit_hash": "a"}',
-        "is damaged",
+    "an older version": (
+        b'{"version": 1, "results": {"time_a": 1.0}, "commit_hash": "a", "requirements": {}}',
+        "wrong.json is a result of asv of version 1, and version 2 is read; `asv update` writes it anew",
     ),
+    "a newer version": (
+        b'{"version": 3, "result_columns": [], "results": {}, "commit_hash": "a"}',
+        "wrong.json is a result of asv of version 3, and version 2 is read; a newer cellbench may",
+    ),
+    "no version": (b'{"result_columns": [], "results": {}, "commit_hash": "a"}', "is damaged"),
     "many combinations": (
         json.dumps(
             {
