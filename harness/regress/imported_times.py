@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..store.atomic import as_json
 from ..store.imported import PROBE
 from .imported import median, notes, other_machine
 from .stored_run import StoredRun
+
+SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,11 @@ class Times:
     alone: Sequence[str | None]
     medians: dict[str, list[float | None]]
     notes: Sequence[str]
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a run has no ratio, as of two runs of different machines; else 0."""
+        return 3 if any(self.alone) else 0
 
     def ratios(self, benchmark: str) -> list[float | None]:
         """The time of each run over the first one's; None where there is none."""
@@ -38,6 +46,26 @@ def side_by_side(runs: Sequence[StoredRun]) -> Times:
     medians = {name: [one.get(name) for one in of_run] for one in of_run for name in one}
     reasons = [f"no ratio of {run}: {why}" for run, why in zip(runs, alone, strict=True) if why]
     return Times([str(run) for run in runs], alone, medians, [*reasons, *notes(runs)])
+
+
+def record(times: Times) -> str:
+    """The JSON: schema, title, exit_code, runs, benchmarks, notes.
+
+    A run has name and no_ratio, the reason or null. A benchmark has name, median_s and ratio: lists with an
+    entry a run, null where there is none.
+    """
+    content = {
+        "schema": SCHEMA,
+        "title": "imported runs side by side",
+        "exit_code": times.exit_code,
+        "runs": [{"name": name, "no_ratio": why} for name, why in zip(times.runs, times.alone, strict=True)],
+        "benchmarks": [
+            {"name": name, "median_s": values, "ratio": times.ratios(name)}
+            for name, values in times.medians.items()
+        ],
+        "notes": list(times.notes),
+    }
+    return as_json(content, indent=2)
 
 
 def table(times: Times) -> tuple[list[str], list[list[str]]]:

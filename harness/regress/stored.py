@@ -50,7 +50,7 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
         text = outputs.text(outcome)
     print(text, flush=True)
     if json:
-        _write(json, outputs.record(outcome))
+        write_json(json, outputs.record(outcome))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         annotate(outputs.annotations(outcome))
     return outputs.exit_code(outcome)
@@ -283,7 +283,8 @@ def _near(name: str, known: list[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, known, 1)), None)
 
 
-def _write(file: Path, text: str) -> None:
+def write_json(file: Path, text: str) -> None:
+    """Writes the file of --json. Raises ResultsError where it cannot be written."""
     try:
         atomic.write_text(file, text)
     except OSError as error:

@@ -97,6 +97,25 @@ def test_of_many_runs_those_of_another_machine_have_times_and_no_ratio(tmp_path,
     assert f"no ratio of {runs[1].name}: another machine, node: n1 and n2" in said
 
 
+def test_many_runs_side_by_side_are_written_as_json(tmp_path, capsys):
+    first, second = brought_in(tmp_path), brought_in(tmp_path, 2.0, names=NAMES[:1])
+    other, file = brought_in(tmp_path, 4.0, "n2"), tmp_path / "times.json"
+    assert main(["compare", *map(str, (first, second, other)), "--json", str(file)]) == 3
+    said, written = capsys.readouterr().out, json.loads(file.read_text())
+    assert written["schema"] == 1 and written["exit_code"] == 3
+    reasons = [(run["name"], run["no_ratio"]) for run in written["runs"]]
+    assert reasons[:2] == [(first.name, None), (second.name, None)]
+    assert reasons[2] == (other.name, "another machine, node: n1 and n2")
+    one, two, _ = written["benchmarks"]
+    assert one["name"] == "benchmark small tests/t.py::test_a"
+    assert one["median_s"] == pytest.approx([1.1e-3, 2.2e-3, 4.4e-3])
+    assert one["ratio"][:2] == pytest.approx([1, 2]) and one["ratio"][2] is None
+    assert two["median_s"] == pytest.approx([1.1e-3, None, 4.4e-3]) and two["ratio"] == [1, None, None]
+    assert said.splitlines()[-len(written["notes"]) :] == written["notes"]
+    assert main(["compare", *map(str, (first, second, other)), "--json", str(tmp_path)]) == 2
+    assert "--json" in capsys.readouterr().err
+
+
 def test_of_many_runs_one_without_a_machine_has_no_ratio(tmp_path, capsys):
     runs = [brought_in(tmp_path), brought_in(tmp_path, more={"machine_info": {}}), brought_in(tmp_path, 2.0)]
     file = tmp_path / "hyperfine.json"
