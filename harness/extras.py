@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
 # By the name it is imported by: its own name, and what pip installs. One with an extra is no dependency of
 # plain cellbench; scikit-learn is one, since every training has rivals that it fits.
@@ -21,6 +22,14 @@ PACKAGES = {
 
 class PackageMissing(ValueError):
     """A package is not installed; the message says what needs it and how to install it."""
+
+
+def there(package: str) -> bool:
+    """Whether a package is installed; nothing of it is imported."""
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def requires(package: str, use: str) -> None:

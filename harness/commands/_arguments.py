@@ -8,6 +8,7 @@ from pathlib import Path
 
 RUNS = Path("results/runs")
 DIGITS = 9  # of a size
+RUNS_HELP = "a run's folder, a folder of runs, or a sweep's name or folder"
 CELL_HELP = "a name, path/to/file.py:Name, or with options as elman:activation=relu"
 CODES = {
     0: "all well",
@@ -56,6 +57,14 @@ def path(text: str) -> Path:
         return given_path(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def with_sweeps(paths: Sequence[Path], results: Path = RUNS) -> list[Path]:
+    """The paths as they are given, and the folder of a sweep for its name."""
+    from ..store.sweep import is_sweep, named
+
+    folders = [named(str(path), results) for path in paths]
+    return [folder if is_sweep(folder) else path for path, folder in zip(paths, folders, strict=True)]
 
 
 def word(text: str) -> str:

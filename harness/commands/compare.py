@@ -10,6 +10,8 @@ slower B is, and whether that is sure.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 from cellbench.cells import find
 
@@ -45,7 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help=f"of RUN RUN: where runs are looked for by name (default: {RUNS})",
     )
     parser.add_argument(
-        "--json", type=path, metavar="FILE", help="of RUN RUN: write the comparison as JSON too"
+        "--json", type=path, metavar="FILE", help="of RUN RUN ...: write the comparison as JSON too"
     )
     parser.add_argument(
         "--output",
@@ -69,18 +71,29 @@ def do(arguments: argparse.Namespace) -> int:
         return _now(arguments)
     if arguments.output is not None:
         raise ValueError("--output is for A:B, which is measured now; two runs take --json FILE")
-    from ..regress.stored import compare, side_by_side
+    from ..regress.stored import compare
 
-    if len(arguments.sides) > 2 and arguments.json is None:
-        header, rows, notes = side_by_side(arguments.sides, arguments.results or RUNS)
-        print_table(header, rows, header[1:])
-        print("", *notes, sep="\n")
-        return 0
+    if len(arguments.sides) > 2:
+        return _side_by_side(arguments.sides, arguments.results or RUNS, arguments.json)
     if len(arguments.sides) != 2:
         given = " ".join(arguments.sides) or "nothing"
         raise ValueError(f"compare takes two runs, or one A:B of two backends or cells; it got {given}")
     a, b = arguments.sides
     return compare(a, b, arguments.results or RUNS, arguments.json)
+
+
+def _side_by_side(names: Sequence[str], results: Path, json: Path | None) -> int:
+    """Prints the times of several imported runs, and writes them as JSON; returns the exit code."""
+    from ..regress.imported_times import record, table
+    from ..regress.stored import side_by_side, write_json
+
+    times = side_by_side(names, results)
+    header, rows = table(times)
+    print_table(header, rows, header[1:])
+    print("", *times.notes, sep="\n", flush=True)
+    if json:
+        write_json(json, record(times))
+    return times.exit_code
 
 
 def _now(arguments: argparse.Namespace) -> int:

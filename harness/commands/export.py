@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from . import _export_cell
-from ._arguments import RUNS, epilog, one_of, path
+from ._arguments import RUNS, RUNS_HELP, epilog, one_of, path
 
 FORMS = ("csv", "json", "md", "tex", "onnx")
 EXAMPLES = """\
@@ -25,9 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "cellbench export [RUN ...] --as csv|json|md|tex [--results DIR] [--output DIR]\n"
         "       cellbench export --as onnx --cell CELL --output FILE [--weights FILE.npz] [sizes]"
     )
-    parser.add_argument(
-        "runs", nargs="*", type=path, metavar="RUN", help="a run's folder, or a folder of runs"
-    )
+    parser.add_argument("runs", nargs="*", type=path, metavar="RUN", help=RUNS_HELP)
     parser.add_argument(
         "--as", dest="form", required=True, type=one_of(FORMS), metavar="FORM", help=", ".join(FORMS)
     )
@@ -36,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=path,
         default=RUNS,
         metavar="DIR",
-        help="where the newest run is looked for (default: %(default)s)",
+        help="where the newest run is looked for, and sweeps by name (default: %(default)s)",
     )
     parser.add_argument(
         "--output",

@@ -18,7 +18,7 @@ from ..regress.history.trend import table, trends
 from ..regress.usable import left_out
 from ..report.terminal import plain
 from ..screen import last
-from ._arguments import epilog, path
+from ._arguments import RUNS_HELP, epilog, path, with_sweeps
 
 PAGE = Path("results/reports/history")
 EXAMPLES = """\
@@ -30,9 +30,7 @@ EXAMPLES = """\
 def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench history [RUN ...] [--file FILE] [--output DIR]"
-    parser.add_argument(
-        "runs", nargs="*", type=path, metavar="RUN", help="a run's folder, or a folder of runs, to add"
-    )
+    parser.add_argument("runs", nargs="*", type=path, metavar="RUN", help=f"{RUNS_HELP}, to add")
     parser.add_argument(
         "--file", type=path, default=file.FILE, metavar="FILE", help="the history (default: %(default)s)"
     )
@@ -44,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench history`; returns the exit code."""
-    return history(arguments.runs, arguments.file, arguments.output)
+    return history(with_sweeps(arguments.runs), arguments.file, arguments.output)
 
 
 def history(runs: Sequence[Path], path: Path, output: Path) -> int:

@@ -1,4 +1,4 @@
-"""Lists the cells, backends, probes, tasks and experiments that there are.
+"""Lists the cells, backends, probes, tasks, experiments, launchers and sweepers that there are.
 
 Without a kind it prints their names. With one it prints a table, which is made from classes and docstrings.
 """
@@ -19,7 +19,7 @@ from textwrap import shorten
 from cellbench import cells
 
 from .. import probe, task
-from ..runs import places
+from ..runs import launch, places
 from ._arguments import epilog, one_of, path
 from ._table import print_table
 
@@ -30,7 +30,11 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "tasks": task.names,
     "experiments": places.all_experiments,
     "workloads": places.all_workloads,
+    "launchers": lambda: launch.installed(launch.GROUP),
+    "sweepers": lambda: launch.installed(launch.SWEEPER),
 }
+FILES = {"experiments": "experiment", "workloads": "workload"}
+PLUGINS = {"launchers": launch.GROUP, "sweepers": launch.SWEEPER}
 GET: dict[str, Callable[[str], object]] = {"backends": cells.backend, "probes": probe.get, "tasks": task.get}
 PACKAGES = {"backends": "cellbench.cells.backends", "probes": probe.PACKAGE, "tasks": task.PACKAGE}
 SIZES = (32, 64)  # I and H at which parameters are counted
@@ -73,18 +77,28 @@ def print_members(kind: str) -> None:
     if kind == "cells":
         print_table(CELL_COLUMNS, map(cell_row, NAMES[kind]()), numbers=["parameters"])
         print("parameters at I {}, H {}; `cellbench show CELL` prints the rest".format(*SIZES))
-    elif kind in ("experiments", "workloads"):
-        print_table(("name", "what"), file_rows(kind.removesuffix("s")))
+    elif kind in FILES:
+        print_table(("name", "what"), file_rows(FILES[kind]))
+    elif kind in PLUGINS:
+        print_table(("name", "what"), plugin_rows(PLUGINS[kind]))
     else:
         print_table(("name", "what"), member_rows(kind))
 
 
-def file_rows(group: str) -> Iterator[Sequence[str]]:
-    """The rows of experiments or workloads: the comments at their top, and where a user's own lies."""
+def file_rows(group: str) -> Iterator[tuple[str, str]]:
+    """The rows of a group of YAML files: the comments at their top, and where a user's own lies."""
     for name, file in places.files(group).items():
         lines = [line.removeprefix("#").strip() for line in comments(file)]
         what = first_line(" ".join(line for line in lines if not line.startswith("@package")))
         yield name, what if file.is_relative_to(places.own()) else f"{what} ({file})".strip()
+
+
+def plugin_rows(group: str) -> Iterator[Sequence[str]]:
+    """The rows of Hydra's launchers or sweepers, then those of a user's files."""
+    known = launch.PLUGINS[group]
+    own = dict(file_rows(group))
+    for name in launch.installed(group):
+        yield name, known[name][0] if name in known else own[name]
 
 
 def comments(file: Path) -> Iterator[str]:

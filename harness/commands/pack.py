@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ._arguments import RUNS, epilog, path
+from ._arguments import RUNS, RUNS_HELP, epilog, path, with_sweeps
 
 EXAMPLES = """\
   cellbench pack
@@ -25,7 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=path,
         metavar="RUN",
-        help=f"a run's folder, a folder of runs, or a sweep's (default: {RUNS})",
+        help=f"{RUNS_HELP} (default: {RUNS})",
     )
     parser.add_argument("--undo", type=path, metavar="PACK", help="make folders of the runs of a pack again")
     parser.epilog = epilog(EXAMPLES)
@@ -39,7 +39,7 @@ def do(arguments: argparse.Namespace) -> int:
         return _undo(arguments.undo, arguments.runs)
     from ..store.pack import pack
 
-    outcome = pack(arguments.runs or [RUNS])
+    outcome = pack(with_sweeps(arguments.runs) or [RUNS])
     for name, reason in outcome.stay.items():
         print(f"{name} stays: {reason}")
     if outcome.folder is None:

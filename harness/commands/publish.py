@@ -10,7 +10,7 @@ import argparse
 import warnings
 from pathlib import Path
 
-from ._arguments import RUNS, epilog, path
+from ._arguments import RUNS, RUNS_HELP, epilog, path, with_sweeps
 
 EXAMPLES = """\
   cellbench publish site
@@ -22,15 +22,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench publish DIR [RUN ...] [--results DIR] [--file FILE]"
     parser.add_argument("folder", type=path, metavar="DIR", help="folder of the site")
-    parser.add_argument(
-        "runs", nargs="*", type=path, metavar="RUN", help="a run's folder, or a folder of runs"
-    )
+    parser.add_argument("runs", nargs="*", type=path, metavar="RUN", help=RUNS_HELP)
     parser.add_argument(
         "--results",
         type=path,
         default=RUNS,
         metavar="DIR",
-        help="where runs are looked for when none is named (default: %(default)s)",
+        help="where runs are looked for when none is named, and sweeps by name (default: %(default)s)",
     )
     parser.add_argument(
         "--file", type=path, metavar="FILE", help=f"the history (default: {HISTORY}, where it is there)"
@@ -46,7 +44,8 @@ def do(arguments: argparse.Namespace) -> int:
     from ..screen import counted, last
     from . import _site
 
-    folders = [run for path in arguments.runs or [arguments.results] for run in store.runs(path)]
+    given = with_sweeps(arguments.runs, arguments.results) or [arguments.results]
+    folders = [run for path in given for run in store.runs(path)]
     history = arguments.file or HISTORY
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

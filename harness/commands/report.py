@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ._arguments import RUNS, epilog, path, word
+from ._arguments import RUNS, RUNS_HELP, epilog, path, with_sweeps, word
 
 PAGES = Path("results/reports")
 MOST_ROWS = 1000  # of a summary that is printed alone: rich takes 2 ms for each
@@ -29,15 +29,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "cellbench report [RUN ...] [--results DIR] [--output DIR] [--claims DIR] [--probe PROBE]\n"
         "       cellbench report [RUN ...] --summary"
     )
-    parser.add_argument(
-        "runs", nargs="*", type=path, metavar="RUN", help="a run's folder, or a folder of runs"
-    )
+    parser.add_argument("runs", nargs="*", type=path, metavar="RUN", help=RUNS_HELP)
     parser.add_argument(
         "--results",
         type=path,
         default=RUNS,
         metavar="DIR",
-        help="where the newest run is looked for (default: %(default)s)",
+        help="where the newest run is looked for, and sweeps by name (default: %(default)s)",
     )
     parser.add_argument(
         "--output", type=path, metavar="DIR", help=f"folder of the page (default: {PAGES}/RUN)"
@@ -81,7 +79,8 @@ def chosen(arguments: argparse.Namespace) -> list[Path]:
     """The folders of the runs that are named, else of the newest one."""
     from .. import store
 
-    return [run for path in arguments.runs for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
+    given = with_sweeps(arguments.runs, arguments.results)
+    return [run for path in given for run in store.runs(path)] or [store.runs(arguments.results)[-1]]
 
 
 def _print_summary(arguments: argparse.Namespace) -> int:
@@ -90,9 +89,8 @@ def _print_summary(arguments: argparse.Namespace) -> int:
 
     if arguments.output or arguments.claims or arguments.probe:
         raise ValueError("--summary writes no page; leave out --output, --claims and --probe")
-    print(
-        terminal.summary_text(brief(arguments.runs or [arguments.results], summary.METRICS), most=MOST_ROWS)
-    )
+    runs = with_sweeps(arguments.runs, arguments.results) or [arguments.results]
+    print(terminal.summary_text(brief(runs, summary.METRICS), most=MOST_ROWS))
     return 0
 
 

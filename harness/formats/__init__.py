@@ -78,6 +78,8 @@ def _fault(error: Exception) -> str:
 def _brought(format_: Any, name: str, content: dict[str, Any], file: Path) -> Brought:
     try:
         result: Brought = format_.brought(content, file)
+    except store.ResultsError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise store.ResultsError(f"{file} is damaged: it is not what {name} writes") from None
     if not result.benchmarks:

@@ -14,23 +14,26 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ..store import ResultsError
 from ._brought import Benchmark, Brought, name_of, seconds
 
 VERSION = 2
 TIMES = re.compile(r"(time(raw)?_|Time[A-Z_].*)")
 KEY = ("machine", "arch", "cpu", "num_cpu", "os", "ram", "python")
+# a result of version 1 has no list of columns, and these entries that no other file has
+OLD = {"commit_hash", "requirements"}
 MOST = 100_000  # combinations of one benchmark
 
 
 def is_one(content: dict[str, Any]) -> bool:
-    """Whether this is a result of asv."""
-    return isinstance(content.get("result_columns"), list) and isinstance(content.get("results"), dict)
+    """Whether this is a result of asv, of any version."""
+    has_columns = isinstance(content.get("result_columns"), list)
+    return isinstance(content.get("results"), dict) and (has_columns or content.keys() >= OLD)
 
 
 def brought(content: dict[str, Any], file: Path) -> Brought:
     """Its benchmarks of times, one for each combination of parameters; a failed one has its reason."""
-    if content.get("version") != VERSION:
-        raise ValueError
+    _check(content.get("version"), file)
     machine, benchmarks, left_out = content.get("params") or {}, [], []
     for name, row in content["results"].items():
         if not TIMES.match(name.rpartition(".")[2]):
@@ -48,6 +51,17 @@ def brought(content: dict[str, Any], file: Path) -> Brought:
         {name: machine[name] for name in KEY if machine.get(name)} or None,
         left_out,
     )
+
+
+def _check(version: Any, file: Path) -> None:
+    """Raises ResultsError for another version, and ValueError for what is none."""
+    if not isinstance(version, int):
+        raise ValueError
+    if version != VERSION:
+        instead = "`asv update` writes it anew" if version < VERSION else "a newer cellbench may read it"
+        raise ResultsError(
+            f"{file} is a result of asv of version {version}, and version {VERSION} is read; {instead}"
+        )
 
 
 def _combinations(name: str, columns: dict[str, Any]) -> Iterator[Benchmark]:

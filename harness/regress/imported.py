@@ -22,6 +22,7 @@ NOT_JUDGED = (
     "No difference is judged: the runs were timed one after the other, and such times can differ by a third"
     " though no code changed. The pytest fixture `cellbench` times two versions side by side, and judges."
 )
+AGAIN = "import the file again, made with machine_info"
 UNKNOWN = "Files of {} do not name their machine: compare only runs of the same one."
 
 
@@ -33,15 +34,8 @@ def imported_sides(a: StoredRun, b: StoredRun) -> int:
 def compared(a: StoredRun, b: StoredRun) -> Comparison:
     """The comparison of two imported runs; without a judgement where they are of two machines."""
     sides = str(a), str(b)
-    keys = [run.manifest.get("machine_key") or {} for run in (a, b)]
-    silent_tool = all(SILENT in (run.manifest.get("versions") or {}) for run in (a, b))
-    if not all(keys) and not silent_tool:
-        silent = next(run for run, key in zip((a, b), keys, strict=True) if not key)
-        why = f"run {silent} does not say its machine; import the file again, made with machine_info"
+    if why := other_machine(a, b):
         return Comparison("imported runs", *sides, (), notes=(f"no baseline: {why}",))
-    if differs := provenance.differences(*keys):
-        why = f"no baseline: another machine, {'; '.join(differs)}"
-        return Comparison("imported runs", *sides, (), notes=(why,))
     old, new = a.of(PROBE), b.of(PROBE)
     both = [name for name in old if name in new and times(old[name]) and times(new[name])]
     return Comparison(
@@ -51,34 +45,27 @@ def compared(a: StoredRun, b: StoredRun) -> Comparison:
         missing=tuple(f"{name}: in A, not in B" for name in old if name not in new),
         notes=(
             *(f"{name}: new in B, not judged" for name in new if name not in old),
-            *([UNKNOWN.format(SILENT)] if silent_tool else []),
             *notes((a, b)),
         ),
     )
 
 
-def table(a: StoredRun, b: StoredRun) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of two imported runs, as the text of their comparison shows them."""
-    header, rows = side_by_side((a, b))
-    return [header[0], "A", "B", header[-1]], rows
+def other_machine(a: StoredRun, b: StoredRun) -> str | None:
+    """The reason why the times of two imported runs are not compared, or None."""
+    if is_silent(a) and is_silent(b):
+        return None  # the person who timed them knows the machine; a note asks
+    keys = [run.manifest.get("machine_key") or {} for run in (a, b)]
+    for run, key in zip((a, b), keys, strict=True):
+        if not key:
+            instead = f"files of {SILENT} never do" if is_silent(run) else AGAIN
+            return f"run {run} does not say its machine; {instead}"
+    differs = provenance.differences(*keys)
+    return f"another machine, {'; '.join(differs)}" if differs else None
 
 
-def side_by_side(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of any number of imported runs: the time of each, and its ratio to the first run's."""
-    from ..report.units import quantity  # pandas comes with it, which judging two runs does not need
-
-    medians = [{name: median(case) for name, case in run.of(PROBE).items()} for run in runs]
-    header = ["benchmark", str(runs[0]), *(word for run in runs[1:] for word in (str(run), "ratio"))]
-    rows = []
-    for name in dict.fromkeys(name for one in medians for name in one):
-        first, row = medians[0].get(name), [name]
-        for number, one in enumerate(medians):
-            value = one.get(name)
-            row.append("-" if value is None else quantity(value, "s"))
-            if number:
-                row.append(f"{value / first:.3g}" if value is not None and first else "-")
-        rows.append(row)
-    return header, rows
+def is_silent(run: StoredRun) -> bool:
+    """Whether a run comes from the tool whose files name no machine."""
+    return SILENT in (run.manifest.get("versions") or {})
 
 
 def notes(runs: Sequence[StoredRun]) -> list[str]:
@@ -89,7 +76,8 @@ def notes(runs: Sequence[StoredRun]) -> list[str]:
         for case in run.of(PROBE).values()
         for value in strange(_series(case), run.manifest["run"], _possible)
     ]
-    return [*left_out(odd), NOT_JUDGED]
+    silent = [UNKNOWN.format(SILENT)] if any(map(is_silent, runs)) else []
+    return [*silent, *left_out(odd), NOT_JUDGED]
 
 
 def judge(name: str, old: StoredCase, new: StoredCase) -> Judgement:

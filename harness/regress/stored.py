@@ -18,9 +18,10 @@ from ..measure.verdict import FLOOR, Verdict
 from ..screen import annotate
 from ..store import atomic, code, provenance
 from ..store.imported import is_imported
-from . import imported, outputs
+from . import imported, imported_times, outputs
 from .benchmarks import SIZES, Comparison, name_of
 from .exact import facts, other_work
+from .imported_times import Times
 from .stored_run import PARTNER, StoredCase, StoredRun, find, read
 from .usable import left_out, strange, usable
 
@@ -39,28 +40,26 @@ def compare(a: str, b: str, results: Path, json: Path | None = None) -> int:
     """
     before, now = (throughput(find(name, results)) for name in (a, b))
     one_kind(before, now)
-    if before.manifest["run"] == now.manifest["run"]:
-        raise store.ResultsError(
-            f"{a!r} and {b!r} are the same run, {now.manifest['run']}; compare needs two"
-        )
+    each_once([a, b], [before, now])
     if imported.imported_sides(before, now):
         outcome = imported.compared(before, now)
-        text = outputs.text(outcome, table=imported.table(before, now))
+        header, rows = imported_times.table(imported_times.side_by_side([before, now]))
+        text = outputs.text(outcome, table=([header[0], "A", "B", header[-1]], rows))
     else:
         outcome = compared(before, now)
         text = outputs.text(outcome)
     print(text, flush=True)
     if json:
-        _write(json, outputs.record(outcome))
+        write_json(json, outputs.record(outcome))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         annotate(outputs.annotations(outcome))
     return outputs.exit_code(outcome)
 
 
-def side_by_side(names: Sequence[str], results: Path) -> tuple[list[str], list[list[str]], list[str]]:
-    """(header, rows, notes) of several imported runs.
+def side_by_side(names: Sequence[str], results: Path) -> Times:
+    """The times of several imported runs.
 
-    Raises ResultsError where one was measured by cellbench.
+    Raises ResultsError where one was measured by cellbench, or is given twice.
     """
     runs = [read(find(name, results)) for name in names]
     if own := [run for run in runs if not is_imported(run.manifest)]:
@@ -68,7 +67,20 @@ def side_by_side(names: Sequence[str], results: Path) -> tuple[list[str], list[l
             f"run {own[0]} was measured by cellbench; compare judges two of its runs, and shows any number"
             " of imported ones: `cellbench report` has several runs side by side"
         )
-    return *imported.side_by_side(runs), imported.notes(runs)
+    each_once(names, runs)
+    return imported_times.side_by_side(runs)
+
+
+def each_once(names: Sequence[str], runs: Sequence[StoredRun]) -> None:
+    """Raises ResultsError for a run that is given twice, by two names perhaps."""
+    known: dict[str, str] = {}
+    for name, run in zip(names, runs, strict=True):
+        number = run.manifest["run"]
+        if number in known:
+            raise store.ResultsError(
+                f"{known[number]!r} and {name!r} are the same run, {number}; give different ones"
+            )
+        known[number] = name
 
 
 def one_kind(a: StoredRun, b: StoredRun) -> None:
@@ -271,7 +283,8 @@ def _near(name: str, known: list[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, known, 1)), None)
 
 
-def _write(file: Path, text: str) -> None:
+def write_json(file: Path, text: str) -> None:
+    """Writes the file of --json. Raises ResultsError where it cannot be written."""
     try:
         atomic.write_text(file, text)
     except OSError as error:

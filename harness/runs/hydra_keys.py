@@ -13,7 +13,7 @@ from typing import Any
 
 from cellbench.cells import find
 
-from .. import store
+from .. import extras, store
 from .values import ConfigError
 
 SETS = "Hydra sets it itself"
@@ -93,17 +93,8 @@ def check_searched(paths: list[str]) -> None:
             scheme, place = "file", path
         if scheme == "file" and not Path(place).is_dir():
             raise ConfigError(f"hydra.searchpath: {path!r} is no folder; give one with YAML files")
-        if scheme == "pkg" and not _is_package(place):
+        if scheme == "pkg" and not extras.there(place.replace("/", ".")):
             raise ConfigError(f"hydra.searchpath: {path!r} is no installed package; give PACKAGE.FOLDER")
-
-
-def _is_package(name: str) -> bool:
-    from importlib.util import find_spec
-
-    try:
-        return find_spec(name.replace("/", ".")) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def _composed(groups: list[str]) -> Any:

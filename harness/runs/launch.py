@@ -15,13 +15,22 @@ from .values import ConfigError
 
 LINE = 300  # characters of what a launcher says
 GROUP, SWEEPER = "hydra/launcher", "hydra/sweeper"
-# by what a launcher or a sweeper is called, the package that brings it
-PACKAGES = {
-    "optuna": "hydra_plugins.hydra_optuna_sweeper",
-    "joblib": "hydra_plugins.hydra_joblib_launcher",
-    "ray": "hydra_plugins.hydra_ray_launcher",
-    "submitit_local": "hydra_plugins.hydra_submitit_launcher",
-    "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
+# of launchers and of sweepers, by their names: what it does, and the package that brings it
+PLUGINS: dict[str, dict[str, tuple[str, str | None]]] = {
+    GROUP: {
+        "basic": ("here, one job after the other", None),
+        "joblib": ("here, side by side", "hydra_plugins.hydra_joblib_launcher"),
+        "ray": ("here or in a Ray cluster", "hydra_plugins.hydra_ray_launcher"),
+        "submitit_local": (
+            "here, each job in a process of its own",
+            "hydra_plugins.hydra_submitit_launcher",
+        ),
+        "submitit_slurm": ("on the nodes of a Slurm cluster", "hydra_plugins.hydra_submitit_launcher"),
+    },
+    SWEEPER: {
+        "basic": ("goes through every combination", None),
+        "optuna": ("searches by objective=PROBE.METRIC", "hydra_plugins.hydra_optuna_sweeper"),
+    },
 }
 
 
@@ -29,8 +38,18 @@ def available(overrides: list[str]) -> None:
     """Raises PackageMissing where the package of a launcher or a sweeper is not installed."""
     for override in overrides:
         key, _, name = override.partition("=")
-        if key in (GROUP, SWEEPER) and name in PACKAGES:
-            extras.requires(PACKAGES[name], f"{override} needs")
+        _, package = PLUGINS.get(key, {}).get(name, ("", None))
+        if package:
+            extras.requires(package, f"{override} needs")
+
+
+def installed(group: str) -> list[str]:
+    """The names that a launcher or a sweeper can be chosen by: of installed packages, and of files.
+
+    Nothing of Hydra is imported, and so none that a package registers and PLUGINS has not.
+    """
+    there = [name for name, (_, package) in PLUGINS[group].items() if not package or extras.there(package)]
+    return [*there, *(name for name in places.files(group) if name not in there)]
 
 
 def quieten_optuna() -> None:

@@ -1,9 +1,12 @@
 """`show` and `list`: what they print comes from the class, its source and its derivation."""
 
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from cellbench import cells
 from cellbench.cells.kernels import fused
@@ -11,6 +14,7 @@ from cellbench.cells.kernels.unprintable import unprintable
 from cellbench.harness.cli import main
 from cellbench.harness.commands import list as listing
 from cellbench.harness.commands.show import fitting
+from cellbench.harness.runs import launch
 
 pytestmark = pytest.mark.quick
 
@@ -130,11 +134,33 @@ def test_a_cell_that_cannot_be_used_is_listed_with_the_reason(capsys, tmp_path, 
     assert "Broken has no equations" in text and "18,816" in text
 
 
-@pytest.mark.parametrize("kind", ["backends", "probes", "tasks"])
+@pytest.mark.parametrize("kind", ["backends", "probes", "tasks", "launchers"])
 def test_list_of_another_kind_says_what_each_member_is(kind, capsys):
     rows = printed(capsys, "list", kind).splitlines()[1:]
     assert [row.split()[0] for row in rows] == listing.NAMES[kind]()
     assert all(len(row.split()) > 3 for row in rows)
+
+
+@pytest.mark.parametrize(("kind", "group"), [("launchers", launch.GROUP), ("sweepers", launch.SWEEPER)])
+def test_list_names_the_launchers_and_sweepers_that_hydra_has(kind, group, capsys, monkeypatch):
+    Plugins.instance()  # which registers those of installed packages
+    known = [file for file in ConfigStore.instance().list(group) if file.endswith(".yaml")]
+    names = [row.split()[0] for row in printed(capsys, "list", kind).splitlines()[1:]]
+    assert sorted(names) == sorted(file.removesuffix(".yaml") for file in known)
+    assert f"{kind}: {', '.join(names)}" in printed(capsys, "list").splitlines()
+    for _, package in launch.PLUGINS[group].values():
+        if package:
+            monkeypatch.setitem(sys.modules, package, None)
+    assert listing.NAMES[kind]() == ["basic"]
+
+
+def test_list_names_a_launcher_of_ones_own_with_its_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "conf" / "hydra" / "launcher" / "cluster.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# Our cluster.\ndefaults:\n  - basic\n")
+    row = printed(capsys, "list", "launchers").splitlines()[-1]
+    assert row.split(maxsplit=1) == ["cluster", "Our cluster. (conf/hydra/launcher/cluster.yaml)"]
 
 
 def test_a_citation_is_found_in_a_docstring():

@@ -90,7 +90,7 @@ def test_every_format_is_shown_by_report_compare_and_history(tmp_path, capsys):
     assert main(["compare", *runs]) == 0
     table, _, notes = capsys.readouterr().out.partition("\n\n")
     assert [line.split()[-1] for line in table.splitlines()] == ["ratio", "1", "1"]
-    assert "No difference is judged" in notes
+    assert "No difference is judged" in notes and "do not name their machine" in notes
 
 
 def test_ratios_of_many_runs_are_to_the_first(tmp_path, capsys):
@@ -118,6 +118,12 @@ def test_a_folder_brings_many_machines_in_and_a_damaged_file_stops_it_whole(tmp_
     assert "runs: 2, of 2 machines" in said and "none.json is of hyperfine, and holds no benchmark" in said
     runs = sorted(map(str, (tmp_path / "runs").iterdir()))
     assert main(["compare", *runs]) == 3 and "machine: " in capsys.readouterr().out
+    assert main(["import", str(tmp_path / "in"), "--results", str(tmp_path / "runs")]) == 0
+    capsys.readouterr()
+    assert main(["compare", *sorted(map(str, (tmp_path / "runs").iterdir()))]) == 3
+    said = capsys.readouterr().out
+    assert said.count("no ratio of") == said.count("machine: ") == 2
+    assert said.splitlines()[0].count("ratio") == 1
     (tmp_path / "in" / "bad.json").write_text('{"results": [{"command": 3}]}')
     assert main(["import", str(tmp_path / "in"), "--results", str(tmp_path / "more")]) == 2
     assert "bad.json is damaged" in capsys.readouterr().err and not (tmp_path / "more").exists()
@@ -163,10 +169,15 @@ WRONG = {
         b'{"version": 2, "result_columns": [], "results": {}, "commit_hash": "a"}',
         "is of asv, and holds no benchmark",
     ),
-    "another version": (
-        b'{"version": 1, "result_columns": [], "results": {}, "commit_hash": "a"}',
-        "is damaged",
+    "an older version": (
+        b'{"version": 1, "results": {"time_a": 1.0}, "commit_hash": "a", "requirements": {}}',
+        "wrong.json is a result of asv of version 1, and version 2 is read; `asv update` writes it anew",
     ),
+    "a newer version": (
+        b'{"version": 3, "result_columns": [], "results": {}, "commit_hash": "a"}',
+        "wrong.json is a result of asv of version 3, and version 2 is read; a newer cellbench may",
+    ),
+    "no version": (b'{"result_columns": [], "results": {}, "commit_hash": "a"}', "is damaged"),
     "many combinations": (
         json.dumps(
             {

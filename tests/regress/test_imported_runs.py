@@ -87,6 +87,57 @@ def test_a_file_without_its_machine_is_no_baseline(tmp_path, capsys):
     assert "does not say its machine" in capsys.readouterr().out
 
 
+def test_of_many_runs_those_of_another_machine_have_times_and_no_ratio(tmp_path, capsys):
+    runs = [brought_in(tmp_path, scale, node) for scale, node in ((1.0, "n1"), (2.0, "n2"), (4.0, "n1"))]
+    assert main(["compare", *map(str, runs)]) == 3
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].split() == ["benchmark", *(run.name for run in runs), "ratio"]
+    rows = dict(re.findall(r"benchmark (.*?) {2,}(.*)", said))
+    assert rows["small tests/t.py::test_a"].split() == ["1.10", "ms", "2.20", "ms", "4.40", "ms", "4"]
+    assert f"no ratio of {runs[1].name}: another machine, node: n1 and n2" in said
+
+
+def test_many_runs_side_by_side_are_written_as_json(tmp_path, capsys):
+    first, second = brought_in(tmp_path), brought_in(tmp_path, 2.0, names=NAMES[:1])
+    other, file = brought_in(tmp_path, 4.0, "n2"), tmp_path / "times.json"
+    assert main(["compare", *map(str, (first, second, other)), "--json", str(file)]) == 3
+    said, written = capsys.readouterr().out, json.loads(file.read_text())
+    assert written["schema"] == 1 and written["exit_code"] == 3
+    reasons = [(run["name"], run["no_ratio"]) for run in written["runs"]]
+    assert reasons[:2] == [(first.name, None), (second.name, None)]
+    assert reasons[2] == (other.name, "another machine, node: n1 and n2")
+    one, two, _ = written["benchmarks"]
+    assert one["name"] == "benchmark small tests/t.py::test_a"
+    assert one["median_s"] == pytest.approx([1.1e-3, 2.2e-3, 4.4e-3])
+    assert one["ratio"][:2] == pytest.approx([1, 2]) and one["ratio"][2] is None
+    assert two["median_s"] == pytest.approx([1.1e-3, None, 4.4e-3]) and two["ratio"] == [1, None, None]
+    assert said.splitlines()[-len(written["notes"]) :] == written["notes"]
+    assert main(["compare", *map(str, (first, second, other)), "--json", str(tmp_path)]) == 2
+    assert "--json" in capsys.readouterr().err
+
+
+def test_of_many_runs_one_without_a_machine_has_no_ratio(tmp_path, capsys):
+    runs = [brought_in(tmp_path), brought_in(tmp_path, more={"machine_info": {}}), brought_in(tmp_path, 2.0)]
+    file = tmp_path / "hyperfine.json"
+    file.write_text('{"results": [{"command": "sleep 1", "times": [1.0, 1.1]}]}')
+    runs.append(import_benchmarks(file, tmp_path / "runs"))
+    assert main(["compare", *map(str, runs)]) == 3
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].count("ratio") == 1
+    assert f"no ratio of {runs[1].name}: run {runs[1].name} does not say its machine; import" in said
+    assert f"run {runs[3].name} does not say its machine; files of hyperfine never do" in said
+    assert "Files of hyperfine do not name their machine" in said
+
+
+@pytest.mark.parametrize("twice", [(0, 0), (0, 1, 0), (0, 1, 2, 1)])
+def test_a_run_that_is_given_twice_is_refused(tmp_path, capsys, monkeypatch, twice):
+    monkeypatch.chdir(tmp_path)
+    names = [f"runs/{brought_in(tmp_path).name}" for _ in range(max(twice) + 1)]
+    assert main(["compare", *(names[k] for k in twice[:-1]), str(tmp_path / names[twice[-1]])]) == 2
+    said = capsys.readouterr()
+    assert "are the same run" in said.err and said.err.count("\n") == 1 and not said.out
+
+
 @pytest.mark.parametrize("rounds", [True, False])
 def test_the_report_has_a_table_and_a_figure_by_group(tmp_path, capsys, rounds):
     run = brought_in(tmp_path, rounds=rounds)

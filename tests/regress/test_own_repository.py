@@ -217,6 +217,8 @@ kept = pathlib.Path(os.environ["KEPT"])
 with (kept / "calls").open("a") as calls:
     print(" ".join(sys.argv[1:5]), file=calls)
 if "--paginate" in sys.argv:
+    if os.environ.get("UNREAD"):
+        sys.exit("HTTP 502: Server Error")
     print("\\n".join(["77", "78"]) if (kept / "comment").exists() else "")
 elif os.environ.get("REFUSED"):
     sys.exit(1)
@@ -257,7 +259,14 @@ def test_the_action_says_where_it_may_not_comment_and_has_nothing_to_say_without
     assert step("Comment", tmp_path).returncode == 0 and not (tmp_path / "calls").exists()
     (tmp_path / "regress.md").write_text("## red\n")
     done = step("Comment", tmp_path, REFUSED="1")
-    assert done.returncode == 0 and done.stdout.startswith("::notice::no comment")
+    assert done.returncode == 0 and done.stdout.startswith("::warning::no comment")
+
+
+def test_comments_that_cannot_be_read_are_a_warning_and_no_second_one_is_written(tmp_path):
+    (tmp_path / "regress.md").write_text("## green\n")
+    done = step("Comment", tmp_path, UNREAD="1")
+    assert done.returncode == 0 and done.stdout.startswith("::warning::no comment"), done.stderr
+    assert (tmp_path / "calls").read_text().count("\n") == 1 and not (tmp_path / "comment").exists()
 
 
 def test_the_action_hands_its_inputs_to_regress_as_words(tmp_path):

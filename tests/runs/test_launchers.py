@@ -2,13 +2,17 @@
 
 import multiprocessing
 import os
+import subprocess
 import sys
 
 import pytest
+import yaml
+from support import pages
 
 from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.measure import worker
+from cellbench.harness.runs import compose
 from cellbench.harness.store import sweep as sweeps
 
 SMALL = [
@@ -69,6 +73,28 @@ def test_a_launcher_that_fails_is_one_line_and_the_sweep_stays(tmp_path, capsys)
     written = capsys.readouterr()
     assert "the launcher has failed" in written.err and "no.such.Launcher" in written.err.splitlines()[-1]
     assert "Traceback" not in written.err and "2 missing; go on with" in written.out
+
+
+def test_the_launcher_of_the_page_starts_each_job_in_a_container(tmp_path, monkeypatch):
+    slurm = pytest.importorskip("submitit.slurm.slurm")
+    code = next(b.code for b in pages.blocks(pages.ROOT / "docs/cluster.md", "yaml") if "apptainer" in b.code)
+    file = tmp_path / "conf" / "hydra" / "launcher" / "container.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(code)
+    for program, does in {"srun": 'echo "$1 $2 $3 $4 $5"; shift 5; "$@"', "apptainer": 'echo "$@"'}.items():
+        (tmp_path / program).write_text(f"#!/bin/bash\n{does}\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    launcher = compose.composed(["hydra/launcher=container"]).hydra.launcher
+    assert launcher.partition == yaml.safe_load(code)["partition"] and "SlurmLauncher" in launcher._target_
+    job = "/image/python -u -m submitit.core._submit folder"
+    script = slurm._make_sbatch_string(job, tmp_path / "logs", setup=list(launcher.setup), map_count=1)
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": "/home/me", "PWD": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", script], env=variables, capture_output=True, text=True, check=True)
+    srun, apptainer = done.stdout.splitlines()
+    logs = f"{tmp_path}/logs/%A_%a_%t_log"
+    assert srun == f"--unbuffered --output {logs}.out --error {logs}.err"
+    assert apptainer == f"exec --bind {tmp_path} /home/me/cellbench.sif {job}"
 
 
 def answer(emit):

@@ -56,6 +56,32 @@ def test_a_sweep_is_told_listed_shown_and_loaded_as_one_and_leaves_no_stray_fold
         assert all(run.name in capsys.readouterr().out.split() for run in runs[:1])
 
 
+@pytest.mark.quick
+def test_a_sweeps_name_stands_for_its_folder_in_every_command_of_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "-m", *SMALL, SWEPT]) == 0
+    (folder,) = sweeps.sweeps(Path("results/runs"))
+    runs = sorted(run.name for run in store.runs(folder))
+    assert main(["report", folder.name, "--output", "page"]) == 0
+    page = (tmp_path / "page" / "report.md").read_text()
+    assert "Over the sweep" in page and all(run in page for run in runs)
+    assert main(["export", folder.name, "--as", "csv", "--output", "tables"]) == 0
+    assert any((tmp_path / "tables").glob("*.csv"))
+    assert main(["publish", "site", folder.name]) == 0
+    capsys.readouterr()
+    assert main(["history", folder.name, "--file", "h"]) == 2
+    assert "history 'h' has no point" in capsys.readouterr().err  # and no missing run
+    assert main(["pack", folder.name]) == 0
+    assert "of 2 runs" in capsys.readouterr().out and sorted(r.name for r in store.runs(folder)) == runs
+    assert main(["report", folder.name, "--output", "again"]) == 0
+    moved = Path("results/runs").rename("elsewhere") / sweeps.FOLDER / folder.name
+    assert main(["report", folder.name, "--results", "elsewhere", "--output", "page"]) == 0
+    assert main(["report", str(moved), "--output", "page"]) == 0
+    capsys.readouterr()
+    assert main(["report", folder.name]) == 2
+    assert f"no run in {folder.name!r}" in capsys.readouterr().err
+
+
 def test_the_manifest_is_whole_before_the_launch(tmp_path, monkeypatch, capsys):
     seen = []
 
