@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import extras
+from ..store import launches
 from . import compose, places
 from . import job as jobs
 from .values import ConfigError
@@ -23,6 +24,15 @@ PACKAGES = {
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",
     "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
 }
+# by the class of a launcher, what Hydra calls it, whatever a file of the user's calls it
+CLASSES = {
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher": "basic",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": "joblib",
+    "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher": "ray",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher": "submitit_local",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher": launches.SLURM,
+}
+FILES_OF_SUBMITIT = f"${{hydra.sweep.dir}}/{launches.FOLDER}/%j"  # where they are looked for
 
 
 def available(overrides: list[str]) -> None:
@@ -31,6 +41,22 @@ def available(overrides: list[str]) -> None:
         key, _, name = override.partition("=")
         if key in (GROUP, SWEEPER) and name in PACKAGES:
             extras.requires(PACKAGES[name], f"{override} needs")
+
+
+def launcher(overrides: list[str], primary: str) -> str:
+    """What Hydra calls the launcher that overrides choose; its class where that is none of those known.
+
+    Raises ConfigError.
+    """
+    from omegaconf import OmegaConf
+
+    composed = compose.composed(compose.first(overrides), primary)
+    settings = OmegaConf.to_container(composed.hydra.launcher, resolve=False)
+    assert isinstance(settings, dict)
+    target = str(settings.get("_target_"))
+    name = CLASSES.get(target, target)
+    elsewhere = name == launches.SLURM and settings.get("submitit_folder") != FILES_OF_SUBMITIT
+    return launches.ELSEWHERE if elsewhere else name
 
 
 def quieten_optuna() -> None:

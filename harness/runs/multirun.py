@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import store
 from ..screen import one_line, tell
-from ..store import code, provenance
+from ..store import code, launches, provenance
 from ..store import manifest as manifests
 from ..store import sweep as sweeps
 from ..store.sweep import Sweep
@@ -50,7 +50,6 @@ def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
     store.make(results)
     asked = {
         "command": command,
-        "launcher": _choice(launch.GROUP, fixed),
         "sweeper": sweeper,
         "swept": swept,
         "given": fixed,
@@ -148,6 +147,7 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         f"+digest='{sweeps.digest(sweep.folder)}'",
     ]
     function: Callable[[Any], object] = trial
+    left = None
     if not sweep.searched:
         left = [n for n, record in enumerate(sweep.records()) if record.state != "done"]
         if not left:
@@ -155,12 +155,15 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         function = job
         # those of the sweeper's parameters are among the jobs
         own += ["hydra.sweeper.params=null", f"+job={','.join(map(str, left))}"]
-    launcher, primary = _choice(launch.GROUP, given), sweep.manifest["primary"]
+    primary = sweep.manifest["primary"]
+    launcher = launch.launcher(given, primary)
     told, shielded = live.told(sweep, launcher != "basic"), cancel.shielded(launcher == "submitit_local")
     if _choice(launch.SWEEPER, given) == "optuna":
         launch.quieten_optuna()
-    with sweep.launching(), told, shielded:
-        return launch.launched(function, [*given, *own], primary, lambda: cancel.end_below(sweep))
+    with sweep.launching():
+        launches.add(sweep.folder, launcher, left)
+        with told, shielded:
+            return launch.launched(function, [*given, *own], primary, lambda: cancel.end_below(sweep))
 
 
 def best(sweep: Sweep) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from cellbench.harness.cli import main
 from cellbench.harness.runs import cancel, live
+from cellbench.harness.store import launches, slurm
 from cellbench.harness.store import sweep as sweeps
 from cellbench.harness.store.sweep import Record
 
@@ -28,12 +29,10 @@ def record(state, began_s=None, ended_s=None):
 def begun(tmp_path):
     """A sweep of two jobs on disk, carried by Slurm."""
     jobs = [{"id": f"{n}" * 12, "overrides": [f"seeds={n}"], "config": {}} for n in range(2)]
-    described = dict.fromkeys(("created", "command"), "") | {
-        "launcher": "submitit_slurm",
-        "primary": "config",
-    }
-    described |= {"sweeper": "basic", "swept": ["seeds"], "given": [], "jobs": jobs}
-    return sweeps.create(tmp_path, described)
+    described = dict.fromkeys(("created", "command"), "") | {"primary": "config", "sweeper": "basic"}
+    sweep = sweeps.create(tmp_path, described | {"swept": ["seeds"], "given": [], "jobs": jobs})
+    launches.add(sweep.folder, launches.SLURM, [0, 1])
+    return sweep
 
 
 LEFT = {
@@ -114,6 +113,7 @@ def submitted(begun, tmp_path, monkeypatch):
     program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/cancelled\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "has", lambda numbers: frozenset({"17_0", "17_1"}))
     return begun
 
 
