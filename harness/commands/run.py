@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import time
 from typing import TYPE_CHECKING
 
 from . import _hydra
@@ -112,13 +111,12 @@ def _carried(sweep: Sweep, given: list[str]) -> int:
             f"sweep {sweep.folder.name}: {counted(len(sweep.jobs), 'job')};"
             f" should it end early, go on with: {again}"
         )
-    began = time.time()
     try:
         complete = multirun.carry(sweep, given)
     finally:
         print_sweep(sweep)
     if not complete:
-        cancel.offer(sweep, began)
+        cancel.offer(sweep)
     if best := multirun.best(sweep):
         print(best)
     last(f"sweep: {sweep.folder}  (page: cellbench report {shlex.quote(str(sweep.folder))})")

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -127,7 +126,7 @@ def test_a_sweep_that_is_interrupted_says_how_to_cancel_what_slurm_has_and_a_sec
 
     monkeypatch.setattr(cancel.time, "sleep", wait)
     with submitted.launching():
-        cancel.offer(submitted, time.time() - 60)
+        cancel.offer(submitted)
     error = capsys.readouterr().err
     assert "cancel them with: scancel 17, or with Ctrl-C" in error
     assert (tmp_path / "cancelled").exists() == again
@@ -138,11 +137,14 @@ def test_a_sweep_that_is_interrupted_says_how_to_cancel_what_slurm_has_and_a_sec
 def test_nothing_is_cancelled_of_a_sweep_that_has_ended_or_that_an_earlier_command_launched(
     submitted, capsys
 ):
+    launches.add(submitted.folder, launches.SLURM, [0, 1])
     with submitted.launching():
-        cancel.offer(submitted, time.time() + 60)
+        cancel.offer(submitted)
+    (submitted.folder / launches.FILE).unlink()
+    launches.add(submitted.folder, "basic", [0, 1])
     for number in range(2):
         submitted.write(number, Record("done"))
-    cancel.offer(submitted, 0)
+    cancel.offer(submitted)
     assert capsys.readouterr().err == ""
 
 

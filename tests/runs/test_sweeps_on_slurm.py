@@ -5,11 +5,14 @@ import os
 import pytest
 
 from cellbench.harness.cli import main
-from cellbench.harness.runs import live
+from cellbench.harness.runs import cancel, live
+from cellbench.harness.runs import launch as launching
 from cellbench.harness.store import launches, slurm
 from cellbench.harness.store import sweep as sweeps
 from cellbench.harness.store.files import ResultsError
 from cellbench.harness.store.sweep import Record
+
+SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 
 
 @pytest.fixture
@@ -175,3 +178,58 @@ def test_launches_that_cannot_be_written_are_one_line_and_nothing_is_launched(be
     monkeypatch.setattr(launches.atomic, "write_json", full)
     with pytest.raises(ResultsError, match=r"launches\.json cannot be written: No space left"):
         launches.add(begun.folder, launches.SLURM, [0])
+
+
+def test_the_launcher_of_the_last_launch_counts_and_not_that_of_the_first(
+    tmp_path, squeue, monkeypatch, capsys
+):
+    """Begun here, gone on with on Slurm, and interrupted while all jobs wait there."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    given = [*SMALL, "workload.hidden_size=4,5", f"results={tmp_path / 'runs'}"]
+    monkeypatch.setattr(launching, "launched", lambda *_: False)
+    assert main(["run", "-m", *given]) == 130
+    (folder,) = sweeps.sweeps(tmp_path / "runs")
+    sweep = sweeps.read(folder)
+    assert states(sweep) == ["missing"] * 2
+    squeue("17_0 17_1")
+    monkeypatch.setattr(launching, "launched", lambda *_: submit(sweep, 17, jobs=2) or False)
+    monkeypatch.setattr(cancel.time, "sleep", lambda _: None)
+    capsys.readouterr()
+    assert main(["run", f"resume={folder}", "hydra/launcher=submitit_slurm"]) == 130
+    written = capsys.readouterr()
+    assert "cancel them with: scancel 17, or" in written.err and "2 queued" in written.out
+    assert [launch.launcher for launch in launches.read(folder)] == ["basic", "submitit_slurm"]
+
+
+def test_a_launcher_of_ones_own_is_what_its_class_is(tmp_path, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    monkeypatch.chdir(tmp_path)
+    files = tmp_path / "conf" / "hydra" / "launcher"
+    files.mkdir(parents=True)
+    slurm_too = "defaults: [submitit_slurm]\npartition: batch\n"
+    joblib = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+    (files / "mine.yaml").write_text(f"_target_: {joblib}\n")
+    (files / "cluster.yaml").write_text(slurm_too)
+    (files / "elsewhere.yaml").write_text(f"{slurm_too}submitit_folder: /elsewhere/%j\n")
+    (files / "other.yaml").write_text("_target_: my.own.Launcher\n")
+    found = {
+        name: launching.launcher([f"hydra/launcher={name}"], "config")
+        for name in ("basic", "mine", "cluster", "elsewhere", "other")
+    }
+    assert found == {
+        "basic": "basic",
+        "mine": "joblib",
+        "cluster": launches.SLURM,
+        "elsewhere": launches.ELSEWHERE,
+        "other": "my.own.Launcher",
+    }
+
+
+def test_jobs_of_a_launcher_that_nobody_knows_end_with_it_but_for_slurms_with_files_elsewhere(begun, capsys):
+    for launcher, state in (("my.own.Launcher", "missing"), (launches.ELSEWHERE, "queued")):
+        launches.add(begun.folder, launcher, [0, 1, 2])
+        assert states(begun) == [state] * 3
+        with begun.launching():
+            assert states(begun) == ["queued"] * 3
+    assert main(["sweeps", str(begun.folder)]) == 0
+    assert "cannot be told here: its launcher keeps submitit's files elsewhere" in capsys.readouterr().out
