@@ -188,34 +188,16 @@ class Sweep:
     @contextmanager
     def working(self, number: int) -> Iterator[bool]:
         """Holds the lock of a job; False where another process works on it."""
-        handle = lock.opened(self._lock(number))
-        until = time.monotonic() + PATIENCE_S
-        try:
-            while True:
-                try:
-                    lock.take(handle)
-                except BlockingIOError:
-                    if time.monotonic() < until:
-                        time.sleep(0.05)
-                        continue
-                    yield False
-                else:
-                    yield True
-                return
-        finally:
-            os.close(handle)
+        with _held(self._lock(number)) as held:
+            yield held
 
     @contextmanager
     def launching(self) -> Iterator[None]:
-        """Holds the lock of the command that waits for the jobs."""
-        handle = lock.opened(self.folder / LAUNCH)
-        try:
-            lock.take(handle)
+        """Holds the lock of the command that waits for the jobs. Raises ResultsError where another does."""
+        with _held(self.folder / LAUNCH) as held:
+            if not held:
+                raise ResultsError(f"{self.folder} is under way in another command; wait for it")
             yield
-        except BlockingIOError:
-            raise ResultsError(f"{self.folder} is under way in another command; wait for it") from None
-        finally:
-            os.close(handle)
 
     def swept(self, number: int) -> list[str]:
         """The overrides in which a job differs from the others."""
@@ -246,6 +228,27 @@ class Sweep:
 
     def _lock(self, number: int) -> Path:
         return self.folder / RECORDS / f"{number}.lock"
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Holds a lock; False where another process does, for longer than a look at it takes."""
+    handle = lock.opened(path)
+    until = time.monotonic() + PATIENCE_S
+    try:
+        while True:
+            try:
+                lock.take(handle)
+            except BlockingIOError:
+                if time.monotonic() < until:
+                    time.sleep(0.05)
+                    continue
+                yield False
+            else:
+                yield True
+            return
+    finally:
+        os.close(handle)
 
 
 def create(results: Path, described: dict[str, Any]) -> Sweep:

@@ -11,7 +11,7 @@ import pytest
 
 from cellbench.harness.cli import main
 from cellbench.harness.runs import cancel, live
-from cellbench.harness.store import launches, slurm
+from cellbench.harness.store import launches, lock, slurm
 from cellbench.harness.store import sweep as sweeps
 from cellbench.harness.store.sweep import Record
 
@@ -81,6 +81,23 @@ def test_a_sweep_is_watched_from_another_terminal_until_its_jobs_have_ended(begu
     assert "page: cellbench report" in written.out
     assert main(["sweeps", "--watch"]) == 2
     assert "--watch needs the sweep" in capsys.readouterr().err
+
+
+def looked_at(path):
+    """A look at a lock that takes a while: its handle, which a timer closes."""
+    handle = lock.opened(path)
+    lock.take(handle, lock.fcntl.LOCK_SH)
+    threading.Timer(0.2, os.close, [handle]).start()
+
+
+def test_a_launch_waits_for_who_only_looks_and_not_for_another_launch(begun, monkeypatch):
+    looked_at(begun.folder / sweeps.LAUNCH)
+    assert lock.is_held(begun.folder / sweeps.LAUNCH) is False  # two may look at a time
+    with begun.launching():
+        monkeypatch.setattr(sweeps, "PATIENCE_S", 0.1)
+        assert lock.is_held(begun.folder / sweeps.LAUNCH)
+        with pytest.raises(sweeps.ResultsError, match="under way in another command"), begun.launching():
+            pass
 
 
 def test_on_a_terminal_the_line_takes_the_place_of_the_one_before(begun, monkeypatch):
