@@ -177,7 +177,7 @@ def every_task(session: nox.Session) -> None:
 
 @session
 def cluster(session: nox.Session) -> None:
-    """The launchers tried, and jobs on a real Slurm of one node: killed, requeued, over their time (under 10
+    """The launchers tried, and jobs on a real Slurm: killed, cancelled, requeued, over their time (under 10
     minutes). As root; -- --install installs Debian's Slurm, and without it the session says that it skips.
     """
     install(session)

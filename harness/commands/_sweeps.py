@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ..runs.live import state_of
+from ..runs.live import state_of, unknown
 from ..screen import one_line
 from ..store.sweep import Record, Sweep
 from ._table import print_table
@@ -37,7 +37,12 @@ def _row(sweep: Sweep, number: int, record: Record) -> Sequence[str]:
 
 
 def notes(sweep: Sweep, records: Sequence[Record]) -> Iterator[str]:
-    """A line for each job that failed, stopped or was lost: why, or its last line, and where its log lies."""
+    """A line for each job that failed, stopped or was lost: why, or its last line, and where its log lies.
+
+    One more for all that cannot be told.
+    """
+    if words := unknown(records):
+        yield words
     for number, record in enumerate(records):
         if record.state not in ("failed", "stopped", "lost"):
             continue

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import time
 from typing import TYPE_CHECKING
 
 from . import _hydra
@@ -26,7 +25,7 @@ EXAMPLES = """\
   cellbench run 'cells=[my.py:MyCell,gru]' match=parameters --plan
   cellbench run -m workload.hidden_size=64,128
   cellbench run resume=results/runs/RUN"""
-LAUNCHER = "hydra/launcher"
+LAUNCHER, SETTINGS = "hydra/launcher", "hydra.launcher."
 CODES = {
     0: "every case was measured, or could not be for a stated reason (unsupported, unavailable, ...)",
     1: "a case was wrong, failed, crashed, timed_out, out_of_memory or a mismatch",
@@ -112,21 +111,20 @@ def _carried(sweep: Sweep, given: list[str]) -> int:
             f"sweep {sweep.folder.name}: {counted(len(sweep.jobs), 'job')};"
             f" should it end early, go on with: {again}"
         )
-    began = time.time()
     try:
         complete = multirun.carry(sweep, given)
     finally:
         print_sweep(sweep)
     if not complete:
-        cancel.offer(sweep, began)
+        cancel.offer(sweep)
     if best := multirun.best(sweep):
         print(best)
     last(f"sweep: {sweep.folder}  (page: cellbench report {shlex.quote(str(sweep.folder))})")
     return multirun.exit_code(sweep) if complete else 130
 
 
-def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, str]:
-    """(the run, whether it is trusted, hydra/launcher=NAME or nothing).
+def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, list[str]]:
+    """(the run, whether it is trusted, hydra/launcher=NAME and hydra.launcher.KEY=VALUE if there are).
 
     Raises ConfigError where anything else stands beside one resume=RUN: the run has its configuration.
     """
@@ -136,11 +134,13 @@ def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, str]:
     for override in arguments.overrides:
         first.setdefault(override.partition("=")[0], override)
     kept = {key: first[key] for key in ("resume", "trust", LAUNCHER) if key in first}
-    others = [o for o in arguments.overrides if all(o is not one for one in kept.values())]
+    settings = [o for o in arguments.overrides if o.removeprefix("+").startswith(SETTINGS)]
+    launcher = [*(kept[key] for key in (LAUNCHER,) if key in kept), *settings]
+    others = [o for o in arguments.overrides if all(o is not one for one in (*kept.values(), *settings))]
     flags = [*_hydra.asked(arguments), *(["--plan"] if arguments.plan else [])]
     if arguments.config_name != "config":
         flags.append("--config-name")
-    if arguments.multirun and LAUNCHER not in kept:
+    if arguments.multirun and not launcher:
         flags.append("--multirun")
     if others or flags:
         raise ConfigError(
@@ -148,7 +148,7 @@ def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, str]:
         )
     if kept.get("trust", "trust=false") not in ("trust=true", "trust=false"):
         raise ConfigError(f"{kept['trust']}: trust must be true or false")
-    return first["resume"].partition("=")[2], kept.get("trust") == "trust=true", kept.get(LAUNCHER, "")
+    return first["resume"].partition("=")[2], kept.get("trust") == "trust=true", launcher
 
 
 def plan(settings: Settings) -> int:

@@ -8,9 +8,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from ..screen import one_line, tell
+from ..store import launches
 from ..store.sweep import Sweep
 from .live import UNDER_WAY
 
@@ -18,15 +18,6 @@ WAIT_S = 5.0  # in which a second Ctrl-C cancels
 END_S = 10.0  # in which a job that was told to end has ended
 GRACE_S = 1.0  # in which one that Ctrl-C has reached ends by itself
 LOOK_S = 0.1
-SUBMITTED = "hydra/.submitit/*/*_submission.sh"  # of submitit, in the folder of the scheduler's number
-OF_SLURM = b"#SBATCH"
-
-
-def numbers(sweep: Sweep, since: float) -> list[str]:
-    """Slurm's numbers of what was submitted since then (seconds of the epoch), an array as one."""
-    files = [path for path in sweep.folder.glob(SUBMITTED) if path.stat().st_mtime >= since]
-    names = {path.parent.name for path in files if path.parent.name.isdecimal() and _is_of_slurm(path)}
-    return sorted(names, key=int)
 
 
 @contextmanager
@@ -67,11 +58,12 @@ def _running_below(sweep: Sweep) -> set[int]:
     return {process.pid for process in psutil.Process().children(recursive=True)} & {n for n in named if n}
 
 
-def offer(sweep: Sweep, since: float) -> None:
-    """Says how to cancel what Slurm still has of a sweep; Ctrl-C meanwhile cancels it."""
-    if not UNDER_WAY & {record.state for record in sweep.records()} or not (ids := numbers(sweep, since)):
+def offer(sweep: Sweep) -> None:
+    """Says how to cancel what Slurm still has of the last launch; Ctrl-C meanwhile cancels it."""
+    numbers = launches.numbers(sweep.folder, launches.read(sweep.folder))[-1:]
+    if not UNDER_WAY & {record.state for record in sweep.records()} or not any(numbers):
         return
-    command = ["scancel", *ids]
+    command = ["scancel", *numbers[-1]]
     tell(
         f"Slurm goes on with its jobs; cancel them with: {shlex.join(command)}, or with Ctrl-C within"
         f" {WAIT_S:g} s"
@@ -85,7 +77,3 @@ def offer(sweep: Sweep, since: float) -> None:
             tell(f"{shlex.join(command)}: {error.strerror}")
         else:
             tell(f"{shlex.join(command)}: {one_line(done.stderr.strip()) or 'cancelled'}")
-
-
-def _is_of_slurm(path: Path) -> bool:
-    return OF_SLURM in path.read_bytes()

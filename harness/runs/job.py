@@ -83,7 +83,7 @@ def _do(sweep: Sweep, number: int) -> None:
     """Does a job that nobody else works on, and that is not done."""
     ended = None
     with sweep.working(number) as free:
-        if free and sweep.record(number).state != "done":
+        if free and not ((begun := sweep.begun(number)) and begun.state == "done"):
             if in_launcher:  # on the terminal, between the lines of the jobs
                 asked = " ".join(sweep.swept(number))
                 tell(f"sweep {sweep.folder.name}: job {number}, {asked}; {live.line(sweep)}")
@@ -96,7 +96,7 @@ def _do(sweep: Sweep, number: int) -> None:
 
 def _work(sweep: Sweep, number: int, log: str | None) -> int | None:
     """Measures what is missing of a job, and keeps its record; returns the signal that ended it."""
-    before = sweep.record(number)
+    before = sweep.begun(number) or Record("queued")
     record = Record("running", began=_now(), run=before.run, log=log, **allocation())
     sweep.write(number, record)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import extras
+from ..store import launches
 from . import compose, places
 from . import job as jobs
 from .values import ConfigError
@@ -32,6 +33,15 @@ PLUGINS: dict[str, dict[str, tuple[str, str | None]]] = {
         "optuna": ("searches by objective=PROBE.METRIC", "hydra_plugins.hydra_optuna_sweeper"),
     },
 }
+# by the class of a launcher, what Hydra calls it, whatever a file of the user's calls it
+CLASSES = {
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher": "basic",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": "joblib",
+    "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher": "ray",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher": "submitit_local",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher": launches.SLURM,
+}
+FILES_OF_SUBMITIT = f"${{hydra.sweep.dir}}/{launches.FOLDER}/%j"  # where they are looked for
 
 
 def available(overrides: list[str]) -> None:
@@ -50,6 +60,22 @@ def installed(group: str) -> list[str]:
     """
     there = [name for name, (_, package) in PLUGINS[group].items() if not package or extras.there(package)]
     return [*there, *(name for name in places.files(group) if name not in there)]
+
+
+def launcher(overrides: list[str], primary: str) -> str:
+    """What Hydra calls the launcher that overrides choose; its class where that is none of those known.
+
+    Raises ConfigError.
+    """
+    from omegaconf import OmegaConf
+
+    composed = compose.composed(compose.first(overrides), primary)
+    settings = OmegaConf.to_container(composed.hydra.launcher, resolve=False)
+    assert isinstance(settings, dict)
+    target = str(settings.get("_target_"))
+    name = CLASSES.get(target, target)
+    elsewhere = name == launches.SLURM and settings.get("submitit_folder") != FILES_OF_SUBMITIT
+    return launches.ELSEWHERE if elsewhere else name
 
 
 def quieten_optuna() -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TextIO
 
-from ..screen import Screen, one_line, screen, tell
+from ..screen import Screen, counted, one_line, screen, tell
 from ..store.sweep import Record, Sweep
 from .progress import left
 
@@ -38,6 +38,19 @@ def line(sweep: Sweep, now: datetime | None = None) -> str:
 def _states(records: Sequence[Record]) -> str:
     counts = Counter(record.state for record in records)
     return ", ".join(f"{counts[state]} {state}" for state in ORDER if state in counts)
+
+
+def unknown(records: Sequence[Record]) -> str:
+    """A line on jobs of which nobody here knows whether they wait; nothing where there is none."""
+    of = {number: r.reason for number, r in enumerate(records) if r.state == "queued" and r.reason}
+    if not of:
+        return ""
+    first, others = next(iter(of)), len(of) - 1
+    named = f"job {first}" + (f" and {counted(others, 'other')}" if others else "")
+    return (
+        f"whether Slurm still has {named} cannot be told here: {one_line(of[first])}; look again where squeue"
+        " answers"
+    )
 
 
 def remaining_s(
@@ -86,6 +99,8 @@ def told(sweep: Sweep, wanted: bool) -> Iterator[None]:
 
 def follow(sweep: Sweep) -> None:
     """Keeps the line on standard error until no job is queued or running."""
+    if words := unknown(sweep.records()):
+        tell(words)
     _watch(sweep, threading.Event(), last=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import store
 from ..screen import one_line, tell
-from ..store import code, provenance
+from ..store import code, launches, provenance
 from ..store import manifest as manifests
 from ..store import sweep as sweeps
 from ..store.sweep import Sweep
@@ -50,7 +50,6 @@ def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
     store.make(results)
     asked = {
         "command": command,
-        "launcher": _choice(launch.GROUP, fixed),
         "sweeper": sweeper,
         "swept": swept,
         "given": fixed,
@@ -63,11 +62,12 @@ def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
     return sweeps.create(results, made | asked)
 
 
-def again(folder: Path, trust: bool, launcher: str) -> tuple[Sweep, list[str]]:
-    """A sweep that is gone on with, and the overrides that hold for all jobs, with another launcher if given.
+def again(folder: Path, trust: bool, launcher: list[str]) -> tuple[Sweep, list[str]]:
+    """A sweep that is gone on with, and the overrides that hold for all jobs.
 
-    Raises ConfigError for a sweep that this user did not make, unless it is trusted, and where code, versions
-    or commit are others than those of its runs.
+    `launcher` are overrides of the launcher and of its settings. Raises ConfigError for a sweep that this
+    user did not make, unless it is trusted, and where code, versions or commit are others than those of its
+    runs.
     """
     sweep = sweeps.read(folder)
     if sweep.searched:
@@ -75,7 +75,7 @@ def again(folder: Path, trust: bool, launcher: str) -> tuple[Sweep, list[str]]:
             f"sweep {folder} is a search of {sweep.manifest['sweeper']}, which chooses its jobs as it goes;"
             " go on with one of its runs, resume=RUN, or search anew; hydra.sweeper.storage keeps a study"
         )
-    launch.available([launcher])
+    launch.available(launcher)
     same_commit(str(folder), sweep.manifest)
     for one in sweep.jobs:
         values.shaped(one.config, compose.defaults())
@@ -83,11 +83,27 @@ def again(folder: Path, trust: bool, launcher: str) -> tuple[Sweep, list[str]]:
         asked(sweep, trust)
     same_code(str(folder), sweep.manifest, [job.config for job in sweep.jobs])
     places.give_also(sweep.manifest.get("folders", []))
-    given = sweep.manifest["given"]
+    given = _given(sweep.manifest["given"], launcher)
     if launcher:
-        given = [o for o in given if not o.lstrip("+").startswith((launch.GROUP, "hydra.launcher"))]
-        given = [*given, launcher]
+        compose.composed(given, sweep.manifest["primary"])
     return sweep, given
+
+
+def _given(before: list[str], launcher: list[str]) -> list[str]:
+    """Overrides with those of the launcher anew; another launcher takes nothing over of the one before.
+
+    Raises ConfigError for several values of a key.
+    """
+    launcher = [compose.quoted(override) for override in launcher]
+    compose.swept(launcher)
+    keys = {_key(override) for override in launcher}
+    of_launcher = (launch.GROUP, "hydra.launcher")
+    kept = [o for o in before if launch.GROUP not in keys or not _key(o).startswith(of_launcher)]
+    return [*(o for o in kept if _key(o) not in keys), *launcher]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")
 
 
 def asked(sweep: Sweep, trust: bool) -> None:
@@ -148,6 +164,7 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         f"+digest='{sweeps.digest(sweep.folder)}'",
     ]
     function: Callable[[Any], object] = trial
+    left = None
     if not sweep.searched:
         left = [n for n, record in enumerate(sweep.records()) if record.state != "done"]
         if not left:
@@ -155,12 +172,15 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         function = job
         # those of the sweeper's parameters are among the jobs
         own += ["hydra.sweeper.params=null", f"+job={','.join(map(str, left))}"]
-    launcher, primary = _choice(launch.GROUP, given), sweep.manifest["primary"]
+    primary = sweep.manifest["primary"]
+    launcher = launch.launcher(given, primary)
     told, shielded = live.told(sweep, launcher != "basic"), cancel.shielded(launcher == "submitit_local")
     if _choice(launch.SWEEPER, given) == "optuna":
         launch.quieten_optuna()
-    with sweep.launching(), told, shielded:
-        return launch.launched(function, [*given, *own], primary, lambda: cancel.end_below(sweep))
+    with sweep.launching():
+        launches.add(sweep.folder, launcher, left)
+        with told, shielded:
+            return launch.launched(function, [*given, *own], primary, lambda: cancel.end_below(sweep))
 
 
 def best(sweep: Sweep) -> str:
@@ -190,13 +210,17 @@ def exit_code(sweep: Sweep) -> int:
     return int(any(r.state != "done" or set(r.cases) & set(store.ERRORS) for r in records))
 
 
-def resume(name: str, trust: bool, launcher: str) -> int:
+def resume(name: str, trust: bool, launcher: list[str]) -> int:
     """Goes on with a run where Hydra's launcher puts it; returns the exit code, 1 if a case has no end."""
-    launch.available([launcher])
+    launcher = _given([], launcher)
+    if not any(_key(override) == launch.GROUP for override in launcher):
+        raise ConfigError(f"{launcher[0]} is for a launcher; add {launch.GROUP}=NAME, or leave it out")
+    launch.available(launcher)
+    compose.composed(launcher)
     folder, _ = interrupted(name, trust)  # refused here, before a job is sent away
     given = [f"+resume={launch.quoted(folder)}", f"+trust={str(trust).lower()}"]
     given.append(f"hydra.sweep.dir={launch.quoted(folder.parent / sweeps.FOLDER / 'hydra')}")
-    if not launch.launched(resume_job, [launcher, *given]):
+    if not launch.launched(resume_job, [*launcher, *given]):
         return 130
     return int(_has_errors(folder))
 

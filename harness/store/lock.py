@@ -11,10 +11,10 @@ from pathlib import Path
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-def take(handle: int) -> bool:
+def take(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
     """False where the file system has no locks. Raises BlockingIOError where another process holds it."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
@@ -36,7 +36,7 @@ def is_held(path: Path) -> bool | None:
     except OSError:  # somebody else's, who alone may open it
         return None
     try:
-        return False if take(handle) else None
+        return False if take(handle, fcntl.LOCK_SH) else None  # so that several may look at a time
     except BlockingIOError:
         return True
     finally:

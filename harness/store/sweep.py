@@ -1,8 +1,9 @@
 """A sweep on disk: what was asked of it, and a record of each job.
 
-It is a folder below the folder of its runs. `sweep.json` is there before a job is, and stays as it is. The
-record of a job is written whole by that job alone, which holds a lock while it works: a record that says
-`running` and whose lock nobody holds is that of a job that was lost.
+It is a folder below the folder of its runs. `sweep.json` is there before a job is, and stays as it is.
+`launches.json` says how they were launched. The record of a job is written whole by that job alone, which
+holds a lock while it works: a record that says `running` and whose lock nobody holds is that of a job that
+was lost.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import atomic, files, lock, packed
+from . import atomic, files, launches, lock, packed, slurm
 from .files import ResultsError
 from .manifest import MOST, RUN_NAME, check_origin, sealed
 
@@ -34,7 +35,6 @@ JOB_ID = re.compile(r"[0-9a-f]{12}")
 LOG = re.compile(r"(?!(.*/)?\.\.?(/|$))[\w.+-]+(/[\w.+-]+){0,5}", re.ASCII)  # inside of the sweep's folder
 LINE = 300  # characters of a log's line
 BASIC = "basic"  # the sweeper whose jobs are known before the launch
-LOCAL = ("basic", "joblib", "ray", "submitit_local")  # launchers whose jobs end with them
 WRITTEN = ("running", "done", "failed", "stopped")
 TEXTS = ("began", "ended", "host", "scheduler", "run", "log", "reason")
 NUMBERS = ("process", "cores", "memory_bytes")
@@ -54,8 +54,8 @@ class Record:
     """How a job stands. None is what is not known yet.
 
     `began` is when it was begun last, `log` a path inside of the sweep's folder. `state` is queued, running,
-    done, failed (it has not measured), stopped (by a signal), lost (its process has ended without a word) or
-    missing (nothing will start it).
+    done, failed (it has not measured), stopped (by a signal), lost (its process has ended without a word, or
+    Slurm has dropped it) or missing (nothing will start it). `reason` of a queued one says why nobody knows.
     """
 
     state: str
@@ -106,18 +106,13 @@ class Sweep:
         """Whether a sweeper chooses the jobs as it goes."""
         return self.manifest["sweeper"] != BASIC
 
-    @property
-    def launcher(self) -> str:
-        return self.manifest["launcher"]
-
-    def record(self, number: int) -> Record:
-        """How a job stands now. Raises ResultsError for a record that is damaged."""
+    def begun(self, number: int) -> Record | None:
+        """The record of a job; None where it has none. Raises ResultsError for one that is damaged."""
         path = self._record(number)
         try:
             record = _record_of(files.parse(files.read(path)))
         except FileNotFoundError:
-            waits = lock.is_held(self.folder / LAUNCH) is not False or self.launcher not in LOCAL
-            return Record("queued" if waits else "missing")
+            return None
         except OSError as error:
             raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
         except ValueError as error:
@@ -126,13 +121,59 @@ class Sweep:
             return replace(record, state="lost")
         return record
 
+    def record(self, number: int) -> Record:
+        """How a job stands now. Raises ResultsError for a record that is damaged."""
+        return self.begun(number) or self._not_begun([number])[number]
+
     def records(self) -> list[Record]:
         """How each job stands."""
-        return [self.record(number) for number in range(len(self.jobs))]
+        found = [self.begun(number) for number in range(len(self.jobs))]
+        others = self._not_begun([number for number, record in enumerate(found) if record is None])
+        return [record or others[number] for number, record in enumerate(found)]
+
+    def _not_begun(self, numbers: list[int]) -> dict[int, Record]:
+        """How jobs without a record stand, by what launched them last, and by what Slurm says."""
+        if not numbers:
+            return {}
+        under_way = lock.is_held(self.folder / LAUNCH) is not False
+        launched = launches.read(self.folder)
+        launcher = launched[-1].launcher if launched else BASIC
+        places = launches.places(self.folder, launched)
+        named = {number: [those[number] for those in places if number in those] for number in numbers}
+        asked = dict.fromkeys(name.partition("_")[0] for names in named.values() for name in names)
+        there = slurm.has(asked)
+
+        def stands(number: int, names: list[str]) -> Record:
+            scheduler = f"slurm {names[-1]}" if names else None
+            if names and isinstance(there, str):
+                return Record("queued", scheduler=scheduler, reason=there)
+            if there and any(name in there for name in names):
+                return Record("queued", scheduler=scheduler)
+            if under_way and not (places and number in places[-1]):
+                return Record("queued")  # its launcher has yet to start it
+            if launcher == launches.SLURM:
+                # it may have begun, and ended, since its record was looked for
+                return self.begun(number) or self._lost(names)
+            if launcher == launches.ELSEWHERE:
+                return Record(
+                    "queued", scheduler=scheduler, reason="its launcher keeps submitit's files elsewhere"
+                )
+            return Record("missing")  # other launchers wait for their jobs
+
+        return {number: stands(number, names) for number, names in named.items()}
+
+    def _lost(self, names: list[str]) -> Record:
+        """The record of a job that Slurm called so, and that has left none."""
+        if not names:
+            return Record("lost", reason="Slurm was not given it")
+        log = launches.log(self.folder, names[-1])
+        gone = "Slurm has it no more, and it left no record"
+        return Record("lost", scheduler=f"slurm {names[-1]}", log=log, reason=gone)
 
     def runs(self) -> list[Path]:
         """The folders of the runs that there are."""
-        named = {record.run: None for record in self.records() if record.run}
+        found = (self.begun(number) for number in range(len(self.jobs)))
+        named = {record.run: None for record in found if record and record.run}
         folders = [self.results / run for run in named]
         return [f for f in folders if packed.of_run(f) or (f.is_dir() and not f.is_symlink())]
 
@@ -147,34 +188,16 @@ class Sweep:
     @contextmanager
     def working(self, number: int) -> Iterator[bool]:
         """Holds the lock of a job; False where another process works on it."""
-        handle = lock.opened(self._lock(number))
-        until = time.monotonic() + PATIENCE_S
-        try:
-            while True:
-                try:
-                    lock.take(handle)
-                except BlockingIOError:
-                    if time.monotonic() < until:
-                        time.sleep(0.05)
-                        continue
-                    yield False
-                else:
-                    yield True
-                return
-        finally:
-            os.close(handle)
+        with _held(self._lock(number)) as held:
+            yield held
 
     @contextmanager
     def launching(self) -> Iterator[None]:
-        """Holds the lock of the command that waits for the jobs."""
-        handle = lock.opened(self.folder / LAUNCH)
-        try:
-            lock.take(handle)
+        """Holds the lock of the command that waits for the jobs. Raises ResultsError where another does."""
+        with _held(self.folder / LAUNCH) as held:
+            if not held:
+                raise ResultsError(f"{self.folder} is under way in another command; wait for it")
             yield
-        except BlockingIOError:
-            raise ResultsError(f"{self.folder} is under way in another command; wait for it") from None
-        finally:
-            os.close(handle)
 
     def swept(self, number: int) -> list[str]:
         """The overrides in which a job differs from the others."""
@@ -205,6 +228,27 @@ class Sweep:
 
     def _lock(self, number: int) -> Path:
         return self.folder / RECORDS / f"{number}.lock"
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Holds a lock; False where another process does, for longer than a look at it takes."""
+    handle = lock.opened(path)
+    until = time.monotonic() + PATIENCE_S
+    try:
+        while True:
+            try:
+                lock.take(handle)
+            except BlockingIOError:
+                if time.monotonic() < until:
+                    time.sleep(0.05)
+                    continue
+                yield False
+            else:
+                yield True
+            return
+    finally:
+        os.close(handle)
 
 
 def create(results: Path, described: dict[str, Any]) -> Sweep:
@@ -270,7 +314,7 @@ def _check(manifest: Any) -> None:
         raise ValueError(f"it is of schema {schema!r:.60}, and this version reads schema {SCHEMA}")
     if not NAME.fullmatch(_text(manifest, "sweep")):
         raise ValueError(f"its sweep is called {manifest['sweep']!r:.60}")
-    for name in ("created", "command", "launcher", "sweeper", "primary"):
+    for name in ("created", "command", "sweeper", "primary"):
         _text(manifest, name)
     for name in ("swept", "given", *(["folders"] if "folders" in manifest else [])):
         _texts(manifest, name)

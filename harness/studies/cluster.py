@@ -1,4 +1,4 @@
-"""A real Slurm of one node, and sweeps on it: jobs killed, requeued, over their time, resumed, reported.
+"""A real Slurm of one node, and sweeps on it: jobs killed, cancelled, requeued, over their time, resumed.
 
 Slurm comes from Debian's packages. Its daemons run with files of their own in a scratch folder, so that a
 Slurm of the machine is not touched. A node without a database has no accounting, which submitit asks for: a
@@ -92,6 +92,7 @@ def main(arguments: list[str]) -> int:
         print(f"skipped: {why}; as root, nox -s cluster -- --install installs {' and '.join(PACKAGES)}")
         return 0
     with scratch() as folder, _slurm(folder) as environment:
+        os.environ.update(environment)  # how jobs stand is asked from here too
         _try(folder, environment)
     return 0
 
@@ -150,6 +151,13 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "cellbench.harness.cli", "run", *arguments]
 
 
+def _watched(sweep: Sweep) -> list[str]:
+    """How the jobs stand when `sweeps --watch` has ended, which prints that."""
+    watch = [sys.executable, "-m", "cellbench.harness.cli", "sweeps", str(sweep.folder), "--watch"]
+    subprocess.run(watch, check=True, timeout=LONGEST_S)
+    return [record.state for record in sweep.records()]
+
+
 def _swept(results: Path, jobs: int, *others: str, partition: str = "batch") -> list[str]:
     launcher = ["hydra/launcher=submitit_slurm", f"hydra.launcher.partition={partition}"]
     launcher += ["hydra.launcher.cpus_per_task=1"]
@@ -186,6 +194,8 @@ def _try(folder: Path, environment: dict[str, str]) -> None:
     last = wrong.stderr.strip().splitlines()[-1]
     assert wrong.returncode == 2 and "Traceback" not in wrong.stderr and "bach" in wrong.stderr, wrong.stderr
     print(f"a misspelt partition: {last}", flush=True)
+    refused = sweeps.read(sweeps.sweeps(folder / "wrong")[0])
+    assert _watched(refused) == ["lost"], refused.records()
 
     with _started(_over_its_time(folder), environment) as over:
         with _started(_swept(results, JOBS), environment) as launching:
@@ -239,8 +249,9 @@ def _each_once(sweep: Sweep, cases: int) -> None:
 
 
 def _disturb(sweep: Sweep, launching: subprocess.Popen, environment: dict[str, str]) -> None:
-    """Kills one job and requeues another, and waits until no job is under way."""
+    """Cancels a job that waits, kills another, requeues a third, and waits until none is under way."""
     _until(lambda: _begun(sweep) or launching.poll() is not None, "a job has measured a case")
+    cancelled = _cancelled(sweep, environment)
     killed = _begun(sweep)[0]
     os.kill(sweep.record(killed).process or 0, signal.SIGKILL)
     print(f"job {killed} was killed", flush=True)
@@ -253,10 +264,22 @@ def _disturb(sweep: Sweep, launching: subprocess.Popen, environment: dict[str, s
         flush=True,
     )
     launching.wait(LONGEST_S)
+    states = _watched(sweep)
+    assert states[cancelled] == "lost", sweep.record(cancelled)
     _until(lambda: not {"running", "queued"} & {r.state for r in sweep.records()}, "no job is under way")
     _until(lambda: sweep.record(requeued).state == "done", "the requeued job has ended")
     assert sweep.record(requeued).run == before.run, "a requeued job goes on with its own run"
     assert sweep.record(killed).state == "lost", sweep.record(killed)
+
+
+def _cancelled(sweep: Sweep, environment: dict[str, str]) -> int:
+    """The job that was to begin last, which is cancelled while it waits."""
+    number = len(sweep.jobs) - 1
+    record = sweep.record(number)
+    assert record.state == "queued" and record.scheduler, record
+    _said(environment, "scancel", record.scheduler.removeprefix("slurm "))
+    print(f"job {number} was cancelled while it waited", flush=True)
+    return number
 
 
 def _begun(sweep: Sweep) -> list[int]:

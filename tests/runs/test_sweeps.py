@@ -21,11 +21,7 @@ SWEPT = "workload.hidden_size=4,5"
 def begun(folder):
     """A sweep of two jobs on disk that was never launched."""
     jobs = [{"id": f"{n}" * 12, "overrides": [f"seeds={n}"], "config": {}} for n in range(2)]
-    described = dict.fromkeys(("created", "command"), "") | {
-        "launcher": "basic",
-        "primary": "config",
-        "sweeper": "basic",
-    }
+    described = dict.fromkeys(("created", "command"), "") | {"primary": "config", "sweeper": "basic"}
     described |= {"swept": ["seeds"], "given": []}
     return sweeps.create(folder, described | {"jobs": jobs})
 
@@ -139,7 +135,7 @@ DAMAGE = {
     "numbers": [{"estimates_s": ["1"]}, {"estimates_s": 1}, {"estimates_s": [-1]}],
     "texts": [
         {"folders": "conf"},
-        {"launcher": 3},
+        {"primary": 3},
         {"swept": "seeds"},
         {"swept": [1]},
         {"sweep": "../x"},

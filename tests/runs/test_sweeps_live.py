@@ -5,13 +5,13 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cellbench.harness.cli import main
 from cellbench.harness.runs import cancel, live
+from cellbench.harness.store import launches, lock, slurm
 from cellbench.harness.store import sweep as sweeps
 from cellbench.harness.store.sweep import Record
 
@@ -28,12 +28,10 @@ def record(state, began_s=None, ended_s=None):
 def begun(tmp_path):
     """A sweep of two jobs on disk, carried by Slurm."""
     jobs = [{"id": f"{n}" * 12, "overrides": [f"seeds={n}"], "config": {}} for n in range(2)]
-    described = dict.fromkeys(("created", "command"), "") | {
-        "launcher": "submitit_slurm",
-        "primary": "config",
-    }
-    described |= {"sweeper": "basic", "swept": ["seeds"], "given": [], "jobs": jobs}
-    return sweeps.create(tmp_path, described)
+    described = dict.fromkeys(("created", "command"), "") | {"primary": "config", "sweeper": "basic"}
+    sweep = sweeps.create(tmp_path, described | {"swept": ["seeds"], "given": [], "jobs": jobs})
+    launches.add(sweep.folder, launches.SLURM, [0, 1])
+    return sweep
 
 
 LEFT = {
@@ -85,6 +83,23 @@ def test_a_sweep_is_watched_from_another_terminal_until_its_jobs_have_ended(begu
     assert "--watch needs the sweep" in capsys.readouterr().err
 
 
+def looked_at(path):
+    """A look at a lock that takes a while: its handle, which a timer closes."""
+    handle = lock.opened(path)
+    lock.take(handle, lock.fcntl.LOCK_SH)
+    threading.Timer(0.2, os.close, [handle]).start()
+
+
+def test_a_launch_waits_for_who_only_looks_and_not_for_another_launch(begun, monkeypatch):
+    looked_at(begun.folder / sweeps.LAUNCH)
+    assert lock.is_held(begun.folder / sweeps.LAUNCH) is False  # two may look at a time
+    with begun.launching():
+        monkeypatch.setattr(sweeps, "PATIENCE_S", 0.1)
+        assert lock.is_held(begun.folder / sweeps.LAUNCH)
+        with pytest.raises(sweeps.ResultsError, match="under way in another command"), begun.launching():
+            pass
+
+
 def test_on_a_terminal_the_line_takes_the_place_of_the_one_before(begun, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
@@ -114,6 +129,7 @@ def submitted(begun, tmp_path, monkeypatch):
     program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/cancelled\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "has", lambda numbers: frozenset({"17_0", "17_1"}))
     return begun
 
 
@@ -127,7 +143,7 @@ def test_a_sweep_that_is_interrupted_says_how_to_cancel_what_slurm_has_and_a_sec
 
     monkeypatch.setattr(cancel.time, "sleep", wait)
     with submitted.launching():
-        cancel.offer(submitted, time.time() - 60)
+        cancel.offer(submitted)
     error = capsys.readouterr().err
     assert "cancel them with: scancel 17, or with Ctrl-C" in error
     assert (tmp_path / "cancelled").exists() == again
@@ -138,11 +154,14 @@ def test_a_sweep_that_is_interrupted_says_how_to_cancel_what_slurm_has_and_a_sec
 def test_nothing_is_cancelled_of_a_sweep_that_has_ended_or_that_an_earlier_command_launched(
     submitted, capsys
 ):
+    launches.add(submitted.folder, launches.SLURM, [0, 1])
     with submitted.launching():
-        cancel.offer(submitted, time.time() + 60)
+        cancel.offer(submitted)
+    (submitted.folder / launches.FILE).unlink()
+    launches.add(submitted.folder, "basic", [0, 1])
     for number in range(2):
         submitted.write(number, Record("done"))
-    cancel.offer(submitted, 0)
+    cancel.offer(submitted)
     assert capsys.readouterr().err == ""
 
 

@@ -163,6 +163,50 @@ def test_a_case_that_failed_first_and_was_measured_later_is_no_error_of_a_carrie
     assert multirun._has_errors(run)  # the last end counts
 
 
+def test_settings_of_the_launcher_are_given_anew_and_checked_as_in_a_first_launch(begun, monkeypatch, capsys):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    launched, slurm = [], ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=batch"]
+    monkeypatch.setattr(multirun.launch, "launched", lambda _, given, *__: bool(launched.append(given)))
+    path = begun.folder / sweeps.MANIFEST
+    content = json.loads(path.read_text())
+    content["given"] += [*slurm, "hydra.launcher.timeout_min=60"]
+    path.write_text(json.dumps(store.manifest.sealed(content, "sweep")))
+    resumed = ["run", f"resume={begun.folder}"]
+    assert main([*resumed, "hydra.launcher.timeout_min=120"]) == 130
+    assert [o for o in launched[-1] if o.startswith(("hydra/launcher", "hydra.launcher"))] == [
+        *slurm,
+        "hydra.launcher.timeout_min=120",
+    ]
+    local = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"]
+    assert main([*resumed, *local]) == 130
+    assert [o for o in launched[-1] if o.startswith(("hydra/launcher", "hydra.launcher"))] == local
+    capsys.readouterr()
+    for override, words in {
+        "hydra.launcher.timeout_mins=5": "did you mean 'timeout_min'?",
+        "hydra.launcher.timeout_min=5,6": "hydra.launcher.timeout_min cannot be swept",
+        "hydra.launcher.timeout_min=": "hydra.launcher.timeout_min is empty",
+        "hydra.job.name=x": "leave out hydra.job.name=x",
+        "seeds=2": "leave out seeds=2",
+    }.items():
+        assert main([*resumed, override]) == 2
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1, error
+    assert len(launched) == 2
+
+
+def test_settings_of_a_launcher_need_one_beside_a_run_that_is_gone_on_with(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    assert main(["run", "cells=[elman]", "probes=[parameters]", f"results={tmp_path}"]) == 0
+    (run,) = store.runs(tmp_path)
+    launched = []
+    monkeypatch.setattr(multirun.launch, "launched", lambda _, given, *__: bool(launched.append(given)))
+    setting = "hydra.launcher.timeout_min=120"
+    assert main(["run", f"resume={run}", setting]) == 2
+    assert "add hydra/launcher=NAME" in capsys.readouterr().err
+    assert main(["run", f"resume={run}", setting, "hydra/launcher=submitit_local"]) == 130
+    assert launched[0][:2] == ["hydra/launcher=submitit_local", setting]
+
+
 class Passing:
     """As submitit's handler of signals is, which passes SIGTERM over."""
 
