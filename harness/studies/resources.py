@@ -16,6 +16,7 @@ from typing import Any
 
 from cellbench import cells
 from cellbench.cells.kernels.triton.resources import choose, missing
+from cellbench.cells.kernels.unprintable import unprintable
 
 from ..store import atomic
 
@@ -32,7 +33,7 @@ Table = dict[str, Any]
 
 def printable() -> list[str]:
     """The cells that have kernels."""
-    return [name for name in cells.names() if not cells.get(name).written_out]
+    return [name for name in cells.names() if unprintable(cells.get(name), "triton") is None]
 
 
 def sizes_of(name: str) -> Sizes:

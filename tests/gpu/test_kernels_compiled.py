@@ -16,6 +16,7 @@ from cellbench.harness.case import Case
 from cellbench.harness.cli import main
 from cellbench.harness.probe import NotOk
 from cellbench.harness.studies.resources import FOLDER, differences, printable, recorded, table
+from cellbench.harness.studies.resources import main as study
 
 compiles = pytest.mark.skipif(
     resources.missing() is not None, reason="triton is not installed; it is in the extra test, on Linux"
@@ -27,8 +28,18 @@ EXACT = [("elman", "float32", 64, "sm_90"), ("gru", "bfloat16", 128, "sm_80")]
 
 
 @pytest.mark.quick
-def test_what_is_recorded_are_cells_that_have_kernels():
-    assert {name for name, *_ in EXACT} <= set(RECORDED) <= set(printable())
+def test_what_is_recorded_are_the_cells_that_have_kernels():
+    assert {name for name, *_ in EXACT} <= set(RECORDED) == set(printable())
+
+
+@compiles
+@pytest.mark.quick
+@pytest.mark.parametrize("name", ["mgu", "mlstm"])
+def test_a_cell_without_kernels_has_no_resources_in_one_line(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        study([name, "--check"])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and f"'{name}' has no kernel; these have: antisymmetric, " in error
 
 
 @pytest.mark.quick
