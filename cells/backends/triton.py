@@ -57,11 +57,20 @@ class TritonBackend(Backend):
     def predicted(self, cell: GatedCell, **workload: Any) -> Prediction | None:
         import torch
 
-        here = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-        return predict(cell, **workload, device=here)
+        if not torch.cuda.is_available():
+            return predict(cell, **workload)
+        here = torch.cuda.get_device_name()
+        return predict(cell, **workload, device=here, processors=processors())
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
         return TritonProgram(cell, *arguments)
+
+
+def processors(device: str = "cuda") -> int:
+    """The device's multiprocessors: boards, and parts of boards, of one target have different numbers."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
 class TritonProgram(TensorProgram):
@@ -100,7 +109,8 @@ class TritonProgram(TensorProgram):
         target = "sm_{}{}".format(*torch.cuda.get_device_capability(self.device))
         if target not in TARGETS:
             raise Unsupported(f"backend triton does not know {target}; it knows {', '.join(TARGETS)}")
-        chosen = choose(self.cell, self.units, self.batch, self.dtype, target, remembered)
+        sizes = (self.units, self.batch, self.dtype, target)
+        chosen = choose(self.cell, *sizes, remembered, processors(self.device))
         if chosen.form is None:
             form, reason = next(iter(chosen.refused.items()))
             raise Unsupported(

@@ -6,7 +6,7 @@ docs/gpu.md states the model. Each constant is read off a data sheet, or marked 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...cell import GatedCell
 from ...derived import layers
@@ -85,8 +85,12 @@ def predict(
     dtype: str,
     direction: str,
     device: str | None = None,
+    processors: int | None = None,
 ) -> Prediction:
-    """Seconds of a run on a device by its name; on an H100 where the name is None, as there is none."""
+    """Seconds of a run on a device by its name; on an H100 where the name is None, as there is none.
+
+    processors are the device's multiprocessors where they are not those of its constants.
+    """
     if reason := missing():
         return Prediction(math.nan, reason)
     if reason := printer.without(cell):
@@ -94,9 +98,10 @@ def predict(
     name = ASSUMED if device is None else next((n for n in DEVICES if n in device), None)
     if name is None:
         return Prediction(math.nan, f"there are constants of {', '.join(DEVICES)}, and none of {device}")
-    single, on = layers.single(cell), DEVICES[name]
+    on = replace(DEVICES[name], processors=processors or DEVICES[name].processors)
+    single = layers.single(cell)
     units = single.units(hidden_size)
-    chosen = choose(single, units, batch, dtype, on.target, remembered)
+    chosen = choose(single, units, batch, dtype, on.target, remembered, on.processors)
     if chosen.form is None:
         return Prediction(math.nan, f"no kernel fits {on.target}: {chosen}")
     whole = [kernel_s(on, single, units, batch, dtype, chosen, way) for way in ways(direction)]

@@ -76,17 +76,25 @@ class Chosen:
 
 
 def choose(
-    cell: GatedCell, hidden: int, batch: int, dtype: str, target: str, ask: Ask | None = None
+    cell: GatedCell,
+    hidden: int,
+    batch: int,
+    dtype: str,
+    target: str,
+    ask: Ask | None = None,
+    processors: int | None = None,
 ) -> Chosen:
     """The first form whose two kernels fit, and else a launch a step although it spills.
 
-    `ask` answers in the compiler's place.
+    `ask` answers in the compiler's place. processors are the device's multiprocessors; of a usual device of
+    the target where none are given.
     """
+    processors = processors or TARGETS[target][0]
     refused: dict[str, str] = {}
     spilling: Chosen | None = None
-    for form in candidates(cell, hidden, batch, TARGETS[target][0], dtype):
+    for form in candidates(cell, hidden, batch, processors, dtype):
         # what is said without compiling, which takes the longer the less it fits
-        if reason := ruled_out(form, cell, hidden, batch, dtype, target):
+        if reason := ruled_out(form, cell, hidden, batch, dtype, target, processors):
             refused[str(form)] = reason
             continue
         kernels = resources(cell, hidden, dtype, form, target, ask)
@@ -99,12 +107,14 @@ def choose(
     return spilling or Chosen(None, {}, refused)
 
 
-def ruled_out(form: Form, cell: GatedCell, hidden: int, batch: int, dtype: str, target: str) -> str | None:
+def ruled_out(
+    form: Form, cell: GatedCell, hidden: int, batch: int, dtype: str, target: str, processors: int
+) -> str | None:
     """None, or why the form cannot be, whatever the compiler makes of it."""
     weights = form.weight_bytes(cell, hidden, dtype)
     if weights > limit(target):
         return f"for its weights {_too_large(weights, target)}"
-    crowded = form.crowded(cell, hidden, batch, TARGETS[target][0])
+    crowded = form.crowded(cell, hidden, batch, processors)
     return crowded or form.too_long(cell, hidden) or form.too_wide(cell, hidden, batch)
 
 
