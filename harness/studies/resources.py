@@ -7,7 +7,6 @@ or that adds a barrier, is seen without a GPU. Exit code 1 where something diffe
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import sys
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cellbench import cells
-from cellbench.cells.kernels.triton.resources import choose, missing
+from cellbench.cells.kernels.triton.resources import choose, missing, version
 from cellbench.cells.kernels.unprintable import unprintable
 
 from ..store import atomic
@@ -63,7 +62,7 @@ def recorded(name: str) -> Table:
 
 def record(name: str) -> None:
     """Writes the cell's file."""
-    content = {"triton": importlib.metadata.version("triton"), "rows": table(name, sizes_of(name))}
+    content = {"triton": version(), "rows": table(name, sizes_of(name))}
     FOLDER.mkdir(parents=True, exist_ok=True)
     atomic.write_json(FOLDER / f"{name}.json", content, indent=1)
 

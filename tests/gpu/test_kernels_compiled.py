@@ -1,20 +1,24 @@
 """What Triton's compiler makes of printed kernels for GPUs that are not here: exactly what was recorded."""
 
+import importlib.metadata
 import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from cellbench import cells
-from cellbench.cells.kernels.triton import compiler, resources
+from cellbench.cells.kernels.triton import compiler, remembered, resources
 from cellbench.cells.kernels.triton.form import GRID, STEPWISE, Form
 from cellbench.cells.programs.backend import Backend, Unsupported
 from cellbench.harness import programs
 from cellbench.harness.case import Case
 from cellbench.harness.cli import main
 from cellbench.harness.probe import NotOk
+from cellbench.harness.studies import resources as of_study
+from cellbench.harness.studies.gpu.pretend import pretend_cuda
 from cellbench.harness.studies.resources import FOLDER, differences, printable, recorded, table
 from cellbench.harness.studies.resources import main as study
 
@@ -23,6 +27,7 @@ compiles = pytest.mark.skipif(
 )
 RECORDED = {file.stem: json.loads(file.read_text())["rows"] for file in FOLDER.glob("*.json")}
 ROWS = {f"{name} {key}": row for name, rows in RECORDED.items() for key, row in rows.items()}
+WORK = {"steps": 3, "batch": 2, "input_size": 5, "hidden_size": 7, "dtype": "float32", "direction": "forward"}
 SHOW = ("show", "--kernel", "triton")
 EXACT = [("elman", "float32", 64, "sm_90"), ("gru", "bfloat16", 128, "sm_80")]
 
@@ -214,6 +219,45 @@ def test_show_prints_the_resources_of_a_form_and_why_not_another(capsys):
 def test_what_cannot_be_shown_is_one_line(words, says, capsys):
     assert main(words.split()) == 2
     assert says in capsys.readouterr().err
+
+
+@compiles
+@pytest.mark.quick
+def test_a_triton_of_another_distribution_has_its_own_version(monkeypatch, tmp_path):
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setenv("CELLBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(resources, "answered", lambda jobs: [{"registers": 1} for _ in jobs])
+    assert remembered.remembered([{"kernel": "forward"}]) == [{"registers": 1}]
+    monkeypatch.setattr(of_study, "FOLDER", tmp_path)
+    monkeypatch.setattr(of_study, "table", lambda *_: {})
+    of_study.record("elman")
+    assert json.loads((tmp_path / "elman.json").read_text())["triton"] == sys.modules["triton"].__version__
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("raised", [ImportError("libtriton.so: cannot open"), RuntimeError("no\nversion")])
+def test_a_triton_that_cannot_be_imported_makes_rows_unavailable(raised, monkeypatch, tmp_path):
+    (tmp_path / "triton.py").write_text(f"raise {raised!r}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    reason = f"triton cannot be imported: {type(raised).__name__}: {' '.join(str(raised).split())}"
+    case = Case("throughput", "gru", "triton", "cuda", "float32", steps=3, batch=2, input_size=5)
+    case = replace(case, hidden_size=7, direction="forward")
+    with pretend_cuda(), pytest.raises(NotOk) as stopped:
+        programs.prepare(case, cells.get("gru").init(5, 7))
+    assert (stopped.value.status, stopped.value.reason) == ("unavailable", reason)
+    assert cells.backend("triton").predicted(cells.get("gru"), **WORK).line.endswith(reason)
+
+
+@pytest.mark.quick
+def test_a_folder_of_its_name_is_no_triton(monkeypatch, tmp_path):
+    (tmp_path / "triton").mkdir()
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert resources.missing().startswith("triton is not installed")
 
 
 def test_without_triton_show_says_what_to_install(monkeypatch, capsys):

@@ -133,9 +133,21 @@ def _too_large(size: int, target: str) -> str:
 
 def missing() -> str | None:
     """None, or why nothing can be compiled here."""
-    if importlib.util.find_spec("triton") is None:
+    spec = importlib.util.find_spec("triton")
+    if spec is None or spec.origin is None:  # a folder of that name is none
         return "triton is not installed; pip install 'cellbench[triton]' brings it, on Linux"
+    try:
+        import triton  # noqa: F401
+    except Exception as error:  # where half of it is there, or of another machine: anything
+        return f"triton cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
     return None
+
+
+def version() -> str:
+    """Triton's, whatever its distribution is called, such as pytorch-triton."""
+    import triton
+
+    return str(triton.__version__)
 
 
 def resources(
