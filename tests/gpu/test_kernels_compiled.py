@@ -10,6 +10,9 @@ from dataclasses import replace
 import pytest
 
 from cellbench import cells
+from cellbench.cells.checking.kernels import compiled
+from cellbench.cells.checking.kernels.problem import Sizes
+from cellbench.cells.kernels import questions
 from cellbench.cells.kernels.triton import compiler, remembered, resources
 from cellbench.cells.kernels.triton.form import GRID, STEPWISE, Form
 from cellbench.cells.programs.backend import Backend, Unsupported
@@ -138,7 +141,9 @@ def test_the_weights_are_a_lower_bound_of_the_shared_memory():
             assert form.weight_bytes(cell, units, size) <= row["forward"]["shared_bytes"]
 
 
-def test_a_compiler_that_dies_is_an_answer_and_the_next_job_another(monkeypatch):
+@pytest.fixture
+def dying(monkeypatch):
+    """A process that answers a question, and dies of the next; what each was asked."""
     told = []
 
     def run(command, input, **options):
@@ -148,10 +153,22 @@ def test_a_compiler_that_dies_is_an_answer_and_the_next_job_another(monkeypatch)
         )
         return subprocess.run([sys.executable, "-c", answers], input=input, **options)
 
-    monkeypatch.setattr(resources, "subprocess", type("", (), {"run": staticmethod(run)}))
+    monkeypatch.setattr(questions, "subprocess", type("", (), {"run": staticmethod(run)}))
+    return told
+
+
+def test_a_compiler_that_dies_is_an_answer_and_the_next_job_another(dying):
     first, second, third = resources.answered([{"job": k} for k in range(3)])
     assert first == third == {} and "died with code -6" in second["error"]
-    assert [len(jobs) for jobs in told] == [3, 1]
+    assert [len(jobs) for jobs in dying] == [3, 1]
+
+
+def test_a_kernel_that_is_checked_takes_no_later_one_along_when_its_compiler_dies(dying):
+    first, second, third = compiled.answers(
+        [compiled.CompiledJob("gru", "float32", Sizes(2, 2, 3, 16), 90)] * 3
+    )
+    assert first == third == {} and "the compiler's process died with code -6" in second["failed"]
+    assert [len(jobs) for jobs in dying] == [3, 1]
 
 
 def test_the_loop_of_a_listing_is_its_longest_one():

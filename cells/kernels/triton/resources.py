@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...cell import GatedCell
+from ..questions import answers_to
 from . import printer
 from .form import GRID, STEPWISE, Form, candidates
 
@@ -183,19 +181,6 @@ def _ending(kernel: str, form: Form) -> dict[str, bool]:
     return {"ENDING": form.kind == GRID} if form.kind in (GRID, STEPWISE) and kernel == "backward" else {}
 
 
-def answered(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def answered(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The compiler's answers in order; where it dies, that is the answer to the job that it was at."""
-    answers: list[dict[str, Any]] = []
-    while len(answers) < len(asked):
-        done = subprocess.run(
-            [sys.executable, "-m", f"{__package__}.compiler"],
-            input="\n".join(json.dumps(job) for job in asked[len(answers) :]),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        answers += [json.loads(line) for line in done.stdout.splitlines()]
-        if len(answers) < len(asked):
-            last = (done.stderr.strip().splitlines() or ["and said nothing"])[-1]
-            answers.append({"error": f"the compiler died with code {done.returncode}: {last[:200]}"})
-    return answers
+    return answers_to((f"{__package__}.compiler",), jobs, "the compiler", lambda text: {"error": text})
