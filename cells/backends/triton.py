@@ -19,7 +19,7 @@ from ..kernels.triton.forward import biased
 from ..kernels.triton.prediction import predict
 from ..kernels.triton.remembered import remembered
 from ..kernels.triton.resources import TARGETS, choose, missing
-from ..programs.backend import Backend, Unsupported, without_equations
+from ..programs.backend import Backend, Crashed, Unsupported, without_equations
 from ..programs.formats import TF32
 from ..programs.prediction import Prediction
 from ..programs.program import Program
@@ -103,7 +103,7 @@ class TritonProgram(TensorProgram):
         return self.form.grid(self.cell, self.units, self.batch)
 
     def choose(self) -> Form:
-        """The first form that fits the device. Raises Unsupported where none does."""
+        """The first form that fits the device. Raises Unsupported for none, Crashed where one might."""
         import torch
 
         target = "sm_{}{}".format(*torch.cuda.get_device_capability(self.device))
@@ -111,6 +111,12 @@ class TritonProgram(TensorProgram):
             raise Unsupported(f"backend triton does not know {target}; it knows {', '.join(TARGETS)}")
         sizes = (self.units, self.batch, self.dtype, target)
         chosen = choose(self.cell, *sizes, remembered, processors(self.device))
+        if chosen.died and chosen.form is None:
+            form = chosen.died[0]
+            raise Crashed(
+                f"Triton's compiler dies of cell {self.cell.name!r} at hidden_size {self.hidden_size} in"
+                f" {self.dtype}: {form}: {chosen.refused[form]}; backend torch has no such compiler"
+            )
         if chosen.form is None:
             form, reason = next(iter(chosen.refused.items()))
             raise Unsupported(

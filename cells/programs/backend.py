@@ -22,6 +22,10 @@ class Unsupported(ValueError):
     """What a backend finds that it cannot compute only while a program is prepared, such as a size."""
 
 
+class Crashed(RuntimeError):
+    """A compiler has died of what a program needs, by an assertion of its own or an abort."""
+
+
 def without_equations(cell: GatedCell, needed: str) -> str | None:
     """That a cell writes out its step, and what is `needed` instead; None for other cells and for modules."""
     if not cell.written_out or cell.library:
@@ -99,7 +103,7 @@ class Backend:
         """A program for sequences of this length and batch.
 
         `lengths` are B whole numbers from 1 to steps, for sequences of different lengths. Raises ValueError
-        where it is unavailable or unsupported.
+        where it is unavailable or unsupported, and Crashed where its compiler dies.
         """
         reason = self.unavailable(device) or self.unsupported(cell, dtype, device, direction)
         if reason:

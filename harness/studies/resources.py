@@ -49,7 +49,7 @@ def table(name: str, sizes: Sizes, targets: tuple[str, ...] = TARGETS) -> Table:
             chosen = choose(cell, cell.units(hidden), BATCH, dtype, target)
             taken = {kernel: asdict(r) for kernel, r in chosen.kernels.items()}
             for each in taken.values():
-                del each["failed"]  # of a form that was chosen, nothing did
+                del each["failed"], each["died"]  # of a form that was chosen, nothing did
             form = str(chosen.form) if chosen.form else None
             rows[f"{dtype} H={hidden} {target}"] = {"form": form, "refused": chosen.refused, **taken}
     return rows

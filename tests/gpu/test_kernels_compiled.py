@@ -5,11 +5,11 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
 from cellbench import cells
+from cellbench.cells.backends import triton as of_backend
 from cellbench.cells.checking.kernels import compiled
 from cellbench.cells.checking.kernels.problem import Sizes
 from cellbench.cells.kernels import questions
@@ -215,6 +215,53 @@ def test_a_size_that_fits_no_form_is_an_unsupported_row(monkeypatch):
     assert refused.value.status == "unsupported"
 
 
+DIES, LARGE = "the compiler died with code -6: LLVM ERROR", {"shared_bytes": 999_999}
+
+
+@compiles
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("resident", "spread", "status"),
+    [
+        ({"error": DIES, "died": True}, {"error": DIES, "died": True}, "crashed"),
+        (LARGE, {"error": DIES, "died": True}, "crashed"),
+        (LARGE, {"error": "CompilationError: no"}, "unsupported"),
+        ({"error": DIES, "died": True}, {"registers": 1}, None),
+    ],
+)
+def test_a_compiler_that_dies_of_the_forms_that_are_left_is_a_crashed_row(
+    resident, spread, status, monkeypatch
+):
+    def answered(jobs):
+        return [spread if "BLOCK_K" in job["constants"] else resident for job in jobs]
+
+    monkeypatch.setattr(of_backend, "remembered", answered)
+    case = Case("throughput", "elman", "triton", "cuda", **WORK)
+    params = cells.get("elman").init(5, 7)
+    with pretend_cuda():
+        if status is None:
+            assert programs.prepare(case, params).form.kind == GRID
+            return
+        with pytest.raises(NotOk) as stopped:
+            programs.prepare(case, params)
+    assert stopped.value.status == status
+    assert (DIES in stopped.value.reason) == (status == "crashed")
+
+
+@compiles
+def test_what_triton_asserts_is_told_as_its_own_death(monkeypatch, capsys):
+    def asserts(job):
+        try:
+            assert not job, "layouts differ"
+        except AssertionError as error:
+            raise ValueError("at 3:1") from (error if job["own"] else None)
+
+    monkeypatch.setattr(compiler, "measured", asserts)
+    monkeypatch.setattr(sys, "stdin", ['{"own": true}', '{"own": false}'])
+    compiler.main()
+    assert [json.loads(line)["died"] for line in capsys.readouterr().out.splitlines()] == [True, False]
+
+
 @compiles
 def test_show_prints_the_resources_of_a_form_and_why_not_another(capsys):
     assert main([*SHOW, "elman", "--resources", "sm_90", "--hidden-size", "256"]) == 0
@@ -261,8 +308,7 @@ def test_a_triton_that_cannot_be_imported_makes_rows_unavailable(raised, monkeyp
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "triton", raising=False)
     reason = f"triton cannot be imported: {type(raised).__name__}: {' '.join(str(raised).split())}"
-    case = Case("throughput", "gru", "triton", "cuda", "float32", steps=3, batch=2, input_size=5)
-    case = replace(case, hidden_size=7, direction="forward")
+    case = Case("throughput", "gru", "triton", "cuda", **WORK)
     with pretend_cuda(), pytest.raises(NotOk) as stopped:
         programs.prepare(case, cells.get("gru").init(5, 7))
     assert (stopped.value.status, stopped.value.reason) == ("unavailable", reason)

@@ -30,7 +30,7 @@ SYSTEM_BYTES = 1024  # of the shared memory of a program, taken by the driver fr
 class Resources:
     """registers of a thread, bytes spilled from them, shared bytes; barriers and instructions of a step.
 
-    Or why there are none: `failed`.
+    Or why there are none: `failed`, and whether its compiler `died`, of an assertion of its own or an abort.
     """
 
     registers: int = 0
@@ -39,6 +39,7 @@ class Resources:
     barriers: int = 0
     instructions: int = 0
     failed: str | None = None
+    died: bool = False
 
     def __str__(self) -> str:
         return (
@@ -61,11 +62,15 @@ class Resources:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The form of a cell on a target with what its kernels take, or None; and why not those before."""
+    """The form of a cell on a target with what its kernels take, or None; and why not those before.
+
+    `died` are those of them at which the compiler died.
+    """
 
     form: Form | None
     kernels: dict[str, Resources]
     refused: dict[str, str]
+    died: Sequence[str] = ()
 
     def __str__(self) -> str:
         kernels = [f"{name} {taken}" for name, taken in self.kernels.items()]
@@ -89,6 +94,7 @@ def choose(
     """
     processors = processors or TARGETS[target][0]
     refused: dict[str, str] = {}
+    died: list[str] = []
     spilling: Chosen | None = None
     for form in candidates(cell, hidden, batch, processors, dtype):
         # what is said without compiling, which takes the longer the less it fits
@@ -100,9 +106,10 @@ def choose(
         if not reasons:
             return Chosen(form, kernels, refused)
         refused[str(form)] = "; ".join(reasons)
+        died += [str(form)] if any(r.died for r in kernels.values()) else []
         if form.kind == STEPWISE and all(r.starts(target) for r in kernels.values()):
             spilling = spilling or Chosen(form, kernels, refused)
-    return spilling or Chosen(None, {}, refused)
+    return spilling or Chosen(None, {}, refused, died)
 
 
 def ruled_out(
@@ -154,7 +161,9 @@ def resources(
     """What the kernels of a form take, by name."""
     answers = (ask or answered)(jobs(cell, hidden, dtype, form, target))
     return {
-        name: Resources(failed=answer["error"]) if "error" in answer else Resources(**answer)
+        name: Resources(failed=answer["error"], died=answer.get("died", False))
+        if "error" in answer
+        else Resources(**answer)
         for name, answer in zip(KERNELS, answers, strict=True)
     }
 
@@ -183,4 +192,5 @@ def _ending(kernel: str, form: Form) -> dict[str, bool]:
 
 def answered(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The compiler's answers in order; where it dies, that is the answer to the job that it was at."""
-    return answers_to((f"{__package__}.compiler",), jobs, "the compiler", lambda text: {"error": text})
+    command = (f"{__package__}.compiler",)
+    return answers_to(command, jobs, "the compiler", lambda text: {"error": text, "died": True})
