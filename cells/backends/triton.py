@@ -19,6 +19,7 @@ from ..kernels.triton.forward import biased
 from ..kernels.triton.prediction import predict
 from ..kernels.triton.remembered import remembered
 from ..kernels.triton.resources import TARGETS, choose, missing
+from ..programs import cuda
 from ..programs.backend import Backend, Crashed, Unsupported, without_equations
 from ..programs.formats import TF32
 from ..programs.prediction import Prediction
@@ -57,7 +58,7 @@ class TritonBackend(Backend):
     def predicted(self, cell: GatedCell, **workload: Any) -> Prediction | None:
         import torch
 
-        if not torch.cuda.is_available():
+        if cuda.missing():
             return predict(cell, **workload)
         here = torch.cuda.get_device_name()
         return predict(cell, **workload, device=here, processors=processors())

@@ -11,8 +11,8 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import Arrays
 from ..find import public_name
-from . import ragged
-from .formats import DTYPES, NUMPY
+from . import cuda, ragged
+from .formats import DTYPES, NUMPY, TF32
 from .prediction import Prediction
 from .program import DIRECTIONS, Program
 from .stack import StackProgram
@@ -53,16 +53,7 @@ class Backend:
 
     def unavailable(self, device: str = "cpu") -> str | None:
         """None, or the reason why this machine cannot run it."""
-        if device != "cuda":
-            return None
-        import torch
-
-        if torch.cuda.is_available():
-            return None
-        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
-        return (
-            f"no CUDA device: torch {torch.__version__} is {built} and finds {torch.cuda.device_count()} GPUs"
-        )
+        return cuda.missing() if device == "cuda" else None
 
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
@@ -79,7 +70,7 @@ class Backend:
             if value not in allowed:
                 reason = f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
                 return reason + ("; torch and native have it" if value in DTYPES else "")
-        return None
+        return cuda.without_tf32() if (dtype, device) == (TF32, "cuda") else None
 
     def predicted(self, cell: GatedCell, **workload: Any) -> Prediction | None:
         """The time of a run on CUDA before it is measured, or None where the backend has no model of it.

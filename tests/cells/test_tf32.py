@@ -8,6 +8,7 @@ from cellbench import cells
 from cellbench.cells.backends._torch_products import products
 from cellbench.cells.backends._torch_program import TorchProgram
 from cellbench.cells.programs.formats import stored
+from cellbench.harness.studies.gpu import pretend
 from cellbench.harness.studies.gpu.pretend import pretend_cuda
 
 pytestmark = pytest.mark.quick
@@ -111,6 +112,18 @@ def test_newer_switches_that_disagree_with_the_older_are_set_and_put_back():
             assert cudnn.rnn.fp32_precision == "tf32"
     finally:
         cudnn.allow_tf32, cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize("backend", ["torch", "torch:mode=compile", "native", "triton"])
+def test_a_device_without_tf32_has_rows_that_say_so_and_no_float32_of_that_name(backend):
+    asked, cell = cells.backend(backend), cells.get("gru")
+    reason = "dtype tf32 needs compute capability 8.0; this device has 7.5, and would compute in float32"
+    with pretend_cuda([(pretend, "CAPABILITY", (7, 5))]):
+        assert asked.unsupported(cell, "tf32", "cuda") == reason
+        assert asked.unsupported(cell, "float32", "cuda") is None
+    with pretend_cuda([(pretend, "CAPABILITY", (8, 0))]):
+        assert asked.unsupported(cell, "tf32", "cuda") is None
+    assert asked.unsupported(cell, "tf32", "cuda") is None  # without a device that is what a row says
 
 
 @pytest.mark.parametrize("backend", ["torch", "native"])
