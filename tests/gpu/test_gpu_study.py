@@ -385,6 +385,7 @@ def test_cases_of_a_comparison_differ_in_their_backend_and_the_step_is_compiled_
     [
         (["--cells", "grus"], "did you mean 'gru'"),
         (["--sizes", "0"], "0 is no size"),
+        (["--steps", "0"], "0 is no size"),
         (["--dtypes", "float8"], "'float8' is no number format"),
     ],
 )

@@ -270,6 +270,16 @@ def test_show_prints_the_resources_of_a_form_and_why_not_another(capsys):
     assert "elman on sm_90 at H 256, B 16" in text and "bfloat16  backward" in text
 
 
+@compiles
+def test_show_prints_the_resources_of_the_format_that_is_asked_for_alone(capsys):
+    assert main([*SHOW, "elman", "--resources", "sm_90", "--dtype", "float16", "--hidden-size", "16"]) == 0
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in rows if row[0].startswith(("float", "bfloat", "tf"))] == [
+        ["float16", "forward"],
+        ["float16", "backward"],
+    ]
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize(
     ("words", "says"),
