@@ -6,6 +6,7 @@ the kernels.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +20,7 @@ from ..kernels.triton.forward import biased
 from ..kernels.triton.prediction import predict
 from ..kernels.triton.remembered import remembered
 from ..kernels.triton.resources import TARGETS, choose, missing
+from ..kernels.unprintable import unprintable
 from ..programs import cuda
 from ..programs.backend import Backend, Crashed, Unsupported, without_equations
 from ..programs.formats import TF32
@@ -58,6 +60,8 @@ class TritonBackend(Backend):
     def predicted(self, cell: GatedCell, **workload: Any) -> Prediction | None:
         import torch
 
+        if reason := unprintable(cell, "triton"):
+            return Prediction(math.nan, reason)
         if cuda.missing():
             return predict(cell, **workload)
         here = torch.cuda.get_device_name()

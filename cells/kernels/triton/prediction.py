@@ -13,7 +13,6 @@ from ...derived import layers
 from ...programs.formats import FORMATS
 from ...programs.prediction import Prediction
 from ..step import Step, step
-from . import printer
 from .form import GRID, RESIDENT, SCAN, STEPWISE, Form, block_of
 from .products import slots
 from .remembered import remembered
@@ -87,13 +86,11 @@ def predict(
     device: str | None = None,
     processors: int | None = None,
 ) -> Prediction:
-    """Seconds of a run on a device by its name; on an H100 where the name is None, as there is none.
+    """Seconds of a run of a cell with kernels, on a device by its name; on an H100 where that is None.
 
     processors are the device's multiprocessors where they are not those of its constants.
     """
     if reason := missing():
-        return Prediction(math.nan, reason)
-    if reason := printer.without(cell):
         return Prediction(math.nan, reason)
     name = ASSUMED if device is None else next((n for n in DEVICES if n in device), None)
     if name is None:
