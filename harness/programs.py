@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cellbench import cells
-from cellbench.cells.programs.backend import Unsupported
+from cellbench.cells.programs.backend import Crashed, Unsupported
 from cellbench.cells.programs.formats import FORMATS, rounded
 from cellbench.cells.programs.program import Forward, Gradients, Program
 from cellbench.cells.programs.tolerance import TIMES, relative_errors, tolerance, when_moved
@@ -53,7 +53,7 @@ def inputs(case: Case, seed: int = 0, lengths: np.ndarray | None = None, library
 def prepare(
     case: Case, params: dict[str, np.ndarray], lengths: np.ndarray | None = None, library: Any = cells
 ) -> Program:
-    """The case's program. Raises NotOk with status unavailable, unsupported or mismatch."""
+    """The case's program. Raises NotOk: unavailable, unsupported, crashed or mismatch."""
     cell, backend = library.get(case.spec), library.backend(case.backend)
     if reason := backend.unavailable(case.device):
         raise NotOk("unavailable", reason)
@@ -72,6 +72,8 @@ def prepare(
         )
     except Unsupported as error:
         raise NotOk("unsupported", str(error)) from None
+    except Crashed as error:
+        raise NotOk("crashed", str(error)) from None
     # a revision from before there was this word may have made the program
     mismatch = getattr(program, "mismatch", None)
     if mismatch and (reason := mismatch()):

@@ -1,6 +1,7 @@
-"""Products of float32 on CUDA in float32, or in tf32 where that is asked for.
+"""Products on CUDA as their format says: of float32 in float32, or in tf32 where that is asked for.
 
-PyTorch lets cuDNN round operands to tf32 by default, and other products only where it is told to.
+PyTorch lets cuDNN round operands to tf32 by default, and other products only where it is told to. Sums of
+products of 16 bits are float32, but PyTorch lets cuBLAS add up parts of them in 16 bits by default.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from typing import Any
 from ..programs.formats import TF32
 
 Switch = tuple[Any, str, Any]  # an object, its attribute, and the value that it gets
+SHORT = {"bfloat16": "bf16", "float16": "fp16"}  # formats in PyTorch's switches
 
 
 @contextmanager
 def products(dtype: str, device: str) -> Iterator[None]:
-    """Within, products of float32 round their operands where dtype is tf32, whatever the process allows."""
+    """Within, products of float32 round their operands where dtype is tf32, and none rounds its sums.
+
+    So it is whatever the process allows, which it does again afterwards.
+    """
     if device != "cuda":
         yield
         return
-    switches = _switches(dtype == TF32)
-    before = [getattr(where, name) for where, name, _ in switches]
+    switches = _switches(dtype == TF32) + _sums(dtype)
+    before = [_allowed(where, name) for where, name, _ in switches]
     try:
         for where, name, value in switches:
             setattr(where, name, value)
@@ -29,6 +34,23 @@ def products(dtype: str, device: str) -> Iterator[None]:
     finally:
         for (where, name, _), value in zip(switches, before, strict=True):
             setattr(where, name, value)
+
+
+def _allowed(where: Any, name: str) -> Any:
+    """What a switch is set to, with the permission to split sums that newer PyTorch sets together with it."""
+    value, split = getattr(where, name), f"{name}_split_k"
+    return (value, getattr(where, split)) if hasattr(where, split) else value
+
+
+def _sums(dtype: str) -> list[Switch]:
+    """Those that let sums be rounded on the way; float16 has one more, of PyTorch 2.7 and later."""
+    from torch import backends
+
+    matmul = backends.cuda.matmul
+    names = [f"allow_{SHORT[dtype]}_reduced_precision_reduction"] if dtype in SHORT else []
+    if dtype == "float16" and hasattr(matmul, "allow_fp16_accumulation"):
+        names.append("allow_fp16_accumulation")
+    return [(matmul, name, False) for name in names]
 
 
 def _switches(rounding: bool) -> list[Switch]:

@@ -6,6 +6,7 @@ the kernels.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +20,9 @@ from ..kernels.triton.forward import biased
 from ..kernels.triton.prediction import predict
 from ..kernels.triton.remembered import remembered
 from ..kernels.triton.resources import TARGETS, choose, missing
-from ..programs.backend import Backend, Unsupported, without_equations
+from ..kernels.unprintable import unprintable
+from ..programs import cuda
+from ..programs.backend import Backend, Crashed, Unsupported, without_equations
 from ..programs.formats import TF32
 from ..programs.prediction import Prediction
 from ..programs.program import Program
@@ -57,11 +60,22 @@ class TritonBackend(Backend):
     def predicted(self, cell: GatedCell, **workload: Any) -> Prediction | None:
         import torch
 
-        here = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-        return predict(cell, **workload, device=here)
+        if reason := unprintable(cell, "triton"):
+            return Prediction(math.nan, reason)
+        if cuda.missing():
+            return predict(cell, **workload)
+        here = torch.cuda.get_device_name()
+        return predict(cell, **workload, device=here, processors=processors())
 
     def program(self, cell: GatedCell, *arguments: Any) -> Program:
         return TritonProgram(cell, *arguments)
+
+
+def processors(device: str = "cuda") -> int:
+    """The device's multiprocessors: boards, and parts of boards, of one target have different numbers."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
 class TritonProgram(TensorProgram):
@@ -94,13 +108,20 @@ class TritonProgram(TensorProgram):
         return self.form.grid(self.cell, self.units, self.batch)
 
     def choose(self) -> Form:
-        """The first form that fits the device. Raises Unsupported where none does."""
+        """The first form that fits the device. Raises Unsupported for none, Crashed where one might."""
         import torch
 
         target = "sm_{}{}".format(*torch.cuda.get_device_capability(self.device))
         if target not in TARGETS:
             raise Unsupported(f"backend triton does not know {target}; it knows {', '.join(TARGETS)}")
-        chosen = choose(self.cell, self.units, self.batch, self.dtype, target, remembered)
+        sizes = (self.units, self.batch, self.dtype, target)
+        chosen = choose(self.cell, *sizes, remembered, processors(self.device))
+        if chosen.died and chosen.form is None:
+            form = chosen.died[0]
+            raise Crashed(
+                f"Triton's compiler dies of cell {self.cell.name!r} at hidden_size {self.hidden_size} in"
+                f" {self.dtype}: {form}: {chosen.refused[form]}; backend torch has no such compiler"
+            )
         if chosen.form is None:
             form, reason = next(iter(chosen.refused.items()))
             raise Unsupported(

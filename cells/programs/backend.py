@@ -11,8 +11,8 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import Arrays
 from ..find import public_name
-from . import ragged
-from .formats import DTYPES, NUMPY
+from . import cuda, ragged
+from .formats import DTYPES, NUMPY, TF32
 from .prediction import Prediction
 from .program import DIRECTIONS, Program
 from .stack import StackProgram
@@ -20,6 +20,10 @@ from .stack import StackProgram
 
 class Unsupported(ValueError):
     """What a backend finds that it cannot compute only while a program is prepared, such as a size."""
+
+
+class Crashed(RuntimeError):
+    """A compiler has died of what a program needs, by an assertion of its own or an abort."""
 
 
 def without_equations(cell: GatedCell, needed: str) -> str | None:
@@ -49,16 +53,7 @@ class Backend:
 
     def unavailable(self, device: str = "cpu") -> str | None:
         """None, or the reason why this machine cannot run it."""
-        if device != "cuda":
-            return None
-        import torch
-
-        if torch.cuda.is_available():
-            return None
-        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
-        return (
-            f"no CUDA device: torch {torch.__version__} is {built} and finds {torch.cuda.device_count()} GPUs"
-        )
+        return cuda.missing() if device == "cuda" else None
 
     def unsupported(
         self, cell: GatedCell, dtype: str = "float32", device: str = "cpu", direction: str = "backward"
@@ -75,7 +70,7 @@ class Backend:
             if value not in allowed:
                 reason = f"backend {self.name} has no {what} {value}; it has {', '.join(allowed)}"
                 return reason + ("; torch and native have it" if value in DTYPES else "")
-        return None
+        return cuda.without_tf32() if (dtype, device) == (TF32, "cuda") else None
 
     def predicted(self, cell: GatedCell, **workload: Any) -> Prediction | None:
         """The time of a run on CUDA before it is measured, or None where the backend has no model of it.
@@ -99,7 +94,7 @@ class Backend:
         """A program for sequences of this length and batch.
 
         `lengths` are B whole numbers from 1 to steps, for sequences of different lengths. Raises ValueError
-        where it is unavailable or unsupported.
+        where it is unavailable or unsupported, and Crashed where its compiler dies.
         """
         reason = self.unavailable(device) or self.unsupported(cell, dtype, device, direction)
         if reason:

@@ -21,6 +21,7 @@ from cellbench.cells.kernels import modules
 from cellbench.cells.kernels.triton.resources import KERNELS as TRITON_KERNELS
 from cellbench.cells.kernels.triton.resources import TARGETS, choose, missing
 from cellbench.cells.kernels.unprintable import KINDS, unprintable
+from cellbench.cells.programs.formats import FORMATS, NUMPY
 from cellbench.cells.vocabulary.across import joins
 
 from ._arguments import CELL_HELP, epilog, one_of, size, word
@@ -35,8 +36,9 @@ EXAMPLES = """\
   cellbench show elman:activation=relu --input-size 3 --hidden-size 5
   cellbench show my.py:MyCell --kernel
   cellbench show lstm --kernel triton
-  cellbench show lstm --resources sm_90"""
+  cellbench show lstm --resources sm_90 --dtype float16"""
 RESOURCES = ("registers", "spilled_bytes", "shared_bytes", "barriers", "instructions")
+RESOURCE_DTYPES = ("float32", "bfloat16")  # unless one is given
 BATCH = 16  # sequences, of which the form depends
 
 
@@ -62,10 +64,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype",
-        type=one_of(("float32", "float64")),
+        type=one_of(tuple(FORMATS)),
         metavar="DTYPE",
-        default="float32",
-        help="of the kernel, float32 or float64 (default: float32)",
+        help=f"of the kernel, {' or '.join(NUMPY)} (default: float32); with --resources a format of triton's"
+        f" (default: {' and '.join(RESOURCE_DTYPES)})",
     )
     parser.add_argument(
         "--kernel",
@@ -87,14 +89,18 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench show`; returns the exit code."""
+    dtype = arguments.dtype or NUMPY[0]
     if arguments.resources:
         if arguments.kernel == "numba":
             raise ValueError("--resources is of a GPU's kernels; leave out --kernel, or give --kernel triton")
-        resources(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.resources)
+        dtypes = (arguments.dtype,) if arguments.dtype else RESOURCE_DTYPES
+        resources(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.resources, dtypes)
+    elif dtype not in NUMPY:
+        raise ValueError(f"--dtype {dtype} needs --resources TARGET; without it there are {', '.join(NUMPY)}")
     elif arguments.kernel:
-        print(kernel(arguments.cell, arguments.dtype, arguments.kernel), end="")
+        print(kernel(arguments.cell, dtype, arguments.kernel), end="")
     else:
-        show(arguments.cell, arguments.input_size, arguments.hidden_size, arguments.dtype)
+        show(arguments.cell, arguments.input_size, arguments.hidden_size, dtype)
     return 0
 
 
@@ -235,17 +241,22 @@ def printable(spec: str, kind: str) -> GatedCell:
     return cell
 
 
-def resources(spec: str, input_size: int | None, hidden_size: int, target: str) -> None:
+def resources(
+    spec: str, input_size: int | None, hidden_size: int, target: str, dtypes: tuple[str, ...]
+) -> None:
     """Prints what the cell's Triton kernels take of a GPU, a format and kernel a row.
 
-    Raises ValueError for a cell that has none, and where Triton is not installed.
+    Raises ValueError for a cell or a format that has none, and where Triton is not installed.
     """
     cell = printable(spec, "triton")
+    there = cells.backend("triton").dtypes
+    if unknown := set(dtypes) - set(there):
+        raise ValueError(f"triton's kernels have no dtype {min(unknown)}; they have {', '.join(there)}")
     if reason := missing():
         raise ValueError(reason)
     _, hidden = fitting(cell, input_size, hidden_size)
     rows = []
-    for dtype in ("float32", "bfloat16"):
+    for dtype in dtypes:
         chosen = choose(cell, cell.units(hidden), BATCH, dtype, target)
         for kernel in TRITON_KERNELS if chosen.form else ():
             taken = chosen.kernels[kernel]

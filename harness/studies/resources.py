@@ -7,7 +7,6 @@ or that adds a barrier, is seen without a GPU. Exit code 1 where something diffe
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import sys
 from dataclasses import asdict
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cellbench import cells
-from cellbench.cells.kernels.triton.resources import choose, missing
+from cellbench.cells.kernels.triton.resources import choose, missing, version
+from cellbench.cells.kernels.unprintable import unprintable
 
 from ..store import atomic
 
@@ -32,7 +32,7 @@ Table = dict[str, Any]
 
 def printable() -> list[str]:
     """The cells that have kernels."""
-    return [name for name in cells.names() if not cells.get(name).written_out]
+    return [name for name in cells.names() if unprintable(cells.get(name), "triton") is None]
 
 
 def sizes_of(name: str) -> Sizes:
@@ -49,7 +49,7 @@ def table(name: str, sizes: Sizes, targets: tuple[str, ...] = TARGETS) -> Table:
             chosen = choose(cell, cell.units(hidden), BATCH, dtype, target)
             taken = {kernel: asdict(r) for kernel, r in chosen.kernels.items()}
             for each in taken.values():
-                del each["failed"]  # of a form that was chosen, nothing did
+                del each["failed"], each["died"]  # of a form that was chosen, nothing did
             form = str(chosen.form) if chosen.form else None
             rows[f"{dtype} H={hidden} {target}"] = {"form": form, "refused": chosen.refused, **taken}
     return rows
@@ -62,7 +62,7 @@ def recorded(name: str) -> Table:
 
 def record(name: str) -> None:
     """Writes the cell's file."""
-    content = {"triton": importlib.metadata.version("triton"), "rows": table(name, sizes_of(name))}
+    content = {"triton": version(), "rows": table(name, sizes_of(name))}
     FOLDER.mkdir(parents=True, exist_ok=True)
     atomic.write_json(FOLDER / f"{name}.json", content, indent=1)
 

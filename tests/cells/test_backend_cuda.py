@@ -1,5 +1,7 @@
 """Backends that have CUDA, on a CUDA device; without one each test is skipped for the backend's reason."""
 
+import warnings
+
 import pytest
 from support.comparison import (
     BACKENDS,
@@ -19,6 +21,9 @@ from support.comparison import (
 from support.oracle import float64_autograd
 
 from cellbench import cells
+from cellbench.harness import programs
+from cellbench.harness.case import Case
+from cellbench.harness.probe import NotOk
 
 CUDA = [name for name in BACKENDS if "cuda" in cells.backend(name).devices]
 every_cell, LABELS = combined(CELLS, DTYPES, CUDA, "cuda")
@@ -64,3 +69,35 @@ def test_cuda_without_a_device_is_unavailable_with_the_reason(backend):
     assert "CUDA" in cells.backend(backend).unavailable("cuda")
     with pytest.raises(ValueError, match="CUDA"):
         cells.backend(backend).prepare(case.cell, case.params, steps=17, batch=3, device="cuda")
+
+
+OLD = "The NVIDIA driver on your system is too old (found version 11040).\nPlease update your GPU driver"
+
+
+def old_driver(*_):
+    raise RuntimeError(OLD)
+
+
+def warning_of_it():
+    warnings.warn(f"CUDA initialization: {OLD}", stacklevel=2)
+    return 0
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("count", [old_driver, warning_of_it])
+@pytest.mark.parametrize("backend", CUDA)
+def test_a_driver_that_is_too_old_is_an_unavailable_row_that_says_so(backend, count, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch._C, "_cuda_getDeviceCount", count, raising=False)
+    monkeypatch.setattr(torch.cuda, "init", old_driver)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    sizes = {"steps": 3, "batch": 2, "input_size": 5, "hidden_size": 7}
+    case = Case("throughput", "lstm", backend, "cuda", "float32", **sizes, direction="forward")
+    with warnings.catch_warnings(), pytest.raises(NotOk) as stopped:
+        warnings.simplefilter("error")
+        programs.prepare(case, cells.get("lstm").init(5, 7))
+    reason = stopped.value.reason
+    assert stopped.value.status == "unavailable" and "\n" not in reason
+    assert reason.startswith(f"no CUDA device: torch {torch.__version__} is built for CUDA 13.0; CUDA says: ")
+    assert "The NVIDIA driver on your system is too old (found version 11040). Please update" in reason

@@ -87,6 +87,8 @@ WRONG = {
     f"show {ODD}:Heads --hidden-size 5": "2 heads",
     f"show {ODD}:Written --kernel": "leave out --kernel",
     "show gru --kernel --resources sm_90": "leave out --kernel, or give --kernel triton",
+    "show gru --resources sm_90 --dtype float64": "have no dtype float64; they have float32, bfloat16",
+    "show gru --dtype bfloat16": "--dtype bfloat16 needs --resources TARGET; without it there are float32",
     "show lstm:gates=3": "no option 'gates'",
 }
 

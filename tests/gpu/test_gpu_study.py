@@ -222,6 +222,58 @@ def test_a_case_that_is_wrong_is_not_timed(device, monkeypatch, tmp_path):
     assert not len(frame[(frame.backend == "torch") & (frame.metric == "seconds")])
 
 
+THREE = Grid(("gru",), (2,), (16,), ("float32",), ("torch", "torch:mode=graph", "native"), steps=3)
+
+
+@pytest.fixture
+def planted(device, monkeypatch, tmp_path):
+    """Of a study whose timed pass breaks as a test says: its frame, and which backends each worker timed."""
+    loaded, begun = timed.loaded, []
+
+    def worker_of(function, *given, emit):
+        begun.append([])
+        try:
+            return in_this_process(function, *given, emit=emit)
+        except Exception as error:
+            return Result(worker.kind(error), worker.describe(error))
+
+    def studied_with(breaks):
+        def load_one(case, given):
+            begun[-1].append(case.backend)
+            if reason := breaks(begun[-1]):
+                raise RuntimeError(reason)
+            return loaded(case, given)
+
+        monkeypatch.setattr(timed, "loaded", load_one)
+        monkeypatch.setattr(study, "side_by_side", in_turn(worker_of))
+        return studied(THREE, tmp_path)[1], list(filter(None, begun))
+
+    return studied_with
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("says", "status"), [("CUDA out of memory. Tried to allocate", "out_of_memory"), ("no launch", "failed")]
+)
+def test_a_backend_that_breaks_the_timed_pass_is_a_row_of_its_own_and_the_others_are_compared(
+    planted, says, status
+):
+    frame, _ = planted(lambda loaded: loaded[-1] == "torch:mode=graph" and says)
+    by_backend = dict(list(frame.groupby("backend")))
+    broken = by_backend.pop("torch:mode=graph")
+    assert set(broken.status) == {status} and broken.reason.str.contains(says).all()
+    assert {"check_error"} <= set(broken.metric) and "seconds" not in set(broken.metric)
+    for rows in by_backend.values():
+        assert set(rows.status) == {"ok"} and {"seconds", "ratio_to_native"} <= set(rows.metric)
+
+
+@pytest.mark.quick
+def test_cases_that_do_not_fit_together_are_timed_alone(planted):
+    frame, workers = planted(lambda loaded: len(loaded) == 3 and "CUDA out of memory")
+    assert set(frame.status) == {"ok"} and (frame.metric == "seconds").any()
+    assert workers[1:4] == [["torch"], ["torch:mode=graph"], ["native"]]
+
+
 @pytest.mark.quick
 def test_each_worker_gets_some_cases_of_every_backend():
     cases = Grid().cases()
@@ -333,6 +385,7 @@ def test_cases_of_a_comparison_differ_in_their_backend_and_the_step_is_compiled_
     [
         (["--cells", "grus"], "did you mean 'gru'"),
         (["--sizes", "0"], "0 is no size"),
+        (["--steps", "0"], "0 is no size"),
         (["--dtypes", "float8"], "'float8' is no number format"),
     ],
 )

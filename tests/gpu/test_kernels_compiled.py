@@ -1,5 +1,6 @@
 """What Triton's compiler makes of printed kernels for GPUs that are not here: exactly what was recorded."""
 
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -8,27 +9,45 @@ import sys
 import pytest
 
 from cellbench import cells
-from cellbench.cells.kernels.triton import compiler, resources
+from cellbench.cells.backends import triton as of_backend
+from cellbench.cells.checking.kernels import compiled
+from cellbench.cells.checking.kernels.problem import Sizes
+from cellbench.cells.kernels import questions
+from cellbench.cells.kernels.triton import compiler, remembered, resources
 from cellbench.cells.kernels.triton.form import GRID, STEPWISE, Form
 from cellbench.cells.programs.backend import Backend, Unsupported
 from cellbench.harness import programs
 from cellbench.harness.case import Case
 from cellbench.harness.cli import main
 from cellbench.harness.probe import NotOk
+from cellbench.harness.studies import resources as of_study
+from cellbench.harness.studies.gpu.pretend import pretend_cuda
 from cellbench.harness.studies.resources import FOLDER, differences, printable, recorded, table
+from cellbench.harness.studies.resources import main as study
 
 compiles = pytest.mark.skipif(
     resources.missing() is not None, reason="triton is not installed; it is in the extra test, on Linux"
 )
 RECORDED = {file.stem: json.loads(file.read_text())["rows"] for file in FOLDER.glob("*.json")}
 ROWS = {f"{name} {key}": row for name, rows in RECORDED.items() for key, row in rows.items()}
+WORK = {"steps": 3, "batch": 2, "input_size": 5, "hidden_size": 7, "dtype": "float32", "direction": "forward"}
 SHOW = ("show", "--kernel", "triton")
 EXACT = [("elman", "float32", 64, "sm_90"), ("gru", "bfloat16", 128, "sm_80")]
 
 
 @pytest.mark.quick
-def test_what_is_recorded_are_cells_that_have_kernels():
-    assert {name for name, *_ in EXACT} <= set(RECORDED) <= set(printable())
+def test_what_is_recorded_are_the_cells_that_have_kernels():
+    assert {name for name, *_ in EXACT} <= set(RECORDED) == set(printable())
+
+
+@compiles
+@pytest.mark.quick
+@pytest.mark.parametrize("name", ["mgu", "mlstm"])
+def test_a_cell_without_kernels_has_no_resources_in_one_line(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        study([name, "--check"])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and f"'{name}' has no kernel; these have: antisymmetric, " in error
 
 
 @pytest.mark.quick
@@ -122,7 +141,9 @@ def test_the_weights_are_a_lower_bound_of_the_shared_memory():
             assert form.weight_bytes(cell, units, size) <= row["forward"]["shared_bytes"]
 
 
-def test_a_compiler_that_dies_is_an_answer_and_the_next_job_another(monkeypatch):
+@pytest.fixture
+def dying(monkeypatch):
+    """A process that answers a question, and dies of the next; what each was asked."""
     told = []
 
     def run(command, input, **options):
@@ -132,10 +153,22 @@ def test_a_compiler_that_dies_is_an_answer_and_the_next_job_another(monkeypatch)
         )
         return subprocess.run([sys.executable, "-c", answers], input=input, **options)
 
-    monkeypatch.setattr(resources, "subprocess", type("", (), {"run": staticmethod(run)}))
+    monkeypatch.setattr(questions, "subprocess", type("", (), {"run": staticmethod(run)}))
+    return told
+
+
+def test_a_compiler_that_dies_is_an_answer_and_the_next_job_another(dying):
     first, second, third = resources.answered([{"job": k} for k in range(3)])
     assert first == third == {} and "died with code -6" in second["error"]
-    assert [len(jobs) for jobs in told] == [3, 1]
+    assert [len(jobs) for jobs in dying] == [3, 1]
+
+
+def test_a_kernel_that_is_checked_takes_no_later_one_along_when_its_compiler_dies(dying):
+    first, second, third = compiled.answers(
+        [compiled.CompiledJob("gru", "float32", Sizes(2, 2, 3, 16), 90)] * 3
+    )
+    assert first == third == {} and "the compiler's process died with code -6" in second["failed"]
+    assert [len(jobs) for jobs in dying] == [3, 1]
 
 
 def test_the_loop_of_a_listing_is_its_longest_one():
@@ -182,12 +215,69 @@ def test_a_size_that_fits_no_form_is_an_unsupported_row(monkeypatch):
     assert refused.value.status == "unsupported"
 
 
+DIES, LARGE = "the compiler died with code -6: LLVM ERROR", {"shared_bytes": 999_999}
+
+
+@compiles
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("resident", "spread", "status"),
+    [
+        ({"error": DIES, "died": True}, {"error": DIES, "died": True}, "crashed"),
+        (LARGE, {"error": DIES, "died": True}, "crashed"),
+        (LARGE, {"error": "CompilationError: no"}, "unsupported"),
+        ({"error": DIES, "died": True}, {"registers": 1}, None),
+    ],
+)
+def test_a_compiler_that_dies_of_the_forms_that_are_left_is_a_crashed_row(
+    resident, spread, status, monkeypatch
+):
+    def answered(jobs):
+        return [spread if "BLOCK_K" in job["constants"] else resident for job in jobs]
+
+    monkeypatch.setattr(of_backend, "remembered", answered)
+    case = Case("throughput", "elman", "triton", "cuda", **WORK)
+    params = cells.get("elman").init(5, 7)
+    with pretend_cuda():
+        if status is None:
+            assert programs.prepare(case, params).form.kind == GRID
+            return
+        with pytest.raises(NotOk) as stopped:
+            programs.prepare(case, params)
+    assert stopped.value.status == status
+    assert (DIES in stopped.value.reason) == (status == "crashed")
+
+
+@compiles
+def test_what_triton_asserts_is_told_as_its_own_death(monkeypatch, capsys):
+    def asserts(job):
+        try:
+            assert not job, "layouts differ"
+        except AssertionError as error:
+            raise ValueError("at 3:1") from (error if job["own"] else None)
+
+    monkeypatch.setattr(compiler, "measured", asserts)
+    monkeypatch.setattr(sys, "stdin", ['{"own": true}', '{"own": false}'])
+    compiler.main()
+    assert [json.loads(line)["died"] for line in capsys.readouterr().out.splitlines()] == [True, False]
+
+
 @compiles
 def test_show_prints_the_resources_of_a_form_and_why_not_another(capsys):
     assert main([*SHOW, "elman", "--resources", "sm_90", "--hidden-size", "256"]) == 0
     text = capsys.readouterr().out
     assert "524,288 bytes of shared memory, and sm_90 has 231,424" in text  # in float32
     assert "elman on sm_90 at H 256, B 16" in text and "bfloat16  backward" in text
+
+
+@compiles
+def test_show_prints_the_resources_of_the_format_that_is_asked_for_alone(capsys):
+    assert main([*SHOW, "elman", "--resources", "sm_90", "--dtype", "float16", "--hidden-size", "16"]) == 0
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in rows if row[0].startswith(("float", "bfloat", "tf"))] == [
+        ["float16", "forward"],
+        ["float16", "backward"],
+    ]
 
 
 @pytest.mark.quick
@@ -203,6 +293,44 @@ def test_show_prints_the_resources_of_a_form_and_why_not_another(capsys):
 def test_what_cannot_be_shown_is_one_line(words, says, capsys):
     assert main(words.split()) == 2
     assert says in capsys.readouterr().err
+
+
+@compiles
+@pytest.mark.quick
+def test_a_triton_of_another_distribution_has_its_own_version(monkeypatch, tmp_path):
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setenv("CELLBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(resources, "answered", lambda jobs: [{"registers": 1} for _ in jobs])
+    assert remembered.remembered([{"kernel": "forward"}]) == [{"registers": 1}]
+    monkeypatch.setattr(of_study, "FOLDER", tmp_path)
+    monkeypatch.setattr(of_study, "table", lambda *_: {})
+    of_study.record("elman")
+    assert json.loads((tmp_path / "elman.json").read_text())["triton"] == sys.modules["triton"].__version__
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("raised", [ImportError("libtriton.so: cannot open"), RuntimeError("no\nversion")])
+def test_a_triton_that_cannot_be_imported_makes_rows_unavailable(raised, monkeypatch, tmp_path):
+    (tmp_path / "triton.py").write_text(f"raise {raised!r}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    reason = f"triton cannot be imported: {type(raised).__name__}: {' '.join(str(raised).split())}"
+    case = Case("throughput", "gru", "triton", "cuda", **WORK)
+    with pretend_cuda(), pytest.raises(NotOk) as stopped:
+        programs.prepare(case, cells.get("gru").init(5, 7))
+    assert (stopped.value.status, stopped.value.reason) == ("unavailable", reason)
+    assert cells.backend("triton").predicted(cells.get("gru"), **WORK).line.endswith(reason)
+
+
+@pytest.mark.quick
+def test_a_folder_of_its_name_is_no_triton(monkeypatch, tmp_path):
+    (tmp_path / "triton").mkdir()
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert resources.missing().startswith("triton is not installed")
 
 
 def test_without_triton_show_says_what_to_install(monkeypatch, capsys):

@@ -113,7 +113,10 @@ def test_the_device_is_named_and_one_without_constants_has_no_number(compiled):
 
 @pytest.mark.quick
 def test_without_a_kernel_or_triton_or_a_form_it_is_null_with_the_reason(monkeypatch):
-    assert "products or means inside its step" in predict(cells.get("mgu"), **WORK, **HALF).line
+    triton = cells.backend("triton")
+    assert "products or means inside its step" in triton.predicted(cells.get("mgu"), **WORK, **HALF).line
+    why = "cell 'mlstm' writes out its step, so it has no kernel of triton"
+    assert triton.predicted(cells.get("mlstm"), **WORK, **HALF).line == f"predicted_s is null: {why}"
     none = Chosen(None, {}, {str(FORM): "forward: the compiler died"})
     monkeypatch.setattr(prediction, "choose", lambda *_: none)
     wide = predict(cells.get("lstm"), **WORK | HALF)

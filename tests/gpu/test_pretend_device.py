@@ -6,6 +6,11 @@ from support.comparison import bitwise, computed, named, problem
 from support.stopping_cell import Stopping
 
 from cellbench import cells
+from cellbench.cells.backends import triton
+from cellbench.cells.kernels.triton import prediction
+from cellbench.cells.kernels.triton.form import GRID, STEPWISE
+from cellbench.cells.kernels.triton.resources import missing
+from cellbench.harness.studies.gpu import pretend
 from cellbench.harness.studies.gpu.pretend import pretend_cuda
 from cellbench.harness.studies.gpu.software_graph import SoftwareGraph
 
@@ -148,6 +153,22 @@ def test_a_software_graph_replays_on_the_same_memory_and_refuses_the_host_s():
             y.copy_(torch.ones(3))
         with pytest.raises(RuntimeError, match="not permitted"), torch.cuda.graph(SoftwareGraph()):
             y.sum().item()
+
+
+@pytest.mark.skipif(missing() is not None, reason="triton is not installed; it is in the extra test")
+@pytest.mark.parametrize(("processors", "kind"), [(132, GRID), (58, STEPWISE)])
+def test_programs_that_wait_for_each_other_are_no_more_than_the_device_has_multiprocessors(
+    processors, kind, monkeypatch
+):
+    case = problem(cells.get("elman"), hidden=1024, batch=32)
+    monkeypatch.setattr(triton, "remembered", lambda jobs: [{"registers": 1} for _ in jobs])
+    with pretend_cuda([(pretend, "PROCESSORS", processors)]):
+        sizes = {"steps": case.steps, "batch": 32, "dtype": "bfloat16", "device": "cuda"}
+        program = cells.backend("triton").prepare(case.cell, case.params, **sizes)
+        work = {"steps": 5, "batch": 32, "input_size": 8, "hidden_size": 1024, "dtype": "bfloat16"}
+        monkeypatch.setattr(prediction, "remembered", triton.remembered)
+        line = cells.backend("triton").predicted(case.cell, **work, direction="forward").line
+    assert program.form.kind == kind and f"form: {program.form}" in line
 
 
 def test_a_load_that_bound_new_arrays_would_be_seen(monkeypatch):

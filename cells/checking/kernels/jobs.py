@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-Answer = dict[str, Any]
+from ...kernels.questions import Answer, answers_to
 
 
 def answers(
     jobs: Sequence[Any], command: Sequence[str], name: str, env: Mapping[str, str] | None = None
 ) -> list[Answer]:
-    """What `python -m COMMAND` answers to each job, a dataclass; {"failed": text} of those it died before.
+    """What `python -m COMMAND` answers to each job, a dataclass; {"failed": text} of one that it died of.
 
     name is what that text calls the process; env its variables, those of this process where none are given.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        input="\n".join(json.dumps(asdict(job)) for job in jobs),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=env,
-    )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    last = (done.stderr.strip().splitlines() or ["and said nothing"])[-1]
-    died = {"failed": f"{name} ended with code {done.returncode}: {last[:200]}"}
-    return found + [died] * (len(jobs) - len(found))
+    return answers_to(command, [asdict(job) for job in jobs], name, lambda text: {"failed": text}, env)
 
 
 def serve(answer: Callable[[dict[str, Any]], Answer], wrapped: bool = False) -> None:

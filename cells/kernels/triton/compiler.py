@@ -118,6 +118,8 @@ def main() -> None:
             answer: dict[str, Any] = measured(json.loads(line))
         except Exception as error:  # whatever the compiler raises is an answer, and the next job is another
             answer = {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1:]}"}
+            # an assertion of Triton's own, perhaps told by another error
+            answer["died"] = any(isinstance(e, AssertionError) for e in (error, error.__cause__))
         print(json.dumps(answer), flush=True)
 
 

@@ -6,14 +6,13 @@ docs/gpu.md states the model. Each constant is read off a data sheet, or marked 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...cell import GatedCell
 from ...derived import layers
 from ...programs.formats import FORMATS
 from ...programs.prediction import Prediction
 from ..step import Step, step
-from . import printer
 from .form import GRID, RESIDENT, SCAN, STEPWISE, Form, block_of
 from .products import slots
 from .remembered import remembered
@@ -85,18 +84,21 @@ def predict(
     dtype: str,
     direction: str,
     device: str | None = None,
+    processors: int | None = None,
 ) -> Prediction:
-    """Seconds of a run on a device by its name; on an H100 where the name is None, as there is none."""
+    """Seconds of a run of a cell with kernels, on a device by its name; on an H100 where that is None.
+
+    processors are the device's multiprocessors where they are not those of its constants.
+    """
     if reason := missing():
-        return Prediction(math.nan, reason)
-    if reason := printer.without(cell):
         return Prediction(math.nan, reason)
     name = ASSUMED if device is None else next((n for n in DEVICES if n in device), None)
     if name is None:
         return Prediction(math.nan, f"there are constants of {', '.join(DEVICES)}, and none of {device}")
-    single, on = layers.single(cell), DEVICES[name]
+    on = replace(DEVICES[name], processors=processors or DEVICES[name].processors)
+    single = layers.single(cell)
     units = single.units(hidden_size)
-    chosen = choose(single, units, batch, dtype, on.target, remembered)
+    chosen = choose(single, units, batch, dtype, on.target, remembered, on.processors)
     if chosen.form is None:
         return Prediction(math.nan, f"no kernel fits {on.target}: {chosen}")
     whole = [kernel_s(on, single, units, batch, dtype, chosen, way) for way in ways(direction)]

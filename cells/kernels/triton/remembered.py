@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,7 +30,7 @@ def remembered(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _file(job: dict[str, Any]) -> Path:
     """Of a job, this compiler, and the text of what reads its answers off."""
-    versions = importlib.metadata.version("triton"), Path(compiler.__file__).read_text(encoding="utf8")
+    versions = resources.version(), Path(compiler.__file__).read_text(encoding="utf8")
     key = hashlib.sha256(json.dumps([job, versions], sort_keys=True).encode()).hexdigest()
     return seal.cache_folder() / "resources" / f"{key[:32]}.json"
 

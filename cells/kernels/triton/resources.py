@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...cell import GatedCell
+from ..questions import answers_to
 from . import printer
 from .form import GRID, STEPWISE, Form, candidates
 
@@ -32,7 +30,7 @@ SYSTEM_BYTES = 1024  # of the shared memory of a program, taken by the driver fr
 class Resources:
     """registers of a thread, bytes spilled from them, shared bytes; barriers and instructions of a step.
 
-    Or why there are none: `failed`.
+    Or why there are none: `failed`, and whether its compiler `died`, of an assertion of its own or an abort.
     """
 
     registers: int = 0
@@ -41,6 +39,7 @@ class Resources:
     barriers: int = 0
     instructions: int = 0
     failed: str | None = None
+    died: bool = False
 
     def __str__(self) -> str:
         return (
@@ -63,11 +62,15 @@ class Resources:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The form of a cell on a target with what its kernels take, or None; and why not those before."""
+    """The form of a cell on a target with what its kernels take, or None; and why not those before.
+
+    `died` are those of them at which the compiler died.
+    """
 
     form: Form | None
     kernels: dict[str, Resources]
     refused: dict[str, str]
+    died: Sequence[str] = ()
 
     def __str__(self) -> str:
         kernels = [f"{name} {taken}" for name, taken in self.kernels.items()]
@@ -76,17 +79,26 @@ class Chosen:
 
 
 def choose(
-    cell: GatedCell, hidden: int, batch: int, dtype: str, target: str, ask: Ask | None = None
+    cell: GatedCell,
+    hidden: int,
+    batch: int,
+    dtype: str,
+    target: str,
+    ask: Ask | None = None,
+    processors: int | None = None,
 ) -> Chosen:
     """The first form whose two kernels fit, and else a launch a step although it spills.
 
-    `ask` answers in the compiler's place.
+    `ask` answers in the compiler's place. processors are the device's multiprocessors; of a usual device of
+    the target where none are given.
     """
+    processors = processors or TARGETS[target][0]
     refused: dict[str, str] = {}
+    died: list[str] = []
     spilling: Chosen | None = None
-    for form in candidates(cell, hidden, batch, TARGETS[target][0], dtype):
+    for form in candidates(cell, hidden, batch, processors, dtype):
         # what is said without compiling, which takes the longer the less it fits
-        if reason := ruled_out(form, cell, hidden, batch, dtype, target):
+        if reason := ruled_out(form, cell, hidden, batch, dtype, target, processors):
             refused[str(form)] = reason
             continue
         kernels = resources(cell, hidden, dtype, form, target, ask)
@@ -94,17 +106,20 @@ def choose(
         if not reasons:
             return Chosen(form, kernels, refused)
         refused[str(form)] = "; ".join(reasons)
+        died += [str(form)] if any(r.died for r in kernels.values()) else []
         if form.kind == STEPWISE and all(r.starts(target) for r in kernels.values()):
             spilling = spilling or Chosen(form, kernels, refused)
-    return spilling or Chosen(None, {}, refused)
+    return spilling or Chosen(None, {}, refused, died)
 
 
-def ruled_out(form: Form, cell: GatedCell, hidden: int, batch: int, dtype: str, target: str) -> str | None:
+def ruled_out(
+    form: Form, cell: GatedCell, hidden: int, batch: int, dtype: str, target: str, processors: int
+) -> str | None:
     """None, or why the form cannot be, whatever the compiler makes of it."""
     weights = form.weight_bytes(cell, hidden, dtype)
     if weights > limit(target):
         return f"for its weights {_too_large(weights, target)}"
-    crowded = form.crowded(cell, hidden, batch, TARGETS[target][0])
+    crowded = form.crowded(cell, hidden, batch, processors)
     return crowded or form.too_long(cell, hidden) or form.too_wide(cell, hidden, batch)
 
 
@@ -123,9 +138,21 @@ def _too_large(size: int, target: str) -> str:
 
 def missing() -> str | None:
     """None, or why nothing can be compiled here."""
-    if importlib.util.find_spec("triton") is None:
+    spec = importlib.util.find_spec("triton")
+    if spec is None or spec.origin is None:  # a folder of that name is none
         return "triton is not installed; pip install 'cellbench[triton]' brings it, on Linux"
+    try:
+        import triton  # noqa: F401
+    except Exception as error:  # where half of it is there, or of another machine: anything
+        return f"triton cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
     return None
+
+
+def version() -> str:
+    """Triton's, whatever its distribution is called, such as pytorch-triton."""
+    import triton
+
+    return str(triton.__version__)
 
 
 def resources(
@@ -134,7 +161,9 @@ def resources(
     """What the kernels of a form take, by name."""
     answers = (ask or answered)(jobs(cell, hidden, dtype, form, target))
     return {
-        name: Resources(failed=answer["error"]) if "error" in answer else Resources(**answer)
+        name: Resources(failed=answer["error"], died=answer.get("died", False))
+        if "error" in answer
+        else Resources(**answer)
         for name, answer in zip(KERNELS, answers, strict=True)
     }
 
@@ -161,19 +190,7 @@ def _ending(kernel: str, form: Form) -> dict[str, bool]:
     return {"ENDING": form.kind == GRID} if form.kind in (GRID, STEPWISE) and kernel == "backward" else {}
 
 
-def answered(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def answered(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The compiler's answers in order; where it dies, that is the answer to the job that it was at."""
-    answers: list[dict[str, Any]] = []
-    while len(answers) < len(asked):
-        done = subprocess.run(
-            [sys.executable, "-m", f"{__package__}.compiler"],
-            input="\n".join(json.dumps(job) for job in asked[len(answers) :]),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        answers += [json.loads(line) for line in done.stdout.splitlines()]
-        if len(answers) < len(asked):
-            last = (done.stderr.strip().splitlines() or ["and said nothing"])[-1]
-            answers.append({"error": f"the compiler died with code {done.returncode}: {last[:200]}"})
-    return answers
+    command = (f"{__package__}.compiler",)
+    return answers_to(command, jobs, "the compiler", lambda text: {"error": text, "died": True})

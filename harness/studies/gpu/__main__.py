@@ -47,12 +47,13 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _study(given: argparse.Namespace) -> int:
+    usual = DRY_STEPS if given.dry else STEPS
     grid = Grid(
         tuple(given.cells),
         tuple(given.batches),
         tuple(given.sizes),
         tuple(given.dtypes),
-        steps=given.steps or (DRY_STEPS if given.dry else STEPS),
+        steps=usual if given.steps is None else given.steps,
         dry=given.dry,
     )
     folder = given.output or (DRY_FOLDER if given.dry else FOLDER)

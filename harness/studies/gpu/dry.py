@@ -91,8 +91,9 @@ def interpreted(case: Case) -> Walked:
     if reason := cells.backend(case.backend).unsupported(cell, case.dtype, "cuda", case.direction):
         raise NotOk("unsupported", reason)
     units = cell.units(case.hidden_size)
-    forms = candidates(cell, units, case.batch, TARGETS["sm_90"][0], case.dtype)
-    sizes = (units, case.batch, case.dtype, "sm_90")
+    target, processors = "sm_90", TARGETS["sm_90"][0]
+    forms = candidates(cell, units, case.batch, processors, case.dtype)
+    sizes = (units, case.batch, case.dtype, target, processors)
     form = next(form for form in forms if ruled_out(form, cell, *sizes) is None)
     if form.kind == SCAN:  # which the interpreter does element by element
         form = replace(form, block_k=SCANNED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -18,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from .software_graph import SoftwareGraph, capturing
 
-CAPABILITY = (9, 0)  # that of an H100
+CAPABILITY, PROCESSORS = (9, 0), 132  # those of an H100
 NAME = "pretended H100"
 DEVICE = torch.device("cuda", 0)
 # what brings a value to the host, and waits for the device
@@ -168,6 +169,7 @@ def _cuda() -> dict[str, Callable[..., Any]]:
         "synchronize": lambda *_: None,
         "get_device_capability": lambda *_: CAPABILITY,
         "get_device_name": lambda *_: NAME,
+        "get_device_properties": lambda *_: SimpleNamespace(name=NAME, multi_processor_count=PROCESSORS),
         "graph_pool_handle": lambda: (0, 0),
         "CUDAGraph": SoftwareGraph,
         "Stream": _Stream,

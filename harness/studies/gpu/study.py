@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from ... import store
 from ...case import Case
 from ...measure.conditions import cores
 from ...measure.side_by_side import Attempt, Work, side_by_side
+from ...measure.started import Result
 from ...probe import CaseResult
+from ...runs.groups import flat
 from ...runs.resume import same, same_commit
 from ...runs.values import ConfigError
 from ...store import provenance
 from . import dry, timed
-from .grid import Grid
+from .grid import Grid, comparisons
 
 COMMAND = "python -m cellbench.harness.studies.gpu"
 TIMEOUT_S = 300.0  # of silence
@@ -89,7 +91,7 @@ class Study:
         side_by_side(works, len(works), TIMEOUT_S)
         right = [case for case in cases if case.id in ready]
         self.say(f"{len(right)} of {len(cases)} are right and will be timed")
-        side_by_side([self.work(right, timed.time, ready)], 1, TIMEOUT_S)
+        side_by_side([self.timing(comparisons(right), ready)], 1, TIMEOUT_S)
 
     def work(
         self,
@@ -113,9 +115,47 @@ class Study:
             given = list(left.values()), *more
             outcome = yield Attempt(function, given, keep, limit_memory=self.grid.dry)
             if left:
-                first = left.pop(next(iter(left)))
-                broke = outcome.status if outcome.status != "ok" else "failed"
-                self.end(first, CaseResult(broke, outcome.reason or "its worker said nothing of it"))
+                self.end(left.pop(next(iter(left))), broken(outcome))
+
+    def timing(self, groups: list[list[Case]], ready: dict[str, timed.Ready]) -> Work:
+        """Times comparisons in a worker. Where one breaks it, its cases are tried alone; the rest go on."""
+        while groups:
+            left = {case.id: case for case in flat(groups)}
+
+            def keep(message: tuple[str, Any], left: dict[str, Case] = left) -> None:
+                if isinstance(message[1], CaseResult):
+                    self.end(left.pop(message[0]), message[1])
+
+            outcome = yield Attempt(timed.time, (groups, ready), keep, limit_memory=False)
+            groups = [some for group in groups if (some := [case for case in group if case.id in left])]
+            if groups:
+                again = yield from self.alone(groups.pop(0), ready, outcome)
+                groups = [*again, *groups]
+
+    def alone(
+        self, cases: list[Case], ready: dict[str, timed.Ready], outcome: Result
+    ) -> Generator[Attempt, Result, list[list[Case]]]:
+        """Ends those of a broken comparison that break a worker alone too. Returns the others as one.
+
+        Where none does, such as for lack of memory for all together, the times of each alone count.
+        """
+        results: dict[str, CaseResult] = {}
+
+        def keep(message: tuple[str, Any]) -> None:
+            if isinstance(message[1], CaseResult):
+                results[message[0]] = message[1]
+
+        for case in cases:
+            if len(cases) > 1:
+                outcome = yield Attempt(timed.time, ([[case]], ready), keep, limit_memory=False)
+            if case.id not in results:
+                self.end(case, replace(broken(outcome), series=ready[case.id].series))
+        good = [case for case in cases if case.id in results]
+        if 1 < len(good) < len(cases):
+            return [good]
+        for case in good:
+            self.end(case, results[case.id])
+        return []
 
     def end(self, case: Case, result: CaseResult) -> None:
         """Keeps how a case ended."""
@@ -148,6 +188,12 @@ def shared_out(cases: Sequence[Case], count: int) -> list[list[Case]]:
     """So many shares, each with as many cases of each backend; those that are empty left out."""
     by_backend = sorted(cases, key=lambda case: case.backend)
     return [share for k in range(count) if (share := by_backend[k::count])]
+
+
+def broken(outcome: Result) -> CaseResult:
+    """How a case ends whose worker ended without a result of it."""
+    status = outcome.status if outcome.status != "ok" else "failed"
+    return CaseResult(status, outcome.reason or "its worker said nothing of it")
 
 
 def code_of(statuses: Sequence[str]) -> int:

@@ -23,7 +23,7 @@ from ...probes.error_growth import growth
 from ...probes.throughput import Throughput
 from ...programs import Inputs, beside_prediction, check, inputs
 from ...store import atomic
-from .grid import CHECKED, comparisons, growing, usual
+from .grid import CHECKED, growing, usual
 
 SAMPLES, SAMPLE_S = 10, 0.005
 NO_COUNTER = "the board counts no energy"
@@ -68,9 +68,9 @@ def checked(case: Case, folder: Path) -> list[Series]:
     return [series("check_error", "1", error), series("check_tolerance", "1", allowed), *more]
 
 
-def time(emit: Emit, cases: list[Case], ready: dict[str, Ready]) -> None:
-    """Runs in a worker, over cases that were checked. Emits (case id, CaseResult) of each."""
-    for together in comparisons(cases):
+def time(emit: Emit, groups: list[list[Case]], ready: dict[str, Ready]) -> None:
+    """Runs in a worker, over comparisons of checked cases. Emits (case id, CaseResult) of each case."""
+    for together in groups:
         compare(emit, together, ready)
 
 
