@@ -33,6 +33,7 @@ PLUGINS: dict[str, dict[str, tuple[str, str | None]]] = {
         "optuna": ("searches by objective=PROBE.METRIC", "hydra_plugins.hydra_optuna_sweeper"),
     },
 }
+SIDE_BY_SIDE = ("joblib", "ray", "submitit_local")  # where the jobs of one machine run at the same time
 # by the class of a launcher, what Hydra calls it, whatever a file of the user's calls it
 CLASSES = {
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher": "basic",

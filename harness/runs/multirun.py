@@ -174,6 +174,8 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         own += ["hydra.sweeper.params=null", f"+job={','.join(map(str, left))}"]
     primary = sweep.manifest["primary"]
     launcher = launch.launcher(given, primary)
+    if launcher in launch.SIDE_BY_SIDE and (words := disturbed(sweep, left)):
+        tell(words)
     told, shielded = live.told(sweep, launcher != "basic"), cancel.shielded(launcher == "submitit_local")
     if _choice(launch.SWEEPER, given) == "optuna":
         launch.quieten_optuna()
@@ -181,6 +183,18 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         launches.add(sweep.folder, launcher, left)
         with told, shielded:
             return launch.launched(function, [*given, *own], primary, lambda: cancel.end_below(sweep))
+
+
+def disturbed(sweep: Sweep, jobs: list[int] | None) -> str:
+    """A line on jobs that time while others run beside them; nothing where there are none of that kind."""
+    if jobs is None or len(jobs) < 2:
+        return ""
+    timed = [one.probe.name for one in check(sweep.jobs[jobs[0]].config).probes if one.probe.timed]
+    words = (
+        f"{', '.join(timed)}: jobs that run side by side disturb each other's times; {launch.GROUP}=basic"
+        " times one after the other, and a cluster's exclusive gives each a node"
+    )
+    return words if timed else ""
 
 
 def best(sweep: Sweep) -> str:

@@ -12,7 +12,7 @@ from support import pages
 from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.measure import worker
-from cellbench.harness.runs import compose
+from cellbench.harness.runs import compose, multirun
 from cellbench.harness.store import sweep as sweeps
 
 SMALL = [
@@ -114,3 +114,23 @@ def test_a_worker_starts_in_a_process_whose_start_method_is_a_librarys_own(monke
         assert multiprocessing.get_start_method() == "of a library"
     finally:
         multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.parametrize(
+    ("probes", "left", "words"),
+    [
+        (
+            "[parameters,throughput]",
+            [0, 1],
+            "throughput: jobs that run side by side disturb each other's times",
+        ),
+        ("[parameters,gradient_decay]", [0, 1], ""),
+        ("[throughput]", [1], ""),
+        ("[throughput]", None, ""),
+    ],
+)
+def test_jobs_side_by_side_are_told_of_where_they_time(tmp_path, probes, left, words):
+    asked = ["cells=[elman]", "backends=[numpy]", f"probes={probes}", "workload.hidden_size=4,5"]
+    sweep = multirun.begin([*asked, f"results={tmp_path}", "hydra/launcher=joblib"], "cellbench run")
+    said = multirun.disturbed(sweep, left)
+    assert said.startswith(words) and bool(said) == bool(words)
