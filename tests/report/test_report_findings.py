@@ -74,7 +74,39 @@ def test_the_cell_that_takes_the_least_time_on_any_backend_is_the_fastest():
         " next is lstm on native, 3.00 ms (2.00 … 4.00)."
     )
     close = timed("numba", [1e-3, 3e-3, 2e-3]) + timed("numba", [2e-3, 3e-3, 4e-3], "lstm")
-    assert said(close)[0].endswith("Their ranges overlap, so this is not sure.")
+    assert said(close)[0].endswith("(2.00 … 4.00). Ranges overlap, so this is not sure.")
+    third = timed("numba", [1e-3] * 3) + timed("numba", [2e-3] * 3, "lstm")
+    third += timed("numba", [0.9e-3, 9e-3, 9e-3], "lru")
+    assert said(third)[0].endswith(
+        "next is lstm on numba, 2.00 ms (2.00 … 2.00). Ranges overlap, so this is not sure."
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "next_", "ends"),
+    [
+        ([1e-3, 2e-3], [3e-3, 4e-3], "3.50 ms (3.00 … 4.00). That needs 3 processes to be sure."),
+        ([1e-3, 4e-3], [3e-3, 4e-3], "3.50 ms (3.00 … 4.00). Ranges overlap, so this is not sure."),
+        ([1e-3], [3e-3], "lstm on numba, 3.00 ms. That needs 3 processes to be sure."),
+        ([1e-3] * 3, [3e-3] * 2, "3.00 ms (3.00 … 3.00). That needs 3 processes to be sure."),
+        ([1e-3] * 3, [3e-3] * 3, "3.00 ms (3.00 … 3.00)."),
+    ],
+)
+def test_the_fastest_cell_of_few_processes_is_never_sure(first, next_, ends):
+    assert said(timed("numba", first) + timed("numba", next_, "lstm"))[0].endswith(ends)
+
+
+def test_of_many_settings_it_is_counted_in_how_many_the_fastest_cell_is_sure():
+    rows = []
+    for hidden, processes in ((8, 3), (16, 3), (32, 2)):
+        pair = timed("numba", [1e-3] * processes) + timed("numba", [2e-3] * processes, "lstm")
+        rows += [one | {"hidden_size": hidden} for one in pair]
+    rows += [one | {"hidden_size": 64} for one in timed("numba", [2e-3, 1e-3, 9e-3], "lstm")]
+    rows += [one | {"hidden_size": 64} for one in timed("numba", [8e-3] * 3)]
+    assert said(rows)[0] == (
+        "Fastest cell in 4 settings, forward: gru in 3 (2 of them sure), lstm in 1 (0 of them sure)."
+        " Sure: its slowest process, of at least 3, is faster than any of another cell."
+    )
 
 
 def test_the_gradient_that_falls_least_reaches_farthest():
