@@ -11,16 +11,16 @@ import pandas as pd
 
 from .clipped import clipped
 from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, unique, varying
-from .leading import fastest, reach, smallest
+from .leading import fastest, smallest
+from .reaching import reach, vanishing
 from .section import Finding, anchor_of
-from .sections import gradient_decay, throughput
+from .sections import throughput
 from .standings import Standing, lower_than_next, models, next_one, of_task, rivals, trained_tasks, with_loss
 from .summary import Row
 from .trainings import TRAINING
 from .units import digits, interval, quantity
 
 MOST_CELLS = 4  # with a sentence each; of more cells it is counted which backend is the fastest
-MOST_NAMED = 6  # cells in a sentence
 MOST_TASKS = 6  # with a sentence each
 
 
@@ -39,7 +39,7 @@ def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
     return [
         *fastest(ready),
         *_speed(ready),
-        *_reach(rows),
+        *vanishing(rows),
         *reach(rows),
         *_learned(ready),
         *clipped(ready),
@@ -121,28 +121,6 @@ def _winners(contests: Sequence[_Contest], direction: str) -> str:
     open_ = len(contests) - sum(count for _, count in sure)
     clauses += [f"{open_} {'is' if open_ == 1 else 'are'} not told apart"] if open_ else []
     return f"{direction}, {len(contests)} comparisons of backends: {', '.join(clauses)}."
-
-
-def _reach(rows: Iterable[Row]) -> Iterator[Finding]:
-    """Which cells' gradients vanish, explode or stay, each named once."""
-    words: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        if row.gradient:
-            words.setdefault(row.gradient, {}).setdefault(row.cell, row)
-    for word, cells in words.items():
-        rates = sorted((row.rate.value for row in cells.values()), key=abs)
-        span = digits(rates[0]) if len(rates) == 1 else f"{digits(rates[0])} to {digits(rates[-1])}"
-        what = "is stable" if word == "stable" else word
-        where = named(list(cells), MOST_NAMED, "cells")
-        text = f"The gradient at the first weights {what} in {where} ({span} nats a step back)."
-        yield Finding(text, anchor_of(gradient_decay.HEADING))
-
-
-def named(names: list[str], most: int, what: str = "") -> str:
-    """'a, b and c'; of more than `most`, '12 cells', or the first and how many follow where what is ''."""
-    if len(names) > most:
-        return f"{len(names)} {what}" if what else f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _learned(ready: pd.DataFrame) -> Iterator[Finding]:

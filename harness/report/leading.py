@@ -1,10 +1,9 @@
-"""Which cell leads, first on the page: the fastest, the one whose gradient reaches farthest, the smallest."""
+"""Which cell leads, first on the page: the fastest, the smallest."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -22,9 +21,8 @@ from .frame import (
     varying,
 )
 from .section import Finding, anchor_of
-from .sections import gradient_decay, parameters, throughput
-from .summary import Row
-from .units import digits, exact, interval, quantity
+from .sections import parameters, throughput
+from .units import exact, interval, quantity
 
 MOST_SETTINGS = 2  # with a sentence each; of more it is counted which cell is the fastest
 SHOWN = ("steps", "batch", "input_size", "size")  # of a setting, whether they vary or not
@@ -103,28 +101,6 @@ def _counted(leads: list[_Lead], direction: str) -> str:
         f"Fastest cell in {len(leads)} settings, {direction}: {often}. Sure: its slowest process, of at least"
         f" {FEWEST}, is faster than any of another cell."
     )
-
-
-def reach(rows: Iterable[Row]) -> Iterator[Finding]:
-    """The cell whose gradient falls least with each step back, where that of every cell vanishes."""
-    cells: dict[str, Row] = {}
-    for row in rows:
-        if row.gradient:
-            cells.setdefault(row.cell, row)
-    order = sorted(cells.values(), key=lambda row: -row.rate.value)
-    if len(order) < 2 or any(row.gradient != "vanishes" for row in order):
-        return
-    first, second = order[:2]
-    sure = "" if first.rate.low > second.rate.high else "; their intervals overlap, so this is not sure"
-    yield Finding(
-        f"The gradient reaches farthest back in {first.cell}: a tenth of it is left after"
-        f" {_tenth(first)} steps, in {second.cell} after {_tenth(second)}{sure}.",
-        anchor_of(gradient_decay.HEADING),
-    )
-
-
-def _tenth(row: Row) -> str:
-    return digits(math.log(10) / -row.rate.value)
 
 
 def smallest(ready: pd.DataFrame) -> Iterator[Finding]:

@@ -126,10 +126,61 @@ def test_the_cells_with_the_fewest_and_the_most_parameters_are_named():
 def test_gradients_are_named_by_what_they_do():
     rows = gradient_decay(cells=("gru", "lstm")) + gradient_decay(cells=("lru",), last=0.0, seeds=1)
     stable = "The gradient at the first weights is stable in lru (0 nats a step back)."
-    vanishes = (
-        "The gradient at the first weights vanishes in gru and lstm (−0.625 to −0.625 nats a step back)."
+    vanishes = "The gradient at the first weights vanishes in gru and lstm (−0.625 nats a step back)."
+    assert said(rows)[:2] == [vanishes, stable]
+
+
+def swept(*settings):
+    """Gradients of gru and lstm at settings: (the last log norm, columns that differ)."""
+    return [one | columns for last, columns in settings for one in gradient_decay(("gru", "lstm"), last=last)]
+
+
+def test_a_gradient_that_does_one_thing_at_one_setting_and_another_at_the_next_is_named_with_them():
+    first, second = {"run": "a", "hidden_size": 8}, {"run": "b", "hidden_size": 16}
+    begin = "The gradient at the first weights"
+    for key, low, high in (("hidden_size", "H 8", "H 16"), ("dtype", "float32", "bfloat16")):
+        if key == "dtype":
+            first, second = {"run": "a", "dtype": "float32"}, {"run": "b", "dtype": "bfloat16"}
+        assert said(swept((-40.0, first), (0.0, second)))[:2] == [
+            f"{begin} vanishes in gru and lstm at {low} (−0.625 nats a step back).",
+            f"{begin} is stable in gru and lstm at {high} (0 nats a step back).",
+        ]
+
+
+def test_a_gradient_that_does_the_same_at_each_setting_is_named_once_with_the_range_over_all():
+    rows = swept((-40.0, {"hidden_size": 8}), (-20.0, {"hidden_size": 16}))
+    vanishes, at_8, at_16 = said(rows)
+    assert vanishes.endswith(
+        "vanishes in gru and lstm at each of 2 settings (−0.312 to −0.625 nats a step back)."
     )
-    assert set(said(rows)) >= {stable} and said(rows)[0].startswith(vanishes[:52])
+    assert at_8.startswith(
+        "The gradient at H 8 reaches farthest back in gru: a tenth of it is left after 3.68"
+    )
+    assert at_16.startswith(
+        "The gradient at H 16 reaches farthest back in gru: a tenth of it is left after 7.37"
+    )
+    assert at_8.endswith("; intervals overlap, so this is not sure.")
+
+
+def test_two_runs_of_one_setting_are_told_apart_only_where_their_gradients_differ():
+    a, b = {"run": "a"}, {"run": "b"}
+    assert said(swept((-40.0, a), (-40.0, b)))[0].endswith(
+        "vanishes in gru and lstm (−0.625 nats a step back)."
+    )
+    assert said(swept((-40.0, a), (0.0, b)))[0].endswith("in gru and lstm at a (−0.625 nats a step back).")
+
+
+def test_of_many_settings_it_is_counted_which_gradient_reaches_farthest():
+    rows = []
+    for hidden, lstm in ((8, -80.0), (16, -80.0), (32, -20.0), (64, -40.0)):
+        both = gradient_decay(("gru",)) + gradient_decay(("lstm",), last=lstm)
+        rows += [one | {"hidden_size": hidden} for one in both]
+    assert said(rows)[1] == (
+        "The gradient that reaches farthest back, in 4 settings: gru in 3 (2 of them sure), lstm in 1 (1 of"
+        " them sure). Sure: no interval of another cell overlaps."
+    )
+    many = swept(*((-40.0 * (k % 2), {"hidden_size": 8 + k}) for k in range(16)))
+    assert "vanishes in 16 pairs of cell and setting" in said(many)[1]
 
 
 def losses(cell, values):
