@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from .clipped import clipped
-from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, unique, varying
+from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, varying
 from .leading import fastest, smallest
 from .reaching import reach, vanishing
 from .section import Finding, anchor_of
 from .sections import throughput
-from .standings import Standing, lower_than_next, models, next_one, of_task, rivals, trained_tasks, with_loss
+from .standings import (
+    Standing,
+    described,
+    lower_than_next,
+    models,
+    next_one,
+    of_task,
+    rivals,
+    several_backends,
+    trained_tasks,
+    with_loss,
+)
 from .summary import Row
+from .targets import first_to_target
 from .trainings import TRAINING
 from .units import digits, interval, quantity
 
@@ -42,6 +53,7 @@ def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
         *vanishing(rows),
         *reach(rows),
         *_learned(ready),
+        *first_to_target(ready),
         *clipped(ready),
         *smallest(ready),
     ]
@@ -136,11 +148,11 @@ def _learned(ready: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _best(task: str, order: Sequence[Standing]) -> str:
-    several = len(unique(model.backend for model in order)) > 1
+    several = several_backends(order)
     best, next_, (lower, seeds) = order[0], next_one(order), lower_than_next(order)
     text = (
-        f"{task}: {_model(best, several)} has the lowest test loss, {digits(best.loss)};"
-        f" {_model(next_, several)} has {digits(next_.loss)}"
+        f"{task}: {described(best, several)} has the lowest test loss, {digits(best.loss)};"
+        f" {described(next_, several)} has {digits(next_.loss)}"
     )
     if seeds < 2:
         return f"{text}. One seed says so."
@@ -166,9 +178,3 @@ def _most(tasks: Sequence[Sequence[Standing]]) -> str:
         sure[order[0].name] += seeds > 1 and lower == seeds
     clauses = [f"{name} in {count} ({sure[name]} of them sure)" for name, count in first.most_common()]
     return f"Lowest test loss of {len(tasks)} tasks: {', '.join(clauses)}. Sure: lower in every seed."
-
-
-def _model(model: Standing, several: bool) -> str:
-    setting: list[Any] = [value for value in model.setting if value not in ("", -1)]
-    parts = [*([model.backend] if several else []), *map(str, setting)]
-    return f"{model.name} ({', '.join(parts)})" if parts else model.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from support.report_rows import MANY, gradient_decay, row, throughput, training, written
+from support.report_rows import MANY, gradient_decay, refused, row, throughput, training, written
 
 from cellbench.harness.report.findings import findings
 from cellbench.harness.report.frame import prepare
@@ -193,6 +193,67 @@ def test_a_lower_loss_is_sure_where_every_seed_has_it():
         "adding: gru has the lowest test loss, 0.150; lstm has 0.350 (lower in each of 2 seeds)."
     ]
     assert "not sure: lower in 1 of 2" in said(losses("gru", [0.1, 0.2]) + losses("lstm", [0.3, 0.19]))[0]
+
+
+def reached(cell, times, backend="numba", **columns):
+    """The training time until the target, one a seed; NaN where it was not reached."""
+    case = {"cell": cell, "backend": backend, "task": "adding"} | columns
+    rows = [row("training", "time_to_target_s", v, seed=s, **case) for s, v in enumerate(times)]
+    return rows + [row("training", "target_loss", 0.01, "1", seed=s, **case) for s in range(len(times))]
+
+
+NEVER = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("gru", "lstm", "says"),
+    [
+        ([2.0, 3.0], [4.0, 5.0], "after 2.50 s; lstm after 4.50 s (first in each of 2 seeds)."),
+        ([2.0, 3.0], [4.0, 2.9], "after 2.50 s; lstm after 3.45 s (not sure: first in 1 of 2 seeds)."),
+        ([2.0, 3.0], [NEVER, NEVER], "after 2.50 s; no model but gru does (first in each of 2 seeds)."),
+        (
+            [2.0, 3.0, NEVER],
+            [1.0, NEVER, NEVER],
+            "after 2.50 s in 2 of 3 seeds; lstm after 1.00 s in 1 of 3 seeds"
+            " (not sure: first in 1 of 3 seeds).",
+        ),
+        ([2.0], [3.0], "after 2.00 s; lstm after 3.00 s. One seed says so."),
+    ],
+)
+def test_the_model_that_reaches_the_target_first_is_named_with_its_sureness(gru, lstm, says):
+    (text,) = said(reached("gru", gru) + reached("lstm", lstm))
+    assert text == f"adding: gru reaches the target (a test loss of 0.010) first, {says}"
+
+
+def test_a_target_that_nothing_reaches_or_one_model_alone_is_no_contest():
+    assert said(reached("gru", [NEVER]) + reached("lstm", [NEVER])) == said(reached("gru", [2.0])) == []
+
+
+def test_a_training_that_diverged_has_not_reached_the_target():
+    lost = [
+        refused("training", "diverged", "at step 3", cell="lstm", backend="numba", task="adding", seed=s)
+        for s in (0, 1)
+    ]
+    (text,) = said(reached("gru", [2.0, 3.0]) + lost)
+    assert text.endswith("after 2.50 s; no model but gru does (first in each of 2 seeds).")
+
+
+def test_one_cell_on_two_backends_is_no_contest_where_another_cell_was_tried():
+    rows = reached("gru", [1.0, 1.0]) + reached("gru", [9.0, 9.0], "native")
+    (text,) = said(rows + reached("lstm", [5.0, NEVER]))
+    assert "gru (numba) reaches the target" in text
+    assert text.endswith("lstm (numba) after 5.00 s in 1 of 2 seeds (first in each of 2 seeds).")
+    assert said(rows)[0].endswith("after 1.00 s; gru (native) after 9.00 s (first in each of 2 seeds).")
+
+
+def test_of_many_tasks_it_is_counted_who_is_first_at_the_target_how_often():
+    rows = []
+    for k in range(8):
+        pair = reached("gru", [1.0, 1.0]) + reached("lstm", [2.0, 2.0 if k < 6 else 0.5])
+        rows += [one | {"task": f"task{k}"} for one in pair]
+    assert said(rows) == [
+        "First to the target of 8 tasks: gru in 8 (6 of them sure). Sure: first in every seed."
+    ]
 
 
 def test_a_rival_with_a_lower_loss_than_every_cell_is_named():
