@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import extras
+from ..store.sweep import BASIC
 from . import compose, places
 from . import job as jobs
 from .values import ConfigError
@@ -31,6 +32,12 @@ def available(overrides: list[str]) -> None:
         key, _, name = override.partition("=")
         if key in (GROUP, SWEEPER) and name in PACKAGES:
             extras.requires(PACKAGES[name], f"{override} needs")
+
+
+def chosen(group: str, overrides: list[str]) -> str:
+    """What a group of Hydra's is set to."""
+    names = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]
+    return names[-1] if names else BASIC
 
 
 def quieten_optuna() -> None:
