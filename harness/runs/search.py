@@ -50,6 +50,7 @@ def planned(overrides: list[str], primary: str) -> Search:
 
 def first_trial(overrides: list[str], primary: str) -> Settings:
     """The settings of a search's first values, checked. Raises ConfigError."""
+    overrides = compose.with_files(overrides, primary)
     settings = check(compose.compose(compose.first(overrides), primary))
     if settings.config["objective"] is None:
         raise ConfigError(

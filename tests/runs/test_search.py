@@ -5,7 +5,7 @@ import pytest
 from cellbench import cells
 from cellbench.harness import store
 from cellbench.harness.cli import main
-from cellbench.harness.runs import compose, objective
+from cellbench.harness.runs import compose, objective, search
 from cellbench.harness.runs.values import ConfigError
 from cellbench.harness.store import sweep as sweeps
 
@@ -123,3 +123,4 @@ def test_the_plan_of_a_search_reads_the_ranges_of_a_file(tmp_path, capsys, monke
     assert (
         "searched for the lowest parameters.parameters: workload.steps=choice(4,8)" in capsys.readouterr().out
     )
+    assert search.planned(asked, "config").settings.config["workload"]["steps"] == 4
