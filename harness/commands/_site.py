@@ -105,9 +105,9 @@ def _reports(newest: Sequence[Run]) -> Table:
                 Entry(run.created),
                 Entry(_machine(run.manifest)[1]),
                 Entry(one_line(git.get("commit") or "–")[:12] if isinstance(git, dict) else "–"),
-                Entry(findings.named(frame.unique(run.ready["label"]), 6, "cells")),
-                Entry(findings.named(frame.unique(run.ready["backend"]), 6, "backends")),
-                Entry(findings.named(frame.unique(run.ready["probe"]), 8, "probes")),
+                Entry(frame.named(frame.unique(run.ready["label"]), 6, "cells")),
+                Entry(frame.named(frame.unique(run.ready["backend"]), 6, "backends")),
+                Entry(frame.named(frame.unique(run.ready["probe"]), 8, "probes")),
             )
         )
     header = ("run", "made", "machine", "commit", "cells", "backends", "probes")

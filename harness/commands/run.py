@@ -16,6 +16,7 @@ from ._overrides import keys, line
 
 if TYPE_CHECKING:
     from ..runs.schema import Settings
+    from ..runs.search import Search
     from ..store.sweep import Sweep
 
 EXPERIMENTS = "quick|report|shapes|tasks|speed|regress"
@@ -65,10 +66,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench run`; returns the exit code."""
-    from ..runs import compose, hydra_keys, multirun, schema
+    from ..runs import compose, hydra_keys, launch, multirun, schema, search
     from ..runs.measure import measure, resume
     from ..runs.values import ConfigError
-    from ..store.sweep import is_sweep, named
+    from ..store.sweep import BASIC, is_sweep, named
 
     shown = _hydra.asked(arguments)
     if any(o.startswith("resume=") for o in arguments.overrides):
@@ -84,8 +85,10 @@ def do(arguments: argparse.Namespace) -> int:
     if shown:
         return _hydra.show(shown, overrides, primary)
     if arguments.multirun:
+        if arguments.plan and launch.chosen(launch.SWEEPER, overrides) != BASIC:
+            return _plan_search(search.planned(overrides, primary))
         if arguments.plan:
-            jobs = multirun.planned(multirun.with_files(overrides, primary), primary)
+            jobs = multirun.planned(compose.with_files(overrides, primary), primary)
             return max(plan(settings) for settings in jobs)
         sweep = multirun.begin(overrides, shlex.join([*command, *overrides]), primary)
         return _carried(sweep, sweep.manifest["given"])
@@ -154,13 +157,34 @@ def _of_resume(arguments: argparse.Namespace) -> tuple[str, bool, list[str]]:
 def plan(settings: Settings) -> int:
     """Prints the cases and about how long they take."""
     from ..runs.groups import estimate_s
+
+    print(f"{_cases(settings)}, about {_duration(estimate_s(settings.probes))}")
+    return 0
+
+
+def _plan_search(found: Search) -> int:
+    """Prints the cases at the first values, and what a search will do."""
+    from ..screen import counted
+
+    cases = _cases(found.settings)
+    trials = "trials" if found.trials is None else counted(found.trials, "trial")
+    print(f"{found.sweeper}: {trials} of {cases} each, about {_duration(found.estimate_s)}")
+    print(f"searched for {found.goal}: {' '.join(found.ranges) or 'nothing, for no key has a range'}")
+    if found.first:
+        print(f"each trial chooses its values; the cases above have the first: {' '.join(found.first)}")
+    return 0
+
+
+def _cases(settings: Settings) -> str:
+    """Prints the cases; returns '3 cases'."""
     from ..screen import counted
 
     for planned in settings.probes:
         for case in planned.cases:
             print(f"{case.id}  {case}")
-    count = sum(len(planned.cases) for planned in settings.probes)
-    seconds = estimate_s(settings.probes)
-    duration = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{max(seconds, 1):.0f} s"
-    print(f"{counted(count, 'case')}, about {duration} on two slow cores")
-    return 0
+    return counted(sum(len(planned.cases) for planned in settings.probes), "case")
+
+
+def _duration(seconds: float) -> str:
+    text = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{max(seconds, 1):.0f} s"
+    return f"{text} on two slow cores"

@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from .clipped import clipped
-from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, unique, varying
-from .leading import fastest, reach, smallest
+from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, varying
+from .leading import fastest, smallest
+from .reaching import reach, vanishing
 from .section import Finding, anchor_of
-from .sections import gradient_decay, throughput
-from .standings import Standing, lower_than_next, models, next_one, of_task, rivals, trained_tasks, with_loss
+from .sections import throughput
+from .standings import (
+    Standing,
+    described,
+    lower_than_next,
+    models,
+    next_one,
+    of_task,
+    rivals,
+    several_backends,
+    trained_tasks,
+    with_loss,
+)
 from .summary import Row
+from .targets import first_to_target
 from .trainings import TRAINING
 from .units import digits, interval, quantity
 
 MOST_CELLS = 4  # with a sentence each; of more cells it is counted which backend is the fastest
-MOST_NAMED = 6  # cells in a sentence
 MOST_TASKS = 6  # with a sentence each
 
 
@@ -39,9 +50,10 @@ def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
     return [
         *fastest(ready),
         *_speed(ready),
-        *_reach(rows),
+        *vanishing(rows),
         *reach(rows),
         *_learned(ready),
+        *first_to_target(ready),
         *clipped(ready),
         *smallest(ready),
     ]
@@ -123,28 +135,6 @@ def _winners(contests: Sequence[_Contest], direction: str) -> str:
     return f"{direction}, {len(contests)} comparisons of backends: {', '.join(clauses)}."
 
 
-def _reach(rows: Iterable[Row]) -> Iterator[Finding]:
-    """Which cells' gradients vanish, explode or stay, each named once."""
-    words: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        if row.gradient:
-            words.setdefault(row.gradient, {}).setdefault(row.cell, row)
-    for word, cells in words.items():
-        rates = sorted((row.rate.value for row in cells.values()), key=abs)
-        span = digits(rates[0]) if len(rates) == 1 else f"{digits(rates[0])} to {digits(rates[-1])}"
-        what = "is stable" if word == "stable" else word
-        where = named(list(cells), MOST_NAMED, "cells")
-        text = f"The gradient at the first weights {what} in {where} ({span} nats a step back)."
-        yield Finding(text, anchor_of(gradient_decay.HEADING))
-
-
-def named(names: list[str], most: int, what: str = "") -> str:
-    """'a, b and c'; of more than `most`, '12 cells', or the first and how many follow where what is ''."""
-    if len(names) > most:
-        return f"{len(names)} {what}" if what else f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
 def _learned(ready: pd.DataFrame) -> Iterator[Finding]:
     """The model with the lowest test loss of each task; of many tasks it is counted who has it how often."""
     ranks = {task: with_loss(models(of_task(ready, task))) for task in trained_tasks(ready)}
@@ -158,11 +148,11 @@ def _learned(ready: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _best(task: str, order: Sequence[Standing]) -> str:
-    several = len(unique(model.backend for model in order)) > 1
+    several = several_backends(order)
     best, next_, (lower, seeds) = order[0], next_one(order), lower_than_next(order)
     text = (
-        f"{task}: {_model(best, several)} has the lowest test loss, {digits(best.loss)};"
-        f" {_model(next_, several)} has {digits(next_.loss)}"
+        f"{task}: {described(best, several)} has the lowest test loss, {digits(best.loss)};"
+        f" {described(next_, several)} has {digits(next_.loss)}"
     )
     if seeds < 2:
         return f"{text}. One seed says so."
@@ -188,9 +178,3 @@ def _most(tasks: Sequence[Sequence[Standing]]) -> str:
         sure[order[0].name] += seeds > 1 and lower == seeds
     clauses = [f"{name} in {count} ({sure[name]} of them sure)" for name, count in first.most_common()]
     return f"Lowest test loss of {len(tasks)} tasks: {', '.join(clauses)}. Sure: lower in every seed."
-
-
-def _model(model: Standing, several: bool) -> str:
-    setting: list[Any] = [value for value in model.setting if value not in ("", -1)]
-    parts = [*([model.backend] if several else []), *map(str, setting)]
-    return f"{model.name} ({', '.join(parts)})" if parts else model.name

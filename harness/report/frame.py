@@ -217,6 +217,13 @@ def setting_text(row: Any, keys: Sequence[str]) -> str:
     return ", ".join(_setting(key, row[key]) for key in keys if row[key] not in ("", -1))
 
 
+def named(names: list[str], most: int, what: str = "") -> str:
+    """'a, b and c'; of more than `most`, '12 cells', or the first and how many follow where what is ''."""
+    if len(names) > most:
+        return f"{len(names)} {what}" if what else f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def shared_settings(rows: pd.DataFrame, keys: Iterable[str]) -> str:
     """'All at H 128, float32. ' for the settings that have one value."""
     single = {key: unique(rows[key])[0] for key in keys if len(unique(rows[key])) == 1}

@@ -1,20 +1,28 @@
-"""Which cell leads, first on the page: the fastest, the one whose gradient reaches farthest, the smallest."""
+"""Which cell leads, first on the page: the fastest, the smallest."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from .frame import DIRECTIONS, PANEL, estimates, measured, of_metric, of_probe, setting_text, unique, varying
+from .frame import (
+    DIRECTIONS,
+    FEWEST,
+    PANEL,
+    estimates,
+    measured,
+    of_metric,
+    of_probe,
+    setting_text,
+    unique,
+    varying,
+)
 from .section import Finding, anchor_of
-from .sections import gradient_decay, parameters, throughput
-from .summary import Row
-from .units import digits, exact, interval, quantity
+from .sections import parameters, throughput
+from .units import exact, interval, quantity
 
 MOST_SETTINGS = 2  # with a sentence each; of more it is counted which cell is the fastest
 SHOWN = ("steps", "batch", "input_size", "size")  # of a setting, whether they vary or not
@@ -22,17 +30,28 @@ SHOWN = ("steps", "batch", "input_size", "size")  # of a setting, whether they v
 
 @dataclass(frozen=True)
 class _Lead:
-    """The fastest program of one setting, and the fastest of another cell."""
+    """The fastest program of one setting, and those of the other cells, the next one first."""
 
     setting: str
-    cells: int
     first: pd.Series
-    second: pd.Series
+    others: pd.DataFrame
 
     @property
-    def sure(self) -> bool:
-        """Whether the slowest process of the first is faster than the fastest of the second."""
-        return bool(self.first["high"] < self.second["low"])  # NaN, of too few processes, is no proof
+    def few(self) -> bool:
+        """Whether a program has too few processes to prove anything."""
+        return bool(min(self.first["units"], self.others["units"].min()) < FEWEST)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether another cell had a process as fast as the slowest of the first, as far as known."""
+        return bool((self.others["low"] <= self.first["high"]).any())
+
+    @property
+    def caveat(self) -> str:
+        """Why this is not sure; '' where it is."""
+        if self.overlaps:
+            return " Ranges overlap, so this is not sure."
+        return f" That needs {FEWEST} processes to be sure." if self.few else ""
 
 
 def fastest(ready: pd.DataFrame) -> Iterator[Finding]:
@@ -52,11 +71,10 @@ def _leads(rows: pd.DataFrame) -> Iterator[_Lead]:
     """One for each setting in which several cells were timed."""
     told = [key for key in (*PANEL, "steps") if key in SHOWN or key in varying(rows, PANEL)]
     for _, here in rows.groupby([*PANEL, "steps"], sort=False):
-        order = estimates(here, ("label", "backend"), "process").sort_values("median", kind="stable")
-        best = order.drop_duplicates("label")
-        if len(best) > 1:
-            setting = setting_text(here.iloc[0], sorted(told, key=_place))
-            yield _Lead(setting, len(best), best.iloc[0], best.iloc[1])
+        order = estimates(here, ("label", "backend"), "process", 2).sort_values("median", kind="stable")
+        first, others = order.iloc[0], order[order["label"] != order["label"].iloc[0]]
+        if len(others):
+            yield _Lead(setting_text(here.iloc[0], sorted(told, key=_place)), first, others)
 
 
 def _place(key: str) -> int:
@@ -64,11 +82,9 @@ def _place(key: str) -> int:
 
 
 def _fastest(lead: _Lead, direction: str) -> str:
-    first, second = (_program(one) for one in (lead.first, lead.second))
-    text = f"Fastest of {lead.cells} cells, {direction} ({lead.setting}): {first}; next is {second}."
-    if np.isfinite(lead.first["high"]) and not lead.sure:
-        return f"{text} Their ranges overlap, so this is not sure."
-    return text
+    first, second = (_program(one) for one in (lead.first, lead.others.iloc[0]))
+    cells = 1 + lead.others["label"].nunique()
+    return f"Fastest of {cells} cells, {direction} ({lead.setting}): {first}; next is {second}.{lead.caveat}"
 
 
 def _program(one: pd.Series) -> str:
@@ -79,30 +95,12 @@ def _program(one: pd.Series) -> str:
 
 def _counted(leads: list[_Lead], direction: str) -> str:
     names = Counter(lead.first["label"] for lead in leads).most_common()
-    often = ", ".join(f"{name} in {count}" for name, count in names)
-    return f"Fastest cell in {len(leads)} settings, {direction}: {often}."
-
-
-def reach(rows: Iterable[Row]) -> Iterator[Finding]:
-    """The cell whose gradient falls least with each step back, where that of every cell vanishes."""
-    cells: dict[str, Row] = {}
-    for row in rows:
-        if row.gradient:
-            cells.setdefault(row.cell, row)
-    order = sorted(cells.values(), key=lambda row: -row.rate.value)
-    if len(order) < 2 or any(row.gradient != "vanishes" for row in order):
-        return
-    first, second = order[:2]
-    sure = "" if first.rate.low > second.rate.high else "; their intervals overlap, so this is not sure"
-    yield Finding(
-        f"The gradient reaches farthest back in {first.cell}: a tenth of it is left after"
-        f" {_tenth(first)} steps, in {second.cell} after {_tenth(second)}{sure}.",
-        anchor_of(gradient_decay.HEADING),
+    sure = Counter(lead.first["label"] for lead in leads if not lead.caveat)
+    often = ", ".join(f"{name} in {count} ({sure[name]} of them sure)" for name, count in names)
+    return (
+        f"Fastest cell in {len(leads)} settings, {direction}: {often}. Sure: its slowest process, of at least"
+        f" {FEWEST}, is faster than any of another cell."
     )
-
-
-def _tenth(row: Row) -> str:
-    return digits(math.log(10) / -row.rate.value)
 
 
 def smallest(ready: pd.DataFrame) -> Iterator[Finding]:

@@ -16,8 +16,8 @@ from ..store import pages
 from . import swept, titles, trainings
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
-from .findings import NOTE, findings, named
-from .frame import left_out, prepare, unique, without_result
+from .findings import NOTE, findings
+from .frame import left_out, named, prepare, unique, without_result
 from .overview import table_of_rows
 from .refused import refused
 from .rows import behind

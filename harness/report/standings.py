@@ -157,7 +157,26 @@ def wins(model: Standing, rival: Standing) -> tuple[int, int]:
     A seed that diverged was tried and is no win.
     """
     mine, other = model.values("best_test_loss"), rival.values("best_test_loss")
-    tried = len(mine) + sum(
-        status not in ("skipped", "unsupported", "unavailable") for status, _ in model.failed.values()
-    )
-    return int((mine < other.reindex(mine.index, fill_value=np.nan)).sum()), tried
+    lower = (mine < other.reindex(mine.index, fill_value=np.nan)).sum()
+    return int(lower), len(mine) + len(_ended_early(model))
+
+
+def tried(model: Standing) -> list[int]:
+    """The seeds that a model was trained with, those that failed included."""
+    return sorted([*model.results.index, *_ended_early(model)])
+
+
+def _ended_early(model: Standing) -> list[int]:
+    refused = ("skipped", "unsupported", "unavailable")
+    return [seed for seed, (status, _) in model.failed.items() if status not in refused]
+
+
+def several_backends(some: Sequence[Standing]) -> bool:
+    return len(unique(model.backend for model in some)) > 1
+
+
+def described(model: Standing, backend: bool) -> str:
+    """'gru (numba, 64)': the name with the settings that are told apart, and the backend if asked for."""
+    setting = [str(value) for value in model.setting if value not in ("", -1)]
+    parts = [*([model.backend] if backend else []), *setting]
+    return f"{model.name} ({', '.join(parts)})" if parts else model.name

@@ -7,8 +7,7 @@ from typing import Any
 
 from ..screen import one_line
 from ..store.imported import is_imported
-from .findings import named
-from .frame import unique
+from .frame import named, unique
 
 MOST_NAMED = 4
 # a machine's name in the keys of the tools, the most telling first

@@ -145,7 +145,10 @@ def sweep(overrides: list[str]) -> list[list[str]]:
         elif override.is_discrete_sweep():
             choices[key] = [f"{key}={v}" for v in islice(override.sweep_string_iterator(), MOST_JOBS + 1)]
         else:
-            raise ConfigError(f"{override.input_line!r} has no values to go through; write {key}=A,B")
+            raise ConfigError(
+                f"{override.input_line!r} has no values to go through; write {key}=A,B, or search it with"
+                " hydra/sweeper=optuna"
+            )
     jobs = math.prod(map(len, choices.values()))
     if jobs > MOST_JOBS:
         raise ConfigError(f"the swept values make {jobs:,} runs or more; at most {MOST_JOBS:,} are planned")
@@ -178,6 +181,13 @@ def swept(overrides: list[str]) -> tuple[list[str], list[str]]:
         else:
             keys.append(key)
     return keys, fixed
+
+
+def with_files(overrides: list[str], primary: str) -> list[str]:
+    """The overrides with those that a file gives as `hydra.sweeper.params`, which a person's own follow."""
+    _, fixed = swept(overrides)
+    params = composed(fixed, primary).hydra.sweeper.get("params") or {}
+    return [*(f"{key}={value}" for key, value in params.items()), *overrides]
 
 
 def _parsed(overrides: list[str]) -> list[Any]:

@@ -13,12 +13,15 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cellbench.cells import GatedCell
 from cellbench.cells.display import Displayed
 
 from .. import store
 from ..gradients.training.board import summary_writer
 from ..gradients.training.trackers import mlflow_writer, wandb_writer
+from ..screen import one_line
 from . import compose, schema
 from .own_class import spec_of
 from .values import ConfigError
@@ -77,7 +80,6 @@ class Run(Displayed):
 
         `figure` gives the figure itself. Raises ConfigError as it does.
         """
-        import numpy as np
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         figure = self.figure(name)
@@ -160,7 +162,9 @@ def run(**settings: Any) -> Run:
     if multiprocessing.parent_process() is not None or not _under_way.acquire(blocking=False):
         raise RuntimeError(GUARD)
     try:
-        results = Path(settings.get("results", compose.defaults()["results"]))
+        if settings.get("results", "") is None:
+            del settings["results"]
+        results = _folder(settings.get("results", compose.defaults()["results"]))
         overrides = list(_overrides(settings, results))
         checked = schema.check(compose.compose(overrides))
         names: list[str] = []
@@ -170,6 +174,14 @@ def run(**settings: Any) -> Run:
     if code == 130:
         raise KeyboardInterrupt
     return Run(checked.results / names[-1], code == 0)
+
+
+def _folder(results: Any) -> Path:
+    if not isinstance(results, str | Path):
+        raise ConfigError(
+            f"results is {one_line(repr(results)):.60}; give the path of a folder, or leave it out"
+        )
+    return Path(results)
 
 
 def _overrides(settings: Mapping[str, Any], results: Path, above: str = "") -> Iterator[str]:
@@ -183,7 +195,8 @@ def _overrides(settings: Mapping[str, Any], results: Path, above: str = "") -> I
 
 def _written(value: Any, results: Path) -> str:
     """A value in Hydra's grammar."""
-    if isinstance(value, list | tuple):
+    value = _plain(value)
+    if isinstance(value, list | tuple | range):
         return f"[{','.join(_written(one, results) for one in value)}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -192,7 +205,8 @@ def _written(value: Any, results: Path) -> str:
     if isinstance(value, type | GatedCell):
         value = spec_of(value, results)
     if not isinstance(value, str | Path):
-        raise ConfigError(f"{value!r} is no setting; give a text, a number, a class, or a list of them")
+        shown = one_line(repr(value))
+        raise ConfigError(f"{shown:.80} is no setting; give a text, a number, a class, or a list of them")
     text = str(value)
     if text.isidentifier() and text.lower() not in ("null", "true", "false", "nan", "inf"):
         return text
@@ -200,3 +214,15 @@ def _written(value: Any, results: Path) -> str:
         if quote not in text and not text.endswith("\\"):
             return f"{quote}{text}{quote}"
     raise ConfigError(f"{text!r} has both kinds of quotes, which no key takes")
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers, texts and rows of them as Python's; any other value as it is.
+
+    A number of less than 64 bits is the one of fewest digits, 0.1 for np.float32(0.1).
+    """
+    if isinstance(value, np.ndarray) and value.ndim < 2:
+        return _plain(value[()]) if value.ndim == 0 else list(value)
+    if isinstance(value, np.floating):
+        return float(str(value))
+    return value.item() if isinstance(value, np.generic) else value

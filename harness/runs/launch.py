@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import extras
 from ..store import launches
+from ..store.sweep import BASIC
 from . import compose, places
 from . import job as jobs
 from .values import ConfigError
@@ -77,6 +78,12 @@ def launcher(overrides: list[str], primary: str) -> str:
     name = CLASSES.get(target, target)
     elsewhere = name == launches.SLURM and settings.get("submitit_folder") != FILES_OF_SUBMITIT
     return launches.ELSEWHERE if elsewhere else name
+
+
+def chosen(group: str, overrides: list[str]) -> str:
+    """What a group of Hydra's is set to."""
+    names = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]
+    return names[-1] if names else BASIC
 
 
 def quieten_optuna() -> None:

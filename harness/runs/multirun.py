@@ -13,7 +13,7 @@ from ..store import code, launches, provenance
 from ..store import manifest as manifests
 from ..store import sweep as sweeps
 from ..store.sweep import Sweep
-from . import cancel, compose, launch, live, places, values
+from . import cancel, compose, launch, live, places, search, values
 from . import measure as measuring
 from .groups import estimate_s
 from .job import job, job_id, trial
@@ -27,25 +27,18 @@ def planned(overrides: list[str], primary: str = "config") -> list[Settings]:
     return [check(compose.compose(job, primary)) for job in compose.sweep(overrides)]
 
 
-def with_files(overrides: list[str], primary: str) -> list[str]:
-    """The overrides with those that a file gives as `hydra.sweeper.params`, which a person's own follow."""
-    _, fixed = compose.swept(overrides)
-    params = compose.composed(fixed, primary).hydra.sweeper.get("params") or {}
-    return [*(f"{key}={value}" for key, value in params.items()), *overrides]
-
-
 def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
     """A new sweep on disk, with every job checked, and nothing launched."""
     launch.available(overrides)
-    sweeper = _choice(launch.SWEEPER, overrides)
+    sweeper = launch.chosen(launch.SWEEPER, overrides)
     swept, fixed = compose.swept(overrides)
     if sweeper == sweeps.BASIC:
-        overrides = with_files(overrides, primary)
+        overrides = compose.with_files(overrides, primary)
         swept, fixed = compose.swept(overrides)
         settings = planned(overrides, primary)
         jobs = _jobs(compose.sweep(overrides), settings)
     else:
-        settings, jobs, fixed = [_searched(overrides, primary)], [], overrides
+        settings, jobs, fixed = [search.first_trial(overrides, primary)], [], overrides
     results = settings[0].results
     store.make(results)
     asked = {
@@ -136,23 +129,6 @@ def _jobs(overrides: list[list[str]], settings: list[Settings]) -> list[dict[str
     return [{"id": one, "overrides": given, "config": asked.config} for one, given, asked in each]
 
 
-def _searched(overrides: list[str], primary: str) -> Settings:
-    """The settings of a search's first values, checked. Raises ConfigError."""
-    settings = check(compose.compose(compose.first(overrides), primary))
-    if settings.config["objective"] is None:
-        raise ConfigError(
-            f"{launch.SWEEPER}={_choice(launch.SWEEPER, overrides)} needs the number to search by; give"
-            " objective=PROBE.METRIC, such as objective=throughput.seconds"
-        )
-    return settings
-
-
-def _choice(group: str, overrides: list[str]) -> str:
-    """What a group of Hydra's is set to."""
-    names = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]
-    return names[-1] if names else "basic"
-
-
 def carry(sweep: Sweep, given: list[str]) -> bool:
     """Has the launcher do the jobs that are not done; False where it was interrupted.
 
@@ -177,7 +153,7 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
     if launcher in launch.SIDE_BY_SIDE and (words := disturbed(sweep, left)):
         tell(words)
     told, shielded = live.told(sweep, launcher != "basic"), cancel.shielded(launcher == "submitit_local")
-    if _choice(launch.SWEEPER, given) == "optuna":
+    if launch.chosen(launch.SWEEPER, given) == "optuna":
         launch.quieten_optuna()
     with sweep.launching():
         launches.add(sweep.folder, launcher, left)

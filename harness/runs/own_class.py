@@ -82,9 +82,9 @@ def _file(cls: type) -> str | None:
 
 
 def _saved(name: str, kind: str, text: str, folder: Path, space: Mapping[str, Any]) -> Path:
-    """The file of what a notebook defines: the cell's imports, functions and classes, and what they use."""
+    """The file of what a notebook defines: its cell's imports, and what it uses of the notebook."""
     try:
-        kept = source(text, space)
+        kept = source(name, text, space)
     except SyntaxError:
         raise ConfigError(
             f"the notebook's cell of {kind} {name} is no plain Python (a % or ! command?); define the"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from support.report_rows import MANY, gradient_decay, row, throughput, training, written
+from support.report_rows import MANY, gradient_decay, refused, row, throughput, training, written
 
 from cellbench.harness.report.findings import findings
 from cellbench.harness.report.frame import prepare
@@ -74,7 +74,39 @@ def test_the_cell_that_takes_the_least_time_on_any_backend_is_the_fastest():
         " next is lstm on native, 3.00 ms (2.00 … 4.00)."
     )
     close = timed("numba", [1e-3, 3e-3, 2e-3]) + timed("numba", [2e-3, 3e-3, 4e-3], "lstm")
-    assert said(close)[0].endswith("Their ranges overlap, so this is not sure.")
+    assert said(close)[0].endswith("(2.00 … 4.00). Ranges overlap, so this is not sure.")
+    third = timed("numba", [1e-3] * 3) + timed("numba", [2e-3] * 3, "lstm")
+    third += timed("numba", [0.9e-3, 9e-3, 9e-3], "lru")
+    assert said(third)[0].endswith(
+        "next is lstm on numba, 2.00 ms (2.00 … 2.00). Ranges overlap, so this is not sure."
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "next_", "ends"),
+    [
+        ([1e-3, 2e-3], [3e-3, 4e-3], "3.50 ms (3.00 … 4.00). That needs 3 processes to be sure."),
+        ([1e-3, 4e-3], [3e-3, 4e-3], "3.50 ms (3.00 … 4.00). Ranges overlap, so this is not sure."),
+        ([1e-3], [3e-3], "lstm on numba, 3.00 ms. That needs 3 processes to be sure."),
+        ([1e-3] * 3, [3e-3] * 2, "3.00 ms (3.00 … 3.00). That needs 3 processes to be sure."),
+        ([1e-3] * 3, [3e-3] * 3, "3.00 ms (3.00 … 3.00)."),
+    ],
+)
+def test_the_fastest_cell_of_few_processes_is_never_sure(first, next_, ends):
+    assert said(timed("numba", first) + timed("numba", next_, "lstm"))[0].endswith(ends)
+
+
+def test_of_many_settings_it_is_counted_in_how_many_the_fastest_cell_is_sure():
+    rows = []
+    for hidden, processes in ((8, 3), (16, 3), (32, 2)):
+        pair = timed("numba", [1e-3] * processes) + timed("numba", [2e-3] * processes, "lstm")
+        rows += [one | {"hidden_size": hidden} for one in pair]
+    rows += [one | {"hidden_size": 64} for one in timed("numba", [2e-3, 1e-3, 9e-3], "lstm")]
+    rows += [one | {"hidden_size": 64} for one in timed("numba", [8e-3] * 3)]
+    assert said(rows)[0] == (
+        "Fastest cell in 4 settings, forward: gru in 3 (2 of them sure), lstm in 1 (0 of them sure)."
+        " Sure: its slowest process, of at least 3, is faster than any of another cell."
+    )
 
 
 def test_the_gradient_that_falls_least_reaches_farthest():
@@ -94,10 +126,61 @@ def test_the_cells_with_the_fewest_and_the_most_parameters_are_named():
 def test_gradients_are_named_by_what_they_do():
     rows = gradient_decay(cells=("gru", "lstm")) + gradient_decay(cells=("lru",), last=0.0, seeds=1)
     stable = "The gradient at the first weights is stable in lru (0 nats a step back)."
-    vanishes = (
-        "The gradient at the first weights vanishes in gru and lstm (−0.625 to −0.625 nats a step back)."
+    vanishes = "The gradient at the first weights vanishes in gru and lstm (−0.625 nats a step back)."
+    assert said(rows)[:2] == [vanishes, stable]
+
+
+def swept(*settings):
+    """Gradients of gru and lstm at settings: (the last log norm, columns that differ)."""
+    return [one | columns for last, columns in settings for one in gradient_decay(("gru", "lstm"), last=last)]
+
+
+def test_a_gradient_that_does_one_thing_at_one_setting_and_another_at_the_next_is_named_with_them():
+    first, second = {"run": "a", "hidden_size": 8}, {"run": "b", "hidden_size": 16}
+    begin = "The gradient at the first weights"
+    for key, low, high in (("hidden_size", "H 8", "H 16"), ("dtype", "float32", "bfloat16")):
+        if key == "dtype":
+            first, second = {"run": "a", "dtype": "float32"}, {"run": "b", "dtype": "bfloat16"}
+        assert said(swept((-40.0, first), (0.0, second)))[:2] == [
+            f"{begin} vanishes in gru and lstm at {low} (−0.625 nats a step back).",
+            f"{begin} is stable in gru and lstm at {high} (0 nats a step back).",
+        ]
+
+
+def test_a_gradient_that_does_the_same_at_each_setting_is_named_once_with_the_range_over_all():
+    rows = swept((-40.0, {"hidden_size": 8}), (-20.0, {"hidden_size": 16}))
+    vanishes, at_8, at_16 = said(rows)
+    assert vanishes.endswith(
+        "vanishes in gru and lstm at each of 2 settings (−0.312 to −0.625 nats a step back)."
     )
-    assert set(said(rows)) >= {stable} and said(rows)[0].startswith(vanishes[:52])
+    assert at_8.startswith(
+        "The gradient at H 8 reaches farthest back in gru: a tenth of it is left after 3.68"
+    )
+    assert at_16.startswith(
+        "The gradient at H 16 reaches farthest back in gru: a tenth of it is left after 7.37"
+    )
+    assert at_8.endswith("; intervals overlap, so this is not sure.")
+
+
+def test_two_runs_of_one_setting_are_told_apart_only_where_their_gradients_differ():
+    a, b = {"run": "a"}, {"run": "b"}
+    assert said(swept((-40.0, a), (-40.0, b)))[0].endswith(
+        "vanishes in gru and lstm (−0.625 nats a step back)."
+    )
+    assert said(swept((-40.0, a), (0.0, b)))[0].endswith("in gru and lstm at a (−0.625 nats a step back).")
+
+
+def test_of_many_settings_it_is_counted_which_gradient_reaches_farthest():
+    rows = []
+    for hidden, lstm in ((8, -80.0), (16, -80.0), (32, -20.0), (64, -40.0)):
+        both = gradient_decay(("gru",)) + gradient_decay(("lstm",), last=lstm)
+        rows += [one | {"hidden_size": hidden} for one in both]
+    assert said(rows)[1] == (
+        "The gradient that reaches farthest back, in 4 settings: gru in 3 (2 of them sure), lstm in 1 (1 of"
+        " them sure). Sure: no interval of another cell overlaps."
+    )
+    many = swept(*((-40.0 * (k % 2), {"hidden_size": 8 + k}) for k in range(16)))
+    assert "vanishes in 16 pairs of cell and setting" in said(many)[1]
 
 
 def losses(cell, values):
@@ -110,6 +193,67 @@ def test_a_lower_loss_is_sure_where_every_seed_has_it():
         "adding: gru has the lowest test loss, 0.150; lstm has 0.350 (lower in each of 2 seeds)."
     ]
     assert "not sure: lower in 1 of 2" in said(losses("gru", [0.1, 0.2]) + losses("lstm", [0.3, 0.19]))[0]
+
+
+def reached(cell, times, backend="numba", **columns):
+    """The training time until the target, one a seed; NaN where it was not reached."""
+    case = {"cell": cell, "backend": backend, "task": "adding"} | columns
+    rows = [row("training", "time_to_target_s", v, seed=s, **case) for s, v in enumerate(times)]
+    return rows + [row("training", "target_loss", 0.01, "1", seed=s, **case) for s in range(len(times))]
+
+
+NEVER = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("gru", "lstm", "says"),
+    [
+        ([2.0, 3.0], [4.0, 5.0], "after 2.50 s; lstm after 4.50 s (first in each of 2 seeds)."),
+        ([2.0, 3.0], [4.0, 2.9], "after 2.50 s; lstm after 3.45 s (not sure: first in 1 of 2 seeds)."),
+        ([2.0, 3.0], [NEVER, NEVER], "after 2.50 s; no model but gru does (first in each of 2 seeds)."),
+        (
+            [2.0, 3.0, NEVER],
+            [1.0, NEVER, NEVER],
+            "after 2.50 s in 2 of 3 seeds; lstm after 1.00 s in 1 of 3 seeds"
+            " (not sure: first in 1 of 3 seeds).",
+        ),
+        ([2.0], [3.0], "after 2.00 s; lstm after 3.00 s. One seed says so."),
+    ],
+)
+def test_the_model_that_reaches_the_target_first_is_named_with_its_sureness(gru, lstm, says):
+    (text,) = said(reached("gru", gru) + reached("lstm", lstm))
+    assert text == f"adding: gru reaches the target (a test loss of 0.010) first, {says}"
+
+
+def test_a_target_that_nothing_reaches_or_one_model_alone_is_no_contest():
+    assert said(reached("gru", [NEVER]) + reached("lstm", [NEVER])) == said(reached("gru", [2.0])) == []
+
+
+def test_a_training_that_diverged_has_not_reached_the_target():
+    lost = [
+        refused("training", "diverged", "at step 3", cell="lstm", backend="numba", task="adding", seed=s)
+        for s in (0, 1)
+    ]
+    (text,) = said(reached("gru", [2.0, 3.0]) + lost)
+    assert text.endswith("after 2.50 s; no model but gru does (first in each of 2 seeds).")
+
+
+def test_one_cell_on_two_backends_is_no_contest_where_another_cell_was_tried():
+    rows = reached("gru", [1.0, 1.0]) + reached("gru", [9.0, 9.0], "native")
+    (text,) = said(rows + reached("lstm", [5.0, NEVER]))
+    assert "gru (numba) reaches the target" in text
+    assert text.endswith("lstm (numba) after 5.00 s in 1 of 2 seeds (first in each of 2 seeds).")
+    assert said(rows)[0].endswith("after 1.00 s; gru (native) after 9.00 s (first in each of 2 seeds).")
+
+
+def test_of_many_tasks_it_is_counted_who_is_first_at_the_target_how_often():
+    rows = []
+    for k in range(8):
+        pair = reached("gru", [1.0, 1.0]) + reached("lstm", [2.0, 2.0 if k < 6 else 0.5])
+        rows += [one | {"task": f"task{k}"} for one in pair]
+    assert said(rows) == [
+        "First to the target of 8 tasks: gru in 8 (6 of them sure). Sure: first in every seed."
+    ]
 
 
 def test_a_rival_with_a_lower_loss_than_every_cell_is_named():

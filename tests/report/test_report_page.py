@@ -19,8 +19,9 @@ from support.report_rows import (
 )
 
 from cellbench.harness import report
-from cellbench.harness.report.page import SCRIPTS
-from cellbench.harness.report.table import escaped
+from cellbench.harness.report.page import SCRIPTS, as_html
+from cellbench.harness.report.section import Section
+from cellbench.harness.report.table import Entry, Table, escaped
 
 
 def test_a_case_that_is_not_ok_shows_its_status_and_reason(tmp_path):
@@ -150,6 +151,25 @@ def test_one_report_written_twice_is_the_same_and_leaves_no_stale_figure(tmp_pat
     assert len(list(tmp_path.glob("*.svg"))) == 2
     written(some, tmp_path)
     assert [path.name for path in tmp_path.glob("*.svg")] == ["throughput.svg"]
+
+
+def captions(page):
+    """The caption of each table, and the names of the regions that they stand in."""
+    tables = re.findall(r'aria-label="([^"]*)">\s*<table[^>]*>\s*<caption>(.*?)</caption>', page)
+    assert len(tables) == page.count("<table") > 0
+    assert all(region == caption for region, caption in tables)
+    return [caption for _, caption in tables]
+
+
+def test_every_table_has_a_caption_of_its_own(everything):
+    found = captions((everything / "index.html").read_text())
+    assert all(found) and len(set(found)) == len(found)
+
+
+def test_a_table_without_a_heading_is_captioned_by_its_section():
+    table = Table("", ("a",), ((Entry("1"),),))
+    page = as_html("title", [], [Section("Means & more", tables=(table,))])
+    assert captions(page) == ["Means &amp; more"]
 
 
 def test_a_long_table_is_folded_and_a_short_one_is_not(tmp_path):

@@ -18,7 +18,7 @@ from support.report_rows import gradient_decay
 
 from cellbench import cells, harness
 from cellbench.cells.zoo.gru import GRU
-from cellbench.harness.runs.in_python import Run
+from cellbench.harness.runs.in_python import Run, _overrides
 from cellbench.harness.runs.own_class import spec_of
 from cellbench.harness.runs.values import ConfigError
 
@@ -189,12 +189,50 @@ def test_a_class_inside_a_function_is_refused(tmp_path):
         ({"workload": {"steps": 0}}, "steps"),
         ({"cells": [object()]}, "is no setting"),
         ({"cells": ["a'b\"c"]}, "both kinds of quotes"),
+        ({"workload": {"steps": np.ones((9, 9))}}, "is no setting"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_nothing_is_written(settings, says, tmp_path):
     with pytest.raises(ValueError, match=says) as raised:
         harness.run(results=tmp_path / "r", **settings)
     assert "\n" not in str(raised.value) and not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (np.float64(0.5), "0.5"),
+        (np.float32(0.1), "0.1"),
+        (np.int64(3), "3"),
+        (np.bool_(True), "true"),
+        (np.str_("gru"), "gru"),
+        (np.array(2.0), "2.0"),
+        (np.array([16, 64]), "[16,64]"),
+        (np.geomspace(0.1, 10, 3), "[0.1,1.0,10.0]"),
+        (np.array(["gru", "lstm"]), "[gru,lstm]"),
+        ([np.int64(1), np.float64(2)], "[1,2.0]"),
+        (range(0, 6, 2), "[0,2,4]"),
+        ((1, "gru"), "[1,gru]"),
+    ],
+    ids=repr,
+)
+def test_numbers_of_numpy_and_ranges_are_what_they_say(value, written):
+    settings = {"probe": {"training": {"max_norm": value}}}
+    assert list(_overrides(settings, Path("r"))) == [f"probe.training.max_norm={written}"]
+
+
+def test_sizes_and_seeds_may_be_arrays_and_ranges(tmp_path):
+    workload = {"hidden_size": np.array([3, 5]), "batch": np.int64(2)}
+    one = harness.run(cells=["gru"], workload=workload, seeds=range(1), results=tmp_path, **CHEAP)
+    assert one.ok and set(one.to_frame()["hidden_size"]) == {3, 5}
+
+
+def test_results_none_is_the_default_and_a_number_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one = harness.run(cells=["gru"], results=None, **CHEAP)
+    assert one.folder.resolve().is_relative_to(tmp_path / "results")
+    with pytest.raises(ConfigError, match="results is 3; give the path of a folder"):
+        harness.run(cells=["gru"], results=3, **CHEAP)
 
 
 def test_a_file_that_measures_itself_is_told_where_the_call_belongs(tmp_path):

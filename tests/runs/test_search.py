@@ -5,7 +5,7 @@ import pytest
 from cellbench import cells
 from cellbench.harness import store
 from cellbench.harness.cli import main
-from cellbench.harness.runs import compose, objective
+from cellbench.harness.runs import compose, objective, search
 from cellbench.harness.runs.values import ConfigError
 from cellbench.harness.store import sweep as sweeps
 
@@ -70,3 +70,57 @@ def test_a_search_without_its_number_is_one_line(tmp_path, capsys, override):
 def test_a_search_is_checked_at_its_first_values():
     asked = ["workload.steps=choice(4,8)", "seeds=range(1,4)", "threads=int(interval(2,9))", "cells=[gru]"]
     assert compose.first(asked) == ["workload.steps=4", "seeds=1", "threads=2", "cells=[gru]"]
+
+
+SPACE = ["workload.steps=int(interval(16,256))", "workload.hidden_size=choice(3,9)"]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["hydra.sweeper.n_trials=7"], "optuna: 7 trials of 1 case each, about "),
+        ([], "optuna: 20 trials of 1 case each, about "),
+        (["hydra.sweeper.direction=maximize"], "searched for the highest parameters.parameters: "),
+        (
+            ["backends=[numpy,numba]", "probes=[parameters,latency]"],
+            "optuna: 20 trials of 3 cases each, about ",
+        ),
+    ],
+)
+def test_the_plan_of_a_search_says_how_many_trials_over_which_ranges(tmp_path, capsys, more, says):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    asked = [
+        *SMALL,
+        "hydra/sweeper=optuna",
+        "objective=parameters.parameters",
+        *SPACE,
+        f"results={tmp_path}/r",
+    ]
+    assert main(["run", "--plan", "-m", *asked, *more]) == 0
+    out = capsys.readouterr().out
+    assert says in out and f"parameters.parameters: {' '.join(SPACE)}\n" in out
+    assert out.endswith("have the first: workload.steps=16 workload.hidden_size=3\n")
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_plan_of_a_grid_has_no_more_trials_than_points(tmp_path, capsys):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    asked = [*SMALL, "hydra/sweeper=optuna", "hydra/sweeper/sampler=grid", "objective=parameters.parameters"]
+    assert main(["run", "--plan", "-m", *asked, SPACE[1]]) == 0
+    assert "optuna: 2 trials of 1 case each" in capsys.readouterr().out
+    assert main(["run", "--plan", "-m", *asked]) == 0
+    assert "nothing, for no key has a range" in capsys.readouterr().out
+
+
+def test_the_plan_of_a_search_reads_the_ranges_of_a_file(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    text = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      workload.steps: choice(4,8)\n"
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    asked = [*SMALL, "hydra/sweeper=optuna", "objective=parameters.parameters", "experiment=mine"]
+    assert main(["run", "--plan", "-m", *asked]) == 0
+    assert (
+        "searched for the lowest parameters.parameters: workload.steps=choice(4,8)" in capsys.readouterr().out
+    )
+    assert search.planned(asked, "config").settings.config["workload"]["steps"] == 4

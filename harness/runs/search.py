@@ -1,0 +1,74 @@
+"""A search: a sweeper that chooses each job's values as it goes, by the number of the jobs before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import compose, launch
+from .groups import estimate_s
+from .schema import Settings, check
+from .values import ConfigError
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is known of a search before it begins. trials is None where the sweeper does not say how many.
+
+    ranges: the overrides that are searched; first: those keys at their first values, which `settings` have.
+    """
+
+    sweeper: str
+    trials: int | None
+    goal: str
+    ranges: list[str]
+    first: list[str]
+    settings: Settings
+
+    @property
+    def estimate_s(self) -> float:
+        """Seconds of all trials, if each took as long as one at the first values."""
+        return estimate_s(self.settings.probes) * (self.trials or 1)
+
+
+def planned(overrides: list[str], primary: str) -> Search:
+    """What a search will do. Raises ConfigError, or PackageMissing without the sweeper's package."""
+    launch.available(overrides)
+    settings = first_trial(overrides, primary)
+    overrides = compose.with_files(overrides, primary)
+    keys, fixed = compose.swept(overrides)
+    sweeper = compose.composed(fixed, primary).hydra.sweeper
+    return Search(
+        launch.chosen(launch.SWEEPER, overrides),
+        _trials(sweeper, overrides),
+        f"{_direction(sweeper)} {settings.config['objective']}",
+        [one for one in overrides if one.partition("=")[0] in keys],
+        [one for one in compose.first(overrides) if one.partition("=")[0] in keys],
+        settings,
+    )
+
+
+def first_trial(overrides: list[str], primary: str) -> Settings:
+    """The settings of a search's first values, checked. Raises ConfigError."""
+    overrides = compose.with_files(overrides, primary)
+    settings = check(compose.compose(compose.first(overrides), primary))
+    if settings.config["objective"] is None:
+        raise ConfigError(
+            f"{launch.SWEEPER}={launch.chosen(launch.SWEEPER, overrides)} needs the number to search by; give"
+            " objective=PROBE.METRIC, such as objective=throughput.seconds"
+        )
+    return settings
+
+
+def _trials(sweeper: Any, overrides: list[str]) -> int | None:
+    """How many trials there will be: a grid has no more than its points."""
+    trials = sweeper.get("n_trials")
+    if trials is not None and "Grid" in str((sweeper.get("sampler") or {}).get("_target_")):
+        return min(int(trials), len(compose.sweep(overrides)))
+    return None if trials is None else int(trials)
+
+
+def _direction(sweeper: Any) -> str:
+    direction = sweeper.get("direction", "minimize")
+    words = {"minimize": "the lowest", "maximize": "the highest"}
+    return words.get(str(getattr(direction, "name", direction)), "the best")
