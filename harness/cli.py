@@ -22,6 +22,7 @@ from time import monotonic
 from typing import Any, NoReturn
 
 from . import commands as package
+from .commands import _completion
 from .measure.supervisor import FORWARDED, Shared, supervised
 from .screen import shortened, shown
 
@@ -159,8 +160,13 @@ def _run(arguments: list[str], shared: Shared | None) -> int:
     if arguments[0] == "--version":
         print(f"cellbench {_version()}")
         return 0
+    if arguments[0] == "--completion":
+        print(_completion.SCRIPT, end="")
+        return 0
+    if arguments[0] == "--complete":
+        return _complete()
     if arguments[0] != name:
-        raise ValueError(_unknown("flag", arguments[0], ("--help", "--version"), "cellbench"))
+        raise ValueError(_unknown("flag", arguments[0], ("--help", "--version", "--completion"), "cellbench"))
     if name not in known:
         raise ValueError(_unknown("command", name, known, "cellbench"))
     parsed = command_parser(name).read(arguments[1:])
@@ -176,6 +182,16 @@ def _run(arguments: list[str], shared: Shared | None) -> int:
         background.tell_what_it_raises(_tell)
     with foreign.staying():
         return _module(name).do(parsed)
+
+
+def _complete() -> int:
+    """Prints what the last word of the line in hand can be, which the function of the shell hands over."""
+    words = _completion.line()
+    if words[1:2] == ["run"] and len(words) > 2:
+        _module("run").do(command_parser("run").read(["--shell-completion", "query=bash"]))
+    else:
+        print("\n".join(_completion.completions(words, names(), command_parser)))
+    return 0
 
 
 def names() -> list[str]:
@@ -197,6 +213,9 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("command", choices=list(known), help=argparse.SUPPRESS)
     top.add_argument("--version", action="store_true", help="print the version and exit")
+    top.add_argument(
+        "--completion", action="store_true", help='for bash and zsh: eval "$(cellbench --completion)"'
+    )
     return top
 
 

@@ -39,6 +39,8 @@ def one_of(known: Sequence[str]) -> Callable[[str], str]:
             )
         return text
 
+    word.known = known  # type: ignore[attr-defined]  # for the completion of the command line
+
     return word
 
 

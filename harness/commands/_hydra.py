@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ._arguments import word
+from ._completion import SCRIPT, line
 
 SHOWN = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -19,12 +20,6 @@ REFUSED = {
     "--experimental-rerun": "resume=RUN goes on with a run",
 }
 QUERY, INSTALL = "query=bash", "install=bash"
-BASH = """\
-_cellbench() {
-  COMPREPLY=($(COMP_LINE="$COMP_LINE" COMP_POINT="$COMP_POINT" cellbench run --shell-completion query=bash))
-}
-complete -o nospace -o default -F _cellbench cellbench
-"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--shell-completion",
         "-sc",
         action="store_true",
-        help=f'eval "$(cellbench run -sc {INSTALL})" for bash',
+        help=f"{INSTALL} prints what cellbench --completion does, as Hydra's programs do",
     )
     for flag, instead in REFUSED.items():
         parser.add_argument(flag, help=f"not taken: {instead}", nargs="?", const="")
@@ -99,14 +94,12 @@ def _complete(words: list[str], primary: str) -> int:
     from ..runs.values import ConfigError
 
     if words == [INSTALL]:
-        print(BASH, end="")
+        print(SCRIPT, end="")
         return 0
     if words != [QUERY]:
         raise ConfigError(f"--shell-completion takes {INSTALL}, for bash alone")
-    line = os.environ.get("COMP_LINE", "").split(" ")
-    if line[1:2] != ["run"]:
-        return 0
-    os.environ["COMP_LINE"] = " ".join([line[0], *line[2:]])
+    words = line()
+    os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
     os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
     return launch.shown(["--shell-completion", QUERY], primary)
 

@@ -185,6 +185,7 @@ def test_a_flag_of_hydras_shows_what_it_shows_and_runs_nothing(project, capsys, 
 def test_completion_knows_keys_and_experiments_of_ones_own(project, capsys, monkeypatch):
     for line, words in (("workload.b", {"workload.batch="}), ("experiment=m", {"experiment=mine"})):
         monkeypatch.setenv("COMP_LINE", f"cellbench run {line}")
+        monkeypatch.setenv("COMP_POINT", str(len(f"cellbench run {line}")))
         assert main(["run", "-sc", "query=bash"]) == 0
         assert set(capsys.readouterr().out.split()) == words
 
