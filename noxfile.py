@@ -129,7 +129,7 @@ def laws(session: nox.Session) -> None:
 @session
 def kernels(session: nox.Session) -> None:
     """Printed Triton kernels of every cell in Triton's interpreter against float64, and the compiler's code
-    of some on the CPU (about 18 minutes).
+    on the CPU (about 20 minutes).
     """
     install(session)
     env = ONE_THREAD | {"CELLBENCH_KERNELS": "all"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from ..programs.formats import TF32
@@ -39,18 +40,27 @@ def products(dtype: str, device: str) -> Iterator[None]:
 def _allowed(where: Any, name: str) -> Any:
     """What a switch is set to, with the permission to split sums that newer PyTorch sets together with it."""
     value, split = getattr(where, name), f"{name}_split_k"
-    return (value, getattr(where, split)) if hasattr(where, split) else value
+    return (value, getattr(where, split)) if _known(split) else value
+
+
+@cache
+def _known(name: str) -> bool:
+    """Whether this PyTorch has the switch; asked once, as each run is timed with its switches."""
+    from torch import backends
+
+    return hasattr(backends.cuda.matmul, name)
 
 
 def _sums(dtype: str) -> list[Switch]:
     """Those that let sums be rounded on the way; float16 has one more, of PyTorch 2.7 and later."""
+    if dtype not in SHORT:
+        return []
     from torch import backends
 
-    matmul = backends.cuda.matmul
-    names = [f"allow_{SHORT[dtype]}_reduced_precision_reduction"] if dtype in SHORT else []
-    if dtype == "float16" and hasattr(matmul, "allow_fp16_accumulation"):
+    names = [f"allow_{SHORT[dtype]}_reduced_precision_reduction"]
+    if dtype == "float16" and _known("allow_fp16_accumulation"):
         names.append("allow_fp16_accumulation")
-    return [(matmul, name, False) for name in names]
+    return [(backends.cuda.matmul, name, False) for name in names]
 
 
 def _switches(rounding: bool) -> list[Switch]:

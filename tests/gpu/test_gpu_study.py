@@ -241,7 +241,7 @@ def planted(device, monkeypatch, tmp_path):
         def load_one(case, given):
             begun[-1].append(case.backend)
             if reason := breaks(begun[-1]):
-                raise RuntimeError(reason)
+                raise reason if isinstance(reason, NotOk) else RuntimeError(reason)
             return loaded(case, given)
 
         monkeypatch.setattr(timed, "loaded", load_one)
@@ -253,15 +253,21 @@ def planted(device, monkeypatch, tmp_path):
 
 @pytest.mark.quick
 @pytest.mark.parametrize(
-    ("says", "status"), [("CUDA out of memory. Tried to allocate", "out_of_memory"), ("no launch", "failed")]
+    ("error", "status"),
+    [
+        ("CUDA out of memory. Tried to allocate", "out_of_memory"),
+        ("no launch", "failed"),
+        (NotOk("unsupported", "no form fits"), "unsupported"),
+    ],
+    ids=str,
 )
 def test_a_backend_that_breaks_the_timed_pass_is_a_row_of_its_own_and_the_others_are_compared(
-    planted, says, status
+    planted, error, status
 ):
-    frame, _ = planted(lambda loaded: loaded[-1] == "torch:mode=graph" and says)
+    frame, _ = planted(lambda loaded: loaded[-1] == "torch:mode=graph" and error)
     by_backend = dict(list(frame.groupby("backend")))
     broken = by_backend.pop("torch:mode=graph")
-    assert set(broken.status) == {status} and broken.reason.str.contains(says).all()
+    assert set(broken.status) == {status} and broken.reason.str.contains(str(error)).all()
     assert {"check_error"} <= set(broken.metric) and "seconds" not in set(broken.metric)
     for rows in by_backend.values():
         assert set(rows.status) == {"ok"} and {"seconds", "ratio_to_native"} <= set(rows.metric)

@@ -1,6 +1,6 @@
 """The PTX that Triton's compiler makes of printed kernels, executed on the CPU: right, and free of races.
 
-A barrier that is taken out must be told as a race. A handful of cells here; `nox -s kernels` takes more.
+A barrier that is taken out must be told as a race. A handful of cells here; `nox -s kernels` takes all.
 """
 
 import os
@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from support.comparison import fitting
 
 from cellbench import cells
 from cellbench.cells.checking.kernels.check import plain_errors, short_name
@@ -22,9 +23,10 @@ from cellbench.cells.checking.kernels.ptx.kernel import Kernel
 from cellbench.cells.checking.kernels.ptx.memory import Fault
 from cellbench.cells.checking.kernels.ptx.order import Global, Touched
 from cellbench.cells.checking.kernels.ptx.text import Instruction
-from cellbench.cells.kernels.triton.form import GRID, SCAN, STEPWISE, Form
+from cellbench.cells.kernels.triton.form import GRID, RESIDENT, SCAN, STEPWISE, Form, scans
 from cellbench.cells.kernels.triton.resources import missing
 from cellbench.cells.programs.tolerance import tolerance
+from cellbench.harness.studies.resources import printable
 
 compiles = pytest.mark.skipif(
     missing() is not None, reason="triton is not installed; it is in the extra test, on Linux"
@@ -66,9 +68,17 @@ EVERY += [
 EVERY += [CompiledJob("cornn", "bfloat16", replace(ODD, steps=3), 90, PARTED)]
 EVERY += [
     CompiledJob(spec, dtype, Sizes(35, 2, 33, 33), target, Form(False, 1, 4, SCAN, 32, 32))
-    for spec in ("mingru", "lru", "rglru", "s5")
+    for spec in ("mingru", "minlstm", "lru", "rglru", "s5", "mamba")
     for dtype in ("float32", "bfloat16")
     for target in (80, 90)
+]
+LOOPED = {job.spec.partition(":")[0] for job in EVERY if job.form.kind != SCAN}
+EVERY += [
+    CompiledJob(name, dtype, replace(ODD, input_size=inputs, hidden_size=hidden), target)
+    for name in printable()
+    if name not in LOOPED
+    for inputs, hidden in [fitting(cells.get(name), ODD.input_size, ODD.hidden_size)]
+    for dtype, target in (("float32", 90), ("bfloat16", 80))
 ]
 ALL = os.environ.get("CELLBENCH_KERNELS") == "all"
 JOBS = EVERY if ALL else HANDFUL
@@ -91,6 +101,15 @@ def label(job):
     return f"{job.spec}-{job.dtype}-sm_{job.target}-{form}"
 
 
+@pytest.mark.quick
+def test_the_session_executes_every_cell_that_has_kernels_and_every_scan():
+    executed = {(job.spec.partition(":")[0], job.form.kind) for job in EVERY}
+    assert {name for name, kind in executed if kind == RESIDENT} == set(printable())
+    assert {name for name, kind in executed if kind == SCAN} == {
+        n for n in printable() if scans(cells.get(n))
+    }
+
+
 @compiles
 @pytest.mark.parametrize("job", JOBS, ids=label)
 def test_compiled_ptx_is_the_float64_reference_without_a_race(job):
@@ -99,7 +118,8 @@ def test_compiled_ptx_is_the_float64_reference_without_a_race(job):
     wrong = {name: error for name, error in answer["errors"].items() if not error <= ALLOWED[job.dtype]}
     if wrong and job.dtype != "float32":  # as rounding moves the float64 reference itself, near a kink
         limits = plain_errors(job.spec, job.dtype, job.sizes, job.seed)
-        stated = tolerance(job.dtype, job.sizes.steps) if job.sizes.steps > ODD.steps else 0.0
+        # states that are sums over all steps: torch is as far off, 0.07 of s5's d_lambda_im in bfloat16
+        stated = tolerance(job.dtype, job.sizes.steps) if scans(cells.get(job.spec)) else 0.0
         wrong = {name: error for name, error in wrong.items() if not error <= max(limits[name], stated)}
     assert len(answer["errors"]) > 5 and not wrong
 

@@ -75,11 +75,17 @@ def time(emit: Emit, groups: list[list[Case]], ready: dict[str, Ready]) -> None:
 
 
 def compare(emit: Emit, cases: list[Case], ready: dict[str, Ready]) -> None:
-    """Times the programs of a comparison in random order."""
+    """Times the programs of a comparison in random order; one that is refused ends, and the others go on."""
     any_case = cases[0]
     given, programs, peaks = inputs(any_case), {}, {}
     for case in cases:
-        programs[case.backend], peaks[case.backend] = loaded(case, given)
+        try:
+            programs[case.backend], peaks[case.backend] = loaded(case, given)
+        except NotOk as stop:
+            emit((case.id, CaseResult(stop.status, stop.reason, series=ready[case.id].series)))
+    if not programs:
+        return
+    cases = [case for case in cases if case.backend in programs]
     timed = {name: Timed(program.run, program.sync) for name, program in programs.items()}
     alive = partial(emit, (any_case.id, []))
     clock = clock_of(any_case.device)
