@@ -5,6 +5,7 @@ begin. Fused kernels compile for seconds each, so that few of them are Numba's.
 """
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cellbench.cells.programs import tolerance
 from cellbench.harness import programs
 from cellbench.harness.case import Case
 from cellbench.harness.probe import NotOk
+from cellbench.harness.studies.cpu_kernels import points
 
 COUNT = int(os.environ.get("CELLBENCH_PARITY", 24))
 SEED = int(os.environ.get("CELLBENCH_SEED", 0))
@@ -41,6 +43,16 @@ def configurations():
         if not (few and case.backend == "numba" and fused > 3):
             cases.append(case)
     return cases
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", points.CELLS)
+def test_every_shape_of_the_grid_of_kernels_is_not_wrong(cell, dtype):
+    grid = points.Grid([cell], steps=3).points()
+    assert len(grid) == 2 * len(points.BATCHES) * len(points.SIZES)
+    for case in [replace(p.case("numba"), dtype=dtype) for p in grid if p.direction == "backward"]:
+        result, given = result_of(case)
+        programs.check(result, given, case)
 
 
 @pytest.mark.parametrize("case", configurations(), ids=str)
