@@ -98,6 +98,7 @@ def _work(sweep: Sweep, number: int, log: str | None) -> int | None:
     """Measures what is missing of a job, and keeps its record; returns the signal that ended it."""
     before = sweep.begun(number) or Record("queued")
     record = Record("running", began=_now(), run=before.run, log=log, **allocation())
+    record = replace(record, before_s=sweep.worked_s(before))
     sweep.write(number, record)
 
     def named(run: str) -> None:

@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 
 from . import atomic, files, launches, lock, packed, slurm
 from .files import ResultsError
-from .manifest import MOST, RUN_NAME, check_origin, sealed
+from .manifest import BLOCKS, MOST, RUN_NAME, check_origin, sealed
 
 FOLDER, MANIFEST, RECORDS, LAUNCH = ".sweeps", "sweep.json", "jobs", "launch.lock"
 SCHEMA = 1
@@ -36,7 +36,8 @@ LOG = re.compile(r"(?!(.*/)?\.\.?(/|$))[\w.+-]+(/[\w.+-]+){0,5}", re.ASCII)  # i
 LINE = 300  # characters of a log's line
 BASIC = "basic"  # the sweeper whose jobs are known before the launch
 WRITTEN = ("running", "done", "failed", "stopped")
-TEXTS = ("began", "ended", "host", "scheduler", "run", "log", "reason")
+TIMES = ("began", "ended")
+TEXTS = ("host", "scheduler", "run", "log", "reason")
 NUMBERS = ("process", "cores", "memory_bytes")
 
 
@@ -53,9 +54,10 @@ class Job:
 class Record:
     """How a job stands. None is what is not known yet.
 
-    `began` is when it was begun last, `log` a path inside of the sweep's folder. `state` is queued, running,
-    done, failed (it has not measured), stopped (by a signal), lost (its process has ended without a word, or
-    Slurm has dropped it) or missing (nothing will start it). `reason` of a queued one says why nobody knows.
+    `began` is when it was begun last, `before_s` how long it was worked on before that, `log` a path inside
+    of the sweep's folder. `state` is queued, running, done, failed (it has not measured), stopped (by a
+    signal), lost (its process has ended without a word, or Slurm has dropped it) or missing (nothing will
+    start it). `reason` of a queued one says why nobody can tell.
     """
 
     state: str
@@ -70,6 +72,14 @@ class Record:
     log: str | None = None
     reason: str | None = None
     cases: dict[str, int] = field(default_factory=dict)
+    before_s: float = 0.0
+
+    def worked_s(self, now: datetime) -> float:
+        """Seconds for which it was worked on until it ended, or until now; 0 of one that has not begun."""
+        if self.began is None:
+            return self.before_s
+        until = now if self.ended is None else datetime.fromisoformat(self.ended)
+        return self.before_s + max(0.0, (until - datetime.fromisoformat(self.began)).total_seconds())
 
 
 @dataclass(frozen=True)
@@ -202,6 +212,15 @@ class Sweep:
     def swept(self, number: int) -> list[str]:
         """The overrides in which a job differs from the others."""
         return [o for o in self.jobs[number].overrides if o.partition("=")[0] in self.manifest["swept"]]
+
+    def worked_s(self, record: Record) -> float:
+        """Seconds for which a job that has ended was worked on; of a lost one until its run's last block."""
+        until = datetime.fromtimestamp(0, UTC)  # without a block nobody knows, and it counts for nothing
+        if record.run is not None:
+            with suppress(OSError):
+                last = (self.results / record.run / BLOCKS).stat().st_mtime
+                until = datetime.fromtimestamp(last, UTC)
+        return record.worked_s(until)
 
     def last_line(self, record: Record) -> tuple[Path | None, str]:
         """(the log of a job, its last line that is not empty); (None, "") where there is none."""
@@ -356,15 +375,28 @@ def _are_numbers(values: Any) -> bool:
     )
 
 
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
 def _record_of(found: Any) -> Record:
     """Raises ValueError, which names the entry, for a record that is not what it must be."""
     if not isinstance(found, dict) or found.pop("schema", None) != SCHEMA:
         raise ValueError(f"it is of no schema that this version reads, which is {SCHEMA}")
+    found.setdefault("before_s", 0.0)  # a record of an older version
     if found.keys() != {f.name for f in fields(Record)} or found["state"] not in WRITTEN:
         raise ValueError(f"it is {found!r:.60}")
-    for name in TEXTS:
+    for name in (*TEXTS, *TIMES):
         if found[name] is not None:
             _text(found, name)
+    for name in TIMES:
+        if found[name] is not None and not _is_time(found[name]):
+            raise ValueError(f"its {name} is {found[name]!r:.60}, and no time with a zone")
+    if not _are_numbers([found["before_s"]]):
+        raise ValueError(f"its before_s is {found['before_s']!r:.60}, and no number of seconds")
     for name in NUMBERS:
         if not isinstance(found[name], int | None) or isinstance(found[name], bool):
             raise ValueError(f"its {name} is {found[name]!r:.60}, and no number")

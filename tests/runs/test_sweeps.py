@@ -130,7 +130,15 @@ def test_a_damaged_sweep_is_one_line(tmp_path, capsys, change):
 
 @pytest.mark.parametrize(
     "change",
-    [{"state": "lost"}, {"run": "../x"}, {"cores": "2"}, {"host": 3}, {"cases": []}, {"more": 1}],
+    [
+        {"state": "lost"},
+        {"run": "../x"},
+        {"cores": "2"},
+        {"host": 3},
+        {"cases": []},
+        {"more": 1},
+        {"before_s": "1"},
+    ],
     ids=str,
 )
 def test_a_damaged_record_is_one_line(tmp_path, capsys, change):

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -86,6 +88,24 @@ def test_a_job_that_was_ended_goes_on_in_its_own_run_with_nothing_measured_twice
     assert main(["run", f"resume={begun.folder}"]) == 0  # nothing is left
     assert (run / store.BLOCKS).read_bytes() == again and len(store.runs(begun.results)) == 2
     assert f"page: cellbench report {begun.folder}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("state", ["stopped", "running"], ids=["stopped", "lost"])
+def test_a_job_that_goes_on_keeps_how_long_it_was_worked_on(begun, state):
+    """Of a lost one that is until the last block of its run."""
+    jobs.job({"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder), "job": 0})
+    began = datetime(2026, 1, 2, tzinfo=UTC)
+    ended = began + timedelta(seconds=60)
+    blocks = begun.results / begun.record(0).run / store.BLOCKS
+    os.utime(blocks, (ended.timestamp(), ended.timestamp()))
+    before = replace(begun.record(0), state=state, began=began.isoformat(), ended=None, before_s=30.0)
+    if state == "stopped":
+        before = replace(before, ended=ended.isoformat())
+    begun.write(0, before)
+    jobs.job({"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder), "job": 0})
+    record = begun.record(0)
+    assert record.state == "done" and record.before_s == 90.0
+    assert record.worked_s(datetime.now(UTC)) >= 90.0
 
 
 def test_a_run_that_was_lost_before_its_first_case_is_begun_anew_and_not_twice(begun):
