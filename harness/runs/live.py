@@ -48,10 +48,7 @@ def unknown(records: Sequence[Record]) -> str:
         return ""
     first, others = next(iter(of)), len(of) - 1
     named = f"job {first}" + (f" and {counted(others, 'other')}" if others else "")
-    return (
-        f"whether Slurm still has {named} cannot be told here: {one_line(of[first])}; look again where squeue"
-        " answers"
-    )
+    return f"whether Slurm still has {named} cannot be told here: {one_line(of[first])}"
 
 
 def remaining_s(

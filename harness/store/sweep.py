@@ -1,7 +1,7 @@
 """A sweep on disk: what was asked of it, and a record of each job.
 
 It is a folder below the folder of its runs. `sweep.json` is there before a job is, and stays as it is.
-`launches.json` says how they were launched. The record of a job is written whole by that job alone, which
+`launches.json` says how jobs were launched. The record of a job is written whole by that job alone, which
 holds a lock while it works: a record that says `running` and whose lock nobody holds is that of a job that
 was lost.
 """
@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -35,6 +35,7 @@ JOB_ID = re.compile(r"[0-9a-f]{12}")
 LOG = re.compile(r"(?!(.*/)?\.\.?(/|$))[\w.+-]+(/[\w.+-]+){0,5}", re.ASCII)  # inside of the sweep's folder
 LINE = 300  # characters of a log's line
 BASIC = "basic"  # the sweeper whose jobs are known before the launch
+AGAIN = ("failed", "stopped", "lost")  # states of jobs that another launch begins again
 WRITTEN = ("running", "done", "failed", "stopped")
 TIMES = ("began", "ended")
 TEXTS = ("host", "scheduler", "run", "log", "reason")
@@ -133,44 +134,41 @@ class Sweep:
 
     def record(self, number: int) -> Record:
         """How a job stands now. Raises ResultsError for a record that is damaged."""
-        return self.begun(number) or self._not_begun([number])[number]
+        return self._standing([number])[number]
 
     def records(self) -> list[Record]:
         """How each job stands."""
-        found = [self.begun(number) for number in range(len(self.jobs))]
-        others = self._not_begun([number for number, record in enumerate(found) if record is None])
-        return [record or others[number] for number, record in enumerate(found)]
+        return list(self._standing(range(len(self.jobs))).values())
 
-    def _not_begun(self, numbers: list[int]) -> dict[int, Record]:
-        """How jobs without a record stand, by what launched them last, and by what Slurm says."""
-        if not numbers:
-            return {}
+    def _standing(self, numbers: Iterable[int]) -> dict[int, Record]:
+        """How jobs stand, by their records, by what launched them last, and by what Slurm says."""
+        found = {number: self.begun(number) for number in numbers}
         under_way = lock.is_held(self.folder / LAUNCH) is not False
         launched = launches.read(self.folder)
         launcher = launched[-1].launcher if launched else BASIC
         places = launches.places(self.folder, launched)
-        named = {number: [those[number] for those in places if number in those] for number in numbers}
+        named = {number: _names(places, number, record) for number, record in found.items()}
         asked = dict.fromkeys(name.partition("_")[0] for names in named.values() for name in names)
         there = slurm.has(asked)
 
-        def stands(number: int, names: list[str]) -> Record:
+        def stands(number: int, record: Record | None, names: list[str]) -> Record:
             scheduler = f"slurm {names[-1]}" if names else None
+            if names and not isinstance(there, str) and there.intersection(names):
+                return replace(record or Record("queued"), state="queued", scheduler=scheduler, reason=None)
+            if record is not None:
+                return record
             if names and isinstance(there, str):
                 return Record("queued", scheduler=scheduler, reason=there)
-            if there and any(name in there for name in names):
-                return Record("queued", scheduler=scheduler)
             if under_way and not (places and number in places[-1]):
                 return Record("queued")  # its launcher has yet to start it
             if launcher == launches.SLURM:
                 # it may have begun, and ended, since its record was looked for
                 return self.begun(number) or self._lost(names)
             if launcher == launches.ELSEWHERE:
-                return Record(
-                    "queued", scheduler=scheduler, reason="its launcher keeps submitit's files elsewhere"
-                )
+                return Record("queued", reason="its launcher keeps submitit's files elsewhere; see squeue")
             return Record("missing")  # other launchers wait for their jobs
 
-        return {number: stands(number, names) for number, names in named.items()}
+        return {number: stands(number, record, named[number]) for number, record in found.items()}
 
     def _lost(self, names: list[str]) -> Record:
         """The record of a job that Slurm called so, and that has left none."""
@@ -247,6 +245,15 @@ class Sweep:
 
     def _lock(self, number: int) -> Path:
         return self.folder / RECORDS / f"{number}.lock"
+
+
+def _names(places: list[dict[int, str]], number: int, record: Record | None) -> list[str]:
+    """What Slurm calls a job that may wait: one without a record, or handed over anew since that ended."""
+    names = [those[number] for those in places if number in those]
+    if record is None:
+        return names
+    anew = record.state in AGAIN and names and record.scheduler != f"slurm {names[-1]}"
+    return names[-1:] if anew else []
 
 
 @contextmanager
