@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 MIB = 1 << 20
 CGROUPS = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")  # the cgroups of this process, a line each: NUMBER:CONTROLLERS:PATH
+CORES = ("SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK")
 UNLIMITED = 1 << 60  # bytes at which a limit of memory is none
 
 
@@ -18,7 +21,7 @@ def allocation() -> dict[str, Any]:
         "host": socket.gethostname(),
         "process": os.getpid(),
         "scheduler": scheduler(os.environ),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(os.environ),
         "memory_bytes": memory_bytes(os.environ),
     }
 
@@ -36,18 +39,49 @@ def scheduler(variables: Any) -> str | None:
     return None
 
 
-def memory_bytes(variables: Any, cgroups: Path = CGROUPS) -> int | None:
+def cores(variables: Any) -> int | None:
+    """How many cores this job may use; without binding, the scheduler's word is less than the affinity."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    given = [int(text) for name in CORES if (text := variables.get(name, "")).isdecimal()]
+    return min((n for n in (bound, *given) if n), default=None)
+
+
+def memory_bytes(variables: Any, cgroups: Path = CGROUPS, own: Path = OWN) -> int | None:
     """Bytes that this job may use; None where nothing less than the machine's is set."""
     if (per_node := variables.get("SLURM_MEM_PER_NODE", "")).isdecimal():
         return int(per_node) * MIB or None  # Slurm's 0 is all of the node
     per_core = variables.get("SLURM_MEM_PER_CPU", "")
-    cores = variables.get("SLURM_CPUS_ON_NODE", "")
-    if per_core.isdecimal() and cores.isdecimal():
-        return int(per_core) * int(cores) * MIB or None
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of cgroups 2 and 1
-        try:
-            text = (cgroups / name).read_text().strip()
-        except OSError:
-            continue
-        return int(text) if text.isdecimal() and int(text) < UNLIMITED else None
-    return None
+    on_node = variables.get("SLURM_CPUS_ON_NODE", "")
+    if per_core.isdecimal() and on_node.isdecimal():
+        return int(per_core) * int(on_node) * MIB or None
+    limits = [limit for file in _limits(cgroups, own) if (limit := _limit(file)) is not None]
+    return min(limits, default=None)
+
+
+def _limits(cgroups: Path, own: Path) -> Iterator[Path]:
+    """The files that may limit the memory of this process: of its own cgroup, and of those above it.
+
+    In a container, the path may be that of the machine outside; the container's own is then the root.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        lines = []
+    paths = {}
+    for line in lines:
+        _, controllers, below = line.split(":", 2)
+        paths[controllers] = Path(below.lstrip("/"))
+    for root, name, path in (
+        (cgroups, "memory.max", paths.get("", Path())),
+        (cgroups / "memory", "memory.limit_in_bytes", paths.get("memory", Path())),  # of version 1
+    ):
+        yield from (root / folder / name for folder in (path, *path.parents))
+
+
+def _limit(file: Path) -> int | None:
+    """Bytes; None for a file that is not there, and for one that sets no limit."""
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() and int(text) < UNLIMITED else None

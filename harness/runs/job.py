@@ -1,7 +1,7 @@
 """One job of a sweep, in whatever process its launcher put it: begun, or gone on with where it stopped.
 
 Nothing that a job raises reaches its launcher, which would end the other jobs, or print it whole: it stands
-in the job's record.
+in the job's record, or where that cannot be written in a line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +58,12 @@ def trial(composed: Any) -> float:
     sweep, number = _sweep(composed), int(HydraConfig.get().job.num)
     config = compose.plain_config(composed, OWN)
     overrides = [o for o in HydraConfig.get().overrides.task if o.partition("=")[0].lstrip("+") not in OWN]
-    sweep.ask(number, Job(job_id(config), overrides, config))
+    try:
+        sweep.ask(number, Job(job_id(config), overrides, config))
+    except OSError as error:
+        raise ConfigError(
+            f"job {number} cannot be written: {error}; free the disk, and search anew"
+        ) from None
     _do(sweep, number)
     record = sweep.record(number)
     if record.state != "done" or record.run is None:
@@ -82,22 +87,32 @@ def _sweep(composed: Any) -> Sweep:
 def _do(sweep: Sweep, number: int) -> None:
     """Does a job that nobody else works on, and that is not done."""
     ended = None
-    with sweep.working(number) as free:
-        if free and not ((begun := sweep.begun(number)) and begun.state == "done"):
-            if in_launcher:  # on the terminal, between the lines of the jobs
-                asked = " ".join(sweep.swept(number))
-                tell(f"sweep {sweep.folder.name}: job {number}, {asked}; {live.line(sweep)}")
-            with _printed(sweep.log_of(number)) as log:
-                ended = _work(sweep, number, log)
+    try:
+        with sweep.working(number) as free:
+            if free and not ((begun := sweep.begun(number)) and begun.state == "done"):
+                if in_launcher:  # on the terminal, between the lines of the jobs
+                    asked = " ".join(sweep.swept(number))
+                    tell(f"sweep {sweep.folder.name}: job {number}, {asked}; {live.line(sweep)}")
+                with _printed(sweep.log_of(number)) as log:
+                    ended = _work(sweep, number, log)
+    except sweeps.ResultsError as error:
+        tell(f"sweep {sweep.folder.name}: {error}")
+    except OSError as error:
+        _tell_unwritten(sweep, number, error)
     if ended == signal.SIGTERM and (scheduler(os.environ) or "").startswith("slurm"):
         # Slurm is about to kill this process; one that ends by itself is not begun again, requeued or not
         time.sleep(LONGEST_S)
+
+
+def _tell_unwritten(sweep: Sweep, number: int, error: Exception) -> None:
+    tell(f"sweep {sweep.folder.name}, job {number}: its record cannot be written: {error}")
 
 
 def _work(sweep: Sweep, number: int, log: str | None) -> int | None:
     """Measures what is missing of a job, and keeps its record; returns the signal that ended it."""
     before = sweep.begun(number) or Record("queued")
     record = Record("running", began=_now(), run=before.run, log=log, **allocation())
+    record = replace(record, before_s=sweep.worked_s(before))
     sweep.write(number, record)
 
     def named(run: str) -> None:
@@ -106,9 +121,12 @@ def _work(sweep: Sweep, number: int, log: str | None) -> int | None:
         sweep.write(number, record)
 
     def end(state: str, reason: str | None = None) -> None:
-        cases = _statuses(sweep, record.run)
         reason = reason and " ".join(reason.split())[:HEAD]
-        sweep.write(number, replace(record, state=state, ended=_now(), reason=reason, cases=cases))
+        try:
+            cases = _statuses(sweep, record.run)
+            sweep.write(number, replace(record, state=state, ended=_now(), reason=reason, cases=cases))
+        except (ValueError, OSError) as error:  # it stays `running`, which without its lock is lost
+            _tell_unwritten(sweep, number, error)
 
     with _ended_by_signals() as received:
         try:
@@ -209,8 +227,9 @@ def _printed(path: Path) -> Iterator[str | None]:
     try:
         yield f"{path.parent.name}/{path.name}"
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # a full disk
+                stream.flush()
         for number, other in zip((1, 2), kept, strict=True):
             os.dup2(other, number)
             os.close(other)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from ..screen import Screen, counted, one_line, screen, tell
+from ..store.files import ResultsError
 from ..store.sweep import Record, Sweep
 from .progress import left
 
@@ -47,10 +48,7 @@ def unknown(records: Sequence[Record]) -> str:
         return ""
     first, others = next(iter(of)), len(of) - 1
     named = f"job {first}" + (f" and {counted(others, 'other')}" if others else "")
-    return (
-        f"whether Slurm still has {named} cannot be told here: {one_line(of[first])}; look again where squeue"
-        " answers"
-    )
+    return f"whether Slurm still has {named} cannot be told here: {one_line(of[first])}"
 
 
 def remaining_s(
@@ -64,29 +62,21 @@ def remaining_s(
     if not going or not estimates_s or len(estimates_s) != len(records):
         return None
     took = [
-        _seconds(r.began, datetime.fromisoformat(r.ended)) / estimate
+        r.worked_s(now) / estimate
         for r, estimate in zip(records, estimates_s, strict=True)
         if r.state == "done" and r.ended and estimate > 0
     ]
     pace = statistics.median(took) if took else 1.0
-    left_s = [max(0.0, estimates_s[n] * pace - _seconds(records[n].began, now)) for n in going]
+    left_s = [max(0.0, estimates_s[n] * pace - records[n].worked_s(now)) for n in going]
     abreast = sum(records[n].state == "running" for n in going) or 1
     return max(sum(left_s) / abreast, max(left_s)) or None  # later than estimated: nobody knows
-
-
-def _seconds(began: str | None, now: datetime) -> float:
-    """From then to now; 0 of a job that has not begun, and of a time that cannot be read."""
-    try:
-        return 0.0 if began is None else max(0.0, (now - datetime.fromisoformat(began)).total_seconds())
-    except (ValueError, TypeError):  # TypeError: without a zone
-        return 0.0
 
 
 @contextmanager
 def told(sweep: Sweep, wanted: bool) -> Iterator[None]:
     """Keeps the line on standard error meanwhile."""
     ended = threading.Event()
-    thread = threading.Thread(target=_watch, args=(sweep, ended), daemon=True)
+    thread = threading.Thread(target=_beside, args=(sweep, ended), daemon=True)
     if wanted:
         thread.start()
     try:
@@ -102,6 +92,14 @@ def follow(sweep: Sweep) -> None:
     if words := unknown(sweep.records()):
         tell(words)
     _watch(sweep, threading.Event(), last=True)
+
+
+def _beside(sweep: Sweep, ended: threading.Event) -> None:
+    """Keeps the line beside the launch, which goes on where a file of the sweep is damaged."""
+    try:
+        _watch(sweep, ended)
+    except ResultsError as error:
+        tell(f"sweep {sweep.folder.name}: {error}")
 
 
 def _watch(sweep: Sweep, ended: threading.Event, last: bool = False) -> None:

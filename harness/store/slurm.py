@@ -16,7 +16,7 @@ NONE = "Invalid job id"  # what squeue says of one number that Slurm has forgott
 def has(numbers: Iterable[str]) -> frozenset[str] | str:
     """The names, such as `17_3`, of the jobs of these numbers that wait or run.
 
-    A text says why it cannot be told.
+    A text says why it cannot be told, and what to do.
     """
     asked = tuple(numbers)
     return _asked(asked, int(time.monotonic() // ASK_S)) if asked else frozenset()
@@ -32,12 +32,12 @@ def _asked(numbers: tuple[str, ...], when: int) -> frozenset[str] | str:
             command, capture_output=True, text=True, check=False, timeout=LONGEST_S, env=variables
         )
     except FileNotFoundError:
-        return "squeue is not here"
+        return "squeue is not here; look again on a node that has it"
     except subprocess.TimeoutExpired:
-        return f"squeue has not answered within {LONGEST_S:g} s"
+        return f"squeue has not answered within {LONGEST_S:g} s; look again later"
     except OSError as error:
-        return f"squeue cannot be called: {error.strerror}"
+        return f"squeue cannot be called: {error.strerror}; look again on another node"
     if done.returncode and NONE not in done.stderr:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return f"squeue fails: {lines[-1]}"
+        return f"squeue fails: {lines[-1]}; look again later"
     return frozenset(done.stdout.split())

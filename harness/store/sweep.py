@@ -1,7 +1,7 @@
 """A sweep on disk: what was asked of it, and a record of each job.
 
 It is a folder below the folder of its runs. `sweep.json` is there before a job is, and stays as it is.
-`launches.json` says how they were launched. The record of a job is written whole by that job alone, which
+`launches.json` says how jobs were launched. The record of a job is written whole by that job alone, which
 holds a lock while it works: a record that says `running` and whose lock nobody holds is that of a job that
 was lost.
 """
@@ -14,8 +14,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 
 from . import atomic, files, launches, lock, packed, slurm
 from .files import ResultsError
-from .manifest import MOST, RUN_NAME, check_origin, sealed
+from .manifest import BLOCKS, MOST, RUN_NAME, check_origin, sealed
 
 FOLDER, MANIFEST, RECORDS, LAUNCH = ".sweeps", "sweep.json", "jobs", "launch.lock"
 SCHEMA = 1
@@ -35,8 +35,10 @@ JOB_ID = re.compile(r"[0-9a-f]{12}")
 LOG = re.compile(r"(?!(.*/)?\.\.?(/|$))[\w.+-]+(/[\w.+-]+){0,5}", re.ASCII)  # inside of the sweep's folder
 LINE = 300  # characters of a log's line
 BASIC = "basic"  # the sweeper whose jobs are known before the launch
+AGAIN = ("failed", "stopped", "lost")  # states of jobs that another launch begins again
 WRITTEN = ("running", "done", "failed", "stopped")
-TEXTS = ("began", "ended", "host", "scheduler", "run", "log", "reason")
+TIMES = ("began", "ended")
+TEXTS = ("host", "scheduler", "run", "log", "reason")
 NUMBERS = ("process", "cores", "memory_bytes")
 
 
@@ -53,9 +55,10 @@ class Job:
 class Record:
     """How a job stands. None is what is not known yet.
 
-    `began` is when it was begun last, `log` a path inside of the sweep's folder. `state` is queued, running,
-    done, failed (it has not measured), stopped (by a signal), lost (its process has ended without a word, or
-    Slurm has dropped it) or missing (nothing will start it). `reason` of a queued one says why nobody knows.
+    `began` is when it was begun last, `before_s` how long it was worked on before that, `log` a path inside
+    of the sweep's folder. `state` is queued, running, done, failed (it has not measured), stopped (by a
+    signal), lost (its process has ended without a word, or Slurm has dropped it) or missing (nothing will
+    start it). `reason` of a queued one says why nobody can tell.
     """
 
     state: str
@@ -70,6 +73,14 @@ class Record:
     log: str | None = None
     reason: str | None = None
     cases: dict[str, int] = field(default_factory=dict)
+    before_s: float = 0.0
+
+    def worked_s(self, now: datetime) -> float:
+        """Seconds for which it was worked on until it ended, or until now; 0 of one that has not begun."""
+        if self.began is None:
+            return self.before_s
+        until = now if self.ended is None else datetime.fromisoformat(self.ended)
+        return self.before_s + max(0.0, (until - datetime.fromisoformat(self.began)).total_seconds())
 
 
 @dataclass(frozen=True)
@@ -123,44 +134,41 @@ class Sweep:
 
     def record(self, number: int) -> Record:
         """How a job stands now. Raises ResultsError for a record that is damaged."""
-        return self.begun(number) or self._not_begun([number])[number]
+        return self._standing([number])[number]
 
     def records(self) -> list[Record]:
         """How each job stands."""
-        found = [self.begun(number) for number in range(len(self.jobs))]
-        others = self._not_begun([number for number, record in enumerate(found) if record is None])
-        return [record or others[number] for number, record in enumerate(found)]
+        return list(self._standing(range(len(self.jobs))).values())
 
-    def _not_begun(self, numbers: list[int]) -> dict[int, Record]:
-        """How jobs without a record stand, by what launched them last, and by what Slurm says."""
-        if not numbers:
-            return {}
+    def _standing(self, numbers: Iterable[int]) -> dict[int, Record]:
+        """How jobs stand, by their records, by what launched them last, and by what Slurm says."""
+        found = {number: self.begun(number) for number in numbers}
         under_way = lock.is_held(self.folder / LAUNCH) is not False
         launched = launches.read(self.folder)
         launcher = launched[-1].launcher if launched else BASIC
         places = launches.places(self.folder, launched)
-        named = {number: [those[number] for those in places if number in those] for number in numbers}
+        named = {number: _names(places, number, record) for number, record in found.items()}
         asked = dict.fromkeys(name.partition("_")[0] for names in named.values() for name in names)
         there = slurm.has(asked)
 
-        def stands(number: int, names: list[str]) -> Record:
+        def stands(number: int, record: Record | None, names: list[str]) -> Record:
             scheduler = f"slurm {names[-1]}" if names else None
+            if names and not isinstance(there, str) and there.intersection(names):
+                return replace(record or Record("queued"), state="queued", scheduler=scheduler, reason=None)
+            if record is not None:
+                return record
             if names and isinstance(there, str):
                 return Record("queued", scheduler=scheduler, reason=there)
-            if there and any(name in there for name in names):
-                return Record("queued", scheduler=scheduler)
             if under_way and not (places and number in places[-1]):
                 return Record("queued")  # its launcher has yet to start it
             if launcher == launches.SLURM:
                 # it may have begun, and ended, since its record was looked for
                 return self.begun(number) or self._lost(names)
             if launcher == launches.ELSEWHERE:
-                return Record(
-                    "queued", scheduler=scheduler, reason="its launcher keeps submitit's files elsewhere"
-                )
+                return Record("queued", reason="its launcher keeps submitit's files elsewhere; see squeue")
             return Record("missing")  # other launchers wait for their jobs
 
-        return {number: stands(number, names) for number, names in named.items()}
+        return {number: stands(number, record, named[number]) for number, record in found.items()}
 
     def _lost(self, names: list[str]) -> Record:
         """The record of a job that Slurm called so, and that has left none."""
@@ -203,6 +211,15 @@ class Sweep:
         """The overrides in which a job differs from the others."""
         return [o for o in self.jobs[number].overrides if o.partition("=")[0] in self.manifest["swept"]]
 
+    def worked_s(self, record: Record) -> float:
+        """Seconds for which a job that has ended was worked on; of a lost one until its run's last block."""
+        until = datetime.fromtimestamp(0, UTC)  # without a block nobody knows, and it counts for nothing
+        if record.run is not None:
+            with suppress(OSError):
+                last = (self.results / record.run / BLOCKS).stat().st_mtime
+                until = datetime.fromtimestamp(last, UTC)
+        return record.worked_s(until)
+
     def last_line(self, record: Record) -> tuple[Path | None, str]:
         """(the log of a job, its last line that is not empty); (None, "") where there is none."""
         if record.log is None:
@@ -228,6 +245,15 @@ class Sweep:
 
     def _lock(self, number: int) -> Path:
         return self.folder / RECORDS / f"{number}.lock"
+
+
+def _names(places: list[dict[int, str]], number: int, record: Record | None) -> list[str]:
+    """What Slurm calls a job that may wait: one without a record, or handed over anew since that ended."""
+    names = [those[number] for those in places if number in those]
+    if record is None:
+        return names
+    anew = record.state in AGAIN and names and record.scheduler != f"slurm {names[-1]}"
+    return names[-1:] if anew else []
 
 
 @contextmanager
@@ -356,15 +382,28 @@ def _are_numbers(values: Any) -> bool:
     )
 
 
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
 def _record_of(found: Any) -> Record:
     """Raises ValueError, which names the entry, for a record that is not what it must be."""
     if not isinstance(found, dict) or found.pop("schema", None) != SCHEMA:
         raise ValueError(f"it is of no schema that this version reads, which is {SCHEMA}")
+    found.setdefault("before_s", 0.0)  # a record of an older version
     if found.keys() != {f.name for f in fields(Record)} or found["state"] not in WRITTEN:
         raise ValueError(f"it is {found!r:.60}")
-    for name in TEXTS:
+    for name in (*TEXTS, *TIMES):
         if found[name] is not None:
             _text(found, name)
+    for name in TIMES:
+        if found[name] is not None and not _is_time(found[name]):
+            raise ValueError(f"its {name} is {found[name]!r:.60}, and no time with a zone")
+    if not _are_numbers([found["before_s"]]):
+        raise ValueError(f"its before_s is {found['before_s']!r:.60}, and no number of seconds")
     for name in NUMBERS:
         if not isinstance(found[name], int | None) or isinstance(found[name], bool):
             raise ValueError(f"its {name} is {found[name]!r:.60}, and no number")

@@ -1,6 +1,7 @@
 """A sweep as one thing: on disk before its jobs, listed, shown, and read like a folder of runs."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from cellbench import harness
 from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.runs import launch
-from cellbench.harness.runs.allocation import memory_bytes, scheduler
+from cellbench.harness.runs.allocation import cores, memory_bytes, scheduler
 from cellbench.harness.store import sweep as sweeps
 from cellbench.harness.store.sweep import Record
 
@@ -156,7 +157,15 @@ def test_a_damaged_sweep_is_one_line(tmp_path, capsys, change):
 
 @pytest.mark.parametrize(
     "change",
-    [{"state": "lost"}, {"run": "../x"}, {"cores": "2"}, {"host": 3}, {"cases": []}, {"more": 1}],
+    [
+        {"state": "lost"},
+        {"run": "../x"},
+        {"cores": "2"},
+        {"host": 3},
+        {"cases": []},
+        {"more": 1},
+        {"before_s": "1"},
+    ],
     ids=str,
 )
 def test_a_damaged_record_is_one_line(tmp_path, capsys, change):
@@ -201,10 +210,44 @@ def test_the_allocation_is_the_jobs_and_not_the_machines(tmp_path):
     assert scheduler({"SLURM_JOB_ID": "20"}) == "slurm 20"
     in_an_allocation = {"SLURM_JOB_ID": "20", "SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "9"}
     assert scheduler(in_an_allocation) == "local 9"
-    assert memory_bytes({"SLURM_MEM_PER_NODE": "2048"}, tmp_path) == 2 << 30
-    assert memory_bytes({"SLURM_MEM_PER_CPU": "512", "SLURM_CPUS_ON_NODE": "4"}, tmp_path) == 2 << 30
-    assert memory_bytes({}, tmp_path) is None
+    nowhere = tmp_path / "nowhere"
+    assert memory_bytes({"SLURM_MEM_PER_NODE": "2048"}, tmp_path, nowhere) == 2 << 30
+    of_cores = {"SLURM_MEM_PER_CPU": "512", "SLURM_CPUS_ON_NODE": "4"}
+    assert memory_bytes(of_cores, tmp_path, nowhere) == 2 << 30
+    assert memory_bytes({}, tmp_path, nowhere) is None
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory_bytes({}, tmp_path) is None
+    assert memory_bytes({}, tmp_path, nowhere) is None
     (tmp_path / "memory.max").write_text("1073741824\n")
-    assert memory_bytes({}, tmp_path) == 1 << 30
+    assert memory_bytes({}, tmp_path, nowhere) == 1 << 30
+
+
+def test_cores_are_those_of_the_job_also_where_it_is_not_bound_to_them(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    assert cores({}) == 64
+    assert cores({"SLURM_CPUS_ON_NODE": "16"}) == 16
+    assert cores({"SLURM_CPUS_ON_NODE": "16", "SLURM_CPUS_PER_TASK": "4"}) == 4
+    assert cores({"SLURM_CPUS_ON_NODE": "16(x2)", "SLURM_CPUS_PER_TASK": "0"}) == 64
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert cores({"SLURM_CPUS_ON_NODE": "16", "SLURM_CPUS_PER_TASK": "4"}) == 2
+
+
+@pytest.mark.parametrize(
+    ("own", "name", "above"),
+    [
+        ("0::/system.slice/job_17/step_0/task_0\n", "memory.max", "."),
+        ("4:memory:/slurm/job_17/step_0/task_0\n1:cpu:/\n0::/\n", "memory.limit_in_bytes", "memory"),
+    ],
+    ids=["cgroups 2", "cgroups 1"],
+)
+def test_the_memory_is_that_of_the_jobs_own_cgroup_or_of_one_above(tmp_path, own, name, above):
+    (tmp_path / "own").write_text(own)
+    job = tmp_path / above / own.split(":")[2].split("\n")[0].removeprefix("/").removesuffix("/step_0/task_0")
+    (job / "step_0" / "task_0").mkdir(parents=True)
+    assert memory_bytes({}, tmp_path, tmp_path / "own") is None
+    (tmp_path / above / name).write_text(f"{8 << 30}\n")
+    assert memory_bytes({}, tmp_path, tmp_path / "own") == 8 << 30
+    (job / name).write_text(f"{2 << 30}\n")
+    (job / "step_0" / "task_0" / name).write_text("max\n")
+    assert memory_bytes({}, tmp_path, tmp_path / "own") == 2 << 30
+    (job / "step_0" / "task_0" / name).write_text(f"{1 << 30}\n")
+    assert memory_bytes({}, tmp_path, tmp_path / "own") == 1 << 30

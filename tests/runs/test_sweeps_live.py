@@ -1,6 +1,7 @@
 """How a sweep stands while it runs, from any terminal, and how what still runs is cancelled."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -18,10 +19,10 @@ from cellbench.harness.store.sweep import Record
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def record(state, began_s=None, ended_s=None):
-    """A record that was begun, and ended, so many seconds before NOW."""
+def record(state, began_s=None, ended_s=None, before_s=0.0):
+    """A record that was begun last, and ended, so many seconds before NOW."""
     texts = [s if s is None else (NOW - timedelta(seconds=s)).isoformat() for s in (began_s, ended_s)]
-    return Record(state, began=texts[0], ended=texts[1])
+    return Record(state, began=texts[0], ended=texts[1], before_s=before_s)
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def begun(tmp_path):
 LEFT = {
     "as estimated": ([record("queued"), record("queued")], [10, 20], 30),
     "a job took twice as long": ([record("done", 50, 30), record("queued")], [10, 20], 40),
+    "a job was gone on with": ([record("done", 35, 30, 15), record("running", 1, None, 9)], [10, 20], 30),
     "two at a time": ([record("running", 4), record("running", 1), record("queued")], [10, 10, 7], 11),
     "the longest is alone": ([record("running", 0), record("running", 9)], [100, 10], 100),
     "later than estimated": ([record("running", 99)], [10], None),
@@ -81,6 +83,24 @@ def test_a_sweep_is_watched_from_another_terminal_until_its_jobs_have_ended(begu
     assert "page: cellbench report" in written.out
     assert main(["sweeps", "--watch"]) == 2
     assert "--watch needs the sweep" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_a_line_beside_a_launch_and_ends_a_watch(begun, monkeypatch, capsys):
+    monkeypatch.setattr(live, "LOOK_S", 0.01)
+    for number, damage in enumerate(({"ended": "yesterday"}, {"began": "2026-01-02T03:04:05"})):
+        begun.write(number, record("done", 9, 8))
+        path = begun.folder / "jobs" / f"{number}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+        ((name, value),) = damage.items()
+        words = f"{path} is damaged: its {name} is {value!r}, and no time"
+        with live.told(begun, True):
+            pass
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1
+        assert main(["sweeps", str(begun.folder), "--watch"]) == 2
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1
+        begun.write(number, record("done", 9, 8))
 
 
 def looked_at(path):

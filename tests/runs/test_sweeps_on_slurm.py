@@ -105,6 +105,21 @@ def test_batches_and_an_earlier_launch_are_told_apart(begun, squeue):
     assert states(begun) == ["lost", "queued", "queued"]
 
 
+def test_a_job_that_ended_early_and_waits_in_slurm_anew_is_queued(begun, squeue):
+    launches.add(begun.folder, launches.SLURM, [0, 1, 2])
+    submit(begun, 17, jobs=3)
+    begun.write(0, Record("stopped", scheduler="slurm 17_0", run="r", reason="ended by SIGTERM"))
+    begun.write(1, Record("failed", scheduler="slurm 17_1"))
+    begun.write(2, Record("done", scheduler="slurm 17_2"))
+    asked = squeue("17_0 17_1 17_2")
+    assert states(begun) == ["stopped", "failed", "done"] and not asked.exists()  # Slurm clears up after it
+    launches.add(begun.folder, launches.SLURM, [0, 1])
+    submit(begun, 18, jobs=2)
+    squeue("18_0")
+    assert states(begun) == ["queued", "failed", "done"]
+    assert begun.record(0) == Record("queued", scheduler="slurm 18_0", run="r")
+
+
 def test_a_job_that_began_and_ended_while_slurm_was_asked_is_not_lost(begun, squeue, monkeypatch):
     launches.add(begun.folder, launches.SLURM, [0, 1, 2])
     submit(begun, 17, jobs=3)
@@ -124,18 +139,18 @@ def test_where_slurm_does_not_answer_a_line_says_what_cannot_be_known(
     launches.add(begun.folder, launches.SLURM, [0, 1, 2])
     submit(begun, 17, jobs=3)
     squeue(error="slurm_load_jobs error: Unable to contact slurm controller", code=1)
-    why = "squeue fails: slurm_load_jobs error: Unable to contact slurm controller"
+    why = "squeue fails: slurm_load_jobs error: Unable to contact slurm controller; look again later"
     if how == "absent":
         monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-        why = "squeue is not here"
+        why = "squeue is not here; look again on a node that has it"
     if how == "slow":
         (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\nexec sleep 30\n")
         monkeypatch.setattr(slurm, "LONGEST_S", 0.1)
-        why = "squeue has not answered within 0.1 s"
+        why = "squeue has not answered within 0.1 s; look again later"
     assert states(begun) == ["queued"] * 3
     monkeypatch.setattr(live, "_watch", lambda *_, **__: None)
     assert main(["sweeps", str(begun.folder), "--watch"]) == 0
-    words = f"whether Slurm still has job 0 and 2 others cannot be told here: {why}; look again where squeue"
+    words = f"whether Slurm still has job 0 and 2 others cannot be told here: {why}"
     written = capsys.readouterr()
     assert words in written.out and words in written.err
 

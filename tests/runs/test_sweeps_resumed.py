@@ -1,11 +1,14 @@
 """Sweeps that ended early: only what is missing is measured, each job in its own run, and nothing twice."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -88,6 +91,24 @@ def test_a_job_that_was_ended_goes_on_in_its_own_run_with_nothing_measured_twice
     assert f"page: cellbench report {begun.folder}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("state", ["stopped", "running"], ids=["stopped", "lost"])
+def test_a_job_that_goes_on_keeps_how_long_it_was_worked_on(begun, state):
+    """Of a lost one that is until the last block of its run."""
+    jobs.job({"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder), "job": 0})
+    began = datetime(2026, 1, 2, tzinfo=UTC)
+    ended = began + timedelta(seconds=60)
+    blocks = begun.results / begun.record(0).run / store.BLOCKS
+    os.utime(blocks, (ended.timestamp(), ended.timestamp()))
+    before = replace(begun.record(0), state=state, began=began.isoformat(), ended=None, before_s=30.0)
+    if state == "stopped":
+        before = replace(before, ended=ended.isoformat())
+    begun.write(0, before)
+    jobs.job({"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder), "job": 0})
+    record = begun.record(0)
+    assert record.state == "done" and record.before_s == 90.0
+    assert record.worked_s(datetime.now(UTC)) >= 90.0
+
+
 def test_a_run_that_was_lost_before_its_first_case_is_begun_anew_and_not_twice(begun):
     """The record names the run before there is the run."""
     begun.write(0, Record("running", run="20260101-000000-abcd"))
@@ -122,6 +143,52 @@ def test_what_a_job_raises_stands_in_its_record_and_not_on_a_launchers_screen(be
         jobs.job(asked)
         assert begun.record(0).state == "failed" and begun.record(0).reason.startswith(words)
     assert multirun.exit_code(begun) == 1
+
+
+@pytest.mark.parametrize(("nth", "state"), [(1, "missing"), (2, "lost"), (3, "lost")])
+def test_a_full_disk_under_a_jobs_record_is_a_line_and_the_other_jobs_go_on(
+    begun, monkeypatch, capsys, nth, state
+):
+    """When it begins, when its run is named, and when it ends; from then on nothing of it is written."""
+    write, written = sweeps.Sweep.write, []
+
+    def full(self, number, record):
+        written.append(number)
+        if number == 0 and len(written) >= nth:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, number, record)
+
+    monkeypatch.setattr(sweeps.Sweep, "write", full)
+    assert main(["run", f"resume={begun.folder}"]) == 1
+    error = capsys.readouterr().err
+    assert "job 0: its record cannot be written: [Errno 28] No space left" in error
+    assert "Traceback" not in error and "the launcher has failed" not in error
+    assert [record.state for record in begun.records()] == [state, "done"]
+
+
+def test_ctrl_c_ends_a_sweep_under_whose_records_the_disk_is_full(begun, monkeypatch, capsys):
+    write = sweeps.Sweep.write
+
+    def full(self, number, record):
+        if record.ended:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, number, record)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweeps.Sweep, "write", full)
+    monkeypatch.setattr(jobs.measuring, "measure", interrupted)
+    assert main(["run", f"resume={begun.folder}"]) == 130
+    assert [record.state for record in begun.records()] == ["lost", "missing"]
+
+
+@pytest.mark.parametrize("absent", ["_lock", "log_of"], ids=["its lock", "its log"])
+def test_a_lock_or_a_log_that_cannot_be_made_is_a_line_of_the_job(begun, monkeypatch, capsys, absent):
+    asked = {"sweep": str(begun.folder), "digest": sweeps.digest(begun.folder), "job": 0}
+    monkeypatch.setattr(sweeps.Sweep, absent, lambda self, _: self.folder / "absent" / "0")
+    jobs.job(asked)
+    assert "job 0: its record cannot be written: [Errno 2]" in capsys.readouterr().err
 
 
 def test_a_job_refuses_another_manifest_than_was_launched(begun):
