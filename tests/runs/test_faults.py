@@ -281,7 +281,7 @@ def test_commands_that_are_not_killed_again_keep_what_was_written_of_them(tmp_pa
     kills.write(tmp_path, [kills.Round("check", seed=2, said="it `hung`")], kills.known(tmp_path))
     text = (tmp_path / "kills.md").read_text()
     assert [(one.command, one.seed) for one in kills.known(tmp_path)] == [("run", 1), ("check", 2)]
-    assert "seed 1: run.\n" in text and "seed 2: check.\n" in text and "`check`: `it hung`" in text
+    assert "Seed 1: run.\n" in text and "Seed 2: check.\n" in text and "`check`: `it hung`" in text
     assert "Not killed: claims," in text
 
 
