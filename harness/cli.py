@@ -22,7 +22,6 @@ from time import monotonic
 from typing import Any, NoReturn
 
 from . import commands as package
-from .commands import _completion
 from .measure.supervisor import FORWARDED, Shared, supervised
 from .screen import shortened, shown
 
@@ -161,7 +160,7 @@ def _run(arguments: list[str], shared: Shared | None) -> int:
         print(f"cellbench {_version()}")
         return 0
     if arguments[0] == "--completion":
-        print(_completion.SCRIPT, end="")
+        print(_module("_completion").SCRIPT, end="")
         return 0
     if arguments[0] == "--complete":
         return _complete()
@@ -186,6 +185,8 @@ def _run(arguments: list[str], shared: Shared | None) -> int:
 
 def _complete() -> int:
     """Prints what the last word of the line in hand can be, which the function of the shell hands over."""
+    from .commands import _completion
+
     words = _completion.line()
     if words[1:2] == ["run"] and len(words) > 2:
         _module("run").do(command_parser("run").read(["--shell-completion", "query=bash"]))
