@@ -159,11 +159,8 @@ def _run(arguments: list[str], shared: Shared | None) -> int:
     if arguments[0] == "--version":
         print(f"cellbench {_version()}")
         return 0
-    if arguments[0] == "--completion":
-        print(_module("_completion").SCRIPT, end="")
-        return 0
-    if arguments[0] == "--complete":
-        return _complete()
+    if arguments[0] in ("--completion", "--complete"):
+        return _complete(arguments[0])
     if arguments[0] != name:
         raise ValueError(_unknown("flag", arguments[0], ("--help", "--version", "--completion"), "cellbench"))
     if name not in known:
@@ -183,12 +180,14 @@ def _run(arguments: list[str], shared: Shared | None) -> int:
         return _module(name).do(parsed)
 
 
-def _complete() -> int:
-    """Prints what the last word of the line in hand can be, which the function of the shell hands over."""
+def _complete(flag: str) -> int:
+    """Prints the shell's function; or what the last word of the line in hand can be, which that hands over."""
     from .commands import _completion
 
     words = _completion.line()
-    if words[1:2] == ["run"] and len(words) > 2:
+    if flag == "--completion":
+        print(_completion.SCRIPT, end="")
+    elif words[1:2] == ["run"] and len(words) > 2:
         _module("run").do(command_parser("run").read(["--shell-completion", "query=bash"]))
     else:
         print("\n".join(_completion.completions(words, names(), command_parser)))
