@@ -181,7 +181,7 @@ def _run(arguments: list[str], shared: Shared | None) -> int:
 
 
 def _complete(flag: str) -> int:
-    """Prints the shell's function; or what the last word of the line in hand can be, which that hands over."""
+    """Prints the shell's function, or what the last word of the line can be that it hands over."""
     from .commands import _completion
 
     words = _completion.line()
