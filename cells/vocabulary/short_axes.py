@@ -51,11 +51,11 @@ def _without_ones(array: np.ndarray, axes: int) -> tuple[str, np.ndarray]:
     return "".join(_AXES[first + k] for k in kept), array.reshape([array.shape[k] for k in kept])
 
 
-def summed(array: np.ndarray, axis: int | tuple[int, ...], keepdims: bool = False) -> Any:
+def summed(array: Any, axis: int | tuple[int, ...], keepdims: bool = False) -> Any:
     """array.sum(axis, keepdims=keepdims)."""
-    axes = tuple(k % array.ndim for k in (axis if isinstance(axis, tuple) else (axis,)))
     if not _is_real(array) or not array.flags.c_contiguous or not array.size:
-        return array.sum(axes, keepdims=keepdims)
+        return array.sum(axis, keepdims=keepdims)
+    axes = tuple(k % array.ndim for k in (axis if isinstance(axis, tuple) else (axis,)))
     shape = [1 if k in axes else n for k, n in enumerate(array.shape)]
     # axes side by side are summed as one, from the last on, so that what is left is contiguous
     runs = [[k for _, k in run] for _, run in groupby(enumerate(sorted(axes)), lambda p: p[1] - p[0])]

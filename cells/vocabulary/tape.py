@@ -209,8 +209,7 @@ def _to_shape(g: Any, shape: tuple[int, ...]) -> Any:
         return g
     extra = len(g.shape) - len(shape)
     axes = tuple(k for k, n in enumerate(g.shape) if k < extra or (shape[k - extra] == 1 and n != 1))
-    total = g if not axes else g.sum(axes) if isinstance(g, Value) else summed(g, axes)
-    return total.reshape(*shape)
+    return (summed(g, axes) if axes else g).reshape(*shape)
 
 
 def recorded(roots: Iterable[Value]) -> list[Value]:

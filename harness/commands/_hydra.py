@@ -98,8 +98,8 @@ def _complete(words: list[str], primary: str) -> int:
         return 0
     if words != [QUERY]:
         raise ConfigError(f"--shell-completion takes {INSTALL}, for bash alone")
-    words = line()
-    os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+    program, _, *asked = line()
+    os.environ["COMP_LINE"] = " ".join([program, *asked])
     os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
     return launch.shown(["--shell-completion", QUERY], primary)
 

@@ -217,6 +217,14 @@ def setting_text(row: Any, keys: Sequence[str]) -> str:
     return ", ".join(_setting(key, row[key]) for key in keys if row[key] not in ("", -1))
 
 
+def tally(leaders: Iterable[tuple[str, bool]]) -> str:
+    """'gru in 3 (2 of them sure), lstm in 1 (0 of them sure)', of who leads each time and whether surely."""
+    each = list(leaders)
+    sure = Counter(name for name, is_sure in each if is_sure)
+    often = Counter(name for name, _ in each).most_common()
+    return ", ".join(f"{name} in {count} ({sure[name]} of them sure)" for name, count in often)
+
+
 def named(names: list[str], most: int, what: str = "") -> str:
     """'a, b and c'; of more than `most`, '12 cells', or the first and how many follow where what is ''."""
     if len(names) > most:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from .frame import (
     of_metric,
     of_probe,
     setting_text,
+    tally,
     unique,
     varying,
 )
@@ -94,9 +94,7 @@ def _program(one: pd.Series) -> str:
 
 
 def _counted(leads: list[_Lead], direction: str) -> str:
-    names = Counter(lead.first["label"] for lead in leads).most_common()
-    sure = Counter(lead.first["label"] for lead in leads if not lead.caveat)
-    often = ", ".join(f"{name} in {count} ({sure[name]} of them sure)" for name, count in names)
+    often = tally((lead.first["label"], not lead.caveat) for lead in leads)
     return (
         f"Fastest cell in {len(leads)} settings, {direction}: {often}. Sure: its slowest process, of at least"
         f" {FEWEST}, is faster than any of another cell."

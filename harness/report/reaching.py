@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .frame import named, setting_text, varying
+from .frame import named, setting_text, tally, varying
 from .section import Finding, anchor_of
 from .sections import gradient_decay
 from .summary import Row
@@ -86,9 +86,7 @@ def _farthest(setting: str, order: list[Row]) -> str:
 
 
 def _counted(leads: list[list[Row]]) -> str:
-    names = Counter(order[0].cell for order in leads).most_common()
-    sure = Counter(order[0].cell for order in leads if _sure(order))
-    often = ", ".join(f"{name} in {count} ({sure[name]} of them sure)" for name, count in names)
+    often = tally((order[0].cell, _sure(order)) for order in leads)
     return (
         f"The gradient that reaches farthest back, in {len(leads)} settings: {often}. Sure: no interval of"
         " another cell overlaps."

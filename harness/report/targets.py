@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -10,6 +9,7 @@ from math import inf
 import numpy as np
 import pandas as pd
 
+from .frame import tally
 from .section import Finding, anchor_of
 from .standings import Standing, described, level, models, of_task, several_backends, trained_tasks, tried
 from .trainings import TRAINING
@@ -41,6 +41,11 @@ class _Race:
         mine, best = self.times[0], self.times[self.others].min(axis=1)
         both = mine.notna() & best.notna()
         return int((mine < best)[both].sum()), int(both.sum())
+
+    def is_sure(self) -> bool:
+        """Whether the first was first in every seed, of several."""
+        first, seeds = self.first_in()
+        return seeds > 1 and first == seeds
 
 
 def first_to_target(ready: pd.DataFrame) -> Iterator[Finding]:
@@ -101,9 +106,5 @@ def _after(times: pd.Series) -> str:
 
 
 def _counted(races: Sequence[_Race]) -> str:
-    often, sure = Counter(race.order[0].name for race in races).most_common(), Counter[str]()
-    for race in races:
-        first, seeds = race.first_in()
-        sure[race.order[0].name] += seeds > 1 and first == seeds
-    clauses = [f"{name} in {count} ({sure[name]} of them sure)" for name, count in often]
-    return f"First to the target of {len(races)} tasks: {', '.join(clauses)}. Sure: first in every seed."
+    often = tally((race.order[0].name, race.is_sure()) for race in races)
+    return f"First to the target of {len(races)} tasks: {often}. Sure: first in every seed."
