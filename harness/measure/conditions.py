@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from . import cgroups
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -130,23 +132,15 @@ def warnings_of(seen: Sequence[Conditions], threads: int, levels: Sequence[float
     return tuple(Warned(kind, kind.value.format(**facts)) for kind, is_so in applies.items() if is_so)
 
 
-def quota(
-    groups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
-) -> float | None:
+def quota(groups: Path = cgroups.ROOT, membership: Path = cgroups.OWN) -> float | None:
     """Cores' worth of time that the control group of this process may spend; None where nothing limits it.
 
     It is the least over the group and those above it. Version 2 of control groups writes "MAX PERIOD" in
     microseconds, version 1 has a file for each.
     """
-    try:
-        path = next(
-            (line.split(":", 2)[2] for line in membership.read_text().splitlines() if line.startswith("0::")),
-            "/",
-        )
-    except OSError:
+    if not membership.exists():
         return None
-    folder = groups / path.strip("/")
-    limits = [_numbers(f / "cpu.max") for f in (folder, *folder.parents) if f.is_relative_to(groups)]
+    limits = [_numbers(folder / "cpu.max") for folder in cgroups.folders(groups, membership)]
     limits.append(_numbers(groups / "cpu/cpu.cfs_quota_us") + _numbers(groups / "cpu/cpu.cfs_period_us"))
     return min(
         (spent / period for spent, period in (v for v in limits if len(v) == 2) if spent > 0 < period),

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..measure.cgroups import OWN, ROOT, folders
+from ..measure.conditions import allowed
+
 MIB = 1 << 20
-CGROUPS = Path("/sys/fs/cgroup")
-OWN = Path("/proc/self/cgroup")  # the cgroups of this process, a line each: NUMBER:CONTROLLERS:PATH
 CORES = ("SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK")
 UNLIMITED = 1 << 60  # bytes at which a limit of memory is none
 
@@ -39,14 +40,13 @@ def scheduler(variables: Any) -> str | None:
     return None
 
 
-def cores(variables: Any) -> int | None:
+def cores(variables: Any) -> int:
     """How many cores this job may use; without binding, the scheduler's word is less than the affinity."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     given = [int(text) for name in CORES if (text := variables.get(name, "")).isdecimal()]
-    return min((n for n in (bound, *given) if n), default=None)
+    return min(n for n in (allowed(), *given) if n)
 
 
-def memory_bytes(variables: Any, cgroups: Path = CGROUPS, own: Path = OWN) -> int | None:
+def memory_bytes(variables: Any, cgroups: Path = ROOT, own: Path = OWN) -> int | None:
     """Bytes that this job may use; None where nothing less than the machine's is set."""
     if (per_node := variables.get("SLURM_MEM_PER_NODE", "")).isdecimal():
         return int(per_node) * MIB or None  # Slurm's 0 is all of the node
@@ -59,23 +59,10 @@ def memory_bytes(variables: Any, cgroups: Path = CGROUPS, own: Path = OWN) -> in
 
 
 def _limits(cgroups: Path, own: Path) -> Iterator[Path]:
-    """The files that may limit the memory of this process: of its own cgroup, and of those above it.
-
-    In a container, the path may be that of the machine outside; the container's own is then the root.
-    """
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        lines = []
-    paths = {}
-    for line in lines:
-        _, controllers, below = line.split(":", 2)
-        paths[controllers] = Path(below.lstrip("/"))
-    for root, name, path in (
-        (cgroups, "memory.max", paths.get("", Path())),
-        (cgroups / "memory", "memory.limit_in_bytes", paths.get("memory", Path())),  # of version 1
-    ):
-        yield from (root / folder / name for folder in (path, *path.parents))
+    """The files that may limit the memory of this process: of its own cgroup, and of those above it."""
+    version_2 = (folder / "memory.max" for folder in folders(cgroups, own))
+    version_1 = folders(cgroups / "memory", own, "memory")
+    yield from (*version_2, *(folder / "memory.limit_in_bytes" for folder in version_1))
 
 
 def _limit(file: Path) -> int | None:
