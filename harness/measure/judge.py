@@ -68,16 +68,25 @@ class PairTimings:
         return None
 
     def sure(self, stage: str) -> bool:
-        """Whether a look has shown an effect so clear that more of its processes cannot change the answer."""
-        timings = self.again if stage == AGAIN else self.first
-        logs, control = [t.logs() for t in timings], [t.logs("again") for t in timings]
-        return len(timings) >= ENOUGH and clear(logs, control)
+        """Whether the effect is so clear by now that more processes of a look cannot change the answer."""
+        timings = self.timings if stage == AGAIN else self.first
+        enough = len(self.again if stage == AGAIN else self.first) >= ENOUGH
+        return enough and clear([t.logs() for t in timings], [t.logs("again") for t in timings])
 
     def judge(self, rng: np.random.Generator, last: bool = True) -> Decision:
         """The judgement of the first look."""
         if spoilt := self.spoilt():
             return Verdict.INVALID, spoilt, None
-        return decide([t.logs() for t in self.first], [t.logs("again") for t in self.first], rng, last)
+        return decided(self.first, rng, last)
+
+    def repeated(self, rng: np.random.Generator) -> Decision:
+        """The judgement of both looks on a change: each must show it by itself."""
+        verdict, reason, _ = self.decision
+        pooled, _, effect = decided(self.timings, rng)
+        if confirms([t.logs() for t in self.again], verdict, rng) and pooled is verdict:
+            return verdict, "confirmed by a repetition", effect
+        verdict = Verdict.SAME if pooled is Verdict.SAME else Verdict.UNSURE
+        return verdict, f"first {reason}; a repetition did not confirm it", effect
 
 
 @dataclass
@@ -120,7 +129,10 @@ class Judge:
             self.look(unsure, MORE)
         for one in suite:
             one.decision = one.judge(self.rng)
-        self.look([one for one in suite if one.decision[0] in CHANGED], AGAIN)
+        changed = [one for one in suite if one.decision[0] in CHANGED]
+        while changed:
+            self.look(changed, AGAIN)
+            changed = [one for one in changed if self.unconfirmed(one)]
         return [self.judgement(one) for one in suite]
 
     def undecided(self, one: PairTimings) -> bool:
@@ -131,15 +143,31 @@ class Judge:
             or one.judge(self.rng, last=False)[0] not in (Verdict.UNSURE, Verdict.INVALID)
         ):
             return False
-        each = sum(t.timed_s for t in one.first) / len(one.first)
-        return 2 * len(one.first) <= self.most and each * 2 * len(one.first) <= self.budget_s
+        return self.affordable(one.first)
+
+    def unconfirmed(self, one: PairTimings) -> bool:
+        """Whether a repetition leaves the change open, so that more of it is wanted, and fits the budget.
+
+        One process that was disturbed is enough for that. All of them, old and new, must still agree.
+        """
+        if one.spoilt() or one.sure(AGAIN) or one.repeated(self.rng)[0] is not Verdict.UNSURE:
+            return False
+        alone = decided(one.again, self.rng, last=False)[0]
+        return alone in (Verdict.UNSURE, Verdict.INVALID, one.decision[0]) and self.affordable(one.again)
+
+    def affordable(self, timings: Sequence[Timing]) -> bool:
+        """Whether twice as many processes of a look are allowed and fit the budget."""
+        twice = 2 * sum(t.timed_s for t in timings)
+        return 2 * len(timings) <= self.most and twice <= self.budget_s
 
     def look(self, some: Sequence[PairTimings], stage: str) -> None:
-        """Times some pairs in fresh processes: as many as there were, or the number of a first look.
+        """Times some pairs in fresh processes: as many as this look had, or the number of a first one.
 
         A pair whose answer is sure needs no more.
         """
-        counts = {one.pair.name: len(one.first) if stage == MORE else self.processes for one in some}
+        counts = {
+            one.pair.name: len(one.again if stage == AGAIN else one.first) or self.processes for one in some
+        }
         most = max(counts.values(), default=0)
         for process in range(most):
             wanted = [
@@ -196,17 +224,10 @@ class Judge:
     def judgement(self, one: PairTimings) -> Judgement:
         """The first look's verdict, and for a change both looks together: each must show it by itself."""
         verdict, reason, effect = one.decision
-        both = [t.logs() for t in one.timings]
         if spoilt := one.spoilt():
             verdict, reason, effect = Verdict.INVALID, spoilt, None
         elif verdict in CHANGED:
-            control = [t.logs("again") for t in one.timings]
-            pooled, _, effect = decide(both, control, self.rng)
-            if confirms([t.logs() for t in one.again], verdict, self.rng) and pooled is verdict:
-                reason = "confirmed by a repetition"
-            else:
-                verdict = Verdict.SAME if pooled is Verdict.SAME else Verdict.UNSURE
-                reason = f"first {reason}; a repetition did not confirm it"
+            verdict, reason, effect = one.repeated(self.rng)
         conditions = [t.conditions for t in one.timings]
         return Judgement(
             one.pair.name,
@@ -215,12 +236,17 @@ class Judge:
             effect,
             len(one.first),
             len(one.again),
-            p_value(both),
+            p_value([t.logs() for t in one.timings]),
             one.trouble.status if one.trouble else "ok",
             sum(t.timed_s for t in one.timings),
             warnings_of(conditions, self.threads, levels(one.timings)),
             one.decision[0],
         )
+
+
+def decided(timings: Sequence[Timing], rng: np.random.Generator, last: bool = True) -> Decision:
+    """The decision by the ratios of some processes, with A's second instance as their control."""
+    return decide([t.logs() for t in timings], [t.logs("again") for t in timings], rng, last)
 
 
 def levels(timings: Sequence[Timing]) -> list[float]:

@@ -236,6 +236,27 @@ def test_a_red_that_its_repetition_does_not_confirm_is_never_red(again):
     assert "did not confirm" in found["slow"].reason and found["slow"].repeated == 5
 
 
+def test_a_disturbed_repetition_is_repeated():
+    noisy = [(0.05, 0.014)] * 5 + [(0.05, 0.017)] * 5 + [0.05]
+    found, _, kept = suite(slow=noisy)
+    assert found["slow"].verdict is Verdict.SLOWER and "confirmed" in found["slow"].reason
+    assert (found["slow"].processes, found["slow"].repeated) == (5, 10)
+    assert [k[1:3] for k in kept][5:] == [(AGAIN, n) for n in range(10)]
+    over_budget, _, _ = suite(seconds=2.0, slow=noisy)
+    assert over_budget["slow"].verdict is Verdict.UNSURE and over_budget["slow"].repeated == 5
+
+
+def test_one_process_of_a_longer_repetition_that_disagrees_is_enough_against_a_change():
+    found, _, _ = suite(slow=[*[0.05] * 5, -0.01, 0.05])
+    assert found["slow"].verdict is Verdict.UNSURE and found["slow"].repeated == 10
+
+
+def test_looks_that_are_clear_alone_and_not_together_go_on():
+    found, _, _ = suite(fast=[(-0.48, 0.045)] * 3 + [(-0.42, 0.0)])
+    assert found["fast"].verdict is Verdict.FASTER
+    assert (found["fast"].processes, found["fast"].repeated) == (3, 5)
+
+
 def test_unsure_doubles_the_processes_within_the_budget():
     unsure = [0.05, -0.05]
     found, _, kept = suite(seconds=1.0, one=unsure * 50)
