@@ -94,7 +94,7 @@ class PhasedProgram(SegmentedProgram):
 
     def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}
-        self.products = Products(self.cell, self.params, self.keeping)
+        self.products = Products(self.cell, self.params, self.keeping, self.replays.run)
         cell, used, panel = self.cell, self.products.used, self.module.PANEL
         self.inner = Inner(cell, used)
         vectors = self.inner.unit()

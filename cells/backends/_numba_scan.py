@@ -12,6 +12,7 @@ from ..derived import affine
 from ..kernels import fused, scan
 from ..kernels.chunks import chunks, most_threads, together
 from ..kernels.compiling import many_arrays
+from ..kernels.replay import Replays
 from ..kernels.segments import segments, steps_of
 from ..kernels.step import step
 from ..programs.products import Products
@@ -39,6 +40,7 @@ class ScanProgram(Program):
         self.threads = most_threads()
         self.workers = max(2, self.threads)
         self.keeping = self.direction == "backward"
+        self.replays = Replays(cell.name, self.keeping)
         self.source = step(cell)
         at = cell.states.index
         self.reach = [(at(new), at(old)) for new, old in affine.recurrence(cell).reach]
@@ -82,7 +84,7 @@ class ScanProgram(Program):
 
     def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}
-        self.products = Products(self.cell, self.params, self.keeping)
+        self.products = Products(self.cell, self.params, self.keeping, self.replays.run)
         bias = None if self.products.projects else self.products.used.get("bias_ih")
         shape = len(self.cell.gates), self.units
         self.bias = np.zeros(shape, self.dtype) if bias is None else bias.reshape(shape)  # the kernels add it

@@ -136,7 +136,7 @@ class NumbaProgram(SegmentedProgram):
 
     def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}
-        self.products = Products(self.cell, self.params, self.keeping)
+        self.products = Products(self.cell, self.params, self.keeping, self.replays.run)
         cell, used, panel = self.cell, self.products.used, self.module.PANEL
         own = self.products.projects
         zeros = np.zeros(self.gates * self.units, self.dtype)

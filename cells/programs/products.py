@@ -15,23 +15,24 @@ import numpy as np
 from ..cell import GatedCell
 from ..contract import Array, Arrays
 from ..vocabulary.matrices import by_head
-from ..vocabulary.tape import Value, array_of, gradients
+from ..vocabulary.tape import Pull, Run, Value, array_of, at_once, gradients
 
 
 class Products:
     """The arrays of a cell, and the products that the steps do not need to wait for.
 
-    `used` are the arrays that the step uses; `grads` the gradients of those, added up by the pulls.
+    `used` are the arrays that the step uses; `grads` the gradients of those, added up by the pulls. `run`
+    runs what a cell writes for whole arrays, as `at_once` does.
     """
 
-    def __init__(self, cell: GatedCell, params: Arrays, keeping: bool) -> None:
-        self.cell, self.stored, self.keeping = cell, params, keeping
+    def __init__(self, cell: GatedCell, params: Arrays, keeping: bool, run: Run = at_once) -> None:
+        self.cell, self.stored, self.keeping, self.run = cell, params, keeping, run
         self.projects, self.emits = cell.writes("project"), cell.writes("emit")
         self.leaves = {k: Value(v) for k, v in params.items()}
         self.values = cell.effective(dict(self.leaves)) if cell.writes("effective") else self.leaves
         self.used = {k: np.ascontiguousarray(array_of(v)) for k, v in self.values.items()}
         self.unit = tuple(self.used[name] for name in cell.vectors)
-        self.tapes: dict[Any, Any] = {}
+        self.pulls: dict[Any, Pull] = {}
         self.grads: Arrays = {}
 
     def project(
@@ -43,8 +44,7 @@ class Products:
         """
         rows = out.reshape(out.shape[0] * out.shape[1], -1)
         if self.projects:
-            for k, value in enumerate(self._recorded(("project", key), x, self._project)):
-                out[:, :, k] = array_of(value)
+            self._recorded(("project", key), x, self._project, out=out)
         else:
             np.matmul(x.reshape(len(rows), -1), self.used["weight_ih"].T, out=rows)
             of_cell = self.used.get("bias_ih")
@@ -55,7 +55,7 @@ class Products:
     def pull_project(self, x: np.ndarray, d_wx: np.ndarray, key: object = 0) -> np.ndarray:
         """d_x, from d_wx (T, B, G, units); adds the gradients of the arrays."""
         if self.projects:
-            return self._pull(("project", key), [d_wx[:, :, k] for k in range(d_wx.shape[2])])[0]
+            return self._pull(("project", key), d_wx)[0]
         self.add_inputs(x, d_wx)
         return (d_wx.reshape(x.shape[0] * x.shape[1], -1) @ self.used["weight_ih"]).reshape(x.shape)
 
@@ -68,9 +68,7 @@ class Products:
 
     def emit(self, x: np.ndarray, outputs: Sequence[np.ndarray]) -> np.ndarray:
         """The cell's output (T, B, O), read-out included, from those of the equations, each (T, B, units)."""
-        return self.read_out(
-            array_of(self._recorded("emit", x, self._emit, *outputs)[0]) if self.emits else outputs[0]
-        )
+        return self.read_out(self._recorded("emit", x, self._emit, *outputs)[0] if self.emits else outputs[0])
 
     def read_out(self, y: np.ndarray) -> np.ndarray:
         """The linear read-out of the cell's output, or that itself where there is none."""
@@ -116,23 +114,26 @@ class Products:
     def _emit(self, params: Arrays, x: Array, *outputs: Array) -> list[Array]:
         return [self.cell.emit(params, x, outputs if self.cell.derivation().several else outputs[0])]
 
-    def _recorded(self, key: Any, x: np.ndarray, function: Any, *arrays: np.ndarray) -> list[Any]:
+    def _recorded(
+        self, key: Any, x: np.ndarray, function: Any, *arrays: np.ndarray, out: np.ndarray | None = None
+    ) -> list[Any]:
         """The results of a function of the used arrays, x and more; kept where there will be a pull."""
-        params, leaves = {k: Value(v) for k, v in self.used.items()}, [Value(a) for a in (x, *arrays)]
-        results = function(params, *leaves)
+        names, every = list(self.used), [*self.used.values(), x, *arrays]
+
+        def of_values(*values: Value) -> list[Any]:
+            return function(dict(zip(names, values, strict=False)), *values[len(names) :])
+
+        results, pull = self.run(function.__name__, of_values, every, out)
         if self.keeping:
-            self.tapes[key] = params, leaves, results
+            self.pulls[key] = pull
         return results
 
-    def _pull(self, key: Any, cotangents: list[np.ndarray]) -> list[np.ndarray]:
+    def _pull(self, key: Any, cotangents: Any) -> list[np.ndarray]:
         """Cotangents of x and the further arrays; adds those of the used ones."""
-        params, leaves, results = self.tapes[key]
-        pairs = [(v, g) for v, g in zip(results, cotangents, strict=True) if isinstance(v, Value)]
-        wanted = [*params.values(), *leaves]
-        pulled = gradients([v for v, _ in pairs], [g for _, g in pairs], wanted)
+        pulled = self.pulls[key](cotangents)
         # zeros are of arrays that the function does not read
-        self.add({name: g for name, g in zip(params, pulled, strict=False) if g.any()})
-        return pulled[len(params) :]
+        self.add({name: g for name, g in zip(self.used, pulled, strict=False) if g.any()})
+        return pulled[len(self.used) :]
 
 
 def column_sums(rows: np.ndarray) -> np.ndarray:

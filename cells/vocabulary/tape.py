@@ -89,7 +89,7 @@ class Value:
 
     def __getitem__(self, key: Any) -> Value:
         return Value(
-            self.array[key], "view", (self,), lambda g, y, a: (_placed(g, key, a.shape),), ("index", key)
+            self.array[key], "view", (self,), lambda g, y, a: (placed(g, key, a.shape),), ("index", key)
         )
 
     def reshape(self, *shape: int) -> Value:
@@ -110,6 +110,36 @@ class Value:
             return (_spread(wide, a.shape),)
 
         return Value(summed(self.array, axis, keepdims), "sum", (self,), pull, (axis, keepdims))
+
+
+Pull = Callable[[Any], list[Any]]
+Run = Callable[..., tuple[list[Any], Pull]]
+
+
+def at_once(
+    name: str, function: Callable[..., list[Any]], arrays: Sequence[Any], out: Any = None
+) -> tuple[list[Any], Pull]:
+    """Runs function(*values) on arrays: its results, and what gives each array's cotangent from theirs.
+
+    The results are written to out[:, :, k] if there is one; then their cotangents may lie in one array too.
+    """
+    leaves = [Value(array) for array in arrays]
+    results = function(*leaves)
+    if out is not None:
+        for k, result in enumerate(results):
+            out[:, :, k] = array_of(result)
+
+    def pull(cotangents: Any) -> list[Any]:
+        parts = gates_of(cotangents)
+        pairs = [(r, g) for r, g in zip(results, parts, strict=True) if isinstance(r, Value)]
+        return gradients([r for r, _ in pairs], [g for _, g in pairs], leaves)
+
+    return list(map(array_of, results)), pull
+
+
+def gates_of(arrays: Any) -> Sequence[Any]:
+    """The gates [:, :, k] of one array, or the arrays themselves."""
+    return list(np.moveaxis(arrays, 2, 0)) if isinstance(arrays, np.ndarray) else arrays
 
 
 def _plus(a: Any, b: Any) -> Any:
@@ -158,18 +188,22 @@ def _spread(g: Any, shape: tuple[int, ...]) -> Any:
     """The cotangent of an array that was summed: g along every summed axis."""
     wide = np.broadcast_to(array_of(g), shape)
     return (
-        Value(wide, "view", (g,), lambda h, y, g: (_to_shape(h, g.shape),)) if isinstance(g, Value) else wide
+        Value(wide, "view", (g,), lambda h, y, g: (_to_shape(h, g.shape),), ("spread",))
+        if isinstance(g, Value)
+        else wide
     )
 
 
-def _placed(g: Any, key: Any, shape: tuple[int, ...]) -> Any:
+def placed(g: Any, key: Any, shape: tuple[int, ...]) -> Any:
     """The cotangent of an array of which `key` was read: g there, 0 elsewhere."""
     full = np.zeros(shape, g.dtype)
     if any(isinstance(k, np.ndarray) for k in (key if isinstance(key, tuple) else (key,))):
         np.add.at(full, key, array_of(g))  # an entry may have been read more than once
     else:
         full[key] = array_of(g)
-    return Value(full, "view", (g,), lambda h, y, g: (h[key],)) if isinstance(g, Value) else full
+    if not isinstance(g, Value):
+        return full
+    return Value(full, "view", (g,), lambda h, y, g: (h[key],), ("placed", key, shape))
 
 
 def gradients(
