@@ -74,7 +74,7 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
     for name in WHOLE:
         columns[name] = whole(frame[name]) if name in frame else np.full(count, -1)
     for name in ("value", "lag"):
-        columns[name] = _number(frame[name]) if name in frame else np.full(count, np.nan)
+        columns[name] = number(frame[name]) if name in frame else np.full(count, np.nan)
     columns["value"], beyond = within(columns["value"], columns["unit"])
     for name in BY_PATH:
         columns[name] = _shortened(columns[name])
@@ -165,7 +165,8 @@ def _objects(values: list[str], index: np.ndarray) -> pd.Series:
     return pd.Series(np.array(values, object)[index], dtype=object)
 
 
-def _number(column: pd.Series) -> np.ndarray:
+def number(column: pd.Series) -> np.ndarray:
+    """Numbers, NaN for null and for what is none."""
     return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
 
 

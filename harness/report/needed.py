@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..screen import one_line
-from .frame import whole, within
+from .frame import number, whole, within
 
 TEXTS = ("run", "case", "probe", "metric", "unit", "status")
 
@@ -31,13 +31,14 @@ def needed(frame: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
     )
     case = codes[0] * len(texts[1]) + codes[1]
     timed = _longest(throughput, frame["steps"], codes[0]) & measured
-    values = within(frame["value"].to_numpy(float, na_value=np.nan)[timed], frame["unit"][timed])[0]
-    series = pd.Series(values).groupby([case[timed], codes[3][timed], whole(frame["process"][timed])])
+    value = number(frame["value"])
+    values = pd.Series(within(value[timed], frame["unit"][timed])[0])
+    series = values.groupby([case[timed], codes[3][timed], whole(frame["process"][timed])])
     kept = ~pd.Series(case).duplicated().to_numpy() | ~ok | (measured & ~throughput)
     kept[timed] |= series.cumcount().to_numpy() == 0
-    value = frame["value"].to_numpy(copy=True)
-    value[timed] = series.transform("median")
-    return frame[kept].assign(value=value[kept])
+    medians = value.copy()
+    medians[timed] = series.transform("median")
+    return frame[kept].assign(value=medians[kept])
 
 
 def _longest(chosen: np.ndarray, steps: pd.Series, run: np.ndarray) -> np.ndarray:

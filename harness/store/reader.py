@@ -146,7 +146,7 @@ def _machine_of(runs: pandas.Series, names: dict[str, str]) -> pandas.Series:
     import pandas
 
     codes, values = pandas.factorize(runs)
-    return tidy.text_column([names[run] for run in values], codes)
+    return tidy.text_column([names.get(run) for run in values], codes)
 
 
 def machines(manifests: Iterable[dict[str, Any]]) -> dict[str, str]:

@@ -23,8 +23,11 @@ FEWEST = 50  # tables for which Polars is worth its import
 
 
 def is_small(path: Path) -> bool:
-    """Whether a table may be read with others."""
-    return path.stat().st_size <= MOST_BYTES
+    """Whether a table may be read with others; one that is gone may not."""
+    try:
+        return path.stat().st_size <= MOST_BYTES
+    except OSError:
+        return False
 
 
 def read(paths: Mapping[str, Path], hashes: Mapping[str, str | None]) -> Any:

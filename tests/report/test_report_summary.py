@@ -187,6 +187,13 @@ def test_the_summary_of_the_rows_that_it_needs_is_that_of_all_rows():
     assert repr(rows_of(frame)) == repr(rows_of_ready(prepare(frame)))
 
 
+def test_whole_numbers_and_texts_as_values_are_summarised_as_they_are():
+    frame = pd.DataFrame(repeated(1, case="a")).assign(value=[1, 2, "no number", 4, 5, 8])
+    assert repr(rows_of(frame)) == repr(rows_of_ready(prepare(frame)))
+    whole = frame.assign(value=[1, 2, 2, 4, 5, 8])
+    assert repr(rows_of(whole)) == repr(rows_of_ready(prepare(whole)))
+
+
 def test_a_frame_whose_rows_name_no_case_is_summarised_from_all_of_them():
     frame = pd.DataFrame(repeated(1e-3, case=None) + repeated(2e-3, backend="numpy", case="b"))
     assert needed(frame, report.summary.METRICS) is frame
