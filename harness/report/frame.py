@@ -72,9 +72,9 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
     count = len(frame)
     columns = {name: _text(frame[name]) if name in frame else _same("", count) for name in TEXT}
     for name in WHOLE:
-        columns[name] = _whole(frame[name]) if name in frame else np.full(count, -1)
+        columns[name] = whole(frame[name]) if name in frame else np.full(count, -1)
     for name in ("value", "lag"):
-        columns[name] = _number(frame[name]) if name in frame else np.full(count, np.nan)
+        columns[name] = number(frame[name]) if name in frame else np.full(count, np.nan)
     columns["value"], beyond = within(columns["value"], columns["unit"])
     for name in BY_PATH:
         columns[name] = _shortened(columns[name])
@@ -165,11 +165,13 @@ def _objects(values: list[str], index: np.ndarray) -> pd.Series:
     return pd.Series(np.array(values, object)[index], dtype=object)
 
 
-def _number(column: pd.Series) -> np.ndarray:
+def number(column: pd.Series) -> np.ndarray:
+    """Numbers, NaN for null and for what is none."""
     return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
 
 
-def _whole(column: pd.Series) -> np.ndarray:
+def whole(column: pd.Series) -> np.ndarray:
+    """Whole numbers, -1 for null."""
     return pd.to_numeric(column, errors="coerce").fillna(-1).to_numpy(int)
 
 

@@ -22,6 +22,7 @@ from .frame import (
     varying,
 )
 from .measured import Measured
+from .needed import needed
 
 CASE = ("label", "backend", *SETTING)  # a row of the summary is about one of these
 METRICS = (
@@ -85,7 +86,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
     """The same as rows; those of one cell follow each other."""
-    return rows_of_ready(prepare(frame))
+    return rows_of_ready(prepare(needed(frame, METRICS)))
 
 
 def rows_of_ready(frame: pd.DataFrame) -> list[Row]:

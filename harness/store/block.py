@@ -11,7 +11,7 @@ from typing import Any
 
 TEXTS = ("probe", "cell", "options", "variant", "backend", "device", "dtype", "match", "direction", "task")
 WHOLES = ("threads", "steps", "batch", "input_size", "hidden_size", "seed")
-TEXT, WHOLE = (str, type(None)), (int, type(None))
+TEXT = (str, type(None))
 MOST = 2**61  # of a whole number, below what stands for null in a column
 KINDS: dict[str, Any] = {
     "case": str,
@@ -23,6 +23,8 @@ KINDS: dict[str, Any] = {
     "definition": dict,
     "series": list,
 }
+# types of a block's entries; any other are looked at one by one
+USUAL = {(str, int, bool, str, reason, name, dict, list) for reason in TEXT for name in TEXT}
 
 
 class BlockError(ValueError):
@@ -42,14 +44,16 @@ def encode(block: dict[str, Any]) -> bytes:
 def decode(line: bytes) -> dict[str, Any]:
     """The block of a line, its values as arrays of float. Raises BlockError."""
     try:
-        block = json.loads(line)
+        # of bytes it would look for the encoding first
+        block = json.loads(line.decode("utf8", "surrogatepass") if line.startswith(b"{") else line)
     except (ValueError, RecursionError):
         raise BlockError("it is no JSON") from None
     if not isinstance(block, dict) or not block.keys() >= KINDS.keys():
         raise BlockError(f"a block has the keys {', '.join(sorted(KINDS))}")
-    for name, kinds in KINDS.items():
-        if not isinstance(block[name], kinds):
-            raise BlockError(f"{name} is {block[name]!r:.60}")
+    if tuple(map(type, map(block.get, KINDS))) not in USUAL:
+        for name, kinds in KINDS.items():
+            if not isinstance(block[name], kinds):
+                raise BlockError(f"{name} is {block[name]!r:.60}")
     if not _fits(block["attempt"]):
         raise BlockError(f"attempt is {block['attempt']!r:.60}")
     _check_definition(block["definition"])
@@ -61,16 +65,17 @@ def decode(line: bytes) -> dict[str, Any]:
 def _check_definition(definition: dict[str, Any]) -> None:
     if not isinstance(definition.get("probe"), str):
         raise BlockError("the definition names no probe")
-    for names, kinds in ((TEXTS, TEXT), (WHOLES, WHOLE)):
-        for name in names:
-            value = definition.get(name)
-            if not isinstance(value, kinds) or not _fits(value):
-                raise BlockError(f"{name} of the definition is {value!r:.60}")
+    for name in TEXTS:
+        if not isinstance(definition.get(name), TEXT):
+            raise BlockError(f"{name} of the definition is {definition[name]!r:.60}")
+    for name in WHOLES:
+        if not _fits(definition.get(name)):
+            raise BlockError(f"{name} of the definition is {definition[name]!r:.60}")
 
 
 def _fits(value: Any) -> bool:
-    """Whether a whole number is within bounds; so is everything that is none."""
-    return not isinstance(value, int) or abs(value) <= MOST
+    """Whether it is a whole number within bounds, or null."""
+    return value is None or (isinstance(value, int) and -MOST <= value <= MOST)
 
 
 def _check_series(series: Any) -> None:
@@ -79,7 +84,7 @@ def _check_series(series: Any) -> None:
         metric, unit, lag = series["metric"], series["unit"], series.get("lag")
         values = array("d", series["values"])
         process, sample = series.get("process"), series.get("sample")
-        counts = isinstance(process, WHOLE) and isinstance(sample, WHOLE) and _fits(process) and _fits(sample)
+        counts = _fits(process) and _fits(sample)
         if lag is not None:
             lags = array("q", lag)
             counts &= len(lags) == len(values) and all(_fits(f(lags, default=0)) for f in (min, max))

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import extras
+from . import small
 from .reader import BLOCKS, TABLE, run_folders
 from .scan import located, of
-from .table import frames, types
+from .table import frames
 from .tidy import HEAD
 
 if TYPE_CHECKING:
@@ -41,10 +42,8 @@ def brief(path: str | Path | Iterable[str | Path], metrics: Sequence[str]) -> pa
 
     medians, cases = (polars.concat(part) for part in zip(*parts, strict=True))
     rows = cases.join(medians, on=["run", "case"], how="left", maintain_order="left")
-    texts = [name for name, kind in types().items() if str(kind) == "string"]
     absent = [polars.lit(None, polars.Int64).alias(name) for name in ("lag", "sample")]
-    table = rows.with_columns(absent).with_columns(polars.col(texts).cast(polars.Categorical)).to_arrow()
-    return frames([_as_dictionaries(table)])[0]
+    return frames([small.as_arrow(rows.with_columns(absent))])[0]
 
 
 def _together(folders: list[Path]) -> Iterator[list[Path]]:
@@ -70,14 +69,3 @@ def _part(rows: Any, metrics: Sequence[str]) -> tuple[Any, Any]:
     cases = rows.select(HEAD).unique(["run", "case"], keep="first", maintain_order=True)
     collected = polars.collect_all([medians, cases])
     return collected[0], collected[1]
-
-
-def _as_dictionaries(table: Any) -> Any:
-    """Arrow's table with plain text as the values of its dictionaries."""
-    import pyarrow
-
-    kind = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    for number, field in enumerate(table.schema):
-        if pyarrow.types.is_dictionary(field.type):
-            table = table.set_column(number, field.name, table.column(number).cast(kind))
-    return table

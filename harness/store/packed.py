@@ -221,13 +221,17 @@ def _is_inside(name: str) -> bool:
 
 def exists(path: Path) -> bool:
     """Whether a run has a file, on the disk or in a pack."""
-    if pack := of_run(path.parent):
-        return path.name in pack.runs[path.parent.name].files
-    return path.exists()
+    if path.exists():
+        return True
+    pack = of_run(path.parent)
+    return pack is not None and path.name in pack.runs[path.parent.name].files
 
 
 def content(path: Path, most: int = files.SMALL) -> bytes:
     """The content of a run's file, as `files.read` gives it, on the disk or in a pack."""
-    if pack := of_run(path.parent):
-        return pack.content(path.parent.name, path.name, most)
-    return files.read(path, most)
+    try:
+        return files.read(path, most)
+    except (FileNotFoundError, NotADirectoryError):
+        if pack := of_run(path.parent):
+            return pack.content(path.parent.name, path.name, most)
+        raise

@@ -11,7 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files, manifest, packed, pages, remote, sweep, table, tidy
+from .. import extras
+from . import files, manifest, packed, pages, remote, small, sweep, table, tidy
 from .block import BlockError, decode
 from .files import ResultsError
 from .manifest import BLOCKS, MANIFEST, TABLE
@@ -132,11 +133,20 @@ def load(path: str | Path | Iterable[str | Path]) -> pandas.DataFrame:
     keeps what was measured before its end. `lag` is the position on any per-step axis (lag, optimiser step,
     epoch); a column that does not apply is null.
     """
-    folders = run_folders(path, "load")
-    manifests = [read_manifest(folder) for folder in folders]
-    frame = frame_of(folders, manifests)
-    frame[MACHINE] = frame["run"].map(machines(manifests)).astype(object)
+    with _collecting_nothing():
+        folders = run_folders(path, "load")
+        manifests = [read_manifest(folder) for folder in folders]
+        frame = frame_of(folders, manifests)
+        frame[MACHINE] = _machine_of(frame["run"], machines(manifests))
     return frame
+
+
+def _machine_of(runs: pandas.Series, names: dict[str, str]) -> pandas.Series:
+    """The machine of each row, from the name of its run."""
+    import pandas
+
+    codes, values = pandas.factorize(runs)
+    return tidy.text_column([names.get(run) for run in values], codes)
 
 
 def machines(manifests: Iterable[dict[str, Any]]) -> dict[str, str]:
@@ -169,14 +179,14 @@ def frame_of(folders: list[Path], manifests: list[dict[str, Any]] | None = None)
     with _collecting_nothing():
         rows = tidy.frame((name, read_blocks(folder)) for name, folder in written.items())
     others = {name: folder for name, folder in by_name.items() if name not in written}
-    tables = [_table_of(runs, hashes) for runs in _by_pack(others)]
+    tables = [one for runs in _read_together(others, hashes) for one in _tables_of(runs, hashes)]
     frames = [f for f in (*table.frames(tables), rows) if len(f)]
     return pandas.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or [rows])[0]
 
 
 @contextmanager
 def _collecting_nothing() -> Iterator[None]:
-    """Turns the collector off: blocks hold no cycles, and it would take a third of the time."""
+    """Turns the collector off: what is read holds no cycles, and it would take a third of the time."""
     on = gc.isenabled()
     gc.disable()
     try:
@@ -186,18 +196,31 @@ def _collecting_nothing() -> Iterator[None]:
             gc.enable()
 
 
-def _by_pack(folders: dict[str, Path]) -> Iterator[list[tuple[str, Path, packed.Pack | None]]]:
-    """Runs in a row that lie in one pack, together; any other alone."""
-    of = [(name, folder, packed.of_run(folder)) for name, folder in folders.items()]
-    for pack, group in groupby(of, key=lambda one: one[2] and one[2].folder):
-        together = list(group)
-        yield from [together] if pack else ([one] for one in together)
+def _read_together(
+    folders: dict[str, Path], hashes: dict[str, str | None]
+) -> Iterator[list[tuple[str, Path, packed.Pack | None]]]:
+    """Runs in a row that lie in one pack, together, and those in small tables; any other alone."""
+    fast = extras.there("polars")
+
+    def place(one: tuple[str, Path, packed.Pack | None]) -> Path | bool:
+        name, folder, pack = one
+        return pack.folder if pack else fast and bool(hashes[name]) and small.is_small(folder / TABLE)
+
+    of = ((name, folder, packed.of_run(folder)) for name, folder in folders.items())
+    for where, group in groupby(of, key=place):
+        runs = list(group)
+        most = small.AT_ONCE if where is True else len(runs) if where else 1
+        yield from (runs[k : k + most] for k in range(0, len(runs), most))
 
 
-def _table_of(runs: list[tuple[str, Path, packed.Pack | None]], hashes: dict[str, str | None]) -> Any:
-    """Arrow's table of one run, or of several of a pack."""
-    name, folder, pack = runs[0]
-    return pack.table(name for name, *_ in runs) if pack else _table(name, folder, hashes[name])
+def _tables_of(runs: list[tuple[str, Path, packed.Pack | None]], hashes: dict[str, str | None]) -> list[Any]:
+    """Arrow's tables of some runs: one where they lie in a pack, or could be read at once."""
+    if pack := runs[0][2]:
+        return [pack.table(name for name, *_ in runs)]
+    files = {name: folder / TABLE for name, folder, _ in runs}
+    if len(files) >= small.FEWEST and (rows := small.read(files, hashes)) is not None:
+        return [rows]
+    return [_table(name, folder, hashes[name]) for name, folder, _ in runs]
 
 
 def _has_blocks(folder: Path) -> bool:
@@ -243,15 +266,18 @@ def _table(run: str, folder: Path, sha256: str | None) -> Any:
 
     Arrow's own checksums are left out by versions of it, and cover no footer.
     """
+    import pyarrow
+
     path = folder / TABLE
+    content = _bytes(path)
     try:
-        rows = table.unpack(path)
+        rows = table.unpack(pyarrow.BufferReader(content))
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path} is damaged: {(str(error).splitlines() or [''])[0]:.100}") from None
     if other := set(rows.column("run").unique().to_pylist()) - {run}:
         raise ResultsError(
             f"{path} holds rows of run {other.pop()!r}, and the manifest beside it is of {run!r}"
         )
-    if sha256 and hashlib.sha256(_bytes(path)).hexdigest() != sha256:
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise ResultsError(f"{path} is damaged: its hash is not the one of the manifest; get the run again")
     return rows

@@ -15,7 +15,8 @@ from .. import extras
 from . import packed
 from .files import ResultsError
 from .reader import MACHINE, TABLE, check_footer, frame_of, is_current, machines, read_manifest, run_folders
-from .table import as_arrow, types
+from .small import schema
+from .table import as_arrow
 
 if TYPE_CHECKING:
     import polars
@@ -68,22 +69,15 @@ def _tables(files: list[Path]) -> polars.LazyFrame:
     import polars
 
     columns: Any = {"missing_columns": "insert", "extra_columns": "ignore"}  # of another version's tables
-    return polars.scan_parquet(files, schema=_schema(), glob=False, **columns)
+    return polars.scan_parquet(files, schema=schema(), glob=False, **columns)
 
 
 def _blocks(folders: list[Path]) -> polars.LazyFrame:
     import polars
 
-    frame = polars.from_arrow(as_arrow(frame_of(folders)), schema_overrides=_schema())
+    frame = polars.from_arrow(as_arrow(frame_of(folders)), schema_overrides=schema())
     assert isinstance(frame, polars.DataFrame)
     return frame.lazy()
-
-
-def _schema() -> Any:
-    import polars
-
-    kinds = {"string": polars.String, "int64": polars.Int64, "double": polars.Float64}
-    return {name: kinds[str(kind)] for name, kind in types().items()}
 
 
 def _where(folder: Path) -> Path | bool:

@@ -73,9 +73,9 @@ def types() -> dict[str, Any]:
 
 def is_unicode(rows: pandas.DataFrame) -> bool:
     """Whether all text of the frame is, as Arrow wants it: a name of undecodable bytes is not."""
-    texts = {text for name in COLUMNS if name not in (*WHOLE, "value") for text in rows[name].unique()}
+    values = {value for name in texts() for value in rows[name].unique()}
     try:
-        "".join(filter(None, texts)).encode()
+        "".join(filter(None, values)).encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -85,29 +85,34 @@ def _encodable(value: Any) -> Any:
     return value.encode("utf8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
-def unpack(path: Path, first: int = 0, count: int | None = None) -> Any:
+def texts() -> list[str]:
+    """The columns of text."""
+    return [name for name in COLUMNS if name not in (*WHOLE, "value")]
+
+
+def unpack(source: Any, first: int = 0, count: int | None = None) -> Any:
     """The Arrow table of a file, its text as dictionaries: all rows, or so many from the first wanted on.
 
-    Raises ValueError or OSError for a file that is damaged or foreign.
+    source is a path, or a file of Arrow. Raises ValueError or OSError for one that is damaged or foreign.
     """
     import pyarrow.parquet
 
-    texts = [name for name in COLUMNS if name not in (*WHOLE, "value")]
     try:
-        table = _read(path, texts, first, count)
+        table = _read(source, texts(), first, count)
     except KeyError:  # of an older table, which has fewer columns
-        names = pyarrow.parquet.read_schema(path).names
-        table = _read(path, [name for name in texts if name in names], first, count)
+        names = pyarrow.parquet.read_schema(source).names
+        table = _read(source, [name for name in texts() if name in names], first, count)
     table.validate(full=True)  # Arrow follows an index of a dictionary wherever it leads
-    if missing := [name for name in OLDEST if name not in table.column_names]:
+    names = table.column_names  # made anew each time it is asked for
+    if missing := [name for name in OLDEST if name not in names]:
         raise ValueError(f"it has no column {missing[0]!r}")
     return table
 
 
-def _read(path: Path, texts: list[str], first: int, count: int | None) -> Any:
+def _read(source: Any, texts: list[str], first: int, count: int | None) -> Any:
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
+    with pyarrow.parquet.ParquetFile(source, read_dictionary=texts, page_checksum_verification=True) as file:
         if file.metadata.num_rows > MOST_ROWS:  # which a few bytes can claim, and make of a repeated value
             raise ValueError(f"it has {file.metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read")
         if count is None:
@@ -146,9 +151,8 @@ def frames(tables: Iterable[Any]) -> list[pandas.DataFrame]:
     result = []
     for same in alike.values():
         table = pyarrow.concat_tables(same)
-        columns = {
-            n: table.column(n) if n in table.column_names else pyarrow.nulls(table.num_rows) for n in COLUMNS
-        }
+        names = table.column_names
+        columns = {n: table.column(n) if n in names else pyarrow.nulls(table.num_rows) for n in COLUMNS}
         result.append(
             pandas.DataFrame({name: _column(name, column) for name, column in columns.items()}, copy=False)
         )

@@ -148,7 +148,7 @@ def text_column(values: Iterable[str | None], index: np.ndarray) -> Any:
     import numpy as np
     import pandas
 
-    return pandas.Series(np.array([*values, None], object)[index], dtype=object)
+    return pandas.Series(np.array([*values, None], object)[index], dtype=object, copy=False)
 
 
 def whole_column(values: Any, index: Any = slice(None)) -> Any:

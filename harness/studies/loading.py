@@ -119,6 +119,7 @@ def measure(parent: Path, rows: int, runs: int, source: str) -> Loaded:
 def study(parent: Path) -> list[Loaded]:
     """All sets, from blocks and from tables; prints each as soon as it is there."""
     import pandas  # noqa: F401  importing is not what is measured
+    import polars  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
     results: list[Loaded] = []

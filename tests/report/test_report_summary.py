@@ -12,7 +12,8 @@ from support.training_rows import rows as trained
 from cellbench.harness import report
 from cellbench.harness.report import overview
 from cellbench.harness.report.frame import label, prepare
-from cellbench.harness.report.summary import word_of
+from cellbench.harness.report.needed import needed
+from cellbench.harness.report.summary import rows_of, rows_of_ready, word_of
 
 pytestmark = pytest.mark.quick
 
@@ -156,3 +157,43 @@ def test_cells_that_were_only_counted_have_a_row_for_each_size_that_was_swept():
         and found["parameters"].tolist()[1] == found["parameters"][0] * 2
     )
     assert "hidden_size" in report.terminal.summary_text(pd.DataFrame(rows))
+
+
+def repeated(value, **changes):
+    """A case with six rows, of two processes."""
+    case = {"run": "r", "probe": "throughput", "cell": "gru", "backend": "numba", "device": "cpu"}
+    case |= {"dtype": "float32", "threads": 1, "steps": 64, "batch": 2, "input_size": 3, "hidden_size": 4}
+    case |= {"direction": "forward", "metric": "seconds", "unit": "s", "status": "ok"} | changes
+    return [case | {"process": k % 2, "value": value * (1 + k / 10)} for k in range(6)]
+
+
+def test_the_summary_of_the_rows_that_it_needs_is_that_of_all_rows():
+    frame = pd.DataFrame(
+        repeated(1e-3, case="short", steps=8)
+        + repeated(2e-3, case="other run", run="s", steps=8)
+        + repeated(3e-3, case="long")
+        + repeated(np.inf, case="infinite", backend="torch")
+        + repeated(5.0, case="long", metric="clock_hz")
+        + repeated(2.0, case="long", metric="ratio_to_native")
+        + repeated(np.nan, case="refused", backend="native", status="unsupported", metric=None)
+        + repeated(1.0, case="null", backend="numpy", status=None)[:3]
+        + repeated(7.0, case="sizes", probe="parameters", metric="parameters", backend=None, steps=None)
+        + repeated(0.5, case="task", probe="training", metric="epoch_s", task="adding", seed=1)
+        + repeated(0.5, case="unknown", cell="lstm", metric="something")
+    )
+    few = needed(frame, report.summary.METRICS)
+    assert list(few["case"].drop_duplicates()) == list(frame["case"].drop_duplicates())
+    assert (few["metric"] == "seconds").sum() < (frame["metric"] == "seconds").sum() / 2
+    assert repr(rows_of(frame)) == repr(rows_of_ready(prepare(frame)))
+
+
+def test_whole_numbers_and_texts_as_values_are_summarised_as_they_are():
+    frame = pd.DataFrame(repeated(1, case="a")).assign(value=[1, 2, "no number", 4, 5, 8])
+    assert repr(rows_of(frame)) == repr(rows_of_ready(prepare(frame)))
+    whole = frame.assign(value=[1, 2, 2, 4, 5, 8])
+    assert repr(rows_of(whole)) == repr(rows_of_ready(prepare(whole)))
+
+
+def test_a_frame_whose_rows_name_no_case_is_summarised_from_all_of_them():
+    frame = pd.DataFrame(repeated(1e-3, case=None) + repeated(2e-3, backend="numpy", case="b"))
+    assert needed(frame, report.summary.METRICS) is frame
