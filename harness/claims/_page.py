@@ -75,6 +75,7 @@ def section(record: Record, manifests: Sequence[dict[str, Any]], path: Path) -> 
         lines=lines,
         tables=(summary(record.results),),
         parts=tuple(claim_section(one, 0) for one in record.results),
+        question="Do claims hold?",
     )
 
 

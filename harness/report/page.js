@@ -70,6 +70,7 @@ const Page = {
       if (folded && wanted.length) folded.open = true;
     }
     box.querySelector("[role=status]").textContent = wanted.length ? `${shown} of ${all} rows` : "";
+    Tabs.count(wanted.length > 0);
   };
   box.hidden = !tables.length;
   field.addEventListener("input", filter);

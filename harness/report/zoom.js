@@ -83,10 +83,9 @@
   });
 
   const figure = (svg, panels) => {
-    let parts = null; // of each panel, once it is needed
-    const ready = () => parts ??= panels.map((panel) => ({
-      panel, moves: movable(panel), remarks: remarks(panel), rulers: [ruler(panel, panel.x, true), ruler(panel, panel.y, false)],
-    }));
+    const rulers = panels.map((panel) => [ruler(panel, panel.x, true), ruler(panel, panel.y, false)]);
+    let parts = null; // of each panel, once they move: what is hidden has no size
+    const ready = () => parts ??= panels.map((panel, i) => ({ panel, moves: movable(panel), remarks: remarks(panel), rulers: rulers[i] }));
     const sides = ["x", "y"];
     const draw = () => {
       for (const { panel, moves, remarks, rulers } of ready()) {
@@ -126,9 +125,9 @@
     };
     const reset = () => { for (const { x, y } of panels) { x.view = x.drawn; y.view = y.drawn; } draw(); };
     // shares and names stay as they are
-    const turnable = (side) => [...new Map(ready()
-      .filter(({ panel, rulers }) => rulers[sides.indexOf(side)].numeric && panel[side].drawn.kind !== "decades")
-      .map(({ panel }) => [panel[side].text, panel[side]])).values()].filter((axis) => axis.drawn.kind === "log" || axis.drawn.high > 0);
+    const turnable = (side) => [...new Map(panels
+      .filter((panel, i) => rulers[i][sides.indexOf(side)].numeric && panel[side].drawn.kind !== "decades")
+      .map((panel) => [panel[side].text, panel[side]])).values()].filter((axis) => axis.drawn.kind === "log" || axis.drawn.high > 0);
     const turn = (side) => {
       const axes = turnable(side), kind = axes[0].view.kind === "log" ? "linear" : "log";
       for (const axis of axes) look(side, axis, ...limits(axis, kind), kind);
