@@ -25,11 +25,11 @@ from .section import Finding, Section
 from .sections import Shown, of_page
 from .strange import shown
 from .summary import Row, rows_of_ready
-from .tabs import tabbed, tabs
 from .table import escaped, markdown
+from .tabs import tabbed, tabs
 
 HERE = Path(__file__).parent
-SCRIPTS = ("tabs.js", "page.js", "panels.js", "figure.js", "zoom.js")
+SCRIPTS = ("tabs.js", "page.js", "panels.js", "figure.js", "parquet.js", "zoom.js")
 MARKDOWN, PAGE = "report.md", "index.html"
 MOST_RUNS = 6
 

@@ -201,6 +201,10 @@
     }));
   });
 
+  const COLUMNS = ["panel", "line", "x axis", "x", "y axis", "y"], NUMBERS = ["x", "y"];
+  const columns = (rows) => Object.fromEntries(COLUMNS.map((name, i) =>
+    [name, NUMBERS.includes(name) ? Float64Array.from(rows, (row) => row[i]) : rows.map((row) => row[i])]));
+
   for (const { svg, panels } of Panels.all.filter(({ panels }) => panels.length)) {
     const one = figure(svg, panels), bar = document.createElement("p"), name = svg.closest("figure").dataset.name;
     bar.className = "tools";
@@ -209,7 +213,8 @@
     add("Zoom out", () => one.by(2), "or the key -");
     add("Reset", one.reset, "or a double click, or the key 0");
     for (const side of ["x", "y"]) if (one.turns(side)) add(`Linear / log ${side}`, () => one.turn(side));
-    add("Save as CSV", () => Page.save(name, [["panel", "line", "x axis", "x", "y axis", "y"], ...rows(panels)]));
+    add("Save as CSV", () => Page.save(name, [COLUMNS, ...rows(panels)]));
+    add("Save as Parquet", () => Page.offer(`${name}.parquet`, "application/vnd.apache.parquet", Parquet.file(columns(rows(panels)))));
     svg.closest("figure").querySelector("figcaption").before(bar);
     dragged(svg, panels, one);
     keyed(svg, one);

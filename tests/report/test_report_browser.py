@@ -10,6 +10,7 @@ import re
 import shutil
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from support.report_rows import MANIFEST, TIMES, refused, throughput, written
 from support.training_rows import rows as training_rows
@@ -372,6 +373,40 @@ def test_the_data_behind_a_figure_are_saved_as_they_were_measured(opened, tmp_pa
     (value,) = [r["y"] for r in rows if (r["line"], r["x"]) == ("numba", "256") and "back" not in r["y axis"]]
     assert float(value) == pytest.approx(256 / (1.1 * TIMES["numba"]), rel=1e-4)
     assert rows[0]["x axis"] == "T (steps)" or rows[-1]["x axis"] == "T (steps)"
+
+
+def saved_both(page, figure, folder):
+    """The data behind a figure as they come out of the CSV and of the Parquet, read by pandas."""
+    files = {}
+    for form in ("CSV", "Parquet"):
+        with page.expect_download() as saved:
+            figure.get_by_role("button", name=f"Save as {form}").click()
+        files[form] = folder / saved.value.suggested_filename
+        saved.value.save_as(files[form])
+    assert [path.suffix for path in files.values()] == [".csv", ".parquet"]
+    return pd.read_csv(files["CSV"], keep_default_na=False), pd.read_parquet(files["Parquet"])
+
+
+def test_the_parquet_behind_every_figure_has_the_rows_of_its_csv(opened, tmp_path):
+    page = opened(at="#question.all")
+    rows = 0
+    for figure in page.locator("figure:has(.tools)").all():
+        a, b = saved_both(page, figure, tmp_path)
+        assert list(b.dtypes[["x", "y"]]) == [float, float]
+        pd.testing.assert_frame_equal(a.astype(b.dtypes), b, rtol=1e-14)
+        rows += len(b)
+    assert rows > 200
+
+
+def test_the_parquet_of_a_figure_keeps_hostile_names_of_any_script(opened, tmp_path):
+    names = (HOSTILE, "модель 🦆", 'a,"b"', *(f"cell {n}" for n in range(3)))
+    written(throughput(cells=names, backends=("native", HOSTILE)), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    a, b = saved_both(page, page.locator("figure").first, tmp_path)
+    pd.testing.assert_frame_equal(a.astype(b.dtypes), b, rtol=1e-14)
+    assert "модель 🦆" in set(b["panel"]) and HOSTILE in set(b["line"])
+    table = pq.read_table(tmp_path / "throughput.parquet")
+    assert table.num_rows == len(a) and table.schema.field("x").type == "double"
 
 
 def test_a_link_leads_to_each_figure_and_every_id_is_there_once(opened, everything):

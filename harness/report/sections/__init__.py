@@ -70,7 +70,7 @@ def main_metric(probe: str, rows: pd.DataFrame) -> str:
 
 
 def of_page(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> list[Section]:
-    """The sections of all probes of a prepared frame by question: those of this folder first, then the others."""
+    """The sections of all probes of a prepared frame by question, those of this folder first."""
     measured = unique(ready["probe"])
     ordered = [name for name in built_in() if name in measured]
     content = list(_of(ready, probes, dict.fromkeys([*ordered, *measured])))
