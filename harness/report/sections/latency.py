@@ -55,8 +55,8 @@ def _table(rows: pd.DataFrame) -> Table:
     note = (
         f"{shared_settings(rows, [key for key in SETTING if key != 'run'])}Time of one step, from a NumPy"
         " array to a NumPy array: of each process the median and the 99th percentile of its steps."
-        " Shown: the median over processes; interval: their range, from 3 on. Ran: the library that really did the work."
-        " Error: relative, against the float64 reference."
+        " Shown: the median over processes; interval: their range, from 3 on. Ran: the library that really"
+        " did the work. Error: relative, against the float64 reference."
     )
     return table_of(HEADING, columns, _streams(rows), note)
 
