@@ -17,7 +17,8 @@ from cellbench import cells
 from cellbench.cells import GatedCell
 
 from ..report.frame import unique
-from ..report.page import as_html, content
+from ..report.html import as_html
+from ..report.page import content
 from ..report.section import Section
 from ..report.table import Entry, Table
 from . import show

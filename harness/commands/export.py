@@ -1,4 +1,4 @@
-"""Writes the tables of a run's page as CSV, JSON, LaTeX or Markdown; or a cell as an ONNX model.
+"""Writes tables of a page, sweep or history as CSV, JSON, LaTeX or Markdown; or a cell as an ONNX model.
 
 Each table is a file; a sweep has one of its jobs too. --history FILE writes the table of all trends.
 Numbers in CSV and JSON are in SI units. LaTeX and Markdown have the texts of the page.

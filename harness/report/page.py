@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from .drawing.panels import Figure
 from .environment import command, configuration, environment
 from .findings import NOTE, findings
 from .frame import left_out, named, prepare, unique, without_result
+from .html import PAGE, as_pages
 from .overview import table_of_rows
 from .refused import HEADING as REFUSED
 from .refused import refused
@@ -26,11 +25,8 @@ from .sections import Shown, of_page
 from .strange import shown
 from .summary import Row, rows_of_ready
 from .table import escaped, markdown
-from .tabs import tabbed, tabs
 
-HERE = Path(__file__).parent
-SCRIPTS = ("tabs.js", "page.js", "panels.js", "figure.js", "parquet.js", "zoom.js")
-MARKDOWN, PAGE = "report.md", "index.html"
+MARKDOWN = "report.md"
 MOST_RUNS = 6
 
 
@@ -45,6 +41,7 @@ def write(
 ) -> Path:
     """Writes index.html, report.md and the figures as .svg into folder; returns the path of index.html.
 
+    Where index.html would be larger than 3 MB, it leads to a page a question, which lies beside it.
     Raises ResultsError for a folder that holds somebody's own files of these names.
 
     frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of
@@ -62,7 +59,7 @@ def write(
         content = [s for s in sections(rows, ready, manifests, probes) if not s.empty]
     content += [s for s in [behind(tables, folder)] if not s.empty]
     content += last
-    texts = {MARKDOWN: as_markdown(*head, content, foot, found), PAGE: as_html(*head, content, foot, found)}
+    texts = {MARKDOWN: as_markdown(*head, content, foot, found), **as_pages(*head, content, foot, found)}
     pages.replace(folder, "report", figures(content) | texts)
     return folder / PAGE
 
@@ -145,36 +142,6 @@ def sections(
         yield Section(table.heading, tables=(table,), unfolded=0)
     commands = dict.fromkeys(line for manifest in manifests for line in command(manifest))
     yield Section("How to reproduce", commands=tuple(commands))
-
-
-def as_html(
-    title: str,
-    lines: list[str],
-    content: list[Section],
-    foot: str = "",
-    found: Sequence[Finding] = (),
-    site: Sequence[tuple[str, str]] = (),
-) -> str:
-    """One self-contained page. All text is escaped; the SVG of our own figures alone is not.
-
-    site: the texts and addresses of the pages beside it, which stand first.
-    """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    jinja = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    jinja.trim_blocks = jinja.lstrip_blocks = True
-    own = {name: Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", *SCRIPTS)}
-    template = jinja.get_template("template.html")
-    text = {"title": title, "lines": lines, "found": found, "note": NOTE, "foot": foot, "site": site}
-    text |= {"tabs": tabs(content), "tabbed": tabbed(content)}
-    # a browser runs these scripts alone, whatever stands in the results
-    scripts = {f"sha256-{_digest(own[name])}": own[name] for name in SCRIPTS}
-    return template.render(text, style=own["style.css"], scripts=scripts, svg=Markup)
-
-
-def _digest(script: str) -> str:
-    return b64encode(sha256(script.encode()).digest()).decode()
 
 
 def as_markdown(

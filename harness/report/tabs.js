@@ -1,7 +1,7 @@
 "use strict";
 // A tab shows the sections that answer one question. Without this script, and on paper, all are shown.
 const Tabs = (() => {
-  const bar = document.querySelector(".tabs"), links = [...bar?.querySelectorAll("a") ?? []], main = document.querySelector("main");
+  const bar = document.querySelector(".tabs[hidden]"), links = [...bar?.querySelectorAll("a") ?? []], main = document.querySelector("main");
   const parts = [...document.querySelectorAll("[data-tab]")], all = links.at(-1);
   let now = all;
 

@@ -25,9 +25,20 @@ class Tab:
         return f"question.{anchor_of(self.title)}"
 
     @property
+    def anchors(self) -> set[str]:
+        """The ids of its sections and of their parts."""
+        return set(_anchors(self.sections))
+
+    @property
     def links(self) -> list[Links]:
         """The links to its sections."""
         return list(_links(self.sections))
+
+
+def _anchors(some: Iterable[Section]) -> Iterator[str]:
+    for section in some:
+        yield section.anchor
+        yield from _anchors(section.parts)
 
 
 def tabs(content: Sequence[Section]) -> list[Tab]:

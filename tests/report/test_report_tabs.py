@@ -8,7 +8,7 @@ import pandas as pd
 from support.report_rows import MANIFEST, gradient_decay, parameters, throughput, training, written
 
 from cellbench.harness.report.frame import prepare
-from cellbench.harness.report.page import as_html
+from cellbench.harness.report.html import as_html
 from cellbench.harness.report.section import Section
 from cellbench.harness.report.sections import of_page
 from cellbench.harness.report.table import Entry, Table
