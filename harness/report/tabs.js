@@ -68,5 +68,7 @@ const Tabs = (() => {
     open(holding(named(location.hash)) ?? links[0]);
     follow();
   }
+  const page = document.querySelector(".tabs [aria-current=page]"); // of a folder of pages
+  if (page) page.parentElement.scrollLeft = page.offsetLeft - page.parentElement.clientWidth / 2;
   return { count };
 })();

@@ -202,6 +202,7 @@
   });
 
   const COLUMNS = ["panel", "line", "x axis", "x", "y axis", "y"], NUMBERS = ["x", "y"];
+  const EXACT = "the points of the lines, with the digits that the drawing tells apart";
   const columns = (rows) => Object.fromEntries(COLUMNS.map((name, i) =>
     [name, NUMBERS.includes(name) ? Float64Array.from(rows, (row) => row[i]) : rows.map((row) => row[i])]));
 
@@ -213,8 +214,8 @@
     add("Zoom out", () => one.by(2), "or the key -");
     add("Reset", one.reset, "or a double click, or the key 0");
     for (const side of ["x", "y"]) if (one.turns(side)) add(`Linear / log ${side}`, () => one.turn(side));
-    add("Save as CSV", () => Page.save(name, [COLUMNS, ...rows(panels)]));
-    add("Save as Parquet", () => Page.offer(`${name}.parquet`, "application/vnd.apache.parquet", Parquet.file(columns(rows(panels)))));
+    add("Save as CSV", () => Page.save(name, [COLUMNS, ...rows(panels)]), EXACT);
+    add("Save as Parquet", () => Page.offer(`${name}.parquet`, "application/vnd.apache.parquet", Parquet.file(columns(rows(panels)))), EXACT);
     svg.closest("figure").querySelector("figcaption").before(bar);
     dragged(svg, panels, one);
     keyed(svg, one);
