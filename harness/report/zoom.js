@@ -195,8 +195,10 @@
     const title = words([...panel.group.children].filter((child) => child.id.includes("-text_") && child.getBBox().y < panel.top));
     const [across, up] = [...panel.group.children].filter((child) => child.id.includes("matplotlib.axis_"))
       .map((axis) => words(axis.querySelectorAll(":scope > [id*='-text_'] text")));
+    // a path has two decimals, in a figure of decades four
+    const grain = panels.some(({ x, y }) => [x, y].some((axis) => axis.drawn.kind === "decades")) ? 1e-4 : 0.01;
     return panel.lines.flatMap(({ name, marks, points }) => points.map(([x, y]) => {
-      const values = [panel.x, panel.y].map((axis, i) => axis.value([x, y][i], marks ? 1e-5 : 0.01, axis.drawn).replaceAll(",", ""));
+      const values = [panel.x, panel.y].map((axis, i) => axis.value([x, y][i], marks ? 1e-5 : grain, axis.drawn).replaceAll(",", ""));
       return [title, name, across, values[0], up, values[1]];
     }));
   });

@@ -9,10 +9,11 @@ import csv
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from support.report_rows import MANIFEST, TIMES, refused, throughput, written
+from support.report_rows import MANIFEST, TIMES, gradient_decay, refused, throughput, written
 from support.training_rows import rows as training_rows
 
 from cellbench.harness import report
@@ -373,6 +374,14 @@ def test_the_data_behind_a_figure_are_saved_as_they_were_measured(opened, tmp_pa
     (value,) = [r["y"] for r in rows if (r["line"], r["x"]) == ("numba", "256") and "back" not in r["y axis"]]
     assert float(value) == pytest.approx(256 / (1.1 * TIMES["numba"]), rel=1e-4)
     assert rows[0]["x axis"] == "T (steps)" or rows[-1]["x axis"] == "T (steps)"
+
+
+def test_the_points_of_a_long_curve_of_decades_are_all_there_and_exact_to_three_digits(opened, tmp_path):
+    written(gradient_decay(("gru",), last=-120.0, steps=200, seeds=1), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    _, rows = saved_both(page, page.locator("figure").first, tmp_path)
+    assert list(rows["x"]) == pytest.approx(range(201), abs=1e-3) and rows["x"][0] == 0
+    assert list(rows["y"]) == pytest.approx(list(np.exp(np.linspace(0, -120, 201))), rel=2e-3)
 
 
 def saved_both(page, figure, folder):
