@@ -39,7 +39,7 @@ def _of_runs(arguments: argparse.Namespace) -> tuple[list[Section], Path]:
     frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
     folder = arguments.output or page_of(manifests)
     sections = content(frame, manifests)
-    if not any(True for _ in named(sections)):
+    if not dict(named(sections)):
         raise store.ResultsError(f"{', '.join(map(str, runs))} has no table: nothing was measured")
     return [*sections, *_jobs(arguments)], folder
 
