@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..report.page import PAGE, about, as_html, as_markdown, figures
+from ..report.html import PAGE, as_html
+from ..report.page import about, as_markdown, figures
 from ..report.section import Section
 from ..report.table import Entry, Table, number
 from ..report.units import quantity
@@ -75,6 +76,7 @@ def section(record: Record, manifests: Sequence[dict[str, Any]], path: Path) -> 
         lines=lines,
         tables=(summary(record.results),),
         parts=tuple(claim_section(one, 0) for one in record.results),
+        question="Do claims hold?",
     )
 
 

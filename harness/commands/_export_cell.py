@@ -45,6 +45,8 @@ def do(arguments: argparse.Namespace) -> int:
 
     if arguments.runs:
         raise ValueError(f"--as onnx writes a cell and no run; leave out {str(arguments.runs[0])!r}")
+    if arguments.history:
+        raise ValueError("--as onnx writes a cell and no history; leave out --history")
     if arguments.cell is None or arguments.output is None:
         raise ValueError("--as onnx writes a cell; give --cell CELL and --output FILE.onnx")
     file: Path = arguments.output

@@ -15,7 +15,8 @@ from ..measure.verdict import reliability
 from ..regress.history import page as history
 from ..regress.history.trend import Trend, table
 from ..report import findings, frame, summary
-from ..report.page import as_html, content_of_ready, heading
+from ..report.html import as_html
+from ..report.page import content_of_ready, heading
 from ..report.section import Finding, Section
 from ..report.table import Entry, Table, number
 from ..screen import one_line

@@ -17,13 +17,15 @@ from cellbench import cells
 from cellbench.cells import GatedCell
 
 from ..report.frame import unique
-from ..report.page import as_html, content
+from ..report.html import as_html
+from ..report.page import content
 from ..report.section import Section
 from ..report.table import Entry, Table
 from . import show
 
 PLAIN = re.compile(r"[a-z][a-z0-9_]{0,60}")
 DRAWN = {"throughput", "gradient_decay"}  # figures of a cell's page; the tables have the rest
+WHAT = "What is it?"  # the question of what follows from equations
 NOT_ABOUT_A_CELL = {"Environment", "Configuration", "How to reproduce", "Cases without a result", "Training"}
 
 
@@ -102,7 +104,7 @@ def _own(cell: GatedCell) -> Iterator[Section]:
     """What follows from the equations."""
     # without the file that a text is from: that is a place on the publisher's machine
     texts = (re.sub(r" \(.*\)\n", "\n", text, count=1) for text in show.sources(cell))
-    yield Section("Equations", commands=tuple(texts))
+    yield Section("Equations", commands=tuple(texts), question=WHAT)
     sizes = show.fitting(cell, None, show.SIZES[1])
     facts = (
         ("kind", f"{show.kind(cell)}; {show.affinity(cell)} in the state"),
@@ -122,4 +124,4 @@ def _kernel(cell: GatedCell) -> Iterator[Section]:
         from cellbench.cells.kernels import printed
 
         line = "The fused kernel of the backend numba, as it is printed from the equations."
-        yield Section("Kernel", lines=(line,), commands=(printed.text(cell, "float32"),))
+        yield Section("Kernel", lines=(line,), commands=(printed.text(cell, "float32"),), question=WHAT)

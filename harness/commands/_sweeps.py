@@ -13,19 +13,25 @@ from ._table import print_table
 
 COLUMNS = ("job", "state", "cases", "run", "host", "scheduler", "cores", "memory", "what was swept")
 LEFT_OUT = ("scheduler", "memory")  # columns that stand only where a job has something in them
+NUMBERS = ("job", "cores", "memory")
 GIB = 1 << 30
 
 
 def print_sweep(sweep: Sweep) -> None:
     """The jobs, and a line for each that is neither done nor under way."""
     records = sweep.records()
-    rows = [_row(sweep, number, record) for number, record in enumerate(records)]
-    shown = [n for n, name in enumerate(COLUMNS) if name not in LEFT_OUT or any(row[n] for row in rows)]
-    header = [COLUMNS[n] for n in shown]
-    print_table(header, ([row[n] for n in shown] for row in rows), numbers=("job", "cores", "memory"))
+    header, rows = jobs(sweep, records)
+    print_table(header, rows, NUMBERS)
     for line in notes(sweep, records):
         print(line)
     print(f"{state_of(sweep) or 'no job has begun'}; {commands(sweep, records)}")
+
+
+def jobs(sweep: Sweep, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    """The header and a row a job."""
+    rows = [_row(sweep, number, record) for number, record in enumerate(records)]
+    shown = [n for n, name in enumerate(COLUMNS) if name not in LEFT_OUT or any(row[n] for row in rows)]
+    return [COLUMNS[n] for n in shown], [[row[n] for n in shown] for row in rows]
 
 
 def _row(sweep: Sweep, number: int, record: Record) -> Sequence[str]:

@@ -1,6 +1,7 @@
-"""Writes the tables of a run's page as CSV, JSON, LaTeX or Markdown; or a cell as an ONNX model.
+"""Writes tables of a page, sweep or history as CSV, JSON, LaTeX or Markdown; or a cell as an ONNX model.
 
-Each table is a file. Numbers in CSV and JSON are in SI units. LaTeX and Markdown have the texts of the page.
+Each table is a file; a sweep has one of its jobs too. --history FILE writes the table of all trends.
+Numbers in CSV and JSON are in SI units. LaTeX and Markdown have the texts of the page.
 The model's step is the body of a Scan, for any number of steps and sequences.
 """
 
@@ -15,6 +16,7 @@ FORMS = ("csv", "json", "md", "tex", "onnx")
 EXAMPLES = """\
   cellbench export --as csv
   cellbench export results/runs/RUN --as tex --output tables
+  cellbench export --history results/history/history.jsonl --as md
   cellbench export --as onnx --cell slstm --output slstm.onnx
   cellbench export --as onnx --cell my.py:MyCell --weights my.npz --output my.onnx"""
 
@@ -23,6 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = (
         "cellbench export [RUN ...] --as csv|json|md|tex [--results DIR] [--output DIR]\n"
+        "       cellbench export --history FILE --as csv|json|md|tex [--output DIR]\n"
         "       cellbench export --as onnx --cell CELL --output FILE [--weights FILE.npz] [sizes]"
     )
     parser.add_argument("runs", nargs="*", type=path, metavar="RUN", help=RUNS_HELP)
@@ -42,6 +45,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the files (default: that of the page); of --as onnx the file",
     )
+    parser.add_argument(
+        "--history", type=path, metavar="FILE", help="the trends of a history, in place of the tables of runs"
+    )
     _export_cell.add(parser)
     parser.epilog = epilog(EXAMPLES)
 
@@ -51,24 +57,6 @@ def do(arguments: argparse.Namespace) -> int:
     if arguments.form == "onnx":
         return _export_cell.do(arguments)
     _export_cell.refuse(arguments)
-    from .. import store
-    from ..report.exports import FORMS as MAKE
-    from ..report.exports import named
-    from ..report.page import content
-    from ..screen import counted, last
-    from .report import chosen, page_of
+    from . import _export_tables
 
-    runs = chosen(arguments)
-    frame, manifests = store.load(runs), [store.read_manifest(run) for run in runs]
-    folder = arguments.output or page_of(manifests)
-    tables = dict(named(content(frame, manifests)))
-    if not tables:
-        raise store.ResultsError(f"{', '.join(map(str, runs))} has no table: nothing was measured")
-    make = MAKE[arguments.form]
-    store.pages.replace(
-        folder, arguments.form, {f"{name}.{arguments.form}": make(table) for name, table in tables.items()}
-    )
-    for name, table in tables.items():
-        print(f"{name}.{arguments.form}: {counted(len(table.rows), 'row')}")
-    last(f"tables: {folder}")
-    return 0
+    return _export_tables.do(arguments)

@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import store
 from ..regress.history import file, page
 from ..regress.history.points import points_of
-from ..regress.history.trend import table, trends
+from ..regress.history.trend import Trend, table, trends
 from ..regress.usable import left_out
 from ..report.terminal import plain
 from ..screen import last
@@ -63,10 +63,15 @@ def history(runs: Sequence[Path], path: Path, output: Path) -> int:
         print(line)
     for name in dict.fromkeys(name for one in taken for name in one.alone):
         print(f"no anchor: {name}; add native to backends, so that it is timed in the same processes")
+    print(plain(table(some(all_trends, path))))
+    last(f"page: {page.write(all_trends, output)}")
+    return 0
+
+
+def some(all_trends: list[Trend], path: Path) -> list[Trend]:
+    """The trends of a history. Raises ResultsError where it has none."""
     if not all_trends:
         raise store.ResultsError(
             f"history {str(path)!r} has no point; `cellbench history RUN` adds those of a run with native"
         )
-    print(plain(table(all_trends)))
-    last(f"page: {page.write(all_trends, output)}")
-    return 0
+    return all_trends

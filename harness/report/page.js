@@ -11,10 +11,12 @@ const Page = {
   },
   save(name, rows) {
     const quoted = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-    const text = rows.map((row) => row.map(quoted).join(",") + "\n");
-    const link = document.createElement("a"), address = URL.createObjectURL(new Blob(text, { type: "text/csv" }));
+    Page.offer(`${name}.csv`, "text/csv", rows.map((row) => row.map(quoted).join(",") + "\n"));
+  },
+  offer(name, type, parts) {
+    const link = document.createElement("a"), address = URL.createObjectURL(new Blob(parts, { type }));
     link.setAttribute("href", address);
-    link.download = `${name}.csv`;
+    link.download = name;
     link.click();
     URL.revokeObjectURL(address);
   },
@@ -70,6 +72,7 @@ const Page = {
       if (folded && wanted.length) folded.open = true;
     }
     box.querySelector("[role=status]").textContent = wanted.length ? `${shown} of ${all} rows` : "";
+    Tabs.count(wanted.length > 0);
   };
   box.hidden = !tables.length;
   field.addEventListener("input", filter);

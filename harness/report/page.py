@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import sha256
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +10,14 @@ import pandas as pd
 
 from ..screen import counted, one_line
 from ..store import pages
-from . import swept, titles, trainings
+from . import swept, titles
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
 from .findings import NOTE, findings
 from .frame import left_out, named, prepare, unique, without_result
+from .html import PAGE, as_pages
 from .overview import table_of_rows
+from .refused import HEADING as REFUSED
 from .refused import refused
 from .rows import behind
 from .section import Finding, Section
@@ -27,9 +26,7 @@ from .strange import shown
 from .summary import Row, rows_of_ready
 from .table import escaped, markdown
 
-HERE = Path(__file__).parent
-SCRIPTS = ("page.js", "panels.js", "figure.js", "zoom.js")
-MARKDOWN, PAGE = "report.md", "index.html"
+MARKDOWN = "report.md"
 MOST_RUNS = 6
 
 
@@ -44,6 +41,7 @@ def write(
 ) -> Path:
     """Writes index.html, report.md and the figures as .svg into folder; returns the path of index.html.
 
+    Where index.html would be larger than 3 MB, it leads to a page a question, which lies beside it.
     Raises ResultsError for a folder that holds somebody's own files of these names.
 
     frame is tidy, one observation a row, as `harness.load` returns it; manifests are the dicts of
@@ -61,7 +59,7 @@ def write(
         content = [s for s in sections(rows, ready, manifests, probes) if not s.empty]
     content += [s for s in [behind(tables, folder)] if not s.empty]
     content += last
-    texts = {MARKDOWN: as_markdown(*head, content, foot, found), PAGE: as_html(*head, content, foot, found)}
+    texts = {MARKDOWN: as_markdown(*head, content, foot, found), **as_pages(*head, content, foot, found)}
     pages.replace(folder, "report", figures(content) | texts)
     return folder / PAGE
 
@@ -96,7 +94,7 @@ def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, 
         )
     lines += left_out(ready)
     if without := without_result(ready):
-        lines.append(f"{without}; the reasons are below.")
+        lines.append(f"{without}; '{REFUSED}' has the reasons.")
     return title, lines
 
 
@@ -136,8 +134,6 @@ def sections(
         summary = table_of_rows(rows)
         if len(summary.header) > 2:  # of trainings or a probe from elsewhere alone it has nothing but names
             yield Section("Summary", tables=(summary,))
-        overview = trainings.overview(ready)
-        yield Section(overview.heading, tables=(overview,) if overview.rows else ())
         yield swept.section(ready, manifests)
     yield from of_page(ready, probes)
     without = refused(ready)
@@ -146,59 +142,6 @@ def sections(
         yield Section(table.heading, tables=(table,), unfolded=0)
     commands = dict.fromkeys(line for manifest in manifests for line in command(manifest))
     yield Section("How to reproduce", commands=tuple(commands))
-
-
-def as_html(
-    title: str,
-    lines: list[str],
-    content: list[Section],
-    foot: str = "",
-    found: Sequence[Finding] = (),
-    site: Sequence[tuple[str, str]] = (),
-) -> str:
-    """One self-contained page. All text is escaped; the SVG of our own figures alone is not.
-
-    site: the texts and addresses of the pages beside it, which stand first.
-    """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    jinja = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    jinja.trim_blocks = jinja.lstrip_blocks = True
-    own = {name: Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", *SCRIPTS)}
-    template = jinja.get_template("template.html")
-    text = {"title": title, "lines": lines, "found": found, "note": NOTE, "sections": content, "foot": foot}
-    text["site"] = site
-    text["contents"] = [(asked, _links(some)) for asked, some in groupby(content, lambda one: one.question)]
-    # a browser runs these scripts alone, whatever stands in the results
-    scripts = {f"sha256-{_digest(own[name])}": own[name] for name in SCRIPTS}
-    return template.render(text, style=own["style.css"], scripts=scripts, svg=Markup)
-
-
-def _links(some: Iterable[Section]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Sections of one question as (what their headings begin with, their (text, anchor)).
-
-    'Training: adding' and 'Training: copy' share their first word; a heading alone has none. A group, a
-    section of parts alone, is listed with them.
-    """
-    shared: list[tuple[str, list[tuple[str, str]]]] = []
-    for first, here in groupby(some, lambda one: one.heading.partition(": ")[0]):
-        sections = list(here)
-        if all(one.parts and not one.tables for one in sections):
-            for one in sections:
-                texts = [part.heading.partition(": ")[2] or part.heading for part in one.parts]
-                anchors = [part.anchor for part in one.parts]
-                shared.append((f"{one.heading}:", list(zip(texts, anchors, strict=True))))
-            continue
-        many = len(sections) > 1
-        texts = [one.heading.removeprefix(f"{first}: ") if many else one.heading for one in sections]
-        links = list(zip(texts, (one.anchor for one in sections), strict=True))
-        shared.append((f"{first}:" if many else "", links))
-    return shared
-
-
-def _digest(script: str) -> str:
-    return b64encode(sha256(script.encode()).digest()).decode()
 
 
 def as_markdown(

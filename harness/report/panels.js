@@ -33,8 +33,9 @@ const Panels = (() => {
     };
     // the value at a place, with as many digits as a drawing that is exact to `grain` tells apart
     one.value = (place, grain = 0.02, view = one.view) => {
-      const inner = along(place, view), { kind } = view, size = kind === "linear" ? Math.log10(Math.abs(inner) || 1) : inner;
-      const step = Math.abs((drawn.high - drawn.low) / (to - from)) * grain;
+      const { kind } = view, step = Math.abs((drawn.high - drawn.low) / (to - from)) * grain, at = along(place, view);
+      const inner = kind === "linear" && drawn.kind === kind && Math.abs(at) < step ? 0 : at; // as near as the drawing tells
+      const size = kind === "linear" ? Math.log10(Math.abs(inner) || 1) : inner;
       const error = drawn.kind === "linear" ? step / Math.max(kind === "linear" ? Math.abs(inner) : 10 ** inner, step) : 10 ** step - 1;
       const digits = Math.min(Math.max(Math.floor(-Math.log10(error)), 1), grain < 0.02 ? 6 : 4);
       return written(kind === "linear" ? inner : 10 ** inner, size, digits);

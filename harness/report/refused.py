@@ -8,6 +8,7 @@ from ..store import ERRORS
 from .frame import DIRECTIONS, NAMES, SETTING, unique, varying
 from .table import Entry, Table, known, number
 
+HEADING = "Cases without a result"
 HEADER = ("probe", "cell", "backend", "where", "status", "reason", "cases")
 
 
@@ -25,7 +26,7 @@ def refused(frame: pd.DataFrame) -> Table:
         reason = why if len(unique(here["reason"])) > 1 else here["reason"].iloc[0]
         count = number(str(len(unique(here["case"])) or len(here)))
         entries.append((*names, Entry(where), Entry(status, kind="status"), Entry(reason), count))
-    return Table("Cases without a result", HEADER, tuple(entries)).without_empty()
+    return Table(HEADING, HEADER, tuple(entries)).without_empty()
 
 
 def _of_any_cell(reason: str, cell: str) -> str:

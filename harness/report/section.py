@@ -30,7 +30,8 @@ class Finding:
 class Section:
     """A heading, and under it lines, facts (a word and a text), figures, tables, lines to copy, parts.
 
-    Tables of more than `unfolded` rows are folded away on the page. The contents list it under `question`.
+    Tables of more than `unfolded` rows are folded away on the page. A page of several questions has a tab for
+    each `question`, such as 'Fast?'.
     """
 
     heading: str

@@ -83,10 +83,9 @@
   });
 
   const figure = (svg, panels) => {
-    let parts = null; // of each panel, once it is needed
-    const ready = () => parts ??= panels.map((panel) => ({
-      panel, moves: movable(panel), remarks: remarks(panel), rulers: [ruler(panel, panel.x, true), ruler(panel, panel.y, false)],
-    }));
+    const rulers = panels.map((panel) => [ruler(panel, panel.x, true), ruler(panel, panel.y, false)]);
+    let parts = null; // of each panel, once they move: what is hidden has no size
+    const ready = () => parts ??= panels.map((panel, i) => ({ panel, moves: movable(panel), remarks: remarks(panel), rulers: rulers[i] }));
     const sides = ["x", "y"];
     const draw = () => {
       for (const { panel, moves, remarks, rulers } of ready()) {
@@ -126,9 +125,9 @@
     };
     const reset = () => { for (const { x, y } of panels) { x.view = x.drawn; y.view = y.drawn; } draw(); };
     // shares and names stay as they are
-    const turnable = (side) => [...new Map(ready()
-      .filter(({ panel, rulers }) => rulers[sides.indexOf(side)].numeric && panel[side].drawn.kind !== "decades")
-      .map(({ panel }) => [panel[side].text, panel[side]])).values()].filter((axis) => axis.drawn.kind === "log" || axis.drawn.high > 0);
+    const turnable = (side) => [...new Map(panels
+      .filter((panel, i) => rulers[i][sides.indexOf(side)].numeric && panel[side].drawn.kind !== "decades")
+      .map((panel) => [panel[side].text, panel[side]])).values()].filter((axis) => axis.drawn.kind === "log" || axis.drawn.high > 0);
     const turn = (side) => {
       const axes = turnable(side), kind = axes[0].view.kind === "log" ? "linear" : "log";
       for (const axis of axes) look(side, axis, ...limits(axis, kind), kind);
@@ -196,11 +195,18 @@
     const title = words([...panel.group.children].filter((child) => child.id.includes("-text_") && child.getBBox().y < panel.top));
     const [across, up] = [...panel.group.children].filter((child) => child.id.includes("matplotlib.axis_"))
       .map((axis) => words(axis.querySelectorAll(":scope > [id*='-text_'] text")));
+    // a path has two decimals, in a figure of decades four
+    const grain = panels.some(({ x, y }) => [x, y].some((axis) => axis.drawn.kind === "decades")) ? 1e-4 : 0.01;
     return panel.lines.flatMap(({ name, marks, points }) => points.map(([x, y]) => {
-      const values = [panel.x, panel.y].map((axis, i) => axis.value([x, y][i], marks ? 1e-5 : 0.01, axis.drawn).replaceAll(",", ""));
+      const values = [panel.x, panel.y].map((axis, i) => axis.value([x, y][i], marks ? 1e-5 : grain, axis.drawn).replaceAll(",", ""));
       return [title, name, across, values[0], up, values[1]];
     }));
   });
+
+  const COLUMNS = ["panel", "line", "x axis", "x", "y axis", "y"], NUMBERS = ["x", "y"];
+  const EXACT = "the points of the lines, with the digits that the drawing tells apart";
+  const columns = (rows) => Object.fromEntries(COLUMNS.map((name, i) =>
+    [name, NUMBERS.includes(name) ? Float64Array.from(rows, (row) => row[i]) : rows.map((row) => row[i])]));
 
   for (const { svg, panels } of Panels.all.filter(({ panels }) => panels.length)) {
     const one = figure(svg, panels), bar = document.createElement("p"), name = svg.closest("figure").dataset.name;
@@ -210,7 +216,8 @@
     add("Zoom out", () => one.by(2), "or the key -");
     add("Reset", one.reset, "or a double click, or the key 0");
     for (const side of ["x", "y"]) if (one.turns(side)) add(`Linear / log ${side}`, () => one.turn(side));
-    add("Save as CSV", () => Page.save(name, [["panel", "line", "x axis", "x", "y axis", "y"], ...rows(panels)]));
+    add("Save as CSV", () => Page.save(name, [COLUMNS, ...rows(panels)]), EXACT);
+    add("Save as Parquet", () => Page.offer(`${name}.parquet`, "application/vnd.apache.parquet", Parquet.file(columns(rows(panels)))), EXACT);
     svg.closest("figure").querySelector("figcaption").before(bar);
     dragged(svg, panels, one);
     keyed(svg, one);

@@ -9,9 +9,11 @@ import csv
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
-from support.report_rows import MANIFEST, TIMES, refused, throughput, written
+from support.report_rows import MANIFEST, TIMES, gradient_decay, refused, throughput, written
 from support.training_rows import rows as training_rows
 
 from cellbench.harness import report
@@ -37,14 +39,14 @@ def opened(browser, everything):
     """Opens the page of every probe, or of a folder; what the browser complains of is an error."""
     pages, complaints = [], []
 
-    def open_page(folder=everything, width=1280, scheme="light"):
+    def open_page(folder=everything, width=1280, scheme="light", at=""):
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "request", lambda one: complaints.append(one.url) if not one.url.startswith("file:") else None
         )
-        page.goto((folder / "index.html").as_uri())
+        page.goto((folder / "index.html").as_uri() + at)
         pages.append(page)
         return page
 
@@ -65,7 +67,9 @@ def column(page, name, table="#summary table"):
 @pytest.mark.parametrize("width", [360, 1280, 2560])
 def test_the_page_is_never_wider_than_the_window(opened, width, scheme):
     page = opened(width=width, scheme=scheme)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for tab in page.locator(".tabs a").all():
+        tab.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.title") == page.locator("h1").inner_text()
 
 
@@ -88,8 +92,18 @@ def contrast(page, selector):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_its_ground(opened, scheme):
-    page = opened(scheme=scheme)
-    for selector in ("p", "td", "td small", ".found a", "nav a", "tr.again td", ".note"):
+    page = opened(scheme=scheme, at="#question.all")
+    tabs = (".tabs a", ".tabs [aria-current=true]")
+    for selector in (
+        *tabs,
+        "p",
+        "td",
+        "td small",
+        ".found a",
+        "nav[aria-label=Sections] a",
+        "tr.again td",
+        ".note",
+    ):
         assert contrast(page, selector) >= 4.5, selector
 
 
@@ -145,7 +159,98 @@ def test_without_a_script_the_page_says_the_same(browser, everything):
     page = browser.new_page(java_script_enabled=False)
     page.goto((everything / "index.html").as_uri())
     assert page.locator("#summary tbody tr").count() and not page.locator(".filter").is_visible()
+    assert len(headings(page)) == page.locator("h2").count() and not page.locator(".tabs").is_visible()
     page.close()
+
+
+def headings(page):
+    """The sections that are shown, from top to bottom."""
+    return [
+        h.evaluate("h => h.firstChild.textContent.trim()") for h in page.locator("h2").all() if h.is_visible()
+    ]
+
+
+def test_a_tab_shows_its_sections_alone_and_all_shows_everything(opened):
+    page = opened()
+    every = page.locator("h2").count()
+    assert headings(page) == ["Summary"]
+    page.get_by_role("link", name="Fast?").click()
+    assert headings(page) == ["Throughput"] and page.url.endswith("#question.fast")
+    assert page.locator(".tabs [aria-current=true]").inner_text() == "Fast?"
+    page.get_by_role("link", name="All", exact=True).click()
+    assert len(headings(page)) == every
+    page.go_back()
+    assert headings(page) == ["Throughput"]
+    page.go_back()
+    assert headings(page) == ["Summary"]
+
+
+def test_the_keys_move_between_tabs_and_open_them(opened):
+    page = opened()
+    page.locator(".tabs a").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert headings(page) == ["Throughput"]
+    page.keyboard.press("End")
+    assert page.evaluate("document.activeElement.textContent") == "All"
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.textContent") == "Overview"
+
+
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("#question.costs", ["Parameters and operations"]),
+        ("#gradient-norm-against-lag", ["Gradient norm against lag"]),
+        ("#figure.clipping", ["Training: adding", "Gradient clipping"]),
+        ("#nowhere", ["Summary"]),
+        ("#%", ["Summary"]),
+    ],
+)
+def test_a_permanent_link_opens_the_tab_that_holds_its_section_or_figure(opened, link, shown):
+    page = opened(at=link)
+    assert headings(page) == shown
+    if (target := page.locator(f"[id='{link[1:]}']")).count() and "question" not in link:
+        bar = page.locator(".bar").bounding_box()
+        assert bar["y"] + bar["height"] <= target.bounding_box()["y"] + 1 < 300
+
+
+def test_a_link_to_a_section_stays_among_all_where_all_are_shown(opened):
+    page = opened(at="#question.all")
+    many = len(headings(page))
+    page.get_by_role("navigation", name="Sections").get_by_role("link", name="adding").click()
+    assert len(headings(page)) == many and 0 < page.locator("#training-adding").bounding_box()["y"] < 200
+
+
+def test_a_search_tells_in_each_tab_how_many_rows_it_leaves(opened):
+    page = opened()
+    page.get_by_role("searchbox").fill("max_norm=1.0")
+    tabs = {tab.inner_text(): tab.get_attribute("data-rows").strip() for tab in page.locator(".tabs a").all()}
+    assert tabs["Overview"] == "0" and tabs["Learns?"] == tabs["All"] == "1"
+    page.get_by_role("searchbox").fill("")
+    assert not page.locator(".tabs [data-rows]").count()
+
+
+def test_a_figure_that_was_hidden_is_zoomed_and_saved_as_one_that_was_not(opened):
+    told = []
+    for at in ("#throughput", ""):
+        page = opened(at=at)
+        page.get_by_role("link", name="Fast?").click()
+        figure = page.locator("[id='figure.throughput']")
+        figure.get_by_role("button", name="Zoom in").click()
+        hidden = figure.evaluate("one => [...one.querySelectorAll('[style*=none]')].map(one => one.id)")
+        with page.expect_download() as saved:
+            figure.get_by_role("button", name="Save as CSV").click()
+        size = {**figure.locator("svg").bounding_box(), "y": 0}
+        told.append((hidden, size, saved.value.path().read_text()))
+    assert told[0] == told[1]
+
+
+def test_on_paper_every_section_is_printed(opened):
+    page = opened()
+    page.emulate_media(media="print")
+    assert len(headings(page)) == page.locator("h2").count() and not page.locator(".tabs").is_visible()
 
 
 def point(figure, series, which=0):
@@ -187,7 +292,7 @@ def test_an_entry_of_a_legend_hides_its_lines_and_shows_them_again(opened, tmp_p
 
 
 def test_a_curve_of_decades_tells_the_value_and_not_its_logarithm(opened):
-    page = opened()
+    page = opened(at="#gradient-norm-against-lag")
     figure = page.locator("#gradient-norm-against-lag figure svg").first
     figure.scroll_into_view_if_needed()
     told, line = "", figure.locator("[data-series]:not([data-band]) path").first
@@ -271,6 +376,48 @@ def test_the_data_behind_a_figure_are_saved_as_they_were_measured(opened, tmp_pa
     assert rows[0]["x axis"] == "T (steps)" or rows[-1]["x axis"] == "T (steps)"
 
 
+def test_the_points_of_a_long_curve_of_decades_are_all_there_and_exact_to_three_digits(opened, tmp_path):
+    written(gradient_decay(("gru",), last=-120.0, steps=200, seeds=1), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    _, rows = saved_both(page, page.locator("figure").first, tmp_path)
+    assert list(rows["x"]) == pytest.approx(range(201), abs=1e-3) and rows["x"][0] == 0
+    assert list(rows["y"]) == pytest.approx(list(np.exp(np.linspace(0, -120, 201))), rel=2e-3)
+
+
+def saved_both(page, figure, folder):
+    """The data behind a figure as they come out of the CSV and of the Parquet, read by pandas."""
+    files = {}
+    for form in ("CSV", "Parquet"):
+        with page.expect_download() as saved:
+            figure.get_by_role("button", name=f"Save as {form}").click()
+        files[form] = folder / saved.value.suggested_filename
+        saved.value.save_as(files[form])
+    assert [path.suffix for path in files.values()] == [".csv", ".parquet"]
+    return pd.read_csv(files["CSV"], keep_default_na=False), pd.read_parquet(files["Parquet"])
+
+
+def test_the_parquet_behind_every_figure_has_the_rows_of_its_csv(opened, tmp_path):
+    page = opened(at="#question.all")
+    rows = 0
+    for figure in page.locator("figure:has(.tools)").all():
+        a, b = saved_both(page, figure, tmp_path)
+        assert list(b.dtypes[["x", "y"]]) == [float, float]
+        pd.testing.assert_frame_equal(a.astype(b.dtypes), b, rtol=1e-14)
+        rows += len(b)
+    assert rows > 200
+
+
+def test_the_parquet_of_a_figure_keeps_hostile_names_of_any_script(opened, tmp_path):
+    names = (HOSTILE, "модель 🦆", 'a,"b"', *(f"cell {n}" for n in range(3)))
+    written(throughput(cells=names, backends=("native", HOSTILE)), tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    a, b = saved_both(page, page.locator("figure").first, tmp_path)
+    pd.testing.assert_frame_equal(a.astype(b.dtypes), b, rtol=1e-14)
+    assert "модель 🦆" in set(b["panel"]) and HOSTILE in set(b["line"])
+    table = pq.read_table(tmp_path / "throughput.parquet")
+    assert table.num_rows == len(a) and table.schema.field("x").type == "double"
+
+
 def test_a_link_leads_to_each_figure_and_every_id_is_there_once(opened, everything):
     page = opened()
     for link in page.locator("figcaption .here").all():
@@ -281,7 +428,7 @@ def test_a_link_leads_to_each_figure_and_every_id_is_there_once(opened, everythi
 
 @pytest.mark.parametrize("width", [360, 1280, 2560])
 def test_every_text_of_a_figure_is_legible_and_lies_on_no_other(opened, width):
-    page = opened(width=width)
+    page = opened(width=width, at="#question.all")
     small, over = page.evaluate(
         """() => {
           const small = [], over = [];

@@ -61,3 +61,30 @@ def test_export_writes_each_table_of_a_run(form, tmp_path, capsys):
 def test_a_form_that_there_is_not_is_named(capsys):
     assert main(["export", "--as", "cvs"]) == 2
     assert "did you mean 'csv'" in capsys.readouterr().err
+
+
+def test_the_trends_of_a_history_are_a_table_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["history", str(ROOT / "results/reference/speed/run"), "--file", "h.jsonl"]) == 0
+    assert main(["export", "--history", "h.jsonl", "--as", "csv"]) == 0
+    (file,) = (tmp_path / "results/reports/history").glob("*.csv")
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert file.name == "change-points.csv" and len(rows) > 2
+    assert all(row["benchmark"] and float(row["latest ratio"]) > 0 for row in rows)
+    assert (tmp_path / "results/reports/history/index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["results/runs/x", "--history", "h", "--as", "csv"], "--history has no runs"),
+        (["--history", "h", "--as", "csv"], "there is no history 'h'"),
+        (["--history", "h", "--as", "onnx"], "leave out --history"),
+        (["--history", "h", "--as", "csv", "--cell", "gru"], "--cell is of a cell"),
+    ],
+)
+def test_a_history_that_cannot_be_exported_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error and "\n" not in error

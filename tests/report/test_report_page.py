@@ -19,7 +19,7 @@ from support.report_rows import (
 )
 
 from cellbench.harness import report
-from cellbench.harness.report.page import SCRIPTS, as_html
+from cellbench.harness.report.html import SCRIPTS, as_html
 from cellbench.harness.report.section import Section
 from cellbench.harness.report.table import Entry, Table, escaped
 

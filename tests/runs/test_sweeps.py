@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cellbench import harness
@@ -17,6 +18,7 @@ from cellbench.harness.store.sweep import Record
 
 SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 SWEPT = "workload.hidden_size=4,5"
+SWEPT_TWO = ["workload.hidden_size=4", "workload.hidden_size=5"]
 
 
 def begun(folder):
@@ -63,7 +65,10 @@ def test_a_sweeps_name_stands_for_its_folder_in_every_command_of_runs(tmp_path, 
     page = (tmp_path / "page" / "report.md").read_text()
     assert "Over the sweep" in page and all(run in page for run in runs)
     assert main(["export", folder.name, "--as", "csv", "--output", "tables"]) == 0
-    assert any((tmp_path / "tables").glob("*.csv"))
+    jobs = pd.read_csv(tmp_path / "tables" / "jobs.csv", dtype={"what was swept": str})
+    assert list(jobs["job"]) == [0, 1] and set(jobs["state"]) == {"done"} and set(jobs["run"]) == set(runs)
+    assert list(jobs["what was swept"]) == SWEPT_TWO
+    assert (tmp_path / "tables" / "parameters-and-operations.csv").is_file()
     assert main(["publish", "site", folder.name]) == 0
     capsys.readouterr()
     assert main(["history", folder.name, "--file", "h"]) == 2

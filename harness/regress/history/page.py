@@ -11,7 +11,9 @@ import numpy as np
 
 from ...report.drawing import drawing
 from ...report.drawing.panels import Figure, counted, finish, titled
-from ...report.page import MARKDOWN, PAGE, Section, as_html, as_markdown
+from ...report.html import PAGE, as_html
+from ...report.page import MARKDOWN, as_markdown
+from ...report.section import Section
 from ...store import pages
 from .trend import SHORT, Trend, file_name, phrase, table
 

@@ -225,20 +225,24 @@ def svg(figure: Any, name: str, title: str) -> str:
     # was a style sheet, which would reach into the page; where it is too wide a figure scrolls
     least = LEGIBLE * float(root.get("width", "0pt").removesuffix("pt")) * 96 / 72
     root.set("style", f"stroke-linejoin: round; stroke-linecap: butt; min-width: {least:.0f}px")
+    decades = any(value.endswith(" decades") for one in marked.values() for value in one.values())
+    places = 4 if decades else 2  # a hundredth of a point is much of a decade
     for element in root.iter():
         for key, value in marked.get(element.get("id", ""), {}).items():
             element.set(key, value)
         for key, value in element.attrib.items():
-            element.set(key, _rounded(value) if key == "d" else _prefixed(key, value, name))
+            element.set(key, _rounded(value, places) if key == "d" else _prefixed(key, value, name))
     root.set("role", "img")
     root.set("aria-label", title)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _rounded(path: str) -> str:
-    """The path with two decimals, a hundredth of a point, where six say no more and take twice the room."""
+def _rounded(path: str, places: int) -> str:
+    """The path with so many decimals of a point, where six say no more and take twice the room."""
     return " ".join(
-        re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), path).split()
+        re.sub(
+            r"\d+\.\d+", lambda found: f"{float(found[0]):.{places}f}".rstrip("0").rstrip("."), path
+        ).split()
     )
 
 

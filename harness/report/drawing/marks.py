@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from ..units import power_of_ten
 
+WHOLE = 3000  # points up to which a line is drawn with each of them, for the page reads them back
 SCALES = ("linear", "log", "decades")  # those that the script can read values from
 Look = tuple[str, str, str]
 
@@ -63,6 +64,8 @@ def _marked(axes: Any, entries: dict[Look, str]) -> Iterator[tuple[Any, dict[str
     yield axes, scales
     for line in axes.lines:
         if name := _named(_look(line), entries):
+            if len(line.get_xdata()) <= WHOLE:
+                line.get_path().should_simplify = False
             yield line, {"data-series": name}
     bands = [one for one in axes.collections if isinstance(one, PolyCollection)]
     for band in bands:

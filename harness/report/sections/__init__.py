@@ -2,8 +2,8 @@
 
 A file here has two names. ORDER is its place on the page. `sections(rows, colours)` gives Sections from the
 probe's rows, those without a result too; one without figures and rows is left out. Two more
-names may be there: QUESTION, under which the page's contents list it, and MAIN, the metric that is drawn over
-a sweep. A file with an underscore belongs to another one.
+names may be there: QUESTION, which has a tab of the page, and MAIN, the metric that is drawn over a sweep. A
+file with an underscore belongs to another one.
 
 A probe from elsewhere may have a method `sections` that does the same (see `harness.probe.Probe`). The page
 asks it only where whoever writes the page hands over the probe: a result names a probe, and never code to
@@ -27,6 +27,8 @@ from ..frame import of_probe, unique
 from ..section import Colours, Section, Sections
 from ..strange import shown
 from ._plain import plain_section
+
+OTHERS = "Other probes"  # the question of a probe from elsewhere whose sections name none
 
 
 class Shown(Protocol):
@@ -67,11 +69,13 @@ def main_metric(probe: str, rows: pd.DataFrame) -> str:
     return named if named in measured else (single or measured or [""])[0]
 
 
-def of_page(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> Iterator[Section]:
-    """The sections of all probes of a prepared frame: those of this folder first, then the others."""
+def of_page(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> list[Section]:
+    """The sections of all probes of a prepared frame by question, those of this folder first."""
     measured = unique(ready["probe"])
     ordered = [name for name in built_in() if name in measured]
-    return _of(ready, probes, dict.fromkeys([*ordered, *measured]))
+    content = list(_of(ready, probes, dict.fromkeys([*ordered, *measured])))
+    places = {question: i for i, question in enumerate(dict.fromkeys(one.question for one in content))}
+    return sorted(content, key=lambda one: places[one.question])
 
 
 def foreign(ready: pd.DataFrame, probes: Iterable[Shown] = ()) -> Iterator[Section]:
@@ -84,8 +88,8 @@ def _of(ready: pd.DataFrame, probes: Iterable[Shown], names: Iterable[str]) -> I
     given, colours = {probe.name: probe.sections for probe in probes}, colours_of(ready)
     for name in names:
         made = _made(name, of_probe(ready, name, None), colours, given)
-        asked = getattr(_modules().get(name), "QUESTION", "")
-        yield from (replace(section, question=asked) for section in made if not section.empty)
+        asked = getattr(_modules().get(name), "QUESTION", OTHERS)
+        yield from (replace(one, question=one.question or asked) for one in made if not one.empty)
 
 
 def _made(

@@ -9,9 +9,10 @@ import pandas as pd
 from ..frame import SETTING, unique, varying
 from ..section import Section
 from ..table import Column, Entry, Table, known, number, table_of
-from ..units import digits, interval
+from ..units import interval, quantity
 
 WHERE = (*SETTING, "steps", "direction", "task", "variant")  # what tells one measurement from another
+SCALED = ("s", "B")  # units of which a value names the one that suits it, such as µs
 Case = tuple[dict[str, object], pd.DataFrame]  # the settings by name, and the rows
 
 
@@ -30,8 +31,8 @@ def _table(probe: str, rows: pd.DataFrame) -> Table:
         Column("cell" if key == "label" else key, partial(_setting, key)) for key in keys
     ]
     for metric, unit in rows[["metric", "unit"]].drop_duplicates("metric").itertuples(index=False):
-        title = metric if unit in ("", "1") else f"{metric} ({unit})"
-        columns.append(Column(title, partial(_value, metric)))
+        title = metric if unit in ("", "1", *SCALED) else f"{metric} ({unit})"
+        columns.append(Column(title, partial(_value, metric, unit if unit in SCALED else "1")))
     by_lag = unique(rows.loc[rows["lag"].notna(), "metric"])
     note = "Median over seeds, processes and samples; below it their range."
     if by_lag:
@@ -50,7 +51,7 @@ def _setting(key: str, case: Case) -> Entry:
     return known(case[0][key])
 
 
-def _value(metric: str, case: Case) -> Entry:
+def _value(metric: str, kind: str, case: Case) -> Entry:
     values = case[1].loc[case[1]["metric"] == metric, "value"]
     if not len(values):
         return Entry("–")
@@ -58,4 +59,4 @@ def _value(metric: str, case: Case) -> Entry:
     if values.isna().any():
         return number("NaN" if values.isna().all() else f"NaN in {values.isna().sum()} of {len(values)}")
     middle, low, high = float(values.median()), float(values.min()), float(values.max())
-    return number(digits(middle), interval(low, high, "1", middle) if high > low else "")
+    return number(quantity(middle, kind), interval(low, high, kind, middle) if high > low else "")

@@ -17,7 +17,8 @@ from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import interval, quantity
 
-ORDER = 200
+ORDER = 15
+QUESTION = "Fast?"
 HEADING = "Imported benchmarks"
 MOST = 60  # benchmarks that the figure has room for
 Case = tuple[dict[str, Any], pd.DataFrame]

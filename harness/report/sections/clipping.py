@@ -17,7 +17,7 @@ from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import interval, quantity
 
-ORDER = 80
+ORDER = 32
 QUESTION = "Learns?"
 HEADING = "Gradient clipping"
 KEYS = ("label", "backend")

@@ -15,7 +15,7 @@ from ..frame import DIRECTIONS, PANEL, measured, of_metric, sized, unique, varyi
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 
-ORDER = 12
+ORDER = 5
 QUESTION = "Right?"
 NAME, HEADING = "error_growth", "Error against T in each number format"
 ABREAST = 3

@@ -20,7 +20,7 @@ from ._decades import OVERFLOW, UNDERFLOW, decades
 from ._gradient_map import HEADING as MAP
 from ._gradient_map import gradient_map
 
-ORDER = 20
+ORDER = 40
 QUESTION = "Remembers?"
 MAIN = "rate"
 NAME, HEADING = "gradient_decay", "Gradient norm against lag"

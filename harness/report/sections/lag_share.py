@@ -15,7 +15,7 @@ from ..table import Table
 from ._lines import mean_over, with_lines
 from ._numbers import digits_of, numbers, whole
 
-ORDER = 40
+ORDER = 50
 QUESTION = "Remembers?"
 MAIN = "k95"
 HEADING = "Lag share of the parameter gradient"

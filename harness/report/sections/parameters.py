@@ -14,7 +14,7 @@ from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import exact, quantity
 
-ORDER = 100
+ORDER = 20
 QUESTION = "Costs?"
 MAIN = "parameters"
 HEADING = "Parameters and operations"

@@ -17,7 +17,7 @@ from ..table import Table
 from ._decades import OVERFLOW, UNDERFLOW, decades
 from ._numbers import digits_of, numbers, whole
 
-ORDER = 50
+ORDER = 55
 QUESTION = "Remembers?"
 HEADING = "Gradient norm in each number format"
 LAGS = {

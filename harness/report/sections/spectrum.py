@@ -16,7 +16,7 @@ from ..table import Table
 from ._lines import mean_over, with_lines
 from ._numbers import digits_of, numbers, whole
 
-ORDER = 30
+ORDER = 45
 QUESTION = "Remembers?"
 HEADING = "Lyapunov spectrum"
 

@@ -1,4 +1,4 @@
-"""Trainings: a figure and a table of models and rivals for each task, verdicts, identified systems."""
+"""Trainings: all tasks in a table, a figure and a table for each, verdicts, identified systems."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from ._identification import HEADING as IDENTIFIED
 from ._identification import identification
 from ._training_figure import figures
 
-ORDER = 70
+ORDER = 30
 QUESTION = "Learns?"
 MAIN = "best_test_loss"
 
 
 def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
     tasks = trained_tasks(rows)
+    overview = trainings.overview(rows)
+    yield Section(overview.heading, tables=(overview,) if overview.rows else ())
     files, shapes = _files(tasks), grouped(rows, tasks)
     for shape, some in shapes.items():
         ones = [_of_task(rows, task, files[task], colours) for task in some]

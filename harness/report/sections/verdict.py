@@ -18,7 +18,7 @@ LABELS = ("CONVERGED", "LEARNING", "VANISHED", "EXPLODED", "DEAD STATE", "DEAD R
 LABEL = "label."
 
 
-ORDER = 90
+ORDER = 34
 QUESTION = "Learns?"
 HEADING = "Verdicts"
 
