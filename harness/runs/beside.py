@@ -1,7 +1,7 @@
 """Whether other jobs of a sweep wanted the cores on which a job was timing.
 
-Only jobs of the same sweep count, on the same machine, whose cores are among this job's. What else the machine
-does is nobody's to stop, and would have every case of a noisy machine measured again for ever.
+Only jobs of the same sweep count, on the same machine, whose cores are among this job's. Other work may never
+end: every case of a noisy machine would be measured again for ever.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class Record:
     `began` is when it was begun last, `before_s` how long it was worked on before that, `log` a path inside
     of the sweep's folder. `state` is queued, running, done, failed (it has not measured), stopped (by a
     signal), disturbed (other jobs spoilt some of its times), lost (its process has ended without a word, or
-    Slurm has dropped it) or missing (nothing will start it). `reason` of a queued one says why nobody can tell.
+    Slurm has dropped it) or missing (nothing will start it). `reason` of a queued one says why nobody can
+    tell.
     """
 
     state: str
