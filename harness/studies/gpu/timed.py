@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cellbench.cells.backends import _cudnn
 from cellbench.cells.programs.program import Program
 
 from ...case import Case
@@ -19,6 +18,7 @@ from ...measure.clocks import clock_of
 from ...measure.memory import peak_bytes
 from ...measure.timing import Timed, interleave
 from ...probe import CaseResult, Emit, NotOk, Series, series
+from ...probes import _device
 from ...probes.error_growth import growth
 from ...probes.throughput import Throughput
 from ...programs import Inputs, beside_prediction, check, inputs
@@ -61,10 +61,9 @@ def checked(case: Case, folder: Path) -> list[Series]:
     given = inputs(short)
     program = PROBE.once(short, given)
     error, allowed = check(program.read(), given, short)
-    if usual(case):
-        note(short, program, folder, case.id)
+    more = note(short, given, program, folder / case.id) if usual(case) else []
     over = growing(case)
-    more = growth(over)[1] if over else []
+    more += growth(over)[1] if over else []
     return [series("check_error", "1", error), series("check_tolerance", "1", allowed), *more]
 
 
@@ -100,6 +99,7 @@ def compare(emit: Emit, cases: list[Case], ready: dict[str, Ready]) -> None:
     for case in cases:
         name, said = case.backend, ready[case.id].line
         rates = PROBE.rates(case, seconds[name], median, 0)
+        rates += _device.rates(case, median[name])
         measured = [*ready[case.id].series, series("peak_bytes", "B", peaks[name]), *rates]
         if usual(case):
             joules = energy_of(programs[name].run, programs[name].sync, on)
@@ -116,8 +116,10 @@ def loaded(case: Case, given: Inputs) -> tuple[Program, int]:
     return made[0], peak
 
 
-def note(case: Case, program: Program, folder: Path, name: str) -> None:
-    """Writes the names of the kernels of a run with their launches, and its trace."""
-    found = _cudnn.launches(program.run, folder / f"{name}.trace.json")
+def note(case: Case, given: Inputs, program: Program, path: Path) -> list[Series]:
+    """Writes the names of the kernels of a run with their launches, and its trace; what a step takes."""
+    fresh = partial(PROBE.loaded, case, given)
+    measured, found = _device.a_step(program, fresh, path.with_name(f"{path.name}.trace.json"))
     about = {"case": str(case), "dtype": case.dtype, "steps": case.steps, "launches": found}
-    atomic.write_json(folder / f"{name}.json", about, indent=1)
+    atomic.write_json(path.with_name(f"{path.name}.json"), about, indent=1)
+    return measured
