@@ -21,7 +21,12 @@ Outputs = list[Any]
 
 
 class TensorProgram(Program):
-    """The programs on tensors; subclasses write `compute`, through which autograd goes back."""
+    """The programs on tensors; subclasses write `compute`, through which autograd goes back.
+
+    Where `product_apart`, it is `recur(product(x), x, state)`: kernels get the product of the inputs.
+    """
+
+    product_apart = False
 
     @property
     def kind(self) -> torch.dtype:
@@ -73,6 +78,14 @@ class TensorProgram(Program):
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
     ) -> tuple[Tensor, Tensors]:
         """Output and last states; states after each step are added to `steps`, each a tensor of its own."""
+        raise NotImplementedError
+
+    def product(self, x: Tensor) -> Tensor:
+        """What the kernels get of the inputs."""
+        raise NotImplementedError
+
+    def recur(self, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
+        """Output and last states from the product of the inputs; x is for an output that uses it."""
         raise NotImplementedError
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:

@@ -89,6 +89,8 @@ class FlashrnnProgram(TensorProgram):
     in every state that a run reaches from zeros.
     """
 
+    product_apart = True
+
     def setup(self) -> None:
         flashrnn = package("flashrnn", "flashrnn")
         self.function, self.gates = flashrnn.flashrnn, FUNCTIONS[self.cell.name]
@@ -115,11 +117,25 @@ class FlashrnnProgram(TensorProgram):
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
     ) -> tuple[Tensor, Tensors]:
+        return self.recur(self.product(x), x, state)
+
+    @property
+    def by_head(self) -> tuple[int, int]:
+        """(heads, units of each)."""
+        return self.heads, self.hidden_size // self.heads
+
+    def product(self, x: Tensor) -> Tensor:
+        """(T, B, gates, heads, units of a head)."""
         import torch
 
-        shape = (self.heads, self.hidden_size // self.heads)
         weight_ih = self.rows(self.params["weight_ih"], self.gates.inputs)
-        wx = torch.nn.functional.linear(x, torch.cat(weight_ih)).unflatten(-1, (len(weight_ih), *shape))
+        product = torch.nn.functional.linear(x, torch.cat(weight_ih))
+        return product.unflatten(-1, (len(weight_ih), *self.by_head))
+
+    def recur(self, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
+        import torch
+
+        shape = self.by_head
         recurrent = torch.stack(self.rows(self.params["weight_hh"], self.gates.recurrent))
         first = torch.stack([value.unflatten(-1, shape) for value in emptied(state)])[:, None]
         states, last = self.function(
