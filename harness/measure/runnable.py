@@ -46,5 +46,6 @@ def _stats(folder: Path) -> Iterator[tuple[int, tuple[str, str]]]:
         except OSError:
             continue
         # NUMBER (COMMAND) STATE PARENT ...: the command may hold anything, brackets too
-        state, parent = text.rpartition(b") ")[2].split()[:2]
-        yield int(name), (state.decode(), parent.decode())
+        words = text.rpartition(b") ")[2].split()
+        if len(words) > 1:
+            yield int(name), (words[0].decode(), words[1].decode())

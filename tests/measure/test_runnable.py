@@ -23,6 +23,8 @@ def proc(tmp_path):
                 (task / "stat").write_text(f"{number + k} (a) R 1 (b) {state} {parent} 0 0\n")
             (folder / "stat").write_text(f"{number} (a) R 1 (b) {states[0]} {parent} 0 0\n")
         (tmp_path / "uptime").touch()
+        (tmp_path / "95").mkdir()
+        (tmp_path / "95" / "stat").touch()  # of a process that ends while it is looked at
         return tmp_path
 
     return made
