@@ -23,7 +23,8 @@ Outputs = list[Any]
 class TensorProgram(Program):
     """The programs on tensors; subclasses write `compute`, through which autograd goes back.
 
-    Where `product_apart`, it is `recur(product(x), x, state)`: kernels get the product of the inputs.
+    Where `product_apart`, kernels get the product of the inputs: with params = arrays(), it is
+    `recur(params, product(params, x), x, state)`.
     """
 
     product_apart = False
@@ -80,11 +81,15 @@ class TensorProgram(Program):
         """Output and last states; states after each step are added to `steps`, each a tensor of its own."""
         raise NotImplementedError
 
-    def product(self, x: Tensor) -> Tensor:
+    def arrays(self) -> Tensors:
+        """The parameters as the equations use them."""
+        return self.cell.effective(self.params)
+
+    def product(self, params: Tensors, x: Tensor) -> Tensor:
         """What the kernels get of the inputs."""
         raise NotImplementedError
 
-    def recur(self, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
+    def recur(self, params: Tensors, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
         """Output and last states from the product of the inputs; x is for an output that uses it."""
         raise NotImplementedError
 

@@ -117,26 +117,29 @@ class FlashrnnProgram(TensorProgram):
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
     ) -> tuple[Tensor, Tensors]:
-        return self.recur(self.product(x), x, state)
+        return self.recur(self.params, self.product(self.params, x), x, state)
+
+    def arrays(self) -> Tensors:
+        return self.params
 
     @property
     def by_head(self) -> tuple[int, int]:
         """(heads, units of each)."""
         return self.heads, self.hidden_size // self.heads
 
-    def product(self, x: Tensor) -> Tensor:
+    def product(self, params: Tensors, x: Tensor) -> Tensor:
         """(T, B, gates, heads, units of a head)."""
         import torch
 
-        weight_ih = self.rows(self.params["weight_ih"], self.gates.inputs)
+        weight_ih = self.rows(params["weight_ih"], self.gates.inputs)
         product = torch.nn.functional.linear(x, torch.cat(weight_ih))
         return product.unflatten(-1, (len(weight_ih), *self.by_head))
 
-    def recur(self, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
+    def recur(self, params: Tensors, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
         import torch
 
         shape = self.by_head
-        recurrent = torch.stack(self.rows(self.params["weight_hh"], self.gates.recurrent))
+        recurrent = torch.stack(self.rows(params["weight_hh"], self.gates.recurrent))
         first = torch.stack([value.unflatten(-1, shape) for value in emptied(state)])[:, None]
         states, last = self.function(
             wx, recurrent.unflatten(1, shape), self.biases(x).unflatten(-1, shape), first, config=self.config

@@ -170,10 +170,11 @@ class TritonProgram(TensorProgram):
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
     ) -> tuple[Tensor, Tensors]:
-        return self.recur(self.product(x), x, state)
+        params = self.arrays()
+        return self.recur(params, self.product(params, x), x, state)
 
-    def recur(self, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
-        cell, params = self.cell, self.cell.effective(self.params)
+    def recur(self, params: Tensors, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
+        cell = self.cell
         bias = self.recurrent_bias(params, x) if biased(cell, self.kernels.source) else None
         weight = params["weight_hh"].contiguous() if cell.recurrent else None
         units = {v: params[v].contiguous() for v in cell.vectors}
@@ -186,14 +187,14 @@ class TritonProgram(TensorProgram):
         none = x.new_zeros(len(self.cell.recurrent) * self.units)
         return params.get("bias_hh", none)  # type: ignore[no-any-return]
 
-    def product(self, x: Tensor) -> Tensor:
+    def product(self, params: Tensors, x: Tensor) -> Tensor:
         """wx (T, B, G, units), with the recurrent biases of gates whose two products are used in one sum.
 
         The kernel adds the others.
         """
         import torch
 
-        cell, source, params = self.cell, self.kernels.source, self.cell.effective(self.params)
+        cell, source = self.cell, self.kernels.source
         recurrent = self.recurrent_bias(params, x)
         rows = dict(zip(cell.recurrent, recurrent.split(self.units), strict=True)) if cell.recurrent else {}
         added = [rows[g] if g in source.summed else x.new_zeros(self.units) for g in cell.gates]

@@ -440,20 +440,20 @@ class Apart(TorchProgram):
     product_apart = True
 
     def compute(self, x, state, steps=None):
-        return self.recur(self.product(x), x, state)
+        return self.recur(self.arrays(), self.product(self.arrays(), x), x, state)
 
-    def product(self, x):
-        return torch.nn.functional.linear(x, self.params["weight_ih"], self.params["bias_ih"])
+    def product(self, params, x):
+        return torch.nn.functional.linear(x, params["weight_ih"], params["bias_ih"])
 
-    def recur(self, wx, x, state):
+    def recur(self, params, wx, x, state):
         def advance(t, now):
             gates = State(**dict(zip(self.cell.gates, wx[t].chunk(len(self.cell.gates), -1), strict=True)))
             output, new = output_and_state(
-                self.cell, self.cell.equations(gates, self.cell.recur(self.params, now), now)
+                self.cell, self.cell.equations(gates, self.cell.recur(params, now), now)
             )
             return list(each_output(output)), new
 
-        self.advancing = lambda params, x: advance
+        self.advancing = lambda effective, x: advance
         return super().compute(x, state)
 
 
@@ -487,7 +487,7 @@ def test_kernels_alone_compute_what_they_do_in_the_program_and_go_back_to_the_pr
 def test_kernels_alone_that_compute_something_else_are_wrong(monkeypatch):
     program = apart("forward")
     product = program.product
-    monkeypatch.setattr(program, "product", lambda x: product(x) * 1.01)
+    monkeypatch.setattr(program, "product", lambda params, x: product(params, x) * 1.01)
     with pytest.raises(NotOk, match="without the product of the inputs, output is off by") as refused:
         without_product.hold(program)
     assert refused.value.status == "wrong"

@@ -25,7 +25,7 @@ class Kernels:
 
         self.program, self.training = program, program.direction == "backward"
         with torch.no_grad(), products(program.dtype, program.device):
-            self.wx = program.product(program._x).contiguous()
+            self.wx = program.product(program.arrays(), program._x).contiguous()
         self.wx.requires_grad_(self.training)
         self.sync = program.sync
 
@@ -34,7 +34,7 @@ class Kernels:
 
         program = self.program
         with torch.set_grad_enabled(self.training), products(program.dtype, program.device):
-            self.output, last = program.recur(self.wx, program._x, program._state)
+            self.output, last = program.recur(program.arrays(), self.wx, program._x, program._state)
             if not self.training:
                 return
             (self.d_wx, *_) = torch.autograd.grad(
