@@ -137,6 +137,23 @@ def kernels(session: nox.Session) -> None:
     run(session, "pytest", *files, *session.posargs, env=env)
 
 
+@session(name="oldest-triton")
+def oldest_triton(session: nox.Session) -> None:
+    """Compiles Triton kernels of every cell with the oldest Triton that pyproject.toml allows (about 10
+    minutes).
+
+    It lies in a folder of its own beside the environment, as torch wants a newer one.
+    """
+    install(session)
+    extras = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
+    floor = extras["triton"][0].partition(";")[0].replace(">=", "~=") + ".0"
+    folder = Path(".nox/oldest-triton").absolute()
+    if not folder.exists():
+        run(session, "python", "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), floor)
+    env = ONE_THREAD | {"CELLBENCH_OLDEST_TRITON": str(folder)}
+    run(session, "pytest", "tests/gpu/test_kernels_oldest_triton.py", *session.posargs, env=env)
+
+
 @session
 def resources(session: nox.Session) -> None:
     """Records what Triton kernels take of GPUs: nox -s resources [-- CELL ...]; -- --check compares (about 15

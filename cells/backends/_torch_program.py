@@ -21,7 +21,13 @@ Outputs = list[Any]
 
 
 class TensorProgram(Program):
-    """The programs on tensors; subclasses write `compute`, through which autograd goes back."""
+    """The programs on tensors; subclasses write `compute`, through which autograd goes back.
+
+    Where `product_apart`, kernels get the product of the inputs: with params = arrays(), it is
+    `recur(params, product(params, x), x, state)`.
+    """
+
+    product_apart = False
 
     @property
     def kind(self) -> torch.dtype:
@@ -73,6 +79,18 @@ class TensorProgram(Program):
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
     ) -> tuple[Tensor, Tensors]:
         """Output and last states; states after each step are added to `steps`, each a tensor of its own."""
+        raise NotImplementedError
+
+    def arrays(self) -> Tensors:
+        """The parameters as the equations use them."""
+        return self.cell.effective(self.params)
+
+    def product(self, params: Tensors, x: Tensor) -> Tensor:
+        """What the kernels get of the inputs."""
+        raise NotImplementedError
+
+    def recur(self, params: Tensors, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
+        """Output and last states from the product of the inputs; x is for an output that uses it."""
         raise NotImplementedError
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:

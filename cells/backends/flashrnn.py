@@ -89,6 +89,8 @@ class FlashrnnProgram(TensorProgram):
     in every state that a run reaches from zeros.
     """
 
+    product_apart = True
+
     def setup(self) -> None:
         flashrnn = package("flashrnn", "flashrnn")
         self.function, self.gates = flashrnn.flashrnn, FUNCTIONS[self.cell.name]
@@ -115,12 +117,29 @@ class FlashrnnProgram(TensorProgram):
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
     ) -> tuple[Tensor, Tensors]:
+        return self.recur(self.params, self.product(self.params, x), x, state)
+
+    def arrays(self) -> Tensors:
+        return self.params
+
+    @property
+    def by_head(self) -> tuple[int, int]:
+        """(heads, units of each)."""
+        return self.heads, self.hidden_size // self.heads
+
+    def product(self, params: Tensors, x: Tensor) -> Tensor:
+        """(T, B, gates, heads, units of a head)."""
         import torch
 
-        shape = (self.heads, self.hidden_size // self.heads)
-        weight_ih = self.rows(self.params["weight_ih"], self.gates.inputs)
-        wx = torch.nn.functional.linear(x, torch.cat(weight_ih)).unflatten(-1, (len(weight_ih), *shape))
-        recurrent = torch.stack(self.rows(self.params["weight_hh"], self.gates.recurrent))
+        weight_ih = self.rows(params["weight_ih"], self.gates.inputs)
+        product = torch.nn.functional.linear(x, torch.cat(weight_ih))
+        return product.unflatten(-1, (len(weight_ih), *self.by_head))
+
+    def recur(self, params: Tensors, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
+        import torch
+
+        shape = self.by_head
+        recurrent = torch.stack(self.rows(params["weight_hh"], self.gates.recurrent))
         first = torch.stack([value.unflatten(-1, shape) for value in emptied(state)])[:, None]
         states, last = self.function(
             wx, recurrent.unflatten(1, shape), self.biases(x).unflatten(-1, shape), first, config=self.config

@@ -81,6 +81,7 @@ def processors(device: str = "cuda") -> int:
 class TritonProgram(TensorProgram):
     """All steps in one kernel, forward and backward each."""
 
+    product_apart = True
     form: Form
     kernels: Recurrence
 
@@ -169,35 +170,43 @@ class TritonProgram(TensorProgram):
     def compute(
         self, x: Tensor, state: Tensors, steps: list[Tensors] | None = None
     ) -> tuple[Tensor, Tensors]:
-        cell, params = self.cell, self.cell.effective(self.params)
-        wx, bias = self.inputs(params, x)
+        params = self.arrays()
+        return self.recur(params, self.product(params, x), x, state)
+
+    def recur(self, params: Tensors, wx: Tensor, x: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
+        cell = self.cell
+        bias = self.recurrent_bias(params, x) if biased(cell, self.kernels.source) else None
         weight = params["weight_hh"].contiguous() if cell.recurrent else None
         units = {v: params[v].contiguous() for v in cell.vectors}
         every, last = self.kernels(wx, weight, bias, units, state)
         output = cell.emit(params, x, tuple(every) if cell.derivation().several else every[0])
         return self.read_out(output), last
 
-    def inputs(self, params: Tensors, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """wx (T, B, G, units), and the recurrent biases that the kernel adds.
+    def recurrent_bias(self, params: Tensors, x: Tensor) -> Tensor:
+        """Zeros where the cell has none."""
+        none = x.new_zeros(len(self.cell.recurrent) * self.units)
+        return params.get("bias_hh", none)  # type: ignore[no-any-return]
 
-        The others are added here: of gates whose two products are used in one sum.
+    def product(self, params: Tensors, x: Tensor) -> Tensor:
+        """wx (T, B, G, units), with the recurrent biases of gates whose two products are used in one sum.
+
+        The kernel adds the others.
         """
         import torch
 
         cell, source = self.cell, self.kernels.source
-        recurrent = params.get("bias_hh", x.new_zeros(len(cell.recurrent) * self.units))
+        recurrent = self.recurrent_bias(params, x)
         rows = dict(zip(cell.recurrent, recurrent.split(self.units), strict=True)) if cell.recurrent else {}
         added = [rows[g] if g in source.summed else x.new_zeros(self.units) for g in cell.gates]
-        bias = recurrent if biased(cell, source) else None
         if cell.writes("project"):
             wx = torch.stack(
                 [v.expand(*x.shape[:2], self.units) for v in vars(cell.project(params, x)).values()], 2
             )
-            return wx + torch.stack(added) if source.summed else wx, bias
+            return wx + torch.stack(added) if source.summed else wx
         if source.summed:
             params = params | {"bias_ih": params.get("bias_ih", 0) + torch.cat(added)}
         product = torch.nn.functional.linear(x, params["weight_ih"], params.get("bias_ih"))
-        return product.unflatten(-1, (len(cell.gates), self.units)), bias
+        return product.unflatten(-1, (len(cell.gates), self.units))
 
     def run_backward(self, trace: bool = False, again: bool = False) -> None:
         self.kernels.tracing = trace

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from ..runs.live import state_of, unknown
 from ..screen import one_line
-from ..store.sweep import Record, Sweep
+from ..store.sweep import AGAIN, Record, Sweep
 from ._table import print_table
 
 COLUMNS = ("job", "state", "cases", "run", "host", "scheduler", "cores", "memory", "what was swept")
@@ -43,16 +43,17 @@ def _row(sweep: Sweep, number: int, record: Record) -> Sequence[str]:
 
 
 def notes(sweep: Sweep, records: Sequence[Record]) -> Iterator[str]:
-    """A line for each job that failed, stopped or was lost: why, or its last line, and where its log lies.
+    """A line for each job that failed, stopped, was disturbed or lost: why, or its last line, and its log.
 
     One more for all that cannot be told.
     """
     if words := unknown(records):
         yield words
     for number, record in enumerate(records):
-        if record.state not in ("failed", "stopped", "lost"):
+        if record.state not in AGAIN:
             continue
-        words = f"job {number} {'was lost' if record.state == 'lost' else record.state}"
+        was = "was " if record.state in ("lost", "disturbed") else ""
+        words = f"job {number} {was}{record.state}"
         if record.reason:
             words += f": {one_line(record.reason)}"
         log, line = sweep.last_line(record)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .caches import MEMORY
+
 FEWEST = 3  # lengths of a fit
 ARITHMETIC = "arithmetic"  # what sets a bound, where no level does
 
@@ -55,6 +57,15 @@ def bound(
             reading = Bound(steps * reads * once_s, name)
             return max(arithmetic, reading, key=lambda each: each.seconds)
     return arithmetic
+
+
+def device_bound(flop: float, moved: float, flop_per_s: float, bytes_per_s: float) -> Bound:
+    """The bound of a run on a device, whose multiprocessors may hold the weights: arithmetic, or memory.
+
+    moved   bytes that it reads from the device's memory, and writes there
+    """
+    both = Bound(flop / flop_per_s, ARITHMETIC), Bound(moved / bytes_per_s, MEMORY)
+    return max(both, key=lambda each: each.seconds)
 
 
 def fit(steps: Sequence[int], seconds: Sequence[float]) -> tuple[float, float] | None:

@@ -12,11 +12,13 @@ from cellbench import cells
 
 from ..case import Case
 from ..measure import ceilings
+from ..measure.caches import MEMORY
 from ..measure.clocks import clock_of
-from ..measure.roofline import Bound, bound, fit
+from ..measure.roofline import Bound, bound, device_bound, fit
 from ..measure.timing import Timed, interleave
 from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
 from ..programs import Inputs, checked, inputs, prepare
+from . import _device
 
 SIZES = {"float32": 4, "float64": 8}  # bytes of the numbers whose ceilings are measured
 RECURRENT = "weight_hh"
@@ -24,10 +26,11 @@ RECURRENT = "weight_hh"
 
 @dataclass(frozen=True)
 class Roofline(Probe):
-    """The time of a run over the least time that its shape allows on one core, and the fit t = a + b T.
+    """The time of a run over the least time that its shape allows on a core, and the fit t = a + b T.
 
-    The core's FLOP/s and the bandwidth of each cache and of memory are measured in the same process. The
-    model stands in docs/measuring.md. The fit is over T, T / 2 and T / 4, interleaved.
+    The core's FLOP/s and the bandwidth of each cache and of memory are measured in the same process; on CUDA
+    those of the device and of its memory. The model stands in docs/measuring.md. The fit is over T, T / 2 and
+    T / 4, interleaved.
 
     samples     of each length
     sample_s    about how long a sample takes (several runs if one is shorter)
@@ -45,7 +48,8 @@ class Roofline(Probe):
             raise NotOk("unsupported", reason)
         given = inputs(case)
         program = checked(case, given)
-        machine = ceilings.machine()
+        on_device = case.device == "cuda"
+        machine = _device.machine(case.dtype) if on_device else ceilings.machine()
         seconds = self.seconds(case, given, lambda: emit((case.id, [])))
         least, reason = least_time(case, machine)
         measured, line = fitted(seconds, case.steps)
@@ -73,8 +77,8 @@ class Roofline(Probe):
 
 def unsupported(case: Case) -> str | None:
     """Why there is no ceiling to hold this case against, or None."""
-    if case.device != "cpu":
-        return f"the roofline is that of one core of the CPU; it has no device {case.device}"
+    if case.device == "cuda":
+        return None
     if case.threads != 1:
         return f"the roofline is that of one core, and threads is {case.threads}; set threads=1"
     if case.dtype not in SIZES:
@@ -85,13 +89,18 @@ def unsupported(case: Case) -> str | None:
 def least_time(case: Case, machine: dict[str, Any]) -> tuple[Bound | None, str]:
     """(the bound of the case, what it is bound by); (None, why) where the products are not known."""
     cell = cell_of(case)
+    if case.device == "cuda":
+        rates = machine["flop_per_s"][case.dtype], machine["bytes_per_s"][MEMORY][1]
+        found = device_bound(_device.flop(cell, case), _device.least_bytes(cell, case), *rates)
+        return found, f"bound by {found.by}"
     if cell.written_out:
         return None, f"no share: {cell.name} writes out its step, so that what a step reads is not known"
-    flop = case.steps * case.batch * cell.operations(case.input_size, case.hidden_size).of(case.direction)
     weights = recurrent_bytes(cell, case)
     reads = 2 if case.direction == "backward" else 1
     levels = machine["bytes_per_s"]
-    made = bound(flop, case.steps, weights, machine["flop_per_s"][case.dtype], levels, reads)
+    made = bound(
+        _device.flop(cell, case), case.steps, weights, machine["flop_per_s"][case.dtype], levels, reads
+    )
     unknown = "" if levels else "; this system does not tell its caches, so arithmetic alone counts"
     return made, f"bound by {made.by}{unknown}"
 

@@ -20,6 +20,7 @@ from ..measure.memory import peak_bytes
 from ..measure.timing import Timed, interleave
 from ..probe import Emit, Plan, Probe, Series, cell_of, series
 from ..programs import Inputs, beside_prediction, check, inputs, prepare, unwarned
+from . import _device
 
 BASE = "native"  # what ratios are taken to
 
@@ -58,7 +59,8 @@ class Throughput(Probe):
     def measure(self, case: Case, emit: Emit) -> tuple[Any, ...]:
         """Prepares and checks; takes the time of the first call, preparing included, and the peak memory.
 
-        On CUDA what a backend predicts stands beside it, or alone where there is no device.
+        On CUDA launches and saved bytes a step stand beside it, and what a backend predicts; that stands
+        alone where there is no device.
         """
         with beside_prediction(case) as (prediction, line):
             implementation, measured = self.first(case)
@@ -77,6 +79,7 @@ class Throughput(Probe):
             first_call_s = perf_counter() - start
             error, allowed = check(program.read(), given, case)
         implementation = program.implementation
+        on_device = self.a_step(case, given, program)
         del program  # whose memory would count as in use before the peak
         peak = peak_bytes(lambda: self.once(case, given), case.device)
         return implementation, [
@@ -84,7 +87,14 @@ class Throughput(Probe):
             series("peak_bytes", "B", peak),
             series("check_error", "1", error),
             series("check_tolerance", "1", allowed),
+            *on_device,
         ]
+
+    def a_step(self, case: Case, given: Inputs, program: Program) -> list[Series]:
+        """What a step launches and saves on a device."""
+        if case.device != "cuda":
+            return []
+        return _device.a_step(program, partial(self.loaded, case, given))[0]
 
     def inputs(self, case: Case) -> Inputs:
         several = None if self.shortest == 1 else lengths(case.steps, case.batch, self.shortest)

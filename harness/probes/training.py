@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class Training(Probe):
     after each epoch; on one thread it leaves out the time in which other work had the core. A tenth of the
     training part is held out for the choice of the rate and of the epoch.
     """
+
+    times_alone: ClassVar[bool] = False
 
     backends: tuple[str, ...] = ()
     hidden_size: int = 64

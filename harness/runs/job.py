@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +22,13 @@ from typing import Any
 
 from .. import store
 from ..measure import worker
-from ..screen import tell
+from ..screen import counted, tell
 from ..store import sweep as sweeps
 from ..store.sweep import Job, Record, Sweep
 from . import compose, hydra_keys, live, objective
 from . import measure as measuring
 from .allocation import allocation, scheduler
+from .beside import Beside
 from .schema import check
 from .values import ConfigError
 
@@ -128,9 +129,12 @@ def _work(sweep: Sweep, number: int, log: str | None) -> int | None:
         except (ValueError, OSError) as error:  # it stays `running`, which without its lock is lost
             _tell_unwritten(sweep, number, error)
 
+    # where jobs follow one another none is beside another, and a search cannot be gone on with
+    beside = None if in_launcher or sweep.searched else Beside(sweep, number)
     with _ended_by_signals() as received:
         try:
-            code = _measure(sweep, number, record.run, named)
+            with beside or nullcontext():
+                code = _measure(sweep, number, record.run, named, beside)
         except KeyboardInterrupt:
             code = INTERRUPTED
         except (ValueError, OSError) as error:
@@ -143,7 +147,7 @@ def _work(sweep: Sweep, number: int, log: str | None) -> int | None:
             end("stopped", "its launcher ended it")
             raise
     if code != INTERRUPTED:
-        end("done")
+        end(*(_disturbed(beside) if beside and beside.cases else ("done",)))
         return None
     end("stopped", f"ended by {signal.Signals(received[0]).name}" if received else "interrupted")
     if not received:
@@ -151,15 +155,22 @@ def _work(sweep: Sweep, number: int, log: str | None) -> int | None:
     return received[0]
 
 
-def _measure(sweep: Sweep, number: int, run: str | None, named: Any) -> int:
+def _disturbed(beside: Beside) -> tuple[str, str]:
+    """The state of a job of which cases were disturbed, and the reason."""
+    how = "resume measures them again, and with hydra/launcher=basic one job at a time"
+    cases = counted(len(beside.cases), "case")
+    return "disturbed", f"other jobs of the sweep wanted the cores on which {cases} ran; {how}"
+
+
+def _measure(sweep: Sweep, number: int, run: str | None, named: Any, beside: Beside | None) -> int:
     """The exit code of the job's own run."""
     job = sweep.jobs[number]
     if run is not None and store.is_run(sweep.results / run):
         # its configuration is the sweep's, which is trusted: a node may not have this user's key
         known = store.read_manifest(sweep.results / run).get("config") == job.config
-        return measuring.resume(str(sweep.results / run), trust=known)
+        return measuring.resume(str(sweep.results / run), known, beside)
     settings = replace(check(job.config), results=sweep.results)
-    return measuring.measure(settings, sweep.manifest["command"], named)
+    return measuring.measure(settings, sweep.manifest["command"], named, beside)
 
 
 def _statuses(sweep: Sweep, run: str | None) -> dict[str, int]:

@@ -20,7 +20,7 @@ from ..store.sweep import Record, Sweep
 from .progress import left
 
 LOOK_S = 1.0  # between two looks at how the jobs stand
-ORDER = ("queued", "running", "done", "stopped", "failed", "missing", "lost")
+ORDER = ("queued", "running", "done", "disturbed", "stopped", "failed", "missing", "lost")
 UNDER_WAY = {"queued", "running"}
 
 

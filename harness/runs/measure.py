@@ -15,6 +15,7 @@ from .. import store
 from ..measure.started import begin_server
 from ..store import provenance
 from ..store.code import Watch
+from .beside import Beside
 from .groups import estimate_s, may_fork
 from .progress import Progress
 from .resume import interrupted
@@ -23,17 +24,22 @@ from .schema import Settings, check
 from .values import ConfigError
 
 
-def measure(settings: Settings, command: str, named: Callable[[str], object] = lambda name: None) -> int:
+def measure(
+    settings: Settings,
+    command: str,
+    named: Callable[[str], object] = lambda name: None,
+    beside: Beside | None = None,
+) -> int:
     """Measures all cases in a new run; returns the exit code. `command` is what the manifest says.
 
-    `named` is told the run's name before there is the run.
+    `named` is told the run's name before there is the run. `beside` looks at other jobs of the sweep.
     """
     _begin_server(settings)
     manifest = provenance.manifest(command, settings.config, settings.config["threads"])
-    return _work(store.create(settings.results, manifest, named), settings, set())
+    return _work(store.create(settings.results, manifest, named), settings, set(), beside)
 
 
-def resume(name: str, trust: bool = False) -> int:
+def resume(name: str, trust: bool = False, beside: Beside | None = None) -> int:
     """Goes on with the run in a folder; returns the exit code.
 
     Raises ConfigError where a new measurement would not belong to the old ones, and for a run that this user
@@ -51,7 +57,8 @@ def resume(name: str, trust: bool = False) -> int:
             " start a new run"
         )
     print(state_of(ended, len(planned)))
-    return _work(writer, settings, {case for case, status in ended.items() if status == "ok"})
+    done = {case for case, status in ended.items() if status == "ok"}
+    return _work(writer, settings, done, beside)
 
 
 def _begin_server(settings: Settings) -> None:
@@ -67,7 +74,7 @@ def state_of(ended: dict[str, str], planned: int) -> str:
     return f"{len(ended) - again.total()} of {planned} cases are done{repeated}; {planned - len(ended)} left"
 
 
-def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) -> int:
+def _work(writer: store.RunWriter, settings: Settings, done: Collection[str], beside: Beside | None) -> int:
     """Measures all but the cases that are done."""
     remaining = [
         replace(planned, cases=[case for case in planned.cases if case.id not in done])
@@ -77,7 +84,7 @@ def _work(writer: store.RunWriter, settings: Settings, done: Collection[str]) ->
         print(f"warning: {reason}: each process compiles its kernels again", file=sys.stderr)
     progress = Progress(estimate_s(remaining))
     changed = Watch(settings.config).changed
-    runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done, changed)
+    runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done, changed, beside)
     try:
         # all cases, also those that are done: a ratio needs its partner in the same process
         code = runner.run(settings.probes)

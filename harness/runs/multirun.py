@@ -167,8 +167,9 @@ def disturbed(sweep: Sweep, jobs: list[int] | None) -> str:
         return ""
     timed = [one.probe.name for one in check(sweep.jobs[jobs[0]].config).probes if one.probe.timed]
     words = (
-        f"{', '.join(timed)}: jobs that run side by side disturb each other's times; {launch.GROUP}=basic"
-        " times one after the other, and a cluster's exclusive gives each a node"
+        f"{', '.join(timed)}: jobs that run side by side disturb each other's times, and cases without a core"
+        f" are skipped; {launch.GROUP}=basic times one after the other, and a cluster's exclusive gives each"
+        " job a node"
     )
     return words if timed else ""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -24,6 +24,7 @@ from ..probe import WAITS, measure_cases
 from ..probe import CaseResult as Found
 from ..store import ERRORS, BlockError, RunWriter
 from . import warm
+from .beside import Beside
 from .groups import Group, PlannedProbe, about, bounded, first_passes, flat, may_fork
 from .progress import Progress
 
@@ -40,6 +41,7 @@ class Runner:
     `done` are cases of an earlier attempt that are finished and ok. They are not measured again. Since a
     ratio is taken inside a process, they are timed beside a partner that is measured; their own results are
     then dropped. `changed` names the code that is no longer what the run began with: workers import it anew.
+    `beside` tells which cases other jobs of a sweep disturbed: those are skipped, with what was measured.
     """
 
     writer: RunWriter
@@ -48,8 +50,10 @@ class Runner:
     budget_s: float | None = None
     done: Collection[str] = ()
     changed: Callable[[], Collection[str]] = tuple
+    beside: Beside | None = None
     statuses: dict[str, str] = field(default_factory=dict)
     implementations: dict[str, str | None] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)  # of cases of the second pass that were disturbed
 
     def run(self, probes: list[PlannedProbe]) -> int:
         """Exit code: 1 if a case ended in an error, else 0."""
@@ -132,7 +136,8 @@ class Runner:
                 if content == WAITS:
                     return Result(RESTS)
                 if isinstance(content, Found):
-                    self.end(planned, cases.pop(0), self.edited() or content, cases)
+                    ended = self.edited() or self.judged(planned, cases[0], content)
+                    self.end(planned, cases.pop(0), ended, cases)
                 elif isinstance(content, float):
                     self.progress.advance(content)
                 elif isinstance(content, list) and not self.edited():
@@ -142,6 +147,7 @@ class Runner:
             together = cases[:1] if self.budget_s else list(cases)  # a budget is looked at before every case
             options = planned.options | planned.probe.kept_in(str(self.writer.kept))
             args = (planned.spec, options, together)
+            self.begin()
             with self.resting(planned, together) as (go, told):
                 attempt = self.attempt(cases[0], keep, measure_cases, *args, told, imported=IMPORTED)
                 outcome = yield replace(attempt, go=go)
@@ -171,6 +177,24 @@ class Runner:
         self.progress.finish(result.status, result.reason, str(case))
         if remaining:
             self.progress.start(str(remaining[0]), planned.probe.estimate_s(remaining[0]))
+
+    def begin(self) -> None:
+        """A process begins, which may time something."""
+        if self.beside is not None:
+            self.beside.begin()
+
+    def judged(self, planned: PlannedProbe, case: Case, result: Found) -> Found:
+        """How a case of the first pass ends; one that is timed in the second is judged there."""
+        if planned.probe.repeats or result.status != "ok":
+            return result
+        reason = self.disturbed(planned, case.id, case)
+        return replace(result, status="skipped", reason=reason) if reason else result
+
+    def disturbed(self, planned: PlannedProbe, what: Hashable, case: Case) -> str | None:
+        """Why a case was disturbed that was timed while `what` was in hand, or None."""
+        if self.beside is None or not (planned.probe.timed and planned.probe.times_alone):
+            return None
+        return self.beside.over(what, case.id, case.threads)
 
     def attempt(
         self,
@@ -212,11 +236,21 @@ class Runner:
                 random.Random(process).shuffle(some)
                 good = self.repeat(planned, some, process, ahead)
                 self.progress.finish("ok" if good else "failed", None)
+                good = self.calm(good)
                 bad = {case.id for case in flat(some)} - {case.id for case in flat(good)}
                 remaining = [[case for case in one if case.id not in bad] for one in group]
                 group = [one for one in remaining if one]
         for case in flat(group):
             self.write(case, Found("ok"), done=True)
+
+    def calm(self, group: Group) -> Group:
+        """Comparisons without the cases that were disturbed, which end here."""
+        for case in flat(group):
+            if reason := self.reasons.get(case.id):
+                self.write(case, Found("skipped", reason), done=True)
+                self.progress.finish(f"{case}: skipped", reason)
+        left = [[case for case in one if case.id not in self.reasons] for one in group]
+        return [one for one in left if one]
 
     def not_known(self, group: Group, process: int) -> Group:
         """The comparisons that a process has to measure; what an earlier attempt has of others is written."""
@@ -247,9 +281,10 @@ class Runner:
         if stop := self.edited() or self.spent():
             return self.give_up(group, stop)
         measured: set[str] = set()
-        keep = self.keeper(group, measured)
+        keep = self.keeper(planned, group, measured)
         args = (planned.spec, planned.options, group, process)
         attempt = self.attempt(group[0][0], keep, warm.measure_together, *args)
+        self.begin()
         outcome = self.call(replace(attempt, ahead=ahead))
         if edited := self.edited():
             return self.give_up(group, edited)
@@ -270,9 +305,13 @@ class Runner:
             complete += self.repeat(planned, rest, process)
         return complete
 
-    def keeper(self, group: Group, measured: set[str]) -> Callable[[tuple[str, list[dict[str, Any]]]], None]:
+    def keeper(
+        self, planned: PlannedProbe, group: Group, measured: set[str]
+    ) -> Callable[[tuple[str, list[dict[str, Any]]]], None]:
         """Writes the series that a worker emits for a group, and adds the ids of its cases to `measured`."""
         by_id = {case.id: case for case in flat(group)}
+        # the cases of a comparison are timed in turns
+        comparisons = {case.id: one[0].id for one in group for case in one}
 
         def keep(message: tuple[str, list[dict[str, Any]]]) -> None:
             if not message[1]:
@@ -281,10 +320,13 @@ class Runner:
             if case is None or self.edited():  # another file may make another case of it
                 return
             if case.id not in self.done:
+                if reason := self.disturbed(planned, comparisons[case.id], case):
+                    self.reasons[case.id] = reason
                 self.writer.append(
                     case.id,
                     case.definition,
-                    "ok",
+                    "skipped" if reason else "ok",
+                    reason=reason,
                     series=message[1],
                     implementation=self.implementations[case.id],
                 )

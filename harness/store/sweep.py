@@ -35,8 +35,8 @@ JOB_ID = re.compile(r"[0-9a-f]{12}")
 LOG = re.compile(r"(?!(.*/)?\.\.?(/|$))[\w.+-]+(/[\w.+-]+){0,5}", re.ASCII)  # inside of the sweep's folder
 LINE = 300  # characters of a log's line
 BASIC = "basic"  # the sweeper whose jobs are known before the launch
-AGAIN = ("failed", "stopped", "lost")  # states of jobs that another launch begins again
-WRITTEN = ("running", "done", "failed", "stopped")
+AGAIN = ("failed", "stopped", "lost", "disturbed")  # states of jobs that another launch begins again
+WRITTEN = ("running", "done", "failed", "stopped", "disturbed")
 TIMES = ("began", "ended")
 TEXTS = ("host", "scheduler", "run", "log", "reason")
 NUMBERS = ("process", "cores", "memory_bytes")
@@ -57,8 +57,9 @@ class Record:
 
     `began` is when it was begun last, `before_s` how long it was worked on before that, `log` a path inside
     of the sweep's folder. `state` is queued, running, done, failed (it has not measured), stopped (by a
-    signal), lost (its process has ended without a word, or Slurm has dropped it) or missing (nothing will
-    start it). `reason` of a queued one says why nobody can tell.
+    signal), disturbed (other jobs spoilt some of its times), lost (its process has ended without a word, or
+    Slurm has dropped it) or missing (nothing will start it). `reason` of a queued one says why nobody can
+    tell.
     """
 
     state: str

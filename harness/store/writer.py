@@ -310,6 +310,8 @@ def _first_passes(blocks: list[dict[str, Any]], last: dict[str, dict[str, Any]])
         case, end = block["case"], last[block["case"]]
         if end["done"] or block["attempt"] != end["attempt"]:
             continue
+        if block["status"] != "ok":  # what was disturbed is measured again
+            continue
         measured = [s | {"values": list(s["values"])} for s in block["series"]]
         if case in found:
             repeated = found[case].repeated

@@ -3,21 +3,32 @@
 import json
 import math
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
+import torch
 
+from cellbench import cells
 from cellbench.cells.backends import _cudnn
 from cellbench.cells.backends._torch_program import TorchProgram
+from cellbench.cells.backends.flashrnn import FlashrnnProgram
+from cellbench.cells.backends.native import NativeProgram
+from cellbench.cells.backends.torch import TorchBackend
+from cellbench.cells.backends.triton import TritonProgram
+from cellbench.cells.contract import State, each_output, output_and_state
 from cellbench.cells.exchange.optional import is_installed
 from cellbench.harness import load, store
-from cellbench.harness.measure import worker
+from cellbench.harness.case import Case
+from cellbench.harness.measure import device_ceilings, worker
 from cellbench.harness.measure.board import Reading
 from cellbench.harness.measure.clocks import Wall
 from cellbench.harness.measure.worker import Result
 from cellbench.harness.probe import CaseResult, NotOk, series
-from cellbench.harness.studies.gpu import dry, figure, page, study, timed
+from cellbench.harness.probes import _device
+from cellbench.harness.programs import inputs
+from cellbench.harness.studies.gpu import dry, figure, page, study, timed, without_product
 from cellbench.harness.studies.gpu.__main__ import main
-from cellbench.harness.studies.gpu.grid import COMPILED, Grid, comparisons
+from cellbench.harness.studies.gpu.grid import APART, COMPILED, Grid, comparisons
 from cellbench.harness.studies.gpu.pretend import pretend_cuda
 
 SMALL = Grid(("gru", "mingru"), (2,), (16,), ("float32", "bfloat16"), steps=3, dry=True)
@@ -62,6 +73,9 @@ def test_a_dry_study_walks_through_every_case_and_goes_on_where_it_stopped(monke
     assert frame.implementation.str.startswith("dry ").all() and frame.reason.str.startswith("dry: ").all()
     text, table = (tmp_path / "gpu.md").read_text(), (tmp_path / "gpu.csv").read_text()
     assert "**Dry**" in text and "| gru | backward | float32 | 16 | 2 | dry | dry | dry | dry | dry |" in text
+    second = text[text.index("## Without the inputs' product") : text.index("## Published")]
+    walked = "dry" if is_installed("flashrnn") else "unavailable"
+    assert f"| gru | backward | float32 | 16 | 2 | dry | {walked} |" in second
     assert table.count(",dry\n") == 12 and figure.NOTHING in (tmp_path / "gpu.svg").read_text()
     capsys.readouterr()
     assert main(command) == 0
@@ -178,11 +192,16 @@ def device(monkeypatch):
     monkeypatch.setattr(timed, "clock_of", lambda device: Wall())
     monkeypatch.setattr(timed, "peak_bytes", lambda work, device: int(work() is None))
     monkeypatch.setattr(timed, "SAMPLE_S", 1e-5)
+    monkeypatch.setattr(device_ceilings, "clock_of", lambda device: Wall())
+    monkeypatch.setattr(device_ceilings, "WIDE", 8)
+    monkeypatch.setattr(device_ceilings, "COPIED", 1 << 10)
+    _device.machine.cache_clear()
     monkeypatch.setattr(study, "side_by_side", in_turn(in_this_process))
     with pretend_cuda(
         [(_cudnn, "operations", lambda run: {"aten._cudnn_rnn"}), (_cudnn, "launches", launches)]
     ):
         yield launches
+    _device.machine.cache_clear()
 
 
 def studied(grid, folder):
@@ -198,7 +217,13 @@ def test_what_is_done_on_a_device_is_done_on_the_pretended_one(device, tmp_path)
     grid = Grid(("gru",), (16,), (128,), ("float32",), ("torch", "torch:mode=graph", "native"), steps=3)
     statuses, frame = studied(grid, tmp_path)
     assert statuses == ["ok"] * 6
-    assert {"seconds", "ratio_to_native", "check_error", "peak_bytes", "error"} <= set(frame.metric)
+    metrics = {"seconds", "ratio_to_native", "check_error", "peak_bytes", "error", "launches_per_step"}
+    assert metrics | {"flop_share", "bytes_share", "ceiling_flop_per_s"} <= set(frame.metric)
+    saved = frame[frame.metric == "saved_bytes_per_step"]
+    assert set(saved.backend) == {"torch", "native"} and set(saved.direction) == {"backward"}
+    assert (saved.value >= 16 * 128 * 4).all()  # the output's alone
+    text = page.markdown(grid, frame, "a device")
+    assert "| gru | forward | float32 | 128 | 16 | native | 0.333 | – |" in text  # one kernel in three steps
     assert frame[frame.backend == "native"].implementation.str.endswith(", persistent").all()
     of_kernels = (p for p in (tmp_path / "profiles").glob("*.json") if ".trace" not in p.name)
     noted = [json.loads(path.read_text()) for path in of_kernels]
@@ -357,6 +382,7 @@ def test_the_page_has_times_ratios_to_the_prediction_and_reasons(tmp_path):
         if case.hidden_size == 32 and case.backend == "triton":
             return CaseResult("unsupported", "it does not fit | at all")
         measured = [series("seconds", "s", [0.001, 0.002, 0.009]), series("predicted_s", "s", 0.001)]
+        measured += [series(without_product.METRIC, "s", 0.0015)] if case.backend == "triton" else []
         return CaseResult("ok", None, "cuDNN 9, persistent", measured)
 
     frame = run_of(grid, tmp_path, result)
@@ -366,6 +392,13 @@ def test_the_page_has_times_ratios_to_the_prediction_and_reasons(tmp_path):
     assert "| gru | triton | unsupported | 2 | it does not fit / at all |" in text and "**Dry**" not in text
     assert "gru,forward,float32,16,2,100,native,0.002,0.001" in page.table(frame)
     assert math.isnan(page.median(frame, "no metric"))
+    # the second table has the kernels that leave the product of the inputs out
+    second = text[text.index("## Without the inputs' product") : text.index("## Without a number")]
+    assert "| cell | direction | format | H | B | triton |" in second
+    assert "| gru | forward | float32 | 16 | 2 | 15.0 |" in second
+    assert "| gru | forward | float32 | 32 | 2 | unsupported |" in second
+    alone = Grid(("gru",), (2,), (16,), ("float32",), ("native",), steps=100)
+    assert "## Without the inputs" not in page.markdown(alone, frame[frame.backend == "native"], "a device")
     # 4.87 ms and 5.19 ms for 1024 steps, as the figure's bars say
     assert "| FlashRNN, CUDA fused | forward | 3.48 | 2.83 | 3.03 | 3.14 | 3.54 | 4.76 |" in text
     assert "| torch.nn.LSTM | forward+backward | – | – | – | – | – | 5.07 |" in text
@@ -399,3 +432,82 @@ def test_what_there_is_not_is_refused_in_one_line(words, says, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--dry", *words])
     assert ended.value.code == 2 and says in capsys.readouterr().err
+
+
+class Apart(TorchProgram):
+    """The steps as torch has them, with the product of the inputs outside, as of kernels."""
+
+    product_apart = True
+
+    def compute(self, x, state, steps=None):
+        return self.recur(self.arrays(), self.product(self.arrays(), x), x, state)
+
+    def product(self, params, x):
+        return torch.nn.functional.linear(x, params["weight_ih"], params["bias_ih"])
+
+    def recur(self, params, wx, x, state):
+        def advance(t, now):
+            gates = State(**dict(zip(self.cell.gates, wx[t].chunk(len(self.cell.gates), -1), strict=True)))
+            output, new = output_and_state(
+                self.cell, self.cell.equations(gates, self.cell.recur(params, now), now)
+            )
+            return list(each_output(output)), new
+
+        self.advancing = lambda effective, x: advance
+        return super().compute(x, state)
+
+
+def apart(direction, x=None):
+    case = Case("throughput", "gru", "torch", "cuda", "float32", 1, 5, 3, 4, 6, direction)
+    given = inputs(case)
+    program = Apart(cells.get("gru"), given.params, 5, 3, "float32", "cpu", direction)
+    program.load(given.x if x is None else x, None, given.d_output)
+    program.run()
+    return program
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_kernels_alone_compute_what_they_do_in_the_program_and_go_back_to_the_product(direction):
+    program = apart(direction)
+    kernels = without_product.kernels_of(program)
+    without_product.hold(program)
+    kernels.run()
+    assert torch.equal(kernels.output, program.output)
+    if direction == "forward":
+        assert not kernels.output.requires_grad
+        return
+    # d_weight_ih and d_x are what the cotangent of the product makes of them
+    d_weight = kernels.d_wx.flatten(0, 1).T @ program._x.flatten(0, 1)
+    assert torch.allclose(d_weight, program.gradients.params["weight_ih"], atol=1e-5)
+    assert torch.allclose(kernels.d_wx @ program.params["weight_ih"], program.gradients.x, atol=1e-5)
+
+
+@pytest.mark.quick
+def test_kernels_alone_that_compute_something_else_are_wrong(monkeypatch):
+    program = apart("forward")
+    product = program.product
+    monkeypatch.setattr(program, "product", lambda params, x: product(params, x) * 1.01)
+    with pytest.raises(NotOk, match="without the product of the inputs, output is off by") as refused:
+        without_product.hold(program)
+    assert refused.value.status == "wrong"
+
+
+@pytest.mark.quick
+def test_what_leaves_the_product_out_are_the_kernels_of_triton_and_flashrnn():
+    assert APART == ("triton", "flashrnn") and set(APART) <= set(Grid().backends)
+    assert TritonProgram.product_apart and FlashrnnProgram.product_apart
+    assert not TorchProgram.product_apart and not NativeProgram.product_apart
+    case = Case("throughput", "gru", "torch", "cuda", "float32", 1, 5, 3, 4, 6, "forward")
+    assert without_product.kernels_of(timed.PROBE.loaded(replace(case, device="cpu"), inputs(case))) is None
+
+
+@pytest.mark.quick
+def test_kernels_without_the_product_are_timed_beside_whole_runs(device, monkeypatch, tmp_path):
+    monkeypatch.setattr(TorchBackend, "program", lambda self, cell, *arguments: Apart(cell, *arguments))
+    grid = Grid(("gru",), (2,), (16,), ("float32",), ("torch", "native"), steps=3)
+    statuses, frame = studied(grid, tmp_path)
+    assert statuses == ["ok"] * 4
+    alone = frame[frame.metric == without_product.METRIC]
+    assert set(alone.backend) == {"torch"} and set(alone.direction) == {"forward", "backward"}
+    assert (alone.value > 0).all()

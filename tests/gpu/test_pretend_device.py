@@ -6,10 +6,11 @@ from support.comparison import bitwise, computed, named, problem
 from support.stopping_cell import Stopping
 
 from cellbench import cells
-from cellbench.cells.backends import triton
+from cellbench.cells.backends import _cudnn, triton
 from cellbench.cells.kernels.triton import prediction
 from cellbench.cells.kernels.triton.form import GRID, STEPWISE
 from cellbench.cells.kernels.triton.resources import missing
+from cellbench.harness.probes import _device
 from cellbench.harness.studies.gpu import pretend
 from cellbench.harness.studies.gpu.pretend import pretend_cuda
 from cellbench.harness.studies.gpu.software_graph import SoftwareGraph
@@ -181,3 +182,74 @@ def test_a_load_that_bound_new_arrays_would_be_seen(monkeypatch):
         program.run()
         with pytest.raises(AssertionError, match="not bitwise equal"):
             bitwise(named(*program.read()), expected)
+
+
+def saved_by_autograd(program):
+    """(bytes that autograd packs in a forward but for the leaves, bytes of its output and last states)."""
+    packed, leaves = {}, None
+
+    def pack(tensor):
+        packed[pretend.address(tensor)] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        program.advance()
+    leaves = {pretend.address(leaf) for leaf in program.leaves}
+    results = {pretend.address(t): t for t in (program.output, *program.last.values())}
+    kept = {k: t for k, t in packed.items() if k not in leaves}
+    return sum(t.untyped_storage().nbytes() for t in (kept | results).values())
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("spec", "launches"), [("gru", {"a": 36, "b": 4}), ("lstm", {"a": 1}), ("elman", {})]
+)
+def test_a_step_s_launches_and_saved_bytes_are_those_of_the_profiler_and_of_autograd(spec, launches):
+    case = problem(cells.get(spec), steps=8)
+    seen = lambda run, trace=None: (run(), launches)[1]  # noqa: E731
+    with pretend_cuda([(_cudnn, "launches", seen)]):
+
+        def fresh(direction="backward"):
+            program = prepared("torch", case, "cuda", direction)
+            program.load(case.x, case.state, case.d_output if direction == "backward" else None)
+            return program
+
+        program = fresh()
+        program.run()
+        rows, found = _device.a_step(program, fresh)
+        by_name = {row["metric"]: row["values"][0] for row in rows}
+        assert found == launches and by_name.get("launches_per_step") == (
+            sum(launches.values()) / 8 if launches else None
+        )
+        expected = saved_by_autograd(fresh())
+        assert by_name["saved_bytes_per_step"] == expected / 8 > 0
+        ran = fresh()
+        ran.run()
+        assert _device.saved_bytes(ran) == expected  # a run before leaves nothing that counts
+        assert [row["metric"] for row in _device.a_step(fresh("forward"), fresh)[0]] == (
+            ["launches_per_step"] if launches else []
+        )
+
+
+@pytest.mark.quick
+def test_what_layers_save_is_saved_once_and_a_captured_graph_has_its_memory_before():
+    case = problem(cells.get("gru:layers=2"), steps=4)
+    seen = lambda run, trace=None: {"kernel": 8}  # noqa: E731
+    with pretend_cuda([(_cudnn, "launches", seen)]):
+        sizes = []
+        for backend in ("torch", GRAPH):
+            program = prepared(backend, case, "cuda")
+            program.load(case.x, case.state, case.d_output)
+            program.run()
+            rows, _ = _device.a_step(program, lambda: prepared_and_loaded(case))
+            sizes.append({row["metric"] for row in rows})
+        assert sizes == [{"launches_per_step", "saved_bytes_per_step"}, {"launches_per_step"}]
+        one, again = prepared_and_loaded(case), prepared_and_loaded(case)
+        again.run()
+        assert 0 < _device.saved_bytes(again) <= _device.saved_bytes(one)
+
+
+def prepared_and_loaded(case):
+    program = prepared("torch", case, "cuda")
+    program.load(case.x, case.state, case.d_output)
+    return program

@@ -7,11 +7,13 @@ import pytest
 
 from cellbench.harness import probe as probes
 from cellbench.harness.case import Case
-from cellbench.harness.measure import ceilings
+from cellbench.harness.measure import ceilings, device_ceilings
 from cellbench.harness.measure.caches import MEMORY, Level, levels
-from cellbench.harness.measure.clocks import Fake
-from cellbench.harness.measure.roofline import bound, fit
+from cellbench.harness.measure.clocks import Fake, Wall
+from cellbench.harness.measure.roofline import bound, device_bound, fit
 from cellbench.harness.probe import NotOk
+from cellbench.harness.probes import _device, roofline
+from cellbench.harness.studies.gpu.pretend import pretend_cuda
 
 pytestmark = pytest.mark.quick
 
@@ -117,7 +119,6 @@ def test_what_cannot_be_said_is_null_with_a_reason(monkeypatch, more, missing, w
 @pytest.mark.parametrize(
     "more, words",
     [
-        ({"device": "cuda"}, "it has no device cuda"),
         ({"threads": 2}, "threads is 2; set threads=1"),
         ({"dtype": "bfloat16"}, "none of bfloat16"),
     ],
@@ -126,3 +127,80 @@ def test_a_case_without_a_ceiling_is_unsupported(more, words):
     with pytest.raises(NotOk, match=words) as refused:
         probes.get("roofline").measure(replace(CASE, **more), lambda row: None)
     assert refused.value.status == "unsupported"
+
+
+ON_CUDA = replace(CASE, backend="torch", device="cuda", dtype="bfloat16")
+DEVICE = {"flop_per_s": {"bfloat16": 1e7}, "bytes_per_s": {MEMORY: (float("inf"), 1e6)}}
+
+
+@pytest.mark.parametrize(
+    ("flop", "moved", "seconds", "by"), [(60, 4, 6.0, "arithmetic"), (60, 80, 8.0, MEMORY)]
+)
+def test_on_a_device_the_bound_is_the_larger_of_arithmetic_and_what_memory_moves(flop, moved, seconds, by):
+    found = device_bound(flop, moved, 10.0, 10.0)
+    assert (found.seconds, found.by) == (seconds, by)
+
+
+def test_a_devices_ceilings_are_the_work_over_the_seconds_in_the_format_that_is_asked_for(monkeypatch):
+    import torch
+
+    clock, seen = Fake(), []
+    monkeypatch.setattr(device_ceilings, "WIDE", 8)
+    monkeypatch.setattr(device_ceilings, "COPIED", 1 << 10)
+    monkeypatch.setattr(device_ceilings, "clock_of", lambda device: clock)
+
+    def product(a, b, out):
+        seen.append((a.dtype, torch.backends.cuda.matmul.allow_tf32))
+        clock.passed += 0.5
+
+    monkeypatch.setattr(torch, "matmul", product)
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda a, b: clock.run_of(2.0)())
+    with pretend_cuda():
+        _device.machine.cache_clear()
+        for dtype, kind, rounded in (
+            ("tf32", torch.float32, True),
+            ("float32", torch.float32, False),
+            ("bfloat16", torch.bfloat16, False),
+        ):
+            found = _device.machine(dtype)
+            assert found["flop_per_s"] == {dtype: pytest.approx(2 * 8**3 / 0.5)}
+            assert found["bytes_per_s"][MEMORY][1] == pytest.approx(2 * 1024 / 2.0)
+            assert seen[-1] == (kind, rounded)
+        count = len(seen)
+        assert _device.machine("tf32") and len(seen) == count  # once a process
+    _device.machine.cache_clear()
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_run_on_a_device_is_held_against_that_device(monkeypatch, direction):
+    monkeypatch.setattr(_device, "machine", lambda dtype: DEVICE)
+    monkeypatch.setattr(roofline, "clock_of", lambda device: Wall())
+    case = replace(ON_CUDA, direction=direction)
+    with pretend_cuda():
+        rows, reason = measured(monkeypatch, case)
+        rates = {row["metric"]: row["values"][0] for row in _device.rates(case, 2.0)}
+    # lstm of 3 inputs and 4 units: x (8, 2, 3), output (8, 2, 4), weights 16 x (3 + 4 + 2), 2 bytes each
+    times = 2 if direction == "backward" else 1
+    moved = 2 * times * (8 * 2 * (3 + 4) + 16 * 9)
+    flop = 8 * 2 * probes.cell_of(CASE).operations(3, 4).of(direction)
+    assert rows["bound_s"] == pytest.approx(max(moved / 1e6, flop / 1e7))
+    assert reason == "bound by " + (MEMORY if moved / 1e6 > flop / 1e7 else "arithmetic")
+    assert rows["share"] == pytest.approx(rows["bound_s"] / rows["seconds"]) and rows["step_s"]
+    assert rows["ceiling_flop_per_s"] == 1e7 and rows["bytes_per_s.memory"] == 1e6
+    assert rates == {
+        "bytes_per_s": pytest.approx(moved / 2),
+        "ceiling_flop_per_s": 1e7,
+        "ceiling_bytes_per_s": 1e6,
+        "flop_share": pytest.approx(flop / 2 / 1e7),
+        "bytes_share": pytest.approx(moved / 2 / 1e6),
+    }
+
+
+def test_without_a_device_a_case_of_cuda_is_unavailable():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a device")
+    with pytest.raises(NotOk, match="no CUDA device") as refused:
+        probes.get("roofline").measure(ON_CUDA, lambda row: None)
+    assert refused.value.status == "unavailable"

@@ -209,3 +209,19 @@ def test_a_roofline_shows_time_share_and_what_bounds_it():
     times = ["2.00 ms", "500 µs", "25.0 %", "10.0 µs", "3.00 µs"]
     assert texts == ["gru", "numba", "64", "forward", *times, "L1"]
     assert "One core: 90 GFLOP/s, GB/s: L1 120." in table.note
+
+
+def test_a_roofline_of_a_device_is_a_table_of_its_own_with_the_device_s_ceilings():
+    from cellbench.harness.report.sections import roofline
+
+    metrics = {"seconds": 2e-3, "bound_s": 5e-4, "share": 0.25, "ceiling_flop_per_s": 9e12}
+    setting = {"cell": "gru", "backend": "native", "steps": 64, "direction": "forward", "device": "cuda"}
+    rows = [
+        row("roofline", name, value, **setting, reason="bound by memory") for name, value in metrics.items()
+    ]
+    rows.append(row("roofline", "bytes_per_s.memory", 3e12, **setting, reason="bound by memory"))
+    rows.append(row("roofline", "seconds", 1e-3, **setting | {"device": "cpu"}, reason="bound by L1"))
+    (section,) = roofline.sections(prepare(pd.DataFrame(rows)), None)
+    of_device, of_core = section.tables
+    assert "The device: 9000 GFLOP/s, GB/s: memory 3000." in of_device.note and "One core: " in of_core.note
+    assert "x, weights and output once" in of_device.note and of_device.rows[0][-1].text == "memory"

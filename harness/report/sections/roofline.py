@@ -37,11 +37,12 @@ class Run:
 
 def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
     rows = measured(rows)
-    if len(rows):
-        yield Section(HEADING, tables=(_table(rows),))
+    tables = tuple(_table(here, device == "cuda") for device, here in rows.groupby("device", sort=False))
+    if tables:
+        yield Section(HEADING, tables=tables)
 
 
-def _table(rows: pd.DataFrame) -> Table:
+def _table(rows: pd.DataFrame, on_device: bool) -> Table:
     columns: list[Column[Run]] = [
         Column("cell", partial(_setting, "label")),
         Column("backend", partial(_setting, "backend")),
@@ -55,10 +56,15 @@ def _table(rows: pd.DataFrame) -> Table:
         Column("cost a step", partial(_quantity, "step_s", "s")),
         Column("bound", lambda run: Entry(run.reason.removeprefix("bound by "))),
     ]
+    second = (
+        "x, weights and output once from or to its memory, with their cotangents in a backward"
+        if on_device
+        else "T readings of the recurrent weights from the level that holds them"
+    )
     note = (
-        f"{shared_settings(rows, [key for key in SETTING if key != 'run'])}{_machine(rows)} Least time: the"
-        " larger of all FLOP at the core's rate, and T readings of the recurrent weights from the level that"
-        " holds them. Share: of the least time in the time. Fixed cost and cost a step: the fit t = a + b T."
+        f"{shared_settings(rows, [key for key in SETTING if key != 'run'])}{_machine(rows, on_device)} Least"
+        f" time: the larger of all FLOP at that rate, and {second}. Share: of the least time in the time."
+        " Fixed cost and cost a step: the fit t = a + b T."
     )
     return table_of(HEADING, columns, _runs(rows), note)
 
@@ -69,12 +75,13 @@ def _runs(rows: pd.DataFrame) -> Iterator[Run]:
         yield Run(dict(zip(KEYS, key, strict=True)), metrics, here["reason"].iloc[0])
 
 
-def _machine(rows: pd.DataFrame) -> str:
+def _machine(rows: pd.DataFrame, on_device: bool) -> str:
     """The ceilings of the rows, in words."""
     median = rows.groupby("metric", sort=False)["value"].median()
     levels = [f"{name.removeprefix(RATE)} {median[name] / 1e9:.0f}" for name in median.index if RATE in name]
     flop = median.get("ceiling_flop_per_s", math.nan) / 1e9
-    return f"One core: {flop:.0f} GFLOP/s" + (f", GB/s: {', '.join(levels)}." if levels else ".")
+    named = f"{'The device' if on_device else 'One core'}: {flop:.0f} GFLOP/s"
+    return f"{named}, GB/s: {', '.join(levels)}." if levels else f"{named}."
 
 
 def _setting(key: str, run: Run) -> Entry:

@@ -9,15 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cellbench import cells
 from cellbench.cells.backends import _cudnn, flashrnn
+from cellbench.cells.programs.program import Program
 
 from ...case import Case
 from ...probe import CaseResult, Emit, NotOk, Series, cell_of, series
+from ...probes import _device
 from ...probes.error_growth import growth
-from ...programs import check, inputs, prepare
+from ...programs import Inputs, check, inputs, prepare
+from . import without_product
 from .grid import growing
 
 LINE = "dry: on a pretended device, not timed"
@@ -66,8 +71,7 @@ def result(case: Case, walked: Callable[[Case], Walked]) -> CaseResult:
 def on_device(case: Case, device: Any) -> Walked:
     """The program runs twice, as in a measurement; a transfer in a run is an error."""
     given = inputs(case)
-    program = prepare(case, given.params)
-    program.load(given.x, None, given.d_output)
+    program = loaded(case, given)
     program.run()
     before = device.transfers
     program.run()
@@ -75,8 +79,17 @@ def on_device(case: Case, device: Any) -> Walked:
     if device.transfers != before:
         raise NotOk("failed", f"{device.transfers - before} transfers between host and device in a run")
     error, allowed = check(program.read(), given, case)
+    without_product.hold(program)
+    # walked through and left out: what libraries of the CPU save says nothing of a device
+    _device.a_step(program, partial(loaded, case, given))
     over = growing(case)
     return program.implementation, LINE, error, allowed, growth(over)[1] if over else []
+
+
+def loaded(case: Case, given: Inputs) -> Program:
+    program = prepare(case, given.params)
+    program.load(given.x, None, given.d_output)
+    return program
 
 
 def interpreted(case: Case) -> Walked:
@@ -111,10 +124,11 @@ def interpreted(case: Case) -> Walked:
     program.load(given.x, None, given.d_output)
     program.run()
     error, allowed = check(program.read(), given, here)
+    without_product.hold(program)
     return program.implementation, INTERPRETED, error, allowed, []
 
 
-def launches(run: Callable[[], Any]) -> dict[str, int]:
+def launches(run: Callable[[], Any], trace: Path | None = None) -> dict[str, int]:
     """No kernels: there are none."""
     run()
     return {}

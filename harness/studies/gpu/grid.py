@@ -15,6 +15,7 @@ COMPILED = "torch:mode=compile"
 LONG = (COMPILED, "flashrnn")  # compile for long, and that for every size
 SLOW = ("torch", *LONG)  # are taken at the usual sizes alone: the eager loop's time is that of its launches
 CAPTURED = "torch:mode=graph"  # a second a case: at the largest batch, and at the usual sizes
+APART = ("triton", "flashrnn")  # whose kernels leave out the product of the inputs
 BACKENDS = ("torch", COMPILED, CAPTURED, "native", "triton", "flashrnn")
 CELLS = ("lstm", "gru", "slstm:heads=4", "mingru")
 BATCHES, SIZES, DTYPE = (1, 16), (64, 128, 256), ("float32", "bfloat16", "float16")

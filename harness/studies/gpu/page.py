@@ -13,12 +13,29 @@ import pandas as pd
 from ...report.units import digits
 from ..made import made
 from . import published
-from .grid import Grid
+from .grid import APART, CHECKED, Grid
+from .without_product import METRIC
 
 KEYS = ["label", "direction", "dtype", "hidden_size", "batch"]
 TITLES = {"label": "cell", "direction": "direction", "dtype": "format", "hidden_size": "H", "batch": "B"}
-METRICS = ("seconds", "predicted_s", "ratio_to_native", "peak_bytes", "check_error")
+METRICS = (
+    *("seconds", "predicted_s", "ratio_to_native", METRIC, "peak_bytes", "check_error"),
+    *("launches_per_step", "saved_bytes_per_step", "energy_j"),
+    *("flop_per_s", "bytes_per_s", "flop_share", "bytes_share"),
+)
+WITHOUT = (
+    "Microseconds a step of kernels alone, without the product of the inputs that they leave to PyTorch, and"
+    " without its gradients. Backends that compute it inside are not here. The times that FlashRNN's authors"
+    " have published are of this kind."
+)
+TAKEN = (
+    "Launches are what the device does in a step. Saved is what a forward keeps a step for the backward, its"
+    " output among it. Both are counted over the first {steps} steps. Shares are of ceilings that the same"
+    " process has measured: of a large product in the format, and of a large copy. Bytes are the least that a"
+    " run can move."
+)
 IS_DRY = "**Dry**: no device. Every case was walked through on the CPU, and nothing was timed."
+KIB = 1024
 Key = tuple[Any, ...]
 
 
@@ -40,10 +57,11 @@ def markdown(grid: Grid, frame: pd.DataFrame, machine: str) -> str:
         "Microseconds a step, the median of one process's samples; a word where there is none.",
         "",
     ]
-    lines += [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    lines += _head(titles)
     for key, here in frame.groupby(KEYS, sort=False):
         lines.append(_row(key, {str(b): rows for b, rows in here.groupby("backend")}, grid))
-    lines += ["", *_reasons(cases), *([""] if (cases["status"] != "ok").any() else []), *published.markdown()]
+    lines += ["", *_without(grid, frame), *_taken(grid, frame)]
+    lines += [*_reasons(cases), *([""] if (cases["status"] != "ok").any() else []), *published.markdown()]
     return "\n".join(lines) + "\n"
 
 
@@ -57,10 +75,46 @@ def _row(key: Key, by_backend: dict[str, pd.DataFrame], grid: Grid) -> str:
     return f"| {' | '.join(entries)} |"
 
 
-def _entry(rows: pd.DataFrame | None, steps: int) -> str:
+def _head(titles: list[str]) -> list[str]:
+    return [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+
+
+def _without(grid: Grid, frame: pd.DataFrame) -> list[str]:
+    """The second table: kernels without the product of the inputs."""
+    backends = [backend for backend in grid.backends if backend in APART]
+    frame = frame[frame["backend"].isin(backends)]
+    if not len(frame):
+        return []
+    lines = ["## Without the inputs' product", "", WITHOUT, "", *_head([*TITLES.values(), *backends])]
+    for key, here in frame.groupby(KEYS, sort=False):
+        by_backend = {str(b): rows for b, rows in here.groupby("backend")}
+        entries = [_entry(by_backend.get(backend), grid.steps, METRIC) for backend in backends]
+        lines.append(f"| {' | '.join([*map(str, key), *entries])} |")
+    return [*lines, ""]
+
+
+def _taken(grid: Grid, frame: pd.DataFrame) -> list[str]:
+    """What runs take of the device, where it was counted."""
+    counted = frame[frame["metric"].isin(("launches_per_step", "saved_bytes_per_step"))]["case"].unique()
+    if not len(counted):
+        return []
+    titles = [*TITLES.values(), "backend", "launches", "KiB saved", "FLOP/s, %", "bytes/s, %"]
+    lines = ["## What a step takes", "", TAKEN.format(steps=min(grid.steps, CHECKED)), "", *_head(titles)]
+    for _, rows in frame[frame["case"].isin(counted)].groupby("case", sort=False):
+        first = rows.iloc[0]
+        saved = median(rows, "saved_bytes_per_step") / KIB
+        shares = [median(rows, name) * 100 for name in ("flop_share", "bytes_share")]
+        numbers = [median(rows, "launches_per_step"), saved, *shares]
+        entries = [*(str(first[key]) for key in KEYS), first["backend"]]
+        entries += [digits(number) if math.isfinite(number) else "–" for number in numbers]
+        lines.append(f"| {' | '.join(entries)} |")
+    return [*lines, ""]
+
+
+def _entry(rows: pd.DataFrame | None, steps: int, metric: str = "seconds") -> str:
     if rows is None:
         return "–"
-    seconds = median(rows, "seconds")
+    seconds = median(rows, metric)
     if not math.isnan(seconds):
         return digits(seconds / steps * 1e6)
     return (

@@ -37,6 +37,11 @@ class Pretended(TorchFunctionMode):
         self.hosted: dict[int, StorageWeakRef] = {}
         self.transfers = 0
 
+    def allocated(self) -> int:
+        """Bytes of all storages on the device."""
+        there = (kept for kept in self.marked.values() if not kept.expired())
+        return sum(torch.UntypedStorage._new_with_weak_ptr(kept.cdata).nbytes() for kept in there)
+
     def holds(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor counts as on the device."""
         return address(tensor) in self.marked
@@ -151,7 +156,7 @@ def pretend_cuda(patches: Iterable[tuple[Any, str, Any]] = ()) -> Iterator[Prete
             yield
 
     with ExitStack() as stack:
-        for name, value in (_cuda() | {"graph": graph}).items():
+        for name, value in (_cuda() | {"graph": graph, "memory_allocated": device.allocated}).items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
         # a build without cuDNN warns where it is asked
         stack.enter_context(mock.patch.object(torch.backends.cudnn, "is_acceptable", lambda tensor: False))

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from cellbench.cells.backends import _cudnn
 from cellbench.cells.programs.program import Program
 
 from ...case import Case
 from ...measure.board import board, energy_of, throttled
-from ...measure.clocks import clock_of
+from ...measure.clocks import Clock, clock_of
 from ...measure.memory import peak_bytes
 from ...measure.timing import Timed, interleave
 from ...probe import CaseResult, Emit, NotOk, Series, series
+from ...probes import _device
 from ...probes.error_growth import growth
 from ...probes.throughput import Throughput
 from ...programs import Inputs, beside_prediction, check, inputs
 from ...store import atomic
 from .grid import CHECKED, growing, usual
+from .without_product import METRIC, kernels_of
+from .without_product import hold as hold_alone
 
 SAMPLES, SAMPLE_S = 10, 0.005
 NO_COUNTER = "the board counts no energy"
@@ -61,10 +64,10 @@ def checked(case: Case, folder: Path) -> list[Series]:
     given = inputs(short)
     program = PROBE.once(short, given)
     error, allowed = check(program.read(), given, short)
-    if usual(case):
-        note(short, program, folder, case.id)
+    hold_alone(program)
+    more = note(short, given, program, folder / case.id) if usual(case) else []
     over = growing(case)
-    more = growth(over)[1] if over else []
+    more += growth(over)[1] if over else []
     return [series("check_error", "1", error), series("check_tolerance", "1", allowed), *more]
 
 
@@ -97,9 +100,13 @@ def compare(emit: Emit, cases: list[Case], ready: dict[str, Ready]) -> None:
             emit((case.id, CaseResult("skipped", reason, series=ready[case.id].series)))
         return
     median = {name: float(np.median(values)) for name, values in seconds.items()}
+    alone = without(programs, clock, alive)
     for case in cases:
         name, said = case.backend, ready[case.id].line
         rates = PROBE.rates(case, seconds[name], median, 0)
+        rates += _device.rates(case, median[name])
+        if name in alone:
+            rates.append(series(METRIC, "s", alone[name], process=0))
         measured = [*ready[case.id].series, series("peak_bytes", "B", peaks[name]), *rates]
         if usual(case):
             joules = energy_of(programs[name].run, programs[name].sync, on)
@@ -109,6 +116,17 @@ def compare(emit: Emit, cases: list[Case], ready: dict[str, Ready]) -> None:
         emit((case.id, CaseResult("ok", said, programs[name].implementation, measured)))
 
 
+def without(
+    programs: dict[str, Program], clock: Clock, alive: Callable[[], object]
+) -> dict[str, list[float]]:
+    """Seconds of the kernels that leave out the product of the inputs, without it, by backend."""
+    some = {name: kernels for name, one in programs.items() if (kernels := kernels_of(one))}
+    timed = {name: Timed(kernels.run, kernels.sync) for name, kernels in some.items()}
+    if not timed:
+        return {}
+    return interleave(timed, SAMPLES, np.random.default_rng(0), clock, SAMPLE_S, alive)
+
+
 def loaded(case: Case, given: Inputs) -> tuple[Program, int]:
     """A program that has run once, and the memory that it took at its peak."""
     made: list[Program] = []
@@ -116,8 +134,10 @@ def loaded(case: Case, given: Inputs) -> tuple[Program, int]:
     return made[0], peak
 
 
-def note(case: Case, program: Program, folder: Path, name: str) -> None:
-    """Writes the names of the kernels of a run with their launches, and its trace."""
-    found = _cudnn.launches(program.run, folder / f"{name}.trace.json")
+def note(case: Case, given: Inputs, program: Program, path: Path) -> list[Series]:
+    """Writes the names of the kernels of a run with their launches, and its trace; what a step takes."""
+    fresh = partial(PROBE.loaded, case, given)
+    measured, found = _device.a_step(program, fresh, path.with_name(f"{path.name}.trace.json"))
     about = {"case": str(case), "dtype": case.dtype, "steps": case.steps, "launches": found}
-    atomic.write_json(folder / f"{name}.json", about, indent=1)
+    atomic.write_json(path.with_name(f"{path.name}.json"), about, indent=1)
+    return measured
