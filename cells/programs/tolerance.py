@@ -18,6 +18,22 @@ TIMES = (4, 16)
 MOST = 0.5  # that is ever allowed: an array of zeros, whose error is 1, is wrong in every format
 
 
+def unfit(expected: Mapping[str, np.ndarray], again: Callable[[], Mapping[str, np.ndarray]]) -> str | None:
+    """Why nothing can be held against a float64 reference, or None. `again` computes it once more."""
+    if name := next((name for name, array in expected.items() if not np.isfinite(array).all()), None):
+        return (
+            f"{name} is NaN or infinite in the float64 reference itself, so that nothing can be held against"
+            " it; look for a logarithm, a root, a division or a growth without bound in the equations"
+        )
+    second = again()
+    if name := next((n for n, array in expected.items() if not np.array_equal(array, second[n])), None):
+        return (
+            f"{name} of the float64 reference is another one when it is computed once more, from the same"
+            " arrays; take what is random, or is kept from call to call, out of the equations"
+        )
+    return None
+
+
 def tolerance(dtype: str, steps: int) -> float:
     """Allowed error relative to the array's largest entry: 32 eps (1 + sqrt T).
 
