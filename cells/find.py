@@ -264,7 +264,7 @@ def _not_imported(file: str, error: Exception) -> str:
     fault = f"{file} cannot be imported: {type(error).__name__}: {' '.join(message_of(error).split())}"
     if isinstance(error, ModuleNotFoundError) and error.name:
         package, _, relative = error.name.rpartition(".")
-        if package.startswith("cellbench.") and _imports_relatively(file):
+        if package.startswith("cellbench.") and imports_relatively(file):
             return (
                 f"{file} cannot be imported: it imports .{relative}, and a file that is given by its path is"
                 f" in no package; write the package's name, as in `from package.{relative} import ...`, and"
@@ -274,7 +274,8 @@ def _not_imported(file: str, error: Exception) -> str:
     return fault
 
 
-def _imports_relatively(file: str) -> bool:
+def imports_relatively(file: str) -> bool:
+    """Whether a file's text imports from its own package, which it has only where it is imported by its name."""
     return Path(file).is_file() and re.search(rb"^\s*from\s+\.", _text(Path(file)), re.MULTILINE) is not None
 
 
