@@ -275,7 +275,7 @@ def _not_imported(file: str, error: Exception) -> str:
 
 
 def imports_relatively(file: str) -> bool:
-    """Whether a file's text imports from its own package, which it has only where it is imported by its name."""
+    """Whether a file imports from its own package, which it has only where it is imported by its name."""
     return Path(file).is_file() and re.search(rb"^\s*from\s+\.", _text(Path(file)), re.MULTILINE) is not None
 
 

@@ -64,8 +64,9 @@ def place(thing: type | Callable[..., Any], folder: Path) -> tuple[Path, str]:
     if file and Path(file).is_file():
         if find.imports_relatively(file):
             raise ConfigError(
-                f"{kind} {name} stands in {thing.__module__}, whose file imports from its own package, so that"
-                f" no path names it; write one of yours in a file, which imports {name} and calls it or inherits"
+                f"{kind} {name} stands in {thing.__module__}, whose file imports from its own package, so"
+                f" that no path names it; write one of yours in a file, which imports {name} and calls it or"
+                " inherits"
             )
         return Path(file).resolve(), name
     if not file or not (lines := linecache.getlines(file)):
