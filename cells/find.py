@@ -30,7 +30,7 @@ NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # of what can be no file, whatever 
 T = TypeVar("T")
 Adapted = Callable[[type], Any]
 FOLDERS = ("zoo", "backends", "probes", "tasks", "claims")
-BY_PATH = re.compile(r"(?P<member>(?P<file>.*?\.py)(?::[A-Za-z_]\w*)?)(?P<options>(?::\w*=[^:]*)*)")
+BY_PATH = re.compile(r"(?P<member>(?P<file>.*?\.py)(?::[^\W\d]\w*)?)(?P<options>(?::\w*=[^:]*)*)")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -172,6 +172,8 @@ def _from_path(spec: str, base: type[T], package: str, adapted: Adapted | None) 
     cls = getattr(module, name, None)
     if adapted and inspect.isclass(cls) and not issubclass(cls, base):
         cls = adapted(cls) or cls
+    if cls is not None and not inspect.isclass(cls):
+        raise ValueError(_no_class(f"{path}:{name}", cls, base))
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         known = [
             k for k, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base) and v is not base
@@ -181,6 +183,14 @@ def _from_path(spec: str, base: type[T], package: str, adapted: Adapted | None) 
             f" {', '.join(known) or 'none'}"
         )
     return cls
+
+
+def _no_class(spec: str, value: object, base: type) -> str:
+    """Why a function or a value is no member."""
+    kind = "a function" if inspect.isroutine(value) else f"a value of type {type(value).__name__}"
+    cell = base.__name__ == "GatedCell"
+    more = " or of torch.nn.Module; `cellbench check` holds a function against a cell" if cell else ""
+    return f"{spec} is {kind}; it must be a class of {base.__name__}{more}"
 
 
 def _once(name: str, file: str, load: Callable[[], ModuleType]) -> ModuleType:
@@ -251,7 +261,22 @@ def _not_imported(file: str, error: Exception) -> str:
             f"{file} imports {name!r}, which is installed as cellbench.{name}; "
             f"write `from cellbench.{name} import ...` or `from cellbench import {name}`"
         )
-    return f"{file} cannot be imported: {type(error).__name__}: {' '.join(message_of(error).split())}"
+    fault = f"{file} cannot be imported: {type(error).__name__}: {' '.join(message_of(error).split())}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package, _, relative = error.name.rpartition(".")
+        if package.startswith("cellbench.") and imports_relatively(file):
+            return (
+                f"{file} cannot be imported: it imports .{relative}, and a file that is given by its path is"
+                f" in no package; write the package's name, as in `from package.{relative} import ...`, and"
+                " put the folder above it into PYTHONPATH"
+            )
+        return f"{fault}; install it here, or put the folder that holds it into PYTHONPATH"
+    return fault
+
+
+def imports_relatively(file: str) -> bool:
+    """Whether a file imports from its own package, which it has only where it is imported by its name."""
+    return Path(file).is_file() and re.search(rb"^\s*from\s+\.", _text(Path(file)), re.MULTILINE) is not None
 
 
 def given_path(text: str) -> Path:

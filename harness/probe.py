@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from cellbench import cells
 from cellbench.cells import find
 from cellbench.cells.derived import layers
@@ -220,7 +222,8 @@ def measure_cases(
         try:
             if reason := _refusal(case):
                 raise NotOk("unsupported", reason)
-            with guarded(str(case)):
+            # NumPy's warnings are no words of this project: a status says what is not finite
+            with guarded(str(case)), np.errstate(all="ignore"):
                 implementation, measured, *line = probe.measure(case, emit)
                 if callable(measured):
                     if go is not None:

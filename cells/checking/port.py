@@ -167,6 +167,21 @@ class Port:
         """What it takes in place of the cell's states, in words, where that is another number."""
         return other_number(self.way, *self._placed())
 
+    def changed(self) -> list[str]:
+        """Which of x, the states and the cell's arrays a call changes in place."""
+        placed = self._placed()
+        kept = {name for layout in self.layouts[:1] for name in layout.ignored}  # a running mean
+
+        def given() -> Arrays:
+            held, x, state = placed
+            arrays = {name: value for name, value in held.items() if name not in kept}
+            values = {"x": x, **{f"state {k}": v for k, v in state.items()}, **arrays}
+            return {name: _numpy(value) for name, value in values.items()}
+
+        before = given()
+        self.way.run(*placed)
+        return [n for n, v in given().items() if not np.array_equal(v, before[n], equal_nan=True)]
+
     def twice(self) -> tuple[Computed, Computed]:
         """What two equal calls return, one after the other."""
         placed = self._placed()
@@ -305,6 +320,11 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
             port = Port(implementation, way, arrays, trial if complete else replace(trial, weights=None))
             returned = port.tried()
             if isinstance(returned, Returned) and complete:
+                if names := port.changed():
+                    raise ValueError(
+                        f"{implementation.label} changes {' and '.join(names)} in place, so that a second"
+                        " call gets other values; compute on a copy"
+                    )
                 return port
             problems.append(f"as {way.call}: {returned}")
             states = states or (complete and port.other_states())
@@ -345,7 +365,9 @@ def _uncalled(implementation: Implementation, problems: list[str], cell: GatedCe
     if len(apart) == 1:
         first = f"{next(iter(apart))[:240]}, however it is called"
     else:
-        several = (f"{call}: {error[:240]}" for error, call in list(apart.items())[:3])
+        # a call that returned something is nearer to what was meant than one that was refused
+        nearest_first = sorted(apart.items(), key=lambda found: not found[0].startswith("it returned"))
+        several = (f"{call}: {error[:240]}" for error, call in nearest_first[:3])
         first = f"tried {'; '.join(several)}"
     if re.search(r"'indices'.*scalar types|Embedding|one_hot", first):
         return (

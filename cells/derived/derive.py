@@ -9,6 +9,7 @@ d_product_K.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -88,11 +89,19 @@ def derive(cell: Equations) -> Derivation:
 
     Raises EquationError, with file, line and vocabulary, where that is impossible.
     """
+    if type(cell).equations is Equations.equations:
+        where = getattr(sys.modules.get(type(cell).__module__), "__file__", None) or type(cell).__module__
+        needed = "write the method equations(self, wx, wh, prev), or step(self, params, x, state)"
+        raise EquationError(f"{where}: {type(cell).__name__} has no equations; {needed}")
     for what in ("gates", "states"):
         names = getattr(cell, what, ())
         if not are_names(names):
             example = _as_tuple(names)
             fail(cell.equations, f"{what} is {names!r}; it must be a tuple of names such as {example}")
+    for what in ("gates", "states", "vectors", "matrices"):
+        names = getattr(cell, what)
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            fail(cell.equations, f"{what} has {twice!r} twice; each name is of one")
     tape = Tape()
 
     def inputs_of(kind: str, names: tuple[str, ...]) -> State:
@@ -127,6 +136,7 @@ def derive(cell: Equations) -> Derivation:
         names=names,
     )
     _check_used(cell, derivation)
+    _check_repeated(cell, arguments, derivation)
     return derivation
 
 
@@ -142,6 +152,24 @@ def _check_states(cell: Equations, result: Any) -> None:
         if not isinstance(value, Node):
             fail(cell.equations, f"state {name} is {value!r}; it must be computed from gates or states")
         _check_wide(cell, f"state {name}", value)
+
+
+def _check_repeated(cell: Equations, arguments: list[Any], derivation: Derivation) -> None:
+    """Raises EquationError for equations that say another thing when they are called once more.
+
+    What is random, or kept from call to call, would be one constant in the kernels and new in each step of
+    the reference. On one tape, equal expressions are one node.
+    """
+    result, _ = called(cell, cell.equations, arguments)
+    output, state = output_and_state(cell, result)
+    again = (*each_output(output), *(getattr(state, name) for name in cell.states))
+    first = (*derivation.outputs, *derivation.states.values())
+    if any(a is not b for a, b in zip(again, first, strict=True)):
+        fail(
+            cell.equations,
+            "equations say another thing when they are called again; take out what is random or is kept from"
+            " call to call",
+        )
 
 
 def _check_wide(cell: Equations, what: str, node: Node) -> None:

@@ -34,22 +34,26 @@ def called(cell: Equations, method: Callable, arguments: list[Any]) -> tuple[Any
         with _locals_at_return(code, variables):
             result = method(*arguments)
     except Exception as error:
-        frames = reversed(traceback.extract_tb(error.__traceback__))
+        frames = traceback.extract_tb(error.__traceback__)[::-1]
         line = next((f.lineno for f in frames if f.filename == code.co_filename), 0)
+        problem = _problem(error, frames[0].filename == code.co_filename)
         vectors = f", vectors ({', '.join(cell.vectors)})" if cell.vectors else ""
         raise EquationError(
-            f"{code.co_filename}:{line}: {_problem(error)}. Equations may use + - * / **, numbers, gates"
+            f"{code.co_filename}:{line}: {problem}. Equations may use + - * / **, numbers, gates"
             f" ({', '.join(cell.gates)}), states ({', '.join(cell.states)}){vectors}{_products(cell)} and"
             f" {', '.join(FUNCTIONS)}, mean"
         ) from error
     return result, variables
 
 
-def _problem(error: Exception) -> str:
-    """What went wrong, in words of a cell's author: other libraries call a value of the equations a Node."""
+def _problem(error: Exception, of_author: bool) -> str:
+    """What went wrong, in words of a cell's author: other libraries call a value of the equations a Node.
+
+    `of_author`: the author's own line raised it.
+    """
     text = " ".join(str(error).split())
     if not isinstance(error, TypeError) or not re.search(r"\bNode\b", text):
-        return text
+        return f"{type(error).__name__}: {text}" if of_author else text
     if sign := re.match(r"(?:unsupported|bad) operand type.* for (?:unary )?([^:]+):", text):
         return f"the operator {sign[1]} does not apply to a value of the equations"
     if re.search(r"iterable|len\(\)|unpack", text):

@@ -36,6 +36,8 @@ class Again:
         """What the module returns for input x and states hx, or None where this call is another one."""
         if type(x) is not Tensor or x.shape != self.shape or x.dtype is not self.dtype or not x.is_cpu:
             return None
+        if x.is_neg():
+            return None
         state = self.zeros if hx is None else self._state(hx)
         try:
             weights = self.weights(parameters)
@@ -63,7 +65,7 @@ class Again:
         for tensor, (name, shape) in zip(given, self.state_shapes, strict=True):
             if type(tensor) is not Tensor or tensor.shape != shape or tensor.dtype is not dtype:
                 return None
-            if not tensor.is_cpu:
+            if not tensor.is_cpu or tensor.is_neg():
                 return None
             # its first axis, of the one layer, is nothing to a program that copies it into rows of its own
             state[name] = (tensor.detach() if tensor.requires_grad else tensor).numpy()

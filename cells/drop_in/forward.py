@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from .. import catalogue
 from ..cell import GatedCell
 from ..programs.weights import elsewhere
-from . import again
+from . import again, transforms, uncompiled
 from .layers import Ends, Layers, States
 
 KINDS = {"GRU": "gru", "LSTM": "lstm", "RNN_TANH": "elman", "RNN_RELU": "elman:activation=relu"}
@@ -38,6 +38,9 @@ class Computed:
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Output and last states. Raises ValueError, one line, for what torch.nn would not take either."""
+        if uncompiled.wanted():
+            return uncompiled.forward(self, input, hx)
+        transforms.refuse()
         own = self.__dict__
         layers = own.get("_layers") or self._opened()
         held, alone = own["_parameters"], layers.alone
@@ -85,6 +88,10 @@ class Computed:
 
     def _run(self, layers: Layers, x: Tensor, states: Any, weights: Any, ends: Any) -> tuple[Tensor, States]:
         module: Any = self
+        if not x.shape[1]:  # no sequence: one of zeros is computed, and nothing of it returned
+            x, states = padded(x), states and tuple(map(padded, states))
+            output, last = layers.run(x, states, weights, ends)
+            return output[:, :0], tuple(state[:, :0] for state in last)
         dropout = module.dropout if module.training else 0.0
         return layers.run(x, states, weights, ends, dropout)
 
@@ -105,8 +112,8 @@ class Computed:
                 f"input is {tuple(x.shape)}; it must be {order}, or (T, I) of one sequence, with I ="
                 f" {module.input_size}"
             )
-        if not x.numel():
-            raise ValueError(f"input is {tuple(x.shape)}; it must have at least one step and one sequence")
+        if not x.numel() and not x.shape[1 if module.batch_first and x.dim() == 3 else 0]:
+            raise ValueError(f"input is {tuple(x.shape)}; it must have at least one step")
         return placed("input", x, weight)
 
     def _states(self, layers: Layers, hx: Any, x: Tensor, batched: bool) -> States:
@@ -151,11 +158,20 @@ class Computed:
         return f"{text}, backend={self.backend}"
 
 
+def padded(x: Tensor) -> Tensor:
+    """x (n, B, ...) and a sequence of zeros, (n, B + 1, ...)."""
+    return torch.cat([x, x.new_zeros(len(x), 1, *x.shape[2:])], 1)
+
+
 def placed(what: str, tensor: Tensor, like: Tensor) -> Tensor:
     """The tensor. Raises ValueError unless its device and dtype are those of `like`."""
     if not (tensor.is_cpu and like.is_cpu):
         name, each = (what, tensor) if like.is_cpu else ("the weight", like)
         raise ValueError(elsewhere(name, each))
+    if tensor.layout is not torch.strided:
+        raise ValueError(f"{what} is a sparse tensor; convert it with .to_dense()")
+    if tensor.is_neg():  # a view with its sign still to come, such as the imaginary part of a conjugate
+        tensor = tensor.resolve_neg()
     if tensor.dtype is like.dtype:
         return tensor
     if torch.is_autocast_enabled("cpu"):  # under which these kernels keep the weights' dtype

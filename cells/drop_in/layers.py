@@ -43,8 +43,8 @@ class Layers:
 
     def state_shapes(self, batch: int) -> Shapes:
         """Shapes of the first and last states of a call, (layers * directions, B, units) for most."""
-        of_layer = layers.single(self.cell).state_shapes(batch, self.hidden_size)
-        return {name: (len(self.parts), *shape) for name, shape in of_layer.items()}
+        of_layer = layers.single(self.cell).state_shapes(1, self.hidden_size)
+        return {name: (len(self.parts), batch, *shape[1:]) for name, shape in of_layer.items()}
 
     def pools_of(self, ends: Ends | None) -> list[Pool]:
         if ends is None:

@@ -16,7 +16,7 @@ NumPy has not, float32 arrays that hold its numbers exactly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -300,6 +300,10 @@ class Program:
         shapes = self.cell.state_shapes(self.batch, self.hidden_size)
         if given is None:
             return {name: self.place(np.zeros(shape)) for name, shape in shapes.items()}
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                f"{what} is of type {type(given).__name__}; it must be a dict with {', '.join(shapes)}"
+            )
         if set(given) != set(shapes):
             raise ValueError(
                 f"{what} has {', '.join(given) or 'nothing'}; cell {self.cell.name!r} has the states"

@@ -11,11 +11,28 @@ import numpy as np
 from .formats import FORMATS
 
 TERM_BY_TERM = 8  # times the error of sums in 64 parts
+ANOTHER = 1e-3  # error from which on a result is another one, and not rounded in another way
 SMALLEST = 1e-30  # that an error is relative to
 LOST = 0.1  # error of plain arithmetic from which on it says nothing of an array
 # inputs are moved so often; more where an error is not allowed yet: the largest of few may be small by chance
 TIMES = (4, 16)
 MOST = 0.5  # that is ever allowed: an array of zeros, whose error is 1, is wrong in every format
+
+
+def unfit(expected: Mapping[str, np.ndarray], again: Callable[[], Mapping[str, np.ndarray]]) -> str | None:
+    """Why nothing can be held against a float64 reference, or None. `again` computes it once more."""
+    if name := next((name for name, array in expected.items() if not np.isfinite(array).all()), None):
+        return (
+            f"{name} is NaN or infinite in the float64 reference itself, so that nothing can be held against"
+            " it; look for a logarithm, a root, a division or a growth without bound in the equations"
+        )
+    second = again()
+    if name := next((n for n, a in expected.items() if not relative_error(second[n], a) < ANOTHER), None):
+        return (
+            f"{name} of the float64 reference is another one when it is computed once more, from the same"
+            " arrays; take what is random, or is kept from call to call, out of the equations"
+        )
+    return None
 
 
 def tolerance(dtype: str, steps: int) -> float:

@@ -42,26 +42,45 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench import`; returns the exit code."""
+    before = _before(arguments.results)
     if not arguments.file.is_dir():
         brought = formats.read(arguments.file)
         _left_out(arguments.file, brought)
-        last(f"run: {_written(brought, arguments.file, arguments.results)}")
+        if run := before.get(_digest(arguments.file)):
+            last(f"run: {run}, of before: the same file was imported already")
+        else:
+            last(f"run: {_written(brought, arguments.file, arguments.results)}")
         return 0
     # all are read before the first is written, so that a damaged one leaves nothing half done
     found = list(_of_folder(arguments.file))
     if not found:
         raise store.ResultsError(f"{arguments.file} has no results of {', '.join(formats.names())}")
+    new = []
     for file, brought in found:
         _left_out(file, brought)
-        print(f"{file}: {_written(brought, file, arguments.results)}")
-    machines = {json.dumps(brought.key, sort_keys=True) for _, brought in found}
-    last(f"runs: {len(found)}, of {counted(len(machines), 'machine')}, in {arguments.results}")
+        if run := before.get(_digest(file)):
+            print(f"{file}: left out: imported already, as {run}")
+        else:
+            new.append(brought)
+            print(f"{file}: {_written(brought, file, arguments.results)}")
+    machines = {json.dumps(brought.key, sort_keys=True) for brought in new}
+    last(f"runs: {len(new)}, of {counted(len(machines), 'machine')}, in {arguments.results}")
     return 0
 
 
 def import_benchmarks(file: Path, results: Path) -> Path:
     """Writes a run with one case a benchmark; returns its folder. Raises ResultsError for any other file."""
     return _written(formats.read(file), file, results)
+
+
+def _before(results: Path) -> dict[str, Path]:
+    """The runs that were imported into a folder, by the digest of their file."""
+    manifests = ((run, store.read_manifest(run)) for run in store.visible(results) if store.is_run(run))
+    return {digest: run for run, manifest in manifests if (digest := manifest.get("file_sha256"))}
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[Path, Brought]]:
@@ -89,7 +108,7 @@ def _left_out(file: Path, brought: Brought) -> None:
 def _written(brought: Brought, file: Path, results: Path) -> Path:
     """The folder of the run that holds what a file brought."""
     command = f"cellbench import {shlex.quote(file.name)}"
-    with store.whole(results, brought.manifest(command)) as writer:
+    with store.whole(results, brought.manifest(command) | {"file_sha256": _digest(file)}) as writer:
         for one in brought.benchmarks:
             definition = one.definition
             case = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:12]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from .agreeing import agreeing
 from .clipped import clipped
 from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, varying
 from .leading import fastest, smallest
@@ -42,7 +43,7 @@ NOTE = (
 
 
 def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
-    """The sentences about speed, gradients, trainings and sizes, as far as there are results of them.
+    """The sentences about speed, gradients, trainings, sizes and rightness, as far as there are results.
 
     rows are those of the summary; ready is the tidy frame after `prepare`.
     """
@@ -56,6 +57,7 @@ def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
         *first_to_target(ready),
         *clipped(ready),
         *smallest(ready),
+        *agreeing(ready),
     ]
 
 

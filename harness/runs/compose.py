@@ -87,7 +87,8 @@ def plain_config(composed: Any, apart: tuple[str, ...] = ("hydra",)) -> dict[str
         ours = OmegaConf.masked_copy(composed, [str(k) for k in composed if k not in apart])
         config = OmegaConf.to_container(ours, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(" ".join(str(error).split())) from None
+        fault = re.sub(r"^\w+ raised while resolving interpolation: ", "", str(error).partition("\n")[0])
+        raise ConfigError(f"{error.full_key} cannot be filled in: {fault.strip(chr(34))}") from None
     assert isinstance(config, dict)
     keys: dict[str, Any] = {str(k): v for k, v in config.items()}
     values.shaped(keys, defaults())
@@ -216,6 +217,7 @@ def _check_single(override: Any, defaults: dict[Any, Any]) -> None:
         return
     key, value = override.key_or_group, override.input_line.partition("=")[2].replace('"', "").strip()
     chosen = key in GROUPS or re.split(r"[./]", key)[0] == "hydra"
+    value = re.sub(r"^choice\((.*)\)$", r"\1", value)  # as a list has them
     node = None if chosen else _node(key, defaults)
     listed = isinstance(node, list) or key == "seeds" or key.startswith("workload.")
     one_run = f"'{key}=[{value}]' for one run of all, or " if listed and override.is_choice_sweep() else ""

@@ -23,8 +23,17 @@ from .values import ConfigError
 
 
 def planned(overrides: list[str], primary: str = "config") -> list[Settings]:
-    """The settings of every job. Raises ConfigError, so that a mistake in the last job stops the first."""
-    return [check(compose.compose(job, primary)) for job in compose.sweep(overrides)]
+    """The settings of every job. Raises ConfigError, so that a mistake in the last job stops the first.
+
+    Two jobs that are the same are a mistake.
+    """
+    settings = [check(compose.compose(job, primary)) for job in compose.sweep(overrides)]
+    ids = [job_id(one.config) for one in settings]
+    if twice := next((n for n, one in enumerate(ids) if one in ids[:n]), None):
+        raise ConfigError(
+            f"jobs {ids.index(ids[twice])} and {twice} of the sweep are the same; name each value once"
+        )
+    return settings
 
 
 def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
@@ -119,14 +128,9 @@ def asked(sweep: Sweep, trust: bool) -> None:
 
 
 def _jobs(overrides: list[list[str]], settings: list[Settings]) -> list[dict[str, Any]]:
-    """The jobs' entries. Raises ConfigError for two that are the same."""
-    ids = [job_id(one.config) for one in settings]
-    if twice := next((n for n, one in enumerate(ids) if one in ids[:n]), None):
-        raise ConfigError(
-            f"jobs {ids.index(ids[twice])} and {twice} of the sweep are the same; name each value once"
-        )
-    each = zip(ids, overrides, settings, strict=True)
-    return [{"id": one, "overrides": given, "config": asked.config} for one, given, asked in each]
+    """The jobs' entries."""
+    each = zip(overrides, settings, strict=True)
+    return [{"id": job_id(one.config), "overrides": given, "config": one.config} for given, one in each]
 
 
 def carry(sweep: Sweep, given: list[str]) -> bool:

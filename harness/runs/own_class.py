@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cellbench.cells import GatedCell
+from cellbench.cells import GatedCell, find
 from cellbench.cells.catalogue import ZOO
 
 from ..store.atomic import write_text
@@ -62,6 +62,12 @@ def place(thing: type | Callable[..., Any], folder: Path) -> tuple[Path, str]:
         )
     file = _file(thing) if isinstance(thing, type) else inspect.unwrap(thing).__code__.co_filename
     if file and Path(file).is_file():
+        if find.imports_relatively(file):
+            raise ConfigError(
+                f"{kind} {name} stands in {thing.__module__}, whose file imports from its own package, so"
+                f" that no path names it; write one of yours in a file, which imports {name} and calls it or"
+                " inherits"
+            )
         return Path(file).resolve(), name
     if not file or not (lines := linecache.getlines(file)):
         raise ConfigError(

@@ -121,7 +121,10 @@ def shaped(config: dict[str, Any], like: dict[Any, Any], above: str = "") -> Non
             )
         if isinstance(like[key], dict):
             if not isinstance(value, dict):
-                raise ConfigError(f"{above}{key} is {value!r:.60} in the run's configuration, and no table")
+                raise ConfigError(
+                    f"{above}{key} is {value!r:.60} in the run's configuration; it must hold keys:"
+                    f" {', '.join(map(str, like[key]))}"
+                )
             shaped(value, like[key], f"{above}{key}.")
         elif isinstance(value, dict):
             raise ConfigError(f"{above}{key} is {value!r:.60} in the run's configuration, and no value")
@@ -160,7 +163,8 @@ def positive(key: str, value: Any, most: float = sys.float_info.max) -> float:
     """A finite number above 0."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not 0 < value <= most:  # which refuses NaN too
-        raise ConfigError(f"{key} is {value!r:.60}; it must be a number above 0 and at most {most:g}")
+        limit = f" and at most {most:g}" if most < sys.float_info.max else ""
+        raise ConfigError(f"{key} is {value!r:.60}; it must be a number above 0{limit}")
     return float(value)
 
 

@@ -56,6 +56,7 @@ def test_states_of_another_name_or_shape(spec, backend):
     first = case.cell.states[0]
     refused(lambda: program.forward(case.x, {**case.state, "nosuch": case.state[first]}), "nosuch", first)
     refused(lambda: program.forward(case.x, {}), "state", first)
+    refused(lambda: program.forward(case.x, 3), "state is of type int; it must be a dict", first)
     for name in case.state:
         whole = case.state[name]
         part, wrong = case.state | {name: whole[:1]}, case.state | {name: whole.astype(int)}

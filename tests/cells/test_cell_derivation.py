@@ -2,6 +2,8 @@
 
 import inspect
 import math
+import random
+import re
 
 import numpy as np
 import pytest
@@ -138,6 +140,46 @@ def test_a_state_that_is_a_plain_number_is_refused_by_name():
 def test_a_cell_without_equations_says_so():
     with pytest.raises(EquationError, match="has no equations"):
         cell_of(GatedCell.equations).derivation()
+
+
+def test_no_equations_are_said_at_the_file_of_the_class():
+    with pytest.raises(EquationError, match=rf"^{re.escape(__file__)}: Written has no equations; write the"):
+        cell_of(GatedCell.equations).derivation()
+
+
+def test_what_an_author_s_line_raises_has_its_kind_in_the_message():
+    def raises(self, wx, wh, prev):
+        raise KeyError("width")
+
+    with pytest.raises(EquationError, match="KeyError: 'width'"):
+        cell_of(raises).derivation()
+
+
+@pytest.mark.parametrize("what", ["gates", "states"])
+def test_a_name_that_stands_twice_is_refused(what):
+    def equations(self, wx, wh, prev):
+        return State(h=tanh(wx.a + wh.a))
+
+    names = {"gates": ("a",), "states": ("h",)}
+    names[what] *= 2
+    with pytest.raises(EquationError, match=f"{what} has '{names[what][0]}' twice"):
+        cell_of(equations, **names).derivation()
+
+
+def test_equations_that_say_another_thing_when_called_again_are_refused():
+    """They were one constant in numba's kernels, which then were timed as right."""
+    calls = []
+
+    def counts(self, wx, wh, prev):
+        calls.append(1)
+        return State(h=tanh(len(calls) * wx.a + wh.b))
+
+    def draws(self, wx, wh, prev):
+        return State(h=tanh(random.random() * wx.a + wh.b))
+
+    for equations in (counts, draws):
+        with pytest.raises(EquationError, match="say another thing when they are called again"):
+            cell_of(equations).derivation()
 
 
 def test_equal_expressions_are_one_node():

@@ -100,6 +100,14 @@ def test_an_edited_file_is_read_again(file):
         ("import nosuch", "", "nosuch"),
         ("x = 1", "", "defines 0 classes"),
         (ABSOLUTE + BODY.format(name="Other"), "", "defines 2 classes"),
+        (
+            "def step(x, h): ...",
+            ":step",
+            "leaky.py:step is a function; it must be a class of GatedCell or of",
+        ),
+        ("step = 3", ":step", "leaky.py:step is a value of type int; it must be a class of GatedCell"),
+        ("from .operations import squash", "", "imports .operations, and a file that is given by its path"),
+        ("import nosuch", "", "install it here, or put the folder that holds it into PYTHONPATH"),
     ],
 )
 def test_a_bad_file_is_one_clear_line(file, tmp_path, text, asked, words):
@@ -108,6 +116,12 @@ def test_a_bad_file_is_one_clear_line(file, tmp_path, text, asked, words):
         cells.get(f"{path}{asked}")
     assert "leaky.py" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_class_may_have_any_name_that_python_takes(file):
+    path = file(ABSOLUTE.format(name="Größe") + BODY.format(name="Other"))
+    assert cells.get(f"{path}:Größe:leak=0.5").leak == 0.5
+    assert find.short_name(f"{path}:Größe:leak=0.5") == "Größe:leak=0.5"
 
 
 KINDS = {"cell": cells.get, "backend": cells.backend, "probe": probe.get, "task": task.get}

@@ -83,6 +83,69 @@ def test_a_state_left_out_that_is_not_zeros_is_not_right(port, words):
     assert not result.ok and words in result.diagnosis, str(result)
 
 
+def gru_step(x, h, weight_ih, weight_hh, bias_ih, bias_hh):
+    (xr, xz, xn), (hr, hz, hn) = (
+        np.split(x @ weight_ih.T + bias_ih, 3, -1),
+        np.split(h @ weight_hh.T + bias_hh, 3, -1),
+    )
+    r, z = 1 / (1 + np.exp(-xr - hr)), 1 / (1 + np.exp(-xz - hz))
+    return (1 - z) * np.tanh(xn + r * hn) + z * h
+
+
+@pytest.mark.parametrize("name", ["x", "h", "weight_hh"])
+def test_what_a_port_changes_in_place_is_named(name):
+    """Two calls then differ, and that was taken for random numbers."""
+
+    def step(x, h, weight_ih, weight_hh, bias_ih, bias_hh):
+        result = gru_step(x, h, weight_ih, weight_hh, bias_ih, bias_hh)
+        locals()[name][:] = 0
+        return result
+
+    with pytest.raises(ValueError, match=rf"^step changes (state )?{name} in place, .*; compute on a copy$"):
+        cells.check(step, against="gru")
+    assert cells.check(gru_step, against="gru").ok
+
+
+def test_a_module_that_changes_its_input_in_place_is_refused_and_one_that_changes_a_mean_is_not():
+    class Module(nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.gru = nn.GRU(input_size, hidden_size)
+            self.register_buffer("mean", torch.zeros(1))
+
+        def forward(self, x, h=None):
+            out = self.gru(x, h)
+            self.mean += x.mean().detach()
+            return out
+
+    class Zeroes(Module):
+        def forward(self, x, h=None):
+            out = super().forward(x, h)
+            x.mul_(0)
+            return out
+
+    assert cells.check(Module, against="gru").ok
+    with pytest.raises(ValueError, match="Zeroes changes x in place"):
+        cells.check(Zeroes, against="gru")
+
+
+@pytest.mark.parametrize("form", ["a step less", "a dict"])
+def test_a_sequence_that_returns_another_thing_is_told_what_it_returned(form):
+    class Other(nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.gru = nn.GRU(input_size, hidden_size)
+
+        def forward(self, x, h=None):
+            y, h = self.gru(x, h)
+            return {"y": y, "h": h} if form == "a dict" else (y[:-1], h)
+
+    with pytest.raises(
+        ValueError, match=r"tried as a sequence, x \(T, B, I\): it returned .*must return outputs"
+    ):
+        cells.check(Other, against="gru")
+
+
 def test_a_gru_without_b_hn_is_not_right_where_two_biases_were_asked_for():
     class NoBhn(nn.Module):
         def __init__(self, input_size, hidden_size):

@@ -24,6 +24,27 @@ def test_numba_s_kernels_are_right_in_both_formats_over_all_steps_and_one(capsys
     assert all(size in way for size, way in zip(sizes, ways, strict=True))
 
 
+UNFIT = """
+import numpy as np
+from cellbench.cells import GatedCell, State, log, tanh
+
+class Logs(GatedCell):
+    gates, states = ("n",), ("h",)
+
+    def equations(self, wx, wh, prev):
+        return State(h=log(wx.n + wh.n))
+"""
+
+
+@pytest.mark.quick
+def test_equations_that_are_not_finite_are_told_apart_from_wrong_kernels(capfd, tmp_path):
+    path = tmp_path / "logs.py"
+    path.write_text(UNFIT)
+    assert main(["check", f"{path}:Logs", "--kernel", "numba", *SMALL]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "is NaN or infinite in the float64 reference itself" in error
+
+
 @pytest.mark.skipif(
     missing() is not None, reason="triton is not installed; it is in the extra test, on Linux"
 )

@@ -118,6 +118,8 @@ def test_a_folder_brings_many_machines_in_and_a_damaged_file_stops_it_whole(tmp_
     assert "runs: 2, of 2 machines" in said and "none.json is of hyperfine, and holds no benchmark" in said
     runs = sorted(map(str, (tmp_path / "runs").iterdir()))
     assert main(["compare", *runs]) == 3 and "machine: " in capsys.readouterr().out
+    for path in (tmp_path / "in").glob("*/result.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"date": 1}))  # timed again
     assert main(["import", str(tmp_path / "in"), "--results", str(tmp_path / "runs")]) == 0
     capsys.readouterr()
     assert main(["compare", *sorted(map(str, (tmp_path / "runs").iterdir()))]) == 3
@@ -127,6 +129,26 @@ def test_a_folder_brings_many_machines_in_and_a_damaged_file_stops_it_whole(tmp_
     (tmp_path / "in" / "bad.json").write_text('{"results": [{"command": 3}]}')
     assert main(["import", str(tmp_path / "in"), "--results", str(tmp_path / "more")]) == 2
     assert "bad.json is damaged" in capsys.readouterr().err and not (tmp_path / "more").exists()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_was_imported_before_is_left_out(tmp_path, capsys, packed):
+    """A folder of results grows, and is imported again: each file is a run once."""
+    folder, runs = tmp_path / "in", tmp_path / "runs"
+    folder.mkdir()
+    shutil.copy(DATA / "hyperfine.json", folder / "one.json")
+    assert main(["import", str(folder), "--results", str(runs)]) == 0
+    (first,) = runs.iterdir()
+    if packed:
+        assert main(["pack", str(runs)]) == 0
+    (folder / "two.json").write_text(json.dumps({"results": [{"command": "a", "times": [0.001]}]}))
+    capsys.readouterr()
+    assert main(["import", str(folder), "--results", str(runs)]) == 0
+    said = capsys.readouterr().out
+    assert f"one.json: left out: imported already, as {first}\n" in said and "runs: 1, of 1 machine" in said
+    assert main(["import", str(folder / "two.json"), "--results", str(runs)]) == 0
+    assert "the same file was imported already" in capsys.readouterr().out
+    assert len(load(runs)["run"].unique()) == 2
 
 
 class Runs:

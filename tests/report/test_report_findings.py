@@ -52,6 +52,25 @@ def test_few_processes_are_never_sure():
     )
 
 
+def held(cell, backend, error, status="ok"):
+    case = {"cell": cell, "backend": backend, "steps": 64, "direction": "forward", "case": f"{cell}{backend}"}
+    if status != "ok":
+        return [row("throughput", "", float("nan"), "1", status=status, reason="output is off", **case)]
+    metrics = {"check_error": error, "check_tolerance": 1e-5}
+    return [row("throughput", name, value, "1", **case) for name, value in metrics.items()]
+
+
+def test_it_says_whether_what_was_timed_is_right_and_names_what_is_not():
+    rows = held("gru", "numba", 1e-6) + held("gru", "native", 2e-6)
+    right = "Each of 2 timed programs is right: it comes to 20.0 % of the allowed error at most."
+    assert said(rows) == [right]
+    wrong = held("mine", "numba", 0, "wrong") + held("mine", "torch", 0, "wrong")
+    assert said(rows + wrong) == ["Not right, and so not timed: mine on numba, mine on torch.", right]
+    assert said(held("gru", "numba", 1e-6)) == [
+        "The timed program is right: it comes to 10.0 % of the allowed error at most."
+    ]
+
+
 def test_one_backend_alone_has_no_rank():
     assert said(timed("numba", [1e-3, 1e-3, 1e-3])) == []
 

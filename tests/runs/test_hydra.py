@@ -68,6 +68,18 @@ UNREAD = {
     "no YAML": ("# @package _global_\n: : [\n", "mine.yaml, line 2, column 1: this is no YAML"),
     "a tab": ("# @package _global_\ncells:\n\t- gru\n", "mine.yaml, line 3, column 1: this is no YAML"),
     "a misspelt key": (MINE + "workload:\n  hiden_size: 4\n", "did you mean 'hidden_size'?"),
+    "a number for keys": (
+        "# @package _global_\nworkload: 3\n",
+        "workload is 3 in the run's configuration; it must hold keys: steps, batch",
+    ),
+    "a variable that is not set": (
+        "# @package _global_\ncells: ${oc.env:NOT_SET_AT_ALL}\n",
+        "cellbench: cells cannot be filled in: Environment variable 'NOT_SET_AT_ALL' not found\n",
+    ),
+    "a key that is not there": (
+        "# @package _global_\ncells: ${celsl}\n",
+        "cellbench: cells cannot be filled in: Interpolation key 'celsl' not found\n",
+    ),
     "a misspelt key at the top": (
         MINE + "seds: 4\n",
         "unknown key 'seds' in the run's configuration; did you",

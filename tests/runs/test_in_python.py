@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+import torch
 from matplotlib.figure import Figure
 from support import odd_cells
 from support.report_rows import gradient_decay
@@ -165,6 +166,13 @@ def test_a_class_that_no_process_can_import_is_refused_in_one_line(text, says, t
         linecache.cache["/tmp/ipykernel_1/2.py"] = (1, None, text.splitlines(True), "")
     with pytest.raises(ConfigError, match=says):
         spec_of(cls, tmp_path)
+
+
+def test_a_class_whose_file_imports_from_its_package_is_refused_in_one_line(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"class GRU stands in torch.nn.modules.rnn, whose file imports from"
+    ):
+        spec_of(torch.nn.GRU, tmp_path)
 
 
 def test_a_cell_in_hand_is_measured_with_its_options():

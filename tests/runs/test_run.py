@@ -323,6 +323,42 @@ def test_a_wrong_program_is_named_and_a_nan_is_wrong_too():
             check((out, grads), given, case)
 
 
+NO_REFERENCE = """
+import numpy as np
+from cellbench.cells import GatedCell, State, log, tanh
+
+class Logs(GatedCell):
+    gates, states = ("n",), ("h",)
+
+    def equations(self, wx, wh, prev):
+        return State(h=log(wx.n + wh.n))
+
+class Draws(GatedCell):
+    gates, states = ("n",), ("h",)
+
+    def step(self, params, x, state):
+        h = tanh(x @ params["weight_ih"].T) * np.random.rand()
+        return h, State(h=h)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Logs", "is NaN or infinite in the float64 reference itself"),
+        ("Draws", "another one when it is computed once"),
+    ],
+)
+def test_a_reference_that_nothing_can_be_held_against_is_said_without_a_warning(name, words, tmp_path, capfd):
+    path = tmp_path / "cells_of_mine.py"
+    path.write_text(NO_REFERENCE)
+    asked = [f"cells=[{path}:{name}]", "backends=[torch]", "probes=[throughput]", "direction=forward"]
+    sizes = ["workload.steps=3", "workload.batch=2", "workload.input_size=3", "workload.hidden_size=4"]
+    assert main(["run", *asked, *sizes, f"results={tmp_path}"]) == 1
+    said = capfd.readouterr()
+    assert words in said.out + said.err and "RuntimeWarning" not in said.out + said.err
+
+
 def test_an_error_of_nan_is_no_number_below_a_tolerance():
     assert not relative_error(np.array([np.nan]), np.array([1.0])) <= 1
     assert not relative_error(np.array([1.0]), np.array([np.inf])) <= 1

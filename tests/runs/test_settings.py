@@ -212,6 +212,7 @@ SEVERAL = {
     "cells=lstm:layers=2,gru": "give 'cells=[lstm:layers=2,gru]' for one run of all, or `cellbench run -m`",
     "workload.hidden_size=32,64": "give 'workload.hidden_size=[32,64]' for one run of all, or `cellbench run",
     "seeds=0,1": "give 'seeds=[0,1]' for one run of all, or `cellbench run -m`",
+    "workload.batch=choice(1,2)": "give 'workload.batch=[1,2]' for one run of all, or `cellbench run -m`",
     "threads=1,2": "has several values, and a run takes one; give `cellbench run -m`",
     "experiment=quick,report": "has several values, and a run takes one; give `cellbench run -m`",
     "workload.steps=range(1,4)": "has several values, and a run takes one; give `cellbench run -m`",

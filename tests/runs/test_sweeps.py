@@ -190,6 +190,11 @@ REFUSED = {
 }
 
 
+def test_a_plan_refuses_what_the_sweep_would(capsys):
+    assert main(["run", "-m", "--plan", *SMALL, "workload.hidden_size=4,4"]) == 2
+    assert "jobs 0 and 1 of the sweep are the same" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("override", REFUSED)
 def test_what_cannot_be_swept_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, override):
     monkeypatch.chdir(tmp_path)

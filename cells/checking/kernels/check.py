@@ -15,11 +15,11 @@ from ...kernels.triton.form import GRID, RESIDENT, STEPWISE, Form, candidates, s
 from ...kernels.triton.products import can_pack
 from ...kernels.triton.resources import missing
 from ...kernels.unprintable import unprintable
-from ...programs.tolerance import TIMES, relative_errors, tolerance, when_moved
+from ...programs.tolerance import TIMES, relative_errors, tolerance, unfit, when_moved
 from ...vocabulary.primitives import changed
 from . import compiled
 from .interpreted import Job, answers
-from .problem import Sizes, computed, drawn
+from .problem import Problem, Sizes, computed, drawn
 
 DTYPES = ("float64", "float32")
 STEPS, INPUTS, UNITS = 17, 7, 33  # odd, so that what a kernel pads shows
@@ -102,9 +102,20 @@ def check_kernel(
     if kind == "triton" and (reason := missing()):
         raise ValueError(reason)
     ways = triton_ways if kind == "triton" else numba_ways
-    return KernelResult(
-        f"{kind} kernels of {spec}", tuple(ways(spec, cell, (sizes, replace(sizes, steps=1)), seed))
-    )
+    with np.errstate(all="ignore"):  # what is not finite is said in words
+        _check_reference(spec, drawn(cell, sizes, seed))
+        each = tuple(ways(spec, cell, (sizes, replace(sizes, steps=1)), seed))
+    return KernelResult(f"{kind} kernels of {spec}", each)
+
+
+def _check_reference(spec: str, problem: Problem) -> None:
+    """Raises ValueError for equations that nothing can be held against."""
+
+    def compute() -> Arrays:
+        return computed(problem, backend("numpy"), "float64")
+
+    if reason := unfit(compute(), compute):
+        raise ValueError(f"{spec}: {reason}")
 
 
 def fitting(cell: GatedCell, input_size: int | None, hidden_size: int | None) -> tuple[int, int]:
