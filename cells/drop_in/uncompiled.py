@@ -8,7 +8,9 @@ import torch
 
 from .transforms import unseen
 
-_callback = torch._C._dynamo.eval_frame.get_eval_frame_callback
+# the oldest PyTorch that is allowed may have neither
+_callback = getattr(torch._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 def wanted() -> bool:
@@ -17,7 +19,7 @@ def wanted() -> bool:
 
 
 def _eager(module: Any, input: Any, hx: Any) -> Any:
-    if torch.compiler.is_exporting():  # which leaves no graph, and would come here again
+    if _is_exporting():  # which leaves no graph, and would come here again
         raise ValueError(unseen("torch.export does"))
     return module.forward(input, hx)
 
