@@ -92,7 +92,7 @@ def derive(cell: Equations) -> Derivation:
     if type(cell).equations is Equations.equations:
         where = getattr(sys.modules.get(type(cell).__module__), "__file__", None) or type(cell).__module__
         needed = "write the method equations(self, wx, wh, prev), or step(self, params, x, state)"
-        raise EquationError(f"{where}: {type(cell).__name__} has no equations; {needed}")
+        raise EquationError(f"{type(cell).__name__} has no equations in {where}; {needed}")
     for what in ("gates", "states"):
         names = getattr(cell, what, ())
         if not are_names(names):

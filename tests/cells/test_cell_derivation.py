@@ -143,7 +143,9 @@ def test_a_cell_without_equations_says_so():
 
 
 def test_no_equations_are_said_at_the_file_of_the_class():
-    with pytest.raises(EquationError, match=rf"^{re.escape(__file__)}: Written has no equations; write the"):
+    with pytest.raises(
+        EquationError, match=rf"^Written has no equations in {re.escape(__file__)}; write the"
+    ):
         cell_of(GatedCell.equations).derivation()
 
 
