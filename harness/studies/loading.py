@@ -24,7 +24,7 @@ from unittest import mock
 import numpy as np
 
 from .. import store
-from ..store import atomic
+from ..store import atomic, small
 from .made import made
 
 FOLDER = Path("results/reference/faults")
@@ -140,9 +140,10 @@ def study(parent: Path) -> list[Loaded]:
 
 def measure_small(parent: Path) -> None:
     """Has everything imported that is imported at first use, from both sources."""
-    folder = write(parent, 1, np.random.default_rng(0))
-    measure(parent, 1, 1, "blocks")
-    (folder / store.BLOCKS).unlink()
+    folders = [write(parent, 1, np.random.default_rng(0)) for _ in range(small.FEWEST)]
+    measure(parent, 1, small.FEWEST, "blocks")
+    for folder in folders:
+        (folder / store.BLOCKS).unlink()
     store.load(parent)
 
 
