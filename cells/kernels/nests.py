@@ -114,8 +114,13 @@ def _gate(value: Any, shape: tuple[int, ...], gates: Mapping[Value, int]) -> int
     """The place of a value among gates, of which a nest may see the units as several axes."""
     if not isinstance(value, Value) or len(value.shape) != len(shape):
         return None
+    return gates.get(unsplit(value))
+
+
+def unsplit(value: Value) -> Value:
+    """What a value is a reshape of, if that leaves steps and sequences alone; else itself."""
     split = value.how == ("reshape",) and value.shape[:LEAD] == value.args[0].shape[:LEAD]
-    return gates.get(value.args[0] if split else value)
+    return value.args[0] if split else value  # type: ignore[no-any-return]
 
 
 def summed_axes(value: Value) -> frozenset[int]:

@@ -21,7 +21,7 @@ from ..vocabulary.tape import Pull, Value, at_once, gates_of, gradients, placed,
 from . import shared
 from .compiling import compile_for
 from .modules import load
-from .nests import POINTWISE, Nest, nest, shape_of
+from .nests import POINTWISE, Nest, nest, shape_of, unsplit
 
 SUM = "float64"  # of sums over all steps and sequences
 SMALL = 4096  # numbers, from which on a nest is compiled
@@ -155,8 +155,7 @@ def _written(places: dict[Value, int], users: dict[Value, set[Value]]) -> dict[V
     """Values that are results and nothing else: no pull reads them, when their array holds other numbers."""
     written = {}
     for result, place in places.items():
-        split = result.how == ("reshape",) and result.shape[:2] == result.args[0].shape[:2]
-        value = result.args[0] if split else result
+        value = unsplit(result)
         if not users[result] and users[value] <= {result} and value.op in POINTWISE:
             written[value] = place
     return written

@@ -22,15 +22,15 @@ def do(arguments: argparse.Namespace) -> int:
     content, folder = _of_history(arguments) if arguments.history else _of_runs(arguments)
     tables, ending = dict(named(content)), arguments.form
     texts = {f"{name}.{ending}": FORMS[ending](table) for name, table in tables.items()}
-    pages.replace(arguments.output or folder, ending, texts)
+    pages.replace(folder, ending, texts)
     for name, table in tables.items():
         print(f"{name}.{ending}: {counted(len(table.rows), 'row')}")
-    last(f"tables: {arguments.output or folder}")
+    last(f"tables: {folder}")
     return 0
 
 
 def _of_runs(arguments: argparse.Namespace) -> tuple[list[Section], Path]:
-    """The sections of the runs' page, and of the jobs of each sweep that is named; the page's folder."""
+    """The sections of the runs' page, and of the jobs of each sweep that is named; the folder to write to."""
     from .. import store
     from ..report.page import content
     from .report import chosen, page_of
@@ -62,7 +62,7 @@ def _jobs(arguments: argparse.Namespace) -> Iterator[Section]:
 
 
 def _of_history(arguments: argparse.Namespace) -> tuple[list[Section], Path]:
-    """The section of every trend's change points; the folder of the history's page."""
+    """The section of every trend's change points; the folder to write to."""
     from ..regress.history import file
     from ..regress.history.trend import table, trends
     from .history import PAGE, some
@@ -70,4 +70,4 @@ def _of_history(arguments: argparse.Namespace) -> tuple[list[Section], Path]:
     if arguments.runs:
         raise ValueError(f"--history has no runs; leave out {str(arguments.runs[0])!r}")
     points = table(some(trends(file.read(arguments.history)), arguments.history))
-    return [Section(points.heading, tables=(points,))], PAGE
+    return [Section(points.heading, tables=(points,))], arguments.output or PAGE

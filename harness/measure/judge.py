@@ -59,6 +59,10 @@ class PairTimings:
     def timings(self) -> list[Timing]:
         return self.first + self.again
 
+    def of(self, stage: str) -> list[Timing]:
+        """The timings of the look that a stage belongs to."""
+        return self.again if stage == AGAIN else self.first
+
     def spoilt(self) -> str | None:
         """The reason why the pair has no verdict, whatever was timed; None where it may have one."""
         if self.trouble:
@@ -70,8 +74,9 @@ class PairTimings:
     def sure(self, stage: str) -> bool:
         """Whether the effect is so clear by now that more processes of a look cannot change the answer."""
         timings = self.timings if stage == AGAIN else self.first
-        enough = len(self.again if stage == AGAIN else self.first) >= ENOUGH
-        return enough and clear([t.logs() for t in timings], [t.logs("again") for t in timings])
+        return len(self.of(stage)) >= ENOUGH and clear(
+            [t.logs() for t in timings], [t.logs("again") for t in timings]
+        )
 
     def judge(self, rng: np.random.Generator, last: bool = True) -> Decision:
         """The judgement of the first look."""
@@ -165,9 +170,7 @@ class Judge:
 
         A pair whose answer is sure needs no more.
         """
-        counts = {
-            one.pair.name: len(one.again if stage == AGAIN else one.first) or self.processes for one in some
-        }
+        counts = {one.pair.name: len(one.of(stage)) or self.processes for one in some}
         most = max(counts.values(), default=0)
         for process in range(most):
             wanted = [
@@ -190,7 +193,7 @@ class Judge:
                 return
             name, timing = content
             one = waiting.pop(name)
-            timings = one.again if stage == AGAIN else one.first
+            timings = one.of(stage)
             self.keep(name, stage, len(timings), timing)
             if isinstance(timing, Trouble):
                 one.trouble = timing
@@ -199,7 +202,7 @@ class Judge:
 
         seed = self.rng.integers(0, 2**32, 4).tolist()
         for one in group:
-            timings = one.again if stage == AGAIN else one.first
+            timings = one.of(stage)
             if (timing := self.known.get(one.pair.name, {}).get((stage, len(timings)))) is not None:
                 message((one.pair.name, timing))
         if not waiting:
