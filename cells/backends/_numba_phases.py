@@ -37,7 +37,7 @@ class PhasedProgram(SegmentedProgram):
         self.hold_states(kernels.output_states, keeping=self.direction == "backward")
         self.gates, width = len(cell.gates), units // cell.heads
         row = batch * self.gates * units * np.dtype(self.dtype).itemsize
-        self.segment = steps_of(row, steps)
+        self.segment = steps_of(row, steps, batch)
         self.wx = self.empty(self.segment, batch, self.gates, units)
         self.wh = self.empty(batch, panels.whole(fed * units, panel))
         self.apart = [self.empty(steps, batch, units) for _ in kernels.apart]
@@ -94,7 +94,7 @@ class PhasedProgram(SegmentedProgram):
 
     def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}
-        self.products = Products(self.cell, self.params, self.keeping, self.replays.run)
+        self.products = Products(self.cell, self.params, self.keeping, self.replays.anew())
         cell, used, panel = self.cell, self.products.used, self.module.PANEL
         self.inner = Inner(cell, used)
         vectors = self.inner.unit()

@@ -12,6 +12,7 @@ from ..derived import affine
 from ..kernels import fused, scan
 from ..kernels.chunks import chunks, most_threads, together
 from ..kernels.compiling import many_arrays
+from ..kernels.packing import Packing
 from ..kernels.replay import Replays
 from ..kernels.segments import segments, steps_of
 from ..kernels.step import step
@@ -40,12 +41,12 @@ class ScanProgram(Program):
         self.threads = most_threads()
         self.workers = max(2, self.threads)
         self.keeping = self.direction == "backward"
-        self.replays = Replays(cell.name, self.keeping)
+        self.replays = Replays(cell.name, self.keeping, Packing(self.dtype))
         self.source = step(cell)
         at = cell.states.index
         self.reach = [(at(new), at(old)) for new, old in affine.recurrence(cell).reach]
         row = batch * len(cell.gates) * units * np.dtype(self.dtype).itemsize
-        self.segment = steps_of(row, steps, self.workers)
+        self.segment = steps_of(row, steps, batch, self.workers)
         self.wx = self.empty(self.segment, batch, len(cell.gates), units)
         self.states = {s: self.empty(steps + 1, batch, units) for s in scan.stored(cell, self.keeping)}
         self.apart = [self.empty(steps, batch, units) for _ in fused.outputs_apart(self.source)]
@@ -84,7 +85,7 @@ class ScanProgram(Program):
 
     def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}
-        self.products = Products(self.cell, self.params, self.keeping, self.replays.run)
+        self.products = Products(self.cell, self.params, self.keeping, self.replays.anew())
         bias = None if self.products.projects else self.products.used.get("bias_ih")
         shape = len(self.cell.gates), self.units
         self.bias = np.zeros(shape, self.dtype) if bias is None else bias.reshape(shape)  # the kernels add it
@@ -101,7 +102,7 @@ class ScanProgram(Program):
         else:
             rows = len(wx) * self.batch
             x = self._x[segment].reshape(rows, -1)
-            np.matmul(x, self.products.used["weight_ih"].T, out=wx.reshape(rows, -1))
+            self.replays.multiply("project", x, self.products.used["weight_ih"].T, out=wx.reshape(rows, -1))
 
     def scan(
         self,

@@ -90,7 +90,7 @@ class NumbaProgram(SegmentedProgram):
         self.in_place = fused.in_place(cell, self.source)
         size = np.dtype(self.dtype).itemsize
         row, read = batch * self.gates * units * size, batch * self.input_size * size
-        self.segment, self.ahead = steps_of(row, steps), steps_ahead(row + read, steps, batch)
+        self.segment, self.ahead = steps_of(row, steps, batch), steps_ahead(row + read, steps, batch)
         self.hold_states(self.source.output_states, keeping=self.direction == "backward")
         self.module = fused.module(cell, self.dtype, self.division.of_units)
         # the backward writes d_wx there; a projection of the cell's own comes as a whole
@@ -136,7 +136,7 @@ class NumbaProgram(SegmentedProgram):
 
     def assign(self, params: Arrays) -> None:
         self.params = {k: self.place(v) for k, v in params.items()}
-        self.products = Products(self.cell, self.params, self.keeping, self.replays.run)
+        self.products = Products(self.cell, self.params, self.keeping, self.replays.anew())
         cell, used, panel = self.cell, self.products.used, self.module.PANEL
         own = self.products.projects
         zeros = np.zeros(self.gates * self.units, self.dtype)

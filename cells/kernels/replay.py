@@ -17,11 +17,23 @@ import numpy as np
 
 from ..vocabulary.primitives import VOCABULARY
 from ..vocabulary.short_axes import summed, times
-from ..vocabulary.tape import Pull, Value, at_once, gates_of, gradients, placed, recorded
+from ..vocabulary.tape import (
+    Pull,
+    Value,
+    array_of,
+    assembled,
+    at_once,
+    gates_of,
+    gradients,
+    placed,
+    recorded,
+)
 from . import shared
 from .compiling import compile_for
 from .modules import load
+from .multiplied import Multiplied, multiplied
 from .nests import POINTWISE, Nest, nest, shape_of, unsplit
+from .packing import Packing
 
 SUM = "float64"  # of sums over all steps and sequences
 SMALL = 4096  # numbers, from which on a nest is compiled
@@ -33,6 +45,7 @@ Function = Callable[..., list[Any]]
 Values = dict[Any, Any]  # by Value, and of the arrays that have all gates by these two
 WRITTEN, READ = "written", "read"
 Step = Callable[[Values], None]
+Multiply = Callable[..., np.ndarray]  # as that of `Packing`
 
 
 @dataclass(frozen=True)
@@ -71,12 +84,19 @@ class Replay:
 
 
 def record(
-    name: str, function: Function, arrays: Sequence[np.ndarray], keeping: bool, out: np.ndarray | None
+    name: str,
+    function: Function,
+    arrays: Sequence[np.ndarray],
+    keeping: bool,
+    out: np.ndarray | None,
+    fixed: int,
+    multiply: Multiply,
 ) -> Replay | None:
     """Records a function on arrays of these shapes, and its gradients if a backward is `keeping`.
 
-    function(*values) returns a list of results, which are the gates of `out` if there is one. None where it
-    does what is not replayed.
+    function(*values) returns a list of results, which are the gates of `out` if there is one. The first
+    `fixed` arrays stay the same, and products with them are those of `multiply`. None where the function does
+    what is not replayed.
     """
     leaves = tuple(Value(array) for array in arrays)
     results = tuple(function(*leaves))
@@ -94,7 +114,10 @@ def record(
     read = dict(zip(cotangents, places, strict=False))
     once = {results[k]: k for k in places if roots.count(results[k]) == 1}
     given = {*leaves, *cotangents}
-    within = _Within(_inlined(users, ends), read, _written(once, users))
+    read_by = {v: every | ({v} & set(ends)) for v, every in users.items()}  # an end is read by the caller
+    products = multiplied(values, read_by, leaves[:fixed])
+    inlined = (_inlined(users, ends) - products.keys()).union(*(p.within for p in products.values()))
+    within = _Within(inlined, read, _written(once, users, products), products, multiply)
     steps = _steps(name, [v for v in values if v not in given], within)
     for value in values:  # what was computed while recording is not needed
         value.array = np.broadcast_to(np.zeros((), value.dtype), value.shape)
@@ -106,11 +129,22 @@ def record(
 
 @dataclass(frozen=True)
 class _Within:
-    """What is computed within nests, and which values are read from, and written to, the arrays of gates."""
+    """What has no step of its own, and which values are read from, and written to, the arrays of gates.
+
+    Products with a fixed matrix are `multiply`'s.
+    """
 
     inlined: set[Value]
     read: dict[Value, int]
     written: dict[Value, int]
+    products: dict[Value, Multiplied]
+    multiply: Multiply
+
+    def step_of(self, value: Value) -> Step:
+        """What computes a value without a compiled nest."""
+        if value in self.products:
+            return _of_product(value, self.products[value], self.written.get(value), self.multiply)
+        return _of_numpy(value)
 
 
 def _known(value: Value) -> bool:
@@ -126,10 +160,11 @@ def _found(key: Any, values: Values) -> Any:
 def _steps(name: str, values: Sequence[Value], within: _Within) -> dict[Value, Step]:
     """What computes each value, in order; a value that lies within a nest has no step of its own."""
     alone = [v for v in values if v not in within.inlined]
-    nests = {v: nest(v, within.inlined, within.read, within.written) for v in alone if _worth(v)}
+    worth = [v for v in alone if v not in within.products and _worth(v)]
+    nests = {v: nest(v, within.inlined, within.read, within.written) for v in worth}
     nests = {v: each for v, each in nests.items() if not each.plain}
     functions = dict(zip(nests, _compiled(name, list(nests.values())), strict=True))
-    return {v: _of_nest(nests[v], functions[v]) if v in nests else _of_numpy(v) for v in alone}
+    return {v: _of_nest(nests[v], functions[v]) if v in nests else within.step_of(v) for v in alone}
 
 
 def _users(values: Sequence[Value]) -> dict[Value, set[Value]]:
@@ -151,12 +186,16 @@ def _inlined(users: dict[Value, set[Value]], ends: Sequence[Value]) -> set[Value
     }
 
 
-def _written(places: dict[Value, int], users: dict[Value, set[Value]]) -> dict[Value, int]:
+def _written(
+    places: dict[Value, int], users: dict[Value, set[Value]], products: dict[Value, Multiplied]
+) -> dict[Value, int]:
     """Values that are results and nothing else: no pull reads them, when their array holds other numbers."""
     written = {}
     for result, place in places.items():
-        value = unsplit(result)
-        if not users[result] and users[value] <= {result} and value.op in POINTWISE:
+        flat = result.args[0] if result.how == ("reshape",) else result
+        value = flat if flat in products and flat.shape[-1] == result.shape[-1] else unsplit(result)
+        known = value in products or value.op in POINTWISE
+        if not users[result] and users[value] <= {result} and known:
             written[value] = place
     return written
 
@@ -206,6 +245,21 @@ def _of_nest(each: Nest, function: Callable[..., None]) -> Step:
     return step
 
 
+def _of_product(value: Value, each: Multiplied, gate: int | None, multiply: Multiply) -> Step:
+    shape, outputs = value.shape, value.shape[-1]
+
+    def step(values: Values) -> None:
+        rows, matrix, bias = (_found(array, values) for array in (each.rows, each.matrix, each.bias))
+        if each.others is not None:
+            out = values[each.others].reshape(-1, outputs)
+            values[value] = multiply(each.key, rows, matrix, out, out).reshape(shape)
+            return
+        out = None if gate is None else values[WRITTEN][:, :, gate].reshape(-1, outputs)
+        values[value] = multiply(each.key, rows, matrix, bias, out).reshape(shape)
+
+    return step
+
+
 def _of_numpy(value: Value) -> Step:
     function = _function(value)
 
@@ -231,12 +285,17 @@ def _concatenate(shape: tuple[int, ...], axis: int) -> Callable[..., Any]:
     return lambda *arrays: np.concatenate(arrays, axis)
 
 
+def _assembled(shape: tuple[int, ...], keys: Sequence[Any], whole: Any) -> Callable[..., Any]:
+    return lambda *parts: array_of(assembled(parts, keys, whole))
+
+
 VIEWS: dict[str, Callable[..., Callable[..., Any]]] = {
     "reshape": lambda shape: lambda a: a.reshape(shape),
     "swapaxes": lambda shape, first, second: lambda a: a.swapaxes(first, second),
     "index": lambda shape, key: lambda a: a[key],
     "spread": lambda shape: lambda a: np.broadcast_to(a, shape),
     "placed": lambda shape, key, whole: lambda a: placed(a, key, whole),
+    "assembled": _assembled,
     "concatenate": _concatenate,
 }
 
@@ -244,17 +303,29 @@ VIEWS: dict[str, Callable[..., Callable[..., Any]]] = {
 class Replays:
     """Runs one program's functions of whole arrays: recorded once for each name and the arrays' shapes."""
 
-    def __init__(self, name: str, keeping: bool) -> None:
-        self.name, self.keeping = name, keeping
+    def __init__(self, name: str, keeping: bool, packing: Packing) -> None:
+        self.name, self.keeping, self.packing = name, keeping, packing
+        self.multiply = packing.multiply
         self.known: dict[Any, Replay | None] = {}
 
+    def anew(self) -> Replays:
+        """The same, for other arrays in the place of those that stay the same."""
+        self.packing.forget()
+        return self
+
     def run(
-        self, name: str, function: Function, arrays: Sequence[np.ndarray], out: np.ndarray | None = None
+        self,
+        name: str,
+        function: Function,
+        arrays: Sequence[np.ndarray],
+        out: np.ndarray | None = None,
+        fixed: int = 0,
     ) -> tuple[list[Any], Pull]:
-        """As `at_once`."""
+        """As `at_once`. The first `fixed` arrays are the same until `anew`."""
         key = name, tuple(array.shape for array in arrays)
         if key not in self.known:
-            self.known[key] = record(self.name, function, arrays, self.keeping, out)
+            given = arrays, self.keeping, out, fixed, self.multiply
+            self.known[key] = record(self.name, function, *given)
         replay = self.known[key]
         if replay is None:
             return at_once(name, function, arrays, out)

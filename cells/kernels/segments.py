@@ -6,13 +6,14 @@ from functools import lru_cache
 from pathlib import Path
 
 SEGMENT_BYTES = 4 << 20  # of one buffer of gate values, which the gradients of the weights read at the end
+SEGMENT_ROWS = 2048  # or so many rows, if these are more: each segment adds all weights' gradients to a sum
 ROWS_AHEAD = 256  # of inputs that are multiplied with weights from a cache that cores share
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # of a core's own, where Linux runs
 
 
-def steps_of(row: int, steps: int, buffers: int = 1) -> int:
+def steps_of(row: int, steps: int, batch: int, buffers: int = 1) -> int:
     """Steps of a segment, given the bytes of one step's gate values and the number of buffers for them."""
-    return max(1, min(steps, buffers * SEGMENT_BYTES // row))
+    return max(1, min(steps, max(buffers * SEGMENT_BYTES // row, SEGMENT_ROWS // batch)))
 
 
 def steps_ahead(row: int, steps: int, batch: int) -> int:

@@ -10,7 +10,9 @@ dtype, lies sealed beside the kernels, and kernels call it by its name.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
+from ctypes import CFUNCTYPE, c_ssize_t, c_void_p
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -61,6 +63,14 @@ def ready(dtype: str) -> str:
         _engines[dtype] = engine(code, machine)
     binding.add_symbol(name(dtype), _engines[dtype].get_function_address("product"))
     return name(dtype)
+
+
+@lru_cache
+def product(dtype: str) -> Callable[..., None]:
+    """The product as a function of addresses and numbers, in the order of `signature`."""
+    ready(dtype)
+    kinds = [c_void_p, c_ssize_t, c_void_p, c_void_p, c_ssize_t, c_void_p, *[c_ssize_t] * 5]
+    return CFUNCTYPE(None, *kinds)(_engines[dtype].get_function_address("product"))
 
 
 def machine_code(number: ir.Type, lanes: int, panel: int, machine: binding.TargetMachine) -> bytes:

@@ -7,26 +7,64 @@ product each, written here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..cell import GatedCell
 from ..contract import Array, Arrays
 from ..vocabulary.matrices import by_head
-from ..vocabulary.tape import Pull, Run, Value, array_of, at_once, gradients
+from ..vocabulary.tape import Pull, Value, array_of, at_once, gradients
+
+
+class Whole(Protocol):
+    """How functions of whole arrays run, and products with arrays that stay the same."""
+
+    def run(
+        self,
+        name: str,
+        function: Callable[..., list[Any]],
+        arrays: Sequence[np.ndarray],
+        out: np.ndarray | None,
+        fixed: int,
+    ) -> tuple[list[Any], Pull]:
+        """As `at_once`; the first `fixed` arrays are the same in every call."""
+
+    def multiply(
+        self,
+        key: str,
+        rows: np.ndarray,
+        matrix: np.ndarray,
+        bias: np.ndarray | None = None,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """rows (N, K) times matrix (K, M), plus a bias (M,), in `out`; of one key the matrix is the same."""
+
+
+class InNumPy:
+    """Whole arrays as NumPy computes them."""
+
+    def run(self, name: str, function: Any, arrays: Any, out: Any, fixed: int) -> tuple[list[Any], Pull]:
+        return at_once(name, function, arrays, out)
+
+    def multiply(self, key: str, rows: Any, matrix: Any, bias: Any = None, out: Any = None) -> np.ndarray:
+        made = np.matmul(rows, matrix, out=out)
+        return made if bias is None else np.add(made, bias, out=made)
+
+
+IN_NUMPY = InNumPy()
 
 
 class Products:
     """The arrays of a cell, and the products that the steps do not need to wait for.
 
-    `used` are the arrays that the step uses; `grads` the gradients of those, added up by the pulls. `run`
-    runs what a cell writes for whole arrays, as `at_once` does.
+    `used` are the arrays that the step uses; `grads` the gradients of those, added up by the pulls. `whole`
+    computes what is no part of a step, and knows nothing of earlier arrays.
     """
 
-    def __init__(self, cell: GatedCell, params: Arrays, keeping: bool, run: Run = at_once) -> None:
-        self.cell, self.stored, self.keeping, self.run = cell, params, keeping, run
+    def __init__(self, cell: GatedCell, params: Arrays, keeping: bool, whole: Whole = IN_NUMPY) -> None:
+        self.cell, self.stored, self.keeping, self.whole = cell, params, keeping, whole
         self.projects, self.emits = cell.writes("project"), cell.writes("emit")
         self.leaves = {k: Value(v) for k, v in params.items()}
         self.values = cell.effective(dict(self.leaves)) if cell.writes("effective") else self.leaves
@@ -45,19 +83,20 @@ class Products:
         rows = out.reshape(out.shape[0] * out.shape[1], -1)
         if self.projects:
             self._recorded(("project", key), x, self._project, out=out)
-        else:
-            np.matmul(x.reshape(len(rows), -1), self.used["weight_ih"].T, out=rows)
-            of_cell = self.used.get("bias_ih")
-            bias = of_cell if bias is None else bias if of_cell is None else of_cell + bias
-        if bias is not None:
-            rows += bias
+            if bias is not None:
+                rows += bias
+            return
+        of_cell = self.used.get("bias_ih")
+        bias = of_cell if bias is None else bias if of_cell is None else of_cell + bias
+        self.whole.multiply("project", x.reshape(len(rows), -1), self.used["weight_ih"].T, bias, rows)
 
     def pull_project(self, x: np.ndarray, d_wx: np.ndarray, key: object = 0) -> np.ndarray:
         """d_x, from d_wx (T, B, G, units); adds the gradients of the arrays."""
         if self.projects:
             return self._pull(("project", key), d_wx)[0]
         self.add_inputs(x, d_wx)
-        return (d_wx.reshape(x.shape[0] * x.shape[1], -1) @ self.used["weight_ih"]).reshape(x.shape)
+        rows = d_wx.reshape(x.shape[0] * x.shape[1], -1)
+        return self.whole.multiply("pull_project", rows, self.used["weight_ih"]).reshape(x.shape)
 
     def add_inputs(self, x: np.ndarray, d_wx: np.ndarray) -> None:
         """Adds the gradients of the arrays of a projection that is a plain product."""
@@ -123,7 +162,7 @@ class Products:
         def of_values(*values: Value) -> list[Any]:
             return function(dict(zip(names, values, strict=False)), *values[len(names) :])
 
-        results, pull = self.run(function.__name__, of_values, every, out)
+        results, pull = self.whole.run(function.__name__, of_values, every, out, len(names))
         if self.keeping:
             self.pulls[key] = pull
         return results

@@ -8,7 +8,9 @@ written once for all three.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from itertools import count
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -197,13 +199,43 @@ def _spread(g: Any, shape: tuple[int, ...]) -> Any:
 def placed(g: Any, key: Any, shape: tuple[int, ...]) -> Any:
     """The cotangent of an array of which `key` was read: g there, 0 elsewhere."""
     full = np.zeros(shape, g.dtype)
-    if any(isinstance(k, np.ndarray) for k in (key if isinstance(key, tuple) else (key,))):
-        np.add.at(full, key, array_of(g))  # an entry may have been read more than once
-    else:
+    if _basic(key):
         full[key] = array_of(g)
+    else:
+        np.add.at(full, key, array_of(g))  # an entry may have been read more than once
     if not isinstance(g, Value):
         return full
     return Value(full, "view", (g,), lambda h, y, g: (h[key],), ("placed", key, shape))
+
+
+def assembled(parts: Sequence[Any], keys: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """The sum of what `placed` makes of each part, without an array for each of them."""
+    full = np.zeros(shape, parts[0].dtype)
+    for part, key in zip(parts, keys, strict=True):
+        full[key] += array_of(part)
+
+    def pull(h: Any, y: Any, *parts: Any) -> tuple[Any, ...]:
+        return tuple(h[key] for key in keys)
+
+    return Value(full, "view", tuple(parts), pull, ("assembled", tuple(keys), shape))
+
+
+def _total(terms: Sequence[Any]) -> Any:
+    """The sum of cotangents of one value; those of its slices, where they are recorded, are put together."""
+    slices = [t for t in terms if _of_slice(t)]
+    if len(slices) > 1:
+        whole = assembled([t.args[0] for t in slices], [t.how[1] for t in slices], slices[0].shape)
+        terms = [*(t for t in terms if not _of_slice(t)), whole]
+    return reduce(add, terms)
+
+
+def _of_slice(g: Any) -> bool:
+    return isinstance(g, Value) and g.how[:1] == ("placed",) and _basic(g.how[1])
+
+
+def _basic(key: Any) -> bool:
+    """Whether a key reads no entry twice."""
+    return not any(isinstance(k, np.ndarray) for k in (key if isinstance(key, tuple) else (key,)))
 
 
 def gradients(
@@ -213,17 +245,21 @@ def gradients(
 
     Where cotangents are Values the backward is recorded too.
     """
-    cotangent: dict[Value, Any] = {}
+    terms: dict[Value, list[Any]] = {}
 
-    def add(value: Value, g: Any) -> None:
-        cotangent[value] = cotangent[value] + g if value in cotangent else g
+    def gather(value: Value, g: Any) -> None:
+        known = terms.setdefault(value, [])
+        if known and not isinstance(g, Value):  # arrays are added at once, so that one lies in memory
+            known[-1] = known[-1] + g
+        else:
+            known.append(g)
 
     for value, g in zip(outputs, cotangents, strict=True):
-        add(value, g)
-    for value in recorded(cotangent):
-        if value.op == "leaf" or value not in cotangent:
+        gather(value, g)
+    for value in recorded(terms):
+        if value.op == "leaf" or value not in terms:
             continue
-        g = cotangent[value]
+        g = _total(terms[value])
         y, args = (
             (value, value.args) if isinstance(g, Value) else (value.array, tuple(map(array_of, value.args)))
         )
@@ -233,8 +269,8 @@ def gradients(
             d_args = [rule(g, y, *args) for rule in pullbacks(value.op, unsaturated)]
         for arg, d in zip(value.args, d_args, strict=True):
             if isinstance(arg, Value):
-                add(arg, _to_shape(d, arg.shape))
-    return [cotangent[v] if v in cotangent else np.zeros(v.shape, v.dtype) for v in wrt]
+                gather(arg, _to_shape(d, arg.shape))
+    return [_total(terms[v]) if v in terms else np.zeros(v.shape, v.dtype) for v in wrt]
 
 
 def _to_shape(g: Any, shape: tuple[int, ...]) -> Any:

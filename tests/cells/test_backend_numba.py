@@ -71,6 +71,7 @@ def test_segments_follow_from_the_size_of_the_buffers(spec, monkeypatch):
     program = prepare("numba", case)
     want = computed(program, case)
     monkeypatch.setattr(segments, "SEGMENT_BYTES", 3 * 8 * 3 * program.units * len(case.cell.gates))
+    monkeypatch.setattr(segments, "SEGMENT_ROWS", 1)
     program = prepare("numba", case)
     assert segmented(program).wx.shape[0] == segmented(program).segment == 3
     compare(computed(program, case), want, tolerance("float64", case.steps))
@@ -82,6 +83,7 @@ def test_one_step_larger_than_a_segment_still_runs(monkeypatch):
     case = problem(cells.get(PLAIN))
     want = computed(prepare("numba", case), case)
     monkeypatch.setattr(segments, "SEGMENT_BYTES", 1)
+    monkeypatch.setattr(segments, "SEGMENT_ROWS", 1)
     assert prepare("numba", case).segment == 1
     compare(computed(prepare("numba", case), case), want, tolerance("float64", case.steps))
 

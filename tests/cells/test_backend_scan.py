@@ -221,6 +221,7 @@ def test_several_segments_equal_one(affine, trace, monkeypatch):
     want = computed(program, case, trace=trace)
     row = 8 * case.batch * len(case.cell.gates) * program.units
     monkeypatch.setattr(segments, "SEGMENT_BYTES", 5 * row // program.workers + 1)
+    monkeypatch.setattr(segments, "SEGMENT_ROWS", 1)
     program = prepare("numba:mode=scan", case)
     assert len(program.segments()) > 3
     compare(computed(program, case, trace=trace), want, tolerance("float64", case.steps))

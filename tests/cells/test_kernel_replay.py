@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cellbench import cells
-from cellbench.cells.kernels import replay
+from cellbench.cells.kernels import packing, replay
+from cellbench.cells.kernels.packing import Packing
 from cellbench.cells.kernels.replay import Replays
 from cellbench.cells.programs.products import Products
 from cellbench.cells.vocabulary.matrices import concatenate, expm, linear
@@ -17,8 +18,20 @@ RANDOM = np.random.default_rng(0)
 WRITING = [n for n in cells.names() if cells.get(n).writes("project") or cells.get(n).writes("emit")]
 
 
+real = packing.panels.packed
+
+
 def normal(*shape):
     return RANDOM.standard_normal(shape)
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    monkeypatch.setattr(packing, "most_threads", lambda: 1)
+
+
+def replays(keeping, dtype="float64"):
+    return Replays("test", keeping, Packing(dtype))
 
 
 def same(found, wanted):
@@ -41,7 +54,7 @@ def nests_of(monkeypatch):
 
 def held(function, shapes, compiled, monkeypatch):
     """Runs a function and its gradients both ways, twice on other numbers."""
-    nests, runs = nests_of(monkeypatch), Replays("test", keeping=True)
+    nests, runs = nests_of(monkeypatch), replays(keeping=True)
     for _ in range(2):
         arrays = [normal(*shape) for shape in shapes]
         wanted, pull = at_once("f", function, arrays)
@@ -87,7 +100,7 @@ def test_a_sum_is_made_in_its_nest_over_any_axes(axis, keepdims, monkeypatch):
 
 def test_a_long_sum_is_as_exact_as_its_terms():
     a, b = (normal(40_000, 1, 8).astype("float32") for _ in range(2))
-    (found,), _ = Replays("test", keeping=False).run("f", lambda a, b: [(a * b).sum(0)], [a, b])
+    (found,), _ = replays(keeping=False, dtype="float32").run("f", lambda a, b: [(a * b).sum(0)], [a, b])
     exact = (a * b).sum(0, dtype="float64")
     assert found.dtype == "float32"
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-7 * np.abs(a * b).sum(0).max())
@@ -103,7 +116,7 @@ def test_views_products_and_small_arrays_are_numpys(monkeypatch):
 
 
 def test_what_has_no_step_of_its_own_runs_at_once():
-    runs, matrix = Replays("test", keeping=False), normal(70, 70) / 70
+    runs, matrix = replays(keeping=False), normal(70, 70) / 70
     (found,), _ = runs.run("f", lambda a: [expm(a) * 2], [matrix])
     same([found], at_once("f", lambda a: [expm(a) * 2], [matrix])[0])
     assert list(runs.known.values()) == [None]
@@ -113,7 +126,7 @@ def gates(function, shapes, steps, batch, units, count, inside=lambda wx: None):
     """Runs a function both ways into one array of gates, whose cotangents overwrite it before the pull."""
     arrays, d_wx = [normal(*shape) for shape in shapes], normal(steps, batch, count, units)
     outcomes = []
-    for run in (at_once, Replays("test", keeping=True).run):
+    for run in (at_once, replays(keeping=True).run):
         wx = np.full((steps, batch, count, units), np.nan)
         _, pull = run("f", function, arrays, wx)
         first = wx.copy()
@@ -161,14 +174,72 @@ def test_one_value_as_two_gates_is_written_twice_and_has_both_cotangents():
     gates(twice, [(6, 7, 150)], 6, 7, 150, 3)
 
 
+def linears(x, w, v, b):
+    """Gates that are a product alone, one with a bias, inside a function, and read twice."""
+    gates = [linear(x, w[:40]), linear(x, w[40:], b), tanh(linear(x, v, b)), linear(x, v)]
+    return [*gates[:3], gates[3] * gates[3]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [packing.ROWS - 1, packing.ROWS])
+def test_products_with_what_stays_the_same_are_packed_once(rows, dtype, one_thread, monkeypatch):
+    packed = []
+    monkeypatch.setattr(packing.panels, "packed", lambda *given: packed.append(given) or real(*given))
+    runs = replays(keeping=True, dtype=dtype)
+    for _ in range(2):  # of other arrays
+        fixed = [normal(*shape).astype(dtype) for shape in ((80, 70), (40, 70), (40,))]
+        whole = runs.anew()
+        for _ in range(2):  # of other inputs
+            x, d_wx = normal(1, rows, 70).astype(dtype), normal(1, rows, 4, 40).astype(dtype)
+            outcomes = []
+            for run in (lambda *given: at_once(*given[:4]), whole.run):
+                wx = np.full_like(d_wx, np.nan)
+                _, pull = run("f", lambda w, v, b, x: linears(x, w, v, b), [*fixed, x], wx, 3)
+                outcomes.append([wx.copy(), *pull(d_wx)])
+            for found, wanted in zip(*outcomes, strict=True):
+                error = 50 * np.finfo(dtype).eps * np.abs(wanted).max()
+                np.testing.assert_allclose(found, wanted, rtol=0, atol=error)
+    # each time three matrices forward, and as many transposed
+    assert len(packed) == (2 * 6 if rows >= packing.ROWS else 0)
+
+
+def test_a_product_that_is_a_result_too_is_not_added_to(one_thread):
+    def sums(w, b, x):
+        first, second = linear(x, w), linear(x, w)
+        return [first, first + second, linear(x, w) + b, second]
+
+    given = [normal(40, 70), normal(40), normal(1, packing.ROWS, 70)]
+    d_wx, outcomes = normal(1, packing.ROWS, 4, 40), []
+    for run in (lambda *given: at_once(*given[:3]), replays(keeping=True).run):
+        found, pull = run("f", sums, given, None, 2)
+        outcomes.append([*found, *pull(list(np.moveaxis(d_wx, 2, 0)))])
+    same(*outcomes)
+
+
+def test_rows_that_lie_apart_are_multiplied_where_they_lie(one_thread):
+    many, matrix, bias = normal(300, 2, 33), normal(33, 29), normal(29)
+    out = np.zeros((300, 3, 29))
+    Packing("float64").multiply("w", many[:, 1], matrix, bias, out[:, 2])
+    same([out[:, 2], out[:, :2]], [many[:, 1] @ matrix + bias, np.zeros((300, 2, 29))])
+    turned = Packing("float64").multiply("w", np.asfortranarray(many[:, 0]), matrix)
+    same([turned], [many[:, 0] @ matrix])
+
+
+def test_products_are_blas_s_where_it_has_threads(monkeypatch):
+    monkeypatch.setattr(packing, "most_threads", lambda: 2)
+    some = Packing("float64")
+    same([some.multiply("w", np.ones((300, 4)), np.ones((4, 5)), np.ones(5))], [np.full((300, 5), 5.0)])
+    assert not some.packed
+
+
 @pytest.mark.parametrize("name", WRITING)
-@pytest.mark.parametrize(("steps", "batch"), [(40, 3), (1, 130), (130, 1)])
-def test_every_cell_that_writes_for_whole_arrays_is_replayed(name, steps, batch):
+@pytest.mark.parametrize(("steps", "batch"), [(50, 3), (1, 130), (130, 1)])
+def test_every_cell_that_writes_for_whole_arrays_is_replayed(name, steps, batch, one_thread):
     cell, size = cells.get(name), 48
     params = cell.init(size, size, np.random.default_rng(1))
     x, units = normal(steps, batch, size), cell.units(size)
-    runs = Replays(name, keeping=True)
-    kinds = [Products(cell, params, True), Products(cell, params, True, runs.run)]
+    runs = replays(keeping=True)
+    kinds = [Products(cell, params, True), Products(cell, params, True, runs)]
     outputs = [normal(steps, batch, units) for _ in cell.derivation().outputs]
     d_y, d_wx = (
         normal(steps, batch, cell.output_size(size, size)),
