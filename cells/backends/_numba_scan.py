@@ -46,7 +46,8 @@ class ScanProgram(Program):
         at = cell.states.index
         self.reach = [(at(new), at(old)) for new, old in affine.recurrence(cell).reach]
         row = batch * len(cell.gates) * units * np.dtype(self.dtype).itemsize
-        self.segment = steps_of(row, steps, batch, self.workers)
+        weights = cell.parameter_count(self.input_size, self.hidden_size) * np.dtype(self.dtype).itemsize
+        self.segment = steps_of(row, steps, batch, weights, self.workers)
         self.wx = self.empty(self.segment, batch, len(cell.gates), units)
         self.states = {s: self.empty(steps + 1, batch, units) for s in scan.stored(cell, self.keeping)}
         self.apart = [self.empty(steps, batch, units) for _ in fused.outputs_apart(self.source)]

@@ -89,8 +89,10 @@ class NumbaProgram(SegmentedProgram):
         self.one_product = fused.all_summed(cell, self.source)
         self.in_place = fused.in_place(cell, self.source)
         size = np.dtype(self.dtype).itemsize
+        weights = size * cell.parameter_count(self.input_size, self.hidden_size)
         row, read = batch * self.gates * units * size, batch * self.input_size * size
-        self.segment, self.ahead = steps_of(row, steps, batch), steps_ahead(row + read, steps, batch)
+        self.segment = steps_of(row, steps, batch, weights)
+        self.ahead = steps_ahead(row + read, steps, batch)
         self.hold_states(self.source.output_states, keeping=self.direction == "backward")
         self.module = fused.module(cell, self.dtype, self.division.of_units)
         # the backward writes d_wx there; a projection of the cell's own comes as a whole

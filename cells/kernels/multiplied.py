@@ -13,7 +13,7 @@ Users = Mapping[Value, set[Value]]
 
 @dataclass(frozen=True)
 class Multiplied:
-    """rows (N, K) times a matrix (K, M), plus a bias (M,) or plus what other products gave (N, M).
+    """rows (..., K) times a matrix (K, M), plus a bias (M,) or plus what other products gave (..., M).
 
     What tells the matrix from others is `key`.
     """

@@ -15,6 +15,7 @@ from . import panels, tiles
 from .chunks import most_threads
 
 ROWS = 128  # from which on a matrix is packed: for so many, packing takes as long as the product gains
+WORK = 1 << 19  # multiplications, below which a call of BLAS takes less
 
 
 class Packing:
@@ -41,7 +42,7 @@ class Packing:
         Of one key the matrix is the same until the next `forget`. Rows of arrays may lie apart; `out` may be
         the bias.
         """
-        if not self.alone or len(rows) < ROWS:
+        if not self.alone or len(rows) < ROWS or len(rows) * matrix.size < WORK:
             made = np.matmul(rows, matrix, out=None if out is bias else out)
             return made if bias is None else np.add(made, bias, out=made if out is None else out)
         if key not in self.packed:

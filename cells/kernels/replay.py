@@ -193,8 +193,9 @@ def _written(
     written = {}
     for result, place in places.items():
         flat = result.args[0] if result.how == ("reshape",) else result
-        value = flat if flat in products and flat.shape[-1] == result.shape[-1] else unsplit(result)
-        known = value in products or value.op in POINTWISE
+        value = flat if flat in products else unsplit(result)
+        # a row of a product is one of the array
+        known = value.shape[-1] == result.shape[-1] if value in products else value.op in POINTWISE
         if not users[result] and users[value] <= {result} and known:
             written[value] = place
     return written
@@ -250,6 +251,7 @@ def _of_product(value: Value, each: Multiplied, gate: int | None, multiply: Mult
 
     def step(values: Values) -> None:
         rows, matrix, bias = (_found(array, values) for array in (each.rows, each.matrix, each.bias))
+        rows = rows.reshape(-1, rows.shape[-1])
         if each.others is not None:
             out = values[each.others].reshape(-1, outputs)
             values[value] = multiply(each.key, rows, matrix, out, out).reshape(shape)

@@ -6,14 +6,19 @@ from functools import lru_cache
 from pathlib import Path
 
 SEGMENT_BYTES = 4 << 20  # of one buffer of gate values, which the gradients of the weights read at the end
-SEGMENT_ROWS = 2048  # or so many rows, if these are more: each segment adds all weights' gradients to a sum
+SEGMENT_WEIGHTS = 4  # or so many times the weights, since each segment adds all their gradients to a sum,
+SEGMENT_ROWS = 2048  # but no more rows for their sake
 ROWS_AHEAD = 256  # of inputs that are multiplied with weights from a cache that cores share
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # of a core's own, where Linux runs
 
 
-def steps_of(row: int, steps: int, batch: int, buffers: int = 1) -> int:
-    """Steps of a segment, given the bytes of one step's gate values and the number of buffers for them."""
-    return max(1, min(steps, max(buffers * SEGMENT_BYTES // row, SEGMENT_ROWS // batch)))
+def steps_of(row: int, steps: int, batch: int, weights: int, buffers: int = 1) -> int:
+    """Steps of a segment, given the bytes of one step's gate values and of the weights.
+
+    There may be several buffers for gate values.
+    """
+    for_weights = min(SEGMENT_WEIGHTS * weights // row, SEGMENT_ROWS // batch)
+    return max(1, min(steps, max(buffers * SEGMENT_BYTES // row, for_weights)))
 
 
 def steps_ahead(row: int, steps: int, batch: int) -> int:
