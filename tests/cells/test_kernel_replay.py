@@ -28,6 +28,7 @@ def normal(*shape):
 @pytest.fixture
 def one_thread(monkeypatch):
     monkeypatch.setattr(packing, "most_threads", lambda: 1)
+    monkeypatch.setattr(packing, "WORK", 1)  # so that small products are packed too
 
 
 def replays(keeping, dtype="float64"):
