@@ -66,7 +66,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench run`; returns the exit code."""
-    from ..runs import compose, hydra_keys, launch, multirun, schema, search
+    from ..runs import compose, hydra_keys, launch, multirun, pruning, schema, search
     from ..runs.measure import measure, resume
     from ..runs.values import ConfigError
     from ..store.sweep import BASIC, is_sweep, named
@@ -94,6 +94,7 @@ def do(arguments: argparse.Namespace) -> int:
         return _carried(sweep, sweep.manifest["given"])
     composed = compose.composed(overrides, primary, sweeps=False)
     settings = schema.check(compose.plain_config(composed))
+    pruning.refuse(settings)
     if arguments.plan:
         return plan(settings)
     hydra_keys.apply(composed, settings.results)

@@ -177,7 +177,7 @@ def swept(overrides: list[str]) -> tuple[list[str], list[str]]:
         key = override.get_key_element()
         if not override.is_sweep_override():
             fixed.append(override.input_line)
-        elif key == "results" or re.split(r"[./]", key)[0] == "hydra":
+        elif key in ("results", "pruner") or re.split(r"[./]", key)[0] == "hydra":
             raise ConfigError(f"{key} cannot be swept: it belongs to the whole sweep, so give it one value")
         else:
             keys.append(key)

@@ -86,13 +86,6 @@ def chosen(group: str, overrides: list[str]) -> str:
     return names[-1] if names else BASIC
 
 
-def quieten_optuna() -> None:
-    """Keeps Optuna's coloured log of trials off the terminal: a line of ours stands for each job."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def launched(
     function: Callable[[Any], object],
     overrides: list[str],

@@ -38,7 +38,9 @@ def line(sweep: Sweep, now: datetime | None = None) -> str:
 
 def _states(records: Sequence[Record]) -> str:
     counts = Counter(record.state for record in records)
-    return ", ".join(f"{counts[state]} {state}" for state in ORDER if state in counts)
+    pruned = sum(record.state == "done" and "pruned" in record.cases for record in records)
+    notes = {"done": f" ({pruned} pruned)"} if pruned else {}
+    return ", ".join(f"{counts[state]} {state}{notes.get(state, '')}" for state in ORDER if state in counts)
 
 
 def unknown(records: Sequence[Record]) -> str:

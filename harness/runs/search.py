@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from . import compose, launch
+from . import compose, launch, pruning
 from .groups import estimate_s
 from .schema import Settings, check
 from .values import ConfigError
+
+GOALS = {"minimize": "the lowest", "maximize": "the highest"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def planned(overrides: list[str], primary: str) -> Search:
     return Search(
         launch.chosen(launch.SWEEPER, overrides),
         _trials(sweeper, overrides),
-        f"{_direction(sweeper)} {settings.config['objective']}",
+        _goal(sweeper, settings.config),
         [one for one in overrides if one.partition("=")[0] in keys],
         [one for one in compose.first(overrides) if one.partition("=")[0] in keys],
         settings,
@@ -57,7 +59,19 @@ def first_trial(overrides: list[str], primary: str) -> Settings:
             f"{launch.SWEEPER}={launch.chosen(launch.SWEEPER, overrides)} needs the number to search by; give"
             " objective=PROBE.METRIC, such as objective=throughput.seconds"
         )
+    pruning.check(settings)
     return settings
+
+
+def direction(overrides: list[str], primary: str) -> str:
+    """minimize or maximize, which a pruner has to know. Raises ConfigError where it is neither."""
+    _, fixed = compose.swept(compose.with_files(overrides, primary))
+    found = _direction(compose.composed(fixed, primary).hydra.sweeper)
+    if found not in GOALS:
+        raise ConfigError(
+            f"hydra.sweeper.direction is {found}; pruner needs one direction, of {', '.join(GOALS)}"
+        )
+    return found
 
 
 def _trials(sweeper: Any, overrides: list[str]) -> int | None:
@@ -68,7 +82,12 @@ def _trials(sweeper: Any, overrides: list[str]) -> int | None:
     return None if trials is None else int(trials)
 
 
+def _goal(sweeper: Any, config: dict[str, Any]) -> str:
+    """Such as 'the lowest training.best_test_loss, pruned by median'."""
+    pruned = "" if config["pruner"] is None else f", pruned by {config['pruner']}"
+    return f"{GOALS.get(_direction(sweeper), 'the best')} {config['objective']}{pruned}"
+
+
 def _direction(sweeper: Any) -> str:
-    direction = sweeper.get("direction", "minimize")
-    words = {"minimize": "the lowest", "maximize": "the highest"}
-    return words.get(str(getattr(direction, "name", direction)), "the best")
+    found = sweeper.get("direction", "minimize")
+    return str(getattr(found, "name", found))

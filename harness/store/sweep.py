@@ -102,16 +102,26 @@ class Sweep:
         if not self.searched:
             return [Job(**job) for job in self.manifest["jobs"]]
         jobs: list[Job] = []
-        while (path := self._asked(len(jobs))).exists() and len(jobs) < MOST_JOBS:
-            try:
-                job = files.parse(files.read(path))
-                _check_job(job)
-            except OSError as error:
-                raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
-            except ValueError as error:
-                raise ResultsError(f"{path} is damaged: {error}; remove the sweep") from None
-            jobs.append(Job(**job))
+        while self._asked(len(jobs)).exists() and len(jobs) < MOST_JOBS:
+            jobs.append(self.job(len(jobs)))
         return jobs
+
+    def job(self, number: int) -> Job:
+        """What is asked of one job; of a search, also while one before it has yet to begin.
+
+        Raises ResultsError for damage.
+        """
+        if not self.searched:
+            return Job(**self.manifest["jobs"][number])
+        path = self._asked(number)
+        try:
+            job = files.parse(files.read(path))
+            _check_job(job)
+        except OSError as error:
+            raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise ResultsError(f"{path} is damaged: {error}; remove the sweep") from None
+        return Job(**job)
 
     @property
     def searched(self) -> bool:
@@ -210,7 +220,7 @@ class Sweep:
 
     def swept(self, number: int) -> list[str]:
         """The overrides in which a job differs from the others."""
-        return [o for o in self.jobs[number].overrides if o.partition("=")[0] in self.manifest["swept"]]
+        return [o for o in self.job(number).overrides if o.partition("=")[0] in self.manifest["swept"]]
 
     def worked_s(self, record: Record) -> float:
         """Seconds for which a job that has ended was worked on; of a lost one until its run's last block."""
