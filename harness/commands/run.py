@@ -17,7 +17,7 @@ from ._overrides import keys, line
 if TYPE_CHECKING:
     from ..runs.schema import Settings
     from ..runs.search import Search
-    from ..store.sweep import Sweep
+    from ..store.sweeps import Sweep
 
 EXPERIMENTS = "quick|report|shapes|tasks|speed|regress"
 EXAMPLES = """\
@@ -69,7 +69,7 @@ def do(arguments: argparse.Namespace) -> int:
     from ..runs import compose, hydra_keys, launch, multirun, pruning, schema, search
     from ..runs.measure import measure, resume
     from ..runs.values import ConfigError
-    from ..store.sweep import BASIC, is_sweep, named
+    from ..store.sweeps import BASIC, is_sweep, named
 
     shown = _hydra.asked(arguments)
     if any(o.startswith("resume=") for o in arguments.overrides):

@@ -12,7 +12,7 @@ from typing import Any
 from cellbench.cells import find
 
 from .. import probe as probes
-from ..store.sweep import MOST_JOBS
+from ..store.sweeps import MOST_JOBS
 from . import hydra_keys, places, values
 from .places import own, users
 from .schema import Settings, check, plain

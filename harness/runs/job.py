@@ -23,8 +23,9 @@ from typing import Any
 from .. import store
 from ..measure import worker
 from ..screen import counted, tell
-from ..store import sweep as sweeps
-from ..store.sweep import Job, Record, Sweep
+from ..store import sweeps
+from ..store.files import ResultsError
+from ..store.sweeps import Job, Record, Sweep
 from . import compose, hydra_keys, live, objective, pruning
 from . import measure as measuring
 from .allocation import allocation, scheduler
@@ -96,7 +97,7 @@ def _do(sweep: Sweep, number: int) -> None:
                     tell(f"sweep {sweep.folder.name}: job {number}, {asked}; {live.line(sweep)}")
                 with _printed(sweep.log_of(number)) as log:
                     ended = _work(sweep, number, log)
-    except sweeps.ResultsError as error:
+    except ResultsError as error:
         tell(f"sweep {sweep.folder.name}: {error}")
     except OSError as error:
         _tell_unwritten(sweep, number, error)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import extras
-from ..store import launches
-from ..store.sweep import BASIC
+from ..store.sweeps import BASIC, launches
 from . import compose, places
 from . import job as jobs
 from .values import ConfigError

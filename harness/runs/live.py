@@ -16,7 +16,7 @@ from typing import TextIO
 
 from ..screen import Screen, counted, one_line, screen, tell
 from ..store.files import ResultsError
-from ..store.sweep import Record, Sweep
+from ..store.sweeps import Record, Sweep
 from .progress import left
 
 LOOK_S = 1.0  # between two looks at how the jobs stand

@@ -9,10 +9,9 @@ from typing import Any
 
 from .. import store
 from ..screen import one_line, tell
-from ..store import code, launches, provenance
+from ..store import code, provenance, sweeps
 from ..store import manifest as manifests
-from ..store import sweep as sweeps
-from ..store.sweep import Sweep
+from ..store.sweeps import Sweep, launches
 from . import cancel, compose, launch, live, places, pruning, search, values
 from . import measure as measuring
 from .groups import estimate_s

@@ -20,9 +20,8 @@ from cellbench.cells import find
 from .. import extras
 from ..probe import Intermediate
 from ..screen import counted, one_line
-from ..store import trials
-from ..store.sweep import Sweep
-from ..store.trials import Trial
+from ..store.sweeps import Sweep, trials
+from ..store.sweeps.trials import Trial
 from . import objective
 from .schema import Settings
 from .values import ConfigError

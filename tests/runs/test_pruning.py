@@ -11,11 +11,10 @@ from cellbench.harness.probe import Intermediate, series
 from cellbench.harness.runs import live, multirun, objective
 from cellbench.harness.runs.pruning import PRUNERS, Pruning
 from cellbench.harness.runs.values import ConfigError
-from cellbench.harness.store import sweep as sweeps
-from cellbench.harness.store import trials
+from cellbench.harness.store import sweeps
 from cellbench.harness.store.files import ResultsError
-from cellbench.harness.store.sweep import Job, Record
-from cellbench.harness.store.trials import Trial
+from cellbench.harness.store.sweeps import Job, Record, trials
+from cellbench.harness.store.sweeps.trials import Trial
 
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 

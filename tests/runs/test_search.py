@@ -7,7 +7,7 @@ from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.runs import compose, objective, search
 from cellbench.harness.runs.values import ConfigError
-from cellbench.harness.store import sweep as sweeps
+from cellbench.harness.store import sweeps
 
 SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 OPTUNA = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]

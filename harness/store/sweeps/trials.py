@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from . import atomic, files
-from .files import ResultsError
+from .. import atomic, files
+from ..files import ResultsError
 
 FOLDER, SCHEMA = "trials", 1
 STATES = ("running", "complete", "pruned", "failed")
