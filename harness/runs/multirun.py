@@ -46,10 +46,12 @@ def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
         swept, fixed = compose.swept(overrides)
         settings = planned(overrides, primary)
         jobs = _jobs(compose.sweep(overrides), settings)
+        direction = {}
     else:
         settings, jobs, fixed = [search.first_trial(overrides, primary)], [], overrides
-    pruned = settings[0].config["pruner"] is not None
-    direction = {"direction": search.direction(overrides, primary)} if pruned else {}
+        sweeping = search.sweeper_of(overrides, primary)
+        pruned = settings[0].config["pruner"] is not None
+        direction = {"direction": search.direction(sweeping)} if pruned else {}
     results = settings[0].results
     store.make(results)
     asked = {

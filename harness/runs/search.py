@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from . import compose, launch, pruning
@@ -37,9 +38,9 @@ def planned(overrides: list[str], primary: str) -> Search:
     """What a search will do. Raises ConfigError, or PackageMissing without the sweeper's package."""
     launch.available(overrides)
     settings = first_trial(overrides, primary)
+    sweeper = sweeper_of(overrides, primary)
     overrides = compose.with_files(overrides, primary)
-    keys, fixed = compose.swept(overrides)
-    sweeper = compose.composed(fixed, primary).hydra.sweeper
+    keys, _ = compose.swept(overrides)
     return Search(
         launch.chosen(launch.SWEEPER, overrides),
         _trials(sweeper, overrides),
@@ -63,10 +64,31 @@ def first_trial(overrides: list[str], primary: str) -> Settings:
     return settings
 
 
-def direction(overrides: list[str], primary: str) -> str:
-    """minimize or maximize, which a pruner has to know. Raises ConfigError where it is neither."""
+def sweeper_of(overrides: list[str], primary: str) -> Any:
+    """The sweeper's settings. Raises ConfigError for a database that the installed packages cannot open."""
     _, fixed = compose.swept(compose.with_files(overrides, primary))
-    found = _direction(compose.composed(fixed, primary).hydra.sweeper)
+    sweeper = compose.composed(fixed, primary).hydra.sweeper
+    url = sweeper.get("storage")
+    if isinstance(url, str) and not url.startswith("redis") and _is_too_new():
+        raise ConfigError(
+            f"hydra.sweeper.storage={url} needs SQLAlchemy 1.4, since Optuna 2 knows no later one; leave it"
+            " out, or pip install 'sqlalchemy<2' 'alembic<1.14'"
+        )
+    return sweeper
+
+
+def _is_too_new() -> bool:
+    """Whether Optuna 2 stands beside an SQLAlchemy from 2 on."""
+    try:
+        first = [int(version(name).partition(".")[0]) for name in ("optuna", "sqlalchemy")]
+    except (PackageNotFoundError, ValueError):
+        return False
+    return first[0] < 3 and first[1] >= 2
+
+
+def direction(sweeper: Any) -> str:
+    """minimize or maximize, which a pruner has to know. Raises ConfigError where it is neither."""
+    found = _direction(sweeper)
     if found not in GOALS:
         raise ConfigError(
             f"hydra.sweeper.direction is {found}; pruner needs one direction, of {', '.join(GOALS)}"

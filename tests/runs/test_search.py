@@ -67,6 +67,20 @@ def test_a_search_without_its_number_is_one_line(tmp_path, capsys, override):
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize(("installed", "code"), [({"sqlalchemy": "2.1.9"}, 2), ({"sqlalchemy": "1.4.54"}, 0)])
+def test_a_storage_that_optuna_cannot_open_is_one_line(tmp_path, capsys, monkeypatch, installed, code):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    monkeypatch.setattr(search, "version", lambda name: installed.get(name, "2.10.1"))
+    asked = [*SMALL, *OPTUNA, "objective=parameters.parameters", "workload.hidden_size=choice(3,9)"]
+    stored = [f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db", f"results={tmp_path}/r"]
+    assert main(["run", "--plan", "-m", *asked, *stored]) == code
+    error = capsys.readouterr().err
+    assert not code or ("pip install 'sqlalchemy<2' 'alembic<1.14'" in error and error.count("\n") == 1)
+    if code:
+        assert main(["run", "-m", *asked, *stored]) == code
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_search_is_checked_at_its_first_values():
     asked = ["workload.steps=choice(4,8)", "seeds=range(1,4)", "threads=int(interval(2,9))", "cells=[gru]"]
     assert compose.first(asked) == ["workload.steps=4", "seeds=1", "threads=2", "cells=[gru]"]
