@@ -130,9 +130,7 @@ class Probe:
 
     repeats: ClassVar[int] = 0  # processes of the second pass; 0: there is none
     timed: ClassVar[bool] = True  # False where the first pass measures no time, and several may run at once
-    intermediate: ClassVar[
-        tuple[str, ...]
-    ] = ()  # metrics of which `measure` emits an Intermediate on the way
+    intermediate: ClassVar[tuple[str, ...]] = ()  # metrics of which it emits values on the way
     times_alone: ClassVar[bool] = True  # False where a timed case has results that other work does not spoil
 
     @property

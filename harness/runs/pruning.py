@@ -29,7 +29,7 @@ from .values import ConfigError
 if TYPE_CHECKING:
     import optuna
 
-# Optuna's, by the name that an option gives them
+# Optuna's, by what they are called here
 PRUNERS = {
     "median": "MedianPruner",
     "percentile": "PercentilePruner",
@@ -97,7 +97,7 @@ def of(sweep: Sweep, number: int, settings: Settings) -> Pruning | None:
     if config["pruner"] is None:
         return None
     probe, metric = objective.named(config["objective"])
-    (cases,) = (one.cases for one in settings.probes if one.probe.name == probe)
+    cases = next(one.cases for one in settings.probes if one.probe.name == probe)
     places = {case.id: n for n, case in enumerate(cases)}
     return Pruning(sweep.folder, number, config["pruner"], sweep.manifest["direction"], metric, places)
 
@@ -113,7 +113,7 @@ def check(settings: Settings) -> None:
     extras.requires("optuna", f"pruner={config['pruner']} needs")
     _try(config["pruner"])
     probe, metric = objective.named(config["objective"])
-    (one,) = (planned.probe for planned in settings.probes if planned.probe.name == probe)
+    one = next(planned.probe for planned in settings.probes if planned.probe.name == probe)
     if metric not in one.intermediate:
         known = ", ".join(f"{probe}.{name}" for name in one.intermediate)
         near = find.nearest(metric, one.intermediate)

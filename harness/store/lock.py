@@ -12,7 +12,6 @@ from pathlib import Path
 
 # the errors of a file system that has no flock
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
-
 PATIENCE_S = 2.0  # in which whoever looks whether a lock is held has let go of it
 
 

@@ -145,8 +145,9 @@ def test_a_pruner_finds_again_what_it_noted_of_trials(tmp_path, name):
 
     from cellbench.harness.runs import pruning
 
+    sweep = tmp_path / "20260101-000000-abcd"  # hyperband's brackets go by the study's name
     curves = [[5.0 + k - n / 9 for n in range(9)] for k in (0, 3, 1, 4, 2, 0.5, 3.5, 2.5)]
-    study = optuna.create_study(study_name=tmp_path.name, pruner=pruning.made(name))
+    study = optuna.create_study(study_name=sweep.name, pruner=pruning.made(name))
     expected, ended = [], []
     for job, curve in enumerate(curves):
         trial = study.ask()
@@ -157,7 +158,7 @@ def test_a_pruner_finds_again_what_it_noted_of_trials(tmp_path, name):
         state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE
         study.tell(trial, None if pruned else value, state)
         expected.append(number if pruned else None)
-        ended.append((told(tmp_path, job, curve, pruner=name) or [None])[0])
+        ended.append((told(sweep, job, curve, pruner=name) or [None])[0])
     assert ended == expected and any(expected)
 
 

@@ -33,9 +33,9 @@ def check(manifest: Any) -> None:
         raise ValueError(f"it is of schema {schema!r:.60}, and this version reads schema {SCHEMA}")
     if not NAME.fullmatch(entries.text(manifest, "sweep")):
         raise ValueError(f"its sweep is called {manifest['sweep']!r:.60}")
-    for name in ("created", "command", "sweeper", "primary"):
+    for name in ("created", "command", "sweeper", "primary", *_given(manifest, "direction")):
         entries.text(manifest, name)
-    for name in ("swept", "given", *(["folders"] if "folders" in manifest else [])):
+    for name in ("swept", "given", *_given(manifest, "folders")):
         entries.texts(manifest, name)
     check_origin(manifest)
     if not entries.are_numbers(manifest.get("estimates_s", [])):
@@ -55,3 +55,8 @@ def check_job(job: Any) -> None:
     if not JOB_ID.fullmatch(entries.text(job, "id")) or not isinstance(job["config"], dict):
         raise ValueError(f"job {job['id']!r:.60} is damaged")
     entries.texts(job, "overrides")
+
+
+def _given(manifest: dict[str, Any], name: str) -> list[str]:
+    """The name of an entry that not every sweep has, where it is there."""
+    return [name] if name in manifest else []
