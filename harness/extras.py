@@ -13,6 +13,7 @@ PACKAGES = {
     "hydra_plugins.hydra_ray_launcher": ("hydra-ray-launcher", "'cellbench[ray]'"),
     "hydra_plugins.hydra_submitit_launcher": ("hydra-submitit-launcher", "'cellbench[submitit]'"),
     "fsspec": ("fsspec", "fsspec"),
+    "optuna": ("optuna", "'cellbench[optuna]'"),
     "polars": ("polars", "'cellbench[scale]'"),
     "sacrebleu": ("sacrebleu", "'cellbench[tasks]'"),
     "safetensors": ("safetensors", "'cellbench[checkpoints]'"),

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 Series = dict[str, Any]
 WAITS = "waits"
-Emit = Callable[[Any], None]  # of (case id, series), (case id, share done) or (case id, CaseResult)
+# of (case id, series), (case id, share done), (case id, Intermediate) or (case id, CaseResult)
+Emit = Callable[[Any], None]
 
 PACKAGE = f"{__package__}.probes"
 GROUP = "cellbench.probes"  # of entry points
@@ -42,6 +43,23 @@ class NotOk(Exception):
     def __init__(self, status: str, reason: str, series: Iterable[Series] = ()) -> None:
         super().__init__(reason)
         self.status, self.reason, self.series = status, reason, list(series)
+
+
+@dataclass(frozen=True)
+class Intermediate:
+    """What a case would come to if it ended now: `series` at its evaluation `number`, from 1 on.
+
+    After the `last` one it ends anyway.
+    """
+
+    number: int
+    series: list[Series]
+    last: bool = False
+
+    def value(self, metric: str) -> float | None:
+        """The median of a metric; None where it is not among the series."""
+        found = [one["values"] for one in self.series if one["metric"] == metric]
+        return float(np.median(found[0])) if found else None
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,7 @@ class Probe:
 
     repeats: ClassVar[int] = 0  # processes of the second pass; 0: there is none
     timed: ClassVar[bool] = True  # False where the first pass measures no time, and several may run at once
+    intermediate: ClassVar[tuple[str, ...]] = ()  # metrics of which it emits values on the way
     times_alone: ClassVar[bool] = True  # False where a timed case has results that other work does not spoil
 
     @property
@@ -129,7 +148,8 @@ class Probe:
         what is left to do that measures no time, and runs beside others where that serves.
 
         emit((case.id, series)) hands over some before the end, emit((case.id, 0.4)) says that 0.4 of the case
-        is done: a silence longer than case_timeout_s is taken for a hang.
+        is done: a silence longer than case_timeout_s is taken for a hang. emit((case.id, Intermediate(...)))
+        says what the metrics of `intermediate` would be now. It raises NotOk where a search prunes the case.
 
         Runs in a process of its own for all cases that differ in seed and variant only.
         """
@@ -210,14 +230,20 @@ class CaseResult:
 
 
 def measure_cases(
-    emit: Emit, spec: str, options: dict[str, Any], cases: list[Case], go: Connection | None = None
+    emit: Emit,
+    spec: str,
+    options: dict[str, Any],
+    cases: list[Case],
+    go: Connection | None = None,
+    pruned: Connection | None = None,
 ) -> None:
     """Runs in the worker: the first pass of some cases, one after the other.
 
     Emits (case id, CaseResult) at the end of each. With `go`, it emits (case id, WAITS) before what measures
-    no time, and waits for a byte.
+    no time, and waits for a byte. `pruned` answers each Intermediate: the reason to end the case, or None.
     """
     probe = get(spec, options)
+    emit = _answered(emit, pruned)
     for case in cases:
         try:
             if reason := _refusal(case):
@@ -238,6 +264,21 @@ def measure_cases(
         except PackageMissing as missing:
             result = CaseResult("unavailable", str(missing))
         emit((case.id, result))
+
+
+def _answered(emit: Emit, answers: Connection | None) -> Emit:
+    """emit, which waits for the answer to an Intermediate; without answers nobody asks for those."""
+
+    def answered(message: Any) -> None:
+        found = message[1]
+        if not isinstance(found, Intermediate):
+            emit(message)
+        elif answers is not None:
+            emit(message)
+            if reason := answers.recv():
+                raise NotOk("pruned", reason, found.series)
+
+    return answered
 
 
 def _refusal(case: Case) -> str | None:

@@ -63,7 +63,7 @@ def path(text: str) -> Path:
 
 def with_sweeps(paths: Sequence[Path], results: Path = RUNS) -> list[Path]:
     """The paths as they are given, and the folder of a sweep for its name."""
-    from ..store.sweep import is_sweep, named
+    from ..store.sweeps import is_sweep, named
 
     folders = [named(str(path), results) for path in paths]
     return [folder if is_sweep(folder) else path for path, folder in zip(paths, folders, strict=True)]

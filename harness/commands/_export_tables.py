@@ -45,7 +45,7 @@ def _of_runs(arguments: argparse.Namespace) -> tuple[list[Section], Path]:
 
 
 def _jobs(arguments: argparse.Namespace) -> Iterator[Section]:
-    from ..store import sweep as sweeps
+    from ..store import sweeps
     from ._sweeps import NUMBERS, jobs
 
     for folder in filter(sweeps.is_sweep, with_sweeps(arguments.runs, arguments.results)):

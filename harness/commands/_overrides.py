@@ -31,6 +31,7 @@ KEYS = (
     ("results", "results/runs", "the folder that the run's own folder is made in"),
     ("budget_s", "null", "seconds for the whole run; the cases after that are skipped"),
     ("objective", "null", "PROBE.METRIC, such as throughput.seconds: what hydra/sweeper=optuna searches by"),
+    ("pruner", "null", "median, hyperband or another of Optuna's: ends hopeless trainings of a search"),
     ("case_timeout_s", "300", "seconds without a sign of life after which a case is ended"),
 )
 # the keys that regress and compare read: they time what the probe throughput times, on one thread

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from ..runs.live import state_of, unknown
 from ..screen import one_line
-from ..store.sweep import AGAIN, Record, Sweep
+from ..store.sweeps import AGAIN, Record, Sweep
 from ._table import print_table
 
 COLUMNS = ("job", "state", "cases", "run", "host", "scheduler", "cores", "memory", "what was swept")

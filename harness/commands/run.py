@@ -17,7 +17,7 @@ from ._overrides import keys, line
 if TYPE_CHECKING:
     from ..runs.schema import Settings
     from ..runs.search import Search
-    from ..store.sweep import Sweep
+    from ..store.sweeps import Sweep
 
 EXPERIMENTS = "quick|report|shapes|tasks|speed|regress"
 EXAMPLES = """\
@@ -66,10 +66,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench run`; returns the exit code."""
-    from ..runs import compose, hydra_keys, launch, multirun, schema, search
+    from ..runs import compose, hydra_keys, launch, multirun, pruning, schema, search
     from ..runs.measure import measure, resume
     from ..runs.values import ConfigError
-    from ..store.sweep import BASIC, is_sweep, named
+    from ..store.sweeps import BASIC, is_sweep, named
 
     shown = _hydra.asked(arguments)
     if any(o.startswith("resume=") for o in arguments.overrides):
@@ -94,6 +94,7 @@ def do(arguments: argparse.Namespace) -> int:
         return _carried(sweep, sweep.manifest["given"])
     composed = compose.composed(overrides, primary, sweeps=False)
     settings = schema.check(compose.plain_config(composed))
+    pruning.refuse(settings)
     if arguments.plan:
         return plan(settings)
     hydra_keys.apply(composed, settings.results)

@@ -34,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(arguments: argparse.Namespace) -> int:
     """Runs `cellbench sweeps`; returns the exit code."""
     from ..runs import live
-    from ..store import sweep as sweeps
+    from ..store import sweeps
     from ._sweeps import print_sweep
 
     if arguments.sweep is not None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import task as tasks
 from ..case import CONVOLUTION, Case
-from ..probe import Emit, NotOk, Plan, Probe, Series, cell_of, series
+from ..probe import Emit, Intermediate, NotOk, Plan, Probe, Series, cell_of, series
 from ..rivals import rivals
 from ..runs.values import writable
 from ..task import MANY_TO_ONE, TO_SEQUENCE, Data
@@ -51,6 +51,7 @@ class Training(Probe):
     """
 
     times_alone: ClassVar[bool] = False
+    intermediate: ClassVar[tuple[str, ...]] = ("best_test_loss", "best_accuracy")
 
     backends: tuple[str, ...] = ()
     hidden_size: int = 64
@@ -126,6 +127,8 @@ class Training(Probe):
             if file:
                 checkpoint.save(file, one)
             emit((case.id, len(one.course.epochs) / self.epochs))
+            epochs, ended = len(one.course.epochs), one.course.ended(recipe)
+            emit((case.id, Intermediate(epochs, self.best(data, one.course), ended)))
 
         try:
             learner.learn(after_epoch)
@@ -246,12 +249,16 @@ class Training(Probe):
             series("time_to_target_s", "s", course.reached_s),
         ]
 
+    def best(self, data: Data, course: Course) -> list[Series]:
+        """What the best epoch so far has reached."""
+        best = course.epochs[course.best]
+        accuracy = [] if data.classes is None else [series("best_accuracy", "1", best.accuracy)]
+        return [series("best_test_loss", self.unit(data), best.test_loss), *accuracy]
+
     def reached(self, case: Case, data: Data, learner: Learner) -> tuple[Any, ...]:
         """(series of how it ended, and the verdict's line where there is one)."""
         course = learner.course
-        best = course.epochs[course.best]
-        ends = [series("best_test_loss", self.unit(data), best.test_loss)]
-        ends += [] if data.classes is None else [series("best_accuracy", "1", best.accuracy)]
+        ends = self.best(data, course)
         ends += [] if case.spec == CONVOLUTION else self.figures(case, data, learner.model)
         if not self.verdict:
             return (ends,)

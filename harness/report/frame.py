@@ -53,6 +53,7 @@ NAMES = {
     "direction": "direction",
     "threads": "threads",
 }
+OPTION = "probe."  # begins the column of an option of a probe
 DIRECTIONS = {"forward": "forward", "backward": "forward+backward"}
 FEWEST = 3  # processes from which on their range is shown as an interval
 
@@ -245,6 +246,9 @@ def _setting(key: str, value: Any) -> str:
         return DIRECTIONS.get(value, value)
     if key == "threads":
         return f"{value} thread{'s' if value != 1 else ''}"
+    if key.startswith(OPTION):
+        shown = f"{value:g}" if isinstance(value, float) else value
+        return f"{key.rpartition('.')[2]} {shown}"
     return f"{NAMES[key]} {value}" if key in NAMES else str(value)
 
 

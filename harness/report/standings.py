@@ -167,7 +167,7 @@ def tried(model: Standing) -> list[int]:
 
 
 def _ended_early(model: Standing) -> list[int]:
-    refused = ("skipped", "unsupported", "unavailable")
+    refused = ("pruned", "skipped", "unsupported", "unavailable")
     return [seed for seed, (status, _) in model.failed.items() if status not in refused]
 
 

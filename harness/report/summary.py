@@ -132,7 +132,7 @@ def _cases(frame: pd.DataFrame) -> list[dict[str, Any]]:
     others = frame[(frame["backend"] != "") & (frame["label"] != "") & (frame["probe"] != "gradient_decay")]
     for pair in others[["label", "backend"]].drop_duplicates().itertuples(index=False, name=None):
         if pair not in seen:
-            rows.append(_row_without_times(others, *pair))
+            rows += _rows_without_times(others, *pair)
     cells = {row["label"] for row in rows}
     rest = frame[~frame["label"].isin(list(cells))]
     rows += [row for name in unique(rest["label"]) for row in _rows_of_sizes(rest[rest["label"] == name])]
@@ -162,6 +162,15 @@ def _rows_of_sizes(mine: pd.DataFrame) -> list[dict[str, Any]]:
                 for one in values
             ]
     return [_row_without_times(mine, name, "")]
+
+
+def _rows_without_times(frame: pd.DataFrame, name: str, backend: str) -> list[dict[str, Any]]:
+    """A row, or one for each run where they trained other cases of a seed, such as of another batch."""
+    mine = frame[(frame["label"] == name) & (frame["backend"] == backend) & (frame["probe"] == "training")]
+    if not len(mine) or mine.groupby(["task", "seed"])["case"].nunique().max() < 2:
+        return [_row_without_times(frame, name, backend)]
+    runs = [_row_without_times(frame[frame["run"] == run], name, backend) for run in unique(mine["run"])]
+    return runs if len(runs) > 1 else [_row_without_times(frame, name, backend)]
 
 
 def _row_without_times(frame: pd.DataFrame, name: str, backend: str) -> dict[str, Any]:

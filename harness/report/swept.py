@@ -2,7 +2,8 @@
 
 The rule: of the keys in which the runs differ, the one of numbers with the most values is the x axis, or one
 of names where there is none of numbers. The colour is the next key that varies, in the order of KEYS, with as
-many values as there are colours. Every combination of the others is a panel.
+many values as there are colours. Every combination of the others is a panel. Options of the probe are keys
+too, after those of KEYS. Seeds are not: a point is the median over them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from ..store import provenance
+from . import differing
 from .drawing import drawing
 from .drawing.panels import Figure, at, cut, titled
-from .frame import estimates, measured, setting_text, unique, varying
+from .frame import OPTION, estimates, measured, setting_text, unique, varying
 from .section import Section
 from .sections import main_metric
 from .table import Column, Entry, Table, table_of
@@ -47,20 +50,37 @@ class Axes:
 def axes_of(rows: pd.DataFrame) -> Axes | None:
     """The axes by the rule; None where the runs differ in no key, or have measured the same case."""
     different = [key for key in between_runs(rows) if key != "task"]  # a line over tasks says nothing
+    keys = keys_of(rows)
     if not different or rows.drop_duplicates(["run", "case"]).duplicated("case").any():
         return None
-    count = {key: len(unique(rows[key])) for key in KEYS}
-    numbers = [key for key in different if key in NUMBERS]
+    count = {key: len(unique(rows[key])) for key in keys}
+    numbers = [key for key in different if is_number(rows, key)]
     x = max(numbers or different, key=lambda key: count[key])  # of equals the first
-    others = [key for key in varying(rows, KEYS) if key != x and not (key == "match" and x == "hidden_size")]
+    others = [key for key in varying(rows, keys) if key != x and not (key == "match" and x == "hidden_size")]
     colour = next((key for key in others if count[key] <= len(drawing.COLOURS)), None)
     return Axes(x, colour, tuple(key for key in others if key != colour))
+
+
+def keys_of(rows: pd.DataFrame) -> tuple[str, ...]:
+    """KEYS, and the columns of the probe's options."""
+    return (*KEYS, *(str(name) for name in rows.columns if str(name).startswith(OPTION)))
+
+
+def is_number(rows: pd.DataFrame, key: str) -> bool:
+    """Whether a key's values are numbers, which have an order and a distance."""
+    return key in NUMBERS or (key.startswith(OPTION) and is_numeric_dtype(rows[key]))
+
+
+def title(key: str) -> str:
+    """What a key is called: T, or learning_rate of probe.training.learning_rate."""
+    return TITLES.get(key, key.rpartition(".")[2])
 
 
 def between_runs(rows: pd.DataFrame) -> list[str]:
     """The keys of which the runs have different values."""
     values = {
-        key: rows.groupby("run", sort=False)[key].agg(lambda one: frozenset(unique(one))) for key in KEYS
+        key: rows.groupby("run", sort=False)[key].agg(lambda one: frozenset(unique(one)))
+        for key in keys_of(rows)
     }
     return [key for key, sets in values.items() if sets.nunique() > 1 and frozenset() not in set(sets)]
 
@@ -73,16 +93,19 @@ def with_machines(ready: pd.DataFrame, manifests: Sequence[dict[str, Any]]) -> p
 
 def section(ready: pd.DataFrame, manifests: Sequence[dict[str, Any]]) -> Section:
     """A figure for each probe whose runs differ in a key, and a table of what is missing in them."""
-    figures, missing = [], []
+    figures, missing, tables = [], [], []
     if len(unique(ready["run"])) > 1:
         ready = with_machines(ready, manifests)
         for probe, rows in ready.groupby("probe", sort=False):
+            rows = differing.with_options(rows, str(probe), manifests)
             if (axes := axes_of(rows)) is None:
                 continue
             figure = figure_of(str(probe), rows, axes)
             figures += [figure] if figure else []
             missing += [(str(probe), text, reason) for text, reason in gaps(rows, axes)]
-    return Section(HEADING, tuple(figures), (_table(missing),) if missing else ())
+        tables += [one for one in (differing.table(ready, manifests),) if one]
+    tables += [_table(missing)] if missing else []
+    return Section(HEADING, tuple(figures), tuple(tables))
 
 
 def figure_of(probe: str, rows: pd.DataFrame, axes: Axes) -> Figure | None:
@@ -92,11 +115,13 @@ def figure_of(probe: str, rows: pd.DataFrame, axes: Axes) -> Figure | None:
     rows = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])]
     if not len(rows):
         return None
-    unit = "seed" if len(unique(rows["seed"])) > 1 else "process"
+    seeds = len(unique(rows["seed"]))
+    unit = "seed" if seeds > 1 else "process"
     points = estimates(rows, axes.keys, unit)
     panels, rest = cut(_panels(points, axes))
-    differ = ", ".join(TITLES.get(key, key) for key in between_runs(rows))
-    caption = f"{metric} of the probe {probe} over {TITLES.get(axes.x, axes.x)}. The runs differ in {differ}."
+    differ = ", ".join(map(title, between_runs(rows)))
+    caption = f"{metric} of the probe {probe} over {title(axes.x)}. The runs differ in {differ}."
+    caption += f" Median over {seeds} seeds." if seeds > 1 else ""
     if np.isfinite(points["low"]).any():
         caption += f" Bar: range over {'seeds' if unit == 'seed' else 'processes'}."
     units = unique(rows["unit"])
@@ -116,9 +141,10 @@ def _draw(panels: list[tuple[tuple[Any, ...], pd.DataFrame]], axes: Axes, label:
     """Four panels abreast, on the same axes."""
     every = pd.concat([rows for _, rows in panels])
     names = unique(every[axes.colour]) if axes.colour else [""]
-    names = sorted(names) if axes.colour in NUMBERS else names
+    ordered = axes.colour is not None and is_number(every, axes.colour)
+    names = sorted(names) if ordered else names
     shown = [setting_text({axes.colour: name}, [axes.colour]) if axes.colour else "" for name in names]
-    look = drawing.shades(shown) if axes.colour in NUMBERS else drawing.colours(shown)
+    look = drawing.shades(shown) if ordered else drawing.colours(shown)
     columns = min(4, len(panels))
     room = drawing.legend_room(shown, 24) if axes.colour else 0.2
     figure, grid = drawing.grid(
@@ -135,10 +161,10 @@ def _draw(panels: list[tuple[tuple[Any, ...], pd.DataFrame]], axes: Axes, label:
     low, high = every[["median", "low"]].min().min(), every[["median", "high"]].max().max()
     if low > 0:
         drawing.log_axis(grid[0, 0].yaxis, low, high)
-    drawing.label_lowest(grid, len(panels), TITLES.get(axes.x, axes.x))
+    drawing.label_lowest(grid, len(panels), title(axes.x))
     if axes.colour:
         lines = {text: drawing.line(look[text], marker="o") for text in shown}
-        drawing.legend(grid[0][columns - 1], lines, TITLES.get(axes.colour, axes.colour))
+        drawing.legend(grid[0][columns - 1], lines, title(axes.colour))
     return figure
 
 
@@ -147,12 +173,12 @@ def _x_axis(first: Any, every: pd.DataFrame, key: str) -> dict[Any, float]:
     from matplotlib.ticker import FixedLocator
 
     values = unique(every[key])
-    if key not in NUMBERS:
+    if not is_number(every, key):
         first.set_xticks(range(len(values)), [drawing.shortened(str(value), 16) for value in values])
         first.set_xlim(-0.5, len(values) - 0.5)
         return {value: float(place) for place, value in enumerate(values)}
     values = sorted(values)
-    drawing.log_axis(first.xaxis, values[0], values[-1], lambda value: f"{value:.0f}")
+    drawing.log_axis(first.xaxis, values[0], values[-1], lambda value: f"{value:g}")
     first.xaxis.set_major_locator(FixedLocator(drawing.spaced(values)))
     return {value: float(value) for value in values}
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from ..measure.conditions import SLACK, quota
 from ..measure.runnable import wanting
 from ..store.files import ResultsError
-from ..store.sweep import Sweep
+from ..store.sweeps import Sweep
 
 LOOK_S = 1.0  # between two looks, of some milliseconds each
 MOST_LOOKS = 10_000  # that are kept

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..screen import one_line, tell
-from ..store import launches
-from ..store.sweep import Sweep
+from ..store.sweeps import Sweep, launches
 from .live import UNDER_WAY
 
 WAIT_S = 5.0  # in which a second Ctrl-C cancels

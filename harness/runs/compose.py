@@ -12,7 +12,7 @@ from typing import Any
 from cellbench.cells import find
 
 from .. import probe as probes
-from ..store.sweep import MOST_JOBS
+from ..store.sweeps import MOST_JOBS
 from . import hydra_keys, places, values
 from .places import own, users
 from .schema import Settings, check, plain
@@ -177,7 +177,7 @@ def swept(overrides: list[str]) -> tuple[list[str], list[str]]:
         key = override.get_key_element()
         if not override.is_sweep_override():
             fixed.append(override.input_line)
-        elif key == "results" or re.split(r"[./]", key)[0] == "hydra":
+        elif key in ("results", "pruner") or re.split(r"[./]", key)[0] == "hydra":
             raise ConfigError(f"{key} cannot be swept: it belongs to the whole sweep, so give it one value")
         else:
             keys.append(key)

@@ -22,7 +22,7 @@ from .. import store
 from ..gradients.training.board import summary_writer
 from ..gradients.training.trackers import mlflow_writer, wandb_writer
 from ..screen import one_line
-from . import compose, schema
+from . import compose, pruning, schema
 from .own_class import spec_of
 from .values import ConfigError
 
@@ -167,6 +167,7 @@ def run(**settings: Any) -> Run:
         results = _folder(settings.get("results", compose.defaults()["results"]))
         overrides = list(_overrides(settings, results))
         checked = schema.check(compose.compose(overrides))
+        pruning.refuse(checked)
         names: list[str] = []
         code = measure(checked, shlex.join(["cellbench", "run", *overrides]), names.append)
     finally:

@@ -23,9 +23,10 @@ from typing import Any
 from .. import store
 from ..measure import worker
 from ..screen import counted, tell
-from ..store import sweep as sweeps
-from ..store.sweep import Job, Record, Sweep
-from . import compose, hydra_keys, live, objective
+from ..store import sweeps
+from ..store.files import ResultsError
+from ..store.sweeps import Job, Record, Sweep
+from . import compose, hydra_keys, live, objective, pruning
 from . import measure as measuring
 from .allocation import allocation, scheduler
 from .beside import Beside
@@ -96,7 +97,7 @@ def _do(sweep: Sweep, number: int) -> None:
                     tell(f"sweep {sweep.folder.name}: job {number}, {asked}; {live.line(sweep)}")
                 with _printed(sweep.log_of(number)) as log:
                     ended = _work(sweep, number, log)
-    except sweeps.ResultsError as error:
+    except ResultsError as error:
         tell(f"sweep {sweep.folder.name}: {error}")
     except OSError as error:
         _tell_unwritten(sweep, number, error)
@@ -164,13 +165,14 @@ def _disturbed(beside: Beside) -> tuple[str, str]:
 
 def _measure(sweep: Sweep, number: int, run: str | None, named: Any, beside: Beside | None) -> int:
     """The exit code of the job's own run."""
-    job = sweep.jobs[number]
+    job = sweep.job(number)
+    settings = replace(check(job.config), results=sweep.results)
+    pruned = pruning.of(sweep, number, settings)
     if run is not None and store.is_run(sweep.results / run):
         # its configuration is the sweep's, which is trusted: a node may not have this user's key
         known = store.read_manifest(sweep.results / run).get("config") == job.config
-        return measuring.resume(str(sweep.results / run), known, beside)
-    settings = replace(check(job.config), results=sweep.results)
-    return measuring.measure(settings, sweep.manifest["command"], named, beside)
+        return measuring.resume(str(sweep.results / run), known, beside, pruned)
+    return measuring.measure(settings, sweep.manifest["command"], named, beside, pruned)
 
 
 def _statuses(sweep: Sweep, run: str | None) -> dict[str, int]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import extras
-from ..store import launches
-from ..store.sweep import BASIC
+from ..store.sweeps import BASIC, launches
 from . import compose, places
 from . import job as jobs
 from .values import ConfigError
@@ -84,13 +83,6 @@ def chosen(group: str, overrides: list[str]) -> str:
     """What a group of Hydra's is set to."""
     names = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]
     return names[-1] if names else BASIC
-
-
-def quieten_optuna() -> None:
-    """Keeps Optuna's coloured log of trials off the terminal: a line of ours stands for each job."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def launched(

@@ -16,7 +16,7 @@ from typing import TextIO
 
 from ..screen import Screen, counted, one_line, screen, tell
 from ..store.files import ResultsError
-from ..store.sweep import Record, Sweep
+from ..store.sweeps import Record, Sweep
 from .progress import left
 
 LOOK_S = 1.0  # between two looks at how the jobs stand
@@ -38,7 +38,9 @@ def line(sweep: Sweep, now: datetime | None = None) -> str:
 
 def _states(records: Sequence[Record]) -> str:
     counts = Counter(record.state for record in records)
-    return ", ".join(f"{counts[state]} {state}" for state in ORDER if state in counts)
+    pruned = sum(record.state == "done" and "pruned" in record.cases for record in records)
+    notes = {"done": f" ({pruned} pruned)"} if pruned else {}
+    return ", ".join(f"{counts[state]} {state}{notes.get(state, '')}" for state in ORDER if state in counts)
 
 
 def unknown(records: Sequence[Record]) -> str:

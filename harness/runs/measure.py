@@ -18,6 +18,7 @@ from ..store.code import Watch
 from .beside import Beside
 from .groups import estimate_s, may_fork
 from .progress import Progress
+from .pruning import Pruning
 from .resume import interrupted
 from .runner import IMPORTED, Runner
 from .schema import Settings, check
@@ -29,17 +30,21 @@ def measure(
     command: str,
     named: Callable[[str], object] = lambda name: None,
     beside: Beside | None = None,
+    pruning: Pruning | None = None,
 ) -> int:
     """Measures all cases in a new run; returns the exit code. `command` is what the manifest says.
 
-    `named` is told the run's name before there is the run. `beside` looks at other jobs of the sweep.
+    `named` is told the run's name before there is the run. `beside` looks at other jobs of the sweep, and
+    `pruning` ends hopeless cases of a search.
     """
     _begin_server(settings)
     manifest = provenance.manifest(command, settings.config, settings.config["threads"])
-    return _work(store.create(settings.results, manifest, named), settings, set(), beside)
+    return _work(store.create(settings.results, manifest, named), settings, set(), beside, pruning)
 
 
-def resume(name: str, trust: bool = False, beside: Beside | None = None) -> int:
+def resume(
+    name: str, trust: bool = False, beside: Beside | None = None, pruning: Pruning | None = None
+) -> int:
     """Goes on with the run in a folder; returns the exit code.
 
     Raises ConfigError where a new measurement would not belong to the old ones, and for a run that this user
@@ -57,8 +62,8 @@ def resume(name: str, trust: bool = False, beside: Beside | None = None) -> int:
             " start a new run"
         )
     print(state_of(ended, len(planned)))
-    done = {case for case, status in ended.items() if status == "ok"}
-    return _work(writer, settings, done, beside)
+    done = {case for case, status in ended.items() if status in store.ENDED}
+    return _work(writer, settings, done, beside, pruning)
 
 
 def _begin_server(settings: Settings) -> None:
@@ -69,12 +74,18 @@ def _begin_server(settings: Settings) -> None:
 
 def state_of(ended: dict[str, str], planned: int) -> str:
     """The state of an interrupted run: '3 of 9 cases are done; again: 1 crashed; 5 left'."""
-    again = Counter(status for status in ended.values() if status != "ok")
+    again = Counter(status for status in ended.values() if status not in store.ENDED)
     repeated = f"; again: {', '.join(f'{n} {status}' for status, n in again.items())}" if again else ""
     return f"{len(ended) - again.total()} of {planned} cases are done{repeated}; {planned - len(ended)} left"
 
 
-def _work(writer: store.RunWriter, settings: Settings, done: Collection[str], beside: Beside | None) -> int:
+def _work(
+    writer: store.RunWriter,
+    settings: Settings,
+    done: Collection[str],
+    beside: Beside | None,
+    pruning: Pruning | None,
+) -> int:
     """Measures all but the cases that are done."""
     remaining = [
         replace(planned, cases=[case for case in planned.cases if case.id not in done])
@@ -84,7 +95,8 @@ def _work(writer: store.RunWriter, settings: Settings, done: Collection[str], be
         print(f"warning: {reason}: each process compiles its kernels again", file=sys.stderr)
     progress = Progress(estimate_s(remaining))
     changed = Watch(settings.config).changed
-    runner = Runner(writer, progress, settings.case_timeout_s, settings.budget_s, done, changed, beside)
+    limits = settings.case_timeout_s, settings.budget_s
+    runner = Runner(writer, progress, *limits, done, changed, beside, pruning)
     try:
         # all cases, also those that are done: a ratio needs its partner in the same process
         code = runner.run(settings.probes)

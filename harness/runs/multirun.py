@@ -9,11 +9,10 @@ from typing import Any
 
 from .. import store
 from ..screen import one_line, tell
-from ..store import code, launches, provenance
+from ..store import code, provenance, sweeps
 from ..store import manifest as manifests
-from ..store import sweep as sweeps
-from ..store.sweep import Sweep
-from . import cancel, compose, launch, live, places, search, values
+from ..store.sweeps import Sweep, launches
+from . import cancel, compose, launch, live, places, pruning, search, values
 from . import measure as measuring
 from .groups import estimate_s
 from .job import job, job_id, trial
@@ -28,6 +27,7 @@ def planned(overrides: list[str], primary: str = "config") -> list[Settings]:
     Two jobs that are the same are a mistake.
     """
     settings = [check(compose.compose(job, primary)) for job in compose.sweep(overrides)]
+    pruning.refuse(settings[0])
     ids = [job_id(one.config) for one in settings]
     if twice := next((n for n, one in enumerate(ids) if one in ids[:n]), None):
         raise ConfigError(
@@ -46,8 +46,12 @@ def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
         swept, fixed = compose.swept(overrides)
         settings = planned(overrides, primary)
         jobs = _jobs(compose.sweep(overrides), settings)
+        direction = {}
     else:
         settings, jobs, fixed = [search.first_trial(overrides, primary)], [], overrides
+        sweeping = search.sweeper_of(overrides, primary)
+        pruned = settings[0].config["pruner"] is not None
+        direction = {"direction": search.direction(sweeping)} if pruned else {}
     results = settings[0].results
     store.make(results)
     asked = {
@@ -61,7 +65,7 @@ def begin(overrides: list[str], command: str, primary: str = "config") -> Sweep:
         "estimates_s": [estimate_s(one.probes) for one in settings] if jobs else [],
     }
     made = provenance.origin() | {"code": code.digests([one.config for one in settings])}
-    return sweeps.create(results, made | asked)
+    return sweeps.create(results, made | asked | direction)
 
 
 def again(folder: Path, trust: bool, launcher: list[str]) -> tuple[Sweep, list[str]]:
@@ -158,7 +162,7 @@ def carry(sweep: Sweep, given: list[str]) -> bool:
         tell(words)
     told, shielded = live.told(sweep, launcher != "basic"), cancel.shielded(launcher == "submitit_local")
     if launch.chosen(launch.SWEEPER, given) == "optuna":
-        launch.quieten_optuna()
+        pruning.quieten()
     with sweep.launching():
         launches.add(sweep.folder, launcher, left)
         with told, shielded:
@@ -187,10 +191,16 @@ def best(sweep: Sweep) -> str:
 
     found = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(found, dict)
-    keys = " ".join(f"{key}={value}" for key, value in found.get("best_params", {}).items())
+    keys = [f"{key}={value}" for key, value in found.get("best_params", {}).items()]
     value = found.get("best_value")
     shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return f"best: {keys}, with {_objective(sweep)}{shown}" if keys else ""
+    return f"best: {' '.join(keys)}, with {_objective(sweep)}{shown}{_early(sweep, keys)}" if keys else ""
+
+
+def _early(sweep: Sweep, values: list[str]) -> str:
+    """Says so where the jobs of these values were all pruned: theirs is the value when that happened."""
+    those = [r for job, r in zip(sweep.jobs, sweep.records(), strict=False) if {*values} <= {*job.overrides}]
+    return ", when it was pruned" if those and all("pruned" in r.cases for r in those) else ""
 
 
 def _objective(sweep: Sweep) -> str:

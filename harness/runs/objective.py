@@ -15,9 +15,7 @@ def split(text: Any, probes: list[str]) -> tuple[str, str] | None:
     """(probe, metric) of what the configuration says; None for none. Raises ConfigError."""
     if text is None:
         return None
-    probe, dot, metric = text.partition(".") if isinstance(text, str) else ("", "", "")
-    if not (dot and metric):
-        raise ConfigError(f"objective is {text!r}; it must be PROBE.METRIC, such as throughput.seconds")
+    probe, metric = named(text)
     if probe not in probes:
         near = find.nearest(probe, probes)
         raise ConfigError(
@@ -26,16 +24,24 @@ def split(text: Any, probes: list[str]) -> tuple[str, str] | None:
     return probe, metric
 
 
+def named(text: Any) -> tuple[str, str]:
+    """(probe, metric) of PROBE.METRIC. Raises ConfigError."""
+    probe, dot, metric = text.partition(".") if isinstance(text, str) else ("", "", "")
+    if not (dot and metric):
+        raise ConfigError(f"objective is {text!r}; it must be PROBE.METRIC, such as throughput.seconds")
+    return probe, metric
+
+
 def value(run: Path, text: str) -> float:
-    """The mean over cases of the median of the metric, of the cases that are ok.
+    """The mean over cases of the median of the metric, of the cases that are ok, or were pruned.
 
     Raises ConfigError where the run has no such number, or one that is not finite.
     """
     import numpy as np
 
-    probe, _, metric = text.partition(".")
+    probe, metric = named(text)
     frame = store.load(run)
-    rows = frame[(frame["probe"] == probe) & (frame["status"] == "ok")]
+    rows = frame[(frame["probe"] == probe) & frame["status"].isin(store.ENDED)]
     metrics = list(rows["metric"].dropna().unique())
     if metric not in metrics:
         measured = f"measured: {', '.join(metrics)}" if metrics else "no case of it is ok"

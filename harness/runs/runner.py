@@ -20,13 +20,14 @@ from ..measure.ahead import Ahead
 from ..measure.conditions import cores
 from ..measure.side_by_side import RESTS, Attempt, SideBySide, Work, side_by_side
 from ..measure.started import Result
-from ..probe import WAITS, measure_cases
+from ..probe import WAITS, Intermediate, measure_cases
 from ..probe import CaseResult as Found
 from ..store import ERRORS, BlockError, RunWriter
 from . import warm
 from .beside import Beside
 from .groups import Group, PlannedProbe, about, bounded, first_passes, flat, may_fork
 from .progress import Progress
+from .pruning import Pruning
 
 IMPORTED = (f"{__package__}.imports",)
 MOST_TOGETHER = 64  # programs that one process of the second pass times, one comparison after the other
@@ -42,6 +43,7 @@ class Runner:
     ratio is taken inside a process, they are timed beside a partner that is measured; their own results are
     then dropped. `changed` names the code that is no longer what the run began with: workers import it anew.
     `beside` tells which cases other jobs of a sweep disturbed: those are skipped, with what was measured.
+    `pruning` tells which cases of a search are hopeless, and end early.
     """
 
     writer: RunWriter
@@ -51,6 +53,7 @@ class Runner:
     done: Collection[str] = ()
     changed: Callable[[], Collection[str]] = tuple
     beside: Beside | None = None
+    pruning: Pruning | None = None
     statuses: dict[str, str] = field(default_factory=dict)
     implementations: dict[str, str | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)  # of cases of the second pass that were disturbed
@@ -131,7 +134,9 @@ class Runner:
                 self.end(planned, cases.pop(0), stop, cases)
                 continue
 
-            def keep(message: tuple[str, Found | float | str | list[dict[str, Any]]]) -> Result | None:
+            def keep(
+                message: tuple[str, Found | Intermediate | float | str | list[dict[str, Any]]],
+            ) -> Result | None:
                 content = message[1]
                 if content == WAITS:
                     return Result(RESTS)
@@ -140,6 +145,8 @@ class Runner:
                     self.end(planned, cases.pop(0), ended, cases)
                 elif isinstance(content, float):
                     self.progress.advance(content)
+                elif isinstance(content, Intermediate) and self.pruning and answers:
+                    answers.send(self.pruning.reason(cases[0].id, content))
                 elif isinstance(content, list) and not self.edited():
                     self.writer.append(cases[0].id, cases[0].definition, "ok", series=content)
                 return None
@@ -148,8 +155,9 @@ class Runner:
             options = planned.options | planned.probe.kept_in(str(self.writer.kept))
             args = (planned.spec, options, together)
             self.begin()
-            with self.resting(planned, together) as (go, told):
-                attempt = self.attempt(cases[0], keep, measure_cases, *args, told, imported=IMPORTED)
+            resting = self.resting(planned, together)
+            with resting as (go, told), self.answering(planned) as (answers, pruned):
+                attempt = self.attempt(cases[0], keep, measure_cases, *args, told, pruned, imported=IMPORTED)
                 outcome = yield replace(attempt, go=go)
             if outcome.status != "ok" and cases:
                 ended = self.edited() or Found(outcome.status, outcome.reason)
@@ -166,12 +174,22 @@ class Runner:
         if not planned.probe.timed or len(cases) > 1 or self.budget_s or cases[0].device != "cpu":
             yield None, None
             return
-        receiving, sending = Pipe(duplex=False)
-        with receiving, sending:
-            yield sending, receiving
+        with _pipe() as ends:
+            yield ends
+
+    @contextmanager
+    def answering(self, planned: PlannedProbe) -> Iterator[tuple[Connection | None, Connection | None]]:
+        """The ends of a pipe by which a process is told whether its case goes on; None where all do."""
+        if self.pruning is None or not planned.probe.intermediate:
+            yield None, None
+            return
+        with _pipe() as ends:
+            yield ends
 
     def end(self, planned: PlannedProbe, case: Case, result: Found, remaining: list[Case]) -> None:
         """Writes how a case ended; where the probe has a second pass, an ok case is not done yet."""
+        if self.pruning is not None:
+            self.pruning.ended(case.id, result.status)
         self.implementations[case.id] = result.implementation
         self.write(case, result, done=result.status != "ok" or not planned.probe.repeats)
         self.progress.finish(result.status, result.reason, str(case))
@@ -369,3 +387,11 @@ class Runner:
             return None
         how = "put it back and go on with the run, or start a new one"
         return Found("failed", f"{', '.join(names)} changed after the run began; {how}")
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[Connection, Connection]]:
+    """(the end that sends, the end that receives), both closed at the end."""
+    receiving, sending = Pipe(duplex=False)
+    with receiving, sending:
+        yield sending, receiving

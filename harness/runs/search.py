@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from . import compose, launch
+from . import compose, launch, pruning
 from .groups import estimate_s
 from .schema import Settings, check
 from .values import ConfigError
+
+GOALS = {"minimize": "the lowest", "maximize": "the highest"}
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,13 @@ def planned(overrides: list[str], primary: str) -> Search:
     """What a search will do. Raises ConfigError, or PackageMissing without the sweeper's package."""
     launch.available(overrides)
     settings = first_trial(overrides, primary)
+    sweeper = sweeper_of(overrides, primary)
     overrides = compose.with_files(overrides, primary)
-    keys, fixed = compose.swept(overrides)
-    sweeper = compose.composed(fixed, primary).hydra.sweeper
+    keys, _ = compose.swept(overrides)
     return Search(
         launch.chosen(launch.SWEEPER, overrides),
         _trials(sweeper, overrides),
-        f"{_direction(sweeper)} {settings.config['objective']}",
+        _goal(sweeper, settings.config),
         [one for one in overrides if one.partition("=")[0] in keys],
         [one for one in compose.first(overrides) if one.partition("=")[0] in keys],
         settings,
@@ -57,7 +60,40 @@ def first_trial(overrides: list[str], primary: str) -> Settings:
             f"{launch.SWEEPER}={launch.chosen(launch.SWEEPER, overrides)} needs the number to search by; give"
             " objective=PROBE.METRIC, such as objective=throughput.seconds"
         )
+    pruning.check(settings)
     return settings
+
+
+def sweeper_of(overrides: list[str], primary: str) -> Any:
+    """The sweeper's settings. Raises ConfigError for a database that the installed packages cannot open."""
+    _, fixed = compose.swept(compose.with_files(overrides, primary))
+    sweeper = compose.composed(fixed, primary).hydra.sweeper
+    url = sweeper.get("storage")
+    if isinstance(url, str) and not url.startswith("redis") and _is_too_new():
+        raise ConfigError(
+            f"hydra.sweeper.storage={url} needs SQLAlchemy 1.4, since Optuna 2 knows no later one; leave it"
+            " out, or pip install 'sqlalchemy<2' 'alembic<1.14'"
+        )
+    return sweeper
+
+
+def _is_too_new() -> bool:
+    """Whether Optuna 2 stands beside an SQLAlchemy from 2 on."""
+    try:
+        first = [int(version(name).partition(".")[0]) for name in ("optuna", "sqlalchemy")]
+    except (PackageNotFoundError, ValueError):
+        return False
+    return first[0] < 3 and first[1] >= 2
+
+
+def direction(sweeper: Any) -> str:
+    """minimize or maximize, which a pruner has to know. Raises ConfigError where it is neither."""
+    found = _direction(sweeper)
+    if found not in GOALS:
+        raise ConfigError(
+            f"hydra.sweeper.direction is {found}; pruner needs one direction, of {', '.join(GOALS)}"
+        )
+    return found
 
 
 def _trials(sweeper: Any, overrides: list[str]) -> int | None:
@@ -68,7 +104,12 @@ def _trials(sweeper: Any, overrides: list[str]) -> int | None:
     return None if trials is None else int(trials)
 
 
+def _goal(sweeper: Any, config: dict[str, Any]) -> str:
+    """Such as 'the lowest training.best_test_loss, pruned by median'."""
+    pruned = "" if config["pruner"] is None else f", pruned by {config['pruner']}"
+    return f"{GOALS.get(_direction(sweeper), 'the best')} {config['objective']}{pruned}"
+
+
 def _direction(sweeper: Any) -> str:
-    direction = sweeper.get("direction", "minimize")
-    words = {"minimize": "the lowest", "maximize": "the highest"}
-    return words.get(str(getattr(direction, "name", direction)), "the best")
+    found = sweeper.get("direction", "minimize")
+    return str(getattr(found, "name", found))

@@ -24,7 +24,7 @@ from .reader import (
     runs,
     visible,
 )
-from .status import ERRORS, FINE, STATUSES
+from .status import ENDED, ERRORS, FINE, STATUSES
 from .tidy import COLUMNS, DEFINITION, LARGEST, WHOLE
 from .writer import RunWriter, create, make, reopen, whole
 
@@ -32,6 +32,7 @@ __all__ = [
     "BLOCKS",
     "COLUMNS",
     "DEFINITION",
+    "ENDED",
     "ERRORS",
     "FINE",
     "LARGEST",

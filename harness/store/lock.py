@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # the errors of a file system that has no flock
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+PATIENCE_S = 2.0  # in which whoever looks whether a lock is held has let go of it
 
 
 def take(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
@@ -39,5 +43,26 @@ def is_held(path: Path) -> bool | None:
         return False if take(handle, fcntl.LOCK_SH) else None  # so that several may look at a time
     except BlockingIOError:
         return True
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Holds a lock; False where another process does, for longer than a look at it takes."""
+    handle = opened(path)
+    until = time.monotonic() + PATIENCE_S
+    try:
+        while True:
+            try:
+                take(handle)
+            except BlockingIOError:
+                if time.monotonic() < until:
+                    time.sleep(0.05)
+                    continue
+                yield False
+            else:
+                yield True
+            return
     finally:
         os.close(handle)

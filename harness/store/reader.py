@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import extras
-from . import files, manifest, packed, pages, remote, small, sweep, table, tidy
+from . import files, manifest, packed, pages, remote, small, sweeps, table, tidy
 from .block import BlockError, decode
 from .files import ResultsError
 from .manifest import BLOCKS, MANIFEST, TABLE
@@ -93,7 +93,7 @@ def runs(path: Path) -> list[Path]:
         return [path]
     if packed.is_pack(path):
         return [path.parent / name for name in packed.read(path).runs]
-    folders = sweep.read(path).runs() if sweep.is_sweep(path) else visible(path)
+    folders = sweeps.read(path).runs() if sweeps.is_sweep(path) else visible(path)
     for folder in folders:
         if not is_run(folder):
             inside = folder.is_dir() and any((one / MANIFEST).exists() for one in folder.iterdir())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-FINE = ("ok", "unsupported", "unavailable", "skipped", "diverged")
+ENDED = ("ok", "pruned")  # of which nothing is left to measure
+FINE = (*ENDED, "unsupported", "unavailable", "skipped", "diverged")
 # `cellbench run` exits with 1
 ERRORS = ("wrong", "failed", "crashed", "timed_out", "out_of_memory", "mismatch")
 STATUSES = (*FINE, *ERRORS)

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import store
-from ..store import sweep as sweeps
+from ..store import sweeps
 from ..store.scratch import scratch
-from ..store.sweep import Sweep
+from ..store.sweeps import Sweep
 
 PACKAGES = ("slurm-wlm", "munge")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from support.report_rows import MANIFEST, refused, row, written
 
-from cellbench.harness.report import sections, swept
+from cellbench.harness.report import differing, sections, swept
 from cellbench.harness.report.frame import prepare
 
 BASE = {"cell": "gru", "backend": "numpy", "steps": 64, "direction": "forward", "process": 0}
@@ -111,3 +111,91 @@ def test_the_main_metric_of_a_probe_is_one_that_it_measures():
     assert sections.main_metric("throughput", rows) == "steps_per_s"
     assert sections.main_metric("unknown", rows.assign(metric="other")) == "other"
     assert sections.main_metric("throughput", rows.assign(metric="other")) == "other"
+
+
+def options(*given, **more):
+    """Manifests, a run each, whose probe throughput had these options."""
+    configs = [{"probe": {"throughput": one}, **more} for one in given]
+    return [{**m, "config": c} for m, c in zip(manifests(len(given)), configs, strict=True)]
+
+
+RATE = "probe.throughput.rate"
+OPTIONS = {
+    "a number is the axis": (product(rate=[[0.1], [0.01]]), RATE, None),
+    "after the columns of cases": (product(batch=[1, 2], rate=[[0.1], [0.01]]), "batch", RATE),
+    "of more values than those": (product(batch=[1, 2], rate=[[0.1], [0.01], [1]]), RATE, "batch"),
+    "several numbers are a name": (product(threads=[1, 2], rate=[[0.1, 0.2], [0.1]]), "threads", RATE),
+    "zero is on no log axis": (product(threads=[1, 2], rate=[0.0, 1.0]), "threads", RATE),
+    "a column that says the same": (product(batch=[1, 2], sequences=[7]), "batch", None),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_an_option_of_the_probe_is_a_key_like_the_others(case):
+    swept_values, x, colour = OPTIONS[case]
+    own = [{k: v for k, v in one.items() if k in ("batch", "threads")} for one in swept_values]
+    given = [{k: v for k, v in one.items() if k not in own[0]} for one in swept_values]
+    if "sequences" in given[0]:  # gives the batch
+        given = [{"sequences": one["batch"]} for one in own]
+    rows = differing.with_options(runs(*own), "throughput", options(*given))
+    assert swept.axes_of(swept.with_machines(rows, manifests(len(own)))) == swept.Axes(x, colour, ())
+
+
+def test_a_run_that_does_not_say_its_options_leaves_them_out():
+    given = [*options({"rate": 1.0}), *manifests(2)[1:]]
+    assert not differing.options_of(given, "throughput")
+    assert not differing.options_of([{**m, "config": ["odd"]} for m in given], "throughput")
+    assert differing.table(runs({}, {}), given) is None
+
+
+def test_the_page_never_takes_the_median_over_a_swept_option_unsaid(tmp_path):
+    rows = [
+        row(
+            "training",
+            metric,
+            value * (number + 1),
+            "s",
+            run=f"run{number}",
+            case=f"case{number}",
+            seed=0,
+            **place,
+        )
+        for number in range(4)
+        for metric, value in (("best_test_loss", 0.1), ("epoch_s", 1.0))
+        for place in [{"cell": "gru", "backend": "numpy", "task": "adding", "batch": 8 << number % 2}]
+    ]
+    given = [
+        {"batch": 8 << n % 2, "learning_rate": [(0.1, 0.01)[n // 2]], "verdict": n < 2} for n in range(4)
+    ]
+    configs = [{"probe": {"training": one}, "seeds": 1} for one in given]
+    _, report = written(
+        rows, tmp_path, [{**m, "config": c} for m, c in zip(manifests(4), configs, strict=True)]
+    )
+    plain = report.replace("\\", "")
+    assert "over B. The runs differ in B, learning_rate, verdict." in plain
+    text = " ".join(ElementTree.parse(tmp_path / "sweep-training.svg").getroot().itertext())
+    assert {"0.1", "0.01", "learning_rate"} <= set(text.split()) and "verdict false" in text
+    assert "| run2 | 8 | 0.01 | false |" in plain
+    summary = plain.partition("## Summary")[2].partition("## ")[0]
+    assert [f"| run{n} | {8 << n % 2} | {n + 1:.2f} s |" in summary for n in range(4)] == [True] * 4
+
+
+def test_seeds_that_were_swept_are_named_beside_their_median(tmp_path):
+    rows = [
+        row(
+            "training",
+            "best_test_loss",
+            0.1,
+            "1",
+            run=f"run{n}",
+            case=f"case{n}",
+            seed=n % 2,
+            hidden_size=4 + n // 2,
+        )
+        for n in range(4)
+    ]
+    configs = [{"probe": {"training": {}}, "seeds": [n % 2]} for n in range(4)]
+    _, report = written(
+        rows, tmp_path, [{**m, "config": c} for m, c in zip(manifests(4), configs, strict=True)]
+    )
+    assert "The runs differ in H. Median over 2 seeds." in report and "| run3 | 1 |" in report

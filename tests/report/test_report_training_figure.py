@@ -10,6 +10,7 @@ import pytest
 from support.report_rows import texts, written
 from support.training_rows import convolution, diverged, rows
 
+from cellbench.harness.report import standings
 from cellbench.harness.report.drawing import drawing, references
 from cellbench.harness.report.drawing.courses import courses
 from cellbench.harness.report.drawing.losses import axis_of
@@ -85,6 +86,17 @@ def test_a_training_that_diverged_is_drawn_as_far_as_it_went(tmp_path):
         and "at step 7" in page
     )
     assert "A cross: there a training diverged." in page
+
+
+def test_a_training_that_was_pruned_is_drawn_and_has_lost_to_nobody(tmp_path):
+    pruned = [r | {"status": "pruned"} for r in diverged("elman") if r["metric"] and np.isfinite(r["value"])]
+    line = courses(prepare(pd.DataFrame(pruned)))["elman, numba"]
+    assert line.length and not len(line.broken)
+    ready = prepare(pd.DataFrame([*pruned, *rows("gru", [1.0, 0.5])]))
+    seeds = {model.name: standings.tried(model) for model in standings.models(ready)}
+    assert seeds["elman"] == [] and seeds["gru"] == [0, 1]
+    page, _ = written(pruned, tmp_path)
+    assert "A cross" not in page
 
 
 def test_every_one_of_many_cells_is_drawn_and_in_the_table(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.runs import launch, places
-from cellbench.harness.store import sweep as sweeps
+from cellbench.harness.store import sweeps
 
 SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 MINE = """\

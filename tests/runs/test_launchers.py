@@ -13,7 +13,7 @@ from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.measure import worker
 from cellbench.harness.runs import compose, multirun
-from cellbench.harness.store import sweep as sweeps
+from cellbench.harness.store import sweeps
 
 SMALL = [
     "cells=[elman]",

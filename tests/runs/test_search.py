@@ -7,7 +7,7 @@ from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.runs import compose, objective, search
 from cellbench.harness.runs.values import ConfigError
-from cellbench.harness.store import sweep as sweeps
+from cellbench.harness.store import sweeps
 
 SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 OPTUNA = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
@@ -64,6 +64,20 @@ def test_a_search_without_its_number_is_one_line(tmp_path, capsys, override):
     assert main(["run", "-m", *SMALL, override, f"results={tmp_path}/r"]) == 2
     error = capsys.readouterr().err
     assert REFUSED[override] in error and error.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(("installed", "code"), [({"sqlalchemy": "2.1.9"}, 2), ({"sqlalchemy": "1.4.54"}, 0)])
+def test_a_storage_that_optuna_cannot_open_is_one_line(tmp_path, capsys, monkeypatch, installed, code):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    monkeypatch.setattr(search, "version", lambda name: installed.get(name, "2.10.1"))
+    asked = [*SMALL, *OPTUNA, "objective=parameters.parameters", "workload.hidden_size=choice(3,9)"]
+    stored = [f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db", f"results={tmp_path}/r"]
+    assert main(["run", "--plan", "-m", *asked, *stored]) == code
+    error = capsys.readouterr().err
+    assert not code or ("pip install 'sqlalchemy<2' 'alembic<1.14'" in error and error.count("\n") == 1)
+    if code:
+        assert main(["run", "-m", *asked, *stored]) == code
     assert not (tmp_path / "r").exists()
 
 

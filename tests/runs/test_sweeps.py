@@ -13,8 +13,8 @@ from cellbench.harness import store
 from cellbench.harness.cli import main
 from cellbench.harness.runs import launch
 from cellbench.harness.runs.allocation import cores, memory_bytes, scheduler
-from cellbench.harness.store import sweep as sweeps
-from cellbench.harness.store.sweep import Record
+from cellbench.harness.store import sweeps
+from cellbench.harness.store.sweeps import Record
 
 SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 SWEPT = "workload.hidden_size=4,5"

@@ -19,8 +19,8 @@ from cellbench.harness.runs.beside import Beside, Look
 from cellbench.harness.runs.groups import PlannedProbe
 from cellbench.harness.runs.progress import Progress
 from cellbench.harness.runs.runner import Runner
-from cellbench.harness.store import sweep as sweeps
-from cellbench.harness.store.sweep import Record
+from cellbench.harness.store import lock, sweeps
+from cellbench.harness.store.sweeps import Record
 
 SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[throughput]", "probe.throughput.processes=2"]
 SIZES = ["workload.steps=5", "workload.batch=2", "workload.input_size=3", "workload.hidden_size=4,5,6"]
@@ -40,7 +40,7 @@ def there(begun, monkeypatch):
         cores = {0: {0, 1}, **{process: cores for _, _, process, cores in others.values()}}
         for number, (state, host, process, _) in others.items():
             begun.write(number, Record(state, host=host, process=process))
-        monkeypatch.setattr(sweeps.lock, "is_held", lambda path: True)
+        monkeypatch.setattr(lock, "is_held", lambda path: True)
         monkeypatch.setattr(beside.os, "sched_getaffinity", lambda process: cores[process], raising=False)
         monkeypatch.setattr(beside, "wanting", lambda processes: wanting * len(processes))
         monkeypatch.setattr(beside, "quota", lambda: quota)

@@ -12,9 +12,9 @@ import pytest
 
 from cellbench.harness.cli import main
 from cellbench.harness.runs import cancel, live
-from cellbench.harness.store import launches, lock, slurm
-from cellbench.harness.store import sweep as sweeps
-from cellbench.harness.store.sweep import Record
+from cellbench.harness.store import lock, sweeps
+from cellbench.harness.store.files import ResultsError
+from cellbench.harness.store.sweeps import Record, launches, slurm
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -114,9 +114,9 @@ def test_a_launch_waits_for_who_only_looks_and_not_for_another_launch(begun, mon
     looked_at(begun.folder / sweeps.LAUNCH)
     assert lock.is_held(begun.folder / sweeps.LAUNCH) is False  # two may look at a time
     with begun.launching():
-        monkeypatch.setattr(sweeps, "PATIENCE_S", 0.1)
+        monkeypatch.setattr(lock, "PATIENCE_S", 0.1)
         assert lock.is_held(begun.folder / sweeps.LAUNCH)
-        with pytest.raises(sweeps.ResultsError, match="under way in another command"), begun.launching():
+        with pytest.raises(ResultsError, match="under way in another command"), begun.launching():
             pass
 
 
@@ -188,8 +188,8 @@ def test_nothing_is_cancelled_of_a_sweep_that_has_ended_or_that_an_earlier_comma
 WORK = """
 import signal, sys, time
 from pathlib import Path
-from cellbench.harness.store import sweep as sweeps
-from cellbench.harness.store.sweep import Record
+from cellbench.harness.store import sweeps
+from cellbench.harness.store.sweeps import Record
 import os
 sweep = sweeps.read(Path(sys.argv[1]))
 with sweep.working(0):

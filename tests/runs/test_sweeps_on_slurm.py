@@ -7,10 +7,9 @@ import pytest
 from cellbench.harness.cli import main
 from cellbench.harness.runs import cancel, live
 from cellbench.harness.runs import launch as launching
-from cellbench.harness.store import launches, slurm
-from cellbench.harness.store import sweep as sweeps
+from cellbench.harness.store import sweeps
 from cellbench.harness.store.files import ResultsError
-from cellbench.harness.store.sweep import Record
+from cellbench.harness.store.sweeps import Record, launches, slurm
 
 SMALL = ["cells=[elman]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 

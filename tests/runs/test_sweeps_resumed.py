@@ -18,8 +18,8 @@ from cellbench.harness.measure import started, worker
 from cellbench.harness.runs import job as jobs
 from cellbench.harness.runs import multirun
 from cellbench.harness.runs.progress import Progress
-from cellbench.harness.store import sweep as sweeps
-from cellbench.harness.store.sweep import Record
+from cellbench.harness.store import sweeps
+from cellbench.harness.store.sweeps import Record
 
 SMALL = ["cells=[elman,gru,lstm]", "backends=[numpy]", "probes=[parameters]", "threads=2"]
 SWEPT = "workload.hidden_size=4,5"

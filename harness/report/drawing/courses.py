@@ -15,7 +15,7 @@ BY_STEP, BY_EPOCH = ("loss", "elapsed_s"), ("epoch_s", "tokens", "test_loss", "a
 # beyond so many steps, over one in so many of them, thinned to so many: four points in each mean
 SMOOTH = (40, 20, 80)
 COLUMNS = ("label", "backend", "seed", "metric", "lag", "value", "status", "match", "hidden_size")
-WENT = ("ok", "diverged")  # statuses of trainings that have a course
+WENT = ("ok", "pruned", "diverged")  # statuses of trainings that have a course
 _NONE = pd.Series(dtype=float, index=pd.Index([], dtype=float))
 
 
@@ -63,7 +63,8 @@ def _course(cell: str, backend: str, rows: pd.DataFrame) -> Course:
     steps, epochs = (list(some) for some in zip(*map(_of_seed, seeds), strict=True))
     ended = [one.dropna(subset="loss").tail(1) for one in steps]
     broken = [
-        end[:0] if (rows["status"] == "ok").all() else end for end, rows in zip(ended, seeds, strict=True)
+        end[:0] if (rows["status"] != "diverged").all() else end
+        for end, rows in zip(ended, seeds, strict=True)
     ]
     drawn = [smoothed(one, *SMOOTH) for one in steps]
     middle_steps = drawn[0] if len(seeds) == 1 else smoothed(middle(steps, "lag", "loss"), *SMOOTH)

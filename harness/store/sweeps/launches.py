@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from . import atomic, files
-from .files import ResultsError
+from .. import atomic, files
+from ..files import ResultsError
 
 FILE, SCHEMA = "launches.json", 1
 SLURM = "submitit_slurm"
