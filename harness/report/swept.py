@@ -96,11 +96,15 @@ def figure_of(probe: str, rows: pd.DataFrame, axes: Axes) -> Figure | None:
     points = estimates(rows, axes.keys, unit)
     panels, rest = cut(_panels(points, axes))
     differ = ", ".join(TITLES.get(key, key) for key in between_runs(rows))
-    caption = f"{metric} of the probe {probe} over {TITLES.get(axes.x, axes.x)}. The runs differ in {differ}."
+    words = metric.replace("_per_", " per ").replace("_", " ")
+    caption = (
+        f"The {words} that the probe {probe} measured, against {TITLES.get(axes.x, axes.x)}."
+        f" The runs differ in {differ}."
+    )
     if np.isfinite(points["low"]).any():
         caption += f" Bar: range over {'seeds' if unit == 'seed' else 'processes'}."
     units = unique(rows["unit"])
-    label = f"{metric} ({units[0]})" if units and units[0] not in ("1", metric) else metric
+    label = f"{words} ({units[0]})" if units and units[0] not in ("1", "1/s", metric) else words
     return Figure(
         f"sweep-{probe}", f"{probe} over the sweep", caption + rest, lambda: _draw(panels, axes, label)
     )

@@ -175,6 +175,18 @@ def test_a_hostile_name_stays_text(opened, tmp_path):
     assert page.locator("img").count() == 0 and page.title() != "1"
 
 
+def test_a_table_of_few_rows_is_shown_whole(opened):
+    page = opened(at="#question.fast")
+    table = page.locator("#throughput .scroll:has(table)")
+    assert table.locator("tbody tr").count() < 25
+    assert table.evaluate("one => one.scrollHeight <= one.clientHeight + 1")
+
+
+def test_the_buttons_of_a_table_stand_apart(opened):
+    first, second = (one.bounding_box() for one in opened().locator("#summary .save button").all())
+    assert second["x"] >= first["x"] + first["width"] + 8
+
+
 def test_a_sentence_leads_to_its_section(opened):
     page = opened()
     link = page.locator(".found a").first
@@ -278,6 +290,14 @@ def test_on_paper_every_section_is_printed(opened):
     page = opened()
     page.emulate_media(media="print")
     assert len(headings(page)) == page.locator("h2").count() and not page.locator(".tabs").is_visible()
+
+
+def test_on_paper_nothing_is_cut_at_the_right(opened):
+    page = opened(width=1032)  # A4, landscape, less its margins
+    page.emulate_media(media="print")
+    for shown in page.locator("main table, main figure svg").all():
+        box = shown.bounding_box()
+        assert box["x"] + box["width"] <= 1033, shown.inner_text()[:40]
 
 
 def point(figure, series, which=0):
