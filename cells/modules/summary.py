@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ..display import Displayed
 from .watched import Calls, Watched, watched
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HEADER = ("module", "kind", "output", "parameters", "state", "FLOP a step", "remarks")
 LARGEST = 60  # characters of a message of somebody's code
@@ -75,6 +78,15 @@ class Summary(Displayed):
     operations_a_step: float
     remarks: tuple[str, ...]
     lines: tuple[Line, ...]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draws parameters and operations of the lines that have some into ax, a new figure's where None."""
+        from ..display.figure import draw, new_axes
+
+        ax = new_axes() if ax is None else ax
+        frame = self.to_frame().replace({"name": {"": "(model)"}})
+        draw(frame[frame[list(self.drawn)].any(axis=1)], "name", self.drawn, str(self), ax)
+        return ax
 
     def __str__(self) -> str:
         rows = [HEADER, *(_row(line) for line in self.lines)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -247,6 +248,15 @@ def test_a_state_that_is_not_seen_is_told():
 class Taken(nn.Module):
     def forward(self, outputs):
         return outputs[0]
+
+
+def test_the_figure_has_the_lines_with_numbers_alone():
+    axes = cells.summary(Tagger(), torch.randint(V, (T, B))).plot()
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names == ["embed", "lstm", "norm", "head.0", "head.1", "head.3", "unused"]
+    nothing = cells.summary(nn.Identity(), torch.randn(T, B, E)).plot()
+    assert "Identity" in nothing.texts[0].get_text()
+    pyplot.close("all")
 
 
 def test_the_table_shows_itself():

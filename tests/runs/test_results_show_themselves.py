@@ -19,7 +19,7 @@ from support.judges import functions_here
 from support.public_results import returning
 
 from cellbench import cells
-from cellbench.cells.display import ByName, Displayed
+from cellbench.cells.display import ByName, Displayed, page
 from cellbench.harness import gradients
 
 matplotlib.use("Agg")
@@ -195,3 +195,24 @@ def test_a_cell_is_had_by_its_class_or_itself():
             cells.get(thing)
     with pytest.raises(ValueError, match="did you mean 'activation'"):
         cells.get(type(elman), activatio="relu")
+
+
+def test_shares_that_are_all_0_are_drawn_from_0_on_and_an_empty_list_has_no_row():
+    found = gradients.saturation(CELL, PARAMS, 0 * X)
+    low, high = found.plot().get_xlim()
+    assert (low, high) == (0, 1) and all(one.low == one.high == 0 for one in found.values())
+    html = gradients.diagnose(**{k: given("x")[k] for k in ("model", "loss", "batches")})._repr_html_()
+    assert "<td></td>" not in html and "pre-wrap" in html
+
+
+def test_a_verdict_is_its_text_and_a_page_has_no_figure_of_a_text():
+    verdict = gradients.diagnose(**{k: given("x")[k] for k in ("model", "loss", "batches")}).verdict
+    axes = verdict.plot()
+    assert not axes.patches and axes.texts[0].get_text() == str(verdict)
+    assert "<img" not in verdict._repr_html_()
+
+
+def test_of_many_single_values_a_page_shows_the_first_and_how_many_more():
+    clipped = gradients.clip_by_norm({"a": np.ones(9)}, max_norm=1.0)
+    html = page.html(clipped, {f"fact{k}": k for k in range(40)})
+    assert "fact31" in html and "fact32" not in html and "and 8 more" in html
