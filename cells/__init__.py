@@ -51,6 +51,7 @@ from .vocabulary.primitives import (
 
 if TYPE_CHECKING:
     from .checking import Result
+    from .modules.summary import Summary
 
 __all__ = [
     "Array",
@@ -93,6 +94,7 @@ __all__ = [
     "softplus",
     "split",
     "sqrt",
+    "summary",
     "tanh",
     "to_equinox",
     "to_flax",
@@ -117,3 +119,14 @@ def check(
     from .checking import check  # what it needs (SciPy's assignment, torch) takes a second to import
 
     return check(thing, against, weights, **options)
+
+
+def summary(model: Any, *inputs: Any, batch_axis: int | None = None) -> Summary:
+    """The table of a torch module: kind, output, parameters, state and FLOPs a step of each submodule.
+
+    inputs are what its forward takes, x first: (T, B, ...), or (B, T, ...) with batch_axis 0, or packed.
+    Raises ValueError, one line, for what cannot be counted; `cells.modules.summary.summary` says what counts.
+    """
+    from .modules.summary import summary  # which imports torch
+
+    return summary(model, *inputs, batch_axis=batch_axis)

@@ -85,6 +85,8 @@ def _bars(frame: pandas.DataFrame, columns: list[str], ax: Axes) -> None:
         ax.barh(list(map(_words, columns)), numbers.iloc[0])
         ax.invert_yaxis()  # the first lies on top
         return
+    if not numbers.to_numpy().any():
+        ax.set_xlim(0, 1)  # shares that are all 0 stand at the left, not in the middle
     height = 0.8 / len(columns)
     for k, column in enumerate(columns):
         at = np.arange(len(frame)) + (k - (len(columns) - 1) / 2) * height

@@ -40,6 +40,7 @@ EXAMPLES = """\
 RESOURCES = ("registers", "spilled_bytes", "shared_bytes", "barriers", "instructions")
 RESOURCE_DTYPES = ("float32", "bfloat16")  # unless one is given
 BATCH = 16  # sequences, of which the form depends
+STEPS = 4  # of the call in which a torch module is counted
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +124,8 @@ def show(spec: str, input_size: int | None, hidden_size: int, dtype: str) -> Non
     ]
     print(f"{cell.name}\n{indent(documentation(cell), '  ')}\n")
     print_facts(facts, NAME_WIDTH)
+    if cell.library == "torch":
+        print(f"\nsubmodules\n{indent(submodules(cell, *sizes), '  ')}")
     for text in sources(cell):
         print(f"\n{text}")
 
@@ -202,6 +205,25 @@ def operations(cell: GatedCell, input_size: int, hidden_size: int) -> str:
     """FLOP of a step, forward and backward."""
     count = cell.operations(input_size, hidden_size)
     return f"{count.forward:,} FLOP forward, {count.backward:,} more backward, for each step of a sequence"
+
+
+def submodules(cell: Any, input_size: int, hidden_size: int) -> str:
+    """The table of a torch module, of a call with zeros; or why it cannot be counted."""
+    import torch
+
+    module, form, calls = cell.build(input_size, hidden_size), cell.form, []
+
+    def call(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return module(*arguments)
+
+    states = [torch.zeros(shape) for shape in cell.state_shapes(1, hidden_size).values()]
+    try:
+        with torch.no_grad():
+            form.call(call, torch.zeros(STEPS, 1, input_size), states)
+        return str(cells.summary(module, *calls[0], batch_axis=0 if form.batch_first else 1))
+    except ValueError as error:
+        return str(error)
 
 
 def runs(name: str, cell: GatedCell, dtype: str) -> str:

@@ -27,7 +27,7 @@ def agreeing(ready: pd.DataFrame) -> Iterator[Finding]:
     shares = _shares(rows[rows["status"] == "ok"])
     if len(shares):
         each = f"Each of {len(shares)} timed programs" if len(shares) > 1 else "The timed program"
-        text = f"{each} is right: it comes to {digits(100 * shares.max())} % of the allowed error at most."
+        text = f"{each} is right: its error is at most {digits(100 * shares.max())} % of what is allowed."
         yield Finding(text, anchor_of(throughput.HEADING))
 
 

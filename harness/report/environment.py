@@ -27,7 +27,7 @@ def _side_by_side(heading: str, trees: list[dict], manifests: list[dict]) -> Tab
     names = list(dict.fromkeys(name for leaves in flat for name in leaves))
     header = [_run(manifest, i) for i, manifest in enumerate(manifests)]
     rows = tuple((Entry(name), *[Entry(leaves.get(name, "–")) for leaves in flat]) for name in names)
-    return Table(heading, ("", *header), rows)
+    return Table(heading, ("name", *header), rows)
 
 
 def _run(manifest: dict, index: int) -> str:

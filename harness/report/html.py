@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from .findings import NOTE
+from .findings import NOTE, by_question
 from .section import Finding, Section
 from .tabs import FIRST, Tab, tabbed, tabs
 
@@ -57,7 +57,13 @@ def as_html(
     jinja = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     jinja.trim_blocks = jinja.lstrip_blocks = True
     own = {name: Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", *SCRIPTS)}
-    text: dict[str, object] = {"title": title, "lines": lines, "found": found, "note": NOTE, "foot": foot}
+    text: dict[str, object] = {
+        "title": title,
+        "lines": lines,
+        "found": by_question(found),
+        "note": NOTE,
+        "foot": foot,
+    }
     text |= {
         "site": site,
         "tabs": tabs(content),

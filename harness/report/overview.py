@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..gradients.rate import MARGIN
 from .drawing.panels import MANY
-from .frame import DIRECTIONS, FEWEST, SETTING, setting_text, unique, varying
+from .frame import DIRECTIONS, FEWEST, NAMES, SETTING, setting_text, unique, varying
 from .measured import Measured
 from .summary import Row, rows_of
 from .table import Column, Entry, Table, known, table_of
@@ -45,7 +45,7 @@ def _columns(varied: list[str], tasks: list[str], at: str) -> list[Column[Row]]:
     columns: list[Column[Row]] = [
         Column("cell", lambda row: Entry(row.cell)),
         Column("backend", lambda row: known(row.backend)),
-        *(Column(key, partial(_setting, key)) for key in varied),
+        *(Column(NAMES.get(key, key), partial(_setting, key)) for key in varied),
         Column("parameters", lambda row: row.parameters.entry("count")),
     ]
     for direction, name in DIRECTIONS.items():
@@ -99,7 +99,7 @@ def _side_by_side(rows: list[Row], varied: list[str], tasks: list[str]) -> list[
         for backend in sorted(unique(row.backend for row in rows))
         if any(value(row).known for row in rows if row.backend == backend)
     ]
-    before = [alike[title] for title in ("cell", *varied, "parameters")]
+    before = [alike[NAMES.get(title, title)] for title in ("cell", *varied, "parameters")]
     return [*before, *times, *(alike[title] for title in ("gradient rate (nats/step)", "gradient"))]
 
 
@@ -120,20 +120,21 @@ def _note(rows: list[Row], varied: list[str], tasks: int, at: str = "") -> str:
     shared = {key: unique(row.setting[key] for row in rows) for key in SETTING if key not in (*varied, "run")}
     single = {key: values[0] for key, values in shared.items() if len(values) == 1}
     places = ", ".join(filter(None, (at, setting_text(single, list(single)))))
-    notes = [f"Times at {places}."] if single else []
+    notes = [f"The times are those at {places}."] if single else []
     times = _on_times(rows)
     if times and "batch" in single:  # a page cannot tell what was not timed
-        notes.append("For others: cellbench run 'probes=[throughput]' 'workload.batch=[1,32]'.")
+        notes.append("For other batches run: cellbench run 'probes=[throughput]' 'workload.batch=[1,32]'.")
     notes += times
     if tasks > MOST_TASKS:
         notes.append(f"The trainings on {tasks} tasks have a section each.")
     elif tasks:
-        notes.append("Epoch: training time of one epoch, median over seeds, at the sizes under Training.")
+        notes.append("An epoch is the time of one, the median over seeds, at the sizes under Training.")
     if any(row.rate.known for row in rows):
         notes.append(
-            "Gradient rate: slope of log |dL/d(state)| by steps back, in nats (natural logarithm) a step."
-            " Median over seeds; the interval holds the 95 % interval of every seed."
-            f" 'vanishes': the interval is below −{MARGIN}; 'explodes': it is above +{MARGIN}; else 'stable'."
+            "The gradient rate is the slope of log |dL/d(state)| by steps back, in nats: −1 nat a step"
+            " divides the gradient by e at each step. It is the median over seeds; its interval holds the 95"
+            f" % interval of every seed. The gradient vanishes where the interval is below −{MARGIN},"
+            f" explodes where it is above +{MARGIN}, and is stable otherwise."
         )
     return " ".join(notes)
 
@@ -142,15 +143,13 @@ def _on_times(rows: list[Row]) -> list[str]:
     notes = []
     processes = max(seconds.count for row in rows for seconds in row.times.values())
     if processes > 0:
-        many = f"median of the medians of {processes} processes"
-        notes.append(
-            f"Time of one run over the whole sequence: {many if processes > 1 else 'median of one process'}."
-        )
+        many = f"median of the medians of {processes} processes" if processes > 1 else "median of one process"
+        notes.append(f"A time is that of one run over the whole sequence, the {many}.")
         enough = processes >= FEWEST
-        notes.append("Interval: range over processes." if enough else "No interval: that needs 3 processes.")
+        notes.append("Below it is the range over processes." if enough else "A range needs 3 processes.")
     if any(speedup.known for row in rows for speedup in row.speedups.values()):
         notes.append(
-            "Speed-up: time of native (PyTorch's own layer) over time of this backend in the same"
-            " process. Above 1× this backend is faster."
+            "The speed-up is the time of native (PyTorch's own layer) over that of this backend in the same"
+            " process. Above 1×, this backend is faster."
         )
     return notes

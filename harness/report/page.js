@@ -9,9 +9,15 @@ const Page = {
     made.addEventListener("click", act);
     return made;
   },
-  save(name, rows) {
+  // two buttons, which save the same. columns() is a list of { name, texts, number }; an empty text is no number
+  saves(bar, name, columns, title) {
     const quoted = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-    Page.offer(`${name}.csv`, "text/csv", rows.map((row) => row.map(quoted).join(",") + "\n"));
+    const line = (texts) => texts.map(quoted).join(",") + "\n";
+    const csv = (all) => [line(all.map(({ name }) => name)), ...all[0].texts.map((_, i) => line(all.map(({ texts }) => texts[i])))];
+    bar.append(
+      Page.button(["Save as CSV"], () => Page.offer(`${name}.csv`, "text/csv", csv(columns())), title),
+      Page.button(["Save as Parquet"], () => Page.offer(`${name}.parquet`, "application/vnd.apache.parquet", Parquet.file(columns())), title),
+    );
   },
   offer(name, type, parts) {
     const link = document.createElement("a"), address = URL.createObjectURL(new Blob(parts, { type }));
@@ -25,10 +31,9 @@ const Page = {
   const tables = [...document.querySelectorAll("main table")];
 
   const words = (row) => row.textContent.toLowerCase();
-  const key = (row, column) => {
-    const cell = row.cells[column], order = cell.dataset.order;
-    return order === undefined ? cell.firstChild?.textContent ?? "" : Number(order);
-  };
+  const number = ({ dataset: { order } }) => Number(Number(order.replace("inf", "Infinity")).toPrecision(12));
+  const key = ({ cells }, column) => cells[column].dataset.order === undefined
+    ? cells[column].firstChild?.textContent ?? "" : number(cells[column]);
   // numbers first, then words; a dash, which is no value, comes last either way
   const compared = (a, b) => typeof a !== typeof b ? (typeof a === "number" ? -1 : 1)
     : typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
@@ -43,18 +48,30 @@ const Page = {
     table.tBodies[0].append(...rows);
   };
 
-  const texts = (row) => [...row.cells].map((cell) => {
+  const text = (cell) => {
     const detail = cell.querySelector("small")?.textContent ?? "";
-    const text = cell.textContent.slice(0, cell.textContent.length - detail.length);
-    return (detail ? `${text} (${detail})` : text).trim();
-  });
-  const save = (table) => Page.save(table.dataset.name, [...table.rows].filter((row) => !row.hidden).map(texts));
+    const value = cell.textContent.slice(0, cell.textContent.length - detail.length);
+    return (detail ? `${value} (${detail})` : value).trim();
+  };
+  // a column of numbers is saved in SI units; where the page shows more, a column after it has that
+  const columns = (table) => {
+    const rows = [...table.tBodies[0].rows].filter((row) => !row.hidden), seen = new Map();
+    return [...table.tHead.rows[0].cells].flatMap((head, i) => {
+      const title = head.textContent.trim(), cells = rows.map((row) => row.cells[i]), count = (seen.get(title) ?? 0) + 1;
+      seen.set(title, count);
+      const name = count > 1 ? `${title} ${count}` : title, texts = cells.map(text);
+      if (!head.classList.contains("number")) return [{ name, texts, number: false }];
+      const numbers = cells.map((cell) => cell.dataset.order === undefined ? "" : String(number(cell)));
+      const plain = texts.every((one, k) => one === "–" || Number(one.replaceAll(",", "").replaceAll("−", "-")) === Number(numbers[k]));
+      return [{ name, texts: numbers, number: true }, ...(plain ? [] : [{ name: `${name}, as shown`, texts, number: false }])];
+    });
+  };
   for (const table of tables) {
     [...table.tHead.rows[0].cells].forEach((head, column) =>
       head.append(Page.button([...head.childNodes], () => sort(table, column, head))));
     const bar = document.createElement("p");
     bar.className = "save";
-    bar.append(Page.button(["Save as CSV"], () => save(table)));
+    Page.saves(bar, table.dataset.name, () => columns(table), "the rows that are shown, numbers in SI units");
     table.parentElement.after(bar);
   }
 

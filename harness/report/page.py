@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ..store import pages
 from . import swept, titles
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
-from .findings import NOTE, findings
+from .findings import NOTE, by_question, findings
 from .frame import left_out, named, prepare, unique, without_result
 from .html import PAGE, as_pages
 from .overview import table_of_rows
@@ -102,12 +103,22 @@ def about(manifest: dict[str, Any]) -> str:
     """'2026-01-01, AMD EPYC, commit 1a2b3c (with uncommitted changes)' as far as the manifest says so."""
     machine, git = manifest.get("machine"), manifest.get("git")
     machine, git = machine if isinstance(machine, dict) else {}, git if isinstance(git, dict) else {}
-    known = (manifest.get("created"), machine.get("cpu"), machine.get("gpu"))
+    known = (_minute(manifest.get("created")), machine.get("cpu"), machine.get("gpu"))
     words = [one_line(value) for value in known if isinstance(value, str) and value]
     if git.get("commit"):
         dirty = " with uncommitted changes" if git.get("dirty") else ""
         words.append(f"commit {one_line(git['commit'])[:12]}{dirty}")
     return ", ".join(words)
+
+
+def _minute(created: Any) -> Any:
+    """'2026-01-01 12:30 UTC' of a time as a manifest has it; anything else as it is."""
+    found = (
+        re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*\+00:00", created)
+        if isinstance(created, str)
+        else None
+    )
+    return f"{found[1]} {found[2]} UTC" if found else created
 
 
 def figures(content: Iterable[Section]) -> dict[str, str]:
@@ -149,12 +160,19 @@ def as_markdown(
 ) -> str:
     """The same as GitHub Markdown; figures are the .svg files beside it."""
     blocks = [f"# {escaped(title)}", *[escaped(line) for line in lines]]
-    blocks.append("\n".join(f"- {escaped(one.text)} [Shown here](#{one.anchor})." for one in found))
+    blocks += ["\n".join(_listed(question, some)) for question, some in by_question(found)]
     blocks += [NOTE] if found else []
     for section in content:
         blocks += _blocks(section, "##")
     blocks += ["---", escaped(foot)] if foot else []
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _listed(question: str, found: Sequence[Finding]) -> Iterator[str]:
+    """The sentences of a question as a list below it."""
+    if question:
+        yield f"**{question}**\n"
+    yield from (f"- {escaped(one.text)} [Shown here](#{one.anchor})." for one in found)
 
 
 def _blocks(section: Section, level: str) -> Iterator[str]:

@@ -32,7 +32,7 @@ def vanishing(rows: Iterable[Row]) -> Iterator[Finding]:
         words.setdefault(row.gradient, {})[place] = row
     for word, here in words.items():
         what = "is stable" if word == "stable" else word
-        text = f"The gradient at the first weights {what} in {_where(here, settings)} ({_span(here)})."
+        text = f"At the first weights, the gradient {what} in {_where(here, settings)}: {_factors(here)}."
         yield Finding(text, ANCHOR)
 
 
@@ -54,10 +54,11 @@ def _at(setting: str) -> str:
     return f" at {setting}" if setting else ""
 
 
-def _span(here: Places) -> str:
-    rates = sorted((row.rate.value for row in here.values()), key=abs)
-    ends = dict.fromkeys((digits(rates[0]), digits(rates[-1])))
-    return f"{' to '.join(ends)} nats a step back"
+def _factors(here: Places) -> str:
+    """'each step back multiplies it by 0.610 to 0.720'."""
+    rates = sorted(row.rate.value for row in here.values())
+    ends = dict.fromkeys(digits(math.exp(rate)) for rate in (rates[0], rates[-1]))
+    return f"each step back multiplies it by {' to '.join(ends)}"
 
 
 def reach(rows: Iterable[Row]) -> Iterator[Finding]:
@@ -77,11 +78,12 @@ def reach(rows: Iterable[Row]) -> Iterator[Finding]:
 
 
 def _farthest(setting: str, order: list[Row]) -> str:
-    first, second = order[:2]
-    caveat = "" if _sure(order) else "; intervals overlap, so this is not sure"
+    first, *others = order
+    caveat = "" if _sure(order) else " Intervals overlap, so the first is not sure."
+    told = "".join(f", in {one.cell} after {_tenth(one)}" for one in others[: MOST_NAMED - 1])
     return (
         f"The gradient{_at(setting)} reaches farthest back in {first.cell}: a tenth of it is left after"
-        f" {_tenth(first)} steps, in {second.cell} after {_tenth(second)}{caveat}."
+        f" {_tenth(first)} steps{told}.{caveat}"
     )
 
 

@@ -19,11 +19,15 @@ def anchor_of(heading: str) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence on what was found, and the section that shows what it rests on, on this page or another."""
+    """A sentence on what was found, and the section that shows what it rests on, on this page or another.
+
+    question: what it answers, such as 'Fast?'; sentences of one question stand together.
+    """
 
     text: str
     anchor: str
     page: str = ""
+    question: str = ""
 
 
 @dataclass(frozen=True)

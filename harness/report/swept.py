@@ -119,13 +119,17 @@ def figure_of(probe: str, rows: pd.DataFrame, axes: Axes) -> Figure | None:
     unit = "seed" if seeds > 1 else "process"
     points = estimates(rows, axes.keys, unit)
     panels, rest = cut(_panels(points, axes))
-    differ = ", ".join(map(title, between_runs(rows)))
-    caption = f"{metric} of the probe {probe} over {title(axes.x)}. The runs differ in {differ}."
+    differ, words = (
+        ", ".join(map(title, between_runs(rows))),
+        metric.replace("_per_", " per ").replace("_", " "),
+    )
+    caption = f"The {words} that the probe {probe} measured, against {title(axes.x)}."
+    caption += f" The runs differ in {differ}."
     caption += f" Median over {seeds} seeds." if seeds > 1 else ""
     if np.isfinite(points["low"]).any():
         caption += f" Bar: range over {'seeds' if unit == 'seed' else 'processes'}."
     units = unique(rows["unit"])
-    label = f"{metric} ({units[0]})" if units and units[0] not in ("1", metric) else metric
+    label = f"{words} ({units[0]})" if units and units[0] not in ("1", "1/s", metric) else words
     return Figure(
         f"sweep-{probe}", f"{probe} over the sweep", caption + rest, lambda: _draw(panels, axes, label)
     )

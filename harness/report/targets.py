@@ -80,20 +80,19 @@ def _reached(times: pd.Series) -> int:
 
 
 def _sentence(race: _Race) -> str:
-    """'adding: gru reaches the target (a test loss of 0.010) first, after 2.00 s; lstm after 3.00 s ...'"""
+    """'Task adding: gru reaches the target (a test loss of 0.010) first, after 2.00 s; lstm ...'"""
     several, best, next_ = several_backends(race.order), race.order[0], race.others[0]
     loss = "" if np.isnan(race.target) else f" (a test loss of {digits(race.target)})"
-    text = (
-        f"{race.task}: {described(best, several)} reaches the target{loss} first, {_after(race.times[0])}; "
-    )
+    first = f"{described(best, several)} reaches the target{loss} first, {_after(race.times[0])}"
+    text = f"Task {race.task}: {first}; "
     if _reached(race.times[next_]):
         text += f"{described(race.order[next_], several)} {_after(race.times[next_])}"
     else:
         text += f"no model but {best.name if race.order[next_].name != best.name else 'this'} does"
-    first, seeds = race.first_in()
+    wins, seeds = race.first_in()
     if seeds < 2:
         return f"{text}. One seed says so."
-    sure = "first in each" if first == seeds else f"not sure: first in {first}"
+    sure = "first in each" if wins == seeds else f"not sure: first in {wins}"
     return f"{text} ({sure} of {seeds} seeds)."
 
 

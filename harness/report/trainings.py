@@ -200,12 +200,15 @@ def overview(ready: pd.DataFrame) -> Table:
             entries.setdefault(key, {})[task] = _of_all_tasks(model, others)
     none = number("–")
     note = (
-        "Accuracy on the test part, or the test loss where there are no classes; median over seeds. Below it:"
-        " how many of the task's rivals (models without a recurrence, and the constant answer) it beats. To"
-        " beat is to have the lower test loss in every seed. Lowest test loss: the model, and the seeds in"
-        " which it is below the next one; all of several seeds is called sure."
+        "Each field is the accuracy on the test part, or the test loss where there are no classes: the median"
+        " over seeds. Below it is how many of the task's rivals (models without a recurrence, and the"
+        " constant answer) it beats. To beat is to have the lower test loss in every seed."
     )
     if len(tasks) > len(entries):
+        note += (
+            " The column 'lowest test loss' names the model that has it, and the seeds in which it is below"
+            " the next one; all of several seeds is called sure."
+        )
         shapes = grouped(ready, tasks)
         turned = [
             (

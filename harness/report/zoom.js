@@ -205,8 +205,7 @@
 
   const COLUMNS = ["panel", "line", "x axis", "x", "y axis", "y"], NUMBERS = ["x", "y"];
   const EXACT = "the points of the lines, with the digits that the drawing tells apart";
-  const columns = (rows) => Object.fromEntries(COLUMNS.map((name, i) =>
-    [name, NUMBERS.includes(name) ? Float64Array.from(rows, (row) => row[i]) : rows.map((row) => row[i])]));
+  const columns = (rows) => COLUMNS.map((name, i) => ({ name, texts: rows.map((row) => row[i]), number: NUMBERS.includes(name) }));
 
   for (const { svg, panels } of Panels.all.filter(({ panels }) => panels.length)) {
     const one = figure(svg, panels), bar = document.createElement("p"), name = svg.closest("figure").dataset.name;
@@ -216,8 +215,7 @@
     add("Zoom out", () => one.by(2), "or the key -");
     add("Reset", one.reset, "or a double click, or the key 0");
     for (const side of ["x", "y"]) if (one.turns(side)) add(`Linear / log ${side}`, () => one.turn(side));
-    add("Save as CSV", () => Page.save(name, [COLUMNS, ...rows(panels)]), EXACT);
-    add("Save as Parquet", () => Page.offer(`${name}.parquet`, "application/vnd.apache.parquet", Parquet.file(columns(rows(panels)))), EXACT);
+    Page.saves(bar, name, () => columns(rows(panels)), EXACT);
     svg.closest("figure").querySelector("figcaption").before(bar);
     dragged(svg, panels, one);
     keyed(svg, one);

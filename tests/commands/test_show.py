@@ -1,6 +1,7 @@
 """`show` and `list`: what they print comes from the class, its source and its derivation."""
 
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -107,6 +108,14 @@ def test_show_and_check_say_in_the_same_words_why_a_cell_has_no_kernel(
     for command in ("show", "check"):
         assert main([command, cell, "--kernel", kind]) == 2
         assert capsys.readouterr().err.startswith(f"cellbench: {why}")
+
+
+def test_a_torch_module_is_shown_with_its_submodules(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MODULE)
+    text = printed(capsys, "show", "mine.py:MyGRU", "--input-size", "3", "--hidden-size", "5")
+    count = re.search(r"([\d,]+) FLOP forward", text)[1]
+    assert re.search(rf"^    rnn +GRU +\(4, 1, 5\) +150 +5 +{count}$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("arguments", WRONG)

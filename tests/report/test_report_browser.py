@@ -128,14 +128,41 @@ def test_words_filter_the_rows_of_every_table(opened, tmp_path):
     assert len(column(page, "cell")) == 4
 
 
-def test_a_table_can_be_saved_with_its_intervals(opened, tmp_path):
+def test_a_table_is_saved_as_numbers_in_seconds_and_as_it_is_shown(opened, tmp_path):
+    rows = throughput(cells=("gru",), backends=("native", "numba"))
+    rows.append(refused("throughput", "unsupported", "no kernel", cell="gru", backend="jax", steps=256))
+    written(rows, tmp_path, [MANIFEST])
+    page = opened(tmp_path)
+    a, b = saved_both(page, page.locator("#summary"), tmp_path)
+    assert (tmp_path / "summary.parquet").exists() and list(a.columns) == list(b.columns)
+    time = b.set_index("backend")["forward (T = 256)"]
+    assert time["numba"] == pytest.approx(1.1 * TIMES["numba"], rel=1e-3) and np.isnan(time["jax"])
+    shown = b.set_index("backend")["forward (T = 256), as shown"]
+    assert " µs (" in shown["numba"] and " … " in shown["numba"] and "unsupported" in shown["jax"]
+
+
+def test_the_parquet_of_every_table_has_the_rows_of_its_csv(opened, tmp_path):
+    page = opened(at="#question.all")
+    for folded in page.locator("summary").all():
+        folded.click()
+    rows = 0
+    for buttons in page.locator(".save").all():
+        page.wait_for_timeout(250)  # chromium drops what is above ten downloads a second
+        a, b = saved_both(page, buttons, tmp_path)
+        assert len(b) == buttons.locator("xpath=preceding-sibling::div[1]").locator("tbody tr").count()
+        numbers = b.select_dtypes("number").columns
+        a[numbers] = a[numbers].replace("", np.nan)
+        pd.testing.assert_frame_equal(a.astype(b.dtypes), b, rtol=1e-14)
+        rows += len(b)
+    assert rows > 20
+
+
+def test_a_table_of_which_a_search_leaves_no_row_is_saved_without_rows(opened, tmp_path):
     written(throughput(cells=("gru",)), tmp_path, [MANIFEST])
     page = opened(tmp_path)
-    with page.expect_download() as saved:
-        page.locator("#summary .save button").click()
-    text = saved.value.path().read_text(encoding="utf-8")
-    assert saved.value.suggested_filename == "summary.csv"
-    assert text.splitlines()[0].startswith("cell,backend,") and "gru,native," in text and " … " in text
+    page.get_by_role("searchbox").fill("nothing like this")
+    a, b = saved_both(page, page.locator("#summary"), tmp_path)
+    assert len(a) == len(b) == 0 and list(a.columns) == list(b.columns)
 
 
 def test_a_hostile_name_stays_text(opened, tmp_path):
@@ -146,6 +173,18 @@ def test_a_hostile_name_stays_text(opened, tmp_path):
     assert HOSTILE in page.locator("#summary").inner_text()
     page.get_by_role("searchbox").fill(HOSTILE)
     assert page.locator("img").count() == 0 and page.title() != "1"
+
+
+def test_a_table_of_few_rows_is_shown_whole(opened):
+    page = opened(at="#question.fast")
+    table = page.locator("#throughput .scroll:has(table)")
+    assert table.locator("tbody tr").count() < 25
+    assert table.evaluate("one => one.scrollHeight <= one.clientHeight + 1")
+
+
+def test_the_buttons_of_a_table_stand_apart(opened):
+    first, second = (one.bounding_box() for one in opened().locator("#summary .save button").all())
+    assert second["x"] >= first["x"] + first["width"] + 8
 
 
 def test_a_sentence_leads_to_its_section(opened):
@@ -251,6 +290,14 @@ def test_on_paper_every_section_is_printed(opened):
     page = opened()
     page.emulate_media(media="print")
     assert len(headings(page)) == page.locator("h2").count() and not page.locator(".tabs").is_visible()
+
+
+def test_on_paper_nothing_is_cut_at_the_right(opened):
+    page = opened(width=1032)  # A4, landscape, less its margins
+    page.emulate_media(media="print")
+    for shown in page.locator("main table, main figure svg").all():
+        box = shown.bounding_box()
+        assert box["x"] + box["width"] <= 1033, shown.inner_text()[:40]
 
 
 def point(figure, series, which=0):
@@ -384,16 +431,16 @@ def test_the_points_of_a_long_curve_of_decades_are_all_there_and_exact_to_three_
     assert list(rows["y"]) == pytest.approx(list(np.exp(np.linspace(0, -120, 201))), rel=2e-3)
 
 
-def saved_both(page, figure, folder):
-    """The data behind a figure as they come out of the CSV and of the Parquet, read by pandas."""
+def saved_both(page, shown, folder):
+    """The data of a figure or a section's table, as they come out of CSV and Parquet, read by pandas."""
     files = {}
     for form in ("CSV", "Parquet"):
         with page.expect_download() as saved:
-            figure.get_by_role("button", name=f"Save as {form}").click()
+            shown.get_by_role("button", name=f"Save as {form}").first.click()
         files[form] = folder / saved.value.suggested_filename
         saved.value.save_as(files[form])
     assert [path.suffix for path in files.values()] == [".csv", ".parquet"]
-    return pd.read_csv(files["CSV"], keep_default_na=False), pd.read_parquet(files["Parquet"])
+    return pd.read_csv(files["CSV"], keep_default_na=False, dtype=str), pd.read_parquet(files["Parquet"])
 
 
 def test_the_parquet_behind_every_figure_has_the_rows_of_its_csv(opened, tmp_path):

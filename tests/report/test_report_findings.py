@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,13 +64,36 @@ def held(cell, backend, error, status="ok"):
 
 def test_it_says_whether_what_was_timed_is_right_and_names_what_is_not():
     rows = held("gru", "numba", 1e-6) + held("gru", "native", 2e-6)
-    right = "Each of 2 timed programs is right: it comes to 20.0 % of the allowed error at most."
+    right = "Each of 2 timed programs is right: its error is at most 20.0 % of what is allowed."
     assert said(rows) == [right]
     wrong = held("mine", "numba", 0, "wrong") + held("mine", "torch", 0, "wrong")
     assert said(rows + wrong) == ["Not right, and so not timed: mine on numba, mine on torch.", right]
     assert said(held("gru", "numba", 1e-6)) == [
-        "The timed program is right: it comes to 10.0 % of the allowed error at most."
+        "The timed program is right: its error is at most 10.0 % of what is allowed."
     ]
+
+
+def test_cells_with_one_fastest_backend_share_a_sentence():
+    rows = timed("numba", [1e-3] * 3) + timed("native", [2e-3, 3e-3, 2.5e-3])
+    rows += timed("numba", [1e-3] * 3, "lstm") + timed("native", [4e-3] * 3, "lstm")
+    alike = "Forward: numba is 2.50× as fast as native in gru (2.00 … 3.00), 4.00× in lstm (4.00 … 4.00)."
+    assert said(rows)[1:] == [alike]
+    other = timed("numba", [9e-3] * 3, "lru") + timed("native", [3e-3] * 3, "lru")
+    assert [text.partition(",")[0] for text in said(rows + other)[1:]] == ["gru", "lstm", "lru"]
+
+
+def test_sentences_of_one_question_stand_together_under_it(tmp_path):
+    page, text = written(throughput() + gradient_decay() + training(), tmp_path)
+    questions = ["Fast?", "Learns?", "Remembers?"]
+    assert re.findall(r'<li class="asked"><strong>(.*?)</strong>', page) == questions
+    assert re.findall(r"^\*\*(.*?)\*\*$", text, re.MULTILINE) == questions
+
+
+def test_every_gradient_s_reach_is_told():
+    lasts = {"a": -16.0, "b": -32.0, "c": -64.0}
+    rows = [one for cell, last in lasts.items() for one in gradient_decay((cell,), last=last)]
+    (text,) = [one for one in said(rows) if "farthest" in one]
+    assert [float(n) for n in re.findall(r"after (\d+\.\d+)", text)] == pytest.approx([9.21, 4.61, 2.30])
 
 
 def test_one_backend_alone_has_no_rank():
@@ -79,8 +104,8 @@ def test_of_many_cells_it_is_counted_which_backend_is_the_fastest():
     rows = throughput(cells=MANY, backends=("numba", "native"), steps=(64,))
     rows += timed("numba", [1e-3, 1e-3, 3e-3], "odd") + timed("native", [2e-3, 2e-3, 2e-3], "odd")
     assert said(rows)[2:] == [
-        "forward, 31 comparisons of backends: numba is the fastest in 30, 1 is not told apart.",
-        "forward+backward, 30 comparisons of backends: numba is the fastest in 30.",
+        "Forward, 31 comparisons of backends: numba is the fastest in 30, 1 is not told apart.",
+        "Forward+backward, 30 comparisons of backends: numba is the fastest in 30.",
     ]
 
 
@@ -144,8 +169,12 @@ def test_the_cells_with_the_fewest_and_the_most_parameters_are_named():
 
 def test_gradients_are_named_by_what_they_do():
     rows = gradient_decay(cells=("gru", "lstm")) + gradient_decay(cells=("lru",), last=0.0, seeds=1)
-    stable = "The gradient at the first weights is stable in lru (0 nats a step back)."
-    vanishes = "The gradient at the first weights vanishes in gru and lstm (−0.625 nats a step back)."
+    stable = "At the first weights, the gradient is stable in lru: each step back multiplies it by 1.00."
+    factor = f"{np.exp(-40 / 64):.3f}"
+    vanishes = (
+        "At the first weights, the gradient vanishes in gru and lstm: each step back multiplies it by"
+        f" {factor}."
+    )
     assert said(rows)[:2] == [vanishes, stable]
 
 
@@ -156,13 +185,13 @@ def swept(*settings):
 
 def test_a_gradient_that_does_one_thing_at_one_setting_and_another_at_the_next_is_named_with_them():
     first, second = {"run": "a", "hidden_size": 8}, {"run": "b", "hidden_size": 16}
-    begin = "The gradient at the first weights"
+    begin, factor = "At the first weights, the gradient", f"{np.exp(-40 / 64):.3f}"
     for key, low, high in (("hidden_size", "H 8", "H 16"), ("dtype", "float32", "bfloat16")):
         if key == "dtype":
             first, second = {"run": "a", "dtype": "float32"}, {"run": "b", "dtype": "bfloat16"}
         assert said(swept((-40.0, first), (0.0, second)))[:2] == [
-            f"{begin} vanishes in gru and lstm at {low} (−0.625 nats a step back).",
-            f"{begin} is stable in gru and lstm at {high} (0 nats a step back).",
+            f"{begin} vanishes in gru and lstm at {low}: each step back multiplies it by {factor}.",
+            f"{begin} is stable in gru and lstm at {high}: each step back multiplies it by 1.00.",
         ]
 
 
@@ -170,7 +199,7 @@ def test_a_gradient_that_does_the_same_at_each_setting_is_named_once_with_the_ra
     rows = swept((-40.0, {"hidden_size": 8}), (-20.0, {"hidden_size": 16}))
     vanishes, at_8, at_16 = said(rows)
     assert vanishes.endswith(
-        "vanishes in gru and lstm at each of 2 settings (−0.312 to −0.625 nats a step back)."
+        "vanishes in gru and lstm at each of 2 settings: each step back multiplies it by 0.535 to 0.732."
     )
     assert at_8.startswith(
         "The gradient at H 8 reaches farthest back in gru: a tenth of it is left after 3.68"
@@ -178,15 +207,17 @@ def test_a_gradient_that_does_the_same_at_each_setting_is_named_once_with_the_ra
     assert at_16.startswith(
         "The gradient at H 16 reaches farthest back in gru: a tenth of it is left after 7.37"
     )
-    assert at_8.endswith("; intervals overlap, so this is not sure.")
+    assert at_8.endswith(" Intervals overlap, so the first is not sure.")
 
 
 def test_two_runs_of_one_setting_are_told_apart_only_where_their_gradients_differ():
     a, b = {"run": "a"}, {"run": "b"}
     assert said(swept((-40.0, a), (-40.0, b)))[0].endswith(
-        "vanishes in gru and lstm (−0.625 nats a step back)."
+        "vanishes in gru and lstm: each step back multiplies it by 0.535."
     )
-    assert said(swept((-40.0, a), (0.0, b)))[0].endswith("in gru and lstm at a (−0.625 nats a step back).")
+    assert said(swept((-40.0, a), (0.0, b)))[0].endswith(
+        "in gru and lstm at a: each step back multiplies it by 0.535."
+    )
 
 
 def test_of_many_settings_it_is_counted_which_gradient_reaches_farthest():
@@ -209,7 +240,7 @@ def losses(cell, values):
 
 def test_a_lower_loss_is_sure_where_every_seed_has_it():
     assert said(losses("gru", [0.1, 0.2]) + losses("lstm", [0.3, 0.4])) == [
-        "adding: gru has the lowest test loss, 0.150; lstm has 0.350 (lower in each of 2 seeds)."
+        "Task adding: gru has the lowest test loss, 0.150; lstm has 0.350 (lower in each of 2 seeds)."
     ]
     assert "not sure: lower in 1 of 2" in said(losses("gru", [0.1, 0.2]) + losses("lstm", [0.3, 0.19]))[0]
 
@@ -241,7 +272,7 @@ NEVER = float("nan")
 )
 def test_the_model_that_reaches_the_target_first_is_named_with_its_sureness(gru, lstm, says):
     (text,) = said(reached("gru", gru) + reached("lstm", lstm))
-    assert text == f"adding: gru reaches the target (a test loss of 0.010) first, {says}"
+    assert text == f"Task adding: gru reaches the target (a test loss of 0.010) first, {says}"
 
 
 def test_a_target_that_nothing_reaches_or_one_model_alone_is_no_contest():
@@ -325,7 +356,7 @@ def errors(variant, values, cell="elman"):
 def test_clipping_helps_where_every_seed_has_the_lower_error_rate():
     rows = errors("max_norm=none", [0.7, 0.8]) + errors("max_norm=1.0", [0.1, 0.0])
     assert said(rows + errors("max_norm=0.1", [0.5, 0.5])) == [
-        "Clipping helps in elman: error rate 5.00 % with max_norm=1.0, 75.0 % without it"
+        "Clipping helps in elman, temporal_order: error rate 5.00 % with max_norm=1.0, 75.0 % without it"
         " (lower in 2 of 2 seeds)."
     ]
     assert said(errors("max_norm=none", [0.1, 0.2]) + errors("max_norm=1.0", [0.3, 0.3]))[0].startswith(
@@ -336,7 +367,7 @@ def test_clipping_helps_where_every_seed_has_the_lower_error_rate():
 @pytest.mark.parametrize("clipped", [[0.1, 0.9], [0.7, 0.8], [0.1, 0.8]])
 def test_clipping_makes_no_sure_difference_where_seeds_disagree(clipped):
     (text,) = said(errors("max_norm=none", [0.7, 0.8]) + errors("max_norm=1.0", clipped))
-    assert text.startswith("Clipping makes no sure difference in elman: ")
+    assert text.startswith("Clipping makes no sure difference in elman, temporal_order: ")
 
 
 def test_one_seed_of_clipping_is_never_sure_and_a_way_alone_says_nothing():

@@ -102,7 +102,9 @@ def test_the_page_of_a_sweep_has_a_figure_over_the_swept_key_and_names_what_is_m
     text = " ".join(ElementTree.parse(tmp_path / "sweep-throughput.svg").getroot().itertext())
     assert {"8", "16", "32", "gru", "lstm", "H"} <= set(text.split())
     plain = report.replace("\\", "")
-    assert "steps_per_s of the probe throughput over H. The runs differ in cell, H." in plain
+    assert (
+        "The steps per s that the probe throughput measured, against H. The runs differ in cell, H." in plain
+    )
     assert "out_of_memory: 8 GiB" in plain and "no run has measured it" in plain
 
 

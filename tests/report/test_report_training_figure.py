@@ -85,7 +85,7 @@ def test_a_training_that_diverged_is_drawn_as_far_as_it_went(tmp_path):
         and "tokens" not in texts(tmp_path / "training-splice.svg")
         and "at step 7" in page
     )
-    assert "A cross: there a training diverged." in page
+    assert "A cross is where a training diverged." in page
 
 
 def test_a_training_that_was_pruned_is_drawn_and_has_lost_to_nobody(tmp_path):
@@ -111,7 +111,7 @@ def test_every_one_of_many_cells_is_drawn_and_in_the_table(tmp_path):
         == 2 * 2 * 2
     )
     assert all(f"| {c} | cell |" in text for c in cells) and "and 1 more" in text
-    assert "From the lowest test loss to the highest." in page
+    assert "Panels go from the lowest test loss to the highest." in page
 
 
 def test_names_at_the_lines_never_lie_on_each_other_and_stay_where_they_fit():

@@ -19,7 +19,7 @@ from support.judges import functions_here
 from support.public_results import returning
 
 from cellbench import cells
-from cellbench.cells.display import ByName, Displayed
+from cellbench.cells.display import ByName, Displayed, page
 from cellbench.harness import gradients
 
 matplotlib.use("Agg")
@@ -105,9 +105,11 @@ def test_every_public_result_shows_itself(name, function, classes, monkeypatch):
     functions_here(monkeypatch)
     known = given(name)
     wanted = inspect.signature(function).parameters.values()
-    call = {p.name: known[p.name] for p in wanted if p.name in known or p.default is p.empty}
+    needed = {p.name for p in wanted if p.default is p.empty and p.kind is not p.VAR_POSITIONAL}
+    call = {p.name: known[p.name] for p in wanted if p.name in known or p.name in needed}
     options = call.pop("call", {}) | call.pop("options", {})
-    result = recorded() if name == "record" else function(**call, **options)
+    made = {"record": recorded, "summary": lambda: cells.summary(Reader(), torch.randn(3, 5, 2))}
+    result = made[name]() if name in made else function(**call, **options)
     assert isinstance(result, classes[-1])
     shows_itself(result)
 
@@ -193,3 +195,24 @@ def test_a_cell_is_had_by_its_class_or_itself():
             cells.get(thing)
     with pytest.raises(ValueError, match="did you mean 'activation'"):
         cells.get(type(elman), activatio="relu")
+
+
+def test_shares_that_are_all_0_are_drawn_from_0_on_and_an_empty_list_has_no_row():
+    found = gradients.saturation(CELL, PARAMS, 0 * X)
+    low, high = found.plot().get_xlim()
+    assert (low, high) == (0, 1) and all(one.low == one.high == 0 for one in found.values())
+    html = gradients.diagnose(**{k: given("x")[k] for k in ("model", "loss", "batches")})._repr_html_()
+    assert "<td></td>" not in html and "pre-wrap" in html
+
+
+def test_a_verdict_is_its_text_and_a_page_has_no_figure_of_a_text():
+    verdict = gradients.diagnose(**{k: given("x")[k] for k in ("model", "loss", "batches")}).verdict
+    axes = verdict.plot()
+    assert not axes.patches and axes.texts[0].get_text() == str(verdict)
+    assert "<img" not in verdict._repr_html_()
+
+
+def test_of_many_single_values_a_page_shows_the_first_and_how_many_more():
+    clipped = gradients.clip_by_norm({"a": np.ones(9)}, max_norm=1.0)
+    html = page.html(clipped, {f"fact{k}": k for k in range(40)})
+    assert "fact31" in html and "fact32" not in html and "and 8 more" in html

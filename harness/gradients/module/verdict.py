@@ -63,6 +63,8 @@ class Verdict(Displayed):
     lag         one lag or (lowest, highest): of the loss left to explain, or of the input that a latch holds
     """
 
+    drawn = ("label",)  # which is no number: a verdict's figure is its text
+
     label: str
     qualifier: str
     lag: Lag | None

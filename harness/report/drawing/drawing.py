@@ -162,7 +162,8 @@ def log_axis(axis: Any, low: float, high: float, form: Callable[[float], str] | 
     """A log scale over at least a factor of 4, with ticks that a person reads (1k, 10k) or powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-    middle, factor = np.sqrt(low) * np.sqrt(high), max(np.sqrt(high / low) * 1.15, 2.0)
+    middle, half = np.sqrt(low) * np.sqrt(high), np.sqrt(high / low)
+    factor = max(half * 1.15, half**1.1, 2.0)  # a mark at an end has room, however many decades there are
     subs = next(digits for most, digits in SUBS if 2 * np.log10(factor) <= most)
     (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(middle / factor, middle * factor)

@@ -28,20 +28,20 @@ def figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
     keys = ["label", *extra, "direction", "backend", "steps"]
     rates = estimates(rows, [*keys, "match", "hidden_size"], "process")
     processes = int(rates["units"].max())
-    over = f"median of {counted(processes, 'process')}"
-    over += ", {}: range over them." if processes >= FEWEST else "."
+    over = f"the median of {counted(processes, 'process')}"
+    over += ", and a {} their range." if processes >= FEWEST else "."
     many = len(unique(rates["label"])) > MANY
     if len(unique(rates["steps"])) > 1 and not many:
         panels, rest = cut(parts(rates, ["label", *extra]))
         caption = (
-            "Time steps per second (a batch advances together) against the sequence length T;"
-            f" {over.format('band')}"
+            "Time steps per second against the length T of the sequences; a step of the whole batch counts"
+            f" once. A line is {over.format('band')}"
         )
         return (Figure(NAME, HEADING, caption + rest, lambda: _rate_curves(panels, extra, colours)),)
     lengths = len(unique(rates["steps"]))
     rates = rates[rates["steps"] == rates["steps"].max()]
     caption = (
-        f"Time steps per second at T = {unique(rates['steps'])[0]}, further right is faster;"
+        f"Time steps per second at T = {unique(rates['steps'])[0]}, further right is faster. A mark is"
         f" {over.format('bar')}"
     )
     if many:

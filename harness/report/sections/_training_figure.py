@@ -108,23 +108,22 @@ def _across(rows: pd.DataFrame, accuracy: bool) -> tuple[list[Reference], int]:
 def _caption(rows: list[Panels], classes: bool, unit: str) -> str:
     lines = [line for row in rows for line in row.lines.values()]
     seeds, longest = max(len(line.steps) for line in lines), max(line.length for line in lines)
-    drawn_apart = f"light: each of {counted(seeds, 'seed')}"
+    drawn_apart = f"light is each of {counted(seeds, 'seed')}"
     light = drawn_apart if _lights(rows) else f"the {seeds} seeds are in the table"
     across, left_out = rows[0].across, rows[0].left_out
     several = sum(not row.accuracy for row in rows) > 1 and any(len(row.lines) == TOGETHER for row in rows)
     sentences = {
-        f"Training loss{unit}; dots: test loss after an epoch.": True,
-        "Below: accuracy on the test part.": classes,
-        f"Dark: median over seeds; {light}.": seeds > 1,
-        "One seed.": seeds == 1,
-        f"Smoothed by a running mean over 1/{SMOOTH[1]} of the steps.": longest > SMOOTH[0],
-        "A cross: there a training diverged.": any(len(line.broken) for line in lines),
-        "Lines across: test losses of the constant answer, the rivals, the target and the floor, as far as"
-        " known. A rival answers without a recurrent cell. The floor: the best answer there can be.": bool(
-            across
-        ),
+        f"A line is the training loss{unit}, and a dot the test loss after an epoch.": True,
+        "The lower row has the accuracy on the test part.": classes,
+        f"Dark is the median over seeds; {light}.": seeds > 1,
+        "There is one seed.": seeds == 1,
+        f"Lines are smoothed by a running mean over 1/{SMOOTH[1]} of the steps.": longest > SMOOTH[0],
+        "A cross is where a training diverged.": any(len(line.broken) for line in lines),
+        "Lines across are the test losses of the constant answer, the rivals, the target and the floor, as"
+        " far as known. A rival answers without a recurrent cell. The floor is the best answer there can"
+        " be.": bool(across),
         "The floor is 0, which a log axis does not have.": any(r.value <= 0 for r in across) and _log(rows),
-        "From the lowest test loss to the highest.": several,
+        "Panels go from the lowest test loss to the highest.": several,
         f"{counted(left_out, 'rival')} with the highest loss found no room.": left_out > 0,
     }
     return " ".join(sentence for sentence, holds in sentences.items() if holds)

@@ -38,8 +38,8 @@ def _figures(rows: pd.DataFrame) -> tuple[Figure, ...]:
         return ()
     panels, rest = cut(parts(rows, [*KEYS, *extra]))
     caption = (
-        "Training loss against optimiser steps by the largest gradient norm that is let through; median over"
-        f" {counted(rows['seed'].nunique(), 'seed')}. A gap is a step at which the median is not finite."
+        "Training loss against optimiser steps by the largest gradient norm that is let through. A line is"
+        f" the median over {counted(rows['seed'].nunique(), 'seed')}; it has a gap where that is not finite."
     )
     return (Figure("clipping", HEADING, caption + rest, lambda: _panels(panels, extra)),)
 
@@ -91,7 +91,7 @@ def _table(rows: pd.DataFrame) -> Table:
         Column("solved", _solved),
     ]
     shared = shared_settings(rows, ("task", "device", "dtype", "steps", "batch", "hidden_size"))
-    note = f"{shared}Median over seeds; below it their range."
+    note = f"{shared}Each value is the median over seeds, and below it is their range."
     return table_of(HEADING, columns, rows.groupby(keys, sort=False), note)
 
 

@@ -64,9 +64,10 @@ def _caption(rows: pd.DataFrame) -> str:
     seeds, samples = rows["seed"].nunique(), rows["sample"].nunique()
     caption = (
         "Norm of the gradient of the loss with respect to the joint state (all states of the cell side by"
-        " side), by lag. The lag is how many steps that state lies before the last. Line: mean of the log"
-        f" over {counted(samples, 'sample')} and {counted(seeds, 'seed')}"
-        f"{'; band: range over seeds' if seeds > 1 else ''}. A gap is a gradient of exactly 0."
+        " side), by lag. The lag is how many steps that state lies before the last. A line is the mean of the"
+        f" log over {counted(samples, 'sample')} and {counted(seeds, 'seed')}"
+        f"{', and a band the range over seeds' if seeds > 1 else ''}. A line has a gap where the gradient is"
+        " exactly 0."
     )
     beyond = rows["decades"].min() < UNDERFLOW or rows["decades"].max() > OVERFLOW
     return caption + (" The axis ends where float64 does; lines go on beyond it." if beyond else "")

@@ -53,10 +53,11 @@ def _table(rows: pd.DataFrame) -> Table:
         Column("processes", lambda stream: number(exact(stream.of(MAIN).count or np.nan))),
     ]
     note = (
-        f"{shared_settings(rows, [key for key in SETTING if key != 'run'])}Time of one step, from a NumPy"
-        " array to a NumPy array: of each process the median and the 99th percentile of its steps."
-        " Shown: the median over processes; interval: their range, from 3 on. Ran: the library that really"
-        " did the work. Error: relative, against the float64 reference."
+        f"{shared_settings(rows, [key for key in SETTING if key != 'run'])}A time is that of one step,"
+        " from a NumPy array to a NumPy array. Each process has the median and the 99th percentile of its"
+        " steps. The table has the median over processes, and below it their range, of at least 3. The column"
+        " 'ran' names the library that really did the work. An error is relative, against the float64"
+        " reference."
     )
     return table_of(HEADING, columns, _streams(rows), note)
 

@@ -52,9 +52,10 @@ def _table(rows: pd.DataFrame) -> Table:
         for values, here in rows.groupby(keys, sort=False)
     )
     note = (
-        f"{shared_settings(rows, ('input_size', 'hidden_size', 'match'))}FLOP per step and sequence: 2 per"
-        " multiply-add in products, 1 per elementwise primitive. State: numbers carried per sequence. Affine"
-        " in the state: the next state is a matrix times the state, plus what the input adds."
+        f"{shared_settings(rows, ('input_size', 'hidden_size', 'match'))}FLOPs are those of a step of one"
+        " sequence: 2 a multiply-add of a product, 1 an elementwise operation. The state is how many numbers"
+        " a sequence carries from step to step. A cell is affine in the state where the next state is a"
+        " matrix times the state, plus what the input adds."
     )
     return table_of(HEADING, columns, cases, note)
 

@@ -82,9 +82,10 @@ def _table(rows: pd.DataFrame) -> Table:
         Column("processes", lambda timing: number(exact(timing.of("seconds").count or np.nan))),
     ]
     note = (
-        f"{shared_settings(rows, [key for key in SETTING if key != 'run'])}Median of the medians of the"
-        " processes; interval: range over processes, from 3 on. Ran: the library that really did the work."
-        " Error: relative, against the float64 reference."
+        f"{shared_settings(rows, [key for key in SETTING if key != 'run'])}Each value is the"
+        " median of the medians of the processes. Below it is the range over them, of at least 3. The column"
+        " 'ran' names the library that really did the work. An error is relative, against the float64"
+        " reference."
     )
     return table_of(HEADING, columns, _timings(rows), note)
 
