@@ -34,8 +34,8 @@ class Call:
     """One way to call.
 
     axes: rows, vectors, columns or batch_first (see SHAPES). state: plain (an array, or a tuple of arrays),
-    tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards). bag: whether arrays that come in
-    one argument are a dict or a tuple.
+    tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards), listed (of a stack, an item for
+    each layer). bag: whether arrays that come in one argument are a dict or a tuple.
     """
 
     sequence: bool
@@ -207,6 +207,8 @@ class Way:
             return _bag(zip(state, values, strict=True), [])
         if self.call.state == "swapped":
             return tuple(values[::-1])
+        if self.call.state == "listed":
+            return [layer if len(layer) > 1 else layer[0] for layer in zip(*values, strict=True)]
         return values[0] if len(values) == 1 and self.call.state != "tuple" else tuple(values)
 
 
@@ -302,6 +304,8 @@ class _Reader:
         """The states by name, from a state in any other form; else None."""
         if isinstance(value, State) or type(value).__name__ == "SimpleNamespace":
             value = vars(value)
+        if len(self._first[1]) > 2 and isinstance(value, tuple | list):
+            value = self._of_layers(value)
         if isinstance(value, dict):
             states = {name: value.get(name) for name in self.states}
         elif len(self.states) == 1 and _shape(value) == self._first[1]:
@@ -311,6 +315,15 @@ class _Reader:
         else:
             return None
         return states if all(_shape(v) == self.states[name] for name, v in states.items()) else None
+
+    def _of_layers(self, value: Any) -> Any:
+        """States of a stack that come one by one, layer by layer, together; anything else as it is."""
+        each = [tuple(layer) if isinstance(layer, tuple | list) else (layer,) for layer in value]
+        shapes = [shape[1:] for shape in self.states.values()]
+        if len(each) != self._first[1][0] or any([_shape(v) for v in layer] != shapes for layer in each):
+            return value
+        by_state = [_stack(list(values), 0) for values in zip(*each, strict=True)]
+        return dict(zip(self.states, by_state, strict=True))
 
     def _items(self, result: Any) -> list[Any]:
         """What was returned, one by one; a dict or namespace of the states is one item."""
@@ -407,8 +420,9 @@ def _calls(implementation: Implementation, stateful: bool, cell: GatedCell) -> I
     # what takes no state and has a loop runs over the steps itself
     looped = not stateful and "for " in implementation.text
     order = sequences + layouts if looped else layouts + sequences
-    if cell.stacked:  # a stack has no steps, and its states have an axis of layers in front
-        order = sequences[:-1]
+    if cell.stacked:  # its states have an axis of layers in front; in both directions it has no steps
+        order = sequences[:-1] + ([] if cell.bidirectional else layouts[:1])
+        states = (*states, "listed") if stateful else states
     for sequence, axes in order:
         yield from (Call(sequence, axes, state, bag) for state in states for bag in bags)
 
