@@ -58,8 +58,8 @@ def _cast(tensor: Tensor, kind: torch.dtype) -> Tensor:
 
 
 def notes(model: nn.Module) -> list[str]:
-    """What eval mode changes, in words; empty where it changes nothing."""
-    found = []
+    """What of the model is frozen and what eval mode changes, in words; empty where there is neither."""
+    found = _frozen(model)
     drops = sorted({_drop(m) for m in model.modules()} - {0.0})
     if drops:
         found.append(f"dropout {', '.join(f'{p:g}' for p in drops)} is off here")
@@ -72,6 +72,17 @@ def notes(model: nn.Module) -> list[str]:
             told += "; they have seen no batch yet, so it does nothing: train first"
         found.append(told)
     return found
+
+
+def _frozen(model: nn.Module) -> list[str]:
+    leaves = dict(model.named_parameters())
+    frozen = [name for name, leaf in leaves.items() if not leaf.requires_grad]
+    if not frozen:
+        return []
+    if len(frozen) == len(leaves):
+        return ["all parameters are frozen (requires_grad is False), so that nothing can be learned"]
+    more = f" and {len(frozen) - 4} more" if len(frozen) > 5 else ""
+    return [f"frozen, so that they learn nothing: {', '.join(frozen[: 4 if more else 5])}{more}"]
 
 
 def _drop(module: nn.Module) -> float:
