@@ -43,12 +43,19 @@ def copied(model: nn.Module, kind: torch.dtype | None = None) -> nn.Module:
             if child is not None and plain(child) is not child:  # compiled in part
                 module._modules[name] = plain(child)
     if kind is not None:
-        twin = twin.to(kind)
+        twin = twin._apply(lambda t: _held(t, kind))
         for module in twin.modules():
             for name, value in list(vars(module).items()):
                 if name not in SKIPPED and name != "_flat_weights" and leaves(value):
                     vars(module)[name] = mapped(value, lambda t: _cast(t, kind))
     return twin
+
+
+def _held(tensor: Tensor, kind: torch.dtype) -> Tensor:
+    """A parameter or a buffer in this dtype; a complex one in the complex dtype, for `to` drops its half."""
+    if tensor.is_complex():
+        return tensor.to(kind.to_complex())
+    return tensor.to(kind) if tensor.is_floating_point() else tensor
 
 
 def _cast(tensor: Tensor, kind: torch.dtype) -> Tensor:
