@@ -12,6 +12,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import State
+from . import holders
 from .implementation import Implementation, one_line, place
 
 Arrays = dict[str, Any]
@@ -35,7 +36,8 @@ class Call:
 
     axes: rows, vectors, columns or batch_first (see SHAPES). state: plain (an array, or a tuple of arrays),
     tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards), listed (of a stack, an item for
-    each layer). bag: whether arrays that come in one argument are a dict or a tuple.
+    each layer), held (an object of the class that the argument's annotation names). bag: whether arrays that
+    come in one argument are a dict or a tuple.
     """
 
     sequence: bool
@@ -207,6 +209,12 @@ class Way:
             return _bag(zip(state, values, strict=True), [])
         if self.call.state == "swapped":
             return tuple(values[::-1])
+        if self.call.state == "held":
+            [argument] = [name for name, role in self.roles.items() if role == "state"]
+            kind = holders.annotated(self.implementation.function, argument, len(state))
+            if kind is None:
+                raise NotCalledSo("the state's annotation names no class")
+            return kind(*(state[name] for name in holders.order(holders.names(kind), list(state))))
         if self.call.state == "listed":
             return [layer if len(layer) > 1 else layer[0] for layer in zip(*values, strict=True)]
         return values[0] if len(values) == 1 and self.call.state != "tuple" else tuple(values)
@@ -304,6 +312,9 @@ class _Reader:
         """The states by name, from a state in any other form; else None."""
         if isinstance(value, State) or type(value).__name__ == "SimpleNamespace":
             value = vars(value)
+        elif len(held := holders.names(value)) == len(self.states):
+            named = zip(holders.order(held, list(self.states)), held, strict=True)
+            value = {name: getattr(value, field) for name, field in named}
         if len(self._first[1]) > 2 and isinstance(value, tuple | list):
             value = self._of_layers(value)
         if isinstance(value, dict):
@@ -413,7 +424,7 @@ def _rest(
 
 def _calls(implementation: Implementation, stateful: bool, cell: GatedCell) -> Iterator[Call]:
     """Ways to call an implementation, likeliest first. stateful: it takes a state."""
-    states = ("plain", "tuple", "layered", "dict") if stateful else ("plain",)
+    states = ("plain", "tuple", "layered", "dict", "held") if stateful else ("plain",)
     bags = ("dict", "tuple") if implementation.keys else ("dict",)
     layouts = [(False, axes) for axes in ("rows", "vectors", "columns")]
     sequences = [(True, axes) for axes in (*_sequence_axes(implementation), "vectors")]

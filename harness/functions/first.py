@@ -9,22 +9,18 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..probe import NotOk
-
-if TYPE_CHECKING:
-    from .function import Work
 
 PLAIN = (list, dict, set, bytearray, deque, array.array)  # and what is an array: it has __array__
 
 
-def first_call(function: Callable[..., Any], work: Work) -> Any:
-    """What the function returns.
+def first_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the function returns of these arguments, which it may change.
 
     Raises NotOk where no work was done yet, and where the calls that are timed would have less to do.
     """
-    args, kwargs = work.given()
     name = getattr(function, "__qualname__", str(function))
     given = [*args, *kwargs.values()]
     if any(map(_iterator, given)):

@@ -152,7 +152,7 @@ def make(a: Side, b: Side, work: Work) -> tuple[Callable[[], Timed], Callable[[]
     are there.
     """
     function_a, function_b = a.load(), b.load()
-    results = first_call(function_a, work), first_call(function_b, work)
+    results = first_call(function_a, *work.given()), first_call(function_b, *work.given())
     if work.equal is not None:
         _hold_against(results, work.equal.load())
     return partial(timed, function_a, work), partial(timed, function_b, work)

@@ -84,7 +84,7 @@ def time_function(emit: Callable[[Any], None], function: Function, work: Work, s
     """Runs in the worker: emits the seconds of SAMPLES samples, or why a call of it tells nothing."""
     f = function.load()
     try:
-        first_call(f, work)
+        first_call(f, *work.given())
     except NotOk as why:
         emit(why.reason)
         return
