@@ -109,13 +109,13 @@ def understood(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str |
         implementation.remarks.append(modules.TAKEN_OFF)
         return implementation
     if inspect.ismethod(given) and _holds(given.__self__):
-        return _of_object(copy.deepcopy(given.__self__), label, False, dtype, given.__name__)
+        return _of_object(modules.copied_whole(given.__self__), label, False, dtype, given.__name__)
     if building.makes(given):
         return _of_class(given, label, cell, sizes, dtype)
     if inspect.isfunction(given) or inspect.isbuiltin(given) or inspect.ismethod(given):
         return _of_function(given, label, dtype)
     _check_callable(given, label)
-    return _of_object(copy.deepcopy(given), label, False, dtype)
+    return _of_object(modules.copied_whole(given), label, False, dtype)
 
 
 def _check_callable(given: Any, label: str) -> None:

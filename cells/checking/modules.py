@@ -69,10 +69,10 @@ def plain_weights(module: Any) -> list[str]:
 
 
 def copied(module: Any) -> Any:
-    """A copy that shares nothing with the module."""
+    """A copy that shares nothing with the module. Raises ValueError where it holds what has no copy."""
     if not scripted(module):
         try:
-            return copy.deepcopy(module)
+            return copied_whole(module)
         except RuntimeError:  # a tensor with a graph is kept in it
             return _without_graphs(module)
     import torch
@@ -81,6 +81,17 @@ def copied(module: Any) -> Any:
     torch.jit.save(module, buffer)
     buffer.seek(0)
     return torch.jit.load(buffer, map_location="cpu")
+
+
+def copied_whole(given: Any) -> Any:
+    """A deep copy. Raises ValueError, one line, where an object holds what has none, such as a lock."""
+    try:
+        return copy.deepcopy(given)
+    except TypeError as error:
+        kind = label(given)
+        raise ValueError(
+            f"{kind} cannot be copied ({error}); give its class, FILE:{kind}, or leave that out"
+        ) from None
 
 
 def _without_graphs(module: Any) -> Any:

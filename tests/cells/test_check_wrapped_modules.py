@@ -1,6 +1,7 @@
 """`check` of modules with computed weights, in wrappers, with a kept state, or made by a function."""
 
 from functools import partial
+from threading import Lock
 from warnings import catch_warnings, simplefilter
 
 import pytest
@@ -143,6 +144,24 @@ def test_weights_that_are_not_finite_are_named():
         gru.weight_hh_l0[3, 2] = float("nan")
     with pytest.raises(ValueError, match="weight_hh_l0 of GRU holds numbers that are not finite"):
         cells.check(gru, "gru")
+
+
+class Locked(nn.Module):
+    """Holds what has no copy."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.gru, self.lock = nn.GRU(input_size, hidden_size), Lock()
+
+    def forward(self, x, h=None):
+        with self.lock:
+            return self.gru(x, h)
+
+
+def test_an_object_that_cannot_be_copied_is_one_line_and_its_class_is_checked():
+    with pytest.raises(ValueError, match=r"Locked cannot be copied .*lock.*; give its class, FILE:Locked"):
+        cells.check(Locked(5, 7), "gru")
+    assert cells.check(Locked, "gru").ok
 
 
 def of_sizes(n_in, n_hidden):

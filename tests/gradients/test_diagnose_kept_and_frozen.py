@@ -1,5 +1,7 @@
 """`diagnose` of models that keep a state from the first call on, change their input, or are frozen."""
 
+from threading import Lock
+
 import pytest
 import torch
 from torch import nn
@@ -74,3 +76,10 @@ def test_frozen_parameters_are_named_and_nothing_is_counted_of_a_frozen_recurren
     text = str(diagnose(model.requires_grad_(False), MSE, batches()).verdict)
     assert "all parameters are frozen (requires_grad is False), so that nothing can be learned" in text
     assert "frozen" not in str(diagnose(model.requires_grad_(True), MSE, batches()).verdict)
+
+
+def test_a_model_that_cannot_be_copied_is_named():
+    model = Fresh()
+    model.lock = Lock()
+    with pytest.raises(ValueError, match=r"Fresh cannot be copied \(cannot pickle '_thread.lock' object\)"):
+        diagnose(model, MSE, batches())

@@ -37,7 +37,12 @@ def copied(model: nn.Module, kind: torch.dtype | None = None) -> nn.Module:
         memo |= {
             id(t): t.detach().clone() for t in module._buffers.values() if t is not None and not t.is_leaf
         }
-    twin = copy.deepcopy(plain(model), memo).eval()
+    try:
+        twin = copy.deepcopy(plain(model), memo).eval()
+    except TypeError as error:  # it holds a lock, a file or the like
+        raise ValueError(
+            f"{type(plain(model)).__name__} cannot be copied ({error}); take that out of it"
+        ) from None
     for module in list(twin.modules()):
         for name, child in list(module._modules.items()):
             if child is not None and plain(child) is not child:  # compiled in part
