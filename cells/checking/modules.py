@@ -124,15 +124,19 @@ def undone(module: Any) -> Callable[[], None]:
         for part, own, buffers in before:
             for name in set(_own(part)) - set(own):
                 delattr(part, name)
-            vars(part).update(own)
+            vars(part).update(_fresh(own))
             part._buffers.update({name: value.clone() for name, value in buffers.items()})
 
     return undo
 
 
 def _own(part: Any) -> dict[str, Any]:
-    """The attributes that somebody's code gave a part; a list or a dict is copied."""
-    own = {name: value for name, value in vars(part).items() if not name.startswith("_")}
+    """The attributes that somebody's code gave a part."""
+    return _fresh({name: value for name, value in vars(part).items() if not name.startswith("_")})
+
+
+def _fresh(own: dict[str, Any]) -> dict[str, Any]:
+    """The same, with lists and dicts that later calls do not change."""
     return {k: copy.copy(v) if isinstance(v, list | dict) else v for k, v in own.items()}
 
 

@@ -116,6 +116,18 @@ class KeptStep(nn.Module):
         return self.hx[0]
 
 
+class KeptList(KeptStep):
+    """Keeps every state that it has had."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.states = []
+
+    def forward(self, x):
+        self.states.append(self.cell(x, self.states[-1] if self.states else None))
+        return self.states[-1][0]
+
+
 class KeptArray(Kept):
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size)
@@ -134,8 +146,9 @@ def test_a_state_that_is_kept_from_call_to_call_is_named(module, says):
     assert not result.ok and says in result.diagnosis
 
 
-def test_a_step_that_keeps_its_state_with_its_graph_is_right():
-    assert cells.check(KeptStep, "lstm").ok
+@pytest.mark.parametrize("module", [KeptStep, KeptList])
+def test_a_step_that_keeps_its_state_with_its_graph_is_right(module):
+    assert cells.check(module, "lstm").ok
 
 
 def test_weights_that_are_not_finite_are_named():
