@@ -55,7 +55,7 @@ class Two(nn.Module):
 def test_a_module_that_reads_two_sequences_has_no_gradient_that_vanished():
     found = diagnose(Two(), MSE, [((x, x + 1), x[:, 3, :1].clone()) for x in sequences()])
     assert found.verdict.label == "LEARNING" and found.verdict.lag == 8
-    assert "gru starts 2 times from a fresh state in one forward; lags are of its first run" in str(
+    assert "gru starts 2 times from a fresh state in a forward; lags are of its first run" in str(
         found.verdict
     )
     assert all(band.needed < 1e11 and band.swap == band.swap for band in found.bands)
