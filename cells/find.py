@@ -37,7 +37,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'lstm'?`, or a semicolon where nothing is near, to go on after."""
     import difflib  # for errors alone, and slow to import
 
-    close = difflib.get_close_matches(str(word), list(known), 1)
+    names = [str(name) for name in known]
+    same = [name for name in names if name.lower() == str(word).lower()]  # LSTM is lstm
+    close = same or difflib.get_close_matches(str(word), names, 1)
     return f"; did you mean {close[0]!r}?" if close else ";"
 
 

@@ -198,6 +198,12 @@ def _understood(thing: Any, cell: GatedCell, sizes: Sizes, dtype: str | None) ->
             implementation = of_cell(given, sizes)
     if dtype in LOW and implementation.low is None:
         raise ValueError(f"dtype {dtype} is for a torch module; {implementation.label} is none")
+    for name, value in () if implementation.made else implementation.arrays.items():
+        if not np.isfinite(value).all():
+            raise ValueError(
+                f"{name} of {implementation.label} holds numbers that are not finite, which equal nothing;"
+                " give finite ones, such as those before the training"
+            )
     if not implementation.arrays and not implementation.names:
         implementation.names, implementation.keys = array_arguments(implementation.function, cell)
     implementation.roles = arguments(implementation.parameters, cell)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
+from functools import partial
 from itertools import islice, product
 from typing import Any, get_type_hints
 
@@ -19,7 +20,20 @@ DIRECTIONS = re.compile(r"(is_?)?bi(directional|_?rnn|_?lstm)?")
 Attempt = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def parameters(cls: type) -> list[inspect.Parameter]:
+def makes(given: Any) -> bool:
+    """Whether it is a function that makes an object: of nothing, of sizes, or a class with some arguments."""
+    if isinstance(given, partial):
+        return inspect.isclass(given.func)
+    if not inspect.isfunction(given):
+        return False
+    names = [a.name for a in inspect.signature(given).parameters.values()]
+    wanted = [a.name for a in needed(parameters(given))]
+    # torch calls x and the state input and hidden
+    sized = all(size_role(name) and name not in ("input", "hidden") for name in wanted)
+    return sized and (bool(wanted) or not names)
+
+
+def parameters(cls: Callable[..., Any]) -> list[inspect.Parameter]:
     """The arguments of a constructor; [] of a class written in C, which may have no signature."""
     try:
         return list(inspect.signature(cls).parameters.values())
@@ -33,7 +47,7 @@ def needed(arguments: list[inspect.Parameter]) -> list[inspect.Parameter]:
     return [a for a in arguments if a.default is a.empty and a.kind not in variadic]
 
 
-def attempts(cls: type, cell: GatedCell, sizes: tuple[int, int]) -> Iterator[Attempt]:
+def attempts(cls: Callable[..., Any], cell: GatedCell, sizes: tuple[int, int]) -> Iterator[Attempt]:
     """(positional, keywords) of constructors to try, likeliest first."""
     arguments = parameters(cls)
     wanted, any_number = needed(arguments), any(a.kind == a.VAR_POSITIONAL for a in arguments)
@@ -59,7 +73,7 @@ def attempts(cls: type, cell: GatedCell, sizes: tuple[int, int]) -> Iterator[Att
                 yield attempt
 
 
-def _configs(cls: type, cell: GatedCell, sizes: tuple[int, int]) -> dict[str, list[Any]]:
+def _configs(cls: Callable[..., Any], cell: GatedCell, sizes: tuple[int, int]) -> dict[str, list[Any]]:
     """Values of the arguments that are a dataclass of settings, filled as a constructor's arguments are."""
     try:
         kinds = get_type_hints(cls.__init__)  # type: ignore[misc]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import State
+from . import holders
 from .implementation import Implementation, one_line, place
 
 Arrays = dict[str, Any]
@@ -34,8 +35,9 @@ class Call:
     """One way to call.
 
     axes: rows, vectors, columns or batch_first (see SHAPES). state: plain (an array, or a tuple of arrays),
-    tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards). bag: whether arrays that come in
-    one argument are a dict or a tuple.
+    tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards), listed (of a stack, an item for
+    each layer), held (an object of the class that the argument's annotation names). bag: whether arrays that
+    come in one argument are a dict or a tuple.
     """
 
     sequence: bool
@@ -207,6 +209,14 @@ class Way:
             return _bag(zip(state, values, strict=True), [])
         if self.call.state == "swapped":
             return tuple(values[::-1])
+        if self.call.state == "held":
+            [argument] = [name for name, role in self.roles.items() if role == "state"]
+            kind = holders.annotated(self.implementation.function, argument, len(state))
+            if kind is None:
+                raise NotCalledSo("the state's annotation names no class")
+            return kind(*(state[name] for name in holders.order(holders.names(kind), list(state))))
+        if self.call.state == "listed":
+            return [layer if len(layer) > 1 else layer[0] for layer in zip(*values, strict=True)]
         return values[0] if len(values) == 1 and self.call.state != "tuple" else tuple(values)
 
 
@@ -302,6 +312,11 @@ class _Reader:
         """The states by name, from a state in any other form; else None."""
         if isinstance(value, State) or type(value).__name__ == "SimpleNamespace":
             value = vars(value)
+        elif len(held := holders.names(value)) == len(self.states):
+            named = zip(holders.order(held, list(self.states)), held, strict=True)
+            value = {name: getattr(value, field) for name, field in named}
+        if len(self._first[1]) > 2 and isinstance(value, tuple | list):
+            value = self._of_layers(value)
         if isinstance(value, dict):
             states = {name: value.get(name) for name in self.states}
         elif len(self.states) == 1 and _shape(value) == self._first[1]:
@@ -311,6 +326,15 @@ class _Reader:
         else:
             return None
         return states if all(_shape(v) == self.states[name] for name, v in states.items()) else None
+
+    def _of_layers(self, value: Any) -> Any:
+        """States of a stack that come one by one, layer by layer, together; anything else as it is."""
+        each = [tuple(layer) if isinstance(layer, tuple | list) else (layer,) for layer in value]
+        shapes = [shape[1:] for shape in self.states.values()]
+        if len(each) != self._first[1][0] or any([_shape(v) for v in layer] != shapes for layer in each):
+            return value
+        by_state = [_stack(list(values), 0) for values in zip(*each, strict=True)]
+        return dict(zip(self.states, by_state, strict=True))
 
     def _items(self, result: Any) -> list[Any]:
         """What was returned, one by one; a dict or namespace of the states is one item."""
@@ -400,15 +424,16 @@ def _rest(
 
 def _calls(implementation: Implementation, stateful: bool, cell: GatedCell) -> Iterator[Call]:
     """Ways to call an implementation, likeliest first. stateful: it takes a state."""
-    states = ("plain", "tuple", "layered", "dict") if stateful else ("plain",)
+    states = ("plain", "tuple", "layered", "dict", "held") if stateful else ("plain",)
     bags = ("dict", "tuple") if implementation.keys else ("dict",)
     layouts = [(False, axes) for axes in ("rows", "vectors", "columns")]
     sequences = [(True, axes) for axes in (*_sequence_axes(implementation), "vectors")]
     # what takes no state and has a loop runs over the steps itself
     looped = not stateful and "for " in implementation.text
     order = sequences + layouts if looped else layouts + sequences
-    if cell.stacked:  # a stack has no steps, and its states have an axis of layers in front
-        order = sequences[:-1]
+    if cell.stacked:  # its states have an axis of layers in front; in both directions it has no steps
+        order = sequences[:-1] + ([] if cell.bidirectional else layouts[:1])
+        states = (*states, "listed") if stateful else states
     for sequence, axes in order:
         yield from (Call(sequence, axes, state, bag) for state in states for bag in bags)
 

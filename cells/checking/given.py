@@ -55,14 +55,25 @@ def load(spec: str) -> Any:
 
 
 def _imported(file: Path) -> Any:
-    name = f"checked_{file.stem}_{abs(hash(str(file.resolve()))):x}"
+    root, package = _package(file.resolve())
+    name = f"{package}checked_{file.stem}_{abs(hash(str(file.resolve()))):x}"
     sys.modules.pop(name, None)  # the file may have changed since
-    sys.path.insert(0, str(file.resolve().parent))  # the file may import what lies beside it
+    # the file may import what lies beside it, and by a leading dot what its package has
+    beside = list(dict.fromkeys([str(file.resolve().parent), str(root)]))
+    sys.path[:0] = beside
     try:
         with importing(str(file)):
             return module_of(file, name)
     finally:
-        sys.path.pop(0)
+        del sys.path[: len(beside)]
+
+
+def _package(file: Path) -> tuple[Path, str]:
+    """(folder that holds the package of a file, its name with a dot behind it, "" where it is in none)."""
+    root, package = file.parent, ""
+    while (root / "__init__.py").is_file():
+        root, package = root.parent, f"{root.name}.{package}"
+    return root, package
 
 
 def weights(file: Path) -> Arrays:
@@ -98,11 +109,13 @@ def understood(given: Any, cell: GatedCell, sizes: tuple[int, int], dtype: str |
         implementation.remarks.append(modules.TAKEN_OFF)
         return implementation
     if inspect.ismethod(given) and _holds(given.__self__):
-        return _of_object(copy.deepcopy(given.__self__), label, False, dtype, given.__name__)
+        return _of_object(modules.copied_whole(given.__self__), label, False, dtype, given.__name__)
+    if building.makes(given):
+        return _of_class(given, label, cell, sizes, dtype)
     if inspect.isfunction(given) or inspect.isbuiltin(given) or inspect.ismethod(given):
         return _of_function(given, label, dtype)
     _check_callable(given, label)
-    return _of_object(copy.deepcopy(given), label, False, dtype)
+    return _of_object(modules.copied_whole(given), label, False, dtype)
 
 
 def _check_callable(given: Any, label: str) -> None:
@@ -113,9 +126,11 @@ def _check_callable(given: Any, label: str) -> None:
 
 
 def _of_class(
-    cls: type, label: str, cell: GatedCell, sizes: tuple[int, int], dtype: str | None
+    cls: Callable[..., Any], label: str, cell: GatedCell, sizes: tuple[int, int], dtype: str | None
 ) -> Implementation:
     """An object of the class for these sizes; arrays are arguments where the constructor takes arrays.
+
+    A function that makes an object stands for its class.
 
     Of all constructions the first whose arrays are the cell's is taken: names of arguments only say what is
     tried first.
@@ -142,13 +157,18 @@ def _of_class(
     by_name = {name: sizes[r == "hidden"] for name in needed if (r := size_role(name)) is not None}
     arrays = [name for name in needed if name not in by_name]
     named = all(readings(name, cell)[0].certain or name.lower() in ARRAYS for name in arrays)
-    if arrays and named and not any(implementation.arrays for implementation in made):
+    if (
+        inspect.isclass(cls)
+        and arrays
+        and named
+        and not any(implementation.arrays for implementation in made)
+    ):
         return _of_constructor(cls, label, arrays, by_name, dtype)
     if made:
         return made[0]
     raise ValueError(
         f"cannot build {label}: {problem}; give an object instead, as a line of your file makes it (`model ="
-        f" {cls.__name__}(...)`, then FILE:model), or a constructor (input_size, hidden_size)"
+        f" {label}(...)`, then FILE:model), or a constructor (input_size, hidden_size)"
     )
 
 
@@ -242,11 +262,13 @@ def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: s
 
     modules.check_held(module, label)
     module = module.eval().cpu()  # a dropout would make two runs differ
+    said = modules.plain_weights(module)
     if dtype:
         module = module.to(getattr(torch, dtype))
     own_dtype = next((str(leaf.dtype).removeprefix("torch.") for leaf in module.parameters()), "float32")
     if own_dtype not in modules.LOW:
         implementation = _of_bound(module, label, made, own_dtype, method)
+        implementation.remarks += said
         if own_dtype == "float32":
             implementation.in_float64 = lambda: _of_bound(
                 modules.copied(module).double(), label, made, "float64", method
@@ -254,17 +276,19 @@ def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: s
         return implementation
     implementation = _of_bound(modules.copied(module).float(), label, made, "float32", method)
     implementation.low = _of_bound(module, label, made, own_dtype, method)
+    implementation.remarks += said
     return implementation
 
 
 def _of_bound(module: Any, label: str, made: bool, dtype: str, method: str | None) -> Implementation:
     import torch
 
-    leaves = dict(module.named_parameters())
+    leaves, undo = dict(module.named_parameters()), modules.undone(module)
     arrays = {name: _numpy(leaf) for name, leaf in leaves.items()}
     method_given = _method(module, method)
 
     def put(new: Arrays) -> dict[str, Any]:
+        undo()  # a state that it keeps inside starts anew
         with torch.no_grad():
             for name, value in new.items():
                 leaves[name].copy_(torch.as_tensor(value))

@@ -16,6 +16,7 @@ from .port import Port
 
 LONGEST, SECONDS = 200, 1.0
 LARGEST = 1e30  # float32 has none much larger
+CHAOTIC = 1e-2  # of the largest entry, by which one rounding of the input moves the reference
 SLACK = 16  # times what rounding the input once does to the reference: a step rounds about as often
 
 
@@ -30,7 +31,13 @@ def longer(comparison: Comparison, clock: Callable[[], float] = time.process_tim
     expected = longest.candidate.expected
     if not all(np.abs(v).max(initial=0) < LARGEST for v in (expected.output, *expected.state.values())):
         return comparison  # the reference overflows itself
-    return longest if longest.first is None else _forgiven(longest)
+    if longest.first is None:
+        return longest
+    moved = moved_by_rounding(longest.candidate)
+    forgiven = _forgiven(longest, moved)
+    # where rounding alone moves a gradient so far, how far two computations part is chance
+    chance = any(moved.get(row.name, 0.0) > CHAOTIC for row in forgiven.rows if not row.ok)
+    return comparison if chance else forgiven
 
 
 def _twice_as_long(port: Port) -> Port | None:
@@ -43,12 +50,11 @@ def _twice_as_long(port: Port) -> Port | None:
     return more if isinstance(more.tried(), Returned) else None
 
 
-def _forgiven(comparison: Comparison) -> Comparison:
+def _forgiven(comparison: Comparison, moved: dict[str, float]) -> Comparison:
     """The comparison where what deviates no more than rounding makes the reference itself deviate is right.
 
     A network may be chaotic: then no two computations agree over many steps.
     """
-    moved = moved_by_rounding(comparison.candidate)
     rows = tuple(_forgive(row, moved.get(row.name, 0.0)) for row in comparison.rows)
     return replace(comparison, rows=rows, first=None if all(row.ok for row in rows) else comparison.first)
 

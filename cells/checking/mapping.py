@@ -90,6 +90,8 @@ def stack_hint(shapes: Shapes, cell: GatedCell) -> str:
     if not layouts:
         return ""
     likeliest = min(layouts, key=lambda layout: len(layout.ignored)).cell
+    if (likeliest.layers, likeliest.bidirectional) == (cell.layers, cell.bidirectional):
+        return ""
     spec = ":".join(filter(None, (likeliest.name, likeliest.options))).replace("True", "true")
     return f"it has the arrays of another number of layers or directions: check it --against {spec}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+from collections.abc import Callable
 from typing import Any
 
 from ..cell import GatedCell
@@ -12,6 +13,7 @@ from ..exchange.layouts import TORCH
 
 LOW = ("bfloat16", "float16")  # formats of so few bits that little would show in them alone
 TAKEN_OFF = "torch.compile was taken off: what is inside was run"
+WRAPPERS = ("DataParallel", "DistributedDataParallel")  # of a module for several devices
 KINDS = {  # what a module's arrays are, by the name of its class
     "LayerNorm": ("gain", "shift"),
     "RMSNorm": ("gain", "shift"),
@@ -23,8 +25,17 @@ KINDS = {  # what a module's arrays are, by the name of its class
 
 def inner(module: Any) -> tuple[Any, list[str]]:
     """A copy of the module without torch.compile around it or its parts, and what was done, in words."""
-    compiled = _compiled(module)
-    module = copied(getattr(module, "_orig_mod", module))
+    said, compiled = [], False
+    while type(module).__name__ in WRAPPERS or _compiled(module):
+        if type(module).__name__ in WRAPPERS:
+            said.append(f"{type(module).__name__} was taken off: what is inside was run")
+            module = module.module
+            continue
+        compiled = True
+        if not hasattr(module, "_orig_mod"):
+            break
+        module = module._orig_mod
+    module = copied(module)
     for part in list(module.modules()):
         if getattr(part, "_compiled_call_impl", None) is not None:
             compiled = True
@@ -33,14 +44,35 @@ def inner(module: Any) -> tuple[Any, list[str]]:
             if hasattr(child, "_orig_mod"):
                 compiled = True
                 setattr(part, name, child._orig_mod)
-    return module, [TAKEN_OFF] if compiled else []
+    return module, said + [TAKEN_OFF] * compiled
+
+
+def plain_weights(module: Any) -> list[str]:
+    """Weights that are computed from others become arrays of their own; what was done, in words.
+
+    The module is changed. It must be in eval mode, where a spectral norm stays as it is.
+    """
+    from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
+
+    older = {"WeightNorm": remove_weight_norm, "SpectralNorm": remove_spectral_norm}
+    removed = []
+    for prefix, part in list(module.named_modules()):
+        held = list(part.parametrizations) if parametrize.is_parametrized(part) else []
+        for name in held:
+            parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+        for hook in list(getattr(part, "_forward_pre_hooks", {}).values()):
+            if remove := older.get(type(hook).__name__):
+                remove(part, hook.name)
+                held.append(hook.name)
+        removed += [f"{prefix}.{name}".lstrip(".") for name in held]
+    return [f"computed from other arrays, and run as it comes out: {', '.join(removed)}"] if removed else []
 
 
 def copied(module: Any) -> Any:
-    """A copy that shares nothing with the module."""
+    """A copy that shares nothing with the module. Raises ValueError where it holds what has no copy."""
     if not scripted(module):
         try:
-            return copy.deepcopy(module)
+            return copied_whole(module)
         except RuntimeError:  # a tensor with a graph is kept in it
             return _without_graphs(module)
     import torch
@@ -49,6 +81,17 @@ def copied(module: Any) -> Any:
     torch.jit.save(module, buffer)
     buffer.seek(0)
     return torch.jit.load(buffer, map_location="cpu")
+
+
+def copied_whole(given: Any) -> Any:
+    """A deep copy. Raises ValueError, one line, where an object holds what has none, such as a lock."""
+    try:
+        return copy.deepcopy(given)
+    except TypeError as error:
+        kind = label(given)
+        raise ValueError(
+            f"{kind} cannot be copied ({error}); give its class, FILE:{kind}, or leave that out"
+        ) from None
 
 
 def _without_graphs(module: Any) -> Any:
@@ -68,9 +111,37 @@ def _without_graphs(module: Any) -> Any:
                 visit(each)
 
     for part in module.modules():
-        visit({k: v for k, v in vars(part).items() if not k.startswith("_")})
-        visit(part._buffers)
+        visit({k: v for k, v in vars(part).items() if k not in ("_parameters", "_modules")})
     return copy.deepcopy(module, memo)
+
+
+def undone(module: Any) -> Callable[[], None]:
+    """Undoes what calls leave in attributes and buffers of the module and its parts, such as a kept state."""
+    parts = [] if scripted(module) else list(module.modules())
+    before = [(part, _own(part), {k: v.clone() for k, v in _buffers(part).items()}) for part in parts]
+
+    def undo() -> None:
+        for part, own, buffers in before:
+            for name in set(_own(part)) - set(own):
+                delattr(part, name)
+            vars(part).update(_fresh(own))
+            part._buffers.update({name: value.clone() for name, value in buffers.items()})
+
+    return undo
+
+
+def _own(part: Any) -> dict[str, Any]:
+    """The attributes that somebody's code gave a part."""
+    return _fresh({name: value for name, value in vars(part).items() if not name.startswith("_")})
+
+
+def _fresh(own: dict[str, Any]) -> dict[str, Any]:
+    """The same, with lists and dicts that later calls do not change."""
+    return {k: copy.copy(v) if isinstance(v, list | dict) else v for k, v in own.items()}
+
+
+def _buffers(part: Any) -> dict[str, Any]:
+    return {name: value for name, value in part._buffers.items() if value is not None}
 
 
 def scripted(module: Any) -> bool:
@@ -88,7 +159,10 @@ def scripted_forward(module: Any) -> Any:
 
 def label(module: Any) -> str:
     """The name of the module's class, of a scripted or traced one as it was written."""
-    return str(getattr(module, "original_name", type(module).__name__))
+    kind = type(module)
+    if hasattr(module, "parametrizations"):  # whose class was made for it
+        kind = kind.__base__ or kind
+    return str(getattr(module, "original_name", kind.__name__))
 
 
 def _compiled(module: Any) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -182,11 +184,15 @@ class Port:
         self.way.run(*placed)
         return [n for n, v in given().items() if not np.array_equal(v, before[n], equal_nan=True)]
 
-    def twice(self) -> tuple[Computed, Computed]:
-        """What two equal calls return, one after the other."""
-        placed = self._placed()
-        first, second = (_forward(self.way.run(*placed)) for _ in range(2))
-        return first, second
+    def twice(
+        self, around: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> tuple[Computed, Computed]:
+        """What two equal calls return, one after the other, each inside of `around`."""
+        placed, found = self._placed(), []
+        for _ in range(2):
+            with around():
+                found.append(_forward(self.way.run(*placed)))
+        return found[0], found[1]
 
     def starting(self, state: Arrays) -> Port:
         """The same results, to be held against a reference that starts from this state."""

@@ -110,8 +110,10 @@ def _now(arguments: argparse.Namespace) -> int:
     # every argument that is no KEY=VALUE, so that a run beside an A:B is named too
     selectors = [side for side in arguments.sides if "=" not in side.partition(":")[0]]
     if len(selectors) != 1:
+        hint = "; cells of files are A.py:NAME:B.py:NAME, and functions go to harness.compare, in Python"
         raise ConfigError(
             f"compare takes two runs, or one A:B of two backends or two cells; it got {' '.join(selectors)!r}"
+            f"{hint if any('.py:' in s for s in selectors) else ''}"
         )
     overrides = [side for side in arguments.sides if side != selectors[0]]
     refuse_unread(overrides, "compare A:B")

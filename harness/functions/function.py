@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from ..measure.timing import Timed
 from ..probe import NotOk
+from .first import first_call
 
 ADVICE = (
     "give one that stands by its name in a module, or 'module:function'; what it is called with goes into"
@@ -61,12 +62,17 @@ class Work:
     setup: Function | None = None
     equal: Function | None = None
 
-    def bound(self, function: Callable[..., Any]) -> Callable[[], Any]:
-        """The function with arguments of its own; it is the function itself where there are none."""
+    def given(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """(args, kwargs), made anew."""
         args, kwargs = pickle.loads(self.arguments)
         if self.setup is not None:
             arguments = self.setup.load()()
             args = arguments if isinstance(arguments, tuple) else (arguments,)
+        return args, kwargs
+
+    def bound(self, function: Callable[..., Any]) -> Callable[[], Any]:
+        """The function with arguments of its own; it is the function itself where there are none."""
+        args, kwargs = self.given()
         return partial(function, *args, **kwargs) if args or kwargs else function
 
 
@@ -146,7 +152,7 @@ def make(a: Side, b: Side, work: Work) -> tuple[Callable[[], Timed], Callable[[]
     are there.
     """
     function_a, function_b = a.load(), b.load()
-    results = work.bound(function_a)(), work.bound(function_b)()
+    results = first_call(function_a, *work.given()), first_call(function_b, *work.given())
     if work.equal is not None:
         _hold_against(results, work.equal.load())
     return partial(timed, function_a, work), partial(timed, function_b, work)

@@ -15,6 +15,8 @@ from cellbench.cells.display import Displayed
 from ..measure.bootstrap import interval
 from ..measure.timing import interleave
 from ..measure.worker import call
+from ..probe import NotOk
+from .first import first_call
 from .function import Function, GateError, Work, reference, timed, work
 from .guard import refuse_inside
 
@@ -57,12 +59,19 @@ def time(
     if not isinstance(processes, int) or processes < 1:
         raise GateError(f"processes is {processes!r}; it must be a whole number of at least 1")
     columns: list[list[float]] = []
+    refused: list[str] = []
+
+    def keep(message: list[float] | str) -> None:
+        columns.append(message) if isinstance(message, list) else refused.append(message)
+
     with TemporaryDirectory() as place:
         function, given = reference(f, Path(place)), work(args, kwargs, setup, folder=Path(place))
         for seed in range(processes):
-            ended = call(time_function, function, given, seed, on_message=columns.append, timeout_s=TIMEOUT_S)
+            ended = call(time_function, function, given, seed, on_message=keep, timeout_s=TIMEOUT_S)
             if ended.status != "ok":
                 raise GateError(f"{function.name} cannot be timed: {ended.reason}")
+            if refused:
+                raise GateError(f"{function.name} cannot be timed: {refused[0]}")
     seconds = np.array(columns).T
     if not (seconds > 0).all():
         raise GateError(f"{function.name} cannot be timed: a time was measured that is 0")
@@ -72,6 +81,12 @@ def time(
 
 
 def time_function(emit: Callable[[Any], None], function: Function, work: Work, seed: int) -> None:
-    """Runs in the worker: emits the seconds of SAMPLES samples."""
-    one = {"f": timed(function.load(), work)}
+    """Runs in the worker: emits the seconds of SAMPLES samples, or why a call of it tells nothing."""
+    f = function.load()
+    try:
+        first_call(f, *work.given())
+    except NotOk as why:
+        emit(why.reason)
+        return
+    one = {"f": timed(f, work)}
     emit(interleave(one, SAMPLES, np.random.default_rng(seed))["f"])

@@ -22,6 +22,7 @@ from .timing import WALL, Timed, collector_off, loops_for, rounds, warm_up
 
 Build = Callable[[], Timed]
 ARMS = ("a", "b", "again")
+APART = 10.0  # times in which one arm may be slower than another, and still be timed by its loops
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,19 @@ class Effort:
     sample_s: float = 0.001
     fewest_builds: int = 3
     fewest_rounds: int = 3
+
+    def loops(self, run_s: Sequence[float]) -> tuple[int, float]:
+        """(runs that make a sample, all arms alike; seconds to plan with), of each arm's seconds of a run.
+
+        A sample of the fastest arm takes sample_s. But one of the slowest takes at most APART times as long:
+        beside a run that is a thousand times as fast, it would take minutes.
+        """
+        fastest, slowest = min(run_s), max(run_s)
+        loops = loops_for(fastest, self.sample_s)
+        if slowest <= APART * fastest:
+            return loops, float(np.median(run_s))
+        loops = min(loops, loops_for(slowest, APART * self.sample_s))
+        return loops, loops * float(np.mean(run_s))
 
     def plan(self, run_s: float) -> tuple[int, int]:
         """(builds, rounds of each) for runs of so many seconds."""
@@ -119,8 +133,8 @@ def timed_builds(
     """(runs that make a sample, all three arms alike; arm -> builds -> samples)."""
     arms = built(build, rng)
     run_s = {arm: warm_up(timed, clock) for arm, timed in arms.items()}
-    builds, count = effort.plan(float(np.median(list(run_s.values()))))
-    loops = loops_for(min(run_s.values()), effort.sample_s)
+    loops, planned_s = effort.loops(list(run_s.values()))
+    builds, count = effort.plan(planned_s)
     samples: dict[str, list[list[float]]] = {arm: [] for arm in ARMS}
     for n in range(builds):
         if n:

@@ -278,6 +278,13 @@ def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
         )
 
 
+def _below(name: str, defaults: dict[Any, Any]) -> str:
+    """The key of this name below a group, as a question: a size, or what one probe alone has; or ""."""
+    probes = [f"probe.{probe}" for probe, options in defaults["probe"].items() if name in options]
+    places = ["workload"] if name in defaults["workload"] else probes
+    return f"; did you mean '{places[0]}.{name}'?" if len(places) == 1 else ""
+
+
 def _node(key: str, defaults: dict[Any, Any]) -> Any:
     """The default of a key. Raises ConfigError for a key that is none."""
     node: Any = defaults
@@ -285,8 +292,9 @@ def _node(key: str, defaults: dict[Any, Any]) -> Any:
         if not isinstance(node, dict) or name not in node:
             names = list(node) if isinstance(node, dict) else []
             above = ".".join(key.split(".")[:depth])
+            likely = ("" if depth else _below(name, defaults)) or find.nearest(name, names)
             raise ConfigError(
-                f"unknown key {key!r}{find.nearest(name, names)} {above + ' has' if above else 'keys'}:"
+                f"unknown key {key!r}{likely} {above + ' has' if above else 'keys'}:"
                 f" {', '.join(names) or 'no keys below it'}"
             )
         node = node[name]

@@ -242,7 +242,10 @@ def test_a_forward_that_takes_the_dict_itself_gets_it():
     assert np.array_equal(got.log_norm, diagnose(plain, cross_entropy, [(ids, y)]).log_norm)
 
 
-@pytest.mark.parametrize(("loss", "what"), [(None, "loss is None"), ("mse", "loss is a str")])
+@pytest.mark.parametrize(
+    ("loss", "what"),
+    [(None, "loss is None"), ("mse", "loss is a str"), (nn.MSELoss, "loss is the class MSELoss")],
+)
 def test_a_loss_that_is_no_function_is_said(loss, what):
     x, y = data()
     with pytest.raises(ValueError, match=f"{what}; give a function of \\(output, target\\)"):

@@ -204,3 +204,11 @@ def test_an_error_in_the_loop_puts_everything_back():
     with pytest.raises(KeyError), record(pair([1.0, 1.0, 1.0])):
         raise KeyError("loop")
     assert torch.nn.utils.clip_grad_norm_ is before
+
+
+def test_a_recording_without_an_update_says_so_without_a_number_that_is_none():
+    model = torch.nn.GRU(4, 8)
+    with record(model) as gradients:
+        model(torch.zeros(3, 2, 4))[0].sum().backward()
+    first, *rest = str(gradients).splitlines()
+    assert first == "0 updates" and "no optimiser of torch.optim stepped" in rest[-1]

@@ -232,6 +232,7 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     good = a_run(tmp_path, program(), native())
     assert "compare takes two runs" in refused(capsys, good)
     assert "it got nothing" in refused(capsys)
+    assert "functions go to harness.compare" in refused(capsys, "a.py:f", "b.py:g")
     assert "are the same run" in refused(capsys, good, good.name, "--results", tmp_path)
     near = good.name[:-1] + "x"
     assert f"did you mean '{good.name}'?" in refused(capsys, good, near, "--results", tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from .states import HIDDEN, MAKERS, REFUSALS, for_batch, leaves, mapped
 
 REFUSED = (*REFUSALS, KeyError, AssertionError, NotImplementedError)
 Maker = Callable[[Inputs, int], list[Any]]  # first states from the inputs and the batch's size
+EMPTY = (type(None), list, tuple, dict)  # what a state may be before the first call
 RESETS = ("reset", "reset_state", "reset_states", "reset_hidden", "reset_hidden_state", "init_hidden")
 
 
@@ -169,12 +171,15 @@ def kept_state(model: nn.Module) -> Iterator[None]:
     """What a module keeps from call to call is after it as it was before."""
     before = [(m, _attributes(m), dict(m._buffers)) for m in model.modules()]
     copies = [(mapped(a, Tensor.clone), mapped(b, Tensor.clone)) for _, a, b in before]
+    empty = [{k: copy(v) for k, v in vars(m).items() if isinstance(v, EMPTY)} for m, _, _ in before]
     try:
         yield
     finally:
-        for (module, _, _), (attributes, buffers) in zip(before, copies, strict=True):
+        for (module, _, _), (attributes, buffers), others in zip(before, copies, empty, strict=True):
             for name in _attributes(module).keys() - attributes.keys():
                 vars(module).pop(name)
+                if name in others:
+                    vars(module)[name] = others[name]
             vars(module).update(attributes)
             for name, value in buffers.items():
                 if module._buffers[name] is not value:

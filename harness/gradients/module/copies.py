@@ -37,18 +37,30 @@ def copied(model: nn.Module, kind: torch.dtype | None = None) -> nn.Module:
         memo |= {
             id(t): t.detach().clone() for t in module._buffers.values() if t is not None and not t.is_leaf
         }
-    twin = copy.deepcopy(plain(model), memo).eval()
+    try:
+        twin = copy.deepcopy(plain(model), memo).eval()
+    except TypeError as error:  # it holds a lock, a file or the like
+        raise ValueError(
+            f"{type(plain(model)).__name__} cannot be copied ({error}); take that out of it"
+        ) from None
     for module in list(twin.modules()):
         for name, child in list(module._modules.items()):
             if child is not None and plain(child) is not child:  # compiled in part
                 module._modules[name] = plain(child)
     if kind is not None:
-        twin = twin.to(kind)
+        twin = twin._apply(lambda t: _held(t, kind))
         for module in twin.modules():
             for name, value in list(vars(module).items()):
                 if name not in SKIPPED and name != "_flat_weights" and leaves(value):
                     vars(module)[name] = mapped(value, lambda t: _cast(t, kind))
     return twin
+
+
+def _held(tensor: Tensor, kind: torch.dtype) -> Tensor:
+    """A parameter or a buffer in this dtype; a complex one in the complex dtype, for `to` drops its half."""
+    if tensor.is_complex():
+        return tensor.to(kind.to_complex())
+    return tensor.to(kind) if tensor.is_floating_point() else tensor
 
 
 def _cast(tensor: Tensor, kind: torch.dtype) -> Tensor:
@@ -58,8 +70,8 @@ def _cast(tensor: Tensor, kind: torch.dtype) -> Tensor:
 
 
 def notes(model: nn.Module) -> list[str]:
-    """What eval mode changes, in words; empty where it changes nothing."""
-    found = []
+    """What of the model is frozen and what eval mode changes, in words; empty where there is neither."""
+    found = _frozen(model)
     drops = sorted({_drop(m) for m in model.modules()} - {0.0})
     if drops:
         found.append(f"dropout {', '.join(f'{p:g}' for p in drops)} is off here")
@@ -72,6 +84,17 @@ def notes(model: nn.Module) -> list[str]:
             told += "; they have seen no batch yet, so it does nothing: train first"
         found.append(told)
     return found
+
+
+def _frozen(model: nn.Module) -> list[str]:
+    leaves = dict(model.named_parameters())
+    frozen = [name for name, leaf in leaves.items() if not leaf.requires_grad]
+    if not frozen:
+        return []
+    if len(frozen) == len(leaves):
+        return ["all parameters are frozen (requires_grad is False), so that nothing can be learned"]
+    more = f" and {len(frozen) - 4} more" if len(frozen) > 5 else ""
+    return [f"frozen, so that they learn nothing: {', '.join(frozen[: 4 if more else 5])}{more}"]
 
 
 def _drop(module: nn.Module) -> float:

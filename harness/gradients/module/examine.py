@@ -180,6 +180,12 @@ def _examined(
 def _unseen(recording: Recording, loss: BatchLoss) -> list[str]:
     """What of the model is not looked at, in words."""
     notes = [] if recording.main[0].nodes else [HIDDEN]
+    part = recording.main[0].part
+    if (starts := max(c.call for c in recording.chains if c.part == part)) > 1:
+        name = part or "the model"
+        notes.append(
+            f"{name} starts {starts} times from a fresh state in a forward; lags are of its first run"
+        )
     if loss.output.position is not None and any(c.direction == "reverse" for c in recording.main):
         notes.append(AFTER)
     return notes

@@ -31,7 +31,9 @@ class Inputs:
     starts: np.ndarray | None = None
 
     def call(self, model: Callable) -> Any:
-        return model(*self.args, **self.kwargs)
+        """Of copies, for a forward may change what it is given in place."""
+        args, kwargs = mapped((self.args, self.kwargs), Tensor.clone)
+        return model(*args, **kwargs)
 
     @property
     def tensors(self) -> list[Tensor]:

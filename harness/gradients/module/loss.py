@@ -154,8 +154,9 @@ def of_two(loss: Callable) -> Callable[[Any, Any], Tensor]:
 
     Raises ValueError, when called, where the loss is not one number, and LossRefused for an error of its own.
     """
-    if not callable(loss):
-        what = "None" if loss is None else f"a {type(loss).__name__}"
+    if isinstance(loss, type) or not callable(loss):
+        kind = f"the class {loss.__name__}" if isinstance(loss, type) else f"a {type(loss).__name__}"
+        what = "None" if loss is None else kind
         raise ValueError(f"loss is {what}; give a function of (output, target), such as torch.nn.MSELoss()")
     wanted = _positional(loss)
 

@@ -149,7 +149,8 @@ class Recording:
     def continued(self, part: str, direction: str, state: Any) -> Chain | None:
         """The chain of the part that a call with this state goes on with; None of a fresh start.
 
-        It depends on the chain's last state, or holds the same numbers, cut off from them.
+        It depends on the chain's last state, or holds the same numbers, cut off from them; an input may stand
+        before it.
         """
         own = [c for c in self.chains if c.part == part and c.direction == direction and c.nodes]
         given = [t for t in leaves(state) if t.is_floating_point()]
@@ -161,5 +162,6 @@ class Recording:
         node = self.cut.nodes[last]
         kept = [node.kept[k].detach().flatten() for k in node.states]
         values = [t.detach().flatten() for t in given]
-        same = identical(values, kept) and any(bool((v != 0).any()) for v in values)
+        cut_off = identical(values, kept) or identical(values[1:], kept)
+        same = cut_off and any(bool((v != 0).any()) for v in kept)
         return own[-1] if same else None

@@ -133,14 +133,13 @@ class Replay:
         return trail if torch.equal(torch.stack(trail.outputs), torch.stack(resumed.outputs)) else None
 
     def steps(self, x: Any) -> int:
-        """How many steps the recurrence makes."""
+        """How many steps the recurrence makes, of several fresh starts the first."""
         inputs = self._prepared(x)
         if self.surface is not None:
             return self.surface.steps(inputs)
-        counter = SwappedForward(self.recurrent, {}, None)
-        with torch.no_grad(), in_place_of_forward(self.recurrent, counter):
-            self._drive(inputs)
-        return counter.t
+        recording = self._recorded(inputs)
+        recording.choose(self._batches(inputs))
+        return len(recording.steps)
 
     def record(self, x: Any) -> Recording:
         """The output with every step recorded.

@@ -158,9 +158,11 @@ def _unlearned(e: Evidence, limit: Thresholds, lag: Lag, band: Band) -> Verdict:
 def _numbers(e: Evidence, lag: Lag, band: Band, transport: str, allowed: float) -> str:
     """The line of a verdict on loss that is left to explain."""
     gain, z = (e.recoverable[lag], e.z[lag]) if isinstance(lag, int) else (band.recoverable, band.z)
+    # no number where the recurrence is frozen, so that it has no gradient
+    needed = f", {band.needed:.2g} samples needed of {allowed:.2g}" if band.needed == band.needed else ""
     return (
         f"{position(e)}; {share(float(gain), e)} of the trivial loss recoverable at {lags(lag)} (z {z:.0f});"
-        f" {transport}, {band.needed:.2g} samples needed of {allowed:.2g};"
+        f" {transport}{needed};"
         f" swap there {share(band.swap, e)}, saturation {e.saturation:.2f}"
     )
 

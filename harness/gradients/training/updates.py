@@ -133,6 +133,8 @@ class Gradients(Displayed):
         return "\n".join([self._norms(), *self._differences(), *self._idle()])
 
     def _norms(self) -> str:
+        if not self.rows:
+            return "0 updates"
         norms = sorted(r.norm for r in self.rows if math.isfinite(r.norm))
         middle = (
             f"median norm {norms[len(norms) // 2]:.3g}, largest {norms[-1]:.3g}"
