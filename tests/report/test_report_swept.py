@@ -174,7 +174,7 @@ def test_the_page_never_takes_the_median_over_a_swept_option_unsaid(tmp_path):
         rows, tmp_path, [{**m, "config": c} for m, c in zip(manifests(4), configs, strict=True)]
     )
     plain = report.replace("\\", "")
-    assert "over B. The runs differ in B, learning_rate, verdict." in plain
+    assert "against B. The runs differ in B, learning_rate, verdict." in plain
     text = " ".join(ElementTree.parse(tmp_path / "sweep-training.svg").getroot().itertext())
     assert {"0.1", "0.01", "learning_rate"} <= set(text.split()) and "verdict false" in text
     assert "| run2 | 8 | 0.01 | false |" in plain
