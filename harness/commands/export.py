@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "       cellbench export --history FILE --as csv|json|md|tex [--output DIR]\n"
         "       cellbench export --as onnx --cell CELL --output FILE [--weights FILE.npz] [sizes]"
     )
-    parser.add_argument("runs", nargs="*", type=path, metavar="RUN", help=RUNS_HELP)
+    parser.add_argument("runs", nargs="*", default=[], type=path, metavar="RUN", help=RUNS_HELP)
     parser.add_argument(
         "--as", dest="form", required=True, type=one_of(FORMS), metavar="FORM", help=", ".join(FORMS)
     )

@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.usage = "cellbench publish DIR [RUN ...] [--results DIR] [--file FILE]"
     parser.add_argument("folder", type=path, metavar="DIR", help="folder of the site")
-    parser.add_argument("runs", nargs="*", type=path, metavar="RUN", help=RUNS_HELP)
+    parser.add_argument("runs", nargs="*", default=[], type=path, metavar="RUN", help=RUNS_HELP)
     parser.add_argument(
         "--results",
         type=path,

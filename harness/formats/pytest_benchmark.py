@@ -18,8 +18,8 @@ KEY = ("node", "machine", "system", "python_version")
 
 
 def is_one(content: dict[str, Any]) -> bool:
-    """Whether this is its JSON."""
-    return "benchmarks" in content and not pyperf.is_one(content)
+    """Whether this is its JSON; that of Google Benchmark, which has a context, is not."""
+    return "benchmarks" in content and "context" not in content and not pyperf.is_one(content)
 
 
 def brought(content: dict[str, Any], file: Path) -> Brought:

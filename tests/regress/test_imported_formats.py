@@ -174,6 +174,10 @@ WRONG = {
         "is JSON, but none of results of asv, hyperfine, pyperf, pytest-benchmark; `",
     ),
     "a list": (b"[1]", "is JSON, but none of"),
+    "Google Benchmark's": (
+        b'{"context": {}, "benchmarks": [{"name": "f", "real_time": 2.5}]}',
+        "is JSON, but none",
+    ),
     "a time below 0": (b'{"results": [{"command": "a", "times": [-1]}]}', "is damaged"),
     "a time of text": (b'{"results": [{"command": "a", "times": ["1"]}]}', "is damaged"),
     "NaN": (b'{"results": [{"command": "a", "times": [NaN]}]}', "wrong.json is"),

@@ -113,3 +113,9 @@ def test_what_is_not_there_is_named_in_one_line(tmp_path, monkeypatch, capsys, a
     assert (
         told.err.count("\n") == 1 and "nothing" in told.err and not list((tmp_path / "site").glob("*.html"))
     )
+
+
+def test_without_a_folder_that_alone_is_asked_for(capsys):
+    assert main(["publish"]) == 2
+    told = capsys.readouterr().err
+    assert "DIR" in told and "DIR, RUN" not in told
