@@ -1,7 +1,8 @@
 """What a cell writes for whole arrays, such as `project`, recorded once and replayed on new arrays.
 
-NumPy multiplies matrices; everything else of some size is a loop nest, compiled once a machine. What the
-function computes and its gradients are one recording, so that nothing is computed twice.
+Products with matrices that stay the same are the step's (`packing`), others NumPy's. Everything else of some
+size is a loop nest, compiled once a machine. What the function computes and its gradients are one recording,
+so that nothing is computed twice.
 """
 
 from __future__ import annotations

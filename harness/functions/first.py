@@ -33,12 +33,32 @@ def first_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     left = _data(given)
     if left and all(left[k] != before.get(k) for k in left):
         function(*args, **kwargs)
-        if _data(given) == left:  # such as a list that is sorted in place
+        if _data(given) == left and not _only_written(function, args, kwargs, left):  # a list sorted in place
             raise NotOk(
                 "failed",
                 f"{name} changes its arguments, and its second call finds the work done; have it take a copy",
             )
     return result
+
+
+def _only_written(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], left: dict[int, bytes]
+) -> bool:
+    """Whether a call leaves the same in its arguments whatever they hold, such as arrays for results."""
+    try:
+        given = [
+            _other(pickle.loads(left[k])) if k in left else value
+            for k, value in enumerate([*args, *kwargs.values()])
+        ]
+        function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :], strict=True)))
+    except Exception:  # of other numbers, or of what is no number, a function may do anything
+        return False
+    return _data(given) == left
+
+
+def _other(value: Any) -> Any:
+    """Other numbers of the same kind."""
+    return [2 * v + 1 for v in value] if isinstance(value, list) else 2 * value + 1
 
 
 def _iterator(value: Any) -> bool:

@@ -36,6 +36,10 @@ def into(values, out):
     np.multiply(values, 2, out=out)
 
 
+def filled(out):
+    np.matmul(np.ones((2, 2)), np.ones((2, 2)), out=out)
+
+
 async def later():
     pass
 
@@ -73,11 +77,20 @@ def test_a_function_that_leaves_its_work_done_in_its_arguments_is_refused(functi
         (doubled, (np.ones(3),)),
         (appended, ([],)),
         (into, (np.ones(3), np.zeros(3))),
+        (filled, (np.zeros((2, 2)),)),
         (sorted, ([3, 1, 2],)),
         (total, ([],)),
         (open, (__file__,)),
     ],
-    ids=["in place, again and again", "it grows", "an array for the result", "a copy", "nothing", "a file"],
+    ids=[
+        "in place, again and again",
+        "it grows",
+        "an array for the result",
+        "that alone",
+        "a copy",
+        "nothing",
+        "a file",
+    ],
 )
 def test_a_function_that_does_the_same_in_every_call_is_timed(function, args):
     first_call(function, *work(args=args).given())
