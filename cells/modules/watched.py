@@ -141,7 +141,7 @@ def _known(module: nn.Module) -> int:
         return module.hidden_size * (2 if isinstance(module, nn.LSTMCell) else 1)
     if not isinstance(module, nn.RNNBase):
         return 0
-    gates = module.weight_hh_l0.shape[0] // module.hidden_size
+    gates = module.get_parameter("weight_hh_l0").shape[0] // module.hidden_size
     # of torch's layers, the one with four gates has a second state, which its projection leaves as it is
     h, c = module.proj_size or module.hidden_size, module.hidden_size * (gates == 4)
     return (h + c) * module.num_layers * (2 if module.bidirectional else 1)

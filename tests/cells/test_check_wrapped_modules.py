@@ -192,7 +192,9 @@ def of_nothing():
     return nn.GRU(5, 7)
 
 
-@pytest.mark.parametrize("made", [of_sizes, of_nothing, partial(nn.GRU, batch_first=True)], ids=["sizes", "nothing", "partial"])
+@pytest.mark.parametrize(
+    "made", [of_sizes, of_nothing, partial(nn.GRU, batch_first=True)], ids=["sizes", "nothing", "partial"]
+)
 def test_what_a_function_makes_is_checked(made):
     result = cells.check(made, "gru")
     assert result.ok, result.diagnosis
