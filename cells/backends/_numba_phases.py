@@ -36,9 +36,7 @@ class PhasedProgram(SegmentedProgram):
         kernels, fed, panel = self.kernels, len(cell.fed_gates), self.module.PANEL
         self.hold_states(kernels.output_states, keeping=self.direction == "backward")
         self.gates, width = len(cell.gates), units // cell.heads
-        row = batch * self.gates * units * np.dtype(self.dtype).itemsize
-        weights = cell.parameter_count(self.input_size, self.hidden_size) * np.dtype(self.dtype).itemsize
-        self.segment = steps_of(row, steps, batch, weights)
+        self.segment = steps_of(self)
         self.wx = self.empty(self.segment, batch, self.gates, units)
         self.wh = self.empty(batch, panels.whole(fed * units, panel))
         self.apart = [self.empty(steps, batch, units) for _ in kernels.apart]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..kernels import lines
-from ..kernels.packing import Packing
 from ..kernels.replay import Replays
 from ..kernels.segments import segments
 from ..kernels.trajectory import Trajectory
@@ -53,7 +52,7 @@ class SegmentedProgram(Program):
     def hold_states(self, output_states: tuple[str | None, ...], keeping: bool) -> None:
         """Makes the states' arrays. Outputs are states of these names after every step, or arrays apart."""
         cell, self.keeping, self.output_states = self.cell, keeping, output_states
-        self.replays = Replays(cell.name, keeping, Packing(self.dtype))
+        self.replays = Replays(cell.name, keeping, self.dtype)
         # an output is read at every step; two rows do for a state that is neither that nor fed back
         needed = {s for s in cell.states if keeping or s in output_states}
         self.states = [self.trajectory(s in needed or s in cell.fed_back) for s in cell.states]

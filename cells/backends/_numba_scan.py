@@ -12,7 +12,6 @@ from ..derived import affine
 from ..kernels import fused, scan
 from ..kernels.chunks import chunks, most_threads, together
 from ..kernels.compiling import many_arrays
-from ..kernels.packing import Packing
 from ..kernels.replay import Replays
 from ..kernels.segments import segments, steps_of
 from ..kernels.step import step
@@ -41,13 +40,11 @@ class ScanProgram(Program):
         self.threads = most_threads()
         self.workers = max(2, self.threads)
         self.keeping = self.direction == "backward"
-        self.replays = Replays(cell.name, self.keeping, Packing(self.dtype))
+        self.replays = Replays(cell.name, self.keeping, self.dtype)
         self.source = step(cell)
         at = cell.states.index
         self.reach = [(at(new), at(old)) for new, old in affine.recurrence(cell).reach]
-        row = batch * len(cell.gates) * units * np.dtype(self.dtype).itemsize
-        weights = cell.parameter_count(self.input_size, self.hidden_size) * np.dtype(self.dtype).itemsize
-        self.segment = steps_of(row, steps, batch, weights, self.workers)
+        self.segment = steps_of(self, self.workers)
         self.wx = self.empty(self.segment, batch, len(cell.gates), units)
         self.states = {s: self.empty(steps + 1, batch, units) for s in scan.stored(cell, self.keeping)}
         self.apart = [self.empty(steps, batch, units) for _ in fused.outputs_apart(self.source)]

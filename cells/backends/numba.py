@@ -89,9 +89,8 @@ class NumbaProgram(SegmentedProgram):
         self.one_product = fused.all_summed(cell, self.source)
         self.in_place = fused.in_place(cell, self.source)
         size = np.dtype(self.dtype).itemsize
-        weights = size * cell.parameter_count(self.input_size, self.hidden_size)
         row, read = batch * self.gates * units * size, batch * self.input_size * size
-        self.segment = steps_of(row, steps, batch, weights)
+        self.segment = steps_of(self)
         self.ahead = steps_ahead(row + read, steps, batch)
         self.hold_states(self.source.output_states, keeping=self.direction == "backward")
         self.module = fused.module(cell, self.dtype, self.division.of_units)

@@ -21,9 +21,13 @@ class Multiplied:
     key: str
     rows: Value
     matrix: Value
-    bias: Value | None = None
-    others: Value | None = None  # whose array it is added to
+    start: Value | None = None  # the bias, or what products gave
     within: tuple[Value, ...] = ()  # values that are not computed by themselves
+
+    @property
+    def adds(self) -> bool:
+        """Whether it is added where other products lie, which nothing else reads."""
+        return self.start is not None and len(self.start.shape) > 1
 
 
 def multiplied(values: Sequence[Value], users: Users, fixed: Sequence[Value]) -> dict[Value, Multiplied]:
@@ -60,10 +64,10 @@ def _added(
     first, second = value.args
     product = _alone(first, value, users, found)
     if product and _seen(second, fixed) and second.shape == value.shape[-1:]:
-        return replace(product, bias=second)
+        return replace(product, start=second)
     product = _alone(second, value, users, found)
     if product and isinstance(first, Value) and users[first] == {value} and _inner(first) in found:
-        return replace(product, others=first)
+        return replace(product, start=first)
     return None
 
 

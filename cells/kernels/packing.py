@@ -11,6 +11,7 @@ from importlib import import_module
 
 import numpy as np
 
+from ..vocabulary.matrices import plus_product
 from . import panels, tiles
 from .chunks import most_threads
 
@@ -43,8 +44,7 @@ class Packing:
         the bias.
         """
         if not self.alone or len(rows) < ROWS or len(rows) * matrix.size < WORK:
-            made = np.matmul(rows, matrix, out=None if out is bias else out)
-            return made if bias is None else np.add(made, bias, out=made if out is None else out)
+            return plus_product(bias, rows, matrix, out)
         if key not in self.packed:
             (self.packed[key],) = panels.packed(matrix.T[None], self.panel)
         sizes = len(rows), *matrix.shape

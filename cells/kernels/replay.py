@@ -115,7 +115,7 @@ def record(
     read = dict(zip(cotangents, places, strict=False))
     once = {results[k]: k for k in places if roots.count(results[k]) == 1}
     given = {*leaves, *cotangents}
-    read_by = {v: every | ({v} & set(ends)) for v, every in users.items()}  # an end is read by the caller
+    read_by = users | {v: users[v] | {v} for v in ends}  # an end is read by the caller, too
     products = multiplied(values, read_by, leaves[:fixed])
     inlined = (_inlined(users, ends) - products.keys()).union(*(p.within for p in products.values()))
     within = _Within(inlined, read, _written(once, users, products), products, multiply)
@@ -251,14 +251,14 @@ def _of_product(value: Value, each: Multiplied, gate: int | None, multiply: Mult
     shape, outputs = value.shape, value.shape[-1]
 
     def step(values: Values) -> None:
-        rows, matrix, bias = (_found(array, values) for array in (each.rows, each.matrix, each.bias))
-        rows = rows.reshape(-1, rows.shape[-1])
-        if each.others is not None:
-            out = values[each.others].reshape(-1, outputs)
-            values[value] = multiply(each.key, rows, matrix, out, out).reshape(shape)
-            return
-        out = None if gate is None else values[WRITTEN][:, :, gate].reshape(-1, outputs)
-        values[value] = multiply(each.key, rows, matrix, bias, out).reshape(shape)
+        rows, matrix, start = (_found(array, values) for array in (each.rows, each.matrix, each.start))
+        out = None
+        if each.adds:
+            start = out = start.reshape(-1, outputs)
+        elif gate is not None:
+            out = values[WRITTEN][:, :, gate].reshape(-1, outputs)
+        made = multiply(each.key, rows.reshape(-1, rows.shape[-1]), matrix, start, out)
+        values[value] = made.reshape(shape)
 
     return step
 
@@ -306,9 +306,9 @@ VIEWS: dict[str, Callable[..., Callable[..., Any]]] = {
 class Replays:
     """Runs one program's functions of whole arrays: recorded once for each name and the arrays' shapes."""
 
-    def __init__(self, name: str, keeping: bool, packing: Packing) -> None:
-        self.name, self.keeping, self.packing = name, keeping, packing
-        self.multiply = packing.multiply
+    def __init__(self, name: str, keeping: bool, dtype: str) -> None:
+        self.name, self.keeping, self.packing = name, keeping, Packing(dtype)
+        self.multiply = self.packing.multiply
         self.known: dict[Any, Replay | None] = {}
 
     def anew(self) -> Replays:

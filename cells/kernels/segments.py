@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..programs.program import Program
 
 SEGMENT_BYTES = 4 << 20  # of one buffer of gate values, which the gradients of the weights read at the end
 SEGMENT_WEIGHTS = 4  # or so many times the weights, since each segment adds all their gradients to a sum,
@@ -12,13 +18,13 @@ ROWS_AHEAD = 256  # of inputs that are multiplied with weights from a cache that
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # of a core's own, where Linux runs
 
 
-def steps_of(row: int, steps: int, batch: int, weights: int, buffers: int = 1) -> int:
-    """Steps of a segment, given the bytes of one step's gate values and of the weights.
-
-    There may be several buffers for gate values.
-    """
-    for_weights = min(SEGMENT_WEIGHTS * weights // row, SEGMENT_ROWS // batch)
-    return max(1, min(steps, max(buffers * SEGMENT_BYTES // row, for_weights)))
+def steps_of(program: Program, buffers: int = 1) -> int:
+    """Steps of a program's segment, which has so many buffers for gate values."""
+    cell, size = program.cell, np.dtype(program.dtype).itemsize
+    row = program.batch * len(cell.gates) * program.units * size
+    weights = cell.parameter_count(program.input_size, program.hidden_size) * size
+    for_weights = min(SEGMENT_WEIGHTS * weights // row, SEGMENT_ROWS // program.batch)
+    return max(1, min(program.steps, max(buffers * SEGMENT_BYTES // row, for_weights)))
 
 
 def steps_ahead(row: int, steps: int, batch: int) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ..display import Displayed
-from .watched import Calls, Watched, watched
+from .watched import Calls, Watched, said, watched
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,7 +155,7 @@ def _copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model).eval()
     except Exception as error:  # somebody's code, which may raise anything
-        raise ValueError(f"{type(model).__name__} cannot be copied: {_said(error)}") from None
+        raise ValueError(f"{type(model).__name__} cannot be copied: {said(error, LARGEST)}") from None
 
 
 def _batch_axis(model: nn.Module) -> int:
@@ -251,7 +251,3 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
         for k, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(fields).rstrip()
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:LARGEST]}"

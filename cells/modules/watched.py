@@ -93,14 +93,15 @@ def watched(model: nn.Module, inputs: tuple[Any, ...], steps: int, sequences: in
         except Uncounted:
             raise
         except Exception as error:  # somebody's code, which may raise anything
-            raise ValueError(_failed(model, error)) from None
+            kind = type(model).__name__
+            raise ValueError(f"{kind} cannot be called with these inputs: {said(error)}") from None
     _add_states(watch)
     return Watched(watch.calls, operations.products + operations.rest, list(_loops(watch)))
 
 
-def _failed(model: nn.Module, error: Exception) -> str:
-    text = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return f"{type(model).__name__} cannot be called with these inputs: {text}"
+def said(error: Exception, most: int = 200) -> str:
+    """An error of somebody's code in one line, with so many characters of its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:most]}"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..cell import GatedCell
 from ..contract import Array, Arrays
-from ..vocabulary.matrices import by_head
+from ..vocabulary.matrices import by_head, plus_product
 from ..vocabulary.tape import Pull, Value, array_of, at_once, gradients
 
 
@@ -49,8 +49,7 @@ class InNumPy:
         return at_once(name, function, arrays, out)
 
     def multiply(self, key: str, rows: Any, matrix: Any, bias: Any = None, out: Any = None) -> np.ndarray:
-        made = np.matmul(rows, matrix, out=out)
-        return made if bias is None else np.add(made, bias, out=made)
+        return plus_product(bias, rows, matrix, out)
 
 
 IN_NUMPY = InNumPy()

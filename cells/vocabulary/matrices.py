@@ -53,6 +53,15 @@ def linear(rows: Any, weight: Any, bias: Any = None) -> Any:
     return product if bias is None else product + bias
 
 
+def plus_product(bias: Any, rows: Any, matrix: Any, out: Any = None) -> Any:
+    """A bias (M,) or (N, M), or None, plus rows (N, K) times matrix (K, M), in `out` if there is one.
+
+    `out` may be the bias.
+    """
+    made = np.matmul(rows, matrix, out=None if out is bias else out)
+    return made if bias is None else np.add(made, bias, out=made if out is None else out)
+
+
 def blocks(rows: Any, weight: Any, bias: Any, heads: int, gates: int) -> Any:
     """The same with weight (G * H, K / heads), which is block-diagonal for each gate: (..., G * H).
 

@@ -115,7 +115,6 @@ class Value:
 
 
 Pull = Callable[[Any], list[Any]]
-Run = Callable[..., tuple[list[Any], Pull]]
 
 
 def at_once(
@@ -260,6 +259,7 @@ def gradients(
         if value.op == "leaf" or value not in terms:
             continue
         g = _total(terms[value])
+        terms[value] = [g]  # which the end may ask for again
         y, args = (
             (value, value.args) if isinstance(g, Value) else (value.array, tuple(map(array_of, value.args)))
         )

@@ -126,9 +126,9 @@ class Training(Probe):
         def after_epoch(one: Learner) -> None:
             if file:
                 checkpoint.save(file, one)
-            emit((case.id, len(one.course.epochs) / self.epochs))
-            epochs, ended = len(one.course.epochs), one.course.ended(recipe)
-            emit((case.id, Intermediate(epochs, self.best(data, one.course), ended)))
+            epochs = len(one.course.epochs)
+            emit((case.id, epochs / self.epochs))
+            emit((case.id, Intermediate(epochs, self.best(data, one.course), one.course.ended(recipe))))
 
         try:
             learner.learn(after_epoch)

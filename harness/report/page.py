@@ -113,11 +113,8 @@ def about(manifest: dict[str, Any]) -> str:
 
 def _minute(created: Any) -> Any:
     """'2026-01-01 12:30 UTC' of a time as a manifest has it; anything else as it is."""
-    found = (
-        re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*\+00:00", created)
-        if isinstance(created, str)
-        else None
-    )
+    text = created if isinstance(created, str) else ""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*\+00:00", text)
     return f"{found[1]} {found[2]} UTC" if found else created
 
 

@@ -119,10 +119,8 @@ def figure_of(probe: str, rows: pd.DataFrame, axes: Axes) -> Figure | None:
     unit = "seed" if seeds > 1 else "process"
     points = estimates(rows, axes.keys, unit)
     panels, rest = cut(_panels(points, axes))
-    differ, words = (
-        ", ".join(map(title, between_runs(rows))),
-        metric.replace("_per_", " per ").replace("_", " "),
-    )
+    differ = ", ".join(map(title, between_runs(rows)))
+    words = metric.replace("_per_", " per ").replace("_", " ")
     caption = f"The {words} that the probe {probe} measured, against {title(axes.x)}."
     caption += f" The runs differ in {differ}."
     caption += f" Median over {seeds} seeds." if seeds > 1 else ""

@@ -32,7 +32,7 @@ def one_thread(monkeypatch):
 
 
 def replays(keeping, dtype="float64"):
-    return Replays("test", keeping, Packing(dtype))
+    return Replays("test", keeping, dtype)
 
 
 def same(found, wanted):
