@@ -118,6 +118,13 @@ def test_actions_are_pinned_by_commit_and_nothing_may_be_written(workflow):
     assert all(job["permissions"] in allowed for job in jobs(workflow).values())
 
 
+def test_what_the_tests_skip_without_a_browser_or_a_cluster_runs_weekly():
+    weekly = ROOT / ".github/workflows/weekly.yml"
+    runs = jobs(weekly)["session"]["strategy"]["matrix"]["run"]
+    assert {"browser", "cluster", "ray", "trackers", "lowest"} <= named("\n".join(runs))
+    assert {"run": "${{ matrix.run }}"} in jobs(weekly)["session"]["steps"]
+
+
 def test_what_is_uploaded_was_tried_in_an_empty_environment_first():
     upload, build = jobs(RELEASE)["upload"], jobs(RELEASE)["build"]
     assert upload["needs"] == "build" and upload["environment"] == "pypi"
