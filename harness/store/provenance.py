@@ -128,7 +128,7 @@ def key(threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "isa": [name for name in ISA if name in flags],
         "gpu": _gpu(),
-        "torch": _version("torch"),
+        "torch": _torch_built_with("__version__"),  # with +cpu or +cu130, which metadata may lack
         "cuda": _torch_built_with("cuda"),
         "cudnn": cudnn,
         "threads": threads,
