@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from ..store import ERRORS
-from .frame import DIRECTIONS, NAMES, SETTING, unique, varying
+from .drawing.drawing import shortened
+from .frame import DIRECTIONS, NAMES, SETTING, unique, varying, without_result
+from .section import Finding, anchor_of
 from .table import Entry, Table, known, number
 
 HEADING = "Cases without a result"
+LONGEST = 160  # characters of a reason in a sentence
 HEADER = ("probe", "cell", "backend", "where", "status", "reason", "cases")
 
 
@@ -27,6 +32,17 @@ def refused(frame: pd.DataFrame) -> Table:
         count = number(str(len(unique(here["case"])) or len(here)))
         entries.append((*names, Entry(where), Entry(status, kind="status"), Entry(reason), count))
     return Table(HEADING, HEADER, tuple(entries)).without_empty()
+
+
+def failed(ready: pd.DataFrame) -> Iterator[Finding]:
+    """How many cases have no result, and the reason that most of them have."""
+    if not (without := without_result(ready)):
+        return
+    table = refused(ready)
+    reason, count = (table.header.index(name) for name in ("reason", "cases"))
+    most = max(table.rows, key=lambda row: int(row[count].text))[reason].text
+    of = "The reason" if len(table.rows) == 1 else f"There are {len(table.rows)} reasons; most frequent"
+    yield Finding(f"{without}. {of}: {shortened(most, LONGEST)}.", anchor_of(HEADING))
 
 
 def _of_any_cell(reason: str, cell: str) -> str:
