@@ -67,6 +67,8 @@ def test_a_site_has_a_page_for_each_run_and_cell_and_every_link_leads_somewhere(
             file, _, anchor = link.partition("#")
             assert not anchor or anchor in pages[file or name].ids, (name, link)
             assert (file or name) in pages, (name, link)
+    front = (site / "index.html").read_text(encoding="utf-8")
+    assert re.search(r">\d{4}-\d\d-\d\d \d\d:<wbr>\d\d UTC<", front)
     assert pages.keys() - {"index.html"} <= {link.partition("#")[0] for link in pages["index.html"].links}
 
 
