@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..store import ERRORS
 from .drawing.drawing import shortened
-from .frame import DIRECTIONS, NAMES, SETTING, unique, varying, without_result
+from .frame import DIRECTIONS, NAMES, PROGRAM, SETTING, telling, unique, without_result
 from .section import Finding, anchor_of
 from .table import Entry, Table, known, number
 
@@ -23,7 +23,8 @@ def refused(frame: pd.DataFrame) -> Table:
     whys = [_of_any_cell(reason, cell) for reason, cell in zip(rows["reason"], rows["cell"], strict=True)]
     rows = rows.assign(rank=(~rows["status"].isin(ERRORS)).astype(int), why=whys)
     rows = rows.sort_values("rank", kind="stable")
-    varied = varying(rows, ("variant", "task", "direction", "steps", *SETTING, "seed"))
+    keys = ("variant", "task", "direction", "steps", *SETTING, "seed")
+    varied = telling(rows, keys, beside=("probe", *PROGRAM))
     entries = []
     for (status, why), here in rows.groupby(["status", "why"], sort=False):
         names = [known(", ".join(unique(here[key]))) for key in ("probe", "label", "backend")]

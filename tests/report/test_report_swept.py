@@ -9,6 +9,7 @@ from support.report_rows import MANIFEST, refused, row, throughput, written
 
 from cellbench.harness.report import differing, sections, swept
 from cellbench.harness.report.frame import prepare, telling
+from cellbench.harness.report.refused import refused as refused_cases
 
 BASE = {"cell": "gru", "backend": "numpy", "steps": 64, "direction": "forward", "process": 0}
 
@@ -247,3 +248,16 @@ def test_the_panels_of_a_sweep_stand_in_the_order_of_their_values():
     points = pd.DataFrame(pairs, columns=["backend", "direction"])
     found = [values for values, _ in swept._panels(points, swept.Axes("steps", None, tuple(points)))]
     assert found == [pairs[0], pairs[2], pairs[3], pairs[1]]
+
+
+def test_a_run_is_named_beside_its_failures_where_nothing_else_tells_them():
+    def where(*changes):
+        rows = [
+            refused("training", "diverged", "at step 3", cell="gru", backend="numba", run=f"run{n}", **one)
+            for n, one in enumerate(changes)
+        ]
+        table = refused_cases(prepare(pd.DataFrame(rows)))
+        return table.rows[0][table.header.index("where")].text
+
+    assert where({"task": "adding"}, {"task": "copy"}) == "adding, copy"
+    assert where({"task": "adding"}, {"task": "adding"}) == "run0, run1"

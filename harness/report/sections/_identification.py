@@ -29,7 +29,7 @@ def identification(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure,
     rows = rows.assign(value=decades_of).dropna(subset=["value", "lag"])
     if not len(rows):
         return ()
-    extra = telling(rows, APART)
+    extra = telling(rows, APART, beside=("label", "task"))
     panels, rest = cut(parts(rows, ["task", *extra]))
     caption = (
         "Norm of the derivative of the last answer by the input so many steps before. Dashed: the system"
