@@ -14,6 +14,7 @@ from .agreeing import agreeing
 from .clipped import clipped
 from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, telling
 from .leading import fastest, smallest
+from .overview import OTHER_BATCHES
 from .reaching import reach, vanishing
 from .refused import failed
 from .section import Finding, anchor_of
@@ -77,7 +78,7 @@ def note(found: Iterable[Finding]) -> str:
     text = "\n".join(one.text for one in found)
     told = [told for sign, told in NOTES if re.search(sign, text)]
     if len(set(re.findall(r"\bB (\d+)", text))) == 1:
-        told.insert(-1, "For other batches run: cellbench run 'probes=[throughput]' 'workload.batch=[1,32]'.")
+        told.insert(-1, OTHER_BATCHES)
     return " ".join(told)
 
 

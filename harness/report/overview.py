@@ -15,6 +15,7 @@ from .summary import Row, rows_of
 from .table import Column, Entry, Table, known, table_of
 
 MOST_TASKS = 4  # whose epochs have a column each
+OTHER_BATCHES = "For other batches run: cellbench run 'probes=[throughput]' 'workload.batch=[1,32]'."
 Beside = dict[str, Row]  # the rows of one cell and setting, by backend
 Value = Callable[[Row], Measured]
 
@@ -123,6 +124,8 @@ def _note(rows: list[Row], varied: list[str], tasks: int, at: str = "") -> str:
     places = ", ".join(filter(None, (at, setting_text(single, list(single)))))
     notes = [f"The times are those at {places}."] if single else []
     times = _on_times(rows)
+    if times and "batch" in single:  # a page cannot tell what was not timed
+        notes.append(OTHER_BATCHES)
     notes += times
     if tasks > MOST_TASKS:
         notes.append(f"The trainings on {tasks} tasks have a section each.")

@@ -40,10 +40,10 @@ def failed(ready: pd.DataFrame) -> Iterator[Finding]:
     if not (without := without_result(ready)):
         return
     table = refused(ready)
-    reason, count = (table.header.index(name) for name in ("reason", "cases"))
-    most = max(table.rows, key=lambda row: int(row[count].text))[reason].text
-    of = "The reason" if len(table.rows) == 1 else f"There are {len(table.rows)} reasons; most frequent"
-    yield Finding(f"{without}. {of}: {shortened(most, LONGEST)}.", anchor_of(HEADING))
+    told = [dict(zip(table.header, (entry.text for entry in row), strict=True)) for row in table.rows]
+    why = max(told, key=lambda row: int(row["cases"])).get("reason", "").rstrip(".")
+    of = "The reason" if len(told) == 1 else f"There are {len(told)} reasons; most frequent"
+    yield Finding(f"{without}.{f' {of}: {shortened(why, LONGEST)}.' if why else ''}", anchor_of(HEADING))
 
 
 def _of_any_cell(reason: str, cell: str) -> str:

@@ -398,6 +398,13 @@ def test_it_says_what_failed_and_why_and_leads_to_the_cases():
     )
 
 
+def test_a_failure_without_a_reason_is_counted():
+    rows = [refused("training", "diverged", reason, cell="gru", case="t") for reason in ("", "At step 3.")]
+    told = [said([one])[-1] for one in rows]
+    assert told[0] == "1 case has no result: 1 diverged."
+    assert told[1] == "1 case has no result: 1 diverged. The reason: At step 3."
+
+
 def test_below_the_sentences_stands_what_they_need_and_no_more():
     def noted(*texts):
         return note([Finding(text, "") for text in texts])

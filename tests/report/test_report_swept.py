@@ -229,6 +229,14 @@ def test_a_run_is_no_column_and_no_title_where_what_was_swept_tells_its_rows(tmp
     assert "H 16" in drawn and "run1" not in drawn
 
 
+def test_runs_of_several_lengths_share_a_line_and_their_table_has_no_run(tmp_path):
+    rows = [one | {"run": f"run{n}"} for n, T in enumerate((64, 256)) for one in throughput(steps=(T,))]
+    _, text = written(rows, tmp_path, manifests(2))
+    assert "run" not in headers(text)[1]
+    drawn = " ".join(ElementTree.parse(tmp_path / "throughput.svg").getroot().itertext())
+    assert {"64", "256"} <= {*drawn.split()} and "T (steps)" in drawn and "run1" not in drawn
+
+
 def test_a_run_is_a_column_where_nothing_else_tells_its_rows_or_where_machines_differ(tmp_path):
     _, text = written(of_sizes(8, 8), tmp_path, manifests(2))
     assert all("run" in header for header in headers(text))

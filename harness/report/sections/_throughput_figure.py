@@ -24,7 +24,7 @@ def figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
     rows = rows[np.isfinite(rows["value"]) & (rows["value"] > 0)]
     if not len(rows):
         return ()
-    extra = telling(rows, PANEL, beside=PROGRAM)
+    extra = telling(rows, PANEL, beside=(*PROGRAM, "steps"))
     keys = ["label", *extra, "direction", "backend", "steps"]
     rates = estimates(rows, [*keys, "match", "hidden_size"], "process")
     processes = int(rates["units"].max())

@@ -46,7 +46,7 @@ def _table(rows: pd.DataFrame, on_device: bool) -> Table:
     columns: list[Column[Run]] = [
         Column("cell", partial(_setting, "label")),
         Column("backend", partial(_setting, "backend")),
-        *(Column(key, partial(_setting, key)) for key in telling(rows, beside=PROGRAM)),
+        *(Column(key, partial(_setting, key)) for key in telling(rows, beside=(*PROGRAM, "steps"))),
         Column("T", lambda run: number(known(run.setting["steps"]).text)),
         Column("direction", lambda run: Entry(DIRECTIONS.get(run.setting["direction"], "–"))),
         Column("time", partial(_quantity, "seconds", "s")),

@@ -71,7 +71,7 @@ def _table(rows: pd.DataFrame) -> Table:
         Column("cell", partial(_setting, "label")),
         Column("backend", partial(_setting, "backend")),
         Column("ran", lambda timing: Entry(timing.implementation)),
-        *(Column(key, partial(_setting, key)) for key in telling(rows, beside=PROGRAM)),
+        *(Column(key, partial(_setting, key)) for key in telling(rows, beside=(*PROGRAM, "steps"))),
         Column("T", lambda timing: number(known(timing.setting["steps"]).text)),
         Column("direction", _direction),
         *(Column(title, partial(_estimate, metric)) for metric, title in TITLES.items()),
