@@ -16,7 +16,7 @@ from ..regress.history import page as history
 from ..regress.history.trend import Trend, table
 from ..report import findings, frame, summary
 from ..report.html import as_html
-from ..report.page import content_of_ready, heading
+from ..report.page import content_of_ready, heading, minute
 from ..report.section import Finding, Section
 from ..report.table import Entry, Table, number
 from ..screen import one_line
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def created(self) -> str:
-        return one_line(self.manifest.get("created") or "")
+        return one_line(minute(self.manifest.get("created")) or "")
 
 
 def files(folders: Sequence[Path], trends: Sequence[Trend]) -> dict[str, str]:

@@ -111,7 +111,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def reliability() -> str:
-    """One line of the committed study: the verdict's own error rates, and where they were measured.
+    """The sentences of the committed study: the verdict's own error rates, and where they were measured.
 
     It stands at the foot of reports; it is empty where no study is stored.
     """

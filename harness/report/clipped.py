@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .frame import PANEL, measured, of_metric, of_probe, setting_text, varying
+from .frame import PANEL, measured, of_metric, of_probe, setting_text, telling
 from .section import Finding, anchor_of
 from .sections import clipping
 from .units import quantity
@@ -54,7 +54,7 @@ def clipped(ready: pd.DataFrame) -> Iterator[Finding]:
 
 def _pairs(ready: pd.DataFrame) -> Iterator[_Pair]:
     rows = of_metric(measured(of_probe(ready, "clipping", None)), "error_rate")
-    told = ["task", *varying(rows, ("backend", *PANEL))]  # an error rate says nothing without its task
+    told = ["task", *telling(rows, ("backend", *PANEL))]  # an error rate says nothing without its task
     for (cell, *_), here in rows.groupby(["label", "backend", "task", *PANEL], sort=False):
         rates = here.groupby(["seed", "variant"])["value"].median().unstack()
         ways = [way for way in rates if way != UNCLIPPED]

@@ -33,19 +33,51 @@
       tip.hidden = name === undefined;
       if (tip.hidden) return;
       tip.textContent = `${name}: ${panel.y.value(point[1])} at ${panel.x.value(point[0])}`;
-      tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
-      tip.style.top = `${event.clientY + 14}px`;
+      const [left, top] = [Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8), event.clientY + 14];
+      tip.style.left = `${Math.max(left, 8)}px`;
+      tip.style.top = `${top + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 8 : top}px`;
     });
     svg.addEventListener("pointerleave", () => { tip.hidden = true; });
   };
 
+  const sample = (handle) => {
+    const line = document.createElement("i"), { stroke, strokeDasharray } = getComputedStyle(handle);
+    line.style.borderTop = `3px ${strokeDasharray === "none" ? "solid" : "dashed"} ${stroke}`;
+    return line;
+  };
+  // the title of a legend, and a button for each of its entries that no other one has
+  const copied = (legend, flip, seen) => {
+    const texts = [...legend.querySelectorAll("text")], entry = (text) => text.closest("[data-legend]");
+    return texts.flatMap((text) => {
+      const name = entry(text)?.dataset.legend, words = text.textContent.trim();
+      if (name === undefined) return [words];
+      if (seen.has(name)) return [];
+      seen.add(name);
+      const handle = [...legend.querySelectorAll("[data-legend] :is(path, use)")].find((one) => entry(one).dataset.legend === name);
+      const made = Page.button([...(handle ? [sample(handle)] : []), words], () => flip(name));
+      made.dataset.legend = name;
+      made.setAttribute("aria-pressed", "true");
+      return [made];
+    });
+  };
+  // a drawing that is wider than its place has its legend beyond the edge: then the entries stand above it too
+  const legendAbove = (svg, flip) => {
+    const figure = svg.closest("figure"), place = svg.parentElement, bar = document.createElement("p"), seen = new Set();
+    bar.className = "legend";
+    for (const legend of svg.querySelectorAll("g[id*='legend_']:has([data-legend])")) bar.append(...copied(legend, flip, seen));
+    figure.prepend(bar);
+    new ResizeObserver(() => figure.classList.toggle("cut", place.scrollWidth > place.clientWidth + 1)).observe(place);
+  };
+
   const switchable = (svg) => {
-    const named = (kind, name) => [...svg.querySelectorAll(`[data-${kind}]`)].filter((one) => one.dataset[kind] === name);
+    const figure = svg.closest("figure");
+    const named = (kind, name) => [...figure.querySelectorAll(`[data-${kind}]`)].filter((one) => one.dataset[kind] === name);
     const flip = (name) => {
       const off = named("legend", name)[0].classList.contains("off");
       for (const one of [...named("legend", name), ...named("series", name)]) one.classList.toggle("off", !off);
-      for (const text of named("legend", name)) if (text.hasAttribute("role")) text.setAttribute("aria-pressed", off);
+      for (const one of named("legend", name)) if (one.hasAttribute("aria-pressed")) one.setAttribute("aria-pressed", off);
     };
+    legendAbove(svg, flip);
     for (const entry of svg.querySelectorAll("[data-legend]")) {
       entry.addEventListener("click", () => flip(entry.dataset.legend));
       if (!entry.querySelector("text")) continue;

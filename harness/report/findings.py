@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,9 +12,11 @@ import pandas as pd
 
 from .agreeing import agreeing
 from .clipped import clipped
-from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, varying
+from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, telling
 from .leading import fastest, smallest
+from .overview import OTHER_BATCHES
 from .reaching import reach, vanishing
+from .refused import failed
 from .section import Finding, anchor_of
 from .sections import throughput
 from .standings import (
@@ -37,27 +40,46 @@ MOST_CELLS = 4  # with a sentence each; of more cells it is counted which backen
 MOST_TASKS = 6  # with a sentence each
 
 
-NOTE = (
-    "Brackets hold the lowest and the highest of the processes. native is PyTorch's own layer, such as"
-    " torch.nn.GRU. T is the number of steps, B that of sequences at once, I that of inputs, and H that of"
-    " hidden units. A sentence leads to what it rests on."
+# what sentences may need, and where they have it
+NOTES = (
+    (r" … ", "Brackets hold the lowest and the highest of the processes."),
+    (
+        r" as fast as ",
+        f"A backend is called the fastest only where it was faster in each of at least {FEWEST} processes.",
+    ),
+    (r"\bnative\b", "native is PyTorch's own layer, such as torch.nn.GRU."),
+    (
+        r"\b[TBIH] \d",
+        "T is the number of steps, B that of sequences at once, I that of inputs, H that of hidden units.",
+    ),
+    (r"", "A sentence leads to what it rests on."),
 )
 
 
 def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
-    """The sentences about speed, gradients, trainings, sizes and rightness, as far as there are results.
+    """The sentences about rightness, speed, sizes, trainings and gradients, as far as there are results.
 
     rows are those of the summary; ready is the tidy frame after `prepare`.
     """
     rows = list(rows)
     answers = {
         "Right?": agreeing(ready),
+        "Failed?": failed(ready),
         "Fast?": chain(fastest(ready), _speed(ready)),
         "Costs?": smallest(ready),
         "Learns?": chain(_learned(ready), first_to_target(ready), clipped(ready)),
         "Remembers?": chain(vanishing(rows), reach(rows)),
     }
     return [replace(one, question=question) for question, some in answers.items() for one in some]
+
+
+def note(found: Iterable[Finding]) -> str:
+    """What a reader needs to know of the sentences, below them."""
+    text = "\n".join(one.text for one in found)
+    told = [told for sign, told in NOTES if re.search(sign, text)]
+    if len(set(re.findall(r"\bB (\d+)", text))) == 1:
+        told.insert(-1, OTHER_BATCHES)
+    return " ".join(told)
 
 
 def by_question(found: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
@@ -102,7 +124,7 @@ def _contests(ready: pd.DataFrame) -> Iterator[_Contest]:
     """One for each cell, setting and direction that several backends were timed in."""
     rows = of_metric(measured(of_probe(ready, "throughput", None)), "seconds")
     rows = rows[rows["steps"] == rows.groupby("run")["steps"].transform("max")]
-    told = varying(rows, (*SETTING, "steps"))
+    told = telling(rows, (*SETTING, "steps"))
     for (cell, direction, *_), here in rows.groupby(["label", "direction", *SETTING, "steps"], sort=False):
         seconds = here.groupby(["process", "backend"])["value"].median().unstack()
         if seconds.shape[1] > 1:

@@ -42,6 +42,7 @@ WHOLE = ("threads", "steps", "batch", "input_size", "hidden_size", "seed", "proc
 SETTING = ("run", "device", "dtype", "threads", "batch", "input_size", "match", "hidden_size")
 # what is compared apart: cells that were matched have hidden sizes of their own in one panel
 PANEL = (*SETTING[:-1], "size")
+PROGRAM = ("label", "backend")  # what is run
 BY_PATH = ("task", "backend")  # columns that name a member as it was given, by its file too
 NAMES = {
     "steps": "T",
@@ -213,6 +214,22 @@ def unique(values: Iterable[Any]) -> list[Any]:
 def varying(frame: pd.DataFrame, keys: Sequence[str] = SETTING) -> list[str]:
     """The keys that take more than one value."""
     return [key for key in keys if len(unique(frame[key])) > 1]
+
+
+def telling(
+    frame: pd.DataFrame, keys: Sequence[str] = SETTING, beside: Sequence[str] = ("label",)
+) -> list[str]:
+    """The keys that vary, without the run where the others tell its rows from those of other runs.
+
+    beside: columns that stand beside the keys in each row. Runs of several machines are always told: the
+    column `machine` names them, if it is there.
+    """
+    varied = varying(frame, keys)
+    others = [key for key in varied if key != "run"]
+    if "run" not in varied or ("machine" in frame and len(unique(frame["machine"])) > 1):
+        return varied
+    alike = frame.groupby([*beside, *others], sort=False)["run"].nunique().max() > 1
+    return varied if alike else others
 
 
 def setting_text(row: Any, keys: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from .findings import NOTE, by_question
+from .findings import by_question, note
 from .section import Finding, Section
 from .tabs import FIRST, Tab, tabbed, tabs
 
@@ -61,7 +61,7 @@ def as_html(
         "title": title,
         "lines": lines,
         "found": by_question(found),
-        "note": NOTE,
+        "note": note(found),
         "foot": foot,
     }
     text |= {

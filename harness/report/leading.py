@@ -17,8 +17,8 @@ from .frame import (
     of_probe,
     setting_text,
     tally,
+    telling,
     unique,
-    varying,
 )
 from .section import Finding, anchor_of
 from .sections import parameters, throughput
@@ -69,7 +69,8 @@ def fastest(ready: pd.DataFrame) -> Iterator[Finding]:
 
 def _leads(rows: pd.DataFrame) -> Iterator[_Lead]:
     """One for each setting in which several cells were timed."""
-    told = [key for key in (*PANEL, "steps") if key in SHOWN or key in varying(rows, PANEL)]
+    varied = telling(rows, PANEL, ("label", "steps"))
+    told = [key for key in (*PANEL, "steps") if key in SHOWN or key in varied]
     for _, here in rows.groupby([*PANEL, "steps"], sort=False):
         order = estimates(here, ("label", "backend"), "process", 2).sort_values("median", kind="stable")
         first, others = order.iloc[0], order[order["label"] != order["label"].iloc[0]]

@@ -9,12 +9,13 @@ import pandas as pd
 
 from ..gradients.rate import MARGIN
 from .drawing.panels import MANY
-from .frame import DIRECTIONS, FEWEST, NAMES, SETTING, setting_text, unique, varying
+from .frame import DIRECTIONS, FEWEST, NAMES, PROGRAM, SETTING, setting_text, telling, unique
 from .measured import Measured
 from .summary import Row, rows_of
 from .table import Column, Entry, Table, known, table_of
 
 MOST_TASKS = 4  # whose epochs have a column each
+OTHER_BATCHES = "For other batches run: cellbench run 'probes=[throughput]' 'workload.batch=[1,32]'."
 Beside = dict[str, Row]  # the rows of one cell and setting, by backend
 Value = Callable[[Row], Measured]
 
@@ -28,7 +29,8 @@ def table_of_rows(rows: list[Row]) -> Table:
     """The same of the summary's rows, for whoever has them."""
     if not rows:
         return Table("Summary", ("cell", "backend"), ())
-    varied = varying(pd.DataFrame([row.setting for row in rows]))
+    settings = pd.DataFrame([{"label": row.cell, "backend": row.backend, **row.setting} for row in rows])
+    varied = telling(settings, beside=PROGRAM)
     steps = unique(row.steps for row in rows)
     tasks = list(rows[0].epochs)
     shown = tasks if len(tasks) <= MOST_TASKS else []
@@ -123,7 +125,7 @@ def _note(rows: list[Row], varied: list[str], tasks: int, at: str = "") -> str:
     notes = [f"The times are those at {places}."] if single else []
     times = _on_times(rows)
     if times and "batch" in single:  # a page cannot tell what was not timed
-        notes.append("For other batches run: cellbench run 'probes=[throughput]' 'workload.batch=[1,32]'.")
+        notes.append(OTHER_BATCHES)
     notes += times
     if tasks > MOST_TASKS:
         notes.append(f"The trainings on {tasks} tasks have a section each.")

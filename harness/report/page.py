@@ -14,11 +14,10 @@ from ..store import pages
 from . import swept, titles
 from .drawing.panels import Figure
 from .environment import command, configuration, environment
-from .findings import NOTE, by_question, findings
-from .frame import left_out, named, prepare, unique, without_result
+from .findings import by_question, findings, note
+from .frame import left_out, named, prepare, unique
 from .html import PAGE, as_pages
 from .overview import table_of_rows
-from .refused import HEADING as REFUSED
 from .refused import refused
 from .rows import behind
 from .section import Finding, Section
@@ -53,7 +52,7 @@ def write(
     folder = Path(folder)
     pages.check(folder, (MARKDOWN, PAGE))
     with shown("a run"):
-        ready = prepare(frame)
+        ready = swept.with_machines(prepare(frame), manifests)
         head = heading(ready, manifests)
         rows = rows_of_ready(ready) if len(ready) else []
         found = findings(rows, ready) if len(ready) else []
@@ -94,8 +93,6 @@ def heading(ready: pd.DataFrame, manifests: list[dict[str, Any]]) -> tuple[str, 
             f"Each cell has the hidden size that comes closest to the budget of the first one: {equal}."
         )
     lines += left_out(ready)
-    if without := without_result(ready):
-        lines.append(f"{without}; '{REFUSED}' has the reasons.")
     return title, lines
 
 
@@ -103,7 +100,7 @@ def about(manifest: dict[str, Any]) -> str:
     """'2026-01-01, AMD EPYC, commit 1a2b3c (with uncommitted changes)' as far as the manifest says so."""
     machine, git = manifest.get("machine"), manifest.get("git")
     machine, git = machine if isinstance(machine, dict) else {}, git if isinstance(git, dict) else {}
-    known = (_minute(manifest.get("created")), machine.get("cpu"), machine.get("gpu"))
+    known = (minute(manifest.get("created")), machine.get("cpu"), machine.get("gpu"))
     words = [one_line(value) for value in known if isinstance(value, str) and value]
     if git.get("commit"):
         dirty = " with uncommitted changes" if git.get("dirty") else ""
@@ -111,7 +108,7 @@ def about(manifest: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _minute(created: Any) -> Any:
+def minute(created: Any) -> Any:
     """'2026-01-01 12:30 UTC' of a time as a manifest has it; anything else as it is."""
     text = created if isinstance(created, str) else ""
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*\+00:00", text)
@@ -146,8 +143,9 @@ def sections(
     yield from of_page(ready, probes)
     without = refused(ready)
     yield Section(without.heading, tables=(without,))
-    for table in (environment(manifests), configuration(manifests)):
-        yield Section(table.heading, tables=(table,), unfolded=0)
+    machine, settings = environment(manifests), configuration(manifests)
+    yield Section(machine.heading, tables=(machine,))
+    yield Section(settings.heading, tables=(settings,), unfolded=0)
     commands = dict.fromkeys(line for manifest in manifests for line in command(manifest))
     yield Section("How to reproduce", commands=tuple(commands))
 
@@ -158,7 +156,7 @@ def as_markdown(
     """The same as GitHub Markdown; figures are the .svg files beside it."""
     blocks = [f"# {escaped(title)}", *[escaped(line) for line in lines]]
     blocks += ["\n".join(_listed(question, some)) for question, some in by_question(found)]
-    blocks += [NOTE] if found else []
+    blocks += [note(found)] if found else []
     for section in content:
         blocks += _blocks(section, "##")
     blocks += ["---", escaped(foot)] if foot else []

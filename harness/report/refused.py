@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from ..store import ERRORS
-from .frame import DIRECTIONS, NAMES, SETTING, unique, varying
+from .drawing.drawing import shortened
+from .frame import DIRECTIONS, NAMES, PROGRAM, SETTING, telling, unique, without_result
+from .section import Finding, anchor_of
 from .table import Entry, Table, known, number
 
 HEADING = "Cases without a result"
+LONGEST = 160  # characters of a reason in a sentence
 HEADER = ("probe", "cell", "backend", "where", "status", "reason", "cases")
 
 
@@ -18,7 +23,8 @@ def refused(frame: pd.DataFrame) -> Table:
     whys = [_of_any_cell(reason, cell) for reason, cell in zip(rows["reason"], rows["cell"], strict=True)]
     rows = rows.assign(rank=(~rows["status"].isin(ERRORS)).astype(int), why=whys)
     rows = rows.sort_values("rank", kind="stable")
-    varied = varying(rows, ("variant", "task", "direction", "steps", *SETTING, "seed"))
+    keys = ("variant", "task", "direction", "steps", *SETTING, "seed")
+    varied = telling(rows, keys, beside=("probe", *PROGRAM))
     entries = []
     for (status, why), here in rows.groupby(["status", "why"], sort=False):
         names = [known(", ".join(unique(here[key]))) for key in ("probe", "label", "backend")]
@@ -27,6 +33,17 @@ def refused(frame: pd.DataFrame) -> Table:
         count = number(str(len(unique(here["case"])) or len(here)))
         entries.append((*names, Entry(where), Entry(status, kind="status"), Entry(reason), count))
     return Table(HEADING, HEADER, tuple(entries)).without_empty()
+
+
+def failed(ready: pd.DataFrame) -> Iterator[Finding]:
+    """How many cases have no result, and the reason that most of them have."""
+    if not (without := without_result(ready)):
+        return
+    table = refused(ready)
+    told = [dict(zip(table.header, (entry.text for entry in row), strict=True)) for row in table.rows]
+    why = max(told, key=lambda row: int(row["cases"])).get("reason", "").rstrip(".")
+    of = "The reason" if len(told) == 1 else f"There are {len(told)} reasons; most frequent"
+    yield Finding(f"{without}.{f' {of}: {shortened(why, LONGEST)}.' if why else ''}", anchor_of(HEADING))
 
 
 def _of_any_cell(reason: str, cell: str) -> str:

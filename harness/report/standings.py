@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from .frame import of_metric, of_probe, unique, varying
+from .frame import of_metric, of_probe, telling, unique
 
 CELL, CONVOLUTION, RIVAL = "cell", "convolution", "rival"
 CURVES = ("loss", "elapsed_s", "own_profile", "true_profile")  # have a value a step, or a lag
@@ -61,7 +61,9 @@ def of_task(ready: pd.DataFrame, task: str) -> pd.DataFrame:
 
 def told_apart(rows: pd.DataFrame) -> list[str]:
     """The settings in which trainings differ; sizes that were chosen to match a budget do not count."""
-    return [key for key in varying(rows, TOLD_APART) if key != "hidden_size" or len(unique(rows["size"])) > 1]
+    matched = len(unique(rows["size"])) < 2
+    keys = [key for key in TOLD_APART if key != "hidden_size" or not matched]
+    return telling(rows, keys, beside=("label", "backend", "variant"))
 
 
 def models(rows: pd.DataFrame) -> list[Standing]:

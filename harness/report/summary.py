@@ -43,7 +43,7 @@ class Row:
 
     cell: str
     backend: str
-    setting: dict[str, Any]  # by the names of SETTING
+    setting: dict[str, Any]  # by the names of SETTING, and `machine` where the frame has it
     steps: int
     parameters: Measured
     times: dict[str, Measured]  # seconds, by direction
@@ -101,13 +101,14 @@ def rows_of_ready(frame: pd.DataFrame) -> list[Row]:
     decay = records(_first_way(of_probe(brief, "gradient_decay", None)))
     sizes = records(of_probe(brief, "parameters", None))
     tasks = unique(of_probe(frame, "training", None)["task"])
+    machines = _machines(frame)
     rows = []
     for case in cases:
         timed = speed.get(tuple(case[key] for key in CASE), [])
         row = Row(
             cell=case["label"],
             backend=case["backend"],
-            setting={key: case[key] for key in SETTING},
+            setting={key: case[key] for key in SETTING} | machines.get(case["run"], {}),
             steps=case["steps"],
             parameters=_parameters(fitting(sizes, case, varied)),
             times={direction: _time(timed, direction) for direction in DIRECTIONS},
@@ -117,6 +118,14 @@ def rows_of_ready(frame: pd.DataFrame) -> list[Row]:
         )
         rows.append(row)
     return rows
+
+
+def _machines(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """{'machine': its name} by run; empty where the frame does not say."""
+    if "machine" not in frame:
+        return {}
+    pairs = frame[["run", "machine"]].drop_duplicates().itertuples(index=False, name=None)
+    return {run: {"machine": machine} for run, machine in pairs}
 
 
 def _cases(frame: pd.DataFrame) -> list[dict[str, Any]]:

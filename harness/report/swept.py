@@ -136,7 +136,9 @@ def figure_of(probe: str, rows: pd.DataFrame, axes: Axes) -> Figure | None:
 def _panels(points: pd.DataFrame, axes: Axes) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
     if not axes.panel:
         return [((), points)]
-    return list(points.groupby(list(axes.panel), sort=False))
+    places = [{value: n for n, value in enumerate(points[key].unique())} for key in axes.panel]
+    found = list(points.groupby(list(axes.panel), sort=False))
+    return sorted(found, key=lambda one: [place[value] for place, value in zip(places, one[0], strict=True)])
 
 
 def _draw(panels: list[tuple[tuple[Any, ...], pd.DataFrame]], axes: Axes, label: str) -> Any:

@@ -207,7 +207,7 @@ def overview(ready: pd.DataFrame) -> Table:
     if len(tasks) > len(entries):
         note += (
             " The column 'lowest test loss' names the model that has it, and the seeds in which it is below"
-            " the next one; all of several seeds is called sure."
+            " the next one. It is called sure where these are all of several seeds."
         )
         shapes = grouped(ready, tasks)
         turned = [
@@ -236,8 +236,8 @@ def _best(all_models: list[Standing]) -> Entry:
         return Entry(order[0].name if order else "–")
     lower, seeds = lower_than_next(order)
     if seeds < 2:
-        return Entry(order[0].name, "one seed")
-    return Entry(order[0].name, f"{'sure, ' if lower == seeds else ''}{lower} of {seeds} seeds")
+        return Entry(order[0].name, "not sure, one seed")
+    return Entry(order[0].name, f"{'sure' if lower == seeds else 'not sure'}, {lower} of {seeds} seeds")
 
 
 def _of_all_tasks(model: Standing, others: list[Standing]) -> Entry:

@@ -26,6 +26,7 @@ from ..measure.judge import Judge, Judgement
 from ..measure.pair import Pair
 from ..measure.verdict import FLOOR, RELIABILITY, Verdict
 from ..regress.two_sides import Side, make
+from ..screen import counted
 from ..store import atomic, provenance
 from .made import made
 from .wilson import wilson
@@ -126,17 +127,24 @@ def quantiles(values: list[float]) -> dict[str, float]:
 
 
 def line(result: dict[str, Any]) -> str:
-    """The study in one line, for the foot of reports."""
+    """The study in a few sentences, for the foot of reports."""
     rows = {row["added"]: row for row in result["rows"]}
     none, powers = rows[0.0], [rows[added / 100] for added in INJECTED if added / 100 in rows]
     low, high = none["interval"]
     machine = result["machine"]
-    power = ", ".join(f"+{100 * row['added']:.0f} %: {row['called']} of {row['trials']}" for row in powers)
+    found = [
+        f"{'A slow-down' if row is powers[0] else 'One'} of {100 * row['added']:.0f} % was found in"
+        f" {row['called']} of {row['trials']}{' comparisons' if row is powers[0] else ''}. "
+        for row in powers
+    ]
     return (
-        f"How far to trust a verdict (measured on {machine['cpu']}, {machine['cores']} cores): "
-        f"{none['called']} false alarms in {none['trials']} comparisons of a program with itself "
-        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %); slow-downs found: {power}; "
-        f"95 % of unchanged programs within {100 * result['aa_p95']:.2f} %."
+        "A verdict on time of cellbench compare or regress can be wrong. "
+        f"On {machine['cpu']} with {machine['cores']} cores, {none['trials']} comparisons of a program with "
+        f"itself gave {counted(none['called'], 'false alarm')}. "
+        f"The 95 % interval of that rate is {100 * low:.1f} to {100 * high:.1f} %. "
+        f"{''.join(found)}"
+        "In 95 % of the comparisons without a change, the measured change was below "
+        f"{100 * result['aa_p95']:.2f} %."
     )
 
 

@@ -13,6 +13,7 @@ from cellbench.cells.derived.init import SCHEMES
 from cellbench.cells.vocabulary.primitives import FUNCTIONS
 from cellbench.harness.cli import main
 from cellbench.harness.measure.verdict import reliability
+from cellbench.harness.studies import aa
 
 TEXT = pages.text(README)
 CELLS = pages.text(ROOT / "docs" / "cells.md")
@@ -122,11 +123,18 @@ def test_the_public_api_equals_torchs_own_modules(name, kind, dtype, tolerance):
         assert np.abs(ours - theirs.numpy()).max() <= tolerance * np.abs(theirs.numpy()).max()
 
 
+def test_the_error_rates_of_verdicts_are_told_in_plain_sentences():
+    sentences = re.split(r"(?<=\.) (?=[A-Z])", reliability())
+    assert len(sentences) == 7
+    for sentence in sentences:
+        assert len(sentence.split()) <= 25 and not set(";:(") & set(sentence), sentence
+
+
 def test_the_error_rates_of_the_docs_are_those_of_the_committed_study():
     folder = ROOT / "results" / "reference" / "aa"
     study = json.loads((folder / "study.json").read_text())
     told = " ".join(pages.text(ROOT / "docs" / "measuring.md").split())
-    assert reliability() == study["line"] and " ".join(study["line"].split()) in told
+    assert reliability() == study["line"] == aa.line(study) and " ".join(study["line"].split()) in told
     trials = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
     unchanged = [t for t in trials if t["added"] == 0]
     assert len(unchanged) == study["rows"][0]["trials"] >= 300

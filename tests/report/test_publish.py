@@ -17,7 +17,7 @@ HOSTILE = '<img src=x onerror="document.title=1">'
 
 def a_run(parent, *cases):
     """A stored run of these cases."""
-    writer = store.create(parent, {"command": "cellbench run"})
+    writer = store.create(parent, {"command": "cellbench run", "created": "2026-01-02T03:04:05+00:00"})
     for number, case in enumerate(cases):
         writer.append(f"case{number}", case["definition"], case["status"], series=case["series"], done=True)
     writer.close()
@@ -67,6 +67,7 @@ def test_a_site_has_a_page_for_each_run_and_cell_and_every_link_leads_somewhere(
             file, _, anchor = link.partition("#")
             assert not anchor or anchor in pages[file or name].ids, (name, link)
             assert (file or name) in pages, (name, link)
+    assert "2026-01-02 03:<wbr>04 UTC" in (site / "index.html").read_text(encoding="utf-8")
     assert pages.keys() - {"index.html"} <= {link.partition("#")[0] for link in pages["index.html"].links}
 
 

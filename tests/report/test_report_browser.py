@@ -473,11 +473,11 @@ def test_a_link_leads_to_each_figure_and_every_id_is_there_once(opened, everythi
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("width", [360, 1280, 2560])
-def test_every_text_of_a_figure_is_legible_and_lies_on_no_other(opened, width):
-    page = opened(width=width, at="#question.all")
-    small, over = page.evaluate(
-        """() => {
+def legible(page):
+    """The texts of figures that are too small, and those that lie on others."""
+    return tuple(
+        page.evaluate(
+            """() => {
           const small = [], over = [];
           for (const figure of document.querySelectorAll("figure")) {
             const texts = [...figure.querySelectorAll("svg text")].filter((one) => one.textContent.trim());
@@ -496,8 +496,14 @@ def test_every_text_of_a_figure_is_legible_and_lies_on_no_other(opened, width):
           }
           return [small, over];
         }"""
+        )
     )
-    assert (small, over) == ([], [])
+
+
+@pytest.mark.parametrize("width", [360, 1280, 2560])
+def test_every_text_of_a_figure_is_legible_and_lies_on_no_other(opened, width):
+    page = opened(width=width, at="#question.all")
+    assert legible(page) == ([], [])
 
 
 def test_a_task_is_found_under_its_shape_and_its_rows_are_a_download(opened, tmp_path, monkeypatch):
@@ -514,3 +520,36 @@ def test_a_task_is_found_under_its_shape_and_its_rows_are_a_download(opened, tmp
     with page.expect_download() as saved:
         page.get_by_role("link", name="cases.parquet").click()
     assert pd.read_parquet(saved.value.path()).value.tolist() == [0.25, 0.5]
+
+
+def test_a_legend_beyond_the_edge_of_a_narrow_window_stands_above_its_figure_too(opened, tmp_path):
+    written(throughput(cells=("gru", "lstm"), backends=("native", "numba")), tmp_path, [MANIFEST])
+    above = opened(tmp_path, width=400).locator("figure").first.locator(".legend")
+    assert above.inner_text().split() == ["backend", "native", "numba"]
+    for entry in above.get_by_role("button").all():
+        box = entry.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 400
+    figure = above.locator("xpath=..")
+    above.get_by_role("button", name="numba").click()
+    assert not any(one.is_visible() for one in figure.locator("[data-series=numba]").all())
+    assert figure.locator("[data-legend=numba][aria-pressed=false]").count() == 2
+    wide = opened(tmp_path, width=1280).locator("figure").first.locator(".legend")
+    assert wide.count() == 1 and not wide.is_visible()
+
+
+def test_the_speed_map_of_a_sweep_shows_its_colours_and_no_text_on_another(opened, tmp_path):
+    rows = [
+        one | {"run": f"run{h}", "batch": b, "hidden_size": h, "case": f"{one['cell']} {b} {h}"}
+        for h in (8, 16)
+        for b in (1, 4)
+        for one in throughput(backends=("native", "numba"), steps=(64,))
+    ]
+    written(rows, tmp_path, [MANIFEST | {"run": f"run{h}"} for h in (8, 16)])
+    page = opened(tmp_path, at="#question.all")
+    assert page.locator("[id='figure.speed_map'] svg").count() == 1
+    assert legible(page) == ([], [])
+
+
+def test_the_environment_is_in_sight_in_its_tab(opened):
+    page = opened(at="#environment")
+    assert page.locator("#environment td", has_text="git.commit").is_visible()

@@ -22,7 +22,7 @@ from support.report_rows import (
 
 from cellbench.harness import report
 from cellbench.harness.report.drawing import drawing
-from cellbench.harness.report.drawing.panels import MOST_PANELS, cut
+from cellbench.harness.report.drawing.panels import MOST_PANELS, cut, titled
 
 
 def test_matched_cells_are_compared_in_one_panel_though_their_hidden_sizes_differ(tmp_path):
@@ -203,3 +203,21 @@ def test_there_is_no_speed_map_without_two_backends_batches_and_hidden_sizes(tmp
     first = next(iter(grid))[axis]
     written(speeds({k: v for k, v in grid.items() if k[axis] == first}), tmp_path)
     assert not (tmp_path / "speed_map.svg").exists() and (tmp_path / "throughput.svg").exists()
+
+
+def test_every_shade_stands_out_from_white_paper():
+    for colour in drawing.shades(list("abcde")).values():
+        linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in colour[:3]]
+        light = np.dot(linear, (0.2126, 0.7152, 0.0722))
+        assert 1.05 / (light + 0.05) >= 3  # WCAG's least for what is drawn
+
+
+def test_a_title_of_two_lines_breaks_between_words():
+    _, axes = drawing.grid(1, 4, 2.0, 1.0)
+    titled(axes[0, 0], "numba, B 4, forward+backward")
+    assert axes[0, 0].get_title(loc="left").splitlines() == ["numba, B 4,", "forward+backward"]
+
+
+def test_the_speed_map_holds_no_image_which_a_page_does_not_load(tmp_path):
+    written(speeds({(n, b, h): 5.0 for n in ("numba", "native") for b in (1, 4) for h in (8, 16)}), tmp_path)
+    assert "<image" not in (tmp_path / "speed_map.svg").read_text()

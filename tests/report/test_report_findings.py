@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from support.report_rows import MANY, gradient_decay, refused, row, throughput, training, written
 
-from cellbench.harness.report.findings import findings
+from cellbench.harness.report.findings import findings, note
 from cellbench.harness.report.frame import prepare
+from cellbench.harness.report.section import Finding
 from cellbench.harness.report.summary import rows_of
 from cellbench.harness.report.units import order, quantity
 
@@ -67,7 +68,8 @@ def test_it_says_whether_what_was_timed_is_right_and_names_what_is_not():
     right = "Each of 2 timed programs is right: its error is at most 20.0 % of what is allowed."
     assert said(rows) == [right]
     wrong = held("mine", "numba", 0, "wrong") + held("mine", "torch", 0, "wrong")
-    assert said(rows + wrong) == ["Not right, and so not timed: mine on numba, mine on torch.", right]
+    failed = "2 cases have no result: 2 wrong. The reason: output is off."
+    assert said(rows + wrong) == ["Not right, and so not timed: mine on numba, mine on torch.", right, failed]
     assert said(held("gru", "numba", 1e-6)) == [
         "The timed program is right: its error is at most 10.0 % of what is allowed."
     ]
@@ -284,7 +286,7 @@ def test_a_training_that_diverged_has_not_reached_the_target():
         refused("training", "diverged", "at step 3", cell="lstm", backend="numba", task="adding", seed=s)
         for s in (0, 1)
     ]
-    (text,) = said(reached("gru", [2.0, 3.0]) + lost)
+    _, text = said(reached("gru", [2.0, 3.0]) + lost)
     assert text.endswith("after 2.50 s; no model but gru does (first in each of 2 seeds).")
 
 
@@ -383,3 +385,32 @@ def test_of_many_cells_it_is_counted_what_clipping_does():
     assert said(rows) == [
         "Clipping, 5 trainings by cell and backend: helps in 4, makes no sure difference in 1."
     ]
+
+
+def test_it_says_what_failed_and_why_and_leads_to_the_cases():
+    rows = timed("numba", [1e-3]) + held("mine", "numba", 0, "wrong") + held("mine", "torch", 0, "wrong")
+    rows.append(refused("training", "diverged", "at step 3", cell="gru", case="t"))
+    frame = prepare(pd.DataFrame(rows))
+    (found,) = [one for one in findings([], frame) if one.question == "Failed?"]
+    assert found.anchor == "cases-without-a-result"
+    assert found.text == (
+        "3 cases have no result: 2 wrong, 1 diverged. There are 2 reasons; most frequent: output is off."
+    )
+
+
+def test_a_failure_without_a_reason_is_counted():
+    rows = [refused("training", "diverged", reason, cell="gru", case="t") for reason in ("", "At step 3.")]
+    told = [said([one])[-1] for one in rows]
+    assert told[0] == "1 case has no result: 1 diverged."
+    assert told[1] == "1 case has no result: 1 diverged. The reason: At step 3."
+
+
+def test_below_the_sentences_stands_what_they_need_and_no_more():
+    def noted(*texts):
+        return note([Finding(text, "") for text in texts])
+
+    assert noted("Task adding: gru has the lowest test loss.") == "A sentence leads to what it rests on."
+    fast = noted("Fastest of 3 cells (T 256, B 16): elman.", "Forward: numba is 2.00× as fast as native.")
+    assert "in each of at least 3 processes" in fast and "native is PyTorch's own layer" in fast
+    assert "For other batches run: cellbench run 'probes=[throughput]' 'workload.batch=[1,32]'." in fast
+    assert "For other batches" not in noted("At B 1 elman.", "At B 4 gru.") and "Brackets" not in fast

@@ -1,13 +1,15 @@
 """What runs differ in is the axis of figures of their own, by the rule that the file states."""
 
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from support.report_rows import MANIFEST, refused, row, written
+from support.report_rows import MANIFEST, refused, row, throughput, written
 
 from cellbench.harness.report import differing, sections, swept
-from cellbench.harness.report.frame import prepare
+from cellbench.harness.report.frame import prepare, telling
+from cellbench.harness.report.refused import refused as refused_cases
 
 BASE = {"cell": "gru", "backend": "numpy", "steps": 64, "direction": "forward", "process": 0}
 
@@ -201,3 +203,69 @@ def test_seeds_that_were_swept_are_named_beside_their_median(tmp_path):
         rows, tmp_path, [{**m, "config": c} for m, c in zip(manifests(4), configs, strict=True)]
     )
     assert "The runs differ in H. Median over 2 seeds." in report and "| run3 | 1 |" in report
+
+
+def headers(report):
+    """The columns of the summary and of the timings, of a page in Markdown."""
+    tables = [a.split(" | ") for a, b in pairwise(report.splitlines()) if b.startswith("| ---")]
+    summary, timings = [names for names in tables if "backend" in names]
+    return summary, timings
+
+
+def of_sizes(*sizes, **more):
+    """Timings of two cells, a run each of these sizes."""
+    return [
+        one | {"run": f"run{number}", "case": f"{one['cell']}{number}", "hidden_size": size, **more}
+        for number, size in enumerate(sizes)
+        for one in throughput(steps=(64,))
+    ]
+
+
+def test_a_run_is_no_column_and_no_title_where_what_was_swept_tells_its_rows(tmp_path):
+    _, text = written(of_sizes(8, 16), tmp_path, manifests(2))
+    summary, timings = headers(text)
+    assert "H" in summary and "hidden_size" in timings and not {"run"} & {*summary, *timings}
+    drawn = " ".join(ElementTree.parse(tmp_path / "throughput.svg").getroot().itertext())
+    assert "H 16" in drawn and "run1" not in drawn
+
+
+def test_runs_of_several_lengths_share_a_line_and_their_table_has_no_run(tmp_path):
+    rows = [one | {"run": f"run{n}"} for n, T in enumerate((64, 256)) for one in throughput(steps=(T,))]
+    _, text = written(rows, tmp_path, manifests(2))
+    assert "run" not in headers(text)[1]
+    drawn = " ".join(ElementTree.parse(tmp_path / "throughput.svg").getroot().itertext())
+    assert {"64", "256"} <= {*drawn.split()} and "T (steps)" in drawn and "run1" not in drawn
+
+
+def test_a_run_is_a_column_where_nothing_else_tells_its_rows_or_where_machines_differ(tmp_path):
+    _, text = written(of_sizes(8, 8), tmp_path, manifests(2))
+    assert all("run" in header for header in headers(text))
+    other = {"machine": {"cpu": "Another"}, "machine_key": {"cpu": "Another", "threads": 1}}
+    _, text = written(of_sizes(8, 16), tmp_path, [manifests(1)[0], manifests(2)[1] | other])
+    assert all("run" in header for header in headers(text))
+
+
+def test_two_runs_are_never_taken_together():
+    rows = prepare(pd.DataFrame([{**BASE, "run": run, "batch": b} for run, b in (("a", 1), ("b", 2))]))
+    assert telling(rows) == ["batch"] and telling(rows, ("run", "hidden_size")) == ["run"]
+    assert telling(rows.assign(batch=[1, 1])) == ["run"]
+
+
+def test_the_panels_of_a_sweep_stand_in_the_order_of_their_values():
+    pairs = [("numba", "forward"), ("native", "backward"), ("numba", "backward"), ("native", "forward")]
+    points = pd.DataFrame(pairs, columns=["backend", "direction"])
+    found = [values for values, _ in swept._panels(points, swept.Axes("steps", None, tuple(points)))]
+    assert found == [pairs[0], pairs[2], pairs[3], pairs[1]]
+
+
+def test_a_run_is_named_beside_its_failures_where_nothing_else_tells_them():
+    def where(*changes):
+        rows = [
+            refused("training", "diverged", "at step 3", cell="gru", backend="numba", run=f"run{n}", **one)
+            for n, one in enumerate(changes)
+        ]
+        table = refused_cases(prepare(pd.DataFrame(rows)))
+        return table.rows[0][table.header.index("where")].text
+
+    assert where({"task": "adding"}, {"task": "copy"}) == "adding, copy"
+    assert where({"task": "adding"}, {"task": "adding"}) == "run0, run1"

@@ -33,6 +33,7 @@ def test_profiles_of_networks_are_drawn_beside_the_systems_own(tmp_path):
     every += [
         cases[0] | {"metric": "own_profile", "unit": "nats", "lag": 5, "value": -np.inf}
     ]  # an input that does nothing is a gap
+    every = [one | {"run": f"of {one['task']}"} for one in every]  # which a panel's task tells
     page, text = written(every, tmp_path)
     drawn = texts(tmp_path / "identification.svg")
     assert {"the system", "gru", "elman", "pendulum", "oscillator", "|d answer / d input|"} <= set(drawn)

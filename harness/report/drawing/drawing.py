@@ -37,11 +37,11 @@ def apart(known: dict[str, str], names: Sequence[str]) -> dict[str, str]:
 
 
 def shades(names: Sequence[str]) -> dict[str, Any]:
-    """A colour for each of some ordered names: dark to light."""
+    """A colour for each of some ordered names: dark to light, and to no lighter than white paper allows."""
     import seaborn as sns
 
     return dict(
-        zip(names, sns.color_palette("viridis", as_cmap=True)(np.linspace(0, 0.85, len(names))), strict=True)
+        zip(names, sns.color_palette("inferno", as_cmap=True)(np.linspace(0, 0.65, len(names))), strict=True)
     )
 
 

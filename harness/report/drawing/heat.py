@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from . import drawing
+from .panels import titled
 
 MOST_TEXTS = 14  # columns with a text in every field
 LONGEST = 34  # characters of a row's name
+BAR = 1.3  # inches of a bar of colours, at least
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def fields(
     for axis, panel in zip(axes.flat, panels, strict=False):
         image = _field(axis, panel, scale)
         _named(axis, rows, columns)
-        axis.set_title(panel.title, loc="left", pad=5)
+        titled(axis, panel.title)
     for unused in axes.flat[len(panels) :]:
         unused.set_visible(False)
     for row in axes:
@@ -75,7 +77,7 @@ def fields(
     for axis in axes.flat[max(0, len(panels) - abreast) : len(panels)]:
         axis.set_xlabel(across)
     if bar:
-        _colour_bar(figure, axes[0][abreast - 1], image, bar)
+        _colour_bar(figure, axes[:, abreast - 1], image, bar)
     return figure
 
 
@@ -86,10 +88,14 @@ def _named(axis: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
 
 
 def _colour_bar(figure: Any, beside: Any, image: Any, name: str) -> None:
-    width, _ = figure.get_size_inches()
-    place = beside.get_position()
-    bar = figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.12 / width, place.height))
+    width, height = figure.get_size_inches()
+    first, last = beside[0].get_position(), beside[-1].get_position()
+    tall = max(first.y1 - last.y0, BAR / height)  # beside low panels it is as long as its name
+    low = (first.y1 + last.y0 - tall) / 2
+    bar = figure.add_axes((first.x1 + 0.15 / width, low, 0.12 / width, tall))
     colour_bar = figure.colorbar(image, cax=bar)
+    colour_bar.solids.set_rasterized(False)  # a page loads no image
+    colour_bar.solids.set_edgecolor("face")
     colour_bar.set_label(name)
     colour_bar.outline.set_visible(False)
 

@@ -70,8 +70,8 @@ def cut(panels: list) -> tuple[list, str]:
 def titled(axes: Any, text: str, right: str = "") -> None:
     """A title over a panel, in at most two lines of its width; `right` stands grey at its right end."""
     longest = max(int(axes.get_position().width * axes.figure.get_figwidth() / 0.08) - len(right), 12)
-    at = max(text[:longest].rfind(":"), text[:longest].rfind("_")) + 1 or longest
-    lines = (text,) if len(text) <= longest else (text[:at], drawing.shortened(text[at:], longest))
+    at = max(text[:longest].rfind(sign) for sign in ":_ ") + 1 or longest
+    lines = (text,) if len(text) <= longest else (text[:at].rstrip(), drawing.shortened(text[at:], longest))
     axes.set_title("\n".join(lines), loc="left", pad=5)
     if right:
         axes.set_title(right, loc="right", pad=5, color="#6b7177", fontsize=8.5)

@@ -10,7 +10,7 @@ import pandas as pd
 from ..drawing import drawing
 from ..drawing.panels import Figure, at, cut, parts, titled
 from ..drawing.profiles import spread
-from ..frame import measured, of_metric, unique, varying
+from ..frame import measured, of_metric, telling, unique
 from ._decades import decades
 from ._lines import mean_over
 
@@ -29,7 +29,7 @@ def identification(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure,
     rows = rows.assign(value=decades_of).dropna(subset=["value", "lag"])
     if not len(rows):
         return ()
-    extra = varying(rows, APART)
+    extra = telling(rows, APART, beside=("label", "task"))
     panels, rest = cut(parts(rows, ["task", *extra]))
     caption = (
         "Norm of the derivative of the last answer by the input so many steps before. Dashed: the system"

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from ..frame import SETTING, measured, of_metric, varying
+from ..frame import SETTING, measured, of_metric, telling
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import digits, exact, interval
 
@@ -37,7 +37,7 @@ def numbers(
     column of variants.
     """
     rows = measured(rows)
-    keys = ["label", *varying(rows, ("backend", *SETTING, "variant"))]
+    keys = ["label", *telling(rows, ("backend", *SETTING, "variant"))]
     titles = {"label": "cell", "variant": variant}
     columns: list[Column[Case]] = [
         Column(titles.get(key, key), partial(_setting, i)) for i, key in enumerate(keys)

@@ -6,7 +6,7 @@ from functools import partial
 
 import pandas as pd
 
-from ..frame import SETTING, unique, varying
+from ..frame import SETTING, telling, unique
 from ..section import Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import interval, quantity
@@ -23,7 +23,7 @@ def plain_section(probe: str, rows: pd.DataFrame) -> Section:
 
 def _table(probe: str, rows: pd.DataFrame) -> Table:
     rows = _last(rows[(rows["status"] == "ok") & (rows["metric"] != "")])
-    keys = ["label", *varying(rows, ("backend", *WHERE))]
+    keys = ["label", *telling(rows, ("backend", *WHERE))]
     cases: list[Case] = [
         (dict(zip(keys, values, strict=True)), case) for values, case in rows.groupby(keys, sort=False)
     ]

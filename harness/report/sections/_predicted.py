@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from ..frame import DIRECTIONS, measured, of_metric, varying
+from ..frame import DIRECTIONS, PROGRAM, measured, of_metric, telling
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import digits, quantity
 
@@ -24,7 +24,7 @@ def predicted(rows: pd.DataFrame) -> Table | None:
     columns: list[Column[Row]] = [
         Column("cell", partial(_setting, "label")),
         Column("backend", partial(_setting, "backend")),
-        *(Column(key, partial(_setting, key)) for key in varying(found)),
+        *(Column(key, partial(_setting, key)) for key in telling(found, beside=(*PROGRAM, "steps"))),
         Column("T", lambda row: number(known(row["steps"]).text)),
         Column("direction", lambda row: Entry(DIRECTIONS.get(str(row["direction"]), str(row["direction"])))),
         Column("predicted", lambda row: _time(row["value"])),

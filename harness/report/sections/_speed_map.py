@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..drawing.heat import Field, Scale, fields
 from ..drawing.panels import Figure, at, cut, parts
-from ..frame import DIRECTIONS, estimates, measured, of_metric, unique, varying
+from ..frame import DIRECTIONS, estimates, measured, of_metric, telling, unique
 from ..units import digits
 
 NAME, HEADING = "speed_map", "Speed against the best other backend"
@@ -29,7 +29,7 @@ def speed_map(rows: pd.DataFrame) -> tuple[Figure, ...]:
         return ()
     steps = rows["steps"].max()
     rows = rows[rows["steps"] == steps]
-    extra = varying(rows, ("run", "device", "dtype", "threads"))
+    extra = telling(rows, ("run", "device", "dtype", "threads"), (*POINT, "input_size"))
     if (rows.groupby("hidden_size")["input_size"].nunique() > 1).any():  # I is not that of H alone
         extra.append("input_size")
     points = [*POINT, *extra]
@@ -51,7 +51,7 @@ def speed_map(rows: pd.DataFrame) -> tuple[Figure, ...]:
     )
     caption = (
         f"Steps per second of {ahead}, the fastest backend at most points, over those of the best other one,"
-        f" at T = {steps}. Blue: {ahead} is faster; red: another one is; white: both are as fast."
+        f" at T = {steps}. Blue: {ahead} is faster; red: another one is; no colour: both are as fast."
     )
 
     def draw() -> Any:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..drawing import drawing
 from ..drawing.panels import MANY, Figure, at, chunks, counted, cut, parts, titled
-from ..frame import DIRECTIONS, FEWEST, PANEL, estimates, measured, of_metric, sized, unique, varying
+from ..frame import DIRECTIONS, FEWEST, PANEL, PROGRAM, estimates, measured, of_metric, sized, telling, unique
 
 NAME, HEADING = "throughput", "Throughput"
 
@@ -24,7 +24,7 @@ def figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
     rows = rows[np.isfinite(rows["value"]) & (rows["value"] > 0)]
     if not len(rows):
         return ()
-    extra = varying(rows, PANEL)
+    extra = telling(rows, PANEL, beside=(*PROGRAM, "steps"))
     keys = ["label", *extra, "direction", "backend", "steps"]
     rates = estimates(rows, [*keys, "match", "hidden_size"], "process")
     processes = int(rates["units"].max())

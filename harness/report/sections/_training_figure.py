@@ -14,7 +14,7 @@ from ..drawing.courses import AXES, SMOOTH, Course, courses
 from ..drawing.losses import axis_of
 from ..drawing.panels import Figure, at, chunks, counted, cut, parts, titled
 from ..drawing.references import Reference
-from ..frame import PANEL, varying
+from ..frame import PANEL, telling
 from ..section import Colours
 from ..standings import CONSTANT, CURVES, level, of_task, rivals
 
@@ -56,7 +56,7 @@ class Panels:
 def figures(rows: pd.DataFrame, task: str, name: str, colours: Colours) -> tuple[Figure, ...]:
     """The figure of one task, where a finite loss is known; `name` is its file's."""
     rows = of_task(rows, task)
-    extra = varying(rows, [key for key in PANEL if key not in ("input_size", "batch", "match")])
+    extra = telling(rows, [key for key in PANEL if key not in ("input_size", "batch", "match")])
     classes = bool((rows["metric"] == "accuracy").any())
     panels = list(_rows(rows, extra, classes))
     if not panels:

@@ -12,7 +12,7 @@ from cellbench.cells.programs.formats import DTYPES
 
 from ..drawing import drawing
 from ..drawing.panels import Figure
-from ..frame import DIRECTIONS, SETTING, measured, of_metric, shared_settings, varying
+from ..frame import DIRECTIONS, PROGRAM, SETTING, measured, of_metric, shared_settings, telling
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import digits, quantity
@@ -64,11 +64,11 @@ def _draw(rows: pd.DataFrame, colours: dict[str, Any]) -> Any:
 
 
 def _table(rows: pd.DataFrame) -> Table:
-    keys = ("label", "backend", *varying(rows), "direction", "variant")
+    keys = ("label", "backend", *telling(rows, beside=PROGRAM), "direction", "variant")
     columns: list[Column[Row]] = [
         Column("cell", partial(_setting, "label")),
         Column("backend", partial(_setting, "backend")),
-        *(Column(key, partial(_setting, key)) for key in varying(rows)),
+        *(Column(key, partial(_setting, key)) for key in telling(rows, beside=PROGRAM)),
         Column("direction", lambda row: Entry(DIRECTIONS.get(row["direction"], "–"))),
         Column("axis", lambda row: Entry(AXES[row["variant"]])),
         Column("from", lambda row: _point(row["variant"], row["before"])),

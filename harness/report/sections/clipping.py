@@ -12,7 +12,7 @@ import pandas as pd
 from ..drawing import drawing
 from ..drawing.losses import loss_scale, smoothed, with_a_finite_loss
 from ..drawing.panels import MANY, Figure, at, counted, cut, parts, titled
-from ..frame import PANEL, SETTING, measured, of_metric, shared_settings, sized, unique, varying
+from ..frame import PANEL, SETTING, measured, of_metric, shared_settings, sized, telling, unique
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import interval, quantity
@@ -32,7 +32,7 @@ def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
 def _figures(rows: pd.DataFrame) -> tuple[Figure, ...]:
     """Training loss against steps for each way of clipping: median over seeds."""
     rows = of_metric(rows, "loss")
-    extra = varying(rows, ("task", *PANEL))
+    extra = telling(rows, ("task", *PANEL), beside=KEYS)
     rows = with_a_finite_loss(rows, [*KEYS, *extra])
     if not len(rows):
         return ()
@@ -76,7 +76,7 @@ def _line(axis: Any, rows: pd.DataFrame, colour: Any) -> None:
 
 def _table(rows: pd.DataFrame) -> Table:
     """What clipping did, by threshold: fractions and counts are medians over seeds."""
-    extra = varying(rows, ("task", *SETTING))
+    extra = telling(rows, ("task", *SETTING), beside=KEYS)
     keys = [*KEYS, *extra, "variant"]
     titles = {"label": "cell", "variant": "clipping"}
     columns: list[Column[Case]] = [

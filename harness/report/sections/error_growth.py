@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..drawing import drawing
 from ..drawing.panels import Figure, at, cut, parts, titled
-from ..frame import DIRECTIONS, PANEL, measured, of_metric, sized, unique, varying
+from ..frame import DIRECTIONS, PANEL, PROGRAM, measured, of_metric, sized, telling, unique
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 
@@ -30,7 +30,7 @@ def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
 
 def figure(rows: pd.DataFrame, name: str = NAME) -> Figure:
     """A panel for each cell and direction, a line for each backend and format, its tolerance dashed."""
-    extra = [key for key in varying(rows, PANEL) if key not in ("dtype", "size")]
+    extra = telling(rows, [key for key in PANEL if key not in ("dtype", "size")], ("label", "dtype"))
     panels, rest = cut(parts(rows, ["label", "direction", *extra]))
     caption = (
         "Largest error of any array (outputs, states, gradients) against the float64 reference, relative to"
@@ -78,7 +78,7 @@ def _panel(axis: Any, rows: pd.DataFrame, formats: dict[str, str], markers: Mapp
 
 def _table(rows: pd.DataFrame) -> Table:
     """A row for each case at its longest T."""
-    keys = ["label", "backend", *varying(rows, PANEL), "direction"]
+    keys = ["label", "backend", *telling(rows, PANEL, beside=PROGRAM), "direction"]
     keys = list(dict.fromkeys([*keys, "dtype", "implementation"]))
     columns: list[Column[Row]] = [
         Column({"label": "cell", "dtype": "format", "implementation": "ran"}.get(key, key), partial(_of, key))

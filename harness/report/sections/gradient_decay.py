@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..drawing import drawing
 from ..drawing.panels import MANY, POINTS, Figure, at, counted, cut, parts, titled
-from ..frame import PANEL, measured, of_metric, sized, unique, varying
+from ..frame import PANEL, measured, of_metric, sized, telling, unique
 from ..section import Colours, Section
 from ..units import power_of_ten
 from ._decades import OVERFLOW, UNDERFLOW, decades
@@ -43,7 +43,7 @@ def _figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
     rows = rows.assign(decades=decades_of).dropna(subset=["decades", "lag"])
     if not len(rows):
         return ()
-    extra = varying(rows, (*PANEL, "backend", "variant"))
+    extra = telling(rows, (*PANEL, "backend", "variant"))
     groups = [
         (values[:-1], here, unique(here["label"]))
         for values, here in parts(rows.assign(all=""), [*extra, "all"])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..drawing.heat import Field, Scale, fields
 from ..drawing.panels import Figure, counted
-from ..frame import measured, of_metric, unique, varying
+from ..frame import measured, of_metric, telling, unique
 from ..section import Colours, Section
 from ..table import Table
 from ._numbers import digits_of, numbers, whole
@@ -30,7 +30,7 @@ def _figures(rows: pd.DataFrame) -> tuple[Figure, ...]:
     rows = of_metric(measured(rows), "solved")
     if not len(rows):
         return ()
-    extra = varying(rows, ("run", "backend", "device", "dtype", "hidden_size"))
+    extra = telling(rows, ("run", "backend", "device", "dtype", "hidden_size"))
     rows = rows.assign(row=[", ".join(map(str, values)) for values in rows[["label", *extra]].to_numpy()])
     names, lengths = unique(rows["row"]), sorted(unique(rows["steps"]))
     panels = [_field(v, rows[rows["variant"] == v], names, lengths) for v in unique(rows["variant"])]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..drawing.panels import Figure
 from ..drawing.profiles import Axes, profiles
-from ..frame import PANEL, measured, of_metric, varying
+from ..frame import PANEL, measured, of_metric, telling
 from ..section import Colours, Section
 from ..table import Table
 from ._lines import mean_over, with_lines
@@ -39,7 +39,7 @@ def _figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
         f" {mean_over(rows)} Dashed: 95 %, which is reached at k95."
     )
     axes = Axes("lag (steps before the last)", "share so far", _dress)
-    drawn = profiles("lag_share", HEADING, caption, with_lines(rows), varying(rows, PANEL), colours, axes)
+    drawn = profiles("lag_share", HEADING, caption, with_lines(rows), telling(rows, PANEL), colours, axes)
     return (drawn,)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..frame import NAMES, SETTING, estimates, measured, of_metric, shared_settings, unique, varying
+from ..frame import NAMES, PROGRAM, SETTING, estimates, measured, of_metric, shared_settings, telling, unique
 from ..measured import Measured
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
@@ -46,7 +46,7 @@ def _table(rows: pd.DataFrame) -> Table:
         Column("cell", partial(_setting, "label")),
         Column("backend", partial(_setting, "backend")),
         Column("ran", lambda stream: Entry(stream.implementation)),
-        *(Column(NAMES.get(key, key), partial(_setting, key)) for key in varying(rows)),
+        *(Column(NAMES.get(key, key), partial(_setting, key)) for key in telling(rows, beside=PROGRAM)),
         *(Column(title, partial(_time, metric)) for metric, title in TIMES.items()),
         Column("error", partial(_error, "check_error")),
         Column("tolerance", partial(_error, "check_tolerance")),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..frame import measured, shared_settings, unique, varying
+from ..frame import measured, shared_settings, telling, unique
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import exact, quantity
@@ -31,7 +31,7 @@ def sections(rows: pd.DataFrame, colours: Colours) -> Iterator[Section]:
 
 def _table(rows: pd.DataFrame) -> Table:
     """Counts by array and operations per cell and size."""
-    keys = ["label", *varying(rows, ("run", "input_size", "match", "hidden_size"))]
+    keys = ["label", *telling(rows, ("run", "input_size", "match", "hidden_size"))]
     arrays = [name for name in unique(rows["metric"]) if name.startswith(ARRAY)]
     apart = len(arrays) <= MOST_ARRAYS
     columns: list[Column[Case]] = [

@@ -11,7 +11,7 @@ import pandas as pd
 from ...gradients.cell.precision import FORMATS
 from ..drawing.panels import Figure, counted
 from ..drawing.profiles import Axes, profiles
-from ..frame import PANEL, measured, of_metric, varying
+from ..frame import PANEL, measured, of_metric, telling
 from ..section import Colours, Section
 from ..table import Table
 from ._decades import OVERFLOW, UNDERFLOW, decades
@@ -49,7 +49,7 @@ def _figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
         " the smallest numbers of float16, and of float32 and bfloat16."
     )
     low, high = max(rows["value"].min(), UNDERFLOW), min(rows["value"].max(), OVERFLOW)
-    extra = [key for key in varying(rows, PANEL) if key != "dtype"]
+    extra = [key for key in telling(rows, PANEL) if key != "dtype"]
     axes = Axes("lag (steps)", "gradient norm", lambda axis: _dress(axis, low, high))
     return (profiles("precision", HEADING, caption, rows, extra, colours, axes),)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..frame import DIRECTIONS, SETTING, measured, shared_settings, varying
+from ..frame import DIRECTIONS, PROGRAM, SETTING, measured, shared_settings, telling
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
 from ..units import quantity
@@ -46,7 +46,7 @@ def _table(rows: pd.DataFrame, on_device: bool) -> Table:
     columns: list[Column[Run]] = [
         Column("cell", partial(_setting, "label")),
         Column("backend", partial(_setting, "backend")),
-        *(Column(key, partial(_setting, key)) for key in varying(rows)),
+        *(Column(key, partial(_setting, key)) for key in telling(rows, beside=(*PROGRAM, "steps"))),
         Column("T", lambda run: number(known(run.setting["steps"]).text)),
         Column("direction", lambda run: Entry(DIRECTIONS.get(run.setting["direction"], "–"))),
         Column("time", partial(_quantity, "seconds", "s")),

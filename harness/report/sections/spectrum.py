@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..drawing.panels import Figure
 from ..drawing.profiles import Axes, profiles
-from ..frame import PANEL, measured, of_metric, varying
+from ..frame import PANEL, measured, of_metric, telling
 from ..section import Colours, Section
 from ..table import Table
 from ._lines import mean_over, with_lines
@@ -37,7 +37,7 @@ def _figures(rows: pd.DataFrame, colours: dict[str, str]) -> tuple[Figure, ...]:
         f" {mean_over(rows)} A line ends where directions die at once."
     )
     axes = Axes("index of the exponent", "nats/step", _dress)
-    drawn = profiles("spectrum", HEADING, caption, with_lines(rows), varying(rows, PANEL), colours, axes)
+    drawn = profiles("spectrum", HEADING, caption, with_lines(rows), telling(rows, PANEL), colours, axes)
     return (drawn,)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..frame import DIRECTIONS, SETTING, estimates, measured, shared_settings, unique, varying
+from ..frame import DIRECTIONS, PROGRAM, SETTING, estimates, measured, shared_settings, telling, unique
 from ..measured import Measured
 from ..section import Colours, Section
 from ..table import Column, Entry, Table, known, number, table_of
@@ -71,7 +71,7 @@ def _table(rows: pd.DataFrame) -> Table:
         Column("cell", partial(_setting, "label")),
         Column("backend", partial(_setting, "backend")),
         Column("ran", lambda timing: Entry(timing.implementation)),
-        *(Column(key, partial(_setting, key)) for key in varying(rows)),
+        *(Column(key, partial(_setting, key)) for key in telling(rows, beside=(*PROGRAM, "steps"))),
         Column("T", lambda timing: number(known(timing.setting["steps"]).text)),
         Column("direction", _direction),
         *(Column(title, partial(_estimate, metric)) for metric, title in TITLES.items()),

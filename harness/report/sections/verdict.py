@@ -10,7 +10,7 @@ import pandas as pd
 from ..drawing import drawing
 from ..drawing.heat import Field, Scale, fields
 from ..drawing.panels import Figure
-from ..frame import SETTING, measured, unique, varying
+from ..frame import SETTING, measured, telling, unique
 from ..section import Colours, Section
 from ..table import Entry, Table
 
@@ -35,7 +35,7 @@ def _figures(rows: pd.DataFrame) -> tuple[Figure, ...]:
     rows = rows[rows["verdict"].isin(LABELS)]
     if not len(rows):
         return ()
-    extra = varying(rows, ("run", "backend", "device", "dtype", "hidden_size"))
+    extra = telling(rows, ("run", "backend", "device", "dtype", "hidden_size"))
     rows = rows.assign(row=[", ".join(map(str, values)) for values in rows[["label", *extra]].to_numpy()])
     names, conditions = unique(rows["row"]), unique(rows["variant"])
     caption = (
@@ -68,7 +68,7 @@ def _drawn(panel: Field, names: list[str], columns: list[str]) -> object:
 
 def _table(rows: pd.DataFrame) -> Table:
     """Each trained case with its evidence."""
-    keys = ["label", *varying(rows, ("backend", *SETTING)), "variant", "seed"]
+    keys = ["label", *telling(rows, ("backend", *SETTING)), "variant", "seed"]
     entries = []
     for values, here in rows.groupby(keys, sort=False):
         label = unique(here["metric"])[0].removeprefix(LABEL)
