@@ -126,7 +126,6 @@ class Surroundings:
             with suppress(OSError):
                 os.close(copy)
 
-
     def _given_up(self, number: int) -> bool:
         """Whether a stream has led its descriptor nowhere: its reader is gone, or its disk full."""
         error = getattr(self.streams[number - 1], "error", None) if number else None  # a Screen's
