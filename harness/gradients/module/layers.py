@@ -31,7 +31,7 @@ class Layers:
     """
 
     def __init__(self, module: nn.RNNBase) -> None:
-        self.module = module
+        self.module: Any = module
         self.cell: GatedCell = CELLS[module.mode]
         self.directions = 2 if module.bidirectional else 1
 
