@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -118,12 +119,17 @@ class Surroundings:
         for number, copy in self.copies.items():
             if copy is None:
                 continue
-            if not _same(number, copy):
+            if not _same(number, copy) and not self._given_up(number):
                 with suppress(OSError):
                     os.dup2(copy, number)
                 yield f"closes or replaces {STREAMS[number]}"
             with suppress(OSError):
                 os.close(copy)
+
+    def _given_up(self, number: int) -> bool:
+        """Whether a stream has led its descriptor nowhere: its reader is gone, or its disk full."""
+        error = getattr(self.streams[number - 1], "error", None) if number else None  # a Screen's
+        return isinstance(error, OSError) and error.errno != errno.EBADF  # which a person's close is
 
 
 def _modules() -> list[ModuleType]:

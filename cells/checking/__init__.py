@@ -47,11 +47,11 @@ def check(
     """Compares somebody's implementation with a cell, array by array, and explains a deviation.
 
     thing: a torch module, a class or an object with arrays, a function of a step or a sequence, a cell,
-    'file.py:NAME', a state_dict, parameters of flax, or a file of these, ONNX or Keras, of any number of
-    layers. A class or function gets arrays of `cell.init`, an object keeps its own. weights are the cell's
-    arrays. dtype is the thing's own where None. Where steps are None, a right one is also run without its
-    first state and over more steps, until 200 or a second has passed. Raises ValueError, one line, for a
-    thing that is not understood or cannot be called.
+    'file.py:NAME', a state_dict, parameters of flax, or a file of these, ONNX, Keras or (as .npz) variables
+    of TensorFlow's old cells, of any number of layers. A class or function gets arrays of `cell.init`, an
+    object keeps its own. weights are the cell's arrays. dtype is the thing's own where None. Where steps are
+    None, a right one is also run without its first state and over more steps, until 200 or a second has
+    passed. Raises ValueError, one line, for a thing that is not understood or cannot be called.
     """
     with torch.inference_mode(False), torch.enable_grad():  # whatever it is called in
         return _checked(thing, against, weights, input_size, hidden_size, steps, batch, dtype, seed)

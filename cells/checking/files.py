@@ -40,7 +40,8 @@ def of_tree(tree: Any, label: str, cell: GatedCell) -> Implementation:
         held = ", ".join(list(arrays)[:4]) or "nothing"
         raise ValueError(
             f"{label} holds {held}, which are no arrays of a recurrent module; a file of arrays is a"
-            " state_dict of torch (weight_ih_l0 ...) or parameters of flax (cell/hi/kernel ...)"
+            " state_dict of torch (weight_ih_l0 ...), parameters of flax (cell/hi/kernel ...), or an .npz of"
+            " TensorFlow's variables (rnn/gru_cell/gates/kernel ...)"
         )
     module = module_of(tree, nonlinearity=getattr(cell, "activation", "tanh"))
     implementation = understood(module.float(), cell, (1, 1), None)

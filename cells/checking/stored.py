@@ -1,7 +1,7 @@
 """Files that say which cell they hold, held against the cell that was asked for.
 
 An ONNX file is run. A file of Keras or flax holds arrays. Where its library is not installed, so that it
-cannot be run, its cell is computed from the equations.
+cannot be run, its cell is computed from the equations. So are variables of TensorFlow's old cells.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..cell import GatedCell
-from ..exchange import from_flax, from_keras
+from ..exchange import flax, from_flax, from_keras, from_tensorflow, tensorflow
 from ..exchange.onnx_read import read
 from ..exchange.optional import is_installed
 from ..exchange.stack import spec
+from ..exchange.trees import flat
 from ..programs.tolerance import relative_error, tolerance
 from .compare import First, Result, Row
 from .onnx import of_reading
@@ -27,8 +28,9 @@ READERS: dict[str, Callable[..., tuple[GatedCell, Arrays]]] = {
     ".keras": from_keras,
     ".h5": from_keras,
     ".msgpack": from_flax,
+    ".npz": from_tensorflow,
 }
-LIBRARIES = {".keras": "keras", ".h5": "keras", ".msgpack": "flax"}
+LIBRARIES = {".keras": "keras", ".h5": "keras", ".msgpack": "flax", ".npz": "TensorFlow"}
 OF_ARRAYS = "the file holds arrays and no equations: it is computed as {}; what {} computes is not compared"
 
 
@@ -63,7 +65,10 @@ def stored(path: Path, cell: GatedCell) -> Stored | None:
         own = own if reading.readout else replace(own, readout=0)
         return Stored(own, run.arrays, run.function, "float32", notes, run.steps, run.batch)
     alone = path.name.endswith(".weights.h5")  # such a file does not say its cell: no library builds it
-    if not alone and is_installed(LIBRARIES[path.suffix]):
+    if path.suffix == ".npz":
+        if not _is_of_tensorflow(path):
+            return None
+    elif not alone and is_installed(LIBRARIES[path.suffix]):
         return None
     own, params = READERS[path.suffix](*((cell.name, path) if alone else (path,)))
 
@@ -72,6 +77,12 @@ def stored(path: Path, cell: GatedCell) -> Stored | None:
         return output, *last.values()
 
     return Stored(own, params, compute, "float64", (OF_ARRAYS.format(spec(own), LIBRARIES[path.suffix]),))
+
+
+def _is_of_tensorflow(path: Path) -> bool:
+    """Whether a file has variables of tf.nn.rnn_cell; a part of a flax model may be named as one of these."""
+    arrays = flat(path)
+    return bool(tensorflow.groups_of(arrays)) and not flax.groups_of(arrays)
 
 
 def checked(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -13,9 +13,14 @@ from .. import catalogue
 from ..cell import GatedCell
 from ..contract import check_sizes, whole
 from ..derived import layers
+from ..find import nearest
 from .forward import computed
 from .gated import Gated
 from .layers import unsupported
+
+LAYOUT = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "device", "dtype")
+STACK = ("layers", "bidirectional", "readout")  # options of a cell that its module takes otherwise
+TORCHS = {"nonlinearity": "activation"}  # keyword of torch.nn -> the option of a cell
 
 
 def make(
@@ -28,7 +33,9 @@ def make(
 ) -> nn.Module:
     """The module; see `TorchModule`. layout holds torch.nn's arguments beside the sizes."""
     check(input_size, hidden_size, layout)
-    cell = spec if isinstance(spec, GatedCell) else catalogue.get(spec, **options)
+    cell = catalogue.get(spec)
+    check_options(cell, options)
+    cell = catalogue.get(spec, **options)
     if cell.stacked or cell.readout:
         raise ValueError(
             f"cell {cell.name!r} has {cell.options}; give layers as num_layers=, directions as"
@@ -67,9 +74,23 @@ def check(input_size: int, hidden_size: int, layout: dict[str, Any]) -> None:
         raise ValueError(f"device is {layout['device']!r}; these modules compute on the CPU alone")
 
 
+def check_options(cell: GatedCell, options: dict[str, Any]) -> None:
+    """Raises ValueError, one line, for a keyword that is neither torch.nn's nor an option of the cell."""
+    names = [f.name for f in fields(cell) if f.init and f.name not in STACK]
+    known = [*LAYOUT, *names]
+    for key in options:
+        if key in (*names, *STACK):
+            continue
+        instead = TORCHS.get(key)
+        near = f"; torch.nn's {key} is {instead} here;" if instead in names else nearest(key, known)
+        raise ValueError(
+            f"torch_module takes no {key!r} for cell {cell.name!r}{near} it takes {', '.join(known)}"
+        )
+
+
 def dtype_of(dtype: torch.dtype | None) -> torch.dtype:
     """The dtype of the parameters. Raises ValueError for one that the kernels do not compute."""
     chosen = torch.get_default_dtype() if dtype is None else dtype
     if chosen not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype is {chosen}; it must be torch.float32 or torch.float64")
+        raise ValueError(f"dtype is {chosen!r}; it must be torch.float32 or torch.float64")
     return chosen

@@ -45,7 +45,7 @@ def do(arguments: argparse.Namespace) -> int:
     before = _before(arguments.results)
     if not arguments.file.is_dir():
         brought = formats.read(arguments.file)
-        _left_out(arguments.file, brought)
+        _say_odd(arguments.file, brought)
         if run := before.get(_digest(arguments.file)):
             last(f"run: {run}, of before: the same file was imported already")
         else:
@@ -57,7 +57,7 @@ def do(arguments: argparse.Namespace) -> int:
         raise store.ResultsError(f"{arguments.file} has no results of {', '.join(formats.names())}")
     new = []
     for file, brought in found:
-        _left_out(file, brought)
+        _say_odd(file, brought)
         if run := before.get(_digest(file)):
             print(f"{file}: left out: imported already, as {run}")
         else:
@@ -100,9 +100,13 @@ def _of_folder(folder: Path) -> Iterator[tuple[Path, Brought]]:
             print(f"left out: {error}")
 
 
-def _left_out(file: Path, brought: Brought) -> None:
+def _say_odd(file: Path, brought: Brought) -> None:
+    """Prints what is left out of a file, and which of its times are strange."""
     for line in brought.left_out:
         print(f"{file}: left out: {line}")
+    for one in brought.benchmarks:
+        if one.times and one.reason:
+            print(f"{file}: {one.name}: {one.reason}")
 
 
 def _written(brought: Brought, file: Path, results: Path) -> Path:
@@ -115,7 +119,7 @@ def _written(brought: Brought, file: Path, results: Path) -> Path:
             writer.append(
                 case,
                 definition,
-                "failed" if one.reason else "ok",
+                "ok" if one.times else "failed",
                 series=one.series,
                 implementation=one.implementation,
                 reason=one.reason,

@@ -16,7 +16,10 @@ MOST_VALUES = 10_000_000  # of all times in a file
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark by name and group; metric -> the seconds of each process. A reason says why it has none."""
+    """A benchmark by name and group; metric -> the seconds of each process.
+
+    A reason says why it has no times, or what is strange about them.
+    """
 
     name: str
     times: Mapping[str, Sequence[Sequence[float]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..screen import counted
 from ._brought import Benchmark, Brought, name_of, seconds
 
 
@@ -26,5 +27,19 @@ def _benchmark(result: dict[str, Any]) -> Benchmark:
     values = ", ".join(f"{name}={value}" for name, value in given.items())
     name = name_of(f"{name_of(result['command'])} ({values})" if values else result["command"])
     if result.get("times"):
-        return Benchmark(name, {"seconds": [seconds([value]) for value in result["times"]]})
-    return Benchmark(name, {f"seconds_{k}": [seconds([result[k]])] for k in ("min", "median", "max")})
+        times = {"seconds": [seconds([value]) for value in result["times"]]}
+    else:
+        times = {f"seconds_{k}": [seconds([result[k]])] for k in ("min", "median", "max")}
+    return Benchmark(name, times, reason=_failures(result.get("exit_codes") or []))
+
+
+def _failures(codes: list[Any]) -> str | None:
+    """How many runs failed, which `--ignore-failure` times all the same; a code of null is a signal's."""
+    if any(isinstance(code, bool) or not isinstance(code, int | None) for code in codes):
+        raise ValueError
+    failed = [code for code in codes if code != 0]
+    if not failed:
+        return None
+    numbers = ", ".join(str(code) for code in sorted({code for code in failed if code is not None}))
+    ends = [f"with exit code {numbers}"] * bool(numbers) + ["by a signal"] * (None in failed)
+    return f"{len(failed)} of {counted(len(codes), 'run')} failed, {' or '.join(ends)}"

@@ -160,8 +160,13 @@ def _start_method() -> Iterator[None]:
 
 def _memory() -> int | None:
     """Bytes that a process may map: what is free now, and what libraries map without using it."""
+    available = _available()
+    return None if available is None else available + (4 << 30)
+
+
+def _available() -> int | None:
     try:
-        return psutil.virtual_memory().available + (4 << 30)
+        return psutil.virtual_memory().available
     except (OSError, RuntimeError, KeyError):  # there is no /proc
         return None
 
@@ -236,4 +241,12 @@ def describe(error: BaseException) -> str:
     frames = traceback.extract_tb(first.__traceback__)
     place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""  # noqa: PTH119
     text = " ".join(message_of(error).split())
-    return f"{type(error).__name__}: {text[:400]}{place}"
+    return f"{type(error).__name__}: {text[:400]}{place}{_room(error)}"
+
+
+def _room(error: BaseException) -> str:
+    """How much memory there is where it did not suffice, and the next step; CUDA's message says it itself."""
+    available = _available()
+    if kind(error) != "out_of_memory" or available is None or "CUDA" in message_of(error):
+        return ""
+    return f"; {available / 2**30:.3g} GiB are available here: choose smaller sizes"

@@ -77,7 +77,13 @@ def notes(runs: Sequence[StoredRun]) -> list[str]:
         for value in strange(_series(case), run.manifest["run"], _possible)
     ]
     silent = [UNKNOWN.format(SILENT)] if any(map(is_silent, runs)) else []
-    return [*silent, *left_out(odd), NOT_JUDGED]
+    said = [
+        f"{name} in {run}: {case.reason}"
+        for run in runs
+        for name, case in run.of(PROBE).items()
+        if case.ok and case.reason
+    ]
+    return [*said, *silent, *left_out(odd), NOT_JUDGED]
 
 
 def judge(name: str, old: StoredCase, new: StoredCase) -> Judgement:

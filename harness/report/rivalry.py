@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from . import seeds
-from .frame import setting_text, unique
+from .frame import named, setting_text, unique
 from .standings import CELL, CONVOLUTION, Standing, level, ranked, wins
 from .units import digits
 
@@ -31,7 +31,7 @@ def unbeaten(all_models: list[Standing], all_rivals: list[Standing]) -> str:
         by_losers.setdefault(text, []).append(f"“{name}”")
     beaten = by_losers.pop("", [])
     open_ = [
-        f"{_and(names)} {'is' if len(names) == 1 else 'are'} not beaten by {text}"
+        f"{named(names, len(names))} {'is' if len(names) == 1 else 'are'} not beaten by {text}"
         for text, names in by_losers.items()
     ]
     sentences = ["; ".join(open_) + "."] if open_ else []
@@ -40,7 +40,7 @@ def unbeaten(all_models: list[Standing], all_rivals: list[Standing]) -> str:
             f"{'All trained models beat' if len(tried) > 1 else f'{tried[0].name} beats'}"
             f" {'' if open_ else 'every rival: '}"
         )
-        sentences.append(f"{every}{_and(beaten)}.")
+        sentences.append(f"{every}{named(beaten, len(beaten))}.")
     sentences.append("To beat is to have the lower test loss in every seed.")
     if any(name.startswith("every position apart") for name in lost):
         sentences.append(
@@ -51,22 +51,16 @@ def unbeaten(all_models: list[Standing], all_rivals: list[Standing]) -> str:
 
 def _lost(tried: list[Standing], rival: Standing, several: bool) -> str:
     """'gru, lstm (lower in 1 of 3 seeds)'; '' where all beat it."""
-    names, partly = [], False
+    totals: dict[str, tuple[int, int]] = {}  # over all settings of a model, such as hidden sizes
     for model in tried:
-        won, of = wins(model, rival)
-        if won < of:
-            partly |= won > 0
-            name = f"{model.name} ({model.backend})" if several else model.name
-            names.append(f"{name} (lower in {won} of {of} seeds)" if won else name)
-    if len(names) == len(tried) > 1 and not partly:
+        name = f"{model.name} ({model.backend})" if several else model.name
+        (won, of), (more_won, more_of) = totals.get(name, (0, 0)), wins(model, rival)
+        totals[name] = won + more_won, of + more_of
+    lost = {name: (won, of) for name, (won, of) in totals.items() if won < of}
+    if len(lost) == len(totals) > 1 and not any(won for won, _ in lost.values()):
         return "any model"
-    return _and(
-        names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"]
-    )
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    texts = [f"{name} (lower in {won} of {of} seeds)" if won else name for name, (won, of) in lost.items()]
+    return named(texts, MOST_NAMED)
 
 
 def levels(rows: pd.DataFrame) -> str:

@@ -28,6 +28,7 @@ WITH_EQUALS = re.compile(
     """,
     re.VERBOSE,
 )
+MOST_MEANT = 4  # keys that an error suggests
 
 
 def settings(overrides: list[str]) -> Settings:
@@ -278,11 +279,17 @@ def _check_key(override: Any, defaults: dict[Any, Any]) -> None:
         )
 
 
-def _below(name: str, defaults: dict[Any, Any]) -> str:
-    """The key of this name below a group, as a question: a size, or what one probe alone has; or ""."""
-    probes = [f"probe.{probe}" for probe, options in defaults["probe"].items() if name in options]
-    places = ["workload"] if name in defaults["workload"] else probes
-    return f"; did you mean '{places[0]}.{name}'?" if len(places) == 1 else ""
+def _whole(key: str, defaults: dict[Any, Any]) -> str:
+    """The keys of which a group may have been left out, as a question: a size, or what probes have; or "".
+
+    probe.training.epochs may be meant by training.epochs, probe.epochs and epochs.
+    """
+    *_, name = parts = key.split(".")
+    if key in defaults["workload"]:
+        return f"; did you mean 'workload.{name}'?"
+    wholes = [("probe", probe, name) for probe, options in defaults["probe"].items() if name in options]
+    meant = [repr(".".join(one)) for one in wholes if {*parts} < {*one}]
+    return f"; did you mean {' or '.join(meant)}?" if 0 < len(meant) <= MOST_MEANT else ""
 
 
 def _node(key: str, defaults: dict[Any, Any]) -> Any:
@@ -292,7 +299,7 @@ def _node(key: str, defaults: dict[Any, Any]) -> Any:
         if not isinstance(node, dict) or name not in node:
             names = list(node) if isinstance(node, dict) else []
             above = ".".join(key.split(".")[:depth])
-            likely = ("" if depth else _below(name, defaults)) or find.nearest(name, names)
+            likely = _whole(key, defaults) or find.nearest(name, names)
             raise ConfigError(
                 f"unknown key {key!r}{likely} {above + ' has' if above else 'keys'}:"
                 f" {', '.join(names) or 'no keys below it'}"

@@ -26,6 +26,7 @@ class Progress:
         self.stream = screen(stream or sys.stderr)
         self.began = clock()
         self.past_s, self.current_s, self.share, self.label = 0.0, 0.0, 0.0, ""
+        self.spared_s = 0.0  # of the estimate, for what is not measured
         display = notebook_display() if stream is None else None
         self.notebook = NotebookBar(display, total_s) if display else None
         self.bar: Any = self.notebook or (_bar(total_s, self.stream) if self.stream.isatty() else None)
@@ -41,11 +42,15 @@ class Progress:
         self.share = share
         self.show()
 
+    def spare(self, seconds: float) -> None:
+        """So much of the estimate will not be measured, as the second pass of a case that has failed."""
+        self.spared_s += seconds
+
     def show(self) -> None:
         """Redraws the bar."""
         if self.bar:
             words = one_line(f"{self.label}  {self.remaining()}")
-            self.bar.update(0, completed=self.done_s, description=words)
+            self.bar.update(0, completed=self.done_s + self.spared_s, description=words)
 
     def finish(self, status: str, reason: str | None, label: str | None = None) -> None:
         """The case in hand, or the one that is named, has ended."""
@@ -71,7 +76,7 @@ class Progress:
         """About how long it still takes."""
         spent = self.clock() - self.began
         pace = spent / self.done_s if self.done_s > 5 else 1.0  # a few cases of a second tell no pace
-        return left(max(0.0, self.total_s - self.done_s) * pace)
+        return left(max(0.0, self.total_s - self.spared_s - self.done_s) * pace)
 
     def close(self) -> None:
         """Takes the bar away."""

@@ -11,7 +11,7 @@ import math
 import statistics
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from cellbench.cells import find
 
 from .. import extras
 from ..probe import Intermediate
-from ..screen import counted, one_line
+from ..screen import counted, one_line, tell
 from ..store.sweeps import Sweep, trials
 from ..store.sweeps.trials import Trial
 from . import objective
@@ -50,13 +50,14 @@ class Pruning:
     direction: str
     metric: str
     cases: dict[str, int]
+    warned: set[str] = field(default_factory=set)  # an evaluation reads the trials again
 
     def reason(self, case: str, found: Intermediate) -> str | None:
         """Takes down the value at an evaluation; returns why the case is to end there, or None."""
         value = found.value(self.metric)
         if case not in self.cases or value is None:
             return None
-        known = trials.read(self.sweep, self.cases[case])
+        known = self.known(self.cases[case])
         mine = known.get(self.job, Trial())
         mine = Trial("running", mine.values | {found.number: value}, mine.attrs)
         hopeless, attrs = (False, mine.attrs) if found.last else self.judged(known | {self.job: mine})
@@ -73,8 +74,18 @@ class Pruning:
     def ended(self, case: str, status: str) -> None:
         """Takes down how a case has ended."""
         place = self.cases.get(case)
-        if place is not None and (mine := trials.read(self.sweep, place).get(self.job)):
+        if place is not None and (mine := self.known(place).get(self.job)):
             trials.write(self.sweep, place, self.job, replace(mine, state=STATES.get(status, "failed")))
+
+    def known(self, place: int) -> dict[int, Trial]:
+        """The trials of the case in this place, by job."""
+        return trials.read(self.sweep, place, self.warn)
+
+    def warn(self, text: str) -> None:
+        """Tells a person of a trial that is left out, once."""
+        if text not in self.warned:
+            self.warned.add(text)
+            tell(f"warning: {one_line(text)}")
 
     def judged(self, known: dict[int, Trial]) -> tuple[bool, dict[str, float]]:
         """Whether the pruner ends the trial of this job, and what it notes about that."""

@@ -192,6 +192,8 @@ class Runner:
             self.pruning.ended(case.id, result.status)
         self.implementations[case.id] = result.implementation
         self.write(case, result, done=result.status != "ok" or not planned.probe.repeats)
+        if result.status != "ok":
+            self.progress.spare(planned.probe.repeats * planned.probe.estimate_repeat_s(case))
         self.progress.finish(result.status, result.reason, str(case))
         if remaining:
             self.progress.start(str(remaining[0]), planned.probe.estimate_s(remaining[0]))
@@ -256,6 +258,9 @@ class Runner:
                 self.progress.finish("ok" if good else "failed", None)
                 good = self.calm(good)
                 bad = {case.id for case in flat(some)} - {case.id for case in flat(good)}
+                gone = [case for case in flat(some) if case.id in bad]
+                still = planned.probe.repeats - 1 - process
+                self.progress.spare(still * sum(map(planned.probe.estimate_repeat_s, gone)))
                 remaining = [[case for case in one if case.id not in bad] for one in group]
                 group = [one for one in remaining if one]
         for case in flat(group):

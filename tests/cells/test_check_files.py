@@ -110,6 +110,19 @@ def test_a_file_of_keras_without_keras_is_one_line(absent, tmp_path):
         _keras("m.keras")
 
 
+def test_variables_of_tensorflows_old_cells_are_held_against_a_cell(tmp_path):
+    cell = cells.get("gru_reset_before:layers=2")
+    variables = cells.to_tensorflow(cell, cell.init(3, 4))
+    assert "rnn/multi_rnn_cell/cell_0/gru_cell/gates/kernel" in variables
+    np.savez(tmp_path / "tf.npz", **variables)
+    found = cells.check(tmp_path / "tf.npz", "gru_reset_before:layers=2")
+    assert found.ok and "what TensorFlow computes is not compared" in str(found)
+    with pytest.raises(
+        ValueError, match="holds gru_reset_before:layers=2, whose arrays are not those of gru"
+    ):
+        cells.check(tmp_path / "tf.npz", "gru")
+
+
 @pytest.mark.parametrize("ending", ["npz", "msgpack", "pt", "safetensors", "keras", "h5"])
 def test_a_file_that_is_none_is_one_line(capsys, tmp_path, ending):
     file = tmp_path / f"bad.{ending}"

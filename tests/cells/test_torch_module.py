@@ -129,7 +129,15 @@ def test_a_single_layer_s_arrays_end_in_l0_too():
         (("gru:layers=2", 3, 4), {}, "num_layers="),
         (("gru:readout=2", 3, 4), {}, "torch.nn.Linear"),
         (("lstm:proj_size=4", 3, 4), {}, "proj_size 4, which must be less than hidden_size 4"),
-        (("gru", 3, 4), {"nonlinearity": "relu"}, "has no option 'nonlinearity'"),
+        (
+            ("gru", 3, 4),
+            {"nonlinearity": "relu"},
+            "takes no 'nonlinearity' for cell 'gru'; it takes num_layers",
+        ),
+        (("elman", 3, 4), {"nonlinearity": "relu"}, "torch.nn's nonlinearity is activation here"),
+        (("gru", 3, 4), {"num_layer": 2}, "did you mean 'num_layers'?"),
+        (("gru", 3, 4), {"proj_size": 2}, "takes no 'proj_size' for cell 'gru'"),
+        (("gru", 3, 4), {"dtype": "float32"}, "dtype is 'float32'"),
     ],
 )
 def test_what_cannot_be_made_is_said_in_one_line(arguments, options, message):

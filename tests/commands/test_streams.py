@@ -49,6 +49,27 @@ def test_a_stream_that_nobody_reads_is_no_error(tmp_path, command, how):
     assert done.returncode == 0 and done.stderr == ""
 
 
+LOUD = """
+import numpy as np
+def step(x, h, weight_ih, weight_hh, bias_ih, bias_hh):
+    print("x" * 100_000, flush=True)
+    return np.tanh(x @ weight_ih.T + bias_ih + h @ weight_hh.T + bias_hh)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "text"),
+    [
+        ("| true", 0, ""),
+        (">/dev/full", 1, "cellbench: standard output cannot be written: No space left on device\n"),
+    ],
+)
+def test_code_that_prints_without_a_reader_is_not_blamed_for_closing_the_stream(tmp_path, how, code, text):
+    (tmp_path / "loud.py").write_text(LOUD)
+    done = shell(f"{CELLBENCH} check loud.py:step --against elman {how}", tmp_path)
+    assert (done.returncode, done.stderr) == (code, text)
+
+
 @pytest.mark.parametrize("command", ["list", "--help"])
 def test_an_answer_that_could_not_be_written_is_no_success(tmp_path, command):
     done = shell(f"{CELLBENCH} {command} >/dev/full", tmp_path)

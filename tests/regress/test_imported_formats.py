@@ -51,6 +51,23 @@ def test_hyperfines_commands_have_their_parameters_in_their_names(tmp_path):
         assert of(frame, name) == [[value] for value in one["times"]]
 
 
+def test_a_failed_command_of_hyperfine_is_told_wherever_its_times_are(tmp_path, capsys):
+    content = raw("hyperfine.json")
+    content["results"][0]["exit_codes"] = [0, 2, None, 2]
+    (tmp_path / "h.json").write_text(json.dumps(content))
+    assert main(["import", str(tmp_path / "h.json"), "--results", str(tmp_path / "runs")]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    frame = load(run)
+    assert set(frame["status"]) == {"ok"}
+    main(["compare", str(run), str(import_benchmarks(DATA / "hyperfine.json", tmp_path / "other"))])
+    main(["report", str(run), "--output", str(tmp_path / "page")])
+    told = "3 of 4 runs failed, with exit code 2 or by a signal"
+    of_import, _, rest = capsys.readouterr().out.partition("run: ")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert f"sleep 0.01 (n=1): {told}" in of_import and told in rest and page.count(told) == 1
+    assert set(frame.loc[frame["variant"] == "sleep 0.02 (n=2)", "reason"]) == {None}
+
+
 def test_asv_has_a_benchmark_for_each_combination_and_a_reason_for_what_failed(tmp_path, capsys):
     assert main(["import", str(DATA / "asv"), "--results", str(tmp_path)]) == 0
     said = capsys.readouterr().out

@@ -64,6 +64,13 @@ def test_the_sentence_names_who_does_not_beat_whom_and_in_how_many_seeds_a_cell_
     )
 
 
+def test_a_model_of_several_sizes_stands_once_in_the_sentence():
+    sizes = rows("gru", [0.9] * 3, hidden_size=8) + rows("gru", [0.3, 0.9, 0.9], hidden_size=16)
+    made, _ = table(sizes + rows("gru", [0.9] * 3, hidden_size=32) + rows("elman", [0.9] * 3))
+    assert "“order-free linear” is not beaten by gru (lower in 1 of 9 seeds) and elman." in made.note
+    assert "“every position apart, linear” is not beaten by any model;" in made.note
+
+
 def test_a_diverged_seed_counts_as_not_beating_and_is_counted_beside_the_others():
     made, columns = table(rows("gru", [0.1, 0.1]) + diverged("gru", seed=2))
     assert columns["seeds"]["gru"].text == "2 of 3" and columns["seeds"]["gru"].detail == "1 diverged"

@@ -115,7 +115,7 @@ class Faulty(Probe):
 """
 ENDS = {
     "segfault": ("crashed", "SIGSEGV"),
-    "exhaust": ("out_of_memory", "MemoryError"),
+    "exhaust": ("out_of_memory", "GiB are available here: choose smaller sizes"),
     "fail": ("failed", "on purpose"),
     "garbage": ("ok", None),
     "leave": ("crashed", "exit code 0"),

@@ -1,5 +1,6 @@
 """A search ends hopeless trainings early, by a pruner of Optuna's."""
 
+import re
 import sys
 
 import pytest
@@ -12,7 +13,6 @@ from cellbench.harness.runs import live, multirun, objective
 from cellbench.harness.runs.pruning import PRUNERS, Pruning
 from cellbench.harness.runs.values import ConfigError
 from cellbench.harness.store import sweeps
-from cellbench.harness.store.files import ResultsError
 from cellbench.harness.store.sweeps import Job, Record, trials
 from cellbench.harness.store.sweeps.trials import Trial
 
@@ -49,7 +49,7 @@ def test_a_hopeless_training_of_a_search_is_pruned_and_stays_so(tmp_path, capsys
     assert (
         objective.value(bad, "training.best_test_loss") == rows[rows["metric"] == "test_loss"]["value"].item()
     )
-    known = trials.read(folder, 0)
+    known = trials.read(folder, 0, pytest.fail)
     assert [(one.state, len(one.values)) for one in known.values()] == [("complete", 3), ("pruned", 1)]
     assert main(["run", f"resume={bad}"]) == 0
     assert "1 of 1 cases are done; 0 left" in capsys.readouterr().out
@@ -125,7 +125,7 @@ def test_a_case_is_judged_by_the_same_case_of_the_jobs_before(tmp_path):
     )
     assert told(tmp_path, 6, (9.0, 9.0), case="b") is None  # nothing is known of that case
     assert told(tmp_path, 7, (3.0, 1.5, 9.0)) is None  # it was over
-    assert {job: one.state for job, one in trials.read(tmp_path, 0).items()} == {
+    assert {job: one.state for job, one in trials.read(tmp_path, 0, pytest.fail).items()} == {
         **dict.fromkeys((0, 1, 2, 7), "complete"),
         5: "pruned",
     }
@@ -177,14 +177,17 @@ DAMAGED += [
 
 
 @pytest.mark.parametrize("text", DAMAGED)
-def test_a_trial_that_is_damaged_is_one_line(tmp_path, text):
+def test_a_trial_that_is_damaged_is_left_out_with_one_line(tmp_path, capsys, text):
     trials.write(tmp_path, 0, 3, Trial("pruned", {1: float("nan")}, {"completed_rung_0": 1.0}))
-    assert str(trials.read(tmp_path, 0)[3]) == str(
+    assert str(trials.read(tmp_path, 0, pytest.fail)[3]) == str(
         Trial("pruned", {1: float("nan")}, {"completed_rung_0": 1.0})
     )
-    (tmp_path / trials.FOLDER / "0" / "3.json").write_text(text)
-    with pytest.raises(ResultsError, match=r"3\.json is damaged: "):
-        trials.read(tmp_path, 0)
+    for job, value in enumerate((3.0, 1.0)):
+        told(tmp_path, job, (value, value))
+    (tmp_path / trials.FOLDER / "0" / "0.json").write_text(text)
+    assert told(tmp_path, 5, (2.0, 2.0, 2.0))[1].endswith("the median there of 1 complete trial is 1")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"^warning: .*0\.json is damaged: .*; it is left out, as no trial$", line)
 
 
 def test_a_job_of_a_search_does_not_wait_for_those_before_it(tmp_path):

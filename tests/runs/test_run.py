@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from cellbench.harness.case import Case
 from cellbench.harness.cli import main
 from cellbench.harness.probe import NotOk, Probe, series
 from cellbench.harness.programs import check, inputs, prepare
-from cellbench.harness.runs.groups import PlannedProbe
+from cellbench.harness.runs.groups import PlannedProbe, estimate_s
 from cellbench.harness.runs.progress import Progress
 from cellbench.harness.runs.runner import Runner
 
@@ -248,6 +248,29 @@ def test_a_crash_in_the_second_pass_takes_no_other_comparison_along(tmp_path):
     seconds = frame[frame.metric == "seconds"].groupby("seed").process.apply(sorted)
     assert seconds.to_dict() == {0: [0, 1], 1: [0], 2: [0, 1]}  # each once, none lost, none twice
     assert [runner.statuses[c.id] for c in cases] == ["ok", "crashed", "ok"]
+
+
+@dataclass(frozen=True)
+class Costly(Misbehaving):
+    """One whose second pass is said to take far longer than the first."""
+
+    def estimate_repeat_s(self, case):
+        return 100.0
+
+
+@pytest.mark.quick
+def test_no_time_is_left_for_the_second_pass_of_what_failed(tmp_path):
+    cases = [
+        Case("Costly", "gru", variant=v, seed=k) for k, v in enumerate(("unsupported", "dies later", "ok"))
+    ]
+    probes = [PlannedProbe(f"{__file__}:Costly", {"together": True}, Costly(True), cases)]
+    for some in (cases[:1], cases):
+        planned = [replace(probes[0], cases=some)]
+        writer = store.create(tmp_path, {})
+        progress = Progress(estimate_s(planned), stream=io.StringIO())
+        Runner(writer, progress, case_timeout_s=30).run(planned)
+        writer.close()
+        assert progress.total_s > 200 and progress.remaining() == "about 0 s left"
 
 
 @dataclass(frozen=True)

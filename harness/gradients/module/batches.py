@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .inputs import Inputs, split_batch
+from .layers import FUSED
 from .states import leaves, mapped
 
 Batch = tuple[Inputs, Any]
@@ -23,6 +24,9 @@ def take(batches: Iterable, samples: int, model: nn.Module, batch_axis: int | No
 
     Raises ValueError for a batch that is no (x, target), that is empty, or whose x is not finite.
     """
+    if not isinstance(batches, Iterable):
+        given = "function" if callable(batches) else type(batches).__name__
+        raise ValueError(f"batches is a {given}; diagnose takes (model, loss, batches), in this order")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     taken: list[Batch] = []
     for k, batch in enumerate(
@@ -63,7 +67,7 @@ def _likely_axis(model: nn.Module, taken: list[Batch]) -> int:
     It is the one that the targets have too; else the one that does not change from batch to batch; else that
     of the recurrent modules.
     """
-    batch_first = [m.batch_first for m in model.modules() if isinstance(m, nn.RNNBase)]
+    batch_first = [m.batch_first for m in model.modules() if isinstance(m, FUSED)]
     guess = 0 if batch_first and batch_first[0] else 1
     shapes = [x.first.shape for x, _ in taken]
     if any(len(s) < 2 for s in shapes):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .inputs import Inputs, is_state, parameters
+from .layers import FUSED, layers_of
 from .states import HIDDEN, MAKERS, REFUSALS, for_batch, leaves, mapped
 
 REFUSED = (*REFUSALS, KeyError, AssertionError, NotImplementedError)
@@ -123,7 +124,7 @@ def _batch(inputs: Inputs, model: nn.Module, other: bool = False) -> int:
 
 def is_batch_first(model: nn.Module) -> bool:
     """As the fused modules say; else as the model itself does."""
-    inner = [m.batch_first for m in model.modules() if isinstance(m, nn.RNNBase)]
+    inner = [m.batch_first for m in model.modules() if isinstance(m, FUSED)]
     return bool(inner[0] if inner else getattr(model, "batch_first", False))
 
 
@@ -131,9 +132,9 @@ def _shapes(model: nn.Module) -> list[tuple[tuple[int, ...], bool]]:
     """(shape with -1 for the batch, whether a pair), of every recurrent part and of hidden_size."""
     shapes: list[tuple[tuple[int, ...], bool]] = []
     for m in model.modules():
-        if isinstance(m, nn.RNNBase):
+        if isinstance(m, FUSED):
             layers = m.num_layers * (2 if m.bidirectional else 1)
-            shapes.append(((layers, -1, m.hidden_size), m.mode == "LSTM"))
+            shapes.append(((layers, -1, m.hidden_size), len(layers_of(m).cell.states) == 2))
         elif isinstance(m, nn.RNNCellBase):
             shapes.append(((-1, m.hidden_size), isinstance(m, nn.LSTMCell)))
         elif isinstance(size := getattr(m, HIDDEN, None), int):

@@ -95,8 +95,8 @@ def diagnose(
     It works on a copy in eval mode, in float64 where the model can.
 
     model         a module whose forward maps (x_t, state) to (output, state), or to its new state alone,
-                  called once a step; or torch.nn.RNN, GRU, LSTM; or any module that holds one of these, or
-                  a cell of torch that it calls once a step
+                  called once a step; or torch.nn.RNN, GRU, LSTM, or one of cells.torch_module; or any
+                  module that holds one of these, or a cell of torch that it calls once a step
     loss          loss(output, target), a mean or a sum over the samples, or a root of one, which is squared
     batches       read until `samples` sequences are there; several are better than one, and they may differ
                   in length

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +19,10 @@ from .copies import notes as eval_notes
 from .features import band_edges
 from .finite import Trouble, trouble
 from .handed import TENSOR, Handed, find_handed
-from .inputs import Inputs
+from .inputs import Inputs, own_loss
 from .joining import Joined, Part, joined
-from .loss import BatchLoss, Layout, batch_loss
+from .layers import FUSED
+from .loss import BatchLoss, Layout, LossRefused, batch_loss
 from .mixing import SamplesMixed, reduction
 from .noise import Noise
 from .observe import Observation, Observer
@@ -65,7 +67,7 @@ def examine(model: nn.Module, loss: Callable, batches: Iterable, options: Option
         raise ValueError(
             f"batch_axis is {options.batch_axis!r}; it must be 0 or 1, the axis of x that holds the sequences"
         )
-    with undisturbed():
+    with undisturbed(), _told_of_own_loss(model):
         pairs = take(batches, options.samples, model, options.batch_axis)
         if name := not_finite(model):
             return Examination.without(broken=name)
@@ -82,6 +84,15 @@ def examine(model: nn.Module, loss: Callable, batches: Iterable, options: Option
             if overflow
             else examination
         )
+
+
+@contextmanager
+def _told_of_own_loss(model: nn.Module) -> Iterator[None]:
+    """A loss that refuses its arguments is told what a model does that computes its own."""
+    try:
+        yield
+    except LossRefused as error:
+        raise LossRefused(f"{error}{own_loss(model)}") from error
 
 
 def _handed(model: nn.Module, loss: Callable, options: Options, x: Inputs, target: Any) -> Handed:
@@ -195,7 +206,7 @@ def _layout(replay: Replay, recording: Recording, options: Options) -> Layout:
     # the last step's output has no positions, though it may happen to be as wide as there are steps
     steps = 1 if replay.alone and replay.read_out is None else len(recording.steps)
     module = replay.recurrent
-    likely = 1 - int(module.batch_first) if isinstance(module, nn.RNNBase) else None
+    likely = 1 - int(module.batch_first) if isinstance(module, FUSED) else None
     return Layout(
         recording.batch,
         steps,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .layers import FUSED, layers_of
 from .recording import Chain, Recording
 from .replay import Replay
 from .states import leaves
@@ -187,9 +188,9 @@ def _state(replay: Replay, recording: Recording, chain: Chain, number: int, plac
         return f"the output of {part}"
     if isinstance(module, nn.RNNCellBase):
         return f"{'hc'[states.index(place)]} of {part}"
-    if not isinstance(module, nn.RNNBase):
+    if not isinstance(module, FUSED):
         return f"state {states.index(place)} of {part}" if len(states) > 1 else f"the state of {part}"
-    names = "hc"[: 2 if module.mode == "LSTM" else 1]
+    names = layers_of(module).cell.states
     layer, which = divmod(place, len(names))
     layer = layer if chain.layer is None else chain.layer
     where = f"layer {layer} of {part}" if module.num_layers > 1 else part

@@ -176,6 +176,18 @@ def _of_mapping(k: int, batch: dict[str, Any], model: nn.Module) -> tuple[Inputs
     return Inputs(tuple(rest.values())), batch[key]
 
 
+def own_loss(model: nn.Module) -> str:
+    """The way for a model that computes its loss itself, as those of Hugging Face do; "" for another."""
+    name = next((p.name for p in _all_parameters(model) if p.name in TARGETS), None)
+    if name is None:
+        return ""
+    return (
+        f"; {name} go to the loss here, not to the model, which so returns no loss of its own: give"
+        f" loss(output, {name}), such as lambda logits, {name}: torch.nn.functional.cross_entropy("
+        f"logits.flatten(0, -2), {name}.flatten())"
+    )
+
+
 def _annotated_dict(model: nn.Module) -> bool:
     """Whether forward says that it takes the batch as it is."""
     first = next(iter(parameters(model)), None)

@@ -1,4 +1,4 @@
-"""The step of torch.nn.RNN, GRU and LSTM: the zoo's equations with torch's weights, layer by layer."""
+"""The step of torch.nn.RNN, GRU and LSTM, and of cells.torch_module: the zoo's equations, layer by layer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from cellbench.cells import GatedCell, State
 from cellbench.cells.contract import split
+from cellbench.cells.derived.layers import single
+from cellbench.cells.drop_in.gated import Gated
 from cellbench.cells.zoo.elman import Elman
 from cellbench.cells.zoo.gru import GRU
 from cellbench.cells.zoo.lstm import LSTM
 
+CHANGE = {torch.float64: 1e-6}  # of a step's arguments, large enough to be seen beside their rounding
+CHANGE_NARROW = 1e-2
 FLAT = 1e-3  # a unit counts as saturated where no pre-activation moves its state faster than this
+FUSED = (nn.RNNBase, Gated)  # modules that hide their steps
 CELLS = {"RNN_TANH": Elman(), "RNN_RELU": Elman(activation="relu"), "GRU": GRU(), "LSTM": LSTM()}  # by mode
 
 
@@ -26,7 +31,7 @@ class Layers:
     """
 
     def __init__(self, module: nn.RNNBase) -> None:
-        self.module = module
+        self.module: Any = module
         self.cell: GatedCell = CELLS[module.mode]
         self.directions = 2 if module.bidirectional else 1
 
@@ -88,14 +93,12 @@ class Layers:
             stacked = tuple(s[:, 0] for s in stacked)
         return stacked if count > 1 else stacked[0]
 
-    def output(self, state: list[Tensor]) -> Tensor:
-        """The output: h of the last of these layers."""
-        return state[-len(self.cell.states)]
-
     def step(
         self, x: Tensor, state: list[Tensor], names: list[str], run: Tensor | None = None
-    ) -> tuple[list[Tensor], float]:
-        """The new states of some layers, one upon the other, and the share of (unit, sample) saturated.
+    ) -> tuple[list[Tensor], Tensor, float]:
+        """The new states of some layers, one upon the other, and the last one's output.
+
+        The third is the share of (unit, sample) saturated.
 
         names are the ends of the weights' names; run (B,) is False where a sequence is over.
         """
@@ -116,7 +119,7 @@ class Layers:
                 x = made[0]
             new += made
         slopes = torch.cat(steepest, 1)
-        return new, float(((slopes if run is None else slopes[run]) < FLAT).double().mean())
+        return new, x, float(((slopes if run is None else slopes[run]) < FLAT).double().mean())
 
     def _product(self, name: str, rows: Tensor, side: str) -> State:
         """One of the products by gate, each (B, H)."""
@@ -126,6 +129,82 @@ class Layers:
 
     def _projected(self, name: str, h: Tensor) -> Tensor:
         return linear(h, getattr(self.module, f"weight_hr_{name}")) if self.module.proj_size else h
+
+
+class CellLayers(Layers):
+    """The layers of a module of cells.torch_module, whose step is the cell's own.
+
+    Its states are those of the cell, in its order, a layer and direction.
+    """
+
+    def __init__(self, module: Gated) -> None:
+        self.module, self.cell = module, single(module.cell())
+        self.directions = module.cell().directions
+
+    def unpacked(self, hx: Any, x: Tensor) -> list[Tensor]:
+        shapes = list(self.cell.state_shapes(x.shape[1], self.module.hidden_size).values())
+        count = self.module.num_layers * self.directions
+        if hx is None:
+            return [x.new_zeros(shape) for _ in range(count) for shape in shapes]
+        given = hx if len(shapes) > 1 else [hx]
+        batched = [h[:, None] if h.ndim == len(s) else h for h, s in zip(given, shapes, strict=True)]
+        return [state for layer in zip(*batched, strict=True) for state in layer]
+
+    def step(
+        self, x: Tensor, state: list[Tensor], names: list[str], run: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor, float]:
+        new: list[Tensor] = []
+        slopes: list[Tensor] = []
+        count = len(self.cell.states)
+        for k, name in enumerate(names):
+            held = state[count * k :][:count]
+            params = self.cell.effective(self._arrays(name))
+            output, made = self._stepped(params, x, held)
+            slopes.append(self._slopes(params, x, held, made))
+            kept = [m if run is None else _where(run, m, h) for m, h in zip(made, held, strict=True)]
+            x = next((k for k, m in zip(kept, made, strict=True) if m is output), output)
+            new += kept
+        every = torch.cat(slopes, 1)
+        return new, x, float(((every if run is None else every[run]) < FLAT).double().mean())
+
+    def _arrays(self, name: str) -> dict[str, Tensor]:
+        stored = self.cell.shapes(self.module.input_size, self.module.hidden_size)
+        return {array: getattr(self.module, f"{array}_{name}") for array in stored}
+
+    def _stepped(self, params: Any, x: Tensor, held: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The output, and the new states in the cell's order."""
+        output, new = self.cell.step(params, x, State(**dict(zip(self.cell.states, held, strict=True))))
+        return output, [getattr(new, name) for name in self.cell.states]
+
+    def _slopes(self, params: Any, x: Tensor, held: list[Tensor], made: list[Tensor]) -> Tensor:
+        """(B, units of all states): how fast each moves with the step's arguments.
+
+        A step may multiply inside, so that no pre-activation is a unit's own: as for a module of unknown
+        form it is the rms over four small random changes of them all.
+        """
+        generator, change = torch.Generator().manual_seed(0), change_of(x.dtype)
+
+        def moved(t: Tensor) -> Tensor:
+            return t + change * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t)
+
+        with torch.no_grad():
+            tries = [self._stepped(params, moved(x), [*map(moved, held)])[1] for _ in range(4)]
+            rises = [torch.stack(after) - before for before, *after in zip(made, *tries, strict=True)]
+            return torch.cat([(r / change).square().mean(0).sqrt().flatten(1) for r in rises], 1)
+
+
+def change_of(dtype: torch.dtype) -> float:
+    """How much arguments of this dtype are changed, to see how fast a step moves with them."""
+    return CHANGE.get(dtype, CHANGE_NARROW)
+
+
+def layers_of(module: nn.RNNBase | Gated) -> Layers:
+    """The layers of a module that hides its steps."""
+    return CellLayers(module) if isinstance(module, Gated) else Layers(module)
+
+
+def _where(run: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(run.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def _steepest(cell: GatedCell, wx: State, wh: State, before: State) -> Tensor:

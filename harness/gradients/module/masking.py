@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from .layers import Layers
+from .layers import FUSED, Layers, layers_of
 from .states import leaves, mapped
 
 
 class MaskedFused:
-    """Stands in for the forward of nn.RNN, GRU or LSTM. starts (B,): the step at which each begins."""
+    """In place of the forward of a module that hides its steps. starts (B,): where each begins."""
 
-    def __init__(self, module: nn.RNNBase, starts: np.ndarray) -> None:
-        self.layers, self.forward, self.starts = Layers(module), module.forward, starts
+    def __init__(self, module: Any, starts: np.ndarray) -> None:
+        self.layers, self.forward, self.starts = layers_of(module), module.forward, starts
 
     def __call__(self, input: Any, hx: Any = None) -> Any:
         refuse_other(input, self.starts, self.layers)
@@ -87,9 +87,7 @@ def masks(parts: dict[str, nn.Module], starts: np.ndarray | None) -> Iterator[No
         for module in parts.values() if starts is not None else ():
             assert starts is not None
             forward = (
-                MaskedFused(module, starts)
-                if isinstance(module, nn.RNNBase)
-                else masked(module.forward, starts)
+                MaskedFused(module, starts) if isinstance(module, FUSED) else masked(module.forward, starts)
             )
             stack.enter_context(in_place_of_forward(module, forward))
         yield

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .layers import FUSED
+
 
 @contextmanager
 def outputs_from_states(module: nn.Module) -> Iterator[None]:
     """For every nn.RNN, GRU and LSTM inside the module."""
-    inner = [m for m in module.modules() if isinstance(m, nn.RNNBase)]
+    inner = [m for m in module.modules() if isinstance(m, FUSED)]
     handles = [m.register_forward_hook(_output_from_state) for m in inner]
     try:
         yield

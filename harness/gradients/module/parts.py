@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .layers import Layers
+from .layers import FUSED, layers_of
 from .masking import in_place_of_forward, masked
 from .recorders import FusedRecorder, StepRecorder
 from .recording import Recording
 
-TORCHS = (nn.RNNBase, nn.RNNCellBase)
+TORCHS = (*FUSED, nn.RNNCellBase)
 
 
 def find_parts(model: nn.Module, drive: Callable[[], Any], named: str | None = None) -> dict[str, nn.Module]:
@@ -84,8 +84,8 @@ def recorders(parts: dict[str, nn.Module], recording: Recording) -> Iterator[Non
     with ExitStack() as stack:
         for name, module in parts.items():
             recorder = (
-                FusedRecorder(name, Layers(module), recording)
-                if isinstance(module, nn.RNNBase)
+                FusedRecorder(name, layers_of(module), recording)
+                if isinstance(module, FUSED)
                 else StepRecorder(name, module, masked(module.forward, recording.starts), recording)
             )
             stack.enter_context(in_place_of_forward(module, recorder))

@@ -17,7 +17,7 @@ from .states import leaves, mapped
 
 
 class FusedRecorder:
-    """Stands in for the forward of nn.RNN, GRU or LSTM: all steps in the cell's form, recorded."""
+    """In place of the forward of a module that hides its steps: all of them in the cell's form, recorded."""
 
     def __init__(self, name: str, layers: Layers, recording: Recording) -> None:
         self.name, self.layers, self.recording = name, layers, recording
@@ -80,13 +80,17 @@ class FusedRecorder:
         known = None if sizes is None and chain.starts is None else ~np.isnan(chain.times()[-len(x) :])
         for s, x_s in enumerate(entries):
             run = None if known is None else torch.as_tensor(known[s], device=x.device)
-            made, saturated = self.layers.step(x_s, state, names, run)
-            node = cut.add(made, x.shape[1], list(range(len(made))), sources=[*sources, (number, s)])
+            made, output, saturated = self.layers.step(x_s, state, names, run)
+            states = list(range(len(made)))
+            # most outputs are a state, and one tensor with it, so that their gradient is not counted twice
+            place = next((k for k, m in enumerate(made) if m is output), len(made))
+            every = made if place < len(made) else [*made, output]
+            node = cut.add(every, x.shape[1], states, sources=[*sources, (number, s)])
             chain.nodes.append(node)
             chain.saturated.append(saturated)
-            state = cut.nodes[node].kept
-            sources = [(node, k) for k in range(len(made))]
-            outputs.append(self.layers.output(state))
+            kept = cut.nodes[node].kept
+            state, sources = kept[: len(made)], [(node, k) for k in states]
+            outputs.append(kept[place])
         result = torch.stack(outputs)
         if order is not None:
             result = result[order.to(x.device), rows]

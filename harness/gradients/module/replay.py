@@ -21,6 +21,7 @@ from .calls import Call, is_batch_first, refusal
 from .copies import copied
 from .handed import Handed, answer_of
 from .inputs import Inputs, parameters
+from .layers import FUSED, change_of
 from .masking import in_place_of_forward, masks
 from .parts import TORCHS, find_parts, recorders
 from .recorders import output_and_state
@@ -32,8 +33,6 @@ from .swapped import SwappedForward
 OFF = {torch.float64: 1e-6}  # of the largest output, by which a replay may differ from the fused module
 OFF_NARROW = 1e-3  # the same in float32
 OFF_HALF = 5e-2  # and in 16 bits
-CHANGE = {torch.float64: 1e-6}  # of a step's arguments, large enough to be seen beside their rounding
-CHANGE_NARROW = 1e-2
 
 
 @dataclass
@@ -86,7 +85,7 @@ class Replay:
 
     @property
     def alone(self) -> bool:
-        return self.recurrent is self.model and (self.stepwise or isinstance(self.model, nn.RNNBase))
+        return self.recurrent is self.model and (self.stepwise or isinstance(self.model, FUSED))
 
     def output(self, x: Any, swap: dict[int, Tensor] | None = None, trail: Trail | None = None) -> Tensor:
         """The model's output, with the recurrence's input at the steps in `swap` permuted over the batch.
@@ -173,7 +172,7 @@ class Replay:
         """
         if not step.states:  # no state is seen, and so none is known to be saturated
             return torch.ones(1)
-        small = CHANGE.get(step.made[0].dtype, CHANGE_NARROW)
+        small = change_of(step.made[0].dtype)
 
         def moved(t: Tensor) -> Tensor:
             change = torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .layers import Layers
+from .layers import FUSED, layers_of
 from .states import leaves, mapped
 
 
@@ -31,7 +31,7 @@ class SwappedForward:
         self.starts = starts
         self.module, self.swap, self.ends, self.t = module, swap, ends, t
         self.forward = module.forward
-        self.layers = Layers(module) if isinstance(module, nn.RNNBase) else None
+        self.layers = layers_of(module) if isinstance(module, FUSED) else None
 
     def __call__(self, *args: Any, **more: Any) -> Any:
         if self.layers is None:

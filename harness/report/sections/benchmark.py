@@ -57,6 +57,7 @@ def _table(rows: pd.DataFrame, cases: list[Case]) -> Table:
     ]
     columns.append(Column("time", _time))
     columns.append(Column("rounds", lambda case: number(str(sum(case[1]["metric"] == "seconds") or "–"))))
+    columns.append(Column("note", lambda case: Entry(case[1]["reason"].iloc[0])))
     note = "Median over rounds; below it their range. Times of one process, which drift from run to run."
     return table_of(HEADING, columns, cases, note)
 

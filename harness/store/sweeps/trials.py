@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,17 @@ class Trial:
         return self.values[max(self.values)] if self.values else math.nan
 
 
-def read(sweep: Path, case: int) -> dict[int, Trial]:
-    """The trials of a case, by job. Raises ResultsError for one that is damaged."""
+def read(sweep: Path, case: int, warn: Callable[[str], object]) -> dict[int, Trial]:
+    """The trials of a case, by job. One that is damaged is left out, and `warn` is told why."""
     folder = sweep / FOLDER / str(case)
     paths = {int(path.stem): path for path in folder.glob("*.json") if JOB.fullmatch(path.stem)}
-    return {job: _read(paths[job]) for job in sorted(paths)}
+    found: dict[int, Trial] = {}
+    for job in sorted(paths):
+        try:
+            found[job] = _read(paths[job])
+        except ResultsError as error:
+            warn(f"{error}; it is left out, as no trial")
+    return found
 
 
 def write(sweep: Path, case: int, job: int, trial: Trial) -> None:
@@ -59,7 +66,7 @@ def _read(path: Path) -> Trial:
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise ResultsError(f"{path} is damaged: {error}; remove it, and it is no trial") from None
+        raise ResultsError(f"{path} is damaged: {error}") from None
 
 
 def _trial(found: Any) -> Trial:
