@@ -246,7 +246,8 @@ def _of_object(
         for name, (container, key, _) in _attributes(held["object"]).items():
             value = new.get(name, arrays[name])
             container[key] = given[name] = _tensor(value) if tensors else np.array(value)
-        return given
+        arguments = {name: value for name, value in new.items() if name not in given}
+        return given | {n: _tensor(value) if tensors else np.array(value) for n, value in arguments.items()}
 
     def call(*arguments: Any, **keywords: Any) -> Any:
         return _method(held["object"], method)(*arguments, **keywords)

@@ -107,10 +107,13 @@ class Port:
     def arrays(self) -> Arrays:
         """Its arrays: its own, or the cell's in its shapes where it was made here."""
         implementation, layouts = self.implementation, self.layouts
-        if not implementation.made or not layouts or not layouts[0].pieces:
+        if not implementation.made or not layouts or not (layouts[0].pieces or layouts[0].readout):
             return implementation.arrays
-        ignored = {name: implementation.arrays[name] for name in layouts[0].ignored}
-        return layouts[0].write(self.trial.params(layouts[0]), self.mapped.shapes) | ignored
+        likeliest = layouts[0]
+        ignored = {name: implementation.arrays[name] for name in likeliest.ignored}
+        made = likeliest.write(self.trial.params(likeliest), self.mapped.shapes) | ignored | likeliest.readout
+        # a tuple of arrays has them in the order of their names
+        return {name: made[name] for name in dict.fromkeys((*implementation.names, *made)) if name in made}
 
     @cached_property
     def problem(self) -> Problem:
@@ -124,7 +127,7 @@ class Port:
         shapes = cell_arrays.cell.state_shapes(trial.batch, cell_arrays.sizes[1])
         state = {}
         for name, shape in shapes.items():
-            value = draw(*shape) if self.way.takes_state else np.zeros(shape)
+            value = draw(*shape) if name in self.way.taken else np.zeros(shape)
             # n and m are a normaliser and a stabiliser, which are never negative
             state[name] = trial.scale * (np.abs(value) if name in ("n", "m") else value / 2)
         x = trial.scale * draw(trial.steps, trial.batch, cell_arrays.sizes[0])
@@ -226,16 +229,15 @@ class Port:
         ends = [(returned.output, self.problem.d_output)]
         ends += [(value, self.problem.d_state[k]) for k, value in returned.state.items()]
         reached = [(end, torch.as_tensor(d).to(end.dtype)) for end, d in ends if end.requires_grad]
-        leaves = {**held, "x": x, **{f"state {k}": v for k, v in state.items()}}
+        given = {f"state {k}": v for k, v in state.items()}
+        leaves, taken = {**held, "x": x, **given}, {f"state {k}" for k in self.way.taken}
         grads: Any = [None] * len(leaves)
         if reached:
             outputs, seeds = zip(*reached, strict=True)
             grads = torch.autograd.grad(outputs, list(leaves.values()), seeds, allow_unused=True)
         by_name = dict(zip(leaves, grads, strict=True))
         unreached = (
-            name
-            for name, grad in by_name.items()
-            if grad is None and (self.way.takes_state or not name.startswith("state "))
+            name for name, grad in by_name.items() if grad is None and (name in taken or name not in given)
         )
         arrays = {n: np.zeros(leaves[n].shape) if g is None else _numpy(g) for n, g in by_name.items()}
         return self._computed(arrays, tuple(unreached), None)
@@ -249,7 +251,7 @@ class Port:
         for name, value in self._values().items():
             grads[name], drawn[name] = np.zeros(value.shape), np.zeros(value.shape)
             entries = rng.permutation(value.size)[:ENTRIES]
-            if name.startswith("state ") and not self.way.takes_state:
+            if name.startswith("state ") and name.removeprefix("state ") not in self.way.taken:
                 continue
             for entry in entries:
                 up, down = (self._at({name: _shifted(value, entry, sign * step)}) for sign in (1, -1))
@@ -262,7 +264,7 @@ class Port:
     def _computed(self, grads: Arrays, unreached: tuple[str, ...], drawn: Arrays | None) -> Computed:
         d_x = grads.pop("x")
         d_state = {name: grads.pop(f"state {name}") for name in self.problem.state}
-        taken = d_state if self.way.takes_state else None
+        taken = {name: d_state[name] for name in self.way.taken} or None
         return Computed(self.outputs.output, self.outputs.state, grads, d_x, taken, unreached, drawn)
 
     def _values(self) -> Arrays:
