@@ -182,8 +182,7 @@ class Way:
         shapes = {name: tuple(value.shape) for name, value in state.items()}
         output = (self.width, *lead) if self.call.axes == "columns" else (*lead, self.width)
         apart = "state" not in self.roles.values()
-        swapped, internal = self.call.state == "swapped", not self.takes_state
-        return _Reader(shapes, output, swapped, internal, self.call.axes, apart)
+        return _Reader(shapes, output, self.call.state, not self.takes_state, self.call.axes, apart)
 
     def result(self, held: Arrays, x: Any, state: Arrays) -> Any:
         """What one call returns, of x and states as it takes them."""
@@ -248,13 +247,13 @@ class Way:
 class _Reader:
     """Reads what an implementation returned: shapes of the states by name, and of a step's output.
 
-    swapped: tuples of states come backwards. internal: no state goes in, so that none need come out.
-    axes: those of the call. apart: no tuple of states goes in, so that they may come out in any order.
+    form, axes: those of the call. internal: no state goes in, so that none need come out. apart: no tuple of
+    states goes in, so that they may come out in any order.
     """
 
     states: dict[str, tuple[int, ...]]
     output: tuple[int, ...]
-    swapped: bool
+    form: str
     internal: bool
     axes: str
     apart: bool
@@ -340,12 +339,12 @@ class _Reader:
     def _layered(self, value: Any) -> Arrays | None:
         """The states by name, where they may have torch's axis of layers, (1, B, H); else None."""
         values = list(value) if isinstance(value, tuple | list) else [value]
-        if len(values) != len(self.states):
-            return None
+        if len(values) != len(self.states) or not (self.internal or self.form in ("layered", "swapped")):
+            return None  # one that went in without that axis was spread over it by chance
         ends = [v[0] if _shape(v) == (1, *self._first[1]) else v for v in values]
         if any(_shape(end) != self._first[1] for end in ends):
             return None
-        return dict(zip(self.states, ends[::-1] if self.swapped else ends, strict=True))
+        return dict(zip(self.states, ends[::-1] if self.form == "swapped" else ends, strict=True))
 
     def _state(self, value: Any) -> Arrays | None:
         """The states by name, from a state in any other form; else None."""
@@ -361,7 +360,7 @@ class _Reader:
         elif len(self.states) == 1 and _shape(value) == self._first[1]:
             return {self._first[0]: value}
         elif isinstance(value, tuple | list) and len(value) == len(self.states):
-            states = dict(zip(self.states, value[::-1] if self.swapped else value, strict=True))
+            states = dict(zip(self.states, value[::-1] if self.form == "swapped" else value, strict=True))
         else:
             return None
         return states if all(_shape(v) == self.states[name] for name, v in states.items()) else None
@@ -492,5 +491,5 @@ def _sequence_axes(implementation: Implementation) -> tuple[str, ...]:
     if implementation.batch_first:
         return ("batch_first",)
     text = implementation.text.replace(" ", "").lower()
-    first = any(words in text for words in BATCH_FIRST)
+    first = implementation.batch_first is None and any(words in text for words in BATCH_FIRST)
     return ("batch_first", "rows") if first else ("rows", "batch_first")

@@ -6,10 +6,12 @@ name, so that together they are all of the cell's arrays (`cover`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations, product
+from itertools import combinations, islice, product
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,8 @@ from .words import Reading, of_read_out, readings, role, sideless
 ORIENTATIONS = ("rows", "columns", "mixed")
 WEIGHTS = "give an object, and weights={name: array} as the cell has them"
 ENOUGH = 20_000  # readings tried before an implementation counts as not understood
+MORE = 2_000  # readings tried for another way to share out gates, once there is one
+SHARED_OUT = 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def described(shapes: Shapes) -> str:
 def _own(implementation: Implementation, cell_arrays: CellArrays, weighed: bool) -> Mapped:
     """The implementation's own arrays."""
     shapes, cell = implementation.shapes, cell_arrays.cell
-    layouts = solve(shapes, cell_arrays, implementation.kinds)
+    layouts = solve(shapes, cell_arrays, implementation.kinds, SHARED_OUT)
     order = _translated(implementation.order, cell)
     if order and order != cell.gates:
         words = (f"gates in the order {', '.join(implementation.order)}",)
@@ -105,8 +109,13 @@ def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
     return order if len(order) == len(cell.gates) else ()
 
 
-def solve(shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None) -> list[Layout]:
-    """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's."""
+def solve(
+    shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None, most: int = 1
+) -> list[Layout]:
+    """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's.
+
+    most: how many ways to share out gates are given where names do not say them.
+    """
     if cell_arrays.cell.stacked:
         return stacks.layouts(shapes, cell_arrays, kinds or {}, solve)
     exact = _by_name(shapes, cell_arrays)
@@ -118,10 +127,10 @@ def solve(shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | No
         options = {
             n: list(_readings(Array(n, shape, cell_arrays, orientation))) for n, shape in shapes.items()
         }
-        chosen = cover(options, cell_arrays.cell)
-        if chosen is not None:
-            layout = _layout(chosen, shapes, cell_arrays, orientation)
-            return layout.orders(shapes)
+        chosen = covers(options, cell_arrays.cell, most)
+        layouts = [_layout(choice, shapes, cell_arrays, orientation) for choice in chosen]
+        if layouts:
+            return [layout for found in layouts for layout in found.orders(shapes)]
     return in_one(*next(iter(shapes.items())), cell_arrays) if len(shapes) == 1 else []
 
 
@@ -224,8 +233,41 @@ def cover(options: Mapping[str, Sequence[Reading]], cell: GatedCell) -> dict[str
     First every name must be read, and a side with a bias have one for every gate. Only where no choice does
     that, names may be left out.
     """
-    complete = _Search(options, cell, complete=True).choose(0, frozenset(), {})
-    return complete or _Search(options, cell, complete=False).choose(0, frozenset(), {})
+    return next(covers(options, cell, 1), None)
+
+
+def covers(
+    options: Mapping[str, Sequence[Reading]], cell: GatedCell, most: int
+) -> Iterator[dict[str, Reading]]:
+    """The same, and up to `most` where names say nothing: others that no exchange of gates makes the same."""
+    search, marks = _Search(options, cell, complete=True), dict[Any, dict[str, Reading]]()
+    for chosen in search.choices(0, frozenset(), {}):
+        first = next(iter(marks.values()), chosen)
+        if any(chosen[name] != first[name] for name in chosen if search.says_gate(name)):
+            continue
+        mark = _without_names(chosen)
+        if mark not in marks:
+            marks[mark] = chosen
+            yield chosen
+        if len(marks) == most:
+            return
+        search.tries = min(search.tries, MORE)
+    if not marks:
+        left_out = _Search(options, cell, complete=False).choices(0, frozenset(), {})
+        yield from islice(left_out, 1)
+
+
+def _without_names(chosen: Mapping[str, Reading]) -> Any:
+    """A choice with numbers in place of its gates, in the order in which they come up."""
+    numbers: dict[str, int] = {}
+    return tuple(
+        (
+            name,
+            chosen[name].side,
+            tuple(numbers.setdefault(gate, len(numbers)) for gate in chosen[name].gates),
+        )
+        for name in sorted(chosen)
+    )
 
 
 Block = tuple[str, str]  # (side, gate), or ("v", name) of a vector
@@ -244,32 +286,36 @@ class _Search:
     tries: int = field(default=ENOUGH, init=False)
 
     def __post_init__(self) -> None:
-        names = sorted(self.options, key=lambda name: (not self._says_gate(name), len(self.options[name])))
-        # a Linear's bias comes after its weight, whose side it then shares
-        self.weights = {n: n.removesuffix("bias") + "weight" for n in names if n.endswith(".bias")}
+        names = sorted(self.options, key=lambda name: (not self.says_gate(name), len(self.options[name])))
+        # a bias comes after its weight, whose side and gates it then shares
+        pairs = {name: re.sub(r"bias(?=[^.]*$)", "weight", name) for name in names}
+        self.weights = {n: weight for n, weight in pairs.items() if weight != n and weight in pairs}
         self.names = [name for name in names if name not in self.weights] + list(self.weights)
         self.twins = _twins(self.names)
         self.needed = {("x", g) for g in self.cell.gates} | {("h", g) for g in self.cell.recurrent}
         self.needed |= {("v", vector) for vector in self.cell.vectors}
 
-    def _says_gate(self, name: str) -> bool:
+    def says_gate(self, name: str) -> bool:
         first = self.options[name][0].gates if self.options[name] else ()
         return bool(first) and any(reading.gates == first for reading in readings(_stem(name), self.cell))
 
-    def choose(self, k: int, used: frozenset[Block], chosen: dict[str, Reading]) -> dict[str, Reading] | None:
-        """The choice with readings of the names from the k-th on added, or None where none is right."""
+    def choices(
+        self, k: int, used: frozenset[Block], chosen: dict[str, Reading]
+    ) -> Iterator[dict[str, Reading]]:
+        """Each choice that is right, with readings of the names from the k-th on added."""
         self.tries -= 1
         if k == len(self.names):
-            return chosen if self._enough(used) else None
+            if self._enough(used):
+                yield chosen
+            return
         if self.tries < 0:
-            return None
+            return
         for reading in self._possible(self.names[k], chosen):
             blocks = self._blocks(reading)
             if not blocks & used:
-                choice = self.choose(k + 1, used | blocks, chosen | {self.names[k]: reading})
-                if choice is not None:
-                    return choice
-        return None if self.complete else self.choose(k + 1, used, chosen)
+                yield from self.choices(k + 1, used | blocks, chosen | {self.names[k]: reading})
+        if not self.complete:
+            yield from self.choices(k + 1, used, chosen)
 
     def _enough(self, used: frozenset[Block]) -> bool:
         """Whether the blocks are all that the cell needs; complete ones have all of a bias or none of it."""

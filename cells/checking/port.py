@@ -323,19 +323,19 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
         options = ways(implementation, cell_arrays.cell, cell_arrays.output, names)
         # arrays that are not all of the cell's still show, when they are tried, which keys are missing
         complete, partial = mapped(implementation, names, cell_arrays, trial.weights is not None)
-        problems, states = [], None
+        problems, states, silent = [], None, None
         for way, arrays in product(options, complete or partial):
             port = Port(implementation, way, arrays, trial if complete else replace(trial, weights=None))
             returned = port.tried()
             if isinstance(returned, Returned) and complete:
-                if names := port.changed():
-                    raise ValueError(
-                        f"{implementation.label} changes {' and '.join(names)} in place, so that a second"
-                        " call gets other values; compute on a copy"
-                    )
-                return port
+                if returned.state or not way.takes_state:
+                    return _unchanging(port)
+                silent = silent or port  # a state of another shape may have been taken by chance
+                continue
             problems.append(f"as {way.call}: {returned}")
             states = states or (complete and port.other_states())
+        if silent is not None:
+            return _unchanging(silent)
         missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
         if not missed:
             raise ValueError(
@@ -344,6 +344,16 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
                 else _unread(implementation, cell_arrays, names)
             )
         names, implementation.missed = [*names, missed[0]], []  # a key that only shows when it runs
+
+
+def _unchanging(port: Port) -> Port:
+    """The port. Raises ValueError where a call changes what it is given."""
+    if names := port.changed():
+        raise ValueError(
+            f"{port.implementation.label} changes {' and '.join(names)} in place, so that a second call gets"
+            " other values; compute on a copy"
+        )
+    return port
 
 
 def _unread(implementation: Implementation, cell_arrays: CellArrays, names: list[str]) -> str:

@@ -201,3 +201,124 @@ class TwoGroups(nn.Module):
 def test_arrays_of_both_sides_that_are_named_alike_hold_the_same_gates():
     result = cells.check(TwoGroups, against="gru", steps=4)
     assert "read the gates in the order r, z, n" in result.diagnosis
+
+
+class Oscillators(nn.Module):
+    """Another number under the name of the cell's option."""
+
+    def __init__(self, input_size, hidden_size, dt=0.1, alpha=0.0):
+        super().__init__()
+        self.dt, self.alpha = dt, alpha
+        self.weight_ih = nn.Parameter(torch.randn(hidden_size, input_size))
+        self.bias_ih = nn.Parameter(torch.zeros(hidden_size))
+        self.w, self.c = nn.Parameter(torch.randn(hidden_size)), nn.Parameter(torch.randn(hidden_size))
+
+    def forward(self, x, state):
+        h, z = state
+        dt = self.dt * torch.sigmoid(self.c)
+        z = z - dt * (torch.tanh(self.w * h + x @ self.weight_ih.T + self.bias_ih) + self.alpha * h)
+        return h + dt * z, z
+
+
+class OldMemory(nn.Module):
+    """The output is computed from the state before, and gates come in two arrays of the recurrent side."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.randn(4 * hidden_size, input_size) / 3)
+        self.weight_hh = nn.Parameter(torch.randn(3 * hidden_size, hidden_size) / 3)
+        self.weight_ch = nn.Parameter(torch.randn(hidden_size, hidden_size) / 3)
+        self.bias_ih = nn.Parameter(torch.randn(4 * hidden_size))
+        self.bias_hh = nn.Parameter(torch.randn(3 * hidden_size))
+        self.bias_ch = nn.Parameter(torch.randn(hidden_size))
+
+    def forward(self, x, state):
+        y, z = state
+        x1, x2, x3, x4 = (x @ self.weight_ih.T + self.bias_ih).chunk(4, 1)
+        h1, h2, h3 = (y @ self.weight_hh.T + self.bias_hh).chunk(3, 1)
+        a, b = torch.sigmoid(x1 + h1), torch.sigmoid(x2 + h2)
+        y = (1 - b) * y + b * torch.tanh(x4 + z @ self.weight_ch.T + self.bias_ch)
+        return y, (1 - a) * z + a * torch.tanh(x3 + h3)
+
+
+class OldPeephole(nn.Module):
+    """Gate o sees the memory before, and the three peepholes are one array."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.randn(4 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.randn(4 * hidden_size, hidden_size))
+        self.weight_ph = nn.Parameter(torch.randn(3 * hidden_size))
+        self.bias_ih = nn.Parameter(torch.randn(4 * hidden_size))
+
+    def forward(self, x, state):
+        h, c = state
+        pi, pf, po = self.weight_ph.chunk(3)
+        i, f, g, o = (x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T).chunk(4, 1)
+        new = torch.sigmoid(f + pf * c) * c + torch.sigmoid(i + pi * c) * torch.tanh(g)
+        return torch.sigmoid(o + po * c) * torch.tanh(new), new
+
+
+class NewPeephole(OldPeephole):
+    def forward(self, x, state):
+        h, c = state
+        pi, pf, po = self.weight_ph.chunk(3)
+        i, f, g, o = (x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T).chunk(4, 1)
+        c = torch.sigmoid(f + pf * c) * c + torch.sigmoid(i + pi * c) * torch.tanh(g)
+        return torch.sigmoid(o + po * c) * torch.tanh(c), c
+
+
+@pytest.mark.parametrize(
+    ("port", "against", "words"),
+    [
+        (Oscillators, "unicornn", "check it --against unicornn:dt=0.1:alpha=0"),
+        (
+            OldMemory,
+            "lem",
+            "the old z where `y = (1 - b) * prev.y + b * tanh(wx.y + wh.y(z))` has the new one",
+        ),
+        (OldPeephole, "peephole_lstm", "the old c where `o = sigmoid("),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_an_option_and_an_old_state_are_named(port, against, words):
+    result = cells.check(port, against=against, steps=4)
+    assert not result.ok and words in result.diagnosis, result.diagnosis
+
+
+def test_the_mend_of_an_old_state_makes_it_right():
+    assert cells.check(NewPeephole, against="peephole_lstm", steps=4).ok
+
+
+class Layers(nn.Module):
+    """A layer whose state has an axis of layers, over which an array without that axis would be spread."""
+
+    def __init__(self, input_size, hidden_size, num_layers=1, batch_first=False):
+        super().__init__()
+        self.batch_first = batch_first
+        sizes = [input_size, *[hidden_size] * (num_layers - 1)]
+        self.cells = nn.ModuleList(nn.GRUCell(size, hidden_size) for size in sizes)
+
+    def forward(self, inp, state=None):
+        if self.batch_first:
+            inp = inp.transpose(0, 1)
+        seq_len, batch, _ = inp.size()
+        if state is None:
+            state = inp.new_zeros(len(self.cells), batch, self.cells[0].hidden_size)
+        outputs = []
+        for t in range(seq_len):
+            x, new = inp[t], []
+            for cell, h in zip(self.cells, state, strict=False):
+                x = cell(x, h.expand(batch, -1))
+                new.append(x)
+            state = torch.stack(new)
+            outputs.append(x)
+        out = torch.stack(outputs)
+        return (out.transpose(0, 1) if self.batch_first else out), state
+
+
+def test_a_state_that_was_spread_by_chance_is_not_taken_for_the_form():
+    result = cells.check(Layers, against="gru", steps=4)
+    assert result.ok, result.diagnosis
+    assert any("x (T, B, I)" in note for note in result.notes)
+    assert cells.check(Layers(5, 7, batch_first=True), against="gru", steps=4).ok
