@@ -271,11 +271,23 @@ def _sequences(form: tuple[int, ...], blocks: dict[str, list[list[Block]]]) -> I
         for several in combinations([target for (target,) in sides], 2):
             if len({tuple(row[0].shape[0] for row in blocks[t]) for t in several}) == 1:
                 sides.append(list(several))
+    yield from _vectors(form, blocks)
     for targets in sides:
         count = len(blocks[targets[0]])
         rows = [[b for t in targets for b in blocks[t][k]] for k in range(count)]
         for chosen in _chosen(rows, form[0]):
             yield from _orders(chosen, form, len(targets) > 1)
+
+
+def _vectors(form: tuple[int, ...], blocks: dict[str, list[list[Block]]]) -> Iterator[list[list[Block]]]:
+    """All vectors of one kind below each other, such as the three peepholes, in each order."""
+    kinds: dict[str, list[Block]] = {}
+    for target, rows in blocks.items():
+        if target not in TARGETS.values() and len(rows) == 1 and len(rows[0][0].shape) == 1:
+            kinds.setdefault(target.partition("_")[0], []).append(rows[0][0])
+    for some in kinds.values():
+        if 1 < len(some) <= 4 and form == (sum(block.shape[0] for block in some),):
+            yield from ([[block] for block in order] for order in permutations(some))
 
 
 def _chosen(rows: list[list[Block]], height: int) -> Iterator[list[list[Block]]]:

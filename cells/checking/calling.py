@@ -20,9 +20,11 @@ SHAPES = {
     (False, "rows"): "(B, I)",
     (False, "vectors"): "(I,)",
     (False, "columns"): "(I, B)",
+    (False, "column"): "(I, 1)",
     (True, "rows"): "(T, B, I)",
     (True, "batch_first"): "(B, T, I)",
     (True, "vectors"): "(T, I)",
+    (True, "columns"): "(I, B, T)",
 }
 STATES = {"h", "c", "n", "m", "hx", "cx", "h_prev", "c_prev", "hidden", "cell", "memory"}
 # what the text of a function that reads x as (B, T, I) has somewhere, in lower case and without spaces
@@ -34,10 +36,10 @@ BATCH_FIRST += ["[:,t", ".size(1)", ".shape[1]"]
 class Call:
     """One way to call.
 
-    axes: rows, vectors, columns or batch_first (see SHAPES). state: plain (an array, or a tuple of arrays),
-    tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards), listed (of a stack, an item for
-    each layer), held (an object of the class that the argument's annotation names). bag: whether arrays that
-    come in one argument are a dict or a tuple.
+    axes: rows, vectors, columns, column or batch_first (see SHAPES). state: plain (an array, or a tuple of
+    arrays), tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards), listed (of a stack, an item
+    for each layer), held (an object of the class that the argument's annotation names), first (of several
+    states the first alone). bag: whether arrays that come in one argument are a dict or a tuple.
     """
 
     sequence: bool
@@ -101,16 +103,30 @@ class Way:
         """Whether a state goes in."""
         return any(role == "state" or role in self.cell.states for role in self.roles.values())
 
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The states that go in; the others start from zero."""
+        states = self.cell.states if self.takes_state else ()
+        return states[:1] if self.call.state == "first" else states
+
     def run(self, held: Arrays, x: Any, state: Arrays) -> Returned:
         """Output and last states, all in the implementation's library, from x (T, B, I) and states (B, H).
 
         Raises NotCalledSo where other shapes come back.
         """
-        if self.call.axes != "vectors":
+        if self.call.axes not in ("vectors", "column"):
             return self._run(held, x, state)
-        each = [self._run(held, x[:, b], {k: v[b] for k, v in state.items()}) for b in range(x.shape[1])]
+        each = [self._alone(held, x, state, b) for b in range(x.shape[1])]
         states = {k: _stack([r.state[k] for r in each], 0) for k in each[0].state}
         return Returned(_stack([r.output for r in each], 1), states)
+
+    def _alone(self, held: Arrays, x: Any, state: Arrays, b: int) -> Returned:
+        """The sequence b alone: output (T, O) and last states (H,)."""
+        if self.call.axes == "vectors":
+            return self._run(held, x[:, b], {k: v[b] for k, v in state.items()})
+        one = self._called(self.call.state, "columns")
+        returned = one._run(held, x[:, b : b + 1], {k: v[b : b + 1] for k, v in state.items()})
+        return Returned(returned.output[:, 0], {k: v[0] for k, v in returned.state.items()})
 
     def attempt(self, held: Arrays, x: Any, state: Arrays) -> Returned | str:
         """What `run` returns, or in a line why it is not called this way."""
@@ -141,26 +157,32 @@ class Way:
         """The same of rows, batch first, columns, or one sequence of vectors."""
         if not self.call.sequence:
             return self._steps(held, x, state)
-        batch_first = self.call.axes == "batch_first"
-        result = self.result(held, x.swapaxes(0, 1) if batch_first else x, state)
-        return self._reader(tuple(x.shape[1:-1]), state).sequence(result, len(x), batch_first)
+        x_given, flip = x, self.call.axes == "columns"
+        if self.call.axes == "batch_first":
+            x_given = x.swapaxes(0, 1)
+        elif flip:
+            x_given, state = x.swapaxes(0, 2), _turned(state)
+        reader = self._reader(tuple(x.shape[1:-1]), state)
+        returned = reader.sequence(self.result(held, x_given, state), len(x))
+        return replace(returned, state=_turned(returned.state)) if flip else returned
 
     def _steps(self, held: Arrays, x: Any, state: Arrays) -> Returned:
         flip = self.call.axes == "columns"
         if flip:
-            state = {k: v.swapaxes(0, 1) for k, v in state.items()}
+            state = _turned(state)
         outputs, reader = [], self._reader(tuple(x.shape[1:-1]), state)
         for x_t in x:
             output, new = reader.step(self.result(held, x_t.swapaxes(0, 1) if flip else x_t, state))
             outputs.append(output.swapaxes(0, 1) if flip else output)
             state = new if self.takes_state else state  # what takes no state keeps it inside
-        last = {k: v.swapaxes(0, 1) if flip else v for k, v in state.items()} if self.takes_state else {}
-        return Returned(_stack(outputs, 0), last)
+        last = state if self.takes_state else {}
+        return Returned(_stack(outputs, 0), _turned(last) if flip else last)
 
     def _reader(self, lead: tuple[int, ...], state: Arrays) -> _Reader:
         shapes = {name: tuple(value.shape) for name, value in state.items()}
         output = (self.width, *lead) if self.call.axes == "columns" else (*lead, self.width)
-        return _Reader(shapes, output, self.call.state == "swapped", not self.takes_state)
+        apart = "state" not in self.roles.values()
+        return _Reader(shapes, output, self.call.state, not self.takes_state, self.call.axes, apart)
 
     def result(self, held: Arrays, x: Any, state: Arrays) -> Any:
         """What one call returns, of x and states as it takes them."""
@@ -217,20 +239,24 @@ class Way:
             return kind(*(state[name] for name in holders.order(holders.names(kind), list(state))))
         if self.call.state == "listed":
             return [layer if len(layer) > 1 else layer[0] for layer in zip(*values, strict=True)]
-        return values[0] if len(values) == 1 and self.call.state != "tuple" else tuple(values)
+        alone = self.call.state == "first" or (len(values) == 1 and self.call.state != "tuple")
+        return values[0] if alone else tuple(values)
 
 
 @dataclass(frozen=True)
 class _Reader:
     """Reads what an implementation returned: shapes of the states by name, and of a step's output.
 
-    swapped: tuples of states come backwards. internal: no state goes in, so that none need come out.
+    form, axes: those of the call. internal: no state goes in, so that none need come out. apart: no tuple of
+    states goes in, so that they may come out in any order.
     """
 
     states: dict[str, tuple[int, ...]]
     output: tuple[int, ...]
-    swapped: bool
+    form: str
     internal: bool
+    axes: str
+    apart: bool
 
     @property
     def _first(self) -> tuple[str, tuple[int, ...]]:
@@ -264,15 +290,15 @@ class _Reader:
         if states := self._state(tuple([first, *rest][: len(self.states)])):
             yield states[self._first[0]], states
 
-    def sequence(self, result: Any, steps: int, batch_first: bool) -> Returned:
+    def sequence(self, result: Any, steps: int) -> Returned:
         """Outputs alone, as a list too; the last state before or after them; or every state at every step."""
-        lead = (self.output[0], steps) if batch_first else (steps, *self.output[:-1])
-        want = (*lead, self.output[-1])
+        place = {"batch_first": 1, "columns": 2}.get(self.axes, 0)
+        want = (*self.output[:place], steps, *self.output[place:])
         items = self._items(result)
-        outputs = self._outputs(result, want, batch_first)
+        outputs = self._outputs(result, want, place)
         if outputs is not None:
             return Returned(outputs, {})
-        by_item = [self._outputs(item, want, batch_first) for item in items]
+        by_item = [self._outputs(item, want, place) for item in items]
         k = next((k for k, outputs in enumerate(by_item[:2]) if outputs is not None), None)
         if k is None:
             raise NotCalledSo(
@@ -282,31 +308,43 @@ class _Reader:
         rest = items[k + 1 :] + items[:k]
         for value in (rest[0], tuple(rest), tuple(rest[: len(self.states)])) if rest else ():
             if state := self._state(value) or self._layered(value):
-                return Returned(by_item[k], state)
+                return Returned(by_item[k], self._in_order(state, by_item[k][-1]))
         if len(items) == len(self.states) > 1 and all(outputs is not None for outputs in by_item):
             last = {name: outputs[-1] for name, outputs in zip(self.states, by_item, strict=True)}
             return Returned(by_item[0], last)
         return Returned(by_item[k], {})
 
-    def _outputs(self, value: Any, want: tuple[int, ...], batch_first: bool) -> Any:
-        """(T, B, O) of all steps at once or of a list of steps; None where the value is neither."""
-        steps = want[1] if batch_first else want[0]
-        listed = isinstance(value, list | tuple) and len(value) == steps
+    def _in_order(self, state: Arrays, last: Any) -> Arrays:
+        """Two states with that one first which is the last output, where they came in no known order."""
+        names, values = list(state), list(state.values())
+        if self.apart and len(names) == 2 and _same(values[1], last) and not _same(values[0], last):
+            return dict(zip(names, values[::-1], strict=True))
+        return state
+
+    def _outputs(self, value: Any, want: tuple[int, ...], place: int) -> Any:
+        """(T, B, O) of all steps at once or of a list of steps; None where the value is neither.
+
+        place: which axis of `want` has the steps.
+        """
+        listed = isinstance(value, list | tuple) and len(value) == want[place]
         if listed and all(_shape(v) == self.output for v in value):
-            return _stack(list(value), 0)
+            outputs = _stack(list(value), 0)
+            return outputs.swapaxes(1, 2) if self.axes == "columns" else outputs
         if _shape(value) == want:
-            return value.swapaxes(0, 1) if batch_first else value
+            return value.swapaxes(0, place)
+        if place == 0 and len(want) == 3 and _shape(value) == (want[0] * want[1], want[2]):
+            return value.reshape(want)  # all steps below each other
         return None
 
     def _layered(self, value: Any) -> Arrays | None:
         """The states by name, where they may have torch's axis of layers, (1, B, H); else None."""
         values = list(value) if isinstance(value, tuple | list) else [value]
-        if len(values) != len(self.states):
-            return None
+        if len(values) != len(self.states) or not (self.internal or self.form in ("layered", "swapped")):
+            return None  # one that went in without that axis was spread over it by chance
         ends = [v[0] if _shape(v) == (1, *self._first[1]) else v for v in values]
         if any(_shape(end) != self._first[1] for end in ends):
             return None
-        return dict(zip(self.states, ends[::-1] if self.swapped else ends, strict=True))
+        return dict(zip(self.states, ends[::-1] if self.form == "swapped" else ends, strict=True))
 
     def _state(self, value: Any) -> Arrays | None:
         """The states by name, from a state in any other form; else None."""
@@ -322,7 +360,7 @@ class _Reader:
         elif len(self.states) == 1 and _shape(value) == self._first[1]:
             return {self._first[0]: value}
         elif isinstance(value, tuple | list) and len(value) == len(self.states):
-            states = dict(zip(self.states, value[::-1] if self.swapped else value, strict=True))
+            states = dict(zip(self.states, value[::-1] if self.form == "swapped" else value, strict=True))
         else:
             return None
         return states if all(_shape(v) == self.states[name] for name, v in states.items()) else None
@@ -341,6 +379,15 @@ class _Reader:
         if isinstance(result, dict) and not set(self.states) <= set(result):
             return list(result.values())
         return list(result) if isinstance(result, tuple | list) and result else [result]
+
+
+def _same(value: Any, other: Any) -> bool:
+    return _shape(value) == _shape(other) and bool((value == other).all())
+
+
+def _turned(state: Arrays) -> Arrays:
+    """States (H, B) of states (B, H), and the other way round."""
+    return {name: value.swapaxes(0, 1) for name, value in state.items()}
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
@@ -426,21 +473,23 @@ def _calls(implementation: Implementation, stateful: bool, cell: GatedCell) -> I
     """Ways to call an implementation, likeliest first. stateful: it takes a state."""
     states = ("plain", "tuple", "layered", "dict", "held") if stateful else ("plain",)
     bags = ("dict", "tuple") if implementation.keys else ("dict",)
-    layouts = [(False, axes) for axes in ("rows", "vectors", "columns")]
-    sequences = [(True, axes) for axes in (*_sequence_axes(implementation), "vectors")]
+    layouts = [(False, axes) for axes in ("rows", "vectors", "columns", "column")]
+    sequences = [(True, axes) for axes in (*_sequence_axes(implementation), "vectors", "columns")]
     # what takes no state and has a loop runs over the steps itself
     looped = not stateful and "for " in implementation.text
     order = sequences + layouts if looped else layouts + sequences
     if cell.stacked:  # its states have an axis of layers in front; in both directions it has no steps
-        order = sequences[:-1] + ([] if cell.bidirectional else layouts[:1])
+        order = sequences[:-2] + ([] if cell.bidirectional else layouts[:1])
         states = (*states, "listed") if stateful else states
     for sequence, axes in order:
         yield from (Call(sequence, axes, state, bag) for state in states for bag in bags)
+    if len(cell.states) > 1 and not cell.stacked and cell.states[0] in implementation.roles.values():
+        yield from (Call(True, axes, "first", bag) for _, axes in sequences for bag in bags)
 
 
 def _sequence_axes(implementation: Implementation) -> tuple[str, ...]:
     if implementation.batch_first:
         return ("batch_first",)
     text = implementation.text.replace(" ", "").lower()
-    first = any(words in text for words in BATCH_FIRST)
+    first = implementation.batch_first is None and any(words in text for words in BATCH_FIRST)
     return ("batch_first", "rows") if first else ("rows", "batch_first")

@@ -77,8 +77,14 @@ def notes(comparison: Comparison, asked: Asked) -> tuple[str, ...]:
         lines.append(f"not returned, so not compared: state {', '.join(missing)}")
     if not port.way.takes_state:
         lines.append("no initial state is taken: it starts from zero, and d_state is not compared")
+    elif inside := [name for name in layout.cell.states if name not in port.way.taken]:
+        lines.append(
+            f"no initial {', '.join(inside)} is taken: it starts from zero, and its gradient is not compared"
+        )
     if layout.ignored:
         lines.append(f"arrays left aside: {', '.join(layout.ignored)}")
+    if layout.readout:
+        lines.append(f"a read-out was given that hands the state on: {', '.join(layout.readout)}")
     if port.implementation.no_gradients:
         lines.append(f"gradients: {port.implementation.no_gradients}")
     elif port.implementation.library == "numpy":

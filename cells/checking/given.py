@@ -10,7 +10,7 @@ import inspect
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -246,14 +246,16 @@ def _of_object(
         for name, (container, key, _) in _attributes(held["object"]).items():
             value = new.get(name, arrays[name])
             container[key] = given[name] = _tensor(value) if tensors else np.array(value)
-        return given
+        arguments = {name: value for name, value in new.items() if name not in given}
+        return given | {n: _tensor(value) if tensors else np.array(value) for n, value in arguments.items()}
 
     def call(*arguments: Any, **keywords: Any) -> Any:
         return _method(held["object"], method)(*arguments, **keywords)
 
     _sign(call, _method(given, method))
     library = "torch" if tensors else "numpy"
-    return Implementation(label, call, library, arrays, dtype or own_dtype, put, made)
+    numbers = _numbers([given])
+    return Implementation(label, call, library, arrays, dtype or own_dtype, put, made, numbers=numbers)
 
 
 def _of_module(module: Any, label: str, made: bool, dtype: str | None, method: str | None) -> Implementation:
@@ -300,10 +302,18 @@ def _of_bound(module: Any, label: str, made: bool, dtype: str, method: str | Non
         return method_given(*arguments, **keywords)
 
     _sign(call, module.forward if method_given is module else method_given)
-    first = any(getattr(m, "batch_first", False) is True for m in module.modules())
+    said = [m.batch_first for m in module.modules() if isinstance(getattr(m, "batch_first", None), bool)]
+    first = any(said) if said else None
     implementation = Implementation(label, call, "torch", arrays, dtype, put, made, batch_first=first)
     implementation.kinds, implementation.traced = modules.kinds(module), modules.scripted(module)
+    implementation.numbers = _numbers(module.modules())
     return implementation
+
+
+def _numbers(objects: Iterable[Any]) -> dict[str, float]:
+    """The attributes of objects that are numbers."""
+    held = ((k, v) for each in objects for k, v in getattr(each, "__dict__", {}).items())
+    return {k: float(v) for k, v in held if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
 def _sign(call: Callable[..., Any], method: Callable[..., Any]) -> None:

@@ -26,10 +26,11 @@ class Implementation:
     arrays: its own (float64 copies), {} where they are arguments, whose `names` are known. put: writes
     arrays into it and returns them as it holds them, torch leaves or NumPy arrays. made: its arrays were
     drawn here and may be drawn anew. keys: the one argument whose entries the arrays are, by key or in
-    order. order: its gates, in its own words. missed: keys that it asked for in vain. roles: what each
-    argument is. steps, batch, readout: what a file fixes. kinds: gain, shift, weight or bias of arrays whose
+    order. batch_first: what its modules say, None where none does. order: its gates, in its own words.
+    missed: keys that it asked for in vain. roles: what each argument is. steps, batch, readout: what a file
+    fixes. kinds: gain, shift, weight or bias of arrays whose
     module says it. remarks: what was done to it. sizes: those it was built for, where others than asked.
-    holds: the cell that a file says it is.
+    holds: the cell that a file says it is. numbers: its attributes that are numbers.
     traced: whether TorchScript may have fixed steps and batch.
     low: itself in bfloat16 or float16, where it has that and is run in float32. in_float64: makes itself in
     float64, of a torch module in float32; None of all else.
@@ -44,7 +45,7 @@ class Implementation:
     made: bool
     names: list[str] = field(default_factory=list)
     keys: str | None = None
-    batch_first: bool = False
+    batch_first: bool | None = None
     order: tuple[str, ...] = ()
     missed: list[str] = field(default_factory=list)
     roles: dict[str, str | None] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Implementation:
     low: Implementation | None = None
     in_float64: Callable[[], Implementation] | None = None
     holds: str = ""
+    numbers: dict[str, float] = field(default_factory=dict)
     traced: bool = False
 
     @property

@@ -7,8 +7,9 @@ parameters are written.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate, permutations, product
 
 import numpy as np
 
@@ -97,13 +98,15 @@ class Piece:
 class Layout:
     """The cell's arrays, with as many biases as there are, and where each of them is cell_arrays.
 
-    words say what is unusual. ignored: arrays that are none of the cell's.
+    words say what is unusual. ignored: arrays that are none of the cell's. readout: arrays that were made for
+    a read-out of the state.
     """
 
     cell_arrays: CellArrays
     pieces: tuple[Piece, ...]
     words: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    readout: Arrays = field(default_factory=dict)
 
     @property
     def cell(self) -> GatedCell:
@@ -233,6 +236,28 @@ class Array:
                 yield gates, view
 
 
+def in_one(name: str, shape: tuple[int, ...], cell_arrays: CellArrays) -> list[Layout]:
+    """Layouts of one array that holds all: both matrices and the bias, which meets a one beside x and h."""
+    (inputs, units), cell = cell_arrays.sizes, cell_arrays.cell
+    if not cell_arrays.plain or cell.gates != cell.recurrent:
+        return []
+    one = CellArrays(replace(cell, biases=1), cell_arrays.sizes)
+    widths = {"1": 1, "x": inputs, "h": units}
+    found = []
+    for (_, count, view), order in product(_forms(shape, units, sum(widths.values())), permutations(widths)):
+        if count != len(cell.gates):
+            continue
+        ends = dict(zip(order, accumulate(widths[part] for part in order), strict=True))
+        pieces = [
+            Piece(name, TARGETS[part], cell.gates, _columns(view, slice(end - widths[part], end)), True)
+            for part, end in ends.items()
+            if part != "1"
+        ]
+        bias = Piece(name, "bias_ih", cell.gates, _column(view, ends["1"] - 1), True)
+        found.append(Layout(one, (*pieces, bias), (f"one matrix takes [{', '.join(order)}]",)))
+    return found
+
+
 def _forms(shape: tuple[int, ...], units: int, wide: int) -> Iterator[tuple[str, int, View]]:
     """(orientation, gates, view as (gates, H, K)) of each way to read a shape as blocks of K columns."""
     if len(shape) == 3 and shape[1:] == (units, wide):
@@ -256,6 +281,10 @@ def _first_of(view: View) -> View:
 
 def _columns(view: View, columns: slice) -> View:
     return lambda a: view(a)[..., columns]
+
+
+def _column(view: View, column: int) -> View:
+    return lambda a: view(a)[..., column]
 
 
 def _blocks(units: int) -> View:

@@ -6,10 +6,12 @@ name, so that together they are all of the cell's arrays (`cover`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations, product
+from itertools import combinations, islice, product
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +19,15 @@ from ..cell import GatedCell
 from ..exchange.layouts import KERAS
 from . import assign, stacks
 from .implementation import Implementation
-from .layout import BIASES, TARGETS, Array, CellArrays, Layout, Piece, Shapes
-from .words import Reading, readings, role
+from .layout import BIASES, TARGETS, Array, CellArrays, Layout, Piece, Shapes, in_one
+from .words import Reading, of_read_out, readings, role, sideless
 
 # one orientation for all arrays first: mixed ones fit too much
 ORIENTATIONS = ("rows", "columns", "mixed")
 WEIGHTS = "give an object, and weights={name: array} as the cell has them"
 ENOUGH = 20_000  # readings tried before an implementation counts as not understood
+MORE = 2_000  # readings tried for another way to share out gates, once there is one
+SHARED_OUT = 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def described(shapes: Shapes) -> str:
 def _own(implementation: Implementation, cell_arrays: CellArrays, weighed: bool) -> Mapped:
     """The implementation's own arrays."""
     shapes, cell = implementation.shapes, cell_arrays.cell
-    layouts = solve(shapes, cell_arrays, implementation.kinds)
+    layouts = solve(shapes, cell_arrays, implementation.kinds, SHARED_OUT)
     order = _translated(implementation.order, cell)
     if order and order != cell.gates:
         words = (f"gates in the order {', '.join(implementation.order)}",)
@@ -105,8 +109,13 @@ def _translated(gates: tuple[str, ...], cell: GatedCell) -> tuple[str, ...]:
     return order if len(order) == len(cell.gates) else ()
 
 
-def solve(shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None) -> list[Layout]:
-    """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's."""
+def solve(
+    shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | None = None, most: int = 1
+) -> list[Layout]:
+    """Layouts of arrays with these names and shapes, likeliest first; [] where they are not the cell's.
+
+    most: how many ways to share out gates are given where names do not say them.
+    """
     if cell_arrays.cell.stacked:
         return stacks.layouts(shapes, cell_arrays, kinds or {}, solve)
     exact = _by_name(shapes, cell_arrays)
@@ -118,11 +127,11 @@ def solve(shapes: Shapes, cell_arrays: CellArrays, kinds: Mapping[str, str] | No
         options = {
             n: list(_readings(Array(n, shape, cell_arrays, orientation))) for n, shape in shapes.items()
         }
-        chosen = cover(options, cell_arrays.cell)
-        if chosen is not None:
-            layout = _layout(chosen, shapes, cell_arrays, orientation)
-            return layout.orders(shapes)
-    return []
+        chosen = covers(options, cell_arrays.cell, most)
+        layouts = [_layout(choice, shapes, cell_arrays, orientation) for choice in chosen]
+        if layouts:
+            return [layout for found in layouts for layout in found.orders(shapes)]
+    return in_one(*next(iter(shapes.items())), cell_arrays) if len(shapes) == 1 else []
 
 
 def _by_name(shapes: Shapes, cell_arrays: CellArrays) -> Layout | None:
@@ -224,8 +233,41 @@ def cover(options: Mapping[str, Sequence[Reading]], cell: GatedCell) -> dict[str
     First every name must be read, and a side with a bias have one for every gate. Only where no choice does
     that, names may be left out.
     """
-    complete = _Search(options, cell, complete=True).choose(0, frozenset(), {})
-    return complete or _Search(options, cell, complete=False).choose(0, frozenset(), {})
+    return next(covers(options, cell, 1), None)
+
+
+def covers(
+    options: Mapping[str, Sequence[Reading]], cell: GatedCell, most: int
+) -> Iterator[dict[str, Reading]]:
+    """The same, and up to `most` where names say nothing: others that no exchange of gates makes the same."""
+    search, marks = _Search(options, cell, complete=True), dict[Any, dict[str, Reading]]()
+    for chosen in search.choices(0, frozenset(), {}):
+        first = next(iter(marks.values()), chosen)
+        if any(chosen[name] != first[name] for name in chosen if search.says_gate(name)):
+            continue
+        mark = _without_names(chosen)
+        if mark not in marks:
+            marks[mark] = chosen
+            yield chosen
+        if len(marks) == most:
+            return
+        search.tries = min(search.tries, MORE)
+    if not marks:
+        left_out = _Search(options, cell, complete=False).choices(0, frozenset(), {})
+        yield from islice(left_out, 1)
+
+
+def _without_names(chosen: Mapping[str, Reading]) -> Any:
+    """A choice with numbers in place of its gates, in the order in which they come up."""
+    numbers: dict[str, int] = {}
+    return tuple(
+        (
+            name,
+            chosen[name].side,
+            tuple(numbers.setdefault(gate, len(numbers)) for gate in chosen[name].gates),
+        )
+        for name in sorted(chosen)
+    )
 
 
 Block = tuple[str, str]  # (side, gate), or ("v", name) of a vector
@@ -233,7 +275,10 @@ Block = tuple[str, str]  # (side, gate), or ("v", name) of a vector
 
 @dataclass
 class _Search:
-    """A search, depth first, for one reading of each name; names with few readings come first."""
+    """A search, depth first, for one reading of each name.
+
+    Names that say a gate come first, so that none else takes it; then those with few readings.
+    """
 
     options: Mapping[str, Sequence[Reading]]
     cell: GatedCell
@@ -241,27 +286,36 @@ class _Search:
     tries: int = field(default=ENOUGH, init=False)
 
     def __post_init__(self) -> None:
-        names = sorted(self.options, key=lambda name: len(self.options[name]))
-        # a Linear's bias comes after its weight, whose side it then shares
-        self.weights = {n: n.removesuffix("bias") + "weight" for n in names if n.endswith(".bias")}
+        names = sorted(self.options, key=lambda name: (not self.says_gate(name), len(self.options[name])))
+        # a bias comes after its weight, whose side and gates it then shares
+        pairs = {name: re.sub(r"bias(?=[^.]*$)", "weight", name) for name in names}
+        self.weights = {n: weight for n, weight in pairs.items() if weight != n and weight in pairs}
         self.names = [name for name in names if name not in self.weights] + list(self.weights)
+        self.twins = _twins(self.names)
         self.needed = {("x", g) for g in self.cell.gates} | {("h", g) for g in self.cell.recurrent}
         self.needed |= {("v", vector) for vector in self.cell.vectors}
 
-    def choose(self, k: int, used: frozenset[Block], chosen: dict[str, Reading]) -> dict[str, Reading] | None:
-        """The choice with readings of the names from the k-th on added, or None where none is right."""
+    def says_gate(self, name: str) -> bool:
+        first = self.options[name][0].gates if self.options[name] else ()
+        return bool(first) and any(reading.gates == first for reading in readings(_stem(name), self.cell))
+
+    def choices(
+        self, k: int, used: frozenset[Block], chosen: dict[str, Reading]
+    ) -> Iterator[dict[str, Reading]]:
+        """Each choice that is right, with readings of the names from the k-th on added."""
         self.tries -= 1
         if k == len(self.names):
-            return chosen if self._enough(used) else None
+            if self._enough(used):
+                yield chosen
+            return
         if self.tries < 0:
-            return None
+            return
         for reading in self._possible(self.names[k], chosen):
             blocks = self._blocks(reading)
             if not blocks & used:
-                choice = self.choose(k + 1, used | blocks, chosen | {self.names[k]: reading})
-                if choice is not None:
-                    return choice
-        return None if self.complete else self.choose(k + 1, used, chosen)
+                yield from self.choices(k + 1, used | blocks, chosen | {self.names[k]: reading})
+        if not self.complete:
+            yield from self.choices(k + 1, used, chosen)
 
     def _enough(self, used: frozenset[Block]) -> bool:
         """Whether the blocks are all that the cell needs; complete ones have all of a bias or none of it."""
@@ -269,9 +323,10 @@ class _Search:
         return self.needed | {(side, g) for side in biased for g in every(side, self.cell)} <= used
 
     def _possible(self, name: str, chosen: dict[str, Reading]) -> Sequence[Reading]:
-        weight = chosen.get(self.weights.get(name, ""))
+        weight, twin = chosen.get(self.weights.get(name, "")), chosen.get(self.twins.get(name, ""))
         if weight is None:
-            return self.options[name]
+            gates = set(twin.gates) if twin else set()
+            return sorted(self.options[name], key=lambda reading: set(reading.gates) != gates)
         side = "bh" if weight.side == "h" else "bx"
         same = (r for r in self.options[name] if r.side == side and set(r.gates) == set(weight.gates))
         first = next(same, None)
@@ -282,6 +337,15 @@ class _Search:
             return frozenset({("v", reading.side)})
         sides = ("x", "h") if reading.side == "xh" else (reading.side,)
         return frozenset((side, gate) for side in sides for gate in reading.gates)
+
+
+def _twins(names: Sequence[str]) -> dict[str, str]:
+    """For each of two names that differ in x and h alone, as x2h and h2h do: the other."""
+    apart: dict[str, list[str]] = {}
+    for name in names:
+        apart.setdefault(sideless(name), []).append(name)
+    pairs = [pair for pair in apart.values() if len(pair) == 2]
+    return {name: other for a, b in pairs for name, other in ((a, b), (b, a))}
 
 
 def _layout(chosen: dict[str, Reading], shapes: Shapes, cell_arrays: CellArrays, orientation: str) -> Layout:
@@ -310,7 +374,7 @@ def invent(
     """For arrays of which only the names are known: shapes that fit, and their layouts, likeliest first.
 
     partly: the names need not be all of the cell's arrays. two: one array of both biases is likelier than one
-    bias, as it is in Keras.
+    bias, as it is in Keras. Names of a read-out, such as Why, get arrays that change nothing.
     """
     exact = {name for name in names if name in cell_arrays.shapes}
     if exact == set(names):
@@ -318,20 +382,51 @@ def invent(
         yield shapes, solve(shapes, cell_arrays)
     if not cell_arrays.blocked:
         return
-    options = {name: _unshaped(name, cell_arrays.cell) for name in names}
-    first = {name: said[0] for name, said in options.items() if said}
-    chosen = first if partly else cover(options, cell_arrays.cell)
-    if not chosen:
-        return
-    chosen = {name: chosen[name] for name in names if name in chosen}
     kernels = any("kernel" in name for name in names)
+    answers = [name for name in names if of_read_out(name, cell_arrays.cell)]
+    options = {n: _unshaped(n, cell_arrays.cell) for n in names if n not in answers}
+    if partly:
+        said = [found for found in options.values() if found]
+        # W_f may take x alone, or x and h side by side
+        for k in range(max(map(len, said), default=1)):
+            some = {n: found[min(k, len(found) - 1)] for n, found in options.items() if found}
+            if some or answers:
+                yield from _invented(some, answers, cell_arrays, two or kernels, kernels)
+    elif every_one := cover(options, cell_arrays.cell):
+        chosen = {name: every_one[name] for name in options if name in every_one}
+        yield from _invented(chosen, answers, cell_arrays, two or kernels, kernels)
+    elif list(options.values()) == [[]]:
+        wide, rows = sum(cell_arrays.sizes) + 1, len(cell_arrays.cell.gates) * cell_arrays.sizes[1]
+        for shape in ((wide, rows), (rows, wide)):
+            yield {names[0]: shape}, in_one(names[0], shape, cell_arrays)
+
+
+def _invented(
+    chosen: dict[str, Reading], answers: Sequence[str], cell_arrays: CellArrays, two: bool, kernels: bool
+) -> Iterator[tuple[Shapes, list[Layout]]]:
+    """Shapes of arrays whose readings were chosen, and of a read-out's, with their layouts."""
     for orientation in ("columns", "rows") if kernels else ("rows", "columns"):
-        for bias in _bias_forms(chosen, two or kernels):
+        for bias in _bias_forms(chosen, two):
             shapes = {
                 name: _shape(reading, cell_arrays, orientation, bias) for name, reading in chosen.items()
             }
             layout = _layout(chosen, shapes, cell_arrays, orientation)
-            yield shapes, layout.orders(shapes)
+            for answer in _read_outs(answers, cell_arrays, orientation, bias):
+                yield shapes, replace(layout, readout=answer).orders(shapes)
+
+
+def _read_outs(
+    names: Sequence[str], cell_arrays: CellArrays, orientation: str, bias: str
+) -> Iterator[dict[str, np.ndarray]]:
+    """Arrays of a read-out that hands the state on: wider than the state, so that nobody takes its answers
+    for one, and as wide, for outputs that are answers.
+    """
+    units = cell_arrays.sizes[1]
+    for width in (units + 4, units) if names else (units,):
+        matrix = np.eye(width, units)
+        weight = matrix if orientation == "rows" else matrix.T
+        shift = np.zeros((width, 1) if bias == "column" else width)
+        yield {name: shift if name.lower().startswith("b") else weight for name in names}
 
 
 def _unshaped(name: str, cell: GatedCell) -> list[Reading]:

@@ -107,10 +107,13 @@ class Port:
     def arrays(self) -> Arrays:
         """Its arrays: its own, or the cell's in its shapes where it was made here."""
         implementation, layouts = self.implementation, self.layouts
-        if not implementation.made or not layouts or not layouts[0].pieces:
+        if not implementation.made or not layouts or not (layouts[0].pieces or layouts[0].readout):
             return implementation.arrays
-        ignored = {name: implementation.arrays[name] for name in layouts[0].ignored}
-        return layouts[0].write(self.trial.params(layouts[0]), self.mapped.shapes) | ignored
+        likeliest = layouts[0]
+        ignored = {name: implementation.arrays[name] for name in likeliest.ignored}
+        made = likeliest.write(self.trial.params(likeliest), self.mapped.shapes) | ignored | likeliest.readout
+        # a tuple of arrays has them in the order of their names
+        return {name: made[name] for name in dict.fromkeys((*implementation.names, *made)) if name in made}
 
     @cached_property
     def problem(self) -> Problem:
@@ -124,7 +127,7 @@ class Port:
         shapes = cell_arrays.cell.state_shapes(trial.batch, cell_arrays.sizes[1])
         state = {}
         for name, shape in shapes.items():
-            value = draw(*shape) if self.way.takes_state else np.zeros(shape)
+            value = draw(*shape) if name in self.way.taken else np.zeros(shape)
             # n and m are a normaliser and a stabiliser, which are never negative
             state[name] = trial.scale * (np.abs(value) if name in ("n", "m") else value / 2)
         x = trial.scale * draw(trial.steps, trial.batch, cell_arrays.sizes[0])
@@ -226,16 +229,15 @@ class Port:
         ends = [(returned.output, self.problem.d_output)]
         ends += [(value, self.problem.d_state[k]) for k, value in returned.state.items()]
         reached = [(end, torch.as_tensor(d).to(end.dtype)) for end, d in ends if end.requires_grad]
-        leaves = {**held, "x": x, **{f"state {k}": v for k, v in state.items()}}
+        given = {f"state {k}": v for k, v in state.items()}
+        leaves, taken = {**held, "x": x, **given}, {f"state {k}" for k in self.way.taken}
         grads: Any = [None] * len(leaves)
         if reached:
             outputs, seeds = zip(*reached, strict=True)
             grads = torch.autograd.grad(outputs, list(leaves.values()), seeds, allow_unused=True)
         by_name = dict(zip(leaves, grads, strict=True))
         unreached = (
-            name
-            for name, grad in by_name.items()
-            if grad is None and (self.way.takes_state or not name.startswith("state "))
+            name for name, grad in by_name.items() if grad is None and (name in taken or name not in given)
         )
         arrays = {n: np.zeros(leaves[n].shape) if g is None else _numpy(g) for n, g in by_name.items()}
         return self._computed(arrays, tuple(unreached), None)
@@ -249,7 +251,7 @@ class Port:
         for name, value in self._values().items():
             grads[name], drawn[name] = np.zeros(value.shape), np.zeros(value.shape)
             entries = rng.permutation(value.size)[:ENTRIES]
-            if name.startswith("state ") and not self.way.takes_state:
+            if name.startswith("state ") and name.removeprefix("state ") not in self.way.taken:
                 continue
             for entry in entries:
                 up, down = (self._at({name: _shifted(value, entry, sign * step)}) for sign in (1, -1))
@@ -262,7 +264,7 @@ class Port:
     def _computed(self, grads: Arrays, unreached: tuple[str, ...], drawn: Arrays | None) -> Computed:
         d_x = grads.pop("x")
         d_state = {name: grads.pop(f"state {name}") for name in self.problem.state}
-        taken = d_state if self.way.takes_state else None
+        taken = {name: d_state[name] for name in self.way.taken} or None
         return Computed(self.outputs.output, self.outputs.state, grads, d_x, taken, unreached, drawn)
 
     def _values(self) -> Arrays:
@@ -321,19 +323,19 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
         options = ways(implementation, cell_arrays.cell, cell_arrays.output, names)
         # arrays that are not all of the cell's still show, when they are tried, which keys are missing
         complete, partial = mapped(implementation, names, cell_arrays, trial.weights is not None)
-        problems, states = [], None
+        problems, states, silent = [], None, None
         for way, arrays in product(options, complete or partial):
             port = Port(implementation, way, arrays, trial if complete else replace(trial, weights=None))
             returned = port.tried()
             if isinstance(returned, Returned) and complete:
-                if names := port.changed():
-                    raise ValueError(
-                        f"{implementation.label} changes {' and '.join(names)} in place, so that a second"
-                        " call gets other values; compute on a copy"
-                    )
-                return port
+                if returned.state or not way.takes_state:
+                    return _unchanging(port)
+                silent = silent or port  # a state of another shape may have been taken by chance
+                continue
             problems.append(f"as {way.call}: {returned}")
             states = states or (complete and port.other_states())
+        if silent is not None:
+            return _unchanging(silent)
         missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
         if not missed:
             raise ValueError(
@@ -342,6 +344,16 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
                 else _unread(implementation, cell_arrays, names)
             )
         names, implementation.missed = [*names, missed[0]], []  # a key that only shows when it runs
+
+
+def _unchanging(port: Port) -> Port:
+    """The port. Raises ValueError where a call changes what it is given."""
+    if names := port.changed():
+        raise ValueError(
+            f"{port.implementation.label} changes {' and '.join(names)} in place, so that a second call gets"
+            " other values; compute on a copy"
+        )
+    return port
 
 
 def _unread(implementation: Implementation, cell_arrays: CellArrays, names: list[str]) -> str:

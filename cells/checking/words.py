@@ -11,12 +11,13 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from ..cell import GatedCell
 
 SYNONYMS = {
+    "h": "h a",
     "r": "r reset",
     "z": "z u update",
     "n": "n h c g new cand candidate hidden tilde hat memory",
@@ -26,14 +27,20 @@ SYNONYMS = {
     "o": "o out output",
 }
 SIDES = {
-    "x": "x i ih xh ix inp input in",
-    "h": "h hh hx rec recurrent hid hidden state",
+    "x": "x i ih xh ix ax inp input in",
+    "h": "h hh hx aa rec recurrent hid hidden state",
     "xh": "xh hx ih cat concat joint combined both",
 }
 BIAS = ("b", "bias", "biases")
+# the last word of an array that makes an answer of the state: W_hq, Wya, by
+READ_OUT = re.compile(r"[wub]?[ha]?(y|q)|wya|y|out|output|logits?|pred|vocab|class(es)?")
 # the sides that the letter of a matrix suggests
 LETTERS = {"w": ("x", "xh"), "kernel": ("x", "xh"), "u": ("h",), "v": ("h",), "r": ("h",)}
 TORCH_NAMES = {"weight_ih": "x", "weight_hh": "h", "bias_ih": "bx", "bias_hh": "bh"}
+# parts of a module's name that say nothing of what it computes
+UNTELLING = re.compile(
+    r"\d+|lin(ear)?|fc\d*|dense|proj(ection)?|layers?|net(work)?|affine|map(ping)?|transform"
+)
 LONGEST_JOINED = 5  # letters of a word that may be several in one, such as Wxi; longer ones are real words
 
 INPUT = {"x", "xt", "xs", "inp", "input", "inputs", "input_tensor", "u"}
@@ -78,15 +85,52 @@ def readings(name: str, cell: GatedCell, bias: bool | None = None) -> list[Readi
 
     bias: whether its shape is a bias's, None where the shape is not known.
     """
-    tail = re.sub(r"_l0$", "", name.rpartition(".")[2])
+    *above, tail = telling(name)
+    tail = re.sub(r"_l0$", "", tail)
     if tail in TORCH_NAMES:
         return [Reading(TORCH_NAMES[tail], ())]
+    found = _readings(tail, cell, bias)
+    gate = _whole(above[-1], cell) if above else None
+    if gate and found and not found[0].gates:
+        # W of a module reset_gate is r's
+        found = [replace(reading, gates=(gate,)) for reading in found if not reading.gates] + found
+    return found
+
+
+def telling(name: str) -> list[str]:
+    """The parts of a dotted name that tell something; its last part where none does."""
+    parts = name.split(".")
+    return [part for part in parts if not UNTELLING.fullmatch(part.lower())] or parts[-1:]
+
+
+def _whole(part: str, cell: GatedCell) -> str | None:
+    """The one gate that whole words of a name say, such as reset_gate; else None."""
+    said = {v for word in _split(part) if len(word) > 1 for k, v in _marks(word, cell) if k == "gate"}
+    return said.pop() if len(said) == 1 else None
+
+
+def _readings(tail: str, cell: GatedCell, bias: bool | None) -> list[Reading]:
+    """Everything that the last part of a name can mean, likeliest first."""
     possible: dict[Reading, None] = {}
     # any combination of the words' meanings may be meant: the h of W_h is the state or a gate
-    for meanings in product(*(_meanings(word, cell) for word in _split(name))):
+    for meanings in product(*(_meanings(word, cell) for word in _split(tail))):
         marks = [mark for meaning in meanings for mark in meaning]
         possible |= dict.fromkeys(_combined(marks, bias))
     return sorted(possible, key=lambda reading: not reading.certain)
+
+
+def of_read_out(name: str, cell: GatedCell) -> bool:
+    """Whether a name says an array of a read-out, and no gate."""
+    words = _split(telling(name)[-1])
+    gated = any(reading.gates for reading in readings(name, cell))
+    return bool(words) and READ_OUT.fullmatch(words[-1]) is not None and not gated
+
+
+def sideless(name: str) -> str:
+    """A name without the words of the sides: x2r and h2r are the same then."""
+    sides = {*SIDES["x"].split(), *SIDES["h"].split()}
+    words = (word for part in name.split(".") for word in [*_split(part), "."])
+    return " ".join(word for word in words if word not in sides)
 
 
 def _split(name: str) -> list[str]:
