@@ -61,6 +61,7 @@ class Equations:
     inner_gates   the recurrent gates whose product is with a value of the step: n in wh.n(r * prev.h)
     matrices  (units, units) parameters W, with which equations multiply a value of the step: unit.W(value)
     heads     diagonal blocks of every gate's recurrent matrix; 1 means that it is full
+    other_names   what else people call the cell, in lower case without signs: the answer to an unknown name
     keep_gate, input_gate   the gates whose bias sets the memory span (schemes forget_bias, chrono), or None
     biases    0, 1 (bias_ih) or 2 (bias_ih and bias_hh, as torch has it)
     readout   size K of a linear read-out y_t = weight_out output_t + bias_out, or 0 for none
@@ -81,6 +82,7 @@ class Equations:
     recurrent_states: ClassVar[tuple[str, ...] | None] = None
     inner_gates: ClassVar[tuple[str, ...]] = ()
     matrices: ClassVar[tuple[str, ...]] = ()
+    other_names: ClassVar[tuple[str, ...]] = ()
     keep_gate: ClassVar[str | None] = None
     input_gate: ClassVar[str | None] = None
     heads = 1  # without an annotation, so that it is an option only where a cell annotates it

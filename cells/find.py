@@ -151,11 +151,22 @@ def _by_name(name: str, base: type[T], package: str, group: str) -> type[T]:
             with importing(f"{entry.value} (entry point {name!r} of {group})"):
                 return entry.load()
     known = names(package, group)
+    meant = _called(name, base, package) or nearest(name, known)
     folder = package.removeprefix("cellbench.").replace(".", "/")
     raise ValueError(
-        f"unknown {kind} {name!r}{nearest(name, known)} {kind}s: {', '.join(known)}. "
+        f"unknown {kind} {name!r}{meant} {kind}s: {', '.join(known)}. "
         f"A new {kind} is a file in {folder}/, or path/to/file.py:Name."
     )
+
+
+def _called(name: str, base: type, package: str) -> str:
+    """`; that is 'elman' here;` for another name of a member that says its other names, else ""."""
+    if not hasattr(base, "other_names"):
+        return ""
+    plain = re.sub("[^a-z0-9]", "", name.lower())
+    members = ((known, _by_name(known, base, package, "")) for known in _files(package))
+    same = (known for known, cls in members if plain in getattr(cls, "other_names", ()))
+    return next((f"; that is {known!r} here;" for known in same), "")
 
 
 def _from_path(spec: str, base: type[T], package: str, adapted: Adapted | None) -> type[T]:

@@ -396,6 +396,6 @@ def _uncalled(implementation: Implementation, problems: list[str], cell: GatedCe
         first += ". A traced module may fix steps and batch: give those of its trace (steps=, batch=)"
     return (
         f"{implementation.label} cannot be called; {first}. "
-        "Needed: (x (B, I), state) -> h or (output, state), or (x (T, B, I) or (B, T, I)) -> outputs;"
-        " another order of axes takes a function around it that transposes"
+        "Needed: (x (B, I), state) -> h or (output, state), or (x (T, B, I)) -> outputs, as (B, T, I) or"
+        " (I, B, T) too; another order of axes takes a function around it that transposes"
     )

@@ -20,6 +20,7 @@ class Elman(GatedCell):
 
     gates = ("h",)
     states = ("h",)
+    other_names = ("rnn", "simplernn", "vanillarnn", "vanilla", "rnntanh", "rnncell", "basicrnncell")
     activation: str = "tanh"
     biases: int = 2
 

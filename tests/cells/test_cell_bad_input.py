@@ -168,6 +168,11 @@ def test_unknown_names():
         refused(lambda n=name: cells.get(n), "unknown cell", repr(name))
 
 
+@pytest.mark.parametrize("name", ["rnn", "SimpleRNN", "simple_rnn"])
+def test_another_name_of_a_cell_is_answered_with_its_name_here(name):
+    refused(lambda: cells.get(name), f"unknown cell {name!r}; that is 'elman' here;")
+
+
 def test_an_unknown_name_with_nothing_near_is_a_readable_line():
     with pytest.raises(ValueError, match=re.escape("unknown cell 'xyzzy'") + r"[;.] ?cells: "):
         cells.get("xyzzy")
