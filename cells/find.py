@@ -164,9 +164,11 @@ def _called(name: str, base: type, package: str) -> str:
     if not hasattr(base, "other_names"):
         return ""
     plain = re.sub("[^a-z0-9]", "", name.lower())
-    members = ((known, _by_name(known, base, package, "")) for known in _files(package))
-    same = (known for known, cls in members if plain in getattr(cls, "other_names", ()))
-    return next((f"; that is {known!r} here;" for known in same), "")
+    for known in _files(package):
+        cls: type = _by_name(known, base, package, "")
+        if plain in getattr(cls, "other_names", ()):
+            return f"; that is {known!r} here;"
+    return ""
 
 
 def _from_path(spec: str, base: type[T], package: str, adapted: Adapted | None) -> type[T]:
