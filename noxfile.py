@@ -249,7 +249,7 @@ def baselines(session: nox.Session) -> None:
 @session(name="cpu-kernels")
 def cpu_kernels(session: nox.Session) -> None:
     """The fused kernels against ONNX Runtime and torch.nn over batch and hidden size (under 15 minutes).
-    nox -s cpu-kernels -- --all for every cell against torch's loop (hours).
+    nox -s cpu-kernels -- --all for every cell against torch's loop (about 40 minutes).
     """
     install(session)
     study = ("-m", "cellbench.harness.studies.cpu_kernels")

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="B")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="H")
     parser.add_argument("--steps", type=int, default=STEPS, metavar="T")
-    parser.add_argument("--processes", type=int, default=3, help="of each point (default: 3)")
+    parser.add_argument("--processes", type=int, help="of each point (default: 3, and 1 with --all)")
     parser.add_argument("--output", type=Path, help=f"folder to write to (default: {FOLDER}, or ...-all)")
     given = parser.parse_args(arguments)
     try:
@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _study(given: argparse.Namespace) -> int:
-    numbers = [given.steps, given.processes, *given.batches, *given.sizes]
+    processes = (1 if given.all else 3) if given.processes is None else given.processes
+    numbers = [given.steps, processes, *given.batches, *given.sizes]
     if any(number < 1 for number in numbers):
         raise ValueError(f"{min(numbers)} is no size; sizes and processes are whole numbers from 1 on")
     names = given.cells or (cells.names() if given.all else CELLS)
@@ -62,10 +63,7 @@ def _study(given: argparse.Namespace) -> int:
     records = Records(folder)
     if records.anew:
         print(records.anew, file=sys.stderr)
-    study = Study(grid, records, np.random.default_rng(), given.processes, say=_say)
-    if given.all:
-        study.budget_s = float("inf")
-    judged = study.run()
+    judged = Study(grid, records, np.random.default_rng(), processes, say=_say).run()
     text = page.markdown(grid, judged)
     atomic.write_text(folder / f"{figure.NAME}.md", text)
     atomic.write_text(folder / f"{figure.NAME}.csv", page.table(judged))
