@@ -13,6 +13,7 @@ from .compare import Candidate, Comparison, compared
 from .contexts import contexts
 from .digits import in_float64
 from .fitting import Seen, fitted, seen
+from .kept import kept
 from .large import SCALE, at_large
 from .length import longer
 from .mapping import stack_hint
@@ -220,6 +221,8 @@ def _wrong(comparison: Comparison, asked: Asked, long: bool) -> str:
     if not port.way.takes_state and (words := first_state(port, layout)):
         return f"{start}: it {words}."
     best = _explained(port)
+    if best is None and (words := kept(port, layout)):
+        return f"{start}: it {words}."
     if best is None:
         return f"{start}: {_unexplained(comparison)}."
     return f"{start}: {best.sentence}; to mend it, {_and(best.mends)}{_rest(compared(best), long)}."

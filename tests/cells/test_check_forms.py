@@ -322,3 +322,21 @@ def test_a_state_that_was_spread_by_chance_is_not_taken_for_the_form():
     assert result.ok, result.diagnosis
     assert any("x (T, B, I)" in note for note in result.notes)
     assert cells.check(Layers(5, 7, batch_first=True), against="gru", steps=4).ok
+
+
+class Zoneout(nn.Module):
+    """In eval mode, where a part of the old states is kept."""
+
+    def __init__(self, input_size, hidden_size, keep_h=0.15, keep_c=0.05):
+        super().__init__()
+        self.cell, self.keep = nn.LSTMCell(input_size, hidden_size), (keep_h, keep_c)
+
+    def forward(self, x, state):
+        new = self.cell(x, state)
+        return tuple(k * old + (1 - k) * value for k, old, value in zip(self.keep, state, new, strict=True))
+
+
+def test_a_part_of_the_old_state_is_told_with_its_size():
+    result = cells.check(Zoneout, against="lstm", steps=4)
+    assert "keeps 0.15 of the old h and 0.05 of the old c in each step, as zoneout does" in result.diagnosis
+    assert cells.check(Zoneout(5, 7, 0.0, 0.0), against="lstm", steps=4).ok
