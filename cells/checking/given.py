@@ -25,6 +25,7 @@ from .implementation import Arrays, Implementation, one_line
 from .layout import CellArrays
 from .words import ARRAYS, entries, readings, size_role, uses_torch
 
+DEEPEST = 3  # objects in objects in which arrays are looked for
 METHODS = ("forward", "step", "__call__", "cell", "call", "run")  # that may compute, likeliest first
 
 
@@ -244,8 +245,7 @@ def _of_object(
         held["object"] = copy.deepcopy(fresh)  # a state that it keeps inside starts anew
         given: dict[str, Any] = {}
         for name, (container, key, _) in _attributes(held["object"]).items():
-            value = new.get(name, arrays[name])
-            container[key] = given[name] = _tensor(value) if tensors else np.array(value)
+            container[key] = given[name] = _as(values[0], new.get(name, arrays[name]))
         arguments = {name: value for name, value in new.items() if name not in given}
         return given | {n: _tensor(value) if tensors else np.array(value) for n, value in arguments.items()}
 
@@ -354,22 +354,37 @@ def of_cell(cell: GatedCell, sizes: tuple[int, int]) -> Implementation:
     return Implementation(label, step, "torch", arrays, "float64", put, True, order=cell.gates)
 
 
-def _attributes(given: Any) -> dict[str, tuple[Any, Any, Any]]:
-    """(container, key, array) of an object's floating arrays, by name, also in a dict or namespace of its."""
+def _attributes(given: Any, inside: tuple[Any, ...] = ()) -> dict[str, tuple[Any, Any, Any]]:
+    """(container, key, array) of an object's floating arrays, by name, also of what lies in it."""
+    container = given if isinstance(given, dict | list) else getattr(given, "__dict__", {})
     places: dict[str, tuple[Any, Any, Any]] = {}
-    for key, value in vars(given).items() if hasattr(given, "__dict__") else ():
-        inner = vars(value) if type(value).__name__ == "SimpleNamespace" else value
+    for key, value in list(enumerate(container) if isinstance(container, list) else container.items()):
         if _is_array(value):
-            places[key] = (vars(given), key, value)
-        elif isinstance(inner, dict):
-            places |= {f"{key}.{k}": (inner, k, v) for k, v in inner.items() if _is_array(v)}
+            places[str(key)] = (container, key, value)
+        elif len(inside) < DEEPEST and _may_hold(value) and not any(value is outer for outer in inside):
+            places |= {f"{key}.{k}": place for k, place in _attributes(value, (*inside, given)).items()}
     return places
 
 
+def _may_hold(value: Any) -> bool:
+    """Whether arrays may lie in a value: a collection, or an object of somebody's class."""
+    plain = isinstance(value, type) or inspect.isroutine(value) or inspect.ismodule(value)
+    return isinstance(value, dict | list) or (hasattr(value, "__dict__") and not plain)
+
+
 def _is_array(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind == "f" and value.ndim > 0
-    return hasattr(value, "detach") and value.is_floating_point() and value.dim() > 0
+    if hasattr(value, "detach"):
+        return value.is_floating_point() and value.dim() > 0
+    kind = getattr(getattr(value, "dtype", None), "kind", "")  # NumPy's, and JAX's
+    return kind == "f" and getattr(value, "ndim", 0) > 0
+
+
+def _as(old: Any, value: np.ndarray) -> Any:
+    """The value as an array of the old one's library."""
+    if hasattr(old, "detach"):
+        return _tensor(value)
+    jax = sys.modules.get("jax")
+    return jax.numpy.asarray(value) if jax and isinstance(old, jax.Array) else np.array(value)
 
 
 def _numpy(value: Any) -> np.ndarray:

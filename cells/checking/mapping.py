@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations, islice, product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -240,21 +240,22 @@ def covers(
     options: Mapping[str, Sequence[Reading]], cell: GatedCell, most: int
 ) -> Iterator[dict[str, Reading]]:
     """The same, and up to `most` where names say nothing: others that no exchange of gates makes the same."""
-    search, marks = _Search(options, cell, complete=True), dict[Any, dict[str, Reading]]()
-    for chosen in search.choices(0, frozenset(), {}):
-        first = next(iter(marks.values()), chosen)
-        if any(chosen[name] != first[name] for name in chosen if search.says_gate(name)):
-            continue
-        mark = _without_names(chosen)
-        if mark not in marks:
-            marks[mark] = chosen
-            yield chosen
-        if len(marks) == most:
+    for complete in (True, False):
+        search, marks = _Search(options, cell, complete), dict[Any, dict[str, Reading]]()
+        for chosen in search.choices(0, frozenset(), {}):
+            first = next(iter(marks.values()), chosen)
+            said = (name for name in chosen if search.says_gate(name))
+            if set(chosen) != set(first) or any(chosen[n].gates != first[n].gates for n in said):
+                continue
+            mark = _without_names(chosen)
+            if mark not in marks:
+                marks[mark] = chosen
+                yield chosen
+            if len(marks) == most:
+                return
+            search.tries = min(search.tries, MORE)
+        if marks:
             return
-        search.tries = min(search.tries, MORE)
-    if not marks:
-        left_out = _Search(options, cell, complete=False).choices(0, frozenset(), {})
-        yield from islice(left_out, 1)
 
 
 def _without_names(chosen: Mapping[str, Reading]) -> Any:

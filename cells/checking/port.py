@@ -329,13 +329,13 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
             returned = port.tried()
             if isinstance(returned, Returned) and complete:
                 if returned.state or not way.takes_state:
-                    return _unchanging(port)
+                    return _unchanging(_in_its_format(port))
                 silent = silent or port  # a state of another shape may have been taken by chance
                 continue
             problems.append(f"as {way.call}: {returned}")
             states = states or (complete and port.other_states())
         if silent is not None:
-            return _unchanging(silent)
+            return _unchanging(_in_its_format(silent))
         missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
         if not missed:
             raise ValueError(
@@ -344,6 +344,15 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
                 else _unread(implementation, cell_arrays, names)
             )
         names, implementation.missed = [*names, missed[0]], []  # a key that only shows when it runs
+
+
+def _in_its_format(port: Port) -> Port:
+    """The port with the dtype that it computes in, as JAX does where it is given float64."""
+    implementation = port.implementation
+    if implementation.library == "torch" or (port.dtype, port.exact) != ("float64", "float32"):
+        return port
+    coarse = replace(implementation, dtype="float32")
+    return replace(port, implementation=coarse, way=replace(port.way, implementation=coarse))
 
 
 def _unchanging(port: Port) -> Port:

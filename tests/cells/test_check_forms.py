@@ -340,3 +340,69 @@ def test_a_part_of_the_old_state_is_told_with_its_size():
     result = cells.check(Zoneout, against="lstm", steps=4)
     assert "keeps 0.15 of the old h and 0.05 of the old c in each step, as zoneout does" in result.diagnosis
     assert cells.check(Zoneout(5, 7, 0.0, 0.0), against="lstm", steps=4).ok
+
+
+def single_gru(params, h, x):
+    """It computes in float32, whatever it is given, as JAX does; x comes last."""
+    h, x = np.asarray(h, np.float32), np.asarray(x, np.float32)
+    z = single(x @ params["Wz"] + h @ params["Uz"] + params["bz"])
+    r = single(x @ params["Wr"] + h @ params["Ur"] + params["br"])
+    n = single(2 * (x @ params["Wh"] + (r * h) @ params["Uh"] + params["bh"])) * 2 - 1
+    h = (z * h + (1 - z) * n).astype(np.float32)
+    return h, h
+
+
+def single(a):
+    return sigmoid(np.asarray(a, np.float32))
+
+
+def test_what_computes_in_float32_is_held_to_the_tolerance_of_float32():
+    result = cells.check(single_gru, against="gru_reset_before", steps=4)
+    assert result.ok, result.diagnosis
+    assert any("float32" in note for note in result.notes)
+
+
+class Layer:
+    def __init__(self, inputs, units, seed):
+        self.W = np.random.default_rng(seed).normal(size=(inputs, units)) / 3
+        self.b = np.zeros(units)
+
+    def __call__(self, x):
+        return x @ self.W + self.b
+
+
+class Objects:
+    """Its arrays lie in objects of a class of its own, and those in a list."""
+
+    def __init__(self, input_size, hidden_size):
+        n = input_size + hidden_size
+        self.forget_gate, self.input_gate = Layer(n, hidden_size, 0), Layer(n, hidden_size, 1)
+        self.others = [Layer(n, hidden_size, 2), Layer(n, hidden_size, 3)]
+
+    def step(self, x, h, c):
+        both = np.concatenate([x, h], 1)
+        candidate, out = self.others
+        c = sigmoid(self.forget_gate(both)) * c + sigmoid(self.input_gate(both)) * np.tanh(candidate(both))
+        return sigmoid(out(both)) * np.tanh(c), c
+
+
+class OneBiasMore:
+    """One bias of all gates, and one beside the recurrent product of n."""
+
+    def __init__(self, input_size, hidden_size):
+        rng = np.random.default_rng(0)
+        self.weight_ih = rng.normal(size=(3 * hidden_size, input_size)) / 3
+        self.weight_hh = rng.normal(size=(3 * hidden_size, hidden_size)) / 3
+        self.bias, self.bias_n = rng.normal(size=3 * hidden_size), rng.normal(size=hidden_size)
+
+    def __call__(self, input, hidden):
+        i, h = np.split(self.weight_ih @ input + self.bias, 3), np.split(self.weight_hh @ hidden, 3)
+        r, z = sigmoid(i[0] + h[0]), sigmoid(i[1] + h[1])
+        n = np.tanh(i[2] + r * (h[2] + self.bias_n))
+        return n + z * (hidden - n)
+
+
+@pytest.mark.parametrize(("port", "against"), [(Objects, "lstm"), (OneBiasMore, "gru")])
+def test_arrays_are_found_in_objects_and_biases_in_any_part(port, against):
+    result = cells.check(port, against=against, steps=4)
+    assert result.ok, result.diagnosis
