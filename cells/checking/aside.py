@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..programs.tolerance import relative_error
-from .calling import Returned
 from .layout import Layout
 from .port import Port
+from .returned import Returned
 from .words import role
 
 

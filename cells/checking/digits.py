@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..programs.tolerance import tolerance
-from .calling import Returned
 from .compare import Comparison, compared
+from .returned import Returned
 
 INSIDE = 1 / 8  # of float32's tolerance: what rounding to float32 somewhere inside may leave
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..programs.tolerance import relative_error
-from .calling import Returned
 from .compare import Comparison, Row
 from .implementation import Implementation
+from .returned import Returned
 
 
 def tolerance(dtype: str, steps: int) -> float:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from ..programs.tolerance import relative_error
-from .calling import Returned
 from .compare import Comparison, compared
 from .length import LARGEST, moved_by_rounding
+from .returned import Returned
 
 SCALE = 128.0
 SLACK = 64  # times what rounding does to the reference, for what saturates may turn on the last digit

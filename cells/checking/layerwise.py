@@ -17,13 +17,13 @@ from ..cell import GatedCell
 from ..derived import layers
 from ..programs.tolerance import relative_error
 from .assign import EXCHANGED
-from .calling import Returned
 from .compare import Candidate, compared, order_words
 from .contexts import variants
 from .fitting import Seen, fitted
 from .forms import forms
 from .layout import CellArrays
 from .port import Port
+from .returned import Returned
 from .stacks import called, of_layer
 from .variants import COURSES, Variant, changed_arrays, functions, orders, with_forms
 

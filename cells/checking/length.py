@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..programs.tolerance import relative_error
-from .calling import Returned
 from .compare import Candidate, Comparison, Row, compared
 from .plain import named
 from .port import Port
+from .returned import Returned
 
 LONGEST, SECONDS = 200, 1.0
 LARGEST = 1e30  # float32 has none much larger

@@ -15,10 +15,11 @@ import numpy as np
 from ..cell import GatedCell
 from ..find import nearest
 from ..programs.tolerance import tolerance
-from .calling import Returned, Way, ways
+from .calling import Way, ways
 from .implementation import Implementation
 from .layout import Arrays, CellArrays, Layout
 from .mapping import Mapped, described, mapped, stack_hint
+from .returned import Returned
 from .states import other_number
 
 ENTRIES = 200  # of an array whose gradient is found by differences; of a larger one, as many drawn at random

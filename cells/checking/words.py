@@ -1,7 +1,7 @@
 """The words of somebody's code: the names of arrays and arguments, and the text of a function.
 
 A name may have several readings (W_h: the recurrent product, or the candidate's input weights). All names of
-one implementation decide together which holds (`mapping.cover`).
+one implementation decide together which holds (`cover.cover`).
 """
 
 from __future__ import annotations
