@@ -13,7 +13,7 @@ import numpy as np
 from ..cell import GatedCell
 from . import holders
 from .implementation import Implementation, one_line, place
-from .returned import Arrays, NotCalledSo, Reader, Returned, stack, turned
+from .returned import LAYERED, Arrays, NotCalledSo, Reader, Returned, stack, turned
 
 SHAPES = {
     (False, "rows"): "(B, I)",
@@ -38,7 +38,7 @@ class Call:
     axes: rows, vectors, columns, column or batch_first (see SHAPES). state: plain (an array, or a tuple of
     arrays), tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards), listed (of a stack, an item
     for each layer), held (an object of the class that the argument's annotation names), first (of several
-    states the first alone). bag: whether arrays that come in one argument are a dict or a tuple.
+    states the first alone), twice or twice_layered (a single state, as two that are the same). bag: whether arrays that come in one argument are a dict or a tuple.
     """
 
     sequence: bool
@@ -209,7 +209,7 @@ class Way:
         return x.shape[-1] if role == "input" else next(iter(state.values())).shape[-1]
 
     def _layered(self, value: Any) -> Any:
-        return value[None] if self.call.state == "layered" else value
+        return value[None] if self.call.state in LAYERED else value
 
     def _joint(self, state: Arrays) -> Any:
         """All states in one argument."""
@@ -218,6 +218,8 @@ class Way:
             return _bag(zip(state, values, strict=True), [])
         if self.call.state == "swapped":
             return tuple(values[::-1])
+        if self.call.state.startswith("twice"):
+            return values[0], values[0]
         if self.call.state == "held":
             [argument] = [name for name, role in self.roles.items() if role == "state"]
             kind = holders.annotated(self.implementation.function, argument, len(state))
@@ -303,6 +305,9 @@ def _calls(implementation: Implementation, stateful: bool, cell: GatedCell) -> I
         states = (*states, "listed") if stateful else states
     for sequence, axes in order:
         yield from (Call(sequence, axes, state, bag) for state in states for bag in bags)
+    if stateful and len(cell.states) == 1 and not cell.stacked:
+        forms = [(call, state) for call in order for state in ("twice", "twice_layered")]
+        yield from (Call(*call, state, bag) for call, state in forms for bag in bags)
     if len(cell.states) > 1 and not cell.stacked and cell.states[0] in implementation.roles.values():
         yield from (Call(True, axes, "first", bag) for _, axes in sequences for bag in bags)
 

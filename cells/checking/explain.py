@@ -82,6 +82,8 @@ def notes(comparison: Comparison, asked: Asked) -> tuple[str, ...]:
         lines.append(
             f"no initial {', '.join(inside)} is taken: it starts from zero, and its gradient is not compared"
         )
+    if port.way.call.state.startswith("twice"):
+        lines.append(f"its two states are given as one, {layout.cell.states[0]}")
     if layout.ignored:
         lines.append(f"arrays left aside: {', '.join(layout.ignored)}")
     if layout.readout:

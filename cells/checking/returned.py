@@ -12,6 +12,7 @@ from ..contract import State
 from . import holders
 
 Arrays = dict[str, Any]
+LAYERED = ("layered", "twice_layered")  # forms of states with an axis of layers
 
 
 class NotCalledSo(Exception):
@@ -100,7 +101,7 @@ class Reader:
     def _in_order(self, state: Arrays, last: Any) -> Arrays:
         """Two states with that one first which is the last output, where they came in no known order."""
         names, values = list(state), list(state.values())
-        if self.apart and len(names) == 2 and _same(values[1], last) and not _same(values[0], last):
+        if self.apart and len(names) == 2 and same(values[1], last) and not same(values[0], last):
             return dict(zip(names, values[::-1], strict=True))
         return state
 
@@ -121,8 +122,9 @@ class Reader:
 
     def _layered(self, value: Any) -> Arrays | None:
         """The states by name, where they may have torch's axis of layers, (1, B, H); else None."""
+        value = self._one(value)
         values = list(value) if isinstance(value, tuple | list) else [value]
-        if len(values) != len(self.states) or not (self.internal or self.form in ("layered", "swapped")):
+        if len(values) != len(self.states) or not (self.internal or self.form in (*LAYERED, "swapped")):
             return None  # one that went in without that axis was spread over it by chance
         ends = [v[0] if _shape(v) == (1, *self._first[1]) else v for v in values]
         if any(_shape(end) != self._first[1] for end in ends):
@@ -131,6 +133,7 @@ class Reader:
 
     def _state(self, value: Any) -> Arrays | None:
         """The states by name, from a state in any other form; else None."""
+        value = self._one(value)
         if isinstance(value, State) or type(value).__name__ == "SimpleNamespace":
             value = vars(value)
         elif len(held := holders.names(value)) == len(self.states):
@@ -148,6 +151,14 @@ class Reader:
             return None
         return states if all(_shape(v) == self.states[name] for name, v in states.items()) else None
 
+    def _one(self, value: Any) -> Any:
+        """The state that went in twice, of the two that came out; anything else as it is."""
+        if not self.form.startswith("twice") or not isinstance(value, tuple | list) or len(value) != 2:
+            return value
+        if not same(*value):
+            raise NotCalledSo("its two states are not the same")
+        return value[0]
+
     def _of_layers(self, value: Any) -> Any:
         """States of a stack that come one by one, layer by layer, together; anything else as it is."""
         each = [tuple(layer) if isinstance(layer, tuple | list) else (layer,) for layer in value]
@@ -164,7 +175,7 @@ class Reader:
         return list(result) if isinstance(result, tuple | list) and result else [result]
 
 
-def _same(value: Any, other: Any) -> bool:
+def same(value: Any, other: Any) -> bool:
     return _shape(value) == _shape(other) and bool((value == other).all())
 
 

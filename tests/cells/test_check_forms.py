@@ -406,3 +406,23 @@ class OneBiasMore:
 def test_arrays_are_found_in_objects_and_biases_in_any_part(port, against):
     result = cells.check(port, against=against, steps=4)
     assert result.ok, result.diagnosis
+
+
+class TwoOfOne(nn.Module):
+    """JANET as it is often written: h and c, which are the same."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x, self.h = nn.Linear(input_size, 2 * hidden_size), nn.Linear(hidden_size, 2 * hidden_size)
+
+    def forward(self, input, state):
+        h, c = state
+        f, g = (self.x(input) + self.h(h)).chunk(2, 1)
+        c = torch.sigmoid(f) * c + (1 - torch.sigmoid(f - 1)) * torch.tanh(g)
+        return c, (c, c)
+
+
+def test_two_states_that_are_the_same_are_one():
+    result = cells.check(TwoOfOne, against="janet", steps=4)
+    assert result.ok, result.diagnosis
+    assert any("its two states are given as one, h" in note for note in result.notes)
