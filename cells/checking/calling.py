@@ -38,7 +38,8 @@ class Call:
     axes: rows, vectors, columns, column or batch_first (see SHAPES). state: plain (an array, or a tuple of
     arrays), tuple, dict, layered ((1, B, H) each), swapped (the tuple backwards), listed (of a stack, an item
     for each layer), held (an object of the class that the argument's annotation names), first (of several
-    states the first alone), twice or twice_layered (a single state, as two that are the same). bag: whether arrays that come in one argument are a dict or a tuple.
+    states the first alone), twice or twice_layered (a single state, as two that are the same). bag: whether
+    arrays that come in one argument are a dict or a tuple.
     """
 
     sequence: bool

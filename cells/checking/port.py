@@ -330,13 +330,13 @@ def ported(implementation: Implementation, cell_arrays: CellArrays, trial: Trial
             returned = port.tried()
             if isinstance(returned, Returned) and complete:
                 if returned.state or not way.takes_state:
-                    return _unchanging(_in_its_format(port))
+                    return _in_its_format(_unchanging(port))
                 silent = silent or port  # a state of another shape may have been taken by chance
                 continue
             problems.append(f"as {way.call}: {returned}")
             states = states or (complete and port.other_states())
         if silent is not None:
-            return _unchanging(_in_its_format(silent))
+            return _in_its_format(_unchanging(silent))
         missed = [name for name in dict.fromkeys(implementation.missed) if name not in names]
         if not missed:
             raise ValueError(
