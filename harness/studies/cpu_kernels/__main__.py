@@ -18,7 +18,7 @@ from cellbench import cells
 from ... import store
 from ...store import atomic
 from . import figure, page
-from .points import BATCHES, CELLS, LOOP, SIZES, STEPS, Grid
+from .points import BATCHES, CELLS, LOOP, OWN, SIZES, STEPS, Grid
 from .records import Records
 from .study import Study
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m cellbench.harness.studies.cpu_kernels",
         description=(__doc__ or "").partition("\n")[0],
     )
-    parser.add_argument("--all", action="store_true", help="every cell, against torch's loop")
+    parser.add_argument("--all", action="store_true", help="every cell with a fused kernel, against torch's loop")
     parser.add_argument("--cells", nargs="+", metavar="NAME", help=f"(default: {' '.join(CELLS)})")
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="B")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="H")
@@ -53,7 +53,7 @@ def _study(given: argparse.Namespace) -> int:
     numbers = [given.steps, processes, *given.batches, *given.sizes]
     if any(number < 1 for number in numbers):
         raise ValueError(f"{min(numbers)} is no size; sizes and processes are whole numbers from 1 on")
-    names = given.cells or (cells.names() if given.all else CELLS)
+    names = given.cells or (_with_kernels() if given.all else CELLS)
     for name in names:
         cells.get(name)
     sizes = {"batches": given.batches, "sizes": given.sizes, "steps": given.steps}
@@ -71,6 +71,12 @@ def _study(given: argparse.Namespace) -> int:
     print(text)
     print(f"written: {folder}")
     return 0
+
+
+def _with_kernels() -> list[str]:
+    """The cells of which a fused kernel can be printed."""
+    backend = cells.backend(OWN)
+    return [name for name in cells.names() if backend.unsupported(cells.get(name)) is None]
 
 
 def _say(text: str) -> None:
