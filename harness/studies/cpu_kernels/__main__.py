@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m cellbench.harness.studies.cpu_kernels",
         description=(__doc__ or "").partition("\n")[0],
     )
-    parser.add_argument("--all", action="store_true", help="every cell with a fused kernel, against torch's loop")
+    parser.add_argument(
+        "--all", action="store_true", help="every cell with a fused kernel, against torch's loop"
+    )
     parser.add_argument("--cells", nargs="+", metavar="NAME", help=f"(default: {' '.join(CELLS)})")
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="B")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="H")
