@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import math
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,14 @@ from cellbench.harness.studies.anchors import (
 from cellbench.harness.studies.anchors.anchor import Anchor, timed, within
 from cellbench.harness.studies.anchors.training import Recipe, train
 from cellbench.harness.tasks import chaotic_map
+
+
+HARNESS = Path(anchors.__file__).parents[2]
+
+
+@pytest.mark.parametrize("file", sorted(HARNESS.rglob("__main__.py")), ids=lambda file: file.parent.name)
+def test_no_package_starts_processes_from_its_main_which_they_cannot_import(file):
+    assert "multiprocessing" not in file.read_text()
 
 
 def anchor(**changes):

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
-from ...measure.worker import limited
 from ...store import atomic
 from ..made import made
 from . import initial_decay, learned, maps, random_network
-from .anchor import Anchor, Group, timed
+from .anchor import Anchor, Group
 from .figure import draw
+from .running import PROCESSES, run_all
 
 FOLDER = Path("results/reference/anchors")
 HEADER = ("anchor", "published", "computed", "measured", "allowed", "finite-size note", "seconds", "verdict")
@@ -38,7 +36,6 @@ COLUMNS = (
     "seconds",
     "holds",
 )
-PROCESSES = 2
 GROUPS: dict[str, tuple[Group, ...]] = {
     "Random tanh networks": (
         random_network.mean_field_figures,
@@ -68,26 +65,6 @@ GROUPS: dict[str, tuple[Group, ...]] = {
         learned.adding_chrono,
     ),
 }
-
-
-def run(group: Group) -> list[Anchor]:
-    """The anchors of one group, timed."""
-    import torch
-
-    torch.set_num_threads(1)
-    return list(timed(group(), time.perf_counter))
-
-
-def run_all(sections: dict[str, tuple[Group, ...]]) -> dict[str, list[Anchor]]:
-    """Two groups at a time, each on one thread; prints an anchor's row as soon as it is there."""
-    groups = [group for section in sections.values() for group in section]
-    with limited(1), ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(run, group) for group in groups]
-        for future in as_completed(futures):
-            for anchor in future.result():
-                print(" | ".join(anchor.cells()), flush=True)
-    results = iter(future.result() for future in futures)
-    return {name: [a for _ in section for a in next(results)] for name, section in sections.items()}
 
 
 def markdown(sections: dict[str, list[Anchor]], elapsed_s: float) -> str:
