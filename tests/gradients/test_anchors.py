@@ -17,12 +17,12 @@ from cellbench.harness.studies.anchors import (
     maps,
     mean_field,
     random_network,
+    running,
     sequences,
 )
 from cellbench.harness.studies.anchors.anchor import Anchor, timed, within
 from cellbench.harness.studies.anchors.training import Recipe, train
 from cellbench.harness.tasks import chaotic_map
-
 
 HARNESS = Path(anchors.__file__).parents[2]
 
@@ -217,9 +217,9 @@ def quick(measured):
 def test_the_study_writes_table_and_figure_and_exits_1_where_an_anchor_is_outside(
     tmp_path, capsys, monkeypatch, measured, code
 ):
-    monkeypatch.setattr(anchors, "run", lambda group: list(group()))
-    monkeypatch.setattr(anchors, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(anchors, "as_completed", iter)
+    monkeypatch.setattr(running, "run", lambda group: list(group()))
+    monkeypatch.setattr(running, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(running, "as_completed", iter)
     monkeypatch.setattr(
         anchors, "GROUPS", {"one": (partial(quick, measured),), "two": (partial(quick, 1.1),)}
     )
@@ -230,6 +230,11 @@ def test_the_study_writes_table_and_figure_and_exits_1_where_an_anchor_is_outsid
     assert f"2 figures, {code} outside" in page and "| a | 1 | 1.1 |" in page
     assert (tmp_path / "anchors.svg").read_text().startswith("<svg")
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{code} outside")
+
+
+def test_groups_run_in_processes_of_their_own():
+    found = running.run_all({"maps": (maps.clipped_descent,)})
+    assert found["maps"] and all(one.seconds is not None for one in found["maps"])
 
 
 class Here:
