@@ -10,6 +10,7 @@ from itertools import chain, groupby
 
 import pandas as pd
 
+from ..store import ERRORS
 from .agreeing import agreeing
 from .clipped import clipped
 from .frame import DIRECTIONS, FEWEST, SETTING, measured, of_metric, of_probe, setting_text, telling
@@ -57,18 +58,20 @@ NOTES = (
 
 
 def findings(rows: Iterable[Row], ready: pd.DataFrame) -> list[Finding]:
-    """The sentences about rightness, speed, sizes, trainings and gradients, as far as there are results.
+    """The sentences about rightness, speed, sizes, trainings, gradients and failures, as far as known.
 
     rows are those of the summary; ready is the tidy frame after `prepare`.
     """
     rows = list(rows)
-    answers = {
+    without = {"Failed?": list(failed(ready))}
+    answers: dict[str, Iterable[Finding]] = {
         "Right?": agreeing(ready),
-        "Failed?": failed(ready),
+        **(without if ready["status"].isin(ERRORS).any() else {}),  # what was not asked of a cell comes last
         "Fast?": chain(fastest(ready), _speed(ready)),
         "Costs?": smallest(ready),
         "Learns?": chain(_learned(ready), first_to_target(ready), clipped(ready)),
         "Remembers?": chain(vanishing(rows), reach(rows)),
+        **without,
     }
     return [replace(one, question=question) for question, some in answers.items() for one in some]
 

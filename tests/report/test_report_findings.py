@@ -286,8 +286,17 @@ def test_a_training_that_diverged_has_not_reached_the_target():
         refused("training", "diverged", "at step 3", cell="lstm", backend="numba", task="adding", seed=s)
         for s in (0, 1)
     ]
-    _, text = said(reached("gru", [2.0, 3.0]) + lost)
+    text, without = said(reached("gru", [2.0, 3.0]) + lost)
+    assert without == "2 cases have no result: 2 diverged. The reason: at step 3."
     assert text.endswith("after 2.50 s; no model but gru does (first in each of 2 seeds).")
+
+
+@pytest.mark.parametrize(("status", "place"), [("crashed", 0), ("unsupported", -1)])
+def test_an_error_is_said_first_and_what_was_not_possible_last(status, place):
+    lost = refused("training", status, "a reason", cell="lstm", backend="numba", task="adding", seed=0)
+    found = [*reached("gru", [2.0, 3.0]), *reached("elman", [5.0, 6.0]), lost]
+    texts = said(found)
+    assert len(texts) > 1 and texts[place].startswith(f"1 case has no result: 1 {status}")
 
 
 def test_one_cell_on_two_backends_is_no_contest_where_another_cell_was_tried():
