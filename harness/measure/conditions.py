@@ -74,8 +74,8 @@ class Warning(Enum):
         "the clock fell from {highest:.0f} to {mhz:.0f} MHz: let the machine cool, or fix its clock rate"
     )
     DRIFT = (
-        "A itself took {drift:.0f} % more in its slowest process than in its fastest: other work, or a changing"
-        " clock"
+        "A itself took {drift:.0f} % more in its slowest process than in its fastest: other work, or a"
+        " changing clock"
     )
     BATTERY = "the machine runs on its battery, which slows it: plug it in"
     GOVERNOR = (
