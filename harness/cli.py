@@ -188,6 +188,9 @@ def _complete(flag: str) -> int:
     if flag == "--completion":
         print(_completion.SCRIPT, end="")
     elif words[1:2] == ["run"] and len(words) > 2:
+        if members := _completion.members(words[-1]):
+            print("\n".join(members))
+            return 0
         _module("run").do(command_parser("run").read(["--shell-completion", "query=bash"]))
     else:
         print("\n".join(_completion.completions(words, names(), command_parser)))

@@ -85,10 +85,12 @@ def weights(file: Path) -> Arrays:
         )
     checked_size(file)
     try:
-        held = np.load(file)
-        if not isinstance(held, np.lib.npyio.NpzFile):
-            raise ValueError("it holds one array without a name, as np.save writes it")
-        with held:
+        if not zipfile.is_zipfile(file):
+            with file.open("rb") as opened:
+                nameless = opened.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX
+            held = "holds one array without a name" if nameless else "is no archive, or a damaged one"
+            raise ValueError(f"it {held}; np.savez(file, **arrays) writes one")
+        with np.load(file) as held:
             return {name: held[name] for name in held.files}
     except (ValueError, AttributeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file} is no .npz file of arrays: {one_line(error)}") from None

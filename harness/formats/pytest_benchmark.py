@@ -14,6 +14,7 @@ from . import pyperf
 from ._brought import Benchmark, Brought, name_of, seconds
 
 DIGITS = 15  # of a whole number: no size, seed or number of threads has more
+NO_COMMIT = (("id", "unversioned"), ("id", "unknown"))  # its words for a folder without a revision
 KEY = ("node", "machine", "system", "python_version")
 
 
@@ -24,13 +25,13 @@ def is_one(content: dict[str, Any]) -> bool:
 
 def brought(content: dict[str, Any], file: Path) -> Brought:
     """Its benchmarks, each of one process."""
-    info = content.get("machine_info") or {}
+    info, commit = content.get("machine_info") or {}, content.get("commit_info") or {}
     return Brought(
         "pytest-benchmark",
         [_benchmark(b) for b in content["benchmarks"]],
         content.get("version"),
         content.get("datetime"),
-        content.get("commit_info") or {},
+        {name: value for name, value in commit.items() if (name, value) not in NO_COMMIT},
         {"cpu": info.get("cpu", {}).get("brand_raw"), "python": info.get("python_version")},
         _machine_key(info),
     )

@@ -62,20 +62,20 @@ class Warning(Enum):
     """A condition that may have spoilt a measurement: the likely cause, and what to do."""
 
     LOAD = (
-        "other work loads this machine (load {load:.1f} on {cores} cores): stop that work, or measure again"
+        "other work loads this machine (load {load:.1f} on {cores}): stop that work, or measure again"
         " when it is done"
     )
     QUOTA = (
         "this container stops when it has used {quota:g} cores, and {threads} threads can: allow it at least"
         " one core more"
     )
-    THREADS = "{threads} threads on {cores} cores hinder each other: set threads={cores} or less"
+    THREADS = "{threads} threads on {cores} hinder each other: set threads={most} or less"
     THROTTLED = (
         "the clock fell from {highest:.0f} to {mhz:.0f} MHz: let the machine cool, or fix its clock rate"
     )
     DRIFT = (
-        "A itself took {drift:.0%} more in its slowest process than in its fastest: other work, or a changing"
-        " clock"
+        "A itself took {drift:.0f} % more in its slowest process than in its fastest: other work, or a"
+        " changing clock"
     )
     BATTERY = "the machine runs on its battery, which slows it: plug it in"
     GOVERNOR = (
@@ -120,12 +120,13 @@ def warnings_of(seen: Sequence[Conditions], threads: int, levels: Sequence[float
         Warning.GOVERNOR: governor not in (None, "performance"),
     }
     facts = {
-        "cores": cores,
+        "cores": f"{cores} core{'s' * (cores != 1)}",
+        "most": cores,
         "load": load,
         "threads": threads,
         "highest": highest,
         "mhz": mhz,
-        "drift": drift,
+        "drift": 100 * drift,
         "governor": governor,
         "quota": quota,
     }

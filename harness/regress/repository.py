@@ -169,7 +169,8 @@ class Suite:
         if cannot[1] and not cannot[0]:
             self.missing.append(f"{name}: runs at the base, but now {cannot[1]}")
         elif any(cannot):
-            self.notes.append(f"{name}: not timed, {cannot[1] or f'new, no baseline ({cannot[0]})'}")
+            at_base = str(cannot[0]).replace(str(old), f"{match['file']} at {self.name}")
+            self.notes.append(f"{name}: not timed, {cannot[1] or f'no baseline ({at_base})'}")
         else:
             self.facts += differences(case, before)
             self.pairs.append(Pair(name, make, (Side(before), Side(case), self.base), case.device))

@@ -39,6 +39,8 @@ def _leaves(tree: Any, path: str = "") -> Iterable[tuple[str, str]]:
     if isinstance(tree, dict) and tree:
         for name, value in tree.items():
             yield from _leaves(value, f"{path}.{one_line(name)}" if path else one_line(name))
+    elif tree == {} and not path:
+        return
     elif isinstance(tree, list | tuple) and any(isinstance(value, dict) for value in tree):
         for i, value in enumerate(tree):
             yield from _leaves(value, f"{path}[{i}]")

@@ -213,10 +213,10 @@ def _best(task: str, order: Sequence[Standing]) -> str:
 
 
 def _lower_rival(best: Standing, others: Sequence[Standing]) -> str:
-    """' NAME, without a recurrent cell, has a lower one, 0.148.'; '' where the model beats all rivals."""
+    """' The rival “NAME”, without a recurrent cell, has a lower one, 0.148.'; '' where none has."""
     lower = [one for one in with_loss(list(others)) if one.loss < best.loss]
     return (
-        f" {lower[0].name}, without a recurrent cell, has a lower one, {digits(lower[0].loss)}."
+        f" The rival “{lower[0].name}”, without a recurrent cell, has a lower one, {digits(lower[0].loss)}."
         if lower
         else ""
     )

@@ -17,7 +17,7 @@ from .units import digits
 
 ANCHOR = anchor_of(gradient_decay.HEADING)
 MOST_NAMED = 6  # cells in a sentence
-MOST_SETTINGS = 2  # with a sentence each; of more it is counted which cell reaches farthest
+MOST_SETTINGS = 2  # with a sentence each; of more it is counted which cell is slowest
 # what a gradient depends on; a run is told only where two of them differ at one setting
 KEYS = ("dtype", "input_size", "match", "size", "steps")
 Places = dict[tuple[str, str], Row]  # by cell and setting
@@ -74,23 +74,23 @@ def reach(rows: Iterable[Row]) -> Iterator[Finding]:
     if len(leads) > MOST_SETTINGS:
         yield Finding(_counted(list(leads.values())), ANCHOR)
     else:
-        yield from (Finding(_farthest(setting, order), ANCHOR) for setting, order in leads.items())
+        yield from (Finding(_slowest(setting, order), ANCHOR) for setting, order in leads.items())
 
 
-def _farthest(setting: str, order: list[Row]) -> str:
+def _slowest(setting: str, order: list[Row]) -> str:
     first, *others = order
     caveat = "" if _sure(order) else " Intervals overlap, so the first is not sure."
-    told = "".join(f", in {one.cell} after {_tenth(one)}" for one in others[: MOST_NAMED - 1])
+    told = "".join(f", in {one.cell} every {_tenth(one)}" for one in others[: MOST_NAMED - 1])
     return (
-        f"The gradient{_at(setting)} reaches farthest back in {first.cell}: a tenth of it is left after"
-        f" {_tenth(first)} steps{told}.{caveat}"
+        f"The gradient{_at(setting)} falls most slowly in {first.cell}: to a tenth every {_tenth(first)}"
+        f" steps{told}.{caveat}"
     )
 
 
 def _counted(leads: list[list[Row]]) -> str:
     often = tally((order[0].cell, _sure(order)) for order in leads)
     return (
-        f"The gradient that reaches farthest back, in {len(leads)} settings: {often}. Sure: no interval of"
+        f"The gradient that falls most slowly, in {len(leads)} settings: {often}. Sure: no interval of"
         " another cell overlaps."
     )
 
@@ -100,6 +100,7 @@ def _sure(order: list[Row]) -> bool:
 
 
 def _tenth(row: Row) -> str:
+    """Steps in which a line of the fitted rate falls to a tenth; the first lags may fall in another way."""
     return digits(math.log(10) / -row.rate.value)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from ..store import provenance
+from ..store import imported, provenance
 from . import differing
 from .drawing import drawing
 from .drawing.panels import Figure, at, cut, titled
@@ -102,7 +102,8 @@ def section(ready: pd.DataFrame, manifests: Sequence[dict[str, Any]]) -> Section
                 continue
             figure = figure_of(str(probe), rows, axes)
             figures += [figure] if figure else []
-            missing += [(str(probe), text, reason) for text, reason in gaps(rows, axes)]
+            if probe != imported.PROBE:  # files of other tools owe each other no combination
+                missing += [(str(probe), text, reason) for text, reason in gaps(rows, axes)]
         tables += [one for one in (differing.table(ready, manifests),) if one]
     tables += [_table(missing)] if missing else []
     return Section(HEADING, tuple(figures), tuple(tables))

@@ -23,7 +23,7 @@ SCALES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "%": ((0, 0.01, " %"),),
 }
 FACTORS = {name: one for scales in SCALES.values() for _, one, name in scales if name} | {"": 1.0}
-WIDE = 1000  # times its lower end, from which on an interval is no longer read in one unit
+WIDE = 100  # times its lower end, from which on an interval is no longer read in one unit
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -112,8 +112,9 @@ def _work(
             file=sys.stderr,
         )
     counts = Counter(runner.statuses.values())
+    none = "nothing was measured" if code == 130 else "nothing left to measure"
     progress.end(
-        ", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing left to measure",
+        ", ".join(f"{n} {status}" for status, n in counts.items()) or none,
         f"run: {writer.folder}  (page: cellbench report {shlex.quote(str(writer.folder))})",
     )
     return code

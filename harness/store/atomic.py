@@ -92,7 +92,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Raises OSError where the folder cannot be written."""
+    """Raises OSError, with the path, where it cannot be written."""
+    try:
+        _write_bytes(path, content)
+    except OSError as error:
+        if error.filename is None:  # of a full disk the system names no file
+            error.filename = str(path)
+        raise
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
     if path.exists() and not path.is_file():  # a pipe or a device such as /dev/stdout has nothing to replace
         handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # else a pipe that nobody reads would wait
         os.set_blocking(handle, True)

@@ -27,6 +27,8 @@ def offered(line, monkeypatch, capsys):
         ("cellbench show lstm --ker", {"--kernel"}),
         ("cellbench run workload.b", {"workload.batch="}),
         ("cellbench run experiment=q", {"experiment=quick"}),
+        ("cellbench run cells=ls", {"cells=lstm"}),
+        ("cellbench run probes=[throughput,lat", {"probes=[throughput,latency"}),
         ("cellbench foo ", set()),
         ("cellbench list qqq", set()),
     ],
@@ -42,14 +44,23 @@ def test_all_commands_are_offered_first_and_what_is_behind_the_cursor_does_not_c
     assert main(["--complete"]) == 0 and capsys.readouterr().out == "export\n"
 
 
-def test_bash_completes_with_the_script_that_is_printed(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("line", "breaks", "replies"),
+    [
+        ("cellbench hi", "=", "history\n"),
+        ("cellbench run experiment=q", " =:", "quick\n"),  # bash replaces what stands behind the =
+        ("cellbench run experiment=q", "", "experiment=quick\n"),  # as in zsh
+        ("cellbench run workload.b", " =:", "workload.batch=\n"),
+    ],
+)
+def test_bash_completes_with_the_script_that_is_printed(line, breaks, replies, tmp_path):
     program = Path(sys.executable).with_name("cellbench")
     script = f"""
         eval "$({program} --completion)"
         cellbench() {{ {program} "$@"; }}
-        COMP_LINE='cellbench hi' COMP_POINT=12
+        COMP_LINE='{line}' COMP_POINT={len(line)} COMP_WORDBREAKS='{breaks}'
         _cellbench
         echo "${{COMPREPLY[@]}}"
     """
     ended = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "history\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, replies, "")

@@ -165,6 +165,9 @@ def test_the_command_line_draws_weights_of_the_sizes_that_are_named(tmp_path, ca
         ("--cell gru --output m.onnx --weights lost.npz", "no file 'lost.npz'"),
         ("--cell gru --output m.onnx --weights words.npz", "weight_ih"),
         ("--cell lstm --output m.onnx --weights w.npz", "weight_ih"),
+        ("--cell gru --output m.onnx --weights w.json", "it is no archive, or a damaged one"),
+        ("--cell gru --output m.onnx --weights w.npy", "it holds one array without a name"),
+        ("--cell gru --output /dev/full", "'/dev/full': No space left on device"),
         ("--cell gru --output m.onnx --weights w.npz --hidden-size 5", "leave out --hidden-size"),
         ("--cell gru --output m.onnx --dtype float16", "float64"),
     ],
@@ -175,11 +178,13 @@ def test_what_the_command_line_cannot_write_is_one_line_and_leaves_the_file_as_i
     monkeypatch.chdir(tmp_path)
     params = cells.get("gru").init(3, 5)
     np.savez("w.npz", **params)
+    np.save("w.npy", params["weight_ih"])
+    (tmp_path / "w.json").write_text("{}")
     np.savez("words.npz", **{name: np.full(array.shape, "a") for name, array in params.items()})
     (tmp_path / "m.onnx").write_text("an older one")
     assert exported(*arguments.split()) == 2
     error = capsys.readouterr().err.strip()
-    assert said in error and "\n" not in error
+    assert said in error and "\n" not in error and "allow_pickle" not in error
     assert (tmp_path / "m.onnx").read_text() == "an older one"
 
 

@@ -362,7 +362,9 @@ def test_threads_beyond_the_cores_and_a_drifting_anchor_are_said():
     (threads,) = warnings_of([QUIET], 4, [])
     assert threads.kind is Warning.THREADS and "set threads=2" in str(threads)
     (drift,) = warnings_of([QUIET], 1, [1.0, 1.4])
-    assert drift.kind is Warning.DRIFT and "40%" in str(drift)
+    assert drift.kind is Warning.DRIFT and "40 % more" in str(drift)
+    (load,) = warnings_of([Conditions(1, 4.3, None, None)], 1, [])
+    assert "(load 4.3 on 1 core)" in str(load)
     assert warnings_of([QUIET], 1, [0.0, np.nan]) == warnings_of([], 1, []) == ()
 
 

@@ -167,6 +167,20 @@ def test_a_page_of_imported_runs_alone_says_what_they_are_of(tmp_path):
     assert title(one, two, other) == "Benchmarks of mine by pytest-benchmark and hyperfine on n1 and n2"
 
 
+def test_runs_of_different_files_lack_nothing_of_each_other(tmp_path, capsys):
+    a, b = brought_in(tmp_path, node="n1"), brought_in(tmp_path, node="n2", names=NAMES[:1])
+    assert main(["export", str(a), str(b), "--as", "csv", "--output", str(tmp_path / "out")]) == 0
+    names = sorted(file.name for file in (tmp_path / "out").iterdir() if file.suffix == ".csv")
+    assert names == ["environment.csv", "imported-benchmarks.csv"]  # no configuration was asked of them
+
+
+@pytest.mark.parametrize("word", ["unversioned", "unknown"])
+def test_a_folder_without_a_revision_is_a_point_without_a_commit(tmp_path, word):
+    run = brought_in(tmp_path, more={"commit_info": {"id": word, "dirty": False, "project": "p"}})
+    manifest = store.read_manifest(run)
+    assert "id" not in manifest["git"] and manifest["git"]["project"] == "p"
+
+
 def test_history_has_a_point_in_seconds_for_each_and_looks_for_no_change(tmp_path, capsys):
     runs = [brought_in(tmp_path, scale) for scale in (1.0, 2.0)]
     points = points_of(runs[0]).points

@@ -96,7 +96,7 @@ def test_a_commit_that_computes_wrong_is_red_with_another_reason(repository, her
     (repository / "src" / "mycell.py").write_text(WRONG)
     assert regress() == 1
     page = (repository / "out" / "regress.md").read_text()
-    assert "1 exact value differs" in page and "computes another output" in page
+    assert "1 SAME of 1, 1 exact value differs" in page and "computes another output" in page
     (repository / "src" / "mycell.py").write_text(OTHER)
     assert regress() == 1
     assert "weight_ih (16, 32)" in capsys.readouterr().out
@@ -145,6 +145,15 @@ def test_a_cell_that_the_base_has_not_is_no_baseline(repository, capsys):
     (repository / "src" / "new.py").write_text(CELL)
     assert regress(spec="src/new.py:MyCell") == 3
     assert "new, no baseline" in capsys.readouterr().out
+
+
+def test_a_base_whose_file_is_broken_is_named_by_its_revision(repository, capsys):
+    (repository / "src" / "mycell.py").write_text("x = (\n")
+    git(repository, "commit", "--quiet", "-a", "-m", "broken")
+    (repository / "src" / "mycell.py").write_text(CELL)
+    assert regress() == 3
+    page = (repository / "out" / "regress.md").read_text()
+    assert "not timed, no baseline (src/mycell.py at main cannot be imported: SyntaxError" in page
 
 
 @pytest.mark.parametrize(
@@ -232,6 +241,7 @@ def step(name, folder, **variables):
     """Runs a step of the action as a runner does; `gh` and `python` keep what they were told."""
     (folder / "bin").mkdir(exist_ok=True)
     python = f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {folder}/arguments\n"
+    python += "echo 'cellbench: src/a.py cannot be imported' >&2; exit ${ENDS:-0}\n"
     for program, text in (("gh", GH.replace("/usr/bin/env python3", sys.executable)), ("python", python)):
         (folder / "bin" / program).write_text(text)
         (folder / "bin" / program).chmod(0o755)
@@ -260,6 +270,18 @@ def test_the_action_says_where_it_may_not_comment_and_has_nothing_to_say_without
     (tmp_path / "regress.md").write_text("## red\n")
     done = step("Comment", tmp_path, REFUSED="1")
     assert done.returncode == 0 and done.stdout.startswith("::warning::no comment")
+
+
+def test_the_action_replaces_a_comment_where_nothing_could_be_compared(tmp_path):
+    (tmp_path / "comment").write_text("<!-- cellbench -->\n## green\n")
+    given = {"BASE": "abc", "CELLS": "src/a.py:A", "OVERRIDES": "", "ENDS": "2"}
+    assert step("Compare", tmp_path, **given).returncode == 2
+    assert step("Comment", tmp_path).returncode == 0
+    text = (tmp_path / "comment").read_text()
+    assert "## ❌ Nothing was compared" in text and "cellbench: src/a.py cannot be imported" in text
+    (tmp_path / "regress.md").write_text("## red\n")
+    assert step("Compare", tmp_path, **(given | {"ENDS": "1"})).returncode == 1
+    assert (tmp_path / "regress.md").read_text() == "## red\n"
 
 
 def test_comments_that_cannot_be_read_are_a_warning_and_no_second_one_is_written(tmp_path):

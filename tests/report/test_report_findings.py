@@ -94,8 +94,8 @@ def test_sentences_of_one_question_stand_together_under_it(tmp_path):
 def test_every_gradient_s_reach_is_told():
     lasts = {"a": -16.0, "b": -32.0, "c": -64.0}
     rows = [one for cell, last in lasts.items() for one in gradient_decay((cell,), last=last)]
-    (text,) = [one for one in said(rows) if "farthest" in one]
-    assert [float(n) for n in re.findall(r"after (\d+\.\d+)", text)] == pytest.approx([9.21, 4.61, 2.30])
+    (text,) = [one for one in said(rows) if "most slowly" in one]
+    assert [float(n) for n in re.findall(r"every (\d+\.\d+)", text)] == pytest.approx([9.21, 4.61, 2.30])
 
 
 def test_one_backend_alone_has_no_rank():
@@ -155,12 +155,12 @@ def test_of_many_settings_it_is_counted_in_how_many_the_fastest_cell_is_sure():
     )
 
 
-def test_the_gradient_that_falls_least_reaches_farthest():
+def test_the_gradient_that_falls_most_slowly_is_told_by_its_rate():
     rows = gradient_decay(cells=("gru",), last=-16.0) + gradient_decay(cells=("lstm",), last=-32.0)
-    (text,) = [one for one in said(rows) if "farthest" in one]
+    (text,) = [one for one in said(rows) if "most slowly" in one]
     tenth = np.log(10) / (16 / 64)  # steps, by the slope of a line
-    assert f"in gru: a tenth of it is left after {tenth:.2f} steps, in lstm after {tenth / 2:.2f}." in text
-    assert not any("farthest" in one for one in said(rows + gradient_decay(cells=("lru",), last=0.0)))
+    assert f"in gru: to a tenth every {tenth:.2f} steps, in lstm every {tenth / 2:.2f}." in text
+    assert not any("most slowly" in one for one in said(rows + gradient_decay(cells=("lru",), last=0.0)))
 
 
 def test_the_cells_with_the_fewest_and_the_most_parameters_are_named():
@@ -203,12 +203,8 @@ def test_a_gradient_that_does_the_same_at_each_setting_is_named_once_with_the_ra
     assert vanishes.endswith(
         "vanishes in gru and lstm at each of 2 settings: each step back multiplies it by 0.535 to 0.732."
     )
-    assert at_8.startswith(
-        "The gradient at H 8 reaches farthest back in gru: a tenth of it is left after 3.68"
-    )
-    assert at_16.startswith(
-        "The gradient at H 16 reaches farthest back in gru: a tenth of it is left after 7.37"
-    )
+    assert at_8.startswith("The gradient at H 8 falls most slowly in gru: to a tenth every 3.68")
+    assert at_16.startswith("The gradient at H 16 falls most slowly in gru: to a tenth every 7.37")
     assert at_8.endswith(" Intervals overlap, so the first is not sure.")
 
 
@@ -222,13 +218,13 @@ def test_two_runs_of_one_setting_are_told_apart_only_where_their_gradients_diffe
     )
 
 
-def test_of_many_settings_it_is_counted_which_gradient_reaches_farthest():
+def test_of_many_settings_it_is_counted_which_gradient_falls_most_slowly():
     rows = []
     for hidden, lstm in ((8, -80.0), (16, -80.0), (32, -20.0), (64, -40.0)):
         both = gradient_decay(("gru",)) + gradient_decay(("lstm",), last=lstm)
         rows += [one | {"hidden_size": hidden} for one in both]
     assert said(rows)[1] == (
-        "The gradient that reaches farthest back, in 4 settings: gru in 3 (2 of them sure), lstm in 1 (1 of"
+        "The gradient that falls most slowly, in 4 settings: gru in 3 (2 of them sure), lstm in 1 (1 of"
         " them sure). Sure: no interval of another cell overlaps."
     )
     many = swept(*((-40.0 * (k % 2), {"hidden_size": 8 + k}) for k in range(16)))
@@ -323,7 +319,9 @@ def test_a_rival_with_a_lower_loss_than_every_cell_is_named():
     ]
     rows = losses("gru", [0.1]) + losses("lstm", [0.3])
     (text,) = said(rows + rival)
-    assert text.endswith("One seed says so. bag, without a recurrent cell, has a lower one, 0.050.")
+    assert text.endswith(
+        "One seed says so. The rival “bag”, without a recurrent cell, has a lower one, 0.050."
+    )
     rival[0]["value"] = 0.2
     assert said(rows + rival) == said(rows)
 

@@ -56,3 +56,4 @@ def test_a_value_that_is_not_finite_does_not_vanish_from_the_median():
 def test_an_interval_has_the_unit_of_its_value_and_of_its_ends_where_they_lie_far_apart():
     assert interval(11.8e-3, 12.4e-3, "s", 12e-3) == "11.8 … 12.4"
     assert interval(3.64e-6, 40.105e-3, "s", 6.89e-6) == "3.64 µs … 40.1 ms"
+    assert interval(29.7e-6, 12.183e-3, "s", 59.2e-6) == "29.7 µs … 12.2 ms"

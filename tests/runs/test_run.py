@@ -136,6 +136,17 @@ def test_a_killed_run_is_readable_and_goes_on_where_it_stopped(tmp_path):
     assert harness.load(folder).case.nunique() == 3 + 6
 
 
+def test_an_interrupt_before_the_first_case_does_not_say_that_all_was_measured(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runner, "run", interrupted)
+    assert main(["run", f"results={tmp_path}", *SMALL, "probes=[parameters]"]) == 130
+    said = capsys.readouterr()
+    assert "nothing was measured" in said.out and "nothing left" not in said.out + said.err
+    assert "go on with: cellbench run resume=" in said.err
+
+
 def test_an_interrupt_leaves_a_readable_run_and_prints_how_to_go_on(tmp_path):
     command = [
         sys.executable,

@@ -60,13 +60,8 @@ def _counts(comparison: Comparison) -> list[str]:
         "missing": len(comparison.missing),
     } | counts
     phrases = [f"{count} {name}" for name, count in counts.items() if count]
+    if total := len(comparison.judgements) + len(comparison.missing):
+        phrases[-1] += f" of {total}"
     if gated := sum(fact.gated for fact in comparison.facts):
         phrases.append(f"{gated} exact {'value differs' if gated == 1 else 'values differ'}")
-    total = len(comparison.judgements) + len(comparison.missing)
-    if not comparison.judgements:
-        phrases.insert(0, "nothing was measured")
-    return (
-        [*phrases[:-1], f"{phrases[-1]} of {total}" if total else phrases[-1]]
-        if len(phrases) > 1 or total
-        else phrases
-    )
+    return phrases if comparison.judgements else ["nothing was measured", *phrases]
