@@ -42,7 +42,7 @@ def covers(
         search, marks = _Search(options, cell, complete), dict[Any, dict[str, Reading]]()
         for chosen in search.choices(0, frozenset(), {}):
             first = next(iter(marks.values()), chosen)
-            said = (name for name in chosen if search.says_gate(name))
+            said = search.telling & set(chosen)
             if set(chosen) != set(first) or any(chosen[n].gates != first[n].gates for n in said):
                 continue
             mark = _without_names(chosen)
@@ -85,7 +85,8 @@ class _Search:
     tries: int = field(default=ENOUGH, init=False)
 
     def __post_init__(self) -> None:
-        names = sorted(self.options, key=lambda name: (not self.says_gate(name), len(self.options[name])))
+        self.telling = {name for name in self.options if self._says_gate(name)}
+        names = sorted(self.options, key=lambda name: (name not in self.telling, len(self.options[name])))
         # a bias comes after its weight, whose side and gates it then shares
         pairs = {name: re.sub(r"bias(?=[^.]*$)", "weight", name) for name in names}
         self.weights = {n: weight for n, weight in pairs.items() if weight != n and weight in pairs}
@@ -94,7 +95,7 @@ class _Search:
         self.needed = {("x", g) for g in self.cell.gates} | {("h", g) for g in self.cell.recurrent}
         self.needed |= {("v", vector) for vector in self.cell.vectors}
 
-    def says_gate(self, name: str) -> bool:
+    def _says_gate(self, name: str) -> bool:
         first = self.options[name][0].gates if self.options[name] else ()
         return bool(first) and any(reading.gates == first for reading in readings(stem(name), self.cell))
 

@@ -59,10 +59,7 @@ class Seen:
 
 def seen(port: Port) -> Seen:
     """One step of a port that a state goes into, with the state that comes out, else its first steps."""
-    if port.way.takes_state and port.implementation.steps is None:
-        short = replace(port, trial=replace(port.trial, steps=1))
-        if not isinstance(short.tried(), str):
-            port = short
+    port = port.first_step() or port
     steps = min(STEPS, len(port.problem.x))
     known = port.outputs.state if steps == len(port.problem.x) else {}
     return Seen(

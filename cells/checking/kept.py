@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -15,10 +14,8 @@ from .variants import Variant
 
 def kept(port: Port, layout: Layout) -> str | None:
     """Which part of each old state is in the new one, in words; None where that does not explain the port."""
-    if not port.way.takes_state or layout.cell.stacked or port.implementation.steps is not None:
-        return None
-    short = replace(port, trial=replace(port.trial, steps=1))
-    if isinstance(short.tried(), str) or set(short.outputs.state) != set(layout.cell.states):
+    short = None if layout.cell.stacked else port.first_step()
+    if short is None or set(short.outputs.state) != set(layout.cell.states):
         return None
     shares = dict(_shares(short, layout))
     found = {name: share for name, share in shares.items() if share is not None}

@@ -169,6 +169,13 @@ class Port:
         """What it returns, or in a line why it cannot be called this way."""
         return self.way.attempt(*self._placed())
 
+    def first_step(self) -> Port | None:
+        """The port over one step, where a state goes in and steps may be chosen; None where it is not so."""
+        if not self.way.takes_state or self.implementation.steps is not None:
+            return None
+        short = replace(self, trial=replace(self.trial, steps=1))
+        return None if isinstance(short.tried(), str) else short
+
     def other_states(self) -> str | None:
         """What it takes in place of the cell's states, in words, where that is another number."""
         return other_number(self.way, *self._placed())

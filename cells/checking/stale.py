@@ -6,15 +6,14 @@ import copy
 import linecache
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
-import torch
 from torch.overrides import TorchFunctionMode
 
 from ..cell import GatedCell
 from ..contract import State, output_and_state
-from .layout import CellArrays
-from .variants import Variant
+from .variants import Variant, at_zero
 
 Use = tuple[int, int]  # a call of the equations, by number, and which of its arguments
 
@@ -81,18 +80,11 @@ def _with_old(cell: GatedCell, name: str, uses: set[Use]) -> GatedCell:
     return other
 
 
+@cache
 def _places(cell: GatedCell) -> dict[str, dict[str, set[Use]]]:
     """For each state the lines that take its new value, with the calls in them."""
-    sizes = next((n, n) for n in range(2, 65) if cell.unfit(n, n) is None)
-    params = {
-        name: torch.zeros(shape, dtype=torch.float64)
-        for name, shape in CellArrays(cell, sizes).shapes.items()
-    }
-    states = {
-        k: torch.zeros(shape, dtype=torch.float64) for k, shape in cell.state_shapes(1, sizes[1]).items()
-    }
-    used, prev, calls = cell.effective(params), State(**states), _Calls()
-    wx, wh = cell.project(used, torch.zeros((1, sizes[0]), dtype=torch.float64)), cell.recur(used, prev)
+    (used, x, prev), calls = at_zero(cell), _Calls()
+    wx, wh = cell.project(used, x), cell.recur(used, prev)
     with calls:
         result = cell.equations(wx, wh, prev, *cell.per_unit(used))
     _, new = output_and_state(cell, result)

@@ -211,19 +211,24 @@ def by_program(
     return Values(output.output, dict(output.state), grads.params, ends)
 
 
+def at_zero(cell: GatedCell) -> tuple[dict[str, Any], Any, State]:
+    """What a step takes, all zero, at a small size: what it calls does not depend on the values."""
+    sizes = next(((n, n) for n in range(2, 65) if cell.unfit(n, n) is None), (1, 1))
+
+    def zeros(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        return {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
+
+    params, states = zeros(CellArrays(cell, sizes).shapes), zeros(cell.state_shapes(1, sizes[1]))
+    return cell.effective(params), torch.zeros((1, sizes[0]), dtype=torch.float64), State(**states)
+
+
 @cache
 def _sites(cell: GatedCell) -> list[tuple[str, str]]:
     """(function, line) of each call in a step."""
-    sizes = next(((n, n) for n in range(2, 65) if cell.unfit(n, n) is None), (1, 1))
-    shapes = CellArrays(cell, sizes).shapes  # which functions are called does not depend on the values
-    params = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
-    state = State(
-        **{k: torch.zeros(s, dtype=torch.float64) for k, s in cell.state_shapes(1, sizes[1]).items()}
-    )
     lines: list[tuple[str, str]] = []
-    used = cell.effective(params)
+    used, x, state = at_zero(cell)
     with Altered(lines=lines):
-        cell.step(used, torch.zeros((1, sizes[0]), dtype=torch.float64), state)
+        cell.step(used, x, state)
     return lines
 
 
